@@ -1,0 +1,1 @@
+//! tailcast: a shared live log viewer.

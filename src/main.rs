@@ -1,0 +1,2 @@
+//! The `tailcast` program.
+fn main() {}
