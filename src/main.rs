@@ -1,2 +1,7 @@
-//! The `tailcast` program.
-fn main() {}
+//! The `tailcast` program: parse, run, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tailcast::cli::main()
+}

@@ -1,0 +1,205 @@
+//! `tailcast serve`.
+
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Failure;
+use crate::log::Access;
+use crate::serve::{Heartbeat, Server, Settings};
+
+/// Serve the logs under these directories or files
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
+                        Talk goes to stderr; TAILCAST_LOG=debug says more.")]
+pub(super) struct Arguments {
+    /// Directories or files that may be read [default: the current directory]
+    #[arg(value_name = "PREFIX")]
+    prefixes: Vec<PathBuf>,
+
+    /// The same, repeatable
+    #[arg(long = "prefix", value_name = "PREFIX", env = "TAILCAST_PREFIX", value_delimiter = ':')]
+    more_prefixes: Vec<PathBuf>,
+
+    /// Address or name to listen on
+    #[arg(long, default_value = "127.0.0.1", env = "TAILCAST_HOST")]
+    host: String,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8765, env = "TAILCAST_PORT")]
+    port: u16,
+
+    /// Origin of a page on another server that may connect, as http://host:port; repeatable
+    #[arg(long = "allow-origin", value_name = "URL", env = "TAILCAST_ALLOW_ORIGIN", value_delimiter = ',')]
+    allow_origins: Vec<String>,
+
+    /// Name by which browsers may call this server, besides addresses and localhost; repeatable
+    #[arg(long = "allow-host", value_name = "NAME", env = "TAILCAST_ALLOW_HOST", value_delimiter = ',')]
+    allow_hosts: Vec<String>,
+
+    /// How to notice viewers that are gone: `ping` (of the WebSocket protocol), `text` (the original's messages), a
+    /// number of seconds between pings, or `0` for not at all
+    #[arg(long, default_value = "ping", value_parser = heartbeat, env = "TAILCAST_HEARTBEAT")]
+    heartbeat: (Heartbeat, Duration),
+
+    /// Viewers at once, of all logs together
+    #[arg(long, default_value_t = 10_000, value_name = "N", env = "TAILCAST_MAX_VIEWERS")]
+    max_viewers: usize,
+
+    /// Seconds for which a file that was rotated away is still heard
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
+    rotate_wait: f64,
+}
+
+const INTERVAL: Duration = Duration::from_secs(15);
+
+fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
+    match text {
+        "ping" => Ok((Heartbeat::Ping, INTERVAL)),
+        "text" => Ok((Heartbeat::Text, INTERVAL)),
+        "0" | "off" => Ok((Heartbeat::Off, INTERVAL)),
+        number => match number.parse() {
+            Ok(seconds @ 1..=86_400) => Ok((Heartbeat::Ping, Duration::from_secs(seconds))),
+            _ => Err("expected `ping`, `text`, `0`, or a number of seconds".to_owned()),
+        },
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected seconds, at most 3600".to_owned()),
+    }
+}
+
+/// Serves until a signal ends it.
+pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+    talk();
+    let mut prefixes = arguments.prefixes;
+    prefixes.extend(arguments.more_prefixes);
+    if prefixes.is_empty() {
+        prefixes.push(PathBuf::from("."));
+    }
+    let access = Access::new(prefixes)
+        .map_err(|error| Failure { hint: error.hint().to_owned(), message: error.to_string() })?;
+    let (heartbeat, heartbeat_interval) = arguments.heartbeat;
+    let mut allow_hosts = arguments.allow_hosts;
+    allow_hosts.push(arguments.host.clone());
+    let settings = Settings {
+        heartbeat,
+        heartbeat_interval,
+        max_viewers: arguments.max_viewers,
+        allow_origins: arguments.allow_origins,
+        allow_hosts,
+        rotate_wait: Duration::from_secs_f64(arguments.rotate_wait),
+        ..Settings::default()
+    };
+    raise_descriptor_limit(arguments.max_viewers);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure {
+        message: format!("can't start: {error}"),
+        hint: "look at the limits of this user, `ulimit -a`".to_owned(),
+    })?;
+    let served = runtime.block_on(async {
+        let shutdown = signals().map_err(|error| Failure {
+            message: format!("can't listen to signals: {error}"),
+            hint: "look at the limits of this user, `ulimit -a`".to_owned(),
+        })?;
+        let listener = bind(&arguments.host, arguments.port).await?;
+        let address = listener.local_addr().map_err(|error| cannot_listen(&arguments.host, arguments.port, &error))?;
+        for prefix in access.prefixes() {
+            tracing::info!(prefix = %prefix.display(), "serving");
+        }
+        announce(address);
+        let ended = Server::new(access, settings).serve(listener, shutdown).await;
+        ended.map_err(|error| cannot_listen(&arguments.host, arguments.port, &error))
+    });
+    // A read that hangs on a dead disk must not hold the end up.
+    runtime.shutdown_background();
+    served
+}
+
+/// Starts the talk on stderr.
+fn talk() {
+    let filter = EnvFilter::try_from_env("TAILCAST_LOG").unwrap_or_else(|_| EnvFilter::new("tailcast=info,warn"));
+    let colours = io::IsTerminal::is_terminal(&io::stderr());
+    // A second subscriber in one process changes nothing.
+    let _first = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).try_init();
+}
+
+async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    TcpListener::bind((bare, port)).await.map_err(|error| cannot_listen(host, port, &error))
+}
+
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has the port: give `--port 0` for a free one".to_owned(),
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for root: give `--port 8765`".to_owned(),
+        io::ErrorKind::AddrNotAvailable => {
+            format!("`{host}` is no address of this machine: give `--host 127.0.0.1`, or `--host 0.0.0.0` for all")
+        }
+        _ => format!("look up whether `{host}` is a name or address of this machine"),
+    };
+    Failure { message: format!("can't listen on {host}:{port}: {error}"), hint }
+}
+
+/// Prints the address as a link, now that it is bound.
+fn announce(address: SocketAddr) {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let link = SocketAddr::new(ip, address.port());
+    let mut out = io::stdout().lock();
+    // With stdout closed the server serves all the same.
+    if let Err(error) = writeln!(out, "http://{link}/").and_then(|()| out.flush()) {
+        tracing::debug!(%error, "can't print the address");
+    }
+}
+
+/// Done at the first SIGTERM or SIGINT. The second ends the process at once.
+fn signals() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("ending: sending what has been written; a second signal ends at once");
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            leave_at_once();
+        });
+    })
+}
+
+#[expect(clippy::exit, reason = "the second signal is a wish to be rid of the process now")]
+fn leave_at_once() {
+    std::process::exit(130);
+}
+
+/// Each viewer is a descriptor, and the soft limit is often 1024.
+fn raise_descriptor_limit(viewers: usize) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = viewers as u64 + 1024;
+    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    if current.is_some_and(|current| current < raised)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
+    {
+        tracing::debug!(%error, "can't raise the limit of open files");
+    }
+    if raised < wanted {
+        tracing::warn!(limit = raised, "room for fewer than {viewers} viewers; hint: raise `ulimit -n`");
+    }
+}

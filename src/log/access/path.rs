@@ -1,0 +1,98 @@
+//! The name of a log: normalised, absolute, bytes.
+//!
+//! Names are compared and shown, never trusted: that a name lies inside a prefix says nothing about the
+//! file behind it, which only an open handle can prove.
+
+use std::ffi::OsStr;
+use std::fmt::{self, Display, Formatter, Write as _};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The longest path the kernel takes, in bytes without the final NUL (`PATH_MAX` in limits.h).
+pub(super) const PATH_BYTES_MAX: usize = 4095;
+
+/// The longest component of a path, in bytes (`NAME_MAX` in limits.h).
+pub(super) const NAME_BYTES_MAX: usize = 255;
+
+/// The normalised absolute path of a log that lies, by its name, inside a prefix.
+///
+/// It is bytes, not UTF-8, and it is a name only: two names may lead to one file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LogPath(Arc<Path>);
+
+impl LogPath {
+    /// Only `Access::locate` makes a log's name, after it has looked for its prefix.
+    pub(super) fn new(normalised: PathBuf) -> Self {
+        Self(normalised.into())
+    }
+
+    /// The path as the file system takes it.
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path for people: what could forge a line, hide or reorder text is escaped visibly.
+    pub fn display(&self) -> impl Display + '_ {
+        Visible(self.0.as_os_str())
+    }
+}
+
+/// Shows a name with control characters, line separators, bidi controls, invalid bytes and the backslash itself
+/// escaped as Rust writes them, so that no two names look the same.
+pub(super) struct Visible<'a>(pub(super) &'a OsStr);
+
+impl Display for Visible<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.as_bytes().utf8_chunks() {
+            for c in chunk.valid().chars() {
+                if c == '\\' || c.is_control() || reorders_or_hides(c) {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    f.write_char(c)?;
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bidi controls (Unicode UAX #9), the two separators that start a line, and the marks of no width that
+/// no script needs inside a word.
+fn reorders_or_hides(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Resolves `.`, `..` and empty components of an absolute path by its text alone; `..` at the root stays there.
+pub(super) fn normalise(absolute: &[u8]) -> PathBuf {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in absolute.split(|&byte| byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                parts.pop();
+            }
+            name => parts.push(name),
+        }
+    }
+    let mut bytes = Vec::with_capacity(absolute.len());
+    for part in parts {
+        bytes.push(b'/');
+        bytes.extend_from_slice(part);
+    }
+    if bytes.is_empty() {
+        bytes.push(b'/');
+    }
+    PathBuf::from(OsStr::from_bytes(&bytes))
+}
+
+/// Whether a normalised path can name a file at all: no NUL, and within the kernel's lengths.
+pub(super) fn can_name_a_file(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.len() <= PATH_BYTES_MAX
+        && !bytes.contains(&0)
+        && bytes.split(|&byte| byte == b'/').all(|name| name.len() <= NAME_BYTES_MAX)
+}

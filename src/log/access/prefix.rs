@@ -1,0 +1,229 @@
+//! One prefix: the name it was given, the place it led to at the start, and the directory there.
+
+use std::ffi::OsString;
+use std::fmt::{self, Display, Formatter};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::path::{Visible, normalise};
+use super::resolve::{Place, Resolver, type_of};
+
+/// A directory or a regular file that may be served, held open from the start.
+#[derive(Debug)]
+pub(super) struct Prefix {
+    /// Absolute, as it was asked for.
+    pub(super) given: PathBuf,
+    /// Without links, as it was at the start.
+    canonical: PathBuf,
+    /// The directory, or the one that holds the file.
+    directory: OwnedFd,
+    /// The directory's canonical path.
+    place: PathBuf,
+    /// The only name served, when the prefix is a file.
+    only: Option<OsString>,
+}
+
+/// The ground a prefix stands on at this moment.
+#[derive(Debug)]
+pub(in crate::log) struct Root {
+    pub(in crate::log) directory: OwnedFd,
+    /// Where that directory lies.
+    pub(in crate::log) place: PathBuf,
+    /// The only name served in it, when the prefix is a file.
+    pub(in crate::log) only: Option<OsString>,
+}
+
+impl Prefix {
+    pub(super) fn open(asked: PathBuf, resolver: &Resolver) -> Result<Self, PrefixError> {
+        let failed = |path: &Path, error: Errno| PrefixError::new(path, error);
+        let absolute = match std::env::current_dir() {
+            Ok(here) => here.join(&asked),
+            Err(_) if asked.is_absolute() => asked.clone(),
+            Err(source) => return Err(PrefixError::Unopened { path: asked, source }),
+        };
+        if asked.as_os_str().is_empty() {
+            return Err(PrefixError::Missing { path: asked });
+        }
+        let object = resolver
+            .look_up(CWD, &absolute, OFlags::empty(), ResolveFlags::empty())
+            .map_err(|error| failed(&asked, error))?;
+        let canonical = Place::of(object.as_fd())
+            .map_err(|error| PrefixError::NoProc { source: error.into() })?
+            .path;
+        let stat = rustix::fs::fstat(&object).map_err(|error| failed(&asked, error))?;
+        let given = name_of(&absolute, &canonical);
+        match (type_of(&stat), canonical.parent(), canonical.file_name()) {
+            (FileType::Directory, ..) => {
+                // To look up even `.` takes the right to search the directory, which O_PATH alone does not ask for.
+                resolver
+                    .look_up(
+                        object.as_fd(),
+                        Path::new("."),
+                        OFlags::DIRECTORY,
+                        ResolveFlags::empty(),
+                    )
+                    .map_err(|error| failed(&asked, error))?;
+                Ok(Self {
+                    given,
+                    place: canonical.clone(),
+                    canonical,
+                    directory: object,
+                    only: None,
+                })
+            }
+            (FileType::RegularFile, Some(parent), Some(name)) => {
+                let directory = resolver
+                    .directory_without_links(parent)
+                    .map_err(|error| failed(&asked, error))?;
+                let (place, only) = (parent.to_path_buf(), Some(name.to_os_string()));
+                Ok(Self { given, canonical, directory, place, only })
+            }
+            _ => Err(PrefixError::NeitherFileNorDirectory { path: asked }),
+        }
+    }
+
+    /// The part of a normalised path below this prefix's directory, by name alone; `None` when it is not inside.
+    pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
+        if let Some(name) = &self.only {
+            return (path == self.given || path == self.canonical).then_some(Path::new(name));
+        }
+        let below = |top: &Path| path.strip_prefix(top).ok();
+        match (below(&self.given), below(&self.canonical)) {
+            (Some(a), Some(b)) => {
+                Some(if a.as_os_str().len() <= b.as_os_str().len() { a } else { b })
+            }
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// How much of a path is left below this prefix, in bytes; a file prefix leaves nothing.
+    pub(super) fn distance(&self, path: &Path) -> Option<usize> {
+        let rest = self.rest(path)?;
+        Some(if self.only.is_some() { 0 } else { rest.as_os_str().len() })
+    }
+
+    /// The directory to look in now.
+    ///
+    /// One that was removed and made again, or swapped by a rename, is found by its path, no component of which may
+    /// be a link.  When the path now leads over a link or nowhere, the directory opened at the start still counts
+    /// for as long as it exists, so a link put in the root's place moves nobody elsewhere.
+    pub(super) fn root(&self, resolver: &Resolver) -> rustix::io::Result<Root> {
+        let only = self.only.clone();
+        if let Ok(directory) = resolver.directory_without_links(&self.place) {
+            return Ok(Root { directory, place: self.place.clone(), only });
+        }
+        let held = Place::of(self.directory.as_fd())?;
+        if held.gone {
+            return Err(Errno::NOENT);
+        }
+        let directory = rustix::io::fcntl_dupfd_cloexec(&self.directory, 0)?;
+        Ok(Root { directory, place: held.path, only })
+    }
+}
+
+impl Root {
+    /// Whether an object at this real path may be served, compared by components.
+    pub(super) fn admits(&self, real: &Path) -> bool {
+        self.below(real).is_some()
+    }
+
+    /// The path of an object from this root's directory, if it may be served.
+    pub(super) fn below<'a>(&self, real: &'a Path) -> Option<&'a Path> {
+        let below = real.strip_prefix(&self.place).ok()?;
+        self.only.as_ref().is_none_or(|name| below.as_os_str() == name).then_some(below)
+    }
+}
+
+/// The name a prefix is known by: as it was asked for, without `.` and `..`, unless a `..` after a link makes that text
+/// name another place than the one that was opened.
+fn name_of(absolute: &Path, canonical: &Path) -> PathBuf {
+    let by_text = normalise(absolute.as_os_str().as_bytes());
+    match std::fs::canonicalize(&by_text) {
+        Ok(real) if real == canonical => by_text,
+        _ => canonical.to_path_buf(),
+    }
+}
+
+/// Why a prefix cannot be served, for whoever starts the program.
+#[derive(Debug)]
+pub enum PrefixError {
+    /// Nothing is there.
+    Missing {
+        /// The prefix as it was given.
+        path: PathBuf,
+    },
+    /// It is there, or may be, but this user cannot open it.
+    Unopened {
+        /// The prefix as it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a FIFO, a device or a socket.
+    NeitherFileNorDirectory {
+        /// The prefix as it was given.
+        path: PathBuf,
+    },
+    /// `/proc/self/fd` does not answer, and without it nothing can be proved about an open file.
+    NoProc {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl PrefixError {
+    fn new(path: &Path, error: Errno) -> Self {
+        let path = path.to_path_buf();
+        match error {
+            Errno::NOENT | Errno::NOTDIR => Self::Missing { path },
+            other => Self::Unopened { path, source: other.into() },
+        }
+    }
+
+    /// What to do about it, in a few words.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "create it first, or name another directory or file",
+            Self::Unopened { .. } => {
+                "run as a user who may search the directory, or change its mode"
+            }
+            Self::NeitherFileNorDirectory { .. } => "name a directory or a regular file",
+            Self::NoProc { .. } => "mount procfs at `/proc`",
+        }
+    }
+}
+
+impl Display for PrefixError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { path } => {
+                write!(f, "prefix `{}` does not exist", Visible(path.as_os_str()))
+            }
+            Self::Unopened { path, .. } => {
+                write!(f, "prefix `{}` cannot be opened", Visible(path.as_os_str()))
+            }
+            Self::NeitherFileNorDirectory { path } => {
+                write!(
+                    f,
+                    "prefix `{}` is neither a directory nor a regular file",
+                    Visible(path.as_os_str())
+                )
+            }
+            Self::NoProc { .. } => f.write_str("cannot read `/proc/self/fd`"),
+        }
+    }
+}
+
+impl std::error::Error for PrefixError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unopened { source, .. } | Self::NoProc { source } => Some(source),
+            Self::Missing { .. } | Self::NeitherFileNorDirectory { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The few system calls that access stands on: open a path without reading it, ask where an open object lies
+//! now, open for reading what was looked at.
+//!
+//! Everything here works on handles.  `O_PATH` opens nothing for reading, so a FIFO, a device or a socket at the
+//! end of a path neither blocks nor notices.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::{Errno, Result};
+
+use super::Identity;
+use super::prefix::Root;
+
+/// How often a path is resolved anew when the kernel says that the tree changed under it (EAGAIN).
+const RESOLVE_ATTEMPTS_MAX: usize = 16;
+
+/// What the kernel appends to the place of an object whose name is gone (`d_path`, proc(5)).
+const DELETED: &[u8] = b" (deleted)";
+
+/// Resolves paths with openat2(2) where the kernel has it, else with openat(2).
+///
+/// The checks of the opened object hold either way; openat2 only keeps magic links from being passed at all.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    has_openat2: AtomicBool,
+}
+
+impl Resolver {
+    pub(super) const fn new() -> Self {
+        Self { has_openat2: AtomicBool::new(true) }
+    }
+
+    /// What an old kernel (before 5.6), or a seccomp filter that does not know openat2, looks like.
+    #[cfg(test)]
+    pub(super) fn forget_openat2(&self) {
+        self.has_openat2.store(false, Ordering::Relaxed);
+    }
+
+    /// Looks an object up without opening it for reading.
+    pub(super) fn look_up(
+        &self,
+        directory: BorrowedFd<'_>,
+        path: &Path,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> Result<OwnedFd> {
+        let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+        let mut attempts = 0;
+        while self.has_openat2.load(Ordering::Relaxed) {
+            match rustix::fs::openat2(directory, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) if attempts < RESOLVE_ATTEMPTS_MAX => attempts += 1,
+                // O_PATH needs no permission of the object, so EPERM can only come from a filter.
+                Err(Errno::NOSYS | Errno::PERM) => self.has_openat2.store(false, Ordering::Relaxed),
+                other => return other,
+            }
+        }
+        rustix::io::retry_on_intr(|| rustix::fs::openat(directory, path, flags, Mode::empty()))
+    }
+
+    /// Looks up what may be served below a root while the kernel keeps the way below it, which is proof by itself.
+    ///
+    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there is no openat2; LOOP
+    /// when the only file of a root is a link.
+    pub(super) fn look_up_beneath(&self, root: &Root, path: &Path) -> Result<OwnedFd> {
+        let links = if root.only.is_some() {
+            ResolveFlags::NO_SYMLINKS
+        } else {
+            ResolveFlags::NO_MAGICLINKS
+        };
+        let object = self.look_up(
+            root.directory.as_fd(),
+            path,
+            OFlags::empty(),
+            ResolveFlags::BENEATH | links,
+        )?;
+        // Asked afterwards, for this very call may have found openat2 missing and gone on without it.
+        if self.has_openat2.load(Ordering::Relaxed) { Ok(object) } else { Err(Errno::XDEV) }
+    }
+
+    /// The directory at a path none of whose components is a link.
+    pub(super) fn directory_without_links(&self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let directory = self.look_up(CWD, path, flags, ResolveFlags::NO_SYMLINKS)?;
+        // Without openat2 only the last component was kept from being a link, so the place is asked.
+        if !self.has_openat2.load(Ordering::Relaxed) && Place::of(directory.as_fd())?.path != path {
+            return Err(Errno::LOOP);
+        }
+        Ok(directory)
+    }
+}
+
+/// Where an opened object lies now.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its present path; the last one it had, when it is gone.
+    pub(super) path: PathBuf,
+    /// Whether this name of it was removed since it was opened.
+    pub(super) gone: bool,
+}
+
+impl Place {
+    /// Asks the kernel.  An object without a path (a pipe, one outside our root) gets a text that is not absolute.
+    pub(super) fn of(object: BorrowedFd<'_>) -> Result<Self> {
+        let path = link_text(CWD, &own_name(object))?;
+        let Some(bare) = path.as_os_str().as_bytes().strip_suffix(DELETED) else {
+            return Ok(Self { path, gone: false });
+        };
+        // A name may also end so by itself; then it is there and leads to this very object.
+        let itself = rustix::fs::fstat(object)?;
+        let named = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
+        if itself.st_nlink > 0
+            && named.is_ok_and(|named| Identity::of(&named) == Identity::of(&itself))
+        {
+            return Ok(Self { path, gone: false });
+        }
+        Ok(Self { path: PathBuf::from(OsStr::from_bytes(bare)), gone: true })
+    }
+}
+
+/// Opens for reading exactly the object behind a handle, whatever lies at its path by now.
+pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = rustix::io::retry_on_intr(|| {
+        rustix::fs::openat(CWD, own_name(object), flags, Mode::empty())
+    })?;
+    Ok(File::from(opened))
+}
+
+/// Where a link leads, by its text, if the object is a link.
+pub(super) fn link_target(object: BorrowedFd<'_>) -> Option<PathBuf> {
+    link_text(object, Path::new("")).ok()
+}
+
+/// Whether the object belongs to a file system of the kernel's own making, by its magic in statfs(2): procfs, sysfs,
+/// debugfs, tracefs, securityfs, configfs, cgroup, cgroup2.  Their files say that they are regular, but have no size of
+/// their own, and reading them may block (tracefs) or act.
+pub(in crate::log) fn is_kernel_made(object: BorrowedFd<'_>) -> Result<bool> {
+    let magic = rustix::fs::fstatfs(object)?.f_type;
+    Ok(matches!(
+        magic,
+        rustix::fs::PROC_SUPER_MAGIC
+            | 0x6265_6572
+            | 0x6462_6720
+            | 0x7472_6163
+            | 0x7363_6673
+            | 0x6265_6570
+            | 0x0027_e0eb
+            | 0x6367_7270
+    ))
+}
+
+/// The type of an object from what stat says.
+pub(in crate::log) fn type_of(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// The link in procfs that leads to an open object itself, not to its path (proc(5), /proc/pid/fd).
+fn own_name(object: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", object.as_raw_fd()))
+}
+
+fn link_text(directory: BorrowedFd<'_>, path: &Path) -> Result<PathBuf> {
+    let text = rustix::fs::readlinkat(directory, path, Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(text.into_bytes())))
+}

@@ -1,0 +1,304 @@
+//! An open log: reads at offsets, and nothing that depends on a shared file position.
+//!
+//! A [`Marker`] holds the last bytes that were read before an offset. Each read of new bytes takes the marker's bytes
+//! from the file in the same call and compares them, so that a file that was truncated and has grown past the offset
+//! again is recognised: its size says nothing, its bytes do.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::log::access::Identity;
+use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
+
+/// The most bytes that one chunk carries.
+pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// How many bytes before an offset are compared at each read.
+pub const MARKER_BYTES: usize = 64;
+/// The unit in which a file is searched backwards for line starts.
+const SCAN_BLOCK_BYTES: usize = 64 * 1024;
+/// At least so far back are line starts searched for.
+const SCAN_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// And so far for each line that is wanted: a log with longer lines begins in the middle of one.
+const SCAN_BYTES_PER_LINE: u64 = 4 * 1024;
+/// How far back the start of a row is searched for.
+pub const ROW_SCAN_BYTES: u64 = 64 * 1024;
+
+/// A log's file, held open.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    identity: Identity,
+}
+
+/// What a file is now.
+#[derive(Clone, Copy, Debug)]
+pub struct Status {
+    /// Its size in bytes.
+    pub size: u64,
+    /// When it was last written.
+    pub modified: SystemTime,
+}
+
+/// What a read after a marker found.
+#[derive(Debug)]
+pub enum Read {
+    /// The bytes after the marker; empty at the end of the file.
+    Bytes(Bytes),
+    /// The bytes before the offset are not those that were read there: the file was truncated or written over.
+    Changed,
+}
+
+impl LogFile {
+    /// Takes over an open file.
+    ///
+    /// # Errors
+    /// When the file's identity can't be read.
+    pub fn new(file: File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { file, identity: Identity { device: metadata.dev(), inode: metadata.ino() } })
+    }
+
+    /// Device and inode, which nobody else gets while this is open.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Where the file lies now; none when it has been removed.
+    #[must_use]
+    pub fn path_now(&self) -> Option<PathBuf> {
+        let linked = self.file.metadata().ok()?.nlink() > 0;
+        linked.then(|| std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok())?
+    }
+
+    /// Size and time of the last write.
+    ///
+    /// # Errors
+    /// Those of `fstat`.
+    pub fn status(&self) -> io::Result<Status> {
+        let metadata = self.file.metadata()?;
+        Ok(Status { size: metadata.len(), modified: metadata.modified()? })
+    }
+
+    /// At most `len` bytes from `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn read_at(&self, offset: Offset, len: usize) -> io::Result<Vec<u8>> {
+        let mut buffer = vec![0; len];
+        let mut filled = 0;
+        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset.plus(filled).0) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(filled);
+        Ok(buffer)
+    }
+
+    /// At most `len` bytes from the marker's offset, if the bytes before it are still the marker's.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn read_after(&self, marker: &Marker, len: usize) -> io::Result<Read> {
+        let kept = marker.bytes().len();
+        let from = Offset(marker.offset.0 - kept as u64);
+        let bytes = Bytes::from(self.read_at(from, kept + len)?);
+        if bytes.get(..kept) == Some(marker.bytes()) { Ok(Read::Bytes(bytes.slice(kept..))) } else { Ok(Read::Changed) }
+    }
+
+    /// The first bytes, at most [`SIGNATURE_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn head(&self) -> io::Result<Vec<u8>> {
+        self.read_at(Offset(0), SIGNATURE_BYTES_MAX)
+    }
+
+    /// The marker of `offset`, from the file's bytes before it.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn marker(&self, offset: Offset) -> io::Result<Marker> {
+        let mut marker = Marker::at(Offset(offset.0.saturating_sub(MARKER_BYTES as u64)));
+        let wanted = (offset.0 - marker.offset.0) as usize;
+        marker.advance(&self.read_at(marker.offset, wanted)?);
+        marker.offset = offset;
+        Ok(marker)
+    }
+
+    /// Where the last `lines` lines before `end` begin, found from the end in bounded reads.
+    ///
+    /// A last line without a newline counts as one. Where lines are so long that they are not found within
+    /// 4 KiB a line (and at least 16 MiB), the start lies in the middle of a line.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn last_lines(&self, lines: u64, end: Offset) -> io::Result<Offset> {
+        if lines == 0 {
+            return Ok(end);
+        }
+        let reach = SCAN_BYTES_MIN.max(lines.saturating_mul(SCAN_BYTES_PER_LINE));
+        // The newline that ends the last line begins none.
+        let mut below = end.0.saturating_sub(1);
+        let floor = end.0.saturating_sub(reach);
+        let mut found = 0;
+        while below > floor {
+            let from = below.saturating_sub(SCAN_BLOCK_BYTES as u64).max(floor);
+            let block = self.read_at(Offset(from), (below - from) as usize)?;
+            for newline in memchr::memrchr_iter(b'\n', &block) {
+                found += 1;
+                if found == lines {
+                    return Ok(Offset(from + newline as u64 + 1));
+                }
+            }
+            below = from;
+        }
+        Ok(Offset(floor))
+    }
+
+    /// Where the row that holds `offset` begins, looking at most [`ROW_SCAN_BYTES`] back.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn row_start(&self, offset: Offset) -> io::Result<Offset> {
+        // Most rows are short, and most starts are asked for where a row begins.
+        for reach in [MARKER_BYTES as u64, ROW_SCAN_BYTES] {
+            let floor = offset.0.saturating_sub(reach);
+            let before = self.read_at(Offset(floor), (offset.0 - floor) as usize)?;
+            match memchr::memrchr(b'\n', &before) {
+                Some(newline) => return Ok(Offset(floor + newline as u64 + 1)),
+                None if floor == 0 => return Ok(Offset(0)),
+                None => {}
+            }
+        }
+        Ok(Offset(offset.0.saturating_sub(ROW_SCAN_BYTES)))
+    }
+}
+
+/// An offset with the bytes before it, at most [`MARKER_BYTES`].
+#[derive(Clone, Debug)]
+pub struct Marker {
+    offset: Offset,
+    len: u8,
+    bytes: [u8; MARKER_BYTES],
+}
+
+impl Marker {
+    /// A marker that has seen nothing yet.
+    #[must_use]
+    pub fn at(offset: Offset) -> Self {
+        Self { offset, len: 0, bytes: [0; MARKER_BYTES] }
+    }
+
+    /// The offset that it marks.
+    #[must_use]
+    pub fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Moves on over the bytes that follow its offset.
+    pub fn advance(&mut self, bytes: &[u8]) {
+        self.offset = self.offset.plus(bytes.len());
+        let kept = usize::from(self.len);
+        let (old, new) = if bytes.len() >= MARKER_BYTES {
+            (0, MARKER_BYTES)
+        } else {
+            (kept.min(MARKER_BYTES - bytes.len()), bytes.len())
+        };
+        self.bytes.copy_within(kept - old..kept, 0);
+        self.bytes[old..old + new].copy_from_slice(&bytes[bytes.len() - new..]);
+        self.len = (old + new) as u8;
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn log(bytes: &[u8]) -> LogFile {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        LogFile::new(file).unwrap()
+    }
+
+    #[test]
+    fn the_last_lines_are_found_from_the_end() {
+        for (bytes, lines, expected) in [
+            (&b""[..], 10, 0),
+            (b"a\nb\nc\n", 0, 6),
+            (b"a\nb\nc\n", 1, 4),
+            (b"a\nb\nc\n", 2, 2),
+            (b"a\nb\nc\n", 3, 0),
+            (b"a\nb\nc\n", 99, 0),
+            (b"a\nb\nc", 1, 4),
+            (b"\n\n\n", 2, 1),
+            (b"a\r\nb\r\n", 1, 3),
+            (b"no newline at all", 5, 0),
+        ] {
+            let end = Offset(bytes.len() as u64);
+            assert_eq!(log(bytes).last_lines(lines, end).unwrap(), Offset(expected), "{lines} of {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_for_line_starts_is_bounded() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        let log = LogFile::new(file).unwrap();
+        let start = log.last_lines(1, Offset(1 << 40)).unwrap();
+        assert_eq!(start, Offset((1 << 40) - SCAN_BYTES_MIN));
+    }
+
+    #[test]
+    fn a_refill_past_the_offset_is_seen_by_the_marker() {
+        let log = log(b"one\ntwo\n");
+        let marker = log.marker(Offset(8)).unwrap();
+        log.file.set_len(0).unwrap();
+        log.file.write_all_at(b"another text that is longer\n", 0).unwrap();
+        assert!(matches!(log.read_after(&marker, 100).unwrap(), Read::Changed));
+        log.file.set_len(3).unwrap();
+        assert!(matches!(log.read_after(&marker, 100).unwrap(), Read::Changed), "a file that ends before the offset");
+    }
+
+    proptest! {
+        #[test]
+        fn a_marker_holds_the_bytes_before_its_offset(parts in proptest::collection::vec(
+            proptest::collection::vec(any::<u8>(), 0..150), 0..8)) {
+            let mut marker = Marker::at(Offset(0));
+            let mut all = Vec::new();
+            for part in parts {
+                marker.advance(&part);
+                all.extend_from_slice(&part);
+                prop_assert_eq!(marker.offset(), Offset(all.len() as u64));
+                prop_assert_eq!(marker.bytes(), &all[all.len().saturating_sub(MARKER_BYTES)..]);
+            }
+            let log = log(&all);
+            let from_file = log.marker(Offset(all.len() as u64)).unwrap();
+            prop_assert_eq!(from_file.bytes(), marker.bytes());
+        }
+
+        #[test]
+        fn the_last_lines_are_those_of_a_simple_count(text in "[ab\n]{0,300}", lines in 0u64..20) {
+            let bytes = text.as_bytes();
+            let all: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+            let kept = all.len().saturating_sub(lines as usize);
+            let expected: usize = all[..kept].iter().map(|line| line.len()).sum();
+            prop_assert_eq!(log(bytes).last_lines(lines, Offset(bytes.len() as u64)).unwrap(), Offset(expected as u64));
+        }
+    }
+}

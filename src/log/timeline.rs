@@ -1,0 +1,256 @@
+//! What the follower has published, in order: the spans.
+//!
+//! A span is a run of bytes of one generation. A rotation, a truncation or a late write to a file that was rotated
+//! away closes the span and begins the next. A viewer that could not keep up walks the spans in order and so meets
+//! each discontinuity at its place, however late it comes.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::log::file::LogFile;
+use crate::log::position::{Generation, Offset};
+
+/// So many spans are remembered at most.
+pub const SPANS_MAX: usize = 64;
+/// So many files that are no longer the present one are held open for viewers that have not read them to the end.
+pub const OLD_FILES_MAX: usize = 4;
+
+/// Why a span began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The follower's first.
+    Joined,
+    /// The file was renamed, and another has its name.
+    Rotated,
+    /// The file was cut, and may have grown since.
+    Truncated,
+    /// Another file has the name, and the old one was not renamed: it was removed, or a link leads elsewhere.
+    Replaced,
+    /// A writer still wrote to a file that was rotated away.
+    Late,
+    /// On with the present file.
+    Back,
+}
+
+/// Why there is nothing to follow at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Nothing has the log's name.
+    Missing,
+    /// Something has it that is no regular file inside the prefixes.
+    Untailable,
+    /// It can't be opened or read.
+    Unreadable,
+}
+
+/// A run of bytes of one generation, in the order in which the follower published them.
+#[derive(Debug)]
+pub struct Span {
+    /// Counted from 1 for each follower.
+    pub number: u64,
+    /// Whose bytes they are.
+    pub generation: Generation,
+    /// Where it begins.
+    pub from: Offset,
+    /// Why it began.
+    pub reason: Reason,
+    end: AtomicU64,
+    readers: AtomicUsize,
+    state: Mutex<State>,
+}
+
+/// A viewer that has not left a span yet: its file is kept for it, and so are those of the spans that follow.
+#[derive(Debug)]
+pub struct Reader(Arc<Span>);
+
+impl Reader {
+    /// Enters a span.
+    #[must_use]
+    pub fn enter(span: &Arc<Span>) -> Self {
+        span.readers.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(span))
+    }
+}
+
+impl Deref for Reader {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.0
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    closed: bool,
+    /// None once the bytes can't be read any more.
+    file: Option<Arc<LogFile>>,
+}
+
+impl Span {
+    /// The offset after the last published byte.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing more will be published in it. Ask this before `end`: the end of a closed span is final.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// The file to read its bytes from; none when it was truncated, or had to be given up.
+    #[must_use]
+    pub fn file(&self) -> Option<Arc<LogFile>> {
+        self.state().file.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What follows a span.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// The next span.
+    Span(Arc<Span>),
+    /// Nothing yet: the span is open, or the follower is between two.
+    Nothing,
+    /// The log is waited for.
+    Waiting(WaitReason),
+    /// The follower has ended.
+    Ended,
+}
+
+/// The spans of one log.
+#[derive(Debug, Default)]
+pub struct Timeline {
+    spans: VecDeque<Arc<Span>>,
+    begun: u64,
+    waiting: Option<WaitReason>,
+    ended: bool,
+}
+
+impl Timeline {
+    /// Begins a span, and closes the one before.
+    pub fn begin(&mut self, generation: Generation, from: Offset, end: Offset, reason: Reason, file: Arc<LogFile>) {
+        self.close(false);
+        self.waiting = None;
+        self.begun += 1;
+        self.spans.push_back(Arc::new(Span {
+            number: self.begun,
+            generation,
+            from,
+            reason,
+            end: AtomicU64::new(end.0),
+            readers: AtomicUsize::new(0),
+            state: Mutex::new(State { closed: false, file: Some(file) }),
+        }));
+    }
+
+    /// Adds published bytes to the open span and gives its number.
+    pub fn extend(&mut self, end: Offset) -> Option<u64> {
+        let span = self.spans.back()?;
+        span.end.store(end.0, Ordering::Release);
+        Some(span.number)
+    }
+
+    /// Closes the open span. When its bytes are `lost`, so are those of every span of its file.
+    pub fn close(&mut self, lost: bool) {
+        let Some(last) = self.spans.back() else { return };
+        last.state().closed = true;
+        if lost && let Some(file) = last.file() {
+            for span in &self.spans {
+                span.state().file.take_if(|other| Arc::ptr_eq(other, &file));
+            }
+        }
+    }
+
+    /// Closes the open span because there is nothing to follow.
+    pub fn wait(&mut self, reason: WaitReason) {
+        self.close(false);
+        self.waiting = Some(reason);
+    }
+
+    /// Says that nothing will come any more.
+    pub fn end(&mut self) {
+        self.close(false);
+        self.ended = true;
+    }
+
+    /// The latest span, if there is one.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Arc<Span>> {
+        self.spans.back()
+    }
+
+    /// The spans that are remembered, oldest first.
+    pub fn spans(&self) -> impl DoubleEndedIterator<Item = &Arc<Span>> {
+        self.spans.iter()
+    }
+
+    /// What the log is waited for, if it is.
+    #[must_use]
+    pub fn waiting(&self) -> Option<WaitReason> {
+        self.waiting
+    }
+
+    /// What follows the span of this number.
+    #[must_use]
+    pub fn after(&self, number: u64) -> Next {
+        if let Some(span) = self.spans.iter().find(|span| span.number > number) {
+            Next::Span(Arc::clone(span))
+        } else if self.ended {
+            Next::Ended
+        } else {
+            self.waiting.map_or(Next::Nothing, Next::Waiting)
+        }
+    }
+
+    /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by
+    /// then is a gap to it.
+    pub fn prune(&mut self) {
+        while self.spans.len() > SPANS_MAX {
+            self.spans.pop_front();
+        }
+        let open = self.spans.back().filter(|span| !span.is_closed()).map(|span| span.number);
+        let files: Vec<Arc<LogFile>> = self.spans.iter().filter_map(|span| span.file()).collect();
+        let mut read = false;
+        for span in &self.spans {
+            let Some(file) = span.file() else { continue };
+            read |= span.readers.load(Ordering::SeqCst) > 0;
+            let ours = files.iter().filter(|other| Arc::ptr_eq(other, &file)).count();
+            // Ours are counted in the spans and in `files`, and `file` is one more: what is above is the tracker's.
+            let tracked = Arc::strong_count(&file) > 2 * ours + 1;
+            if !read && !tracked && open != Some(span.number) {
+                span.state().file = None;
+            }
+        }
+        self.give_up_oldest_files();
+    }
+
+    fn give_up_oldest_files(&self) {
+        let mut kept: Vec<Arc<LogFile>> = Vec::with_capacity(OLD_FILES_MAX + 1);
+        for span in self.spans.iter().rev() {
+            let Some(file) = span.file() else { continue };
+            if kept.iter().any(|other| Arc::ptr_eq(other, &file)) {
+                continue;
+            }
+            if kept.len() > OLD_FILES_MAX {
+                span.state().file = None;
+            } else {
+                kept.push(file);
+            }
+        }
+    }
+}

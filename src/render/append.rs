@@ -1,0 +1,180 @@
+//! Rows for viewers that can only be sent more, never take anything back.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{Patch, Row, SCREEN_ROWS, html};
+
+/// Turns patches into text that only ever grows.
+///
+/// An open row is sent as it grows. Once it was rewritten (a progress bar) nothing more of it is sent until it has ended, and then it is
+/// sent whole, on a line of its own: the states between are lost, the final one never. Rows that had been sent as ended and are redrawn are
+/// sent again, those that changed, once for each patch. Rows that are erased stay on the viewer's screen.
+#[derive(Clone, Debug, Default)]
+pub struct Appender {
+    /// Something was sent after the last newline, and the next row does not simply go on with it.
+    mid_line: bool,
+    /// The last row was cut, so the next one goes on in the same line.
+    continues: bool,
+    /// The open row: as it was last seen, and how much of it was sent.
+    open: Option<Open>,
+    /// The rows that were sent as ended and can still change.
+    sent: VecDeque<(u64, u64)>,
+}
+
+#[derive(Clone, Debug)]
+struct Open {
+    row: Row,
+    /// Bytes of its text that were sent and are still where they were.
+    sent: usize,
+    /// What was sent of it is not its beginning any more.
+    stale: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    Html,
+    Text,
+}
+
+impl Appender {
+    /// An appender to which nothing was sent yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What to send after this patch as HTML in which every element is closed, rows joined by newlines.
+    pub fn html(&mut self, patch: &Patch) -> String {
+        self.append(patch, Form::Html)
+    }
+
+    /// What to send after this patch without styling, rows joined by newlines.
+    pub fn text(&mut self, patch: &Patch) -> String {
+        self.append(patch, Form::Text)
+    }
+
+    /// What was held back of the open row, for a stream that ends here.
+    pub fn finish_html(&mut self) -> String {
+        self.finish(Form::Html)
+    }
+
+    /// The same without styling.
+    pub fn finish_text(&mut self) -> String {
+        self.finish(Form::Text)
+    }
+
+    fn append(&mut self, patch: &Patch, form: Form) -> String {
+        let mut out =
+            String::with_capacity(patch.rows.iter().map(|row| row.text().len() + 1).sum());
+        let lives = |open: &Open| {
+            open.row.offset < patch.from
+                || patch.rows.iter().any(|row| row.offset == open.row.offset)
+        };
+        self.open.take_if(|open| !lives(open));
+        // Rows that are certain to be final need not be remembered.
+        let first_kept = patch.rows.len().saturating_sub(SCREEN_ROWS);
+        for (i, row) in patch.rows.iter().enumerate() {
+            let known = self.sent.iter().position(|&(offset, _)| offset == row.offset);
+            if known.is_some_and(|known| self.sent[known].1 == fingerprint(row)) {
+                continue;
+            }
+            if row.ended || row.cut {
+                self.ended(row, form, &mut out);
+                match known {
+                    Some(known) => self.sent[known].1 = fingerprint(row),
+                    None if i >= first_kept => {
+                        self.sent.push_back((row.offset, fingerprint(row)));
+                        if self.sent.len() > SCREEN_ROWS {
+                            self.sent.pop_front();
+                        }
+                    }
+                    None => {}
+                }
+            } else {
+                self.opened(row, form, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Sends a row that is complete, or the rest of it.
+    fn ended(&mut self, row: &Row, form: Form, out: &mut String) {
+        let open = self.open.take_if(|open| open.row.offset == row.offset);
+        match open {
+            Some(open) if open.sent > 0 && !open.stale && looks_begun(&open, row, form) => {
+                write(row, open.sent, form, out);
+            }
+            _ => {
+                self.begin_line(row, out);
+                write(row, 0, form, out);
+            }
+        }
+        if row.ended {
+            out.push('\n');
+        }
+        self.mid_line = !row.ended;
+        self.continues = row.cut;
+    }
+
+    /// Sends what an open row has grown by, unless it was rewritten.
+    fn opened(&mut self, row: &Row, form: Form, out: &mut String) {
+        let mut open = match self.open.take_if(|open| open.row.offset == row.offset) {
+            Some(open) => open,
+            None => Open { row: Row::new(row.offset), sent: 0, stale: false },
+        };
+        open.stale |= open.sent > 0 && !looks_begun(&open, row, form);
+        if !open.stale && !row.edited && row.text().len() > open.sent {
+            if open.sent == 0 {
+                self.begin_line(row, out);
+            }
+            write(row, open.sent, form, out);
+            open.sent = row.text().len();
+            self.mid_line = true;
+            self.continues = false;
+        }
+        open.row = row.clone();
+        self.open = Some(open);
+    }
+
+    /// Goes to a new line if something else stands in this one. What was begun there and goes on will have to be sent whole.
+    fn begin_line(&mut self, row: &Row, out: &mut String) {
+        if self.mid_line && !self.continues {
+            out.push('\n');
+        }
+        if let Some(open) = self.open.as_mut().filter(|open| open.row.offset != row.offset) {
+            open.stale |= open.sent > 0;
+        }
+    }
+
+    fn finish(&mut self, form: Form) -> String {
+        let mut out = String::new();
+        if let Some(open) =
+            self.open.take().filter(|open| open.stale || open.sent < open.row.text().len())
+        {
+            self.begin_line(&open.row, &mut out);
+            write(&open.row, 0, form, &mut out);
+            self.mid_line = true;
+        }
+        out
+    }
+}
+
+fn looks_begun(open: &Open, row: &Row, form: Form) -> bool {
+    match form {
+        Form::Html => open.row.begins(row),
+        Form::Text => row.text().starts_with(open.row.text()),
+    }
+}
+
+fn write(row: &Row, from: usize, form: Form, out: &mut String) {
+    match form {
+        Form::Html => html::write(row, from, out),
+        Form::Text => out.push_str(row.text().get(from..).unwrap_or_default()),
+    }
+}
+
+fn fingerprint(row: &Row) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (row.text(), row.styled.as_deref()).hash(&mut hasher);
+    hasher.finish()
+}

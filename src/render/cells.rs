@@ -1,0 +1,309 @@
+//! A row as cells, which it becomes when something other than its end is edited.
+//!
+//! A row is taken apart into cells and put together again without loss, so it does not matter when that happens:
+//! the same bytes give the same row however they are divided into chunks.
+
+use std::sync::Arc;
+
+use unicode_width::UnicodeWidthChar;
+
+use super::row::{Row, Run, Styled};
+use super::style::Style;
+
+/// The distance of tab stops, in columns.
+const TAB_COLUMNS: usize = 8;
+
+/// What stands in the columns that a wide character or a tab takes after its first.
+const CONTINUATION: char = '\0';
+
+#[derive(Clone, Debug)]
+struct Cell {
+    ch: char,
+    style: Style,
+    /// Characters without a width of their own that are drawn over this one.
+    marks: Option<Box<str>>,
+}
+
+impl Cell {
+    fn new(ch: char, style: Style) -> Self {
+        Self { ch, style, marks: None }
+    }
+
+    fn bytes(&self) -> usize {
+        match self.ch {
+            CONTINUATION => 0,
+            ch => ch.len_utf8() + self.marks.as_deref().map_or(0, str::len),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cells {
+    cells: Vec<Cell>,
+    /// The length of the text that the cells stand for.
+    bytes: usize,
+    /// How many runs of one style there are, if it has been counted since the last edit.
+    runs: Option<usize>,
+    links: Vec<Arc<str>>,
+}
+
+/// The columns a character takes when it comes to stand at this column.
+pub(super) fn columns(ch: char, column: usize) -> usize {
+    match ch {
+        '\t' => TAB_COLUMNS - column % TAB_COLUMNS,
+        ' '..='~' => 1,
+        _ => ch.width().unwrap_or(0),
+    }
+}
+
+/// The columns a text takes that begins a row.
+pub(super) fn text_columns(text: &str) -> usize {
+    text.chars().fold(0, |column, ch| match columns(ch, column) {
+        0 if column == 0 => 1,
+        n => column + n,
+    })
+}
+
+impl Cells {
+    pub(super) fn explode(row: &Row) -> Self {
+        let links = row.styled.as_deref().map(|styled| styled.links.clone()).unwrap_or_default();
+        let mut cells =
+            Self { cells: Vec::with_capacity(row.text.len() + 8), links, ..Self::default() };
+        if row.styled.is_none() {
+            cells.extend(&row.text, Style::default());
+        }
+        for (style, text) in row.runs_from(0) {
+            cells.extend(text, style);
+        }
+        cells
+    }
+
+    fn extend(&mut self, text: &str, style: Style) {
+        for ch in text.chars() {
+            let column = self.cells.len();
+            match columns(ch, column) {
+                0 if column > 0 => self.mark(column, ch),
+                n => {
+                    self.put(column, ch, n.max(1), style);
+                }
+            }
+        }
+    }
+
+    /// Writes the cells into the row as text and runs.
+    pub(super) fn flatten(&self, row: &mut Row) {
+        row.text.clear();
+        row.text.reserve(self.bytes);
+        let mut styled = Styled::default();
+        let mut source = Style::default();
+        let mut style = Style::default();
+        for (i, cell) in self.cells.iter().enumerate() {
+            if i == 0 || cell.style != source {
+                source = cell.style;
+                style = Style { link: 0, ..source };
+                if let Some(link) =
+                    usize::from(source.link).checked_sub(1).and_then(|i| self.links.get(i))
+                {
+                    style.link = intern(&mut styled.links, link).unwrap_or(0);
+                }
+            }
+            if cell.ch != CONTINUATION {
+                row.text.push(cell.ch);
+                row.text.push_str(cell.marks.as_deref().unwrap_or_default());
+            }
+            let end = row.text.len();
+            match styled.runs.last_mut() {
+                Some(run) if run.style == style => run.end = end,
+                _ => styled.runs.push(Run { end, style }),
+            }
+        }
+        let plain = styled.runs.iter().all(|run| run.style.is_plain());
+        row.styled = (!plain).then(|| Box::new(styled));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn runs(&mut self) -> usize {
+        let cells = &self.cells;
+        let count = || 1 + cells.windows(2).filter(|pair| pair[0].style != pair[1].style).count();
+        *self.runs.get_or_insert_with(count)
+    }
+
+    pub(super) fn last_style(&self) -> Option<Style> {
+        self.cells.last().map(|cell| cell.style)
+    }
+
+    /// The index of this link for a style of this row, or 0 when a row cannot hold more of them.
+    pub(super) fn link(&mut self, link: &Arc<str>) -> u8 {
+        if self.links.len() == LINKS_MAX {
+            self.forget_unused_links();
+        }
+        intern(&mut self.links, link).unwrap_or(0)
+    }
+
+    /// Overwritten text may have left links that nothing refers to any more.
+    fn forget_unused_links(&mut self) {
+        let old = std::mem::take(&mut self.links);
+        for cell in &mut self.cells {
+            let link = usize::from(cell.style.link).checked_sub(1).and_then(|i| old.get(i));
+            cell.style.link = link.and_then(|link| intern(&mut self.links, link)).unwrap_or(0);
+        }
+    }
+
+    /// Puts a character of `n` columns at a column; it is padded with blanks up to there. Says whether something was overwritten.
+    pub(super) fn put(&mut self, column: usize, ch: char, n: usize, style: Style) -> bool {
+        let overwrites = column < self.cells.len();
+        if overwrites {
+            self.part(column);
+            self.part(column + n);
+        }
+        self.pad(column);
+        for i in 0..n {
+            self.set(column + i, Cell::new(if i == 0 { ch } else { CONTINUATION }, style));
+        }
+        overwrites
+    }
+
+    /// Adds a character without width to the one before the column.
+    pub(super) fn mark(&mut self, column: usize, ch: char) {
+        self.pad(column);
+        let Some(base) = (0..column).rev().find(|&i| self.cells[i].ch != CONTINUATION) else {
+            return;
+        };
+        let mut marks = self.cells[base].marks.take().map(String::from).unwrap_or_default();
+        marks.push(ch);
+        self.cells[base].marks = Some(marks.into());
+        self.bytes += ch.len_utf8();
+    }
+
+    /// Removes what stands at the column and after. Says whether there was anything.
+    pub(super) fn truncate(&mut self, column: usize) -> bool {
+        let removes = column < self.cells.len();
+        if removes {
+            self.part(column);
+            self.bytes -= self.cells.drain(column..).map(|cell| cell.bytes()).sum::<usize>();
+            self.runs = None;
+        }
+        removes
+    }
+
+    /// Blanks `n` columns. Says whether there was anything.
+    pub(super) fn blank(&mut self, column: usize, n: usize) -> bool {
+        let end = column.saturating_add(n).min(self.cells.len());
+        if column < end {
+            self.part(column);
+            self.part(end);
+            for i in column..end {
+                self.set(i, Cell::new(' ', Style::default()));
+            }
+        }
+        column < end
+    }
+
+    /// Removes `n` columns and moves what follows to the left.
+    pub(super) fn delete(&mut self, column: usize, n: usize) -> bool {
+        let end = column.saturating_add(n).min(self.cells.len());
+        if column < end {
+            self.part(column);
+            self.part(end);
+            self.unbind(end);
+            self.bytes -= self.cells.drain(column..end).map(|cell| cell.bytes()).sum::<usize>();
+            self.runs = None;
+        }
+        column < end
+    }
+
+    /// Inserts `n` blank columns before the column; what is moved past `max` columns is lost, as at the edge of a screen.
+    pub(super) fn insert(&mut self, column: usize, n: usize, max: usize) -> bool {
+        if column >= self.cells.len() {
+            return false;
+        }
+        let max = max.max(self.cells.len());
+        self.part(column);
+        self.unbind(column);
+        let blanks = n.min(max - column);
+        self.cells
+            .splice(column..column, std::iter::repeat_n(Cell::new(' ', Style::default()), blanks));
+        self.bytes += blanks;
+        self.runs = None;
+        self.truncate(max);
+        true
+    }
+
+    fn pad(&mut self, column: usize) {
+        while self.cells.len() < column {
+            self.set(self.cells.len(), Cell::new(' ', Style::default()));
+        }
+    }
+
+    fn set(&mut self, i: usize, cell: Cell) {
+        self.bytes += cell.bytes();
+        if i < self.cells.len() {
+            self.bytes -= self.cells[i].bytes();
+            self.cells[i] = cell;
+            self.runs = None;
+        } else {
+            // Appending keeps the count, or a long row would be counted again for each change of style.
+            if let (Some(runs), Some(last)) = (&mut self.runs, self.cells.last()) {
+                *runs += usize::from(last.style != cell.style);
+            }
+            self.cells.push(cell);
+        }
+    }
+
+    /// Blanks what would not keep its width if it were moved: tabs, and a character without width that begins the row.
+    fn unbind(&mut self, from: usize) {
+        for i in from..self.cells.len() {
+            match self.cells[i].ch {
+                '\t' => {
+                    self.set(i, Cell::new(' ', Style::default()));
+                    self.part(i + 1);
+                }
+                CONTINUATION | ' '..='~' => {}
+                ch if columns(ch, i) == 0 => self.set(i, Cell::new(' ', Style::default())),
+                _ => {}
+            }
+        }
+    }
+
+    /// Turns a wide character or a tab that reaches over the left edge of this column into blanks.
+    fn part(&mut self, column: usize) {
+        let is_continuation =
+            |cells: &[Cell], i: usize| cells.get(i).is_some_and(|cell| cell.ch == CONTINUATION);
+        if !is_continuation(&self.cells, column) {
+            return;
+        }
+        let mut i = column;
+        while is_continuation(&self.cells, i) {
+            i -= 1;
+        }
+        loop {
+            let style = self.cells[i].style;
+            self.set(i, Cell::new(' ', style));
+            i += 1;
+            if !is_continuation(&self.cells, i) {
+                break;
+            }
+        }
+    }
+}
+
+/// The most links that one row holds; text after that is shown without its link.
+const LINKS_MAX: usize = 64;
+
+/// One more than the index of the link in the list, which takes it in if there is room.
+pub(super) fn intern(links: &mut Vec<Arc<str>>, link: &Arc<str>) -> Option<u8> {
+    let index = links.iter().position(|known| known == link).or_else(|| {
+        (links.len() < LINKS_MAX).then(|| {
+            links.push(Arc::clone(link));
+            links.len() - 1
+        })
+    })?;
+    u8::try_from(index + 1).ok()
+}

@@ -1,0 +1,184 @@
+//! A row that is being written: text while it only grows, cells once it is edited elsewhere.
+
+use std::sync::Arc;
+
+use super::cells::{self, Cells};
+use super::row::{Row, Run, Styled};
+use super::style::Style;
+use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
+
+/// A row with more bytes of text or more runs than this is final once the cursor has left it, and so are those above it.
+/// It bounds what a terminal remembers.
+const REACH_BYTES_MAX: usize = 2048;
+const REACH_RUNS_MAX: usize = 256;
+
+/// What new text looks like. The link is kept apart from the style because each row has its own list of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pen {
+    pub(super) style: Style,
+    pub(super) link: Option<Arc<str>>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    /// While there are cells, its text and runs are out of date.
+    row: Row,
+    cells: Option<Box<Cells>>,
+}
+
+impl Line {
+    pub(super) fn new(offset: u64) -> Self {
+        Self { row: Row::new(offset), cells: None }
+    }
+
+    pub(super) fn row(&mut self) -> &mut Row {
+        &mut self.row
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.row.offset
+    }
+
+    pub(super) fn into_row(self) -> Row {
+        self.row
+    }
+
+    pub(super) fn to_row(&self) -> Row {
+        self.row.clone()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match &self.cells {
+            Some(cells) => cells.len() == 0,
+            None => self.row.text.is_empty(),
+        }
+    }
+
+    pub(super) fn is_flat(&self) -> bool {
+        self.cells.is_none()
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        match &self.cells {
+            Some(cells) => cells.len(),
+            None => cells::text_columns(&self.row.text),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.as_ref().map_or(self.row.text.len(), |cells| cells.bytes())
+    }
+
+    fn runs(&mut self) -> usize {
+        match &mut self.cells {
+            Some(cells) => cells.runs(),
+            None => self.row.styled.as_deref().map_or(1, |styled| styled.runs.len()),
+        }
+    }
+
+    /// Whether too much is in it to keep it for editing.
+    pub(super) fn is_heavy(&mut self) -> bool {
+        self.bytes() > REACH_BYTES_MAX || self.runs() > REACH_RUNS_MAX
+    }
+
+    pub(super) fn cells(&mut self) -> &mut Cells {
+        self.cells.get_or_insert_with(|| Box::new(Cells::explode(&self.row)))
+    }
+
+    pub(super) fn flatten(&mut self) {
+        if let Some(cells) = self.cells.take() {
+            cells.flatten(&mut self.row);
+        }
+    }
+
+    /// Removes all of it. Says whether there was anything.
+    pub(super) fn clear(&mut self) -> bool {
+        let had = !self.is_empty();
+        self.cells = None;
+        self.row.text.clear();
+        self.row.styled = None;
+        self.row.edited |= had;
+        had
+    }
+
+    /// Gives this line what another shows, and empties that. Offsets and ends stay where they are.
+    pub(super) fn take_content(&mut self, from: &mut Self) {
+        from.flatten();
+        self.cells = None;
+        self.row.text = std::mem::take(&mut from.row.text);
+        self.row.styled = from.row.styled.take();
+        self.row.edited = true;
+        from.row.edited = true;
+    }
+
+    /// Appends as much of the text as a row takes and gives the rest back. Only for a line without cells.
+    pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
+        let mut text = text;
+        if pen.link.is_some() || !pen.style.is_plain() || self.row.styled.is_some() {
+            text = self.append_marks(text);
+            if text.is_empty() {
+                return text;
+            }
+        }
+        let room = ROW_BYTES_MAX.saturating_sub(self.row.text.len());
+        let (now, later) = text.split_at(text.floor_char_boundary(room));
+        if now.is_empty() || !self.append_style(now.len(), pen) {
+            return text;
+        }
+        self.row.text.push_str(now);
+        later
+    }
+
+    /// Characters without width belong to the one before them, whatever the pen is now.
+    fn append_marks<'t>(&mut self, text: &'t str) -> &'t str {
+        let is_mark = |ch: char| ch > '~' && cells::columns(ch, 0) == 0;
+        if self.row.text.is_empty() || !text.starts_with(is_mark) {
+            return text;
+        }
+        let marks = text.find(|ch| !is_mark(ch)).unwrap_or(text.len());
+        let marks =
+            text.floor_char_boundary(marks.min(ROW_BYTES_MAX.saturating_sub(self.row.text.len())));
+        let (marks, rest) = text.split_at(marks);
+        self.row.text.push_str(marks);
+        if let Some(run) = self.row.styled.as_deref_mut().and_then(|styled| styled.runs.last_mut())
+        {
+            run.end += marks.len();
+        }
+        rest
+    }
+
+    /// Accounts for text of this length that is about to be appended. Says false if the row can hold no more runs.
+    fn append_style(&mut self, len: usize, pen: &Pen) -> bool {
+        let start = self.row.text.len();
+        if self.row.styled.is_none() {
+            if pen.link.is_none() && pen.style.is_plain() {
+                return true;
+            }
+            let plain = (start > 0).then_some(Run { end: start, style: Style::default() });
+            self.row.styled =
+                Some(Box::new(Styled { runs: plain.into_iter().collect(), links: Vec::new() }));
+        }
+        let Some(styled) = self.row.styled.as_deref_mut() else { return true };
+        let mut style = pen.style;
+        let links = styled.links.len();
+        if let Some(link) = &pen.link {
+            style.link = cells::intern(&mut styled.links, link).unwrap_or(0);
+        }
+        let full = styled.runs.len() >= ROW_RUNS_MAX;
+        match styled.runs.last_mut() {
+            Some(run) if run.style == style => run.end += len,
+            _ if full => styled.links.truncate(links),
+            _ => styled.runs.push(Run { end: start + len, style }),
+        }
+        styled.runs.last().is_some_and(|run| run.end == start + len)
+    }
+
+    /// Whether a character that comes to stand behind all others is still in the limits of a row.
+    pub(super) fn takes(&mut self, bytes: usize, style: Style) -> bool {
+        let cells = self.cells();
+        cells.bytes() + bytes <= ROW_BYTES_MAX
+            && (cells.last_style() == Some(style)
+                || cells.len() < ROW_RUNS_MAX
+                || cells.runs() < ROW_RUNS_MAX)
+    }
+}

@@ -1,0 +1,55 @@
+//! A log as a terminal would have left it: bytes in, rows out, and rows as HTML.
+//!
+//! A [`Terminal`] is the state between two chunks. It is fed bytes and answers with a [`Patch`]: from which offset the rows
+//! changed, and what they are now. A row is named by the offset of the byte that began it, so a progress bar that is drawn a
+//! thousand times is one row, and a viewer that comes later sees the same rows as one that watched.
+//!
+//! The stages: the terminal divides the bytes into text, controls and whole escape sequences; `vte` parses the sequences; the
+//! screen applies them to lines; `ansi-to-html` turns the styled ones into elements. None of them sees what it cannot take, so
+//! nothing here fails, waits, reads or writes. However bytes are divided into chunks, the rows come out the same.
+//!
+//! What a log loses here: escape sequences that mean nothing to a log (titles, modes, queries, images), the control characters,
+//! and what was overwritten. VT and FF are dropped, so that a row is a line and nothing else; so are U+0080 to U+009F, which are
+//! never read as the start of a sequence. SU, SD and scroll regions are swallowed, for a log has no fixed height.
+
+mod append;
+mod cells;
+mod html;
+mod line;
+mod perform;
+mod row;
+mod screen;
+mod sequence;
+mod style;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use append::Appender;
+pub use html::escape;
+pub use row::Row;
+pub use terminal::Terminal;
+
+/// How many of the last rows can change, the open one among them. Rows above them are final.
+pub const SCREEN_ROWS: usize = 64;
+
+/// The columns that a cursor movement can reach. Lines that are printed beyond them are complete all the same.
+pub const COLUMNS_MAX: usize = 512;
+
+/// The most bytes of text in a row; a longer line goes on in the next row.
+pub const ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// The most changes of style in a row; a more colourful line goes on in the next row.
+pub const ROW_RUNS_MAX: usize = 4096;
+
+/// What a chunk did to the rows: drop every row whose offset is `from` or more, then append `rows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// The offset of the first row that changed or was added; equal to `next` when nothing changed.
+    pub from: u64,
+    /// The offset of the byte after the chunk.
+    pub next: u64,
+    /// The rows from there on. Their offsets increase, and only the last may be open.
+    pub rows: Vec<Row>,
+}

@@ -1,0 +1,133 @@
+//! Where an escape sequence ends: the part of a terminal that must hold when a program is killed in the middle of one.
+//!
+//! `vte` would buffer an unterminated string without bound and swallow everything after it. Here only whole sequences are handed on,
+//! and a newline ends whatever was not closed, since no log line should vanish in the rest of another.
+
+/// How much of a sequence is kept. What is longer is followed to its end, but means nothing.
+const KEPT_BYTES_MAX: usize = 4096;
+
+/// How long a sequence may be before it is given up and what follows is text again.
+const SWALLOWED_BYTES_MAX: usize = 1024 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Escape,
+    EscapeIntermediate,
+    Csi,
+    Osc,
+    /// DCS, SOS, PM and APC: swallowed.
+    Text,
+    /// An ESC in a string, which ends it if a backslash comes next.
+    StringEscape {
+        osc: bool,
+    },
+}
+
+/// What a byte did to a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    More,
+    /// It was the last byte; the sequence is for `vte`.
+    Escape,
+    /// It was the last byte; the sequence is an operating system command.
+    Osc,
+    /// It was the last byte of something without meaning.
+    Nothing,
+    /// The sequence is over without this byte, which is to be looked at anew.
+    Aborted,
+    /// The same, and a new sequence has begun with the ESC before this byte. Only in strings.
+    Restarted {
+        osc: bool,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Sequence {
+    stage: Stage,
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Sequence {
+    /// A sequence of which ESC has been seen.
+    pub(super) fn new() -> Self {
+        Self { stage: Stage::Escape, bytes: vec![0x1b], len: 1 }
+    }
+
+    /// The sequence from its ESC on.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The command between `ESC ]` and its terminator.
+    pub(super) fn command(&self) -> &[u8] {
+        let kept = self.len == self.bytes.len();
+        self.bytes.get(2..).filter(|_| kept).unwrap_or_default()
+    }
+
+    pub(super) fn push(&mut self, byte: u8) -> Step {
+        if self.len >= SWALLOWED_BYTES_MAX {
+            return Step::Aborted;
+        }
+        let step = match self.stage {
+            _ if byte == b'\n' => return Step::Aborted,
+            Stage::StringEscape { osc } => match byte {
+                b'\\' if osc => Step::Osc,
+                b'\\' => Step::Nothing,
+                _ => return Step::Restarted { osc },
+            },
+            // CAN and SUB cancel, wherever they come.
+            _ if byte == 0x18 || byte == 0x1a => Step::Nothing,
+            Stage::Osc | Stage::Text => self.string(byte),
+            _ if byte == 0x1b => return Step::Aborted,
+            _ if byte >= 0x80 => return Step::Aborted,
+            Stage::Escape => self.escape(byte),
+            Stage::EscapeIntermediate => match byte {
+                0x30..=0x7e => Step::Escape,
+                _ => Step::More,
+            },
+            Stage::Csi => match byte {
+                0x40..=0x7e => Step::Escape,
+                _ => Step::More,
+            },
+        };
+        // The end of a string is no part of its command, and the last byte of a sequence says what it is.
+        let keep = match step {
+            Step::More => {
+                self.bytes.len() < KEPT_BYTES_MAX
+                    && !matches!(self.stage, Stage::StringEscape { .. })
+            }
+            Step::Escape => true,
+            _ => false,
+        };
+        if keep {
+            self.bytes.push(byte);
+        }
+        if step == Step::More && !matches!(self.stage, Stage::StringEscape { .. }) {
+            self.len += 1;
+        }
+        step
+    }
+
+    fn escape(&mut self, byte: u8) -> Step {
+        self.stage = match byte {
+            b'[' => Stage::Csi,
+            b']' => Stage::Osc,
+            b'P' | b'X' | b'^' | b'_' => Stage::Text,
+            0x20..=0x2f => Stage::EscapeIntermediate,
+            0x30..=0x7e => return Step::Escape,
+            _ => Stage::Escape,
+        };
+        Step::More
+    }
+
+    fn string(&mut self, byte: u8) -> Step {
+        let osc = self.stage == Stage::Osc;
+        match byte {
+            0x07 if osc => return Step::Osc,
+            0x1b => self.stage = Stage::StringEscape { osc },
+            _ => {}
+        }
+        Step::More
+    }
+}

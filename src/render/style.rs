@@ -1,0 +1,169 @@
+//! How a cell looks: colours and attributes, and how SGR sequences change them.
+
+use vte::Params;
+
+/// A colour as the log named it; what it looks like is the page's matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Color {
+    #[default]
+    Default,
+    /// 0 to 15 are the colours a theme names, 16 to 255 the fixed cube and greys.
+    Indexed(u8),
+    Rgb(u8, u8, u8),
+}
+
+/// The shape of an underline; the numbers are those of `4:n`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Underline {
+    #[default]
+    None,
+    Single,
+    Double,
+    Curly,
+    Dotted,
+    Dashed,
+}
+
+/// Attributes that are on or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Flags(u8);
+
+impl Flags {
+    pub(super) const BOLD: Self = Self(1);
+    pub(super) const FAINT: Self = Self(2);
+    pub(super) const ITALIC: Self = Self(4);
+    pub(super) const BLINK: Self = Self(8);
+    pub(super) const INVERSE: Self = Self(16);
+    pub(super) const CONCEAL: Self = Self(32);
+    pub(super) const STRIKE: Self = Self(64);
+    pub(super) const OVERLINE: Self = Self(128);
+
+    pub(super) fn has(self, flag: Self) -> bool {
+        self.0 & flag.0 != 0
+    }
+
+    fn set(&mut self, flag: Self) {
+        self.0 |= flag.0;
+    }
+
+    fn clear(&mut self, flag: Self) {
+        self.0 &= !flag.0;
+    }
+}
+
+/// The look of a run of text. `link` is 0 for none, else one more than an index into the links of the row that holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Style {
+    pub(super) fg: Color,
+    pub(super) bg: Color,
+    pub(super) line_color: Color,
+    pub(super) underline: Underline,
+    pub(super) flags: Flags,
+    pub(super) link: u8,
+}
+
+impl Style {
+    pub(super) fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Applies a `CSI … m`. A parameter that means nothing is skipped, and the next is looked at.
+    pub(super) fn sgr(&mut self, params: &Params) {
+        let mut groups = params.iter();
+        while let Some(group) = groups.next() {
+            match *group {
+                [code @ (38 | 48 | 58)] => {
+                    let color = match groups.next() {
+                        Some([5]) => groups.next().and_then(|n| indexed(n)),
+                        Some([2]) => {
+                            // All three are taken before any is judged, so that a bad one does not turn the others into codes.
+                            let (r, g, b) = (groups.next(), groups.next(), groups.next());
+                            rgb(&[first(r), first(g), first(b)])
+                        }
+                        _ => None,
+                    };
+                    self.paint(code, color);
+                }
+                [code @ (38 | 48 | 58), 5, ref n @ ..] => self.paint(code, indexed(n)),
+                // With a colour space, as the standard has it, or without, as many programs write it.
+                [code @ (38 | 48 | 58), 2, _, r, g, b, ..]
+                | [code @ (38 | 48 | 58), 2, r, g, b] => {
+                    self.paint(code, rgb(&[Some(r), Some(g), Some(b)]));
+                }
+                [4, shape] => self.underline_shape(shape),
+                [code] => self.code(code),
+                _ => {}
+            }
+        }
+    }
+
+    fn paint(&mut self, code: u16, color: Option<Color>) {
+        let Some(color) = color else { return };
+        match code {
+            38 => self.fg = color,
+            48 => self.bg = color,
+            _ => self.line_color = color,
+        }
+    }
+
+    fn underline_shape(&mut self, shape: u16) {
+        self.underline = match shape {
+            0 => Underline::None,
+            1 => Underline::Single,
+            2 => Underline::Double,
+            3 => Underline::Curly,
+            4 => Underline::Dotted,
+            5 => Underline::Dashed,
+            _ => return,
+        };
+    }
+
+    fn code(&mut self, code: u16) {
+        let indexed = |base: u16| Color::Indexed(u8::try_from(code - base).unwrap_or_default());
+        match code {
+            0 => *self = Self { link: self.link, ..Self::default() },
+            1 => self.flags.set(Flags::BOLD),
+            2 => self.flags.set(Flags::FAINT),
+            3 => self.flags.set(Flags::ITALIC),
+            4 => self.underline = Underline::Single,
+            5 | 6 => self.flags.set(Flags::BLINK),
+            7 => self.flags.set(Flags::INVERSE),
+            8 => self.flags.set(Flags::CONCEAL),
+            9 => self.flags.set(Flags::STRIKE),
+            21 => self.underline = Underline::Double,
+            22 => {
+                self.flags.clear(Flags::BOLD);
+                self.flags.clear(Flags::FAINT);
+            }
+            23 => self.flags.clear(Flags::ITALIC),
+            24 => self.underline = Underline::None,
+            25 => self.flags.clear(Flags::BLINK),
+            27 => self.flags.clear(Flags::INVERSE),
+            28 => self.flags.clear(Flags::CONCEAL),
+            29 => self.flags.clear(Flags::STRIKE),
+            30..=37 => self.fg = indexed(30),
+            39 => self.fg = Color::Default,
+            40..=47 => self.bg = indexed(40),
+            49 => self.bg = Color::Default,
+            53 => self.flags.set(Flags::OVERLINE),
+            55 => self.flags.clear(Flags::OVERLINE),
+            59 => self.line_color = Color::Default,
+            90..=97 => self.fg = indexed(82),
+            100..=107 => self.bg = indexed(92),
+            _ => {}
+        }
+    }
+}
+
+fn first(group: Option<&[u16]>) -> Option<u16> {
+    group.and_then(|group| group.first().copied())
+}
+
+fn indexed(group: &[u16]) -> Option<Color> {
+    first(Some(group)).and_then(|n| u8::try_from(n).ok()).map(Color::Indexed)
+}
+
+fn rgb(parts: &[Option<u16>; 3]) -> Option<Color> {
+    let part = |i: usize| parts[i].and_then(|n| u8::try_from(n).ok());
+    Some(Color::Rgb(part(0)?, part(1)?, part(2)?))
+}

@@ -1,0 +1,226 @@
+//! Bytes in, patches out: text, controls and sequences are told apart here.
+
+use std::fmt;
+
+use super::Patch;
+use super::screen::Screen;
+use super::sequence::{Sequence, Step};
+use super::text::{self, Partial};
+
+/// The longest sequence that is parsed in place; longer ones are collected first.
+const IN_PLACE_BYTES_MAX: usize = 256;
+
+/// The state of a log's terminal between two chunks: the rows that can still change, the style, and what was left unfinished.
+///
+/// It is bounded whatever the log says: the last [`SCREEN_ROWS`](super::SCREEN_ROWS) rows, of which only the open one may be long, a
+/// character or sequence of at most 4 KiB, and a cursor. For common logs that is a few KiB.
+pub struct Terminal {
+    at: u64,
+    screen: Screen,
+    partial: Partial,
+    sequence: Option<Sequence>,
+    /// Where the sequence began.
+    began: u64,
+    /// In its ground state between calls, because only whole sequences are given to it; so it holds nothing of the log.
+    parser: vte::Parser,
+}
+
+impl Clone for Terminal {
+    fn clone(&self) -> Self {
+        Self {
+            at: self.at,
+            screen: self.screen.clone(),
+            partial: self.partial,
+            sequence: self.sequence.clone(),
+            began: self.began,
+            parser: vte::Parser::new(),
+        }
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Terminal")
+            .field("at", &self.at)
+            .field("screen", &self.screen)
+            .field("partial", &self.partial)
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Terminal {
+    /// A terminal in its default state, whose first byte will have this offset; rows begin there.
+    pub fn new(at: u64) -> Self {
+        Self {
+            at,
+            screen: Screen::new(at),
+            partial: Partial::default(),
+            sequence: None,
+            began: at,
+            parser: vte::Parser::new(),
+        }
+    }
+
+    /// The offset of the next byte to feed.
+    pub fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Feeds bytes that begin at [`at`](Self::at) and says what the rows look like now.
+    ///
+    /// It takes any bytes, in time linear in their number and in the length of the rows that they change.
+    pub fn feed(&mut self, bytes: &[u8]) -> Patch {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let used = if self.sequence.is_some() {
+                self.follow(rest)
+            } else if !self.partial.is_empty() {
+                self.join(rest)
+            } else if let Some(until) = self.screen.alternate() {
+                self.skip(rest, until)
+            } else {
+                self.ground(rest)
+            };
+            self.at += offset(used);
+            rest = rest.get(used..).unwrap_or_default();
+        }
+        self.screen.take_patch(self.at)
+    }
+
+    /// Takes text up to a control character, or that character. Says how many bytes that was.
+    fn ground(&mut self, bytes: &[u8]) -> usize {
+        match bytes.first() {
+            Some(b'\n') => {
+                self.screen.locate(self.at + 1, self.at + 1);
+                self.screen.newline();
+                1
+            }
+            Some(0x1b) => self.escape(bytes),
+            Some(b'\r') => {
+                self.screen.carriage_return();
+                1
+            }
+            Some(0x08) => {
+                self.screen.left(1);
+                1
+            }
+            _ => match text::text_len(bytes) {
+                0 => 1,
+                len => self.text(bytes, len),
+            },
+        }
+    }
+
+    /// Shows the first `len` bytes, but for a character that the next chunk may complete.
+    fn text(&mut self, bytes: &[u8], len: usize) -> usize {
+        let mut rest = bytes.get(..len).unwrap_or_default();
+        let mut at = self.at;
+        loop {
+            match std::str::from_utf8(rest) {
+                Ok(text) => {
+                    self.show(text, at);
+                    return len;
+                }
+                Err(error) => {
+                    let (valid, after) = rest.split_at(error.valid_up_to());
+                    self.show(std::str::from_utf8(valid).unwrap_or_default(), at);
+                    at += offset(valid.len());
+                    let wrong = match error.error_len() {
+                        Some(wrong) => wrong,
+                        None if len == bytes.len() => {
+                            self.partial = Partial::new(after);
+                            return len;
+                        }
+                        None => after.len(),
+                    };
+                    self.screen.print("\u{fffd}", at);
+                    at += offset(wrong);
+                    rest = after.get(wrong..).unwrap_or_default();
+                }
+            }
+        }
+    }
+
+    fn show(&mut self, text: &str, at: u64) {
+        text::shown(text, |i, part| self.screen.print(part, at + offset(i)));
+    }
+
+    /// Completes a character whose first bytes came with the chunk before.
+    fn join(&mut self, bytes: &[u8]) -> usize {
+        let began = self.at - offset(self.partial.len());
+        let (ch, used) = self.partial.join(bytes);
+        if let Some(ch) = ch {
+            self.show(ch.encode_utf8(&mut [0; 4]), began);
+        }
+        used
+    }
+
+    /// Passes over what a full-screen program draws.
+    fn skip(&mut self, bytes: &[u8], until: u64) -> usize {
+        let limit = usize::try_from(until.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        if limit == 0 {
+            self.screen.leave_alternate();
+            return 0;
+        }
+        match memchr::memchr(0x1b, bytes) {
+            Some(0) => self.escape(bytes),
+            escape => escape.unwrap_or(bytes.len()).min(limit),
+        }
+    }
+
+    /// Begins a sequence; one that is short and whole is carried out at once.
+    fn escape(&mut self, bytes: &[u8]) -> usize {
+        if bytes.get(1) == Some(&b'[') {
+            let body = bytes.get(2..bytes.len().min(IN_PLACE_BYTES_MAX)).unwrap_or_default();
+            if let Some(end) = body.iter().position(|byte| !(0x20..=0x3f).contains(byte))
+                && let Some(0x40..=0x7e) = body.get(end)
+            {
+                let len = end + 3;
+                self.screen.locate(self.at, self.at + offset(len));
+                self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
+                return len;
+            }
+        }
+        self.sequence = Some(Sequence::new());
+        self.began = self.at;
+        1
+    }
+
+    /// Goes on with a sequence that was begun.
+    fn follow(&mut self, bytes: &[u8]) -> usize {
+        let Some(sequence) = &mut self.sequence else { return 0 };
+        for (i, &byte) in bytes.iter().enumerate() {
+            let end = self.at + offset(i) + 1;
+            match sequence.push(byte) {
+                Step::More => continue,
+                Step::Escape => {
+                    self.screen.locate(self.began, end);
+                    self.parser.advance(&mut self.screen, sequence.bytes());
+                }
+                Step::Osc => self.screen.command(sequence.command()),
+                Step::Nothing => {}
+                Step::Aborted => {
+                    self.sequence = None;
+                    return i;
+                }
+                Step::Restarted { osc } => {
+                    // An ESC that does not end a string begins another sequence, and ends the string all the same.
+                    if osc {
+                        self.screen.command(sequence.command());
+                    }
+                    self.sequence = Some(Sequence::new());
+                    self.began = self.at + offset(i) - 1;
+                    return i;
+                }
+            }
+            self.sequence = None;
+            return i + 1;
+        }
+        bytes.len()
+    }
+}
+
+fn offset(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

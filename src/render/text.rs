@@ -1,0 +1,106 @@
+//! Bytes as text: where it ends, what of it may be shown, and characters that are split between chunks.
+
+/// Whether a byte may stand in text. The tab may, so that text stays as it can be searched for.
+fn is_text(byte: u8) -> bool {
+    (byte >= 0x20 || byte == b'\t') && byte != 0x7f
+}
+
+/// How many bytes come before the first control character.
+pub(super) fn text_len(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let mut len = 0;
+    // Without an early exit inside a block the compiler uses vector instructions.
+    for block in bytes.chunks_exact(BLOCK) {
+        if !block.iter().fold(true, |all, &byte| all & is_text(byte)) {
+            break;
+        }
+        len += BLOCK;
+    }
+    let rest = bytes.get(len..).unwrap_or_default();
+    len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
+}
+
+/// Divides text into parts that may be shown, each with the index of the byte in the text that it stands for.
+/// The characters that reorder or end lines in a browser become visible marks, and C1 controls vanish.
+pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
+    if text.is_ascii() {
+        return show(0, text);
+    }
+    let mut start = 0;
+    for (i, ch) in text.match_indices(is_unsafe) {
+        show(start, text.get(start..i).unwrap_or_default());
+        start = i + ch.len();
+        let code = ch.chars().next().map_or(0, u32::from);
+        if code > 0x9f {
+            // Character by character, so that whatever part of it comes to begin a row has the offset of the whole.
+            for part in format!("⟨U+{code:04X}⟩").chars() {
+                show(i, part.encode_utf8(&mut [0; 4]));
+            }
+        }
+    }
+    show(start, text.get(start..).unwrap_or_default());
+}
+
+/// The twelve characters with the Unicode property `Bidi_Control`, the line and paragraph separators, and C1.
+fn is_unsafe(ch: char) -> bool {
+    ch > '~'
+        && matches!(
+            ch,
+            '\u{80}'..='\u{9f}'
+                | '\u{61c}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2066}'..='\u{2069}'
+        )
+}
+
+/// The beginning of a character whose other bytes have not come yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Partial {
+    bytes: [u8; 4],
+    len: usize,
+}
+
+impl Partial {
+    pub(super) fn new(bytes: &[u8]) -> Self {
+        let mut partial = Self::default();
+        for (to, from) in partial.bytes.iter_mut().zip(bytes) {
+            *to = *from;
+            partial.len += 1;
+        }
+        partial
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Goes on with these bytes: the character, if it is known now, and how many of the bytes belong to it.
+    pub(super) fn join(&mut self, bytes: &[u8]) -> (Option<char>, usize) {
+        let old = self.len;
+        let joined = [&self.bytes[..old], bytes.get(..4 - old).unwrap_or(bytes)].concat();
+        let decided = match std::str::from_utf8(&joined) {
+            Ok(text) => text.chars().next().map(|ch| (ch, ch.len_utf8())),
+            Err(error) if error.valid_up_to() > 0 => {
+                let valid = std::str::from_utf8(&joined[..error.valid_up_to()]).unwrap_or_default();
+                valid.chars().next().map(|ch| (ch, ch.len_utf8()))
+            }
+            Err(error) => error.error_len().map(|len| (char::REPLACEMENT_CHARACTER, len)),
+        };
+        match decided {
+            Some((ch, len)) => {
+                *self = Self::default();
+                (Some(ch), len - old)
+            }
+            None => {
+                *self = Self::new(&joined);
+                (None, joined.len() - old)
+            }
+        }
+    }
+}

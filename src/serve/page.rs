@@ -1,0 +1,277 @@
+//! What a browser is shown: the list, the viewer page, refusals, and the assets that these need. All are in the
+//! binary; none asks another host for anything.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use crate::log::catalogue::Catalogue;
+use crate::log::{LogPath, Registry};
+use crate::serve::query::href;
+use crate::serve::routes::{Body, full};
+
+/// What pages may do: load our own scripts and styles and talk to this server. Log content brings colours with it as
+/// style attributes, and nothing else inline.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; \
+                           connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
+                           frame-ancestors 'none'";
+/// What everything else may do.
+const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
+
+const LIST: &str = include_str!("page/list.html");
+const VIEW: &str = include_str!("page/view.html");
+const ERROR: &str = include_str!("page/error.html");
+
+macro_rules! assets {
+    ($($name:literal: $kind:literal),* $(,)?) => {
+        /// Name, content type, content.
+        const ASSETS: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("page/", $name)))),*];
+    };
+}
+
+assets! {
+    "favicon.svg": "image/svg+xml",
+    "page.css": "text/css; charset=utf-8",
+    "connection.js": "text/javascript; charset=utf-8",
+    "follow.js": "text/javascript; charset=utf-8",
+    "frames.js": "text/javascript; charset=utf-8",
+    "keys.js": "text/javascript; charset=utf-8",
+    "list.js": "text/javascript; charset=utf-8",
+    "rows.js": "text/javascript; charset=utf-8",
+    "state.js": "text/javascript; charset=utf-8",
+    "theme.js": "text/javascript; charset=utf-8",
+    "units.js": "text/javascript; charset=utf-8",
+    "view.js": "text/javascript; charset=utf-8",
+    "wire.js": "text/javascript; charset=utf-8",
+}
+
+/// An asset of the pages.
+pub(super) fn asset(name: &str) -> Option<Response<Body>> {
+    let (_, kind, content) = ASSETS.iter().find(|(asset, ..)| *asset == name)?;
+    let mut response = Response::new(full(*content));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    Some(response)
+}
+
+/// Sets what every answer carries.
+pub(super) fn secure(response: &mut Response<Body>) {
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let policy = if is_page { PAGE_POLICY } else { DATA_POLICY };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+}
+
+fn html(status: StatusCode, page: String) -> Response<Body> {
+    let mut response = Response::new(full(page));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+/// Text as it stands in HTML.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    crate::render::escape(text, &mut html);
+    html
+}
+
+/// The viewer page of a log. It has the status of the log, so that a script is not misled by it.
+pub(super) fn view(status: StatusCode, log: &LogPath) -> Response<Body> {
+    html(status, VIEW.replace("<!--title-->", &escaped(&log.display().to_string())))
+}
+
+/// A page that says what is wrong and what to do about it.
+pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) -> Response<Body> {
+    // Each text is put in once, so that none of them can bring a marker in.
+    let mut page = String::with_capacity(ERROR.len() + title.len() + message.len() + hint.len());
+    let mut rest = ERROR;
+    while let Some((before, (text, after))) = ["<!--title-->", "<!--message-->", "<!--hint-->"]
+        .into_iter()
+        .zip([title, message, hint])
+        .filter_map(|(marker, text)| rest.split_once(marker).map(|(before, after)| (before, (text, after))))
+        .min_by_key(|(before, _)| before.len())
+    {
+        page.push_str(before);
+        page.push_str(&escaped(text));
+        rest = after;
+    }
+    page.push_str(rest);
+    html(status, page)
+}
+
+/// The list of logs for a person.
+pub(super) fn list<'a>(
+    catalogue: &Catalogue,
+    registry: &Registry,
+    prefixes: impl Iterator<Item = &'a Path>,
+) -> Response<Body> {
+    let now = SystemTime::now();
+    let mut rows = String::new();
+    for entry in &catalogue.entries {
+        let viewers = registry.viewers(&entry.log);
+        // Writing to a string does not fail.
+        let _written = writeln!(
+            rows,
+            "<tr data-modified=\"{}\" data-size=\"{}\" data-viewers=\"{viewers}\"><td><a href=\"{}\">{}</a></td>\
+             <td class=\"size\">{}</td><td class=\"age\"><time datetime=\"{}\">{}</time></td>\
+             <td class=\"viewers\">{}</td></tr>",
+            milliseconds(entry.modified),
+            entry.size,
+            href(&entry.log),
+            escaped(&entry.log.display().to_string()),
+            size(entry.size),
+            humanly(entry.modified),
+            age(now.duration_since(entry.modified).unwrap_or_default()),
+            if viewers == 0 { String::new() } else { viewers.to_string() },
+        );
+    }
+    let prefixes: Vec<String> = prefixes.map(|path| escaped(&path.to_string_lossy())).collect();
+    let (head, rest) = LIST.split_once("<!--rows-->").unwrap_or((LIST, ""));
+    let (middle, tail) = rest.split_once("<!--prefixes-->").unwrap_or((rest, ""));
+    html(StatusCode::OK, [head, &rows, middle, &prefixes.join(", "), tail].concat())
+}
+
+/// The list for a script: a path on each line, escaped where a line would break.
+pub(super) fn list_text(catalogue: &Catalogue) -> Response<Body> {
+    let mut lines = String::new();
+    for entry in &catalogue.entries {
+        let _written = writeln!(lines, "{}", entry.log.display());
+    }
+    let mut response = Response::new(full(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[derive(Serialize)]
+struct Listed {
+    path: String,
+    href: String,
+    size: u64,
+    modified: u64,
+    viewers: usize,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    logs: Vec<Listed>,
+    truncated: bool,
+}
+
+/// The list for the list page.
+pub(super) fn list_json(catalogue: &Catalogue, registry: &Registry) -> Response<Body> {
+    let logs = catalogue.entries.iter().map(|entry| Listed {
+        path: entry.log.display().to_string(),
+        href: href(&entry.log),
+        size: entry.size,
+        modified: milliseconds(entry.modified),
+        viewers: registry.viewers(&entry.log),
+    });
+    json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
+}
+
+/// How the server is.
+pub(super) fn health(viewers: usize, logs: usize) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Health {
+        status: &'static str,
+        version: &'static str,
+        viewers: usize,
+        logs: usize,
+    }
+    json(&Health { status: "ok", version: env!("CARGO_PKG_VERSION"), viewers, logs })
+}
+
+fn json(value: &impl Serialize) -> Response<Body> {
+    // These types have no form that JSON lacks.
+    let mut response = Response::new(full(serde_json::to_string(value).unwrap_or_default()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// A time for a machine, to the second.
+fn humanly(time: SystemTime) -> String {
+    // RFC 3339 in UTC, from the parts of an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
+    httpdate::fmt_http_date(time)
+}
+
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if bytes < 1024 || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..5 => "just now".to_owned(),
+        5..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_asset_of_the_folder_is_served() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/page");
+        let mut on_disk: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".html") && !name.ends_with(".json"))
+            .collect();
+        on_disk.sort();
+        let mut served: Vec<String> = ASSETS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+        served.sort();
+        assert_eq!(served, on_disk);
+    }
+
+    #[test]
+    fn sizes_and_ages_are_for_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size(12 * 1024 * 1024), "12.0 MiB");
+        assert_eq!(size(u64::MAX), "16.0 EiB");
+        assert_eq!(age(Duration::from_secs(0)), "just now");
+        assert_eq!(age(Duration::from_secs(59)), "59 s ago");
+        assert_eq!(age(Duration::from_secs(7200)), "2 h ago");
+    }
+
+    #[test]
+    fn a_text_in_an_error_page_brings_no_markup_and_no_marker() {
+        use http_body_util::BodyExt;
+        let page = error(StatusCode::FORBIDDEN, "<!--hint--><script>", "m", "<b>");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(page.into_body().collect()).unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("&lt;!--hint--&gt;&lt;script&gt;"), "{body}");
+        assert!(!body.contains("<b>"), "{body}");
+    }
+}

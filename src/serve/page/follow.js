@@ -1,0 +1,93 @@
+// Whether the view stays at the end of the log, and who decided so. Reading further up or selecting text makes it
+// stand still; being at the end again, or asking, makes it follow.
+
+/** A fraction of a pixel may stay between the view and the end of its content. */
+const END_PX = 2;
+
+export class Follow {
+  following = true;
+  #scroller;
+  #changed;
+  #top = 0;
+  /** Whether only a selection holds the view, so that its end lets go. */
+  #heldBySelection = false;
+
+  /**
+   * @param {HTMLElement} scroller
+   * @param {() => void} changed called after each change of `following`
+   */
+  constructor(scroller, changed) {
+    this.#scroller = scroller;
+    this.#changed = changed;
+    scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
+    // The first pixels of a smooth scroll would be undone by a row that arrives, so the intention counts.
+    scroller.addEventListener('wheel', (event) => this.#wheeled(event), { passive: true });
+    document.addEventListener('selectionchange', () => this.#selected());
+    new ResizeObserver(() => this.pin()).observe(scroller);
+  }
+
+  resume() {
+    this.#heldBySelection = false;
+    this.#set(true);
+    this.pin();
+  }
+
+  pause() {
+    this.#heldBySelection = false;
+    this.#set(false);
+  }
+
+  toggle() {
+    if (this.following) this.pause();
+    else this.resume();
+  }
+
+  toTop() {
+    this.pause();
+    this.#scroller.scrollTop = 0;
+  }
+
+  /** Puts the view at the end again after its content changed. */
+  pin() {
+    if (!this.following) return;
+    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#top = this.#scroller.scrollTop;
+  }
+
+  get #fromEnd() {
+    return this.#scroller.scrollHeight - this.#scroller.clientHeight - this.#scroller.scrollTop;
+  }
+
+  #scrolled() {
+    const top = this.#scroller.scrollTop;
+    const wasAbove = top > this.#top;
+    const up = top < this.#top;
+    this.#top = top;
+    if (this.following && up && this.#fromEnd > END_PX) this.pause();
+    else if (!this.following && !this.#heldBySelection && wasAbove && this.#fromEnd <= END_PX) this.resume();
+  }
+
+  /** @param {WheelEvent} event */
+  #wheeled(event) {
+    const scrolls = this.#scroller.scrollTop > 0 && Math.abs(event.deltaY) > Math.abs(event.deltaX);
+    if (this.following && event.deltaY < 0 && scrolls && !event.ctrlKey) this.pause();
+  }
+
+  #selected() {
+    const selection = document.getSelection();
+    const selects = selection !== null && !selection.isCollapsed && selection.containsNode(this.#scroller, true);
+    if (selects && this.following) {
+      this.pause();
+      this.#heldBySelection = true;
+    } else if (!selects && this.#heldBySelection) {
+      this.resume();
+    }
+  }
+
+  /** @param {boolean} following */
+  #set(following) {
+    if (this.following === following) return;
+    this.following = following;
+    this.#changed();
+  }
+}

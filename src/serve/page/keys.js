@@ -1,0 +1,34 @@
+// The keyboard: one table of keys that acts, and that the help dialog lists.
+
+/**
+ * @typedef {object} Key
+ * @property {string[]} keys as `KeyboardEvent.key` says them
+ * @property {string} does
+ * @property {() => void} act
+ */
+
+/**
+ * @param {Key[]} table
+ * @param {HTMLElement} listing a `dl` to fill
+ */
+export function bindKeys(table, listing) {
+  for (const { keys, does } of table) {
+    const term = document.createElement('dt');
+    for (const key of keys) {
+      const cap = document.createElement('kbd');
+      cap.textContent = key;
+      term.append(cap);
+    }
+    const meaning = document.createElement('dd');
+    meaning.textContent = does;
+    listing.append(term, meaning);
+  }
+  document.addEventListener('keydown', (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
+    if (event.target instanceof Element && event.target.closest('input, textarea, select, dialog')) return;
+    const entry = table.find(({ keys }) => keys.includes(event.key));
+    if (entry === undefined) return;
+    event.preventDefault();
+    entry.act();
+  });
+}

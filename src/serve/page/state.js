@@ -1,0 +1,157 @@
+// The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
+// It says what is known, never what is hoped.
+
+import { age, clock, counted, size } from './units.js';
+
+const ANNOUNCE_MS_MIN = 3_000;
+
+const WAITING = {
+  missing: ['the file does not exist yet', 'Waiting for the file', 'Nothing is there yet. Its lines appear here as soon as it is created.'],
+  untailable: ['not a regular file at present', 'Not a file that can be followed', 'A directory or a device is in its place. Lines appear here as soon as it is a regular file.'],
+  unreadable: ['the server may not read it at present', 'The server may not read this file', 'Its permissions keep the server out. Lines appear here as soon as they allow it.'],
+};
+
+/**
+ * @typedef {object} Facts
+ * @property {import('./connection.js').Phase} phase
+ * @property {string | null} waiting why there is no file to read
+ * @property {boolean} following
+ * @property {boolean} empty whether no line is on the page
+ * @property {number} newLines lines below a view that stands still
+ * @property {number | null} lostAt when the connection was lost
+ * @property {number} openedAt when the log was first open here, or 0
+ * @property {number} heardAt when a byte last came that was not history, or 0
+ * @property {number | null} size of the log in bytes
+ * @property {string | null} watch
+ *
+ * @typedef {object} Words
+ * @property {string} state stable name, for tests and colour
+ * @property {string} glyph
+ * @property {string} word
+ * @property {string} [detail]
+ * @property {string} [announce] what is said aloud, if not the word: it must not change each second
+ * @property {[title: string, text: string]} [notice] what an empty page says
+ * @property {boolean} [retry] whether the reader can do something about it
+ */
+
+/**
+ * @param {Facts} facts
+ * @param {number} now
+ * @returns {Words}
+ */
+export function describe(facts, now) {
+  const { phase } = facts;
+  switch (phase.name) {
+    case 'connecting':
+      return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lost(facts.lostAt) };
+    case 'retry': {
+      const wait = `${Math.max(1, Math.ceil((phase.at - now) / 1000))} s`;
+      if (phase.full) {
+        return {
+          state: 'full', glyph: 'busy', word: 'Server full', detail: `next try in ${wait}`, retry: true,
+          notice: ['The server has as many viewers as it takes', 'This page tries again by itself.'],
+        };
+      }
+      return {
+        state: 'reconnecting', glyph: 'busy', word: `Reconnecting in ${wait}`, announce: 'Connection lost, reconnecting', detail: lost(facts.lostAt), retry: true,
+        notice: ['No answer from the server', 'This page tries again by itself.'],
+      };
+    }
+    case 'forbidden':
+      return {
+        state: 'forbidden', glyph: 'refused', word: 'Forbidden', detail: phase.message, retry: true,
+        notice: ['This file is not served', 'It lies outside the places that this server was told to show.'],
+      };
+    case 'not-found':
+      return {
+        state: 'not-found', glyph: 'refused', word: 'Not found', detail: phase.message, retry: true,
+        notice: ['No such log', 'The path names nothing that this server can show.'],
+      };
+    case 'ended':
+      return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'nothing more will come', notice: ['The log is empty', 'It ended without a line.'] };
+    case 'open':
+      if (facts.waiting !== null) {
+        const [detail, title, text] = WAITING[/** @type {keyof typeof WAITING} */ (facts.waiting)] ?? [facts.waiting, 'Waiting for the file', ''];
+        return { state: 'waiting', glyph: 'waiting', word: 'Waiting', detail, notice: [title, text] };
+      }
+      if (!facts.following) {
+        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: facts.newLines > 0 ? `${counted(facts.newLines, 'new line')} below` : '' };
+      }
+      return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
+  }
+}
+
+/** @param {number | null} at */
+function lost(at) {
+  return at === null ? '' : `connection lost at ${clock(at)}, goes on where it stopped`;
+}
+
+export class StateLine {
+  #state = element('state');
+  #glyph = /** @type {SVGUseElement} */ (document.querySelector('#state use'));
+  #word = element('state-word');
+  #detail = element('state-detail');
+  #retry = element('retry');
+  #age = element('age');
+  #watch = element('watch');
+  #size = element('size');
+  #notice = element('notice');
+  #noticeTitle = element('notice-title');
+  #noticeText = element('notice-text');
+  #announce = element('announce');
+  #announced = '';
+  #announcedAt = 0;
+
+  /** @param {Facts} facts */
+  show(facts) {
+    const now = Date.now();
+    const words = describe(facts, now);
+    this.#state.dataset.state = words.state;
+    this.#glyph.setAttribute('href', `#glyph-${words.glyph}`);
+    say(this.#word, words.word);
+    say(this.#detail, words.detail ?? '');
+    this.#retry.hidden = !words.retry;
+    say(this.#age, ageWords(facts, now));
+    this.#watch.hidden = facts.watch !== 'poll';
+    say(this.#watch, 'polling');
+    this.#watch.title = 'The file system sends no events, so the server looks every 2 s';
+    say(this.#size, facts.size === null ? '' : size(facts.size));
+    this.#notice.hidden = !facts.empty || words.notice === undefined;
+    say(this.#noticeTitle, words.notice?.[0] ?? '');
+    say(this.#noticeText, words.notice?.[1] ?? '');
+    this.#sayAloud(words.announce ?? words.word, now);
+  }
+
+  /** A state that lasts is said aloud once; one that flickers by is not.
+   * @param {string} words
+   * @param {number} now */
+  #sayAloud(words, now) {
+    if (words === this.#announced || now - this.#announcedAt < ANNOUNCE_MS_MIN) return;
+    this.#announced = words;
+    this.#announcedAt = now;
+    this.#announce.textContent = words;
+  }
+}
+
+/**
+ * @param {Facts} facts
+ * @param {number} now
+ */
+function ageWords(facts, now) {
+  if (facts.heardAt > 0) return `last line ${age(now - facts.heardAt)}`;
+  if (facts.openedAt > 0 && facts.waiting === null) return `no new line since ${clock(facts.openedAt)}`;
+  return '';
+}
+
+/** @param {string} id */
+function element(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/**
+ * @param {HTMLElement} target
+ * @param {string} text
+ */
+function say(target, text) {
+  if (target.textContent !== text) target.textContent = text;
+}

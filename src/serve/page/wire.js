@@ -1,0 +1,61 @@
+// The messages of `tailcast.v1`, server to viewer. Offsets and sizes are bytes; a generation names the file
+// behind the path, and a position is a generation with an offset in it.
+
+/**
+ * @typedef {[offset: number, html: string]} WireRow
+ *
+ * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,
+ *   recovered: boolean, watch: 'events' | 'poll'}} Open where this stream starts
+ * @typedef {{type: 'rows', from: number, next: number, rows: WireRow[]}} Patch drop the rows whose offset is `from`
+ *   or more, append these; `next` is where to resume
+ * @typedef {{type: 'gap', generation: string | number, from: number, to: number}} Gap bytes left out
+ * @typedef {{type: 'reset', generation: string | number, from: number, reason: string}} Reset what follows belongs to
+ *   this generation, from that offset
+ * @typedef {{type: 'waiting', reason: string}} Waiting no file to read at present
+ * @typedef {{type: 'end'}} End the stream is over
+ * @typedef {{type: 'error', code: string | number, message: string}} Refusal the reason of the close that follows
+ *
+ * @typedef {Open | Patch | Gap | Reset | Waiting | End | Refusal} Message
+ * @typedef {{generation: string | number, offset: number}} Position
+ */
+
+export const SUBPROTOCOL = 'tailcast.v1';
+
+/** Close codes that say something; any other one is a lost connection. */
+export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, missing: 4404 };
+
+const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'waiting', 'end', 'error']);
+
+/**
+ * The message, or null for one that this page does not know: a newer server may say more.
+ * @param {unknown} data
+ * @returns {Message | null}
+ */
+export function parse(data) {
+  if (typeof data !== 'string') return null;
+  try {
+    const message = JSON.parse(data);
+    return message !== null && typeof message === 'object' && KNOWN.has(message.type) ? message : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The address of a log's stream: from the position if there is one, else `lines` before the end.
+ * @param {Location} page
+ * @param {Position | null} position
+ */
+export function address(page, position) {
+  const url = new URL(page.pathname, page.href);
+  url.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.searchParams.set('tail', '1');
+  url.searchParams.set('format', 'rows');
+  if (position) {
+    url.searchParams.set('from', String(position.offset));
+    url.searchParams.set('generation', String(position.generation));
+  } else {
+    url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? '1000');
+  }
+  return url.href;
+}

@@ -1,0 +1,200 @@
+//! What a request asks for, from its target: the log's path and the parameters.
+
+use std::os::unix::ffi::OsStrExt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
+
+use crate::log::{Generation, LogPath, Offset};
+use crate::session::viewer::{Begin, Start};
+
+/// How many lines before the end a stream starts.
+pub(super) const LINES: u64 = 1000;
+
+/// A parameter that can't be understood, in words for the sender.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadParameter(pub(super) String);
+
+/// The parameters as they were given.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Query {
+    pub(super) tail: bool,
+    pub(super) lines: Option<Lines>,
+    pub(super) from: Option<Offset>,
+    pub(super) generation: Option<Wanted>,
+    pub(super) format: Option<Format>,
+    pub(super) wait: Option<bool>,
+    pub(super) skip: bool,
+}
+
+/// `lines=N|all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lines {
+    Last(u64),
+    All,
+}
+
+/// `generation=G`. One that is not of our making was never current, and so can't be recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Known(Generation),
+    Foreign,
+}
+
+/// `format=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Html,
+    Text,
+    Raw,
+    Rows,
+}
+
+impl Query {
+    /// Reads the part of the target after `?`. Parameters that are not ours are left alone.
+    pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
+        let mut parsed = Self::default();
+        let mut seen: Vec<String> = Vec::new();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            match name.as_ref() {
+                "tail" => parsed.tail = switch(&name, &value)?,
+                "wait" => parsed.wait = Some(switch(&name, &value)?),
+                "lines" if value == "all" => parsed.lines = Some(Lines::All),
+                "lines" => parsed.lines = Some(Lines::Last(number(&name, &value, "a number of lines or `all`")?)),
+                "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
+                "generation" => parsed.generation = Some(value.parse().map_or(Wanted::Foreign, Wanted::Known)),
+                "format" => parsed.format = Some(format(&value)?),
+                "lag" => parsed.skip = lag(&value)?,
+                _ => continue,
+            }
+            if seen.iter().any(|other| *other == name) {
+                return Err(BadParameter(format!("`{name}` is given more than once")));
+            }
+            seen.push(name.into_owned());
+        }
+        if parsed.generation.is_some() && parsed.from.is_none() {
+            return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
+        }
+        Ok(parsed)
+    }
+
+    /// Where to start and how to go on. `lines` holds where nothing else is asked for.
+    pub(super) fn start(&self, lines: Lines, wait: bool) -> Start {
+        let last = |lines| match lines {
+            Lines::Last(lines) => Some(lines),
+            Lines::All => None,
+        };
+        let begin = match (self.from, self.generation) {
+            (Some(_), Some(Wanted::Foreign)) => {
+                // No offset of an unknown generation can be honoured.
+                Begin::From { offset: Offset(u64::MAX), generation: None, otherwise: self.lines.and_then(last) }
+            }
+            (Some(offset), generation) => {
+                let generation = generation.and_then(|wanted| match wanted {
+                    Wanted::Known(generation) => Some(generation),
+                    Wanted::Foreign => None,
+                });
+                Begin::From { offset, generation, otherwise: self.lines.and_then(last) }
+            }
+            (None, _) => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
+        };
+        Start { begin, tail: self.tail, wait: self.tail && self.wait.unwrap_or(wait), skip: self.skip }
+    }
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
+    match value {
+        "1" => Ok(true),
+        "0" | "" => Ok(false),
+        _ => Err(BadParameter(format!("`{name}` is `1` or `0`, not {value:?}"))),
+    }
+}
+
+fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
+    // `parse` would take a sign as well.
+    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
+    let number = if digits { value.parse().ok() } else { None };
+    let shown: String = value.chars().take(40).collect();
+    number.ok_or_else(|| BadParameter(format!("`{name}` is {what}, not {shown:?}")))
+}
+
+fn format(value: &str) -> Result<Format, BadParameter> {
+    match value {
+        "html" => Ok(Format::Html),
+        "text" => Ok(Format::Text),
+        "raw" => Ok(Format::Raw),
+        "rows" => Ok(Format::Rows),
+        _ => Err(BadParameter(format!("`format` is `html`, `text`, `raw` or `rows`, not {value:?}"))),
+    }
+}
+
+fn lag(value: &str) -> Result<bool, BadParameter> {
+    match value {
+        "all" => Ok(false),
+        "skip" => Ok(true),
+        _ => Err(BadParameter(format!("`lag` is `all` or `skip`, not {value:?}"))),
+    }
+}
+
+/// The bytes of the path in a target, percent-decoded once.
+pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
+    let mut rest = path.as_bytes();
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let hex = rest.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        if !hex {
+            return Err(BadParameter("a `%` in the path is not followed by two hexadecimal digits".to_owned()));
+        }
+        rest = &rest[at + 3..];
+    }
+    Ok(percent_decode_str(path).collect())
+}
+
+/// What needs no encoding in a path.
+const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The URL of a log on this server.
+pub(super) fn href(log: &LogPath) -> String {
+    percent_encode(log.as_path().as_os_str().as_bytes(), PATH).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read_or_named() {
+        assert_eq!(Query::parse(""), Ok(Query::default()));
+        assert_eq!(Query::parse("tail=1&v=123"), Ok(Query { tail: true, ..Query::default() }));
+        let lines = |lines| Ok(Query { lines: Some(lines), ..Query::default() });
+        assert_eq!(Query::parse("lines=0"), lines(Lines::Last(0)));
+        assert_eq!(Query::parse("lines=all"), lines(Lines::All));
+        for (query, named) in [
+            ("tail=yes", "`tail`"),
+            ("lines=-1", "`lines`"),
+            ("lines=", "`lines`"),
+            ("from=-1", "`from`"),
+            ("from=%2B1", "`from`"),
+            ("from=1e9", "`from`"),
+            ("from=0x10", "`from`"),
+            ("from=", "`from`"),
+            ("from=18446744073709551616", "`from`"),
+            ("from=1&from=2", "`from`"),
+            ("tail=1&tail=1", "`tail`"),
+            ("format=xml", "`format`"),
+            ("lag=none", "`lag`"),
+            ("generation=x", "`generation`"),
+        ] {
+            let BadParameter(message) = Query::parse(query).unwrap_err();
+            assert!(message.contains(named), "{query}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_decoded_once_or_refused() {
+        assert_eq!(decode_path("/a%20b").unwrap(), b"/a b");
+        assert_eq!(decode_path("/%252e").unwrap(), b"/%2e");
+        assert_eq!(decode_path("/%ff+").unwrap(), b"/\xff+");
+        for bad in ["/%", "/%z1", "/%1", "/a%zz"] {
+            assert!(decode_path(bad).is_err(), "{bad}");
+        }
+    }
+}

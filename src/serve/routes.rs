@@ -1,0 +1,341 @@
+//! From a request to an answer.
+//!
+//! A log's URL is its absolute path; `/` is the list; everything of ours lies under `/_/`. How a log is given depends
+//! on what is asked for: an upgrade, an event stream, a page, or the bytes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use crate::log::{LogPath, Offset, Refusal};
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query, Wanted};
+use crate::serve::seats::Visit;
+use crate::serve::websocket::{self, Asked};
+use crate::serve::{App, files, guard, page, streams};
+use crate::session::frame::Form;
+use crate::session::wire::SUBPROTOCOL;
+
+/// Any answer's body. An error ends the connection.
+pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+pub(super) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(super) fn full(content: impl Into<Bytes>) -> Body {
+    Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// What is refused, in words for whoever asked.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    message: String,
+    hint: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { status, message: message.into(), hint: hint.into() }
+    }
+
+    /// The one place where a refusal becomes a status.
+    fn of(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Forbidden => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "this path is outside the served directories; start the server with `--prefix` to serve it",
+            ),
+            Refusal::Unreadable => {
+                Self::new(StatusCode::FORBIDDEN, "Forbidden", "the server's user may not read this file")
+            }
+            Refusal::NotFound => Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are"),
+            Refusal::Untailable => {
+                Self::new(StatusCode::NOT_FOUND, "Not found", "this is no regular file; `/` lists the logs there are")
+            }
+        }
+    }
+
+    fn answer(&self, headers: &HeaderMap) -> Response<Body> {
+        let Self { status, message, hint } = self;
+        let mut response = if accepts(headers, "text/html") && !is_upgrade(headers) {
+            let title = format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+            page::error(*status, &title, message, hint)
+        } else {
+            let mut response = Response::new(full(format!("{message}\nhint: {hint}\n")));
+            *response.status_mut() = *status;
+            response
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response
+        };
+        match *status {
+            StatusCode::SERVICE_UNAVAILABLE => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            }
+            StatusCode::METHOD_NOT_ALLOWED => {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            StatusCode::UPGRADE_REQUIRED => {
+                response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+impl From<BadParameter> for Refused {
+    fn from(BadParameter(message): BadParameter) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message, "the parameters are in the README under `URLs`")
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::of(refusal)
+    }
+}
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer(app: &Arc<App>, remote: SocketAddr, mut request: Request<Incoming>) -> Response<Body> {
+    let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let (parts, _body) = request.into_parts();
+    let mut response = match route(app, remote, &parts, upgrade).await {
+        Ok(response) => response,
+        Err(refused) => {
+            let Refused { status, message, hint } = &refused;
+            let path = parts.uri.path();
+            tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
+            refused.answer(&parts.headers)
+        }
+    };
+    if parts.method == Method::HEAD {
+        *response.body_mut() = empty();
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        page::secure(&mut response);
+    }
+    response
+}
+
+async fn route(
+    app: &Arc<App>,
+    remote: SocketAddr,
+    parts: &Parts,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<Body>, Refused> {
+    guard::check(&app.settings, parts)
+        .map_err(|stranger| Refused::new(stranger.status, stranger.message, stranger.hint))?;
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return Err(Refused::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are understood here",
+            "logs are read, never written",
+        ));
+    }
+    let path = parts.uri.path();
+    if upgrade.is_none() {
+        if path == "/" {
+            return Ok(list(app, &parts.headers).await);
+        }
+        if let Some(name) = path.strip_prefix("/_/") {
+            return own(app, name).await;
+        }
+    }
+    let query = Query::parse(parts.uri.query().unwrap_or_default())?;
+    let decoded = query::decode_path(path)?;
+    let log = app.access.locate(&decoded);
+    let asking = Asking { app, remote, parts, query };
+    match upgrade {
+        Some(upgrade) => asking.websocket(log, upgrade),
+        None if accepts(&parts.headers, "text/event-stream") => asking.events(&log?).await,
+        None if query.format.is_none() && accepts(&parts.headers, "text/html") => asking.page(&log?).await,
+        None => asking.plain(&log?).await,
+    }
+}
+
+/// Whether the `Accept` header names the type. What takes anything (`*/*`) names none.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| {
+        accept.split(',').any(|item| item.split(';').next().is_some_and(|item| item.trim().eq_ignore_ascii_case(kind)))
+    })
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+async fn list(app: &Arc<App>, headers: &HeaderMap) -> Response<Body> {
+    let catalogue = app.catalogue().await;
+    if accepts(headers, "text/html") {
+        page::list(&catalogue, app.hub.registry(), app.access.prefixes())
+    } else {
+        page::list_text(&catalogue)
+    }
+}
+
+/// What lies under `/_/`.
+async fn own(app: &Arc<App>, name: &str) -> Result<Response<Body>, Refused> {
+    match name {
+        "logs" => {
+            let catalogue = app.catalogue().await;
+            Ok(page::list_json(&catalogue, app.hub.registry()))
+        }
+        "healthz" => Ok(page::health(app.seats.taken(), app.hub.registry().followed())),
+        name => page::asset(name).ok_or_else(|| Refusal::NotFound.into()),
+    }
+}
+
+/// A request for a log.
+struct Asking<'a> {
+    app: &'a Arc<App>,
+    remote: SocketAddr,
+    parts: &'a Parts,
+    query: Query,
+}
+
+impl Asking<'_> {
+    fn visit(&self, log: String, by: &'static str) -> Result<Visit, Refused> {
+        let seat = self.app.seats.take().ok_or_else(|| {
+            Refused::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "there are as many viewers as this server takes",
+                "try again later, or start it with a larger `--max-viewers`",
+            )
+        })?;
+        Ok(Visit::begin(self.remote, log, by, seat))
+    }
+
+    /// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original did.
+    fn websocket(
+        &self,
+        log: Result<LogPath, Refusal>,
+        upgrade: hyper::upgrade::OnUpgrade,
+    ) -> Result<Response<Body>, Refused> {
+        let request = Request::from_parts(self.parts.clone(), ());
+        let mut response = create_response_with_body(&request, empty).map_err(|error| bad_handshake(&error))?;
+        let v1 = self.parts.headers.get_all("sec-websocket-protocol").iter().any(|offered| {
+            offered.to_str().is_ok_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL))
+        });
+        let form = match (v1, self.query.format) {
+            (true, None | Some(Format::Rows | Format::Html)) => Form::Rows,
+            (true, Some(Format::Text)) => Form::TextRows,
+            (true, Some(Format::Raw)) => Form::RawMessages,
+            (false, None | Some(Format::Html)) => Form::Html,
+            (false, Some(Format::Text)) => Form::Text,
+            (false, Some(Format::Raw)) => Form::Raw,
+            (false, Some(Format::Rows)) => {
+                return Err(BadParameter(format!("`format=rows` needs the subprotocol `{SUBPROTOCOL}`")).into());
+            }
+        };
+        if v1 {
+            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+        }
+        let named = match &log {
+            Ok(log) => log.display().to_string(),
+            // As it was asked for: percent-encoded, so it can bring nothing into the talk.
+            Err(_) => self.parts.uri.path().to_owned(),
+        };
+        let visit = self.visit(named, if v1 { SUBPROTOCOL } else { "websocket" })?;
+        let asked = Asked { log, start: self.query.start(Lines::Last(LINES), v1), form };
+        let app = Arc::clone(self.app);
+        self.app.tasks.spawn(async move {
+            let upgraded = tokio::select! {
+                upgraded = upgrade => upgraded,
+                () = app.cut.cancelled() => return,
+            };
+            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) else { return };
+            let Ok(parts) = parts else { return };
+            let serving = websocket::serve(Arc::clone(&app), parts.io.into_inner(), parts.read_buf, asked, visit);
+            app.tasks.spawn(serving);
+        });
+        Ok(response)
+    }
+
+    async fn events(&self, log: &LogPath) -> Result<Response<Body>, Refused> {
+        let form = match self.query.format {
+            None | Some(Format::Rows | Format::Html) => Form::Rows,
+            Some(Format::Text) => Form::TextRows,
+            Some(Format::Raw) => {
+                return Err(BadParameter("`format=raw` has no form as events; `rows` and `text` have".to_owned()).into());
+            }
+        };
+        let mut query = self.query;
+        if let Some((from, generation)) = last_event_id(&self.parts.headers) {
+            (query.from, query.generation) = (Some(from), Some(generation));
+        }
+        let visit = self.visit(log.display().to_string(), "events")?;
+        let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;
+        let mut response = Response::new(streams::body(self.app, session, visit, true));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // nginx holds streams back otherwise.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+
+    /// The viewer page. A log that is not there yet has one too: it waits.
+    async fn page(&self, log: &LogPath) -> Result<Response<Body>, Refused> {
+        let (access, wanted) = (Arc::clone(&self.app.access), log.clone());
+        let opened = tokio::task::spawn_blocking(move || access.open(&wanted).map(drop)).await;
+        match opened.unwrap_or(Err(Refusal::Unreadable)) {
+            Ok(()) => Ok(page::view(StatusCode::OK, log)),
+            Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log)),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// What `curl` gets: the file, or a stream where something is said about lines or following.
+    async fn plain(&self, log: &LogPath) -> Result<Response<Body>, Refused> {
+        let query = &self.query;
+        let form = match query.format {
+            None | Some(Format::Raw) => Form::Raw,
+            Some(Format::Text) => Form::Text,
+            Some(Format::Html) => Form::Html,
+            Some(Format::Rows) => {
+                return Err(BadParameter("`format=rows` is for WebSockets and event streams".to_owned()).into());
+            }
+        };
+        let is_file = !query.tail && query.lines.is_none() && query.from.is_none() && form == Form::Raw;
+        if is_file {
+            return Ok(files::answer(&self.app.access, log, &self.parts.method, &self.parts.headers).await?);
+        }
+        let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
+        let visit = self.visit(log.display().to_string(), "stream")?;
+        let session = self.app.hub.join(log, query.start(lines, false), form).await?;
+        let mut response = Response::new(streams::body(self.app, session, visit, false));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(streams::content_type(form)));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        Ok(response)
+    }
+}
+
+/// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
+fn last_event_id(headers: &HeaderMap) -> Option<(Offset, Wanted)> {
+    let (generation, offset) = headers.get("last-event-id")?.to_str().ok()?.rsplit_once(':')?;
+    Some((Offset(offset.parse().ok()?), generation.parse().map_or(Wanted::Foreign, Wanted::Known)))
+}
+
+fn bad_handshake(error: &Error) -> Refused {
+    let status = match error {
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => StatusCode::UPGRADE_REQUIRED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    Refused::new(status, format!("this is no WebSocket handshake: {error}"), "ask for version 13 of the protocol")
+}

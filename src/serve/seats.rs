@@ -1,0 +1,61 @@
+//! How many viewers there may be, and the two lines of talk that each one leaves.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Seats for viewers.
+pub(super) struct Seats {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+/// A taken seat, free again when dropped.
+#[derive(Debug)]
+pub(super) struct Seat(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Seats {
+    pub(super) fn new(all: usize) -> Self {
+        let all = all.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(all)), all }
+    }
+
+    /// A seat, if one is free.
+    pub(super) fn take(&self) -> Option<Seat> {
+        Arc::clone(&self.free).try_acquire_owned().ok().map(Seat)
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.all - self.free.available_permits()
+    }
+}
+
+/// One viewer's stay: it says so when it begins, and when it is dropped.
+#[derive(Debug)]
+pub(super) struct Visit {
+    remote: SocketAddr,
+    log: String,
+    since: Instant,
+    /// Bytes of messages that were given to the connection.
+    pub(super) bytes: u64,
+    /// Why it ended. As long as nobody says otherwise the viewer has left.
+    pub(super) reason: &'static str,
+    _seat: Seat,
+}
+
+impl Visit {
+    pub(super) fn begin(remote: SocketAddr, log: String, by: &'static str, seat: Seat) -> Self {
+        tracing::info!(%remote, log, by, "viewer came");
+        Self { remote, log, since: Instant::now(), bytes: 0, reason: "left", _seat: seat }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let seconds = self.since.elapsed().as_secs();
+        let Self { remote, log, bytes, reason, .. } = self;
+        tracing::info!(%remote, log, bytes, seconds, reason, "viewer gone");
+    }
+}

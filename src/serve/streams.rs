@@ -1,0 +1,93 @@
+//! Streams over plain HTTP: server-sent events, and what `curl` follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame as BodyFrame;
+use tokio::time::sleep;
+
+use crate::serve::App;
+use crate::serve::routes::Body;
+use crate::serve::seats::Visit;
+use crate::session::frame::{Form, Frame};
+use crate::session::{Ending, Output, Session};
+
+/// An event stream that is silent for so long gets a comment, so that proxies keep it and a dead peer shows.
+const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A stream in the making.
+struct Stream {
+    app: Arc<App>,
+    session: Session,
+    visit: Visit,
+    events: bool,
+    ended: bool,
+}
+
+/// The messages of a session as a body: payloads one after the other, or server-sent events.
+pub(super) fn body(app: &Arc<App>, session: Session, visit: Visit, events: bool) -> Body {
+    let stream = Stream { app: Arc::clone(app), session, visit, events, ended: false };
+    let frames = stream::unfold(stream, |mut stream| async move {
+        let bytes = stream.next().await?;
+        stream.visit.bytes += bytes.len() as u64;
+        Some((Ok(BodyFrame::data(bytes)), stream))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+impl Stream {
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.ended {
+            return None;
+        }
+        let silence = sleep(COMMENT_INTERVAL);
+        let output = tokio::select! {
+            output = self.session.next() => output,
+            () = silence, if self.events => return Some(Bytes::from_static(b":\n\n")),
+            () = self.app.cut.cancelled() => {
+                self.visit.reason = "cut";
+                return None;
+            }
+        };
+        match output {
+            Output::Frames(frames) => Some(self.join(&frames)),
+            Output::End(ending) => {
+                self.ended = true;
+                self.visit.reason = match ending {
+                    Ending::Complete => "complete",
+                    Ending::Shutdown => "shutdown",
+                };
+                // An event stream that just ends is asked for again: it has to say that it is complete.
+                (self.events && ending == Ending::Complete).then(|| self.join(&self.session.end_frames()))
+            }
+        }
+    }
+
+    fn join(&self, frames: &[Frame]) -> Bytes {
+        match frames {
+            [frame] if !self.events => frame.payload(),
+            frames if !self.events => frames.iter().flat_map(Frame::payload).collect(),
+            frames => {
+                let mut events = Vec::new();
+                for (at, frame) in frames.iter().enumerate() {
+                    // The position is that after the last of them.
+                    if let (true, Some((generation, offset))) = (at + 1 == frames.len(), self.session.position()) {
+                        events.extend_from_slice(format!("id: {generation}:{offset}\n").as_bytes());
+                    }
+                    events.extend_from_slice(b"data: ");
+                    events.extend_from_slice(&frame.payload());
+                    events.extend_from_slice(b"\n\n");
+                }
+                Bytes::from(events)
+            }
+        }
+    }
+}
+
+/// The content type of a stream in a form.
+pub(super) fn content_type(form: Form) -> &'static str {
+    if form == Form::Html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }
+}

@@ -1,0 +1,118 @@
+//! Encoded messages, made once and shared by all who get them.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+
+use crate::log::Offset;
+
+/// The most bytes that one message carries.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Messages in order.
+pub type Frames = Vec<Frame>;
+
+/// One message, encoded as a WebSocket frame with its header in front. Other transports take the payload alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    bytes: Bytes,
+    payload_at: usize,
+}
+
+impl Frame {
+    /// A text message.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::new(Data::Text, &[text.as_bytes()])
+    }
+
+    /// A binary message made of these parts.
+    #[must_use]
+    pub fn binary(parts: &[&[u8]]) -> Self {
+        Self::new(Data::Binary, parts)
+    }
+
+    fn new(kind: Data, parts: &[&[u8]]) -> Self {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        debug_assert!(len <= MESSAGE_BYTES_MAX, "a message of {len} bytes");
+        let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
+        let payload_at = header.len(len as u64);
+        let mut bytes = BytesMut::with_capacity(payload_at + len).writer();
+        // Writing to memory does not fail.
+        let _written = header.format(len as u64, &mut bytes);
+        let mut bytes = bytes.into_inner();
+        parts.iter().for_each(|part| bytes.put_slice(part));
+        Self { bytes: bytes.freeze(), payload_at }
+    }
+
+    /// Header and payload, to be written to a WebSocket as they are.
+    #[must_use]
+    pub fn encoded(&self) -> Bytes {
+        self.bytes.clone()
+    }
+
+    /// The payload alone.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        self.bytes.slice(self.payload_at..)
+    }
+}
+
+/// In which form a viewer wants the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// HTML that only grows, as the original server sent it.
+    Html,
+    /// The text of the rows, which only grows.
+    Text,
+    /// The bytes as they are.
+    Raw,
+    /// `tailcast.v1`: rows of HTML that may be rewritten.
+    Rows,
+    /// `tailcast.v1`: rows of text.
+    TextRows,
+    /// `tailcast.v1`: binary messages with their offset.
+    RawMessages,
+}
+
+impl Form {
+    /// How many forms are rendered, and so shared through the fan-out.
+    pub(super) const SHARED: usize = 5;
+
+    /// Its place among the shared forms. The bytes themselves need no sharing: the chunk is shared already.
+    pub(super) fn slot(self) -> Option<usize> {
+        match self {
+            Self::Html => Some(0),
+            Self::Text => Some(1),
+            Self::Rows => Some(2),
+            Self::TextRows => Some(3),
+            Self::RawMessages => Some(4),
+            Self::Raw => None,
+        }
+    }
+
+    /// Whether control messages go with it.
+    #[must_use]
+    pub fn has_control(self) -> bool {
+        matches!(self, Self::Rows | Self::TextRows | Self::RawMessages)
+    }
+
+    /// Whether it goes through the terminal.
+    #[must_use]
+    pub fn is_rendered(self) -> bool {
+        !matches!(self, Self::Raw | Self::RawMessages)
+    }
+
+    /// The bytes as messages, for the forms that are not rendered.
+    pub(super) fn raw(self, start: Offset, bytes: &Bytes) -> Frames {
+        match self {
+            Self::RawMessages => vec![Frame::binary(&[&start.0.to_be_bytes(), bytes])],
+            Self::Raw | Self::Html | Self::Text | Self::Rows | Self::TextRows => vec![Frame::binary(&[bytes])],
+        }
+    }
+
+    /// What a plain viewer of an empty log is sent, as the original did.
+    pub(super) fn empty(self) -> Frames {
+        if self == Self::Html { vec![Frame::text("")] } else { Frames::new() }
+    }
+}
