@@ -36,11 +36,21 @@ pub(super) struct Arguments {
     port: u16,
 
     /// Origin of a page on another server that may connect, as http://host:port; repeatable
-    #[arg(long = "allow-origin", value_name = "URL", env = "TAILCAST_ALLOW_ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long = "allow-origin",
+        value_name = "URL",
+        env = "TAILCAST_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
     allow_origins: Vec<String>,
 
     /// Name by which browsers may call this server, besides addresses and localhost; repeatable
-    #[arg(long = "allow-host", value_name = "NAME", env = "TAILCAST_ALLOW_HOST", value_delimiter = ',')]
+    #[arg(
+        long = "allow-host",
+        value_name = "NAME",
+        env = "TAILCAST_ALLOW_HOST",
+        value_delimiter = ','
+    )]
     allow_hosts: Vec<String>,
 
     /// How to notice viewers that are gone: `ping` (of the WebSocket protocol), `text` (the original's messages), a
@@ -101,17 +111,22 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         ..Settings::default()
     };
     raise_descriptor_limit(arguments.max_viewers);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| Failure {
-        message: format!("can't start: {error}"),
-        hint: "look at the limits of this user, `ulimit -a`".to_owned(),
-    })?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+            Failure {
+                message: format!("can't start: {error}"),
+                hint: "look at the limits of this user, `ulimit -a`".to_owned(),
+            }
+        })?;
     let served = runtime.block_on(async {
         let shutdown = signals().map_err(|error| Failure {
             message: format!("can't listen to signals: {error}"),
             hint: "look at the limits of this user, `ulimit -a`".to_owned(),
         })?;
         let listener = bind(&arguments.host, arguments.port).await?;
-        let address = listener.local_addr().map_err(|error| cannot_listen(&arguments.host, arguments.port, &error))?;
+        let address = listener
+            .local_addr()
+            .map_err(|error| cannot_listen(&arguments.host, arguments.port, &error))?;
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
@@ -126,10 +141,15 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
 
 /// Starts the talk on stderr.
 fn talk() {
-    let filter = EnvFilter::try_from_env("TAILCAST_LOG").unwrap_or_else(|_| EnvFilter::new("tailcast=info,warn"));
+    let filter = EnvFilter::try_from_env("TAILCAST_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("tailcast=info,warn"));
     let colours = io::IsTerminal::is_terminal(&io::stderr());
     // A second subscriber in one process changes nothing.
-    let _first = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).try_init();
+    let _first = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .try_init();
 }
 
 async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
@@ -139,10 +159,16 @@ async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
 
 fn cannot_listen(host: &str, port: u16, error: &io::Error) -> Failure {
     let hint = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program has the port: give `--port 0` for a free one".to_owned(),
-        io::ErrorKind::PermissionDenied => "ports below 1024 are for root: give `--port 8765`".to_owned(),
+        io::ErrorKind::AddrInUse => {
+            "another program has the port: give `--port 0` for a free one".to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for root: give `--port 8765`".to_owned()
+        }
         io::ErrorKind::AddrNotAvailable => {
-            format!("`{host}` is no address of this machine: give `--host 127.0.0.1`, or `--host 0.0.0.0` for all")
+            format!(
+                "`{host}` is no address of this machine: give `--host 127.0.0.1`, or `--host 0.0.0.0` for all"
+            )
         }
         _ => format!("look up whether `{host}` is a name or address of this machine"),
     };
@@ -200,6 +226,9 @@ fn raise_descriptor_limit(viewers: usize) {
         tracing::debug!(%error, "can't raise the limit of open files");
     }
     if raised < wanted {
-        tracing::warn!(limit = raised, "room for fewer than {viewers} viewers; hint: raise `ulimit -n`");
+        tracing::warn!(
+            limit = raised,
+            "room for fewer than {viewers} viewers; hint: raise `ulimit -n`"
+        );
     }
 }

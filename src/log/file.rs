@@ -74,7 +74,8 @@ impl LogFile {
     #[must_use]
     pub fn path_now(&self) -> Option<PathBuf> {
         let linked = self.file.metadata().ok()?.nlink() > 0;
-        linked.then(|| std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok())?
+        linked
+            .then(|| std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok())?
     }
 
     /// Size and time of the last write.
@@ -113,7 +114,11 @@ impl LogFile {
         let kept = marker.bytes().len();
         let from = Offset(marker.offset.0 - kept as u64);
         let bytes = Bytes::from(self.read_at(from, kept + len)?);
-        if bytes.get(..kept) == Some(marker.bytes()) { Ok(Read::Bytes(bytes.slice(kept..))) } else { Ok(Read::Changed) }
+        if bytes.get(..kept) == Some(marker.bytes()) {
+            Ok(Read::Bytes(bytes.slice(kept..)))
+        } else {
+            Ok(Read::Changed)
+        }
     }
 
     /// The first bytes, at most [`SIGNATURE_BYTES_MAX`].
@@ -251,7 +256,11 @@ mod tests {
             (b"no newline at all", 5, 0),
         ] {
             let end = Offset(bytes.len() as u64);
-            assert_eq!(log(bytes).last_lines(lines, end).unwrap(), Offset(expected), "{lines} of {bytes:?}");
+            assert_eq!(
+                log(bytes).last_lines(lines, end).unwrap(),
+                Offset(expected),
+                "{lines} of {bytes:?}"
+            );
         }
     }
 
@@ -272,7 +281,10 @@ mod tests {
         log.file.write_all_at(b"another text that is longer\n", 0).unwrap();
         assert!(matches!(log.read_after(&marker, 100).unwrap(), Read::Changed));
         log.file.set_len(3).unwrap();
-        assert!(matches!(log.read_after(&marker, 100).unwrap(), Read::Changed), "a file that ends before the offset");
+        assert!(
+            matches!(log.read_after(&marker, 100).unwrap(), Read::Changed),
+            "a file that ends before the offset"
+        );
     }
 
     proptest! {

@@ -164,7 +164,11 @@ impl Sight {
                 continue;
             }
             let directory = path.parent().unwrap_or(&path);
-            match self.watches.watch(directory, path.file_name().unwrap_or(OsStr::new("")), &follower.wake) {
+            match self.watches.watch(
+                directory,
+                path.file_name().unwrap_or(OsStr::new("")),
+                &follower.wake,
+            ) {
                 Ok(watch) => {
                     self.held.push((path, watch));
                     // What happened while nobody watched is found by one more look.
@@ -223,7 +227,9 @@ pub(super) async fn run(
         }
         if follower.viewers() > 0 {
             idle_since = None;
-        } else if idle_since.get_or_insert_with(Instant::now).elapsed() >= LINGER && retire(&follower) {
+        } else if idle_since.get_or_insert_with(Instant::now).elapsed() >= LINGER
+            && retire(&follower)
+        {
             return;
         }
         tokio::select! {

@@ -62,7 +62,9 @@ impl Generation {
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8]) -> bool {
         let len = usize::from(self.head_len);
-        self.identity == identity && len > 0 && head.get(..len).is_some_and(|head| fnv1a(head) == self.head_hash)
+        self.identity == identity
+            && len > 0
+            && head.get(..len).is_some_and(|head| fnv1a(head) == self.head_hash)
     }
 }
 
@@ -83,7 +85,10 @@ impl FromStr for Generation {
     fn from_str(text: &str) -> Result<Self, NotAGeneration> {
         let mut parts = text.split('-');
         let mut number = || {
-            let part = parts.next().filter(|part| !part.is_empty() && part.len() <= 16).ok_or(NotAGeneration)?;
+            let part = parts
+                .next()
+                .filter(|part| !part.is_empty() && part.len() <= 16)
+                .ok_or(NotAGeneration)?;
             u64::from_str_radix(part, 16).map_err(|_| NotAGeneration)
         };
         let identity = Identity { device: number()?, inode: number()? };
@@ -99,7 +104,9 @@ impl FromStr for Generation {
 
 /// FNV-1a, 64 bits: stable over versions and machines, which `std`'s hasher does not promise.
 fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// New bytes of a log, read once and published once. At most [`CHUNK_BYTES_MAX`](crate::log::file::CHUNK_BYTES_MAX).
@@ -192,9 +199,18 @@ mod tests {
         let generation = Generation::new(identity, 7, b"first line\n");
         assert!(generation.is_proved_by(identity, b"first line\nsecond line\n"));
         assert!(!generation.is_proved_by(identity, b"First line\nsecond line\n"), "another head");
-        assert!(!generation.is_proved_by(identity, b"first"), "a head that is shorter than what was signed");
-        assert!(!generation.is_proved_by(Identity { device: 1, inode: 3 }, b"first line\n"), "another inode");
-        assert!(!Generation::new(identity, 7, b"").is_proved_by(identity, b"anything"), "nothing was signed");
+        assert!(
+            !generation.is_proved_by(identity, b"first"),
+            "a head that is shorter than what was signed"
+        );
+        assert!(
+            !generation.is_proved_by(Identity { device: 1, inode: 3 }, b"first line\n"),
+            "another inode"
+        );
+        assert!(
+            !Generation::new(identity, 7, b"").is_proved_by(identity, b"anything"),
+            "nothing was signed"
+        );
     }
 
     proptest! {

@@ -67,11 +67,17 @@ impl Registry {
     ///
     /// # Errors
     /// When the log can't be opened now, unless the caller can `wait` for it. What is outside is refused always.
-    pub async fn join(self: &Arc<Self>, log: &LogPath, wait: bool) -> Result<Subscription, Refusal> {
+    pub async fn join(
+        self: &Arc<Self>,
+        log: &LogPath,
+        wait: bool,
+    ) -> Result<Subscription, Refusal> {
         let opened = {
             let (registry, log) = (Arc::clone(self), log.clone());
             // The open checks the path as it is now, whoever follows it already.
-            spawn_blocking(move || registry.try_open(&log)).await.unwrap_or(Err(Refusal::Unreadable))
+            spawn_blocking(move || registry.try_open(&log))
+                .await
+                .unwrap_or(Err(Refusal::Unreadable))
         };
         match opened {
             Err(Refusal::Forbidden) => return Err(Refusal::Forbidden),
@@ -93,10 +99,13 @@ impl Registry {
         }
         let mut tracker = Tracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait);
         let first = spawn_blocking(move || tracker.first_look().map(|look| (tracker, look)));
-        let (tracker, look) = first.await.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into())).map_err(|error| {
-            tracing::warn!(log = %log.display(), %error, "can't read");
-            Refusal::Unreadable
-        })?;
+        let (tracker, look) = first
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
+            .map_err(|error| {
+                tracing::warn!(log = %log.display(), %error, "can't read");
+                Refusal::Unreadable
+            })?;
         Ok(self.start_or_enter(log, tracker, look))
     }
 
@@ -106,7 +115,12 @@ impl Registry {
         Some(Subscription { events: follower.enter(), follower: Arc::clone(&follower) })
     }
 
-    fn start_or_enter(self: &Arc<Self>, log: &LogPath, tracker: Tracker, first: Look) -> Subscription {
+    fn start_or_enter(
+        self: &Arc<Self>,
+        log: &LogPath,
+        tracker: Tracker,
+        first: Look,
+    ) -> Subscription {
         match self.followers.entry(log.clone()) {
             Entry::Occupied(entry) => {
                 Subscription { events: entry.get().enter(), follower: Arc::clone(entry.get()) }
@@ -114,13 +128,23 @@ impl Registry {
             Entry::Vacant(entry) => {
                 let follower = Arc::new(Follower::new(log.clone()));
                 follower.publish(first);
-                let subscription = Subscription { events: follower.enter(), follower: Arc::clone(&follower) };
+                let subscription =
+                    Subscription { events: follower.enter(), follower: Arc::clone(&follower) };
                 entry.insert(Arc::clone(&follower));
                 let registry = Arc::clone(self);
                 let retire = move |follower: &Follower| {
-                    registry.followers.remove_if(follower.log(), |_, follower| follower.viewers() == 0).is_some()
+                    registry
+                        .followers
+                        .remove_if(follower.log(), |_, follower| follower.viewers() == 0)
+                        .is_some()
                 };
-                self.tasks.spawn(follower::run(follower, tracker, self.watches.clone(), self.closing.clone(), retire));
+                self.tasks.spawn(follower::run(
+                    follower,
+                    tracker,
+                    self.watches.clone(),
+                    self.closing.clone(),
+                    retire,
+                ));
                 subscription
             }
         }

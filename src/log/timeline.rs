@@ -143,7 +143,14 @@ pub struct Timeline {
 
 impl Timeline {
     /// Begins a span, and closes the one before.
-    pub fn begin(&mut self, generation: Generation, from: Offset, end: Offset, reason: Reason, file: Arc<LogFile>) {
+    pub fn begin(
+        &mut self,
+        generation: Generation,
+        from: Offset,
+        end: Offset,
+        reason: Reason,
+        file: Arc<LogFile>,
+    ) {
         self.close(false);
         self.waiting = None;
         self.begun += 1;

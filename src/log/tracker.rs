@@ -137,7 +137,12 @@ impl Held {
         let step = self.step()?;
         if std::mem::take(&mut self.unreadable) {
             let (generation, file) = (self.generation, Arc::clone(&self.file));
-            look.sightings.push(Sighting::Began { generation, from: start, reason: Reason::Back, file });
+            look.sightings.push(Sighting::Began {
+                generation,
+                from: start,
+                reason: Reason::Back,
+                file,
+            });
         }
         match step {
             Step::End => return Ok(false),
@@ -194,7 +199,15 @@ impl Tracker {
     /// A tracker of a log whose file was opened just now, or could not be. The first look tells where it stands.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
-        Self { access, log, rotate_wait, present: None, late: VecDeque::new(), gone_since: None, waiting: None }
+        Self {
+            access,
+            log,
+            rotate_wait,
+            present: None,
+            late: VecDeque::new(),
+            gone_since: None,
+            waiting: None,
+        }
     }
 
     /// Opens the log and takes its present end for the first position: what is there already is read by viewers, from
@@ -230,7 +243,9 @@ impl Tracker {
         let mut look = Look::default();
         self.hear_late_writers(now, &mut look);
         match self.access.identify(&self.log) {
-            Ok(identity) if self.present.as_ref().is_some_and(|held| held.file.identity() == identity) => {
+            Ok(identity)
+                if self.present.as_ref().is_some_and(|held| held.file.identity() == identity) =>
+            {
                 self.gone_since = None;
                 self.read_present(&mut look);
             }
@@ -282,7 +297,11 @@ impl Tracker {
                 return self.bear_absence(Refusal::Unreadable, now, look);
             }
         };
-        if self.present.as_ref().is_some_and(|present| present.file.identity() == held.file.identity()) {
+        if self
+            .present
+            .as_ref()
+            .is_some_and(|present| present.file.identity() == held.file.identity())
+        {
             // The old file has come back between the two looks at the path.
             look.more = true;
             return;
@@ -332,7 +351,12 @@ impl Tracker {
                         let at = held.marker.offset().0 - bytes.len() as u64;
                         if at == start.0 {
                             let (generation, file) = (held.generation, Arc::clone(&held.file));
-                            look.sightings.push(Sighting::Began { generation, from: start, reason: Reason::Late, file });
+                            look.sightings.push(Sighting::Began {
+                                generation,
+                                from: start,
+                                reason: Reason::Late,
+                                file,
+                            });
                         }
                         look.sightings.push(Sighting::Bytes { start: Offset(at), bytes });
                     }

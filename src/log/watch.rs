@@ -71,14 +71,20 @@ impl From<notify::Error> for WatchError {
         match error.kind {
             ErrorKind::MaxFilesWatch => Self::NoWatchesLeft,
             ErrorKind::PathNotFound => Self::Missing,
-            ErrorKind::Io(io) => match io.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-                Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => Self::NoInstancesLeft,
-                Some(rustix::io::Errno::NOSPC) => Self::NoWatchesLeft,
-                Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Self::Missing,
-                _ => Self::Other(io.to_string()),
-            },
+            ErrorKind::Io(io) => {
+                match io.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+                    Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => {
+                        Self::NoInstancesLeft
+                    }
+                    Some(rustix::io::Errno::NOSPC) => Self::NoWatchesLeft,
+                    Some(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Self::Missing,
+                    _ => Self::Other(io.to_string()),
+                }
+            }
             ErrorKind::Generic(words) => Self::Other(words),
-            kind @ (ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_)) => Self::Other(format!("{kind:?}")),
+            kind @ (ErrorKind::WatchNotFound | ErrorKind::InvalidConfig(_)) => {
+                Self::Other(format!("{kind:?}"))
+            }
         }
     }
 }
@@ -88,7 +94,12 @@ impl Watches {
     ///
     /// # Errors
     /// When the kernel has no watch left, or the directory is not there. The caller then polls.
-    pub fn watch(&self, directory: &Path, name: &OsStr, wake: &Arc<Notify>) -> Result<Watch, WatchError> {
+    pub fn watch(
+        &self,
+        directory: &Path,
+        name: &OsStr,
+        wake: &Arc<Notify>,
+    ) -> Result<Watch, WatchError> {
         let mut watcher = locked(&self.changes);
         if watcher.is_none() {
             let listeners = Arc::clone(&self.listeners);
@@ -169,7 +180,8 @@ impl Listeners {
                 listeners.names.values().flatten().for_each(|wake| wake.notify_one());
             }
             if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
-                && let Some(wakes) = directories.get(directory).and_then(|listeners| listeners.names.get(name))
+                && let Some(wakes) =
+                    directories.get(directory).and_then(|listeners| listeners.names.get(name))
             {
                 wakes.iter().for_each(|wake| wake.notify_one());
             }
@@ -178,7 +190,11 @@ impl Listeners {
 
     fn wake_all(&self) {
         let directories = locked(&self.0);
-        directories.values().flat_map(|listeners| listeners.names.values()).flatten().for_each(|wake| wake.notify_one());
+        directories
+            .values()
+            .flat_map(|listeners| listeners.names.values())
+            .flatten()
+            .for_each(|wake| wake.notify_one());
     }
 }
 
@@ -195,7 +211,9 @@ impl Watch {
     /// is not: drop this, and watch anew.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let watched = locked(&self.watches.listeners.0).get(&self.directory).and_then(|listeners| listeners.identity);
+        let watched = locked(&self.watches.listeners.0)
+            .get(&self.directory)
+            .and_then(|listeners| listeners.identity);
         watched.is_some() && watched == identity(&self.directory)
     }
 }

@@ -38,7 +38,8 @@ pub(super) async fn answer(
     let (file, size, modified) = {
         let (access, log) = (Arc::clone(access), log.clone());
         let open = move || {
-            let file = LogFile::new(access.open(&log)?.into_file()).map_err(|_| Refusal::Unreadable)?;
+            let file =
+                LogFile::new(access.open(&log)?.into_file()).map_err(|_| Refusal::Unreadable)?;
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
             Ok((file, status.size, status.modified))
         };
@@ -64,7 +65,11 @@ pub(super) async fn answer(
             return Ok(response);
         }
         Part::Range(range) => {
-            insert(set, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start(), range.end()));
+            insert(
+                set,
+                header::CONTENT_RANGE,
+                &format!("bytes {}-{}/{size}", range.start(), range.end()),
+            );
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             *range.start()..range.end() + 1
         }
@@ -103,9 +108,15 @@ fn not_modified(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
 
 /// What part is asked for. Several ranges at once, and what is no range, get the whole, as the standard allows.
 fn part(headers: &HeaderMap, etag: &str, modified: SystemTime, size: u64) -> Part {
-    let Some(Ok(ranges)) = text(headers, header::RANGE).map(parse_range_header) else { return Part::Whole };
+    let Some(Ok(ranges)) = text(headers, header::RANGE).map(parse_range_header) else {
+        return Part::Whole;
+    };
     if let Some(condition) = text(headers, header::IF_RANGE) {
-        let same = if condition.starts_with('"') { condition == etag } else { !is_newer(modified, condition) };
+        let same = if condition.starts_with('"') {
+            condition == etag
+        } else {
+            !is_newer(modified, condition)
+        };
         if !same {
             return Part::Whole;
         }
@@ -133,7 +144,10 @@ fn bytes_of(file: LogFile, range: std::ops::Range<u64>) -> Body {
             let bytes = read.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
             if bytes.is_empty() {
                 // The length was promised: an early end must look like one.
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the log was truncated meanwhile"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "the log was truncated meanwhile",
+                ));
             }
             range.start += bytes.len() as u64;
             Ok(Some((BodyFrame::data(Bytes::from(bytes)), range)))

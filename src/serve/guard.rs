@@ -4,10 +4,10 @@
 //! from (`Origin`), and a name that was rebound to this address is told by the `Host` that it asks for. Command-line
 //! clients send no `Origin` and pass.
 
-use hyper::header::{HOST, HeaderMap, ORIGIN};
-use hyper::http::uri::Authority;
 use hyper::StatusCode;
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 
 use crate::serve::Settings;
 
@@ -35,7 +35,10 @@ pub(super) fn check(settings: &Settings, request: &Parts) -> Result<(), Stranger
     }
     match origin(&request.headers) {
         None => Ok(()),
-        Some(origin) if is_own(origin, &host) || settings.allow_origins.iter().any(|allowed| same(allowed, origin)) => {
+        Some(origin)
+            if is_own(origin, &host)
+                || settings.allow_origins.iter().any(|allowed| same(allowed, origin)) =>
+        {
             Ok(())
         }
         Some(origin) => Err(Stranger {
@@ -83,10 +86,13 @@ fn origin(headers: &HeaderMap) -> Option<&str> {
 /// Whether the origin is the server's own, by either scheme: a proxy in front may speak TLS.
 fn is_own(origin: &str, host: &Authority) -> bool {
     [("http://", 80), ("https://", 443)].iter().any(|(scheme, default)| {
-        origin.strip_prefix(scheme).and_then(|rest| rest.parse::<Authority>().ok()).is_some_and(|authority| {
-            authority.host().eq_ignore_ascii_case(host.host())
-                && (authority.port_u16().unwrap_or(*default) == host.port_u16().unwrap_or(*default))
-        })
+        origin.strip_prefix(scheme).and_then(|rest| rest.parse::<Authority>().ok()).is_some_and(
+            |authority| {
+                authority.host().eq_ignore_ascii_case(host.host())
+                    && (authority.port_u16().unwrap_or(*default)
+                        == host.port_u16().unwrap_or(*default))
+            },
+        )
     })
 }
 
@@ -107,8 +113,10 @@ mod tests {
         };
         let mut request = Request::builder().uri(target);
         request = host.into_iter().fold(request, |request, host| request.header(HOST, host));
-        request = origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
-        check(&settings, &request.body(()).unwrap().into_parts().0).map_or_else(|stranger| stranger.status.as_u16(), |()| 200)
+        request =
+            origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
+        check(&settings, &request.body(()).unwrap().into_parts().0)
+            .map_or_else(|stranger| stranger.status.as_u16(), |()| 200)
     }
 
     #[test]
@@ -129,7 +137,11 @@ mod tests {
         ] {
             assert_eq!(status(host, None, "/x"), expected, "host {host:?}");
         }
-        assert_eq!(status(Some("127.0.0.1:1"), None, "http://evil.example/x"), 400, "the target names another host");
+        assert_eq!(
+            status(Some("127.0.0.1:1"), None, "http://evil.example/x"),
+            400,
+            "the target names another host"
+        );
     }
 
     #[test]
@@ -147,6 +159,10 @@ mod tests {
         ] {
             assert_eq!(status(Some("127.0.0.1:8765"), origin, "/x"), expected, "origin {origin:?}");
         }
-        assert_eq!(status(Some("127.0.0.1"), Some("http://127.0.0.1:80"), "/x"), 200, "a default port may be named");
+        assert_eq!(
+            status(Some("127.0.0.1"), Some("http://127.0.0.1:80"), "/x"),
+            200,
+            "a default port may be named"
+        );
     }
 }

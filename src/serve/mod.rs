@@ -124,7 +124,11 @@ impl Server {
     ///
     /// # Errors
     /// When the listener's address can't be read. Nothing that a connection does ends the server.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
         let app = self.app;
         listener::accept_until(&app, listener, shutdown).await?;
         app.closing.cancel();
@@ -134,7 +138,10 @@ impl Server {
             app.tasks.wait().await;
         };
         if timeout(app.settings.shutdown_timeout, drained).await.is_err() {
-            tracing::warn!(viewers = app.seats.taken(), "cutting off those who did not take the end in time");
+            tracing::warn!(
+                viewers = app.seats.taken(),
+                "cutting off those who did not take the end in time"
+            );
             app.cut.cancel();
             // Nothing waits for a peer any more; this only lets the tasks say goodbye to the log.
             let _late = timeout(Duration::from_secs(1), app.tasks.wait()).await;

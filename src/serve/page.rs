@@ -75,7 +75,9 @@ pub(super) fn secure(response: &mut Response<Body>) {
 fn html(status: StatusCode, page: String) -> Response<Body> {
     let mut response = Response::new(full(page));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
 }
 
@@ -99,7 +101,9 @@ pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) 
     while let Some((before, (text, after))) = ["<!--title-->", "<!--message-->", "<!--hint-->"]
         .into_iter()
         .zip([title, message, hint])
-        .filter_map(|(marker, text)| rest.split_once(marker).map(|(before, after)| (before, (text, after))))
+        .filter_map(|(marker, text)| {
+            rest.split_once(marker).map(|(before, after)| (before, (text, after)))
+        })
         .min_by_key(|(before, _)| before.len())
     {
         page.push_str(before);
@@ -124,14 +128,13 @@ pub(super) fn list<'a>(
         let _written = writeln!(
             rows,
             "<tr data-modified=\"{}\" data-size=\"{}\" data-viewers=\"{viewers}\"><td><a href=\"{}\">{}</a></td>\
-             <td class=\"size\">{}</td><td class=\"age\"><time datetime=\"{}\">{}</time></td>\
+             <td class=\"size\">{}</td><td class=\"age\"><time>{}</time></td>\
              <td class=\"viewers\">{}</td></tr>",
             milliseconds(entry.modified),
             entry.size,
             href(&entry.log),
-            escaped(&entry.log.display().to_string()),
+            name(&entry.log),
             size(entry.size),
-            humanly(entry.modified),
             age(now.duration_since(entry.modified).unwrap_or_default()),
             if viewers == 0 { String::new() } else { viewers.to_string() },
         );
@@ -142,6 +145,14 @@ pub(super) fn list<'a>(
     html(StatusCode::OK, [head, &rows, middle, &prefixes.join(", "), tail].concat())
 }
 
+/// A log's path with its directory set apart.
+fn name(log: &LogPath) -> String {
+    let path = escaped(&log.display().to_string());
+    // An escaped text has no slash that the text had not.
+    let (directory, file) = path.split_at(path.rfind('/').map_or(0, |at| at + 1));
+    format!("<span class=\"dir\">{directory}</span>{file}")
+}
+
 /// The list for a script: a path on each line, escaped where a line would break.
 pub(super) fn list_text(catalogue: &Catalogue) -> Response<Body> {
     let mut lines = String::new();
@@ -149,7 +160,9 @@ pub(super) fn list_text(catalogue: &Catalogue) -> Response<Body> {
         let _written = writeln!(lines, "{}", entry.log.display());
     }
     let mut response = Response::new(full(lines));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
 }
 
@@ -195,18 +208,14 @@ pub(super) fn health(viewers: usize, logs: usize) -> Response<Body> {
 fn json(value: &impl Serialize) -> Response<Body> {
     // These types have no form that JSON lacks.
     let mut response = Response::new(full(serde_json::to_string(value).unwrap_or_default()));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 fn milliseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
-}
-
-/// A time for a machine, to the second.
-fn humanly(time: SystemTime) -> String {
-    // RFC 3339 in UTC, from the parts of an HTTP date: `Sun, 06 Nov 1994 08:49:37 GMT`.
-    httpdate::fmt_http_date(time)
 }
 
 fn size(bytes: u64) -> String {
@@ -220,7 +229,11 @@ fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit = larger;
     }
-    if bytes < 1024 || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+    if bytes < 1024 || value >= 9.95 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
 }
 
 fn age(age: Duration) -> String {
@@ -230,7 +243,8 @@ fn age(age: Duration) -> String {
         5..60 => format!("{seconds} s ago"),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..86_400 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} d ago", seconds / 86_400),
+        86_400..172_800 => "1 day ago".to_owned(),
+        _ => format!("{} days ago", seconds / 86_400),
     }
 }
 
@@ -257,8 +271,8 @@ mod tests {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(1024), "1.0 KiB");
-        assert_eq!(size(12 * 1024 * 1024), "12.0 MiB");
-        assert_eq!(size(u64::MAX), "16.0 EiB");
+        assert_eq!(size(12 * 1024 * 1024), "12 MiB");
+        assert_eq!(size(u64::MAX), "16 EiB");
         assert_eq!(age(Duration::from_secs(0)), "just now");
         assert_eq!(age(Duration::from_secs(59)), "59 s ago");
         assert_eq!(age(Duration::from_secs(7200)), "2 h ago");

@@ -59,9 +59,14 @@ impl Query {
                 "tail" => parsed.tail = switch(&name, &value)?,
                 "wait" => parsed.wait = Some(switch(&name, &value)?),
                 "lines" if value == "all" => parsed.lines = Some(Lines::All),
-                "lines" => parsed.lines = Some(Lines::Last(number(&name, &value, "a number of lines or `all`")?)),
+                "lines" => {
+                    parsed.lines =
+                        Some(Lines::Last(number(&name, &value, "a number of lines or `all`")?))
+                }
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
-                "generation" => parsed.generation = Some(value.parse().map_or(Wanted::Foreign, Wanted::Known)),
+                "generation" => {
+                    parsed.generation = Some(value.parse().map_or(Wanted::Foreign, Wanted::Known))
+                }
                 "format" => parsed.format = Some(format(&value)?),
                 "lag" => parsed.skip = lag(&value)?,
                 _ => continue,
@@ -86,7 +91,11 @@ impl Query {
         let begin = match (self.from, self.generation) {
             (Some(_), Some(Wanted::Foreign)) => {
                 // No offset of an unknown generation can be honoured.
-                Begin::From { offset: Offset(u64::MAX), generation: None, otherwise: self.lines.and_then(last) }
+                Begin::From {
+                    offset: Offset(u64::MAX),
+                    generation: None,
+                    otherwise: self.lines.and_then(last),
+                }
             }
             (Some(offset), generation) => {
                 let generation = generation.and_then(|wanted| match wanted {
@@ -97,7 +106,12 @@ impl Query {
             }
             (None, _) => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
         };
-        Start { begin, tail: self.tail, wait: self.tail && self.wait.unwrap_or(wait), skip: self.skip }
+        Start {
+            begin,
+            tail: self.tail,
+            wait: self.tail && self.wait.unwrap_or(wait),
+            skip: self.skip,
+        }
     }
 }
 
@@ -123,7 +137,9 @@ fn format(value: &str) -> Result<Format, BadParameter> {
         "text" => Ok(Format::Text),
         "raw" => Ok(Format::Raw),
         "rows" => Ok(Format::Rows),
-        _ => Err(BadParameter(format!("`format` is `html`, `text`, `raw` or `rows`, not {value:?}"))),
+        _ => {
+            Err(BadParameter(format!("`format` is `html`, `text`, `raw` or `rows`, not {value:?}")))
+        }
     }
 }
 
@@ -139,9 +155,12 @@ fn lag(value: &str) -> Result<bool, BadParameter> {
 pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
     let mut rest = path.as_bytes();
     while let Some(at) = memchr::memchr(b'%', rest) {
-        let hex = rest.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let hex =
+            rest.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         if !hex {
-            return Err(BadParameter("a `%` in the path is not followed by two hexadecimal digits".to_owned()));
+            return Err(BadParameter(
+                "a `%` in the path is not followed by two hexadecimal digits".to_owned(),
+            ));
         }
         rest = &rest[at + 3..];
     }
@@ -149,7 +168,8 @@ pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
 }
 
 /// What needs no encoding in a path.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const PATH: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The URL of a log on this server.
 pub(super) fn href(log: &LogPath) -> String {

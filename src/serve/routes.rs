@@ -58,27 +58,35 @@ impl Refused {
                 "Forbidden",
                 "this path is outside the served directories; start the server with `--prefix` to serve it",
             ),
-            Refusal::Unreadable => {
-                Self::new(StatusCode::FORBIDDEN, "Forbidden", "the server's user may not read this file")
+            Refusal::Unreadable => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "the server's user may not read this file",
+            ),
+            Refusal::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are")
             }
-            Refusal::NotFound => Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are"),
-            Refusal::Untailable => {
-                Self::new(StatusCode::NOT_FOUND, "Not found", "this is no regular file; `/` lists the logs there are")
-            }
+            Refusal::Untailable => Self::new(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "this is no regular file; `/` lists the logs there are",
+            ),
         }
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
         let Self { status, message, hint } = self;
         let mut response = if accepts(headers, "text/html") && !is_upgrade(headers) {
-            let title = format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+            let title =
+                format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
             page::error(*status, &title, message, hint)
         } else {
             let mut response = Response::new(full(format!("{message}\nhint: {hint}\n")));
             *response.status_mut() = *status;
-            response
-                .headers_mut()
-                .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+            );
             response
         };
         match *status {
@@ -89,7 +97,9 @@ impl Refused {
                 response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             StatusCode::UPGRADE_REQUIRED => {
-                response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+                response
+                    .headers_mut()
+                    .insert("sec-websocket-version", HeaderValue::from_static("13"));
             }
             _ => {}
         }
@@ -110,7 +120,11 @@ impl From<Refusal> for Refused {
 }
 
 /// Answers a request, whatever it is.
-pub(super) async fn answer(app: &Arc<App>, remote: SocketAddr, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(
+    app: &Arc<App>,
+    remote: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (parts, _body) = request.into_parts();
     let mut response = match route(app, remote, &parts, upgrade).await {
@@ -162,7 +176,9 @@ async fn route(
     match upgrade {
         Some(upgrade) => asking.websocket(log, upgrade),
         None if accepts(&parts.headers, "text/event-stream") => asking.events(&log?).await,
-        None if query.format.is_none() && accepts(&parts.headers, "text/html") => asking.page(&log?).await,
+        None if query.format.is_none() && accepts(&parts.headers, "text/html") => {
+            asking.page(&log?).await
+        }
         None => asking.plain(&log?).await,
     }
 }
@@ -170,12 +186,16 @@ async fn route(
 /// Whether the `Accept` header names the type. What takes anything (`*/*`) names none.
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).any(|accept| {
-        accept.split(',').any(|item| item.split(';').next().is_some_and(|item| item.trim().eq_ignore_ascii_case(kind)))
+        accept.split(',').any(|item| {
+            item.split(';').next().is_some_and(|item| item.trim().eq_ignore_ascii_case(kind))
+        })
     })
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 async fn list(app: &Arc<App>, headers: &HeaderMap) -> Response<Body> {
@@ -226,9 +246,12 @@ impl Asking<'_> {
         upgrade: hyper::upgrade::OnUpgrade,
     ) -> Result<Response<Body>, Refused> {
         let request = Request::from_parts(self.parts.clone(), ());
-        let mut response = create_response_with_body(&request, empty).map_err(|error| bad_handshake(&error))?;
+        let mut response =
+            create_response_with_body(&request, empty).map_err(|error| bad_handshake(&error))?;
         let v1 = self.parts.headers.get_all("sec-websocket-protocol").iter().any(|offered| {
-            offered.to_str().is_ok_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL))
+            offered
+                .to_str()
+                .is_ok_and(|offered| offered.split(',').any(|name| name.trim() == SUBPROTOCOL))
         });
         let form = match (v1, self.query.format) {
             (true, None | Some(Format::Rows | Format::Html)) => Form::Rows,
@@ -238,11 +261,16 @@ impl Asking<'_> {
             (false, Some(Format::Text)) => Form::Text,
             (false, Some(Format::Raw)) => Form::Raw,
             (false, Some(Format::Rows)) => {
-                return Err(BadParameter(format!("`format=rows` needs the subprotocol `{SUBPROTOCOL}`")).into());
+                return Err(BadParameter(format!(
+                    "`format=rows` needs the subprotocol `{SUBPROTOCOL}`"
+                ))
+                .into());
             }
         };
         if v1 {
-            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+            response
+                .headers_mut()
+                .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         }
         let named = match &log {
             Ok(log) => log.display().to_string(),
@@ -257,9 +285,18 @@ impl Asking<'_> {
                 upgraded = upgrade => upgraded,
                 () = app.cut.cancelled() => return,
             };
-            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>()) else { return };
+            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
+            else {
+                return;
+            };
             let Ok(parts) = parts else { return };
-            let serving = websocket::serve(Arc::clone(&app), parts.io.into_inner(), parts.read_buf, asked, visit);
+            let serving = websocket::serve(
+                Arc::clone(&app),
+                parts.io.into_inner(),
+                parts.read_buf,
+                asked,
+                visit,
+            );
             app.tasks.spawn(serving);
         });
         Ok(response)
@@ -270,7 +307,10 @@ impl Asking<'_> {
             None | Some(Format::Rows | Format::Html) => Form::Rows,
             Some(Format::Text) => Form::TextRows,
             Some(Format::Raw) => {
-                return Err(BadParameter("`format=raw` has no form as events; `rows` and `text` have".to_owned()).into());
+                return Err(BadParameter(
+                    "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
+                )
+                .into());
             }
         };
         let mut query = self.query;
@@ -307,12 +347,22 @@ impl Asking<'_> {
             Some(Format::Text) => Form::Text,
             Some(Format::Html) => Form::Html,
             Some(Format::Rows) => {
-                return Err(BadParameter("`format=rows` is for WebSockets and event streams".to_owned()).into());
+                return Err(BadParameter(
+                    "`format=rows` is for WebSockets and event streams".to_owned(),
+                )
+                .into());
             }
         };
-        let is_file = !query.tail && query.lines.is_none() && query.from.is_none() && form == Form::Raw;
+        let is_file =
+            !query.tail && query.lines.is_none() && query.from.is_none() && form == Form::Raw;
         if is_file {
-            return Ok(files::answer(&self.app.access, log, &self.parts.method, &self.parts.headers).await?);
+            return Ok(files::answer(
+                &self.app.access,
+                log,
+                &self.parts.method,
+                &self.parts.headers,
+            )
+            .await?);
         }
         let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
         let visit = self.visit(log.display().to_string(), "stream")?;
@@ -334,8 +384,14 @@ fn last_event_id(headers: &HeaderMap) -> Option<(Offset, Wanted)> {
 
 fn bad_handshake(error: &Error) -> Refused {
     let status = match error {
-        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => StatusCode::UPGRADE_REQUIRED,
+        Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+            StatusCode::UPGRADE_REQUIRED
+        }
         _ => StatusCode::BAD_REQUEST,
     };
-    Refused::new(status, format!("this is no WebSocket handshake: {error}"), "ask for version 13 of the protocol")
+    Refused::new(
+        status,
+        format!("this is no WebSocket handshake: {error}"),
+        "ask for version 13 of the protocol",
+    )
 }

@@ -49,13 +49,21 @@ impl Gate {
 }
 
 impl AsyncRead for Gate {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Gate {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         ready!(self.poll_frame(cx))?;
         let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
         self.taken += written as u64;
@@ -104,8 +112,13 @@ impl Socket {
             .max_message_size(Some(INBOUND_BYTES_MAX))
             .max_frame_size(Some(INBOUND_BYTES_MAX));
         let gate = Gate { io, frame: Bytes::new(), taken: 0 };
-        let stream =
-            WebSocketStream::from_partially_read(gate, read_already.to_vec(), Role::Server, Some(config)).await;
+        let stream = WebSocketStream::from_partially_read(
+            gate,
+            read_already.to_vec(),
+            Role::Server,
+            Some(config),
+        )
+        .await;
         Self { stream, clear: true }
     }
 

@@ -61,7 +61,8 @@ impl Stream {
                     Ending::Shutdown => "shutdown",
                 };
                 // An event stream that just ends is asked for again: it has to say that it is complete.
-                (self.events && ending == Ending::Complete).then(|| self.join(&self.session.end_frames()))
+                (self.events && ending == Ending::Complete)
+                    .then(|| self.join(&self.session.end_frames()))
             }
         }
     }
@@ -74,7 +75,9 @@ impl Stream {
                 let mut events = Vec::new();
                 for (at, frame) in frames.iter().enumerate() {
                     // The position is that after the last of them.
-                    if let (true, Some((generation, offset))) = (at + 1 == frames.len(), self.session.position()) {
+                    if let (true, Some((generation, offset))) =
+                        (at + 1 == frames.len(), self.session.position())
+                    {
                         events.extend_from_slice(format!("id: {generation}:{offset}\n").as_bytes());
                     }
                     events.extend_from_slice(b"data: ");

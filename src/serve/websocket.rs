@@ -40,7 +40,13 @@ enum Gone {
 }
 
 /// Serves one viewer until it leaves or the log ends.
-pub(super) async fn serve(app: Arc<App>, io: TcpStream, read_already: Bytes, asked: Asked, mut visit: Visit) {
+pub(super) async fn serve(
+    app: Arc<App>,
+    io: TcpStream,
+    read_already: Bytes,
+    asked: Asked,
+    mut visit: Visit,
+) {
     // Boxed apart, so that the long life of a viewer does not carry the room of its beginning and its end.
     let socket = Box::pin(Socket::new(io, &read_already)).await;
     drop(read_already);
@@ -55,12 +61,8 @@ pub(super) async fn serve(app: Arc<App>, io: TcpStream, read_already: Bytes, ask
             return bounded(&app, Box::pin(refuse(socket, asked.form, refusal))).await;
         }
     };
-    let mut life = Life {
-        socket,
-        session,
-        queue: VecDeque::new(),
-        heartbeat: Pulse::new(&app.settings),
-    };
+    let mut life =
+        Life { socket, session, queue: VecDeque::new(), heartbeat: Pulse::new(&app.settings) };
     let gone = life.live(&app, &mut visit).await;
     let Life { socket, session, mut queue, .. } = life;
     let (reason, code, words) = match gone {
@@ -111,7 +113,12 @@ async fn refuse(socket: Socket, form: Form, refusal: Refusal) {
 }
 
 /// Sends the last frames and closes.
-async fn farewell(mut socket: Socket, mut queue: VecDeque<Frame>, code: CloseCode, words: &'static str) {
+async fn farewell(
+    mut socket: Socket,
+    mut queue: VecDeque<Frame>,
+    code: CloseCode,
+    words: &'static str,
+) {
     loop {
         if socket.is_clear() {
             match queue.pop_front() {

@@ -67,7 +67,12 @@ impl Fanout {
 
     /// The frames of a chunk. None when nobody has rendered up to its start: the viewer then renders by itself.
     /// `own` is the viewer's own painter, given up in exchange for the shared one.
-    pub(super) fn frames(&self, chunk: &Chunk, form: Form, own: &mut Option<Painter>) -> Option<Frames> {
+    pub(super) fn frames(
+        &self,
+        chunk: &Chunk,
+        form: Form,
+        own: &mut Option<Painter>,
+    ) -> Option<Frames> {
         let Some(slot) = form.slot() else { return Some(form.raw(chunk.start, &chunk.bytes)) };
         let mut shared = self.shared[slot].lock().unwrap_or_else(PoisonError::into_inner);
         let frames = match shared.known(chunk) {
@@ -88,7 +93,9 @@ impl Fanout {
 
 impl Shared {
     fn known(&self, chunk: &Chunk) -> Option<&Frames> {
-        let same = |(span, start, _): &&(u64, Offset, Frames)| (*span, *start) == (chunk.span, chunk.start);
+        let same = |(span, start, _): &&(u64, Offset, Frames)| {
+            (*span, *start) == (chunk.span, chunk.start)
+        };
         self.recent.iter().rev().find(same).map(|(_, _, frames)| frames)
     }
 

@@ -1,8 +1,8 @@
 //! Encoded messages, made once and shared by all who get them.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::log::Offset;
 
@@ -107,7 +107,9 @@ impl Form {
     pub(super) fn raw(self, start: Offset, bytes: &Bytes) -> Frames {
         match self {
             Self::RawMessages => vec![Frame::binary(&[&start.0.to_be_bytes(), bytes])],
-            Self::Raw | Self::Html | Self::Text | Self::Rows | Self::TextRows => vec![Frame::binary(&[bytes])],
+            Self::Raw | Self::Html | Self::Text | Self::Rows | Self::TextRows => {
+                vec![Frame::binary(&[bytes])]
+            }
         }
     }
 

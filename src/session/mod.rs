@@ -88,7 +88,8 @@ impl Session {
             if let Some(start) = self.lacks_painter(&item) {
                 self.pending = Some(item);
                 let before = self.viewer.row_before(start).await;
-                self.painter = Some(Painter::primed(self.viewer.span_number(), start, before, self.form));
+                self.painter =
+                    Some(Painter::primed(self.viewer.span_number(), start, before, self.form));
                 continue;
             }
             match self.turn_into_frames(item) {
@@ -157,6 +158,10 @@ impl Session {
     }
 
     fn control(&self, message: impl FnOnce() -> Message) -> Frames {
-        if self.form.has_control() { vec![Frame::text(&message().to_json())] } else { Frames::new() }
+        if self.form.has_control() {
+            vec![Frame::text(&message().to_json())]
+        } else {
+            Frames::new()
+        }
     }
 }

@@ -74,7 +74,8 @@ fn pieces(text: &str) -> Frames {
     let mut rest = text;
     while rest.len() > MESSAGE_BYTES_MAX {
         let head = rest.as_bytes().get(..MESSAGE_BYTES_MAX).unwrap_or_default();
-        let at = memchr::memrchr(b'\n', head).map_or_else(|| rest.floor_char_boundary(MESSAGE_BYTES_MAX), |at| at + 1);
+        let at = memchr::memrchr(b'\n', head)
+            .map_or_else(|| rest.floor_char_boundary(MESSAGE_BYTES_MAX), |at| at + 1);
         let (piece, after) = rest.split_at(at);
         frames.push(Frame::text(piece));
         rest = after;

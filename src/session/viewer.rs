@@ -153,12 +153,16 @@ async fn read<T: Send + 'static>(
     read: impl FnOnce(&LogFile) -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
     let file = Arc::clone(file);
-    spawn_blocking(move || read(&file)).await.unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
+    spawn_blocking(move || read(&file))
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
 }
 
 async fn marker(file: Option<&Arc<LogFile>>, offset: Offset) -> Marker {
     match file {
-        Some(file) => read(file, move |file| file.marker(offset)).await.unwrap_or_else(|_| Marker::at(offset)),
+        Some(file) => {
+            read(file, move |file| file.marker(offset)).await.unwrap_or_else(|_| Marker::at(offset))
+        }
         None => Marker::at(offset),
     }
 }
@@ -193,17 +197,22 @@ impl Viewer {
 
     async fn begin_in(&mut self, present: Arc<Span>) {
         let (span, offset) = match self.start.begin {
-            Begin::From { offset, generation, otherwise } => match self.find(&present, offset, generation).await {
-                Some(span) => (span, offset),
-                None => {
-                    self.recovered = false;
-                    let from = self.from_lines(&present, otherwise).await;
-                    let generation = present.generation;
-                    self.told = Some(Item::Reset { generation, from, reason: Reason::Replaced });
-                    (Arc::clone(&present), from)
+            Begin::From { offset, generation, otherwise } => {
+                match self.find(&present, offset, generation).await {
+                    Some(span) => (span, offset),
+                    None => {
+                        self.recovered = false;
+                        let from = self.from_lines(&present, otherwise).await;
+                        let generation = present.generation;
+                        self.told =
+                            Some(Item::Reset { generation, from, reason: Reason::Replaced });
+                        (Arc::clone(&present), from)
+                    }
                 }
-            },
-            Begin::Lines(lines) => (Arc::clone(&present), self.from_lines(&present, Some(lines)).await),
+            }
+            Begin::Lines(lines) => {
+                (Arc::clone(&present), self.from_lines(&present, Some(lines)).await)
+            }
             Begin::All => (Arc::clone(&present), Offset(0)),
         };
         if !self.start.tail {
@@ -220,8 +229,15 @@ impl Viewer {
     }
 
     /// The span that holds a wanted position, if it is the same file beyond doubt.
-    async fn find(&self, present: &Arc<Span>, offset: Offset, wanted: Option<Generation>) -> Option<Arc<Span>> {
-        let Some(wanted) = wanted else { return (offset <= present.end()).then(|| Arc::clone(present)) };
+    async fn find(
+        &self,
+        present: &Arc<Span>,
+        offset: Offset,
+        wanted: Option<Generation>,
+    ) -> Option<Arc<Span>> {
+        let Some(wanted) = wanted else {
+            return (offset <= present.end()).then(|| Arc::clone(present));
+        };
         let known = {
             let timeline = self.subscription.follower.timeline();
             timeline.spans().rev().find(|span| span.generation == wanted).cloned()
@@ -231,7 +247,8 @@ impl Viewer {
         }
         let file = present.file()?;
         let head = read(&file, LogFile::head).await.ok()?;
-        (wanted.is_proved_by(file.identity(), &head) && offset <= present.end()).then(|| Arc::clone(present))
+        (wanted.is_proved_by(file.identity(), &head) && offset <= present.end())
+            .then(|| Arc::clone(present))
     }
 
     /// The number of the span that the viewer is in, or was in last.
@@ -277,7 +294,11 @@ impl Viewer {
         }
         self.opened = true;
         let end = at.reader.end();
-        let size = at.reader.file().and_then(|file| file.status().ok()).map_or(end.0, |status| status.size);
+        let size = at
+            .reader
+            .file()
+            .and_then(|file| file.status().ok())
+            .map_or(end.0, |status| status.size);
         Some(Item::Open(Opening {
             log: self.subscription.follower.log().clone(),
             generation: at.reader.generation,
@@ -292,7 +313,8 @@ impl Viewer {
     /// Walks the timeline, reading what lies behind its end. None when there is nothing to tell yet.
     async fn catch_up(&mut self) -> Option<Item> {
         let Some(at) = &self.at else { return self.enter_next().await };
-        if self.stop.is_some_and(|stop| stop.span == at.reader.number && at.offset() >= stop.offset) {
+        if self.stop.is_some_and(|stop| stop.span == at.reader.number && at.offset() >= stop.offset)
+        {
             return Some(self.caught_up().unwrap_or(Item::End(Ending::Complete)));
         }
         let closed = at.reader.is_closed();

@@ -70,7 +70,8 @@ pub enum Message {
 impl Message {
     pub(super) fn open(opening: &Opening) -> Self {
         Self::Open {
-            path: String::from_utf8_lossy(opening.log.as_path().as_os_str().as_bytes()).into_owned(),
+            path: String::from_utf8_lossy(opening.log.as_path().as_os_str().as_bytes())
+                .into_owned(),
             generation: opening.generation.to_string(),
             from: opening.from.0,
             size: opening.size,
@@ -160,7 +161,9 @@ impl RowsMessages {
 
     fn flush(&mut self, next: u64) {
         let (from, rows) = (self.from, std::mem::take(&mut self.rows));
-        self.frames.push(Frame::text(&format!(r#"{{"type":"rows","from":{from},"next":{next},"rows":[{rows}]}}"#)));
+        self.frames.push(Frame::text(&format!(
+            r#"{{"type":"rows","from":{from},"next":{next},"rows":[{rows}]}}"#
+        )));
     }
 
     /// The messages; the last resumes at `next`.

@@ -121,13 +121,17 @@ fn only_regular_files_are_logs() {
     let _socket = std::os::unix::net::UnixListener::bind(ground.top.join("logs/socket")).unwrap();
     symlink("/dev/null", ground.top.join("logs/null")).unwrap();
     ground.link("logs/fifo-link", "logs/fifo");
-    assert_eq!(ground.listed(&["logs"]), ["logs/a"]);
-    assert_eq!(
-        list(&Access::new(["/dev", "/proc"]).unwrap()).entries.iter().find(|entry| {
-            entry.log.as_path().starts_with("/proc") || entry.log.as_path().ends_with("null")
-        }),
-        None
-    );
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let prefixes = [ground.top.join("logs"), "/dev".into(), "/proc".into()];
+    std::thread::spawn(move || sender.send(list(&Access::new(prefixes).unwrap())));
+    let catalogue = receiver.recv_timeout(Duration::from_secs(5)).expect("it blocked");
+    let in_logs =
+        catalogue.entries.iter().filter(|entry| entry.log.as_path().starts_with(&ground.top));
+    assert_eq!(in_logs.count(), 1);
+    let made_up = |entry: &Entry| {
+        entry.log.as_path().starts_with("/proc") || entry.log.as_path().ends_with("null")
+    };
+    assert!(!catalogue.entries.iter().any(made_up));
 }
 
 #[test]
@@ -184,6 +188,17 @@ fn a_bound_that_was_met_is_told_and_the_newest_are_kept() {
     assert_eq!((names.len(), truncated), (39, true));
     let (names, truncated) = bounded(|bounds| bounds.names = 10);
     assert!(names.len() <= 10 && truncated);
+}
+
+#[test]
+fn depth_is_counted_from_the_nearest_prefix() {
+    let ground = Ground::new();
+    ground.file("logs/1/2/3/deep", 1);
+    let bounds = Bounds { depth: 2, ..BOUNDS };
+    for prefixes in [["logs", "logs/1/2"], ["logs/1/2", "logs"]] {
+        let catalogue = list_within(&ground.access(&prefixes), &bounds);
+        assert_eq!(ground.names(&catalogue), ["logs/1/2/3/deep"]);
+    }
 }
 
 #[test]

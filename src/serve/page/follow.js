@@ -3,12 +3,16 @@
 
 /** A fraction of a pixel may stay between the view and the end of its content. */
 const END_PX = 2;
+/** How long a smooth scroll may go on after its last wheel event. */
+const GLIDE_MS = 500;
 
 export class Follow {
   following = true;
   #scroller;
   #changed;
   #top = 0;
+  /** When the reader last turned the wheel towards the end. */
+  #downAt = -Infinity;
   /** Whether only a selection holds the view, so that its end lets go. */
   #heldBySelection = false;
 
@@ -60,17 +64,22 @@ export class Follow {
 
   #scrolled() {
     const top = this.#scroller.scrollTop;
-    const wasAbove = top > this.#top;
+    const down = top > this.#top;
     const up = top < this.#top;
     this.#top = top;
-    if (this.following && up && this.#fromEnd > END_PX) this.pause();
-    else if (!this.following && !this.#heldBySelection && wasAbove && this.#fromEnd <= END_PX) this.resume();
+    // A scroll that glides to where the end was when it began falls back behind the view; that is no wish to pause.
+    const glides = performance.now() - this.#downAt < GLIDE_MS;
+    if (this.following && up && this.#fromEnd > END_PX && !glides) this.pause();
+    else if (!this.following && !this.#heldBySelection && down && this.#fromEnd <= END_PX) this.resume();
   }
 
   /** @param {WheelEvent} event */
   #wheeled(event) {
-    const scrolls = this.#scroller.scrollTop > 0 && Math.abs(event.deltaY) > Math.abs(event.deltaX);
-    if (this.following && event.deltaY < 0 && scrolls && !event.ctrlKey) this.pause();
+    if (event.ctrlKey || Math.abs(event.deltaY) <= Math.abs(event.deltaX)) return;
+    this.#downAt = event.deltaY > 0 ? performance.now() : -Infinity;
+    if (this.following && event.deltaY < 0 && this.#scroller.scrollTop > 0) this.pause();
+    // In a busy log the end runs away from a scroll that was on its way there.
+    else if (!this.following && !this.#heldBySelection && event.deltaY > 0 && this.#fromEnd <= event.deltaY) this.resume();
   }
 
   #selected() {

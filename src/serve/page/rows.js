@@ -7,9 +7,10 @@
 import { counted } from './units.js';
 
 export const ROWS_MAX = 10_000;
-const HELD_MAX = 10_000;
 /** Bounds the work of one frame: parsing and layout of this many rows stay well under 100 ms. */
-const ROWS_PER_FRAME = 800;
+const ROWS_PER_FRAME = 300;
+/** Rows stand in blocks, which the browser skips as a whole while they are out of sight, and which leave as a whole. */
+const BLOCK_ROWS = 250;
 
 /**
  * @typedef {{offset: number, html: string, mark?: undefined}} HeldRow
@@ -51,9 +52,8 @@ export class Rows {
    * later and were not known before, so that a redrawn row is not counted twice.
    * @param {import('./wire.js').Patch} patch
    * @param {number} newFrom
-   * @param {boolean} following
    */
-  patch(patch, newFrom, following) {
+  patch(patch, newFrom) {
     while (this.#heldLength > 0) {
       const last = this.#held[this.#held.length - 1];
       if (last.mark !== undefined || last.offset < patch.from) break;
@@ -68,7 +68,7 @@ export class Rows {
         if (offset >= newFrom) fresh += 1;
       }
     }
-    this.#bound(following);
+    this.#bound();
     return fresh;
   }
 
@@ -80,6 +80,7 @@ export class Rows {
   mark(mark, text) {
     this.#held.push({ mark, text });
     this.#last = -1;
+    this.#bound();
   }
 
   /**
@@ -87,7 +88,7 @@ export class Rows {
    * @param {boolean} following whether rows at the top may leave
    */
   apply(following) {
-    if (following && this.#heldLength > ROWS_MAX) this.#clear();
+    if (following && this.#heldLength >= ROWS_MAX) this.#clear();
     const stale = this.#takeStale();
     const room = following ? Infinity : ROWS_MAX - this.#shown.length;
     let budget = Math.min(ROWS_PER_FRAME, room);
@@ -102,18 +103,15 @@ export class Rows {
       this.#head += 1;
       budget -= 1;
     }
-    for (const { element } of stale) element.remove();
+    for (const { element } of stale) this.#remove(element);
 
-    const added = document.createDocumentFragment();
     if (budget > 0 && this.#skipped > 0) {
-      this.#append(added, { mark: 'skipped', text: `${counted(this.#skipped, 'line')} skipped while paused` });
+      this.#append([{ mark: 'skipped', text: `${counted(this.#skipped, 'line')} skipped, to keep this page small` }]);
       this.#skipped = 0;
     }
-    for (; budget > 0 && this.#heldLength > 0; budget -= 1) {
-      this.#append(added, this.#held[this.#head]);
-      this.#head += 1;
-    }
-    this.#list.append(added);
+    const entries = this.#held.slice(this.#head, this.#head + Math.max(0, budget));
+    this.#head += entries.length;
+    this.#append(entries);
     if (following) this.#dropOldest();
     this.#compact();
     return this.#heldLength > 0 && (following || this.#shown.length < ROWS_MAX);
@@ -131,42 +129,25 @@ export class Rows {
     return /** @type {ShownRow[]} */ (this.#shown.splice(first));
   }
 
-  /**
-   * @param {DocumentFragment} into
-   * @param {HeldRow | HeldMark} entry
-   */
-  #append(into, entry) {
-    const element = document.createElement('div');
-    if (entry.mark !== undefined) {
-      element.className = 'mark';
-      element.dataset.mark = entry.mark;
-      element.textContent = entry.text;
-      this.#shown.push({ offset: undefined, html: '', element });
-    } else {
-      element.className = 'row';
-      element.dataset.offset = String(entry.offset);
-      const row = { offset: entry.offset, html: '', element };
-      redraw(row, entry.html);
-      this.#shown.push(row);
-    }
-    into.append(element);
+  /** @param {(HeldRow | HeldMark)[]} entries */
+  #append(entries) {
+    const elements = draw(entries);
+    entries.forEach((entry, at) => {
+      const element = elements[at];
+      if (entry.mark !== undefined) this.#shown.push({ offset: undefined, html: '', element });
+      else this.#shown.push({ offset: entry.offset, html: entry.html, element });
+      this.#lastBlock().append(element);
+    });
   }
 
-  /** @param {boolean} following */
-  #bound(following) {
-    const most = following ? ROWS_MAX + ROWS_PER_FRAME : HELD_MAX;
-    while (this.#heldLength > most) {
-      if (this.#held[this.#head].mark === undefined) {
-        if (following) this.dropped += 1;
-        else this.#skipped += 1;
-      }
-      this.#head += 1;
-      if (following) this.#clear();
+  #bound() {
+    for (; this.#heldLength > ROWS_MAX; this.#head += 1) {
+      if (this.#held[this.#head].mark === undefined) this.#skipped += 1;
     }
     this.#compact();
   }
 
-  /** Nothing on the page is close enough to the end to stay. */
+  /** As many rows are held as the page keeps, so none of those before them stays. */
   #clear() {
     this.dropped += this.#skipped;
     this.#skipped = 0;
@@ -177,42 +158,91 @@ export class Rows {
   }
 
   #dropOldest() {
-    const excess = this.#shown.length - ROWS_MAX;
-    if (excess <= 0) return;
-    for (const { element, offset } of this.#shown.splice(0, excess)) {
-      element.remove();
-      if (offset !== undefined) this.dropped += 1;
+    while (this.#shown.length > ROWS_MAX && this.#list.firstElementChild !== null) {
+      const block = this.#list.firstElementChild;
+      for (const { offset } of this.#shown.splice(0, block.childElementCount)) if (offset !== undefined) this.dropped += 1;
+      block.remove();
     }
+  }
+
+  /** The block that takes the next row. */
+  #lastBlock() {
+    const last = this.#list.lastElementChild;
+    if (last !== null && last.childElementCount < BLOCK_ROWS) return last;
+    const block = document.createElement('div');
+    block.className = 'block';
+    this.#list.append(block);
+    return block;
+  }
+
+  /** @param {HTMLElement} element */
+  #remove(element) {
+    const block = element.parentElement;
+    element.remove();
+    if (block?.childElementCount === 0) block.remove();
   }
 
   #compact() {
     if (this.#head === this.#held.length) this.#held = [];
-    else if (this.#head > HELD_MAX) this.#held = this.#held.slice(this.#head);
+    else if (this.#head > ROWS_MAX) this.#held = this.#held.slice(this.#head);
     else return;
     this.#head = 0;
   }
 }
 
 /**
- * Draws a row's HTML, which the server has escaped. A row that only grew gets what it grew by, so that what is
- * selected in it stays selected.
+ * The elements of these entries. One parse serves them all; should a row's HTML not be whole after all, each is parsed
+ * alone, so that it cannot reach into the next one.
+ * @param {(HeldRow | HeldMark)[]} entries
+ */
+function draw(entries) {
+  const template = document.createElement('template');
+  template.innerHTML = entries.map((entry) => (entry.mark === undefined ? `<div>${content(entry.html)}</div>` : '<div></div>')).join('');
+  const whole = template.content.childElementCount === entries.length;
+  const parsed = /** @type {HTMLElement[]} */ ([...template.content.children]);
+  return entries.map((entry, at) => {
+    const element = whole ? parsed[at] : document.createElement('div');
+    if (entry.mark !== undefined) {
+      element.className = 'mark';
+      element.dataset.mark = entry.mark;
+      element.textContent = entry.text;
+    } else {
+      if (!whole) element.innerHTML = content(entry.html);
+      element.className = 'row';
+      element.dataset.offset = String(entry.offset);
+      finish(element, entry.html);
+    }
+    return element;
+  });
+}
+
+/**
+ * Draws a row again. A row that only grew gets what it grew by, so that what is selected in it stays selected.
  * @param {ShownRow} row
  * @param {string} html
  */
 function redraw(row, html) {
   const { element } = row;
-  if (html === row.html && html !== '') return;
-  if (row.html !== '' && html.startsWith(row.html)) {
-    element.insertAdjacentHTML('beforeend', html.slice(row.html.length));
-  } else if (html === '') {
-    // A line break keeps an empty line's height, and its place when it is copied.
-    element.replaceChildren(document.createElement('br'));
-  } else if (/[<&]/.test(html)) {
-    element.innerHTML = html;
-  } else {
-    element.textContent = html;
-  }
+  if (html === row.html) return;
+  if (row.html !== '' && html.startsWith(row.html)) element.insertAdjacentHTML('beforeend', html.slice(row.html.length));
+  else element.innerHTML = content(html);
   row.html = html;
+  finish(element, html);
+}
+
+/**
+ * A line break keeps an empty line's height, and its place when it is copied.
+ * @param {string} html which the server has escaped
+ */
+function content(html) {
+  return html === '' ? '<br>' : html;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} html
+ */
+function finish(element, html) {
   element.classList.toggle('tabbed', html.includes('\t'));
   if (!html.includes('<a')) return;
   for (const link of element.querySelectorAll('a')) {

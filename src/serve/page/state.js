@@ -1,6 +1,7 @@
 // The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
 // It says what is known, never what is hoped.
 
+import { ROWS_MAX } from './rows.js';
 import { age, clock, counted, size } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
@@ -75,10 +76,17 @@ export function describe(facts, now) {
         return { state: 'waiting', glyph: 'waiting', word: 'Waiting', detail, notice: [title, text] };
       }
       if (!facts.following) {
-        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: facts.newLines > 0 ? `${counted(facts.newLines, 'new line')} below` : '' };
+        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: below(facts.newLines) };
       }
       return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
   }
+}
+
+/** @param {number} lines */
+function below(lines) {
+  if (lines === 0) return '';
+  const words = `${counted(lines, 'new line')} below`;
+  return lines > ROWS_MAX ? `${words}, the last ${ROWS_MAX.toLocaleString('en-US')} of them kept` : words;
 }
 
 /** @param {number | null} at */

@@ -24,7 +24,7 @@
     for (const button of document.querySelectorAll('[data-theme-switch]')) {
       const label = button.querySelector('.label');
       if (label) label.textContent = name;
-      button.setAttribute('title', `Theme: ${name.toLowerCase()} (t)`);
+      button.setAttribute('title', `Theme: ${name.toLowerCase()}`);
       button.setAttribute('aria-label', `Theme: ${name.toLowerCase()}`);
     }
   };

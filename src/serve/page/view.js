@@ -4,7 +4,7 @@ import { Connection } from './connection.js';
 import { Follow } from './follow.js';
 import { Frames } from './frames.js';
 import { bindKeys } from './keys.js';
-import { Rows } from './rows.js';
+import { ROWS_MAX, Rows } from './rows.js';
 import { StateLine } from './state.js';
 import { clock, counted, size } from './units.js';
 
@@ -72,7 +72,7 @@ function heard(message, resuming) {
       break;
     case 'rows': {
       facts.waiting = null;
-      const fresh = rows.patch(message, newsFrom, follow.following);
+      const fresh = rows.patch(message, newsFrom);
       if (message.next > newsFrom || fresh > 0) facts.heardAt = Date.now();
       facts.size = Math.max(facts.size ?? 0, message.next);
       if (!follow.following) facts.newLines += fresh;
@@ -138,18 +138,20 @@ function showNewLines() {
 }
 
 const older = byId('older');
-const rawHref = `${location.pathname}?format=raw`;
+const rawHref = '?format=raw';
 
 /** Says at the top what the page does not hold. */
 function showOlder() {
   older.hidden = !(startsLate || rows.dropped > 0);
   if (older.hidden) return;
-  const words = rows.dropped > 0 ? `${counted(rows.dropped, 'earlier line')} left this page, which keeps the last 10,000.` : 'The log begins earlier.';
+  const words = rows.dropped > 0 ? `${counted(rows.dropped, 'earlier line')} left this page, which keeps the last ${ROWS_MAX.toLocaleString('en-US')}.` : 'The log begins earlier.';
   if (older.dataset.words === words) return;
   older.dataset.words = words;
   const whole = document.createElement('a');
   whole.href = rawHref;
   whole.textContent = 'Open the whole file';
+  // The toolbar has the same link; reaching this one by key would scroll a view that follows.
+  whole.tabIndex = -1;
   older.replaceChildren(`${words} `, whole);
 }
 
@@ -276,6 +278,8 @@ newLines.addEventListener('click', () => {
   follow.resume();
   focusLog();
 });
+// The button lies over the log, so it hands on the wheel.
+newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
 byId('wrap').addEventListener('click', toggleWrap);
 byId('curl').addEventListener('click', copyCurl);
 byId('retry').addEventListener('click', () => connection.retry());

@@ -47,7 +47,9 @@ export function parse(data) {
  * @param {Position | null} position
  */
 export function address(page, position) {
-  const url = new URL(page.pathname, page.href);
+  const url = new URL(page.href);
+  url.search = '';
+  url.hash = '';
   url.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');

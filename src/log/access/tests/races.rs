@@ -171,6 +171,7 @@ fn a_root_removed_and_made_again_is_the_new_one() {
         fs::remove_dir_all(&top).unwrap();
         assert_eq!(ground.read(&access, "srv/logs/a"), Err(NotFound));
         assert_eq!(ground.read(&access, "srv/other"), Err(Forbidden));
+        assert!(access.roots().unwrap().is_empty(), "a removed directory is no ground to stand on");
         ground.file("srv/logs/a", "new");
         assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("new"));
         ground.file("srv/other/a", "swapped");

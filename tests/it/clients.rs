@@ -1,0 +1,308 @@
+//! Clients: a WebSocket viewer, and plain HTTP as bytes on a socket.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Response as Handshake;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::servers::DEADLINE;
+
+/// A WebSocket viewer.
+pub struct Viewer {
+    pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Everything that has come so far, for the report of a failure.
+    seen: Vec<Message>,
+}
+
+/// How a viewer's connection ended: the code and reason of the close, if there was one.
+pub type Close = Option<(u16, String)>;
+
+impl Viewer {
+    /// A viewer in the original's protocol.
+    pub async fn original(address: SocketAddr, target: &str) -> Self {
+        Self::connect(address, target, &[]).await.unwrap().0
+    }
+
+    /// A viewer in `tailcast.v1`.
+    pub async fn v1(address: SocketAddr, target: &str) -> Self {
+        let (viewer, handshake) =
+            Self::connect(address, target, &[("sec-websocket-protocol", "tailcast.v1")])
+                .await
+                .unwrap();
+        assert_eq!(handshake.headers()["sec-websocket-protocol"], "tailcast.v1");
+        viewer
+    }
+
+    pub async fn connect(
+        address: SocketAddr,
+        target: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<(Self, Handshake), Error> {
+        let mut request = format!("ws://{address}{target}").into_client_request()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let connecting = tokio_tungstenite::connect_async(request);
+        let (stream, handshake) =
+            timeout(DEADLINE, connecting).await.expect("no handshake in time")?;
+        Ok((Self { stream, seen: Vec::new() }, handshake))
+    }
+
+    /// The next data message, or how the connection ended.
+    pub async fn next(&mut self) -> Result<Message, Close> {
+        // One deadline for all: heartbeats come in between for ever.
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let message = match timeout_at(until, self.stream.next()).await {
+                Err(_) => panic!("nothing came within {DEADLINE:?} after {:#?}", self.seen),
+                Ok(None) => return Err(None),
+                Ok(Some(Err(error))) => {
+                    tracing::debug!(%error, "the connection broke");
+                    return Err(None);
+                }
+                Ok(Some(Ok(message))) => message,
+            };
+            match message {
+                Message::Close(frame) => {
+                    // Polling on answers the close.
+                    let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
+                    while let Ok(Some(Ok(_))) = timeout(DEADLINE, self.stream.next()).await {}
+                    return Err(frame);
+                }
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => {
+                    if self.seen.len() < 50 {
+                        self.seen.push(message.clone());
+                    }
+                    return Ok(message);
+                }
+            }
+        }
+    }
+
+    /// The next text message.
+    pub async fn text(&mut self) -> String {
+        match self.next().await {
+            Ok(Message::Text(text)) => text.to_string(),
+            other => panic!("expected text, got {other:?} after {:#?}", self.seen),
+        }
+    }
+
+    /// Text until it holds `wanted` at its end.
+    pub async fn text_until(&mut self, wanted: &str) -> String {
+        let mut all = String::new();
+        while !all.ends_with(wanted) {
+            all += &self.text().await;
+        }
+        all
+    }
+
+    /// The next control or rows message of `tailcast.v1`.
+    pub async fn json(&mut self) -> Value {
+        serde_json::from_str(&self.text().await).unwrap()
+    }
+
+    /// The next message, which is of this type.
+    pub async fn expect(&mut self, kind: &str) -> Value {
+        let message = self.json().await;
+        assert_eq!(message["type"], kind, "{message} after {:#?}", self.seen);
+        message
+    }
+
+    /// All text until the connection ends, and how.
+    pub async fn rest(&mut self) -> (String, Close) {
+        let mut all = String::new();
+        loop {
+            match self.next().await {
+                Ok(Message::Text(text)) => all += &text,
+                Ok(other) => panic!("expected text, got {other:?}"),
+                Err(close) => return (all, close),
+            }
+        }
+    }
+
+    pub async fn say(&mut self, text: &str) {
+        self.stream.send(Message::text(text)).await.unwrap();
+    }
+}
+
+/// The rows of a page, as `tailcast.v1` builds them.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+pub struct Rows(pub Vec<(u64, String)>);
+
+impl Rows {
+    /// Applies a `rows` message.
+    pub fn apply(&mut self, message: &Value) {
+        let from = message["from"].as_u64().unwrap();
+        self.0.retain(|(offset, _)| *offset < from);
+        for row in message["rows"].as_array().unwrap() {
+            self.0.push((row[0].as_u64().unwrap(), row[1].as_str().unwrap().to_owned()));
+        }
+    }
+
+    pub fn texts(&self) -> Vec<&str> {
+        self.0.iter().map(|(_, text)| text.as_str()).collect()
+    }
+}
+
+/// An answer over plain HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    head: String,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// A GET, with the headers that a test is about.
+pub async fn get(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
+    request(address, "GET", target, headers).await
+}
+
+pub async fn request(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+        head += &format!("Host: {address}\r\n");
+    }
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    exchange(address, format!("{head}\r\n").as_bytes()).await
+}
+
+/// Sends bytes as they are and reads the answer until the server ends the connection.
+pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    let mut answer = Vec::new();
+    match timeout(DEADLINE, stream.read_to_end(&mut answer)).await {
+        Ok(Ok(_)) => {}
+        // What was refused before it was all sent may end in a reset: what came before counts.
+        Ok(Err(_)) if !answer.is_empty() => {}
+        Ok(Err(error)) => panic!("{error} instead of an answer"),
+        Err(_) => panic!("no end within {DEADLINE:?} after {:?}", String::from_utf8_lossy(&answer)),
+    }
+    parse(&answer)
+}
+
+fn parse(answer: &[u8]) -> Answer {
+    let at = answer.windows(4).position(|window| window == b"\r\n\r\n");
+    let at = at.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
+    let head = String::from_utf8_lossy(&answer[..at]).into_owned();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut answer = Answer { status, head, body: answer[at + 4..].to_vec() };
+    if answer.header("transfer-encoding") == Some("chunked") {
+        answer.body = unchunk(&answer.body);
+    }
+    answer
+}
+
+fn unchunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&body[..at]).unwrap(), 16).unwrap();
+        whole.extend_from_slice(&body[at + 2..at + 2 + size]);
+        body = &body[at + 2 + size + 2..];
+        if size == 0 {
+            break;
+        }
+    }
+    whole
+}
+
+/// A response that streams: its bytes as they come, without the chunks around them.
+pub struct Streaming {
+    stream: TcpStream,
+    raw: Vec<u8>,
+    pub head: String,
+}
+
+impl Streaming {
+    pub async fn get(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut head = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n");
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+        let mut streaming = Self { stream, raw: Vec::new(), head: String::new() };
+        while streaming.head.is_empty() {
+            assert!(streaming.read().await, "the connection ended in the head");
+            if let Some(at) = streaming.raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                streaming.head = String::from_utf8_lossy(&streaming.raw[..at]).into_owned();
+                streaming.raw.drain(..at + 4);
+            }
+        }
+        streaming
+    }
+
+    /// False at the end.
+    async fn read(&mut self) -> bool {
+        let mut buffer = vec![0; 64 * 1024];
+        let read = timeout(DEADLINE, self.stream.read(&mut buffer)).await;
+        let read = read.unwrap_or_else(|_| {
+            panic!("nothing came after {:?}", String::from_utf8_lossy(&self.raw))
+        });
+        let read = read.unwrap();
+        self.raw.extend_from_slice(&buffer[..read]);
+        read > 0
+    }
+
+    /// The body so far.
+    pub fn body(&self) -> String {
+        let mut body = self.raw.as_slice();
+        let mut whole = Vec::new();
+        while let Some(at) = body.windows(2).position(|window| window == b"\r\n") {
+            let size =
+                usize::from_str_radix(std::str::from_utf8(&body[..at]).unwrap(), 16).unwrap();
+            let Some(chunk) = body.get(at + 2..at + 2 + size) else { break };
+            whole.extend_from_slice(chunk);
+            body = body.get(at + 2 + size + 2..).unwrap_or_default();
+        }
+        String::from_utf8_lossy(&whole).into_owned()
+    }
+
+    /// Reads on until the body ends with this.
+    pub async fn until(&mut self, wanted: &str) -> String {
+        while !self.body().ends_with(wanted) {
+            assert!(self.read().await, "ended after {:?}", self.body());
+        }
+        self.body()
+    }
+
+    /// Reads on until the server ends the stream.
+    pub async fn rest(&mut self) -> String {
+        while !self.raw.ends_with(b"0\r\n\r\n") && self.read().await {}
+        self.body()
+    }
+}
+
+/// A moment in which something must not happen.
+pub const A_MOMENT: Duration = Duration::from_millis(300);

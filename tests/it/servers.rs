@@ -1,0 +1,195 @@
+//! Servers to test: in this process, or as the real program.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tailcast::log::Access;
+use tailcast::serve::{Server, Settings};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// No test waits longer for a thing that has to happen.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A server in this process, on a free port, that serves a directory of its own.
+pub struct TestServer {
+    pub directory: TempDir,
+    pub address: SocketAddr,
+    shutdown: Option<oneshot::Sender<()>>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub async fn with(settings: Settings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        Self::over(directory, access, settings).await
+    }
+
+    pub async fn over(directory: TempDir, access: Access, settings: Settings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (shutdown, ask) = oneshot::channel();
+        let server = Server::new(access, settings);
+        let serving = tokio::spawn(server.serve(listener, async move {
+            ask.await.ok();
+        }));
+        Self { directory, address, shutdown: Some(shutdown), serving }
+    }
+
+    /// How many viewers it says it has.
+    pub async fn viewers(&self) -> u64 {
+        let health = crate::clients::get(self.address, "/_/healthz", &[]).await;
+        serde_json::from_slice::<serde_json::Value>(&health.body).unwrap()["viewers"]
+            .as_u64()
+            .unwrap()
+    }
+
+    /// A path in the served directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a log anew and gives its target on this server.
+    pub fn log(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, content).unwrap();
+        target(&path)
+    }
+
+    /// Asks the server to end, and waits until it has.
+    pub async fn stop(mut self) -> std::io::Result<()> {
+        self.begin_stop();
+        tokio::time::timeout(DEADLINE, &mut self.serving)
+            .await
+            .expect("the server did not end in time")
+            .unwrap()
+    }
+
+    /// Asks the server to end.
+    pub fn begin_stop(&mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            shutdown.send(()).ok();
+        }
+    }
+}
+
+/// The target of a file on a server; these names need no encoding.
+pub fn target(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
+}
+
+/// Appends to a log, in one write.
+pub fn append(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+    file.write_all(content.as_ref()).unwrap();
+}
+
+/// Waits for a condition, and says what it saw last when it does not come.
+pub async fn eventually<T: std::fmt::Debug>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<(), T>,
+) {
+    let until = Instant::now() + DEADLINE;
+    while let Err(seen) = look().await {
+        assert!(Instant::now() < until, "{what}: not within {DEADLINE:?}; seen last: {seen:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// The real program, serving on a free port. Killed when dropped.
+pub struct Program {
+    pub child: Child,
+    pub address: SocketAddr,
+    stderr: tempfile::NamedTempFile,
+}
+
+impl Program {
+    pub fn serve(arguments: &[&str]) -> Self {
+        let stderr = tempfile::NamedTempFile::new().unwrap();
+        let mut child = command()
+            .args(["serve", "--port", "0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(stderr.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
+        let Some(address) = address else {
+            let said = std::fs::read_to_string(stderr.path()).unwrap();
+            panic!("printed {line:?} instead of its address; stderr: {said}");
+        };
+        Self { address: address.parse().unwrap(), child, stderr }
+    }
+
+    /// What it has said on stderr.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.stderr.path()).unwrap()
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits for its end, with a deadline.
+    pub async fn wait(&mut self) -> std::process::ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the program did not end; it said: {}", self.said());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The lines of `/proc/PID/fdinfo` that are inotify watches.
+    pub fn watches(&self) -> usize {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())) else {
+            return 0;
+        };
+        entries
+            .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok())
+            .map(|info| info.lines().filter(|line| line.starts_with("inotify ")).count())
+            .sum()
+    }
+
+    /// How many descriptors lead to this file.
+    pub fn descriptors_of(&self, path: &Path) -> usize {
+        let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
+            return 0;
+        };
+        entries
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .filter(|link| link == path)
+            .count()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The program, without what the environment would tell it.
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tailcast"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAILCAST_")) {
+        command.env_remove(name);
+    }
+    command
+}
