@@ -178,3 +178,68 @@ fn fingerprint(row: &Row) -> u64 {
     (row.text(), row.styled.as_deref()).hash(&mut hasher);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Terminal;
+    use super::Appender;
+
+    fn sent(chunks: &[&str]) -> (Vec<String>, Vec<String>, [String; 2]) {
+        let mut terminal = Terminal::new(0);
+        let (mut html, mut text) = (Appender::new(), Appender::new());
+        let patches: Vec<_> = chunks.iter().map(|chunk| terminal.feed(chunk.as_bytes())).collect();
+        let htmls = patches.iter().map(|patch| html.html(patch)).collect();
+        let texts = patches.iter().map(|patch| text.text(patch)).collect();
+        (htmls, texts, [html.finish_html(), text.finish_text()])
+    }
+
+    #[track_caller]
+    fn check(chunks: &[&str], expected: &[&str], rest: &str) {
+        let (_, texts, [_, text_rest]) = sent(chunks);
+        assert_eq!(texts, expected, "{chunks:?}");
+        assert_eq!(text_rest, rest, "{chunks:?}");
+    }
+
+    #[test]
+    fn an_open_row_is_sent_as_it_grows() {
+        check(&["a", "b\nc"], &["a", "b\nc"], "");
+        check(&["a\n", "\n", "b"], &["a\n", "\n", "b"], "");
+        check(&["a", "", "\n"], &["a", "", "\n"], "");
+    }
+
+    #[test]
+    fn a_rewritten_row_is_sent_once_it_has_ended() {
+        check(&["1%", "\r2%", "\r3%", "\nx"], &["1%", "", "", "\n3%\nx"], "");
+        check(&["1%\r2%", "\r3%\n"], &["", "3%\n"], "");
+        check(&["a\n1%\r2%"], &["a\n"], "2%");
+        check(&["1%", "\r2%"], &["1%", ""], "\n2%");
+        check(&["abc", "\r\x1b[K", "xyz", "\n"], &["abc", "", "", "\nxyz\n"], "");
+        // Written over with the same, it may go on where it was.
+        check(&["ab", "\rab", "c\n"], &["ab", "", "c\n"], "");
+    }
+
+    #[test]
+    fn redrawn_rows_are_sent_again() {
+        check(&["a\nb\n", "\x1b[2AX\n", "\x1b[B"], &["a\nb\n", "X\n", ""], "");
+        check(&["a\nb\nc", "\x1b[2A\rX"], &["a\nb\nc", "\nX\n"], "\nc".trim_start());
+    }
+
+    #[test]
+    fn html_is_closed_in_each_message_and_compared_with_its_style() {
+        let red = |text: &str| format!("<span style='color:var(--red,#a00)'>{text}</span>");
+        let (html, text, _) = sent(&["\x1b[31ma", "b", "\x1b[mc\n"]);
+        assert_eq!(html, [red("a"), red("b"), "c\n".into()]);
+        assert_eq!(text, ["a", "b", "c\n"]);
+        let (html, text, _) = sent(&["ab", "\r\x1b[31mab\n"]);
+        assert_eq!(html, ["ab".to_owned(), format!("\n{}\n", red("ab"))]);
+        assert_eq!(text, ["ab", "\n"]);
+    }
+
+    #[test]
+    fn a_cut_line_stays_one_line() {
+        let long = "é".repeat(100_000);
+        let (html, text, _) = sent(&[&long, &long, "\nx\n"]);
+        assert_eq!(html.concat(), format!("{long}{long}\nx\n"));
+        assert_eq!(text, html);
+    }
+}

@@ -191,15 +191,31 @@ fn write_sgr(style: &Style, out: &mut String) {
 }
 
 fn write_sgr_color(color: Color, dim: &str, bright: &str, out: &mut String) {
-    let written = match color {
-        Color::Default => Ok(()),
-        Color::Indexed(n @ 0..=7) => write!(out, ";{dim}{n}"),
-        Color::Indexed(n @ 8..=15) => write!(out, ";{bright}{}", n - 8),
-        Color::Indexed(n) => write!(out, ";{dim}8;5;{n}"),
-        Color::Rgb(r, g, b) => write!(out, ";{dim}8;2;{r};{g};{b}"),
+    let (base, mode, numbers): (_, _, &[u8]) = match color {
+        Color::Default => return,
+        Color::Indexed(n @ 0..=7) => (dim, "", &[n]),
+        Color::Indexed(n @ 8..=15) => (bright, "", &[n - 8]),
+        Color::Indexed(n) => (dim, "8;5;", &[n]),
+        Color::Rgb(r, g, b) => (dim, "8;2;", &[r, g, b]),
     };
-    // Writing to a string does not fail.
-    debug_assert!(written.is_ok());
+    for part in [";", base, mode] {
+        out.push_str(part);
+    }
+    for (i, &n) in numbers.iter().enumerate() {
+        if i > 0 {
+            out.push(';');
+        }
+        write_number(n, out);
+    }
+}
+
+/// Writes a number; `write!` costs more than the rest of a sequence.
+fn write_number(n: u8, out: &mut String) {
+    for (least, place) in [(100, 100), (10, 10), (0, 1)] {
+        if n >= least {
+            out.push(char::from(b'0' + n / place % 10));
+        }
+    }
 }
 
 /// Writes a colour as CSS. The cube and the greys are computed as every terminal does.

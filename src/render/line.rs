@@ -121,7 +121,7 @@ impl Line {
             }
         }
         let room = ROW_BYTES_MAX.saturating_sub(self.row.text.len());
-        let (now, later) = text.split_at(text.floor_char_boundary(room));
+        let (now, later) = text.split_at(boundary(text, room));
         if now.is_empty() || !self.append_style(now.len(), pen) {
             return text;
         }
@@ -136,8 +136,7 @@ impl Line {
             return text;
         }
         let marks = text.find(|ch| !is_mark(ch)).unwrap_or(text.len());
-        let marks =
-            text.floor_char_boundary(marks.min(ROW_BYTES_MAX.saturating_sub(self.row.text.len())));
+        let marks = boundary(text, marks.min(ROW_BYTES_MAX.saturating_sub(self.row.text.len())));
         let (marks, rest) = text.split_at(marks);
         self.row.text.push_str(marks);
         if let Some(run) = self.row.styled.as_deref_mut().and_then(|styled| styled.runs.last_mut())
@@ -181,4 +180,9 @@ impl Line {
                 || cells.len() < ROW_RUNS_MAX
                 || cells.runs() < ROW_RUNS_MAX)
     }
+}
+
+/// The end of the last character that is whole in the first `max` bytes.
+fn boundary(text: &str, max: usize) -> usize {
+    (0..=max.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
 }

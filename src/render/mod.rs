@@ -37,8 +37,8 @@ pub const SCREEN_ROWS: usize = 64;
 /// The columns that a cursor movement can reach. Lines that are printed beyond them are complete all the same.
 pub const COLUMNS_MAX: usize = 512;
 
-/// The most bytes of text in a row; a longer line goes on in the next row.
-pub const ROW_BYTES_MAX: usize = 64 * 1024;
+/// The most bytes of text in a row; a longer line goes on in the next row. Escaped it still fits in a message.
+pub const ROW_BYTES_MAX: usize = 32 * 1024;
 
 /// The most changes of style in a row; a more colourful line goes on in the next row.
 pub const ROW_RUNS_MAX: usize = 4096;

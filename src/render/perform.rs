@@ -6,7 +6,7 @@ use vte::{Params, Perform};
 
 use super::screen::Screen;
 
-/// The longest link that is kept; browsers take no longer ones without doubt either.
+/// The longest link that is kept, in bytes; longer ones are shown as text.
 const LINK_BYTES_MAX: usize = 2048;
 
 impl Perform for Screen {
@@ -53,10 +53,10 @@ impl Perform for Screen {
                 self.up(n);
                 self.carriage_return();
             }
-            'G' | '`' => self.to_column(n - 1),
+            'G' | '`' => self.address_column(n - 1),
             'H' | 'f' => {
-                self.to_row(n - 1);
-                self.to_column(param(1).max(1) - 1);
+                self.address_row(n - 1);
+                self.address_column(param(1).max(1) - 1);
             }
             'I' => (0..n.min(super::COLUMNS_MAX)).for_each(|_| self.print("\t", self.offset())),
             'J' => match param(0) {
@@ -76,7 +76,7 @@ impl Perform for Screen {
             'P' => self.delete_chars(n),
             'X' => self.erase_chars(n),
             'b' => self.repeat(n, self.offset()),
-            'd' => self.to_row(n - 1),
+            'd' => self.address_row(n - 1),
             's' => self.save(),
             'u' => self.restore(),
             _ => {}

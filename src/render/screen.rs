@@ -79,7 +79,8 @@ impl Screen {
         if self.column.is_some_and(|column| column == self.lines[self.row].columns()) {
             self.column = None;
         }
-        let top = self.top;
+        debug_assert!(self.top <= self.row && self.row < self.lines.len());
+        let top = self.top.min(self.row);
         let dirty = self.dirty.min(visible);
         let kept = dirty.max(top);
         let mut rows = Vec::with_capacity(visible - dirty);
@@ -223,8 +224,12 @@ impl Screen {
 
     fn go_to_row(&mut self, row: usize) {
         let column = self.column_number();
-        self.leave(usize::from(row > self.row));
-        self.row = row.clamp(self.top.min(self.lines.len() - 1), self.lines.len() - 1);
+        let target = row.clamp(self.top, self.lines.len() - 1);
+        if target != self.row {
+            self.leave(usize::from(target > self.row));
+        }
+        // Leaving may have made rows final.
+        self.row = target.max(self.top);
         self.set_column(column);
     }
 
@@ -268,12 +273,12 @@ impl Screen {
         self.set_column(column.max(column.saturating_add(n).min(COLUMNS_MAX - 1)));
     }
 
-    pub(super) fn to_column(&mut self, column: usize) {
+    pub(super) fn address_column(&mut self, column: usize) {
         self.set_column(column.min(COLUMNS_MAX - 1));
     }
 
     /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to name them.
-    pub(super) fn to_row(&mut self, row: usize) {
+    pub(super) fn address_row(&mut self, row: usize) {
         let home = match self.home {
             Some(home) if home < self.lines.len() => home.max(self.top),
             _ => self.open_page(),
@@ -391,9 +396,13 @@ impl Screen {
 
     /// IL: contents move down. Offsets stay in their order, so it is the contents that move and not the rows.
     pub(super) fn insert_rows(&mut self, n: usize) {
-        let n = n.min(SCREEN_ROWS);
-        for _ in 0..n {
-            if !self.lines.last().is_some_and(Line::is_empty) && !self.push_line() {
+        // The last row will not be empty, so it must be named by a byte that is already here.
+        self.fresh.1 = self.fresh.1.saturating_sub(1);
+        for _ in 0..n.min(SCREEN_ROWS) {
+            // A row more may push neither the cursor's row out of reach nor content off the end.
+            let room = self.lines.len() - self.row < SCREEN_ROWS;
+            let blank = self.lines.last().is_some_and(Line::is_empty) || (room && self.push_line());
+            if !blank {
                 break;
             }
             for to in (self.row + 1..self.lines.len()).rev() {

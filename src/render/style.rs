@@ -74,7 +74,7 @@ impl Style {
             match *group {
                 [code @ (38 | 48 | 58)] => {
                     let color = match groups.next() {
-                        Some([5]) => groups.next().and_then(|n| indexed(n)),
+                        Some([5]) => groups.next().and_then(indexed),
                         Some([2]) => {
                             // All three are taken before any is judged, so that a bad one does not turn the others into codes.
                             let (r, g, b) = (groups.next(), groups.next(), groups.next());

@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use crate::log::{LogPath, Offset, Refusal};
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query, Wanted};
 use crate::serve::seats::Visit;
-use crate::serve::websocket::{self, Asked};
+use crate::serve::websocket::{self, Asked, Denial};
 use crate::serve::{App, files, guard, page, streams};
 use crate::session::frame::Form;
 use crate::session::wire::SUBPROTOCOL;
@@ -228,7 +228,7 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    fn visit(&self, log: String, by: &'static str) -> Result<Visit, Refused> {
+    fn visit(&self, log: &LogPath, by: &'static str) -> Result<Visit, Refused> {
         let seat = self.app.seats.take().ok_or_else(|| {
             Refused::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -236,7 +236,7 @@ impl Asking<'_> {
                 "try again later, or start it with a larger `--max-viewers`",
             )
         })?;
-        Ok(Visit::begin(self.remote, log, by, seat))
+        Ok(Visit::begin(self.remote, quoted(log), by, Some(seat)))
     }
 
     /// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original did.
@@ -273,11 +273,17 @@ impl Asking<'_> {
                 .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         }
         let named = match &log {
-            Ok(log) => log.display().to_string(),
+            Ok(log) => quoted(log),
             // As it was asked for: percent-encoded, so it can bring nothing into the talk.
-            Err(_) => self.parts.uri.path().to_owned(),
+            Err(_) => format!("{:?}", self.parts.uri.path()),
         };
-        let visit = self.visit(named, if v1 { SUBPROTOCOL } else { "websocket" })?;
+        let seat = self.app.seats.take();
+        let log = match (&seat, log) {
+            (None, _) => Err(Denial::Full),
+            (Some(_), log) => log.map_err(Denial::Refused),
+        };
+        let visit =
+            Visit::begin(self.remote, named, if v1 { SUBPROTOCOL } else { "websocket" }, seat);
         let asked = Asked { log, start: self.query.start(Lines::Last(LINES), v1), form };
         let app = Arc::clone(self.app);
         self.app.tasks.spawn(async move {
@@ -317,7 +323,7 @@ impl Asking<'_> {
         if let Some((from, generation)) = last_event_id(&self.parts.headers) {
             (query.from, query.generation) = (Some(from), Some(generation));
         }
-        let visit = self.visit(log.display().to_string(), "events")?;
+        let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;
         let mut response = Response::new(streams::body(self.app, session, visit, true));
         let headers = response.headers_mut();
@@ -365,7 +371,7 @@ impl Asking<'_> {
             .await?);
         }
         let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
-        let visit = self.visit(log.display().to_string(), "stream")?;
+        let visit = self.visit(log, "stream")?;
         let session = self.app.hub.join(log, query.start(lines, false), form).await?;
         let mut response = Response::new(streams::body(self.app, session, visit, false));
         let headers = response.headers_mut();
@@ -374,6 +380,11 @@ impl Asking<'_> {
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         Ok(response)
     }
+}
+
+/// A path for the talk, in quotes and with everything escaped that could forge a line.
+fn quoted(log: &LogPath) -> String {
+    format!("{:?}", log.as_path())
 }
 
 /// `Last-Event-ID: generation:offset`, as the events' `id` gave it.

@@ -42,12 +42,18 @@ pub(super) struct Visit {
     pub(super) bytes: u64,
     /// Why it ended. As long as nobody says otherwise the viewer has left.
     pub(super) reason: &'static str,
-    _seat: Seat,
+    _seat: Option<Seat>,
 }
 
 impl Visit {
-    pub(super) fn begin(remote: SocketAddr, log: String, by: &'static str, seat: Seat) -> Self {
-        tracing::info!(%remote, log, by, "viewer came");
+    /// `log` is shown as it is: escaped by the caller.
+    pub(super) fn begin(
+        remote: SocketAddr,
+        log: String,
+        by: &'static str,
+        seat: Option<Seat>,
+    ) -> Self {
+        tracing::info!(%remote, %log, by, "viewer came");
         Self { remote, log, since: Instant::now(), bytes: 0, reason: "left", _seat: seat }
     }
 }
@@ -56,6 +62,6 @@ impl Drop for Visit {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
         let Self { remote, log, bytes, reason, .. } = self;
-        tracing::info!(%remote, log, bytes, seconds, reason, "viewer gone");
+        tracing::info!(%remote, %log, bytes, seconds, reason, "viewer gone");
     }
 }

@@ -60,9 +60,12 @@ impl Stream {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
+                if ending == Ending::Shutdown {
+                    return None;
+                }
                 // An event stream that just ends is asked for again: it has to say that it is complete.
-                (self.events && ending == Ending::Complete)
-                    .then(|| self.join(&self.session.end_frames()))
+                let last = self.session.end_frames();
+                (!last.is_empty()).then(|| self.join(&last))
             }
         }
     }

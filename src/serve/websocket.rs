@@ -25,9 +25,19 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Asked {
     /// The log, or why there is none.
-    pub(super) log: Result<LogPath, Refusal>,
+    pub(super) log: Result<LogPath, Denial>,
     pub(super) start: Start,
     pub(super) form: Form,
+}
+
+/// Why a viewer gets nothing. It is told over the WebSocket: a browser does not show a page what an upgrade was
+/// refused for.
+#[derive(Debug)]
+pub(super) enum Denial {
+    /// There is no such log for it.
+    Refused(Refusal),
+    /// All seats are taken.
+    Full,
 }
 
 /// How a viewer's stream ended.
@@ -51,12 +61,21 @@ pub(super) async fn serve(
     let socket = Box::pin(Socket::new(io, &read_already)).await;
     drop(read_already);
     let session = match asked.log {
-        Ok(log) => Box::pin(app.hub.join(&log, asked.start, asked.form)).await,
-        Err(refusal) => Err(refusal),
+        Ok(log) => {
+            let joining = app.hub.join(&log, asked.start, asked.form);
+            Box::pin(joining).await.map_err(Denial::Refused)
+        }
+        Err(denial) => Err(denial),
     };
     let session = match session {
         Ok(session) => session,
-        Err(refusal) => {
+        Err(Denial::Full) => {
+            visit.reason = "full";
+            let words = "as many viewers as this server takes";
+            let goodbye = farewell(socket, VecDeque::new(), CloseCode::Again, words);
+            return bounded(&app, Box::pin(goodbye)).await;
+        }
+        Err(Denial::Refused(refusal)) => {
             visit.reason = "refused";
             return bounded(&app, Box::pin(refuse(socket, asked.form, refusal))).await;
         }
@@ -64,7 +83,7 @@ pub(super) async fn serve(
     let mut life =
         Life { socket, session, queue: VecDeque::new(), heartbeat: Pulse::new(&app.settings) };
     let gone = life.live(&app, &mut visit).await;
-    let Life { socket, session, mut queue, .. } = life;
+    let Life { socket, mut session, mut queue, .. } = life;
     let (reason, code, words) = match gone {
         Gone::Over { clean } => {
             visit.reason = if clean { "left" } else { "lost" };

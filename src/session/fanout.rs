@@ -11,7 +11,7 @@ use dashmap::DashMap;
 
 use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::{Chunk, Follower, LogPath, Offset};
-use crate::session::frame::{Form, Frames};
+use crate::session::frame::{Form, Frame, Frames};
 use crate::session::painter::Painter;
 
 /// The fan-outs of all logs that are looked at.
@@ -49,11 +49,16 @@ impl Drop for Fanout {
     }
 }
 
+/// The most bytes of frames that are kept for those who are behind by a few chunks, for each log and form.
+const RECENT_BYTES_MAX: usize = 1024 * 1024;
+
 #[derive(Default)]
 struct Shared {
     painter: Option<Painter>,
-    /// The frames of the last chunks: span, start, frames. As many as a viewer can be behind.
+    /// The frames of the last chunks: span, start, frames. No more chunks than a viewer can be behind.
     recent: VecDeque<(u64, Offset, Frames)>,
+    /// What these frames weigh.
+    recent_bytes: usize,
 }
 
 impl Fanout {
@@ -79,10 +84,7 @@ impl Fanout {
             Some(frames) => frames.clone(),
             None => {
                 let frames = shared.encode(chunk, form, own)?;
-                if shared.recent.len() == BROADCAST_MESSAGES {
-                    shared.recent.pop_front();
-                }
-                shared.recent.push_back((chunk.span, chunk.start, frames.clone()));
+                shared.keep(chunk, &frames);
                 frames
             }
         };
@@ -97,6 +99,18 @@ impl Shared {
             (*span, *start) == (chunk.span, chunk.start)
         };
         self.recent.iter().rev().find(same).map(|(_, _, frames)| frames)
+    }
+
+    fn keep(&mut self, chunk: &Chunk, frames: &Frames) {
+        let weight = |frames: &Frames| frames.iter().map(Frame::weight).sum::<usize>();
+        self.recent_bytes += weight(frames);
+        self.recent.push_back((chunk.span, chunk.start, frames.clone()));
+        while self.recent.len() > BROADCAST_MESSAGES
+            || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1)
+        {
+            let Some((_, _, oldest)) = self.recent.pop_front() else { break };
+            self.recent_bytes -= weight(&oldest);
+        }
     }
 
     fn encode(&mut self, chunk: &Chunk, form: Form, own: &mut Option<Painter>) -> Option<Frames> {

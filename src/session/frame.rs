@@ -45,6 +45,11 @@ impl Frame {
         Self { bytes: bytes.freeze(), payload_at }
     }
 
+    /// How many bytes it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Header and payload, to be written to a WebSocket as they are.
     #[must_use]
     pub fn encoded(&self) -> Bytes {

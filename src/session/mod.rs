@@ -151,10 +151,13 @@ impl Session {
         self.viewer.position().map(|(generation, offset)| (generation.to_string(), offset))
     }
 
-    /// The last message of a stream that came to its end by itself.
+    /// The last messages of a stream that came to its end by itself.
     #[must_use]
-    pub fn end_frames(&self) -> Frames {
-        self.control(|| Message::End)
+    pub fn end_frames(&mut self) -> Frames {
+        let mut frames =
+            self.painter.as_mut().map(|painter| painter.finish(self.form)).unwrap_or_default();
+        frames.extend(self.control(|| Message::End));
+        frames
     }
 
     fn control(&self, message: impl FnOnce() -> Message) -> Frames {

@@ -50,6 +50,15 @@ impl Painter {
             Form::Raw | Form::RawMessages => Frames::new(),
         }
     }
+
+    /// What was held back, since it was being rewritten, and now is not going to change any more.
+    pub fn finish(&mut self, form: Form) -> Frames {
+        match form {
+            Form::Html => pieces(&self.appender.finish_html()),
+            Form::Text => pieces(&self.appender.finish_text()),
+            Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => Frames::new(),
+        }
+    }
 }
 
 fn rows(patch: &Patch, write: impl Fn(&crate::render::Row, &mut String)) -> Frames {

@@ -4,14 +4,18 @@
 //! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 
-use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Read};
+use crate::log::file::{LogFile, Marker, Read};
 use crate::log::timeline::{Next, Reader, Reason, Span, WaitReason};
 use crate::log::{Chunk, Event, Generation, LogPath, Offset, Place, Splice, Subscription};
+
+/// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
+const READ_BYTES_MAX: usize = 192 * 1024;
 
 /// Where a viewer wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub struct Opening {
     pub from: Offset,
     /// The file's size now, in bytes.
     pub size: u64,
+    /// When the file was last written, if that can be told.
+    pub modified: Option<SystemTime>,
     /// Whether the stream follows.
     pub tail: bool,
     /// Whether a wanted position was honoured.
@@ -202,7 +208,7 @@ impl Viewer {
                     Some(span) => (span, offset),
                     None => {
                         self.recovered = false;
-                        let from = self.from_lines(&present, otherwise).await;
+                        let from = self.start_of(&present, otherwise).await;
                         let generation = present.generation;
                         self.told =
                             Some(Item::Reset { generation, from, reason: Reason::Replaced });
@@ -211,7 +217,7 @@ impl Viewer {
                 }
             }
             Begin::Lines(lines) => {
-                (Arc::clone(&present), self.from_lines(&present, Some(lines)).await)
+                (Arc::clone(&present), self.start_of(&present, Some(lines)).await)
             }
             Begin::All => (Arc::clone(&present), Offset(0)),
         };
@@ -222,7 +228,7 @@ impl Viewer {
         self.at = Some(At { reader: Reader::enter(&span), marker });
     }
 
-    async fn from_lines(&self, present: &Span, lines: Option<u64>) -> Offset {
+    async fn start_of(&self, present: &Span, lines: Option<u64>) -> Offset {
         let (Some(lines), Some(file)) = (lines, present.file()) else { return Offset(0) };
         let end = present.end();
         read(&file, move |file| file.last_lines(lines, end)).await.unwrap_or(Offset(0))
@@ -294,16 +300,13 @@ impl Viewer {
         }
         self.opened = true;
         let end = at.reader.end();
-        let size = at
-            .reader
-            .file()
-            .and_then(|file| file.status().ok())
-            .map_or(end.0, |status| status.size);
+        let status = at.reader.file().and_then(|file| file.status().ok());
         Some(Item::Open(Opening {
             log: self.subscription.follower.log().clone(),
             generation: at.reader.generation,
             from: at.offset(),
-            size,
+            size: status.map_or(end.0, |status| status.size),
+            modified: status.map(|status| status.modified),
             tail: self.start.tail,
             recovered: self.recovered,
             polling: self.subscription.follower.is_polling(),
@@ -343,7 +346,7 @@ impl Viewer {
             self.at.as_mut()?.marker = Marker::at(end);
             return Some(Item::Gap { generation, from: offset, to: Some(end) });
         };
-        let len = CHUNK_BYTES_MAX.min((end.0 - offset.0) as usize);
+        let len = READ_BYTES_MAX.min((end.0 - offset.0) as usize);
         let before = at.marker.clone();
         match read(&file, move |file| file.read_after(&before, len)).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {

@@ -1,6 +1,7 @@
 //! The control messages of `tailcast.v1`, and nothing else that is serialised.
 
 use std::os::unix::ffi::OsStrExt;
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 
@@ -26,6 +27,8 @@ pub enum Message {
         from: u64,
         /// The size of the file at this moment, in bytes.
         size: u64,
+        /// When the file was last written, in milliseconds since 1970; null when that is not known.
+        modified: Option<u64>,
         /// Whether the stream follows.
         tail: bool,
         /// Whether a wanted position was honoured; true where none was wanted.
@@ -75,6 +78,10 @@ impl Message {
             generation: opening.generation.to_string(),
             from: opening.from.0,
             size: opening.size,
+            modified: opening
+                .modified
+                .and_then(|modified| modified.duration_since(UNIX_EPOCH).ok())
+                .map(|since| since.as_millis() as u64),
             tail: opening.tail,
             recovered: opening.recovered,
             watch: if opening.polling { "poll" } else { "events" },

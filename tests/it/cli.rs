@@ -1,1 +1,166 @@
-//!
+//! The program as a newcomer meets it.
+
+use std::time::{Duration, Instant};
+
+use crate::clients::{Viewer, get};
+use crate::servers::{Program, command, eventually};
+
+fn fails(arguments: &[&str]) -> String {
+    let started = Instant::now();
+    let output = command().args(arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "{arguments:?} took {:?}",
+        started.elapsed()
+    );
+    assert!(
+        output.stdout.is_empty(),
+        "{arguments:?}: {:?}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    said
+}
+
+#[test]
+fn startup_errors_are_one_line_and_a_hint() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (arguments, message) in [
+        (&["serve", "/no/such/directory"][..], "/no/such/directory"),
+        (&["serve", "--prefix", "/no/such"], "/no/such"),
+        (&["serve", "/dev/null", "--port", "0"], "/dev/null"),
+        (&["serve", "/tmp", "--port", &port], &port),
+        (&["serve", "/tmp", "--port", "0", "--host", "192.0.2.1"], "192.0.2.1"),
+    ] {
+        let said = fails(arguments);
+        let lines: Vec<&str> = said.lines().filter(|line| !line.contains(" INFO ")).collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        assert!(lines[0].starts_with("error: ") && lines[0].contains(message), "{said}");
+        assert!(lines[1].starts_with("hint: "), "{said}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    for (arguments, named) in [
+        (&["serve", "--port", "70000"][..], "--port"),
+        (&["serve", "--heartbeat", "sometimes"], "--heartbeat"),
+        (&["serve", "--rotate-wait", "4000"], "--rotate-wait"),
+        (&["sreve"], "sreve"),
+    ] {
+        let said = fails(arguments);
+        assert!(said.contains(named), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn the_help_names_every_flag_and_its_environment() {
+    let output = command().args(["serve", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for flag in [
+        "prefix",
+        "host",
+        "port",
+        "allow-origin",
+        "allow-host",
+        "heartbeat",
+        "max-viewers",
+        "rotate-wait",
+    ] {
+        assert!(help.contains(&format!("--{flag}")), "{flag}: {help}");
+        let name = format!("TAILCAST_{}", flag.replace('-', "_").to_uppercase());
+        assert!(help.contains(&name), "{name}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_prefix_the_current_directory_is_served() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
+    let mut child = command()
+        .args(["serve", "--port", "0"])
+        .current_dir(directory.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    let address = line.trim().trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+    let list = get(address, "/", &[]).await.text();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let canonical = directory.path().canonicalize().unwrap();
+    assert_eq!(list, format!("{}/a.log\n", canonical.display()));
+}
+
+#[tokio::test]
+async fn prefixes_come_by_argument_flag_and_environment() {
+    let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
+    for directory in &directories {
+        std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
+    }
+    let [first, second, third] = [0, 1, 2].map(|at| directories[at].path().to_str().unwrap());
+    let program = Program::serve(&[first, "--prefix", second, "--prefix", third]);
+    for directory in [first, second, third] {
+        assert_eq!(
+            get(program.address, &format!("{directory}/a.log"), &[]).await.status,
+            200,
+            "{directory}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_viewer_leaves_two_lines_and_cannot_forge_a_third() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "x\n").unwrap();
+    let program = Program::serve(&[directory.path().to_str().unwrap()]);
+    let mut viewer = Viewer::original(program.address, log.to_str().unwrap()).await;
+    viewer.rest().await;
+    let forged = format!("{}/%0aa%20forged%20line%1b%5b31m", directory.path().display());
+    get(program.address, &forged, &[]).await;
+    Viewer::original(program.address, &forged).await.rest().await;
+    eventually("two viewers came and went", async || {
+        let said = program.said();
+        let count = |what| said.lines().filter(|line| line.contains(what)).count();
+        if (count("viewer came"), count("viewer gone")) == (2, 2) { Ok(()) } else { Err(said) }
+    })
+    .await;
+    let said = program.said();
+    assert!(!said.contains('\x1b'), "{said}");
+    assert!(!said.lines().any(|line| line.starts_with("a forged line")), "{said}");
+    let gone = said.lines().find(|line| line.contains("viewer gone")).unwrap();
+    for field in ["remote=127.0.0.1:", "log=", "bytes=", "seconds=", "reason=\"complete\""] {
+        assert!(gone.contains(field), "{field} in {gone}");
+    }
+}
+
+#[tokio::test]
+async fn it_serves_on_with_its_outputs_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "x\n").unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let shell = format!(
+        "exec {} serve {} --port {port} >&- 2>&-",
+        env!("CARGO_BIN_EXE_tailcast"),
+        directory.path().display()
+    );
+    let mut child = std::process::Command::new("sh").args(["-c", &shell]).spawn().unwrap();
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    eventually("it listens", async || tokio::net::TcpStream::connect(address).await.map(drop))
+        .await;
+    let answer = get(address, log.to_str().unwrap(), &[]).await;
+    let alive = child.try_wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((answer.status, answer.text().as_str(), alive), (200, "x\n", None));
+}

@@ -1,1 +1,160 @@
-//!
+//! Many viewers of one log: one watch, one read, one rendering, and everything for everyone.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+
+use crate::clients::{Streaming, Viewer};
+use crate::servers::{Program, TestServer, append, eventually};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_viewers_get_every_line_once() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "start\n");
+    let target = format!("{log}?tail=1");
+    let mut viewers: Vec<Viewer> = stream::iter(0..1000)
+        .map(|_| Viewer::original(server.address, &target))
+        .buffer_unordered(50)
+        .collect()
+        .await;
+    for viewer in &mut viewers {
+        assert_eq!(viewer.text().await, "start\n");
+    }
+    let lines: String = (0..500).map(|n| format!("line {n} of the storm\n")).collect();
+    let reading = viewers.into_iter().map(|mut viewer| {
+        let wanted = lines.clone();
+        tokio::spawn(async move {
+            let all = viewer.text_until("line 499 of the storm\n").await;
+            assert!(all == wanted, "got {all}");
+        })
+    });
+    let reading: Vec<_> = reading.collect();
+    for line in lines.split_inclusive('\n') {
+        append(&log, line);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for reader in reading {
+        reader.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn viewers_of_a_log_share_one_watch_and_one_descriptor() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "x\n").unwrap();
+    let program = Program::serve(&[directory.path().to_str().unwrap()]);
+    assert_eq!((program.watches(), program.descriptors_of(&log)), (0, 0));
+    let target = format!("{}?tail=1", log.display());
+    let mut viewers = Vec::new();
+    for _ in 0..10 {
+        let mut viewer = Viewer::original(program.address, &target).await;
+        viewer.text().await;
+        viewers.push(viewer);
+    }
+    let mut curl = Streaming::get(program.address, &target, &[]).await;
+    curl.until("x\n").await;
+    assert_eq!((program.watches(), program.descriptors_of(&log)), (1, 1));
+    append(&log, "y\n");
+    for viewer in &mut viewers {
+        assert_eq!(viewer.text().await, "y\n");
+    }
+    drop((viewers, curl));
+    eventually("the watch and the descriptor are free", async || {
+        match (program.watches(), program.descriptors_of(&log)) {
+            (0, 0) => Ok(()),
+            held => Err(held),
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_in_a_storm_misses_and_repeats_nothing() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let target = format!("{log}?tail=1&lines=50");
+    let path = log.clone();
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        for number in 0..200_000 {
+            std::io::Write::write_all(&mut file, format!("record {number:08}\n").as_bytes())
+                .unwrap();
+        }
+    });
+    let mut joined = Vec::new();
+    for _ in 0..40 {
+        let mut viewer = Viewer::original(server.address, &target).await;
+        joined.push(tokio::spawn(async move {
+            let all = viewer.text_until("record 00199999\n").await;
+            let mut numbers = all
+                .lines()
+                .map(|line| line.strip_prefix("record ").unwrap().parse::<u32>().unwrap());
+            // The original sends one empty message for a log that is empty.
+            let mut before = numbers.next().unwrap();
+            for number in numbers {
+                assert_eq!(number, before + 1, "after {before}");
+                before = number;
+            }
+            assert_eq!(before, 199_999);
+        }));
+    }
+    writer.await.unwrap();
+    for viewer in joined {
+        viewer.await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_lags_gets_everything_later() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&format=raw")).await;
+    viewer.expect("open").await;
+    // Far more than the socket, the broadcast and every buffer hold, before the viewer reads a byte.
+    let block: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
+    for _ in 0..64 {
+        append(&log, &block);
+    }
+    let mut offset = 0;
+    while offset < 64 * block.len() {
+        let message = viewer.next().await.unwrap().into_data();
+        let (head, data) = message.split_at(8);
+        assert_eq!(u64::from_be_bytes(head.try_into().unwrap()), offset as u64);
+        let start = offset % block.len();
+        let expected = block[start..].iter().chain(block.iter().cycle()).take(data.len());
+        assert!(data.iter().eq(expected), "other bytes at {offset}");
+        offset += data.len();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_skips_is_told_what_it_missed() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&format=raw&lag=skip")).await;
+    viewer.expect("open").await;
+    for _ in 0..64 {
+        append(&log, vec![b'x'; 1 << 20]);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let end = 64u64 << 20;
+    let (mut offset, mut skipped) = (0, 0);
+    while offset < end {
+        match viewer.next().await.unwrap() {
+            tokio_tungstenite::tungstenite::Message::Text(text) => {
+                let gap: serde_json::Value = serde_json::from_str(&text).unwrap();
+                assert_eq!((&gap["type"], gap["from"].as_u64()), (&"gap".into(), Some(offset)));
+                let to = gap["to"].as_u64().unwrap();
+                skipped += to - offset;
+                offset = to;
+            }
+            message => {
+                let message = message.into_data();
+                assert_eq!(u64::from_be_bytes(message[..8].try_into().unwrap()), offset);
+                offset += message.len() as u64 - 8;
+            }
+        }
+    }
+    assert!(skipped > 0, "nothing was skipped");
+}

@@ -1,1 +1,204 @@
-//!
+//! Following a file through what happens to it.
+
+use std::path::Path;
+
+use crate::clients::{Rows, Viewer};
+use crate::servers::{TestServer, append};
+
+async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
+    viewer.expect("open").await;
+    viewer
+}
+
+/// Rows until one of them is this, and the resets before it.
+async fn until_row(viewer: &mut Viewer, wanted: &str) -> (Vec<String>, Vec<String>) {
+    let (mut resets, mut texts, mut rows) = (Vec::new(), Vec::new(), Rows::default());
+    loop {
+        let message = viewer.json().await;
+        match message["type"].as_str().unwrap() {
+            "reset" => {
+                resets.push(message["reason"].as_str().unwrap().to_owned());
+                texts.extend(rows.texts().into_iter().map(str::to_owned));
+                rows = Rows::default();
+            }
+            "rows" => rows.apply(&message),
+            "waiting" => resets.push(format!("waiting: {}", message["reason"].as_str().unwrap())),
+            other => panic!("{other}: {message}"),
+        }
+        if rows.texts().last() == Some(&wanted) {
+            texts.extend(rows.texts().into_iter().map(str::to_owned));
+            return (texts, resets);
+        }
+    }
+}
+
+fn rename(from: &str, to: impl AsRef<Path>) {
+    std::fs::rename(from, to).unwrap();
+}
+
+#[tokio::test]
+async fn a_rotated_file_is_read_to_its_end_before_the_new_one() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "before\n");
+    let mut viewer = viewer_of(&server, &log).await;
+    let mut plain = Viewer::original(server.address, &format!("{log}?tail=1&lines=0")).await;
+    assert_eq!(plain.text().await, "");
+    for round in 0..50 {
+        append(&log, format!("last of {round}\n"));
+        rename(&log, server.path(&format!("a.log.{round}")));
+        append(&log, format!("first after {round}\n"));
+    }
+    append(&log, "end\n");
+    let (texts, resets) = until_row(&mut viewer, "end").await;
+    assert!(
+        resets.iter().all(|reason| reason == "rotated" || reason == "late" || reason == "back"),
+        "{resets:?}"
+    );
+    // Files that came and went between two looks were never seen by their name; what is seen is whole and in order.
+    assert_eq!(texts.first().map(String::as_str), Some("last of 0"), "{texts:?}");
+    assert_eq!(texts.last().map(String::as_str), Some("end"), "{texts:?}");
+    let mut sorted = texts.clone();
+    sorted.dedup();
+    assert_eq!(sorted, texts, "a line came twice");
+    assert!(plain.text_until("end\n").await.starts_with("last of 0\n"));
+}
+
+#[tokio::test]
+async fn slow_rotations_lose_nothing() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    for round in 0..10 {
+        append(&log, format!("last of {round}\n"));
+        rename(&log, server.path(&format!("a.log.{round}")));
+        append(&log, format!("first after {round}\n"));
+        let (texts, resets) = until_row(&mut viewer, &format!("first after {round}")).await;
+        assert_eq!(texts, [format!("last of {round}"), format!("first after {round}")]);
+        assert_eq!(resets, ["rotated"]);
+    }
+}
+
+#[tokio::test]
+async fn a_late_writer_is_heard() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    let old = server.path("a.log.1");
+    rename(&log, &old);
+    append(&log, "new\n");
+    until_row(&mut viewer, "new").await;
+    append(&old, "late\n");
+    let (texts, resets) = until_row(&mut viewer, "late").await;
+    assert_eq!((texts, resets), (vec!["late".to_owned()], vec!["late".to_owned()]));
+    append(&log, "more\n");
+    let (texts, resets) = until_row(&mut viewer, "more").await;
+    assert_eq!((texts, resets), (vec!["more".to_owned()], vec!["back".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_truncation_is_seen_even_after_a_refill() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "one\ntwo\nthree\n");
+    let mut viewer = viewer_of(&server, &log).await;
+    for content in
+        ["short\n", "a longer text than was there before the truncation\n", "twelve bytes\nsame\n"]
+    {
+        std::fs::write(&log, content).unwrap();
+        let (texts, resets) = until_row(&mut viewer, content.lines().last().unwrap()).await;
+        assert_eq!(texts, content.lines().collect::<Vec<_>>());
+        assert_eq!(resets.last().map(String::as_str), Some("truncated"), "{content}");
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_file_and_a_removed_one_are_told() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    let next = server.path("next");
+    std::fs::write(&next, "renamed over\n").unwrap();
+    std::fs::rename(&next, &log).unwrap();
+    let (_, resets) = until_row(&mut viewer, "renamed over").await;
+    assert_eq!(resets, ["replaced"]);
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(viewer.expect("waiting").await["reason"], "missing");
+    std::fs::create_dir(&log).unwrap();
+    assert_eq!(viewer.expect("waiting").await["reason"], "untailable");
+    std::fs::remove_dir(&log).unwrap();
+    append(&log, "back again\n");
+    let (_, resets) = until_row(&mut viewer, "back again").await;
+    assert_eq!(resets.last().map(String::as_str), Some("replaced"), "{resets:?}");
+}
+
+#[tokio::test]
+async fn a_directory_that_is_made_again_is_watched_again() {
+    let server = TestServer::start().await;
+    std::fs::create_dir(server.path("sub")).unwrap();
+    let log = server.log("sub/a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    std::fs::remove_dir_all(server.path("sub")).unwrap();
+    std::fs::create_dir(server.path("sub")).unwrap();
+    append(&log, "new home\n");
+    until_row(&mut viewer, "new home").await;
+    append(&log, "and on\n");
+    until_row(&mut viewer, "and on").await;
+}
+
+#[tokio::test]
+async fn a_link_that_is_set_anew_is_followed() {
+    let server = TestServer::start().await;
+    for name in ["1", "2"] {
+        std::fs::write(server.path(name), "").unwrap();
+    }
+    let link = server.path("current.log");
+    std::os::unix::fs::symlink("1", &link).unwrap();
+    let mut viewer = viewer_of(&server, link.to_str().unwrap()).await;
+    append(server.path("1"), "from the first\n");
+    until_row(&mut viewer, "from the first").await;
+    std::os::unix::fs::symlink("2", server.path("new-link")).unwrap();
+    std::fs::rename(server.path("new-link"), &link).unwrap();
+    append(server.path("2"), "from the second\n");
+    let (_, resets) = until_row(&mut viewer, "from the second").await;
+    assert_eq!(resets, ["replaced"]);
+}
+
+#[tokio::test]
+async fn a_write_without_an_event_is_seen_by_the_backstop() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let elsewhere = tempfile::tempdir_in(server.directory.path().parent().unwrap()).unwrap();
+    let hard = elsewhere.path().join("hard");
+    std::fs::hard_link(&log, &hard).unwrap();
+    let mut viewer = viewer_of(&server, &log).await;
+    append(&hard, "through another name\n");
+    until_row(&mut viewer, "through another name").await;
+}
+
+#[tokio::test]
+async fn a_storm_of_truncations_ends_at_the_last_line() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    let path = log.clone();
+    let storm = tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        for round in 0..10_000 {
+            file.set_len(0).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(
+                &file,
+                format!("round {round}\n").as_bytes(),
+                0,
+            )
+            .unwrap();
+        }
+    });
+    let mut last = String::new();
+    while last != "round 9999" {
+        let message = viewer.json().await;
+        if let Some(row) = message["rows"].as_array().and_then(|rows| rows.last()) {
+            last = row[1].as_str().unwrap().to_owned();
+        }
+    }
+    storm.await.unwrap();
+}

@@ -1,1 +1,230 @@
-//!
+//! What one client may take.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt, StreamExt};
+use tailcast::serve::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::clients::{Viewer, exchange, get};
+use crate::servers::{DEADLINE, TestServer, append, eventually};
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
+    let settings = Settings { head_timeout: Duration::from_secs(1), ..Settings::default() };
+    let server = TestServer::with(settings).await;
+    let mut slow = Vec::new();
+    for _ in 0..200 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET / HT").await.unwrap();
+        slow.push(stream);
+    }
+    let asked = Instant::now();
+    assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "a good client waited {:?}", asked.elapsed());
+    for mut stream in slow {
+        let mut rest = Vec::new();
+        // Closed, with or without words.
+        let ended = timeout(DEADLINE, stream.read_to_end(&mut rest)).await;
+        assert!(ended.is_ok(), "still open");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let server = TestServer::start().await;
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let large = format!("X: {}\r\n", "y".repeat(1 << 20));
+    for headers in [many, large] {
+        let head = format!("GET / HTTP/1.1\r\nHost: {}\r\n{headers}\r\n", server.address);
+        assert_eq!(exchange(server.address, head.as_bytes()).await.status, 431);
+    }
+    let target = format!("/{}", "y".repeat(100_000));
+    let status = get(server.address, &target, &[]).await.status;
+    assert!(matches!(status, 414 | 431), "{status}");
+    assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
+}
+
+/// Sends raw frames and gives the code of the close that follows.
+async fn answer_to(
+    server: &TestServer,
+    log: &str,
+    frames: impl IntoIterator<Item = Message>,
+) -> Option<u16> {
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    viewer.text().await;
+    for frame in frames {
+        if viewer.stream.send(frame).await.is_err() {
+            break;
+        }
+    }
+    viewer.rest().await.1.map(|(code, _)| code)
+}
+
+fn fragment(opcode: OpCode, payload: &[u8], last: bool) -> Message {
+    Message::Frame(Frame::message(payload.to_vec(), opcode, last))
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_closed_with_its_code() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    assert_eq!(answer_to(&server, &log, [Message::binary(vec![0; 5000])]).await, Some(1009));
+    let first = [fragment(OpCode::Data(Data::Binary), b"a", false)];
+    let more = (0..300_000).map(|_| fragment(OpCode::Data(Data::Continue), b"a", false));
+    assert_eq!(answer_to(&server, &log, first.into_iter().chain(more)).await, Some(1009));
+    // What is small enough is ignored.
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    viewer.text().await;
+    viewer.stream.send(Message::binary(vec![0; 4000])).await.unwrap();
+    append(&log, "y\n");
+    assert_eq!(viewer.text().await, "y\n");
+}
+
+#[tokio::test]
+async fn an_announced_length_reserves_nothing() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    viewer.text().await;
+    let tokio_tungstenite::MaybeTlsStream::Plain(io) = viewer.stream.get_mut() else {
+        panic!("plain")
+    };
+    // A masked binary frame of 2^40 bytes.
+    io.write_all(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]).await.unwrap();
+    assert_eq!(viewer.rest().await.1.unwrap().0, 1009);
+}
+
+#[tokio::test]
+async fn a_broken_protocol_is_closed_with_its_code() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    for (name, bytes) in [
+        ("an unmasked frame", &[0x81, 0x01, b'x'][..]),
+        ("a reserved bit", &[0xf1, 0x81, 1, 2, 3, 4, b'x' ^ 1][..]),
+        ("a reserved opcode", &[0x83, 0x80, 1, 2, 3, 4][..]),
+        ("a continuation of nothing", &[0x80, 0x80, 1, 2, 3, 4][..]),
+    ] {
+        let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+        viewer.text().await;
+        let tokio_tungstenite::MaybeTlsStream::Plain(io) = viewer.stream.get_mut() else {
+            panic!("plain")
+        };
+        io.write_all(bytes).await.unwrap();
+        assert_eq!(viewer.rest().await.1.map(|(code, _)| code), Some(1002), "{name}");
+    }
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    viewer.text().await;
+    let not_text = fragment(OpCode::Data(Data::Text), b"\xff", true);
+    viewer.stream.send(not_text).await.unwrap();
+    assert_eq!(viewer.rest().await.1.map(|(code, _)| code), Some(1007), "a text that is none");
+}
+
+#[tokio::test]
+async fn handshakes_are_checked() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    for (name, version, key, connection, expected) in [
+        ("as it should be", Some("13"), Some(key), "Upgrade", 101),
+        (
+            "several connection tokens, mixed case",
+            Some("13"),
+            Some(key),
+            "keep-alive, uPGRADE",
+            101,
+        ),
+        ("no version", None, Some(key), "Upgrade", 426),
+        ("another version", Some("14"), Some(key), "Upgrade", 426),
+        ("no number", Some("banana"), Some(key), "Upgrade", 426),
+        ("no key", Some("13"), None, "Upgrade", 400),
+        ("a short key", Some("13"), Some("abc"), "Upgrade", 400),
+        ("no connection header", Some("13"), Some(key), "close", 400),
+    ] {
+        let mut head =
+            format!("GET {log} HTTP/1.1\r\nHost: {}\r\nUpgrade: WebSocket\r\n", server.address);
+        head += &format!("Connection: {connection}\r\n");
+        version
+            .into_iter()
+            .for_each(|version| head += &format!("Sec-WebSocket-Version: {version}\r\n"));
+        key.into_iter().for_each(|key| head += &format!("Sec-WebSocket-Key: {key}\r\n"));
+        let answer = exchange(server.address, format!("{head}\r\n").as_bytes()).await;
+        assert_eq!(answer.status, expected, "{name}: {}", answer.text());
+        match expected {
+            101 => assert_eq!(
+                answer.header("sec-websocket-accept"),
+                Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+            ),
+            426 => assert_eq!(answer.header("sec-websocket-version"), Some("13"), "{name}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn more_viewers_than_seats_are_told_to_come_back() {
+    let server = TestServer::with(Settings { max_viewers: 3, ..Settings::default() }).await;
+    let log = server.log("a.log", "x\n");
+    let target = format!("{log}?tail=1");
+    let mut seated = Vec::new();
+    for _ in 0..3 {
+        let mut viewer = Viewer::original(server.address, &target).await;
+        viewer.text().await;
+        seated.push(viewer);
+    }
+    let mut refused = Viewer::original(server.address, &target).await;
+    assert_eq!(refused.rest().await.1.unwrap().0, 1013);
+    let stream = get(server.address, &target, &[]).await;
+    assert_eq!((stream.status, stream.header("retry-after")), (503, Some("5")));
+    assert_eq!(get(server.address, &log, &[]).await.status, 200, "a plain file needs no seat");
+    drop(seated.pop());
+    eventually("the seat is free", async || match server.viewers().await {
+        2 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert_eq!(Viewer::original(server.address, &target).await.text().await, "x\n");
+}
+
+#[tokio::test]
+async fn messages_are_bounded_and_a_long_line_comes_whole() {
+    let server = TestServer::start().await;
+    let line = "x".repeat(3 << 20) + "\n";
+    let log = server.log("a.log", &line);
+    let mut viewer = Viewer::original(server.address, &log).await;
+    let mut all = String::new();
+    while let Ok(message) = viewer.next().await {
+        let Message::Text(text) = message else { panic!("{message:?}") };
+        assert!(text.len() <= 256 * 1024, "a message of {} bytes", text.len());
+        all += &text;
+    }
+    assert!(all == line, "{} of {} bytes", all.len(), line.len());
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_while_much_is_queued() {
+    let server = TestServer::start().await;
+    let path = server.path("big.log");
+    let file = std::fs::File::create(&path).unwrap();
+    file.set_len(100 << 20).unwrap();
+    let target = format!("{}?lines=all&format=raw", path.display());
+    let mut viewer = Viewer::original(server.address, &target).await;
+    viewer.stream.send(Message::Ping(b"are you there".as_slice().into())).await.unwrap();
+    let mut before = 0;
+    loop {
+        match timeout(DEADLINE, viewer.stream.next()).await.expect("nothing came").unwrap().unwrap()
+        {
+            Message::Pong(payload) => {
+                assert_eq!(payload.as_ref(), b"are you there");
+                break;
+            }
+            message => before += message.len(),
+        }
+    }
+    assert!(before < 50 << 20, "the pong came after {before} bytes");
+}

@@ -46,12 +46,15 @@ impl TestServer {
         Self { directory, address, shutdown: Some(shutdown), serving }
     }
 
+    /// What it says of itself.
+    pub async fn health(&self) -> serde_json::Value {
+        let answer = crate::clients::get(self.address, "/_/healthz", &[]).await;
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
     /// How many viewers it says it has.
     pub async fn viewers(&self) -> u64 {
-        let health = crate::clients::get(self.address, "/_/healthz", &[]).await;
-        serde_json::from_slice::<serde_json::Value>(&health.body).unwrap()["viewers"]
-            .as_u64()
-            .unwrap()
+        self.health().await["viewers"].as_u64().unwrap()
     }
 
     /// A path in the served directory.
