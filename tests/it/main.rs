@@ -1,6 +1,7 @@
 //! The promises, tested from outside: real sockets, real files, the real program, real foreign clients.
 
 #![allow(
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::print_stderr,
     clippy::disallowed_methods,
