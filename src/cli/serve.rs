@@ -62,6 +62,10 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 10_000, value_name = "N", env = "TAILCAST_MAX_VIEWERS")]
     max_viewers: usize,
 
+    /// Seconds after which a viewer that takes nothing is closed (code 4408)
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_STALL_TIMEOUT")]
+    stall_timeout: f64,
+
     /// Seconds for which a file that was rotated away is still heard
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     rotate_wait: f64,
@@ -107,6 +111,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         max_viewers: arguments.max_viewers,
         allow_origins: arguments.allow_origins,
         allow_hosts,
+        stall_timeout: Duration::from_secs_f64(arguments.stall_timeout),
         rotate_wait: Duration::from_secs_f64(arguments.rotate_wait),
         ..Settings::default()
     };

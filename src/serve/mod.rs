@@ -7,6 +7,7 @@ mod files;
 mod guard;
 mod listener;
 mod page;
+mod patience;
 mod query;
 mod routes;
 mod seats;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub rotate_wait: Duration,
     /// Time for a connection to send its request's head, and between two requests.
     pub head_timeout: Duration,
+    /// A viewer whose socket has taken nothing for so long, though there was something to take, is closed.
+    pub stall_timeout: Duration,
     /// Time for the viewers to take what has been written when the server ends; those that are left are cut.
     pub shutdown_timeout: Duration,
 }
@@ -73,6 +76,7 @@ impl Default for Settings {
             allow_hosts: Vec::new(),
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(8),
         }
     }

@@ -14,11 +14,11 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use crate::log::{LogPath, Offset, Refusal};
+use crate::serve::patience::Patient;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query, Wanted};
 use crate::serve::seats::Visit;
 use crate::serve::websocket::{self, Asked, Denial};
@@ -291,14 +291,13 @@ impl Asking<'_> {
                 upgraded = upgrade => upgraded,
                 () = app.cut.cancelled() => return,
             };
-            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<TcpStream>>())
-            else {
+            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<Patient>>()) else {
                 return;
             };
             let Ok(parts) = parts else { return };
             let serving = websocket::serve(
                 Arc::clone(&app),
-                parts.io.into_inner(),
+                parts.io.into_inner().into_inner(),
                 parts.read_buf,
                 asked,
                 visit,

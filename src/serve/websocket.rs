@@ -18,6 +18,8 @@ use crate::session::viewer::Start;
 use crate::session::wire::Message;
 use crate::session::{Ending, Output, Session};
 
+/// The close code for a viewer whose socket took nothing for too long.
+const STALLED: u16 = 4408;
 /// How long a close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -45,6 +47,7 @@ enum Gone {
     Ended(Ending),
     Misbehaved(CloseCode),
     Silent,
+    Stalled,
     Over { clean: bool },
     Cut,
 }
@@ -80,8 +83,13 @@ pub(super) async fn serve(
             return bounded(&app, Box::pin(refuse(socket, asked.form, refusal))).await;
         }
     };
-    let mut life =
-        Life { socket, session, queue: VecDeque::new(), heartbeat: Pulse::new(&app.settings) };
+    let mut life = Life {
+        socket,
+        session,
+        queue: VecDeque::new(),
+        heartbeat: Pulse::new(&app.settings),
+        stall: (0, Instant::now() + app.settings.stall_timeout),
+    };
     let gone = life.live(&app, &mut visit).await;
     let Life { socket, mut session, mut queue, .. } = life;
     let (reason, code, words) = match gone {
@@ -97,6 +105,7 @@ pub(super) async fn serve(
             visit.reason = "broke the protocol";
             return bounded(&app, Box::pin(socket.refuse(code))).await;
         }
+        Gone::Stalled => ("stalled", CloseCode::from(STALLED), "nothing was taken for too long"),
         Gone::Silent => ("silent", CloseCode::Error, "no heartbeat"),
         Gone::Ended(Ending::Shutdown) => ("shutdown", CloseCode::Away, "the server is going away"),
         Gone::Ended(Ending::Complete) => {
@@ -157,6 +166,8 @@ struct Life {
     /// Frames that wait for the socket, from one step of the session: the next is asked for when they are gone.
     queue: VecDeque<Frame>,
     heartbeat: Pulse,
+    /// What the socket had taken when that last changed, and when it is too long ago.
+    stall: (u64, Instant),
 }
 
 impl Life {
@@ -170,6 +181,9 @@ impl Life {
                 self.socket.give(encoded);
             }
             let idle = self.queue.is_empty() && self.socket.is_clear();
+            if self.socket.is_clear() || self.stall.0 != self.socket.taken() {
+                self.stall = (self.socket.taken(), Instant::now() + app.settings.stall_timeout);
+            }
             tokio::select! {
                 // In order: what a viewer has sent counts before its time is over.
                 biased;
@@ -180,6 +194,11 @@ impl Life {
                     Turn::Over { clean } => return Gone::Over { clean },
                 },
                 () = app.cut.cancelled() => return Gone::Cut,
+                () = sleep_until(self.stall.1), if !self.socket.is_clear() => {
+                    if self.stall.0 == self.socket.taken() {
+                        return Gone::Stalled;
+                    }
+                }
                 () = self.heartbeat.due() => match self.heartbeat.beat(self.socket.taken()) {
                     Beat::Quiet => {}
                     Beat::Gone => return Gone::Silent,

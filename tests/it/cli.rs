@@ -68,6 +68,7 @@ fn the_help_names_every_flag_and_its_environment() {
         "heartbeat",
         "max-viewers",
         "rotate-wait",
+        "stall-timeout",
     ] {
         assert!(help.contains(&format!("--{flag}")), "{flag}: {help}");
         let name = format!("TAILCAST_{}", flag.replace('-', "_").to_uppercase());

@@ -228,3 +228,35 @@ async fn a_ping_is_answered_while_much_is_queued() {
     }
     assert!(before < 50 << 20, "the pong came after {before} bytes");
 }
+
+#[tokio::test]
+async fn who_takes_nothing_is_closed_though_it_talks() {
+    let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
+    let server = TestServer::with(settings).await;
+    let path = server.path("big.log");
+    std::fs::File::create(&path).unwrap().set_len(256 << 20).unwrap();
+    let target = path.to_str().unwrap();
+    let taking = Viewer::original(server.address, &format!("{target}?lines=0&tail=1")).await;
+    let stuck =
+        Viewer::original(server.address, &format!("{target}?lines=all&format=raw&tail=1")).await;
+    let (mut says, _hears) = stuck.stream.split();
+    let talking = tokio::spawn(async move {
+        while says.send(Message::text("pong")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let mut curl = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+    curl.write_all(head.as_bytes()).await.unwrap();
+    eventually("only the one that takes is left", async || match server.viewers().await {
+        1 => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    timeout(DEADLINE, talking).await.expect("the connection is still open").unwrap();
+    let mut got = Vec::new();
+    let ended =
+        timeout(DEADLINE, curl.read_to_end(&mut got)).await.expect("the download is still open");
+    assert!(got.len() < 256 << 20, "{ended:?} after {} bytes", got.len());
+    drop(taking);
+}
