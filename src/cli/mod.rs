@@ -4,7 +4,8 @@
 
 mod serve;
 
-use std::io::Write;
+use std::fmt;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -22,11 +23,21 @@ enum Command {
     Serve(serve::Arguments),
 }
 
-/// What stops a command, in words for the one who started it.
+/// The next thing to do, for an error that reaches the person who started the command.
 #[derive(Debug)]
-struct Failure {
-    message: String,
-    hint: String,
+struct Hint(String);
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Hint {}
+
+/// An error of these words, with a hint under them.
+fn failure(message: impl fmt::Display, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hint(hint.into())).context(message.to_string())
 }
 
 /// Wrong arguments, or something that they name: as clap's own errors.
@@ -38,9 +49,13 @@ pub fn main() -> ExitCode {
     let Command::Serve(arguments) = Arguments::parse().command;
     match serve::run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { message, hint }) => {
+        Err(error) => {
+            let hint = error
+                .downcast_ref::<Hint>()
+                .map(|hint| format!("\nhint: {hint}"))
+                .unwrap_or_default();
             // With stderr closed there is nobody to tell.
-            let _told = writeln!(std::io::stderr(), "error: {message}\nhint: {hint}");
+            let _told = writeln!(io::stderr(), "error: {error}{hint}");
             ExitCode::from(EXIT_USAGE)
         }
     }

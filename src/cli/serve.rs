@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::Failure;
+use crate::cli::failure;
 use crate::log::Access;
 use crate::serve::{Heartbeat, Server, Settings};
 
@@ -72,6 +72,7 @@ pub(super) struct Arguments {
 }
 
 const INTERVAL: Duration = Duration::from_secs(15);
+const LIMITS: &str = "look at the limits of this user, `ulimit -a`";
 
 fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
     match text {
@@ -93,15 +94,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 }
 
 /// Serves until a signal ends it.
-pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     talk();
     let mut prefixes = arguments.prefixes;
     prefixes.extend(arguments.more_prefixes);
     if prefixes.is_empty() {
         prefixes.push(PathBuf::from("."));
     }
-    let access = Access::new(prefixes)
-        .map_err(|error| Failure { hint: error.hint().to_owned(), message: error.to_string() })?;
+    let access = Access::new(prefixes).map_err(|error| failure(&error, error.hint()))?;
     let (heartbeat, heartbeat_interval) = arguments.heartbeat;
     let mut allow_hosts = arguments.allow_hosts;
     allow_hosts.push(arguments.host.clone());
@@ -116,18 +116,13 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         ..Settings::default()
     };
     raise_descriptor_limit(arguments.max_viewers);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
-            Failure {
-                message: format!("can't start: {error}"),
-                hint: "look at the limits of this user, `ulimit -a`".to_owned(),
-            }
-        })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failure(format!("can't start: {error}"), LIMITS))?;
     let served = runtime.block_on(async {
-        let shutdown = signals().map_err(|error| Failure {
-            message: format!("can't listen to signals: {error}"),
-            hint: "look at the limits of this user, `ulimit -a`".to_owned(),
-        })?;
+        let shutdown = signals()
+            .map_err(|error| failure(format!("can't listen to signals: {error}"), LIMITS))?;
         let listener = bind(&arguments.host, arguments.port).await?;
         let address = listener
             .local_addr()
@@ -157,12 +152,12 @@ fn talk() {
         .try_init();
 }
 
-async fn bind(host: &str, port: u16) -> Result<TcpListener, Failure> {
+async fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     TcpListener::bind((bare, port)).await.map_err(|error| cannot_listen(host, port, &error))
 }
 
-fn cannot_listen(host: &str, port: u16, error: &io::Error) -> Failure {
+fn cannot_listen(host: &str, port: u16, error: &io::Error) -> anyhow::Error {
     let hint = match error.kind() {
         io::ErrorKind::AddrInUse => {
             "another program has the port: give `--port 0` for a free one".to_owned()
@@ -177,7 +172,7 @@ fn cannot_listen(host: &str, port: u16, error: &io::Error) -> Failure {
         }
         _ => format!("look up whether `{host}` is a name or address of this machine"),
     };
-    Failure { message: format!("can't listen on {host}:{port}: {error}"), hint }
+    failure(format!("can't listen on {host}:{port}: {error}"), hint)
 }
 
 /// Prints the address as a link, now that it is bound.

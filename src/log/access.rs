@@ -49,8 +49,10 @@ pub enum Refusal {
     Forbidden,
     /// Inside, but nothing is there.
     NotFound,
-    /// Inside, but not readable now: permission, an input error, a stale handle, no descriptor left.
+    /// Inside, but not readable now: permission, an input error, a stale handle.
     Unreadable,
+    /// Not known: this process has no descriptor or memory left to find out.
+    Exhausted,
     /// Inside and there, but not a regular file on a file system that holds files.
     Untailable,
 }
@@ -61,6 +63,7 @@ impl Display for Refusal {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not found",
             Self::Unreadable => "not readable",
+            Self::Exhausted => "out of descriptors",
             Self::Untailable => "not a regular file",
         })
     }
@@ -73,6 +76,7 @@ impl From<Errno> for Refusal {
     fn from(error: Errno) -> Self {
         match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => Self::NotFound,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM => Self::Exhausted,
             _ => Self::Unreadable,
         }
     }

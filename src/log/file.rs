@@ -22,12 +22,10 @@ pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 pub const MARKER_BYTES: usize = 64;
 /// The unit in which a file is searched backwards for line starts.
 const SCAN_BLOCK_BYTES: usize = 64 * 1024;
-/// At least so far back are line starts searched for.
-const SCAN_BYTES_MIN: u64 = 16 * 1024 * 1024;
-/// And so far for each line that is wanted: a log with longer lines begins in the middle of one.
-const SCAN_BYTES_PER_LINE: u64 = 4 * 1024;
+/// So far back are line starts searched for: a log with longer lines begins in the middle of one.
+const SCAN_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How far back the start of a row is searched for.
-pub const ROW_SCAN_BYTES: u64 = 64 * 1024;
+const ROW_SCAN_BYTES: u64 = 64 * 1024;
 
 /// A log's file, held open.
 #[derive(Debug)]
@@ -143,8 +141,8 @@ impl LogFile {
 
     /// Where the last `lines` lines before `end` begin, found from the end in bounded reads.
     ///
-    /// A last line without a newline counts as one. Where lines are so long that they are not found within
-    /// 4 KiB a line (and at least 16 MiB), the start lies in the middle of a line.
+    /// A last line without a newline counts as one. Where they are not found within 64 MiB, the start lies there,
+    /// in the middle of a line.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -152,10 +150,9 @@ impl LogFile {
         if lines == 0 {
             return Ok(end);
         }
-        let reach = SCAN_BYTES_MIN.max(lines.saturating_mul(SCAN_BYTES_PER_LINE));
         // The newline that ends the last line begins none.
         let mut below = end.0.saturating_sub(1);
-        let floor = end.0.saturating_sub(reach);
+        let floor = end.0.saturating_sub(SCAN_BYTES_MAX);
         let mut found = 0;
         while below > floor {
             let from = below.saturating_sub(SCAN_BLOCK_BYTES as u64).max(floor);
@@ -171,7 +168,7 @@ impl LogFile {
         Ok(Offset(floor))
     }
 
-    /// Where the row that holds `offset` begins, looking at most [`ROW_SCAN_BYTES`] back.
+    /// Where the row that holds `offset` begins, looking at most 64 KiB back.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -270,7 +267,7 @@ mod tests {
         file.set_len(1 << 40).unwrap();
         let log = LogFile::new(file).unwrap();
         let start = log.last_lines(1, Offset(1 << 40)).unwrap();
-        assert_eq!(start, Offset((1 << 40) - SCAN_BYTES_MIN));
+        assert_eq!(start, Offset((1 << 40) - SCAN_BYTES_MAX));
     }
 
     #[test]

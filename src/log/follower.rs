@@ -11,12 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, broadcast, watch};
-use tokio::time::{Instant as TokioInstant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::log::access::LogPath;
 use crate::log::position::Chunk;
 use crate::log::timeline::Timeline;
-use crate::log::tracker::{Look, Sighting, Tracker};
+use crate::log::tracker::{Look, Memory, Sighting, Tracker};
 use crate::log::watch::{Watch, WatchError, Watches};
 
 /// The stat that backs every watch up: file systems without events, hard links, mounts, a queue that overflowed.
@@ -111,10 +112,12 @@ impl Follower {
         }
     }
 
+    /// Publishes what a look found. The timeline takes it all at once: nobody meets it between two turns.
     pub(super) fn publish(&self, look: Look) {
+        let mut events = Vec::with_capacity(look.sightings.len());
+        let mut timeline = self.timeline();
         for sighting in look.sightings {
-            let mut timeline = self.timeline();
-            let event = match sighting {
+            events.push(match sighting {
                 Sighting::Began { generation, from, reason, file } => {
                     timeline.begin(generation, from, from, reason, file);
                     Event::Turn
@@ -131,11 +134,18 @@ impl Follower {
                     timeline.wait(reason);
                     Event::Turn
                 }
-            };
-            drop(timeline);
-            self.send(event);
+            });
         }
-        self.timeline().prune();
+        timeline.prune();
+        drop(timeline);
+        events.into_iter().for_each(|event| self.send(event));
+    }
+
+    /// Nothing comes any more, and nobody is to wait for it.
+    fn end(&self) {
+        self.timeline().end();
+        self.send(Event::Turn);
+        self.answered.send_replace(u64::MAX);
     }
 
     fn send(&self, event: Event) {
@@ -144,7 +154,7 @@ impl Follower {
     }
 }
 
-/// The watches of one follower: on the directory that its path names, and on the one where its file really lies.
+/// The watches of one follower, on the directories where its files lie.
 struct Sight {
     watches: Watches,
     held: Vec<(PathBuf, Watch)>,
@@ -152,25 +162,19 @@ struct Sight {
 }
 
 impl Sight {
-    /// Watches what is to be watched now. False when it can't, and polling is all there is.
-    fn renew(&mut self, follower: &Follower, tracker: &Tracker) -> bool {
-        let named = follower.log.as_path();
-        let mut wanted = vec![named.to_owned()];
-        wanted.extend(tracker.real_path().filter(|real| *real != named).map(ToOwned::to_owned));
-        self.held.retain(|(path, watch)| wanted.contains(path) && watch.is_alive());
+    /// Watches these places. False when it can't, and polling is all there is. It blocks for a moment.
+    fn renew(&mut self, follower: &Follower, places: Vec<PathBuf>) -> bool {
+        self.held.retain(|(place, watch)| places.contains(place) && watch.is_alive());
         let mut works = true;
-        for path in wanted {
-            if self.held.iter().any(|(held, _)| *held == path) {
+        for place in places {
+            if self.held.iter().any(|(held, _)| *held == place) {
                 continue;
             }
-            let directory = path.parent().unwrap_or(&path);
-            match self.watches.watch(
-                directory,
-                path.file_name().unwrap_or(OsStr::new("")),
-                &follower.wake,
-            ) {
+            let directory = place.parent().unwrap_or(&place);
+            let name = place.file_name().unwrap_or(OsStr::new(""));
+            match self.watches.watch(directory, name, &follower.wake) {
                 Ok(watch) => {
-                    self.held.push((path, watch));
+                    self.held.push((place, watch));
                     // What happened while nobody watched is found by one more look.
                     follower.wake.notify_one();
                 }
@@ -189,35 +193,60 @@ impl Sight {
     }
 }
 
-/// Follows until nobody has looked for a while (`retire` then says whether it may end) or until `closing`.
+/// What a follower's task keeps. All that it does may block, so it does it on a blocking thread.
+struct Eye {
+    tracker: Tracker,
+    sight: Sight,
+    /// Where the tracker's files lay when the watches were set.
+    places: Vec<PathBuf>,
+    next_renewal: Instant,
+}
+
+impl Eye {
+    fn look(&mut self, follower: &Follower) -> Look {
+        let now = Instant::now();
+        if now >= self.next_renewal {
+            self.renew(follower);
+        }
+        let look = self.tracker.look(now);
+        if look.turned && self.tracker.places() != self.places {
+            self.renew(follower);
+        }
+        look
+    }
+
+    fn renew(&mut self, follower: &Follower) {
+        self.places = self.tracker.places();
+        let works = self.sight.renew(follower, self.places.clone());
+        follower.polling.store(!works, Ordering::Relaxed);
+        self.next_renewal = Instant::now() + if works { BACKSTOP_INTERVAL } else { POLL_INTERVAL };
+    }
+
+    /// When there is something to do though nobody wakes.
+    fn due(&self) -> Instant {
+        self.tracker.late_due().map_or(self.next_renewal, |late| late.min(self.next_renewal))
+    }
+}
+
+/// Follows until nobody has looked for a while (`retire` then says whether it may end) or until `closing`. Gives what
+/// the tracker remembers.
 pub(super) async fn run(
     follower: Arc<Follower>,
-    mut tracker: Tracker,
+    tracker: Tracker,
     watches: Watches,
-    closing: tokio_util::sync::CancellationToken,
-    retire: impl Fn(&Follower) -> bool,
+    closing: CancellationToken,
+    retire: impl Fn(&Follower, Option<Memory>) -> bool,
 ) {
-    let mut sight = Sight { watches, held: Vec::new(), complained: false };
+    let sight = Sight { watches, held: Vec::new(), complained: false };
+    let mut eye = Eye { tracker, sight, places: Vec::new(), next_renewal: Instant::now() };
     let mut idle_since: Option<Instant> = None;
-    let mut next_tick = TokioInstant::now();
     loop {
-        let now = TokioInstant::now();
-        if now >= next_tick {
-            let works = sight.renew(&follower, &tracker);
-            follower.polling.store(!works, Ordering::Relaxed);
-            next_tick = now + if works { BACKSTOP_INTERVAL } else { POLL_INTERVAL };
-        }
         let asked = follower.asked.load(Ordering::SeqCst);
-        let real_path = tracker.real_path().map(ToOwned::to_owned);
-        let Some((back, look)) = look(tracker).await else { return };
-        tracker = back;
+        let Some((back, look)) = look(&follower, eye).await else { return follower.end() };
+        eye = back;
         let (more, turned) = (look.more, look.turned);
         follower.publish(look);
         follower.answered.send_replace(asked);
-        if tracker.real_path() != real_path.as_deref() {
-            next_tick = TokioInstant::now();
-            continue;
-        }
         if turned {
             sleep(TURN_PAUSE).await;
         }
@@ -228,20 +257,22 @@ pub(super) async fn run(
         if follower.viewers() > 0 {
             idle_since = None;
         } else if idle_since.get_or_insert_with(Instant::now).elapsed() >= LINGER
-            && retire(&follower)
+            && retire(&follower, eye.tracker.memory())
         {
+            // To end a watch blocks for a moment.
+            tokio::task::spawn_blocking(move || drop(eye));
             return;
         }
         tokio::select! {
             () = follower.wake.notified() => {}
-            () = sleep_until(next_tick) => {}
+            () = sleep_until(eye.due().into()) => {}
             () = closing.cancelled() => break,
         }
     }
     let last_looks = async {
         loop {
-            let Some((back, look)) = look(tracker).await else { return };
-            tracker = back;
+            let Some((back, look)) = look(&follower, eye).await else { return };
+            eye = back;
             let more = look.more;
             follower.publish(look);
             if !more {
@@ -252,16 +283,21 @@ pub(super) async fn run(
     if timeout(LAST_LOOKS, last_looks).await.is_err() {
         tracing::warn!(log = %follower.log.display(), "the log grows faster than it can be read: its end is left unread");
     }
-    follower.timeline().end();
-    follower.send(Event::Turn);
-    follower.answered.send_replace(u64::MAX);
+    follower.end();
 }
 
-async fn look(mut tracker: Tracker) -> Option<(Tracker, Look)> {
+/// One look on a blocking thread. None when it failed, or the runtime is going down.
+async fn look(follower: &Arc<Follower>, mut eye: Eye) -> Option<(Eye, Look)> {
+    let watched = Arc::clone(follower);
     let looked = tokio::task::spawn_blocking(move || {
-        let look = tracker.look(Instant::now());
-        (tracker, look)
+        let look = eye.look(&watched);
+        (eye, look)
     });
-    // It fails only when the runtime is going down.
-    looked.await.ok()
+    match looked.await {
+        Ok(looked) => Some(looked),
+        Err(error) => {
+            tracing::error!(log = %follower.log.display(), %error, "following has failed");
+            None
+        }
+    }
 }

@@ -57,14 +57,13 @@ impl Generation {
         Self { identity, nonce, head_len: head.len() as u16, head_hash: fnv1a(head) }
     }
 
-    /// Whether a file of this identity that begins with `head` holds the bytes that this generation was made of.
-    /// A generation that was minted over an empty file has signed nothing and so proves nothing.
+    /// Whether a file of this identity that begins with `head` is this generation's beyond doubt. One that was seen
+    /// first when its file was shorter than a whole signature proves too little: other files begin like that.
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8]) -> bool {
-        let len = usize::from(self.head_len);
-        self.identity == identity
-            && len > 0
-            && head.get(..len).is_some_and(|head| fnv1a(head) == self.head_hash)
+        usize::from(self.head_len) == SIGNATURE_BYTES_MAX
+            && self.identity == identity
+            && head.get(..SIGNATURE_BYTES_MAX).is_some_and(|head| fnv1a(head) == self.head_hash)
     }
 }
 
@@ -194,22 +193,21 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_is_proved_by_its_inode_and_head_only() {
+    fn a_generation_is_proved_by_its_inode_and_a_whole_head_only() {
         let identity = Identity { device: 1, inode: 2 };
-        let generation = Generation::new(identity, 7, b"first line\n");
-        assert!(generation.is_proved_by(identity, b"first line\nsecond line\n"));
-        assert!(!generation.is_proved_by(identity, b"First line\nsecond line\n"), "another head");
+        let head = [b'x'; SIGNATURE_BYTES_MAX];
+        let generation = Generation::new(identity, 7, &head);
+        assert!(generation.is_proved_by(identity, &[b'x'; 1000]));
+        let mut other = head;
+        other[SIGNATURE_BYTES_MAX - 1] = b'y';
+        assert!(!generation.is_proved_by(identity, &other), "another head");
+        assert!(!generation.is_proved_by(identity, &head[1..]), "a head that is shorter");
+        let elsewhere = Identity { device: 1, inode: 3 };
+        assert!(!generation.is_proved_by(elsewhere, &head), "another inode");
+        let short = Generation::new(identity, 7, b"banner\n");
         assert!(
-            !generation.is_proved_by(identity, b"first"),
-            "a head that is shorter than what was signed"
-        );
-        assert!(
-            !generation.is_proved_by(Identity { device: 1, inode: 3 }, b"first line\n"),
-            "another inode"
-        );
-        assert!(
-            !Generation::new(identity, 7, b"").is_proved_by(identity, b"anything"),
-            "nothing was signed"
+            !short.is_proved_by(identity, b"banner\nof another run\n"),
+            "too little was signed"
         );
     }
 

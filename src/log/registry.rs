@@ -1,7 +1,7 @@
 //! Who follows what: one follower for each log, from the first viewer until a little after the last.
 
-use std::io;
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
@@ -10,13 +10,16 @@ use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::log::access::{Access, LogPath, Refusal};
+use crate::log::access::{Access, Admitted, LogPath, Refusal};
 use crate::log::follower::{self, Event, Follower};
-use crate::log::tracker::{Look, Tracker};
+use crate::log::tracker::{Look, Memory, Tracker};
 use crate::log::watch::Watches;
 
 /// How long a file that was rotated away is heard.
 pub const ROTATE_WAIT: Duration = Duration::from_secs(5);
+
+/// So many logs are remembered after nobody follows them any more.
+const MEMORIES_MAX: usize = 1024;
 
 /// The followers.
 pub struct Registry {
@@ -24,6 +27,8 @@ pub struct Registry {
     rotate_wait: Duration,
     watches: Watches,
     followers: DashMap<LogPath, Arc<Follower>>,
+    /// What is known of logs that nobody follows any more, the latest last.
+    memories: Mutex<VecDeque<(LogPath, Memory)>>,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -52,6 +57,7 @@ impl Registry {
             rotate_wait,
             watches: Watches::default(),
             followers: DashMap::new(),
+            memories: Mutex::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })
@@ -72,41 +78,51 @@ impl Registry {
         log: &LogPath,
         wait: bool,
     ) -> Result<Subscription, Refusal> {
-        let opened = {
-            let (registry, log) = (Arc::clone(self), log.clone());
-            // The open checks the path as it is now, whoever follows it already.
-            spawn_blocking(move || registry.try_open(&log))
-                .await
-                .unwrap_or(Err(Refusal::Unreadable))
-        };
-        match opened {
-            Err(Refusal::Forbidden) => return Err(Refusal::Forbidden),
-            Err(refusal) if !wait => return Err(refusal),
-            Ok(()) | Err(_) => {}
-        }
-        let subscription = self.enter(log).await?;
+        let registry = Arc::clone(self);
+        let named = log.clone();
+        // The open checks the path as it is now, whoever follows it already.
+        let entering = spawn_blocking(move || match registry.access.open(&named) {
+            Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)) => Err(refusal),
+            Err(refusal) if !wait => Err(refusal),
+            opened => registry.enter(&named, opened),
+        });
+        let subscription = entering.await.unwrap_or(Err(Refusal::Unreadable))?;
         subscription.follower.refresh().await;
         Ok(subscription)
     }
 
-    fn try_open(&self, log: &LogPath) -> Result<(), Refusal> {
-        self.access.open(log).map(drop)
-    }
-
-    async fn enter(self: &Arc<Self>, log: &LogPath) -> Result<Subscription, Refusal> {
+    fn enter(
+        self: &Arc<Self>,
+        log: &LogPath,
+        opened: Result<Admitted, Refusal>,
+    ) -> Result<Subscription, Refusal> {
         if let Some(subscription) = self.enter_if_followed(log) {
             return Ok(subscription);
         }
         let mut tracker = Tracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait);
-        let first = spawn_blocking(move || tracker.first_look().map(|look| (tracker, look)));
-        let (tracker, look) = first
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))
-            .map_err(|error| {
-                tracing::warn!(log = %log.display(), %error, "can't read");
-                Refusal::Unreadable
-            })?;
+        let look = tracker.first_look(opened, self.recall(log)).map_err(|error| {
+            tracing::warn!(log = %log.display(), %error, "can't read");
+            Refusal::Unreadable
+        })?;
         Ok(self.start_or_enter(log, tracker, look))
+    }
+
+    fn recall(&self, log: &LogPath) -> Option<Memory> {
+        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories
+            .iter()
+            .rev()
+            .find(|(remembered, _)| remembered == log)
+            .map(|(_, memory)| memory.clone())
+    }
+
+    fn remember(&self, log: &LogPath, memory: Memory) {
+        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
+        memories.retain(|(remembered, _)| remembered != log);
+        if memories.len() == MEMORIES_MAX {
+            memories.pop_front();
+        }
+        memories.push_back((log.clone(), memory));
     }
 
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
@@ -132,12 +148,7 @@ impl Registry {
                     Subscription { events: follower.enter(), follower: Arc::clone(&follower) };
                 entry.insert(Arc::clone(&follower));
                 let registry = Arc::clone(self);
-                let retire = move |follower: &Follower| {
-                    registry
-                        .followers
-                        .remove_if(follower.log(), |_, follower| follower.viewers() == 0)
-                        .is_some()
-                };
+                let retire = move |follower: &Follower, memory| registry.retire(follower, memory);
                 self.tasks.spawn(follower::run(
                     follower,
                     tracker,
@@ -148,6 +159,17 @@ impl Registry {
                 subscription
             }
         }
+    }
+
+    /// Ends a follower that nobody looks at, and keeps what it remembers.
+    fn retire(&self, follower: &Follower, memory: Option<Memory>) -> bool {
+        let log = follower.log();
+        let retired =
+            self.followers.remove_if(log, |_, follower| follower.viewers() == 0).is_some();
+        if let (true, Some(memory)) = (retired, memory) {
+            self.remember(log, memory);
+        }
+        retired
     }
 
     /// How many look at the log now.

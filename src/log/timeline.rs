@@ -13,7 +13,7 @@ use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 
 /// So many spans are remembered at most.
-pub const SPANS_MAX: usize = 64;
+pub const SPANS_MAX: usize = 1024;
 /// So many files that are no longer the present one are held open for viewers that have not read them to the end.
 pub const OLD_FILES_MAX: usize = 4;
 
@@ -120,10 +120,10 @@ impl Span {
 }
 
 /// What follows a span.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Next {
     /// The next span.
-    Span(Arc<Span>),
+    Span(Reader),
     /// Nothing yet: the span is open, or the follower is between two.
     Nothing,
     /// The log is waited for.
@@ -201,22 +201,19 @@ impl Timeline {
         self.spans.back()
     }
 
-    /// The spans that are remembered, oldest first.
-    pub fn spans(&self) -> impl DoubleEndedIterator<Item = &Arc<Span>> {
-        self.spans.iter()
-    }
-
-    /// What the log is waited for, if it is.
+    /// Whether there is nothing to follow.
     #[must_use]
-    pub fn waiting(&self) -> Option<WaitReason> {
-        self.waiting
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
     }
 
-    /// What follows the span of this number.
+    /// What follows the span of this number. A next span is entered at once, so that its file is not let go before.
     #[must_use]
     pub fn after(&self, number: u64) -> Next {
-        if let Some(span) = self.spans.iter().find(|span| span.number > number) {
-            Next::Span(Arc::clone(span))
+        let first = self.spans.front().map_or(0, |span| span.number);
+        let at = usize::try_from((number + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        if let Some(span) = self.spans.get(at) {
+            Next::Span(Reader::enter(span))
         } else if self.ended {
             Next::Ended
         } else {
@@ -224,25 +221,56 @@ impl Timeline {
         }
     }
 
+    /// The span in which a position lies, if its bytes can still be read.
+    #[must_use]
+    pub fn find(&self, generation: Generation, offset: Offset) -> Option<Arc<Span>> {
+        let mut from = Offset(0);
+        for span in self.spans.iter().filter(|span| span.generation == generation) {
+            // The first span of a file has all that was before it; those that follow go on after others.
+            if (from..=span.end()).contains(&offset) {
+                return span.file().is_some().then(|| Arc::clone(span));
+            }
+            from = self
+                .spans
+                .iter()
+                .find(|next| next.number > span.number && next.generation == generation)?
+                .from;
+        }
+        None
+    }
+
     /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by
     /// then is a gap to it.
     pub fn prune(&mut self) {
         while self.spans.len() > SPANS_MAX {
-            self.spans.pop_front();
+            if let Some(span) = self.spans.pop_front() {
+                span.state().file = None;
+            }
         }
         let open = self.spans.back().filter(|span| !span.is_closed()).map(|span| span.number);
-        let files: Vec<Arc<LogFile>> = self.spans.iter().filter_map(|span| span.file()).collect();
+        let mut files: Vec<(Arc<LogFile>, usize)> = Vec::new();
+        for file in self.spans.iter().filter_map(|span| span.file()) {
+            match files.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &file)) {
+                Some((_, spans)) => *spans += 1,
+                None => files.push((file, 1)),
+            }
+        }
+        // Whoever reads a span will need the files of those after it.
         let mut read = false;
         for span in &self.spans {
-            let Some(file) = span.file() else { continue };
             read |= span.readers.load(Ordering::SeqCst) > 0;
-            let ours = files.iter().filter(|other| Arc::ptr_eq(other, &file)).count();
-            // Ours are counted in the spans and in `files`, and `file` is one more: what is above is the tracker's.
-            let tracked = Arc::strong_count(&file) > 2 * ours + 1;
+            let Some(file) = span.file() else { continue };
+            // A file is held by its spans, by the list above and by this variable; what is more is the tracker.
+            let ours = files
+                .iter()
+                .find(|(other, _)| Arc::ptr_eq(other, &file))
+                .map_or(0, |(_, spans)| *spans);
+            let tracked = Arc::strong_count(&file) > ours + 2;
             if !read && !tracked && open != Some(span.number) {
                 span.state().file = None;
             }
         }
+        drop(files);
         self.give_up_oldest_files();
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,8 @@ use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Read};
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX};
 use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
 
+/// Late writers are heard no more often than this: where both files are written, each hearing turns the stream twice.
+const LATE_INTERVAL: Duration = Duration::from_millis(100);
 /// So many chunks come from one look at most, so that a fast writer does not fill the memory.
 const LOOK_CHUNKS_MAX: usize = 16;
 
@@ -71,7 +73,16 @@ pub struct Tracker {
     late: VecDeque<(Held, Instant)>,
     /// Since when the path has led to nothing that can be followed.
     gone_since: Option<Instant>,
+    late_heard: Option<Instant>,
     waiting: Option<WaitReason>,
+}
+
+/// What is known of a file after nobody follows it any more, so that its positions are recognised when somebody does.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    generation: Generation,
+    marker: Marker,
+    head: Vec<u8>,
 }
 
 /// A file that is being read.
@@ -88,7 +99,7 @@ struct Held {
 
 /// What reading on in a held file gave.
 enum Step {
-    Bytes(Bytes),
+    Bytes { bytes: Bytes, more: bool },
     End,
     Truncated,
 }
@@ -109,16 +120,34 @@ impl Held {
         })
     }
 
+    /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on.
+    fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
+        let end = Offset(self.file.status()?.size);
+        self.head = self.file.head()?;
+        self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
+        if let Some(memory) = memory
+            && memory.generation.identity == self.file.identity()
+            && self.head.starts_with(&memory.head)
+            && matches!(self.file.read_after(&memory.marker, 0)?, Read::Bytes(_))
+        {
+            self.generation = memory.generation;
+        }
+        self.marker = self.file.marker(end)?;
+        Ok(())
+    }
+
     fn step(&mut self) -> io::Result<Step> {
         // One stat may be stale or wrong (network file systems): a file is called shorter when two say so.
         let offset = self.marker.offset().0;
-        if self.file.status()?.size < offset && self.file.status()?.size < offset {
+        let mut size = self.file.status()?.size;
+        if size < offset {
+            size = self.file.status()?.size;
+        }
+        if size < offset || self.file.read_at(Offset(0), self.head.len())? != self.head {
             return Ok(Step::Truncated);
         }
-        if self.file.read_at(Offset(0), self.head.len())? != self.head {
-            return Ok(Step::Truncated);
-        }
-        match self.file.read_after(&self.marker, CHUNK_BYTES_MAX)? {
+        let len = usize::try_from(size - offset).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
+        match self.file.read_after(&self.marker, len)? {
             Read::Changed => Ok(Step::Truncated),
             Read::Bytes(bytes) if bytes.is_empty() => Ok(Step::End),
             Read::Bytes(bytes) => {
@@ -127,7 +156,7 @@ impl Held {
                     self.head.extend_from_slice(&bytes[..wanted]);
                 }
                 self.marker.advance(&bytes);
-                Ok(Step::Bytes(bytes))
+                Ok(Step::Bytes { more: self.marker.offset().0 < size, bytes })
             }
         }
     }
@@ -146,7 +175,10 @@ impl Held {
         }
         match step {
             Step::End => return Ok(false),
-            Step::Bytes(bytes) => look.sightings.push(Sighting::Bytes { start, bytes }),
+            Step::Bytes { bytes, more } => {
+                look.sightings.push(Sighting::Bytes { start, bytes });
+                return Ok(more);
+            }
             Step::Truncated => {
                 look.turned = true;
                 look.sightings.push(Sighting::Lost);
@@ -190,13 +222,13 @@ impl From<Refusal> for WaitReason {
         match refusal {
             Refusal::NotFound => Self::Missing,
             Refusal::Forbidden | Refusal::Untailable => Self::Untailable,
-            Refusal::Unreadable => Self::Unreadable,
+            Refusal::Unreadable | Refusal::Exhausted => Self::Unreadable,
         }
     }
 }
 
 impl Tracker {
-    /// A tracker of a log whose file was opened just now, or could not be. The first look tells where it stands.
+    /// A tracker of a log. The first look tells where it stands.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
         Self {
@@ -206,24 +238,26 @@ impl Tracker {
             present: None,
             late: VecDeque::new(),
             gone_since: None,
+            late_heard: None,
             waiting: None,
         }
     }
 
-    /// Opens the log and takes its present end for the first position: what is there already is read by viewers, from
-    /// the file.
+    /// Takes the file as it was opened, or the reason why it was not, and its present end for the first position:
+    /// what is there already is read by viewers, from the file.
     ///
     /// # Errors
     /// Those of reading the file; a log that can't be opened is waited for.
-    pub fn first_look(&mut self) -> io::Result<Look> {
+    pub fn first_look(
+        &mut self,
+        opened: Result<Admitted, Refusal>,
+        memory: Option<Memory>,
+    ) -> io::Result<Look> {
         let mut look = Look::default();
-        match self.access.open(&self.log) {
+        match opened {
             Ok(admitted) => {
                 let mut held = Held::new(admitted)?;
-                let end = Offset(held.file.status()?.size);
-                held.marker = held.file.marker(end)?;
-                held.head = held.file.head()?;
-                held.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
+                held.go_to_end(memory)?;
                 look.sightings.push(held.began(Reason::Joined));
                 self.present = Some(held);
             }
@@ -232,10 +266,30 @@ impl Tracker {
         Ok(look)
     }
 
-    /// The path of the file that is held, where it lay when it was opened.
+    /// What is to be kept when nobody follows any more.
     #[must_use]
-    pub fn real_path(&self) -> Option<&Path> {
-        self.present.as_ref().map(|held| held.real_path.as_path())
+    pub fn memory(&self) -> Option<Memory> {
+        let held = self.present.as_ref()?;
+        Some(Memory {
+            generation: held.generation,
+            marker: held.marker.clone(),
+            head: held.head.clone(),
+        })
+    }
+
+    /// Where events are to be expected: the log's own name, where its file lay, and where files that were rotated
+    /// away lie now.
+    #[must_use]
+    pub fn places(&self) -> Vec<PathBuf> {
+        let mut places = vec![self.log.as_path().to_owned()];
+        let real = self.present.as_ref().map(|held| held.real_path.clone());
+        let late = self.late.iter().filter_map(|(held, _)| held.file.path_now());
+        for place in real.into_iter().chain(late) {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        places
     }
 
     /// Looks at everything that may have changed.
@@ -327,6 +381,10 @@ impl Tracker {
 
     /// The path leads nowhere. The file that is held is heard for the rotate-wait, then let go.
     fn bear_absence(&mut self, refusal: Refusal, now: Instant, look: &mut Look) {
+        if self.present.is_some() && matches!(refusal, Refusal::Unreadable | Refusal::Exhausted) {
+            // That the path can't be looked up now says nothing about the file that is held.
+            return;
+        }
         let since = *self.gone_since.get_or_insert(now);
         if self.present.is_none() || now.duration_since(since) >= self.rotate_wait {
             self.present = None;
@@ -342,23 +400,28 @@ impl Tracker {
     }
 
     fn hear_late_writers(&mut self, now: Instant, look: &mut Look) {
+        if self.late_heard.is_some_and(|heard| now.duration_since(heard) < LATE_INTERVAL) {
+            return;
+        }
+        self.late_heard = Some(now);
         let before = look.sightings.len();
         self.late.retain_mut(|(held, until)| {
             let start = held.marker.offset();
             for _ in 0..LOOK_CHUNKS_MAX {
+                let at = held.marker.offset();
                 match held.step() {
-                    Ok(Step::Bytes(bytes)) => {
-                        let at = held.marker.offset().0 - bytes.len() as u64;
-                        if at == start.0 {
+                    Ok(Step::Bytes { bytes, .. }) => {
+                        if at == start {
                             let (generation, file) = (held.generation, Arc::clone(&held.file));
+                            let reason = Reason::Late;
                             look.sightings.push(Sighting::Began {
                                 generation,
                                 from: start,
-                                reason: Reason::Late,
+                                reason,
                                 file,
                             });
                         }
-                        look.sightings.push(Sighting::Bytes { start: Offset(at), bytes });
+                        look.sightings.push(Sighting::Bytes { start: at, bytes });
                     }
                     Ok(Step::End) => return now < *until,
                     // Who cuts a file that was rotated away is clearing up: it is not the log any more.
@@ -373,5 +436,11 @@ impl Tracker {
         {
             look.sightings.push(present.began(Reason::Back));
         }
+    }
+
+    /// When late writers are to be heard next, if there are any.
+    #[must_use]
+    pub fn late_due(&self) -> Option<Instant> {
+        (!self.late.is_empty()).then_some(self.late_heard? + LATE_INTERVAL)
     }
 }

@@ -29,12 +29,21 @@ pub struct Watches {
 }
 
 /// Who wants to be woken: by directory, then by file name.
+///
+/// A directory is known by its inode, since the kernel has one watch for it whatever its names, and gives its events
+/// the path by which it was watched first.
 #[derive(Default)]
-struct Listeners(Mutex<HashMap<PathBuf, Directory>>);
+struct Listeners(Mutex<Directories>);
 
+#[derive(Default)]
+struct Directories {
+    by_identity: HashMap<Identity, Directory>,
+    /// Which directory the events of a watched path are about.
+    watched: HashMap<PathBuf, Identity>,
+}
+
+#[derive(Default)]
 struct Directory {
-    /// What the path led to when the watch was added: a directory that was removed and made again has lost it.
-    identity: Option<Identity>,
     names: HashMap<OsString, Vec<Arc<Notify>>>,
 }
 
@@ -90,7 +99,8 @@ impl From<notify::Error> for WatchError {
 }
 
 impl Watches {
-    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped.
+    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped. It blocks for a
+    /// moment: call it from a thread that may.
     ///
     /// # Errors
     /// When the kernel has no watch left, or the directory is not there. The caller then polls.
@@ -101,26 +111,37 @@ impl Watches {
         wake: &Arc<Notify>,
     ) -> Result<Watch, WatchError> {
         let mut watcher = locked(&self.changes);
-        if watcher.is_none() {
-            let listeners = Arc::clone(&self.listeners);
-            *watcher = Some(notify::recommended_watcher(move |event| listeners.handle(event))?);
+        let notify = match watcher.as_mut() {
+            Some(notify) => notify,
+            None => {
+                let listeners = Arc::clone(&self.listeners);
+                watcher.insert(notify::recommended_watcher(move |event| listeners.handle(event))?)
+            }
+        };
+        let identity = identity(directory).ok_or(WatchError::Missing)?;
+        if !locked(&self.listeners.0).by_identity.contains_key(&identity) {
+            // The path may still hold the watch of a directory that was moved away or removed.
+            if locked(&self.listeners.0).watched.remove(directory).is_some() {
+                forget(notify, directory);
+            }
+            notify.watch(directory, RecursiveMode::NonRecursive)?;
+            locked(&self.listeners.0).watched.insert(directory.to_owned(), identity);
         }
-        let first = self.listeners.add(directory, name, wake);
-        let watch = Watch {
+        self.listeners.add(identity, name, wake);
+        Ok(Watch {
             watches: self.clone(),
             directory: directory.to_owned(),
+            identity,
             name: name.to_owned(),
             wake: Arc::clone(wake),
-        };
-        if let (true, Some(notify)) = (first, watcher.as_mut())
-            && let Err(error) = notify.watch(directory, RecursiveMode::NonRecursive)
-        {
-            self.listeners.remove(directory, name, wake);
-            drop(watcher);
-            // The guard's own clean-up finds nothing left to do.
-            return Err(error.into());
-        }
-        Ok(watch)
+        })
+    }
+}
+
+/// Ends the watch of a path. The kernel drops that of a directory that was removed by itself: then there is none.
+fn forget(notify: &mut RecommendedWatcher, directory: &Path) {
+    if let Err(error) = notify.unwatch(directory) {
+        tracing::debug!(directory = %directory.display(), %error, "the watch was gone already");
     }
 }
 
@@ -134,21 +155,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Listeners {
-    /// Whether the directory was not listened to before.
-    fn add(&self, directory: &Path, name: &OsStr, wake: &Arc<Notify>) -> bool {
+    fn add(&self, directory: Identity, name: &OsStr, wake: &Arc<Notify>) {
         let mut directories = locked(&self.0);
-        let first = !directories.contains_key(directory);
-        let listeners = directories
-            .entry(directory.to_owned())
-            .or_insert_with(|| Directory { identity: identity(directory), names: HashMap::new() });
+        let listeners = directories.by_identity.entry(directory).or_default();
         listeners.names.entry(name.to_owned()).or_default().push(Arc::clone(wake));
-        first
     }
 
-    /// Whether nobody listens to the directory any more, and somebody did.
-    fn remove(&self, directory: &Path, name: &OsStr, wake: &Arc<Notify>) -> bool {
+    /// The path whose watch is to be ended, if nobody listens to the directory any more.
+    fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Notify>) -> Option<PathBuf> {
         let mut directories = locked(&self.0);
-        let Some(listeners) = directories.get_mut(directory) else { return false };
+        let listeners = directories.by_identity.get_mut(&directory)?;
         if let Some(wakes) = listeners.names.get_mut(name) {
             if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(other, wake)) {
                 wakes.swap_remove(at);
@@ -157,11 +173,14 @@ impl Listeners {
                 listeners.names.remove(name);
             }
         }
-        let last = listeners.names.is_empty();
-        if last {
-            directories.remove(directory);
+        if !listeners.names.is_empty() {
+            return None;
         }
-        last
+        directories.by_identity.remove(&directory);
+        let path =
+            directories.watched.iter().find(|(_, identity)| **identity == directory)?.0.clone();
+        directories.watched.remove(&path);
+        Some(path)
     }
 
     /// Runs on the watcher's thread: it wakes and does nothing else.
@@ -175,13 +194,13 @@ impl Listeners {
             return;
         }
         let directories = locked(&self.0);
+        let of = |path: &Path| directories.by_identity.get(directories.watched.get(path)?);
         for path in &event.paths {
-            if let Some(listeners) = directories.get(path) {
-                listeners.names.values().flatten().for_each(|wake| wake.notify_one());
+            if let Some(directory) = of(path) {
+                directory.names.values().flatten().for_each(|wake| wake.notify_one());
             }
-            if let (Some(directory), Some(name)) = (path.parent(), path.file_name())
-                && let Some(wakes) =
-                    directories.get(directory).and_then(|listeners| listeners.names.get(name))
+            if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
+                && let Some(wakes) = directory.names.get(name)
             {
                 wakes.iter().for_each(|wake| wake.notify_one());
             }
@@ -190,43 +209,40 @@ impl Listeners {
 
     fn wake_all(&self) {
         let directories = locked(&self.0);
-        directories
-            .values()
-            .flat_map(|listeners| listeners.names.values())
-            .flatten()
-            .for_each(|wake| wake.notify_one());
+        let all = directories.by_identity.values().flat_map(|directory| directory.names.values());
+        all.flatten().for_each(|wake| wake.notify_one());
     }
 }
 
-/// A registered wake. Dropping it frees the watch, if it was the directory's last.
+/// A registered wake. Dropping it frees the watch, if it was the directory's last; that blocks for a moment.
 pub struct Watch {
     watches: Watches,
+    /// The path by which the directory was asked for.
     directory: PathBuf,
+    identity: Identity,
     name: OsString,
     wake: Arc<Notify>,
 }
 
 impl Watch {
-    /// Whether the directory is still the one that is watched. A directory that was removed, or moved and made again,
-    /// is not: drop this, and watch anew.
+    /// Whether the path still leads to the directory that is watched, and the watch is there. If it is not, watch anew.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let watched = locked(&self.watches.listeners.0)
-            .get(&self.directory)
-            .and_then(|listeners| listeners.identity);
-        watched.is_some() && watched == identity(&self.directory)
+        identity(&self.directory) == Some(self.identity)
+            && locked(&self.watches.listeners.0)
+                .watched
+                .values()
+                .any(|watched| *watched == self.identity)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watcher = locked(&self.watches.changes);
-        if self.watches.listeners.remove(&self.directory, &self.name, &self.wake)
-            && let Some(watcher) = watcher.as_mut()
-            && let Err(error) = watcher.unwatch(&self.directory)
+        if let (Some(path), Some(notify)) =
+            (self.watches.listeners.remove(self.identity, &self.name, &self.wake), watcher.as_mut())
         {
-            // The kernel drops the watch of a directory that was removed: there is nothing left to free then.
-            tracing::debug!(directory = %self.directory.display(), %error, "the watch was gone already");
+            forget(notify, &path);
         }
     }
 }

@@ -53,7 +53,7 @@ impl Appender {
         self.append(patch, Form::Text)
     }
 
-    /// What was held back of the open row, for a stream that ends here.
+    /// What was held back of the open row, for a log that ends here. If another goes on after it, its first row is on a line of its own.
     pub fn finish_html(&mut self) -> String {
         self.finish(Form::Html)
     }
@@ -155,6 +155,8 @@ impl Appender {
             write(&open.row, 0, form, &mut out);
             self.mid_line = true;
         }
+        self.continues = false;
+        self.sent.clear();
         out
     }
 }
@@ -216,6 +218,18 @@ mod tests {
         check(&["abc", "\r\x1b[K", "xyz", "\n"], &["abc", "", "", "\nxyz\n"], "");
         // Written over with the same, it may go on where it was.
         check(&["ab", "\rab", "c\n"], &["ab", "", "c\n"], "");
+    }
+
+    #[test]
+    fn what_goes_on_after_an_end_begins_a_line() {
+        let mut appender = Appender::new();
+        let mut of = |bytes: &[u8]| Terminal::new(0).feed(bytes);
+        assert_eq!(appender.text(&of(b"half a line")), "half a line");
+        assert_eq!(appender.finish_text(), "");
+        assert_eq!(appender.text(&of(b"another file\n")), "\nanother file\n");
+        assert_eq!(appender.text(&of(b"1%\r2%")), "");
+        assert_eq!(appender.finish_text(), "2%");
+        assert_eq!(appender.text(&of(b"a third\n")), "\na third\n");
     }
 
     #[test]

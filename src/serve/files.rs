@@ -16,7 +16,8 @@ use tokio::task::spawn_blocking;
 
 use crate::log::file::LogFile;
 use crate::log::{Access, LogPath, Offset, Refusal};
-use crate::serve::routes::{Body, empty, full};
+use crate::serve::routes::{Body, Refused, empty, full};
+use crate::serve::seats::Visit;
 
 /// The unit in which a file is read and sent.
 const READ_BYTES: u64 = 256 * 1024;
@@ -28,13 +29,14 @@ enum Part {
     Unsatisfiable,
 }
 
-/// The answer to a GET or HEAD of a log's bytes.
+/// The answer to a GET or HEAD of a log's bytes. A GET's body holds a seat, which `visit` takes.
 pub(super) async fn answer(
     access: &Arc<Access>,
     log: &LogPath,
     method: &Method,
     headers: &HeaderMap,
-) -> Result<Response<Body>, Refusal> {
+    visit: impl FnOnce() -> Result<Visit, Refused>,
+) -> Result<Response<Body>, Refused> {
     let (file, size, modified) = {
         let (access, log) = (Arc::clone(access), log.clone());
         let open = move || {
@@ -57,7 +59,7 @@ pub(super) async fn answer(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
-    let range = match part(headers, &etag, modified, size) {
+    let range = match part(method, headers, &etag, modified, size) {
         Part::Unsatisfiable => {
             insert(set, header::CONTENT_RANGE, &format!("bytes */{size}"));
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
@@ -77,7 +79,7 @@ pub(super) async fn answer(
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     if method != Method::HEAD {
-        *response.body_mut() = bytes_of(file, range);
+        *response.body_mut() = bytes_of(file, range, visit()?);
     }
     Ok(response)
 }
@@ -107,16 +109,15 @@ fn not_modified(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
 }
 
 /// What part is asked for. Several ranges at once, and what is no range, get the whole, as the standard allows.
-fn part(headers: &HeaderMap, etag: &str, modified: SystemTime, size: u64) -> Part {
+fn part(method: &Method, headers: &HeaderMap, etag: &str, modified: SystemTime, size: u64) -> Part {
+    if method != Method::GET {
+        return Part::Whole;
+    }
     let Some(Ok(ranges)) = text(headers, header::RANGE).map(parse_range_header) else {
         return Part::Whole;
     };
     if let Some(condition) = text(headers, header::IF_RANGE) {
-        let same = if condition.starts_with('"') {
-            condition == etag
-        } else {
-            !is_newer(modified, condition)
-        };
+        let same = condition == etag || condition == httpdate::fmt_http_date(modified);
         if !same {
             return Part::Whole;
         }
@@ -130,12 +131,13 @@ fn part(headers: &HeaderMap, etag: &str, modified: SystemTime, size: u64) -> Par
 }
 
 /// The bytes of a range, read as the peer takes them.
-fn bytes_of(file: LogFile, range: std::ops::Range<u64>) -> Body {
+fn bytes_of(file: LogFile, range: std::ops::Range<u64>, visit: Visit) -> Body {
     let file = Arc::new(file);
-    let frames = stream::try_unfold(range, move |mut range| {
+    let frames = stream::try_unfold((range, visit), move |(mut range, mut visit)| {
         let file = Arc::clone(&file);
         async move {
             if range.is_empty() {
+                visit.end("complete");
                 return Ok(None);
             }
             let len = READ_BYTES.min(range.end - range.start) as usize;
@@ -150,7 +152,8 @@ fn bytes_of(file: LogFile, range: std::ops::Range<u64>) -> Body {
                 ));
             }
             range.start += bytes.len() as u64;
-            Ok(Some((BodyFrame::data(Bytes::from(bytes)), range)))
+            visit.bytes += bytes.len() as u64;
+            Ok(Some((BodyFrame::data(Bytes::from(bytes)), (range, visit))))
         }
     });
     StreamBody::new(frames).boxed_unsync()

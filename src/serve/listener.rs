@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -21,8 +22,6 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// What may lie unsent in the kernel before a socket counts as full.
 const UNSENT_BYTES: u32 = 64 * 1024;
-/// The kernel ends a connection whose peer has acknowledged nothing for so long.
-const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause after an accept that failed doubles between these.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -76,8 +75,7 @@ fn bound_buffers(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT))
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
 async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
@@ -85,9 +83,11 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
         tracing::debug!(%remote, %error, "can't bound the socket's buffers");
         return;
     }
+    let asked = Arc::new(AtomicBool::new(false));
     let service = {
-        let app = Arc::clone(&app);
+        let (app, asked) = (Arc::clone(&app), Arc::clone(&asked));
         service_fn(move |request| {
+            asked.store(true, Ordering::Relaxed);
             let app = Arc::clone(&app);
             async move { Ok::<_, Infallible>(routes::answer(&app, remote, request).await) }
         })
@@ -102,6 +102,10 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = app.closing.cancelled() => {
+            if !asked.load(Ordering::Relaxed) {
+                // It has asked for nothing yet.
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

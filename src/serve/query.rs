@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{Generation, LogPath, Offset};
-use crate::session::viewer::{Begin, Start};
+use crate::session::viewer::{Begin, Of, Start};
 
 /// How many lines before the end a stream starts.
 pub(super) const LINES: u64 = 1000;
@@ -88,23 +88,16 @@ impl Query {
             Lines::Last(lines) => Some(lines),
             Lines::All => None,
         };
-        let begin = match (self.from, self.generation) {
-            (Some(_), Some(Wanted::Foreign)) => {
-                // No offset of an unknown generation can be honoured.
-                Begin::From {
-                    offset: Offset(u64::MAX),
-                    generation: None,
-                    otherwise: self.lines.and_then(last),
-                }
+        let begin = match self.from {
+            Some(offset) => {
+                let of = match self.generation {
+                    None => Of::Present,
+                    Some(Wanted::Known(generation)) => Of::Generation(generation),
+                    Some(Wanted::Foreign) => Of::Nothing,
+                };
+                Begin::From { offset, of, otherwise: self.lines.and_then(last) }
             }
-            (Some(offset), generation) => {
-                let generation = generation.and_then(|wanted| match wanted {
-                    Wanted::Known(generation) => Some(generation),
-                    Wanted::Foreign => None,
-                });
-                Begin::From { offset, generation, otherwise: self.lines.and_then(last) }
-            }
-            (None, _) => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
+            None => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
         };
         Start {
             begin,

@@ -39,7 +39,7 @@ pub(super) fn full(content: impl Into<Bytes>) -> Body {
 
 /// What is refused, in words for whoever asked.
 #[derive(Debug)]
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     message: String,
     hint: String,
@@ -62,6 +62,11 @@ impl Refused {
                 StatusCode::FORBIDDEN,
                 "Forbidden",
                 "the server's user may not read this file",
+            ),
+            Refusal::Exhausted => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is out of descriptors",
+                "try again later, or raise its `ulimit -n`",
             ),
             Refusal::NotFound => {
                 Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are")
@@ -319,7 +324,9 @@ impl Asking<'_> {
             }
         };
         let mut query = self.query;
-        if let Some((from, generation)) = last_event_id(&self.parts.headers) {
+        if let Some(id) = self.parts.headers.get("last-event-id") {
+            let position = id.to_str().ok().and_then(last_event_id);
+            let (from, generation) = position.unwrap_or((Offset(0), Wanted::Foreign));
             (query.from, query.generation) = (Some(from), Some(generation));
         }
         let visit = self.visit(log, "events")?;
@@ -361,17 +368,20 @@ impl Asking<'_> {
         let is_file =
             !query.tail && query.lines.is_none() && query.from.is_none() && form == Form::Raw;
         if is_file {
-            return Ok(files::answer(
-                &self.app.access,
-                log,
-                &self.parts.method,
-                &self.parts.headers,
-            )
-            .await?);
+            let visit = || self.visit(log, "download");
+            let Parts { method, headers, .. } = self.parts;
+            return files::answer(&self.app.access, log, method, headers, visit).await;
         }
         let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
         let visit = self.visit(log, "stream")?;
         let session = self.app.hub.join(log, query.start(lines, false), form).await?;
+        if !session.is_recovered() {
+            return Err(Refused::new(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                "the log has no such position now: `from` is beyond its end, or of another generation",
+                "ask without `from`",
+            ));
+        }
         let mut response = Response::new(streams::body(self.app, session, visit, false));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(streams::content_type(form)));
@@ -387,8 +397,8 @@ fn quoted(log: &LogPath) -> String {
 }
 
 /// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
-fn last_event_id(headers: &HeaderMap) -> Option<(Offset, Wanted)> {
-    let (generation, offset) = headers.get("last-event-id")?.to_str().ok()?.rsplit_once(':')?;
+fn last_event_id(id: &str) -> Option<(Offset, Wanted)> {
+    let (generation, offset) = id.rsplit_once(':')?;
     Some((Offset(offset.parse().ok()?), generation.parse().map_or(Wanted::Foreign, Wanted::Known)))
 }
 

@@ -58,6 +58,13 @@ impl Visit {
     }
 }
 
+impl Visit {
+    /// Ends it for this reason.
+    pub(super) fn end(mut self, reason: &'static str) {
+        self.reason = reason;
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();

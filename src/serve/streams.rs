@@ -60,11 +60,8 @@ impl Stream {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
-                if ending == Ending::Shutdown {
-                    return None;
-                }
                 // An event stream that just ends is asked for again: it has to say that it is complete.
-                let last = self.session.end_frames();
+                let last = self.session.end_frames(ending);
                 (!last.is_empty()).then(|| self.join(&last))
             }
         }
@@ -73,7 +70,10 @@ impl Stream {
     fn join(&self, frames: &[Frame]) -> Bytes {
         match frames {
             [frame] if !self.events => frame.payload(),
-            frames if !self.events => frames.iter().flat_map(Frame::payload).collect(),
+            frames if !self.events => {
+                let payloads: Vec<Bytes> = frames.iter().map(Frame::payload).collect();
+                Bytes::from(payloads.concat())
+            }
             frames => {
                 let mut events = Vec::new();
                 for (at, frame) in frames.iter().enumerate() {

@@ -43,6 +43,7 @@ pub(super) enum Denial {
 }
 
 /// How a viewer's stream ended.
+#[derive(Clone, Copy)]
 enum Gone {
     Ended(Ending),
     Misbehaved(CloseCode),
@@ -76,18 +77,19 @@ pub(super) async fn serve(
             visit.reason = "full";
             let words = "as many viewers as this server takes";
             let goodbye = farewell(socket, VecDeque::new(), CloseCode::Again, words);
-            return bounded(&app, Box::pin(goodbye)).await;
+            return bounded(&app, CLOSE_TIMEOUT, Box::pin(goodbye)).await;
         }
         Err(Denial::Refused(refusal)) => {
             visit.reason = "refused";
-            return bounded(&app, Box::pin(refuse(socket, asked.form, refusal))).await;
+            return bounded(&app, CLOSE_TIMEOUT, Box::pin(refuse(socket, asked.form, refusal)))
+                .await;
         }
     };
     let mut life = Life {
         socket,
         session,
         queue: VecDeque::new(),
-        heartbeat: Pulse::new(&app.settings),
+        heartbeat: Pulse::new(&app.settings, asked.form),
         stall: (0, Instant::now() + app.settings.stall_timeout),
     };
     let gone = life.live(&app, &mut visit).await;
@@ -103,25 +105,28 @@ pub(super) async fn serve(
         }
         Gone::Misbehaved(code) => {
             visit.reason = "broke the protocol";
-            return bounded(&app, Box::pin(socket.refuse(code))).await;
+            return bounded(&app, CLOSE_TIMEOUT, Box::pin(socket.refuse(code))).await;
         }
         Gone::Stalled => ("stalled", CloseCode::from(STALLED), "nothing was taken for too long"),
         Gone::Silent => ("silent", CloseCode::Error, "no heartbeat"),
         Gone::Ended(Ending::Shutdown) => ("shutdown", CloseCode::Away, "the server is going away"),
-        Gone::Ended(Ending::Complete) => {
-            queue.extend(session.end_frames());
-            ("complete", CloseCode::Normal, "")
-        }
+        Gone::Ended(Ending::Complete) => ("complete", CloseCode::Normal, ""),
     };
     visit.reason = reason;
+    if let Gone::Ended(ending) = gone {
+        queue.extend(session.end_frames(ending));
+    }
     drop(session);
-    bounded(&app, Box::pin(farewell(socket, queue, code, words))).await;
+    // One that takes its time is given it; one that is gone is not.
+    let patience =
+        if let Gone::Ended(_) = gone { app.settings.stall_timeout } else { CLOSE_TIMEOUT };
+    bounded(&app, patience, Box::pin(farewell(socket, queue, code, words))).await;
 }
 
 /// Nobody's goodbye takes for ever.
-async fn bounded(app: &App, goodbye: impl Future<Output = ()>) {
+async fn bounded(app: &App, patience: Duration, goodbye: impl Future<Output = ()>) {
     tokio::select! {
-        _late = timeout(CLOSE_TIMEOUT, goodbye) => {}
+        _late = timeout(patience, goodbye) => {}
         () = app.cut.cancelled() => {}
     }
 }
@@ -135,6 +140,9 @@ async fn refuse(socket: Socket, form: Form, refusal: Refusal) {
     let words = match refusal {
         Refusal::Forbidden | Refusal::Unreadable => "Forbidden",
         Refusal::NotFound | Refusal::Untailable => "Not found",
+        Refusal::Exhausted => {
+            return farewell(socket, VecDeque::new(), CloseCode::Again, "out of descriptors").await;
+        }
     };
     let frame = Frame::text(&format!("<font color=\"red\"><strong>{words}</strong></font>"));
     farewell(socket, [frame].into(), CloseCode::Policy, "").await;
@@ -233,11 +241,16 @@ enum Beat {
 }
 
 impl Pulse {
-    fn new(settings: &Settings) -> Self {
+    fn new(settings: &Settings, form: Form) -> Self {
+        let kind = match settings.heartbeat {
+            // Who speaks `tailcast.v1` is promised that text is JSON.
+            Heartbeat::Text if form.has_control() => Heartbeat::Ping,
+            kind => kind,
+        };
         Self {
-            kind: settings.heartbeat,
+            kind,
             interval: settings.heartbeat_interval,
-            timeout: settings.pong_timeout,
+            timeout: settings.pong_timeout.min(settings.heartbeat_interval),
             next: Instant::now() + settings.heartbeat_interval,
             asked: None,
             heard: false,

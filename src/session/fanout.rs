@@ -5,11 +5,10 @@
 //! no terminal.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dashmap::DashMap;
 
-use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::{Chunk, Follower, LogPath, Offset};
 use crate::session::frame::{Form, Frame, Frames};
 use crate::session::painter::Painter;
@@ -39,7 +38,7 @@ impl Fanouts {
 pub struct Fanout {
     fanouts: Arc<Fanouts>,
     log: LogPath,
-    shared: [Mutex<Shared>; Form::SHARED],
+    shared: [Mutex<Shared>; Form::COUNT],
 }
 
 impl Drop for Fanout {
@@ -49,37 +48,16 @@ impl Drop for Fanout {
     }
 }
 
-/// The most bytes of frames that are kept for those who are behind by a few chunks, for each log and form.
-const RECENT_BYTES_MAX: usize = 1024 * 1024;
-
-#[derive(Default)]
-struct Shared {
-    painter: Option<Painter>,
-    /// The frames of the last chunks: span, start, frames. No more chunks than a viewer can be behind.
-    recent: VecDeque<(u64, Offset, Frames)>,
-    /// What these frames weigh.
-    recent_bytes: usize,
-}
-
 impl Fanout {
-    /// Whether the chunk has been rendered already, or can be without a viewer's own painter.
-    pub(super) fn can_render(&self, chunk: &Chunk, form: Form) -> bool {
-        let Some(slot) = form.slot() else { return true };
-        let shared = self.shared[slot].lock().unwrap_or_else(PoisonError::into_inner);
-        shared.known(chunk).is_some()
-            || shared.painter.as_ref().is_some_and(|painter| painter.is_at(chunk.span, chunk.start))
-    }
-
     /// The frames of a chunk. None when nobody has rendered up to its start: the viewer then renders by itself.
     /// `own` is the viewer's own painter, given up in exchange for the shared one.
     pub(super) fn frames(
         &self,
-        chunk: &Chunk,
+        chunk: &Arc<Chunk>,
         form: Form,
         own: &mut Option<Painter>,
     ) -> Option<Frames> {
-        let Some(slot) = form.slot() else { return Some(form.raw(chunk.start, &chunk.bytes)) };
-        let mut shared = self.shared[slot].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = self.shared(form);
         let frames = match shared.known(chunk) {
             Some(frames) => frames.clone(),
             None => {
@@ -91,25 +69,51 @@ impl Fanout {
         *own = None;
         Some(frames)
     }
+
+    /// A copy of the painter that has rendered up to this place, if it is still there.
+    pub(super) fn painter_at(&self, span: u64, at: Offset, form: Form) -> Option<Painter> {
+        let shared = self.shared(form);
+        let painters = [&shared.painter, &shared.before_turn];
+        painters.into_iter().flatten().find(|painter| painter.is_at(span, at)).cloned()
+    }
+
+    fn shared(&self, form: Form) -> MutexGuard<'_, Shared> {
+        self.shared[form.slot()].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most bytes of frames that are kept for those who are behind by a few chunks, for each log and form.
+const RECENT_BYTES_MAX: usize = 512 * 1024;
+
+#[derive(Default)]
+struct Shared {
+    painter: Option<Painter>,
+    /// The painter of the span before, at its end: what it held back is still to be told to some.
+    before_turn: Option<Painter>,
+    /// The frames of chunks that not everybody has had yet.
+    recent: VecDeque<(Weak<Chunk>, Frames)>,
+    /// What these frames weigh.
+    recent_bytes: usize,
 }
 
 impl Shared {
-    fn known(&self, chunk: &Chunk) -> Option<&Frames> {
-        let same = |(span, start, _): &&(u64, Offset, Frames)| {
-            (*span, *start) == (chunk.span, chunk.start)
-        };
-        self.recent.iter().rev().find(same).map(|(_, _, frames)| frames)
+    fn known(&self, chunk: &Arc<Chunk>) -> Option<&Frames> {
+        let same =
+            |(known, _): &&(Weak<Chunk>, Frames)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(chunk));
+        self.recent.iter().rev().find(same).map(|(_, frames)| frames)
     }
 
-    fn keep(&mut self, chunk: &Chunk, frames: &Frames) {
+    fn keep(&mut self, chunk: &Arc<Chunk>, frames: &Frames) {
         let weight = |frames: &Frames| frames.iter().map(Frame::weight).sum::<usize>();
         self.recent_bytes += weight(frames);
-        self.recent.push_back((chunk.span, chunk.start, frames.clone()));
-        while self.recent.len() > BROADCAST_MESSAGES
-            || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1)
+        self.recent.push_back((Arc::downgrade(chunk), frames.clone()));
+        // A chunk that everybody has had is gone from the broadcast.
+        while let Some((oldest, _)) = self.recent.front()
+            && (oldest.strong_count() == 0
+                || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1))
         {
-            let Some((_, _, oldest)) = self.recent.pop_front() else { break };
-            self.recent_bytes -= weight(&oldest);
+            let Some((_, frames)) = self.recent.pop_front() else { break };
+            self.recent_bytes -= weight(&frames);
         }
     }
 
@@ -118,8 +122,10 @@ impl Shared {
             return Some(form.raw(chunk.start, &chunk.bytes));
         }
         if !self.painter.as_ref().is_some_and(|painter| painter.is_at(chunk.span, chunk.start)) {
-            self.painter = Some(own.take_if(|own| own.is_at(chunk.span, chunk.start))?);
+            let own = own.take_if(|own| own.is_at(chunk.span, chunk.start))?;
+            self.before_turn = self.painter.replace(own);
         }
-        Some(self.painter.as_mut()?.paint(&chunk.bytes, form))
+        let (frames, _) = self.painter.as_mut()?.paint(&chunk.bytes, form, usize::MAX);
+        Some(frames)
     }
 }

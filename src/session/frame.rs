@@ -81,18 +81,18 @@ pub enum Form {
 }
 
 impl Form {
-    /// How many forms are rendered, and so shared through the fan-out.
-    pub(super) const SHARED: usize = 5;
+    /// How many forms there are.
+    pub(super) const COUNT: usize = 6;
 
-    /// Its place among the shared forms. The bytes themselves need no sharing: the chunk is shared already.
-    pub(super) fn slot(self) -> Option<usize> {
+    /// Its place among them.
+    pub(super) fn slot(self) -> usize {
         match self {
-            Self::Html => Some(0),
-            Self::Text => Some(1),
-            Self::Rows => Some(2),
-            Self::TextRows => Some(3),
-            Self::RawMessages => Some(4),
-            Self::Raw => None,
+            Self::Html => 0,
+            Self::Text => 1,
+            Self::Raw => 2,
+            Self::Rows => 3,
+            Self::TextRows => 4,
+            Self::RawMessages => 5,
         }
     }
 

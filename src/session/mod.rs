@@ -52,7 +52,15 @@ impl Hub {
         let subscription: Subscription = self.registry.join(log, start.wait).await?;
         let fanout = self.fanouts.of(&subscription.follower);
         let viewer = Viewer::new(subscription, start).await;
-        Ok(Session { viewer, fanout, form, painter: None, pending: None, sent_anything: false })
+        Ok(Session {
+            viewer,
+            fanout,
+            form,
+            painter: None,
+            pending: None,
+            rendered: (0, Offset(0)),
+            sent_anything: false,
+        })
     }
 }
 
@@ -65,8 +73,13 @@ pub struct Session {
     painter: Option<Painter>,
     /// What the viewer gave and is not rendered yet.
     pending: Option<Item>,
+    /// Up to where everything has been rendered.
+    rendered: (u64, Offset),
     sent_anything: bool,
 }
+
+/// The messages of one step weigh little more than this: a viewer is to hold no more.
+const STEP_BYTES: usize = 192 * 1024;
 
 /// What a session gives next.
 #[derive(Debug)]
@@ -85,14 +98,34 @@ impl Session {
                 Some(item) => item,
                 None => self.viewer.next().await,
             };
-            if let Some(start) = self.lacks_painter(&item) {
-                self.pending = Some(item);
-                let before = self.viewer.row_before(start).await;
-                self.painter =
-                    Some(Painter::primed(self.viewer.span_number(), start, before, self.form));
-                continue;
-            }
-            match self.turn_into_frames(item) {
+            let output = match item {
+                Item::Chunk(chunk) => {
+                    match self.fanout.frames(&chunk, self.form, &mut self.painter) {
+                        Some(frames) => {
+                            self.rendered = (chunk.span, chunk.end());
+                            Output::Frames(frames)
+                        }
+                        // Nobody has rendered up to here: this viewer does, and the others may have its painter then.
+                        None => {
+                            self.pending = Some(Item::Bytes {
+                                start: chunk.start,
+                                bytes: chunk.bytes.clone(),
+                            });
+                            continue;
+                        }
+                    }
+                }
+                Item::Bytes { start, bytes } => {
+                    if self.lacks_painter(start) {
+                        self.pending = Some(Item::Bytes { start, bytes });
+                        self.painter = Some(self.prime(start).await);
+                        continue;
+                    }
+                    Output::Frames(self.paint(start, &bytes))
+                }
+                item => self.tell(item),
+            };
+            match output {
                 Output::Frames(frames) if frames.is_empty() => {}
                 output => {
                     self.sent_anything = true;
@@ -102,47 +135,82 @@ impl Session {
         }
     }
 
-    /// Where a terminal has to be put before the item can be rendered, if it has to.
-    fn lacks_painter(&self, item: &Item) -> Option<Offset> {
-        let start = match item {
-            Item::Bytes { start, .. } => *start,
-            Item::Chunk(chunk) if !self.fanout.can_render(chunk, self.form) => chunk.start,
-            _ => return None,
-        };
+    fn lacks_painter(&self, start: Offset) -> bool {
         let span = self.viewer.span_number();
-        let ready = self.painter.as_ref().is_some_and(|painter| painter.is_at(span, start));
-        (self.form.is_rendered() && !ready).then_some(start)
+        self.form.is_rendered()
+            && !self.painter.as_ref().is_some_and(|painter| painter.is_at(span, start))
     }
 
-    fn turn_into_frames(&mut self, item: Item) -> Output {
+    /// A painter at a place: that of the others, or one that has seen what stands before it in its row.
+    async fn prime(&self, start: Offset) -> Painter {
+        let span = self.viewer.span_number();
+        match self.fanout.painter_at(span, start, self.form) {
+            Some(painter) => painter,
+            None => Painter::primed(span, start, self.viewer.row_before(start).await, self.form),
+        }
+    }
+
+    /// Renders bytes, or as many of them as a viewer is to hold. The rest stays pending.
+    fn paint(&mut self, start: Offset, bytes: &Bytes) -> Frames {
+        let (frames, taken) = match &mut self.painter {
+            Some(painter) if self.form.is_rendered() => painter.paint(bytes, self.form, STEP_BYTES),
+            _ => (self.form.raw(start, bytes), bytes.len()),
+        };
+        self.rendered = (self.viewer.span_number(), start.plus(taken));
+        if taken < bytes.len() {
+            self.pending =
+                Some(Item::Bytes { start: start.plus(taken), bytes: bytes.slice(taken..) });
+        }
+        frames
+    }
+
+    /// Turns what is not log into messages.
+    fn tell(&mut self, item: Item) -> Output {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
-            Item::Chunk(chunk) => match self.fanout.frames(&chunk, self.form, &mut self.painter) {
-                Some(frames) => frames,
-                None => self.paint(chunk.start, &chunk.bytes),
-            },
-            Item::Bytes { start, bytes } => self.paint(start, &bytes),
             Item::Reset { generation, from, reason } => {
-                self.painter = Some(Painter::new(self.viewer.span_number(), from));
-                self.control(|| Message::reset(generation, from, reason))
+                let mut frames = self.turn(from);
+                frames.extend(self.control(|| Message::reset(generation, from, reason)));
+                frames
             }
             Item::Gap { generation, from, to } => {
-                self.painter = to.map(|to| Painter::new(self.viewer.span_number(), to));
-                self.control(|| Message::gap(generation, from, to))
+                let mut frames = self.turn(to.unwrap_or(from));
+                frames.extend(self.control(|| Message::gap(generation, from, to)));
+                frames
             }
             Item::Waiting(reason) => self.control(|| Message::waiting(reason)),
             // Whoever waits for the last lines of an empty log gets them: none.
             Item::CaughtUp if !self.sent_anything => self.form.empty(),
-            Item::CaughtUp => Frames::new(),
+            Item::CaughtUp | Item::Chunk(_) | Item::Bytes { .. } => Frames::new(),
             Item::End(ending) => return Output::End(ending),
         })
     }
 
-    fn paint(&mut self, start: Offset, bytes: &Bytes) -> Frames {
-        match &mut self.painter {
-            Some(painter) if self.form.is_rendered() => painter.paint(bytes, self.form),
-            _ => self.form.raw(start, bytes),
+    /// The log goes on elsewhere: what was held back so far comes first.
+    fn turn(&mut self, to: Offset) -> Frames {
+        if !self.form.is_rendered() {
+            return Frames::new();
         }
+        let span = self.viewer.span_number();
+        let mut painter = self.last_painter().unwrap_or_else(|| Painter::new(span, to));
+        let frames = painter.turn(span, to, self.form);
+        self.painter = Some(painter);
+        frames
+    }
+
+    /// The painter that has rendered what this viewer has been given.
+    fn last_painter(&mut self) -> Option<Painter> {
+        let (span, at) = self.rendered;
+        self.painter
+            .take()
+            .filter(|painter| painter.is_at(span, at))
+            .or_else(|| self.fanout.painter_at(span, at, self.form))
+    }
+
+    /// Whether the position that was asked for could be honoured.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.viewer.is_recovered()
     }
 
     /// Where a viewer resumes after what was given so far: the text of its generation, and the next byte.
@@ -151,12 +219,15 @@ impl Session {
         self.viewer.position().map(|(generation, offset)| (generation.to_string(), offset))
     }
 
-    /// The last messages of a stream that came to its end by itself.
+    /// The last messages of a stream that has ended: what was held back, and that it is complete, if it is.
     #[must_use]
-    pub fn end_frames(&mut self) -> Frames {
+    pub fn end_frames(&mut self, ending: Ending) -> Frames {
+        let form = self.form;
         let mut frames =
-            self.painter.as_mut().map(|painter| painter.finish(self.form)).unwrap_or_default();
-        frames.extend(self.control(|| Message::End));
+            self.last_painter().map(|mut painter| painter.finish(form)).unwrap_or_default();
+        if ending == Ending::Complete {
+            frames.extend(self.control(|| Message::End));
+        }
         frames
     }
 

@@ -3,9 +3,12 @@
 use bytes::Bytes;
 
 use crate::log::Offset;
-use crate::render::{Appender, Patch, Terminal};
+use crate::render::{Appender, Row, Terminal, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::wire::RowsMessages;
+
+/// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
+const PIECE_BYTES: usize = 8 * 1024;
 
 /// Renders the bytes of one span in order.
 #[derive(Clone, Debug)]
@@ -27,9 +30,7 @@ impl Painter {
     pub fn primed(span: u64, at: Offset, before: Option<Bytes>, form: Form) -> Self {
         let before = before.unwrap_or_default();
         let mut painter = Self::new(span, Offset(at.0 - before.len() as u64));
-        if !before.is_empty() {
-            painter.paint(&before, form);
-        }
+        painter.paint(&before, form, usize::MAX);
         painter
     }
 
@@ -39,58 +40,176 @@ impl Painter {
         self.span == span && self.terminal.at() == at.0
     }
 
-    /// Renders the next bytes.
-    pub fn paint(&mut self, bytes: &[u8], form: Form) -> Frames {
-        let patch = self.terminal.feed(bytes);
-        match form {
-            Form::Html => pieces(&self.appender.html(&patch)),
-            Form::Text => pieces(&self.appender.text(&patch)),
-            Form::Rows => rows(&patch, |row, out| row.write_html(out)),
-            Form::TextRows => rows(&patch, |row, out| out.push_str(row.text())),
-            Form::Raw | Form::RawMessages => Frames::new(),
+    /// Renders bytes until all are, or the messages weigh `enough`. Says how many were taken.
+    pub fn paint(&mut self, bytes: &[u8], form: Form, enough: usize) -> (Frames, usize) {
+        let mut canvas = Canvas {
+            form,
+            text: String::new(),
+            from: self.terminal.at(),
+            rows: Vec::new(),
+            weight: 0,
+        };
+        let mut taken = 0;
+        for piece in bytes.chunks(PIECE_BYTES) {
+            if canvas.weight >= enough {
+                break;
+            }
+            let patch = self.terminal.feed(piece);
+            taken += piece.len();
+            match form {
+                Form::Html => canvas.append(&self.appender.html(&patch)),
+                Form::Text => canvas.append(&self.appender.text(&patch)),
+                Form::Rows | Form::TextRows => canvas.redraw(patch.from, &patch.rows),
+                Form::Raw | Form::RawMessages => {}
+            }
         }
+        (canvas.into_frames(self.terminal.at()), taken)
     }
 
     /// What was held back, since it was being rewritten, and now is not going to change any more.
     pub fn finish(&mut self, form: Form) -> Frames {
         match form {
-            Form::Html => pieces(&self.appender.finish_html()),
-            Form::Text => pieces(&self.appender.finish_text()),
+            Form::Html => messages(&self.appender.finish_html()),
+            Form::Text => messages(&self.appender.finish_text()),
             Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => Frames::new(),
         }
     }
+
+    /// Goes on at another place, with a fresh terminal, after what was held back.
+    pub fn turn(&mut self, span: u64, at: Offset, form: Form) -> Frames {
+        self.span = span;
+        self.terminal = Terminal::new(at.0);
+        self.finish(form)
+    }
 }
 
-fn rows(patch: &Patch, write: impl Fn(&crate::render::Row, &mut String)) -> Frames {
-    let mut messages = RowsMessages::new(patch.from);
-    let mut content = String::new();
-    for row in &patch.rows {
-        content.clear();
-        write(row, &mut content);
-        if !messages.push(row.offset, &content) {
-            // So many styles that they weigh more than a message may: the text is what matters.
-            content.clear();
-            crate::render::escape(row.text(), &mut content);
-            let _fits = messages.push(row.offset, &content);
+/// What one step of painting has put out.
+struct Canvas {
+    form: Form,
+    text: String,
+    from: u64,
+    rows: Vec<(u64, String)>,
+    weight: usize,
+}
+
+impl Canvas {
+    fn append(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.weight = self.text.len();
+    }
+
+    fn redraw(&mut self, from: u64, rows: &[Row]) {
+        let kept = self.rows.partition_point(|(offset, _)| *offset < from);
+        self.rows.truncate(kept);
+        self.from = self.from.min(from);
+        for row in rows {
+            let mut content = String::new();
+            match self.form {
+                Form::TextRows => content.push_str(row.text()),
+                _ => row.write_html(&mut content),
+            }
+            self.weight += content.len();
+            self.rows.push((row.offset, content));
+            if let Some((_, content)) = self.rows.last_mut()
+                && content.len() > RowsMessages::ROW_BYTES_MAX
+            {
+                // So many styles that they weigh more than a message may: the text is what matters.
+                content.clear();
+                escape(row.text(), content);
+            }
         }
     }
-    messages.finish(patch.next)
+
+    fn into_frames(self, next: u64) -> Frames {
+        match self.form {
+            Form::Rows | Form::TextRows => {
+                let mut messages = RowsMessages::new(self.from);
+                self.rows.iter().for_each(|(offset, content)| messages.push(*offset, content));
+                messages.finish(next)
+            }
+            Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),
+        }
+    }
 }
 
-/// Cuts text into messages at line ends, so that no span of a row is cut.
-fn pieces(text: &str) -> Frames {
+/// Cuts text into messages, at line ends where there are any.
+fn messages(mut text: &str) -> Frames {
     let mut frames = Frames::new();
-    let mut rest = text;
-    while rest.len() > MESSAGE_BYTES_MAX {
-        let head = rest.as_bytes().get(..MESSAGE_BYTES_MAX).unwrap_or_default();
-        let at = memchr::memrchr(b'\n', head)
-            .map_or_else(|| rest.floor_char_boundary(MESSAGE_BYTES_MAX), |at| at + 1);
-        let (piece, after) = rest.split_at(at);
-        frames.push(Frame::text(piece));
-        rest = after;
+    while text.len() > MESSAGE_BYTES_MAX {
+        let (message, rest) = text.split_at(cut(text));
+        frames.push(Frame::text(message));
+        text = rest;
     }
-    if !rest.is_empty() {
-        frames.push(Frame::text(rest));
+    if !text.is_empty() {
+        frames.push(Frame::text(text));
     }
     frames
+}
+
+/// Where a text that is too long for a message is cut: after a newline, or else outside of any tag or entity.
+fn cut(text: &str) -> usize {
+    let at = text.floor_char_boundary(MESSAGE_BYTES_MAX);
+    let head = text.as_bytes().get(..at).unwrap_or_default();
+    if let Some(newline) = memchr::memrchr(b'\n', head) {
+        return newline + 1;
+    }
+    let unclosed = |open, close| {
+        let open = memchr::memrchr(open, head)?;
+        (memchr::memrchr(close, head) < Some(open)).then_some(open)
+    };
+    let whole = unclosed(b'<', b'>').into_iter().chain(unclosed(b'&', b';')).min().unwrap_or(at);
+    if whole == 0 { at } else { whole }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_between_lines_or_outside_of_markup() {
+        let lines = "line &amp; <b>x</b>\n".repeat(30_000);
+        let one_line = "<span style='color:#123456'>&quot;</span>".repeat(20_000);
+        let entities = "&quot;".repeat(60_000);
+        for text in [lines, one_line, entities] {
+            let frames = messages(&text);
+            let parts: Vec<String> = frames
+                .iter()
+                .map(|frame| String::from_utf8(frame.payload().to_vec()).unwrap())
+                .collect();
+            assert_eq!(parts.concat(), text);
+            for part in &parts {
+                assert!(part.len() <= MESSAGE_BYTES_MAX);
+                assert_eq!(part.matches('<').count(), part.matches('>').count(), "a tag is cut");
+                assert_eq!(
+                    part.matches('&').count(),
+                    part.matches(';').count(),
+                    "an entity is cut"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_grows_in_rendering_comes_in_steps() {
+        let log = "a\x1b[500Gb\n".repeat(20_000);
+        for form in [Form::Html, Form::Text, Form::Rows, Form::TextRows] {
+            let mut whole = Painter::new(1, Offset(0));
+            let mut steps = Painter::new(1, Offset(0));
+            whole.paint(log.as_bytes(), form, usize::MAX);
+            let mut rest = log.as_bytes();
+            let mut count = 0;
+            while !rest.is_empty() {
+                let (frames, taken) = steps.paint(rest, form, 64 * 1024);
+                let weight: usize = frames.iter().map(|frame| frame.payload().len()).sum();
+                assert!(weight < 1024 * 1024, "{form:?}: a step of {weight} bytes");
+                rest = &rest[taken..];
+                count += 1;
+            }
+            assert!(count > 10, "{form:?}: {count} steps");
+            assert!(
+                steps.is_at(1, Offset(log.len() as u64))
+                    && whole.is_at(1, Offset(log.len() as u64))
+            );
+        }
+    }
 }

@@ -4,9 +4,10 @@
 //! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 
@@ -16,6 +17,12 @@ use crate::log::{Chunk, Event, Generation, LogPath, Offset, Place, Splice, Subsc
 
 /// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
 const READ_BYTES_MAX: usize = 192 * 1024;
+
+/// The pause after a read that failed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Searches for line starts at the same time, in the whole process.
+static SEARCHES: Semaphore = Semaphore::const_new(4);
 
 /// Where a viewer wants to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +35,22 @@ pub enum Begin {
     From {
         /// The wanted byte.
         offset: Offset,
-        /// Of this generation; of the present one if none is named.
-        generation: Option<Generation>,
+        /// Whose byte it is.
+        of: Of,
         /// Where to begin if that can't be had.
         otherwise: Option<u64>,
     },
+}
+
+/// Whose byte an offset names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Of the file that is there now.
+    Present,
+    /// Of this generation.
+    Generation(Generation),
+    /// Of a generation that is not of our making: there is no such byte.
+    Nothing,
 }
 
 /// What a viewer asks for.
@@ -132,9 +150,13 @@ pub struct Viewer {
     /// A reset that is still to be told.
     told: Option<Item>,
     waiting_told: Option<WaitReason>,
+    /// That the file can't be read has been told.
+    trouble_told: bool,
     caught_up: bool,
-    /// Where a viewer that does not follow stops.
-    stop: Option<Place>,
+    /// What was missed is to be left out.
+    skip_due: bool,
+    /// Where the log ended when the viewer came: the file may be ahead of what has been published.
+    horizon: Option<Place>,
 }
 
 /// A place in a span.
@@ -186,75 +208,107 @@ impl Viewer {
             recovered: true,
             told: None,
             waiting_told: None,
+            trouble_told: false,
             caught_up: false,
-            stop: None,
+            skip_due: false,
+            horizon: None,
         };
-        let (latest, waiting) = {
+        let (present, known) = {
             let timeline = viewer.subscription.follower.timeline();
-            (timeline.latest().cloned(), timeline.waiting().is_some())
+            let latest = timeline.latest().cloned();
+            viewer.passed = latest.as_ref().map_or(0, |span| span.number);
+            let known = match start.begin {
+                Begin::From { offset, of: Of::Generation(wanted), .. } => {
+                    timeline.find(wanted, offset)
+                }
+                _ => None,
+            };
+            (latest.filter(|_| !timeline.is_waiting()), known)
         };
-        match latest {
-            Some(span) if !waiting => viewer.begin_in(span).await,
-            Some(span) => viewer.passed = span.number,
-            None => {}
+        if let Some(present) = &present {
+            viewer.see_the_end_of(present).await;
+        }
+        if let Begin::From { offset, .. } = start.begin
+            && let Some(span) = viewer.find(present.as_ref(), known).await
+        {
+            viewer.enter(&span, offset).await;
+            return viewer;
+        }
+        viewer.recovered = !matches!(start.begin, Begin::From { .. });
+        if let Some(present) = present {
+            let from = viewer.start_of(&present).await;
+            viewer.enter(&present, from).await;
+            viewer.tell_if_not_recovered();
         }
         viewer
     }
 
-    async fn begin_in(&mut self, present: Arc<Span>) {
-        let (span, offset) = match self.start.begin {
-            Begin::From { offset, generation, otherwise } => {
-                match self.find(&present, offset, generation).await {
-                    Some(span) => (span, offset),
-                    None => {
-                        self.recovered = false;
-                        let from = self.start_of(&present, otherwise).await;
-                        let generation = present.generation;
-                        self.told =
-                            Some(Item::Reset { generation, from, reason: Reason::Replaced });
-                        (Arc::clone(&present), from)
-                    }
-                }
-            }
-            Begin::Lines(lines) => {
-                (Arc::clone(&present), self.start_of(&present, Some(lines)).await)
-            }
-            Begin::All => (Arc::clone(&present), Offset(0)),
-        };
-        if !self.start.tail {
-            self.stop = Some(Place { span: present.number, offset: present.end() });
-        }
+    async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
         let marker = marker(span.file().as_ref(), offset).await;
-        self.at = Some(At { reader: Reader::enter(&span), marker });
+        self.at = Some(At { reader: Reader::enter(span), marker });
     }
 
-    async fn start_of(&self, present: &Span, lines: Option<u64>) -> Offset {
-        let (Some(lines), Some(file)) = (lines, present.file()) else { return Offset(0) };
-        let end = present.end();
-        read(&file, move |file| file.last_lines(lines, end)).await.unwrap_or(Offset(0))
+    /// The file may have grown since the follower looked, and faster than it reads.
+    async fn see_the_end_of(&mut self, present: &Span) {
+        let mut end = present.end();
+        if let Some(file) = present.file()
+            && let Ok(status) = read(&file, LogFile::status).await
+        {
+            end = end.max(Offset(status.size));
+        }
+        self.horizon = Some(Place { span: present.number, offset: end });
     }
 
-    /// The span that holds a wanted position, if it is the same file beyond doubt.
+    fn tell_if_not_recovered(&mut self) {
+        if let (false, Some(at)) = (self.recovered, &self.at) {
+            let (generation, from) = (at.reader.generation, at.offset());
+            self.told = Some(Item::Reset { generation, from, reason: Reason::Replaced });
+        }
+    }
+
+    /// Where the wanted lines begin.
+    async fn start_of(&self, present: &Span) -> Offset {
+        let lines = match self.start.begin {
+            Begin::Lines(lines) => Some(lines),
+            Begin::All => None,
+            Begin::From { otherwise, .. } => otherwise,
+        };
+        let (Some(lines), Some(file), Some(horizon)) = (lines, present.file(), self.horizon) else {
+            return Offset(0);
+        };
+        // A search reads many megabytes: only a few at a time, so that followers find a thread.
+        let Ok(_turn) = SEARCHES.acquire().await else { return horizon.offset };
+        read(&file, move |file| file.last_lines(lines, horizon.offset)).await.unwrap_or(Offset(0))
+    }
+
+    /// The span that holds the wanted position, if it is the same file beyond doubt.
     async fn find(
         &self,
-        present: &Arc<Span>,
-        offset: Offset,
-        wanted: Option<Generation>,
+        present: Option<&Arc<Span>>,
+        known: Option<Arc<Span>>,
     ) -> Option<Arc<Span>> {
-        let Some(wanted) = wanted else {
-            return (offset <= present.end()).then(|| Arc::clone(present));
-        };
-        let known = {
-            let timeline = self.subscription.follower.timeline();
-            timeline.spans().rev().find(|span| span.generation == wanted).cloned()
-        };
-        if let Some(span) = known {
-            return (span.file().is_some() && offset <= span.end()).then_some(span);
+        let Begin::From { offset, of, .. } = self.start.begin else { return None };
+        if known.is_some() {
+            return known;
         }
-        let file = present.file()?;
-        let head = read(&file, LogFile::head).await.ok()?;
-        (wanted.is_proved_by(file.identity(), &head) && offset <= present.end())
-            .then(|| Arc::clone(present))
+        let present =
+            present.filter(|_| self.horizon.is_some_and(|horizon| offset <= horizon.offset))?;
+        match of {
+            Of::Present => Some(Arc::clone(present)),
+            Of::Nothing => None,
+            Of::Generation(wanted) if wanted == present.generation => Some(Arc::clone(present)),
+            Of::Generation(wanted) => {
+                let file = present.file()?;
+                let head = read(&file, LogFile::head).await.ok()?;
+                wanted.is_proved_by(file.identity(), &head).then(|| Arc::clone(present))
+            }
+        }
+    }
+
+    /// Whether a wanted position was honoured, as far as it is known.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.recovered
     }
 
     /// The number of the span that the viewer is in, or was in last.
@@ -316,19 +370,27 @@ impl Viewer {
     /// Walks the timeline, reading what lies behind its end. None when there is nothing to tell yet.
     async fn catch_up(&mut self) -> Option<Item> {
         let Some(at) = &self.at else { return self.enter_next().await };
-        if self.stop.is_some_and(|stop| stop.span == at.reader.number && at.offset() >= stop.offset)
+        let number = at.reader.number;
+        let horizon =
+            self.horizon.filter(|horizon| horizon.span == number).map(|horizon| horizon.offset);
+        if !self.start.tail
+            && self.horizon.is_none_or(|stop| (number, at.offset()) >= (stop.span, stop.offset))
         {
             return Some(self.caught_up().unwrap_or(Item::End(Ending::Complete)));
         }
+        // In this order: the end of a closed span is final, and nothing is read beyond it.
         let closed = at.reader.is_closed();
         let (offset, end) = (at.offset(), at.reader.end());
+        let end = if closed { end } else { horizon.map_or(end, |horizon| horizon.max(end)) };
+        if self.skip_due {
+            return self.skip(end).await;
+        }
         if offset < end {
-            return self.read_on(offset, end).await;
+            return self.read_on(offset, end, closed).await;
         }
         if closed {
-            self.passed = at.reader.number;
-            self.at = None;
-            return None;
+            self.passed = number;
+            return self.enter_next().await;
         }
         self.live = true;
         self.caught_up()
@@ -339,49 +401,62 @@ impl Viewer {
         (!std::mem::replace(&mut self.caught_up, true)).then_some(Item::CaughtUp)
     }
 
-    async fn read_on(&mut self, offset: Offset, end: Offset) -> Option<Item> {
+    async fn read_on(&mut self, offset: Offset, end: Offset, closed: bool) -> Option<Item> {
         let at = self.at.as_ref()?;
-        let generation = at.reader.generation;
-        let Some(file) = at.reader.file() else {
-            self.at.as_mut()?.marker = Marker::at(end);
-            return Some(Item::Gap { generation, from: offset, to: Some(end) });
-        };
+        let Some(file) = at.reader.file() else { return self.leave_out(end) };
         let len = READ_BYTES_MAX.min((end.0 - offset.0) as usize);
         let before = at.marker.clone();
         match read(&file, move |file| file.read_after(&before, len)).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {
+                self.trouble_told = false;
                 self.at.as_mut()?.marker.advance(&bytes);
                 Some(Item::Bytes { start: offset, bytes })
             }
-            Ok(Read::Bytes(_) | Read::Changed) => {
+            // What was in a file that is closed is gone when it is not there any more.
+            Ok(_) if closed => self.leave_out(end),
+            Ok(found) => {
                 // The file was cut or written over. If it was cut the follower sees that too, and closes the span.
                 self.subscription.follower.refresh().await;
-                let fresh = marker(Some(&file), offset).await;
-                let at = self.at.as_mut()?;
-                if at.reader.file().is_some() {
-                    at.marker = fresh;
+                if self.at.as_ref()?.reader.is_closed() {
+                    return None;
                 }
+                if matches!(found, Read::Bytes(_)) {
+                    return self.leave_out(end);
+                }
+                let fresh = marker(Some(&file), offset).await;
+                self.at.as_mut()?.marker = fresh;
                 None
             }
             Err(error) => {
-                tracing::warn!(log = %self.subscription.follower.log().display(), %error, "can't read");
-                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                if !std::mem::replace(&mut self.trouble_told, true) {
+                    tracing::warn!(log = %self.subscription.follower.log().display(), %error, "can't read");
+                    return Some(Item::Waiting(WaitReason::Unreadable));
+                }
+                tokio::time::sleep(RETRY_INTERVAL).await;
                 None
             }
         }
     }
 
-    /// Between two spans: goes on with the next, if there is one.
+    /// Goes on at `end`: what lies before it can't be read any more.
+    fn leave_out(&mut self, end: Offset) -> Option<Item> {
+        let at = self.at.as_mut()?;
+        let from = at.offset();
+        at.marker = Marker::at(end);
+        Some(Item::Gap { generation: at.reader.generation, from, to: Some(end) })
+    }
+
+    /// Between two spans: goes on with the next, if there is one. The span before is left only then.
     async fn enter_next(&mut self) -> Option<Item> {
         let next = self.subscription.follower.timeline().after(self.passed);
         match next {
-            Next::Span(span) => {
-                let missed = self.opened && span.number > self.passed + 1;
-                let (generation, from, reason) = (span.generation, span.from, span.reason);
-                let marker = marker(span.file().as_ref(), from).await;
-                self.at = Some(At { reader: Reader::enter(&span), marker });
+            Next::Span(reader) => {
+                let missed = self.opened && reader.number > self.passed + 1;
+                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
+                self.at = Some(At { reader, marker: Marker::at(from) });
                 self.waiting_told = None;
                 if !self.opened {
+                    self.tell_if_not_recovered();
                     return None;
                 }
                 let reset = Item::Reset { generation, from, reason };
@@ -392,10 +467,12 @@ impl Viewer {
                 Some(reset)
             }
             Next::Waiting(reason) if self.waiting_told != Some(reason) => {
+                self.at = None;
                 self.waiting_told = Some(reason);
                 Some(Item::Waiting(reason))
             }
             Next::Ended => Some(Item::End(Ending::Shutdown)),
+            _ if !self.start.tail => Some(Item::End(Ending::Complete)),
             Next::Waiting(_) | Next::Nothing => {
                 // Any event is reason enough to look at the timeline again.
                 let _event = self.subscription.events.recv().await;
@@ -428,17 +505,20 @@ impl Viewer {
             }
             Err(RecvError::Lagged(_)) => {
                 self.live = false;
-                if self.start.skip { self.skip().await } else { None }
+                self.skip_due = self.start.skip;
+                None
             }
         }
     }
 
     /// Leaves out what was missed.
-    async fn skip(&mut self) -> Option<Item> {
-        let at = self.at.as_ref()?;
-        let (generation, from, to) = (at.reader.generation, at.offset(), at.reader.end());
-        let marker = marker(at.reader.file().as_ref(), to).await;
-        self.at.as_mut()?.marker = marker;
-        (from < to).then_some(Item::Gap { generation, from, to: Some(to) })
+    async fn skip(&mut self, end: Offset) -> Option<Item> {
+        let file = self.at.as_ref()?.reader.file();
+        let fresh = marker(file.as_ref(), end).await;
+        let at = self.at.as_mut()?;
+        let (generation, from) = (at.reader.generation, at.offset());
+        at.marker = fresh;
+        self.skip_due = false;
+        (from < end).then_some(Item::Gap { generation, from, to: Some(end) })
     }
 }

@@ -63,7 +63,7 @@ pub enum Message {
     End,
     /// The request is refused.
     Error {
-        /// The close code that follows: 4403 or 4404.
+        /// The close code that follows: 4403, 4404 or 1013.
         code: u16,
         /// For a person.
         message: String,
@@ -118,6 +118,7 @@ impl Message {
         let (code, message) = match refusal {
             Refusal::Forbidden | Refusal::Unreadable => (4403, "Forbidden"),
             Refusal::NotFound | Refusal::Untailable => (4404, "Not found"),
+            Refusal::Exhausted => (1013, "Out of descriptors"),
         };
         (code, Self::Error { code, message: message.to_owned() })
     }
@@ -141,6 +142,8 @@ pub struct RowsMessages {
 impl RowsMessages {
     /// Room for the fields around the rows.
     const ROWS_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256;
+    /// The most bytes of a row's content: its text is a fraction of it, and only that has what JSON doubles.
+    pub const ROW_BYTES_MAX: usize = Self::ROWS_BYTES_MAX - crate::render::ROW_BYTES_MAX - 32;
 
     /// Messages that replace the rows from `from` on.
     #[must_use]
@@ -148,14 +151,11 @@ impl RowsMessages {
         Self { frames: Frames::new(), from, rows: String::new() }
     }
 
-    /// Adds a row. False when it is too large for a message of its own.
-    #[must_use]
-    pub fn push(&mut self, offset: u64, content: &str) -> bool {
+    /// Adds a row, of at most [`ROW_BYTES_MAX`](Self::ROW_BYTES_MAX) bytes.
+    pub fn push(&mut self, offset: u64, content: &str) {
+        debug_assert!(content.len() <= Self::ROW_BYTES_MAX, "a row of {} bytes", content.len());
         let row = serde_json::to_string(&(offset, content)).unwrap_or_default();
-        if row.len() > Self::ROWS_BYTES_MAX {
-            return false;
-        }
-        if self.rows.len() + 1 + row.len() > Self::ROWS_BYTES_MAX {
+        if !self.rows.is_empty() && self.rows.len() + 1 + row.len() > Self::ROWS_BYTES_MAX {
             self.flush(offset);
             self.from = offset;
         }
@@ -163,7 +163,6 @@ impl RowsMessages {
             self.rows.push(',');
         }
         self.rows.push_str(&row);
-        true
     }
 
     fn flush(&mut self, next: u64) {

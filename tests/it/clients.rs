@@ -212,6 +212,21 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
+/// Sends a head and reads no more than the head of the answer.
+pub async fn head_of(address: SocketAddr, head: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
+        let read = timeout(DEADLINE, stream.read_buf(&mut answer))
+            .await
+            .expect("no head in time")
+            .unwrap();
+        assert!(read > 0, "ended in {:?}", String::from_utf8_lossy(&answer));
+    }
+    parse(&answer)
+}
+
 fn parse(answer: &[u8]) -> Answer {
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let at = at.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));

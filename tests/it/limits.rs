@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::clients::{Viewer, exchange, get};
+use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn handshakes_are_checked() {
             .into_iter()
             .for_each(|version| head += &format!("Sec-WebSocket-Version: {version}\r\n"));
         key.into_iter().for_each(|key| head += &format!("Sec-WebSocket-Key: {key}\r\n"));
-        let answer = exchange(server.address, format!("{head}\r\n").as_bytes()).await;
+        let answer = head_of(server.address, &format!("{head}\r\n")).await;
         assert_eq!(answer.status, expected, "{name}: {}", answer.text());
         match expected {
             101 => assert_eq!(
@@ -181,7 +181,8 @@ async fn more_viewers_than_seats_are_told_to_come_back() {
     assert_eq!(refused.rest().await.1.unwrap().0, 1013);
     let stream = get(server.address, &target, &[]).await;
     assert_eq!((stream.status, stream.header("retry-after")), (503, Some("5")));
-    assert_eq!(get(server.address, &log, &[]).await.status, 200, "a plain file needs no seat");
+    assert_eq!(get(server.address, &log, &[]).await.status, 503, "a download takes a seat too");
+    assert_eq!(get(server.address, "/", &[]).await.status, 200, "the list does not");
     drop(seated.pop());
     eventually("the seat is free", async || match server.viewers().await {
         2 => Ok(()),
