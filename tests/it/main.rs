@@ -1,5 +1,13 @@
 //! The promises, tested from outside: real sockets, real files, the real program, real foreign clients.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test fails loudly and opens what it wants"
+)]
+#![allow(unreachable_pub, reason = "`pub` is what a module gives to the others")]
+
+mod browser;
 mod clients;
 mod servers;
 
@@ -9,6 +17,7 @@ mod follow;
 mod http;
 mod limits;
 mod original;
+mod page;
 mod rooms;
 mod security;
 mod shutdown;
