@@ -12,8 +12,10 @@ mod clients;
 mod servers;
 
 mod cli;
+mod examples;
 mod fanout;
 mod follow;
+mod foreign;
 mod http;
 mod limits;
 mod original;
