@@ -21,6 +21,7 @@ mod limits;
 mod original;
 mod page;
 mod rooms;
+mod screenshots;
 mod security;
 mod shutdown;
 mod v1;
