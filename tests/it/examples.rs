@@ -31,7 +31,8 @@ async fn serve_page(listener: TcpListener, server: SocketAddr, log: &str) {
     while let Ok((mut stream, _)) = listener.accept().await {
         let answer = answer.clone();
         tokio::spawn(async move {
-            stream.read(&mut [0; 4096]).await.ok();
+            // The whole request is in the first read: a browser sends a short one, in one piece.
+            let _bytes = stream.read(&mut [0; 4096]).await.unwrap();
             stream.write_all(answer.as_bytes()).await.ok();
         });
     }

@@ -114,6 +114,7 @@ async fn machine() -> TestServer {
 }
 
 /// Saves what the window shows, and says how large the picture is.
+#[expect(clippy::print_stdout, reason = "it is a command as much as a test")]
 async fn shoot(browser: &Browser, name: &str) {
     // A row under the pointer is lit.
     let away = json!({"type": "mouseMoved", "x": 0, "y": 0});
