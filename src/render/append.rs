@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn what_goes_on_after_an_end_begins_a_line() {
         let mut appender = Appender::new();
-        let mut of = |bytes: &[u8]| Terminal::new(0).feed(bytes);
+        let of = |bytes: &[u8]| Terminal::new(0).feed(bytes);
         assert_eq!(appender.text(&of(b"half a line")), "half a line");
         assert_eq!(appender.finish_text(), "");
         assert_eq!(appender.text(&of(b"another file\n")), "\nanother file\n");

@@ -96,6 +96,9 @@ pub(super) fn view(status: StatusCode, log: &LogPath) -> Response<Body> {
 
 /// A page that says what is wrong and what to do about it.
 pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) -> Response<Body> {
+    // A message that only repeats the title makes room for the hint.
+    let repeats = title.to_lowercase().ends_with(&message.to_lowercase());
+    let (message, hint) = if repeats { (hint, "") } else { (message, hint) };
     // Each text is put in once, so that none of them can bring a marker in.
     let mut page = String::with_capacity(ERROR.len() + title.len() + message.len() + hint.len());
     let mut rest = ERROR;

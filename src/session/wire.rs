@@ -1,6 +1,5 @@
 //! The control messages of `tailcast.v1`, and nothing else that is serialised.
 
-use std::os::unix::ffi::OsStrExt;
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
@@ -19,7 +18,7 @@ pub const SUBPROTOCOL: &str = "tailcast.v1";
 pub enum Message {
     /// Where this stream starts.
     Open {
-        /// The log's absolute path; bytes that are not UTF-8 are replaced.
+        /// The log's absolute path as it is listed: what does not show or would mislead is escaped.
         path: String,
         /// The generation of the first bytes.
         generation: String,
@@ -73,8 +72,7 @@ pub enum Message {
 impl Message {
     pub(super) fn open(opening: &Opening) -> Self {
         Self::Open {
-            path: String::from_utf8_lossy(opening.log.as_path().as_os_str().as_bytes())
-                .into_owned(),
+            path: opening.log.display().to_string(),
             generation: opening.generation.to_string(),
             from: opening.from.0,
             size: opening.size,

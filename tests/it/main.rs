@@ -9,16 +9,21 @@
     reason = "a test that meets something unexpected fails, and may look at any file"
 )]
 
+mod browser;
 mod clients;
 mod servers;
 
 mod cli;
+mod examples;
 mod fanout;
 mod follow;
+mod foreign;
 mod http;
 mod limits;
 mod original;
+mod page;
 mod rooms;
+mod screenshots;
 mod security;
 mod shutdown;
 mod v1;

@@ -118,9 +118,13 @@ pub struct Program {
 
 impl Program {
     pub fn serve(arguments: &[&str]) -> Self {
+        Self::serve_on(0, arguments)
+    }
+
+    pub fn serve_on(port: u16, arguments: &[&str]) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child = command()
-            .args(["serve", "--port", "0"])
+            .args(["serve", "--port", &port.to_string()])
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(stderr.reopen().unwrap())

@@ -51,6 +51,14 @@ export class Connection {
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.phase.name === 'retry') this.#connect();
     });
+    // A browser may keep a page that was left, with its socket open, for the way back; meanwhile it is no viewer.
+    window.addEventListener('pagehide', () => {
+      clearTimeout(this.#timer);
+      this.#leave();
+    });
+    window.addEventListener('pageshow', (event) => {
+      if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect();
+    });
     setInterval(() => this.#watchClock(), PULSE_MS);
     this.#connect();
   }

@@ -88,8 +88,12 @@ export class Rows {
    * @param {boolean} following whether rows at the top may leave
    */
   apply(following) {
-    if (following && this.#heldLength >= ROWS_MAX) this.#clear();
-    const stale = this.#takeStale();
+    let stale = this.#takeStale();
+    if (following && this.#heldLength >= ROWS_MAX) {
+      this.#clear();
+      // They come again, so they have not left.
+      stale = [];
+    }
     const room = following ? Infinity : ROWS_MAX - this.#shown.length;
     let budget = Math.min(ROWS_PER_FRAME, room);
 
@@ -151,7 +155,6 @@ export class Rows {
   #clear() {
     this.dropped += this.#skipped;
     this.#skipped = 0;
-    if (this.#shown.length === 0) return;
     for (const { offset } of this.#shown) if (offset !== undefined) this.dropped += 1;
     this.#shown = [];
     this.#list.replaceChildren();

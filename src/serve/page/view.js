@@ -254,14 +254,6 @@ function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }
 
-function decodedPath() {
-  try {
-    return decodeURIComponent(location.pathname);
-  } catch {
-    return location.pathname;
-  }
-}
-
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 bindKeys([
@@ -295,7 +287,8 @@ document.addEventListener('visibilitychange', () => {
 setInterval(refresh, TICK_MS);
 
 /** @type {HTMLAnchorElement} */ (byId('raw')).href = rawHref;
-showPath(decodedPath());
+// The server has put the path there, with what does not show or would mislead escaped.
+showPath(document.title);
 document.title = name;
 showFollow();
 showWrap(storedWrap());
