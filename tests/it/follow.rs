@@ -1,9 +1,14 @@
 //! Following a file through what happens to it.
 
+use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use crate::clients::{Rows, Viewer};
-use crate::servers::{TestServer, append};
+use tailcast::serve::Settings;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clients::{Rows, Viewer, get};
+use crate::servers::{TestServer, append, eventually};
 
 async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
@@ -153,16 +158,7 @@ async fn a_directory_that_is_made_again_is_watched_again() {
     std::fs::create_dir(server.path("sub")).unwrap();
     append(&log, "new home\n");
     until_row(&mut viewer, "new home").await;
-    // By events again, not by the backstop alone, which would take a second for each on average.
-    let mut times = Vec::new();
-    for round in 0..7 {
-        let written = std::time::Instant::now();
-        append(&log, format!("and on {round}\n"));
-        until_row(&mut viewer, &format!("and on {round}")).await;
-        times.push(written.elapsed());
-    }
-    times.sort();
-    assert!(times[3] < std::time::Duration::from_millis(300), "{times:?}");
+    assert!(median_delay(&log, &mut viewer).await < Duration::from_millis(300));
 }
 
 #[tokio::test]
@@ -221,4 +217,151 @@ async fn a_storm_of_truncations_ends_at_the_last_line() {
         }
     }
     storm.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_after_a_burst_gets_all_of_it() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "start\n");
+    let _watching = viewer_of(&server, &log).await;
+    let block = "x".repeat((1 << 20) - 1) + "\n";
+    for _ in 0..100 {
+        append(&log, &block);
+    }
+    // The follower has not read all of it yet; the file has it all.
+    let answer = get(server.address, &format!("{log}?lines=all&format=raw"), &[]).await;
+    assert_eq!(answer.body.len(), "start\n".len() + 100 * block.len());
+    let last = get(server.address, &format!("{log}?lines=1&format=raw"), &[]).await;
+    assert_eq!(last.body.len(), block.len());
+}
+
+#[tokio::test]
+async fn a_viewer_behind_in_an_old_file_that_is_cut_is_told() {
+    let settings = Settings { rotate_wait: Duration::from_millis(100), ..Settings::default() };
+    let server = TestServer::with(settings).await;
+    let path = server.path("a.log");
+    std::fs::File::create(&path).unwrap().set_len(30 << 20).unwrap();
+    let log = path.to_str().unwrap();
+    let mut viewer =
+        Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
+    viewer.expect("open").await;
+    let old = server.path("a.log.1");
+    rename(log, &old);
+    append(log, "new\n");
+    let mut other = viewer_of(&server, log).await;
+    append(log, "more\n");
+    until_row(&mut other, "more").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::fs::File::options().write(true).open(&old).unwrap().set_len(0).unwrap();
+    // What the sockets hold still comes; then the rest is told to be missing, and the new file follows.
+    let mut gap = None;
+    loop {
+        match viewer.next().await.unwrap() {
+            Message::Text(text) => {
+                let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                match message["type"].as_str().unwrap() {
+                    "gap" => gap = message["to"].as_u64(),
+                    "reset" => break assert_eq!(message["reason"], "rotated"),
+                    other => panic!("{other}"),
+                }
+            }
+            data => assert!(data.len() > 8 && gap.is_none()),
+        }
+    }
+    assert_eq!(gap, Some(30 << 20));
+    assert_eq!(&viewer.next().await.unwrap().into_data()[8..], b"new\nmore\n");
+}
+
+#[tokio::test]
+async fn neighbours_in_a_directory_that_is_made_again_both_see_again() {
+    let server = TestServer::start().await;
+    std::fs::create_dir(server.path("sub")).unwrap();
+    let logs = ["sub/a.log", "sub/b.log"].map(|name| server.log(name, ""));
+    let mut viewers = Vec::new();
+    for log in &logs {
+        viewers.push(viewer_of(&server, log).await);
+    }
+    std::fs::remove_dir_all(server.path("sub")).unwrap();
+    std::fs::create_dir(server.path("sub")).unwrap();
+    for (log, viewer) in logs.iter().zip(&mut viewers) {
+        append(log, "new home\n");
+        until_row(viewer, "new home").await;
+    }
+    for (log, viewer) in logs.iter().zip(&mut viewers) {
+        assert!(median_delay(log, viewer).await < Duration::from_millis(300));
+    }
+}
+
+#[tokio::test]
+async fn two_names_of_a_directory_do_not_take_each_others_events() {
+    let server = TestServer::start().await;
+    std::fs::create_dir(server.path("real")).unwrap();
+    std::os::unix::fs::symlink("real", server.path("link")).unwrap();
+    let real = server.log("real/a.log", "");
+    let link = server.log("link/b.log", "");
+    let mut by_real = viewer_of(&server, &real).await;
+    let mut by_link = viewer_of(&server, &link).await;
+    assert!(median_delay(&real, &mut by_real).await < Duration::from_millis(300));
+    assert!(median_delay(&link, &mut by_link).await < Duration::from_millis(300));
+    drop(by_link);
+    eventually("the second is not followed any more", async || match server.health().await["logs"]
+        .as_u64()
+    {
+        Some(1) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    assert!(median_delay(&real, &mut by_real).await < Duration::from_millis(300));
+}
+
+/// How long an append usually takes to arrive: by events, or else by the backstop, which takes a second on average.
+async fn median_delay(log: &str, viewer: &mut Viewer) -> Duration {
+    let mut times = Vec::new();
+    for round in 0..7 {
+        let line = format!("timed {round}");
+        let written = Instant::now();
+        append(log, format!("{line}\n"));
+        until_row(viewer, &line).await;
+        times.push(written.elapsed());
+    }
+    times.sort();
+    times[3]
+}
+
+#[tokio::test]
+async fn what_a_plain_viewer_has_not_seen_of_a_row_comes_when_it_is_final() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "first\n10%\r20%");
+    for (form, expected) in [("html", "first\n20%"), ("text", "first\n20%")] {
+        let answer = get(server.address, &format!("{log}?lines=9&format={form}"), &[]).await;
+        assert_eq!(answer.text(), expected);
+        let mut viewer = Viewer::original(server.address, &format!("{log}?format={form}")).await;
+        assert_eq!(viewer.rest().await.0, expected);
+    }
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    assert_eq!(viewer.text().await, "first\n");
+    append(&log, "\r99%");
+    rename(&log, server.path("a.log.1"));
+    append(&log, "new file\n");
+    assert_eq!(viewer.text_until("new file\n").await, "99%\nnew file\n");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_looked_into_takes_no_log_away() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = viewer_of(&server, &log).await;
+    let file = std::fs::File::options().append(true).open(&log).unwrap();
+    let locked = |mode| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(&log, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    locked(0o000);
+    (&file).write_all(b"while it is locked\n").unwrap();
+    let (_, resets) = until_row(&mut viewer, "while it is locked").await;
+    assert!(resets.is_empty(), "{resets:?}");
+    locked(0o644);
+    (&file).write_all(b"and after\n").unwrap();
+    let (texts, resets) = until_row(&mut viewer, "and after").await;
+    assert_eq!((texts, resets), (vec!["and after".to_owned()], Vec::new()));
 }

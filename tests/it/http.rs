@@ -212,3 +212,16 @@ async fn what_was_promised_and_is_gone_ends_the_connection() {
     let ended = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut got).await;
     assert!(got.len() < 64 << 20, "{ended:?} with {} bytes", got.len());
 }
+
+#[tokio::test]
+async fn a_position_that_is_not_there_is_not_satisfiable() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "0123456789");
+    for query in
+        ["from=11", "from=5&generation=rubbish", "from=5&generation=1-2-3-100-4", "from=11&tail=1"]
+    {
+        let answer = get(server.address, &format!("{log}?{query}"), &[]).await;
+        assert_eq!(answer.status, 416, "{query}: {}", answer.text());
+    }
+    assert_eq!(get(server.address, &format!("{log}?from=10"), &[]).await.text(), "");
+}

@@ -1,6 +1,9 @@
 //! `tailcast.v1`, over WebSocket and as server-sent events.
 
+use std::time::Duration;
+
 use serde_json::Value;
+use tailcast::serve::{Heartbeat, Settings};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Streaming, Viewer, get};
@@ -149,11 +152,7 @@ async fn a_position_of_another_file_is_never_continued() {
     let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
     drop(viewer);
     // The follower lets the old file go some time after its last viewer.
-    eventually("nobody follows", async || match server.health().await["logs"].as_u64() {
-        Some(0) => Ok(()),
-        other => Err(other),
-    })
-    .await;
+    nobody_follows(&server).await;
     std::fs::remove_file(&log).unwrap();
     std::fs::write(&log, "another file that is longer\n").unwrap();
     for position in [
@@ -246,4 +245,117 @@ async fn a_form_that_cannot_be_is_refused_by_name() {
         get(server.address, &format!("{log}?format=raw"), &[("Accept", "text/event-stream")]).await;
     assert_eq!(events.status, 400);
     assert!(events.text().contains("format=raw"), "{}", events.text());
+}
+
+#[tokio::test]
+async fn a_log_that_began_empty_is_resumed_after_everybody_left() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
+    append(&log, "one\ntwo\n");
+    let mut next = 0;
+    while next < 8 {
+        next = viewer.json().await["next"].as_u64().unwrap_or(0);
+    }
+    drop(viewer);
+    nobody_follows(&server).await;
+    append(&log, "three\n");
+    let position = format!("{log}?tail=1&from=8&generation={generation}");
+    let mut back = Viewer::v1(server.address, &position).await;
+    assert_eq!(back.expect("open").await["recovered"], true);
+    assert_eq!(back.expect("rows").await["rows"][0][1], "three");
+    drop(back);
+    nobody_follows(&server).await;
+    // The same beginning, another content: not the same log.
+    std::fs::write(&log, "one\ntwo, but in another run\n").unwrap();
+    let mut back = Viewer::v1(server.address, &position).await;
+    assert_eq!(back.expect("open").await["recovered"], false);
+    assert_eq!(back.expect("reset").await["from"], 0);
+}
+
+async fn nobody_follows(server: &TestServer) {
+    eventually("nobody follows", async || match server.health().await["logs"].as_u64() {
+        Some(0) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_position_before_late_bytes_goes_through_what_lay_between() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "old one\nold two\n");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
+    viewer.expect("rows").await;
+    let old = server.path("a.log.1");
+    std::fs::rename(&log, &old).unwrap();
+    append(&log, "new\n");
+    assert_eq!(viewer.expect("reset").await["reason"], "rotated");
+    viewer.expect("rows").await;
+    append(&old, "late\n");
+    assert_eq!(viewer.expect("reset").await["reason"], "late");
+    let position = format!("{log}?tail=1&from=8&generation={generation}");
+    let mut back = Viewer::v1(server.address, &position).await;
+    assert_eq!(back.expect("open").await["recovered"], true);
+    for (reason, row) in [("", "old two"), ("rotated", "new"), ("late", "late")] {
+        if !reason.is_empty() {
+            assert_eq!(back.expect("reset").await["reason"], reason);
+        }
+        assert_eq!(back.expect("rows").await["rows"][0][1], row);
+    }
+}
+
+#[tokio::test]
+async fn a_position_in_a_log_that_is_not_there_is_not_honoured_when_it_comes() {
+    let server = TestServer::start().await;
+    let path = server.path("later.log");
+    let target = format!("{}?tail=1&from=3&generation=1-2-3-100-4", path.display());
+    let mut viewer = Viewer::v1(server.address, &target).await;
+    assert_eq!(viewer.expect("waiting").await["reason"], "missing");
+    std::fs::write(&path, "here it is\n").unwrap();
+    assert_eq!(viewer.expect("open").await["recovered"], false);
+    assert_eq!(viewer.expect("reset").await["from"], 0);
+    assert_eq!(viewer.expect("rows").await["rows"][0][1], "here it is");
+}
+
+#[tokio::test]
+async fn a_row_that_weighs_too_much_comes_as_text() {
+    let server = TestServer::start().await;
+    let quotes = "\"".repeat(60_000);
+    let colours = "\x1b[95mx\x1b[4;9;1mx".repeat(10_000);
+    let log = server.log("a.log", format!("before\n{quotes}\n{colours}\x1b[0m\nafter\n"));
+    let mut viewer = Viewer::v1(server.address, &log).await;
+    viewer.expect("open").await;
+    let mut rows = Rows::default();
+    loop {
+        let message = viewer.json().await;
+        assert!(message.to_string().len() <= 256 * 1024);
+        match message["type"].as_str().unwrap() {
+            "rows" => rows.apply(&message),
+            _ => break,
+        }
+    }
+    let texts = rows.texts();
+    assert_eq!((texts.first(), texts.last()), (Some(&"before"), Some(&"after")));
+    assert_eq!(texts.concat().matches("&quot;").count(), 60_000);
+}
+
+#[tokio::test]
+async fn heartbeats_of_the_original_are_not_for_v1() {
+    let settings = Settings {
+        heartbeat: Heartbeat::Text,
+        heartbeat_interval: Duration::from_millis(100),
+        ..Settings::default()
+    };
+    let server = TestServer::with(settings).await;
+    let log = server.log("a.log", "");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    viewer.expect("open").await;
+    // It answers pings while it listens, and hears nothing that is no JSON.
+    let later = tokio::spawn(async move { viewer.expect("rows").await });
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    append(&log, "x\n");
+    assert_eq!(later.await.unwrap()["rows"][0][1], "x");
 }
