@@ -347,7 +347,7 @@ async fn what_a_plain_viewer_has_not_seen_of_a_row_comes_when_it_is_final() {
 }
 
 #[tokio::test]
-async fn a_directory_that_cannot_be_looked_into_takes_no_log_away() {
+async fn a_log_whose_permission_is_taken_away_is_followed_on() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let mut viewer = viewer_of(&server, &log).await;
