@@ -246,3 +246,62 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use notify::event::{AccessKind, AccessMode, CreateKind, Flag};
+    use notify::{Event, EventKind};
+    use tokio::time::{Duration, timeout};
+
+    /// Listeners of one name in a directory that exists, and its wake.
+    fn listening() -> (Listeners, PathBuf, Arc<Notify>) {
+        let directory = std::env::temp_dir();
+        let listeners = Listeners::default();
+        let identity = identity(&directory).unwrap();
+        locked(&listeners.0).watched.insert(directory.clone(), identity);
+        let wake = Arc::default();
+        listeners.add(identity, OsStr::new("a.log"), &wake);
+        (listeners, directory, wake)
+    }
+
+    async fn is_woken(wake: &Notify) -> bool {
+        timeout(Duration::from_millis(1), wake.notified()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn events_of_the_name_and_of_the_directory_wake_and_others_do_not() {
+        let (listeners, directory, wake) = listening();
+        let event =
+            |path: PathBuf| Ok(Event::new(EventKind::Create(CreateKind::File)).add_path(path));
+        listeners.handle(event(directory.join("a.log")));
+        assert!(is_woken(&wake).await, "the name");
+        listeners.handle(event(directory.clone()));
+        assert!(is_woken(&wake).await, "the directory itself");
+        listeners.handle(event(directory.join("b.log")));
+        assert!(!is_woken(&wake).await, "a neighbour");
+        let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        listeners.handle(Ok(Event::new(open).add_path(directory.join("a.log"))));
+        assert!(!is_woken(&wake).await, "a reader");
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_overflowed_and_a_watcher_that_failed_wake_everybody() {
+        let (listeners, _, wake) = listening();
+        listeners.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+        assert!(is_woken(&wake).await, "the overflow, which names no path");
+        listeners.handle(Err(notify::Error::generic("anything")));
+        assert!(is_woken(&wake).await, "an error");
+    }
+
+    #[test]
+    fn the_system_says_what_is_used_up() {
+        let of = |errno: rustix::io::Errno| {
+            WatchError::from(notify::Error::io(errno.into())).to_string()
+        };
+        assert!(of(rustix::io::Errno::MFILE).contains("fs.inotify.max_user_instances"));
+        assert!(of(rustix::io::Errno::NOSPC).contains("fs.inotify.max_user_watches"));
+        let watches = notify::Error::new(ErrorKind::MaxFilesWatch);
+        assert!(WatchError::from(watches).to_string().contains("fs.inotify.max_user_watches"));
+    }
+}

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
-use crate::servers::{DEADLINE, TestServer, append, eventually};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually};
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
@@ -260,4 +260,59 @@ async fn who_takes_nothing_is_closed_though_it_talks() {
         timeout(DEADLINE, curl.read_to_end(&mut got)).await.expect("the download is still open");
     assert!(got.len() < 256 << 20, "{ended:?} after {} bytes", got.len());
     drop(taking);
+}
+
+#[tokio::test]
+async fn without_inotify_it_polls_and_names_the_limit() {
+    for (limit, named) in [
+        ("max_inotify_instances", "fs.inotify.max_user_instances"),
+        ("max_inotify_watches", "fs.inotify.max_user_watches"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("a.log");
+        std::fs::write(&log, "").unwrap();
+        let limits = format!("echo 0 > /proc/sys/user/{limit}");
+        let program = Program::serve_under(&limits, &[directory.path().to_str().unwrap()]);
+        let target = format!("{}?tail=1", log.display());
+        let mut viewer = Viewer::v1(program.address, &target).await;
+        viewer.expect("open").await;
+        for line in ["one", "two", "three"] {
+            let written = Instant::now();
+            append(&log, format!("{line}\n"));
+            viewer.expect("rows").await;
+            assert!(
+                written.elapsed() < Duration::from_millis(2500),
+                "{limit}: {:?}",
+                written.elapsed()
+            );
+        }
+        let said = program.said();
+        assert!(said.contains("polling") && said.contains(named), "{limit}: {said}");
+        let mut later = Viewer::v1(program.address, &target).await;
+        assert_eq!(later.expect("open").await["watch"], "poll", "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_out_of_descriptors_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "x\n").unwrap();
+    let served = directory.path().to_str().unwrap();
+    let program = Program::serve_under("ulimit -n 40", &[served, "--max-viewers", "10"]);
+    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", log.display())).await;
+    assert_eq!(viewer.text().await, "x\n");
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(program.address).await.unwrap());
+    }
+    eventually("it says that it can't accept", async || match program.said() {
+        said if said.contains("can't accept") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    append(&log, "those who are there go on\n");
+    assert_eq!(viewer.text().await, "those who are there go on\n");
+    drop(crowd);
+    assert_eq!(get(program.address, log.to_str().unwrap(), &[]).await.status, 200);
 }

@@ -122,14 +122,28 @@ impl Program {
     }
 
     pub fn serve_on(port: u16, arguments: &[&str]) -> Self {
+        Self::start(command().args(["serve", "--port", &port.to_string()]).args(arguments))
+    }
+
+    /// Serves under limits that a line of shell sets before.
+    pub fn serve_under(limits: &str, arguments: &[&str]) -> Self {
+        let line = format!("{limits} && exec \"$0\" serve --port 0 \"$@\"");
+        let mut shell = Command::new("unshare");
+        shell.args([
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            &line,
+            env!("CARGO_BIN_EXE_tailcast"),
+        ]);
+        Self::start(shell.args(arguments))
+    }
+
+    fn start(command: &mut Command) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
-        let mut child = command()
-            .args(["serve", "--port", &port.to_string()])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(stderr.reopen().unwrap())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
