@@ -70,6 +70,20 @@ impl Fanout {
         Some(frames)
     }
 
+    /// Takes a viewer's painter into common use where nobody has one, and away where it has no more to say than the
+    /// shared one: viewers that wait hold none.
+    pub(super) fn settle(&self, span: u64, at: Offset, form: Form, own: &mut Option<Painter>) {
+        if !own.as_ref().is_some_and(|own| own.is_at(span, at)) {
+            return;
+        }
+        let mut shared = self.shared(form);
+        match &shared.painter {
+            Some(painter) if painter.is_at(span, at) => *own = None,
+            Some(_) => {}
+            None => shared.painter = own.take(),
+        }
+    }
+
     /// A copy of the painter that has rendered up to this place, if it is still there.
     pub(super) fn painter_at(&self, span: u64, at: Offset, form: Form) -> Option<Painter> {
         let shared = self.shared(form);

@@ -179,9 +179,13 @@ impl Session {
                 frames
             }
             Item::Waiting(reason) => self.control(|| Message::waiting(reason)),
-            // Whoever waits for the last lines of an empty log gets them: none.
-            Item::CaughtUp if !self.sent_anything => self.form.empty(),
-            Item::CaughtUp | Item::Chunk(_) | Item::Bytes { .. } => Frames::new(),
+            Item::CaughtUp => {
+                let (span, at) = self.rendered;
+                self.fanout.settle(span, at, self.form, &mut self.painter);
+                // Whoever waits for the last lines of an empty log gets them: none.
+                if self.sent_anything { Frames::new() } else { self.form.empty() }
+            }
+            Item::Chunk(_) | Item::Bytes { .. } => Frames::new(),
             Item::End(ending) => return Output::End(ending),
         })
     }
