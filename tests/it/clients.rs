@@ -312,6 +312,18 @@ impl Streaming {
         self.body()
     }
 
+    /// Whether the connection ends before the promised length has come.
+    pub async fn rest_is_cut(&mut self) -> bool {
+        let length = self.head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.expect("a length is promised").parse().unwrap();
+        let mut got = self.raw.len();
+        let mut buffer = vec![0; 1 << 20];
+        while let Ok(Ok(read @ 1..)) = timeout(DEADLINE, self.stream.read(&mut buffer)).await {
+            got += read;
+        }
+        got < length
+    }
+
     /// Reads on until the server ends the stream.
     pub async fn rest(&mut self) -> String {
         while !self.raw.ends_with(b"0\r\n\r\n") && self.read().await {}

@@ -316,3 +316,39 @@ async fn a_server_out_of_descriptors_recovers() {
     drop(crowd);
     assert_eq!(get(program.address, log.to_str().unwrap(), &[]).await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_to_pings_never_cut_into_a_frame() {
+    let server = TestServer::start().await;
+    let content: Vec<u8> = (0..8u32 << 20).map(|n| (n / 7) as u8).collect();
+    let log = server.log("a.log", &content);
+    let target = format!("{log}?lines=all&format=raw");
+    let (mut says, mut hears) = Viewer::original(server.address, &target).await.stream.split();
+    let asking = tokio::spawn(async move {
+        for number in 0..2000u32 {
+            let ping = Message::Ping(number.to_be_bytes().to_vec().into());
+            if says.send(ping).await.is_err() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        says
+    });
+    let mut got = Vec::new();
+    let mut answers = 0;
+    while let Some(message) = timeout(DEADLINE, hears.next()).await.expect("nothing came") {
+        match message.expect("a broken frame") {
+            Message::Binary(data) => got.extend_from_slice(&data),
+            Message::Pong(_) => answers += 1,
+            Message::Close(_) => break,
+            other => panic!("{other:?}"),
+        }
+        // A slow reader: the socket is full, and frames are half written.
+        if got.len() % 3 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert!(got == content, "{} of {} bytes", got.len(), content.len());
+    assert!(answers > 0, "no ping was answered");
+    drop(asking.await.unwrap());
+}

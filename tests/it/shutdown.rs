@@ -39,16 +39,22 @@ async fn a_stuck_viewer_does_not_hold_the_end_up() {
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");
     std::fs::File::create(&path).unwrap().set_len(1 << 30).unwrap();
-    let stuck = Viewer::original(
+    let mut stuck = Viewer::original(
         server.address,
         &format!("{}?lines=all&format=raw&tail=1", path.display()),
     )
     .await;
-    let stuck_curl = Streaming::get(server.address, path.to_str().unwrap(), &[]).await;
+    let mut stuck_curl = Streaming::get(server.address, path.to_str().unwrap(), &[]).await;
     let asked = Instant::now();
     server.stop().await.unwrap();
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    drop((stuck, stuck_curl));
+    // They are cut off, not left to be served by a server that has ended.
+    let mut got = 0;
+    while let Ok(message) = stuck.next().await {
+        got += message.len();
+    }
+    assert!(got < 1 << 30, "the viewer still got everything");
+    assert!(stuck_curl.rest_is_cut().await, "the download still went on");
 }
 
 #[tokio::test]
