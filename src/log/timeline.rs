@@ -239,6 +239,12 @@ impl Timeline {
         None
     }
 
+    /// Whether this generation is the follower's own, though its bytes may be gone.
+    #[must_use]
+    pub fn knows(&self, generation: Generation) -> bool {
+        self.spans.iter().any(|span| span.generation == generation)
+    }
+
     /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by
     /// then is a gap to it.
     pub fn prune(&mut self) {

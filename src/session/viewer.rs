@@ -298,6 +298,11 @@ impl Viewer {
             Of::Nothing => None,
             Of::Generation(wanted) if wanted == present.generation => Some(Arc::clone(present)),
             Of::Generation(wanted) => {
+                // One that has ended under our eyes was truncated or rotated away: a head that it shares with the present
+                // one, as a truncation leaves it, proves nothing.
+                if self.subscription.follower.timeline().knows(wanted) {
+                    return None;
+                }
                 let file = present.file()?;
                 let head = read(&file, LogFile::head).await.ok()?;
                 wanted.is_proved_by(file.identity(), &head).then(|| Arc::clone(present))
