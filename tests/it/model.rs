@@ -868,9 +868,14 @@ impl Walk {
             for (a, b) in missing((wanted, segment.end), &got) {
                 let since = segment.written.max(opened);
                 let away = self.lost_position.is_some_and(|lost| segment.written < lost);
+                let inode = model.files[segment.file].number;
                 let told = self.streams.iter().any(|stream| {
-                    stream.found.is_some_and(|(file, _)| file == segment.file)
-                        && stream.gaps.iter().any(|(from, to)| *from <= a && b <= *to)
+                    // One under which no byte came is known by its inode only.
+                    let is_of = match stream.found {
+                        Some((file, _)) => file == segment.file,
+                        None => inode_of(&stream.generation) == inode,
+                    };
+                    is_of && stream.gaps.iter().any(|(from, to)| *from <= a && b <= *to)
                 });
                 let excused = told
                     && (!keeps_up
