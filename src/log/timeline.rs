@@ -30,7 +30,7 @@ pub enum Reason {
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// On with the present file.
+    /// On with the present file, or with one that got its name back while it was still heard.
     Back,
 }
 
