@@ -93,6 +93,8 @@ struct Segment {
     file: usize,
     start: u64,
     end: u64,
+    /// When the write began and when it was done.
+    begun: Instant,
     written: Instant,
     /// The epoch in which they were written, and the one whose end was theirs.
     born: usize,
@@ -284,13 +286,24 @@ impl Model {
         let start = content.len() as u64;
         content.extend_from_slice(bytes);
         let end = content.len() as u64;
+        let begun = Instant::now();
         match through {
             Some(mut other) => other.write_all(bytes).unwrap(),
             None => inode.handle.as_mut().unwrap().write_all(bytes).unwrap(),
         }
         let written = Instant::now();
         let (last, destroyed) = (None, None);
-        self.segments.push(Segment { file, start, end, written, born, last, destroyed, late });
+        self.segments.push(Segment {
+            file,
+            start,
+            end,
+            begun,
+            written,
+            born,
+            last,
+            destroyed,
+            late,
+        });
         self.note(format_args!("write file {file} epoch {born} {start}..{end}"));
     }
 
@@ -858,7 +871,7 @@ impl Walk {
                     got = united(got, (a, b));
                 }
             }
-            let before = segment.written < opened;
+            let before = segment.begun < opened;
             let of_the_first = opened_file.is_some_and(|(file, _)| file == segment.file)
                 && segment.destroyed.is_none_or(|destroyed| destroyed > opened);
             if before && !of_the_first {
@@ -867,7 +880,7 @@ impl Walk {
             let wanted = if before { segment.start.max(from) } else { segment.start };
             for (a, b) in missing((wanted, segment.end), &got) {
                 let since = segment.written.max(opened);
-                let away = self.lost_position.is_some_and(|lost| segment.written < lost);
+                let away = self.lost_position.is_some_and(|lost| segment.begun < lost);
                 let inode = model.files[segment.file].number;
                 let told = self.streams.iter().any(|stream| {
                     // One under which no byte came is known by its inode only.
@@ -890,7 +903,7 @@ impl Walk {
                         (segment.written - model.began).as_secs_f64(),
                         if told { ", but for a gap" } else { "" },
                     ));
-                } else if told || self.breaks.iter().any(|told| *told >= segment.written) {
+                } else if told || self.breaks.iter().any(|told| *told >= segment.begun) {
                     self.totals.announced += b - a;
                 } else {
                     self.totals.unseen += b - a;
@@ -1123,7 +1136,7 @@ async fn nothing_is_lost_repeated_or_hidden() {
     let began = Instant::now();
     let mut waiting = seeds.into_iter();
     let mut running = tokio::task::JoinSet::new();
-    for seed in waiting.by_ref().take(16) {
+    for seed in waiting.by_ref().take(20) {
         running.spawn(run(seed, steps));
     }
     let mut outcomes = Vec::new();
