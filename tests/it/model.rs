@@ -29,15 +29,15 @@
 //!   can't be told, and need not be.
 //! * A viewer that stalls or was away may be given a `gap` instead of what is gone, and so may one that keeps up if the
 //!   bytes were truncated or four more files took the name.
-//! * A position is one pair. A viewer that resumes exactly where a late write turned the stream away hears that late
-//!   write again, at its own generation and offset, rather than never.
+//! * A position is one pair. A viewer that resumes exactly where one run of a generation ends and another begins, as a
+//!   late write divides them, hears again what came between, at its own generations and offsets, rather than never.
 //!
 //! Bytes tell their epoch: each comes from one of eight alphabets that take turns (but for the newline), so that one byte
 //! is enough to see that it belongs elsewhere.
 //!
 //! `TAILCAST_SEED=n` runs one script; `TAILCAST_SEEDS=n` as many, and `TAILCAST_STEPS=n` sets how long they are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
@@ -622,6 +622,8 @@ struct Stream {
     /// Told as something that begins anew.
     anew: bool,
     rotated: bool,
+    /// From before a position was lost: what came since has not been heard.
+    left: bool,
     first: Instant,
     found: Option<(usize, usize)>,
 }
@@ -658,7 +660,8 @@ struct Walk {
     open: Option<(Instant, String, u64)>,
     /// When discontinuities were told.
     breaks: Vec<Instant>,
-    resets: HashMap<(String, &'static str), usize>,
+    /// By inode and kind, the generations that were begun.
+    resets: HashMap<(u64, &'static str), HashSet<String>>,
     faults: Vec<String>,
     totals: Totals,
     /// When it came back without its position, the last time.
@@ -699,6 +702,7 @@ impl Walk {
                             if wanted.is_some() {
                                 walk.breaks.push(*when);
                                 walk.lost_position = Some(*when);
+                                walk.streams.iter_mut().for_each(|stream| stream.left = true);
                             }
                             current = Some(walk.begin(generation, *from, true, false, *when));
                         }
@@ -712,16 +716,23 @@ impl Walk {
                         "rotated" | "replaced" => "turned",
                         _ => "late or back",
                     };
-                    *walk.resets.entry((inode_of(generation).to_string(), kind)).or_default() += 1;
+                    walk.resets
+                        .entry((inode_of(generation), kind))
+                        .or_default()
+                        .insert(generation.clone());
                     let known =
                         walk.streams.iter().rposition(|stream| stream.generation == *generation);
+                    let fresh = known.is_none() || resumed || walk.lost_position.is_some();
+                    if !fresh && kind != "late or back" {
+                        walk.fault(format!("{reason}: {generation} was begun already"));
+                    }
                     current = Some(match known {
                         Some(known) if kind == "late or back" => {
                             let next = walk.streams[known].next;
                             if *from < next && resumed && reason == "late" {
                                 walk.begin(generation, *from, true, false, *when)
                             } else {
-                                if *from > next {
+                                if *from > next && !walk.streams[known].left {
                                     walk.totals.silent += from - next;
                                     walk.fault(format!("{reason} to {generation} {from}, but it had been read to {next}"));
                                 } else if *from < next {
@@ -795,6 +806,7 @@ impl Walk {
             gaps,
             anew,
             rotated,
+            left: false,
             first,
             found: None,
         });
@@ -914,13 +926,14 @@ impl Walk {
 
     /// No more beginnings than there were reasons.
     fn count_turns(&mut self, model: &Model) {
-        for ((inode, kind), &told) in &self.resets {
-            let files = model.files.iter().filter(|file| file.number.to_string() == *inode);
+        for (&(inode, kind), told) in &self.resets {
+            let told = told.len();
+            let files = model.files.iter().filter(|file| file.number == inode);
             let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
                 (cuts + file.cuts, turns + file.presences.len())
             });
             // A position that was not recovered is told as one more.
-            let allowed = match *kind {
+            let allowed = match kind {
                 "truncated" => cuts,
                 "turned" => turns + 8 * usize::from(self.lost_position.is_some()),
                 _ => usize::MAX,
