@@ -222,3 +222,21 @@ async fn a_storm_of_truncations_ends_at_the_last_line() {
     }
     storm.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_position_that_was_truncated_away_while_nobody_looked_is_refused() {
+    let server = TestServer::start().await;
+    let head = "the same head of more than 256 bytes ".repeat(10);
+    let log = server.log("a.log", format!("{head}{}\n", "old ".repeat(100)));
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
+    let open = viewer.expect("open").await;
+    drop(viewer);
+    // Until the follower has retired, and then the file is cut behind the head.
+    tokio::time::sleep(tailcast::log::follower::LINGER * 2).await;
+    std::fs::write(&log, format!("{head}{}\n", "new ".repeat(200))).unwrap();
+    let (from, generation) = (&open["from"], open["generation"].as_str().unwrap());
+    let target = format!("{log}?tail=1&from={from}&generation={generation}");
+    let mut viewer = Viewer::v1(server.address, &target).await;
+    assert_eq!(viewer.expect("open").await["recovered"], false);
+    assert_eq!(viewer.expect("reset").await["from"], 0);
+}
