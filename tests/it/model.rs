@@ -518,7 +518,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn start(kind: &'static str, address: SocketAddr, log: String, query: &str) -> Self {
+    fn start(kind: &'static str, address: SocketAddr, log: &str, query: &str) -> Self {
         let record = Record::default();
         let (orders, heard) = mpsc::unbounded_channel();
         let watching = watch(
@@ -1050,9 +1050,9 @@ async fn run(seed: u64, steps: usize) -> Outcome {
     let mut model = Model::new(seed, server.directory.path().canonicalize().unwrap());
     let log = model.log();
     let mut watchers = vec![
-        Watcher::start("keeps up", server.address, log.clone(), "&lines=all"),
-        Watcher::start("stalls", server.address, log.clone(), "&lines=all"),
-        Watcher::start("resumes", server.address, log.clone(), "&lines=all"),
+        Watcher::start("keeps up", server.address, &log, "&lines=all"),
+        Watcher::start("stalls", server.address, &log, "&lines=all"),
+        Watcher::start("resumes", server.address, &log, "&lines=all"),
     ];
     for _ in 0..steps {
         model.step().await;
@@ -1075,7 +1075,7 @@ async fn run(seed: u64, steps: usize) -> Outcome {
                     _ => format!("&lines={}", model.random.below(300)),
                 };
                 let kind = if watchers.len() == 5 { "late, resumes" } else { "late" };
-                watchers.push(Watcher::start(kind, server.address, log.clone(), &query));
+                watchers.push(Watcher::start(kind, server.address, &log, &query));
                 model.note(format_args!("viewer {} comes with {query}", watchers.len() - 1));
             }
             _ => {}
