@@ -1077,6 +1077,15 @@ async fn run(seed: u64, steps: usize) -> Outcome {
                 let kind = if watchers.len() == 5 { "late, resumes" } else { "late" };
                 watchers.push(Watcher::start(kind, server.address, &log, &query));
                 model.note(format_args!("viewer {} comes with {query}", watchers.len() - 1));
+                // It comes while the log grows: the file is ahead of what has been published.
+                while let Some(present) = model.present
+                    && watchers.last().is_some_and(|last| last.len() < 3)
+                    && model.random.below(60) > 0
+                {
+                    let len = 1 + model.random.below(3000) as usize;
+                    model.append(present, len);
+                    tokio::task::yield_now().await;
+                }
             }
             _ => {}
         }
