@@ -30,7 +30,7 @@ pub enum Reason {
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// On with the present file.
+    /// On with the present file, or with one that got its name back while it was still heard.
     Back,
 }
 
@@ -237,6 +237,12 @@ impl Timeline {
                 .from;
         }
         None
+    }
+
+    /// Whether this generation is the follower's own, though its bytes may be gone.
+    #[must_use]
+    pub fn knows(&self, generation: Generation) -> bool {
+        self.spans.iter().any(|span| span.generation == generation)
     }
 
     /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by

@@ -257,7 +257,15 @@ impl Tracker {
         match opened {
             Ok(admitted) => {
                 let mut held = Held::new(admitted)?;
+                let remembered = memory.as_ref().map(|memory| memory.generation);
                 held.go_to_end(memory)?;
+                if let Some(generation) = remembered.filter(|&known| known != held.generation) {
+                    // It ended while nobody followed: known as gone, its positions are not taken for the new one's.
+                    let (from, file) = (Offset(0), Arc::clone(&held.file));
+                    let reason = Reason::Joined;
+                    look.sightings.push(Sighting::Began { generation, from, reason, file });
+                    look.sightings.push(Sighting::Lost);
+                }
                 look.sightings.push(held.began(Reason::Joined));
                 self.present = Some(held);
             }
@@ -360,6 +368,18 @@ impl Tracker {
             look.more = true;
             return;
         }
+        // A file that got its name back while it was still heard goes on: heard twice, its bytes would come twice.
+        let returned = self
+            .late
+            .iter()
+            .position(|(late, _)| late.file.identity() == held.file.identity())
+            .and_then(|at| self.late.remove(at))
+            .map(|(late, _)| late);
+        let is_back = returned.is_some();
+        let held = match returned {
+            Some(late) => Held { real_path: held.real_path, ..late },
+            None => held,
+        };
         let reason = match self.present.take() {
             Some(old) => {
                 let reason = if old.was_renamed() { Reason::Rotated } else { Reason::Replaced };
@@ -374,7 +394,7 @@ impl Tracker {
         self.gone_since = None;
         self.waiting = None;
         look.turned = true;
-        look.sightings.push(held.began(reason));
+        look.sightings.push(held.began(if is_back { Reason::Back } else { reason }));
         self.present = Some(held);
         self.read_present(look);
     }

@@ -157,6 +157,8 @@ pub struct Viewer {
     skip_due: bool,
     /// Where the log ended when the viewer came: the file may be ahead of what has been published.
     horizon: Option<Place>,
+    /// How far a generation was read before all of it had been published.
+    ahead: Option<(Generation, Offset)>,
 }
 
 /// A place in a span.
@@ -212,6 +214,7 @@ impl Viewer {
             caught_up: false,
             skip_due: false,
             horizon: None,
+            ahead: None,
         };
         let (present, known) = {
             let timeline = viewer.subscription.follower.timeline();
@@ -298,6 +301,11 @@ impl Viewer {
             Of::Nothing => None,
             Of::Generation(wanted) if wanted == present.generation => Some(Arc::clone(present)),
             Of::Generation(wanted) => {
+                // One that has ended under our eyes was truncated or rotated away: a head that it shares with the present
+                // one, as a truncation leaves it, proves nothing.
+                if self.subscription.follower.timeline().knows(wanted) {
+                    return None;
+                }
                 let file = present.file()?;
                 let head = read(&file, LogFile::head).await.ok()?;
                 wanted.is_proved_by(file.identity(), &head).then(|| Arc::clone(present))
@@ -389,6 +397,9 @@ impl Viewer {
             return self.read_on(offset, end, closed).await;
         }
         if closed {
+            if offset > end {
+                self.ahead = Some((at.reader.generation, offset));
+            }
             self.passed = number;
             return self.enter_next().await;
         }
@@ -452,7 +463,12 @@ impl Viewer {
         match next {
             Next::Span(reader) => {
                 let missed = self.opened && reader.number > self.passed + 1;
-                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
+                let (generation, mut from, reason) =
+                    (reader.generation, reader.from, reader.reason);
+                // What was read before it had been published comes in a later span of its generation.
+                if let Some((_, read)) = self.ahead.filter(|&(known, _)| known == generation) {
+                    from = from.max(read);
+                }
                 self.at = Some(At { reader, marker: Marker::at(from) });
                 self.waiting_told = None;
                 if !self.opened {

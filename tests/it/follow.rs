@@ -365,3 +365,25 @@ async fn a_log_whose_permission_is_taken_away_is_followed_on() {
     let (texts, resets) = until_row(&mut viewer, "and after").await;
     assert_eq!((texts, resets), (vec!["and after".to_owned()], Vec::new()));
 }
+
+#[tokio::test]
+async fn a_position_that_was_truncated_away_while_nobody_looked_is_refused() {
+    let server = TestServer::start().await;
+    let head = "the same head of more than 256 bytes ".repeat(10);
+    let log = server.log("a.log", format!("{head}{}\n", "old ".repeat(100)));
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
+    let open = viewer.expect("open").await;
+    drop(viewer);
+    // The follower retires, and then the file is cut behind the head.
+    eventually("nobody follows", async || match server.health().await["logs"].as_u64() {
+        Some(0) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    std::fs::write(&log, format!("{head}{}\n", "new ".repeat(200))).unwrap();
+    let (from, generation) = (&open["from"], open["generation"].as_str().unwrap());
+    let target = format!("{log}?tail=1&from={from}&generation={generation}");
+    let mut viewer = Viewer::v1(server.address, &target).await;
+    assert_eq!(viewer.expect("open").await["recovered"], false);
+    assert_eq!(viewer.expect("reset").await["from"], 0);
+}

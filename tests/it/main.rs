@@ -20,6 +20,7 @@ mod follow;
 mod foreign;
 mod http;
 mod limits;
+mod model;
 mod original;
 mod page;
 mod rooms;
