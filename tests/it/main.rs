@@ -26,4 +26,5 @@ mod rooms;
 mod screenshots;
 mod security;
 mod shutdown;
+mod tail;
 mod v1;
