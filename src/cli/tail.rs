@@ -88,8 +88,8 @@ fn lines(text: &str) -> Result<Lines, String> {
     }
 }
 
-/// So long what is written already may take when a signal asks for the end.
-const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long the end may take that a signal asks for: what is to be printed still, and the farewell to the server.
+const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Prints until the log ends, nobody reads any more, or a signal comes.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -209,15 +209,18 @@ impl Printer {
     async fn print(&mut self, ending: &CancellationToken) -> Result<(), Stop> {
         let mut gone = pin!(reader_gone());
         while !ending.is_cancelled() {
-            let heard = match self.source.next().now_or_never() {
-                Some(heard) => heard,
-                // Nothing more is ready: what there is shows now.
-                None => {
-                    self.output.flush()?;
-                    tokio::select! {
-                        () = ending.cancelled() => break,
-                        () = &mut gone => return Ok(()),
-                        heard = self.source.next() => heard,
+            let heard = {
+                let mut next = pin!(self.source.next());
+                match next.as_mut().now_or_never() {
+                    Some(heard) => heard,
+                    // Nothing more is ready: what there is shows now.
+                    None => {
+                        self.output.flush()?;
+                        tokio::select! {
+                            () = ending.cancelled() => break,
+                            () = &mut gone => return Ok(()),
+                            heard = next => heard,
+                        }
                     }
                 }
             };
@@ -309,7 +312,7 @@ fn signals() -> io::Result<CancellationToken> {
         };
         asked().await;
         told.cancel();
-        let _second = tokio::time::timeout(FLUSH_TIMEOUT + FLUSH_TIMEOUT, asked()).await;
+        let _second = tokio::time::timeout(END_TIMEOUT, asked()).await;
         leave_at_once();
     });
     Ok(ending)

@@ -1,17 +1,22 @@
 //! `tailcast tail`: the real program, against a server in this process, the real one, or none.
 
 use std::io::{Read, Write};
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::SinkExt;
 use rustix::process::{Pid, Signal, kill_process};
-use tailcast::client::{Ask, Begin, Follow, Format, Heard, Position, Refused};
+use tailcast::client::{Ask, Begin, Follow, Format, Heard, LogUrl, Loss, Position, Refused};
 use tailcast::log::Access;
 use tailcast::serve::{Server, Settings};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::clients::A_MOMENT;
 use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually};
@@ -456,6 +461,102 @@ async fn the_library_hears_rows_and_resumes_at_the_byte() {
     assert_eq!(timeout(A_MOMENT, follow.next()).await, Ok(Err(Refused::NotFound)));
 }
 
+/// A server that says just this, over and over, and then nothing.
+async fn scripted(script: Vec<Message>) -> LogUrl {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let speak = |_: &Request, mut answer: Response| {
+                let name = HeaderValue::from_static("tailcast.v1");
+                answer.headers_mut().insert("sec-websocket-protocol", name);
+                Ok(answer)
+            };
+            let mut socket = tokio_tungstenite::accept_hdr_async(stream, speak).await.unwrap();
+            for message in &script {
+                socket.send(message.clone()).await.unwrap();
+            }
+            held.push(socket);
+        }
+    });
+    format!("http://{address}/a.log").parse().unwrap()
+}
+
+const RAW: Ask = Ask { begin: Begin::All, format: Format::Raw, tail: true, wait: false };
+const OPEN: &str = r#"{"type":"open","path":"/a.log","generation":"g","from":0,"size":9,"tail":true,"recovered":true,"watch":"moon","later":1}"#;
+
+fn binary(offset: u64, bytes: &[u8]) -> Message {
+    Message::binary([&offset.to_be_bytes(), bytes].concat())
+}
+
+#[tokio::test]
+async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently() {
+    let close = CloseFrame { code: CloseCode::from(4408), reason: "".into() };
+    let url = scripted(vec![
+        Message::text(OPEN),
+        binary(0, b"abc"),
+        Message::text(r#"{"type":"mood","colour":"blue"}"#),
+        binary(1, b"bcde"),
+        binary(2, b"cd"),
+        binary(8, b"xyz"),
+        Message::text(r#"{"type":"gap","generation":"g","from":11,"to":20}"#),
+        binary(20, b"!"),
+        Message::Close(Some(close)),
+    ])
+    .await;
+    let mut follow = Follow::new(url, RAW);
+    assert!(matches!(next(&mut follow).await, Heard::Opened { from: 0, size: 9, .. }));
+    let bytes = |offset, bytes: &'static [u8]| Heard::Bytes { offset, bytes: bytes.into() };
+    let gap = |from, to| Heard::Gap { generation: "g".to_owned(), from, to: Some(to) };
+    for wanted in [
+        bytes(0, b"abc"),
+        bytes(3, b"de"),
+        gap(5, 8),
+        bytes(8, b"xyz"),
+        gap(11, 20),
+        bytes(20, b"!"),
+    ] {
+        assert_eq!(next(&mut follow).await, wanted);
+    }
+    let lost = next(&mut follow).await;
+    assert!(matches!(lost, Heard::Lost { why: Loss::TooSlow, .. }), "{lost:?}");
+    assert_eq!(follow.position().unwrap().offset, 21);
+}
+
+#[tokio::test]
+async fn a_server_without_a_sign_of_life_is_left() {
+    let mut follow = Follow::new(scripted(vec![Message::text(OPEN)]).await, RAW);
+    for _ in 0..2 {
+        assert!(matches!(next(&mut follow).await, Heard::Opened { .. }));
+        tokio::time::pause();
+        let since = tokio::time::Instant::now();
+        let lost = follow.next().await.unwrap();
+        assert!(matches!(lost, Heard::Lost { why: Loss::Silent, .. }), "{lost:?}");
+        let silence = since.elapsed().as_secs();
+        assert!((39..=41).contains(&silence), "{silence} s");
+        tokio::time::resume();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_by_a_signal_though_its_output_takes_nothing() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n".repeat(1_000_000));
+    for source in [url(&server, &log), log.clone()] {
+        let mut child =
+            command().args(["tail", "-n", "all", &source]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut out = child.stdout.take().unwrap();
+        out.read_exact(&mut [0; 2]).unwrap();
+        tokio::time::sleep(A_MOMENT).await;
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap().code());
+        assert_eq!(timeout(DEADLINE, ended).await.expect("no end").unwrap(), Some(0));
+        drop(out);
+    }
+}
+
 async fn next(follow: &mut Follow) -> Heard {
     timeout(DEADLINE, follow.next()).await.expect("nothing came").unwrap()
 }
@@ -476,5 +577,4 @@ fn the_help_shows_a_newcomer_what_to_type() {
     ] {
         assert!(help.contains(words), "{words}: {help}");
     }
-    assert!(Path::new(env!("CARGO_BIN_EXE_tailcast")).exists());
 }
