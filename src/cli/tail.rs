@@ -174,7 +174,10 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()>
         Err(Stop::Refused(refused)) => Err(refuse(&refused)),
         Err(Stop::Unreachable(loss)) => Err(unmet(
             format!("can't follow {}: {loss}", arguments.log),
-            "is `tailcast serve` running there? `-F` keeps trying",
+            match loss {
+                Loss::Full => "come back later; `-F` keeps trying",
+                _ => "is `tailcast serve` running there? `-F` keeps trying",
+            },
         )),
         Ok(()) => Ok(()),
     }

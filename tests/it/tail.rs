@@ -77,13 +77,11 @@ impl Tail {
 
     async fn wait(&mut self) -> ExitStatus {
         let until = Instant::now() + DEADLINE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
+        while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "it did not end; it said: {}", self.said());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.child.wait().unwrap()
     }
 }
 
@@ -532,7 +530,8 @@ async fn a_server_without_a_sign_of_life_is_left() {
         assert!(matches!(next(&mut follow).await, Heard::Opened { .. }));
         tokio::time::pause();
         let since = tokio::time::Instant::now();
-        let lost = follow.next().await.unwrap();
+        let silence_max = Duration::from_secs(100);
+        let lost = timeout(silence_max, follow.next()).await.expect("it is not left").unwrap();
         assert!(matches!(lost, Heard::Lost { why: Loss::Silent, .. }), "{lost:?}");
         let silence = since.elapsed().as_secs();
         assert!((39..=41).contains(&silence), "{silence} s");
@@ -548,11 +547,11 @@ async fn it_ends_by_a_signal_though_its_output_takes_nothing() {
         let mut child =
             command().args(["tail", "-n", "all", &source]).stdout(Stdio::piped()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
+        let mut tail = Tail { child, stdout: Arc::default(), stderr: Arc::default() };
         out.read_exact(&mut [0; 2]).unwrap();
         tokio::time::sleep(A_MOMENT).await;
-        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
-        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap().code());
-        assert_eq!(timeout(DEADLINE, ended).await.expect("no end").unwrap(), Some(0));
+        tail.signal(Signal::TERM);
+        assert_eq!(tail.wait().await.code(), Some(0));
         drop(out);
     }
 }
