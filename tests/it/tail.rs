@@ -264,12 +264,11 @@ async fn what_is_refused_or_missing_ends_with_words() {
         (format!("http://{}/a.log", foreign_server()), "no tailcast server: HTTP status 200 OK"),
     ] {
         for more in ["-f", "--no-follow"] {
-            let running = tokio::task::spawn_blocking({
-                let source = source.clone();
-                move || run(&[more, &source])
-            });
-            let (code, printed, said) = timeout(DEADLINE, running).await.expect("no end").unwrap();
-            assert_eq!((code, printed.as_str()), (1, ""), "{source}: {said}");
+            let mut tail = Tail::start(&[more, &source]);
+            let code = tail.wait().await.code();
+            tail.says("hint: ").await;
+            let said = tail.said();
+            assert_eq!((code, tail.printed().len()), (Some(1), 0), "{source}: {said}");
             let lines: Vec<&str> = said.lines().collect();
             assert_eq!(lines.len(), 2, "{said}");
             assert!(lines[0].starts_with(&format!("error: can't follow {source}: ")), "{said}");
