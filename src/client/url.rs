@@ -96,11 +96,8 @@ impl FromStr for LogUrl {
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let uri: Uri = format!("http://{authority}/").parse().map_err(|_| BadUrl::Host)?;
         let known = uri.host().is_some_and(|host| !host.is_empty()) && !authority.contains('@');
-        // A port that is out of range, or left out after the colon.
-        let port = uri.authority().is_some_and(|authority| {
-            authority.port().is_some() == authority.port_u16().is_some()
-                && !authority.as_str().ends_with(':')
-        });
+        let after_host = authority.rsplit(']').next().unwrap_or_default();
+        let port = after_host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok());
         if !known || !port {
             return Err(BadUrl::Host);
         }
