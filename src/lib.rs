@@ -21,6 +21,7 @@
 //! | [`render`] | bytes to rows to HTML, as a terminal would have left them; pure |
 //! | [`session`] | one viewer's walk through a log; messages, made once and shared |
 //! | [`serve`] | the port: WebSocket, server-sent events, HTTP, the pages; limits and shutdown |
+//! | [`client`] | following a log through a server or in this process: reconnects, resumes, tells what happened |
 //! | [`cli`] | the commands; the only place that prints |
 //!
 //! Imports point down this table, never up; a test reads the sources and says so.
@@ -29,7 +30,7 @@
 //!
 //! - Only `log::watch` names the crate that watches the file system, and only `log` opens a log.
 //! - Nothing below `session` knows that viewers exist, but for their number.
-//! - Nothing below `serve` knows HTTP.
+//! - Nothing below `serve` knows HTTP, and `client` knows nothing of `serve`: they share the messages alone.
 //! - No path is opened without [`log::Access`], and none that was checked earlier is opened later.
 //! - No map guard and no lock is held across an await.
 //! - Only `cli` prints.
@@ -54,6 +55,7 @@
 //! ```
 
 pub mod cli;
+pub mod client;
 pub mod log;
 pub mod render;
 pub mod serve;

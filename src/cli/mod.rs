@@ -1,8 +1,10 @@
 //! The command line; the only place that prints.
 //!
-//! stdout is for data: `serve` prints one line there, the address. Everything else is talk and goes to stderr.
+//! stdout is for data: `serve` prints one line there, the address, and `tail` the log. Everything else is talk and goes
+//! to stderr.
 
 mod serve;
+mod tail;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,24 +23,38 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Arguments),
+    Tail(tail::Arguments),
 }
 
-/// The next thing to do, for an error that reaches the person who started the command.
+/// The next thing to do, for an error that reaches the person who started the command, and the exit code.
 #[derive(Debug)]
-struct Hint(String);
+struct Hint {
+    words: String,
+    exit: u8,
+}
 
 impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.words)
     }
 }
 
 impl std::error::Error for Hint {}
 
-/// An error of these words, with a hint under them.
+/// An error of these words, with a hint under them: something is wrong with the arguments.
 fn failure(message: impl fmt::Display, hint: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Hint(hint.into())).context(message.to_string())
+    let hint = Hint { words: hint.into(), exit: EXIT_USAGE };
+    anyhow::Error::new(hint).context(message.to_string())
 }
+
+/// The same where the arguments make sense, and what they ask for is not to be had.
+fn unmet(message: impl fmt::Display, hint: impl Into<String>) -> anyhow::Error {
+    let hint = Hint { words: hint.into(), exit: EXIT_UNMET };
+    anyhow::Error::new(hint).context(message.to_string())
+}
+
+/// What was asked for is refused, or not there.
+const EXIT_UNMET: u8 = 1;
 
 /// Wrong arguments, or something that they name: as clap's own errors.
 const EXIT_USAGE: u8 = 2;
@@ -46,17 +62,18 @@ const EXIT_USAGE: u8 = 2;
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Command::Serve(arguments) = Arguments::parse().command;
-    match serve::run(arguments) {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Tail(arguments) => tail::run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let hint = error
-                .downcast_ref::<Hint>()
-                .map(|hint| format!("\nhint: {hint}"))
-                .unwrap_or_default();
+            let hint = error.downcast_ref::<Hint>();
+            let words = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
             // With stderr closed there is nobody to tell.
-            let _told = writeln!(io::stderr(), "error: {error}{hint}");
-            ExitCode::from(EXIT_USAGE)
+            let _told = writeln!(io::stderr(), "error: {error}{words}");
+            ExitCode::from(hint.map_or(EXIT_USAGE, |hint| hint.exit))
         }
     }
 }

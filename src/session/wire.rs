@@ -1,10 +1,10 @@
-//! The control messages of `tailcast.v1`, and nothing else that is serialised.
+//! The messages of `tailcast.v1`, written and read, and nothing else that is serialised.
 
 use std::time::UNIX_EPOCH;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline;
 use crate::log::{Generation, Offset, Refusal};
 use crate::session::frame::{Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::viewer::Opening;
@@ -12,8 +12,8 @@ use crate::session::viewer::Opening;
 /// The name of the WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "tailcast.v1";
 
-/// One control message: a JSON object whose kind is in its field `type`.
-#[derive(Clone, Debug, Serialize)]
+/// One text message: a JSON object whose kind is in its field `type`. Fields that are not known are ignored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Message {
     /// Where this stream starts.
@@ -27,13 +27,23 @@ pub enum Message {
         /// The size of the file at this moment, in bytes.
         size: u64,
         /// When the file was last written, in milliseconds since 1970; null when that is not known.
+        #[serde(default)]
         modified: Option<u64>,
         /// Whether the stream follows.
         tail: bool,
         /// Whether a wanted position was honoured; true where none was wanted.
         recovered: bool,
-        /// `events`, or `poll` where the file system gives none.
-        watch: &'static str,
+        /// How the server notices that the log grew.
+        watch: Watch,
+    },
+    /// The rows from `from` on. The server writes them with [`RowsMessages`].
+    Rows {
+        /// Drop the rows of this offset and after.
+        from: u64,
+        /// The offset after the bytes that made them.
+        next: u64,
+        /// The rows to append: the offset of the byte that began each, and its content.
+        rows: Vec<(u64, String)>,
     },
     /// Bytes that were left out.
     Gap {
@@ -50,13 +60,13 @@ pub enum Message {
         generation: String,
         /// The offset.
         from: u64,
-        /// `rotated`, `truncated`, `replaced`, `late` or `back`.
-        reason: &'static str,
+        /// What happened.
+        reason: Reason,
     },
     /// There is nothing to follow at the moment.
     Waiting {
-        /// `missing`, `untailable` or `unreadable`.
-        reason: &'static str,
+        /// What is in the way.
+        reason: WaitReason,
     },
     /// The stream has come to its end.
     End,
@@ -67,6 +77,78 @@ pub enum Message {
         /// For a person.
         message: String,
     },
+    /// A message of a kind that was thought of later: ignore it.
+    #[serde(other, skip_serializing)]
+    Unknown,
+}
+
+/// How a log is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Watch {
+    /// The file system tells.
+    Events,
+    /// It does not: the file is looked at every now and then.
+    Poll,
+    /// In a way that was thought of later.
+    #[serde(other)]
+    Other,
+}
+
+/// Why a stream goes on elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reason {
+    /// The file was renamed, and another took its name; the old one has been read to its end.
+    Rotated,
+    /// The file was cut, and may have grown since.
+    Truncated,
+    /// Another file has the name, or a wanted position could not be honoured.
+    Replaced,
+    /// A writer still wrote to a file that was rotated away.
+    Late,
+    /// On with the present file.
+    Back,
+    /// Something that was thought of later.
+    #[serde(other)]
+    Other,
+}
+
+impl From<timeline::Reason> for Reason {
+    fn from(reason: timeline::Reason) -> Self {
+        match reason {
+            timeline::Reason::Rotated => Self::Rotated,
+            timeline::Reason::Truncated => Self::Truncated,
+            timeline::Reason::Replaced | timeline::Reason::Joined => Self::Replaced,
+            timeline::Reason::Late => Self::Late,
+            timeline::Reason::Back => Self::Back,
+        }
+    }
+}
+
+/// Why there is nothing to follow at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitReason {
+    /// Nothing has the log's name.
+    Missing,
+    /// Something has it that is no regular file inside the served directories.
+    Untailable,
+    /// It can't be opened or read.
+    Unreadable,
+    /// Something that was thought of later.
+    #[serde(other)]
+    Other,
+}
+
+impl From<timeline::WaitReason> for WaitReason {
+    fn from(reason: timeline::WaitReason) -> Self {
+        match reason {
+            timeline::WaitReason::Missing => Self::Missing,
+            timeline::WaitReason::Untailable => Self::Untailable,
+            timeline::WaitReason::Unreadable => Self::Unreadable,
+        }
+    }
 }
 
 impl Message {
@@ -82,32 +164,20 @@ impl Message {
                 .map(|since| since.as_millis() as u64),
             tail: opening.tail,
             recovered: opening.recovered,
-            watch: if opening.polling { "poll" } else { "events" },
+            watch: if opening.polling { Watch::Poll } else { Watch::Events },
         }
     }
 
-    pub(super) fn reset(generation: Generation, from: Offset, reason: Reason) -> Self {
-        let reason = match reason {
-            Reason::Rotated => "rotated",
-            Reason::Truncated => "truncated",
-            Reason::Replaced | Reason::Joined => "replaced",
-            Reason::Late => "late",
-            Reason::Back => "back",
-        };
-        Self::Reset { generation: generation.to_string(), from: from.0, reason }
+    pub(super) fn reset(generation: Generation, from: Offset, reason: timeline::Reason) -> Self {
+        Self::Reset { generation: generation.to_string(), from: from.0, reason: reason.into() }
     }
 
     pub(super) fn gap(generation: Generation, from: Offset, to: Option<Offset>) -> Self {
         Self::Gap { generation: generation.to_string(), from: from.0, to: to.map(|to| to.0) }
     }
 
-    pub(super) fn waiting(reason: WaitReason) -> Self {
-        let reason = match reason {
-            WaitReason::Missing => "missing",
-            WaitReason::Untailable => "untailable",
-            WaitReason::Unreadable => "unreadable",
-        };
-        Self::Waiting { reason }
+    pub(super) fn waiting(reason: timeline::WaitReason) -> Self {
+        Self::Waiting { reason: reason.into() }
     }
 
     /// What a refused viewer is told before the close with the same code.
@@ -126,6 +196,14 @@ impl Message {
     pub fn to_json(&self) -> String {
         // These fields have no form that JSON lacks.
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a text message.
+    ///
+    /// # Errors
+    /// When it is no message of `tailcast.v1`, in words.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
     }
 }
 
@@ -175,5 +253,43 @@ impl RowsMessages {
     pub fn finish(mut self, next: u64) -> Frames {
         self.flush(next);
         self.frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_thought_of_later_is_ignored() {
+        let read = |text| Message::from_json(text).unwrap();
+        assert_eq!(read(r#"{"type":"mood","of":[1,{"x":null}]}"#), Message::Unknown);
+        let reason = WaitReason::Missing;
+        assert_eq!(
+            read(r#"{"type":"waiting","reason":"missing","since":3}"#),
+            Message::Waiting { reason }
+        );
+        let reason = WaitReason::Other;
+        assert_eq!(read(r#"{"type":"waiting","reason":"full moon"}"#), Message::Waiting { reason });
+        assert!(Message::from_json("ping").is_err());
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let refusal = Message::refusal(Refusal::NotFound).1;
+        let gap = Message::Gap { generation: "g".to_owned(), from: 1, to: None };
+        let reset =
+            Message::Reset { generation: "g".to_owned(), from: 7, reason: Reason::Truncated };
+        for message in [refusal, gap, reset, Message::End] {
+            assert_eq!(Message::from_json(&message.to_json()), Ok(message));
+        }
+        let mut rows = RowsMessages::new(3);
+        rows.push(3, "<b>\"x\"</b>");
+        let payload = rows.finish(9)[0].payload();
+        let rows = vec![(3, "<b>\"x\"</b>".to_owned())];
+        assert_eq!(
+            Message::from_json(std::str::from_utf8(&payload).unwrap()),
+            Ok(Message::Rows { from: 3, next: 9, rows })
+        );
     }
 }

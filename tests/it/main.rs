@@ -27,4 +27,5 @@ mod rooms;
 mod screenshots;
 mod security;
 mod shutdown;
+mod tail;
 mod v1;

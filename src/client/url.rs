@@ -1,0 +1,150 @@
+//! The URL of a log on a server.
+
+use std::fmt::{self, Display, Formatter};
+use std::str::FromStr;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use tokio_tungstenite::tungstenite::http::Uri;
+
+/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`.
+///
+/// What a person typed as it is (a space, a letter with an accent) is percent-encoded. Parameters after `?` are left
+/// out: what is wanted is said by [`Ask`](crate::client::Ask).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogUrl {
+    /// Host and port.
+    authority: String,
+    /// The log's absolute path, percent-encoded.
+    path: String,
+}
+
+/// What can't stand in a URL as it is. `%` can: it is encoded already.
+const ENCODED: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Why a text is not the URL of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadUrl {
+    /// It asks for TLS.
+    Tls,
+    /// Neither http nor ws.
+    Scheme(String),
+    /// The host or the port makes no sense.
+    Host,
+    /// It names a server, and no log there.
+    NoLog,
+}
+
+impl Display for BadUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls => f.write_str("TLS is not supported"),
+            Self::Scheme(scheme) => write!(f, "`{scheme}` is not a scheme that is known"),
+            Self::Host => f.write_str("there is no host, or no port, that makes sense"),
+            Self::NoLog => f.write_str("it names a server, but no log"),
+        }
+    }
+}
+
+impl std::error::Error for BadUrl {}
+
+impl LogUrl {
+    /// Whether a text is meant as a URL, rather than as the path of a file.
+    #[must_use]
+    pub fn is_meant(text: &str) -> bool {
+        text.split_once("://").is_some_and(|(scheme, _)| {
+            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                && scheme.bytes().all(letters)
+        })
+    }
+
+    /// The URL to open a WebSocket at, with these parameters.
+    pub(super) fn socket(&self, parameters: &str) -> String {
+        format!("ws://{}{}?{parameters}", self.authority, self.path)
+    }
+}
+
+impl Display for LogUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}{}", self.authority, self.path)
+    }
+}
+
+impl FromStr for LogUrl {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme(String::new()))?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" | "ws" => {}
+            "https" | "wss" => return Err(BadUrl::Tls),
+            _ => return Err(BadUrl::Scheme(scheme.to_owned())),
+        }
+        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let uri: Uri = format!("http://{authority}/").parse().map_err(|_| BadUrl::Host)?;
+        let known = uri.host().is_some_and(|host| !host.is_empty()) && !authority.contains('@');
+        let after_host = authority.rsplit(']').next().unwrap_or_default();
+        let port = after_host.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_ok());
+        if !known || !port {
+            return Err(BadUrl::Host);
+        }
+        if path.trim_matches('/').is_empty() {
+            return Err(BadUrl::NoLog);
+        }
+        let path = utf8_percent_encode(path, ENCODED).to_string();
+        Ok(Self { authority: authority.to_owned(), path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_as_it_is_typed() {
+        for (typed, socket) in [
+            ("http://127.0.0.1:8765/var/log/app.log", "ws://127.0.0.1:8765/var/log/app.log?x=1"),
+            ("WS://host/a%20b?tail=1#end", "ws://host/a%20b?x=1"),
+            ("ws://[::1]:80/a b/ä", "ws://[::1]:80/a%20b/%C3%A4?x=1"),
+        ] {
+            let url: LogUrl = typed.parse().unwrap();
+            assert_eq!(url.socket("x=1"), socket);
+            assert!(url.socket("x=1").parse::<Uri>().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_url_that_makes_no_sense_is_refused() {
+        let refused = |typed: &str| typed.parse::<LogUrl>().unwrap_err();
+        assert_eq!(refused("https://host/a.log"), BadUrl::Tls);
+        assert_eq!(refused("wss://host/a.log"), BadUrl::Tls);
+        assert_eq!(refused("ftp://host/a.log"), BadUrl::Scheme("ftp".to_owned()));
+        for typed in ["http:///a.log", "http://host:99999/a", "http://host:/a", "http://u:p@host/a"]
+        {
+            assert_eq!(refused(typed), BadUrl::Host, "{typed}");
+        }
+        assert_eq!(refused("http://host:8765"), BadUrl::NoLog);
+        assert_eq!(refused("http://host:8765/?tail=1"), BadUrl::NoLog);
+    }
+
+    #[test]
+    fn a_path_is_not_taken_for_a_url() {
+        assert!(LogUrl::is_meant("http://x") && LogUrl::is_meant("ftp://x"));
+        for path in ["a.log", "/var/log/x", "./a://b", "://", "C:/x", "host:8765/var/log/x"] {
+            assert!(!LogUrl::is_meant(path), "{path}");
+        }
+    }
+}
