@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crate::client::{Ask, Begin, Heard, Position, Refused};
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, Offset, Registry};
-use crate::session::viewer::{Item, Of, Opening, Viewer};
+use crate::session::start::Of;
+use crate::session::viewer::{Item, Opening, Viewer};
 use crate::session::{self, Start};
 
 /// A viewer of a file of this machine. Whatever this user may read can be followed.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{Generation, LogPath, Offset};
-use crate::session::viewer::{Begin, Of, Start};
+use crate::session::start::{Begin, Of, Start};
 
 /// How many lines before the end a stream starts.
 pub(super) const LINES: u64 = 1000;

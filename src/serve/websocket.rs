@@ -14,7 +14,7 @@ use crate::serve::seats::Visit;
 use crate::serve::socket::{Socket, Turn};
 use crate::serve::{App, Heartbeat, Settings};
 use crate::session::frame::{Form, Frame};
-use crate::session::viewer::Start;
+use crate::session::start::Start;
 use crate::session::wire::Message;
 use crate::session::{Ending, Output, Session};
 

@@ -14,6 +14,7 @@ use tokio::task::spawn_blocking;
 use crate::log::file::{LogFile, Marker, Read};
 use crate::log::timeline::{Next, Reader, Reason, Span, WaitReason};
 use crate::log::{Chunk, Event, Generation, LogPath, Offset, Place, Splice, Subscription};
+use crate::session::start::{Begin, Of, Start};
 
 /// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
 const READ_BYTES_MAX: usize = 192 * 1024;
@@ -23,48 +24,6 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Searches for line starts at the same time, in the whole process.
 static SEARCHES: Semaphore = Semaphore::const_new(4);
-
-/// Where a viewer wants to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Begin {
-    /// So many lines before the end.
-    Lines(u64),
-    /// At the first byte.
-    All,
-    /// At a position. Where it can't be honoured, at `otherwise` lines before the end, or at the first byte.
-    From {
-        /// The wanted byte.
-        offset: Offset,
-        /// Whose byte it is.
-        of: Of,
-        /// Where to begin if that can't be had.
-        otherwise: Option<u64>,
-    },
-}
-
-/// Whose byte an offset names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// Of the file that is there now.
-    Present,
-    /// Of this generation.
-    Generation(Generation),
-    /// Of a generation that is not of our making: there is no such byte.
-    Nothing,
-}
-
-/// What a viewer asks for.
-#[derive(Clone, Copy, Debug)]
-pub struct Start {
-    /// Where to begin.
-    pub begin: Begin,
-    /// Follow on, rather than end where the log ends now.
-    pub tail: bool,
-    /// Wait for a log that is not there.
-    pub wait: bool,
-    /// On lag leave out what was missed, rather than send it later.
-    pub skip: bool,
-}
 
 /// Where a stream starts.
 #[derive(Clone, Debug)]

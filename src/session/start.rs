@@ -1,0 +1,45 @@
+//! What a viewer asks for.
+
+use crate::log::{Generation, Offset};
+
+/// Where a viewer wants to begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// So many lines before the end.
+    Lines(u64),
+    /// At the first byte.
+    All,
+    /// At a position. Where it can't be honoured, at `otherwise` lines before the end, or at the first byte.
+    From {
+        /// The wanted byte.
+        offset: Offset,
+        /// Whose byte it is.
+        of: Of,
+        /// Where to begin if that can't be had.
+        otherwise: Option<u64>,
+    },
+}
+
+/// Whose byte an offset names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Of the file that is there now.
+    Present,
+    /// Of this generation.
+    Generation(Generation),
+    /// Of a generation that is not of our making: there is no such byte.
+    Nothing,
+}
+
+/// What a viewer asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// Where to begin.
+    pub begin: Begin,
+    /// Follow on, rather than end where the log ends now.
+    pub tail: bool,
+    /// Wait for a log that is not there.
+    pub wait: bool,
+    /// On lag leave out what was missed, rather than send it later.
+    pub skip: bool,
+}
