@@ -185,7 +185,8 @@ impl Session {
                 let (span, at) = self.rendered;
                 self.fanout.settle(span, at, self.form, &mut self.painter);
                 // Whoever waits for the last lines of an empty log gets them: none.
-                if self.sent_anything { Frames::new() } else { self.form.empty() }
+                let is_awaited = !self.sent_anything && self.viewer.wants_history();
+                if is_awaited { self.form.empty() } else { Frames::new() }
             }
             Item::Chunk(_) | Item::Bytes { .. } => Frames::new(),
             Item::End(ending) => return Output::End(ending),

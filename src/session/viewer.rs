@@ -272,6 +272,12 @@ impl Viewer {
         }
     }
 
+    /// Whether lines that are there already were asked for.
+    #[must_use]
+    pub fn wants_history(&self) -> bool {
+        self.start.begin != Begin::Lines(0)
+    }
+
     /// Whether a wanted position was honoured, as far as it is known.
     #[must_use]
     pub fn is_recovered(&self) -> bool {

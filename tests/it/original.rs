@@ -30,6 +30,28 @@ async fn an_empty_log_is_one_empty_message() {
 }
 
 #[tokio::test]
+async fn who_asks_for_no_lines_gets_no_empty_message() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "history\n");
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1&lines=0")).await;
+    eventually("the viewer has joined", async || match server.health().await["logs"].as_u64() {
+        Some(1) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    // The follower is there before the viewer has looked where the log ends: the first lines may be before that.
+    let mut number = 0;
+    let first = loop {
+        append(&log, format!("{number}\n"));
+        number += 1;
+        if let Ok(text) = tokio::time::timeout(Duration::from_millis(50), viewer.text()).await {
+            break text;
+        }
+    };
+    assert!(!first.is_empty() && !first.contains("history"), "{first:?}");
+}
+
+#[tokio::test]
 async fn with_tail_what_is_appended_follows() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines(1..=3));
