@@ -119,7 +119,7 @@ impl Follower {
         for sighting in look.sightings {
             events.push(match sighting {
                 Sighting::Began { generation, from, reason, file } => {
-                    timeline.begin(generation, from, from, reason, file);
+                    timeline.begin(generation, from, reason, file);
                     Event::Turn
                 }
                 Sighting::Bytes { start, bytes } => {

@@ -147,7 +147,6 @@ impl Timeline {
         &mut self,
         generation: Generation,
         from: Offset,
-        end: Offset,
         reason: Reason,
         file: Arc<LogFile>,
     ) {
@@ -159,7 +158,7 @@ impl Timeline {
             generation,
             from,
             reason,
-            end: AtomicU64::new(end.0),
+            end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
             state: Mutex::new(State { closed: false, file: Some(file) }),
         }));
@@ -224,19 +223,13 @@ impl Timeline {
     /// The span in which a position lies, if its bytes can still be read.
     #[must_use]
     pub fn find(&self, generation: Generation, offset: Offset) -> Option<Arc<Span>> {
-        let mut from = Offset(0);
-        for span in self.spans.iter().filter(|span| span.generation == generation) {
+        let mut spans = self.spans.iter().filter(|span| span.generation == generation).enumerate();
+        let (_, span) = spans.find(|(nth, span)| {
             // The first span of a file has all that was before it; those that follow go on after others.
-            if (from..=span.end()).contains(&offset) {
-                return span.file().is_some().then(|| Arc::clone(span));
-            }
-            from = self
-                .spans
-                .iter()
-                .find(|next| next.number > span.number && next.generation == generation)?
-                .from;
-        }
-        None
+            let from = if *nth == 0 { Offset(0) } else { span.from };
+            (from..=span.end()).contains(&offset)
+        })?;
+        span.file().is_some().then(|| Arc::clone(span))
     }
 
     /// Whether this generation is the follower's own, though its bytes may be gone.

@@ -165,13 +165,7 @@ impl Held {
     fn read_on(&mut self, start: Offset, look: &mut Look) -> io::Result<bool> {
         let step = self.step()?;
         if std::mem::take(&mut self.unreadable) {
-            let (generation, file) = (self.generation, Arc::clone(&self.file));
-            look.sightings.push(Sighting::Began {
-                generation,
-                from: start,
-                reason: Reason::Back,
-                file,
-            });
+            look.sightings.push(self.began(start, Reason::Back));
         }
         match step {
             Step::End => return Ok(false),
@@ -183,7 +177,7 @@ impl Held {
                 look.turned = true;
                 look.sightings.push(Sighting::Lost);
                 self.begin_anew()?;
-                look.sightings.push(self.began(Reason::Truncated));
+                look.sightings.push(self.goes_on(Reason::Truncated));
             }
         }
         Ok(true)
@@ -197,13 +191,15 @@ impl Held {
         Ok(())
     }
 
-    fn began(&self, reason: Reason) -> Sighting {
-        Sighting::Began {
-            generation: self.generation,
-            from: self.marker.offset(),
-            reason,
-            file: Arc::clone(&self.file),
-        }
+    /// That this file goes on, from this offset.
+    fn began(&self, from: Offset, reason: Reason) -> Sighting {
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        Sighting::Began { generation, from, reason, file }
+    }
+
+    /// That it goes on where it has been read to.
+    fn goes_on(&self, reason: Reason) -> Sighting {
+        self.began(self.marker.offset(), reason)
     }
 
     fn was_renamed(&self) -> bool {
@@ -266,7 +262,7 @@ impl Tracker {
                     look.sightings.push(Sighting::Began { generation, from, reason, file });
                     look.sightings.push(Sighting::Lost);
                 }
-                look.sightings.push(held.began(Reason::Joined));
+                look.sightings.push(held.goes_on(Reason::Joined));
                 self.present = Some(held);
             }
             Err(refusal) => self.wait(refusal.into(), &mut look),
@@ -394,7 +390,7 @@ impl Tracker {
         self.gone_since = None;
         self.waiting = None;
         look.turned = true;
-        look.sightings.push(held.began(if is_back { Reason::Back } else { reason }));
+        look.sightings.push(held.goes_on(if is_back { Reason::Back } else { reason }));
         self.present = Some(held);
         self.read_present(look);
     }
@@ -432,14 +428,7 @@ impl Tracker {
                 match held.step() {
                     Ok(Step::Bytes { bytes, .. }) => {
                         if at == start {
-                            let (generation, file) = (held.generation, Arc::clone(&held.file));
-                            let reason = Reason::Late;
-                            look.sightings.push(Sighting::Began {
-                                generation,
-                                from: start,
-                                reason,
-                                file,
-                            });
+                            look.sightings.push(held.began(start, Reason::Late));
                         }
                         look.sightings.push(Sighting::Bytes { start: at, bytes });
                     }
@@ -454,7 +443,7 @@ impl Tracker {
         if look.sightings.len() > before
             && let Some(present) = &self.present
         {
-            look.sightings.push(present.began(Reason::Back));
+            look.sightings.push(present.goes_on(Reason::Back));
         }
     }
 

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
-use crate::log::{Generation, LogPath, Offset};
+use crate::log::{LogPath, Offset};
 use crate::session::start::{Begin, Of, Start};
 
 /// How many lines before the end a stream starts.
@@ -20,7 +20,7 @@ pub(super) struct Query {
     pub(super) tail: bool,
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
-    pub(super) generation: Option<Wanted>,
+    pub(super) of: Of,
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
@@ -31,13 +31,6 @@ pub(super) struct Query {
 pub(super) enum Lines {
     Last(u64),
     All,
-}
-
-/// `generation=G`. One that is not of our making was never current, and so can't be recovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Known(Generation),
-    Foreign,
 }
 
 /// `format=`.
@@ -64,9 +57,7 @@ impl Query {
                         Some(Lines::Last(number(&name, &value, "a number of lines or `all`")?))
                 }
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
-                "generation" => {
-                    parsed.generation = Some(value.parse().map_or(Wanted::Foreign, Wanted::Known))
-                }
+                "generation" => parsed.of = of(&value),
                 "format" => parsed.format = Some(format(&value)?),
                 "lag" => parsed.skip = lag(&value)?,
                 _ => continue,
@@ -76,7 +67,7 @@ impl Query {
             }
             seen.push(name.into_owned());
         }
-        if parsed.generation.is_some() && parsed.from.is_none() {
+        if parsed.of != Of::Present && parsed.from.is_none() {
             return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
         }
         Ok(parsed)
@@ -90,12 +81,7 @@ impl Query {
         };
         let begin = match self.from {
             Some(offset) => {
-                let of = match self.generation {
-                    None => Of::Present,
-                    Some(Wanted::Known(generation)) => Of::Generation(generation),
-                    Some(Wanted::Foreign) => Of::Nothing,
-                };
-                Begin::From { offset, of, otherwise: self.lines.and_then(last) }
+                Begin::From { offset, of: self.of, otherwise: self.lines.and_then(last) }
             }
             None => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
         };
@@ -106,6 +92,11 @@ impl Query {
             skip: self.skip,
         }
     }
+}
+
+/// The generation that a text names. One that is not of our making was never current, and so can't be recovered.
+pub(super) fn of(generation: &str) -> Of {
+    generation.parse().map_or(Of::Nothing, Of::Generation)
 }
 
 fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {

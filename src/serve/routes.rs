@@ -19,10 +19,12 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use crate::log::{LogPath, Offset, Refusal};
 use crate::serve::patience::Patient;
-use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query, Wanted};
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
+use crate::serve::streams::{self, Kind};
 use crate::serve::websocket::{self, Asked, Denial};
-use crate::serve::{App, files, guard, page, streams};
+use crate::serve::{App, files, guard, page};
+use crate::session::Of;
 use crate::session::frame::Form;
 use crate::session::wire::SUBPROTOCOL;
 
@@ -48,35 +50,6 @@ pub(super) struct Refused {
 impl Refused {
     fn new(status: StatusCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { status, message: message.into(), hint: hint.into() }
-    }
-
-    /// The one place where a refusal becomes a status.
-    fn of(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Forbidden => Self::new(
-                StatusCode::FORBIDDEN,
-                "Forbidden",
-                "this path is outside the served directories; start the server with `--prefix` to serve it",
-            ),
-            Refusal::Unreadable => Self::new(
-                StatusCode::FORBIDDEN,
-                "Forbidden",
-                "the server's user may not read this file",
-            ),
-            Refusal::Exhausted => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the server is out of descriptors",
-                "try again later, or raise its `ulimit -n`",
-            ),
-            Refusal::NotFound => {
-                Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are")
-            }
-            Refusal::Untailable => Self::new(
-                StatusCode::NOT_FOUND,
-                "Not found",
-                "this is no regular file; `/` lists the logs there are",
-            ),
-        }
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
@@ -119,8 +92,33 @@ impl From<BadParameter> for Refused {
 }
 
 impl From<Refusal> for Refused {
+    /// The one place where a refusal becomes a status.
     fn from(refusal: Refusal) -> Self {
-        Self::of(refusal)
+        match refusal {
+            Refusal::Forbidden => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "this path is outside the served directories; start the server with `--prefix` to serve it",
+            ),
+            Refusal::Unreadable => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "the server's user may not read this file",
+            ),
+            Refusal::Exhausted => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is out of descriptors",
+                "try again later, or raise its `ulimit -n`",
+            ),
+            Refusal::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are")
+            }
+            Refusal::Untailable => Self::new(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "this is no regular file; `/` lists the logs there are",
+            ),
+        }
     }
 }
 
@@ -326,18 +324,12 @@ impl Asking<'_> {
         let mut query = self.query;
         if let Some(id) = self.parts.headers.get("last-event-id") {
             let position = id.to_str().ok().and_then(last_event_id);
-            let (from, generation) = position.unwrap_or((Offset(0), Wanted::Foreign));
-            (query.from, query.generation) = (Some(from), Some(generation));
+            let (from, of) = position.unwrap_or((Offset(0), Of::Nothing));
+            (query.from, query.of) = (Some(from), of);
         }
         let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;
-        let mut response = Response::new(streams::body(self.app, session, visit, true));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // nginx holds streams back otherwise.
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        Ok(streams::answer(self.app, session, visit, Kind::Events))
     }
 
     /// The viewer page. A log that is not there yet has one too: it waits.
@@ -382,12 +374,8 @@ impl Asking<'_> {
                 "ask without `from`",
             ));
         }
-        let mut response = Response::new(streams::body(self.app, session, visit, false));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(streams::content_type(form)));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-        Ok(response)
+        let kind = if form == Form::Html { Kind::Html } else { Kind::Text };
+        Ok(streams::answer(self.app, session, visit, kind))
     }
 }
 
@@ -397,9 +385,9 @@ fn quoted(log: &LogPath) -> String {
 }
 
 /// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
-fn last_event_id(id: &str) -> Option<(Offset, Wanted)> {
+fn last_event_id(id: &str) -> Option<(Offset, Of)> {
     let (generation, offset) = id.rsplit_once(':')?;
-    Some((Offset(offset.parse().ok()?), generation.parse().map_or(Wanted::Foreign, Wanted::Known)))
+    Some((Offset(offset.parse().ok()?), query::of(generation)))
 }
 
 fn bad_handshake(error: &Error) -> Refused {

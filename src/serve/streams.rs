@@ -6,13 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
+use hyper::Response;
 use hyper::body::Frame as BodyFrame;
+use hyper::header::{self, HeaderValue};
 use tokio::time::sleep;
 
 use crate::serve::App;
 use crate::serve::routes::Body;
 use crate::serve::seats::Visit;
-use crate::session::frame::{Form, Frame};
+use crate::session::frame::Frame;
 use crate::session::{Ending, Output, Session};
 
 /// An event stream that is silent for so long gets a comment, so that proxies keep it and a dead peer shows.
@@ -27,15 +29,43 @@ struct Stream {
     ended: bool,
 }
 
-/// The messages of a session as a body: payloads one after the other, or server-sent events.
-pub(super) fn body(app: &Arc<App>, session: Session, visit: Visit, events: bool) -> Body {
+/// What a stream is made of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Server-sent events.
+    Events,
+    /// HTML, one payload after the other.
+    Html,
+    /// The same of text, or of bytes as they are.
+    Text,
+}
+
+impl Kind {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Events => "text/event-stream",
+            Self::Html => "text/html; charset=utf-8",
+            Self::Text => "text/plain; charset=utf-8",
+        }
+    }
+}
+
+/// The messages of a session, as they come.
+pub(super) fn answer(app: &Arc<App>, session: Session, visit: Visit, kind: Kind) -> Response<Body> {
+    let events = kind == Kind::Events;
     let stream = Stream { app: Arc::clone(app), session, visit, events, ended: false };
     let frames = stream::unfold(stream, |mut stream| async move {
         let bytes = stream.next().await?;
         stream.visit.bytes += bytes.len() as u64;
         Some((Ok(BodyFrame::data(bytes)), stream))
     });
-    StreamBody::new(frames).boxed_unsync()
+    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind.content_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // nginx holds streams back otherwise.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
 }
 
 impl Stream {
@@ -91,9 +121,4 @@ impl Stream {
             }
         }
     }
-}
-
-/// The content type of a stream in a form.
-pub(super) fn content_type(form: Form) -> &'static str {
-    if form == Form::Html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }
 }

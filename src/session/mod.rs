@@ -1,9 +1,9 @@
 //! One viewer, from joining to leaving, whatever carries its messages.
 //!
 //! A [`viewer`] holds a position and walks the log: it reads the file where it is behind and takes the shared chunks
-//! where it keeps up. [`start`] says what one asks for; [`frame`] and [`wire`] say what is sent; the [`fanout`] renders and encodes each chunk once for
-//! all the viewers of a log that want it in the same form; a [`Session`] puts these together. Nothing here knows how
-//! a message travels.
+//! where it keeps up. [`start`] says what one asks for; [`frame`] and [`wire`] say what is sent; the [`fanout`] renders
+//! and encodes each chunk once for all the viewers of a log that want it in the same form; a [`Session`] puts these
+//! together. Nothing here knows how a message travels.
 
 pub mod fanout;
 pub mod frame;

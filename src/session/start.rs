@@ -21,9 +21,10 @@ pub enum Begin {
 }
 
 /// Whose byte an offset names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Of {
     /// Of the file that is there now.
+    #[default]
     Present,
     /// Of this generation.
     Generation(Generation),
