@@ -376,6 +376,11 @@ impl Tracker {
             Some(late) => Held { real_path: held.real_path, ..late },
             None => held,
         };
+        if self.late.len() >= OLD_FILES_MAX {
+            // The oldest is let go for this one: what it was told since it was heard last is heard first.
+            self.late_heard = None;
+            self.hear_late_writers(now, look);
+        }
         let reason = match self.present.take() {
             Some(old) => {
                 let reason = if old.was_renamed() { Reason::Rotated } else { Reason::Replaced };
