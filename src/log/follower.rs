@@ -30,6 +30,8 @@ pub const LINGER: Duration = Duration::from_secs(3);
 const TURN_PAUSE: Duration = Duration::from_millis(20);
 /// So many messages a viewer can be behind before it reads the file instead; a power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
+/// Who asks for a look is answered by then, though there may be more to read.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// The last looks before a shutdown take no longer, however fast the log grows.
 const LAST_LOOKS: Duration = Duration::from_secs(2);
 
@@ -92,7 +94,7 @@ impl Follower {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a look that began after this call. Many who ask at once share one.
+    /// Waits until all has been published that is there now. Many who ask at once share the looks.
     pub async fn refresh(&self) {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.wake.notify_one();
@@ -240,13 +242,19 @@ pub(super) async fn run(
     let sight = Sight { watches, held: Vec::new(), complained: false };
     let mut eye = Eye { tracker, sight, places: Vec::new(), next_renewal: Instant::now() };
     let mut idle_since: Option<Instant> = None;
+    let mut owing_since: Option<Instant> = None;
     loop {
         let asked = follower.asked.load(Ordering::SeqCst);
         let Some((back, look)) = look(&follower, eye).await else { return follower.end() };
         eye = back;
         let (more, turned) = (look.more, look.turned);
         follower.publish(look);
-        follower.answered.send_replace(asked);
+        // Who asks wants all that is there, or what could be read in time where it grows as fast as it is read.
+        let owing = *owing_since.get_or_insert_with(Instant::now);
+        if !more || owing.elapsed() >= ANSWER_TIME {
+            follower.answered.send_replace(asked);
+            owing_since = None;
+        }
         if turned {
             sleep(TURN_PAUSE).await;
         }

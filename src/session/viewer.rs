@@ -114,10 +114,8 @@ pub struct Viewer {
     caught_up: bool,
     /// What was missed is to be left out.
     skip_due: bool,
-    /// Where the log ended when the viewer came: the file may be ahead of what has been published.
-    horizon: Option<Place>,
-    /// How far a generation was read before all of it had been published.
-    ahead: Option<(Generation, Offset)>,
+    /// Where a viewer that does not follow stops.
+    stop: Option<Place>,
 }
 
 /// A place in a span.
@@ -172,8 +170,7 @@ impl Viewer {
             trouble_told: false,
             caught_up: false,
             skip_due: false,
-            horizon: None,
-            ahead: None,
+            stop: None,
         };
         let (present, known) = {
             let timeline = viewer.subscription.follower.timeline();
@@ -188,7 +185,7 @@ impl Viewer {
             (latest.filter(|_| !timeline.is_waiting()), known)
         };
         if let Some(present) = &present {
-            viewer.see_the_end_of(present).await;
+            viewer.stop = Some(Place { span: present.number, offset: present.end() });
         }
         if let Begin::From { offset, .. } = start.begin
             && let Some(span) = viewer.find(present.as_ref(), known).await
@@ -210,17 +207,6 @@ impl Viewer {
         self.at = Some(At { reader: Reader::enter(span), marker });
     }
 
-    /// The file may have grown since the follower looked, and faster than it reads.
-    async fn see_the_end_of(&mut self, present: &Span) {
-        let mut end = present.end();
-        if let Some(file) = present.file()
-            && let Ok(status) = read(&file, LogFile::status).await
-        {
-            end = end.max(Offset(status.size));
-        }
-        self.horizon = Some(Place { span: present.number, offset: end });
-    }
-
     fn tell_if_not_recovered(&mut self) {
         if let (false, Some(at)) = (self.recovered, &self.at) {
             let (generation, from) = (at.reader.generation, at.offset());
@@ -235,12 +221,12 @@ impl Viewer {
             Begin::All => None,
             Begin::From { otherwise, .. } => otherwise,
         };
-        let (Some(lines), Some(file), Some(horizon)) = (lines, present.file(), self.horizon) else {
-            return Offset(0);
-        };
+        let (Some(lines), Some(file)) = (lines, present.file()) else { return Offset(0) };
+        // The end where a viewer that does not follow stops: the log may have grown since.
+        let end = self.stop.map_or_else(|| present.end(), |stop| stop.offset);
         // A search reads many megabytes: only a few at a time, so that followers find a thread.
-        let Ok(_turn) = SEARCHES.acquire().await else { return horizon.offset };
-        read(&file, move |file| file.last_lines(lines, horizon.offset)).await.unwrap_or(Offset(0))
+        let Ok(_turn) = SEARCHES.acquire().await else { return end };
+        read(&file, move |file| file.last_lines(lines, end)).await.unwrap_or(Offset(0))
     }
 
     /// The span that holds the wanted position, if it is the same file beyond doubt.
@@ -253,8 +239,7 @@ impl Viewer {
         if known.is_some() {
             return known;
         }
-        let present =
-            present.filter(|_| self.horizon.is_some_and(|horizon| offset <= horizon.offset))?;
+        let present = present.filter(|present| offset <= present.end())?;
         match of {
             Of::Present => Some(Arc::clone(present)),
             Of::Nothing => None,
@@ -344,17 +329,14 @@ impl Viewer {
     async fn catch_up(&mut self) -> Option<Item> {
         let Some(at) = &self.at else { return self.enter_next().await };
         let number = at.reader.number;
-        let horizon =
-            self.horizon.filter(|horizon| horizon.span == number).map(|horizon| horizon.offset);
         if !self.start.tail
-            && self.horizon.is_none_or(|stop| (number, at.offset()) >= (stop.span, stop.offset))
+            && self.stop.is_none_or(|stop| (number, at.offset()) >= (stop.span, stop.offset))
         {
             return Some(self.caught_up().unwrap_or(Item::End(Ending::Complete)));
         }
         // In this order: the end of a closed span is final, and nothing is read beyond it.
         let closed = at.reader.is_closed();
         let (offset, end) = (at.offset(), at.reader.end());
-        let end = if closed { end } else { horizon.map_or(end, |horizon| horizon.max(end)) };
         if self.skip_due {
             return self.skip(end).await;
         }
@@ -362,9 +344,6 @@ impl Viewer {
             return self.read_on(offset, end, closed).await;
         }
         if closed {
-            if offset > end {
-                self.ahead = Some((at.reader.generation, offset));
-            }
             self.passed = number;
             return self.enter_next().await;
         }
@@ -428,12 +407,7 @@ impl Viewer {
         match next {
             Next::Span(reader) => {
                 let missed = self.opened && reader.number > self.passed + 1;
-                let (generation, mut from, reason) =
-                    (reader.generation, reader.from, reader.reason);
-                // What was read before it had been published comes in a later span of its generation.
-                if let Some((_, read)) = self.ahead.filter(|&(known, _)| known == generation) {
-                    from = from.max(read);
-                }
+                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
                 self.at = Some(At { reader, marker: Marker::at(from) });
                 self.waiting_told = None;
                 if !self.opened {
