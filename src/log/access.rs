@@ -26,6 +26,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::fault::{Call, Faults, Point};
+
 pub use path::LogPath;
 pub use prefix::PrefixError;
 use prefix::{Prefix, Root};
@@ -40,6 +42,7 @@ const LOOKS_MAX: usize = 8;
 pub struct Access {
     prefixes: Vec<Prefix>,
     resolver: Resolver,
+    faults: Faults,
 }
 
 /// Why a path is not opened.
@@ -103,9 +106,15 @@ pub struct Admitted {
     file: File,
     real_path: PathBuf,
     identity: Identity,
+    faults: Faults,
 }
 
 impl Admitted {
+    /// Where its calls are made to fail.
+    pub(super) fn point(&self) -> Point {
+        self.faults.point(&self.real_path)
+    }
+
     /// The file, open for reading.
     pub fn into_file(self) -> File {
         self.file
@@ -140,7 +149,13 @@ impl Access {
         let resolver = Resolver::new();
         let opened: Result<_, _> =
             prefixes.into_iter().map(|asked| Prefix::open(asked.into(), &resolver)).collect();
-        Ok(Self { prefixes: opened?, resolver })
+        Ok(Self { prefixes: opened?, resolver, faults: Faults::default() })
+    }
+
+    /// What a test makes fail.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     /// The prefixes as they were given, made absolute, in that order.
@@ -168,8 +183,10 @@ impl Access {
     /// Opens a log for reading, checked now; for the first open and for every later one.
     pub fn open(&self, log: &LogPath) -> Result<Admitted, Refusal> {
         let found = self.find(log)?;
+        self.faults.check(Call::Open, log.as_path())?;
         let file = resolve::open_for_reading(found.object.as_fd())?;
-        Ok(Admitted { file, real_path: found.real_path, identity: Identity::of(&found.stat) })
+        let (real_path, identity) = (found.real_path, Identity::of(&found.stat));
+        Ok(Admitted { file, real_path, identity, faults: self.faults.clone() })
     }
 
     /// What the path leads to now, under the same confinement, without opening it for reading.
@@ -206,6 +223,7 @@ impl Access {
     }
 
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
+        self.faults.check(Call::Look, log.as_path())?;
         for _ in 0..LOOKS_MAX {
             if let Some(found) = self.look(log.as_path())? {
                 return Ok(found);

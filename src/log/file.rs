@@ -13,7 +13,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::log::access::Identity;
+use crate::log::access::{Admitted, Identity};
+use crate::log::fault::{Call, Point};
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
 
 /// The most bytes that one chunk carries.
@@ -32,6 +33,7 @@ const ROW_SCAN_BYTES: u64 = 64 * 1024;
 pub struct LogFile {
     file: File,
     identity: Identity,
+    point: Point,
 }
 
 /// What a file is now.
@@ -53,13 +55,11 @@ pub enum Read {
 }
 
 impl LogFile {
-    /// Takes over an open file.
-    ///
-    /// # Errors
-    /// When the file's identity can't be read.
-    pub fn new(file: File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { file, identity: Identity { device: metadata.dev(), inode: metadata.ino() } })
+    /// Takes over a file that has been opened.
+    #[must_use]
+    pub fn new(admitted: Admitted) -> Self {
+        let (identity, point) = (admitted.identity(), admitted.point());
+        Self { file: admitted.into_file(), identity, point }
     }
 
     /// Device and inode, which nobody else gets while this is open.
@@ -81,8 +81,9 @@ impl LogFile {
     /// # Errors
     /// Those of `fstat`.
     pub fn status(&self) -> io::Result<Status> {
+        self.point.check(Call::Stat)?;
         let metadata = self.file.metadata()?;
-        Ok(Status { size: metadata.len(), modified: metadata.modified()? })
+        Ok(Status { size: self.point.size(metadata.len()), modified: metadata.modified()? })
     }
 
     /// At most `len` bytes from `offset`; fewer only at the end of the file.
@@ -90,6 +91,7 @@ impl LogFile {
     /// # Errors
     /// Those of `pread`.
     pub fn read_at(&self, offset: Offset, len: usize) -> io::Result<Vec<u8>> {
+        self.point.check(Call::Read)?;
         let mut buffer = vec![0; len];
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -232,10 +234,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn of(file: File) -> LogFile {
+        let identity = Identity { device: 0, inode: 0 };
+        LogFile { file, identity, point: Point::default() }
+    }
+
     fn log(bytes: &[u8]) -> LogFile {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(bytes, 0).unwrap();
-        LogFile::new(file).unwrap()
+        of(file)
     }
 
     #[test]
@@ -265,7 +272,7 @@ mod tests {
     fn a_search_for_line_starts_is_bounded() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 40).unwrap();
-        let log = LogFile::new(file).unwrap();
+        let log = of(file);
         let start = log.last_lines(1, Offset(1 << 40)).unwrap();
         assert_eq!(start, Offset((1 << 40) - SCAN_BYTES_MAX));
     }

@@ -10,6 +10,7 @@
 
 pub mod access;
 pub mod catalogue;
+pub mod fault;
 pub mod file;
 pub mod follower;
 pub mod position;

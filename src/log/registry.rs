@@ -53,9 +53,9 @@ impl Registry {
     #[must_use]
     pub fn new(access: Arc<Access>, rotate_wait: Duration) -> Arc<Self> {
         Arc::new(Self {
+            watches: Watches::new(access.faults().clone()),
             access,
             rotate_wait,
-            watches: Watches::default(),
             followers: DashMap::new(),
             memories: Mutex::default(),
             tasks: TaskTracker::new(),

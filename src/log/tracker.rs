@@ -107,7 +107,7 @@ enum Step {
 impl Held {
     fn new(admitted: Admitted) -> io::Result<Self> {
         let real_path = admitted.real_path().to_owned();
-        let file = LogFile::new(admitted.into_file())?;
+        let file = LogFile::new(admitted);
         let head = file.head()?;
         let generation = Generation::new(file.identity(), nonce(), &head);
         Ok(Self {

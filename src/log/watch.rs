@@ -19,10 +19,12 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::log::access::Identity;
+use crate::log::fault::{Call, Faults};
 
 /// The process's watches. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Watches {
+    faults: Faults,
     /// Held while a watch is added or removed, so that the two never cross. The handler never takes it.
     changes: Arc<Mutex<Option<RecommendedWatcher>>>,
     listeners: Arc<Listeners>,
@@ -75,6 +77,12 @@ impl fmt::Display for WatchError {
     }
 }
 
+impl From<std::io::Error> for WatchError {
+    fn from(error: std::io::Error) -> Self {
+        notify::Error::io(error).into()
+    }
+}
+
 impl From<notify::Error> for WatchError {
     fn from(error: notify::Error) -> Self {
         match error.kind {
@@ -99,6 +107,12 @@ impl From<notify::Error> for WatchError {
 }
 
 impl Watches {
+    /// No watch yet.
+    #[must_use]
+    pub fn new(faults: Faults) -> Self {
+        Self { faults, changes: Arc::default(), listeners: Arc::default() }
+    }
+
     /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped. It blocks for a
     /// moment: call it from a thread that may.
     ///
@@ -114,8 +128,12 @@ impl Watches {
         let notify = match watcher.as_mut() {
             Some(notify) => notify,
             None => {
-                let listeners = Arc::clone(&self.listeners);
-                watcher.insert(notify::recommended_watcher(move |event| listeners.handle(event))?)
+                let (listeners, faults) = (Arc::clone(&self.listeners), self.faults.clone());
+                watcher.insert(notify::recommended_watcher(move |event| {
+                    if !faults.is_deaf() {
+                        listeners.handle(event);
+                    }
+                })?)
             }
         };
         let identity = identity(directory).ok_or(WatchError::Missing)?;
@@ -124,6 +142,7 @@ impl Watches {
             if locked(&self.listeners.0).watched.remove(directory).is_some() {
                 forget(notify, directory);
             }
+            self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
             notify.watch(directory, RecursiveMode::NonRecursive)?;
             locked(&self.listeners.0).watched.insert(directory.to_owned(), identity);
         }

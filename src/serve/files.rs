@@ -40,8 +40,7 @@ pub(super) async fn answer(
     let (file, size, modified) = {
         let (access, log) = (Arc::clone(access), log.clone());
         let open = move || {
-            let file =
-                LogFile::new(access.open(&log)?.into_file()).map_err(|_| Refusal::Unreadable)?;
+            let file = LogFile::new(access.open(&log)?);
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
             Ok((file, status.size, status.modified))
         };

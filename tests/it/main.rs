@@ -16,6 +16,8 @@ mod servers;
 mod cli;
 mod examples;
 mod fanout;
+#[cfg(feature = "faults")]
+mod faults;
 mod follow;
 mod foreign;
 mod http;

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tailcast::log::Access;
+use tailcast::log::fault::Faults;
 use tailcast::serve::{Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -20,6 +21,9 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct TestServer {
     pub directory: TempDir,
     pub address: SocketAddr,
+    /// What it is made to suffer.
+    #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "there is nothing to set"))]
+    pub faults: Faults,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -39,11 +43,12 @@ impl TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, ask) = oneshot::channel();
+        let faults = access.faults().clone();
         let server = Server::new(access, settings);
         let serving = tokio::spawn(server.serve(listener, async move {
             ask.await.ok();
         }));
-        Self { directory, address, shutdown: Some(shutdown), serving }
+        Self { directory, address, faults, shutdown: Some(shutdown), serving }
     }
 
     /// What it says of itself.

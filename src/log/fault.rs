@@ -1,0 +1,169 @@
+//! Where a test makes the system calls of the followers fail, or lie.
+//!
+//! Faults belong to one [`Access`](crate::log::Access) and to all that is opened with it, so that servers side by side
+//! do not disturb each other. Without the feature `faults` there is nothing here to set, and the points do nothing.
+
+use std::path::Path;
+
+#[cfg(feature = "faults")]
+use rustix::io::Errno;
+use rustix::io::Result;
+
+/// A system call that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Looking up what a path leads to.
+    Look,
+    /// Opening a file for reading.
+    Open,
+    /// `fstat`.
+    Stat,
+    /// `pread`.
+    Read,
+    /// `inotify_add_watch`.
+    Watch,
+}
+
+/// The faults of one [`Access`](crate::log::Access). Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    #[cfg(feature = "faults")]
+    plan: std::sync::Arc<std::sync::Mutex<set::Plan>>,
+}
+
+/// The calls on one file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Point {
+    #[cfg(feature = "faults")]
+    of: (Faults, std::path::PathBuf),
+}
+
+#[cfg(not(feature = "faults"))]
+#[allow(clippy::unused_self, reason = "the same calls with the feature have an answer")]
+impl Faults {
+    pub(super) fn check(&self, _: Call, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn point(&self, _: &Path) -> Point {
+        Point {}
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+#[allow(clippy::unused_self, reason = "the same calls with the feature have an answer")]
+impl Point {
+    pub(super) fn check(&self, _: Call) -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn size(&self, size: u64) -> u64 {
+        size
+    }
+}
+
+#[cfg(feature = "faults")]
+mod set {
+    use std::path::PathBuf;
+    use std::sync::{MutexGuard, PoisonError};
+
+    use super::{Call, Errno, Faults, Path, Point, Result};
+
+    #[derive(Debug, Default)]
+    pub(super) struct Plan {
+        calls: u64,
+        /// The number of the call that fails, and how.
+        once: Option<(u64, Errno)>,
+        failed: Option<Call>,
+        lasting: Vec<(Call, PathBuf, Errno)>,
+        /// How many bytes less the next `fstat` of the file tells.
+        short: Option<(PathBuf, u64)>,
+        deaf: bool,
+    }
+
+    impl Faults {
+        fn plan(&self) -> MutexGuard<'_, Plan> {
+            self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// How many calls there have been.
+        #[must_use]
+        pub fn calls(&self) -> u64 {
+            self.plan().calls
+        }
+
+        /// Makes one call fail, the `nth` from now, counted from 0, with this error.
+        pub fn fail_nth(&self, nth: u64, errno: Errno) {
+            let mut plan = self.plan();
+            plan.once = Some((plan.calls + nth, errno));
+            plan.failed = None;
+        }
+
+        /// Which call [`fail_nth`](Self::fail_nth) made fail, if it has come.
+        #[must_use]
+        pub fn failed(&self) -> Option<Call> {
+            self.plan().failed
+        }
+
+        /// Makes each such call on this file, or below this directory, fail until [`mend`](Self::mend).
+        pub fn fail(&self, call: Call, path: impl Into<PathBuf>, errno: Errno) {
+            self.plan().lasting.push((call, path.into(), errno));
+        }
+
+        /// Makes the next `fstat` of this file tell so many bytes less than there are.
+        pub fn shorten_once(&self, path: impl Into<PathBuf>, bytes: u64) {
+            self.plan().short = Some((path.into(), bytes));
+        }
+
+        /// Lets no event of the file system through any more, though everything is watched.
+        pub fn deafen(&self) {
+            self.plan().deaf = true;
+        }
+
+        /// Ends all faults.
+        pub fn mend(&self) {
+            let mut plan = self.plan();
+            *plan = Plan { calls: plan.calls, ..Plan::default() };
+        }
+
+        pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
+            let mut plan = self.plan();
+            let number = plan.calls;
+            plan.calls += 1;
+            if let Some((_, errno)) = plan.once.take_if(|(nth, _)| *nth == number) {
+                plan.failed = Some(call);
+                return Err(errno);
+            }
+            let lasting =
+                plan.lasting.iter().find(|(of, at, _)| *of == call && path.starts_with(at));
+            lasting.map_or(Ok(()), |(_, _, errno)| Err(*errno))
+        }
+
+        pub(in crate::log) fn point(&self, path: &Path) -> Point {
+            Point { of: (self.clone(), path.to_owned()) }
+        }
+
+        pub(in crate::log) fn is_deaf(&self) -> bool {
+            self.plan().deaf
+        }
+    }
+
+    impl Point {
+        pub(in crate::log) fn check(&self, call: Call) -> Result<()> {
+            let (faults, path) = &self.of;
+            faults.check(call, path)
+        }
+
+        pub(in crate::log) fn size(&self, size: u64) -> u64 {
+            let (faults, path) = &self.of;
+            match faults.plan().short.take_if(|(at, _)| at == path) {
+                Some((_, bytes)) => size.saturating_sub(bytes),
+                None => size,
+            }
+        }
+    }
+}
