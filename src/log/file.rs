@@ -11,10 +11,11 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::log::access::{Admitted, Identity};
 use crate::log::fault::{Call, Point};
+use crate::log::hole::{self, HOLE_BYTES_MIN, RunEnd};
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
 
 /// The most bytes that one chunk carries.
@@ -45,11 +46,30 @@ pub struct Status {
     pub modified: SystemTime,
 }
 
+/// What NULs at the end are taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nuls {
+    /// They were published before.
+    Written,
+    /// They may have been allocated for what is still to be written, as they have been up to `to`. The search for their
+    /// end goes on at `searched`.
+    Allocated {
+        /// The size of the file when they were met.
+        to: Offset,
+        /// NULs are known to go as far.
+        searched: Offset,
+    },
+}
+
 /// What a read after a marker found.
 #[derive(Debug)]
 pub enum Read {
-    /// The bytes after the marker; empty at the end of the file.
+    /// The bytes after the marker; empty where there are none yet.
     Bytes(Bytes),
+    /// A long run of NULs up to here, with data behind it.
+    Hole(Offset),
+    /// NULs as far as they have been searched.
+    Searching(Offset),
     /// The bytes before the offset are not those that were read there: the file was truncated or written over.
     Changed,
 }
@@ -106,19 +126,59 @@ impl LogFile {
         Ok(buffer)
     }
 
-    /// At most `len` bytes from the marker's offset, if the bytes before it are still the marker's.
+    /// At most `len` bytes from the marker's offset and before `end`, if the bytes before it are still the marker's.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn read_after(&self, marker: &Marker, len: usize) -> io::Result<Read> {
+    pub fn read_after(
+        &self,
+        marker: &Marker,
+        len: usize,
+        end: Offset,
+        nuls: Nuls,
+    ) -> io::Result<Read> {
         let kept = marker.bytes().len();
         let from = Offset(marker.offset.0 - kept as u64);
-        let bytes = Bytes::from(self.read_at(from, kept + len)?);
-        if bytes.get(..kept) == Some(marker.bytes()) {
-            Ok(Read::Bytes(bytes.slice(kept..)))
-        } else {
-            Ok(Read::Changed)
+        let len = len.min(usize::try_from(end.0.saturating_sub(marker.offset.0)).unwrap_or(len));
+        let mut bytes = Bytes::from(self.read_at(from, kept + len)?);
+        if bytes.get(..kept) != Some(marker.bytes()) {
+            return Ok(Read::Changed);
         }
+        bytes.advance(kept);
+        let mut data = hole::data_before(&bytes);
+        let is_last = marker.offset.plus(bytes.len()) >= end;
+        let allocated = match nuls {
+            Nuls::Written => None,
+            Nuls::Allocated { to, searched } => Some((to, searched)),
+        };
+        if data == bytes.len() && is_last && allocated.is_some_and(|(to, _)| end <= to) {
+            data -= hole::nuls_at_end(&bytes);
+        }
+        if data > 0 || bytes.is_empty() {
+            return Ok(Read::Bytes(bytes.slice(..data)));
+        }
+        let search_from = allocated.map_or(marker.offset, |(_, from)| from.max(marker.offset));
+        Ok(match (self.run_end(search_from, end)?, allocated) {
+            (RunEnd::Data(to), _) if to.0 - marker.offset.0 > HOLE_BYTES_MIN as u64 => {
+                Read::Hole(to)
+            }
+            // It was written since these bytes were read.
+            (RunEnd::Data(to), Some(_)) if to < marker.offset.plus(bytes.len()) => {
+                Read::Searching(marker.offset)
+            }
+            (RunEnd::Data(_), _) => Read::Bytes(bytes),
+            (RunEnd::NotBefore(to), Some(_)) => Read::Searching(to),
+            (RunEnd::File, Some(_)) => Read::Bytes(Bytes::new()),
+            (RunEnd::NotBefore(to), None) => Read::Hole(to),
+            (RunEnd::File, None) if end.0 - marker.offset.0 > HOLE_BYTES_MIN as u64 => {
+                Read::Hole(end)
+            }
+            (RunEnd::File, None) => Read::Bytes(bytes),
+        })
+    }
+
+    pub(super) fn seek(&self, to: rustix::fs::SeekFrom) -> rustix::io::Result<u64> {
+        rustix::fs::seek(&self.file, to)
     }
 
     /// The first bytes, at most [`SIGNATURE_BYTES_MAX`].
@@ -283,12 +343,10 @@ mod tests {
         let marker = log.marker(Offset(8)).unwrap();
         log.file.set_len(0).unwrap();
         log.file.write_all_at(b"another text that is longer\n", 0).unwrap();
-        assert!(matches!(log.read_after(&marker, 100).unwrap(), Read::Changed));
+        let read = || log.read_after(&marker, 100, Offset(100), Nuls::Written).unwrap();
+        assert!(matches!(read(), Read::Changed));
         log.file.set_len(3).unwrap();
-        assert!(
-            matches!(log.read_after(&marker, 100).unwrap(), Read::Changed),
-            "a file that ends before the offset"
-        );
+        assert!(matches!(read(), Read::Changed), "a file that ends before the offset");
     }
 
     proptest! {

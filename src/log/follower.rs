@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::access::LogPath;
+use crate::log::held::Memory;
 use crate::log::position::Chunk;
 use crate::log::timeline::Timeline;
-use crate::log::tracker::{Look, Memory, Sighting, Tracker};
-use crate::log::watch::{Watch, WatchError, Watches};
+use crate::log::tracker::{Look, Sighting, Tracker};
+use crate::log::watch::{Wake, Watch, WatchError, Watches};
 
 /// The stat that backs every watch up: file systems without events, hard links, mounts, a queue that overflowed.
 pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
@@ -50,7 +51,7 @@ pub struct Follower {
     log: LogPath,
     timeline: Mutex<Timeline>,
     events: broadcast::Sender<Event>,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
     asked: AtomicU64,
     answered: watch::Sender<u64>,
     viewers: AtomicUsize,
@@ -97,7 +98,7 @@ impl Follower {
     /// Waits until all has been published that is there now. Many who ask at once share the looks.
     pub async fn refresh(&self) {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
-        self.wake.notify_one();
+        self.wake.wake();
         let mut answered = self.answered.subscribe();
         // The sender lives as long as `self`, so this ends with the answer only.
         let _answer = answered.wait_for(|&answered| answered >= mine).await;
@@ -110,7 +111,7 @@ impl Follower {
 
     pub(super) fn leave(&self) {
         if self.viewers.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.wake.notify_one();
+            self.wake.wake();
         }
     }
 
@@ -178,7 +179,7 @@ impl Sight {
                 Ok(watch) => {
                     self.held.push((place, watch));
                     // What happened while nobody watched is found by one more look.
-                    follower.wake.notify_one();
+                    follower.wake.wake();
                 }
                 // A directory that is not there has no events to miss but its own coming.
                 Err(WatchError::Missing) => {}
@@ -210,7 +211,7 @@ impl Eye {
         if now >= self.next_renewal {
             self.renew(follower);
         }
-        let look = self.tracker.look(now);
+        let look = self.tracker.look(now, &follower.wake);
         if look.turned && self.tracker.places() != self.places {
             self.renew(follower);
         }
@@ -226,7 +227,7 @@ impl Eye {
 
     /// When there is something to do though nobody wakes.
     fn due(&self) -> Instant {
-        self.tracker.late_due().map_or(self.next_renewal, |late| late.min(self.next_renewal))
+        self.tracker.due().map_or(self.next_renewal, |due| due.min(self.next_renewal))
     }
 }
 
@@ -272,7 +273,7 @@ pub(super) async fn run(
             return;
         }
         tokio::select! {
-            () = follower.wake.notified() => {}
+            () = follower.wake.woken() => {}
             () = sleep_until(eye.due().into()) => {}
             () = closing.cancelled() => break,
         }

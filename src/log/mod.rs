@@ -13,6 +13,8 @@ pub mod catalogue;
 pub mod fault;
 pub mod file;
 pub mod follower;
+pub mod held;
+pub mod hole;
 pub mod position;
 pub mod registry;
 pub mod timeline;

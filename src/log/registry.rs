@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
 use crate::log::follower::{self, Event, Follower};
-use crate::log::tracker::{Look, Memory, Tracker};
+use crate::log::held::Memory;
+use crate::log::tracker::{Look, Tracker};
 use crate::log::watch::Watches;
 
 /// How long a file that was rotated away is heard.

@@ -72,6 +72,12 @@ impl Reader {
         span.readers.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(span))
     }
+
+    /// The span that was entered.
+    #[must_use]
+    pub fn span(&self) -> &Arc<Span> {
+        &self.0
+    }
 }
 
 impl Deref for Reader {

@@ -4,25 +4,31 @@
 //! file's size with its own offset, and the bytes before that offset with those that it read there. So it recognises
 //! a rotation, a replacement, a truncation, and a truncation that has grown again, whatever events came or did not
 //! come. An old file is read to its end before the new one begins, and is held for the rotate-wait more, because
-//! writers reopen late. All its calls block; the follower runs it on a blocking thread.
+//! writers reopen late. Files that had the name only between two looks are found under the names that they were given
+//! since, which events tell. All its calls block; the follower runs it on a blocking thread.
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::log::access::{Access, Admitted, LogPath, Refusal};
-use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Read};
-use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX};
+use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
+use crate::log::file::LogFile;
+use crate::log::held::{Held, Memory, Progress};
+use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
+use crate::log::watch::Wake;
 
 /// Late writers are heard no more often than this: where both files are written, each hearing turns the stream twice.
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
-/// So many chunks come from one look at most, so that a fast writer does not fill the memory.
-const LOOK_CHUNKS_MAX: usize = 16;
+/// So long a file that has taken the name waits for the events that tell which others had it before.
+const SETTLE_TIME: Duration = Duration::from_millis(5);
+/// So many files take the name in one look at most: as many as are held for viewers.
+const LOOK_TURNS_MAX: usize = 3;
 
 /// One thing that a look found, in order.
 #[derive(Debug)]
@@ -71,146 +77,13 @@ pub struct Tracker {
     present: Option<Held>,
     /// Files that were rotated away, oldest first, with the time until which they are heard.
     late: VecDeque<(Held, Instant)>,
+    /// Files that have taken the name since, in that order, and when the first of them was seen.
+    next: VecDeque<Held>,
+    next_seen: Option<Instant>,
     /// Since when the path has led to nothing that can be followed.
     gone_since: Option<Instant>,
     late_heard: Option<Instant>,
     waiting: Option<WaitReason>,
-}
-
-/// What is known of a file after nobody follows it any more, so that its positions are recognised when somebody does.
-#[derive(Clone, Debug)]
-pub struct Memory {
-    generation: Generation,
-    marker: Marker,
-    head: Vec<u8>,
-}
-
-/// A file that is being read.
-#[derive(Debug)]
-struct Held {
-    file: Arc<LogFile>,
-    real_path: PathBuf,
-    generation: Generation,
-    marker: Marker,
-    /// The file's first bytes as they were read, at most [`SIGNATURE_BYTES_MAX`].
-    head: Vec<u8>,
-    unreadable: bool,
-}
-
-/// What reading on in a held file gave.
-enum Step {
-    Bytes { bytes: Bytes, more: bool },
-    End,
-    Truncated,
-}
-
-impl Held {
-    fn new(admitted: Admitted) -> io::Result<Self> {
-        let real_path = admitted.real_path().to_owned();
-        let file = LogFile::new(admitted);
-        let head = file.head()?;
-        let generation = Generation::new(file.identity(), nonce(), &head);
-        Ok(Self {
-            file: Arc::new(file),
-            real_path,
-            generation,
-            marker: Marker::at(Offset(0)),
-            head: Vec::new(),
-            unreadable: false,
-        })
-    }
-
-    /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on.
-    fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
-        let end = Offset(self.file.status()?.size);
-        self.head = self.file.head()?;
-        self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
-        if let Some(memory) = memory
-            && memory.generation.identity == self.file.identity()
-            && self.head.starts_with(&memory.head)
-            && matches!(self.file.read_after(&memory.marker, 0)?, Read::Bytes(_))
-        {
-            self.generation = memory.generation;
-        }
-        self.marker = self.file.marker(end)?;
-        Ok(())
-    }
-
-    fn step(&mut self) -> io::Result<Step> {
-        // One stat may be stale or wrong (network file systems): a file is called shorter when two say so.
-        let offset = self.marker.offset().0;
-        let mut size = self.file.status()?.size;
-        if size < offset {
-            size = self.file.status()?.size;
-        }
-        if size < offset || self.file.read_at(Offset(0), self.head.len())? != self.head {
-            return Ok(Step::Truncated);
-        }
-        let len = usize::try_from(size - offset).unwrap_or(usize::MAX).min(CHUNK_BYTES_MAX);
-        match self.file.read_after(&self.marker, len)? {
-            Read::Changed => Ok(Step::Truncated),
-            Read::Bytes(bytes) if bytes.is_empty() => Ok(Step::End),
-            Read::Bytes(bytes) => {
-                if self.marker.offset().0 == self.head.len() as u64 {
-                    let wanted = (SIGNATURE_BYTES_MAX - self.head.len()).min(bytes.len());
-                    self.head.extend_from_slice(&bytes[..wanted]);
-                }
-                self.marker.advance(&bytes);
-                Ok(Step::Bytes { more: self.marker.offset().0 < size, bytes })
-            }
-        }
-    }
-
-    /// One step, told as sightings. False at the end of the file.
-    fn read_on(&mut self, start: Offset, look: &mut Look) -> io::Result<bool> {
-        let step = self.step()?;
-        if std::mem::take(&mut self.unreadable) {
-            look.sightings.push(self.began(start, Reason::Back));
-        }
-        match step {
-            Step::End => return Ok(false),
-            Step::Bytes { bytes, more } => {
-                look.sightings.push(Sighting::Bytes { start, bytes });
-                return Ok(more);
-            }
-            Step::Truncated => {
-                look.turned = true;
-                look.sightings.push(Sighting::Lost);
-                self.begin_anew()?;
-                look.sightings.push(self.goes_on(Reason::Truncated));
-            }
-        }
-        Ok(true)
-    }
-
-    /// Takes the file as it is now for a new generation.
-    fn begin_anew(&mut self) -> io::Result<()> {
-        self.generation = Generation::new(self.file.identity(), nonce(), &self.file.head()?);
-        self.marker = Marker::at(Offset(0));
-        self.head.clear();
-        Ok(())
-    }
-
-    /// That this file goes on, from this offset.
-    fn began(&self, from: Offset, reason: Reason) -> Sighting {
-        let (generation, file) = (self.generation, Arc::clone(&self.file));
-        Sighting::Began { generation, from, reason, file }
-    }
-
-    /// That it goes on where it has been read to.
-    fn goes_on(&self, reason: Reason) -> Sighting {
-        self.began(self.marker.offset(), reason)
-    }
-
-    fn was_renamed(&self) -> bool {
-        self.file.path_now().is_some_and(|now| now != self.real_path)
-    }
-}
-
-/// A number that no earlier generation of this inode is likely to have had.
-fn nonce() -> u32 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0) as u32
 }
 
 impl From<Refusal> for WaitReason {
@@ -233,6 +106,8 @@ impl Tracker {
             rotate_wait,
             present: None,
             late: VecDeque::new(),
+            next: VecDeque::new(),
+            next_seen: None,
             gone_since: None,
             late_heard: None,
             waiting: None,
@@ -273,12 +148,7 @@ impl Tracker {
     /// What is to be kept when nobody follows any more.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
-        let held = self.present.as_ref()?;
-        Some(Memory {
-            generation: held.generation,
-            marker: held.marker.clone(),
-            head: held.head.clone(),
-        })
+        self.present.as_ref().map(Held::memory)
     }
 
     /// Where events are to be expected: the log's own name, where its file lay, and where files that were rotated
@@ -296,74 +166,110 @@ impl Tracker {
         places
     }
 
-    /// Looks at everything that may have changed.
-    pub fn look(&mut self, now: Instant) -> Look {
+    /// Looks at everything that may have changed. The wake knows where files have gone that had the log's name.
+    pub fn look(&mut self, now: Instant, wake: &Wake) -> Look {
         let mut look = Look::default();
         self.hear_late_writers(now, &mut look);
-        match self.access.identify(&self.log) {
-            Ok(identity)
-                if self.present.as_ref().is_some_and(|held| held.file.identity() == identity) =>
-            {
-                self.gone_since = None;
-                self.read_present(&mut look);
+        let led = self.access.identify(&self.log);
+        let progress = self.read_present(now, &mut look);
+        match led {
+            Ok(identity) if self.is_present(identity) => self.gone_since = None,
+            Ok(identity) => self.hold_next(identity, now, &mut look),
+            Err(refusal) if self.next.is_empty() && progress != Progress::More => {
+                self.bear_absence(refusal, now, &mut look);
             }
-            Ok(_) => {
-                if !self.read_present(&mut look) {
-                    self.open_next(now, &mut look);
-                }
+            Err(_) => {}
+        }
+        let since = self.present.as_ref().and_then(Held::unreadable_since);
+        let is_over = match progress {
+            Progress::Drained => true,
+            Progress::More => false,
+            // It can't be waited for without end.
+            Progress::Unreadable => {
+                since.is_some_and(|since| now.duration_since(since) >= self.rotate_wait)
             }
-            Err(refusal) => {
-                if !self.read_present(&mut look) {
-                    self.bear_absence(refusal, now, &mut look);
-                }
-            }
+        };
+        if is_over {
+            self.turn(now, wake, &mut look);
         }
         look
     }
 
-    /// Reads the present file on, and says whether there may be more of it.
-    fn read_present(&mut self, look: &mut Look) -> bool {
-        let Some(held) = self.present.as_mut() else { return false };
-        for _ in 0..LOOK_CHUNKS_MAX {
-            let start = held.marker.offset();
-            match held.read_on(start, look) {
-                Ok(true) => {}
-                Ok(false) => return false,
-                Err(error) => {
-                    if !std::mem::replace(&mut held.unreadable, true) {
-                        tracing::warn!(file = %held.real_path.display(), %error, "can't read");
-                        look.sightings.push(Sighting::Waiting(WaitReason::Unreadable));
-                    }
-                    return false;
-                }
-            }
-        }
-        look.more = true;
-        true
+    fn is_present(&self, identity: Identity) -> bool {
+        self.present.as_ref().is_some_and(|held| held.file.identity() == identity)
     }
 
-    /// The path leads to another file: the one before has been read to its end, and is heard for a while yet.
-    fn open_next(&mut self, now: Instant, look: &mut Look) {
-        let admitted = match self.access.open(&self.log) {
-            Ok(admitted) => admitted,
-            Err(refusal) => return self.bear_absence(refusal, now, look),
-        };
-        let held = match Held::new(admitted) {
-            Ok(held) => held,
-            Err(error) => {
-                tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
-                return self.bear_absence(Refusal::Unreadable, now, look);
-            }
-        };
-        if self
-            .present
-            .as_ref()
-            .is_some_and(|present| present.file.identity() == held.file.identity())
+    /// Reads the present file on.
+    fn read_present(&mut self, now: Instant, look: &mut Look) -> Progress {
+        self.present.as_mut().map_or(Progress::Drained, |held| held.read(now, look))
+    }
+
+    /// The path leads to another file: it is held from now on, whatever becomes of its name.
+    fn hold_next(&mut self, identity: Identity, now: Instant, look: &mut Look) {
+        if self.next.len() >= OLD_FILES_MAX
+            || self.next.back().is_some_and(|held| held.file.identity() == identity)
         {
-            // The old file has come back between the two looks at the path.
-            look.more = true;
             return;
         }
+        let held = match self.access.open(&self.log) {
+            Ok(admitted) => Held::new(admitted).map_err(|error| {
+                tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
+                Refusal::Unreadable
+            }),
+            Err(refusal) => Err(refusal),
+        };
+        match held {
+            // The old file has come back between the two looks at the path.
+            Ok(held) if self.is_present(held.file.identity()) => look.more = true,
+            Ok(held) => {
+                self.next_seen.get_or_insert(now);
+                self.next.push_back(held);
+            }
+            Err(refusal) if self.next.is_empty() => self.bear_absence(refusal, now, look),
+            Err(_) => {}
+        }
+    }
+
+    /// Goes on with the files that have taken the name, in that order. The one before has been read to its end.
+    fn turn(&mut self, now: Instant, wake: &Wake, look: &mut Look) {
+        let settling = self.next_seen.is_some_and(|seen| now.duration_since(seen) < SETTLE_TIME);
+        if self.present.is_some() && settling && self.next.len() < OLD_FILES_MAX {
+            return;
+        }
+        for _ in 0..LOOK_TURNS_MAX {
+            let Some(next) = self.set_aside(wake).or_else(|| self.next.pop_front()) else { break };
+            self.succeed(next, now, look);
+            if self.read_present(now, look) != Progress::Drained {
+                break;
+            }
+        }
+        if self.next.is_empty() {
+            self.next_seen = None;
+        }
+        look.more |= !self.next.is_empty() || !wake.is_empty();
+    }
+
+    /// The next file that had the name and was given another, by what events tell.
+    fn set_aside(&mut self, wake: &Wake) -> Option<Held> {
+        while let Some(path) = wake.next_aside() {
+            let log = self.access.locate(path.as_os_str().as_bytes()).ok();
+            let Some(admitted) = log.and_then(|log| self.access.open(&log).ok()) else { continue };
+            let identity = admitted.identity();
+            if let Some(at) = self.next.iter().position(|held| held.file.identity() == identity) {
+                return self.next.remove(at);
+            }
+            let is_known = self.is_present(identity)
+                || self.late.iter().any(|(held, _)| held.file.identity() == identity);
+            if !is_known && let Ok(mut held) = Held::new(admitted) {
+                held.was_set_aside = true;
+                return Some(held);
+            }
+        }
+        None
+    }
+
+    /// Another file takes the place of the present one, which is heard for a while yet.
+    fn succeed(&mut self, held: Held, now: Instant, look: &mut Look) {
         // A file that got its name back while it was still heard goes on: heard twice, its bytes would come twice.
         let returned = self
             .late
@@ -373,7 +279,10 @@ impl Tracker {
             .map(|(late, _)| late);
         let is_back = returned.is_some();
         let held = match returned {
-            Some(late) => Held { real_path: held.real_path, ..late },
+            Some(mut late) => {
+                late.returned(held.real_path);
+                late
+            }
             None => held,
         };
         if self.late.len() >= OLD_FILES_MAX {
@@ -397,7 +306,6 @@ impl Tracker {
         look.turned = true;
         look.sightings.push(held.goes_on(if is_back { Reason::Back } else { reason }));
         self.present = Some(held);
-        self.read_present(look);
     }
 
     /// The path leads nowhere. The file that is held is heard for the rotate-wait, then let go.
@@ -426,24 +334,10 @@ impl Tracker {
         }
         self.late_heard = Some(now);
         let before = look.sightings.len();
-        self.late.retain_mut(|(held, until)| {
-            let start = held.marker.offset();
-            for _ in 0..LOOK_CHUNKS_MAX {
-                let at = held.marker.offset();
-                match held.step() {
-                    Ok(Step::Bytes { bytes, .. }) => {
-                        if at == start {
-                            look.sightings.push(held.began(start, Reason::Late));
-                        }
-                        look.sightings.push(Sighting::Bytes { start: at, bytes });
-                    }
-                    Ok(Step::End) => return now < *until,
-                    // Who cuts a file that was rotated away is clearing up: it is not the log any more.
-                    Ok(Step::Truncated) | Err(_) => return false,
-                }
-            }
-            look.more = true;
-            true
+        self.late.retain_mut(|(held, until)| match held.hear(look) {
+            Some(Progress::More) => true,
+            Some(Progress::Drained | Progress::Unreadable) => now < *until,
+            None => false,
         });
         if look.sightings.len() > before
             && let Some(present) = &self.present
@@ -452,9 +346,15 @@ impl Tracker {
         }
     }
 
-    /// When late writers are to be heard next, if there are any.
+    /// When there is something to look at though nothing wakes.
     #[must_use]
-    pub fn late_due(&self) -> Option<Instant> {
-        (!self.late.is_empty()).then_some(self.late_heard? + LATE_INTERVAL)
+    pub fn due(&self) -> Option<Instant> {
+        let late = (!self.late.is_empty()).then_some(self.late_heard).flatten();
+        let dues = [
+            late.map(|heard| heard + LATE_INTERVAL),
+            self.next_seen.map(|seen| seen + SETTLE_TIME),
+            self.present.as_ref().and_then(Held::retry_at),
+        ];
+        dues.into_iter().flatten().min()
     }
 }

@@ -5,21 +5,71 @@
 //! again, and two names of one inode share a watch and report one name only. So a log costs one watch, on the
 //! directory that it lies in, shared with its neighbours.
 //!
-//! A wake carries no claim. What happened is found out from the file.
+//! A wake carries no claim: what happened is found out from the file. It only remembers under which names files may be
+//! found that had the log's name for a moment, between two looks.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use notify::event::EventKind;
+use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::log::access::Identity;
 use crate::log::fault::{Call, Faults};
+
+/// So many names of files that were set aside are remembered for each log; of more the oldest are forgotten.
+const ASIDE_MAX: usize = 256;
+
+/// What a listener waits for.
+#[derive(Debug, Default)]
+pub struct Wake {
+    notify: Notify,
+    aside: Mutex<VecDeque<PathBuf>>,
+}
+
+impl Wake {
+    /// Wakes, now or when somebody waits next.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Waits for the next wake.
+    pub async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Where the next file lies now that had the listener's name and was given another, in the order of the events.
+    #[must_use]
+    pub fn next_aside(&self) -> Option<PathBuf> {
+        locked(&self.aside).pop_front()
+    }
+
+    /// Whether no such file is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        locked(&self.aside).is_empty()
+    }
+
+    /// Follows a renaming. `is_ours` when the file had the listener's name.
+    fn renamed(&self, from: &Path, to: &Path, is_ours: bool) {
+        let mut aside = locked(&self.aside);
+        // What had the new name is gone.
+        aside.retain(|path| path != to);
+        if let Some(path) = aside.iter_mut().find(|path| *path == from) {
+            to.clone_into(path);
+        } else if is_ours {
+            if aside.len() == ASIDE_MAX {
+                aside.pop_front();
+            }
+            aside.push_back(to.to_owned());
+        }
+    }
+}
 
 /// The process's watches. Cheap to clone.
 #[derive(Clone)]
@@ -46,7 +96,7 @@ struct Directories {
 
 #[derive(Default)]
 struct Directory {
-    names: HashMap<OsString, Vec<Arc<Notify>>>,
+    names: HashMap<OsString, Vec<Arc<Wake>>>,
 }
 
 /// Why a directory can't be watched.
@@ -122,7 +172,7 @@ impl Watches {
         &self,
         directory: &Path,
         name: &OsStr,
-        wake: &Arc<Notify>,
+        wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
         let mut watcher = locked(&self.changes);
         let notify = match watcher.as_mut() {
@@ -174,14 +224,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Listeners {
-    fn add(&self, directory: Identity, name: &OsStr, wake: &Arc<Notify>) {
+    fn add(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) {
         let mut directories = locked(&self.0);
         let listeners = directories.by_identity.entry(directory).or_default();
         listeners.names.entry(name.to_owned()).or_default().push(Arc::clone(wake));
     }
 
     /// The path whose watch is to be ended, if nobody listens to the directory any more.
-    fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Notify>) -> Option<PathBuf> {
+    fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) -> Option<PathBuf> {
         let mut directories = locked(&self.0);
         let listeners = directories.by_identity.get_mut(&directory)?;
         if let Some(wakes) = listeners.names.get_mut(name) {
@@ -214,14 +264,23 @@ impl Listeners {
         }
         let directories = locked(&self.0);
         let of = |path: &Path| directories.by_identity.get(directories.watched.get(path)?);
+        if let (EventKind::Modify(ModifyKind::Name(RenameMode::Both)), [from, to]) =
+            (event.kind, event.paths.as_slice())
+            && let Some(directory) = from.parent().and_then(of)
+        {
+            for (name, wakes) in &directory.names {
+                let is_ours = from.file_name() == Some(name);
+                wakes.iter().for_each(|wake| wake.renamed(from, to, is_ours));
+            }
+        }
         for path in &event.paths {
             if let Some(directory) = of(path) {
-                directory.names.values().flatten().for_each(|wake| wake.notify_one());
+                directory.names.values().flatten().for_each(|wake| wake.wake());
             }
             if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
                 && let Some(wakes) = directory.names.get(name)
             {
-                wakes.iter().for_each(|wake| wake.notify_one());
+                wakes.iter().for_each(|wake| wake.wake());
             }
         }
     }
@@ -229,7 +288,7 @@ impl Listeners {
     fn wake_all(&self) {
         let directories = locked(&self.0);
         let all = directories.by_identity.values().flat_map(|directory| directory.names.values());
-        all.flatten().for_each(|wake| wake.notify_one());
+        all.flatten().for_each(|wake| wake.wake());
     }
 }
 
@@ -240,7 +299,7 @@ pub struct Watch {
     directory: PathBuf,
     identity: Identity,
     name: OsString,
-    wake: Arc<Notify>,
+    wake: Arc<Wake>,
 }
 
 impl Watch {
@@ -274,7 +333,7 @@ mod tests {
     use tokio::time::{Duration, timeout};
 
     /// Listeners of one name in a directory that exists, and its wake.
-    fn listening() -> (Listeners, PathBuf, Arc<Notify>) {
+    fn listening() -> (Listeners, PathBuf, Arc<Wake>) {
         let directory = std::env::temp_dir();
         let listeners = Listeners::default();
         let identity = identity(&directory).unwrap();
@@ -284,8 +343,8 @@ mod tests {
         (listeners, directory, wake)
     }
 
-    async fn is_woken(wake: &Notify) -> bool {
-        timeout(Duration::from_millis(1), wake.notified()).await.is_ok()
+    async fn is_woken(wake: &Wake) -> bool {
+        timeout(Duration::from_millis(1), wake.woken()).await.is_ok()
     }
 
     #[tokio::test]
@@ -311,6 +370,29 @@ mod tests {
         assert!(is_woken(&wake).await, "the overflow, which names no path");
         listeners.handle(Err(notify::Error::generic("anything")));
         assert!(is_woken(&wake).await, "an error");
+    }
+
+    #[test]
+    fn files_that_had_the_name_are_known_by_their_latest_names() {
+        let (listeners, directory, wake) = listening();
+        let rename = |from: &str, to: &str| {
+            let both = EventKind::Modify(ModifyKind::Name(RenameMode::Both));
+            let event =
+                Event::new(both).add_path(directory.join(from)).add_path(directory.join(to));
+            listeners.handle(Ok(event));
+        };
+        rename("b.log", "b.log.1");
+        assert!(wake.is_empty(), "a neighbour");
+        rename("a.log", "a.log.1");
+        rename("a.log.1", "a.log.2");
+        rename("a.log", "a.log.1");
+        rename("a.log", "gone");
+        rename("b.log", "gone");
+        let names = std::iter::from_fn(|| wake.next_aside());
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            ["a.log.2", "a.log.1"].map(|name| directory.join(name))
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::spawn_blocking;
 
-use crate::log::file::{LogFile, Marker, Read};
+use crate::log::file::{LogFile, Marker, Nuls, Read};
 use crate::log::timeline::{Next, Reader, Reason, Span, WaitReason};
 use crate::log::{Chunk, Event, Generation, LogPath, Offset, Place, Splice, Subscription};
 use crate::session::start::{Begin, Of, Start};
@@ -172,34 +172,37 @@ impl Viewer {
             skip_due: false,
             stop: None,
         };
-        let (present, known) = {
+        let present = {
             let timeline = viewer.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
             viewer.passed = latest.as_ref().map_or(0, |span| span.number);
-            let known = match start.begin {
-                Begin::From { offset, of: Of::Generation(wanted), .. } => {
-                    timeline.find(wanted, offset)
-                }
-                _ => None,
-            };
-            (latest.filter(|_| !timeline.is_waiting()), known)
+            latest.filter(|_| !timeline.is_waiting())
         };
         if let Some(present) = &present {
             viewer.stop = Some(Place { span: present.number, offset: present.end() });
         }
-        if let Begin::From { offset, .. } = start.begin
-            && let Some(span) = viewer.find(present.as_ref(), known).await
-        {
-            viewer.enter(&span, offset).await;
-            return viewer;
-        }
-        viewer.recovered = !matches!(start.begin, Begin::From { .. });
-        if let Some(present) = present {
-            let from = viewer.start_of(&present).await;
-            viewer.enter(&present, from).await;
-            viewer.tell_if_not_recovered();
-        }
+        // The end where a viewer that does not follow stops: the log may have grown since.
+        let end = viewer.stop.map_or(Offset(0), |stop| stop.offset);
+        viewer.begin(present.as_ref(), end).await;
         viewer
+    }
+
+    /// Goes where the viewer wants to begin, with the lines before `end` for its history. Without a present span it
+    /// begins when there is one, unless it comes back to another that is still there.
+    async fn begin(&mut self, present: Option<&Arc<Span>>, end: Offset) {
+        if let Begin::From { offset, .. } = self.start.begin {
+            if let Some(span) = self.find(present).await {
+                self.enter(&span, offset).await;
+                self.recovered = true;
+                return;
+            }
+            self.recovered = false;
+        }
+        if let Some(present) = present {
+            let from = self.start_of(present, end).await;
+            self.enter(present, from).await;
+            self.tell_if_not_recovered();
+        }
     }
 
     async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
@@ -215,29 +218,26 @@ impl Viewer {
     }
 
     /// Where the wanted lines begin.
-    async fn start_of(&self, present: &Span) -> Offset {
+    async fn start_of(&self, present: &Span, end: Offset) -> Offset {
         let lines = match self.start.begin {
             Begin::Lines(lines) => Some(lines),
             Begin::All => None,
             Begin::From { otherwise, .. } => otherwise,
         };
         let (Some(lines), Some(file)) = (lines, present.file()) else { return Offset(0) };
-        // The end where a viewer that does not follow stops: the log may have grown since.
-        let end = self.stop.map_or_else(|| present.end(), |stop| stop.offset);
         // A search reads many megabytes: only a few at a time, so that followers find a thread.
         let Ok(_turn) = SEARCHES.acquire().await else { return end };
         read(&file, move |file| file.last_lines(lines, end)).await.unwrap_or(Offset(0))
     }
 
     /// The span that holds the wanted position, if it is the same file beyond doubt.
-    async fn find(
-        &self,
-        present: Option<&Arc<Span>>,
-        known: Option<Arc<Span>>,
-    ) -> Option<Arc<Span>> {
+    async fn find(&self, present: Option<&Arc<Span>>) -> Option<Arc<Span>> {
         let Begin::From { offset, of, .. } = self.start.begin else { return None };
-        if known.is_some() {
-            return known;
+        if let Of::Generation(wanted) = of {
+            let known = self.subscription.follower.timeline().find(wanted, offset);
+            if known.is_some() {
+                return known;
+            }
         }
         let present = present.filter(|present| offset <= present.end())?;
         match of {
@@ -359,14 +359,15 @@ impl Viewer {
     async fn read_on(&mut self, offset: Offset, end: Offset, closed: bool) -> Option<Item> {
         let at = self.at.as_ref()?;
         let Some(file) = at.reader.file() else { return self.leave_out(end) };
-        let len = READ_BYTES_MAX.min((end.0 - offset.0) as usize);
+        let len = READ_BYTES_MAX;
         let before = at.marker.clone();
-        match read(&file, move |file| file.read_after(&before, len)).await {
+        match read(&file, move |file| file.read_after(&before, len, end, Nuls::Written)).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {
                 self.trouble_told = false;
                 self.at.as_mut()?.marker.advance(&bytes);
                 Some(Item::Bytes { start: offset, bytes })
             }
+            Ok(Read::Hole(to)) => self.leave_out(to.min(end)),
             // What was in a file that is closed is gone when it is not there any more.
             Ok(_) if closed => self.leave_out(end),
             Ok(found) => {
@@ -406,14 +407,14 @@ impl Viewer {
         let next = self.subscription.follower.timeline().after(self.passed);
         match next {
             Next::Span(reader) => {
-                let missed = self.opened && reader.number > self.passed + 1;
-                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
-                self.at = Some(At { reader, marker: Marker::at(from) });
                 self.waiting_told = None;
                 if !self.opened {
-                    self.tell_if_not_recovered();
+                    self.begin(Some(reader.span()), reader.from).await;
                     return None;
                 }
+                let missed = reader.number > self.passed + 1;
+                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
+                self.at = Some(At { reader, marker: Marker::at(from) });
                 let reset = Item::Reset { generation, from, reason };
                 if missed {
                     self.told = Some(reset);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use tailcast::log::fault::Call;
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
@@ -28,6 +29,62 @@ impl Heard {
             }
         }
         true
+    }
+}
+
+/// Rotates a log under a viewer while the `nth` call fails, and gives all that the viewer got.
+async fn survive(server: &TestServer, nth: u64, errno: Errno) -> Vec<u8> {
+    let log = server.log("a.log", "one\n");
+    server.faults.fail_nth(nth, errno);
+    let mut heard = Heard::default();
+    let query = format!("{log}?tail=1&lines=all&format=raw");
+    let mut viewer = Viewer::v1(server.address, &query).await;
+    // Who is refused because of the fault comes again; the fault comes once.
+    if !heard.listen(&mut viewer, b"one\n").await {
+        assert!(heard.bytes.is_empty(), "{heard:?}");
+        viewer = Viewer::v1(server.address, &query).await;
+        assert!(heard.listen(&mut viewer, b"one\n").await, "refused twice: {heard:?}");
+    }
+    append(&log, "two\n");
+    assert!(heard.listen(&mut viewer, b"two\n").await, "{heard:?}");
+    std::fs::rename(&log, server.path("a.log.1")).unwrap();
+    append(server.path("a.log.1"), "three\n");
+    append(&log, "four\n");
+    assert!(heard.listen(&mut viewer, b"four\n").await, "{heard:?}");
+    append(&log, "five\n");
+    assert!(heard.listen(&mut viewer, b"five\n").await, "{heard:?}");
+    heard.bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn any_call_may_fail_once_and_nothing_is_lost() {
+    let errors = [Errno::IO, Errno::STALE, Errno::ACCESS, Errno::MFILE, Errno::NOENT];
+    let mut failed = Vec::new();
+    for round in 0.. {
+        let mut running = tokio::task::JoinSet::new();
+        for nth in round * 8..(round + 1) * 8 {
+            for errno in errors {
+                running.spawn(async move {
+                    let server = TestServer::start().await;
+                    let survived = timeout(DEADLINE, survive(&server, nth, errno)).await;
+                    let what = format!("call {nth}, {:?}, with {errno:?}", server.faults.failed());
+                    let bytes = survived.unwrap_or_else(|_| panic!("{what}: stuck"));
+                    let got = String::from_utf8_lossy(&bytes);
+                    assert_eq!(got, "one\ntwo\nthree\nfour\nfive\n", "{what}");
+                    let failed = server.faults.failed();
+                    server.stop().await.unwrap();
+                    failed
+                });
+            }
+        }
+        let outcomes = running.join_all().await;
+        failed.extend(outcomes.iter().flatten());
+        if outcomes.iter().any(Option::is_none) {
+            break;
+        }
+    }
+    for call in [Call::Look, Call::Open, Call::Stat, Call::Read, Call::Watch] {
+        assert!(failed.contains(&call), "{call:?} never failed");
     }
 }
 

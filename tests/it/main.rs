@@ -20,6 +20,7 @@ mod fanout;
 mod faults;
 mod follow;
 mod foreign;
+mod holes;
 mod http;
 mod limits;
 mod model;

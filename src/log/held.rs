@@ -1,0 +1,293 @@
+//! A file of a log that is being read.
+//!
+//! Each step takes the bytes that have come since the one before, and sees by size, head and marker that the file was
+//! truncated, though it may have grown again since.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use crate::log::access::Admitted;
+use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
+use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX};
+use crate::log::timeline::{Reason, WaitReason};
+use crate::log::tracker::{Look, Sighting};
+
+/// So many chunks come from one look at most, so that a fast writer does not fill the memory.
+const LOOK_CHUNKS_MAX: usize = 16;
+/// The pause after a read that failed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is known of a file after nobody follows it any more, so that its positions are recognised when somebody does.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    pub(super) generation: Generation,
+    marker: Marker,
+    head: Vec<u8>,
+}
+
+/// A file that is being read.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) file: Arc<LogFile>,
+    pub(super) real_path: PathBuf,
+    pub(super) generation: Generation,
+    pub(super) marker: Marker,
+    /// The file's first bytes as they were read, at most [`SIGNATURE_BYTES_MAX`].
+    head: Vec<u8>,
+    /// It was opened under a name that it was given later.
+    pub(super) was_set_aside: bool,
+    trouble: Option<Trouble>,
+    nuls: Allocated,
+}
+
+/// A file that can't be read.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    retry_at: Instant,
+}
+
+/// What is known of the NULs at the end of a file.
+#[derive(Debug, Default)]
+struct Allocated {
+    /// How large the file was when they were met last.
+    to: Offset,
+    /// So far they have been searched for something behind them.
+    searched: Offset,
+    /// Size and time of the file when nothing was found.
+    without_data: Option<(u64, SystemTime)>,
+}
+
+/// What reading on in a held file gave.
+enum Step {
+    Bytes {
+        bytes: Bytes,
+        more: bool,
+    },
+    /// NULs were passed over, or searched.
+    Nothing,
+    End,
+    Truncated,
+}
+
+/// How far a file has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Drained,
+    More,
+    Unreadable,
+}
+
+impl Held {
+    pub(super) fn new(admitted: Admitted) -> io::Result<Self> {
+        let real_path = admitted.real_path().to_owned();
+        let file = LogFile::new(admitted);
+        let head = file.head()?;
+        let generation = Generation::new(file.identity(), nonce(), &head);
+        Ok(Self {
+            file: Arc::new(file),
+            real_path,
+            generation,
+            marker: Marker::at(Offset(0)),
+            head: Vec::new(),
+            was_set_aside: false,
+            trouble: None,
+            nuls: Allocated::default(),
+        })
+    }
+
+    /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on.
+    pub(super) fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
+        let end = self.file.written_end(self.file.status()?.size)?;
+        self.head = self.file.head()?;
+        self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
+        if let Some(memory) = memory
+            && memory.generation.identity == self.file.identity()
+            && self.head.starts_with(&memory.head)
+            && matches!(
+                self.file.read_after(&memory.marker, 0, end, Nuls::Written)?,
+                Read::Bytes(_)
+            )
+        {
+            self.generation = memory.generation;
+        }
+        self.marker = self.file.marker(end)?;
+        Ok(())
+    }
+
+    fn step(&mut self) -> io::Result<Step> {
+        // One stat may be stale or wrong (network file systems): a file is called shorter when two say so.
+        let offset = self.marker.offset().0;
+        let mut status = self.file.status()?;
+        if status.size < offset {
+            status = self.file.status()?;
+        }
+        let size = status.size;
+        if size < offset || self.file.read_at(Offset(0), self.head.len())? != self.head {
+            return Ok(Step::Truncated);
+        }
+        if self.nuls.without_data == Some((size, status.modified)) {
+            return Ok(Step::End);
+        }
+        self.nuls.without_data = None;
+        let nuls = Nuls::Allocated { to: self.nuls.to, searched: self.nuls.searched };
+        match self.file.read_after(&self.marker, CHUNK_BYTES_MAX, Offset(size), nuls)? {
+            Read::Changed => Ok(Step::Truncated),
+            Read::Bytes(bytes) if bytes.is_empty() => {
+                if size > offset {
+                    self.nuls = Allocated {
+                        to: Offset(size),
+                        searched: Offset(0),
+                        without_data: Some((size, status.modified)),
+                    };
+                }
+                Ok(Step::End)
+            }
+            Read::Hole(to) => {
+                self.marker = self.file.marker(to)?;
+                self.nuls.searched = Offset(0);
+                Ok(Step::Nothing)
+            }
+            Read::Searching(to) => {
+                self.nuls.searched = to;
+                Ok(Step::Nothing)
+            }
+            Read::Bytes(bytes) => {
+                self.nuls.searched = Offset(0);
+                if self.marker.offset().0 == self.head.len() as u64 {
+                    let wanted = (SIGNATURE_BYTES_MAX - self.head.len()).min(bytes.len());
+                    self.head.extend_from_slice(&bytes[..wanted]);
+                }
+                self.marker.advance(&bytes);
+                Ok(Step::Bytes { more: self.marker.offset().0 < size, bytes })
+            }
+        }
+    }
+
+    /// What is kept of it when nobody follows any more.
+    pub(super) fn memory(&self) -> Memory {
+        let (marker, head) = (self.marker.clone(), self.head.clone());
+        Memory { generation: self.generation, marker, head }
+    }
+
+    /// Reads on, not too far at once.
+    pub(super) fn read(&mut self, now: Instant, look: &mut Look) -> Progress {
+        if self.retry_at().is_some_and(|retry_at| now < retry_at) {
+            return Progress::Unreadable;
+        }
+        for _ in 0..LOOK_CHUNKS_MAX {
+            match self.read_on(self.marker.offset(), look) {
+                Ok(true) => {}
+                Ok(false) => return Progress::Drained,
+                Err(error) => {
+                    if self.trouble.is_none() {
+                        tracing::warn!(file = %self.real_path.display(), %error, "can't read");
+                        look.sightings.push(Sighting::Waiting(WaitReason::Unreadable));
+                    }
+                    let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
+                    self.trouble = Some(Trouble { since, retry_at: now + RETRY_INTERVAL });
+                    return Progress::Unreadable;
+                }
+            }
+        }
+        look.more = true;
+        Progress::More
+    }
+
+    /// What was written since the last look to a file that was rotated away. None when it was cut: who does that is
+    /// clearing up, and it is not the log any more.
+    pub(super) fn hear(&mut self, look: &mut Look) -> Option<Progress> {
+        let start = self.marker.offset();
+        let mut told = false;
+        for _ in 0..LOOK_CHUNKS_MAX {
+            let at = self.marker.offset();
+            match self.step() {
+                Ok(Step::Bytes { bytes, .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        look.sightings.push(self.began(start, Reason::Late));
+                    }
+                    look.sightings.push(Sighting::Bytes { start: at, bytes });
+                }
+                Ok(Step::Nothing) => {}
+                Ok(Step::End) => return Some(Progress::Drained),
+                Err(_) => return Some(Progress::Unreadable),
+                Ok(Step::Truncated) => return None,
+            }
+        }
+        look.more = true;
+        Some(Progress::More)
+    }
+
+    /// When to read again after a read that failed.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.trouble.as_ref().map(|trouble| trouble.retry_at)
+    }
+
+    /// Since when it can't be read.
+    pub(super) fn unreadable_since(&self) -> Option<Instant> {
+        self.trouble.as_ref().map(|trouble| trouble.since)
+    }
+
+    /// One step, told as sightings. False at the end of the file.
+    fn read_on(&mut self, start: Offset, look: &mut Look) -> io::Result<bool> {
+        let step = self.step()?;
+        if self.trouble.take().is_some() {
+            look.sightings.push(self.began(start, Reason::Back));
+        }
+        match step {
+            Step::End => return Ok(false),
+            Step::Nothing => {}
+            Step::Bytes { bytes, more } => {
+                look.sightings.push(Sighting::Bytes { start, bytes });
+                return Ok(more);
+            }
+            Step::Truncated => {
+                look.turned = true;
+                look.sightings.push(Sighting::Lost);
+                self.begin_anew()?;
+                look.sightings.push(self.goes_on(Reason::Truncated));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Takes the file as it is now for a new generation.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.generation = Generation::new(self.file.identity(), nonce(), &self.file.head()?);
+        self.marker = Marker::at(Offset(0));
+        self.head.clear();
+        self.nuls = Allocated::default();
+        Ok(())
+    }
+
+    /// That this file goes on, from this offset.
+    fn began(&self, from: Offset, reason: Reason) -> Sighting {
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        Sighting::Began { generation, from, reason, file }
+    }
+
+    /// That it goes on where it has been read to.
+    pub(super) fn goes_on(&self, reason: Reason) -> Sighting {
+        self.began(self.marker.offset(), reason)
+    }
+
+    /// It has got its name back.
+    pub(super) fn returned(&mut self, real_path: PathBuf) {
+        self.real_path = real_path;
+        self.was_set_aside = false;
+    }
+
+    pub(super) fn was_renamed(&self) -> bool {
+        self.was_set_aside || self.file.path_now().is_some_and(|now| now != self.real_path)
+    }
+}
+
+/// A number that no earlier generation of this inode is likely to have had.
+fn nonce() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0) as u32
+}

@@ -1,0 +1,160 @@
+//! Long runs of NULs: files that were allocated beforehand, and files that were cut under a writer.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+use rustix::fs::FallocateFlags;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clients::Viewer;
+use crate::servers::{TestServer, append};
+
+/// What a viewer was told, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Told {
+    Bytes(u64, Vec<u8>),
+    Gap(u64, u64),
+    Reset(String, u64),
+}
+
+/// All that comes until the bytes end with `last`.
+async fn until(viewer: &mut Viewer, last: &[u8]) -> Vec<Told> {
+    let mut all: Vec<Told> = Vec::new();
+    loop {
+        match viewer.next().await.unwrap() {
+            Message::Text(text) => {
+                let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let number = |field: &str| message[field].as_u64().unwrap();
+                match message["type"].as_str().unwrap() {
+                    "open" => {}
+                    "gap" => all.push(Told::Gap(number("from"), number("to"))),
+                    "reset" => {
+                        let reason = message["reason"].as_str().unwrap().to_owned();
+                        all.push(Told::Reset(reason, number("from")));
+                    }
+                    other => panic!("{other} after {all:?}"),
+                }
+            }
+            data => {
+                let data = data.into_data();
+                let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
+                match all.last_mut() {
+                    Some(Told::Bytes(start, bytes)) if *start + bytes.len() as u64 == offset => {
+                        bytes.extend_from_slice(&data[8..]);
+                    }
+                    _ => all.push(Told::Bytes(offset, data[8..].to_vec())),
+                }
+            }
+        }
+        if let Some(Told::Bytes(_, bytes)) = all.last()
+            && bytes.ends_with(last)
+        {
+            return all;
+        }
+    }
+}
+
+async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
+    Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await
+}
+
+fn bytes(start: u64, bytes: &[u8]) -> Told {
+    Told::Bytes(start, bytes.to_vec())
+}
+
+#[tokio::test]
+async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let file = File::options().write(true).open(&log).unwrap();
+    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 1 << 20).unwrap();
+    let mut viewer = viewer_of(&server, &log).await;
+    viewer.expect("open").await;
+    let mut written = Vec::new();
+    for record in 0..100 {
+        let record = format!("record {record}\n");
+        file.write_all_at(record.as_bytes(), written.len() as u64).unwrap();
+        written.extend_from_slice(record.as_bytes());
+        if written.len() < 300 {
+            until(&mut viewer, record.as_bytes()).await;
+        }
+    }
+    until(&mut viewer, b"record 99\n").await;
+    // Who comes now sees the lines, and not the megabyte behind them.
+    let mut late = Viewer::v1(server.address, &format!("{log}?tail=1&lines=2&format=raw")).await;
+    let from = (written.len() - 20) as u64;
+    assert_eq!(until(&mut late, b"99\n").await, [bytes(from, b"record 98\nrecord 99\n")]);
+    // To the last byte of what was allocated, however few are left, and then beyond.
+    let rest = vec![b'x'; (1 << 20) - written.len() - 100];
+    file.write_all_at(&rest, written.len() as u64).unwrap();
+    written.extend_from_slice(&rest);
+    until(&mut viewer, b"x").await;
+    file.write_all_at(b"almost\n", written.len() as u64).unwrap();
+    file.set_len((written.len() + 7) as u64).unwrap();
+    append(&log, "the end\n");
+    let told = until(&mut late, b"the end\n").await;
+    let Told::Bytes(start, got) = &told[0] else { panic!("{told:?}") };
+    assert_eq!((*start, told.len()), (from + 20, 1), "no reset, no gap, no NUL");
+    assert!(!got.contains(&0));
+}
+
+#[tokio::test]
+async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let file = File::options().write(true).open(&log).unwrap();
+    let mut before = vec![b'o'; 1 << 20];
+    before.splice((1 << 20) - 4.., *b"end\n");
+    file.write_all_at(&before, 0).unwrap();
+    let mut viewer = viewer_of(&server, &log).await;
+    until(&mut viewer, b"end\n").await;
+    file.set_len(0).unwrap();
+    file.write_all_at(b"goes on\n", 1 << 20).unwrap();
+    let told = until(&mut viewer, b"goes on\n").await;
+    let expected = [
+        Told::Reset("truncated".to_owned(), 0),
+        Told::Gap(0, 1 << 20),
+        bytes(1 << 20, b"goes on\n"),
+    ];
+    assert_eq!(told, expected);
+    let mut late = viewer_of(&server, &log).await;
+    assert_eq!(until(&mut late, b"goes on\n").await, expected[1..]);
+}
+
+#[tokio::test]
+async fn a_huge_hole_costs_no_time_and_a_small_one_is_sent() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "start");
+    let mut viewer = viewer_of(&server, &log).await;
+    until(&mut viewer, b"start").await;
+    let file = File::options().write(true).open(&log).unwrap();
+    file.write_all_at(b"far\n", 1 << 40).unwrap();
+    let told = until(&mut viewer, b"far\n").await;
+    assert_eq!(told, [Told::Gap(5, 1 << 40), bytes(1 << 40, b"far\n")]);
+    // Real zeros, that the file system takes for data, in the middle and then waited for at the end.
+    let at = (1 << 40) + 4;
+    file.write_all_at(&[&vec![0; 300_000][..], b"zeros\n"].concat(), at).unwrap();
+    let told = until(&mut viewer, b"zeros\n").await;
+    assert_eq!(told, [Told::Gap(at, at + 300_000), bytes(at + 300_000, b"zeros\n")]);
+    let at = at + 300_006;
+    file.write_all_at(&[&[0; 60_000][..], b"few\n"].concat(), at).unwrap();
+    let told = until(&mut viewer, b"few\n").await;
+    assert_eq!(told, [bytes(at, &[&[0; 60_000][..], b"few\n"].concat())]);
+    append(&log, "record\0");
+    until(&mut viewer, b"record\0").await;
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn nuls_that_are_waited_out_cost_nothing() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "start\n");
+    File::options().write(true).open(&log).unwrap().set_len(1 << 30).unwrap();
+    let mut viewer = viewer_of(&server, &log).await;
+    until(&mut viewer, b"start\n").await;
+    let before = server.faults.calls();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let calls = server.faults.calls() - before;
+    assert!(calls < 20, "{calls} system calls in 3 s without a write");
+}
