@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::access::LogPath;
+use crate::log::access::{Access, LogPath};
 use crate::log::held::Memory;
-use crate::log::position::Chunk;
-use crate::log::timeline::Timeline;
+use crate::log::position::{Chunk, Generation, Offset};
+use crate::log::rotated;
+use crate::log::timeline::{Span, Timeline};
 use crate::log::tracker::{Look, Sighting, Tracker};
 use crate::log::watch::{Wake, Watch, WatchError, Watches};
 
@@ -48,6 +50,7 @@ pub enum Event {
 /// The one who follows a log.
 #[derive(Debug)]
 pub struct Follower {
+    access: Arc<Access>,
     log: LogPath,
     timeline: Mutex<Timeline>,
     events: broadcast::Sender<Event>,
@@ -59,8 +62,9 @@ pub struct Follower {
 }
 
 impl Follower {
-    pub(super) fn new(log: LogPath) -> Self {
+    pub(super) fn new(access: Arc<Access>, log: LogPath) -> Self {
         Self {
+            access,
             log,
             timeline: Mutex::default(),
             events: broadcast::channel(BROADCAST_MESSAGES).0,
@@ -102,6 +106,25 @@ impl Follower {
         let mut answered = self.answered.subscribe();
         // The sender lives as long as `self`, so this ends with the answer only.
         let _answer = answered.wait_for(|&answered| answered >= mine).await;
+    }
+
+    /// The span of a position in a file that was rotated away while nobody followed, or was let go since, if the file
+    /// still lies beside the log and is the same beyond doubt.
+    pub async fn find_rotated(
+        self: &Arc<Self>,
+        generation: Generation,
+        offset: Offset,
+    ) -> Option<Arc<Span>> {
+        if let Some(span) = self.timeline().rotated(generation) {
+            return Some(span).filter(|span| offset <= span.end());
+        }
+        let follower = Arc::clone(self);
+        let finding = spawn_blocking(move || {
+            let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
+            let end = file.written_end(file.status().ok()?.size).ok()?;
+            follower.timeline().take_in(generation, offset, file, end)
+        });
+        finding.await.ok()?
     }
 
     pub(super) fn enter(&self) -> broadcast::Receiver<Event> {

@@ -17,6 +17,7 @@ pub mod held;
 pub mod hole;
 pub mod position;
 pub mod registry;
+mod rotated;
 pub mod timeline;
 pub mod tracker;
 pub mod watch;

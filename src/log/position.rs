@@ -57,13 +57,21 @@ impl Generation {
         Self { identity, nonce, head_len: head.len() as u16, head_hash: fnv1a(head) }
     }
 
-    /// Whether a file of this identity that begins with `head` is this generation's beyond doubt. One that was seen
-    /// first when its file was shorter than a whole signature proves too little: other files begin like that.
+    /// Whether a file of this identity that begins with `head` has this generation's bytes up to `offset` beyond doubt.
+    /// Where the file was shorter than a whole signature when it was signed, only those bytes are sure: other files
+    /// begin like that too.
     #[must_use]
-    pub fn is_proved_by(&self, identity: Identity, head: &[u8]) -> bool {
-        usize::from(self.head_len) == SIGNATURE_BYTES_MAX
+    pub fn is_proved_by(&self, identity: Identity, head: &[u8], offset: Offset) -> bool {
+        let signed = usize::from(self.head_len);
+        (signed == SIGNATURE_BYTES_MAX || offset.0 <= signed as u64)
             && self.identity == identity
-            && head.get(..SIGNATURE_BYTES_MAX).is_some_and(|head| fnv1a(head) == self.head_hash)
+            && head.get(..signed).is_some_and(|head| fnv1a(head) == self.head_hash)
+    }
+
+    /// Whether both name the same bytes, though one may have been signed when there were fewer.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        (self.identity, self.nonce) == (other.identity, other.nonce)
     }
 }
 
@@ -197,17 +205,22 @@ mod tests {
         let identity = Identity { device: 1, inode: 2 };
         let head = [b'x'; SIGNATURE_BYTES_MAX];
         let generation = Generation::new(identity, 7, &head);
-        assert!(generation.is_proved_by(identity, &[b'x'; 1000]));
+        let far = Offset(1 << 40);
+        assert!(generation.is_proved_by(identity, &[b'x'; 1000], far));
         let mut other = head;
         other[SIGNATURE_BYTES_MAX - 1] = b'y';
-        assert!(!generation.is_proved_by(identity, &other), "another head");
-        assert!(!generation.is_proved_by(identity, &head[1..]), "a head that is shorter");
+        assert!(!generation.is_proved_by(identity, &other, far), "another head");
+        assert!(!generation.is_proved_by(identity, &head[1..], far), "a head that is shorter");
         let elsewhere = Identity { device: 1, inode: 3 };
-        assert!(!generation.is_proved_by(elsewhere, &head), "another inode");
+        assert!(!generation.is_proved_by(elsewhere, &head, far), "another inode");
         let short = Generation::new(identity, 7, b"banner\n");
         assert!(
-            !short.is_proved_by(identity, b"banner\nof another run\n"),
+            !short.is_proved_by(identity, b"banner\nof another run\n", Offset(8)),
             "too little was signed"
+        );
+        assert!(
+            short.is_proved_by(identity, b"banner\nof another run\n", Offset(7)),
+            "all that was before was signed"
         );
     }
 

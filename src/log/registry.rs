@@ -143,7 +143,7 @@ impl Registry {
                 Subscription { events: entry.get().enter(), follower: Arc::clone(entry.get()) }
             }
             Entry::Vacant(entry) => {
-                let follower = Arc::new(Follower::new(log.clone()));
+                let follower = Arc::new(Follower::new(Arc::clone(&self.access), log.clone()));
                 follower.publish(first);
                 let subscription =
                     Subscription { events: follower.enter(), follower: Arc::clone(&follower) };

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
@@ -97,11 +97,27 @@ impl Drop for Reader {
 #[derive(Debug)]
 struct State {
     closed: bool,
+    /// The bytes are gone for good: the file was truncated.
+    lost: bool,
     /// None once the bytes can't be read any more.
     file: Option<Arc<LogFile>>,
 }
 
 impl Span {
+    /// A file that was rotated away before the follower began: it comes before all spans.
+    #[must_use]
+    pub fn before_all(generation: Generation, file: LogFile, end: Offset) -> Self {
+        Self {
+            number: 0,
+            generation,
+            from: Offset(0),
+            reason: Reason::Joined,
+            end: AtomicU64::new(end.0),
+            readers: AtomicUsize::new(0),
+            state: Mutex::new(State { closed: true, lost: false, file: Some(Arc::new(file)) }),
+        }
+    }
+
     /// The offset after the last published byte.
     #[must_use]
     pub fn end(&self) -> Offset {
@@ -145,6 +161,8 @@ pub struct Timeline {
     begun: u64,
     waiting: Option<WaitReason>,
     ended: bool,
+    /// Files that were rotated away before the first span, for as long as somebody reads them.
+    rotated: Vec<Weak<Span>>,
 }
 
 impl Timeline {
@@ -166,7 +184,7 @@ impl Timeline {
             reason,
             end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
-            state: Mutex::new(State { closed: false, file: Some(file) }),
+            state: Mutex::new(State { closed: false, lost: false, file: Some(file) }),
         }));
     }
 
@@ -183,7 +201,9 @@ impl Timeline {
         last.state().closed = true;
         if lost && let Some(file) = last.file() {
             for span in &self.spans {
-                span.state().file.take_if(|other| Arc::ptr_eq(other, &file));
+                let mut state = span.state();
+                let is_same = |other: &mut Arc<LogFile>| Arc::ptr_eq(other, &file);
+                state.lost |= state.file.take_if(is_same).is_some();
             }
         }
     }
@@ -229,7 +249,8 @@ impl Timeline {
     /// The span in which a position lies, if its bytes can still be read.
     #[must_use]
     pub fn find(&self, generation: Generation, offset: Offset) -> Option<Arc<Span>> {
-        let mut spans = self.spans.iter().filter(|span| span.generation == generation).enumerate();
+        let mut spans =
+            self.spans.iter().filter(|span| span.generation.is(&generation)).enumerate();
         let (_, span) = spans.find(|(nth, span)| {
             // The first span of a file has all that was before it; those that follow go on after others.
             let from = if *nth == 0 { Offset(0) } else { span.from };
@@ -241,7 +262,47 @@ impl Timeline {
     /// Whether this generation is the follower's own, though its bytes may be gone.
     #[must_use]
     pub fn knows(&self, generation: Generation) -> bool {
-        self.spans.iter().any(|span| span.generation == generation)
+        self.spans.iter().any(|span| span.generation.is(&generation))
+    }
+
+    /// Whether this generation's bytes are gone, whatever its file has now.
+    #[must_use]
+    pub fn has_lost(&self, generation: Generation) -> bool {
+        self.spans.iter().any(|span| span.generation.is(&generation) && span.state().lost)
+    }
+
+    /// The span of a file that was rotated away before the first one, if somebody reads it.
+    #[must_use]
+    pub fn rotated(&self, generation: Generation) -> Option<Arc<Span>> {
+        let spans = self.rotated.iter().filter_map(Weak::upgrade);
+        spans.into_iter().find(|span| span.generation == generation)
+    }
+
+    /// Takes a file in that was found again, and gives the span that holds the position. None when there are too many.
+    pub fn take_in(
+        &mut self,
+        generation: Generation,
+        offset: Offset,
+        file: LogFile,
+        end: Offset,
+    ) -> Option<Arc<Span>> {
+        if self.knows(generation) {
+            let file = Arc::new(file);
+            for span in self.spans.iter().filter(|span| span.generation.is(&generation)) {
+                span.state().file.get_or_insert_with(|| Arc::clone(&file));
+            }
+            return self.find(generation, offset);
+        }
+        self.rotated.retain(|span| span.strong_count() > 0);
+        if let Some(span) = self.rotated(generation) {
+            return Some(span);
+        }
+        if self.rotated.len() == OLD_FILES_MAX {
+            return None;
+        }
+        let span = Arc::new(Span::before_all(generation, file, end));
+        self.rotated.push(Arc::downgrade(&span));
+        Some(span)
     }
 
     /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by

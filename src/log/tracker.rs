@@ -130,8 +130,11 @@ impl Tracker {
                 let mut held = Held::new(admitted)?;
                 let remembered = memory.as_ref().map(|memory| memory.generation);
                 held.go_to_end(memory)?;
-                if let Some(generation) = remembered.filter(|&known| known != held.generation) {
-                    // It ended while nobody followed: known as gone, its positions are not taken for the new one's.
+                let is_cut = |known: &Generation| {
+                    known.identity == held.generation.identity && *known != held.generation
+                };
+                if let Some(generation) = remembered.filter(is_cut) {
+                    // It was cut while nobody followed: known as gone, its positions are not taken for the new one's.
                     let (from, file) = (Offset(0), Arc::clone(&held.file));
                     let reason = Reason::Joined;
                     look.sightings.push(Sighting::Began { generation, from, reason, file });

@@ -239,22 +239,39 @@ impl Viewer {
                 return known;
             }
         }
-        let present = present.filter(|present| offset <= present.end())?;
         match of {
-            Of::Present => Some(Arc::clone(present)),
+            Of::Present => present.filter(|present| offset <= present.end()).cloned(),
             Of::Nothing => None,
-            Of::Generation(wanted) if wanted == present.generation => Some(Arc::clone(present)),
-            Of::Generation(wanted) => {
-                // One that has ended under our eyes was truncated or rotated away: a head that it shares with the present
-                // one, as a truncation leaves it, proves nothing.
-                if self.subscription.follower.timeline().knows(wanted) {
-                    return None;
-                }
-                let file = present.file()?;
-                let head = read(&file, LogFile::head).await.ok()?;
-                wanted.is_proved_by(file.identity(), &head).then(|| Arc::clone(present))
-            }
+            Of::Generation(wanted) => self.find_generation(wanted, offset, present).await,
         }
+    }
+
+    /// The span of a generation that is not the present one, or was not when it was named.
+    async fn find_generation(
+        &self,
+        wanted: Generation,
+        offset: Offset,
+        present: Option<&Arc<Span>>,
+    ) -> Option<Arc<Span>> {
+        let follower = &self.subscription.follower;
+        let (is_known, is_lost) = {
+            let timeline = follower.timeline();
+            (timeline.knows(wanted), timeline.has_lost(wanted))
+        };
+        // One that has ended under our eyes is not the present one: a head that it shares with that, as a truncation
+        // leaves it, proves nothing.
+        if is_lost {
+            return None;
+        }
+        if !is_known
+            && let Some(present) = present.filter(|present| offset <= present.end())
+            && let Some(file) = present.file()
+            && let Ok(head) = read(&file, LogFile::head).await
+            && wanted.is_proved_by(file.identity(), &head, offset)
+        {
+            return Some(Arc::clone(present));
+        }
+        follower.find_rotated(wanted, offset).await
     }
 
     /// Whether lines that are there already were asked for.
@@ -358,7 +375,18 @@ impl Viewer {
 
     async fn read_on(&mut self, offset: Offset, end: Offset, closed: bool) -> Option<Item> {
         let at = self.at.as_ref()?;
-        let Some(file) = at.reader.file() else { return self.leave_out(end) };
+        let Some(file) = at.reader.file() else {
+            // It was let go for others, and may still lie beside the log.
+            let follower = Arc::clone(&self.subscription.follower);
+            let generation = at.reader.generation;
+            if !follower.timeline().has_lost(generation)
+                && follower.find_rotated(generation, end).await.is_some()
+                && self.at.as_ref()?.reader.file().is_some()
+            {
+                return None;
+            }
+            return self.leave_out(end);
+        };
         let len = READ_BYTES_MAX;
         let before = at.marker.clone();
         match read(&file, move |file| file.read_after(&before, len, end, Nuls::Written)).await {
@@ -413,7 +441,12 @@ impl Viewer {
                     return None;
                 }
                 let missed = reader.number > self.passed + 1;
-                let (generation, from, reason) = (reader.generation, reader.from, reader.reason);
+                let generation = reader.generation;
+                let (from, reason) = match reader.reason {
+                    // From a file that was rotated away before anybody followed.
+                    Reason::Joined => (Offset(0), Reason::Rotated),
+                    reason => (reader.from, reason),
+                };
                 self.at = Some(At { reader, marker: Marker::at(from) });
                 let reset = Item::Reset { generation, from, reason };
                 if missed {

@@ -26,6 +26,7 @@ mod limits;
 mod model;
 mod original;
 mod page;
+mod resume;
 mod rooms;
 mod screenshots;
 mod security;

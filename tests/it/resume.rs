@@ -1,0 +1,222 @@
+//! Coming back with a position: to the byte, or told that it is not there any more.
+
+use std::path::Path;
+
+use serde_json::Value;
+use tailcast::log::Access;
+use tailcast::serve::Settings;
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clients::Viewer;
+use crate::servers::{TestServer, append, eventually, target};
+
+/// A server over a directory that outlives it.
+async fn server_over(directory: &Path) -> TestServer {
+    let access = Access::new([directory]).unwrap();
+    TestServer::over(tempfile::tempdir().unwrap(), access, Settings::default()).await
+}
+
+/// Where a viewer is in a log.
+#[derive(Clone, Debug, Default)]
+struct Position {
+    generation: String,
+    next: u64,
+}
+
+/// A viewer of the raw bytes that knows where it is, and what it was told.
+struct Reader {
+    viewer: Viewer,
+    at: Position,
+    bytes: Vec<u8>,
+    told: Vec<Value>,
+}
+
+impl Reader {
+    async fn open(server: &TestServer, log: &str, query: &str) -> Self {
+        let target = format!("{log}?tail=1&format=raw{query}");
+        let viewer = Viewer::v1(server.address, &target).await;
+        Self { viewer, at: Position::default(), bytes: Vec::new(), told: Vec::new() }
+    }
+
+    async fn resume(server: &TestServer, log: &str, at: &Position) -> Self {
+        let query = format!("&from={}&generation={}", at.next, at.generation);
+        Self::open(server, log, &query).await
+    }
+
+    /// Reads until the bytes end with this.
+    async fn until(&mut self, last: &[u8]) {
+        while !self.bytes.ends_with(last) {
+            match self.viewer.next().await {
+                Ok(Message::Binary(data)) => {
+                    let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
+                    assert_eq!(offset, self.at.next, "after {:#?}", self.told);
+                    self.bytes.extend_from_slice(&data[8..]);
+                    self.at.next += (data.len() - 8) as u64;
+                }
+                Ok(Message::Text(text)) => {
+                    let message: Value = serde_json::from_str(&text).unwrap();
+                    if let Some(generation) = message["generation"].as_str() {
+                        generation.clone_into(&mut self.at.generation);
+                    }
+                    if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
+                        self.at.next = at;
+                    }
+                    self.told.push(message);
+                }
+                other => panic!("{other:?} after {:?}", self.told),
+            }
+        }
+    }
+
+    /// The types of the messages, with the reason of a reset, and whether the position was honoured.
+    fn heads(&self) -> Vec<String> {
+        let head = |message: &Value| match message["type"].as_str().unwrap() {
+            "open" => format!("open {}", message["recovered"]),
+            "reset" => format!("reset {} {}", message["reason"].as_str().unwrap(), message["from"]),
+            "gap" => format!("gap {} {}", message["from"], message["to"]),
+            other => other.to_owned(),
+        };
+        self.told.iter().map(head).collect()
+    }
+}
+
+/// More lines than a signature takes.
+fn lines(of: &str) -> String {
+    (0..100).map(|line| format!("{of} {line}\n")).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_was_rotated_away_while_the_server_was_down_is_finished_first() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("old"));
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"old 99\n").await;
+    server.stop().await.unwrap();
+    append(&path, "the last of the old\n");
+    std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+    append(&path, lines("new"));
+
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"new 99\n").await;
+    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    let expected = format!("the last of the old\n{}", lines("new"));
+    assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
+    append(&path, "live\n");
+    again.until(b"live\n").await;
+    // Rows too, and for one that does not follow.
+    let query = format!("?from={}&generation={}", reader.at.next, reader.at.generation);
+    let mut rows = Viewer::v1(server.address, &format!("{log}{query}&format=text")).await;
+    assert_eq!(rows.expect("open").await["recovered"], true);
+    assert_eq!(rows.expect("rows").await["rows"][0][1], "the last of the old");
+    assert_eq!(rows.expect("reset").await["reason"], "rotated");
+    assert_eq!(rows.expect("rows").await["rows"][0][1], "new 0");
+    // Without the file there is nothing to finish.
+    std::fs::remove_file(directory.path().join("a.log.1")).unwrap();
+    drop((again, rows));
+    eventually("the readers leave", async || match server.viewers().await {
+        0 => Ok(()),
+        some => Err(some),
+    })
+    .await;
+    let mut third = Reader::resume(&server, &log, &reader.at).await;
+    third.until(b"live\n").await;
+    assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
+}
+
+#[tokio::test]
+async fn another_file_with_the_old_inode_is_not_taken_for_it() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("old"));
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"old 99\n").await;
+    server.stop().await.unwrap();
+    let aside = directory.path().join("a.log.1");
+    std::fs::rename(&path, &aside).unwrap();
+    std::fs::write(&aside, lines("something else that is longer")).unwrap();
+    append(&path, lines("new"));
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"new 99\n").await;
+    assert_eq!(again.heads(), ["open false", "reset replaced 0"]);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), lines("new"));
+}
+
+#[tokio::test]
+async fn a_file_that_was_rotated_away_while_nobody_looked_is_finished_first() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines("old"));
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"old 99\n").await;
+    let at = reader.at.clone();
+    drop(reader);
+    eventually("the follower ends", async || match server.health().await["logs"].as_u64() {
+        Some(0) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    append(&log, "the last of the old\n");
+    std::fs::rename(&log, server.path("a.log.1")).unwrap();
+    append(&log, lines("new"));
+    let mut again = Reader::resume(&server, &log, &at).await;
+    again.until(b"new 99\n").await;
+    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    assert!(again.bytes.starts_with(b"the last of the old\nnew 0\n"));
+}
+
+#[tokio::test]
+async fn more_rotations_than_files_are_held_lose_nothing_while_the_files_are_there() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines("file 0"));
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"file 0 99\n").await;
+    let at = reader.at.clone();
+    drop(reader);
+    let mut other = Reader::open(&server, &log, "&lines=0").await;
+    let mut expected = Vec::new();
+    for file in 1..=8 {
+        std::fs::rename(&log, server.path(&format!("a.log.{file}"))).unwrap();
+        let content = lines(&format!("file {file}"));
+        append(&log, &content);
+        expected.extend_from_slice(content.as_bytes());
+        other.until(format!("file {file} 99\n").as_bytes()).await;
+    }
+    let mut again = Reader::resume(&server, &log, &at).await;
+    again.until(b"file 8 99\n").await;
+    let mut heads = vec!["open true"];
+    heads.extend(["reset rotated 0"; 8]);
+    assert_eq!(again.heads(), heads);
+    assert_eq!(again.bytes, expected);
+}
+
+#[tokio::test]
+async fn a_short_log_is_recognised_after_a_restart_as_far_as_it_was_signed() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, "a few bytes\n");
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"bytes\n").await;
+    server.stop().await.unwrap();
+    append(&path, "and more\n");
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"more\n").await;
+    assert_eq!(again.heads(), ["open true"]);
+    assert_eq!(again.bytes, b"and more\n");
+    server.stop().await.unwrap();
+    // Cut, and filled anew with other bytes: never continued.
+    std::fs::write(&path, "other bytes\nthat are longer than before\n").unwrap();
+    let server = server_over(directory.path()).await;
+    let mut third = Reader::resume(&server, &log, &reader.at).await;
+    third.until(b"before\n").await;
+    assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
+}
