@@ -118,6 +118,7 @@ impl Follow {
         let mut parameters = form_urlencoded::Serializer::new(String::new());
         let switch = |on| if on { "1" } else { "0" };
         parameters.append_pair("tail", switch(self.ask.tail));
+        parameters.append_pair("signed", "1");
         parameters.append_pair("wait", switch(self.ask.wait || self.met));
         parameters.append_pair(
             "format",
@@ -195,6 +196,12 @@ impl Follow {
                     position.offset = to;
                 }
                 Heard::Gap { generation, from, to }
+            }
+            Message::Signed { generation } => {
+                if let Some(position) = &mut self.position {
+                    position.generation = generation;
+                }
+                return;
             }
             Message::Waiting { reason } => {
                 self.met = true;

@@ -35,6 +35,7 @@ impl Local {
             tail: ask.tail,
             wait: ask.tail && ask.wait,
             skip: false,
+            signed: false,
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start).await;
@@ -66,7 +67,7 @@ impl Local {
                     reason: reason.into(),
                 },
                 Item::Waiting(reason) => Heard::Waiting { reason: reason.into() },
-                Item::CaughtUp => continue,
+                Item::CaughtUp | Item::Signed(_) => continue,
                 Item::End(_) => {
                     self.ended = true;
                     break;

@@ -144,11 +144,13 @@ impl Follower {
         let mut timeline = self.timeline();
         for sighting in look.sightings {
             events.push(match sighting {
-                Sighting::Began { generation, from, reason, file } => {
+                Sighting::Began { generation, signed, from, reason, file } => {
                     timeline.begin(generation, from, reason, file);
+                    timeline.sign(signed);
                     Event::Turn
                 }
-                Sighting::Bytes { start, bytes } => {
+                Sighting::Bytes { start, bytes, signed } => {
+                    timeline.sign(signed);
                     let Some(span) = timeline.extend(start.plus(bytes.len())) else { continue };
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
                 }

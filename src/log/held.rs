@@ -210,7 +210,11 @@ impl Held {
                     if !std::mem::replace(&mut told, true) {
                         look.sightings.push(self.began(start, Reason::Late));
                     }
-                    look.sightings.push(Sighting::Bytes { start: at, bytes });
+                    look.sightings.push(Sighting::Bytes {
+                        start: at,
+                        bytes,
+                        signed: self.signed(),
+                    });
                 }
                 Ok(Step::Nothing) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -242,7 +246,7 @@ impl Held {
             Step::End => return Ok(false),
             Step::Nothing => {}
             Step::Bytes { bytes, more } => {
-                look.sightings.push(Sighting::Bytes { start, bytes });
+                look.sightings.push(Sighting::Bytes { start, bytes, signed: self.signed() });
                 return Ok(more);
             }
             Step::Truncated => {
@@ -253,6 +257,11 @@ impl Held {
             }
         }
         Ok(true)
+    }
+
+    /// The generation, signed by as much of the head as has been read.
+    fn signed(&self) -> Generation {
+        self.generation.signed_by(&self.head)
     }
 
     /// Takes the file as it is now for a new generation.
@@ -267,7 +276,7 @@ impl Held {
     /// That this file goes on, from this offset.
     fn began(&self, from: Offset, reason: Reason) -> Sighting {
         let (generation, file) = (self.generation, Arc::clone(&self.file));
-        Sighting::Began { generation, from, reason, file }
+        Sighting::Began { generation, signed: self.signed(), from, reason, file }
     }
 
     /// That it goes on where it has been read to.

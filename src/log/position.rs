@@ -63,9 +63,25 @@ impl Generation {
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8], offset: Offset) -> bool {
         let signed = usize::from(self.head_len);
-        (signed == SIGNATURE_BYTES_MAX || offset.0 <= signed as u64)
+        (self.is_signed_in_full() || offset.0 <= signed as u64)
             && self.identity == identity
             && head.get(..signed).is_some_and(|head| fnv1a(head) == self.head_hash)
+    }
+
+    /// Whether it is signed by as much of the head as there can be.
+    #[must_use]
+    pub fn is_signed_in_full(&self) -> bool {
+        usize::from(self.head_len) == SIGNATURE_BYTES_MAX
+    }
+
+    /// The same generation, signed by more of its head if there is more by now.
+    #[must_use]
+    pub fn signed_by(self, head: &[u8]) -> Self {
+        if head.len() > usize::from(self.head_len) {
+            Self::new(self.identity, self.nonce, head)
+        } else {
+            self
+        }
     }
 
     /// Whether both name the same bytes, though one may have been signed when there were fewer.

@@ -96,6 +96,8 @@ impl Drop for Reader {
 
 #[derive(Debug)]
 struct State {
+    /// The generation as it is signed by now.
+    signed: Generation,
     closed: bool,
     /// The bytes are gone for good: the file was truncated.
     lost: bool,
@@ -114,8 +116,19 @@ impl Span {
             reason: Reason::Joined,
             end: AtomicU64::new(end.0),
             readers: AtomicUsize::new(0),
-            state: Mutex::new(State { closed: true, lost: false, file: Some(Arc::new(file)) }),
+            state: Mutex::new(State {
+                signed: generation,
+                closed: true,
+                lost: false,
+                file: Some(Arc::new(file)),
+            }),
         }
+    }
+
+    /// The generation as it is signed by now: a short file is signed anew as it grows.
+    #[must_use]
+    pub fn signed(&self) -> Generation {
+        self.state().signed
     }
 
     /// The offset after the last published byte.
@@ -184,8 +197,22 @@ impl Timeline {
             reason,
             end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
-            state: Mutex::new(State { closed: false, lost: false, file: Some(file) }),
+            state: Mutex::new(State {
+                signed: generation,
+                closed: false,
+                lost: false,
+                file: Some(file),
+            }),
         }));
+    }
+
+    /// Takes a generation's later signature for all its spans.
+    pub fn sign(&mut self, signed: Generation) {
+        if self.spans.back().is_some_and(|span| span.signed() != signed) {
+            for span in self.spans.iter().filter(|span| span.generation.is(&signed)) {
+                span.state().signed = signed;
+            }
+        }
     }
 
     /// Adds published bytes to the open span and gives its number.
@@ -275,7 +302,7 @@ impl Timeline {
     #[must_use]
     pub fn rotated(&self, generation: Generation) -> Option<Arc<Span>> {
         let spans = self.rotated.iter().filter_map(Weak::upgrade);
-        spans.into_iter().find(|span| span.generation == generation)
+        spans.into_iter().find(|span| span.generation.is(&generation))
     }
 
     /// Takes a file in that was found again, and gives the span that holds the position. None when there are too many.

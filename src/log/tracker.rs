@@ -37,6 +37,8 @@ pub enum Sighting {
     Began {
         /// The generation.
         generation: Generation,
+        /// The same, signed by as much of the file's head as has been read.
+        signed: Generation,
         /// Where it goes on.
         from: Offset,
         /// Why.
@@ -50,6 +52,8 @@ pub enum Sighting {
         start: Offset,
         /// Never empty.
         bytes: Bytes,
+        /// The generation as it is signed with them.
+        signed: Generation,
     },
     /// The bytes of the present span can't be read any more: the file was truncated.
     Lost,
@@ -137,7 +141,13 @@ impl Tracker {
                     // It was cut while nobody followed: known as gone, its positions are not taken for the new one's.
                     let (from, file) = (Offset(0), Arc::clone(&held.file));
                     let reason = Reason::Joined;
-                    look.sightings.push(Sighting::Began { generation, from, reason, file });
+                    look.sightings.push(Sighting::Began {
+                        generation,
+                        signed: generation,
+                        from,
+                        reason,
+                        file,
+                    });
                     look.sightings.push(Sighting::Lost);
                 }
                 look.sightings.push(held.goes_on(Reason::Joined));

@@ -24,6 +24,7 @@ pub(super) struct Query {
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
+    pub(super) signed: bool,
 }
 
 /// `lines=N|all`.
@@ -59,6 +60,7 @@ impl Query {
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
                 "generation" => parsed.of = of(&value),
                 "format" => parsed.format = Some(format(&value)?),
+                "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
                 _ => continue,
             }
@@ -89,6 +91,7 @@ impl Query {
             begin,
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
+            signed: self.signed,
             skip: self.skip,
         }
     }

@@ -180,6 +180,7 @@ impl Session {
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames
             }
+            Item::Signed(generation) => self.control(|| Message::signed(generation)),
             Item::Waiting(reason) => self.control(|| Message::waiting(reason)),
             Item::CaughtUp => {
                 let (span, at) = self.rendered;

@@ -41,6 +41,8 @@ pub struct Start {
     pub tail: bool,
     /// Wait for a log that is not there.
     pub wait: bool,
+    /// Be told when the generation is signed better than it was.
+    pub signed: bool,
     /// On lag leave out what was missed, rather than send it later.
     pub skip: bool,
 }

@@ -87,6 +87,8 @@ pub enum Item {
         /// Why.
         reason: Reason,
     },
+    /// The generation is signed by more of the file's head than when it was told.
+    Signed(Generation),
     /// Nothing to follow for now.
     Waiting(WaitReason),
     /// Everything so far has been given, for the first time.
@@ -122,9 +124,25 @@ pub struct Viewer {
 struct At {
     reader: Reader,
     marker: Marker,
+    /// The generation by the name by which it was told.
+    generation: Generation,
 }
 
 impl At {
+    fn new(reader: Reader, marker: Marker, signed: bool) -> Self {
+        let generation = if signed { reader.signed() } else { reader.generation };
+        Self { generation, reader, marker }
+    }
+
+    /// The generation, once it is signed better than it was told.
+    fn signed(&mut self) -> Option<Item> {
+        if self.generation.is_signed_in_full() {
+            return None;
+        }
+        let signed = self.reader.signed();
+        (std::mem::replace(&mut self.generation, signed) != signed).then_some(Item::Signed(signed))
+    }
+
     fn offset(&self) -> Offset {
         self.marker.offset()
     }
@@ -207,12 +225,12 @@ impl Viewer {
 
     async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
         let marker = marker(span.file().as_ref(), offset).await;
-        self.at = Some(At { reader: Reader::enter(span), marker });
+        self.at = Some(At::new(Reader::enter(span), marker, self.start.signed));
     }
 
     fn tell_if_not_recovered(&mut self) {
         if let (false, Some(at)) = (self.recovered, &self.at) {
-            let (generation, from) = (at.reader.generation, at.offset());
+            let (generation, from) = (at.generation, at.offset());
             self.told = Some(Item::Reset { generation, from, reason: Reason::Replaced });
         }
     }
@@ -295,7 +313,7 @@ impl Viewer {
     /// Where it goes on.
     #[must_use]
     pub fn position(&self) -> Option<(Generation, Offset)> {
-        self.at.as_ref().map(|at| (at.reader.generation, at.offset()))
+        self.at.as_ref().map(|at| (at.generation, at.offset()))
     }
 
     /// The bytes of the row that holds `offset`, before it, for a terminal that begins there. Bounded.
@@ -325,14 +343,15 @@ impl Viewer {
     fn open(&mut self) -> Option<Item> {
         let at = self.at.as_ref()?;
         if self.opened {
-            return self.told.take();
+            let is_signed = self.start.signed;
+            return self.told.take().or_else(|| self.at.as_mut().filter(|_| is_signed)?.signed());
         }
         self.opened = true;
         let end = at.reader.end();
         let status = at.reader.file().and_then(|file| file.status().ok());
         Some(Item::Open(Opening {
             log: self.subscription.follower.log().clone(),
-            generation: at.reader.generation,
+            generation: at.generation,
             from: at.offset(),
             size: status.map_or(end.0, |status| status.size),
             modified: status.map(|status| status.modified),
@@ -427,7 +446,7 @@ impl Viewer {
         let at = self.at.as_mut()?;
         let from = at.offset();
         at.marker = Marker::at(end);
-        Some(Item::Gap { generation: at.reader.generation, from, to: Some(end) })
+        Some(Item::Gap { generation: at.generation, from, to: Some(end) })
     }
 
     /// Between two spans: goes on with the next, if there is one. The span before is left only then.
@@ -441,13 +460,14 @@ impl Viewer {
                     return None;
                 }
                 let missed = reader.number > self.passed + 1;
-                let generation = reader.generation;
                 let (from, reason) = match reader.reason {
                     // From a file that was rotated away before anybody followed.
                     Reason::Joined => (Offset(0), Reason::Rotated),
                     reason => (reader.from, reason),
                 };
-                self.at = Some(At { reader, marker: Marker::at(from) });
+                let at = At::new(reader, Marker::at(from), self.start.signed);
+                let generation = at.generation;
+                self.at = Some(at);
                 let reset = Item::Reset { generation, from, reason };
                 if missed {
                     self.told = Some(reset);
@@ -505,7 +525,7 @@ impl Viewer {
         let file = self.at.as_ref()?.reader.file();
         let fresh = marker(file.as_ref(), end).await;
         let at = self.at.as_mut()?;
-        let (generation, from) = (at.reader.generation, at.offset());
+        let (generation, from) = (at.generation, at.offset());
         at.marker = fresh;
         self.skip_due = false;
         (from < end).then_some(Item::Gap { generation, from, to: Some(end) })

@@ -63,6 +63,12 @@ pub enum Message {
         /// What happened.
         reason: Reason,
     },
+    /// The generation has another text from now on, by which it is recognised more surely. Only who asked for it with
+    /// `signed=1` is told.
+    Signed {
+        /// The generation.
+        generation: String,
+    },
     /// There is nothing to follow at the moment.
     Waiting {
         /// What is in the way.
@@ -166,6 +172,10 @@ impl Message {
             recovered: opening.recovered,
             watch: if opening.polling { Watch::Poll } else { Watch::Events },
         }
+    }
+
+    pub(super) fn signed(generation: Generation) -> Self {
+        Self::Signed { generation: generation.to_string() }
     }
 
     pub(super) fn reset(generation: Generation, from: Offset, reason: timeline::Reason) -> Self {

@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
-use crate::servers::{DEADLINE, Program, TestServer, append, eventually};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
@@ -211,8 +211,7 @@ async fn messages_are_bounded_and_a_long_line_comes_whole() {
 async fn a_ping_is_answered_while_much_is_queued() {
     let server = TestServer::start().await;
     let path = server.path("big.log");
-    let file = std::fs::File::create(&path).unwrap();
-    file.set_len(100 << 20).unwrap();
+    write_big(&path, 100);
     let target = format!("{}?lines=all&format=raw", path.display());
     let mut viewer = Viewer::original(server.address, &target).await;
     viewer.stream.send(Message::Ping(b"are you there".as_slice().into())).await.unwrap();
@@ -235,7 +234,7 @@ async fn who_takes_nothing_is_closed_though_it_talks() {
     let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");
-    std::fs::File::create(&path).unwrap().set_len(256 << 20).unwrap();
+    write_big(&path, 128);
     let target = path.to_str().unwrap();
     let taking = Viewer::original(server.address, &format!("{target}?lines=0&tail=1")).await;
     let stuck =
@@ -258,7 +257,7 @@ async fn who_takes_nothing_is_closed_though_it_talks() {
     let mut got = Vec::new();
     let ended =
         timeout(DEADLINE, curl.read_to_end(&mut got)).await.expect("the download is still open");
-    assert!(got.len() < 256 << 20, "{ended:?} after {} bytes", got.len());
+    assert!(got.len() < 128 << 20, "{ended:?} after {} bytes", got.len());
     drop(taking);
 }
 

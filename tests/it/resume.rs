@@ -220,3 +220,32 @@ async fn a_short_log_is_recognised_after_a_restart_as_far_as_it_was_signed() {
     third.until(b"before\n").await;
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
 }
+
+#[tokio::test]
+async fn a_log_that_was_short_is_recognised_after_a_restart_by_who_asked_for_its_signature() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, "");
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all&signed=1").await;
+    let mut plain = Reader::open(&server, &log, "&lines=all").await;
+    for line in 0..40 {
+        let line = format!("line {line}\n");
+        append(&path, &line);
+        reader.until(line.as_bytes()).await;
+    }
+    plain.until(b"line 39\n").await;
+    assert_eq!(plain.heads(), ["open true"], "who did not ask is not told");
+    // The last word on its name comes after the bytes that made it.
+    append(&path, "last\n");
+    reader.until(b"last\n").await;
+    let at = reader.at.clone();
+    assert!(reader.heads().iter().skip(1).all(|head| head == "signed"), "{:?}", reader.heads());
+    server.stop().await.unwrap();
+    append(&path, "after\n");
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &at).await;
+    again.until(b"after\n").await;
+    assert_eq!((again.heads(), again.bytes), (vec!["open true".to_owned()], b"after\n".to_vec()));
+}

@@ -102,6 +102,15 @@ pub fn append(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     file.write_all(content.as_ref()).unwrap();
 }
 
+/// Writes a log of so many MiB, in lines.
+pub fn write_big(path: impl AsRef<Path>, mebibytes: usize) {
+    std::fs::write(
+        path,
+        "a line of a log that is quite as long as most lines of logs are\n".repeat(mebibytes << 14),
+    )
+    .unwrap();
+}
+
 /// Waits for a condition, and says what it saw last when it does not come.
 pub async fn eventually<T: std::fmt::Debug>(
     what: &str,

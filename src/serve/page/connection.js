@@ -131,7 +131,9 @@ export class Connection {
     if (message.type === 'open' || message.type === 'reset') {
       this.position = { generation: message.generation, offset: message.from };
     } else if (message.type === 'gap') {
-      this.position = { generation: message.generation, offset: message.to };
+      this.position = { generation: message.generation, offset: message.to ?? message.from };
+    } else if (message.type === 'signed' && this.position !== null) {
+      this.position = { generation: message.generation, offset: this.position.offset };
     } else if (message.type === 'rows' && this.position !== null) {
       this.position = { generation: this.position.generation, offset: message.next };
     }

@@ -80,7 +80,12 @@ function heard(message, resuming) {
       break;
     }
     case 'gap':
-      rows.mark('gap', `${size(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`);
+      rows.mark(
+        'gap',
+        message.to === null
+          ? `bytes from ${message.from} on left out`
+          : `${size(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`,
+      );
       break;
     case 'reset':
       facts.waiting = null;

@@ -8,14 +8,16 @@
  *   recovered: boolean, watch: 'events' | 'poll'}} Open where this stream starts
  * @typedef {{type: 'rows', from: number, next: number, rows: WireRow[]}} Patch drop the rows whose offset is `from`
  *   or more, append these; `next` is where to resume
- * @typedef {{type: 'gap', generation: string | number, from: number, to: number}} Gap bytes left out
+ * @typedef {{type: 'gap', generation: string | number, from: number, to: number | null}} Gap bytes left out; `to` is
+ *   null when nobody knows how many
  * @typedef {{type: 'reset', generation: string | number, from: number, reason: string}} Reset what follows belongs to
  *   this generation, from that offset
+ * @typedef {{type: 'signed', generation: string | number}} Signed the generation has another text from now on
  * @typedef {{type: 'waiting', reason: string}} Waiting no file to read at present
  * @typedef {{type: 'end'}} End the stream is over
  * @typedef {{type: 'error', code: string | number, message: string}} Refusal the reason of the close that follows
  *
- * @typedef {Open | Patch | Gap | Reset | Waiting | End | Refusal} Message
+ * @typedef {Open | Patch | Gap | Reset | Signed | Waiting | End | Refusal} Message
  * @typedef {{generation: string | number, offset: number}} Position
  */
 
@@ -24,7 +26,7 @@ export const SUBPROTOCOL = 'tailcast.v1';
 /** Close codes that say something; any other one is a lost connection. */
 export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, missing: 4404 };
 
-const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'waiting', 'end', 'error']);
+const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end', 'error']);
 
 /**
  * The message, or null for one that this page does not know: a newer server may say more.
@@ -53,6 +55,7 @@ export function address(page, position) {
   url.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
+  url.searchParams.set('signed', '1');
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));
