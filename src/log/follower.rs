@@ -127,9 +127,12 @@ impl Follower {
         finding.await.ok()?
     }
 
-    pub(super) fn enter(&self) -> broadcast::Receiver<Event> {
-        self.viewers.fetch_add(1, Ordering::SeqCst);
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
+    }
+
+    pub(super) fn enter(&self) {
+        self.viewers.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(super) fn leave(&self) {

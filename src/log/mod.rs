@@ -25,4 +25,4 @@ pub mod watch;
 pub use access::{Access, LogPath, Refusal};
 pub use follower::{Event, Follower};
 pub use position::{Chunk, Generation, Offset, Place, Splice};
-pub use registry::{Registry, Subscription};
+pub use registry::{Presence, Registry, Subscription};

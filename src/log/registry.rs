@@ -34,18 +34,50 @@ pub struct Registry {
     closing: CancellationToken,
 }
 
-/// A viewer's place at a follower. Dropping it leaves.
+/// That a viewer looks at a log, whose follower goes on for as long. Dropping it leaves.
+#[derive(Debug)]
+pub struct Presence(Arc<Follower>);
+
+impl Presence {
+    fn enter(follower: &Arc<Follower>) -> Self {
+        follower.enter();
+        Self(Arc::clone(follower))
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub fn follower(&self) -> &Arc<Follower> {
+        &self.0
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// A viewer that listens to a follower.
 #[derive(Debug)]
 pub struct Subscription {
     /// Whom it listens to.
     pub follower: Arc<Follower>,
     /// What it hears from now on.
     pub events: broadcast::Receiver<Event>,
+    presence: Option<Presence>,
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.follower.leave();
+impl Subscription {
+    /// Listens from now on.
+    #[must_use]
+    pub fn new(presence: Presence) -> Self {
+        let follower = Arc::clone(presence.follower());
+        Self { events: follower.subscribe(), follower, presence: Some(presence) }
+    }
+
+    /// Listens on without being counted as a viewer, for others that are.
+    pub fn cede(&mut self) -> Option<Presence> {
+        self.presence.take()
     }
 }
 
@@ -129,7 +161,7 @@ impl Registry {
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
         // The viewer is counted under the map's guard, where a follower that would retire looks for viewers too.
         let follower = self.followers.get(log)?;
-        Some(Subscription { events: follower.enter(), follower: Arc::clone(&follower) })
+        Some(Subscription::new(Presence::enter(&follower)))
     }
 
     fn start_or_enter(
@@ -139,14 +171,11 @@ impl Registry {
         first: Look,
     ) -> Subscription {
         match self.followers.entry(log.clone()) {
-            Entry::Occupied(entry) => {
-                Subscription { events: entry.get().enter(), follower: Arc::clone(entry.get()) }
-            }
+            Entry::Occupied(entry) => Subscription::new(Presence::enter(entry.get())),
             Entry::Vacant(entry) => {
                 let follower = Arc::new(Follower::new(Arc::clone(&self.access), log.clone()));
                 follower.publish(first);
-                let subscription =
-                    Subscription { events: follower.enter(), follower: Arc::clone(&follower) };
+                let subscription = Subscription::new(Presence::enter(&follower));
                 entry.insert(Arc::clone(&follower));
                 let registry = Arc::clone(self);
                 let retire = move |follower: &Follower, memory| registry.retire(follower, memory);

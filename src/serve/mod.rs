@@ -5,14 +5,17 @@
 
 mod files;
 mod guard;
+mod line;
 mod listener;
 mod page;
 mod patience;
+mod pulse;
 mod query;
 mod routes;
 mod seats;
 mod socket;
 mod streams;
+mod walk;
 mod websocket;
 
 use std::io;
@@ -27,7 +30,9 @@ use tokio_util::task::TaskTracker;
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
 use crate::session::Hub;
+use pulse::Pulse;
 use seats::Seats;
+use walk::Walks;
 
 /// How the server finds out whether a viewer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +98,8 @@ struct App {
     access: Arc<Access>,
     settings: Settings,
     seats: Seats,
+    pulse: Pulse,
+    walks: Walks,
     /// The list of logs, kept for a moment, so that many who look at it cost one walk.
     catalogue: Mutex<Option<(Instant, Arc<Catalogue>)>>,
     tasks: TaskTracker,
@@ -115,6 +122,8 @@ impl Server {
             hub: Hub::new(registry),
             access,
             seats: Seats::new(settings.max_viewers),
+            pulse: Pulse::default(),
+            walks: Walks::default(),
             settings,
             catalogue: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -134,6 +143,8 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
+        let pulse = Arc::clone(&app);
+        tokio::spawn(async move { pulse.pulse.run(&pulse).await });
         listener::accept_until(&app, listener, shutdown).await?;
         app.closing.cancel();
         let drained = async {

@@ -1,81 +1,59 @@
 //! A WebSocket to a viewer: shared frames go straight to the socket, everything else through tungstenite.
 //!
 //! tungstenite copies each message into a buffer of its own for each connection, and keeps the largest it ever had.
-//! So data frames, which are encoded once for all viewers, are written past it. Two rules keep the frames whole: a
-//! shared frame is only taken when tungstenite has nothing half written, and while a shared frame is half written the
-//! [`Gate`] makes tungstenite wait, though it goes on reading.
+//! So data frames, which are encoded once for all viewers, are written past it, on the same [`Line`].
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::serve::line::{Line, Notice};
+
 /// A viewer has little to say: heartbeats, and a close.
 const INBOUND_BYTES_MAX: usize = 4 * 1024;
 /// tungstenite allocates and clears so much for each connection.
-const READ_BUFFER_BYTES: usize = 1024;
+const READ_BUFFER_BYTES: usize = 128;
 
 /// The stream under tungstenite.
-struct Gate {
-    io: TcpStream,
-    /// The rest of a shared frame.
-    frame: Bytes,
-    /// Bytes that the socket has taken since the connection began.
-    taken: u64,
-}
-
-impl Gate {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.frame.has_remaining() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.frame))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.frame.advance(written);
-            self.taken += written as u64;
-        }
-        // An empty slice of a shared frame would keep the whole of it.
-        self.frame = Bytes::new();
-        Poll::Ready(Ok(()))
-    }
-}
+struct Gate(Arc<Line>);
 
 impl AsyncRead for Gate {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        self.0.poll_read(cx, buffer)
     }
 }
 
 impl AsyncWrite for Gate {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_frame(cx))?;
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
-        self.taken += written as u64;
-        Poll::Ready(Ok(written))
+        self.0.poll_write(cx, bytes)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(self.0.io()).shutdown(Shutdown::Write))
     }
 }
 
@@ -84,6 +62,8 @@ impl AsyncWrite for Gate {
 pub(super) enum Turn {
     /// All that was given has been taken by the kernel: there is room for a frame.
     Clear,
+    /// Somebody has something to tell.
+    Told(Notice),
     /// The viewer sent something.
     Inbound,
     /// The viewer broke the protocol: tell it by this code.
@@ -98,8 +78,8 @@ pub(super) enum Turn {
 /// One viewer's WebSocket.
 pub(super) struct Socket {
     stream: WebSocketStream<Gate>,
-    /// Nothing is half written, in tungstenite or in the gate.
-    clear: bool,
+    /// tungstenite may have something to write.
+    flushing: bool,
 }
 
 impl Socket {
@@ -111,7 +91,7 @@ impl Socket {
             .max_write_buffer_size(64 * 1024)
             .max_message_size(Some(INBOUND_BYTES_MAX))
             .max_frame_size(Some(INBOUND_BYTES_MAX));
-        let gate = Gate { io, frame: Bytes::new(), taken: 0 };
+        let gate = Gate(Arc::new(Line::new(io)));
         let stream = WebSocketStream::from_partially_read(
             gate,
             read_already.to_vec(),
@@ -119,33 +99,26 @@ impl Socket {
             Some(config),
         )
         .await;
-        Self { stream, clear: true }
+        Self { stream, flushing: false }
+    }
+
+    /// The connection, for others that write to it.
+    pub(super) fn line(&self) -> &Arc<Line> {
+        &self.stream.get_ref().0
     }
 
     /// Whether a frame may be given.
     pub(super) fn is_clear(&self) -> bool {
-        self.clear
-    }
-
-    /// Bytes that the kernel has taken so far.
-    pub(super) fn taken(&self) -> u64 {
-        self.stream.get_ref().taken
+        !self.flushing && self.line().is_clear()
     }
 
     /// Gives an encoded frame to be written. Only when the socket is clear.
     pub(super) fn give(&mut self, frame: Bytes) {
-        debug_assert!(self.clear, "a frame was given while another is half written");
-        self.stream.get_mut().frame = frame;
-        self.clear = false;
-    }
-
-    /// Sends a ping, after what is being written.
-    pub(super) fn ping(&mut self) {
-        self.queue(Message::Ping(Bytes::new()));
+        self.line().give(frame);
     }
 
     fn queue(&mut self, message: Message) {
-        self.clear = false;
+        self.flushing = true;
         if let Err(error) = Pin::new(&mut self.stream).start_send(message) {
             // The next turn meets the same end.
             tracing::debug!(%error, "can't send");
@@ -157,26 +130,48 @@ impl Socket {
         std::future::poll_fn(|cx| self.poll_turn(cx)).await
     }
 
+    /// The next thing that is more than a sign of life.
+    pub(super) async fn turn_but_inbound(&mut self) -> Turn {
+        std::future::poll_fn(|cx| {
+            loop {
+                match ready!(self.poll_turn(cx)) {
+                    Turn::Clear | Turn::Inbound => {}
+                    turn => return Poll::Ready(turn),
+                }
+            }
+        })
+        .await
+    }
+
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if let Poll::Ready(notice) = self.line().poll_notice(cx) {
+            return Poll::Ready(Turn::Told(notice));
+        }
         if let Poll::Ready(inbound) = Pin::new(&mut self.stream).poll_next(cx) {
             // tungstenite may have an answer to write now.
-            self.clear = false;
+            self.flushing = true;
+            self.line().hear();
             return Poll::Ready(match inbound {
                 Some(Ok(_)) => Turn::Inbound,
                 Some(Err(error)) => judge(&error),
                 None => Turn::Over { clean: true },
             });
         }
-        if self.clear {
+        if self.is_clear() {
             return Poll::Pending;
         }
-        if ready!(self.stream.get_mut().poll_frame(cx)).is_err()
-            || ready!(Pin::new(&mut self.stream).poll_flush(cx)).is_err()
-        {
+        if ready!(self.poll_flush(cx)).is_err() {
             return Poll::Ready(Turn::Over { clean: false });
         }
-        self.clear = true;
         Poll::Ready(Turn::Clear)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.line().poll_rest(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(io::Error::other)?;
+        self.line().settle();
+        self.flushing = false;
+        Poll::Ready(Ok(()))
     }
 
     /// Sends a close after what is being written, and waits for the viewer's. The caller bounds the time.
@@ -184,7 +179,7 @@ impl Socket {
         self.queue(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
         loop {
             match self.turn().await {
-                Turn::Clear | Turn::Inbound => {}
+                Turn::Clear | Turn::Inbound | Turn::Told(_) => {}
                 // What the viewer still sends must be read, or the kernel resets the connection under the close.
                 Turn::Misbehaved(_) => break self.drain().await,
                 Turn::Over { .. } => break,
@@ -194,17 +189,18 @@ impl Socket {
 
     /// Ends a connection that tungstenite reads no more: sends what is left, and throws away what comes.
     async fn drain(mut self) {
-        let flushed = std::future::poll_fn(|cx| {
-            ready!(self.stream.get_mut().poll_frame(cx))?;
-            Pin::new(&mut self.stream).poll_flush(cx).map_err(io::Error::other)
-        });
-        if flushed.await.is_err() {
+        if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;
         }
-        let mut io = self.stream.into_inner().io;
-        if io.shutdown().await.is_ok() {
+        let line = self.line();
+        if SockRef::from(line.io()).shutdown(Shutdown::Write).is_ok() {
             let mut rubbish = [0; 4096];
-            while matches!(io.read(&mut rubbish).await, Ok(1..)) {}
+            let mut buffer = ReadBuf::new(&mut rubbish);
+            while std::future::poll_fn(|cx| line.poll_read(cx, &mut buffer)).await.is_ok()
+                && !buffer.filled().is_empty()
+            {
+                buffer.clear();
+            }
         }
     }
 

@@ -10,13 +10,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::log::{LogPath, Refusal};
+use crate::serve::App;
+use crate::serve::line::Notice;
 use crate::serve::seats::Visit;
 use crate::serve::socket::{Socket, Turn};
-use crate::serve::{App, Heartbeat, Settings};
+use crate::serve::walk::{self, Walk};
 use crate::session::frame::{Form, Frame};
 use crate::session::start::Start;
 use crate::session::wire::Message;
-use crate::session::{Ending, Output, Session};
+use crate::session::{Ending, Output, Parked, Session};
 
 /// The close code for a viewer whose socket took nothing for too long.
 const STALLED: u16 = 4408;
@@ -53,7 +55,20 @@ enum Gone {
     Cut,
 }
 
+/// What is given to a viewer next.
+enum Source {
+    /// What its own session says.
+    Session(Box<Session>),
+    /// What a walk says, until it tells otherwise.
+    Walk(Parked, Arc<Walk>),
+    /// Nothing.
+    Over(Gone),
+}
+
 /// Serves one viewer until it leaves or the log ends.
+///
+/// What a viewer needs at its beginning, at its end, and while it is behind, is boxed apart: one that is up to date is
+/// to hold little.
 pub(super) async fn serve(
     app: Arc<App>,
     io: TcpStream,
@@ -61,39 +76,86 @@ pub(super) async fn serve(
     asked: Asked,
     mut visit: Visit,
 ) {
-    // Boxed apart, so that the long life of a viewer does not carry the room of its beginning and its end.
-    let socket = Box::pin(Socket::new(io, &read_already)).await;
-    drop(read_already);
+    let opening = Box::pin(open(&app, io, read_already, asked, &mut visit));
+    let Some((mut socket, session)) = opening.await else { return };
+    let mut source = Source::Session(session);
+    let mut queue = VecDeque::new();
+    let gone = loop {
+        source = match source {
+            Source::Session(session) => {
+                Box::pin(live(&app, &mut socket, session, &mut queue)).await
+            }
+            Source::Walk(parked, walk) => {
+                let turn = socket.turn_but_inbound().await;
+                match turn {
+                    Turn::Told(Notice::Left(left)) => {
+                        queue.extend(left.frames);
+                        match left.ending {
+                            Some(ending) => Source::Over(Gone::Ended(ending)),
+                            None => {
+                                Source::Session(Box::new(app.hub.resume(parked, left.standpoint)))
+                            }
+                        }
+                    }
+                    turn => {
+                        socket.line().close();
+                        walk.left();
+                        Source::Over(gone_by(&turn))
+                    }
+                }
+            }
+            Source::Over(gone) => break gone,
+        };
+    };
+    visit.bytes = socket.line().taken();
+    Box::pin(leave(&app, socket, queue, gone, &mut visit)).await;
+}
+
+/// What a turn means that is not about data.
+fn gone_by(turn: &Turn) -> Gone {
+    match *turn {
+        Turn::Misbehaved(code) => Gone::Misbehaved(code),
+        Turn::Over { clean } => Gone::Over { clean },
+        Turn::Told(Notice::Silent) => Gone::Silent,
+        Turn::Told(Notice::Cut | Notice::Left(_)) | Turn::Clear | Turn::Inbound => Gone::Cut,
+    }
+}
+
+/// Takes the connection over and joins the log. None when that is refused, and has been told.
+async fn open(
+    app: &App,
+    io: TcpStream,
+    read_already: Bytes,
+    asked: Asked,
+    visit: &mut Visit,
+) -> Option<(Socket, Box<Session>)> {
+    let socket = Socket::new(io, &read_already).await;
     let session = match asked.log {
-        Ok(log) => {
-            let joining = app.hub.join(&log, asked.start, asked.form);
-            Box::pin(joining).await.map_err(Denial::Refused)
-        }
+        Ok(log) => app.hub.join(&log, asked.start, asked.form).await.map_err(Denial::Refused),
         Err(denial) => Err(denial),
     };
-    let session = match session {
-        Ok(session) => session,
+    match session {
+        Ok(session) => {
+            app.pulse.enter(app, socket.line(), !asked.form.has_control());
+            Some((socket, Box::new(session)))
+        }
         Err(Denial::Full) => {
             visit.reason = "full";
             let words = "as many viewers as this server takes";
             let goodbye = farewell(socket, VecDeque::new(), CloseCode::Again, words);
-            return bounded(&app, CLOSE_TIMEOUT, Box::pin(goodbye)).await;
+            bounded(app, CLOSE_TIMEOUT, goodbye).await;
+            None
         }
         Err(Denial::Refused(refusal)) => {
             visit.reason = "refused";
-            return bounded(&app, CLOSE_TIMEOUT, Box::pin(refuse(socket, asked.form, refusal)))
-                .await;
+            bounded(app, CLOSE_TIMEOUT, refuse(socket, asked.form, refusal)).await;
+            None
         }
-    };
-    let mut life = Life {
-        socket,
-        session,
-        queue: VecDeque::new(),
-        heartbeat: Pulse::new(&app.settings, asked.form),
-        stall: (0, Instant::now() + app.settings.stall_timeout),
-    };
-    let gone = life.live(&app, &mut visit).await;
-    let Life { socket, mut session, mut queue, .. } = life;
+    }
+}
+
+/// Says goodbye as it is due, with what is still to be sent.
+async fn leave(app: &App, socket: Socket, queue: VecDeque<Frame>, gone: Gone, visit: &mut Visit) {
     let (reason, code, words) = match gone {
         Gone::Over { clean } => {
             visit.reason = if clean { "left" } else { "lost" };
@@ -105,7 +167,7 @@ pub(super) async fn serve(
         }
         Gone::Misbehaved(code) => {
             visit.reason = "broke the protocol";
-            return bounded(&app, CLOSE_TIMEOUT, Box::pin(socket.refuse(code))).await;
+            return bounded(app, CLOSE_TIMEOUT, socket.refuse(code)).await;
         }
         Gone::Stalled => ("stalled", CloseCode::from(STALLED), "nothing was taken for too long"),
         Gone::Silent => ("silent", CloseCode::Error, "no heartbeat"),
@@ -113,14 +175,10 @@ pub(super) async fn serve(
         Gone::Ended(Ending::Complete) => ("complete", CloseCode::Normal, ""),
     };
     visit.reason = reason;
-    if let Gone::Ended(ending) = gone {
-        queue.extend(session.end_frames(ending));
-    }
-    drop(session);
     // One that takes its time is given it; one that is gone is not.
     let patience =
         if let Gone::Ended(_) = gone { app.settings.stall_timeout } else { CLOSE_TIMEOUT };
-    bounded(&app, patience, Box::pin(farewell(socket, queue, code, words))).await;
+    bounded(app, patience, farewell(socket, queue, code, words)).await;
 }
 
 /// Nobody's goodbye takes for ever.
@@ -168,122 +226,51 @@ async fn farewell(
     }
 }
 
-struct Life {
-    socket: Socket,
-    session: Session,
-    /// Frames that wait for the socket, from one step of the session: the next is asked for when they are gone.
-    queue: VecDeque<Frame>,
-    heartbeat: Pulse,
-    /// What the socket had taken when that last changed, and when it is too long ago.
-    stall: (u64, Instant),
-}
-
-impl Life {
-    async fn live(&mut self, app: &App, visit: &mut Visit) -> Gone {
-        loop {
-            if self.socket.is_clear()
-                && let Some(frame) = self.queue.pop_front()
-            {
-                let encoded = frame.encoded();
-                visit.bytes += encoded.len() as u64;
-                self.socket.give(encoded);
-            }
-            let idle = self.queue.is_empty() && self.socket.is_clear();
-            if self.socket.is_clear() || self.stall.0 != self.socket.taken() {
-                self.stall = (self.socket.taken(), Instant::now() + app.settings.stall_timeout);
-            }
-            tokio::select! {
-                // In order: what a viewer has sent counts before its time is over.
-                biased;
-                turn = self.socket.turn() => match turn {
-                    Turn::Clear => {}
-                    Turn::Inbound => self.heartbeat.heard(),
-                    Turn::Misbehaved(code) => return Gone::Misbehaved(code),
-                    Turn::Over { clean } => return Gone::Over { clean },
-                },
-                () = app.cut.cancelled() => return Gone::Cut,
-                () = sleep_until(self.stall.1), if !self.socket.is_clear() => {
-                    if self.stall.0 == self.socket.taken() {
-                        return Gone::Stalled;
-                    }
+/// Gives a viewer what its session says, until it is up to date and a walk speaks for it.
+async fn live(
+    app: &Arc<App>,
+    socket: &mut Socket,
+    mut session: Box<Session>,
+    queue: &mut VecDeque<Frame>,
+) -> Source {
+    // What the socket had taken when that last changed, and when it is too long ago.
+    let mut stall = (0, Instant::now() + app.settings.stall_timeout);
+    loop {
+        let mut is_clear = socket.is_clear();
+        if is_clear && let Some(frame) = queue.pop_front() {
+            socket.give(frame.encoded());
+            is_clear = false;
+        }
+        let is_idle = queue.is_empty() && is_clear;
+        if is_idle && let Some(standing) = session.standing() {
+            return match walk::join(app, *session, standing, socket.line()) {
+                Some((parked, walk)) => Source::Walk(parked, walk),
+                None => Source::Over(Gone::Cut),
+            };
+        }
+        let taken = socket.line().taken();
+        if is_clear || stall.0 != taken {
+            stall = (taken, Instant::now() + app.settings.stall_timeout);
+        }
+        tokio::select! {
+            // In order: what a viewer has sent counts before its time is over.
+            biased;
+            turn = socket.turn() => match turn {
+                Turn::Clear | Turn::Inbound => {}
+                turn => return Source::Over(gone_by(&turn)),
+            },
+            () = sleep_until(stall.1), if !is_clear => {
+                if stall.0 == socket.line().taken() {
+                    return Source::Over(Gone::Stalled);
                 }
-                () = self.heartbeat.due() => match self.heartbeat.beat(self.socket.taken()) {
-                    Beat::Quiet => {}
-                    Beat::Gone => return Gone::Silent,
-                    Beat::Send(Heartbeat::Text) => self.queue.push_front(Frame::text("ping")),
-                    Beat::Send(_) => self.socket.ping(),
-                },
-                output = self.session.next(), if idle => match output {
-                    Output::Frames(frames) => self.queue.extend(frames),
-                    Output::End(ending) => return Gone::Ended(ending),
-                },
             }
-        }
-    }
-}
-
-/// The heartbeat of one viewer, on the clock that no one sets.
-struct Pulse {
-    kind: Heartbeat,
-    interval: Duration,
-    timeout: Duration,
-    /// When there is something to do.
-    next: Instant,
-    /// While an answer is awaited: what the socket had taken, with the heartbeat itself.
-    asked: Option<u64>,
-    heard: bool,
-}
-
-enum Beat {
-    Quiet,
-    Gone,
-    Send(Heartbeat),
-}
-
-impl Pulse {
-    fn new(settings: &Settings, form: Form) -> Self {
-        let kind = match settings.heartbeat {
-            // Who speaks `tailcast.v1` is promised that text is JSON.
-            Heartbeat::Text if form.has_control() => Heartbeat::Ping,
-            kind => kind,
-        };
-        Self {
-            kind,
-            interval: settings.heartbeat_interval,
-            timeout: settings.pong_timeout.min(settings.heartbeat_interval),
-            next: Instant::now() + settings.heartbeat_interval,
-            asked: None,
-            heard: false,
-        }
-    }
-
-    fn heard(&mut self) {
-        self.heard = true;
-    }
-
-    async fn due(&self) {
-        if self.kind == Heartbeat::Off {
-            return std::future::pending().await;
-        }
-        sleep_until(self.next).await;
-    }
-
-    /// Something is due. `taken` is what the socket has taken so far.
-    fn beat(&mut self, taken: u64) -> Beat {
-        match self.asked.take() {
-            None => {
-                // Two bytes of frame, and the text's four.
-                let own = if self.kind == Heartbeat::Text { 6 } else { 2 };
-                self.asked = Some(taken + own);
-                self.heard = false;
-                self.next = Instant::now() + self.timeout;
-                Beat::Send(self.kind)
-            }
-            Some(before) if !self.heard && taken <= before => Beat::Gone,
-            Some(_) => {
-                self.next = Instant::now() + self.interval.saturating_sub(self.timeout);
-                Beat::Quiet
-            }
+            output = session.next(), if is_idle => match output {
+                Output::Frames(frames) => queue.extend(frames),
+                Output::End(ending) => {
+                    queue.extend(session.end_frames(ending));
+                    return Source::Over(Gone::Ended(ending));
+                }
+            },
         }
     }
 }

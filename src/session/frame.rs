@@ -50,6 +50,12 @@ impl Frame {
         self.bytes.len()
     }
 
+    /// Header and payload.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Header and payload, to be written to a WebSocket as they are.
     #[must_use]
     pub fn encoded(&self) -> Bytes {
@@ -64,7 +70,7 @@ impl Frame {
 }
 
 /// In which form a viewer wants the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// HTML that only grows, as the original server sent it.
     Html,

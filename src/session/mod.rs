@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::log::{LogPath, Offset, Refusal, Registry, Subscription};
+use crate::log::{Generation, LogPath, Offset, Place, Presence, Refusal, Registry, Subscription};
 use fanout::{Fanout, Fanouts};
 use frame::{Frame, Frames};
 use painter::Painter;
@@ -25,7 +25,7 @@ use wire::Message;
 
 pub use frame::Form;
 pub use start::{Begin, Of, Start};
-pub use viewer::Ending;
+pub use viewer::{Ending, Standpoint};
 
 /// Everything that sessions share.
 pub struct Hub {
@@ -58,12 +58,60 @@ impl Hub {
             viewer,
             fanout,
             form,
+            start,
             painter: None,
             pending: None,
             rendered: (0, Offset(0)),
             sent_anything: false,
         })
     }
+
+    /// Goes on with a session that was parked, from where the one that spoke for it stood.
+    #[must_use]
+    pub fn resume(&self, parked: Parked, from: Standpoint) -> Session {
+        let Parked { presence, form, signed, skip } = parked;
+        let start = Start { begin: Begin::Lines(0), tail: true, wait: true, signed, skip };
+        let subscription = Subscription::new(presence);
+        let fanout = self.fanouts.of(&subscription.follower);
+        let viewer = Viewer::resume(subscription, start, from);
+        let rendered =
+            viewer.place().map_or((0, Offset(0)), |(place, _)| (place.span, place.offset));
+        let (painter, pending) = (None, None);
+        Session { viewer, fanout, form, start, painter, pending, rendered, sent_anything: true }
+    }
+}
+
+/// A place that two sessions share when each has given the same up to there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing((Place, Generation));
+
+impl Standing {
+    /// Whether one that stands there has been given more.
+    #[must_use]
+    pub fn is_beyond(&self, other: &Self) -> bool {
+        let place = |standing: &Self| (standing.0.0.span, standing.0.0.offset);
+        place(self) > place(other)
+    }
+}
+
+/// What is left of a session whose viewer is up to date: enough to go on.
+#[derive(Debug)]
+pub struct Parked {
+    presence: Presence,
+    form: Form,
+    signed: bool,
+    skip: bool,
+}
+
+/// What sessions that stand at the same place have in common: one can speak for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kind {
+    /// Which log.
+    pub log: LogPath,
+    /// In which form.
+    pub form: Form,
+    /// Told of signatures.
+    pub signed: bool,
 }
 
 /// One viewer's messages.
@@ -71,6 +119,7 @@ pub struct Session {
     viewer: Viewer,
     fanout: Arc<Fanout>,
     form: Form,
+    start: Start,
     /// The session's own rendering, while it does not take the shared one.
     painter: Option<Painter>,
     /// What the viewer gave and is not rendered yet.
@@ -93,13 +142,15 @@ pub enum Output {
 }
 
 impl Session {
-    /// The next messages. Dropping the future loses nothing: an item stays pending until it has been turned into them.
+    /// The next messages; none where the viewer has just been given all there is. Dropping the future loses nothing: an
+    /// item stays pending until it has been turned into them.
     pub async fn next(&mut self) -> Output {
         loop {
             let item = match self.pending.take() {
                 Some(item) => item,
                 None => self.viewer.next().await,
             };
+            let has_caught_up = matches!(item, Item::CaughtUp);
             let output = match item {
                 Item::Chunk(chunk) => {
                     match self.fanout.frames(&chunk, self.form, &mut self.painter) {
@@ -128,13 +179,49 @@ impl Session {
                 item => self.tell(item),
             };
             match output {
-                Output::Frames(frames) if frames.is_empty() => {}
+                Output::Frames(frames) if frames.is_empty() && !has_caught_up => {}
                 output => {
                     self.sent_anything = true;
                     return output;
                 }
             }
         }
+    }
+
+    /// Where the session stands, if its viewer follows and has been given all there is.
+    #[must_use]
+    pub fn standing(&self) -> Option<Standing> {
+        let standing = self.viewer.standing().filter(|_| self.pending.is_none())?;
+        Some(Standing(standing))
+    }
+
+    /// Where the viewer is, when everything up to there has been given; none in the middle of something.
+    #[must_use]
+    pub fn stand(&self) -> Option<Standing> {
+        self.viewer.place().filter(|_| self.pending.is_none()).map(Standing)
+    }
+
+    /// Enough to go on from here, for one that has been given the same.
+    #[must_use]
+    pub fn standpoint(&self) -> Standpoint {
+        match &self.pending {
+            Some(Item::Bytes { start, .. }) => self.viewer.standpoint().back_at(*start),
+            _ => self.viewer.standpoint(),
+        }
+    }
+
+    /// With which others it can be spoken for.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        let log = self.viewer.log().clone();
+        Kind { log, form: self.form, signed: self.start.signed }
+    }
+
+    /// Speaks for others from now on, and gives what is left of its own viewer.
+    pub fn lead(&mut self) -> Option<Parked> {
+        let Start { signed, skip, .. } = self.start;
+        let presence = self.viewer.lead()?;
+        Some(Parked { presence, form: self.form, signed, skip })
     }
 
     fn lacks_painter(&self, start: Offset) -> bool {

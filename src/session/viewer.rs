@@ -6,14 +6,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::task::spawn_blocking;
 
-use crate::log::file::{LogFile, Marker, Nuls, Read};
+use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
+use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::timeline::{Next, Reader, Reason, Span, WaitReason};
-use crate::log::{Chunk, Event, Generation, LogPath, Offset, Place, Splice, Subscription};
+use crate::log::{
+    Chunk, Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription,
+};
 use crate::session::start::{Begin, Of, Start};
 
 /// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
@@ -56,7 +59,7 @@ pub enum Ending {
 }
 
 /// What comes next in a log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Item {
     /// The stream starts here.
     Open(Opening),
@@ -91,7 +94,7 @@ pub enum Item {
     Signed(Generation),
     /// Nothing to follow for now.
     Waiting(WaitReason),
-    /// Everything so far has been given, for the first time.
+    /// Everything so far has been given.
     CaughtUp,
     /// Nothing more comes.
     End(Ending),
@@ -118,14 +121,45 @@ pub struct Viewer {
     skip_due: bool,
     /// Where a viewer that does not follow stops.
     stop: Option<Place>,
+    /// Chunks that have come already are given together.
+    gathering: bool,
+    /// What was heard behind them.
+    ahead: Option<Result<Event, RecvError>>,
+}
+
+/// Where a viewer stands in a log: enough to go on from there.
+#[derive(Debug)]
+pub struct Standpoint {
+    at: Option<At>,
+    passed: u64,
+    told: Option<Item>,
+    waiting_told: Option<WaitReason>,
+}
+
+impl Standpoint {
+    /// The same, but with less of the span given.
+    pub(super) fn back_at(mut self, offset: Offset) -> Self {
+        if let Some(at) = &mut self.at {
+            at.marker = Marker::at(offset);
+        }
+        self
+    }
 }
 
 /// A place in a span.
+#[derive(Debug)]
 struct At {
     reader: Reader,
     marker: Marker,
     /// The generation by the name by which it was told.
     generation: Generation,
+}
+
+impl Clone for At {
+    fn clone(&self) -> Self {
+        let reader = Reader::enter(self.reader.span());
+        Self { reader, marker: self.marker.clone(), generation: self.generation }
+    }
 }
 
 impl At {
@@ -175,21 +209,7 @@ async fn marker(file: Option<&Arc<LogFile>>, offset: Offset) -> Marker {
 impl Viewer {
     /// A viewer that has subscribed already, and now looks where to begin.
     pub async fn new(subscription: Subscription, start: Start) -> Self {
-        let mut viewer = Self {
-            subscription,
-            start,
-            at: None,
-            passed: 0,
-            live: false,
-            opened: false,
-            recovered: true,
-            told: None,
-            waiting_told: None,
-            trouble_told: false,
-            caught_up: false,
-            skip_due: false,
-            stop: None,
-        };
+        let mut viewer = Self::nowhere(subscription, start);
         let present = {
             let timeline = viewer.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
@@ -203,6 +223,73 @@ impl Viewer {
         let end = viewer.stop.map_or(Offset(0), |stop| stop.offset);
         viewer.begin(present.as_ref(), end).await;
         viewer
+    }
+
+    /// A viewer that goes on from where one stood, and has been given everything up to there.
+    #[must_use]
+    pub fn resume(subscription: Subscription, start: Start, standpoint: Standpoint) -> Self {
+        let mut viewer = Self::nowhere(subscription, start);
+        (viewer.opened, viewer.caught_up) = (true, true);
+        let Standpoint { at, passed, told, waiting_told } = standpoint;
+        (viewer.at, viewer.passed) = (at, passed);
+        (viewer.told, viewer.waiting_told) = (told, waiting_told);
+        viewer
+    }
+
+    fn nowhere(subscription: Subscription, start: Start) -> Self {
+        Self {
+            subscription,
+            start,
+            at: None,
+            passed: 0,
+            live: false,
+            opened: false,
+            recovered: true,
+            told: None,
+            waiting_told: None,
+            trouble_told: false,
+            caught_up: false,
+            skip_due: false,
+            stop: None,
+            gathering: false,
+            ahead: None,
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn standpoint(&self) -> Standpoint {
+        let (told, waiting_told) = (self.told.clone(), self.waiting_told);
+        Standpoint { at: self.at.clone(), passed: self.passed, told, waiting_told }
+    }
+
+    /// The place of one that follows and has been given all there is; none while there is something to come.
+    #[must_use]
+    pub fn standing(&self) -> Option<(Place, Generation)> {
+        let at = self.at.as_ref()?;
+        let is_done = self.start.tail
+            && self.live
+            && self.caught_up
+            && self.opened
+            && self.told.is_none()
+            && !self.skip_due
+            && self.subscription.events.is_empty();
+        let is_signed = !self.start.signed || at.generation == at.reader.signed();
+        (is_done && is_signed).then(|| (at.place(), at.generation))
+    }
+
+    /// The place up to which everything was given, and by which name the generation is known.
+    #[must_use]
+    pub fn place(&self) -> Option<(Place, Generation)> {
+        self.at.as_ref().map(|at| (at.place(), at.generation))
+    }
+
+    /// From now on it listens for others, which are counted as viewers themselves: gives its own presence, and gives
+    /// chunks that have come at the same time together.
+    pub fn lead(&mut self) -> Option<Presence> {
+        self.gathering = true;
+        self.start.skip = false;
+        self.subscription.cede()
     }
 
     /// Goes where the viewer wants to begin, with the lines before `end` for its history. Without a present span it
@@ -292,6 +379,12 @@ impl Viewer {
         follower.find_rotated(wanted, offset).await
     }
 
+    /// Which log.
+    #[must_use]
+    pub fn log(&self) -> &LogPath {
+        self.subscription.follower.log()
+    }
+
     /// Whether lines that are there already were asked for.
     #[must_use]
     pub fn wants_history(&self) -> bool {
@@ -373,8 +466,10 @@ impl Viewer {
         // In this order: the end of a closed span is final, and nothing is read beyond it.
         let closed = at.reader.is_closed();
         let (offset, end) = (at.offset(), at.reader.end());
-        if self.skip_due {
-            return self.skip(end).await;
+        // One that was up to date once, and has missed more than is broadcast, is too slow.
+        let is_slow = self.caught_up && self.subscription.events.len() > BROADCAST_MESSAGES;
+        if self.skip_due || (self.start.skip && is_slow) {
+            return self.skip().await;
         }
         if offset < end {
             return self.read_on(offset, end, closed).await;
@@ -383,8 +478,8 @@ impl Viewer {
             self.passed = number;
             return self.enter_next().await;
         }
-        self.live = true;
-        self.caught_up()
+        (self.live, self.caught_up) = (true, true);
+        Some(Item::CaughtUp)
     }
 
     /// Told once: a viewer that waits for the first lines knows that there are no more.
@@ -492,7 +587,10 @@ impl Viewer {
 
     /// Takes the shared chunks.
     async fn listen(&mut self) -> Option<Item> {
-        let event = self.subscription.events.recv().await;
+        let event = match self.ahead.take() {
+            Some(event) => event,
+            None => self.subscription.events.recv().await,
+        };
         let at = self.at.as_mut()?;
         match event {
             Ok(Event::Chunk(chunk)) => match at.place().splice(&chunk) {
@@ -501,6 +599,12 @@ impl Viewer {
                     let bytes = chunk.bytes.slice(skip..);
                     let start = at.offset();
                     at.marker.advance(&bytes);
+                    if self.gathering {
+                        let all = self.gather(&bytes);
+                        if let Some(bytes) = all {
+                            return Some(Item::Bytes { start, bytes });
+                        }
+                    }
                     Some(if skip == 0 { Item::Chunk(chunk) } else { Item::Bytes { start, bytes } })
                 }
                 Splice::Gap => {
@@ -520,9 +624,37 @@ impl Viewer {
         }
     }
 
+    /// The bytes with those of the chunks that have come behind them already, if there are any.
+    fn gather(&mut self, first: &Bytes) -> Option<Bytes> {
+        let at = self.at.as_mut()?;
+        let mut all: Option<BytesMut> = None;
+        while self.ahead.is_none() {
+            match self.subscription.events.try_recv() {
+                Ok(Event::Chunk(chunk))
+                    if at.place().splice(&chunk) == (Splice::Take { skip: 0 })
+                        && all.as_ref().map_or(first.len(), BytesMut::len) + chunk.bytes.len()
+                            <= CHUNK_BYTES_MAX =>
+                {
+                    at.marker.advance(&chunk.bytes);
+                    all.get_or_insert_with(|| BytesMut::from(first.as_ref()))
+                        .extend_from_slice(&chunk.bytes);
+                }
+                Ok(event) => self.ahead = Some(Ok(event)),
+                Err(TryRecvError::Lagged(missed)) => {
+                    self.ahead = Some(Err(RecvError::Lagged(missed)))
+                }
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        all.map(BytesMut::freeze)
+    }
+
     /// Leaves out what was missed.
-    async fn skip(&mut self, end: Offset) -> Option<Item> {
-        let file = self.at.as_ref()?.reader.file();
+    async fn skip(&mut self) -> Option<Item> {
+        // In this order: what comes after the end is heard.
+        self.subscription.events = self.subscription.events.resubscribe();
+        let reader = &self.at.as_ref()?.reader;
+        let (end, file) = (reader.end(), reader.file());
         let fresh = marker(file.as_ref(), end).await;
         let at = self.at.as_mut()?;
         let (generation, from) = (at.generation, at.offset());
