@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::session::frame::{Frame, Frames};
 use crate::session::{Ending, Standpoint};
@@ -23,7 +24,7 @@ pub(super) struct Line {
     waker: AtomicWaker,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Out {
     /// The rest of a frame that the socket did not take at once.
     rest: Bytes,
@@ -33,6 +34,8 @@ struct Out {
     is_busy: bool,
     /// Bytes that the socket has taken since the connection began.
     taken: u64,
+    /// When it took some last, or was given some after it had taken all.
+    moved: Instant,
     /// Something came since the last heartbeat.
     heard: bool,
     /// While an answer to a heartbeat is awaited: what the socket had taken, with the heartbeat itself.
@@ -81,6 +84,7 @@ impl Out {
             while self.rest.has_remaining() {
                 let Some(written) = self.write(io, &self.rest.clone())? else { return Ok(false) };
                 self.rest.advance(written);
+                self.moved = Instant::now();
             }
             // An empty slice of a shared frame would keep the whole of it.
             self.rest = Bytes::new();
@@ -114,7 +118,18 @@ impl Out {
 
 impl Line {
     pub(super) fn new(io: TcpStream) -> Self {
-        Self { io, out: Mutex::default(), waker: AtomicWaker::new() }
+        let out = Out {
+            rest: Bytes::new(),
+            control: None,
+            is_busy: false,
+            taken: 0,
+            moved: Instant::now(),
+            heard: false,
+            asked: None,
+            notice: None,
+            is_closed: false,
+        };
+        Self { io, out: Mutex::new(out), waker: AtomicWaker::new() }
     }
 
     /// The connection itself.
@@ -136,11 +151,17 @@ impl Line {
         self.out().taken
     }
 
+    /// Since when the socket has taken nothing of what there is for it.
+    pub(super) fn stuck_since(&self) -> Instant {
+        self.out().moved
+    }
+
     /// The viewer's own frame, to be written by its task. Only when the line is clear.
     pub(super) fn give(&self, frame: Bytes) {
         let mut out = self.out();
         debug_assert!(out.is_clear(), "a frame was given while another is half written");
         out.rest = frame;
+        out.moved = Instant::now();
     }
 
     /// Frames that many viewers get, written at once as far as the socket takes them.
@@ -157,6 +178,7 @@ impl Line {
                 Ok(Some(written)) if written == frame.as_bytes().len() => {}
                 Ok(Some(written)) => {
                     out.rest = frame.encoded().slice(written..);
+                    out.moved = Instant::now();
                     return Offer::Full(at + 1);
                 }
                 // What is wrong with the connection is for the viewer's task to find out.
@@ -181,7 +203,11 @@ impl Line {
                 let mut out = self.out();
                 if out.flush(&self.io)? {
                     let written = out.write(&self.io, bytes)?;
-                    out.is_busy = written.is_none_or(|written| written < bytes.len());
+                    let is_busy = written.is_none_or(|written| written < bytes.len());
+                    if written.is_some() || (is_busy && !out.is_busy) {
+                        out.moved = Instant::now();
+                    }
+                    out.is_busy = is_busy;
                     if let Some(written) = written {
                         return Poll::Ready(Ok(written));
                     }

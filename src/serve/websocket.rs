@@ -233,8 +233,6 @@ async fn live(
     mut session: Box<Session>,
     queue: &mut VecDeque<Frame>,
 ) -> Source {
-    // What the socket had taken when that last changed, and when it is too long ago.
-    let mut stall = (0, Instant::now() + app.settings.stall_timeout);
     loop {
         let mut is_clear = socket.is_clear();
         if is_clear && let Some(frame) = queue.pop_front() {
@@ -248,10 +246,7 @@ async fn live(
                 None => Source::Over(Gone::Cut),
             };
         }
-        let taken = socket.line().taken();
-        if is_clear || stall.0 != taken {
-            stall = (taken, Instant::now() + app.settings.stall_timeout);
-        }
+        let give_up_at = socket.line().stuck_since() + app.settings.stall_timeout;
         tokio::select! {
             // In order: what a viewer has sent counts before its time is over.
             biased;
@@ -259,8 +254,8 @@ async fn live(
                 Turn::Clear | Turn::Inbound => {}
                 turn => return Source::Over(gone_by(&turn)),
             },
-            () = sleep_until(stall.1), if !is_clear => {
-                if stall.0 == socket.line().taken() {
+            () = sleep_until(give_up_at), if !is_clear => {
+                if socket.line().stuck_since() + app.settings.stall_timeout <= Instant::now() {
                     return Source::Over(Gone::Stalled);
                 }
             }
