@@ -194,7 +194,7 @@ impl Socket {
         }
         let line = self.line();
         if SockRef::from(line.io()).shutdown(Shutdown::Write).is_ok() {
-            let mut rubbish = [0; 4096];
+            let mut rubbish = [0; 512];
             let mut buffer = ReadBuf::new(&mut rubbish);
             while std::future::poll_fn(|cx| line.poll_read(cx, &mut buffer)).await.is_ok()
                 && !buffer.filled().is_empty()

@@ -135,7 +135,8 @@ async fn open(
         Err(denial) => Err(denial),
     };
     match session {
-        Ok(session) => {
+        Ok(mut session) => {
+            session.begin().await;
             app.pulse.enter(app, socket.line(), !asked.form.has_control());
             Some((socket, Box::new(session)))
         }

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dashmap::DashMap;
 
+use crate::log::file::Marker;
 use crate::log::{Chunk, Follower, LogPath, Offset};
 use crate::session::frame::{Form, Frame, Frames};
 use crate::session::painter::Painter;
+use crate::session::viewer::Stretch;
 
 /// The fan-outs of all logs that are looked at.
 #[derive(Default)]
@@ -28,6 +30,7 @@ impl Fanouts {
             fanouts: Arc::clone(self),
             log: follower.log().clone(),
             shared: std::array::from_fn(|_| Mutex::default()),
+            histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
         });
         *entry = Arc::downgrade(&fanout);
         fanout
@@ -39,6 +42,17 @@ pub struct Fanout {
     fanouts: Arc<Fanouts>,
     log: LogPath,
     shared: [Mutex<Shared>; Form::COUNT],
+    /// What was rendered last for one that joined, while somebody is still at it.
+    histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
+}
+
+/// The lines that a viewer is given when it joins. Many who come at the same time are given the same.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) stretch: Stretch,
+    pub(super) frames: Frames,
+    /// The place behind it.
+    pub(super) marker: Marker,
 }
 
 impl Drop for Fanout {
@@ -89,6 +103,11 @@ impl Fanout {
         let shared = self.shared(form);
         let painters = [&shared.painter, &shared.before_turn];
         painters.into_iter().flatten().find(|painter| painter.is_at(span, at)).cloned()
+    }
+
+    /// The history that was rendered last in this form. Who holds the lock renders for those who wait.
+    pub(super) fn history(&self, form: Form) -> &tokio::sync::Mutex<Weak<History>> {
+        &self.histories[form.slot()]
     }
 
     fn shared(&self, form: Form) -> MutexGuard<'_, Shared> {

@@ -12,15 +12,15 @@ pub mod start;
 pub mod viewer;
 pub mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
 use crate::log::{Generation, LogPath, Offset, Place, Presence, Refusal, Registry, Subscription};
-use fanout::{Fanout, Fanouts};
+use fanout::{Fanout, Fanouts, History};
 use frame::{Frame, Frames};
 use painter::Painter;
-use viewer::{Item, Viewer};
+use viewer::{Item, Stretch, Viewer};
 use wire::Message;
 
 pub use frame::Form;
@@ -61,6 +61,8 @@ impl Hub {
             start,
             painter: None,
             pending: None,
+            ready: Frames::new(),
+            history: None,
             rendered: (0, Offset(0)),
             sent_anything: false,
         })
@@ -77,7 +79,18 @@ impl Hub {
         let rendered =
             viewer.place().map_or((0, Offset(0)), |(place, _)| (place.span, place.offset));
         let (painter, pending) = (None, None);
-        Session { viewer, fanout, form, start, painter, pending, rendered, sent_anything: true }
+        Session {
+            viewer,
+            fanout,
+            form,
+            start,
+            painter,
+            pending,
+            ready: Frames::new(),
+            history: None,
+            rendered,
+            sent_anything: true,
+        }
     }
 }
 
@@ -124,6 +137,10 @@ pub struct Session {
     painter: Option<Painter>,
     /// What the viewer gave and is not rendered yet.
     pending: Option<Item>,
+    /// What is sent first.
+    ready: Frames,
+    /// What this viewer was given to begin with, for others who come at the same time.
+    history: Option<Arc<History>>,
     /// Up to where everything has been rendered.
     rendered: (u64, Offset),
     sent_anything: bool,
@@ -145,6 +162,10 @@ impl Session {
     /// The next messages; none where the viewer has just been given all there is. Dropping the future loses nothing: an
     /// item stays pending until it has been turned into them.
     pub async fn next(&mut self) -> Output {
+        if !self.ready.is_empty() {
+            self.sent_anything = true;
+            return Output::Frames(std::mem::take(&mut self.ready));
+        }
         loop {
             let item = match self.pending.take() {
                 Some(item) => item,
@@ -191,7 +212,8 @@ impl Session {
     /// Where the session stands, if its viewer follows and has been given all there is.
     #[must_use]
     pub fn standing(&self) -> Option<Standing> {
-        let standing = self.viewer.standing().filter(|_| self.pending.is_none())?;
+        let standing =
+            self.viewer.standing().filter(|_| self.pending.is_none() && self.ready.is_empty())?;
         Some(Standing(standing))
     }
 
@@ -222,6 +244,55 @@ impl Session {
         let Start { signed, skip, .. } = self.start;
         let presence = self.viewer.lead()?;
         Some(Parked { presence, form: self.form, signed, skip })
+    }
+
+    /// Gets ready what comes first, where the stream starts and the lines that are there already, together with others
+    /// who come at the same time. To be called once, before anything else.
+    pub async fn begin(&mut self) {
+        while let Some(item) = self.viewer.open() {
+            if let Output::Frames(frames) = self.tell(item) {
+                self.ready.extend(frames);
+            }
+        }
+        if let Some(stretch) = self.viewer.history()
+            && stretch.end.0 - stretch.from.0 <= STEP_BYTES as u64
+        {
+            let fanout = Arc::clone(&self.fanout);
+            let mut kept = fanout.history(self.form).lock().await;
+            let known = kept.upgrade().filter(|history| history.stretch == stretch);
+            if known.is_none() {
+                self.history = self.recount(stretch).await.map(Arc::new);
+                *kept = self.history.as_ref().map_or_else(Weak::new, Arc::downgrade);
+            } else if let Some(history) = known {
+                self.viewer.pass(history.marker.clone());
+                self.rendered = (stretch.span, stretch.end);
+                self.ready.extend_from_slice(&history.frames);
+                self.history = Some(history);
+            }
+        }
+    }
+
+    /// Renders a stretch of the log for this viewer. None when it could not be read in one go; then what was read is
+    /// ready all the same.
+    async fn recount(&mut self, stretch: Stretch) -> Option<History> {
+        let first = self.ready.len();
+        while self.pending.is_none()
+            && self.viewer.place().is_some_and(|(place, _)| place.offset < stretch.end)
+        {
+            match self.viewer.next().await {
+                Item::Bytes { start, bytes } => {
+                    if self.lacks_painter(start) {
+                        self.painter = Some(self.prime(start).await);
+                    }
+                    let frames = self.paint(start, &bytes);
+                    self.ready.extend(frames);
+                }
+                other => self.pending = Some(other),
+            }
+        }
+        let is_whole = self.pending.is_none() && self.rendered == (stretch.span, stretch.end);
+        let (frames, marker) = (self.ready.get(first..)?.to_vec(), self.viewer.marker()?);
+        is_whole.then_some(History { stretch, frames, marker })
     }
 
     fn lacks_painter(&self, start: Offset) -> bool {

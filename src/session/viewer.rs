@@ -127,6 +127,17 @@ pub struct Viewer {
     ahead: Option<Result<Event, RecvError>>,
 }
 
+/// A stretch of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Number of the span.
+    pub span: u64,
+    /// Its first byte.
+    pub from: Offset,
+    /// The first after it.
+    pub end: Offset,
+}
+
 /// Where a viewer stands in a log: enough to go on from there.
 #[derive(Debug)]
 pub struct Standpoint {
@@ -432,8 +443,31 @@ impl Viewer {
         }
     }
 
+    /// The bytes that are there already and come first, if they are in one piece.
+    #[must_use]
+    pub fn history(&self) -> Option<Stretch> {
+        let at = self.at.as_ref()?;
+        let end =
+            self.stop.filter(|_| !self.start.tail).map_or(at.reader.end(), |stop| stop.offset);
+        let is_there = self.opened && self.told.is_none() && !self.caught_up && at.offset() < end;
+        is_there.then(|| Stretch { span: at.reader.number, from: at.offset(), end })
+    }
+
+    /// Goes on behind bytes that were given already.
+    pub fn pass(&mut self, marker: Marker) {
+        if let Some(at) = &mut self.at {
+            at.marker = marker;
+        }
+    }
+
+    /// The last bytes that were given, and the place behind them.
+    #[must_use]
+    pub fn marker(&self) -> Option<Marker> {
+        self.at.as_ref().map(|at| at.marker.clone())
+    }
+
     /// What is told before anything else.
-    fn open(&mut self) -> Option<Item> {
+    pub(super) fn open(&mut self) -> Option<Item> {
         let at = self.at.as_ref()?;
         if self.opened {
             let is_signed = self.start.signed;
