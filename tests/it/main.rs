@@ -33,3 +33,4 @@ mod security;
 mod shutdown;
 mod tail;
 mod v1;
+mod walk;
