@@ -61,7 +61,7 @@ async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs 
 async fn who_falls_behind_leaves_and_comes_back_and_nobody_misses_a_byte() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
-    let target = format!("{log}?tail=1&lines=0&format=raw");
+    let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();
     for number in 0..40u64 {
         let viewer = Viewer::v1(server.address, &target).await;
@@ -134,7 +134,7 @@ async fn who_falls_behind_in_the_middle_of_much_gets_every_row() {
     let log = server.log("a.log", "");
     let mut reading = Vec::new();
     for number in 0..6u64 {
-        let target = format!("{log}?tail=1&lines=0&format=text");
+        let target = format!("{log}?tail=1&lines=all&format=text");
         let mut viewer = Viewer::v1(server.address, &target).await;
         reading.push(tokio::spawn(async move {
             sleep(Duration::from_millis(if number % 3 == 2 { 300 } else { 0 })).await;
