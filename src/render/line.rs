@@ -1,5 +1,6 @@
 //! A row that is being written: text while it only grows, cells once it is edited elsewhere.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cells::{self, Cells};
@@ -24,11 +25,13 @@ pub(super) struct Line {
     /// While there are cells, its text and runs are out of date.
     row: Row,
     cells: Option<Box<Cells>>,
+    /// It goes on with a line whose row was full, and so begins no line.
+    pub(super) continues: bool,
 }
 
 impl Line {
     pub(super) fn new(offset: u64) -> Self {
-        Self { row: Row::new(offset), cells: None }
+        Self { row: Row::new(offset), cells: None, continues: false }
     }
 
     pub(super) fn row(&mut self) -> &mut Row {
@@ -51,6 +54,22 @@ impl Line {
         match &self.cells {
             Some(cells) => cells.len() == 0,
             None => self.row.text.is_empty(),
+        }
+    }
+
+    /// The first byte of its text.
+    pub(super) fn first_byte(&self) -> Option<u8> {
+        match &self.cells {
+            Some(cells) => cells.first_byte(),
+            None => self.row.text.as_bytes().first().copied(),
+        }
+    }
+
+    /// The beginning of its text, of at most so many bytes.
+    pub(super) fn head(&self, bytes_max: usize) -> Cow<'_, str> {
+        match &self.cells {
+            Some(cells) => Cow::Owned(cells.head(bytes_max)),
+            None => Cow::Borrowed(self.row.text.split_at(boundary(&self.row.text, bytes_max)).0),
         }
     }
 
@@ -107,6 +126,7 @@ impl Line {
         self.cells = None;
         self.row.text = std::mem::take(&mut from.row.text);
         self.row.styled = from.row.styled.take();
+        self.row.note = from.row.note.take();
         self.row.edited = true;
         from.row.edited = true;
     }

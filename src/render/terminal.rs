@@ -77,7 +77,7 @@ impl Terminal {
                 self.follow(rest)
             } else if !self.partial.is_empty() {
                 self.join(rest)
-            } else if let Some(until) = self.screen.alternate() {
+            } else if let Some(until) = self.screen.page.alternate() {
                 self.skip(rest, until)
             } else {
                 self.ground(rest)
@@ -101,15 +101,21 @@ impl Terminal {
                 self.screen.carriage_return();
                 1
             }
-            Some(0x08) => {
-                self.screen.left(1);
-                1
-            }
+            Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),
             _ => match text::text_len(bytes) {
-                0 => 1,
+                0 => self.control(bytes),
                 len => self.text(bytes, len),
             },
         }
+    }
+
+    /// Carries out a control character that is not common.
+    fn control(&mut self, bytes: &[u8]) -> usize {
+        if let Some(&byte) = bytes.first() {
+            self.screen.locate(self.at, self.at + 1);
+            vte::Perform::execute(&mut self.screen, byte);
+        }
+        1
     }
 
     /// Shows the first `len` bytes, but for a character that the next chunk may complete.
@@ -198,17 +204,15 @@ impl Terminal {
                     self.screen.locate(self.began, end);
                     self.parser.advance(&mut self.screen, sequence.bytes());
                 }
-                Step::Osc => self.screen.command(sequence.command()),
+                Step::String(kind) => self.screen.string(kind, sequence.command()),
                 Step::Nothing => {}
                 Step::Aborted => {
                     self.sequence = None;
                     return i;
                 }
-                Step::Restarted { osc } => {
+                Step::Restarted(kind) => {
                     // An ESC that does not end a string begins another sequence, and ends the string all the same.
-                    if osc {
-                        self.screen.command(sequence.command());
-                    }
+                    self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.at + offset(i) - 1;
                     return i;
