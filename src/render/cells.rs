@@ -256,10 +256,13 @@ impl Cells {
         true
     }
 
-    fn pad(&mut self, column: usize) {
+    /// Adds blanks up to a column. Says whether any were.
+    pub(super) fn pad(&mut self, column: usize) -> bool {
+        let pads = self.cells.len() < column;
         while self.cells.len() < column {
             self.set(self.cells.len(), Cell::new(' ', Style::default()));
         }
+        pads
     }
 
     fn set(&mut self, i: usize, cell: Cell) {

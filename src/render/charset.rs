@@ -1,7 +1,5 @@
 //! The line drawing characters, which old programs draw boxes with by switching to another character set.
 
-use std::borrow::Cow;
-
 /// Which characters the codes `_` to `~` stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Charsets {
@@ -36,11 +34,12 @@ impl Charsets {
         }
     }
 
-    pub(super) fn translate(self, text: &str) -> Cow<'_, str> {
+    /// The character that stands for this one.
+    pub(super) fn translate(self, ch: char) -> char {
         let drawn = |ch: char| {
             let i = u32::from(ch).checked_sub(0x5f)?;
             DRAWING.get(usize::try_from(i).ok()?).copied()
         };
-        Cow::Owned(text.chars().map(|ch| drawn(ch).unwrap_or(ch)).collect())
+        if self.is_ascii() { ch } else { drawn(ch).unwrap_or(ch) }
     }
 }

@@ -10,15 +10,17 @@ impl Screen {
     /// Carries out an edit of the row's cells that says whether it changed anything.
     fn edit(&mut self, edit: impl FnOnce(&mut Cells, usize) -> bool) {
         let column = self.column_number();
-        if self.column.is_some() && edit(self.current().cells(), column) {
+        if (self.column.is_some() || !self.erased().is_plain())
+            && edit(self.current().cells(), column)
+        {
             self.current().row().edited = true;
             self.touch(self.row);
         }
         self.set_column(column);
     }
 
-    /// What is left where something was erased and something follows: the background alone. Behind the last character there is
-    /// nothing, for a row has no right edge that a background could reach to.
+    /// What is left where something was erased: the background alone. What is erased up to the right edge leaves nothing, for a row has
+    /// no edge that a background could reach to.
     fn erased(&self) -> Style {
         Style { bg: self.pen.style.bg, ..Style::default() }
     }
@@ -34,7 +36,10 @@ impl Screen {
     pub(super) fn erase_row_before(&mut self) {
         self.column = Some(self.column_number());
         let style = self.erased();
-        self.edit(|cells, column| cells.blank(0, column + 1, style));
+        self.edit(|cells, column| {
+            let painted = !style.is_plain() && cells.pad((column + 1).min(COLUMNS_MAX));
+            cells.blank(0, column + 1, style) | painted
+        });
     }
 
     pub(super) fn erase_row(&mut self) {
@@ -47,9 +52,13 @@ impl Screen {
 
     pub(super) fn erase_chars(&mut self, n: usize) {
         let style = self.erased();
-        self.edit(|cells, column| match column.saturating_add(n) < cells.len() {
-            true => cells.blank(column, n, style),
-            false => cells.truncate(column),
+        self.edit(|cells, column| {
+            let end = column.saturating_add(n);
+            if style.is_plain() && end >= cells.len() {
+                return cells.truncate(column);
+            }
+            let painted = cells.pad(end.min(COLUMNS_MAX));
+            cells.blank(column, n, style) | painted
         });
     }
 
@@ -59,7 +68,15 @@ impl Screen {
 
     pub(super) fn insert_chars(&mut self, n: usize) {
         let style = self.erased();
-        self.edit(|cells, column| cells.insert(column, n, COLUMNS_MAX, style));
+        self.edit(|cells, column| {
+            if column < cells.len() {
+                return cells.insert(column, n, COLUMNS_MAX, style);
+            }
+            // Blanks after the end show their background only.
+            !style.is_plain()
+                && cells.pad(column.saturating_add(n).min(COLUMNS_MAX))
+                && cells.blank(column, n, style)
+        });
     }
 
     /// Erases from the cursor to the end: the rows below are gone, and this one is open again.

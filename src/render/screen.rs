@@ -3,8 +3,6 @@
 //! The screen has no height: it grows with each newline, and rows that are more than [`SCREEN_ROWS`] above its end are final.
 //! The last line is always open, every other one has ended or was cut, and their offsets increase.
 
-use std::borrow::Cow;
-
 use super::charset::Charsets;
 use super::group::Groups;
 use super::line::{Line, Pen};
@@ -128,11 +126,36 @@ impl Screen {
         if self.page.is_hidden() || text.is_empty() {
             return;
         }
-        let text = match self.charsets.is_ascii() {
-            true => Cow::Borrowed(text),
-            false => self.charsets.translate(text),
-        };
-        let mut rest = &*text;
+        // A tab is no character that could be repeated.
+        self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
+        if !self.charsets.is_ascii() {
+            for (i, ch) in text.char_indices() {
+                let ch = self.charsets.translate(ch);
+                self.write(ch.encode_utf8(&mut [0; 4]), at + u64::try_from(i).unwrap_or_default());
+            }
+        } else if self.pen.style.paints_blanks() && text.contains('\t') {
+            self.print_around_tabs(text, at);
+        } else {
+            self.write(text, at);
+        }
+    }
+
+    /// A tab moves the cursor and paints nothing, whatever the pen is.
+    fn print_around_tabs(&mut self, text: &str, at: u64) {
+        let mut at = at;
+        for part in text.split_inclusive('\t') {
+            let (words, tab) = part.split_at(part.len() - usize::from(part.ends_with('\t')));
+            self.write(words, at);
+            at += u64::try_from(words.len()).unwrap_or_default();
+            let style = std::mem::take(&mut self.pen.style);
+            self.write(tab, at);
+            at += u64::try_from(tab.len()).unwrap_or_default();
+            self.pen.style = style;
+        }
+    }
+
+    fn write(&mut self, text: &str, at: u64) {
+        let mut rest = text;
         while !rest.is_empty() {
             self.touch(self.row);
             if self.column.is_none() && self.lines[self.row].is_flat() {
@@ -146,8 +169,6 @@ impl Screen {
                 self.wrap(at + u64::try_from(done).unwrap_or_default());
             }
         }
-        // A tab is no character that could be repeated.
-        self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
     }
 
     /// Cuts the row, which is full, and goes on in the next.

@@ -67,6 +67,15 @@ impl Style {
         *self == Self::default()
     }
 
+    /// Whether a blank of this style is more than a blank.
+    pub(super) fn paints_blanks(&self) -> bool {
+        let lined = self.flags.has(Flags::STRIKE) || self.flags.has(Flags::OVERLINE);
+        lined
+            || self.flags.has(Flags::INVERSE)
+            || self.bg != Color::Default
+            || self.underline != Underline::None
+    }
+
     /// Applies a `CSI … m`. A parameter that means nothing is skipped, and the next is looked at.
     pub(super) fn sgr(&mut self, params: &Params) {
         let mut groups = params.iter();

@@ -10,6 +10,7 @@
 )]
 
 mod browser;
+mod cells;
 mod clients;
 mod servers;
 
@@ -23,6 +24,7 @@ mod foreign;
 mod http;
 mod limits;
 mod model;
+mod oracle;
 mod original;
 mod page;
 mod rooms;

@@ -22,6 +22,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     // Rarely something that reaches a limit.
     let big = prop_oneof![
         Just("x".repeat(2040).into_bytes()),
+        Just(format!("\x1b(0{}", "q".repeat(ROW_BYTES_MAX / 3)).into_bytes()),
         Just("line\n".repeat(SCREEN_ROWS + 4).into_bytes()),
         Just([b"line\n".repeat(SCREEN_ROWS), b"\x1b[99A".to_vec()].concat()),
         Just("é".repeat(ROW_BYTES_MAX / 2).into_bytes()),

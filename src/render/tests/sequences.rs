@@ -123,6 +123,7 @@ fn every_sequence_of_the_table() {
         ("\x1b(0lqk\x1b(Blqk", &["┌─┐lqk"]),
         ("\x1b(0x y\nx", &["│ ≤", "x"]),
         ("\x1b(0q\x1b7\x1b(Bq\x1b8q", &["──"]),
+        ("\x1b(0q\x1b[2b", &["───"]),
         // ICH
         ("abc\r\x1b[@X", &["Xabc"]),
         ("abc\r\x1b[2@X", &["X abc"]),
@@ -215,6 +216,16 @@ fn every_sequence_of_the_table() {
         ("a\x1b[1;23r\x1b[24;1HProgress\x1b[H\x1b[2Cb", &["a", "  b"]),
         ("a\x1b[1;23r\x1b[24dProgress\x1b[1;24r\x1b[ub", &["ab"]),
     ]);
+}
+
+#[test]
+fn lines_that_are_drawn_keep_their_offsets() {
+    let log = format!("\x1b(0{}\n", "q".repeat(ROW_BYTES_MAX));
+    for size in [1000, 1 << 20] {
+        let rows = rows_of(log.as_bytes().chunks(size));
+        assert_eq!(rows.iter().map(|row| row.text().len()).sum::<usize>(), 3 * ROW_BYTES_MAX);
+        assert!(rows.iter().all(|row| row.offset < log.len() as u64));
+    }
 }
 
 #[test]
