@@ -112,7 +112,8 @@ impl Screen {
         let column = self.column_number();
         for _ in 0..n.min(SCREEN_ROWS) {
             self.next_row();
-            self.page.home = self.page.home.map(|home| (home + 1).min(self.lines.len() - 1));
+            let home = self.page.home.map(|home| home.max(self.top) + 1);
+            self.page.home = home.map(|home| home.min(self.lines.len() - 1));
         }
         self.set_column(column);
     }
