@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::log::Offset;
-use crate::render::{Appender, Row, Terminal, escape};
+use crate::render::{Appender, Note, Row, Terminal, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::wire::RowsMessages;
 
@@ -88,7 +88,7 @@ struct Canvas {
     form: Form,
     text: String,
     from: u64,
-    rows: Vec<(u64, String)>,
+    rows: Vec<(u64, String, Option<Box<Note>>)>,
     weight: usize,
 }
 
@@ -99,7 +99,7 @@ impl Canvas {
     }
 
     fn redraw(&mut self, from: u64, rows: &[Row]) {
-        let kept = self.rows.partition_point(|(offset, _)| *offset < from);
+        let kept = self.rows.partition_point(|(offset, ..)| *offset < from);
         self.rows.truncate(kept);
         self.from = self.from.min(from);
         for row in rows {
@@ -109,8 +109,8 @@ impl Canvas {
                 _ => row.write_html(&mut content),
             }
             self.weight += content.len();
-            self.rows.push((row.offset, content));
-            if let Some((_, content)) = self.rows.last_mut()
+            self.rows.push((row.offset, content, row.note().cloned().map(Box::new)));
+            if let Some((_, content, _)) = self.rows.last_mut()
                 && content.len() > RowsMessages::ROW_BYTES_MAX
             {
                 // So many styles that they weigh more than a message may: the text is what matters.
@@ -124,7 +124,9 @@ impl Canvas {
         match self.form {
             Form::Rows | Form::TextRows => {
                 let mut messages = RowsMessages::new(self.from);
-                self.rows.iter().for_each(|(offset, content)| messages.push(*offset, content));
+                self.rows.iter().for_each(|(offset, content, note)| {
+                    messages.push(*offset, content, note.as_deref())
+                });
                 messages.finish(next)
             }
             Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),
