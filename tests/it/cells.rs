@@ -84,6 +84,12 @@ pub const NAMES: [&str; 16] = [
 /// erasing up to the right edge has no edge in a log, so that is passed over, too.
 pub fn trimmed(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     for row in &mut rows {
+        for i in 1..row.len() {
+            // The second half of a wide character looks as the first, whatever an emulator keeps there.
+            if row[i].text.is_empty() {
+                row[i].look = row[i - 1].look.clone();
+            }
+        }
         for cell in row.iter_mut().filter(|cell| cell.text == " ") {
             let old = std::mem::take(&mut cell.look);
             let lined = old.underline || old.strike || old.overline;
@@ -291,14 +297,21 @@ pub fn of_avt(columns: usize, rows: usize, log: &str) -> Vec<Vec<Cell>> {
         text: if cell.width() == 0 { String::new() } else { cell.char().to_string() },
         look: look(cell.pen()),
     };
-    let row = |line: &avt::Line| {
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    let mut wraps = false;
+    for line in terminal.screen().all_lines() {
         let used = line
             .cells()
             .iter()
             .rposition(|cell| cell.char() != ' ' || cell.width() == 0 || !cell.pen().is_default());
-        line.cells().iter().take(used.map_or(0, |last| last + 1)).map(cell).collect()
-    };
-    terminal.screen().all_lines().map(row).collect()
+        let cells = line.cells().iter().take(used.map_or(0, |last| last + 1)).map(cell);
+        match rows.last_mut() {
+            Some(row) if wraps => row.extend(cells),
+            _ => rows.push(cells.collect()),
+        }
+        wraps = line.is_wrapped();
+    }
+    rows
 }
 
 /// What `vt100` shows after these bytes, history included. It knows neither strike nor blink.
@@ -330,13 +343,18 @@ pub fn of_vt100(columns: u16, rows: u16, log: &[u8]) -> Vec<Vec<Cell>> {
         Cell { text: text.to_owned(), look }
     };
     let mut seen = Vec::new();
+    let mut wraps = false;
     let history = parser.screen().scrollback_len();
     for back in (0..=history).rev() {
         parser.screen_mut().set_scrollback(back);
         let shown = if back == 0 { rows } else { 1 };
         for row in 0..shown {
             let cells = (0..columns).filter_map(|column| parser.screen().cell(row, column));
-            seen.push(cells.map(cell).collect());
+            match seen.last_mut() {
+                Some(row) if wraps => Vec::extend(row, cells.map(cell)),
+                _ => seen.push(cells.map(cell).collect::<Vec<_>>()),
+            }
+            wraps = parser.screen().row_wrapped(row);
         }
     }
     seen

@@ -21,6 +21,7 @@ mod fanout;
 mod faults;
 mod follow;
 mod foreign;
+mod goldens;
 mod http;
 mod limits;
 mod model;
