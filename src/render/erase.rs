@@ -29,7 +29,11 @@ impl Screen {
         match self.column {
             None => {}
             Some(0) => self.erase_row(),
-            Some(_) => self.edit(|cells, column| cells.truncate(column)),
+            Some(column) => match self.current().truncate(column) {
+                Some(true) => self.touch(self.row),
+                Some(false) => {}
+                None => self.edit(|cells, column| cells.truncate(column)),
+            },
         }
     }
 

@@ -33,6 +33,7 @@ mod row;
 mod screen;
 mod sequence;
 mod style;
+mod tags;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,7 @@ impl Perform for Screen {
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, action: char) {
         match (intermediates, action) {
-            ([], 'm') => return self.pen.style.sgr(params),
+            ([], 'm') => return self.pen.style.sgr(params.iter()),
             // Selective erasing, which spares what nobody protects.
             ([], _) | (b"?", 'J' | 'K') => {}
             (b"?", _) => return self.mode(params, action),

@@ -193,6 +193,13 @@ impl Screen {
     fn overwrite<'t>(&mut self, text: &'t str) -> &'t str {
         let mut style = self.pen.style;
         let line = &mut self.lines[self.row];
+        if let Some(column) = self.column
+            && line.overwrite(column, text, &self.pen)
+        {
+            let end = column + text.len();
+            self.column = (end < line.row().text.len()).then_some(end);
+            return "";
+        }
         let mut column = self.column.unwrap_or_else(|| line.cells().len());
         if let Some(link) = &self.pen.link {
             style.link = line.cells().link(link);

@@ -183,6 +183,11 @@ impl Terminal {
                 && let Some(0x40..=0x7e) = body.get(end)
             {
                 let len = end + 3;
+                // Colours are by far the most common, and cost more to parse than to apply.
+                let params = body.get(..end).unwrap_or_default();
+                if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
+                    return len;
+                }
                 self.screen.locate(self.at, self.at + offset(len));
                 self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
                 return len;
