@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
 
-use tailcast::render::{Appender, Row, Terminal};
+use tailcast::render::{Appender, Patch, Terminal};
 
 const LOG_BYTES: usize = 32 * 1024 * 1024;
 const PIECE_BYTES: usize = 8 * 1024;
@@ -198,20 +198,20 @@ fn main() {
         }
         let log = make();
         let mut out = String::new();
-        let mut each = |write: fn(&[Row], &mut String)| {
+        let mut each = |write: fn(&Patch<'_>, &mut String)| {
             best(passes, log.len(), || {
                 let mut terminal = Terminal::new(0);
                 for piece in log.chunks(PIECE_BYTES) {
                     let patch = terminal.feed(piece);
                     out.clear();
-                    write(&patch.rows, &mut out);
+                    write(&patch, &mut out);
                     black_box(&out);
                 }
             })
         };
-        let html = each(|rows, out| rows.iter().for_each(|row| row.write_html(out)));
+        let html = each(|patch, out| patch.rows().for_each(|row| row.write_html(out)));
         let feed = each(|_, _| {});
-        let text = each(|rows, out| rows.iter().for_each(|row| out.push_str(row.text())));
+        let text = each(|patch, out| patch.rows().for_each(|row| out.push_str(row.text())));
         let append = best(passes, log.len(), || {
             let (mut terminal, mut appender) = (Terminal::new(0), Appender::new());
             for piece in log.chunks(PIECE_BYTES) {

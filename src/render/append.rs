@@ -44,12 +44,12 @@ impl Appender {
     }
 
     /// What to send after this patch as HTML in which every element is closed, rows joined by newlines.
-    pub fn html(&mut self, patch: &Patch) -> String {
+    pub fn html(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Html)
     }
 
     /// What to send after this patch without styling, rows joined by newlines.
-    pub fn text(&mut self, patch: &Patch) -> String {
+    pub fn text(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Text)
     }
 
@@ -63,17 +63,15 @@ impl Appender {
         self.finish(Form::Text)
     }
 
-    fn append(&mut self, patch: &Patch, form: Form) -> String {
-        let mut out =
-            String::with_capacity(patch.rows.iter().map(|row| row.text().len() + 1).sum());
+    fn append(&mut self, patch: &Patch<'_>, form: Form) -> String {
+        let mut out = String::with_capacity(patch.rows().map(|row| row.text().len() + 1).sum());
         let lives = |open: &Open| {
-            open.row.offset < patch.from
-                || patch.rows.iter().any(|row| row.offset == open.row.offset)
+            open.row.offset < patch.from || patch.rows().any(|row| row.offset == open.row.offset)
         };
         self.open.take_if(|open| !lives(open));
         // Rows that are certain to be final need not be remembered.
-        let first_kept = patch.rows.len().saturating_sub(SCREEN_ROWS);
-        for (i, row) in patch.rows.iter().enumerate() {
+        let first_kept = patch.rows().len().saturating_sub(SCREEN_ROWS);
+        for (i, row) in patch.rows().enumerate() {
             let known = self.sent.iter().position(|&(offset, _)| offset == row.offset);
             if known.is_some_and(|known| self.sent[known].1 == fingerprint(row)) {
                 continue;
@@ -189,9 +187,11 @@ mod tests {
     fn sent(chunks: &[&str]) -> (Vec<String>, Vec<String>, [String; 2]) {
         let mut terminal = Terminal::new(0);
         let (mut html, mut text) = (Appender::new(), Appender::new());
-        let patches: Vec<_> = chunks.iter().map(|chunk| terminal.feed(chunk.as_bytes())).collect();
-        let htmls = patches.iter().map(|patch| html.html(patch)).collect();
-        let texts = patches.iter().map(|patch| text.text(patch)).collect();
+        let mut both = |chunk: &&str| {
+            let patch = terminal.feed(chunk.as_bytes());
+            (html.html(&patch), text.text(&patch))
+        };
+        let (htmls, texts) = chunks.iter().map(&mut both).unzip();
         (htmls, texts, [html.finish_html(), text.finish_text()])
     }
 
@@ -223,13 +223,14 @@ mod tests {
     #[test]
     fn what_goes_on_after_an_end_begins_a_line() {
         let mut appender = Appender::new();
-        let of = |bytes: &[u8]| Terminal::new(0).feed(bytes);
-        assert_eq!(appender.text(&of(b"half a line")), "half a line");
+        let text =
+            |appender: &mut Appender, bytes: &[u8]| appender.text(&Terminal::new(0).feed(bytes));
+        assert_eq!(text(&mut appender, b"half a line"), "half a line");
         assert_eq!(appender.finish_text(), "");
-        assert_eq!(appender.text(&of(b"another file\n")), "\nanother file\n");
-        assert_eq!(appender.text(&of(b"1%\r2%")), "");
+        assert_eq!(text(&mut appender, b"another file\n"), "\nanother file\n");
+        assert_eq!(text(&mut appender, b"1%\r2%"), "");
         assert_eq!(appender.finish_text(), "2%");
-        assert_eq!(appender.text(&of(b"a third\n")), "\na third\n");
+        assert_eq!(text(&mut appender, b"a third\n"), "\na third\n");
     }
 
     #[test]

@@ -47,12 +47,9 @@ impl Line {
         self.row.offset
     }
 
-    pub(super) fn into_row(self) -> Row {
-        self.row
-    }
-
-    pub(super) fn to_row(&self) -> Row {
-        self.row.clone()
+    /// What it shows, if it is flat.
+    pub(super) fn as_row(&self) -> &Row {
+        &self.row
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -28,6 +28,7 @@ mod line;
 mod marker;
 mod note;
 mod page;
+mod patch;
 mod perform;
 mod row;
 mod screen;
@@ -42,6 +43,7 @@ mod text;
 pub use append::Appender;
 pub use html::escape;
 pub use note::{Group, Level, Note, Opening};
+pub use patch::Patch;
 pub use row::Row;
 pub use terminal::Terminal;
 
@@ -56,14 +58,3 @@ pub const ROW_BYTES_MAX: usize = 32 * 1024;
 
 /// The most changes of style in a row; a more colourful line goes on in the next row.
 pub const ROW_RUNS_MAX: usize = 4096;
-
-/// What a chunk did to the rows: drop every row whose offset is `from` or more, then append `rows`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Patch {
-    /// The offset of the first row that changed or was added; equal to `next` when nothing changed.
-    pub from: u64,
-    /// The offset of the byte after the chunk.
-    pub next: u64,
-    /// The rows from there on. Their offsets increase, and only the last may be open.
-    pub rows: Vec<Row>,
-}

@@ -119,7 +119,7 @@ mod tests {
     use super::super::Terminal;
 
     fn row(bytes: &str) -> super::Row {
-        Terminal::new(0).feed(bytes.as_bytes()).rows.remove(0)
+        Terminal::new(0).feed(bytes.as_bytes()).rows().next().unwrap().clone()
     }
 
     #[test]

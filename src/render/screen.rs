@@ -67,24 +67,24 @@ impl Screen {
         self.fresh.0
     }
 
-    /// What changed since the last patch. Rows that have become final are handed over and forgotten.
-    pub(super) fn take_patch(&mut self, next: u64) -> Patch {
-        let mut visible = self.lines.len();
-        if self.lines.last().is_some_and(Line::is_empty) {
-            visible -= 1;
-        }
+    /// What changed since the last patch.
+    pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
+        let blank = self.lines.last().is_some_and(Line::is_empty);
+        let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
         self.lines.iter_mut().for_each(Line::flatten);
         if self.column.is_some_and(|column| column == self.lines[self.row].columns()) {
             self.column = None;
         }
+        let lines = self.dirty.min(visible)..visible;
+        Patch { from, next, screen: self, lines }
+    }
+
+    /// Forgets the lines that have become final, once they have been told.
+    pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
-        let dirty = self.dirty.min(visible);
-        let kept = dirty.max(top);
-        let mut rows = Vec::with_capacity(visible - dirty);
-        rows.extend(self.lines.drain(..top).skip(dirty).map(Line::into_row));
-        rows.extend(self.lines.iter().take(visible - top).skip(kept - top).map(Line::to_row));
+        self.lines.drain(..top);
         self.row -= top;
         self.page.scroll(top);
         if let Some(saved) = &mut self.saved {
@@ -92,7 +92,6 @@ impl Screen {
         }
         self.top = 0;
         self.dirty = usize::MAX;
-        Patch { from, next, rows }
     }
 
     pub(super) fn touch(&mut self, row: usize) {

@@ -70,7 +70,7 @@ impl Terminal {
     /// Feeds bytes that begin at [`at`](Self::at) and says what the rows look like now.
     ///
     /// It takes any bytes, in time linear in their number and in the length of the rows that they change.
-    pub fn feed(&mut self, bytes: &[u8]) -> Patch {
+    pub fn feed(&mut self, bytes: &[u8]) -> Patch<'_> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let used = if self.sequence.is_some() {
@@ -85,7 +85,7 @@ impl Terminal {
             self.at += offset(used);
             rest = rest.get(used..).unwrap_or_default();
         }
-        self.screen.take_patch(self.at)
+        self.screen.patch(self.at)
     }
 
     /// Takes text up to a control character, or that character. Says how many bytes that was.

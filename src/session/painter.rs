@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::log::Offset;
-use crate::render::{Appender, Note, Row, Terminal, escape};
+use crate::render::{Appender, Note, Patch, Terminal, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::wire::RowsMessages;
 
@@ -59,7 +59,7 @@ impl Painter {
             match form {
                 Form::Html => canvas.append(&self.appender.html(&patch)),
                 Form::Text => canvas.append(&self.appender.text(&patch)),
-                Form::Rows | Form::TextRows => canvas.redraw(patch.from, &patch.rows),
+                Form::Rows | Form::TextRows => canvas.redraw(&patch),
                 Form::Raw | Form::RawMessages => {}
             }
         }
@@ -98,11 +98,11 @@ impl Canvas {
         self.weight = self.text.len();
     }
 
-    fn redraw(&mut self, from: u64, rows: &[Row]) {
-        let kept = self.rows.partition_point(|(offset, ..)| *offset < from);
+    fn redraw(&mut self, patch: &Patch<'_>) {
+        let kept = self.rows.partition_point(|(offset, ..)| *offset < patch.from);
         self.rows.truncate(kept);
-        self.from = self.from.min(from);
-        for row in rows {
+        self.from = self.from.min(patch.from);
+        for row in patch.rows() {
             let mut content = String::new();
             match self.form {
                 Form::TextRows => content.push_str(row.text()),

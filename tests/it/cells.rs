@@ -264,10 +264,14 @@ fn rgb(r: u8, g: u8, b: u8) -> String {
 }
 
 /// Inverse video swaps what is there.
-fn inverted(look: Look) -> Look {
-    let or =
-        |color: String, default: &str| if color.is_empty() { default.to_owned() } else { color };
-    Look { fg: or(look.bg.clone(), "bg"), bg: or(look.fg.clone(), "fg"), ..look }
+fn inverted(mut look: Look) -> Look {
+    std::mem::swap(&mut look.fg, &mut look.bg);
+    for (color, default) in [(&mut look.fg, "bg"), (&mut look.bg, "fg")] {
+        if color.is_empty() {
+            default.clone_into(color);
+        }
+    }
+    look
 }
 
 /// What `avt` shows after these bytes, history included.

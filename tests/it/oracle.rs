@@ -11,9 +11,9 @@ const ROWS: usize = 64;
 const COLUMNS: usize = 500;
 
 /// Applies a patch as a viewer does.
-pub fn apply(rows: &mut Vec<Row>, patch: Patch) {
+pub fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
     rows.retain(|row| row.offset < patch.from);
-    rows.extend(patch.rows);
+    rows.extend(patch.rows().cloned());
 }
 
 /// The rows of a log that comes in pieces of this size.
@@ -21,7 +21,7 @@ pub fn rows_of(log: &[u8], piece: usize) -> Vec<Row> {
     let mut terminal = Terminal::new(0);
     let mut rows = Vec::new();
     for piece in log.chunks(piece) {
-        apply(&mut rows, terminal.feed(piece));
+        apply(&mut rows, &terminal.feed(piece));
     }
     rows
 }

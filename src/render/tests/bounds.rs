@@ -14,12 +14,12 @@ fn what_is_not_closed_does_not_swallow_the_log() {
         );
     }
     let patch = terminal.feed(b"tail");
-    assert!(patch.rows.last().is_some_and(|row| row.text().ends_with("tail")));
+    assert!(patch.rows().last().is_some_and(|row| row.text().ends_with("tail")));
     let mut terminal = Terminal::new(0);
     terminal.feed(b"\x1b[?1049h");
     let hidden = vec![b'x'; usize::try_from(super::page::ALTERNATE_BYTES_MAX).unwrap()];
-    assert_eq!(terminal.feed(&hidden).rows, []);
-    assert_eq!(terminal.feed(b"back").rows[0].text(), "back");
+    assert_eq!(terminal.feed(&hidden).rows().len(), 0);
+    assert_eq!(terminal.feed(b"back").rows().next().unwrap().text(), "back");
 }
 
 #[test]

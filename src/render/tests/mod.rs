@@ -9,10 +9,10 @@ mod styles;
 use super::*;
 
 /// Applies a patch as a viewer does.
-fn apply(rows: &mut Vec<Row>, patch: Patch) {
+fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
     assert!(patch.from <= patch.next);
     rows.retain(|row| row.offset < patch.from);
-    rows.extend(patch.rows);
+    rows.extend(patch.rows().cloned());
     assert!(
         rows.windows(2).all(|pair| pair[0].offset < pair[1].offset),
         "offsets increase: {rows:?}"
@@ -33,8 +33,10 @@ fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
         let start = terminal.at();
         let patch = terminal.feed(chunk);
         assert_eq!(patch.next, start + chunk.len() as u64);
-        assert_eq!(terminal.at(), patch.next);
-        apply(&mut rows, patch);
+        let next = patch.next;
+        apply(&mut rows, &patch);
+        drop(patch);
+        assert_eq!(terminal.at(), next);
     }
     rows
 }
@@ -61,23 +63,18 @@ fn check_texts(table: &[(&str, &[&str])]) {
 #[test]
 fn a_patch_names_what_changed() {
     let mut terminal = Terminal::new(0);
-    let patch = terminal.feed(b"a");
-    let shape = |patch: &Patch| -> (u64, u64, Vec<(u64, bool, String)>) {
-        let rows = patch.rows.iter().map(|row| (row.offset, row.ended, row.text().to_owned()));
+    let mut shape = |bytes: &[u8]| -> (u64, u64, Vec<(u64, bool, String)>) {
+        let patch = terminal.feed(bytes);
+        let rows = patch.rows().map(|row| (row.offset, row.ended, row.text().to_owned()));
         (patch.from, patch.next, rows.collect())
     };
-    assert_eq!(shape(&patch), (0, 1, vec![(0, false, "a".into())]));
-    let patch = terminal.feed(b"b\nc");
-    assert_eq!(shape(&patch), (0, 4, vec![(0, true, "ab".into()), (3, false, "c".into())]));
-    let patch = terminal.feed(b"\n");
-    assert_eq!(shape(&patch), (3, 5, vec![(3, true, "c".into())]));
-    let patch = terminal.feed(b"\x1b[31m");
-    assert_eq!(shape(&patch), (10, 10, vec![]));
-    let patch = terminal.feed(b"\n");
-    assert_eq!(shape(&patch), (5, 11, vec![(5, true, String::new())]));
-    let patch = terminal.feed(b"");
-    assert_eq!(shape(&patch), (11, 11, vec![]));
-    assert_eq!(Terminal::new(7).feed(b"x\n").rows[0].offset, 7);
+    assert_eq!(shape(b"a"), (0, 1, vec![(0, false, "a".into())]));
+    assert_eq!(shape(b"b\nc"), (0, 4, vec![(0, true, "ab".into()), (3, false, "c".into())]));
+    assert_eq!(shape(b"\n"), (3, 5, vec![(3, true, "c".into())]));
+    assert_eq!(shape(b"\x1b[31m"), (10, 10, vec![]));
+    assert_eq!(shape(b"\n"), (5, 11, vec![(5, true, String::new())]));
+    assert_eq!(shape(b""), (11, 11, vec![]));
+    assert_eq!(Terminal::new(7).feed(b"x\n").rows().next().unwrap().offset, 7);
 }
 #[test]
 fn bytes_that_are_not_text_are_replaced() {
