@@ -1,7 +1,7 @@
 //! Rows for viewers that can only be sent more, never take anything back.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use super::{Patch, Row, SCREEN_ROWS, html};
 
@@ -18,7 +18,7 @@ pub struct Appender {
     continues: bool,
     /// The open row: as it was last seen, and how much of it was sent.
     open: Option<Open>,
-    /// The rows that were sent as ended and can still change.
+    /// The rows that were sent as ended and can still change, by their offsets, which increase.
     sent: VecDeque<(u64, u64)>,
 }
 
@@ -72,7 +72,7 @@ impl Appender {
         // Rows that are certain to be final need not be remembered.
         let first_kept = patch.rows().len().saturating_sub(SCREEN_ROWS);
         for (i, row) in patch.rows().enumerate() {
-            let known = self.sent.iter().position(|&(offset, _)| offset == row.offset);
+            let known = self.sent.binary_search_by_key(&row.offset, |&(offset, _)| offset).ok();
             if known.is_some_and(|known| self.sent[known].1 == fingerprint(row)) {
                 continue;
             }
@@ -174,9 +174,30 @@ fn write(row: &Row, from: usize, form: Form, out: &mut String) {
 }
 
 fn fingerprint(row: &Row) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Folding(0);
     (row.text(), row.styled.as_deref()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// A quick hash. A log that was made to collide would be shown one of its own rows as it was before it was redrawn.
+struct Folding(u64);
+
+impl Hasher for Folding {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 #[cfg(test)]

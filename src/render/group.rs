@@ -16,8 +16,8 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Carries out a marker and adds what it means to a row's groups.
-    pub(super) fn apply(&mut self, marker: &Marker<'_>, group: &mut Option<Group>) {
-        match *marker {
+    pub(super) fn apply(&mut self, marker: Marker, group: &mut Option<Group>) {
+        match marker {
             Marker::Open { kind, name, collapsed } => {
                 if kind == Kind::Buildkite {
                     self.close(|open| open.0 == kind, group);
@@ -26,9 +26,9 @@ impl Groups {
                     self.beyond += u32::from(kind == Kind::GitHub);
                     return;
                 }
-                let key = if kind == Kind::GitLab { name } else { "" };
+                let key = if kind == Kind::GitLab { &*name } else { "" };
                 self.open.push((kind, key.into()));
-                let opening = Opening { name: name.to_owned(), level: self.open.len(), collapsed };
+                let opening = Opening { name, level: self.open.len(), collapsed };
                 group.get_or_insert_default().opens = Some(opening);
             }
             Marker::Close { kind: Kind::GitHub, .. } if self.beyond > 0 => self.beyond -= 1,

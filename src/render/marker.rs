@@ -21,13 +21,13 @@ pub(super) enum Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Marker<'t> {
-    Open { kind: Kind, name: &'t str, collapsed: bool },
-    Close { kind: Kind, name: &'t str },
+pub(super) enum Marker {
+    Open { kind: Kind, name: String, collapsed: bool },
+    Close { kind: Kind, name: String },
     Level(Level),
 }
 
-impl Marker<'_> {
+impl Marker {
     /// Whether it counts when its line ends, and not when the cursor returns in it.
     pub(super) fn is_read_at_end(&self) -> bool {
         !matches!(
@@ -43,7 +43,7 @@ pub(super) fn may_begin(byte: u8) -> bool {
 }
 
 /// The marker of a line that a newline ends.
-pub(super) fn at_line_end(line: &str) -> Option<Marker<'_>> {
+pub(super) fn at_line_end(line: &str) -> Option<Marker> {
     let line = after_timestamp(line);
     if let Some(rest) = line.strip_prefix("::") {
         let end = rest.find([':', ' '])?;
@@ -60,7 +60,7 @@ pub(super) fn at_line_end(line: &str) -> Option<Marker<'_>> {
 }
 
 /// The marker of a line in which the cursor returns to the left edge.
-pub(super) fn at_return(line: &str) -> Option<Marker<'_>> {
+pub(super) fn at_return(line: &str) -> Option<Marker> {
     let rest = after_timestamp(line).strip_prefix("section_")?;
     let (word, rest) = rest.split_once(':')?;
     let (time, name) = rest.split_once(':')?;
@@ -72,7 +72,7 @@ pub(super) fn at_return(line: &str) -> Option<Marker<'_>> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
         return None;
     }
-    let kind = Kind::GitLab;
+    let (kind, name) = (Kind::GitLab, name.to_owned());
     match word {
         "start" => {
             let options = options.strip_suffix(']').unwrap_or_default();
@@ -84,11 +84,11 @@ pub(super) fn at_return(line: &str) -> Option<Marker<'_>> {
     }
 }
 
-fn github<'t>(word: &str, text: &'t str) -> Option<Marker<'t>> {
+fn github(word: &str, text: &str) -> Option<Marker> {
     let kind = Kind::GitHub;
     Some(match word {
         "group" => Marker::Open { kind, name: name(text), collapsed: false },
-        "endgroup" => Marker::Close { kind, name: "" },
+        "endgroup" => Marker::Close { kind, name: String::new() },
         "error" => Marker::Level(Level::Error),
         "warning" => Marker::Level(Level::Warning),
         "notice" => Marker::Level(Level::Notice),
@@ -97,7 +97,7 @@ fn github<'t>(word: &str, text: &'t str) -> Option<Marker<'t>> {
     })
 }
 
-fn buildkite(line: &str) -> Option<Marker<'_>> {
+fn buildkite(line: &str) -> Option<Marker> {
     let (marker, text) = line.split_at_checked(3)?;
     let collapsed = match marker {
         "---" | "~~~" => true,
@@ -121,22 +121,19 @@ fn is_of_go_test(text: &str) -> bool {
     ["PASS: ", "FAIL: ", "SKIP: ", "BENCH: "].iter().any(|prefix| text.starts_with(prefix))
 }
 
-fn name(text: &str) -> &str {
+fn name(text: &str) -> String {
     let text = text.trim();
-    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default()
+    text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().to_owned()
 }
 
 /// The line without the time that GitHub, Azure and GitLab put in front of it: `2026-03-14T15:09:26.5358979Z `.
 fn after_timestamp(line: &str) -> &str {
-    let is_time = |time: &str| {
-        let bytes = time.as_bytes();
-        matches!(bytes.get(4), Some(b'-'))
-            && matches!(bytes.get(10), Some(b'T'))
-            && time.ends_with('Z')
-            && bytes.len() < 40
-    };
-    match line.split_once(' ') {
-        Some((time, rest)) if is_time(time) => rest,
+    let bytes = line.as_bytes();
+    if bytes.get(4) != Some(&b'-') || bytes.get(10) != Some(&b'T') {
+        return line;
+    }
+    match line.split_once("Z ") {
+        Some((time, rest)) if time.len() < 40 && !time.contains(' ') => rest,
         _ => line,
     }
 }

@@ -120,6 +120,19 @@ impl Screen {
 
     // Text
 
+    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the offset of the first byte.
+    pub(super) fn print_lines(&mut self, text: &str, at: u64) {
+        let offset = |i: usize| at + u64::try_from(i).unwrap_or_default();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
+            self.print(text.get(start..end).unwrap_or_default(), offset(start));
+            start = end + 1;
+            self.locate(offset(start), offset(start));
+            self.newline();
+        }
+        self.print(text.get(start..).unwrap_or_default(), offset(start));
+    }
+
     /// Shows text without control characters; tabs may be in it. `at` is the offset of its first byte.
     pub(super) fn print(&mut self, text: &str, at: u64) {
         if self.page.is_hidden() || text.is_empty() {
@@ -315,19 +328,18 @@ impl Screen {
     // Notes
 
     /// Looks for a marker in the line that the cursor is about to leave, and keeps what it says about the row.
-    fn read_marker(&mut self, read: fn(&str) -> Option<marker::Marker<'_>>) {
+    fn read_marker(&mut self, read: fn(&str) -> Option<marker::Marker>) {
         let line = &mut self.lines[self.row];
         if line.continues || !line.first_byte().is_some_and(marker::may_begin) {
             return;
         }
-        let head = line.head(marker::BYTES_MAX).into_owned();
-        let Some(marker) = read(&head) else { return };
+        let Some(marker) = read(&line.head(marker::BYTES_MAX)) else { return };
         let note = line.row().note.get_or_insert_default();
         match marker {
             marker::Marker::Level(level) => note.level = Some(level),
             // A row that is drawn again does not open its group once more.
             _ if marker.is_read_at_end() && note.group.is_some() => return,
-            _ => self.groups.apply(&marker, &mut note.group),
+            _ => self.groups.apply(marker, &mut note.group),
         }
         if **note == Note::default() {
             line.row().note = None;

@@ -88,14 +88,9 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// Takes text up to a control character, or that character. Says how many bytes that was.
+    /// Takes lines of text up to a control character, or that character. Says how many bytes that was.
     fn ground(&mut self, bytes: &[u8]) -> usize {
         match bytes.first() {
-            Some(b'\n') => {
-                self.screen.locate(self.at + 1, self.at + 1);
-                self.screen.newline();
-                1
-            }
             Some(0x1b) => self.escape(bytes),
             Some(b'\r') => {
                 self.screen.carriage_return();
@@ -149,7 +144,7 @@ impl Terminal {
     }
 
     fn show(&mut self, text: &str, at: u64) {
-        text::shown(text, |i, part| self.screen.print(part, at + offset(i)));
+        text::shown(text, |i, part| self.screen.print_lines(part, at + offset(i)));
     }
 
     /// Completes a character whose first bytes came with the chunk before.
