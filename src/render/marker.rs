@@ -12,6 +12,9 @@ pub(super) const BYTES_MAX: usize = 512;
 /// The longest name of a group that is kept.
 const NAME_BYTES_MAX: usize = 256;
 
+/// The longest time stamp in front of a marker, with the blank after it.
+const TIME_BYTES_MAX: usize = 40;
+
 /// Whose markers they are: one system's do not end what another's began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -132,8 +135,7 @@ fn after_timestamp(line: &str) -> &str {
     if bytes.get(4) != Some(&b'-') || bytes.get(10) != Some(&b'T') {
         return line;
     }
-    match line.split_once("Z ") {
-        Some((time, rest)) if time.len() < 40 && !time.contains(' ') => rest,
-        _ => line,
-    }
+    let space = memchr::memchr(b' ', bytes.get(..TIME_BYTES_MAX).unwrap_or(bytes));
+    let (time, rest) = line.split_at(space.unwrap_or_default());
+    if time.ends_with('Z') { rest.get(1..).unwrap_or_default() } else { line }
 }
