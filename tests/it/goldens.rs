@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tailcast::render::{Appender, Terminal};
 
-use crate::cells::{self, Cell, Look};
+use crate::emulators::{of_avt, of_vt100};
+use crate::markup::{self, Cell, Look};
 use crate::oracle::{rows_of, seen};
 
 const COLUMNS: u16 = 120;
@@ -36,8 +37,8 @@ fn for_each(check: impl Fn(&Path, &[u8]) -> String) {
 fn recorded_logs_look_as_in_a_terminal() {
     for_each(|_, log| {
         let text = std::str::from_utf8(log).unwrap();
-        let theirs = cells::of_avt(COLUMNS.into(), ROWS.into(), text);
-        cells::differences(&seen(&rows_of(log, usize::MAX)), &cells::trimmed(theirs))
+        let theirs = of_avt(COLUMNS.into(), ROWS.into(), text);
+        markup::differences(&seen(&rows_of(log, usize::MAX)), &markup::trimmed(theirs))
     });
 }
 
@@ -50,8 +51,8 @@ fn recorded_logs_look_as_in_another_terminal() {
         rows.into_iter().map(|row| row.into_iter().map(plain).collect()).collect()
     };
     for_each(|_, log| {
-        let theirs = cells::of_vt100(COLUMNS, ROWS, log);
-        cells::differences(&known(seen(&rows_of(log, usize::MAX))), &cells::trimmed(theirs))
+        let theirs = of_vt100(COLUMNS, ROWS, log);
+        markup::differences(&known(seen(&rows_of(log, usize::MAX))), &markup::trimmed(theirs))
     });
 }
 

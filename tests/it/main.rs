@@ -10,8 +10,9 @@
 )]
 
 mod browser;
-mod cells;
 mod clients;
+mod emulators;
+mod markup;
 mod servers;
 
 mod cli;

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 use tailcast::render::{Patch, Row, Terminal};
 
-use crate::cells::{self, Cell};
+use crate::emulators::{of_avt, of_vt100};
+use crate::markup::{self, Cell};
 
 /// As many rows as a log's screen keeps within reach.
 const ROWS: usize = 64;
@@ -28,7 +29,7 @@ pub fn rows_of(log: &[u8], piece: usize) -> Vec<Row> {
 
 /// What a viewer sees of the rows. A line that was cut goes on in the next row.
 pub fn seen(rows: &[Row]) -> Vec<Vec<Cell>> {
-    cells::trimmed(rows.iter().map(|row| cells::of_html(&row.html())).collect())
+    markup::trimmed(rows.iter().map(|row| markup::of_html(&row.html())).collect())
 }
 
 type Pieces = Vec<String>;
@@ -170,8 +171,8 @@ fn saving() -> impl Strategy<Value = Pieces> {
 fn compare(before: &str, pieces: &Pieces) -> Result<(), TestCaseError> {
     let log = format!("{before}{}", pieces.concat());
     let ours = seen(&rows_of(log.as_bytes(), usize::MAX));
-    let theirs = cells::trimmed(cells::of_avt(COLUMNS, ROWS, &log));
-    let differences = cells::differences(&ours, &theirs);
+    let theirs = markup::trimmed(of_avt(COLUMNS, ROWS, &log));
+    let differences = markup::differences(&ours, &theirs);
     prop_assert!(differences.is_empty(), "{}{:?}", differences, pieces);
     Ok(())
 }
@@ -220,7 +221,7 @@ fn marks_stand_on_their_character_as_in_a_terminal() {
         "e\rX\u{301}",
     ] {
         let ours = seen(&rows_of(log.as_bytes(), usize::MAX));
-        let theirs = cells::trimmed(cells::of_vt100(80, 24, log.as_bytes()));
-        assert_eq!(cells::differences(&ours, &theirs), "", "{log:?}");
+        let theirs = markup::trimmed(of_vt100(80, 24, log.as_bytes()));
+        assert_eq!(markup::differences(&ours, &theirs), "", "{log:?}");
     }
 }

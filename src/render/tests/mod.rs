@@ -2,6 +2,13 @@
 
 mod bounds;
 mod chance;
+#[path = "../../../tests/it/markup.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "what reads HTML is shared with the tests from outside"
+)]
+mod markup;
 mod notes;
 mod sequences;
 mod styles;
