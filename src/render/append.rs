@@ -1,7 +1,7 @@
 //! Rows for viewers that can only be sent more, never take anything back.
 
 use std::collections::VecDeque;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 
 use super::{Patch, Row, SCREEN_ROWS, html};
 
@@ -18,7 +18,7 @@ pub struct Appender {
     continues: bool,
     /// The open row: as it was last seen, and how much of it was sent.
     open: Option<Open>,
-    /// The rows that were sent as ended and can still change.
+    /// The rows that were sent as ended and can still change, by their offsets, which increase.
     sent: VecDeque<(u64, u64)>,
 }
 
@@ -44,12 +44,12 @@ impl Appender {
     }
 
     /// What to send after this patch as HTML in which every element is closed, rows joined by newlines.
-    pub fn html(&mut self, patch: &Patch) -> String {
+    pub fn html(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Html)
     }
 
     /// What to send after this patch without styling, rows joined by newlines.
-    pub fn text(&mut self, patch: &Patch) -> String {
+    pub fn text(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Text)
     }
 
@@ -63,18 +63,16 @@ impl Appender {
         self.finish(Form::Text)
     }
 
-    fn append(&mut self, patch: &Patch, form: Form) -> String {
-        let mut out =
-            String::with_capacity(patch.rows.iter().map(|row| row.text().len() + 1).sum());
+    fn append(&mut self, patch: &Patch<'_>, form: Form) -> String {
+        let mut out = String::with_capacity(patch.rows().map(|row| row.text().len() + 1).sum());
         let lives = |open: &Open| {
-            open.row.offset < patch.from
-                || patch.rows.iter().any(|row| row.offset == open.row.offset)
+            open.row.offset < patch.from || patch.rows().any(|row| row.offset == open.row.offset)
         };
         self.open.take_if(|open| !lives(open));
         // Rows that are certain to be final need not be remembered.
-        let first_kept = patch.rows.len().saturating_sub(SCREEN_ROWS);
-        for (i, row) in patch.rows.iter().enumerate() {
-            let known = self.sent.iter().position(|&(offset, _)| offset == row.offset);
+        let first_kept = patch.rows().len().saturating_sub(SCREEN_ROWS);
+        for (i, row) in patch.rows().enumerate() {
+            let known = self.sent.binary_search_by_key(&row.offset, |&(offset, _)| offset).ok();
             if known.is_some_and(|known| self.sent[known].1 == fingerprint(row)) {
                 continue;
             }
@@ -176,9 +174,30 @@ fn write(row: &Row, from: usize, form: Form, out: &mut String) {
 }
 
 fn fingerprint(row: &Row) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = Folding(0);
     (row.text(), row.styled.as_deref()).hash(&mut hasher);
     hasher.finish()
+}
+
+/// A quick hash. A log that was made to collide would be shown one of its own rows as it was before it was redrawn.
+struct Folding(u64);
+
+impl Hasher for Folding {
+    fn write(&mut self, bytes: &[u8]) {
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
 }
 
 #[cfg(test)]
@@ -189,9 +208,11 @@ mod tests {
     fn sent(chunks: &[&str]) -> (Vec<String>, Vec<String>, [String; 2]) {
         let mut terminal = Terminal::new(0);
         let (mut html, mut text) = (Appender::new(), Appender::new());
-        let patches: Vec<_> = chunks.iter().map(|chunk| terminal.feed(chunk.as_bytes())).collect();
-        let htmls = patches.iter().map(|patch| html.html(patch)).collect();
-        let texts = patches.iter().map(|patch| text.text(patch)).collect();
+        let mut both = |chunk: &&str| {
+            let patch = terminal.feed(chunk.as_bytes());
+            (html.html(&patch), text.text(&patch))
+        };
+        let (htmls, texts) = chunks.iter().map(&mut both).unzip();
         (htmls, texts, [html.finish_html(), text.finish_text()])
     }
 
@@ -223,13 +244,14 @@ mod tests {
     #[test]
     fn what_goes_on_after_an_end_begins_a_line() {
         let mut appender = Appender::new();
-        let of = |bytes: &[u8]| Terminal::new(0).feed(bytes);
-        assert_eq!(appender.text(&of(b"half a line")), "half a line");
+        let text =
+            |appender: &mut Appender, bytes: &[u8]| appender.text(&Terminal::new(0).feed(bytes));
+        assert_eq!(text(&mut appender, b"half a line"), "half a line");
         assert_eq!(appender.finish_text(), "");
-        assert_eq!(appender.text(&of(b"another file\n")), "\nanother file\n");
-        assert_eq!(appender.text(&of(b"1%\r2%")), "");
+        assert_eq!(text(&mut appender, b"another file\n"), "\nanother file\n");
+        assert_eq!(text(&mut appender, b"1%\r2%"), "");
         assert_eq!(appender.finish_text(), "2%");
-        assert_eq!(appender.text(&of(b"a third\n")), "\na third\n");
+        assert_eq!(text(&mut appender, b"a third\n"), "\na third\n");
     }
 
     #[test]

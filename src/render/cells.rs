@@ -11,7 +11,7 @@ use super::row::{Row, Run, Styled};
 use super::style::Style;
 
 /// The distance of tab stops, in columns.
-const TAB_COLUMNS: usize = 8;
+pub(super) const TAB_COLUMNS: usize = 8;
 
 /// What stands in the columns that a wide character or a tab takes after its first.
 const CONTINUATION: char = '\0';
@@ -125,6 +125,27 @@ impl Cells {
         self.cells.len()
     }
 
+    pub(super) fn first_byte(&self) -> Option<u8> {
+        let mut buffer = [0; 4];
+        self.cells.first().and_then(|cell| cell.ch.encode_utf8(&mut buffer).bytes().next())
+    }
+
+    /// The beginning of the text, of at most so many bytes.
+    pub(super) fn head(&self, bytes_max: usize) -> String {
+        let mut head = String::new();
+        for cell in self.cells.iter().filter(|cell| cell.ch != CONTINUATION) {
+            for ch in
+                std::iter::once(cell.ch).chain(cell.marks.iter().flat_map(|marks| marks.chars()))
+            {
+                if head.len() + ch.len_utf8() > bytes_max {
+                    return head;
+                }
+                head.push(ch);
+            }
+        }
+        head
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -194,13 +215,13 @@ impl Cells {
     }
 
     /// Blanks `n` columns. Says whether there was anything.
-    pub(super) fn blank(&mut self, column: usize, n: usize) -> bool {
+    pub(super) fn blank(&mut self, column: usize, n: usize, style: Style) -> bool {
         let end = column.saturating_add(n).min(self.cells.len());
         if column < end {
             self.part(column);
             self.part(end);
             for i in column..end {
-                self.set(i, Cell::new(' ', Style::default()));
+                self.set(i, Cell::new(' ', style));
             }
         }
         column < end
@@ -220,7 +241,7 @@ impl Cells {
     }
 
     /// Inserts `n` blank columns before the column; what is moved past `max` columns is lost, as at the edge of a screen.
-    pub(super) fn insert(&mut self, column: usize, n: usize, max: usize) -> bool {
+    pub(super) fn insert(&mut self, column: usize, n: usize, max: usize, style: Style) -> bool {
         if column >= self.cells.len() {
             return false;
         }
@@ -228,18 +249,20 @@ impl Cells {
         self.part(column);
         self.unbind(column);
         let blanks = n.min(max - column);
-        self.cells
-            .splice(column..column, std::iter::repeat_n(Cell::new(' ', Style::default()), blanks));
+        self.cells.splice(column..column, std::iter::repeat_n(Cell::new(' ', style), blanks));
         self.bytes += blanks;
         self.runs = None;
         self.truncate(max);
         true
     }
 
-    fn pad(&mut self, column: usize) {
+    /// Adds blanks up to a column. Says whether any were.
+    pub(super) fn pad(&mut self, column: usize) -> bool {
+        let pads = self.cells.len() < column;
         while self.cells.len() < column {
             self.set(self.cells.len(), Cell::new(' ', Style::default()));
         }
+        pads
     }
 
     fn set(&mut self, i: usize, cell: Cell) {

@@ -1,5 +1,6 @@
 //! A row that is being written: text while it only grows, cells once it is edited elsewhere.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cells::{self, Cells};
@@ -11,6 +12,11 @@ use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
 /// It bounds what a terminal remembers.
 const REACH_BYTES_MAX: usize = 2048;
 const REACH_RUNS_MAX: usize = 256;
+
+/// The longest line, in bytes, and the most runs in it for which edits are made in place. Others are taken apart into cells once, and
+/// then an edit costs the same wherever it is.
+const SIMPLE_BYTES_MAX: usize = 512;
+const SIMPLE_RUNS_MAX: usize = 32;
 
 /// What new text looks like. The link is kept apart from the style because each row has its own list of them.
 #[derive(Clone, Debug, Default)]
@@ -24,11 +30,13 @@ pub(super) struct Line {
     /// While there are cells, its text and runs are out of date.
     row: Row,
     cells: Option<Box<Cells>>,
+    /// It goes on with a line whose row was full, and so begins no line.
+    pub(super) continues: bool,
 }
 
 impl Line {
     pub(super) fn new(offset: u64) -> Self {
-        Self { row: Row::new(offset), cells: None }
+        Self { row: Row::new(offset), cells: None, continues: false }
     }
 
     pub(super) fn row(&mut self) -> &mut Row {
@@ -39,18 +47,31 @@ impl Line {
         self.row.offset
     }
 
-    pub(super) fn into_row(self) -> Row {
-        self.row
-    }
-
-    pub(super) fn to_row(&self) -> Row {
-        self.row.clone()
+    /// What it shows, if it is flat.
+    pub(super) fn as_row(&self) -> &Row {
+        &self.row
     }
 
     pub(super) fn is_empty(&self) -> bool {
         match &self.cells {
             Some(cells) => cells.len() == 0,
             None => self.row.text.is_empty(),
+        }
+    }
+
+    /// The first byte of its text.
+    pub(super) fn first_byte(&self) -> Option<u8> {
+        match &self.cells {
+            Some(cells) => cells.first_byte(),
+            None => self.row.text.as_bytes().first().copied(),
+        }
+    }
+
+    /// The beginning of its text, of at most so many bytes.
+    pub(super) fn head(&self, bytes_max: usize) -> Cow<'_, str> {
+        match &self.cells {
+            Some(cells) => Cow::Owned(cells.head(bytes_max)),
+            None => Cow::Borrowed(self.row.text.split_at(boundary(&self.row.text, bytes_max)).0),
         }
     }
 
@@ -61,12 +82,68 @@ impl Line {
     pub(super) fn columns(&self) -> usize {
         match &self.cells {
             Some(cells) => cells.len(),
+            None if self.is_simple() => self.row.text.len(),
             None => cells::text_columns(&self.row.text),
         }
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.cells.as_ref().map_or(self.row.text.len(), |cells| cells.bytes())
+    }
+
+    /// Whether its bytes are its columns, so that it can be edited as it is. Only for short lines, since it is found out each time.
+    fn is_simple(&self) -> bool {
+        self.cells.is_none()
+            && self.row.text.len() <= SIMPLE_BYTES_MAX
+            && is_plain_ascii(&self.row.text)
+            && self.row.styled.as_deref().is_none_or(Styled::is_simple)
+    }
+
+    /// Writes over what stands at a column, as far as that is easy. Says false if nothing was done.
+    pub(super) fn overwrite(&mut self, column: usize, text: &str, pen: &Pen) -> bool {
+        let end = column + text.len();
+        let fits = end <= SIMPLE_BYTES_MAX && pen.link.is_none() && is_plain_ascii(text);
+        if !fits || !self.is_simple() {
+            return false;
+        }
+        let row = &mut self.row;
+        let len = row.text.len();
+        row.edited |= column < len && !text.is_empty();
+        if row.styled.is_some() || !pen.style.is_plain() {
+            let styled = row.styled.get_or_insert_default();
+            styled.paint(len, column, end, pen.style);
+            if styled.runs.iter().all(|run| run.style.is_plain()) {
+                row.styled = None;
+            }
+        }
+        if end <= len {
+            row.text.replace_range(column..end, text);
+        } else {
+            row.text.truncate(column);
+            row.text.extend(std::iter::repeat_n(' ', column.saturating_sub(len)));
+            row.text.push_str(text);
+        }
+        true
+    }
+
+    /// Removes what stands at the column and after, if that is easy: then it says whether there was anything.
+    pub(super) fn truncate(&mut self, column: usize) -> Option<bool> {
+        if !self.is_simple() {
+            return None;
+        }
+        let row = &mut self.row;
+        let removes = column < row.text.len();
+        if removes {
+            row.text.truncate(column);
+            row.edited = true;
+            if let Some(styled) = row.styled.as_deref_mut() {
+                styled.truncate(column);
+                if styled.runs.iter().all(|run| run.style.is_plain()) {
+                    row.styled = None;
+                }
+            }
+        }
+        Some(removes)
     }
 
     fn runs(&mut self) -> usize {
@@ -107,6 +184,7 @@ impl Line {
         self.cells = None;
         self.row.text = std::mem::take(&mut from.row.text);
         self.row.styled = from.row.styled.take();
+        self.row.note = from.row.note.take();
         self.row.edited = true;
         from.row.edited = true;
     }
@@ -180,6 +258,62 @@ impl Line {
                 || cells.len() < ROW_RUNS_MAX
                 || cells.runs() < ROW_RUNS_MAX)
     }
+}
+
+impl Styled {
+    fn is_simple(&self) -> bool {
+        self.links.is_empty() && self.runs.len() <= SIMPLE_RUNS_MAX
+    }
+
+    /// Gives a part of a text of `len` bytes another style. The part may reach over the end or begin behind it.
+    fn paint(&mut self, len: usize, start: usize, end: usize, style: Style) {
+        let old = std::mem::take(&mut self.runs);
+        // What is written where nothing was yet has blanks before it.
+        let blanks = Run { end: start.max(len), style: Style::default() };
+        let plain = old.is_empty().then_some(Run { end: len, style: Style::default() });
+        let mut begin = 0;
+        let runs = plain.into_iter().chain(old).chain([blanks]);
+        let mut after = Vec::new();
+        for run in runs {
+            self.push(Run { end: run.end.min(start), ..run }, begin);
+            if run.end > end {
+                after.push(run);
+            }
+            begin = begin.max(run.end.min(start));
+        }
+        self.push(Run { end, style }, start);
+        let mut begin = end;
+        for run in after {
+            self.push(run, begin);
+            begin = run.end;
+        }
+    }
+
+    /// Appends a run that begins there, unless it is empty.
+    fn push(&mut self, run: Run, begin: usize) {
+        if run.end <= begin {
+            return;
+        }
+        match self.runs.last_mut() {
+            Some(last) if last.style == run.style => last.end = run.end,
+            _ => self.runs.push(run),
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        let mut begin = 0;
+        self.runs.retain_mut(|run| {
+            run.end = run.end.min(len);
+            let keeps = run.end > begin;
+            begin = run.end;
+            keeps
+        });
+    }
+}
+
+/// Whether each character takes one byte and one column.
+fn is_plain_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte))
 }
 
 /// The end of the last character that is whole in the first `max` bytes.

@@ -9,18 +9,32 @@
 //! nothing here fails, waits, reads or writes. However bytes are divided into chunks, the rows come out the same.
 //!
 //! What a log loses here: escape sequences that mean nothing to a log (titles, modes, queries, images), the control characters,
-//! and what was overwritten. VT and FF are dropped, so that a row is a line and nothing else; so are U+0080 to U+009F, which are
-//! never read as the start of a sequence. SU, SD and scroll regions are swallowed, for a log has no fixed height.
+//! and what was overwritten. U+0080 to U+009F are dropped too, and never read as the start of a sequence.
+//!
+//! Where it differs from a terminal, because a log has no fixed height or width: lines do not wrap; the cursor goes down no further
+//! than the last row, as at the bottom of a screen; a cleared screen becomes history and a page begins below it; row numbers count from
+//! there; scroll regions are not followed, and the status line under one is not shown; a saved cursor is a place in the log and moves
+//! with it; what a full-screen program draws is one row that says so; erasing to the end of a row leaves no background there.
+//!
+//! Markers that build systems put into logs ([`Note`]) are read in passing. The text stays what a terminal shows.
 
 mod append;
 mod cells;
+mod charset;
+mod erase;
+mod group;
 mod html;
 mod line;
+mod marker;
+mod note;
+mod page;
+mod patch;
 mod perform;
 mod row;
 mod screen;
 mod sequence;
 mod style;
+mod tags;
 mod terminal;
 #[cfg(test)]
 mod tests;
@@ -28,6 +42,8 @@ mod text;
 
 pub use append::Appender;
 pub use html::escape;
+pub use note::{Group, Level, Note, Opening};
+pub use patch::Patch;
 pub use row::Row;
 pub use terminal::Terminal;
 
@@ -42,14 +58,3 @@ pub const ROW_BYTES_MAX: usize = 32 * 1024;
 
 /// The most changes of style in a row; a more colourful line goes on in the next row.
 pub const ROW_RUNS_MAX: usize = 4096;
-
-/// What a chunk did to the rows: drop every row whose offset is `from` or more, then append `rows`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Patch {
-    /// The offset of the first row that changed or was added; equal to `next` when nothing changed.
-    pub from: u64,
-    /// The offset of the byte after the chunk.
-    pub next: u64,
-    /// The rows from there on. Their offsets increase, and only the last may be open.
-    pub rows: Vec<Row>,
-}

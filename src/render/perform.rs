@@ -4,35 +4,41 @@ use std::sync::Arc;
 
 use vte::{Params, Perform};
 
+use super::charset::Charsets;
 use super::screen::Screen;
+use super::sequence::StringKind;
+use super::style::Style;
 
 /// The longest link that is kept, in bytes; longer ones are shown as text.
 const LINK_BYTES_MAX: usize = 2048;
 
 impl Perform for Screen {
     fn execute(&mut self, byte: u8) {
-        if self.alternate().is_some() {
+        if self.page.is_hidden() {
             return;
         }
         match byte {
             b'\r' => self.carriage_return(),
             0x08 => self.left(1),
             b'\t' => self.print("\t", self.offset()),
+            0x0b | 0x0c => self.index(),
+            0x0e => self.charsets.shift(true),
+            0x0f => self.charsets.shift(false),
             _ => {}
         }
     }
 
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, action: char) {
-        if intermediates == b"?" {
-            return self.mode(params, action);
+        match (intermediates, action) {
+            ([], 'm') => return self.pen.style.sgr(params.iter()),
+            // Selective erasing, which spares what nobody protects.
+            ([], _) | (b"?", 'J' | 'K') => {}
+            (b"?", _) => return self.mode(params, action),
+            (b"!", 'p') => return self.reset_pen(),
+            _ => return,
         }
-        if !intermediates.is_empty() {
-            return;
-        }
-        if action == 'm' {
-            return self.pen.style.sgr(params);
-        }
-        if self.alternate().is_some() {
+        let leaves_status = matches!(action, 'H' | 'f' | 'd' | 'r' | 'u');
+        if self.page.alternate().is_some() || (self.page.in_status() && !leaves_status) {
             return;
         }
         let param = |i: usize| {
@@ -54,15 +60,13 @@ impl Perform for Screen {
                 self.carriage_return();
             }
             'G' | '`' => self.address_column(n - 1),
-            'H' | 'f' => {
-                self.address_row(n - 1);
-                self.address_column(param(1).max(1) - 1);
-            }
-            'I' => (0..n.min(super::COLUMNS_MAX)).for_each(|_| self.print("\t", self.offset())),
+            'H' | 'f' => self.address(n - 1, param(1).max(1) - 1),
+            'I' => self.tab(n, false),
             'J' => match param(0) {
                 0 => self.erase_after(),
                 1 => self.erase_before(),
-                2 | 3 => self.clear(),
+                // What 3 clears is history alone, and a log is history.
+                2 => self.clear(),
                 _ => {}
             },
             'K' => match param(0) {
@@ -74,9 +78,13 @@ impl Perform for Screen {
             'L' => self.insert_rows(n),
             'M' => self.delete_rows(n),
             'P' => self.delete_chars(n),
+            'S' => self.scroll_up(n),
+            'T' => self.scroll_down(n),
             'X' => self.erase_chars(n),
+            'Z' => self.tab(n, true),
             'b' => self.repeat(n, self.offset()),
             'd' => self.address_row(n - 1),
+            'r' => self.page.set_region(param(0), param(1)),
             's' => self.save(),
             'u' => self.restore(),
             _ => {}
@@ -84,42 +92,58 @@ impl Perform for Screen {
     }
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _: bool, byte: u8) {
-        if !intermediates.is_empty() {
-            return;
-        }
-        if byte == b'c' {
-            self.leave_alternate();
-            self.clear();
-            self.carriage_return();
-            self.pen = super::line::Pen::default();
-            return;
-        }
-        if self.alternate().is_some() {
-            return;
-        }
-        match byte {
-            b'7' => self.save(),
-            b'8' => self.restore(),
-            b'D' | b'E' => self.newline(),
-            b'M' => self.up(1),
+        let hidden = self.page.is_hidden();
+        match (intermediates, byte) {
+            ([], b'c') => self.reset(),
+            ([], b'8') if self.page.alternate().is_none() => self.restore(),
+            _ if hidden => {}
+            ([which], set) => self.charsets.designate(*which, set),
+            ([], b'7') => self.save(),
+            ([], b'D') => self.index(),
+            ([], b'E') => self.newline(),
+            ([], b'M') => self.up(1),
             _ => {}
         }
     }
 }
 
 impl Screen {
-    /// DECSET and DECRST, of which only the alternate screen concerns a log.
+    /// DECSET and DECRST, of which only the alternate screen and the saved cursor concern a log.
     fn mode(&mut self, params: &Params, action: char) {
-        let alternate = params.iter().any(|group| matches!(group, [47 | 1047 | 1049]));
-        match action {
-            'h' if alternate => self.enter_alternate(),
-            'l' if alternate => self.leave_alternate(),
-            _ => {}
+        for group in params.iter() {
+            match (group, action) {
+                ([47 | 1047 | 1049], 'h') => self.enter_alternate(),
+                ([47 | 1047 | 1049], 'l') => self.leave_alternate(),
+                ([1048], 'h') if !self.page.is_hidden() => self.save(),
+                ([1048], 'l') if self.page.alternate().is_none() => self.restore(),
+                _ => {}
+            }
         }
     }
 
-    /// An operating system command: all but links (OSC 8) mean nothing to a log.
-    pub(super) fn command(&mut self, command: &[u8]) {
+    /// What new text looks like is as at the beginning. A link goes on until it is closed.
+    pub(super) fn reset_pen(&mut self) {
+        self.pen.style = Style::default();
+        self.charsets = Charsets::default();
+    }
+
+    /// A command to the terminal, of which two concern a log: links, and the time that Buildkite puts in front of a row.
+    pub(super) fn string(&mut self, kind: StringKind, command: &[u8]) {
+        match kind {
+            StringKind::Osc => self.link(command),
+            StringKind::Apc => {
+                let time =
+                    command.strip_prefix(b"bk;t=").and_then(|time| std::str::from_utf8(time).ok());
+                if let Some(time) = time.and_then(|time| time.parse().ok()) {
+                    self.timestamp(time);
+                }
+            }
+            StringKind::Text => {}
+        }
+    }
+
+    /// OSC 8.
+    fn link(&mut self, command: &[u8]) {
         let Some(link) = command.strip_prefix(b"8;") else { return };
         let Some(start) = memchr::memchr(b';', link) else { return };
         let target = link.get(start + 1..).unwrap_or_default();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::note::Note;
 use super::style::Style;
 
 /// One line as a terminal would show it, or a part of one that is too long for one row.
@@ -20,6 +21,8 @@ pub struct Row {
     pub(super) text: String,
     /// None when all of the text is unstyled, which most rows are.
     pub(super) styled: Option<Box<Styled>>,
+    /// None for most rows, too.
+    pub(super) note: Option<Box<Note>>,
 }
 
 /// The looks of a row's text: runs that cover it without gaps, no two neighbours alike, and the targets of its links.
@@ -44,6 +47,11 @@ impl Row {
     /// What it shows: no styling, no newline, and no control character but the tab.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// What the log says about it by markers that are known, such as those of groups.
+    pub fn note(&self) -> Option<&Note> {
+        self.note.as_deref()
     }
 
     /// Appends it to `out` as escaped HTML with inline styles, every element closed, without a newline.
@@ -111,7 +119,7 @@ mod tests {
     use super::super::Terminal;
 
     fn row(bytes: &str) -> super::Row {
-        Terminal::new(0).feed(bytes.as_bytes()).rows.remove(0)
+        Terminal::new(0).feed(bytes.as_bytes()).rows().next().unwrap().clone()
     }
 
     #[test]

@@ -3,42 +3,40 @@
 //! The screen has no height: it grows with each newline, and rows that are more than [`SCREEN_ROWS`] above its end are final.
 //! The last line is always open, every other one has ended or was cut, and their offsets increase.
 
+use super::charset::Charsets;
+use super::group::Groups;
 use super::line::{Line, Pen};
+use super::marker;
+use super::note::Note;
+use super::page::Page;
 use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
 
-/// How many bytes a full-screen program may write before the log is shown again although it never left its screen.
-/// Without a limit, a program that was killed would hide all that follows.
-pub(super) const ALTERNATE_BYTES_MAX: u64 = 1024 * 1024;
-
-/// The row that stands for all that a full-screen program drew.
-const ALTERNATE_NOTE: &str = "⟨full-screen program⟩";
-
 #[derive(Clone, Debug)]
-struct Saved {
+pub(super) struct Saved {
     row: usize,
     column: usize,
     pen: Pen,
+    charsets: Charsets,
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Screen {
-    lines: Vec<Line>,
+    pub(super) lines: Vec<Line>,
     /// The first line that can still change.
-    top: usize,
+    pub(super) top: usize,
     /// The first line that was changed since the last patch.
     dirty: usize,
-    /// The line that absolute addressing calls the first.
-    home: Option<usize>,
-    row: usize,
+    pub(super) page: Page,
+    pub(super) row: usize,
     /// None behind the last character of the row, which spares measuring it.
-    column: Option<usize>,
+    pub(super) column: Option<usize>,
     pub(super) pen: Pen,
-    saved: Option<Saved>,
+    pub(super) charsets: Charsets,
+    pub(super) saved: Option<Saved>,
     last_char: Option<char>,
-    /// The offset at which a full-screen program is given up, while there is one.
-    alternate: Option<u64>,
+    groups: Groups,
     /// The offsets that new rows may have: those of the bytes that are being carried out, and of the byte after them.
-    fresh: (u64, u64),
+    pub(super) fresh: (u64, u64),
 }
 
 impl Screen {
@@ -47,13 +45,14 @@ impl Screen {
             lines: vec![Line::new(at)],
             top: 0,
             dirty: usize::MAX,
-            home: None,
+            page: Page::default(),
             row: 0,
             column: None,
             pen: Pen::default(),
+            charsets: Charsets::default(),
             saved: None,
             last_char: None,
-            alternate: None,
+            groups: Groups::default(),
             fresh: (at, at),
         }
     }
@@ -68,44 +67,43 @@ impl Screen {
         self.fresh.0
     }
 
-    /// What changed since the last patch. Rows that have become final are handed over and forgotten.
-    pub(super) fn take_patch(&mut self, next: u64) -> Patch {
-        let mut visible = self.lines.len();
-        if self.lines.last().is_some_and(Line::is_empty) {
-            visible -= 1;
-        }
+    /// What changed since the last patch.
+    pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
+        let blank = self.lines.last().is_some_and(Line::is_empty);
+        let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
         self.lines.iter_mut().for_each(Line::flatten);
         if self.column.is_some_and(|column| column == self.lines[self.row].columns()) {
             self.column = None;
         }
+        let lines = self.dirty.min(visible)..visible;
+        Patch { from, next, screen: self, lines }
+    }
+
+    /// Forgets the lines that have become final, once they have been told.
+    pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
-        let dirty = self.dirty.min(visible);
-        let kept = dirty.max(top);
-        let mut rows = Vec::with_capacity(visible - dirty);
-        rows.extend(self.lines.drain(..top).skip(dirty).map(Line::into_row));
-        rows.extend(self.lines.iter().take(visible - top).skip(kept - top).map(Line::to_row));
+        self.lines.drain(..top);
         self.row -= top;
-        self.home = self.home.map(|home| home.saturating_sub(top));
+        self.page.scroll(top);
         if let Some(saved) = &mut self.saved {
             saved.row = saved.row.saturating_sub(top);
         }
         self.top = 0;
         self.dirty = usize::MAX;
-        Patch { from, next, rows }
     }
 
-    fn touch(&mut self, row: usize) {
+    pub(super) fn touch(&mut self, row: usize) {
         self.dirty = self.dirty.min(row);
     }
 
-    fn current(&mut self) -> &mut Line {
+    pub(super) fn current(&mut self) -> &mut Line {
         &mut self.lines[self.row]
     }
 
     /// Adds an open line below the last, if an offset for it is left: one sequence cannot make more rows than it has bytes.
-    fn push_line(&mut self) -> bool {
+    pub(super) fn push_line(&mut self) -> bool {
         let Some(last) = self.lines.last_mut() else { return false };
         let offset = self.fresh.0.max(last.offset() + 1);
         if offset > self.fresh.1 {
@@ -122,11 +120,53 @@ impl Screen {
 
     // Text
 
+    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the offset of the first byte.
+    pub(super) fn print_lines(&mut self, text: &str, at: u64) {
+        let offset = |i: usize| at + u64::try_from(i).unwrap_or_default();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
+            self.print(text.get(start..end).unwrap_or_default(), offset(start));
+            start = end + 1;
+            self.locate(offset(start), offset(start));
+            self.newline();
+        }
+        self.print(text.get(start..).unwrap_or_default(), offset(start));
+    }
+
     /// Shows text without control characters; tabs may be in it. `at` is the offset of its first byte.
     pub(super) fn print(&mut self, text: &str, at: u64) {
-        if self.alternate.is_some() || text.is_empty() {
+        if self.page.is_hidden() || text.is_empty() {
             return;
         }
+        // A tab is no character that could be repeated.
+        self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
+        if !self.charsets.is_ascii() {
+            for (i, ch) in text.char_indices() {
+                let ch = self.charsets.translate(ch);
+                self.write(ch.encode_utf8(&mut [0; 4]), at + u64::try_from(i).unwrap_or_default());
+            }
+        } else if self.pen.style.paints_blanks() && text.contains('\t') {
+            self.print_around_tabs(text, at);
+        } else {
+            self.write(text, at);
+        }
+    }
+
+    /// A tab moves the cursor and paints nothing, whatever the pen is.
+    fn print_around_tabs(&mut self, text: &str, at: u64) {
+        let mut at = at;
+        for part in text.split_inclusive('\t') {
+            let (words, tab) = part.split_at(part.len() - usize::from(part.ends_with('\t')));
+            self.write(words, at);
+            at += u64::try_from(words.len()).unwrap_or_default();
+            let style = std::mem::take(&mut self.pen.style);
+            self.write(tab, at);
+            at += u64::try_from(tab.len()).unwrap_or_default();
+            self.pen.style = style;
+        }
+    }
+
+    fn write(&mut self, text: &str, at: u64) {
         let mut rest = text;
         while !rest.is_empty() {
             self.touch(self.row);
@@ -141,7 +181,6 @@ impl Screen {
                 self.wrap(at + u64::try_from(done).unwrap_or_default());
             }
         }
-        self.last_char = text.chars().next_back();
     }
 
     /// Cuts the row, which is full, and goes on in the next.
@@ -150,7 +189,11 @@ impl Screen {
         self.leave(1);
         if self.row + 1 == self.lines.len() {
             self.current().row().cut = true;
-            self.push_line();
+            if self.push_line()
+                && let Some(line) = self.lines.last_mut()
+            {
+                line.continues = true;
+            }
             self.column = None;
         } else {
             self.column = Some(0);
@@ -162,6 +205,13 @@ impl Screen {
     fn overwrite<'t>(&mut self, text: &'t str) -> &'t str {
         let mut style = self.pen.style;
         let line = &mut self.lines[self.row];
+        if let Some(column) = self.column
+            && line.overwrite(column, text, &self.pen)
+        {
+            let end = column + text.len();
+            self.column = (end < line.row().text.len()).then_some(end);
+            return "";
+        }
         let mut column = self.column.unwrap_or_else(|| line.cells().len());
         if let Some(link) = &self.pen.link {
             style.link = line.cells().link(link);
@@ -212,17 +262,17 @@ impl Screen {
     // Movement
 
     /// Settles that rows above a heavy one are final, before the cursor leaves it. `down` is 1 if the row itself is, too.
-    fn leave(&mut self, down: usize) {
+    pub(super) fn leave(&mut self, down: usize) {
         if self.row >= self.top && self.current().is_heavy() {
             self.top = self.top.max(self.row + down);
         }
     }
 
-    fn column_number(&self) -> usize {
+    pub(super) fn column_number(&self) -> usize {
         self.column.unwrap_or_else(|| self.lines[self.row].columns())
     }
 
-    fn go_to_row(&mut self, row: usize) {
+    pub(super) fn go_to_row(&mut self, row: usize) {
         let column = self.column_number();
         let target = row.clamp(self.top, self.lines.len() - 1);
         if target != self.row {
@@ -233,25 +283,77 @@ impl Screen {
         self.set_column(column);
     }
 
-    fn set_column(&mut self, column: usize) {
+    pub(super) fn set_column(&mut self, column: usize) {
         self.column = (column > 0 || !self.current().is_empty()).then_some(column);
     }
 
     pub(super) fn newline(&mut self) {
-        if self.alternate.is_some() {
+        if self.page.alternate().is_some() {
             return;
         }
+        self.page.leave_status();
+        // What was garbled by a stray shift should not garble the next line, too.
+        self.charsets = Charsets::default();
+        self.read_marker(marker::at_line_end);
+        self.next_row();
+        self.set_column(0);
+    }
+
+    /// Down to the next row, which is made if there is none.
+    pub(super) fn next_row(&mut self) {
         self.leave(1);
         if self.row + 1 < self.lines.len() || self.push_line() {
             self.row += 1;
         }
-        self.carriage_return();
+    }
+
+    /// IND, VT and FF: down without a return.
+    pub(super) fn index(&mut self) {
+        if self.page.is_hidden() {
+            return;
+        }
+        let column = self.column_number();
+        self.next_row();
+        self.set_column(column);
     }
 
     pub(super) fn carriage_return(&mut self) {
-        if self.alternate.is_none() {
-            self.set_column(0);
+        if self.page.is_hidden() || self.column == Some(0) {
+            return;
         }
+        self.read_marker(marker::at_return);
+        self.set_column(0);
+    }
+
+    // Notes
+
+    /// Looks for a marker in the line that the cursor is about to leave, and keeps what it says about the row.
+    fn read_marker(&mut self, read: fn(&str) -> Option<marker::Marker>) {
+        let line = &mut self.lines[self.row];
+        if line.continues || !line.first_byte().is_some_and(marker::may_begin) {
+            return;
+        }
+        let Some(marker) = read(&line.head(marker::BYTES_MAX)) else { return };
+        let note = line.row().note.get_or_insert_default();
+        match marker {
+            marker::Marker::Level(level) => note.level = Some(level),
+            // A row that is drawn again does not open its group once more.
+            _ if marker.is_read_at_end() && note.group.is_some() => return,
+            _ => self.groups.apply(marker, &mut note.group),
+        }
+        if **note == Note::default() {
+            line.row().note = None;
+        }
+        self.touch(self.row);
+    }
+
+    /// When the program wrote this row, by its own account.
+    pub(super) fn timestamp(&mut self, milliseconds: u64) {
+        if self.page.is_hidden() {
+            return;
+        }
+        self.current().row().note.get_or_insert_default().time = Some(milliseconds);
+        self.touch(self.row);
     }
 
     pub(super) fn up(&mut self, n: usize) {
@@ -273,193 +375,31 @@ impl Screen {
         self.set_column(column.max(column.saturating_add(n).min(COLUMNS_MAX - 1)));
     }
 
-    pub(super) fn address_column(&mut self, column: usize) {
-        self.set_column(column.min(COLUMNS_MAX - 1));
-    }
-
-    /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to name them.
-    pub(super) fn address_row(&mut self, row: usize) {
-        let home = match self.home {
-            Some(home) if home < self.lines.len() => home.max(self.top),
-            _ => self.open_page(),
-        };
-        self.home = Some(home);
-        let target = home.saturating_add(row);
-        while self.lines.len() <= target && self.push_line() {}
-        self.go_to_row(target);
-    }
-
-    /// The row on which a new page begins: the last one if it is empty, else a new one.
-    fn open_page(&mut self) -> usize {
-        if !self.lines.last().is_some_and(Line::is_empty) {
-            self.push_line();
+    /// CHT and CBT: over `n` tab stops, forward or back.
+    pub(super) fn tab(&mut self, n: usize, back: bool) {
+        let column = self.column_number();
+        let stop = cells::TAB_COLUMNS;
+        match back {
+            true => self.set_column(column.div_ceil(stop).saturating_sub(n) * stop),
+            false => self.right((column / stop).saturating_add(n).saturating_mul(stop) - column),
         }
-        self.lines.len() - 1
     }
 
     pub(super) fn save(&mut self) {
-        self.saved =
-            Some(Saved { row: self.row, column: self.column_number(), pen: self.pen.clone() });
+        self.saved = Some(Saved {
+            row: self.row,
+            column: self.column_number(),
+            pen: self.pen.clone(),
+            charsets: self.charsets,
+        });
     }
 
     pub(super) fn restore(&mut self) {
+        self.page.leave_status();
         let Some(saved) = self.saved.clone() else { return };
         self.go_to_row(saved.row);
         self.set_column(saved.column);
         self.pen = saved.pen;
-    }
-
-    // Erasing and shifting
-
-    /// Carries out an edit of the row's cells that says whether it changed anything.
-    fn edit(&mut self, edit: impl FnOnce(&mut super::cells::Cells, usize) -> bool) {
-        let column = self.column_number();
-        if self.column.is_some() && edit(self.current().cells(), column) {
-            self.current().row().edited = true;
-            self.touch(self.row);
-        }
-        self.set_column(column);
-    }
-
-    pub(super) fn erase_row_after(&mut self) {
-        match self.column {
-            None => {}
-            Some(0) => self.erase_row(),
-            Some(_) => self.edit(|cells, column| cells.truncate(column)),
-        }
-    }
-
-    pub(super) fn erase_row_before(&mut self) {
-        self.column = Some(self.column_number());
-        self.edit(|cells, column| cells.blank(0, column + 1));
-    }
-
-    pub(super) fn erase_row(&mut self) {
-        let column = self.column_number();
-        if self.current().clear() {
-            self.touch(self.row);
-        }
-        self.set_column(column);
-    }
-
-    pub(super) fn erase_chars(&mut self, n: usize) {
-        self.edit(|cells, column| match column.saturating_add(n) < cells.len() {
-            true => cells.blank(column, n),
-            false => cells.truncate(column),
-        });
-    }
-
-    pub(super) fn delete_chars(&mut self, n: usize) {
-        self.edit(|cells, column| cells.delete(column, n));
-    }
-
-    pub(super) fn insert_chars(&mut self, n: usize) {
-        self.edit(|cells, column| cells.insert(column, n, COLUMNS_MAX));
-    }
-
-    /// Erases from the cursor to the end: the rows below are gone, and this one is open again.
-    pub(super) fn erase_after(&mut self) {
-        self.erase_row_after();
-        self.truncate_lines(self.row + 1);
-    }
-
-    /// Erases from the beginning of the page, or of what can be reached, to the cursor.
-    pub(super) fn erase_before(&mut self) {
-        let first = self.home.unwrap_or(0).max(self.top);
-        for row in first..self.row {
-            if self.lines[row].clear() {
-                self.touch(row);
-            }
-        }
-        self.erase_row_before();
-    }
-
-    /// A cleared screen becomes history, as in terminals with a scrollback: what was there is final, and a page begins below it.
-    pub(super) fn clear(&mut self) {
-        let column = self.column_number();
-        let page = self.open_page();
-        self.home = Some(page);
-        self.top = self.top.max(page);
-        self.row = page;
-        self.set_column(column);
-    }
-
-    fn truncate_lines(&mut self, len: usize) {
-        if len < self.lines.len() {
-            self.lines.truncate(len);
-            self.touch(len - 1);
-            let last = self.lines[len - 1].row();
-            last.ended = false;
-            last.cut = false;
-        }
-    }
-
-    /// IL: contents move down. Offsets stay in their order, so it is the contents that move and not the rows.
-    pub(super) fn insert_rows(&mut self, n: usize) {
-        // The last row will not be empty, so it must be named by a byte that is already here.
-        self.fresh.1 = self.fresh.1.saturating_sub(1);
-        for _ in 0..n.min(SCREEN_ROWS) {
-            // A row more may push neither the cursor's row out of reach nor content off the end.
-            let room = self.lines.len() - self.row < SCREEN_ROWS;
-            let blank = self.lines.last().is_some_and(Line::is_empty) || (room && self.push_line());
-            if !blank {
-                break;
-            }
-            for to in (self.row + 1..self.lines.len()).rev() {
-                self.move_content(to - 1, to);
-            }
-        }
-        self.set_column(0);
-    }
-
-    /// DL: contents move up, and the last rows are gone.
-    pub(super) fn delete_rows(&mut self, n: usize) {
-        let n = n.min(self.lines.len() - self.row);
-        for to in self.row..self.lines.len() - n {
-            self.move_content(to + n, to);
-        }
-        let len = self.lines.len() - n;
-        if len == self.row {
-            self.column = Some(0);
-            self.erase_row();
-        }
-        self.truncate_lines(len.max(self.row + 1));
-        self.set_column(0);
-    }
-
-    fn move_content(&mut self, from: usize, to: usize) {
-        let (low, high) = (from.min(to), from.max(to));
-        let (head, tail) = self.lines.split_at_mut(high);
-        let (a, b) = (&mut head[low], &mut tail[0]);
-        if from < to {
-            b.take_content(a)
-        } else {
-            a.take_content(b)
-        }
-        self.touch(low);
-    }
-
-    // The alternate screen
-
-    pub(super) fn alternate(&self) -> Option<u64> {
-        self.alternate
-    }
-
-    pub(super) fn enter_alternate(&mut self) {
-        if self.alternate.is_some() {
-            return;
-        }
-        let page = self.open_page();
-        self.go_to_row(page);
-        self.column = None;
-        let pen = std::mem::take(&mut self.pen);
-        self.print(ALTERNATE_NOTE, self.fresh.0);
-        self.pen = pen;
-        self.newline();
-        self.alternate = Some(self.fresh.1.saturating_add(ALTERNATE_BYTES_MAX));
-    }
-
-    pub(super) fn leave_alternate(&mut self) {
-        self.alternate = None;
+        self.charsets = saved.charsets;
     }
 }

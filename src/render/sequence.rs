@@ -15,12 +15,21 @@ enum Stage {
     EscapeIntermediate,
     Csi,
     Osc,
-    /// DCS, SOS, PM and APC: swallowed.
+    /// APC, for what a build system says to itself in it. It may end with BEL, as its writers have it.
+    Apc,
+    /// DCS, SOS, PM, and the window title of `screen` and `tmux`: swallowed.
     Text,
     /// An ESC in a string, which ends it if a backslash comes next.
     StringEscape {
-        osc: bool,
+        kind: StringKind,
     },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StringKind {
+    Osc,
+    Apc,
+    Text,
 }
 
 /// What a byte did to a sequence.
@@ -29,16 +38,14 @@ pub(super) enum Step {
     More,
     /// It was the last byte; the sequence is for `vte`.
     Escape,
-    /// It was the last byte; the sequence is an operating system command.
-    Osc,
-    /// It was the last byte of something without meaning.
+    /// It was the last byte of a string.
+    String(StringKind),
+    /// The sequence is over with this byte and means nothing.
     Nothing,
     /// The sequence is over without this byte, which is to be looked at anew.
     Aborted,
     /// The same, and a new sequence has begun with the ESC before this byte. Only in strings.
-    Restarted {
-        osc: bool,
-    },
+    Restarted(StringKind),
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +66,7 @@ impl Sequence {
         &self.bytes
     }
 
-    /// The command between `ESC ]` and its terminator.
+    /// The command between `ESC ]` or `ESC _` and its terminator.
     pub(super) fn command(&self) -> &[u8] {
         let kept = self.len == self.bytes.len();
         self.bytes.get(2..).filter(|_| kept).unwrap_or_default()
@@ -71,14 +78,15 @@ impl Sequence {
         }
         let step = match self.stage {
             _ if byte == b'\n' => return Step::Aborted,
-            Stage::StringEscape { osc } => match byte {
-                b'\\' if osc => Step::Osc,
-                b'\\' => Step::Nothing,
-                _ => return Step::Restarted { osc },
+            Stage::StringEscape { kind } => match byte {
+                b'\\' => Step::String(kind),
+                _ => return Step::Restarted(kind),
             },
             // CAN and SUB cancel, wherever they come.
             _ if byte == 0x18 || byte == 0x1a => Step::Nothing,
-            Stage::Osc | Stage::Text => self.string(byte),
+            Stage::Osc => self.string(byte, StringKind::Osc),
+            Stage::Apc => self.string(byte, StringKind::Apc),
+            Stage::Text => self.string(byte, StringKind::Text),
             _ if byte == 0x1b => return Step::Aborted,
             _ if byte >= 0x80 => return Step::Aborted,
             Stage::Escape => self.escape(byte),
@@ -113,7 +121,8 @@ impl Sequence {
         self.stage = match byte {
             b'[' => Stage::Csi,
             b']' => Stage::Osc,
-            b'P' | b'X' | b'^' | b'_' => Stage::Text,
+            b'_' => Stage::Apc,
+            b'P' | b'X' | b'^' | b'k' => Stage::Text,
             0x20..=0x2f => Stage::EscapeIntermediate,
             0x30..=0x7e => return Step::Escape,
             _ => Stage::Escape,
@@ -121,11 +130,10 @@ impl Sequence {
         Step::More
     }
 
-    fn string(&mut self, byte: u8) -> Step {
-        let osc = self.stage == Stage::Osc;
+    fn string(&mut self, byte: u8, kind: StringKind) -> Step {
         match byte {
-            0x07 if osc => return Step::Osc,
-            0x1b => self.stage = Stage::StringEscape { osc },
+            0x07 if kind != StringKind::Text => return Step::String(kind),
+            0x1b => self.stage = Stage::StringEscape { kind },
             _ => {}
         }
         Step::More

@@ -1,7 +1,5 @@
 //! How a cell looks: colours and attributes, and how SGR sequences change them.
 
-use vte::Params;
-
 /// A colour as the log named it; what it looks like is the page's matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Color {
@@ -67,9 +65,32 @@ impl Style {
         *self == Self::default()
     }
 
+    /// A number that few other styles have.
+    pub(super) fn number(&self) -> usize {
+        let color = |color: Color| match color {
+            Color::Default => 0,
+            Color::Indexed(n) => 1 + u32::from(n),
+            Color::Rgb(r, g, b) => u32::from_be_bytes([1, r, g, b]),
+        };
+        let flags = u32::from(self.flags.0) << 3 | self.underline as u32;
+        let parts = [color(self.fg), color(self.bg), color(self.line_color), flags];
+        let mixed =
+            parts.iter().fold(0, |sum: u32, part| sum.rotate_left(11).wrapping_mul(31) ^ part);
+        usize::try_from(mixed ^ mixed >> 13).unwrap_or_default()
+    }
+
+    /// Whether a blank of this style is more than a blank.
+    pub(super) fn paints_blanks(&self) -> bool {
+        let lined = self.flags.has(Flags::STRIKE) || self.flags.has(Flags::OVERLINE);
+        lined
+            || self.flags.has(Flags::INVERSE)
+            || self.bg != Color::Default
+            || self.underline != Underline::None
+    }
+
     /// Applies a `CSI … m`. A parameter that means nothing is skipped, and the next is looked at.
-    pub(super) fn sgr(&mut self, params: &Params) {
-        let mut groups = params.iter();
+    pub(super) fn sgr<'p>(&mut self, params: impl IntoIterator<Item = &'p [u16]>) {
+        let mut groups = params.into_iter();
         while let Some(group) = groups.next() {
             match *group {
                 [code @ (38 | 48 | 58)] => {
@@ -95,6 +116,29 @@ impl Style {
                 _ => {}
             }
         }
+    }
+
+    /// Applies the parameters of a `CSI … m` as text, if they are of the plain kind that nearly all are: numbers and semicolons.
+    /// Says whether they were; what they mean is as [`sgr`](Self::sgr) has it.
+    pub(super) fn sgr_text(&mut self, text: &[u8]) -> bool {
+        const PARAMS_MAX: usize = 16;
+        let mut params = [0_u16; PARAMS_MAX];
+        let mut last = 0;
+        for &byte in text {
+            match byte {
+                b'0'..=b'9' => {
+                    let digit = u16::from(byte - b'0');
+                    params[last] = params[last].saturating_mul(10).saturating_add(digit);
+                }
+                b';' if last + 1 < PARAMS_MAX => last += 1,
+                _ => return false,
+            }
+        }
+        match params[..=last] {
+            [code] if code != 38 && code != 48 && code != 58 => self.code(code),
+            ref params => self.sgr(params.iter().map(std::slice::from_ref)),
+        }
+        true
     }
 
     fn paint(&mut self, code: u16, color: Option<Color>) {

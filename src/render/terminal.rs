@@ -70,14 +70,14 @@ impl Terminal {
     /// Feeds bytes that begin at [`at`](Self::at) and says what the rows look like now.
     ///
     /// It takes any bytes, in time linear in their number and in the length of the rows that they change.
-    pub fn feed(&mut self, bytes: &[u8]) -> Patch {
+    pub fn feed(&mut self, bytes: &[u8]) -> Patch<'_> {
         let mut rest = bytes;
         while !rest.is_empty() {
             let used = if self.sequence.is_some() {
                 self.follow(rest)
             } else if !self.partial.is_empty() {
                 self.join(rest)
-            } else if let Some(until) = self.screen.alternate() {
+            } else if let Some(until) = self.screen.page.alternate() {
                 self.skip(rest, until)
             } else {
                 self.ground(rest)
@@ -85,31 +85,32 @@ impl Terminal {
             self.at += offset(used);
             rest = rest.get(used..).unwrap_or_default();
         }
-        self.screen.take_patch(self.at)
+        self.screen.patch(self.at)
     }
 
-    /// Takes text up to a control character, or that character. Says how many bytes that was.
+    /// Takes lines of text up to a control character, or that character. Says how many bytes that was.
     fn ground(&mut self, bytes: &[u8]) -> usize {
         match bytes.first() {
-            Some(b'\n') => {
-                self.screen.locate(self.at + 1, self.at + 1);
-                self.screen.newline();
-                1
-            }
             Some(0x1b) => self.escape(bytes),
             Some(b'\r') => {
                 self.screen.carriage_return();
                 1
             }
-            Some(0x08) => {
-                self.screen.left(1);
-                1
-            }
+            Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),
             _ => match text::text_len(bytes) {
-                0 => 1,
+                0 => self.control(bytes),
                 len => self.text(bytes, len),
             },
         }
+    }
+
+    /// Carries out a control character that is not common.
+    fn control(&mut self, bytes: &[u8]) -> usize {
+        if let Some(&byte) = bytes.first() {
+            self.screen.locate(self.at, self.at + 1);
+            vte::Perform::execute(&mut self.screen, byte);
+        }
+        1
     }
 
     /// Shows the first `len` bytes, but for a character that the next chunk may complete.
@@ -143,7 +144,7 @@ impl Terminal {
     }
 
     fn show(&mut self, text: &str, at: u64) {
-        text::shown(text, |i, part| self.screen.print(part, at + offset(i)));
+        text::shown(text, |i, part| self.screen.print_lines(part, at + offset(i)));
     }
 
     /// Completes a character whose first bytes came with the chunk before.
@@ -177,6 +178,11 @@ impl Terminal {
                 && let Some(0x40..=0x7e) = body.get(end)
             {
                 let len = end + 3;
+                // Colours are by far the most common, and cost more to parse than to apply.
+                let params = body.get(..end).unwrap_or_default();
+                if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
+                    return len;
+                }
                 self.screen.locate(self.at, self.at + offset(len));
                 self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
                 return len;
@@ -198,17 +204,15 @@ impl Terminal {
                     self.screen.locate(self.began, end);
                     self.parser.advance(&mut self.screen, sequence.bytes());
                 }
-                Step::Osc => self.screen.command(sequence.command()),
+                Step::String(kind) => self.screen.string(kind, sequence.command()),
                 Step::Nothing => {}
                 Step::Aborted => {
                     self.sequence = None;
                     return i;
                 }
-                Step::Restarted { osc } => {
+                Step::Restarted(kind) => {
                     // An ESC that does not end a string begins another sequence, and ends the string all the same.
-                    if osc {
-                        self.screen.command(sequence.command());
-                    }
+                    self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.at + offset(i) - 1;
                     return i;

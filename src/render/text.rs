@@ -1,11 +1,11 @@
 //! Bytes as text: where it ends, what of it may be shown, and characters that are split between chunks.
 
-/// Whether a byte may stand in text. The tab may, so that text stays as it can be searched for.
+/// Whether a byte may stand in lines of text. The tab may, so that text stays as it can be searched for.
 fn is_text(byte: u8) -> bool {
-    (byte >= 0x20 || byte == b'\t') && byte != 0x7f
+    (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
 }
 
-/// How many bytes come before the first control character.
+/// How many bytes come before the first control character that is no newline.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let mut len = 0;
@@ -23,14 +23,17 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
 /// Divides text into parts that may be shown, each with the index of the byte in the text that it stands for.
 /// The characters that reorder or end lines in a browser become visible marks, and C1 controls vanish.
 pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
-    if text.is_ascii() {
-        return show(0, text);
-    }
     let mut start = 0;
-    for (i, ch) in text.match_indices(is_unsafe) {
+    // The first bytes of all that is unsafe. They are never inside of a character.
+    for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
+        let Some(ch) =
+            text.get(i..).and_then(|rest| rest.chars().next()).filter(|&ch| is_unsafe(ch))
+        else {
+            continue;
+        };
         show(start, text.get(start..i).unwrap_or_default());
-        start = i + ch.len();
-        let code = ch.chars().next().map_or(0, u32::from);
+        start = i + ch.len_utf8();
+        let code = u32::from(ch);
         if code > 0x9f {
             // Character by character, so that whatever part of it comes to begin a row has the offset of the whole.
             for part in format!("⟨U+{code:04X}⟩").chars() {
@@ -41,7 +44,8 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
     show(start, text.get(start..).unwrap_or_default());
 }
 
-/// The twelve characters with the Unicode property `Bidi_Control`, the line and paragraph separators, and C1.
+/// The twelve characters with the Unicode property `Bidi_Control`, the line and paragraph separators, and C1. In UTF-8 they begin with C2,
+/// D8 or E2.
 fn is_unsafe(ch: char) -> bool {
     ch > '~'
         && matches!(

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::log::Offset;
-use crate::render::{Appender, Row, Terminal, escape};
+use crate::render::{Appender, Note, Patch, Terminal, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::wire::RowsMessages;
 
@@ -59,7 +59,7 @@ impl Painter {
             match form {
                 Form::Html => canvas.append(&self.appender.html(&patch)),
                 Form::Text => canvas.append(&self.appender.text(&patch)),
-                Form::Rows | Form::TextRows => canvas.redraw(patch.from, &patch.rows),
+                Form::Rows | Form::TextRows => canvas.redraw(&patch),
                 Form::Raw | Form::RawMessages => {}
             }
         }
@@ -88,7 +88,7 @@ struct Canvas {
     form: Form,
     text: String,
     from: u64,
-    rows: Vec<(u64, String)>,
+    rows: Vec<(u64, String, Option<Box<Note>>)>,
     weight: usize,
 }
 
@@ -98,19 +98,19 @@ impl Canvas {
         self.weight = self.text.len();
     }
 
-    fn redraw(&mut self, from: u64, rows: &[Row]) {
-        let kept = self.rows.partition_point(|(offset, _)| *offset < from);
+    fn redraw(&mut self, patch: &Patch<'_>) {
+        let kept = self.rows.partition_point(|(offset, ..)| *offset < patch.from);
         self.rows.truncate(kept);
-        self.from = self.from.min(from);
-        for row in rows {
+        self.from = self.from.min(patch.from);
+        for row in patch.rows() {
             let mut content = String::new();
             match self.form {
                 Form::TextRows => content.push_str(row.text()),
                 _ => row.write_html(&mut content),
             }
             self.weight += content.len();
-            self.rows.push((row.offset, content));
-            if let Some((_, content)) = self.rows.last_mut()
+            self.rows.push((row.offset, content, row.note().cloned().map(Box::new)));
+            if let Some((_, content, _)) = self.rows.last_mut()
                 && content.len() > RowsMessages::ROW_BYTES_MAX
             {
                 // So many styles that they weigh more than a message may: the text is what matters.
@@ -124,7 +124,9 @@ impl Canvas {
         match self.form {
             Form::Rows | Form::TextRows => {
                 let mut messages = RowsMessages::new(self.from);
-                self.rows.iter().for_each(|(offset, content)| messages.push(*offset, content));
+                self.rows.iter().for_each(|(offset, content, note)| {
+                    messages.push(*offset, content, note.as_deref())
+                });
                 messages.finish(next)
             }
             Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),

@@ -1,11 +1,14 @@
 //! The messages of `tailcast.v1`, written and read, and nothing else that is serialised.
 
+use std::fmt;
 use std::time::UNIX_EPOCH;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::log::timeline;
 use crate::log::{Generation, Offset, Refusal};
+use crate::render::Note;
 use crate::session::frame::{Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::viewer::Opening;
 
@@ -42,7 +45,8 @@ pub enum Message {
         from: u64,
         /// The offset after the bytes that made them.
         next: u64,
-        /// The rows to append: the offset of the byte that began each, and its content.
+        /// The rows to append: the offset of the byte that began each, and its content. What follows them in a row is passed over.
+        #[serde(deserialize_with = "rows_of_two")]
         rows: Vec<(u64, String)>,
     },
     /// Bytes that were left out.
@@ -86,6 +90,76 @@ pub enum Message {
     /// A message of a kind that was thought of later: ignore it.
     #[serde(other, skip_serializing)]
     Unknown,
+}
+
+/// Reads rows that may have more than their offset and content.
+fn rows_of_two<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(u64, String)>, D::Error> {
+    struct Row(u64, String);
+
+    struct Elements;
+
+    impl<'de> Visitor<'de> for Elements {
+        type Value = Row;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an offset, a content, and whatever comes after them")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Row, A::Error> {
+            let missing = |n| A::Error::invalid_length(n, &"an offset and a content");
+            let offset = elements.next_element()?.ok_or_else(|| missing(0))?;
+            let content = elements.next_element()?.ok_or_else(|| missing(1))?;
+            while elements.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Row(offset, content))
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Row {
+        fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+            input.deserialize_seq(Elements)
+        }
+    }
+
+    let rows = Vec::<Row>::deserialize(input)?;
+    Ok(rows.into_iter().map(|Row(offset, content)| (offset, content)).collect())
+}
+
+/// The third element of a row: what its [`Note`] says.
+#[derive(Serialize)]
+struct Annotation<'n> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<Grouping<'n>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Grouping<'n> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    closes: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opens: Option<&'n str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<usize>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    collapsed: bool,
+}
+
+impl<'n> From<&'n Note> for Annotation<'n> {
+    fn from(note: &'n Note) -> Self {
+        let grouping = note.group.as_ref().map(|group| {
+            let opening = group.opens.as_ref();
+            Grouping {
+                closes: group.closes,
+                opens: opening.map(|opening| &*opening.name),
+                level: opening.map(|opening| opening.level),
+                collapsed: opening.is_some_and(|opening| opening.collapsed),
+            }
+        });
+        Self { group: grouping, level: note.level.map(|level| level.name()), time: note.time }
+    }
 }
 
 /// How a log is watched.
@@ -228,8 +302,11 @@ pub struct RowsMessages {
 impl RowsMessages {
     /// Room for the fields around the rows.
     const ROWS_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256;
+    /// More than a note weighs: the name of a group, doubled by JSON, and a few words.
+    const NOTE_BYTES_MAX: usize = 1024;
     /// The most bytes of a row's content: its text is a fraction of it, and only that has what JSON doubles.
-    pub const ROW_BYTES_MAX: usize = Self::ROWS_BYTES_MAX - crate::render::ROW_BYTES_MAX - 32;
+    pub const ROW_BYTES_MAX: usize =
+        Self::ROWS_BYTES_MAX - Self::NOTE_BYTES_MAX - crate::render::ROW_BYTES_MAX - 32;
 
     /// Messages that replace the rows from `from` on.
     #[must_use]
@@ -238,9 +315,13 @@ impl RowsMessages {
     }
 
     /// Adds a row, of at most [`ROW_BYTES_MAX`](Self::ROW_BYTES_MAX) bytes.
-    pub fn push(&mut self, offset: u64, content: &str) {
+    pub fn push(&mut self, offset: u64, content: &str, note: Option<&Note>) {
         debug_assert!(content.len() <= Self::ROW_BYTES_MAX, "a row of {} bytes", content.len());
-        let row = serde_json::to_string(&(offset, content)).unwrap_or_default();
+        let row = match note {
+            None => serde_json::to_string(&(offset, content)),
+            Some(note) => serde_json::to_string(&(offset, content, Annotation::from(note))),
+        }
+        .unwrap_or_default();
         if !self.rows.is_empty() && self.rows.len() + 1 + row.len() > Self::ROWS_BYTES_MAX {
             self.flush(offset);
             self.from = offset;
@@ -269,6 +350,7 @@ impl RowsMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::render::{Group, Level, Opening};
 
     #[test]
     fn what_was_thought_of_later_is_ignored() {
@@ -281,6 +363,15 @@ mod tests {
         );
         let reason = WaitReason::Other;
         assert_eq!(read(r#"{"type":"waiting","reason":"full moon"}"#), Message::Waiting { reason });
+        assert_eq!(
+            read(r#"{"type":"rows","from":1,"next":2,"rows":[[1,"x",{"mood":[]},2],[3,"y"]]}"#),
+            Message::Rows {
+                from: 1,
+                next: 2,
+                rows: vec![(1, "x".to_owned()), (3, "y".to_owned())]
+            }
+        );
+        assert!(Message::from_json(r#"{"type":"rows","from":1,"next":2,"rows":[[1]]}"#).is_err());
         assert!(Message::from_json("ping").is_err());
     }
 
@@ -294,12 +385,41 @@ mod tests {
             assert_eq!(Message::from_json(&message.to_json()), Ok(message));
         }
         let mut rows = RowsMessages::new(3);
-        rows.push(3, "<b>\"x\"</b>");
+        rows.push(3, "<b>\"x\"</b>", None);
         let payload = rows.finish(9)[0].payload();
         let rows = vec![(3, "<b>\"x\"</b>".to_owned())];
         assert_eq!(
             Message::from_json(std::str::from_utf8(&payload).unwrap()),
             Ok(Message::Rows { from: 3, next: 9, rows })
         );
+    }
+    #[test]
+    fn a_note_is_a_third_element_that_may_be_passed_over() {
+        let message = |note: Note| {
+            let mut rows = RowsMessages::new(3);
+            rows.push(3, "x", Some(&note));
+            let payload = rows.finish(9)[0].payload();
+            String::from_utf8(payload.to_vec()).unwrap()
+        };
+        let opening = Opening { name: "a \"b\"".to_owned(), level: 2, collapsed: true };
+        let group = Some(Group { closes: Some(2), opens: Some(opening) });
+        let full = message(Note { group, level: Some(Level::Error), time: Some(7) });
+        assert_eq!(
+            full,
+            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7}]]}"#
+        );
+        let closes = Some(Group { closes: Some(1), opens: None });
+        let small = message(Note { group: closes, ..Note::default() });
+        assert!(small.ends_with(r#""rows":[[3,"x",{"group":{"closes":1}}]]}"#), "{small}");
+        let rows = vec![(3, "x".to_owned())];
+        for text in [full, small] {
+            let rows = rows.clone();
+            assert_eq!(Message::from_json(&text), Ok(Message::Rows { from: 3, next: 9, rows }));
+        }
+        // The heaviest note is lighter than the room that is kept for it.
+        let opening = Opening { name: "\"".repeat(256), level: 32, collapsed: true };
+        let group = Some(Group { closes: Some(32), opens: Some(opening) });
+        let heavy = Note { group, level: Some(Level::Warning), time: Some(u64::MAX) };
+        assert!(message(heavy).len() < RowsMessages::NOTE_BYTES_MAX);
     }
 }

@@ -11,6 +11,8 @@
 
 mod browser;
 mod clients;
+mod emulators;
+mod markup;
 mod servers;
 
 mod cli;
@@ -20,10 +22,12 @@ mod fanout;
 mod faults;
 mod follow;
 mod foreign;
+mod goldens;
 mod holes;
 mod http;
 mod limits;
 mod model;
+mod oracle;
 mod original;
 mod page;
 mod resume;

@@ -64,6 +64,22 @@ async fn text_rows_have_no_markup() {
 }
 
 #[tokio::test]
+async fn a_row_says_which_group_it_opens() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "##[group]<Run>\nx\n::error::no\n##[endgroup]\n");
+    for format in ["rows", "text"] {
+        let mut viewer = Viewer::v1(server.address, &format!("{log}?format={format}")).await;
+        viewer.expect("open").await;
+        let message = viewer.expect("rows").await;
+        let note = |i: usize| message["rows"][i][2].to_string();
+        assert_eq!(note(0), r#"{"group":{"level":1,"opens":"<Run>"}}"#);
+        assert_eq!(message["rows"][1], serde_json::json!([15, "x"]));
+        assert_eq!(note(2), r#"{"level":"error"}"#);
+        assert_eq!(note(3), r#"{"group":{"closes":1}}"#);
+    }
+}
+
+#[tokio::test]
 async fn a_progress_bar_rewrites_its_row() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "start\n");

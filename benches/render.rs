@@ -1,0 +1,232 @@
+//! How fast bytes become rows and rows become HTML, on one core.
+//!
+//! Each log is fed in the pieces that a session feeds, and every row that comes back is written as HTML into one buffer.
+//! Beside it stand two floors for the same bytes: a `vte` parser whose events are dropped, and a search for the newlines.
+//! The best of several passes is shown, since what disturbs a pass only ever makes it slower.
+//!
+//! `cargo bench --bench render` runs all of them; words after `--` choose logs by name, and `--passes N` sets the number of passes.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::Duration;
+
+use tailcast::render::{Appender, Patch, Terminal};
+
+const LOG_BYTES: usize = 32 * 1024 * 1024;
+const PIECE_BYTES: usize = 8 * 1024;
+const PASSES: u32 = 7;
+
+type Make = fn() -> Vec<u8>;
+
+struct Nothing;
+
+impl vte::Perform for Nothing {
+    fn print(&mut self, ch: char) {
+        black_box(ch);
+    }
+}
+
+/// Repeats what `line` writes until the log is long enough.
+fn log(mut line: impl FnMut(&mut String, usize)) -> Vec<u8> {
+    let mut log = String::with_capacity(LOG_BYTES + 4096);
+    let mut i = 0;
+    while log.len() < LOG_BYTES {
+        line(&mut log, i);
+        i += 1;
+    }
+    log.into_bytes()
+}
+
+fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).unwrap_or_default();
+}
+
+/// A service's log, 110 bytes a line.
+fn plain() -> Vec<u8> {
+    log(|out, i| {
+        let (s, ms, took) = (i / 1000 % 60, i % 1000, i * 7919 % 997);
+        put(
+            out,
+            format_args!(
+                "2026-03-14T15:09:{s:02}.{ms:03}Z INFO  http::server request id={i:08} method=GET path=/api/v1/items status=200 took={took:03}ms\n"
+            ),
+        );
+    })
+}
+
+/// The same with the level coloured: one word in each line.
+fn coloured() -> Vec<u8> {
+    const LEVELS: [(u8, &str); 4] = [(32, "INFO "), (33, "WARN "), (31, "ERROR"), (34, "DEBUG")];
+    log(|out, i| {
+        let (s, ms, took) = (i / 1000 % 60, i % 1000, i * 7919 % 997);
+        let (colour, level) = LEVELS[i * 31 % 4];
+        put(
+            out,
+            format_args!(
+                "2026-03-14T15:09:{s:02}.{ms:03}Z \x1b[{colour}m{level}\x1b[0m http::server request id={i:08} method=GET path=/api/v1/items took={took:03}ms\n"
+            ),
+        );
+    })
+}
+
+/// Structured logging in full colour: 18 escapes in each line of about 210 bytes.
+fn colourful() -> Vec<u8> {
+    log(|out, i| {
+        let (s, took) = (i / 1000 % 60, i * 7919 % 997);
+        put(
+            out,
+            format_args!(
+                "\x1b[2m15:09:{s:02}\x1b[0m \x1b[32m INFO\x1b[0m \x1b[1mhttp\x1b[0m\x1b[2m:\x1b[0m \x1b[3mid\x1b[0m\x1b[2m=\x1b[0m{i:08} \x1b[3mpath\x1b[0m\x1b[2m=\x1b[0m/api/v1/items \x1b[38;5;208mtook\x1b[0m={took:03}ms and that is all there is to say\n"
+            ),
+        );
+    })
+}
+
+/// A container build that draws its last rows again and again.
+fn docker() -> Vec<u8> {
+    log(|out, i| {
+        let done = i % 64;
+        put(out, format_args!("\x1b[1A\x1b[1A\x1b[1A\x1b[1A\x1b[1A\x1b[0G\x1b[?25l"));
+        put(out, format_args!("[+] Building {}.{}s (5/12)\n", i / 10, i % 10));
+        put(
+            out,
+            format_args!(
+                "\x1b[34m => [internal] load build definition from Dockerfile                 0.0s\x1b[0m\n"
+            ),
+        );
+        put(
+            out,
+            format_args!(
+                "\x1b[34m => => transferring dockerfile: 1.2kB                                0.0s\x1b[0m\n"
+            ),
+        );
+        put(
+            out,
+            format_args!(
+                " => [builder 2/6] RUN apt-get install -y build-essential             {}.{}s\n",
+                i / 10,
+                i % 10
+            ),
+        );
+        put(
+            out,
+            format_args!(
+                " => => # Get:{done} http://deb.debian.org/debian stable/main libfoo-{done}  \x1b[K\n\x1b[?25h"
+            ),
+        );
+        if done == 63 {
+            put(out, format_args!("\n\n\n\n\n"));
+        }
+    })
+}
+
+/// A downloader's bar, drawn a hundred times over one line.
+fn progress() -> Vec<u8> {
+    log(|out, i| {
+        let done = i % 101;
+        put(
+            out,
+            format_args!(
+                "\r{done:3}% [{:#<50.*}{:50.*}] {i} kB/s",
+                done / 2,
+                "",
+                50 - done / 2,
+                ""
+            ),
+        );
+        if done == 100 {
+            out.push('\n');
+        }
+    })
+}
+
+/// Lines in a script of three bytes a character.
+fn chinese() -> Vec<u8> {
+    log(|out, i| {
+        put(
+            out,
+            format_args!("2026-03-14 第{i:08}行：正在编译模块，请稍候，已经完成了一部分的工作\n"),
+        )
+    })
+}
+
+/// The time that this thread has been on a processor: what others do on the machine counts less.
+fn on_processor() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+fn best(passes: u32, bytes: usize, mut pass: impl FnMut()) -> f64 {
+    let mut best = Duration::MAX;
+    for _ in 0..passes {
+        let before = on_processor();
+        pass();
+        best = best.min(on_processor() - before);
+    }
+    bytes as f64 / best.as_secs_f64() / 1e6
+}
+
+fn main() {
+    let mut wanted = Vec::new();
+    let mut passes = PASSES;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--passes" => passes = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(passes),
+            option if option.starts_with("--") => {}
+            _ => wanted.push(argument),
+        }
+    }
+    let logs: [(&str, Make); 6] = [
+        ("plain", plain),
+        ("coloured", coloured),
+        ("colourful", colourful),
+        ("docker", docker),
+        ("progress", progress),
+        ("chinese", chinese),
+    ];
+    println!("MB/s, the best of {passes} passes over {} MiB", LOG_BYTES >> 20);
+    println!(
+        "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "log", "html", "feed", "text", "append", "vte", "memchr"
+    );
+    for (name, make) in logs {
+        if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        let log = make();
+        let mut out = String::new();
+        let mut each = |write: fn(&Patch<'_>, &mut String)| {
+            best(passes, log.len(), || {
+                let mut terminal = Terminal::new(0);
+                for piece in log.chunks(PIECE_BYTES) {
+                    let patch = terminal.feed(piece);
+                    out.clear();
+                    write(&patch, &mut out);
+                    black_box(&out);
+                }
+            })
+        };
+        let html = each(|patch, out| patch.rows().for_each(|row| row.write_html(out)));
+        let feed = each(|_, _| {});
+        let text = each(|patch, out| patch.rows().for_each(|row| out.push_str(row.text())));
+        let append = best(passes, log.len(), || {
+            let (mut terminal, mut appender) = (Terminal::new(0), Appender::new());
+            for piece in log.chunks(PIECE_BYTES) {
+                black_box(appender.html(&terminal.feed(piece)));
+            }
+        });
+        let vte = best(passes, log.len(), || {
+            let mut parser = vte::Parser::new();
+            log.chunks(PIECE_BYTES).for_each(|piece| parser.advance(&mut Nothing, piece));
+        });
+        let memchr = best(passes, log.len(), || {
+            memchr::memchr_iter(b'\n', &log).for_each(|at| {
+                black_box(at);
+            });
+        });
+        println!("{name:10} {html:8.0} {feed:8.0} {text:8.0} {append:8.0} {vte:8.0} {memchr:8.0}");
+    }
+}

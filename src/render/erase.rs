@@ -1,0 +1,157 @@
+//! Erasing and shifting: what edits rows other than by writing over them.
+
+use super::cells::Cells;
+use super::line::Line;
+use super::screen::Screen;
+use super::style::Style;
+use super::{COLUMNS_MAX, SCREEN_ROWS};
+
+impl Screen {
+    /// Carries out an edit of the row's cells that says whether it changed anything.
+    fn edit(&mut self, edit: impl FnOnce(&mut Cells, usize) -> bool) {
+        let column = self.column_number();
+        if (self.column.is_some() || !self.erased().is_plain())
+            && edit(self.current().cells(), column)
+        {
+            self.current().row().edited = true;
+            self.touch(self.row);
+        }
+        self.set_column(column);
+    }
+
+    /// What is left where something was erased: the background alone. What is erased up to the right edge leaves nothing, for a row has
+    /// no edge that a background could reach to.
+    fn erased(&self) -> Style {
+        Style { bg: self.pen.style.bg, ..Style::default() }
+    }
+
+    pub(super) fn erase_row_after(&mut self) {
+        match self.column {
+            None => {}
+            Some(0) => self.erase_row(),
+            Some(column) => match self.current().truncate(column) {
+                Some(true) => self.touch(self.row),
+                Some(false) => {}
+                None => self.edit(|cells, column| cells.truncate(column)),
+            },
+        }
+    }
+
+    pub(super) fn erase_row_before(&mut self) {
+        self.column = Some(self.column_number());
+        let style = self.erased();
+        self.edit(|cells, column| {
+            let painted = !style.is_plain() && cells.pad((column + 1).min(COLUMNS_MAX));
+            cells.blank(0, column + 1, style) | painted
+        });
+    }
+
+    pub(super) fn erase_row(&mut self) {
+        let column = self.column_number();
+        if self.current().clear() {
+            self.touch(self.row);
+        }
+        self.set_column(column);
+    }
+
+    pub(super) fn erase_chars(&mut self, n: usize) {
+        let style = self.erased();
+        self.edit(|cells, column| {
+            let end = column.saturating_add(n);
+            if style.is_plain() && end >= cells.len() {
+                return cells.truncate(column);
+            }
+            let painted = cells.pad(end.min(COLUMNS_MAX));
+            cells.blank(column, n, style) | painted
+        });
+    }
+
+    pub(super) fn delete_chars(&mut self, n: usize) {
+        self.edit(|cells, column| cells.delete(column, n));
+    }
+
+    pub(super) fn insert_chars(&mut self, n: usize) {
+        let style = self.erased();
+        self.edit(|cells, column| {
+            if column < cells.len() {
+                return cells.insert(column, n, COLUMNS_MAX, style);
+            }
+            // Blanks after the end show their background only.
+            !style.is_plain()
+                && cells.pad(column.saturating_add(n).min(COLUMNS_MAX))
+                && cells.blank(column, n, style)
+        });
+    }
+
+    /// Erases from the cursor to the end: the rows below are gone, and this one is open again.
+    pub(super) fn erase_after(&mut self) {
+        self.erase_row_after();
+        self.truncate_lines(self.row + 1);
+    }
+
+    /// Erases from the beginning of the page, or of what can be reached, to the cursor.
+    pub(super) fn erase_before(&mut self) {
+        let first = self.page.home().unwrap_or(0).max(self.top);
+        for row in first..self.row {
+            if self.lines[row].clear() {
+                self.touch(row);
+            }
+        }
+        self.erase_row_before();
+    }
+
+    fn truncate_lines(&mut self, len: usize) {
+        if len < self.lines.len() {
+            self.lines.truncate(len);
+            self.touch(len - 1);
+            let last = self.lines[len - 1].row();
+            last.ended = false;
+            last.cut = false;
+        }
+    }
+
+    /// IL: contents move down. Offsets stay in their order, so it is the contents that move and not the rows.
+    pub(super) fn insert_rows(&mut self, n: usize) {
+        // The last row will not be empty, so it must be named by a byte that is already here.
+        self.fresh.1 = self.fresh.1.saturating_sub(1);
+        for _ in 0..n.min(SCREEN_ROWS) {
+            // A row more may push neither the cursor's row out of reach nor content off the end.
+            let room = self.lines.len() - self.row < SCREEN_ROWS;
+            let blank = self.lines.last().is_some_and(Line::is_empty) || (room && self.push_line());
+            if !blank {
+                break;
+            }
+            for to in (self.row + 1..self.lines.len()).rev() {
+                self.move_content(to - 1, to);
+            }
+        }
+        self.set_column(0);
+    }
+
+    /// DL: contents move up, and the last rows are gone.
+    pub(super) fn delete_rows(&mut self, n: usize) {
+        let n = n.min(self.lines.len() - self.row);
+        for to in self.row..self.lines.len() - n {
+            self.move_content(to + n, to);
+        }
+        let len = self.lines.len() - n;
+        if len == self.row {
+            self.column = Some(0);
+            self.erase_row();
+        }
+        self.truncate_lines(len.max(self.row + 1));
+        self.set_column(0);
+    }
+
+    fn move_content(&mut self, from: usize, to: usize) {
+        let (low, high) = (from.min(to), from.max(to));
+        let (head, tail) = self.lines.split_at_mut(high);
+        let (a, b) = (&mut head[low], &mut tail[0]);
+        if from < to {
+            b.take_content(a)
+        } else {
+            a.take_content(b)
+        }
+        self.touch(low);
+    }
+}

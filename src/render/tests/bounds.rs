@@ -1,0 +1,72 @@
+//! What no input can exceed.
+
+use super::*;
+
+#[test]
+fn what_is_not_closed_does_not_swallow_the_log() {
+    let mut terminal = Terminal::new(0);
+    terminal.feed(b"a\x1b]0;");
+    for _ in 0..64 {
+        terminal.feed(&[b'x'; 64 * 1024]);
+        assert!(
+            format!("{terminal:?}").len() < 4 * 1024 * 1024,
+            "what is kept of a sequence is bounded"
+        );
+    }
+    let patch = terminal.feed(b"tail");
+    assert!(patch.rows().last().is_some_and(|row| row.text().ends_with("tail")));
+    let mut terminal = Terminal::new(0);
+    terminal.feed(b"\x1b[?1049h");
+    let hidden = vec![b'x'; usize::try_from(super::page::ALTERNATE_BYTES_MAX).unwrap()];
+    assert_eq!(terminal.feed(&hidden).rows().len(), 0);
+    assert_eq!(terminal.feed(b"back").rows().next().unwrap().text(), "back");
+}
+
+#[test]
+fn a_long_line_is_cut_without_loss() {
+    let long = "0123456789abcdé".repeat(20_000);
+    for chunk in [1 << 12, 1 << 20] {
+        let mut line = long.clone().into_bytes();
+        line.push(b'\n');
+        let rows = rows_of(line.chunks(chunk));
+        assert_eq!(rows.iter().map(Row::text).collect::<String>(), long);
+        assert!(rows.iter().all(|row| row.text().len() <= ROW_BYTES_MAX));
+        let (last, cut) = rows.split_last().unwrap();
+        assert!(last.ended && !last.cut && cut.iter().all(|row| row.cut && !row.ended));
+        let offsets: Vec<u64> = rows.iter().map(|row| row.offset).collect();
+        assert_eq!(offsets[1], rows[0].text().len() as u64);
+    }
+    let colourful = "\x1b[31ma\x1b[32mb".repeat(ROW_RUNS_MAX);
+    let rows = rows_of([colourful.as_bytes()]);
+    assert_eq!(rows.iter().map(Row::text).collect::<String>(), "ab".repeat(ROW_RUNS_MAX));
+    assert_eq!(rows.len(), 2);
+}
+
+#[test]
+fn rows_out_of_reach_are_final() {
+    let lines: String = (0..100).map(|i| format!("{i}\n")).collect();
+    let rows = rows_of([lines.as_bytes(), b"\x1b[999AX"]);
+    // Rows that are inserted cannot push the cursor's row out of reach.
+    let inserted = rows_of([lines.as_bytes(), b"x\x1b[999A\x1b[99L\rY"]);
+    assert_eq!(inserted[100 + 1 - SCREEN_ROWS].text(), "Y7");
+    let edited: Vec<usize> = (0..100).filter(|&i| rows[i].text() != i.to_string()).collect();
+    assert_eq!(edited, [100 + 1 - SCREEN_ROWS]);
+    let heavy = format!("a\n{}\nb\x1b[9AX", "y".repeat(10_000));
+    assert_eq!(texts(heavy.as_bytes())[2], "bX");
+    // A cursor that cannot leave a long row stays in it.
+    let long = "y".repeat(10_000);
+    assert_eq!(
+        texts(format!("a\n{long}\x1b[BX\x1b[AX").as_bytes()),
+        ["a".into(), format!("{long}XX")]
+    );
+}
+
+#[test]
+fn many_toggles_cost_no_more_than_their_bytes() {
+    let toggles = "\x1b[1m\x1b[m".repeat(120_000);
+    assert_eq!(html(format!("{toggles}x").as_bytes()), "x");
+    let nested: String = (0..60_000).map(|i| format!("\x1b[{}mx", 30 + i % 8)).collect();
+    let out = html(nested.as_bytes());
+    assert!(out.len() <= 20 * nested.len(), "{} for {}", out.len(), nested.len());
+    assert!(!out.contains("<span style='color:var(--red,#a00)'><span"), "styles do not pile up");
+}

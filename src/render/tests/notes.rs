@@ -1,0 +1,161 @@
+//! Markers of groups, of levels and of time.
+
+use super::*;
+
+/// The notes of the rows, as `closes 1, opens 2 name folded, error, @12`.
+fn notes<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let show = |row: &Row| {
+        let Some(note) = row.note() else { return String::new() };
+        let mut words = Vec::new();
+        if let Some(group) = &note.group {
+            words.extend(group.closes.map(|level| format!("closes {level}")));
+            words.extend(group.opens.as_ref().map(|opening| {
+                let folded = if opening.collapsed { " folded" } else { "" };
+                format!("opens {} {}{folded}", opening.level, opening.name)
+            }));
+        }
+        words.extend(note.level.map(|level| level.name().to_owned()));
+        words.extend(note.time.map(|time| format!("@{time}")));
+        assert!(!words.is_empty(), "an empty note on {row:?}");
+        words.join(", ")
+    };
+    rows_of(chunks).iter().map(show).collect()
+}
+
+#[track_caller]
+fn check(log: &str, expected: &[(&str, &str)]) {
+    let (expected_texts, expected_notes): (Vec<&str>, Vec<&str>) = expected.iter().copied().unzip();
+    assert_eq!(texts(log.as_bytes()), expected_texts, "{log:?}");
+    assert_eq!(notes([log.as_bytes()]), expected_notes, "{log:?}");
+    assert_eq!(notes(log.as_bytes().chunks(1)), expected_notes, "{log:?} in single bytes");
+}
+
+#[test]
+fn github_groups_nest_and_stay_visible() {
+    check(
+        "::group::Build it\r\na\n##[group]inner\nb\n##[endgroup]\n::endgroup::\nc\n",
+        &[
+            ("::group::Build it", "opens 1 Build it"),
+            ("a", ""),
+            ("##[group]inner", "opens 2 inner"),
+            ("b", ""),
+            ("##[endgroup]", "closes 2"),
+            ("::endgroup::", "closes 1"),
+            ("c", ""),
+        ],
+    );
+    check(
+        "2026-03-14T15:09:26.5358979Z ##[group]Run make\n2026-03-14T15:09:27.0000000Z ##[endgroup]\n",
+        &[
+            ("2026-03-14T15:09:26.5358979Z ##[group]Run make", "opens 1 Run make"),
+            ("2026-03-14T15:09:27.0000000Z ##[endgroup]", "closes 1"),
+        ],
+    );
+    // Styling is no part of what a line shows.
+    check("\x1b[36m::group::\x1b[1mx\x1b[m\n", &[("::group::x", "opens 1 x")]);
+    check("::endgroup::\n", &[("::endgroup::", "")]);
+    check(
+        "a ::group::b\n::groups::c\n::group:d\n",
+        &[("a ::group::b", ""), ("::groups::c", ""), ("::group:d", "")],
+    );
+    // An open line may still become something else.
+    check("::group::a", &[("::group::a", "")]);
+}
+
+#[test]
+fn levels_are_of_their_line() {
+    check(
+        "::error file=a.rs,line=1,title=T::went wrong\n::warning::hm\n::notice::n\n::debug::d\n##[error]e\n##[warning]w\n::errors::x\n::error x\n",
+        &[
+            ("::error file=a.rs,line=1,title=T::went wrong", "error"),
+            ("::warning::hm", "warning"),
+            ("::notice::n", "notice"),
+            ("::debug::d", "debug"),
+            ("##[error]e", "error"),
+            ("##[warning]w", "warning"),
+            ("::errors::x", ""),
+            ("::error x", ""),
+        ],
+    );
+}
+
+#[test]
+fn gitlab_sections_are_wiped_and_noted() {
+    check(
+        "\x1b[0Ksection_start:1560896352:one[collapsed=true]\r\x1b[0KHeader\nx\n\x1b[0Ksection_end:1560896353:one\r\x1b[0K\x1b[0Ksection_start:1560896353:two\r\x1b[0KNext\ny\nsection_start:1:in\r\x1b[0Kinner\nsection_end:2:two\r\x1b[0Kend\n",
+        &[
+            ("Header", "opens 1 one folded"),
+            ("x", ""),
+            ("Next", "closes 1, opens 1 two"),
+            ("y", ""),
+            ("inner", "opens 2 in"),
+            ("end", "closes 1"),
+        ],
+    );
+    check(
+        "section_start::x\r\x1b[Ka\nsection_start:1:\r\x1b[Kb\nsection_end:1:never\r\x1b[Kc\nsection_start:1:a b\r\x1b[Kd\nsection_start:1:n\n",
+        &[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("section_start:1:n", "")],
+    );
+    // Begun and ended in one row, it leaves nothing.
+    check("section_start:1:a\r\x1b[Ksection_end:2:a\r\x1b[Kx\n", &[("x", "")]);
+}
+
+#[test]
+fn buildkite_headers_end_one_another() {
+    check(
+        "~~~ Preparing\na\n--- :rocket: Test\n+++ Failures\n::group::in\n--- Next\n",
+        &[
+            ("~~~ Preparing", "opens 1 Preparing folded"),
+            ("a", ""),
+            ("--- :rocket: Test", "closes 1, opens 1 :rocket: Test folded"),
+            ("+++ Failures", "closes 1, opens 1 Failures"),
+            ("::group::in", "opens 2 in"),
+            ("--- Next", "closes 1, opens 1 Next folded"),
+        ],
+    );
+    let no_headers = "---\n--- a/src/lib.rs\n+++ b/src/lib.rs\n--- old\t2026-03-14\n--- /dev/null\n--- FAIL: TestX (0.00s)\n---- x\n--- \n ---  x\n";
+    assert!(notes([no_headers.as_bytes()]).iter().all(String::is_empty));
+}
+
+#[test]
+fn a_time_is_of_the_row_it_stands_in() {
+    check(
+        "\x1b_bk;t=1760000000123\x07one\n\x1b_bk;t=1760000000456\x1b\\two\n\x1b_bk;t=x\x07\x1b_bk;dt=5\x07three\x1b_other\x07\n\x1b_bk;t=1\x07a\r\x1b_bk;t=2\x07b\n\x1b_bk;t=3\x07--- n\n",
+        &[
+            ("one", "@1760000000123"),
+            ("two", "@1760000000456"),
+            ("three", ""),
+            ("b", "@2"),
+            ("--- n", "opens 1 n folded, @3"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_drawn_again_does_not_count_again() {
+    check(
+        "::group::a\n\x1b[A::group::a\n::endgroup::\n",
+        &[("::group::a", "opens 1 a"), ("::endgroup::", "closes 1")],
+    );
+    // Where contents move, their notes go with them.
+    check("::group::a\nb\x1b[A\x1b[Lx", &[("x", ""), ("::group::a", "opens 1 a"), ("b", "")]);
+}
+
+#[test]
+fn groups_are_bounded() {
+    let deep = "::group::g\n".repeat(40) + &"::endgroup::\n".repeat(40) + "::group::last\n";
+    let notes = notes([deep.as_bytes()]);
+    assert_eq!(notes[31], "opens 32 g");
+    assert!(notes[32..48].iter().all(String::is_empty), "{notes:?}");
+    assert_eq!((&*notes[48], &*notes[79], &*notes[80]), ("closes 32", "closes 1", "opens 1 last"));
+    let long = format!("::group::{}\n", "é".repeat(1000));
+    let rows = rows_of([long.as_bytes()]);
+    let name = &rows[0].note().unwrap().group.as_ref().unwrap().opens.as_ref().unwrap().name;
+    assert_eq!(*name, "é".repeat(128));
+    // A line that goes on in another row does not begin there.
+    let cut = format!("{}::group::x\n", "x".repeat(ROW_BYTES_MAX));
+    assert!(rows_of([cut.as_bytes()]).iter().all(|row| row.note().is_none()));
+    for n in [1, 7] {
+        assert!(rows_of(cut.as_bytes().chunks(n)).iter().all(|row| row.note().is_none()));
+    }
+}

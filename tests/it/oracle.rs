@@ -1,0 +1,227 @@
+//! Rows compared with what real terminal emulators show for the same bytes.
+
+use proptest::prelude::*;
+use tailcast::render::{Patch, Row, Terminal};
+
+use crate::emulators::{of_avt, of_vt100};
+use crate::markup::{self, Cell};
+
+/// As many rows as a log's screen keeps within reach.
+const ROWS: usize = 64;
+/// So many that nothing wraps.
+const COLUMNS: usize = 500;
+
+/// Applies a patch as a viewer does.
+pub fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
+    rows.retain(|row| row.offset < patch.from);
+    rows.extend(patch.rows().cloned());
+}
+
+/// The rows of a log that comes in pieces of this size.
+pub fn rows_of(log: &[u8], piece: usize) -> Vec<Row> {
+    let mut terminal = Terminal::new(0);
+    let mut rows = Vec::new();
+    for piece in log.chunks(piece) {
+        apply(&mut rows, &terminal.feed(piece));
+    }
+    rows
+}
+
+/// What a viewer sees of the rows. A line that was cut goes on in the next row.
+pub fn seen(rows: &[Row]) -> Vec<Vec<Cell>> {
+    markup::trimmed(rows.iter().map(|row| markup::of_html(&row.html())).collect())
+}
+
+type Pieces = Vec<String>;
+
+fn words(wide: bool) -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => "[a-z<&' ]{1,10}",
+        1 => if wide { "[漢字한é😀]{1,3}" } else { "[éñ]{1,3}" },
+        1 => "\t",
+    ]
+}
+
+/// A new row at the bottom of a screen takes the pen's background, and in this emulator more of the pen: that is put away before.
+const BREAK: &str = "\x1b[22;23;24;25;27;29;49m";
+
+/// A look, by one SGR sequence or two. Without `blanks` it is none that is seen on blanks.
+fn look(blanks: bool) -> impl Strategy<Value = String> {
+    let seen_on_blanks = move |code: &String| {
+        let lead = code.split([';', ':']).next().and_then(|lead| lead.parse::<u8>().ok());
+        !lead.is_some_and(|lead| matches!(lead, 4 | 7 | 9 | 40..=48 | 100..=107))
+    };
+    let code = prop_oneof![
+        // Bold and faint exclude each other for the emulator and not for others.
+        3 => prop::sample::select(vec!["0", "", "22;1", "22;2", "3", "4", "7", "9", "5", "22", "23", "24", "25", "27", "29", "39", "49"]).prop_map(str::to_owned),
+        2 => prop_oneof![30_u8..38, 40_u8..48, 90_u8..98, 100_u8..108].prop_map(|n| n.to_string()),
+        1 => (prop::sample::select(vec![38_u8, 48]), any::<u8>()).prop_map(|(n, i)| format!("{n};5;{i}")),
+        1 => (prop::sample::select(vec![38_u8, 48]), any::<u8>()).prop_map(|(n, i)| format!("{n}:5:{i}")),
+        1 => (prop::sample::select(vec![38_u8, 48]), any::<[u8; 3]>()).prop_map(|(n, [r, g, b])| format!("{n};2;{r};{g};{b}")),
+        1 => (prop::sample::select(vec![38_u8, 48]), any::<[u8; 3]>()).prop_map(|(n, [r, g, b])| format!("{n}:2::{r}:{g}:{b}")),
+    ];
+    let code = code.prop_filter("seen on blanks", move |code| blanks || seen_on_blanks(code));
+    prop::collection::vec(code, 1..3).prop_map(|codes| format!("\x1b[{}m", codes.join(";")))
+}
+
+/// A sequence with a small number, or none, for its default of one.
+fn numbered(finals: &'static str, max: u8) -> impl Strategy<Value = String> {
+    let finals: Vec<char> = finals.chars().collect();
+    (0..=max, prop::sample::select(finals)).prop_map(|(n, last)| match n {
+        0 => format!("\x1b[{last}"),
+        n => format!("\x1b[{n}{last}"),
+    })
+}
+
+/// What stays in a row. What the emulators do differently with the pen when they erase is fixed before, and what they do with the other
+/// half of a wide character is seen only without a background: they differ in what it gets.
+fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
+    let erased = if wide { 0 } else { 8_u8 };
+    prop_oneof![
+        8 => words(wide),
+        4 => look(!wide),
+        2 => Just("\r".to_owned()),
+        2 => Just("\x08".to_owned()),
+        3 => numbered("CDG`aIZ", 9),
+        1 => ("[a-zé]", numbered("b", 5)).prop_map(|(ch, repeat)| ch + &repeat),
+        // Nothing has a right edge here, so what is erased up to it must not be coloured.
+        2 => prop::sample::select(vec!["\x1b[K", "\x1b[0K", "\x1b[2K", "\x1b[P", "\x1b[3P"]).prop_map(|erase| format!("\x1b[m{erase}")),
+        3 => (0..=erased, prop_oneof![Just("\x1b[1K".to_owned()), numbered("X@", 4)]).prop_map(|(n, edit)| match n {
+            0 => format!("\x1b[m{edit}"),
+            n => format!("\x1b[0;{}m{edit}", 39 + n),
+        }),
+        1 => Just("\x1b(0lqxk\x1b(B".to_owned()),
+        1 => prop::sample::select(vec!["\x1b]0;title\x07", "\x1b]8;;http://a\x1b\\", "\x1b]8;;\x1b\\", "\x1b[?25l", "\x1bPq\x1b\\", "\x1b_x\x1b\\"]).prop_map(str::to_owned),
+    ]
+}
+
+/// Many of such pieces and of others that are given by weight.
+fn pieces(others: impl Fn() -> BoxedStrategy<String>) -> impl Strategy<Value = Pieces> {
+    any::<bool>().prop_flat_map(move |wide| {
+        prop::collection::vec(prop_oneof![1 => in_a_row(wide), 1 => others()], 0..80)
+    })
+}
+
+fn one_of(sequences: &[&'static str]) -> impl Strategy<Value = String> {
+    prop::sample::select(sequences.to_vec()).prop_map(str::to_owned)
+}
+
+fn line_break(sequences: &[&'static str]) -> impl Strategy<Value = String> {
+    one_of(sequences).prop_map(|sequence| format!("{BREAK}{sequence}"))
+}
+
+/// A log whose end is at the bottom of the screen, and which redraws what is above.
+fn redrawing() -> impl Strategy<Value = Pieces> {
+    pieces(|| {
+        prop_oneof![
+            3 => line_break(&["\r\n"]),
+            3 => numbered("AF", 9),
+            2 => numbered("BEe", 9),
+            1 => line_break(&["\x1bD", "\x1bE", "\x0b", "\x0c"]),
+            1 => Just("\x1b[m\x1b[1J".to_owned()),
+        ]
+        .boxed()
+    })
+}
+
+/// The same with what leaves blank rows at the bottom of a screen, which a log does not have: the cursor never goes down into them.
+fn erasing() -> impl Strategy<Value = Pieces> {
+    pieces(|| {
+        prop_oneof![
+            3 => line_break(&["\r\n"]),
+            2 => numbered("AF", 3),
+            1 => Just("\x1bM".to_owned()),
+            1 => numbered("M", 2).prop_map(|delete| format!("\x1b[m{delete}\r")),
+            1 => Just("\x1b[m\x1b[J".to_owned()),
+            1 => Just("\x1b[m\x1b[S".to_owned()),
+        ]
+        .boxed()
+    })
+}
+
+/// A page that is drawn by addresses. Rows that are deleted at its very top go into the history of this emulator.
+fn addressing() -> impl Strategy<Value = Pieces> {
+    pieces(|| {
+        prop_oneof![
+            4 => (1..=6_u8, 1..=40_u8, prop::sample::select(vec!['H', 'f'])).prop_map(|(row, column, last)| format!("\x1b[{row};{column}{last}")),
+            2 => numbered("Hd", 6),
+            2 => numbered("AF", 3),
+            1 => (2..=6_u8, numbered("LM", 2)).prop_map(|(row, shift)| format!("\x1b[m\x1b[{row}H{shift}\r")),
+            1 => one_of(&["\x1b[m\x1b[J", "\x1b[m\x1b[1J", "\x1b[m\x1b[T"]),
+        ]
+        .boxed()
+    })
+}
+
+/// A cursor that is saved and restored, on a screen that does not scroll.
+fn saving() -> impl Strategy<Value = Pieces> {
+    // A restored cursor that was never saved goes home in a terminal, and nowhere in a log.
+    pieces(|| {
+        prop_oneof![
+            1 => numbered("AF", 3),
+            1 => one_of(&["\x1b7", "\x1b[s"]),
+            1 => one_of(&["\x1b8", "\x1b[u"]),
+        ]
+        .boxed()
+    })
+    .prop_map(|pieces| [vec!["\x1b7".to_owned()], pieces].concat())
+}
+
+#[track_caller]
+fn compare(before: &str, pieces: &Pieces) -> Result<(), TestCaseError> {
+    let log = format!("{before}{}", pieces.concat());
+    let ours = seen(&rows_of(log.as_bytes(), usize::MAX));
+    let theirs = markup::trimmed(of_avt(COLUMNS, ROWS, &log));
+    let differences = markup::differences(&ours, &theirs);
+    prop_assert!(differences.is_empty(), "{}{:?}", differences, pieces);
+    Ok(())
+}
+
+fn lines(n: usize) -> String {
+    (0..n).map(|i| format!("line {i}\r\n")).collect()
+}
+
+/// `PROPTEST_CASES` asks for more of them.
+fn config() -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig { cases: config.cases.max(400), failure_persistence: None, ..config }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_log_that_redraws_its_end_looks_as_in_a_terminal(pieces in redrawing()) {
+        compare(&lines(ROWS + 9), &pieces)?;
+    }
+
+    #[test]
+    fn a_log_that_erases_its_end_looks_as_in_a_terminal(pieces in erasing()) {
+        compare(&lines(ROWS * 2), &pieces)?;
+    }
+
+    #[test]
+    fn a_page_drawn_by_addresses_looks_as_in_a_terminal(pieces in addressing()) {
+        compare("\x1b[H", &pieces)?;
+    }
+
+    #[test]
+    fn a_restored_cursor_is_where_it_was_in_a_terminal(pieces in saving()) {
+        compare(&lines(20), &pieces)?;
+    }
+}
+
+#[test]
+fn marks_stand_on_their_character_as_in_a_terminal() {
+    for log in [
+        "e\u{301}x",
+        "ae\u{301}\u{302}b\x1b[2DX",
+        "漢\u{301}x\x1b[3DY",
+        "e\u{301}f\r\u{1b}[CX",
+        "e\rX\u{301}",
+    ] {
+        let ours = seen(&rows_of(log.as_bytes(), usize::MAX));
+        let theirs = markup::trimmed(of_vt100(80, 24, log.as_bytes()));
+        assert_eq!(markup::differences(&ours, &theirs), "", "{log:?}");
+    }
+}
