@@ -13,6 +13,7 @@ mod browser;
 mod clients;
 mod servers;
 
+mod beside;
 mod cli;
 mod examples;
 mod fanout;
