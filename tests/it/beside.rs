@@ -171,6 +171,9 @@ async fn nothing_is_lost_silently_repeated_or_broken_where_a_log_is_rotated() {
         let (script, outcomes) = played.unwrap();
         for outcome in &outcomes {
             eprintln!("{}", row(script, outcome));
+            if std::env::var_os("TAILCAST_TOLD").is_some() {
+                eprintln!("{}", outcome.heard.notices().join("\n"));
+            }
             let faults = match outcome.who {
                 GNU_TAIL => Vec::new(),
                 _ => faults(script, outcome),

@@ -12,7 +12,8 @@ use crate::beside::verdict::Ledger;
 
 /// The log that all follow, and its writer.
 pub struct Stage {
-    folder: PathBuf,
+    /// Another directory of the same file system.
+    elsewhere: PathBuf,
     /// The name that is followed.
     pub log: PathBuf,
     file: File,
@@ -47,13 +48,31 @@ impl Script {
 const RECORDS: usize = 20;
 
 pub const SCRIPTS: &[Script] = &[
-    Script::new("renamed, created; no pause", 50, 10, |stage| stage.rotate(0)),
-    Script::new("renamed, created; every 1 ms", 50, 10, |stage| stage.rotate(1)),
-    Script::new("renamed, created; every 20 ms", 50, 10, |stage| stage.rotate(20)),
+    Script::new("renamed beside it, created; no pause", 50, 10, |stage| stage.rotate(0)),
+    Script::new("renamed beside it, created; every 1 ms", 50, 10, |stage| stage.rotate(1)),
+    Script::new("renamed beside it, created; every 20 ms", 50, 10, |stage| stage.rotate(20)),
     Script {
         is_lossless: true,
-        ..Script::new("renamed, created; every 500 ms", 10, 2, |stage| stage.rotate(500))
+        ..Script::new("renamed beside it, created; every 500 ms", 10, 2, |stage| stage.rotate(500))
     },
+    Script::new("numbers shifted (.1 to .2, the log to .1), created; no pause", 50, 10, |stage| {
+        stage.shift(0);
+    }),
+    Script {
+        is_lossless: true,
+        ..Script::new(
+            "numbers shifted (.1 to .2, the log to .1), created; every 5.5 s",
+            5,
+            2,
+            |stage| {
+                stage.shift(5500);
+            },
+        )
+    },
+    Script::new("renamed into another directory, created; no pause", 50, 10, |stage| {
+        let aside = stage.elsewhere();
+        stage.rotate_to(&aside, 0);
+    }),
     Script::new("another file renamed over it; no pause", 50, 10, |stage| stage.rename_over(0)),
     Script::new("another file renamed over it; every 20 ms", 50, 10, |stage| stage.rename_over(20)),
     Script::new("copied and truncated after 2,000 records; every 20 ms", 50, 5, |stage| {
@@ -89,7 +108,7 @@ pub const SCRIPTS: &[Script] = &[
         linked: true,
         ..Script::new("a link to it is set to another file; every 20 ms", 50, 10, |stage| {
             stage.write(RECORDS);
-            let (next, link) = (stage.aside(), stage.aside());
+            let (next, link) = (stage.elsewhere(), stage.aside());
             stage.open(&next);
             stage.write(RECORDS);
             symlink(&next, &link).unwrap();
@@ -120,7 +139,7 @@ pub const SCRIPTS: &[Script] = &[
     Script {
         restarts: 4,
         ..Script::new(
-            "renamed, created; every 100 ms, the follower started again",
+            "renamed beside it, created; every 100 ms, the follower started again",
             30,
             15,
             |stage| {
@@ -142,22 +161,28 @@ fn pause(milliseconds: u64) {
 
 impl Stage {
     pub fn new(root: &Path, linked: bool, ledger: Arc<Mutex<Ledger>>) -> Self {
-        let folder = root.join("aside");
-        std::fs::create_dir(&folder).unwrap();
+        let elsewhere = root.join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
         std::fs::create_dir(root.join("d")).unwrap();
         let log = root.join("d/a.log");
-        let first = if linked { folder.join("first") } else { log.clone() };
+        let first = if linked { elsewhere.join("first") } else { log.clone() };
         if linked {
             symlink(&first, &log).unwrap();
         }
         let file = File::options().append(true).create_new(true).open(first).unwrap();
-        Self { folder, log, file, ledger, names: 0, widths: Vec::new() }
+        Self { elsewhere, log, file, ledger, names: 0, widths: Vec::new() }
     }
 
-    /// A name that nothing has yet.
+    /// A name beside the log that nothing has yet.
     fn aside(&mut self) -> PathBuf {
         self.names += 1;
-        self.folder.join(format!("a.log.{}", self.names))
+        self.log.with_file_name(format!("a.log.{}", self.names))
+    }
+
+    /// A name in the other directory that nothing has yet.
+    fn elsewhere(&mut self) -> PathBuf {
+        self.names += 1;
+        self.elsewhere.join(format!("a.log.{}", self.names))
     }
 
     /// A new record, with its newline.
@@ -215,12 +240,27 @@ impl Stage {
     }
 
     fn rotate(&mut self, every: u64) {
-        self.write(RECORDS);
         let aside = self.aside();
+        self.rotate_to(&aside, every);
+    }
+
+    fn rotate_to(&mut self, aside: &Path, every: u64) {
+        self.write(RECORDS);
         std::fs::rename(&self.log, aside).unwrap();
         self.create();
         self.write(RECORDS);
         pause(every);
+    }
+
+    /// Rotates as logrotate does, and keeps five files.
+    fn shift(&mut self, every: u64) {
+        for number in (1..5).rev() {
+            let name = |number: u32| self.log.with_file_name(format!("a.log.{number}"));
+            if name(number).exists() {
+                std::fs::rename(name(number), name(number + 1)).unwrap();
+            }
+        }
+        self.rotate_to(&self.log.with_file_name("a.log.1"), every);
     }
 
     fn rename_over(&mut self, every: u64) {
