@@ -230,7 +230,8 @@ impl Stage {
     /// Truncates, and writes as many bytes again as there were, and so many records more, in one write.
     fn refill(&mut self, more: usize) {
         let mut widths = std::mem::take(&mut self.widths);
-        widths.extend(std::iter::repeat_n(33, more));
+        let len = widths.len();
+        widths.extend((0..more).map(|at| 20 + (len + 7 * at) % 41));
         // No record begins where one began before.
         widths.reverse();
         self.truncate();
