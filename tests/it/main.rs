@@ -15,6 +15,7 @@ mod emulators;
 mod markup;
 mod servers;
 
+mod beside;
 mod cli;
 mod examples;
 mod fanout;

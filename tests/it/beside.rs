@@ -1,0 +1,243 @@
+//! The same rotations for GNU `tail -F`, `tailcast tail` and a viewer of a server, all at once on the same file.
+//!
+//! The table in `docs/proof.md`: `cargo test --release --test it -- --ignored makes_the_table_beside_gnu_tail`.
+
+mod listeners;
+mod scripts;
+mod verdict;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::servers::{DEADLINE, Program, command, target};
+use listeners::{Hearing, Printer, gnu_tail, view};
+use scripts::{SCRIPTS, Script, Stage};
+use verdict::{Heard, Ledger, Verdict, judge};
+
+/// Who missed something is given so long for it after the last record of all has come, or has not.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// From one start of the follower to the next.
+const RESTART_INTERVAL: Duration = Duration::from_millis(350);
+
+/// So many scripts are played at the same time in CI.
+const AT_ONCE: usize = 4;
+
+const VIEWER: &str = "tailcast, viewer";
+const TAIL: &str = "`tailcast tail`";
+const GNU_TAIL: &str = "GNU `tail -F`";
+
+/// What one follower made of a script.
+struct Outcome {
+    who: &'static str,
+    verdict: Verdict,
+    heard: Heard,
+    /// Whether it had printed the last record.
+    arrived: bool,
+}
+
+/// Waits until all of them have printed this record; false when one of them has not in time.
+async fn all_have(hearings: &[(&'static str, Hearing)], record: &[u8], patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    while !hearings.iter().all(|(_, hearing)| hearing.heard().has(record)) {
+        if Instant::now() > until {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    true
+}
+
+/// Waits until all of them have printed so many lines, or have had the time for it.
+async fn settle(hearings: &[(&'static str, Hearing)], lines: usize) {
+    let until = Instant::now() + PATIENCE;
+    while !hearings.iter().all(|(_, hearing)| hearing.heard().lines() >= lines)
+        && Instant::now() < until
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Plays a script to all followers at once.
+async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let mut stage = Stage::new(directory.path(), script.linked, Arc::clone(&ledger));
+    let log = stage.log.clone();
+    let served = directory.path().to_str().unwrap().to_owned();
+    let mut program = Program::serve(&[&served]);
+    let address = program.address;
+
+    let mut hearings = vec![(VIEWER, Hearing::default()), (TAIL, Hearing::default())];
+    if gnu_tail().is_some() {
+        hearings.push((GNU_TAIL, Hearing::default()));
+    }
+    stage.write(1);
+    let ending = CancellationToken::new();
+    let viewing = tokio::spawn(view(address, target(&log), hearings[0].1.clone(), ending.clone()));
+    // A server that is started again needs a follower that is not.
+    let followed = match script.restarts {
+        0 => log.display().to_string(),
+        _ => format!("http://{address}{}", log.display()),
+    };
+    let tail = Printer::start(
+        command().args(["tail", "-F", "-n", "all", &followed]),
+        "tailcast: ",
+        hearings[1].1.clone(),
+    );
+    let mut gnu_tail =
+        hearings.get(2).map(|(_, hearing)| Printer::gnu_tail(&["-n", "+1"], &log, hearing.clone()));
+
+    // All of them have begun, and have heard of an append.
+    let first = stage.write(1);
+    assert!(all_have(&hearings, &first, DEADLINE).await, "{}: not all follow", script.name);
+
+    let playing = tokio::task::spawn_blocking(move || {
+        for _ in 0..turns {
+            (script.turn)(&mut stage);
+        }
+        stage
+    });
+    for restart in 0..script.restarts {
+        tokio::time::sleep(RESTART_INTERVAL).await;
+        program.signal(if restart % 2 == 0 { Signal::TERM } else { Signal::KILL });
+        if let (Some(running), Some((_, hearing))) = (gnu_tail.take(), hearings.get(2)) {
+            running.stop();
+            // As anyone would start it again: it prints the last ten lines, and goes on.
+            gnu_tail = Some(Printer::gnu_tail(&[], &log, hearing.clone()));
+        }
+        program.wait().await;
+        program = Program::serve_on(address.port(), &[&served]);
+    }
+    let mut stage = playing.await.unwrap();
+    let last = stage.write(1);
+    all_have(&hearings, &last, 2 * PATIENCE).await;
+    let written = ledger.lock().unwrap().written();
+    settle(&hearings, written).await;
+
+    ending.cancel();
+    program.signal(Signal::TERM);
+    viewing.await.unwrap();
+    tail.stop();
+    if let Some(running) = gnu_tail {
+        running.stop();
+    }
+    let ledger = ledger.lock().unwrap();
+    hearings
+        .into_iter()
+        .map(|(who, hearing)| {
+            let mut heard = hearing.heard().clone();
+            heard.end();
+            let verdict = judge(&ledger, &heard);
+            Outcome { who, verdict, arrived: heard.has(&last), heard }
+        })
+        .collect()
+}
+
+/// What a follower of ours may not do.
+fn faults(script: &Script, outcome: &Outcome) -> Vec<String> {
+    let verdict = &outcome.verdict;
+    let mut faults = Vec::new();
+    let mut demand = |holds: bool, what: &str| {
+        if !holds {
+            faults.push(format!("{}, {}: {what}: {verdict:#?}", script.name, outcome.who));
+        }
+    };
+    demand(outcome.arrived, "the last record has not come");
+    demand(verdict.lost_silently == 0, "records were lost silently");
+    demand(verdict.duplicated == 0, "records were duplicated");
+    demand(verdict.malformed == 0, "there are lines that nobody wrote");
+    demand(!script.is_lossless || verdict.lost_announced == 0, "records were lost");
+    demand(script.restarts > 0 || verdict.sent_again == 0, "records were sent again");
+    faults
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_silently_repeated_or_broken_where_a_log_is_rotated() {
+    let only = std::env::var("TAILCAST_SCRIPT").unwrap_or_default();
+    let mut all = Vec::new();
+    let mut waiting = SCRIPTS.iter().filter(|script| script.name.contains(&only));
+    let mut playing = tokio::task::JoinSet::new();
+    let begin =
+        |script: &'static Script| async move { (script, play(script, script.few_turns).await) };
+    for script in waiting.by_ref().take(AT_ONCE) {
+        playing.spawn(begin(script));
+    }
+    while let Some(played) = playing.join_next().await {
+        let (script, outcomes) = played.unwrap();
+        for outcome in &outcomes {
+            eprintln!("{}", row(script, outcome));
+            if std::env::var_os("TAILCAST_TOLD").is_some() {
+                eprintln!("{}", outcome.heard.notices().join("\n"));
+            }
+            let faults = match outcome.who {
+                GNU_TAIL => Vec::new(),
+                _ => faults(script, outcome),
+            };
+            if !faults.is_empty() {
+                let said = outcome.heard.notices().join("\n");
+                all.push(format!("{}\nit said:\n{said}", faults.join("\n")));
+            }
+        }
+        if let Some(script) = waiting.next() {
+            playing.spawn(begin(script));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+fn row(script: &Script, outcome: &Outcome) -> String {
+    let Verdict { written, once, lost_announced, lost_silently, .. } = outcome.verdict;
+    let Verdict { sent_again, duplicated, malformed, .. } = outcome.verdict;
+    format!(
+        "| {} | {} | {written} | {once} | {lost_announced} | {lost_silently} | {sent_again} | {duplicated} | {malformed} |",
+        script.name, outcome.who,
+    )
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
+}
+
+/// Puts a text between the table's markers.
+fn replace(document: &Path, text: &str) {
+    const MARKERS: [&str; 2] = ["<!-- the table begins -->\n", "<!-- the table ends -->"];
+    let whole = std::fs::read_to_string(document).unwrap();
+    let (before, rest) = whole.split_once(MARKERS[0]).expect("no marker");
+    let (_, after) = rest.split_once(MARKERS[1]).expect("no second marker");
+    std::fs::write(document, [before, MARKERS[0], text, MARKERS[1], after].concat()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it writes into docs/; run it by name"]
+async fn makes_the_table_beside_gnu_tail() {
+    let gnu_tail = gnu_tail().expect("GNU coreutils' tail is to be compared with");
+    let mut table = format!(
+        "Made on {} with {gnu_tail}, Linux {}, {} processors, a {} build.\n\n",
+        first_line("date", &["-u", "+%F"]),
+        first_line("uname", &["-r"]),
+        std::thread::available_parallelism().unwrap(),
+        if cfg!(debug_assertions) { "debug" } else { "release" },
+    );
+    table += "| what happens to the log | follower | written | came | lost, announced | lost silently | sent again, announced | duplicated | malformed |\n";
+    table += "|---|---|---:|---:|---:|---:|---:|---:|---:|\n";
+    let mut faulty = Vec::new();
+    for script in SCRIPTS {
+        for outcome in play(script, script.turns).await {
+            let row = row(script, &outcome);
+            eprintln!("{row}");
+            writeln!(table, "{row}").unwrap();
+            if outcome.who != GNU_TAIL {
+                faulty.extend(faults(script, &outcome));
+            }
+        }
+    }
+    replace(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/proof.md"), &table);
+    assert!(faulty.is_empty(), "{}", faulty.join("\n"));
+}

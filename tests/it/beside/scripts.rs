@@ -1,0 +1,293 @@
+//! What happens to the log: each script is a kind of turn, made again and again.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::beside::verdict::Ledger;
+
+/// The log that all follow, and its writer.
+pub struct Stage {
+    /// Another directory of the same file system.
+    elsewhere: PathBuf,
+    /// The name that is followed.
+    pub log: PathBuf,
+    file: File,
+    ledger: Arc<Mutex<Ledger>>,
+    names: usize,
+    /// How wide the records of the present run are.
+    widths: Vec<usize>,
+}
+
+/// One kind of turn.
+pub struct Script {
+    pub name: &'static str,
+    /// So many turns for the table.
+    pub turns: usize,
+    /// So many in CI.
+    pub few_turns: usize,
+    pub turn: fn(&mut Stage),
+    /// The log's name is a link.
+    pub linked: bool,
+    /// So often are the server, and GNU tail, started again meanwhile.
+    pub restarts: usize,
+    /// Slow enough for a follower that keeps its promises to lose nothing.
+    pub is_lossless: bool,
+}
+
+impl Script {
+    const fn new(name: &'static str, turns: usize, few_turns: usize, turn: fn(&mut Stage)) -> Self {
+        Self { name, turns, few_turns, turn, linked: false, restarts: 0, is_lossless: false }
+    }
+}
+
+const RECORDS: usize = 20;
+
+pub const SCRIPTS: &[Script] = &[
+    Script::new("renamed beside it, created; no pause", 50, 10, |stage| stage.rotate(0)),
+    Script::new("renamed beside it, created; every 1 ms", 50, 10, |stage| stage.rotate(1)),
+    Script::new("renamed beside it, created; every 20 ms", 50, 10, |stage| stage.rotate(20)),
+    Script {
+        is_lossless: true,
+        ..Script::new("renamed beside it, created; every 500 ms", 10, 2, |stage| stage.rotate(500))
+    },
+    Script::new("numbers shifted (.1 to .2, the log to .1), created; no pause", 50, 10, |stage| {
+        stage.shift(0);
+    }),
+    Script {
+        is_lossless: true,
+        ..Script::new(
+            "numbers shifted (.1 to .2, the log to .1), created; every 5.5 s",
+            5,
+            2,
+            |stage| {
+                stage.shift(5500);
+            },
+        )
+    },
+    Script::new("renamed into another directory, created; no pause", 50, 10, |stage| {
+        let aside = stage.elsewhere();
+        stage.rotate_to(&aside, 0);
+    }),
+    Script::new("another file renamed over it; no pause", 50, 10, |stage| stage.rename_over(0)),
+    Script::new("another file renamed over it; every 20 ms", 50, 10, |stage| stage.rename_over(20)),
+    Script::new("copied and truncated after 2,000 records; every 20 ms", 50, 5, |stage| {
+        stage.write(2000);
+        let copy = stage.aside();
+        std::fs::copy(&stage.log, copy).unwrap();
+        stage.truncate();
+        pause(20);
+    }),
+    Script::new("truncated, and at once longer than before; every 200 ms", 50, 3, |stage| {
+        stage.write(RECORDS);
+        pause(100);
+        stage.refill(RECORDS / 2);
+    }),
+    Script::new("truncated, and at once as long as before; every 200 ms", 50, 3, |stage| {
+        stage.write(RECORDS);
+        pause(100);
+        stage.refill(0);
+    }),
+    Script {
+        is_lossless: true,
+        ..Script::new("renamed; a writer stays with the old file for 2 s", 5, 1, |stage| {
+            stage.write_late(Duration::from_secs(2));
+        })
+    },
+    Script::new("removed and created; every 20 ms", 50, 10, |stage| {
+        stage.write(RECORDS);
+        std::fs::remove_file(&stage.log).unwrap();
+        stage.create();
+        pause(20);
+    }),
+    Script {
+        linked: true,
+        ..Script::new("a link to it is set to another file; every 20 ms", 50, 10, |stage| {
+            stage.write(RECORDS);
+            let (next, link) = (stage.elsewhere(), stage.aside());
+            stage.open(&next);
+            stage.write(RECORDS);
+            symlink(&next, &link).unwrap();
+            std::fs::rename(link, &stage.log).unwrap();
+            pause(20);
+        })
+    },
+    Script::new("its directory removed and created; every 500 ms", 10, 2, |stage| {
+        stage.write(RECORDS);
+        let folder = stage.log.parent().unwrap().to_owned();
+        std::fs::remove_dir_all(&folder).unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        stage.create();
+        pause(500);
+    }),
+    Script::new("renamed in the middle of a line; every 20 ms", 50, 10, |stage| {
+        stage.write(RECORDS);
+        let record = stage.line(40);
+        let (head, rest) = record.split_at(25);
+        stage.file.write_all(head).unwrap();
+        pause(10);
+        let aside = stage.aside();
+        std::fs::rename(&stage.log, aside).unwrap();
+        stage.create();
+        stage.file.write_all(rest).unwrap();
+        pause(10);
+    }),
+    Script {
+        restarts: 4,
+        ..Script::new(
+            "renamed beside it, created; every 100 ms, the follower started again",
+            30,
+            15,
+            |stage| {
+                for _ in 0..5 {
+                    stage.write(RECORDS);
+                    pause(20);
+                }
+                stage.rotate(0);
+            },
+        )
+    },
+];
+
+fn pause(milliseconds: u64) {
+    if milliseconds > 0 {
+        sleep(Duration::from_millis(milliseconds));
+    }
+}
+
+impl Stage {
+    pub fn new(root: &Path, linked: bool, ledger: Arc<Mutex<Ledger>>) -> Self {
+        let elsewhere = root.join("elsewhere");
+        std::fs::create_dir(&elsewhere).unwrap();
+        std::fs::create_dir(root.join("d")).unwrap();
+        let log = root.join("d/a.log");
+        let first = if linked { elsewhere.join("first") } else { log.clone() };
+        if linked {
+            symlink(&first, &log).unwrap();
+        }
+        let file = File::options().append(true).create_new(true).open(first).unwrap();
+        Self { elsewhere, log, file, ledger, names: 0, widths: Vec::new() }
+    }
+
+    /// A name beside the log that nothing has yet.
+    fn aside(&mut self) -> PathBuf {
+        self.names += 1;
+        self.log.with_file_name(format!("a.log.{}", self.names))
+    }
+
+    /// A name in the other directory that nothing has yet.
+    fn elsewhere(&mut self) -> PathBuf {
+        self.names += 1;
+        self.elsewhere.join(format!("a.log.{}", self.names))
+    }
+
+    /// A new record, with its newline.
+    fn line(&mut self, width: usize) -> Vec<u8> {
+        self.widths.push(width);
+        let mut line = self.ledger.lock().unwrap().record(width);
+        line.push(b'\n');
+        line
+    }
+
+    /// Writes records, each in a write of its own. Gives the last, without its newline.
+    pub fn write(&mut self, records: usize) -> Vec<u8> {
+        let mut line = Vec::new();
+        for _ in 0..records {
+            // So that an offset in one file is seldom the end of a record in another.
+            let width = 5 + (self.widths.len() * 7 + self.names * 11) % 53;
+            line = self.line(width);
+            self.file.write_all(&line).unwrap();
+        }
+        line.pop();
+        line
+    }
+
+    fn turn(&mut self) {
+        self.ledger.lock().unwrap().turn();
+        self.widths.clear();
+    }
+
+    /// Goes on in a new file.
+    fn open(&mut self, path: &Path) {
+        self.turn();
+        self.file = File::options().append(true).create_new(true).open(path).unwrap();
+    }
+
+    /// Goes on in a new file of the log's name.
+    fn create(&mut self) {
+        self.open(&self.log.clone());
+    }
+
+    fn truncate(&mut self) {
+        self.turn();
+        self.file.set_len(0).unwrap();
+    }
+
+    /// Truncates, and writes as many bytes again as there were, and so many records more, in one write.
+    fn refill(&mut self, more: usize) {
+        let mut widths = std::mem::take(&mut self.widths);
+        let len = widths.len();
+        widths.extend((0..more).map(|at| 20 + (len + 7 * at) % 41));
+        // No record begins where one began before.
+        widths.reverse();
+        self.truncate();
+        let lines: Vec<u8> = widths.iter().flat_map(|&width| self.line(width)).collect();
+        self.file.write_all(&lines).unwrap();
+        pause(100);
+    }
+
+    fn rotate(&mut self, every: u64) {
+        let aside = self.aside();
+        self.rotate_to(&aside, every);
+    }
+
+    fn rotate_to(&mut self, aside: &Path, every: u64) {
+        self.write(RECORDS);
+        std::fs::rename(&self.log, aside).unwrap();
+        self.create();
+        self.write(RECORDS);
+        pause(every);
+    }
+
+    /// Rotates as logrotate does, and keeps five files.
+    fn shift(&mut self, every: u64) {
+        for number in (1..5).rev() {
+            let name = |number: u32| self.log.with_file_name(format!("a.log.{number}"));
+            if name(number).exists() {
+                std::fs::rename(name(number), name(number + 1)).unwrap();
+            }
+        }
+        self.rotate_to(&self.log.with_file_name("a.log.1"), every);
+    }
+
+    fn rename_over(&mut self, every: u64) {
+        self.write(RECORDS);
+        let next = self.aside();
+        self.open(&next);
+        self.write(RECORDS);
+        std::fs::rename(next, &self.log).unwrap();
+        pause(every);
+    }
+
+    /// Rotates, and writes to both files for a while.
+    fn write_late(&mut self, during: Duration) {
+        self.write(RECORDS);
+        let mut late = self.file.try_clone().unwrap();
+        let aside = self.aside();
+        std::fs::rename(&self.log, aside).unwrap();
+        let began = Instant::now();
+        // Records of the old file belong to its run: they are written down before the turn, and written after it.
+        let lines: Vec<Vec<u8>> = (0..RECORDS).map(|_| self.line(17)).collect();
+        self.create();
+        for (at, line) in lines.iter().enumerate() {
+            late.write_all(line).unwrap();
+            self.write(1);
+            let next = during * (at as u32 + 1) / RECORDS as u32;
+            sleep((began + next).saturating_duration_since(Instant::now()));
+        }
+    }
+}
