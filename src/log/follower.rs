@@ -29,8 +29,10 @@ pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a log that nobody looks at any more is kept ready for the next.
 pub const LINGER: Duration = Duration::from_secs(3);
-/// Pause after a look that saw a generation end: it bounds what a storm of truncations costs.
-const TURN_PAUSE: Duration = Duration::from_millis(20);
+/// Truncations come no faster than one in this time on the average, which bounds what a storm of them costs.
+const CUT_INTERVAL: Duration = Duration::from_millis(20);
+/// So many of them come at once.
+const CUTS_MAX: u32 = 5;
 /// So many messages a viewer can be behind before it reads the file instead; a power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
 /// Who asks for a look is answered by then, though there may be more to read.
@@ -188,22 +190,23 @@ impl Follower {
 /// The watches of one follower, on the directories where its files lie.
 struct Sight {
     watches: Watches,
-    held: Vec<(PathBuf, Watch)>,
+    held: Vec<((PathBuf, bool), Watch)>,
     complained: bool,
 }
 
 impl Sight {
     /// Watches these places. False when it can't, and polling is all there is. It blocks for a moment.
-    fn renew(&mut self, follower: &Follower, places: Vec<PathBuf>) -> bool {
+    fn renew(&mut self, follower: &Follower, places: Vec<(PathBuf, bool)>) -> bool {
         self.held.retain(|(place, watch)| places.contains(place) && watch.is_alive());
         let mut works = true;
         for place in places {
             if self.held.iter().any(|(held, _)| *held == place) {
                 continue;
             }
-            let directory = place.parent().unwrap_or(&place);
-            let name = place.file_name().unwrap_or(OsStr::new(""));
-            match self.watches.watch(directory, name, &follower.wake) {
+            let (path, is_own) = &place;
+            let directory = path.parent().unwrap_or(path);
+            let name = path.file_name().unwrap_or(OsStr::new(""));
+            match self.watches.watch(directory, name, *is_own, &follower.wake) {
                 Ok(watch) => {
                     self.held.push((place, watch));
                     // What happened while nobody watched is found by one more look.
@@ -229,7 +232,7 @@ struct Eye {
     tracker: Tracker,
     sight: Sight,
     /// Where the tracker's files lay when the watches were set.
-    places: Vec<PathBuf>,
+    places: Vec<(PathBuf, bool)>,
     next_renewal: Instant,
 }
 
@@ -272,20 +275,24 @@ pub(super) async fn run(
     let mut eye = Eye { tracker, sight, places: Vec::new(), next_renewal: Instant::now() };
     let mut idle_since: Option<Instant> = None;
     let mut owing_since: Option<Instant> = None;
+    // When all the truncations so far may have come.
+    let mut cuts_until = Instant::now();
     loop {
         let asked = follower.asked.load(Ordering::SeqCst);
         let Some((back, look)) = look(&follower, eye).await else { return follower.end() };
         eye = back;
-        let (more, turned) = (look.more, look.turned);
+        let (more, cut) = (look.more, look.cut);
         follower.publish(look);
         // Who asks wants all that is there, or what could be read in time where it grows as fast as it is read.
         let owing = *owing_since.get_or_insert_with(Instant::now);
-        if !more || owing.elapsed() >= ANSWER_TIME {
+        if (!more && !eye.tracker.is_turning()) || owing.elapsed() >= ANSWER_TIME {
             follower.answered.send_replace(asked);
             owing_since = None;
         }
-        if turned {
-            sleep(TURN_PAUSE).await;
+        if cut {
+            let now = Instant::now();
+            cuts_until = cuts_until.max(now) + CUT_INTERVAL;
+            sleep((cuts_until - now).saturating_sub(CUT_INTERVAL * CUTS_MAX)).await;
         }
         if more && !closing.is_cancelled() {
             tokio::task::yield_now().await;

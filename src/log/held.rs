@@ -250,7 +250,7 @@ impl Held {
                 return Ok(more);
             }
             Step::Truncated => {
-                look.turned = true;
+                (look.turned, look.cut) = (true, true);
                 look.sightings.push(Sighting::Lost);
                 self.begin_anew()?;
                 look.sightings.push(self.goes_on(Reason::Truncated));

@@ -84,6 +84,14 @@ impl Generation {
         }
     }
 
+    /// Whether both were signed by the same whole head of the same file.
+    #[must_use]
+    pub fn has_signature_of(&self, other: &Self) -> bool {
+        self.is_signed_in_full()
+            && (self.identity, self.head_len, self.head_hash)
+                == (other.identity, other.head_len, other.head_hash)
+    }
+
     /// Whether both name the same bytes, though one may have been signed when there were fewer.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {

@@ -298,6 +298,13 @@ impl Timeline {
         self.spans.iter().any(|span| span.generation.is(&generation) && span.state().lost)
     }
 
+    /// The latest span of a file with this generation's inode, under whatever generation, if it was not truncated.
+    #[must_use]
+    pub fn twin(&self, generation: Generation) -> Option<Arc<Span>> {
+        let is_twin = |span: &&Arc<Span>| span.generation.identity == generation.identity;
+        self.spans.iter().rev().find(is_twin).filter(|span| !span.state().lost).cloned()
+    }
+
     /// The span of a file that was rotated away before the first one, if somebody reads it.
     #[must_use]
     pub fn rotated(&self, generation: Generation) -> Option<Arc<Span>> {

@@ -27,8 +27,11 @@ use crate::log::watch::Wake;
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
 /// So long a file that has taken the name waits for the events that tell which others had it before.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
-/// So many files take the name in one look at most: as many as are held for viewers.
+/// So many files take the name in one look at most, and the next ones so much later, so that viewers can follow.
 const LOOK_TURNS_MAX: usize = 3;
+const TURNS_INTERVAL: Duration = Duration::from_millis(2);
+/// So many files that have taken the name are held until it is their turn.
+const NEXT_FILES_MAX: usize = 16;
 
 /// One thing that a look found, in order.
 #[derive(Debug)]
@@ -68,8 +71,10 @@ pub struct Look {
     pub sightings: Vec<Sighting>,
     /// There may be more right now: look again at once.
     pub more: bool,
-    /// A generation ended: a storm of these is to be slowed down.
+    /// A generation ended.
     pub turned: bool,
+    /// It was cut: a storm of these is to be slowed down.
+    pub cut: bool,
 }
 
 /// Follows one path over its files.
@@ -84,6 +89,8 @@ pub struct Tracker {
     /// Files that have taken the name since, in that order, and when the first of them was seen.
     next: VecDeque<Held>,
     next_seen: Option<Instant>,
+    /// When the next of them may begin.
+    turn_at: Option<Instant>,
     /// Since when the path has led to nothing that can be followed.
     gone_since: Option<Instant>,
     late_heard: Option<Instant>,
@@ -112,6 +119,7 @@ impl Tracker {
             late: VecDeque::new(),
             next: VecDeque::new(),
             next_seen: None,
+            turn_at: None,
             gone_since: None,
             late_heard: None,
             waiting: None,
@@ -164,16 +172,17 @@ impl Tracker {
         self.present.as_ref().map(Held::memory)
     }
 
-    /// Where events are to be expected: the log's own name, where its file lay, and where files that were rotated
-    /// away lie now.
+    /// Where events are to be expected: the log's own name and where its file lay, and, marked as not its own, where
+    /// files that were rotated away lie now.
     #[must_use]
-    pub fn places(&self) -> Vec<PathBuf> {
-        let mut places = vec![self.log.as_path().to_owned()];
+    pub fn places(&self) -> Vec<(PathBuf, bool)> {
+        let mut places = vec![(self.log.as_path().to_owned(), true)];
         let real = self.present.as_ref().map(|held| held.real_path.clone());
         let late = self.late.iter().filter_map(|(held, _)| held.file.path_now());
-        for place in real.into_iter().chain(late) {
-            if !places.contains(&place) {
-                places.push(place);
+        let real = real.into_iter().map(|place| (place, true));
+        for (place, is_own) in real.chain(late.map(|place| (place, false))) {
+            if !places.iter().any(|(other, _)| *other == place) {
+                places.push((place, is_own));
             }
         }
         places
@@ -219,7 +228,7 @@ impl Tracker {
 
     /// The path leads to another file: it is held from now on, whatever becomes of its name.
     fn hold_next(&mut self, identity: Identity, now: Instant, look: &mut Look) {
-        if self.next.len() >= OLD_FILES_MAX
+        if self.next.len() >= NEXT_FILES_MAX
             || self.next.back().is_some_and(|held| held.file.identity() == identity)
         {
             return;
@@ -245,13 +254,16 @@ impl Tracker {
 
     /// Goes on with the files that have taken the name, in that order. The one before has been read to its end.
     fn turn(&mut self, now: Instant, wake: &Wake, look: &mut Look) {
-        let settling = self.next_seen.is_some_and(|seen| now.duration_since(seen) < SETTLE_TIME);
-        if self.present.is_some() && settling && self.next.len() < OLD_FILES_MAX {
+        let is_settling = self.next_seen.is_some_and(|seen| now.duration_since(seen) < SETTLE_TIME);
+        let is_early = is_settling || self.turn_at.is_some_and(|turn_at| now < turn_at);
+        if self.present.is_some() && is_early && self.next.len() < NEXT_FILES_MAX {
             return;
         }
+        self.turn_at = None;
         for _ in 0..LOOK_TURNS_MAX {
             let Some(next) = self.set_aside(wake).or_else(|| self.next.pop_front()) else { break };
             self.succeed(next, now, look);
+            self.turn_at = Some(now + TURNS_INTERVAL);
             if self.read_present(now, look) != Progress::Drained {
                 break;
             }
@@ -259,7 +271,9 @@ impl Tracker {
         if self.next.is_empty() {
             self.next_seen = None;
         }
-        look.more |= !self.next.is_empty() || !wake.is_empty();
+        if self.next.is_empty() && wake.is_empty() {
+            self.turn_at = None;
+        }
     }
 
     /// The next file that had the name and was given another, by what events tell.
@@ -359,13 +373,19 @@ impl Tracker {
         }
     }
 
+    /// Whether another file has taken the name, and has not begun yet.
+    #[must_use]
+    pub fn is_turning(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     /// When there is something to look at though nothing wakes.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let late = (!self.late.is_empty()).then_some(self.late_heard).flatten();
         let dues = [
             late.map(|heard| heard + LATE_INTERVAL),
-            self.next_seen.map(|seen| seen + SETTLE_TIME),
+            self.next_seen.map(|seen| seen + SETTLE_TIME).max(self.turn_at),
             self.present.as_ref().and_then(Held::retry_at),
         ];
         dues.into_iter().flatten().min()

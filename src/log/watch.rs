@@ -94,9 +94,16 @@ struct Directories {
     watched: HashMap<PathBuf, Identity>,
 }
 
+/// One that is woken by a name.
+struct Listener {
+    wake: Arc<Wake>,
+    /// The name is the log's own. Otherwise it is that of a file that has lost it.
+    is_own: bool,
+}
+
 #[derive(Default)]
 struct Directory {
-    names: HashMap<OsString, Vec<Arc<Wake>>>,
+    names: HashMap<OsString, Vec<Listener>>,
 }
 
 /// Why a directory can't be watched.
@@ -163,8 +170,9 @@ impl Watches {
         Self { faults, changes: Arc::default(), listeners: Arc::default() }
     }
 
-    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped. It blocks for a
-    /// moment: call it from a thread that may.
+    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped. Where the name is the
+    /// log's own, the wake remembers what files of that name are renamed to. It blocks for a moment: call it from a
+    /// thread that may.
     ///
     /// # Errors
     /// When the kernel has no watch left, or the directory is not there. The caller then polls.
@@ -172,6 +180,7 @@ impl Watches {
         &self,
         directory: &Path,
         name: &OsStr,
+        is_own: bool,
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
         let mut watcher = locked(&self.changes);
@@ -196,7 +205,7 @@ impl Watches {
             notify.watch(directory, RecursiveMode::NonRecursive)?;
             locked(&self.listeners.0).watched.insert(directory.to_owned(), identity);
         }
-        self.listeners.add(identity, name, wake);
+        self.listeners.add(identity, name, is_own, wake);
         Ok(Watch {
             watches: self.clone(),
             directory: directory.to_owned(),
@@ -224,10 +233,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Listeners {
-    fn add(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) {
+    fn add(&self, directory: Identity, name: &OsStr, is_own: bool, wake: &Arc<Wake>) {
         let mut directories = locked(&self.0);
         let listeners = directories.by_identity.entry(directory).or_default();
-        listeners.names.entry(name.to_owned()).or_default().push(Arc::clone(wake));
+        let listener = Listener { wake: Arc::clone(wake), is_own };
+        listeners.names.entry(name.to_owned()).or_default().push(listener);
     }
 
     /// The path whose watch is to be ended, if nobody listens to the directory any more.
@@ -235,7 +245,7 @@ impl Listeners {
         let mut directories = locked(&self.0);
         let listeners = directories.by_identity.get_mut(&directory)?;
         if let Some(wakes) = listeners.names.get_mut(name) {
-            if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(other, wake)) {
+            if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(&other.wake, wake)) {
                 wakes.swap_remove(at);
             }
             if wakes.is_empty() {
@@ -268,19 +278,21 @@ impl Listeners {
             (event.kind, event.paths.as_slice())
             && let Some(directory) = from.parent().and_then(of)
         {
-            for (name, wakes) in &directory.names {
-                let is_ours = from.file_name() == Some(name);
-                wakes.iter().for_each(|wake| wake.renamed(from, to, is_ours));
+            for (name, listeners) in &directory.names {
+                let is_named = from.file_name() == Some(name);
+                for listener in listeners {
+                    listener.wake.renamed(from, to, is_named && listener.is_own);
+                }
             }
         }
         for path in &event.paths {
             if let Some(directory) = of(path) {
-                directory.names.values().flatten().for_each(|wake| wake.wake());
+                directory.names.values().flatten().for_each(|listener| listener.wake.wake());
             }
             if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
                 && let Some(wakes) = directory.names.get(name)
             {
-                wakes.iter().for_each(|wake| wake.wake());
+                wakes.iter().for_each(|listener| listener.wake.wake());
             }
         }
     }
@@ -288,7 +300,7 @@ impl Listeners {
     fn wake_all(&self) {
         let directories = locked(&self.0);
         let all = directories.by_identity.values().flat_map(|directory| directory.names.values());
-        all.flatten().for_each(|wake| wake.wake());
+        all.flatten().for_each(|listener| listener.wake.wake());
     }
 }
 
@@ -339,7 +351,7 @@ mod tests {
         let identity = identity(&directory).unwrap();
         locked(&listeners.0).watched.insert(directory.clone(), identity);
         let wake = Arc::default();
-        listeners.add(identity, OsStr::new("a.log"), &wake);
+        listeners.add(identity, OsStr::new("a.log"), true, &wake);
         (listeners, directory, wake)
     }
 
@@ -388,6 +400,10 @@ mod tests {
         rename("a.log", "a.log.1");
         rename("a.log", "gone");
         rename("b.log", "gone");
+        // What lies under a name that is not the log's own was followed already.
+        let identity = identity(&directory).unwrap();
+        listeners.add(identity, OsStr::new("old.log"), false, &wake);
+        rename("old.log", "older.log");
         let names = std::iter::from_fn(|| wake.next_aside());
         assert_eq!(
             names.collect::<Vec<_>>(),

@@ -358,17 +358,12 @@ impl Viewer {
         match of {
             Of::Present => present.filter(|present| offset <= present.end()).cloned(),
             Of::Nothing => None,
-            Of::Generation(wanted) => self.find_generation(wanted, offset, present).await,
+            Of::Generation(wanted) => self.find_generation(wanted, offset).await,
         }
     }
 
     /// The span of a generation that is not the present one, or was not when it was named.
-    async fn find_generation(
-        &self,
-        wanted: Generation,
-        offset: Offset,
-        present: Option<&Arc<Span>>,
-    ) -> Option<Arc<Span>> {
+    async fn find_generation(&self, wanted: Generation, offset: Offset) -> Option<Arc<Span>> {
         let follower = &self.subscription.follower;
         let (is_known, is_lost) = {
             let timeline = follower.timeline();
@@ -379,13 +374,25 @@ impl Viewer {
         if is_lost {
             return None;
         }
-        if !is_known
-            && let Some(present) = present.filter(|present| offset <= present.end())
-            && let Some(file) = present.file()
-            && let Ok(head) = read(&file, LogFile::head).await
-            && wanted.is_proved_by(file.identity(), &head, offset)
-        {
-            return Some(Arc::clone(present));
+        if !is_known {
+            // Another server has named the same file otherwise.
+            let twin = follower.timeline().twin(wanted);
+            if let Some(twin) = twin {
+                let file = twin.file();
+                let is_proved = match &file {
+                    Some(file) => read(file, LogFile::head)
+                        .await
+                        .is_ok_and(|head| wanted.is_proved_by(file.identity(), &head, offset)),
+                    None => wanted.has_signature_of(&twin.signed()),
+                };
+                if is_proved {
+                    let known = follower.timeline().find(twin.generation, offset);
+                    return match known {
+                        Some(span) => Some(span),
+                        None => follower.find_rotated(twin.generation, offset).await,
+                    };
+                }
+            }
         }
         follower.find_rotated(wanted, offset).await
     }
@@ -646,7 +653,8 @@ impl Viewer {
                     None
                 }
             },
-            Ok(Event::Turn) | Err(RecvError::Closed) => {
+            Ok(Event::Turn) => self.turn().await,
+            Err(RecvError::Closed) => {
                 self.live = false;
                 None
             }
@@ -656,6 +664,24 @@ impl Viewer {
                 None
             }
         }
+    }
+
+    /// The timeline has turned. Who has been given all of a span that is closed goes on with the next, whose bytes are
+    /// among the events that follow: nothing has to be read of a file that may be gone already.
+    async fn turn(&mut self) -> Option<Item> {
+        let at = self.at.as_ref()?;
+        let (is_closed, number) = (at.reader.is_closed(), at.reader.number);
+        self.live = at.offset() == at.reader.end();
+        if !self.live || !is_closed {
+            return None;
+        }
+        self.passed = number;
+        let next = self.subscription.follower.timeline().after(number);
+        if !matches!(next, Next::Span(_)) {
+            self.live = false;
+            return None;
+        }
+        self.enter_next().await
     }
 
     /// The bytes with those of the chunks that have come behind them already, if there are any.

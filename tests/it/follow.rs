@@ -389,3 +389,16 @@ async fn a_position_that_was_truncated_away_while_nobody_looked_is_refused() {
     assert_eq!(viewer.expect("open").await["recovered"], false);
     assert_eq!(viewer.expect("reset").await["from"], 0);
 }
+
+#[tokio::test]
+async fn who_comes_right_after_a_rotation_gets_the_new_file() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "old\n");
+    let _stays = viewer_of(&server, &log).await;
+    for round in 0..20 {
+        rename(&log, server.path(&format!("a.log.{round}")));
+        append(&log, format!("new {round}\n"));
+        let answer = get(server.address, &format!("{log}?lines=1&format=raw"), &[]).await;
+        assert_eq!(answer.text(), format!("new {round}\n"));
+    }
+}
