@@ -76,9 +76,8 @@ mod set {
     #[derive(Debug, Default)]
     pub(super) struct Plan {
         calls: u64,
-        /// The number of the call that fails, and how.
-        once: Option<(u64, Errno)>,
-        failed: Option<Call>,
+        /// The call that fails, how many of its kind come before it, and how it fails.
+        once: Option<(Call, u64, Errno)>,
         lasting: Vec<(Call, PathBuf, Errno)>,
         /// How many bytes less the next `fstat` of the file tells.
         short: Option<(PathBuf, u64)>,
@@ -96,17 +95,15 @@ mod set {
             self.plan().calls
         }
 
-        /// Makes one call fail, the `nth` from now, counted from 0, with this error.
-        pub fn fail_nth(&self, nth: u64, errno: Errno) {
-            let mut plan = self.plan();
-            plan.once = Some((plan.calls + nth, errno));
-            plan.failed = None;
+        /// Makes one call fail, the `nth` of its kind from now, counted from 0.
+        pub fn fail_nth(&self, call: Call, nth: u64, errno: Errno) {
+            self.plan().once = Some((call, nth, errno));
         }
 
-        /// Which call [`fail_nth`](Self::fail_nth) made fail, if it has come.
+        /// Whether the call that [`fail_nth`](Self::fail_nth) made fail has come.
         #[must_use]
-        pub fn failed(&self) -> Option<Call> {
-            self.plan().failed
+        pub fn has_failed(&self) -> bool {
+            self.plan().once.is_none()
         }
 
         /// Makes each such call on this file, or below this directory, fail until [`mend`](Self::mend).
@@ -132,11 +129,16 @@ mod set {
 
         pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
             let mut plan = self.plan();
-            let number = plan.calls;
             plan.calls += 1;
-            if let Some((_, errno)) = plan.once.take_if(|(nth, _)| *nth == number) {
-                plan.failed = Some(call);
-                return Err(errno);
+            if let Some((_, before, errno)) = plan.once.as_mut().filter(|(of, ..)| *of == call) {
+                match before.checked_sub(1) {
+                    Some(left) => *before = left,
+                    None => {
+                        let errno = *errno;
+                        plan.once = None;
+                        return Err(errno);
+                    }
+                }
             }
             let lasting =
                 plan.lasting.iter().find(|(of, at, _)| *of == call && path.starts_with(at));

@@ -5,7 +5,7 @@
 //! the timeline second: then nothing falls between the two.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -191,6 +191,9 @@ impl Follower {
 struct Sight {
     watches: Watches,
     held: Vec<((PathBuf, bool), Watch)>,
+    /// A directory of the log is missing, and this tells of its coming, or of that of one above it.
+    is_missing: bool,
+    coming: Option<Watch>,
     complained: bool,
 }
 
@@ -198,6 +201,8 @@ impl Sight {
     /// Watches these places. False when it can't, and polling is all there is. It blocks for a moment.
     fn renew(&mut self, follower: &Follower, places: Vec<(PathBuf, bool)>) -> bool {
         self.held.retain(|(place, watch)| places.contains(place) && watch.is_alive());
+        self.coming = None;
+        self.is_missing = false;
         let mut works = true;
         for place in places {
             if self.held.iter().any(|(held, _)| *held == place) {
@@ -213,7 +218,10 @@ impl Sight {
                     follower.wake.wake();
                 }
                 // A directory that is not there has no events to miss but its own coming.
-                Err(WatchError::Missing) => {}
+                Err(WatchError::Missing) => {
+                    self.is_missing = true;
+                    self.watch_for(directory, follower);
+                }
                 Err(error) => {
                     works = false;
                     if !std::mem::replace(&mut self.complained, true) {
@@ -224,6 +232,17 @@ impl Sight {
         }
         self.complained &= !works;
         works
+    }
+
+    /// Watches the nearest directory above a missing one that is there. Where that can't be, the next renewal sees.
+    fn watch_for(&mut self, missing: &Path, follower: &Follower) {
+        let mut wanted = missing;
+        while let (Some(above), Some(name)) = (wanted.parent(), wanted.file_name()) {
+            match self.watches.watch(above, name, false, &follower.wake) {
+                Err(WatchError::Missing) => wanted = above,
+                watch => return self.coming = watch.ok(),
+            }
+        }
     }
 }
 
@@ -239,7 +258,7 @@ struct Eye {
 impl Eye {
     fn look(&mut self, follower: &Follower) -> Look {
         let now = Instant::now();
-        if now >= self.next_renewal {
+        if now >= self.next_renewal || self.sight.is_missing {
             self.renew(follower);
         }
         let look = self.tracker.look(now, &follower.wake);
@@ -271,7 +290,8 @@ pub(super) async fn run(
     closing: CancellationToken,
     retire: impl Fn(&Follower, Option<Memory>) -> bool,
 ) {
-    let sight = Sight { watches, held: Vec::new(), complained: false };
+    let sight =
+        Sight { watches, held: Vec::new(), is_missing: false, coming: None, complained: false };
     let mut eye = Eye { tracker, sight, places: Vec::new(), next_renewal: Instant::now() };
     let mut idle_since: Option<Instant> = None;
     let mut owing_since: Option<Instant> = None;

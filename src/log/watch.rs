@@ -183,6 +183,7 @@ impl Watches {
         is_own: bool,
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
+        self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
         let mut watcher = locked(&self.changes);
         let notify = match watcher.as_mut() {
             Some(notify) => notify,
@@ -201,7 +202,6 @@ impl Watches {
             if locked(&self.listeners.0).watched.remove(directory).is_some() {
                 forget(notify, directory);
             }
-            self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
             notify.watch(directory, RecursiveMode::NonRecursive)?;
             locked(&self.listeners.0).watched.insert(directory.to_owned(), identity);
         }
@@ -278,12 +278,18 @@ impl Listeners {
             (event.kind, event.paths.as_slice())
             && let Some(directory) = from.parent().and_then(of)
         {
+            // Each wake is told once, whatever the number of names under which it listens.
+            let mut told: Vec<(&Arc<Wake>, bool)> = Vec::new();
             for (name, listeners) in &directory.names {
-                let is_named = from.file_name() == Some(name);
                 for listener in listeners {
-                    listener.wake.renamed(from, to, is_named && listener.is_own);
+                    let is_ours = listener.is_own && from.file_name() == Some(name);
+                    match told.iter_mut().find(|(wake, _)| Arc::ptr_eq(wake, &listener.wake)) {
+                        Some((_, ours)) => *ours |= is_ours,
+                        None => told.push((&listener.wake, is_ours)),
+                    }
                 }
             }
+            told.into_iter().for_each(|(wake, is_ours)| wake.renamed(from, to, is_ours));
         }
         for path in &event.paths {
             if let Some(directory) = of(path) {
@@ -404,10 +410,11 @@ mod tests {
         let identity = identity(&directory).unwrap();
         listeners.add(identity, OsStr::new("old.log"), false, &wake);
         rename("old.log", "older.log");
+        rename("a.log", "a.log.0");
         let names = std::iter::from_fn(|| wake.next_aside());
         assert_eq!(
             names.collect::<Vec<_>>(),
-            ["a.log.2", "a.log.1"].map(|name| directory.join(name))
+            ["a.log.2", "a.log.1", "a.log.0"].map(|name| directory.join(name))
         );
     }
 

@@ -179,7 +179,8 @@ async fn more_rotations_than_files_are_held_lose_nothing_while_the_files_are_the
     reader.until(b"file 0 99\n").await;
     let at = reader.at.clone();
     drop(reader);
-    let mut other = Reader::open(&server, &log, "&lines=0").await;
+    let mut other = Reader::open(&server, &log, "&lines=all").await;
+    other.until(b"file 0 99\n").await;
     let mut expected = Vec::new();
     for file in 1..=8 {
         std::fs::rename(&log, server.path(&format!("a.log.{file}"))).unwrap();
