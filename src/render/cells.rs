@@ -156,6 +156,21 @@ impl Cells {
         *self.runs.get_or_insert_with(count)
     }
 
+    /// The length of the links that some cell has.
+    pub(super) fn link_bytes(&self) -> usize {
+        let mut used = [false; LINKS_MAX + 1];
+        if !self.links.is_empty() {
+            self.cells.iter().for_each(|cell| used[usize::from(cell.style.link)] = true);
+        }
+        let links = self.links.iter().enumerate();
+        links.filter(|(i, _)| used[i + 1]).map(|(_, link)| link.len()).sum()
+    }
+
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>()
+    }
+
     pub(super) fn last_style(&self) -> Option<Style> {
         self.cells.last().map(|cell| cell.style)
     }

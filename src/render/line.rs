@@ -8,10 +8,11 @@ use super::row::{Row, Run, Styled};
 use super::style::Style;
 use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
 
-/// A row with more bytes of text or more runs than this is final once the cursor has left it, and so are those above it.
-/// It bounds what a terminal remembers.
+/// A row with more bytes of text, more runs or more bytes of link targets than this is final once the cursor has left it, and so are
+/// those above it. It bounds what a terminal remembers.
 const REACH_BYTES_MAX: usize = 2048;
 const REACH_RUNS_MAX: usize = 256;
+const REACH_LINK_BYTES_MAX: usize = 4096;
 
 /// The longest line, in bytes, and the most runs in it for which edits are made in place. Others are taken apart into cells once, and
 /// then an edit costs the same wherever it is.
@@ -155,7 +156,30 @@ impl Line {
 
     /// Whether too much is in it to keep it for editing.
     pub(super) fn is_heavy(&mut self) -> bool {
-        self.bytes() > REACH_BYTES_MAX || self.runs() > REACH_RUNS_MAX
+        self.bytes() > REACH_BYTES_MAX
+            || self.runs() > REACH_RUNS_MAX
+            || self.link_bytes() > REACH_LINK_BYTES_MAX
+    }
+
+    fn link_bytes(&self) -> usize {
+        match &self.cells {
+            Some(cells) => cells.link_bytes(),
+            None => self
+                .row
+                .styled
+                .as_deref()
+                .map_or(0, |styled| styled.links.iter().map(|link| link.len()).sum()),
+        }
+    }
+
+    /// What its buffers take, in bytes.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        let styled = self.row.styled.as_deref().map_or(0, |styled| {
+            styled.runs.capacity() * size_of::<Run>() + styled.links.len() * 16
+        });
+        let cells = self.cells.as_ref().map_or(0, |cells| cells.weight());
+        size_of::<Self>() + self.row.text.capacity() + styled + cells + self.link_bytes()
     }
 
     pub(super) fn cells(&mut self) -> &mut Cells {

@@ -13,7 +13,8 @@ const IN_PLACE_BYTES_MAX: usize = 256;
 /// The state of a log's terminal between two chunks: the rows that can still change, the style, and what was left unfinished.
 ///
 /// It is bounded whatever the log says: the last [`SCREEN_ROWS`](super::SCREEN_ROWS) rows, of which only the open one may be long, a
-/// character or sequence of at most 4 KiB, and a cursor. For common logs that is a few KiB.
+/// character or sequence of at most 4 KiB, the names of open groups, and a cursor. For common logs that is a few KiB, and never more
+/// than 2 MiB.
 pub struct Terminal {
     at: u64,
     screen: Screen,
@@ -86,6 +87,13 @@ impl Terminal {
             rest = rest.get(used..).unwrap_or_default();
         }
         self.screen.patch(self.at)
+    }
+
+    /// What its buffers take, in bytes.
+    #[cfg(test)]
+    pub(super) fn weight(&self) -> usize {
+        let lines: usize = self.screen.lines.iter().map(super::line::Line::weight).sum();
+        lines + self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len())
     }
 
     /// Takes lines of text up to a control character, or that character. Says how many bytes that was.

@@ -70,3 +70,84 @@ fn many_toggles_cost_no_more_than_their_bytes() {
     assert!(out.len() <= 20 * nested.len(), "{} for {}", out.len(), nested.len());
     assert!(!out.contains("<span style='color:var(--red,#a00)'><span"), "styles do not pile up");
 }
+
+/// Feeds a log of `len` bytes in pieces, of which each is a part of the pattern over and over, and says how much HTML it made. Between any two
+/// pieces the terminal must be light.
+fn made_of(pattern: &[u8], len: usize) -> usize {
+    const PIECE_BYTES: usize = 64 * 1024;
+    let piece = pattern.repeat(PIECE_BYTES.div_ceil(pattern.len()));
+    let mut terminal = Terminal::new(0);
+    let mut made = 0;
+    let mut out = String::new();
+    let mut open = (0, 0);
+    while terminal.at() < len as u64 {
+        let patch = terminal.feed(&piece);
+        // The open row is counted once, however often it is told.
+        if patch.from <= open.0 {
+            made -= open.1;
+        }
+        for row in patch.rows() {
+            out.clear();
+            row.write_html(&mut out);
+            made += out.len();
+            open = (row.offset, if row.ended || row.cut { 0 } else { out.len() });
+        }
+        drop(patch);
+        assert!(terminal.weight() < 2 << 20, "it holds {} bytes", terminal.weight());
+    }
+    made
+}
+
+#[test]
+fn no_log_makes_a_terminal_heavy() {
+    let long_link = |n: usize| format!("\x1b]8;;http://{n:04}{}\x07x", "a".repeat(2000));
+    let links: String = (0..60).map(long_link).collect();
+    let patterns: [&[u8]; 12] = [
+        b"x",
+        b"\0",
+        "e\u{301}\u{302}\u{303}".as_bytes(),
+        b"\x1b[31ma\x1b[32mb",
+        b"\x1b[7;31;44ma\x1b[0;32mb",
+        b"\x1b[31m\x1b[7m",
+        b"x\ry\x1b[K",
+        b"\x1b[500Gx\n\x1b[60A\x1b[30B",
+        b"\x1b[9Lx\x1b[64A\x1b[9M",
+        b"\x1b7\x1b[H\x1b[9;9Hx\x1b8\x1b[S\x1b[T\n",
+        b"::group::a\nsection_start:1:a\r",
+        &[links.as_bytes(), b"\n"].concat(),
+    ];
+    for pattern in patterns {
+        let text = String::from_utf8_lossy(pattern).chars().take(40).collect::<String>();
+        let made = made_of(pattern, 2 << 20);
+        // A cursor that is sent far to the right makes blanks at most.
+        let most = if text.contains("500G") { 64 } else { 20 };
+        assert!(made <= most * (3 << 20), "{text:?} made {made} bytes");
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_in_one_line_are_as_light_as_one() {
+    for start in ["", "\x1b]0;", "\x1bP", "\x1b_", "\x1b[?1049h"] {
+        let mut terminal = Terminal::new(0);
+        terminal.feed(start.as_bytes());
+        let piece = vec![b'x'; 1 << 20];
+        let mut heaviest = 0;
+        for _ in 0..100 {
+            terminal.feed(&piece);
+            heaviest = heaviest.max(terminal.weight());
+        }
+        assert!(heaviest < 1 << 20, "{start:?}: it holds {heaviest} bytes");
+        let patch = terminal.feed(b"\nafter");
+        assert!(patch.rows().last().is_some_and(|row| row.text() == "after"));
+    }
+    let mut terminal = Terminal::new(0);
+    terminal.feed(b"\x1b[31");
+    let parameters = b";1".repeat(1 << 16);
+    for _ in 0..16 {
+        terminal.feed(&parameters);
+        assert!(terminal.weight() < 1 << 16);
+    }
+    // So long a sequence is given up, and neither it nor what comes after is lost.
+    let patch = terminal.feed(b"mx");
+    assert!(patch.rows().last().is_some_and(|row| row.text().ends_with("mx")));
+}

@@ -1,0 +1,38 @@
+//! Any bytes, divided anywhere, are the same rows, and their HTML is safe and shows their text.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tailcast::render::{Row, Terminal};
+
+#[allow(dead_code, reason = "it is shared with the tests")]
+#[path = "../../tests/it/markup.rs"]
+mod markup;
+
+/// Feeds the pieces and applies the patches as a viewer does.
+fn rows<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
+    let mut terminal = Terminal::new(0);
+    let mut rows: Vec<Row> = Vec::new();
+    for piece in pieces {
+        let patch = terminal.feed(piece);
+        assert!(patch.from <= patch.next);
+        rows.retain(|row| row.offset < patch.from);
+        rows.extend(patch.rows().cloned());
+    }
+    rows
+}
+
+fuzz_target!(|input: (Vec<u16>, &[u8])| {
+    let (cuts, bytes) = input;
+    let mut cuts: Vec<_> = cuts.iter().map(|&cut| usize::from(cut) % (bytes.len() + 1)).collect();
+    cuts.extend([0, bytes.len()]);
+    cuts.sort_unstable();
+    let whole = rows([bytes]);
+    assert_eq!(rows(cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]])), whole);
+    assert!(whole.windows(2).all(|pair| pair[0].offset < pair[1].offset));
+    for row in &whole {
+        let text: String = markup::parts(&row.html()).into_iter().map(|(text, _)| text).collect();
+        assert_eq!(text, row.text());
+        assert!(!text.chars().any(|ch| ch.is_control() && ch != '\t'));
+        assert!(text.len() <= tailcast::render::ROW_BYTES_MAX);
+    }
+});
