@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::io::Result;
 
 /// A system call that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// Looking up what a path leads to.
     Look,
@@ -68,6 +68,7 @@ impl Point {
 
 #[cfg(feature = "faults")]
 mod set {
+    use std::collections::HashMap;
     use std::path::PathBuf;
     use std::sync::{MutexGuard, PoisonError};
 
@@ -75,7 +76,8 @@ mod set {
 
     #[derive(Debug, Default)]
     pub(super) struct Plan {
-        calls: u64,
+        /// How many there have been of each kind.
+        calls: HashMap<Call, u64>,
         /// The number of the call that fails, and how.
         once: Option<(u64, Errno)>,
         failed: Option<Call>,
@@ -83,6 +85,12 @@ mod set {
         /// How many bytes less the next `fstat` of the file tells.
         short: Option<(PathBuf, u64)>,
         deaf: bool,
+    }
+
+    impl Plan {
+        fn calls(&self) -> u64 {
+            self.calls.values().sum()
+        }
     }
 
     impl Faults {
@@ -93,13 +101,19 @@ mod set {
         /// How many calls there have been.
         #[must_use]
         pub fn calls(&self) -> u64 {
-            self.plan().calls
+            self.plan().calls()
+        }
+
+        /// How many of them were of this kind.
+        #[must_use]
+        pub fn calls_of(&self, call: Call) -> u64 {
+            self.plan().calls.get(&call).copied().unwrap_or(0)
         }
 
         /// Makes one call fail, the `nth` from now, counted from 0, with this error.
         pub fn fail_nth(&self, nth: u64, errno: Errno) {
             let mut plan = self.plan();
-            plan.once = Some((plan.calls + nth, errno));
+            plan.once = Some((plan.calls() + nth, errno));
             plan.failed = None;
         }
 
@@ -127,13 +141,13 @@ mod set {
         /// Ends all faults.
         pub fn mend(&self) {
             let mut plan = self.plan();
-            *plan = Plan { calls: plan.calls, ..Plan::default() };
+            *plan = Plan { calls: std::mem::take(&mut plan.calls), ..Plan::default() };
         }
 
         pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
             let mut plan = self.plan();
-            let number = plan.calls;
-            plan.calls += 1;
+            let number = plan.calls();
+            *plan.calls.entry(call).or_default() += 1;
             if let Some((_, errno)) = plan.once.take_if(|(nth, _)| *nth == number) {
                 plan.failed = Some(call);
                 return Err(errno);
