@@ -11,6 +11,7 @@
 
 mod browser;
 mod clients;
+mod listeners;
 mod servers;
 
 mod cli;
@@ -28,8 +29,11 @@ mod original;
 mod page;
 mod resume;
 mod rooms;
+mod rotate;
 mod screenshots;
 mod security;
 mod shutdown;
 mod tail;
+mod truncate;
 mod v1;
+mod watching;
