@@ -23,6 +23,7 @@ mod follow;
 mod foreign;
 mod holes;
 mod http;
+mod lag;
 mod limits;
 mod model;
 mod original;
