@@ -27,10 +27,8 @@ async fn a_truncation_is_seen_even_after_a_refill(mode: Mode) {
     let contents = [
         lines(1, 10),
         lines(11, 15),
-        "short\n".to_owned(),
         "a longer text than was there before the truncation\n".to_owned(),
-        "twelve bytes\nsame\n".to_owned(),
-        "twelve BYTES\nsame\n".to_owned(),
+        "A LONGER TEXT THAN WAS THERE BEFORE THE TRUNCATION\n".to_owned(),
     ];
     let log = server.log("a.log", &contents[0]);
     let mut viewer = Listener::of_all(&server, &log).await;
