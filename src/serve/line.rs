@@ -11,6 +11,7 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::session::frame::{Frame, Frames};
 use crate::session::{Ending, Standpoint};
@@ -33,6 +34,8 @@ struct Out {
     is_busy: bool,
     /// Bytes that the socket has taken since the connection began.
     taken: u64,
+    /// When it took something last.
+    moved: Option<Instant>,
     /// Something came since the last heartbeat.
     heard: bool,
     /// While an answer to a heartbeat is awaited: what the socket had taken, with the heartbeat itself.
@@ -98,6 +101,7 @@ impl Out {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.taken += written as u64;
+                    self.moved = Some(Instant::now());
                     return Ok(Some(written));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -134,6 +138,11 @@ impl Line {
     /// Bytes that the kernel has taken so far.
     pub(super) fn taken(&self) -> u64 {
         self.out().taken
+    }
+
+    /// When the kernel took something last.
+    pub(super) fn moved(&self) -> Option<Instant> {
+        self.out().moved
     }
 
     /// The viewer's own frame, to be written by its task. Only when the line is clear.

@@ -233,10 +233,14 @@ async fn live(
     mut session: Box<Session>,
     queue: &mut VecDeque<Frame>,
 ) -> Source {
-    // What the socket had taken when that last changed, and when it is too long ago.
-    let mut stall = (0, Instant::now() + app.settings.stall_timeout);
+    let line = Arc::clone(socket.line());
+    // When all had been taken last.
+    let mut clear_at = Instant::now();
     loop {
         let mut is_clear = socket.is_clear();
+        if is_clear {
+            clear_at = Instant::now();
+        }
         if is_clear && let Some(frame) = queue.pop_front() {
             socket.give(frame.encoded());
             is_clear = false;
@@ -248,10 +252,8 @@ async fn live(
                 None => Source::Over(Gone::Cut),
             };
         }
-        let taken = socket.line().taken();
-        if is_clear || stall.0 != taken {
-            stall = (taken, Instant::now() + app.settings.stall_timeout);
-        }
+        let stalls_at =
+            || line.moved().map_or(clear_at, |at| at.max(clear_at)) + app.settings.stall_timeout;
         tokio::select! {
             // In order: what a viewer has sent counts before its time is over.
             biased;
@@ -259,8 +261,9 @@ async fn live(
                 Turn::Clear | Turn::Inbound => {}
                 turn => return Source::Over(gone_by(&turn)),
             },
-            () = sleep_until(stall.1), if !is_clear => {
-                if stall.0 == socket.line().taken() {
+            () = sleep_until(stalls_at()), if !is_clear => {
+                // It may have taken something since.
+                if stalls_at() <= Instant::now() {
                     return Source::Over(Gone::Stalled);
                 }
             }
