@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::io::Result;
 
 /// A system call that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// Looking up what a path leads to.
     Look,
@@ -68,6 +68,7 @@ impl Point {
 
 #[cfg(feature = "faults")]
 mod set {
+    use std::collections::HashMap;
     use std::path::PathBuf;
     use std::sync::{MutexGuard, PoisonError};
 
@@ -75,13 +76,20 @@ mod set {
 
     #[derive(Debug, Default)]
     pub(super) struct Plan {
-        calls: u64,
+        /// How many there have been of each kind.
+        calls: HashMap<Call, u64>,
         /// The call that fails, how many of its kind come before it, and how it fails.
         once: Option<(Call, u64, Errno)>,
         lasting: Vec<(Call, PathBuf, Errno)>,
         /// How many bytes less the next `fstat` of the file tells.
         short: Option<(PathBuf, u64)>,
         deaf: bool,
+    }
+
+    impl Plan {
+        fn calls(&self) -> u64 {
+            self.calls.values().sum()
+        }
     }
 
     impl Faults {
@@ -92,7 +100,13 @@ mod set {
         /// How many calls there have been.
         #[must_use]
         pub fn calls(&self) -> u64 {
-            self.plan().calls
+            self.plan().calls()
+        }
+
+        /// How many of them were of this kind.
+        #[must_use]
+        pub fn calls_of(&self, call: Call) -> u64 {
+            self.plan().calls.get(&call).copied().unwrap_or(0)
         }
 
         /// Makes one call fail, the `nth` of its kind from now, counted from 0.
@@ -124,12 +138,12 @@ mod set {
         /// Ends all faults.
         pub fn mend(&self) {
             let mut plan = self.plan();
-            *plan = Plan { calls: plan.calls, ..Plan::default() };
+            *plan = Plan { calls: std::mem::take(&mut plan.calls), ..Plan::default() };
         }
 
         pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
             let mut plan = self.plan();
-            plan.calls += 1;
+            *plan.calls.entry(call).or_default() += 1;
             if let Some((_, before, errno)) = plan.once.as_mut().filter(|(of, ..)| *of == call) {
                 match before.checked_sub(1) {
                     Some(left) => *before = left,

@@ -9,6 +9,8 @@ use crate::session::wire::RowsMessages;
 
 /// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
 const PIECE_BYTES: usize = 8 * 1024;
+/// What a row weighs besides its content: its offset, and the signs around the two.
+const ROW_OVERHEAD_BYTES: usize = 24;
 
 /// Renders the bytes of one span in order.
 #[derive(Clone, Debug)]
@@ -108,7 +110,7 @@ impl Canvas {
                 Form::TextRows => content.push_str(row.text()),
                 _ => row.write_html(&mut content),
             }
-            self.weight += content.len();
+            self.weight += content.len() + ROW_OVERHEAD_BYTES;
             self.rows.push((row.offset, content, row.note().cloned().map(Box::new)));
             if let Some((_, content, _)) = self.rows.last_mut()
                 && content.len() > RowsMessages::ROW_BYTES_MAX
@@ -213,5 +215,14 @@ mod tests {
                     && whole.is_at(1, Offset(log.len() as u64))
             );
         }
+    }
+
+    #[test]
+    fn rows_without_content_have_their_weight() {
+        let enough = 64 * 1024;
+        let (frames, taken) =
+            Painter::new(1, Offset(0)).paint(&[b'\n'; 60_000], Form::Rows, enough);
+        let weight: usize = frames.iter().map(|frame| frame.payload().len()).sum();
+        assert!(weight < 2 * enough, "{weight} bytes from {taken} newlines");
     }
 }

@@ -130,6 +130,12 @@ impl Viewer {
         }
     }
 
+    /// The client's end of the connection.
+    pub fn local_address(&self) -> SocketAddr {
+        let MaybeTlsStream::Plain(io) = self.stream.get_ref() else { panic!("plain") };
+        io.local_addr().unwrap()
+    }
+
     pub async fn say(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.unwrap();
     }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
+use crate::listeners::{Listener, Mode, in_both_modes};
 use crate::servers::{DEADLINE, TestServer, append};
 
 /// What one viewer got of a log that was rotated while a call failed.
@@ -121,17 +122,17 @@ async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
     }
 }
 
-#[tokio::test]
-async fn one_wrong_size_is_no_truncation() {
-    let server = TestServer::start().await;
+in_both_modes! {
+    one_wrong_size_is_no_truncation,
+}
+
+async fn one_wrong_size_is_no_truncation(mode: Mode) {
+    let server = mode.server().await;
     let log = server.log("a.log", "0123456789\n");
-    let mut viewer =
-        Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
-    let mut heard = Heard::default();
-    heard.listen(&mut viewer, b"9\n").await;
+    let mut viewer = Listener::of_all(&server, &log).await;
+    viewer.until("9\n").await;
     server.faults.shorten_once(&log, 5);
     append(&log, "more\n");
-    assert!(heard.listen(&mut viewer, b"more\n").await);
-    assert_eq!(String::from_utf8_lossy(&heard.bytes), "0123456789\nmore\n");
-    assert_eq!(heard.told.len(), 1, "no more than where it starts: {:?}", heard.told);
+    viewer.until("more\n").await;
+    viewer.assert_story(&[("open", 0, "0123456789\nmore\n")]);
 }

@@ -1,14 +1,36 @@
-//! Following a file through what happens to it.
+//! Following a file that grows: from the first byte of a line on, by any of its names, whoever else writes.
+//!
+//! What happens when it is rotated, truncated, or changed behind the watcher's back is in rooms of their own.
 
 use std::io::Write;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+use tailcast::log::Access;
 use tailcast::serve::Settings;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Viewer, get};
-use crate::servers::{TestServer, append, eventually};
+use crate::listeners::{Listener, Mode, PROMPT, Writer, in_both_modes};
+use crate::servers::{Program, TestServer, append, eventually};
+
+in_both_modes! {
+    a_part_of_a_line_comes_at_once,
+    what_a_plain_viewer_has_not_seen_of_a_row_comes_when_it_is_final,
+    who_joins_in_a_storm_misses_and_repeats_nothing,
+    who_joins_while_the_file_is_replaced_ends_on_the_new_one,
+    a_log_that_appears_is_given_once,
+    a_link_into_another_directory_is_followed_by_what_happens_there,
+    a_link_that_is_set_anew_is_followed,
+    two_logs_that_were_written_in_turn_are_each_in_order,
+    a_busy_log_does_not_delay_a_quiet_one,
+    a_log_whose_permission_is_taken_away_is_followed_on,
+    a_log_that_can_only_be_appended_to_is_followed,
+    a_read_only_mount_is_followed,
+}
 
 async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
@@ -71,156 +93,6 @@ async fn fifty_instant_rotations_lose_nothing() {
     assert_eq!(plain.text_until("end\n").await, all);
 }
 
-#[tokio::test]
-async fn slow_rotations_lose_nothing() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    for round in 0..10 {
-        append(&log, format!("last of {round}\n"));
-        rename(&log, server.path(&format!("a.log.{round}")));
-        append(&log, format!("first after {round}\n"));
-        let (texts, resets) = until_row(&mut viewer, &format!("first after {round}")).await;
-        assert_eq!(texts, [format!("last of {round}"), format!("first after {round}")]);
-        assert_eq!(resets, ["rotated"]);
-    }
-}
-
-#[tokio::test]
-async fn a_late_writer_is_heard() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    let old = server.path("a.log.1");
-    rename(&log, &old);
-    append(&log, "new\n");
-    until_row(&mut viewer, "new").await;
-    append(&old, "late\n");
-    let (texts, resets) = until_row(&mut viewer, "late").await;
-    assert_eq!((texts, resets), (vec!["late".to_owned()], vec!["late".to_owned()]));
-    append(&log, "more\n");
-    let (texts, resets) = until_row(&mut viewer, "more").await;
-    assert_eq!((texts, resets), (vec!["more".to_owned()], vec!["back".to_owned()]));
-}
-
-#[tokio::test]
-async fn a_truncation_is_seen_even_after_a_refill() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "one\ntwo\nthree\n");
-    let mut viewer = viewer_of(&server, &log).await;
-    for content in
-        ["short\n", "a longer text than was there before the truncation\n", "twelve bytes\nsame\n"]
-    {
-        std::fs::write(&log, content).unwrap();
-        let (texts, resets) = until_row(&mut viewer, content.lines().last().unwrap()).await;
-        assert_eq!(texts, content.lines().collect::<Vec<_>>());
-        assert_eq!(resets.last().map(String::as_str), Some("truncated"), "{content}");
-    }
-}
-
-#[tokio::test]
-async fn a_refill_with_the_same_head_is_seen_by_what_stands_before_the_offset() {
-    let server = TestServer::start().await;
-    let head = format!("{}\n", "the same banner at each start ".repeat(20));
-    let log = server.log("a.log", format!("{head}first run\n"));
-    let mut viewer = viewer_of(&server, &log).await;
-    std::fs::write(&log, format!("{head}the second run, with more to say\nend\n")).unwrap();
-    let (texts, resets) = until_row(&mut viewer, "end").await;
-    assert_eq!(texts, [head.trim_end_matches('\n'), "the second run, with more to say", "end"]);
-    assert_eq!(resets, ["truncated"]);
-}
-
-#[tokio::test]
-async fn a_replaced_file_and_a_removed_one_are_told() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    let next = server.path("next");
-    std::fs::write(&next, "renamed over\n").unwrap();
-    std::fs::rename(&next, &log).unwrap();
-    let (_, resets) = until_row(&mut viewer, "renamed over").await;
-    assert_eq!(resets, ["replaced"]);
-    std::fs::remove_file(&log).unwrap();
-    assert_eq!(viewer.expect("waiting").await["reason"], "missing");
-    std::fs::create_dir(&log).unwrap();
-    assert_eq!(viewer.expect("waiting").await["reason"], "untailable");
-    std::fs::remove_dir(&log).unwrap();
-    append(&log, "back again\n");
-    let (_, resets) = until_row(&mut viewer, "back again").await;
-    assert_eq!(resets.last().map(String::as_str), Some("replaced"), "{resets:?}");
-}
-
-#[tokio::test]
-async fn a_directory_that_is_made_again_is_watched_again() {
-    let server = TestServer::start().await;
-    std::fs::create_dir(server.path("sub")).unwrap();
-    let log = server.log("sub/a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    std::fs::remove_dir_all(server.path("sub")).unwrap();
-    std::fs::create_dir(server.path("sub")).unwrap();
-    append(&log, "new home\n");
-    until_row(&mut viewer, "new home").await;
-    assert!(median_delay(&log, &mut viewer).await < Duration::from_millis(300));
-}
-
-#[tokio::test]
-async fn a_link_that_is_set_anew_is_followed() {
-    let server = TestServer::start().await;
-    for name in ["1", "2"] {
-        std::fs::write(server.path(name), "").unwrap();
-    }
-    let link = server.path("current.log");
-    std::os::unix::fs::symlink("1", &link).unwrap();
-    let mut viewer = viewer_of(&server, link.to_str().unwrap()).await;
-    append(server.path("1"), "from the first\n");
-    until_row(&mut viewer, "from the first").await;
-    std::os::unix::fs::symlink("2", server.path("new-link")).unwrap();
-    std::fs::rename(server.path("new-link"), &link).unwrap();
-    append(server.path("2"), "from the second\n");
-    let (_, resets) = until_row(&mut viewer, "from the second").await;
-    assert_eq!(resets, ["replaced"]);
-}
-
-#[tokio::test]
-async fn a_write_without_an_event_is_seen_by_the_backstop() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let elsewhere = tempfile::tempdir_in(server.directory.path().parent().unwrap()).unwrap();
-    let hard = elsewhere.path().join("hard");
-    std::fs::hard_link(&log, &hard).unwrap();
-    let mut viewer = viewer_of(&server, &log).await;
-    append(&hard, "through another name\n");
-    until_row(&mut viewer, "through another name").await;
-}
-
-#[tokio::test]
-async fn a_storm_of_truncations_ends_at_the_last_line() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    let path = log.clone();
-    let storm = tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        for round in 0..10_000 {
-            file.set_len(0).unwrap();
-            std::os::unix::fs::FileExt::write_all_at(
-                &file,
-                format!("round {round}\n").as_bytes(),
-                0,
-            )
-            .unwrap();
-        }
-    });
-    let mut last = String::new();
-    while last != "round 9999" {
-        let message = viewer.json().await;
-        if let Some(row) = message["rows"].as_array().and_then(|rows| rows.last()) {
-            last = row[1].as_str().unwrap().to_owned();
-        }
-    }
-    storm.await.unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_after_a_burst_gets_all_of_it() {
     let server = TestServer::start().await;
@@ -275,100 +147,6 @@ async fn a_viewer_behind_in_an_old_file_that_is_cut_is_told() {
 }
 
 #[tokio::test]
-async fn neighbours_in_a_directory_that_is_made_again_both_see_again() {
-    let server = TestServer::start().await;
-    std::fs::create_dir(server.path("sub")).unwrap();
-    let logs = ["sub/a.log", "sub/b.log"].map(|name| server.log(name, ""));
-    let mut viewers = Vec::new();
-    for log in &logs {
-        viewers.push(viewer_of(&server, log).await);
-    }
-    std::fs::remove_dir_all(server.path("sub")).unwrap();
-    std::fs::create_dir(server.path("sub")).unwrap();
-    for (log, viewer) in logs.iter().zip(&mut viewers) {
-        append(log, "new home\n");
-        until_row(viewer, "new home").await;
-    }
-    for (log, viewer) in logs.iter().zip(&mut viewers) {
-        assert!(median_delay(log, viewer).await < Duration::from_millis(300));
-    }
-}
-
-#[tokio::test]
-async fn two_names_of_a_directory_do_not_take_each_others_events() {
-    let server = TestServer::start().await;
-    std::fs::create_dir(server.path("real")).unwrap();
-    std::os::unix::fs::symlink("real", server.path("link")).unwrap();
-    let real = server.log("real/a.log", "");
-    let link = server.log("link/b.log", "");
-    let mut by_real = viewer_of(&server, &real).await;
-    let mut by_link = viewer_of(&server, &link).await;
-    assert!(median_delay(&real, &mut by_real).await < Duration::from_millis(300));
-    assert!(median_delay(&link, &mut by_link).await < Duration::from_millis(300));
-    drop(by_link);
-    eventually("the second is not followed any more", async || match server.health().await["logs"]
-        .as_u64()
-    {
-        Some(1) => Ok(()),
-        other => Err(other),
-    })
-    .await;
-    assert!(median_delay(&real, &mut by_real).await < Duration::from_millis(300));
-}
-
-/// How long an append usually takes to arrive: by events, or else by the backstop, which takes a second on average.
-async fn median_delay(log: &str, viewer: &mut Viewer) -> Duration {
-    let mut times = Vec::new();
-    for round in 0..7 {
-        let line = format!("timed {round}");
-        let written = Instant::now();
-        append(log, format!("{line}\n"));
-        until_row(viewer, &line).await;
-        times.push(written.elapsed());
-    }
-    times.sort();
-    times[3]
-}
-
-#[tokio::test]
-async fn what_a_plain_viewer_has_not_seen_of_a_row_comes_when_it_is_final() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "first\n10%\r20%");
-    for (form, expected) in [("html", "first\n20%"), ("text", "first\n20%")] {
-        let answer = get(server.address, &format!("{log}?lines=9&format={form}"), &[]).await;
-        assert_eq!(answer.text(), expected);
-        let mut viewer = Viewer::original(server.address, &format!("{log}?format={form}")).await;
-        assert_eq!(viewer.rest().await.0, expected);
-    }
-    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
-    assert_eq!(viewer.text().await, "first\n");
-    append(&log, "\r99%");
-    rename(&log, server.path("a.log.1"));
-    append(&log, "new file\n");
-    assert_eq!(viewer.text_until("new file\n").await, "99%\nnew file\n");
-}
-
-#[tokio::test]
-async fn a_log_whose_permission_is_taken_away_is_followed_on() {
-    let server = TestServer::start().await;
-    let log = server.log("a.log", "");
-    let mut viewer = viewer_of(&server, &log).await;
-    let file = std::fs::File::options().append(true).open(&log).unwrap();
-    let locked = |mode| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&log, std::fs::Permissions::from_mode(mode)).unwrap();
-    };
-    locked(0o000);
-    (&file).write_all(b"while it is locked\n").unwrap();
-    let (_, resets) = until_row(&mut viewer, "while it is locked").await;
-    assert!(resets.is_empty(), "{resets:?}");
-    locked(0o644);
-    (&file).write_all(b"and after\n").unwrap();
-    let (texts, resets) = until_row(&mut viewer, "and after").await;
-    assert_eq!((texts, resets), (vec!["and after".to_owned()], Vec::new()));
-}
-
-#[tokio::test]
 async fn a_position_that_was_truncated_away_while_nobody_looked_is_refused() {
     let server = TestServer::start().await;
     let head = "the same head of more than 256 bytes ".repeat(10);
@@ -390,11 +168,368 @@ async fn a_position_that_was_truncated_away_while_nobody_looked_is_refused() {
     assert_eq!(viewer.expect("reset").await["from"], 0);
 }
 
+async fn a_part_of_a_line_comes_at_once(mode: Mode) {
+    let server = mode.server().await;
+    let log = server.log("a.log", "");
+    let mut viewer = Listener::at_end(&server, &log).await;
+    append(&log, "a");
+    viewer.until("a").await;
+    append(&log, "b\nc");
+    viewer.until("c").await;
+    viewer.assert_story(&[("open", 0, "ab\nc")]);
+    assert_eq!(viewer.parts[0].messages, [1, 3], "bytes to a message");
+}
+
+async fn what_a_plain_viewer_has_not_seen_of_a_row_comes_when_it_is_final(mode: Mode) {
+    let server = mode.server().await;
+    let log = server.log("a.log", "first\n10%\r20%");
+    for (form, expected) in [("html", "first\n20%"), ("text", "first\n20%")] {
+        let answer = get(server.address, &format!("{log}?lines=9&format={form}"), &[]).await;
+        assert_eq!(answer.text(), expected);
+        let mut viewer = Viewer::original(server.address, &format!("{log}?format={form}")).await;
+        assert_eq!(viewer.rest().await.0, expected);
+    }
+    let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
+    assert_eq!(viewer.text().await, "first\n");
+    append(&log, "\r99%");
+    rename(&log, server.path("a.log.1"));
+    append(&log, "new file\n40%\r50%");
+    assert_eq!(viewer.text_until("new file\n").await, "99%\nnew file\n");
+    std::fs::write(&log, "cut\n").unwrap();
+    assert_eq!(viewer.text_until("cut\n").await, "50%\ncut\n");
+}
+
+async fn who_joins_in_a_storm_misses_and_repeats_nothing(mode: Mode) {
+    let server = mode.server().await;
+    let log = server.log("a.log", "");
+    // 16 bytes each.
+    let records: Arc<str> =
+        (0..300_000).map(|number| format!("record {number:08}\n")).collect::<String>().into();
+    let (path, written) = (log.clone(), Arc::clone(&records));
+    let writer = tokio::task::spawn_blocking(move || {
+        let mut file = std::fs::File::options().append(true).open(path).unwrap();
+        let began = Instant::now();
+        for (number, record) in written.as_bytes().chunks(16).enumerate() {
+            file.write_all(record).unwrap();
+            if number % 1000 == 0 {
+                // 5 MB in a second.
+                let due = Duration::from_secs_f64(number as f64 * 16.0 / 5e6);
+                std::thread::sleep(due.saturating_sub(began.elapsed()));
+            }
+        }
+    });
+    let mut joined = Vec::new();
+    while joined.len() < 40 || !writer.is_finished() && joined.len() < 300 {
+        let mut viewer = Listener::open(server.address, &log, "&lines=100").await;
+        let records = Arc::clone(&records);
+        joined.push(tokio::spawn(async move {
+            viewer.until(&records[records.len() - 16..]).await;
+            let [part] = &viewer.parts[..] else { panic!("more was told than where it starts") };
+            assert_eq!(part.from % 16, 0, "it starts inside a record");
+            assert!(part.bytes == records.as_bytes()[part.from as usize..], "other bytes");
+        }));
+    }
+    writer.await.unwrap();
+    for viewer in joined {
+        viewer.await.unwrap();
+    }
+}
+
+async fn who_joins_while_the_file_is_replaced_ends_on_the_new_one(mode: Mode) {
+    let server = mode.server().await;
+    let mut rounds = Vec::new();
+    for round in 0..40u64 {
+        let path = server.path(&format!("{round}.log"));
+        let mut old = Writer::create(&path);
+        old.append("old one\nold two\n");
+        let next = server.path(&format!("{round}.next"));
+        let mut new = Writer::create(&next);
+        new.append("the new content\n");
+        let (address, log) = (server.address, path.to_str().unwrap().to_owned());
+        rounds.push(tokio::spawn(async move {
+            // From 0 to 5 ms after it has begun to connect.
+            let replacing = tokio::task::spawn_blocking(move || {
+                std::thread::sleep(Duration::from_micros(round * 125));
+                std::fs::rename(next, path).unwrap();
+            });
+            let mut viewer = Listener::start(address, &log, "&lines=all").await;
+            viewer.until("the new content\n").await;
+            replacing.await.unwrap();
+            viewer.assert_written_by(&[&old, &new]);
+            let told: Vec<_> = viewer.parts.iter().map(|part| part.told.as_str()).collect();
+            assert!(matches!(told[..], ["open"] | ["open", "replaced"]), "{told:?}");
+        }));
+    }
+    for round in rounds {
+        round.await.unwrap();
+    }
+}
+
+async fn a_log_that_appears_is_given_once(mode: Mode) {
+    let server = mode.server().await;
+    let path = server.path("later.log");
+    let log = path.to_str().unwrap();
+    let refused = get(server.address, &format!("{log}?tail=1"), &[]).await;
+    assert_eq!(refused.status, 404, "one that does not wait");
+    let mut viewer = Listener::start(server.address, log, "").await;
+    viewer.until_told("waiting").await;
+    append(&path, "ok ok ok\n");
+    viewer.until("ok\n").await;
+    append(&path, "and on\n");
+    viewer.until("and on\n").await;
+    viewer.assert_story(&[("waiting missing", 0, ""), ("open", 0, "ok ok ok\nand on\n")]);
+}
+
+async fn a_link_into_another_directory_is_followed_by_what_happens_there(mode: Mode) {
+    let server = mode.server().await;
+    std::fs::create_dir(server.path("targets")).unwrap();
+    let target = server.log("targets/a.log", "");
+    let link = server.path("current.log");
+    symlink("targets/a.log", &link).unwrap();
+    let mut viewer = Listener::at_end(&server, link.to_str().unwrap()).await;
+    for line in ["a\n", "b\n"] {
+        append(&target, line);
+        viewer.until(line).await;
+    }
+    viewer.assert_story(&[("open", 0, "a\nb\n")]);
+    if mode == Mode::Events {
+        viewer.assert_events_wake(target).await;
+    }
+}
+
+async fn a_link_that_is_set_anew_is_followed(mode: Mode) {
+    let settings = Settings { rotate_wait: Duration::from_secs(2), ..Settings::default() };
+    let server = mode.server_with(settings).await;
+    std::fs::create_dir(server.path("targets")).unwrap();
+    let [first, second, third] =
+        ["targets/1", "targets/2", "targets/3"].map(|name| server.path(name));
+    let link = server.path("current.log");
+    let set = |target: &Path| {
+        symlink(target, server.path("new-link")).unwrap();
+        std::fs::rename(server.path("new-link"), &link).unwrap();
+    };
+    append(&first, "");
+    set(&first);
+    let mut viewer = Listener::at_end(&server, link.to_str().unwrap()).await;
+    append(&first, "X1\n");
+    viewer.until("X1\n").await;
+    // Over a target that is not there yet.
+    set(&second);
+    viewer.until_told("waiting").await;
+    append(&first, "too late\n");
+    append(&second, "X2\n");
+    viewer.until("X2\n").await;
+    append(&third, "X3\n");
+    set(&third);
+    viewer.until("X3\n").await;
+    append(&second, "in time\n");
+    viewer.until_told("back").await;
+    viewer.assert_story(&[
+        ("open", 0, "X1\n"),
+        ("waiting missing", 0, ""),
+        ("replaced", 0, "X2\n"),
+        ("replaced", 0, "X3\n"),
+        ("late", 3, "in time\n"),
+        ("back", 3, ""),
+    ]);
+    if mode == Mode::Events {
+        viewer.assert_events_wake(third).await;
+    }
+}
+
+async fn two_logs_that_were_written_in_turn_are_each_in_order(mode: Mode) {
+    let directory = tempfile::tempdir().unwrap();
+    let logs = ["a.log", "b.log"].map(|name| directory.path().join(name));
+    let program = mode.program(directory.path());
+    let mut viewers = Vec::new();
+    for log in &logs {
+        append(log, "");
+        viewers.push(Listener::open(program.address, log.to_str().unwrap(), "&lines=0").await);
+    }
+    program.signal(Signal::STOP);
+    for line in ["one\n", "two\n"] {
+        logs.iter().for_each(|log| append(log, line));
+    }
+    program.signal(Signal::CONT);
+    for viewer in &mut viewers {
+        viewer.until("two\n").await;
+        viewer.assert_story(&[("open", 0, "one\ntwo\n")]);
+    }
+}
+
+async fn a_busy_log_does_not_delay_a_quiet_one(mode: Mode) {
+    const BLOCK: usize = 1 << 20;
+    let megabytes = if mode == Mode::Events { 200 } else { 20 };
+    let server = mode.server().await;
+    let (busy, quiet) = (server.log("busy.log", ""), server.log("quiet.log", ""));
+    let target = format!("{busy}?tail=1&format=raw");
+    let mut watching = Viewer::v1(server.address, &target).await;
+    watching.expect("open").await;
+    let mut viewer = Listener::at_end(&server, &quiet).await;
+    // 100 MB in a second.
+    let writing = tokio::task::spawn_blocking(move || {
+        let block: Vec<u8> = (0..BLOCK as u32 / 4).flat_map(u32::to_be_bytes).collect();
+        let mut file = std::fs::File::options().append(true).open(busy).unwrap();
+        let began = Instant::now();
+        for number in 0..megabytes {
+            file.write_all(&block).unwrap();
+            let due = Duration::from_millis(10) * number;
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+    });
+    let reading = tokio::spawn(async move {
+        let mut offset = 0;
+        while offset < BLOCK * megabytes as usize {
+            let message = watching.next().await.unwrap().into_data();
+            assert_eq!(u64::from_be_bytes(message[..8].try_into().unwrap()), offset as u64);
+            offset += message.len() - 8;
+        }
+    });
+    let mut times = Vec::new();
+    while !writing.is_finished() {
+        let line = format!("line {}\n", times.len());
+        let written = Instant::now();
+        append(&quiet, &line);
+        viewer.until(&line).await;
+        times.push(written.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    writing.await.unwrap();
+    reading.await.unwrap();
+    let lines: String = (0..times.len()).map(|number| format!("line {number}\n")).collect();
+    viewer.assert_story(&[("open", 0, &lines)]);
+    times.sort();
+    let median = times[times.len() / 2];
+    assert!(mode == Mode::Backstop || median < PROMPT, "{times:?}");
+}
+
+async fn a_log_whose_permission_is_taken_away_is_followed_on(mode: Mode) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    let log = path.to_str().unwrap();
+    let mut writer = Writer::create(&path);
+    writer.append("before\n");
+    let program =
+        Program::serve_without_rights(mode.limits(), &[directory.path().to_str().unwrap()]);
+    let mut viewer = Listener::open(program.address, log, "&lines=all").await;
+    let set_mode = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o000);
+    writer.append("while it is locked\n");
+    viewer.until("locked\n").await;
+    for query in ["", "?tail=1", "?lines=1"] {
+        let answer = get(program.address, &format!("{log}{query}"), &[]).await;
+        assert_eq!(answer.status, 403, "{query}: {}", answer.text());
+    }
+    let mut refused = Viewer::v1(program.address, &format!("{log}?tail=1&wait=0")).await;
+    assert_eq!(refused.expect("error").await["code"], 4403);
+    set_mode(0o644);
+    writer.append("and after\n");
+    viewer.until("after\n").await;
+    viewer.assert_story(&[("open", 0, "before\nwhile it is locked\nand after\n")]);
+    let all = get(program.address, log, &[]).await.body;
+    assert_eq!(all, writer.now());
+}
+
+#[tokio::test]
+#[ignore = "who waits is let in where somebody follows already"]
+async fn a_log_whose_permission_is_taken_away_is_waited_for_by_new_viewers() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    append(&path, "before\n");
+    let program = Program::serve_without_rights("true", &[directory.path().to_str().unwrap()]);
+    let open =
+        async || Listener::start(program.address, path.to_str().unwrap(), "&lines=all").await;
+    let mut viewer = open().await;
+    viewer.until("before\n").await;
+    let set_mode = |mode| {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode(0o000);
+    let mut late = open().await;
+    late.until_told("").await;
+    set_mode(0o644);
+    late.until("before\n").await;
+    late.assert_story(&[("waiting unreadable", 0, ""), ("open", 0, "before\n")]);
+}
+
+async fn a_log_that_can_only_be_appended_to_is_followed(mode: Mode) {
+    /// What is append-only can't be removed either.
+    struct AppendOnly(PathBuf);
+    impl AppendOnly {
+        fn set(&self, flag: &str) -> bool {
+            let mut chattr = std::process::Command::new("chattr");
+            chattr.arg(flag).arg(&self.0).output().is_ok_and(|output| output.status.success())
+        }
+    }
+    impl Drop for AppendOnly {
+        fn drop(&mut self) {
+            self.set("-a");
+        }
+    }
+    let server = mode.server().await;
+    let log = server.log("a.log", "before\n");
+    let file = AppendOnly(PathBuf::from(&log));
+    if !file.set("+a") {
+        eprintln!("not run: this user or file system does not allow `chattr +a`");
+        return;
+    }
+    let mut viewer = Listener::of_all(&server, &log).await;
+    std::fs::File::options().append(true).open(&log).unwrap().write_all(b"after\n").unwrap();
+    viewer.until("after\n").await;
+    viewer.assert_story(&[("open", 0, "before\nafter\n")]);
+    drop(file);
+}
+
+async fn a_read_only_mount_is_followed(mode: Mode) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let log = directory.path().join("a.log");
+    append(&log, "before\n");
+    let mounts = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
+    let program = Program::serve_under(&format!("{} && {mounts}", mode.limits()), &[path]);
+    let inside = program.through_mounts(&log);
+    std::fs::File::options().append(true).open(inside).expect_err("it is mounted read-only");
+    let mut viewer = Listener::open(program.address, log.to_str().unwrap(), "&lines=all").await;
+    append(&log, "after\n");
+    viewer.until("after\n").await;
+    viewer.assert_story(&[("open", 0, "before\nafter\n")]);
+    if mode == Mode::Events {
+        viewer.assert_events_wake(&log).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_kernel_makes_up_is_no_log() {
+    let access = Access::new(["/proc", "/sys"]).unwrap();
+    let server = TestServer::over(tempfile::tempdir().unwrap(), access, Settings::default()).await;
+    let mut viewers = Vec::new();
+    for path in ["/proc/version", "/proc/self/status", "/sys/kernel/notes"] {
+        assert!(Path::new(path).exists(), "{path}");
+        assert_eq!(get(server.address, path, &[]).await.status, 404, "{path}");
+        let mut viewer = Listener::start(server.address, path, "&lines=all").await;
+        viewer.until_told("waiting").await;
+        viewers.push(viewer);
+    }
+    #[cfg(feature = "faults")]
+    {
+        let before = server.faults.calls();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let looks = server.faults.calls() - before;
+        assert!(looks < 30, "they were looked at {looks} times in a second");
+    }
+    for viewer in viewers {
+        viewer.assert_story(&[("waiting untailable", 0, "")]);
+    }
+}
+
 #[tokio::test]
 async fn who_comes_right_after_a_rotation_gets_the_new_file() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "old\n");
-    let _stays = viewer_of(&server, &log).await;
+    let mut stays = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    stays.expect("open").await;
     for round in 0..20 {
         rename(&log, server.path(&format!("a.log.{round}")));
         append(&log, format!("new {round}\n"));

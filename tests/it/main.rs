@@ -12,6 +12,7 @@
 mod browser;
 mod clients;
 mod emulators;
+mod listeners;
 mod markup;
 mod servers;
 
@@ -26,6 +27,7 @@ mod foreign;
 mod goldens;
 mod holes;
 mod http;
+mod lag;
 mod limits;
 mod model;
 mod oracle;
@@ -33,9 +35,12 @@ mod original;
 mod page;
 mod resume;
 mod rooms;
+mod rotate;
 mod screenshots;
 mod security;
 mod shutdown;
 mod tail;
+mod truncate;
 mod v1;
 mod walk;
+mod watching;

@@ -139,19 +139,38 @@ impl Program {
         Self::start(command().args(["serve", "--port", &port.to_string()]).args(arguments))
     }
 
-    /// Serves under limits that a line of shell sets before.
+    /// Serves under limits that a line of shell sets before, with mounts of its own.
     pub fn serve_under(limits: &str, arguments: &[&str]) -> Self {
-        let line = format!("{limits} && exec \"$0\" serve --port 0 \"$@\"");
+        Self::in_shell(&format!("{limits} && exec \"$0\" serve --port 0 \"$@\""), arguments)
+    }
+
+    /// The same, without the rights of root over files: a mode that keeps their owner out keeps it out.
+    pub fn serve_without_rights(limits: &str, arguments: &[&str]) -> Self {
+        let line = format!("{limits} && exec unshare --user \"$0\" serve --port 0 \"$@\"");
+        Self::in_shell(&line, arguments)
+    }
+
+    fn in_shell(line: &str, arguments: &[&str]) -> Self {
         let mut shell = Command::new("unshare");
-        shell.args([
-            "--user",
-            "--map-root-user",
-            "sh",
-            "-c",
-            &line,
-            env!("CARGO_BIN_EXE_tailcast"),
-        ]);
-        Self::start(shell.args(arguments))
+        shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", line]);
+        Self::start(shell.arg(env!("CARGO_BIN_EXE_tailcast")).args(arguments))
+    }
+
+    /// Runs a line of shell under the program's limits and among its mounts.
+    pub fn inside(&self, line: &str) {
+        let pid = self.child.id().to_string();
+        let output = Command::new("nsenter")
+            .args(["--preserve-credentials", "--user", "--mount", "--target", &pid])
+            .args(["sh", "-c", line])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A path of the program's, through its mounts.
+    pub fn through_mounts(&self, path: &Path) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
+        root.join(path.strip_prefix("/").unwrap())
     }
 
     fn start(command: &mut Command) -> Self {

@@ -1,0 +1,464 @@
+//! Viewers that are not where the log ends: they start behind, stop reading, come back, or ask for what cannot be.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tailcast::serve::Settings;
+use tokio::time::{sleep, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::clients::{Streaming, Viewer, get};
+use crate::listeners::{Listener, PROMPT, Writer};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually};
+
+/// So many MiB of text, of which no two pieces are alike.
+fn numbered(mebibytes: usize) -> Vec<u8> {
+    let block: Vec<u8> =
+        (0..1 << 17).flat_map(|number| format!("{number:07x}\n").into_bytes()).collect();
+    let mut all = Vec::with_capacity(mebibytes << 20);
+    for number in 0..mebibytes {
+        let start = all.len();
+        all.extend_from_slice(&block);
+        for page in all[start..].chunks_mut(4096) {
+            page[..7].copy_from_slice(format!("{number:07}").as_bytes());
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_stream_starts_at_the_line_or_the_byte_that_was_asked_for() {
+    let server = TestServer::start().await;
+    let many: String = (0..1500).map(|number| format!("line {number}\n")).collect();
+    for (name, content) in [
+        ("empty", ""),
+        ("no newline at its end", "one\ntwo\nthree"),
+        ("CRLF", "one\r\ntwo\r\nthree\r\n"),
+        ("only newlines", "\n\n\n\n\n"),
+        ("many lines", &many),
+    ] {
+        let log = server.log("a.log", content);
+        let lines: Vec<&str> = content.split_inclusive('\n').collect();
+        let before_last = |count: usize| -> usize {
+            lines[..lines.len().saturating_sub(count)].iter().map(|line| line.len()).sum()
+        };
+        let mut starts: Vec<(String, usize)> = [0, 1, 10, 1000]
+            .iter()
+            .map(|&count| (format!("lines={count}"), before_last(count)))
+            .collect();
+        starts.push(("lines=all".to_owned(), 0));
+        for offset in [0, content.len() / 2, content.len()] {
+            starts.push((format!("from={offset}"), offset));
+        }
+        let mut viewers = Vec::new();
+        for (query, from) in &starts {
+            let answer = get(server.address, &format!("{log}?format=raw&{query}"), &[]).await;
+            let expected = &content.as_bytes()[*from..];
+            assert!(answer.body == expected, "{name}, {query}: {:?}", answer.text());
+            let mut viewer = Listener::open(server.address, &log, &format!("&{query}")).await;
+            assert_eq!(viewer.opened["from"], *from, "{name}, {query}");
+            assert_eq!(viewer.opened["size"], content.len(), "{name}, {query}");
+            viewer.until(expected).await;
+            viewers.push(viewer);
+        }
+        append(&log, "after it\n");
+        for (viewer, (query, from)) in viewers.iter_mut().zip(&starts) {
+            viewer.until("after it\n").await;
+            let expected = format!("{}after it\n", &content[*from..]);
+            assert_eq!(viewer.story(), [("open", *from as u64, expected)], "{name}, {query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_very_long_line_is_one_line() {
+    const LONG: usize = 50 << 20;
+    let server = TestServer::start().await;
+    let mut content = b"first\n".to_vec();
+    content.resize(content.len() + LONG, b'x');
+    let log = server.log("a.log", &content);
+    for (query, from) in [("lines=0", 6 + LONG), ("lines=1", 6), ("lines=2", 0), ("lines=1000", 0)]
+    {
+        let asked = Instant::now();
+        let mut viewer = Listener::open(server.address, &log, &format!("&{query}")).await;
+        assert_eq!(viewer.opened["from"], from, "{query}");
+        if query == "lines=1" {
+            viewer.until("x").await;
+            eprintln!("the first bytes of a line of 50 MiB came after {:?}", asked.elapsed());
+            viewer.until_length(LONG).await;
+            assert!(viewer.parts[0].bytes == content[6..]);
+        }
+    }
+}
+
+/// What the kernel holds for a peer that has not taken it, by the peer's port.
+fn send_queue(server: SocketAddr, peer: SocketAddr) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let (local, remote) = (format!(":{:04X}", server.port()), format!(":{:04X}", peer.port()));
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields[1].ends_with(&local) && fields[2].ends_with(&remote) {
+            let (queue, _) = fields[4].split_once(':').unwrap();
+            return u64::from_str_radix(queue, 16).unwrap();
+        }
+    }
+    0
+}
+
+fn resident(program: &Program) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn viewers_that_never_read_cost_little_and_are_closed() {
+    const STUCK: usize = 16;
+    let directory = tempfile::tempdir().unwrap();
+    let [text, empty, other] = ["text.log", "empty.log", "other.log"]
+        .map(|name| directory.path().join(name).to_str().unwrap().to_owned());
+    std::fs::write(&text, numbered(32)).unwrap();
+    // What makes the most rows of the fewest bytes.
+    std::fs::write(&empty, vec![b'\n'; 8 << 20]).unwrap();
+    append(&other, "");
+    let program = Program::serve(&["--stall-timeout", "3", directory.path().to_str().unwrap()]);
+    let mut neighbour = Listener::open(program.address, &other, "&lines=0").await;
+    // Whoever has read everything has made the process take what it takes once.
+    let all = get(program.address, &format!("{text}?format=raw&lines=all"), &[]).await.body;
+    assert_eq!(all.len(), 32 << 20);
+    let sockets = || -> usize {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap();
+        let links = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    };
+    let (sockets_before, memory_before) = (sockets(), resident(&program));
+    let mut stuck = Vec::new();
+    for number in 0..STUCK {
+        let log = if number % 2 == 0 { &text } else { &empty };
+        let form = if number % 4 < 2 { "raw" } else { "rows" };
+        let target = format!("{log}?tail=1&lines=all&format={form}");
+        stuck.push(Viewer::v1(program.address, &target).await);
+    }
+    let (mut queue, mut growth) = (0, 0);
+    let mut beside = Vec::new();
+    let until = Instant::now() + DEADLINE;
+    while program.said().matches("reason=\"stalled\"").count() < STUCK {
+        assert!(Instant::now() < until, "not all are closed: {}", program.said());
+        let peers = stuck.iter().map(Viewer::local_address);
+        queue = queue.max(peers.map(|peer| send_queue(program.address, peer)).max().unwrap());
+        growth = growth.max(resident(&program).saturating_sub(memory_before));
+        let line = format!("beside {}\n", beside.len());
+        let written = Instant::now();
+        append(&other, &line);
+        neighbour.until(&line).await;
+        beside.push(written.elapsed());
+        sleep(Duration::from_millis(50)).await;
+    }
+    let each = growth / STUCK as u64;
+    eprintln!("each that never reads costs {each} bytes, and {queue} in the kernel at most");
+    assert!(queue > 32 * 1024, "they were never stuck: {queue} bytes in the kernel");
+    assert!(queue <= 512 * 1024, "{queue} bytes in the kernel's send queue");
+    assert!(each + queue <= 1 << 20, "{each} bytes each, and {queue} in the kernel");
+    beside.sort();
+    assert!(beside[beside.len() / 2] < PROMPT, "they delay another log: {beside:?}");
+    assert_eq!(neighbour.parts.len(), 1);
+    eventually("their sockets are closed", async || match sockets() {
+        now if now <= sockets_before => Ok(()),
+        now => Err(now),
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_took_nothing_is_told_by_the_code() {
+    let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
+    let server = TestServer::with(settings).await;
+    let log = server.log("a.log", numbered(16));
+    let mut heard = Vec::new();
+    // The close waits for two seconds behind what is half written: who is late misses it.
+    for _ in 0..5 {
+        let target = format!("{log}?tail=1&lines=all&format=raw");
+        let mut viewer = Viewer::v1(server.address, &target).await;
+        sleep(Duration::from_secs(2)).await;
+        let rest = async {
+            loop {
+                match viewer.next().await {
+                    Ok(_) => {}
+                    Err(close) => break close.map(|(code, _)| code),
+                }
+            }
+        };
+        let close = timeout(Duration::from_secs(3), rest).await;
+        if close == Ok(Some(4408)) {
+            return;
+        }
+        heard.push(close);
+    }
+    panic!("closed otherwise: {heard:?}");
+}
+
+#[tokio::test]
+async fn a_reader_that_pauses_gets_everything_once() {
+    let settings = Settings { stall_timeout: Duration::from_secs(5), ..Settings::default() };
+    let server = TestServer::with(settings).await;
+    let path = server.path("a.log");
+    let mut writer = Writer::create(&path);
+    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let content = numbered(24);
+    for half in content.chunks(content.len() / 2) {
+        for block in half.chunks(1 << 20) {
+            writer.append(block);
+            // Nobody reads meanwhile.
+            sleep(Duration::from_millis(100)).await;
+        }
+        viewer.until_length(writer.now().len()).await;
+    }
+    assert_eq!(viewer.parts.len(), 1);
+    assert!(viewer.parts[0].bytes == writer.now());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_breaks_off_anywhere_goes_on_at_the_next_byte() {
+    let server = TestServer::start().await;
+    let path = server.path("a.log");
+    let mut writer = Writer::create(&path);
+    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let content = numbered(16);
+    let writing = tokio::task::spawn_blocking(move || {
+        for block in content.chunks(1 << 14) {
+            writer.append(block);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        writer
+    });
+    for round in 0..30 {
+        // In the middle of a message as well: what has come of it is dropped with the connection.
+        let wanted = (round * 7919) % 10;
+        for _ in 0..wanted {
+            viewer.hear().await;
+        }
+        viewer.come_back().await;
+    }
+    let writer = writing.await.unwrap();
+    viewer.until_length(writer.now().len()).await;
+    assert!(viewer.parts.iter().all(|part| part.told == "open"), "always recovered");
+    let bytes: Vec<u8> = viewer.parts.iter().flat_map(|part| part.bytes.clone()).collect();
+    assert!(bytes == writer.now(), "{} of {} bytes", bytes.len(), writer.now().len());
+}
+
+/// What became of a request for a stream.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Refused(u16),
+    Recovered(bool),
+}
+
+async fn by_websocket(address: SocketAddr, target: &str) -> Answer {
+    let protocol = [("sec-websocket-protocol", "tailcast.v1")];
+    match Viewer::connect(address, target, &protocol).await {
+        Err(Error::Http(answer)) => Answer::Refused(answer.status().as_u16()),
+        Err(error) => panic!("{target}: {error}"),
+        Ok((mut viewer, _)) => {
+            let open = viewer.expect("open").await;
+            if open["recovered"] == false {
+                assert_eq!(viewer.expect("reset").await["generation"], open["generation"]);
+            }
+            let Ok(Message::Binary(_)) = viewer.next().await else { panic!("{target}: no bytes") };
+            Answer::Recovered(open["recovered"] == true)
+        }
+    }
+}
+
+async fn by_events(address: SocketAddr, target: &str, last: Option<&str>) -> Answer {
+    let mut headers = vec![("Accept", "text/event-stream")];
+    headers.extend(last.map(|last| ("Last-Event-ID", last)));
+    let mut stream = Streaming::get(address, target, &headers).await;
+    let status = stream.head.split(' ').nth(1).unwrap().parse().unwrap();
+    if status != 200 {
+        return Answer::Refused(status);
+    }
+    let body = stream.until("]]}\n\n").await;
+    Answer::Recovered(body.contains("\"recovered\":true"))
+}
+
+#[tokio::test]
+async fn a_position_that_cannot_be_is_refused_or_not_recovered() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "0123456789\n".repeat(10));
+    let mut viewer = Listener::of_all(&server, &log).await;
+    viewer.until("9\n").await;
+    let generation = viewer.opened["generation"].as_str().unwrap().to_owned();
+    let digits = "9".repeat(10_000);
+    let zeros = "0".repeat(10_000);
+    let bad = Answer::Refused(400);
+    let (lost, kept) = (Answer::Recovered(false), Answer::Recovered(true));
+    let mut table: Vec<(String, &Answer)> = Vec::new();
+    for (offset, answer) in [
+        ("-1", &bad),
+        ("", &bad),
+        ("1e9", &bad),
+        ("0x10", &bad),
+        ("1.0", &bad),
+        ("%2B1", &bad),
+        ("1%00", &bad),
+        ("%ef%bc%91", &bad),
+        ("18446744073709551616", &bad),
+        (&digits, &bad),
+        ("100", &kept),
+        ("111", &lost),
+        ("9007199254740993", &lost),
+        ("18446744073709551615", &lost),
+        (&zeros, &kept),
+    ] {
+        table.push((format!("from={offset}"), answer));
+        table.push((format!("from={offset}&generation={generation}"), answer));
+    }
+    table.push((format!("from=1&from=1&generation={generation}"), &bad));
+    table.push((format!("from=1&generation={generation}&generation={generation}"), &bad));
+    table.push((format!("generation={generation}"), &bad));
+    for wrong in [
+        "",
+        "-",
+        "----",
+        "-----",
+        "x",
+        "0",
+        "1-2-3-4",
+        "1-2-3-4-5",
+        "1-2-3-4-5-6",
+        "%ff%fe",
+        "%00",
+        "g-h-i-j-k",
+        &generation[1..],
+        &format!("{generation}0"),
+        &format!("+{generation}"),
+        &digits,
+        &generation.to_uppercase().replace("FE", "EF"),
+    ] {
+        table.push((format!("from=1&generation={wrong}"), &lost));
+    }
+    for (query, answer) in &table {
+        let shown: String = query.chars().take(100).collect();
+        let asked = by_websocket(server.address, &format!("{log}?tail=1&format=raw&{query}")).await;
+        assert_eq!(asked, **answer, "by WebSocket, {shown}");
+        let asked = by_events(server.address, &format!("{log}?tail=1&{query}"), None).await;
+        assert_eq!(asked, **answer, "by server-sent events, {shown}");
+        let status = get(server.address, &format!("{log}?format=raw&{query}"), &[]).await.status;
+        assert_eq!(status == 400, **answer == bad, "by curl, {shown}: {status}");
+    }
+    // An id that is none of ours is no position that could be refused: it is not recovered.
+    for wrong in [
+        "",
+        ":",
+        "x",
+        "1",
+        &generation,
+        &format!("{generation}:"),
+        &format!("{generation}:x"),
+        &format!("{generation}:-1"),
+        &format!("{generation}:111"),
+        &format!("{generation}:1:1"),
+        &format!("{generation}:{digits}"),
+        &format!("{generation}:18446744073709551615"),
+    ] {
+        let shown: String = wrong.chars().take(100).collect();
+        let asked = by_events(server.address, &format!("{log}?tail=1"), Some(wrong)).await;
+        assert_eq!(asked, lost, "Last-Event-ID: {shown}");
+    }
+    let last = format!("{generation}:100");
+    assert_eq!(by_events(server.address, &format!("{log}?tail=1"), Some(&last)).await, kept);
+    append(&log, "alive\n");
+    viewer.until("alive\n").await;
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_viewers_cost_no_more_reads_than_one() {
+    use futures_util::{StreamExt, stream};
+    use tailcast::log::fault::Call;
+
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "start\n".repeat(100));
+    let mut viewers: Vec<Listener> = stream::iter(0..1000)
+        .map(|number| {
+            let query = if number % 2 == 0 { "&lines=1" } else { "&lines=0" };
+            Listener::open(server.address, &log, query)
+        })
+        .buffer_unordered(50)
+        .collect()
+        .await;
+    let mut reads = Vec::new();
+    for round in 0..5 {
+        let line = format!("{round}{}\n", "x".repeat(1022));
+        let before = server.faults.calls_of(Call::Read);
+        append(&log, &line);
+        for viewer in &mut viewers {
+            viewer.until(&line).await;
+        }
+        reads.push(server.faults.calls_of(Call::Read) - before);
+    }
+    // The backstop looks now and then as well.
+    assert!(reads.iter().min() <= Some(&3), "reads of the file for each append: {reads:?}");
+    assert!(viewers.iter().all(|viewer| viewer.parts.len() == 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_readers_of_a_large_file_share_its_descriptor() {
+    const VIEWERS: usize = 200;
+    const SIZE: usize = 256;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    let target = log.to_str().unwrap();
+    let content = numbered(SIZE);
+    std::fs::write(&log, &content).unwrap();
+    let program = Program::serve(&[directory.path().to_str().unwrap()]);
+    let mut warm = Listener::open(program.address, target, "&lines=1").await;
+    warm.until("\n").await;
+    let before = resident(&program);
+    let mut viewers = Vec::new();
+    for number in 0..VIEWERS {
+        let query = format!("&from={}", number * (content.len() / VIEWERS) + 1);
+        viewers.push(Listener::open(program.address, target, &query).await);
+    }
+    for viewer in &mut viewers {
+        viewer.until_length(600_000).await;
+        let part = &viewer.parts[0];
+        assert!(content[part.from as usize..].starts_with(&part.bytes), "at {}", part.from);
+    }
+    let each = resident(&program).saturating_sub(before) / VIEWERS as u64;
+    let queues = viewers.iter().map(|viewer| send_queue(program.address, viewer.local_address()));
+    let queue = queues.max().unwrap();
+    eprintln!("each of {VIEWERS} readers costs {each} bytes, and {queue} in the kernel at most");
+    assert_eq!(program.descriptors_of(&log), 1);
+    assert!(each + queue <= 1 << 20, "{each} bytes each, and {queue} in the kernel");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_catch_up_does_not_delay_another_log() {
+    let server = TestServer::start().await;
+    let content = numbered(64);
+    let (long, other) = (server.log("long.log", &content), server.log("other.log", ""));
+    let mut viewer = Listener::at_end(&server, &other).await;
+    let mut catching_up = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut behind = Listener::of_all(&server, &long).await;
+        catching_up.spawn(async move {
+            behind.until_length(64 << 20).await;
+            behind
+        });
+    }
+    let mut times = Vec::new();
+    while catching_up.try_join_next().is_none() {
+        let line = format!("line {}\n", times.len());
+        let written = Instant::now();
+        append(&other, &line);
+        viewer.until(&line).await;
+        times.push(written.elapsed());
+        sleep(Duration::from_millis(10)).await;
+    }
+    for behind in catching_up.join_all().await {
+        assert!(behind.parts[0].bytes == content);
+    }
+    times.sort();
+    assert!(times[times.len() / 2] < PROMPT, "{times:?}");
+}
