@@ -110,6 +110,13 @@ impl Follower {
         let _answer = answered.wait_for(|&answered| answered >= mine).await;
     }
 
+    /// Whether the log can be opened now: who comes new is to see no more than what may be read.
+    pub async fn can_be_opened(self: &Arc<Self>) -> bool {
+        let follower = Arc::clone(self);
+        let opening = spawn_blocking(move || follower.access.open(&follower.log).is_ok());
+        opening.await.unwrap_or(false)
+    }
+
     /// The span of a position in a file that was rotated away while nobody followed, or was let go since, if the file
     /// still lies beside the log and is the same beyond doubt.
     pub async fn find_rotated(

@@ -65,6 +65,8 @@ pub struct Subscription {
     /// What it hears from now on.
     pub events: broadcast::Receiver<Event>,
     presence: Option<Presence>,
+    /// The log could not be opened when it was joined, though others follow it.
+    pub(crate) is_barred: bool,
 }
 
 impl Subscription {
@@ -72,7 +74,8 @@ impl Subscription {
     #[must_use]
     pub fn new(presence: Presence) -> Self {
         let follower = Arc::clone(presence.follower());
-        Self { events: follower.subscribe(), follower, presence: Some(presence) }
+        let presence = Some(presence);
+        Self { events: follower.subscribe(), follower, presence, is_barred: false }
     }
 
     /// Listens on without being counted as a viewer, for others that are.
@@ -117,7 +120,11 @@ impl Registry {
         let entering = spawn_blocking(move || match registry.access.open(&named) {
             Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)) => Err(refusal),
             Err(refusal) if !wait => Err(refusal),
-            opened => registry.enter(&named, opened),
+            opened => {
+                let is_barred = matches!(opened, Err(Refusal::Unreadable));
+                let entered = registry.enter(&named, opened);
+                entered.map(|subscription| Subscription { is_barred, ..subscription })
+            }
         });
         let subscription = entering.await.unwrap_or(Err(Refusal::Unreadable))?;
         subscription.follower.refresh().await;

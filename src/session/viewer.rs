@@ -221,19 +221,40 @@ impl Viewer {
     /// A viewer that has subscribed already, and now looks where to begin.
     pub async fn new(subscription: Subscription, start: Start) -> Self {
         let mut viewer = Self::nowhere(subscription, start);
+        if !viewer.subscription.is_barred {
+            viewer.arrive().await;
+        }
+        viewer
+    }
+
+    /// Looks where to begin, at the log as it is now.
+    async fn arrive(&mut self) {
         let present = {
-            let timeline = viewer.subscription.follower.timeline();
+            let timeline = self.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
-            viewer.passed = latest.as_ref().map_or(0, |span| span.number);
+            self.passed = latest.as_ref().map_or(0, |span| span.number);
             latest.filter(|_| !timeline.is_waiting())
         };
         if let Some(present) = &present {
-            viewer.stop = Some(Place { span: present.number, offset: present.end() });
+            self.stop = Some(Place { span: present.number, offset: present.end() });
         }
         // The end where a viewer that does not follow stops: the log may have grown since.
-        let end = viewer.stop.map_or(Offset(0), |stop| stop.offset);
-        viewer.begin(present.as_ref(), end).await;
-        viewer
+        let end = self.stop.map_or(Offset(0), |stop| stop.offset);
+        self.begin(present.as_ref(), end).await;
+    }
+
+    /// Waits until the log may be read, though others have it open.
+    async fn wait_outside(&mut self) -> Option<Item> {
+        if self.waiting_told.replace(WaitReason::Unreadable).is_none() {
+            return Some(Item::Waiting(WaitReason::Unreadable));
+        }
+        tokio::time::sleep(RETRY_INTERVAL).await;
+        if self.subscription.follower.can_be_opened().await {
+            self.arrive().await;
+            self.subscription.is_barred = false;
+            self.waiting_told = None;
+        }
+        None
     }
 
     /// A viewer that goes on from where one stood, and has been given everything up to there.
@@ -497,6 +518,9 @@ impl Viewer {
 
     /// Walks the timeline, reading what lies behind its end. None when there is nothing to tell yet.
     async fn catch_up(&mut self) -> Option<Item> {
+        if self.subscription.is_barred {
+            return self.wait_outside().await;
+        }
         let Some(at) = &self.at else { return self.enter_next().await };
         let number = at.reader.number;
         if !self.start.tail

@@ -433,7 +433,6 @@ async fn a_log_whose_permission_is_taken_away_is_followed_on(mode: Mode) {
 }
 
 #[tokio::test]
-#[ignore = "who waits is let in where somebody follows already"]
 async fn a_log_whose_permission_is_taken_away_is_waited_for_by_new_viewers() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
