@@ -163,7 +163,7 @@ impl Follower {
                 }
                 Sighting::Bytes { start, bytes, signed } => {
                     timeline.sign(signed);
-                    let Some(span) = timeline.extend(start.plus(bytes.len())) else { continue };
+                    let Some(span) = timeline.extend(start, &bytes) else { continue };
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
                 }
                 Sighting::Lost => {
@@ -346,8 +346,11 @@ pub(super) async fn run(
             eye = back;
             let more = look.more;
             follower.publish(look);
-            if !more {
-                return;
+            // A file that took the name a moment ago is part of all that was written.
+            match (more, eye.tracker.is_turning()) {
+                (true, _) => {}
+                (false, true) => sleep_until(eye.due().into()).await,
+                (false, false) => return,
             }
         }
     };

@@ -29,6 +29,9 @@ impl fmt::Display for Offset {
     }
 }
 
+/// So few bytes of a head prove nothing.
+const SIGNATURE_BYTES_MIN: usize = 4;
+
 /// How many bytes of the head of a file go into its generation's signature.
 pub const SIGNATURE_BYTES_MAX: usize = 256;
 
@@ -63,7 +66,8 @@ impl Generation {
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8], offset: Offset) -> bool {
         let signed = usize::from(self.head_len);
-        (self.is_signed_in_full() || offset.0 <= signed as u64)
+        signed >= SIGNATURE_BYTES_MIN
+            && (self.is_signed_in_full() || offset.0 <= signed as u64)
             && self.identity == identity
             && head.get(..signed).is_some_and(|head| fnv1a(head) == self.head_hash)
     }

@@ -11,6 +11,8 @@ use crate::log::access::{Access, LogPath};
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 
+/// So many bytes of its head must have been signed.
+const HEAD_BYTES_MIN: usize = 64;
 /// So many names are looked at in a directory.
 const NAMES_MAX: usize = 100_000;
 
@@ -22,6 +24,10 @@ pub(super) fn find(
     wanted: Generation,
     offset: Offset,
 ) -> Option<LogFile> {
+    // Any file may have been given the inode of one that is not held: so short a head is not enough to know it by.
+    if usize::from(wanted.head_len) < HEAD_BYTES_MIN {
+        return None;
+    }
     let real = access.open(log).ok().map(|admitted| admitted.real_path().to_owned());
     let mut directories: Vec<PathBuf> = Vec::with_capacity(2);
     for path in std::iter::once(log.as_path().to_owned()).chain(real) {

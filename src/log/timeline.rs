@@ -9,7 +9,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::log::file::LogFile;
+use crate::log::file::{LogFile, Marker};
 use crate::log::position::{Generation, Offset};
 
 /// So many spans are remembered at most.
@@ -101,6 +101,8 @@ struct State {
     closed: bool,
     /// The bytes are gone for good: the file was truncated.
     lost: bool,
+    /// The last bytes that were published.
+    tail: Marker,
     /// None once the bytes can't be read any more.
     file: Option<Arc<LogFile>>,
 }
@@ -118,6 +120,7 @@ impl Span {
             readers: AtomicUsize::new(0),
             state: Mutex::new(State {
                 signed: generation,
+                tail: Marker::at(end),
                 closed: true,
                 lost: false,
                 file: Some(Arc::new(file)),
@@ -141,6 +144,12 @@ impl Span {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state().closed
+    }
+
+    /// The last bytes that were published: as long as the file has them there, what is before them is as it was.
+    #[must_use]
+    pub fn tail(&self) -> Marker {
+        self.state().tail.clone()
     }
 
     /// The file to read its bytes from; none when it was truncated, or had to be given up.
@@ -199,6 +208,7 @@ impl Timeline {
             readers: AtomicUsize::new(0),
             state: Mutex::new(State {
                 signed: generation,
+                tail: Marker::at(from),
                 closed: false,
                 lost: false,
                 file: Some(file),
@@ -216,8 +226,15 @@ impl Timeline {
     }
 
     /// Adds published bytes to the open span and gives its number.
-    pub fn extend(&mut self, end: Offset) -> Option<u64> {
+    pub fn extend(&mut self, start: Offset, bytes: &[u8]) -> Option<u64> {
         let span = self.spans.back()?;
+        let end = start.plus(bytes.len());
+        let mut state = span.state();
+        if state.tail.offset() != start {
+            state.tail = Marker::at(start);
+        }
+        state.tail.advance(bytes);
+        drop(state);
         span.end.store(end.0, Ordering::Release);
         Some(span.number)
     }

@@ -567,8 +567,16 @@ impl Viewer {
             return self.leave_out(end);
         };
         let len = READ_BYTES_MAX;
-        let before = at.marker.clone();
-        match read(&file, move |file| file.read_after(&before, len, end, Nuls::Written)).await {
+        let (before, tail) = (at.marker.clone(), at.reader.tail());
+        let reading = move |file: &LogFile| {
+            let found = file.read_after(&before, len, end, Nuls::Written)?;
+            // A file that was cut and filled again may have other bytes from here on. Then it has others at its end.
+            match file.read_after(&tail, 0, tail.offset(), Nuls::Written)? {
+                Read::Changed => Ok(Read::Changed),
+                _ => Ok(found),
+            }
+        };
+        match read(&file, reading).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {
                 self.trouble_told = false;
                 self.at.as_mut()?.marker.advance(&bytes);

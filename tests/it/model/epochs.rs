@@ -1,0 +1,143 @@
+//! Which bytes a viewer heard: each stream is the content of one epoch, or wrong.
+
+use super::log::{Model, Presence};
+use super::oracle::Witness;
+use super::walk::{Began, Stream, Walk, inode_of, signed_bytes};
+
+/// How many bytes of a file's head prove a position after the server was started again.
+const HEAD_BYTES: u64 = 256;
+/// Fewer prove nothing: other files begin like that.
+const FEW_BYTES: u64 = 64;
+
+impl Walk {
+    /// Finds the epoch of each generation.
+    pub fn find(&mut self, model: &Model) {
+        for at in 0..self.streams.len() {
+            let stream = &self.streams[at];
+            if stream.pieces.is_empty() {
+                continue;
+            }
+            let found = epoch_of(model, &[stream]);
+            self.streams[at].found = found;
+            let stream = &self.streams[at];
+            if let Began::Continued(before) = stream.began {
+                self.check_continued(model, before, at);
+            }
+            let stream = &self.streams[at];
+            if found.is_none() {
+                let bytes: usize = stream.pieces.iter().map(|(_, piece)| piece.len()).sum();
+                let fault = format!("{}: {}", stream.generation, difference(model, stream));
+                self.totals.malformed += bytes as u64;
+                self.fault(fault);
+            }
+        }
+    }
+
+    /// A position of an earlier life goes on in the same epoch, or in one that begins with the same bytes.
+    fn check_continued(&mut self, model: &Model, before: usize, after: usize) {
+        let (old, new) = (&self.streams[before], &self.streams[after]);
+        let Some(is) = new.found else { return };
+        if model.files[is.0].created > old.first {
+            let fault = format!(
+                "{} was continued as {}, which is of a file that was created later",
+                old.generation, new.generation
+            );
+            return self.fault(fault);
+        }
+        let Some(was) = old.found.filter(|_| epoch_of(model, &[old, new]).is_none()) else {
+            return;
+        };
+        let content = |(file, epoch): (usize, usize)| &model.files[file].epochs[epoch];
+        let from = new.from;
+        let alike = content(was).iter().zip(content(is)).take_while(|(a, b)| a == b).count();
+        if was.0 == is.0 && alike as u64 >= from.min(HEAD_BYTES) {
+            self.totals.unproved += from.saturating_sub(alike as u64);
+        } else {
+            let fault = format!(
+                "{} was continued at {from} as {}, which is another: {alike} bytes are alike",
+                old.generation, new.generation
+            );
+            self.fault(fault);
+        }
+    }
+
+    /// A position is honoured where the server must know that it is the same file.
+    pub fn check_losses(&mut self, witness: &Witness<'_>) {
+        let mut faults = Vec::new();
+        for loss in &self.losses {
+            let stream = &self.streams[loss.stream];
+            let Some((file, _)) = stream.found else { continue };
+            let file = &witness.model.files[file];
+            let ([presence], 0) = (file.presences.as_slice(), file.cuts) else { continue };
+            let signed = signed_bytes(&loss.generation);
+            let is_signed = signed == HEAD_BYTES || (signed >= FEW_BYTES && loss.offset <= signed);
+            let has = |presence: &Presence| {
+                presence.from < loss.asked && presence.to.is_none_or(|to| to > loss.refused)
+            };
+            // Or it lies beside the log.
+            let lies_beside = file.linked
+                && presence.to.is_some_and(|to| to < loss.asked)
+                && witness.model.files.iter().flat_map(|file| &file.presences).any(has);
+            if is_signed
+                && (has(presence) || lies_beside)
+                && witness.history.sees(loss.asked, loss.refused)
+            {
+                faults.push(format!(
+                    "{} {} was not honoured, but the file is there",
+                    loss.generation, loss.offset
+                ));
+            }
+        }
+        self.faults.extend(faults);
+    }
+}
+
+/// The epoch whose content these are, in a file with the inode that the last of them names.
+fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
+    let inode = inode_of(&streams.last()?.generation);
+    let is_of = |content: &[u8]| {
+        streams.iter().flat_map(|stream| &stream.pieces).all(|(start, piece)| {
+            content.get(*start as usize..).is_some_and(|rest| rest.starts_with(piece))
+        })
+    };
+    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.number == inode);
+    files.find_map(|(at, file)| {
+        file.epochs.iter().position(|content| is_of(content)).map(|epoch| (at, epoch))
+    })
+}
+
+/// How the stream differs from the epoch that is most like it.
+fn difference(model: &Model, stream: &Stream) -> String {
+    let inode = inode_of(&stream.generation);
+    let mut best: Option<(usize, String)> = None;
+    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.number == inode) {
+        for (epoch, content) in file.epochs.iter().enumerate() {
+            let (alike, said) = unlike(content, &stream.pieces);
+            if best.as_ref().is_none_or(|(most, _)| alike > *most) {
+                best = Some((alike, format!("like file {at} epoch {epoch} {said}")));
+            }
+        }
+    }
+    let best = best.map_or_else(|| "of no file's inode".to_owned(), |(_, said)| said);
+    let told = stream.pieces.iter().map(|(start, piece)| *start..*start + piece.len() as u64);
+    format!("{:?} is the content of no epoch: {best}", told.collect::<Vec<_>>())
+}
+
+/// How many bytes are alike, and where the first is that is not.
+fn unlike(content: &[u8], pieces: &[(u64, Vec<u8>)]) -> (usize, String) {
+    let mut alike = 0;
+    for (start, piece) in pieces {
+        let rest = content.get(*start as usize..).unwrap_or_default();
+        let same = piece.iter().zip(rest).take_while(|(a, b)| a == b).count();
+        alike += same;
+        if same < piece.len() {
+            let few = |bytes: &[u8]| {
+                let rest = bytes.get(same..).unwrap_or_default();
+                String::from_utf8_lossy(&rest[..rest.len().min(8)]).into_owned()
+            };
+            let at = start + same as u64;
+            return (alike, format!("up to {at}: {:?}, not {:?}", few(piece), few(rest)));
+        }
+    }
+    (alike, "in all it has".to_owned())
+}

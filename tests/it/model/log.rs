@@ -1,0 +1,288 @@
+//! The log as it really is: its files, their epochs, and what is done to them.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::content::{ALPHABETS, content};
+use super::random::Random;
+use super::tale::Tale;
+use crate::servers::target;
+
+/// So long a file that lost the name is heard beyond doubt; the server hears it for 5 s.
+pub const LATE: Duration = Duration::from_millis(3500);
+/// So many files without the name are held.
+pub const HELD_FILES: usize = 4;
+/// What else lies in the log's directory.
+pub const NEIGHBOURS: [&str; 2] = ["noise", "echo"];
+
+/// Bytes that were written at once, and were truncated at once or not at all.
+pub struct Segment {
+    pub file: usize,
+    pub start: u64,
+    pub end: u64,
+    /// When the write began and when it was done.
+    pub begun: Instant,
+    pub written: Instant,
+    /// The epoch in which they were written, and the one whose end was theirs.
+    pub born: usize,
+    pub last: Option<usize>,
+    pub destroyed: Option<Instant>,
+    /// Whether the file had lost the name so shortly before that it was heard, if it was held.
+    pub late: bool,
+}
+
+/// When a file had the log's name.
+pub struct Presence {
+    pub from: Instant,
+    pub to: Option<Instant>,
+    /// Its number among all.
+    pub number: usize,
+}
+
+pub struct Inode {
+    pub number: u64,
+    /// Before it was there.
+    pub created: Instant,
+    /// Some while the writer holds it.
+    pub handle: Option<File>,
+    pub path: PathBuf,
+    pub linked: bool,
+    pub epochs: Vec<Vec<u8>>,
+    pub alphabet: u8,
+    pub presences: Vec<Presence>,
+    pub cuts: usize,
+    pub cut_since: bool,
+}
+
+/// The log as it really is.
+pub struct Model {
+    pub random: Random,
+    pub root: PathBuf,
+    /// Some when the log's name is a link.
+    pub link: Option<PathBuf>,
+    pub real: PathBuf,
+    pub files: Vec<Inode>,
+    pub segments: Vec<Segment>,
+    pub present: Option<usize>,
+    pub presences: usize,
+    pub epochs: usize,
+    pub names: usize,
+    /// Whether other files take the name. While one that lost it is heard, the server looks often.
+    pub turns: bool,
+    pub tale: Tale,
+    pub steps: u64,
+}
+
+impl Model {
+    pub fn new(mut random: Random, root: PathBuf, tale: Tale) -> Self {
+        let link = random.one_in(3).then(|| root.join("current.log"));
+        std::fs::create_dir(root.join("elsewhere")).unwrap();
+        let mut model = Self {
+            random,
+            real: root.join("d/a.log"),
+            link,
+            root,
+            files: Vec::new(),
+            segments: Vec::new(),
+            present: None,
+            presences: 0,
+            epochs: 0,
+            names: 0,
+            turns: true,
+            tale,
+            steps: 0,
+        };
+        if let Some(link) = &model.link {
+            std::os::unix::fs::symlink(&model.real, link).unwrap();
+        }
+        model.make_directory();
+        model.create();
+        model
+    }
+
+    /// The directory of the log, with files in it that are none of its.
+    pub fn make_directory(&self) {
+        let directory = self.root.join("d");
+        std::fs::create_dir(&directory).unwrap();
+        NEIGHBOURS.iter().for_each(|name| std::fs::write(directory.join(name), "x").unwrap());
+    }
+
+    pub fn log(&self) -> String {
+        target(self.link.as_ref().unwrap_or(&self.real))
+    }
+
+    pub fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.tale.note(what);
+    }
+
+    pub fn name(&mut self, kind: &str) -> PathBuf {
+        self.names += 1;
+        self.root.join(format!("d/{kind}.{}", self.names))
+    }
+
+    pub fn alphabet(&mut self) -> u8 {
+        self.epochs += 1;
+        (self.epochs % ALPHABETS) as u8
+    }
+
+    /// A new file that has not the log's name yet.
+    pub fn file(&mut self, path: PathBuf) -> usize {
+        let created = Instant::now();
+        let handle = File::options().append(true).read(true).create_new(true).open(&path).unwrap();
+        let alphabet = self.alphabet();
+        self.files.push(Inode {
+            number: handle.metadata().unwrap().ino(),
+            created,
+            handle: Some(handle),
+            path,
+            linked: true,
+            epochs: vec![Vec::new()],
+            alphabet,
+            presences: Vec::new(),
+            cuts: 0,
+            cut_since: false,
+        });
+        self.files.len() - 1
+    }
+
+    pub fn enter(&mut self, file: usize) {
+        let presence = Presence { from: Instant::now(), to: None, number: self.presences };
+        self.presences += 1;
+        self.files[file].presences.push(presence);
+        self.files[file].cut_since = false;
+        self.present = Some(file);
+    }
+
+    /// To be called before the name is lost.
+    pub fn leave(&mut self) -> Option<usize> {
+        let file = self.present.take()?;
+        self.files[file].presences.last_mut().unwrap().to = Some(Instant::now());
+        Some(file)
+    }
+
+    /// A writer that reopens at once lets go of the old file, and its inode may be had again.
+    pub fn perhaps_close(&mut self, file: Option<usize>) {
+        if let Some(file) = file
+            && self.random.one_in(2)
+        {
+            self.files[file].handle = None;
+        }
+    }
+
+    pub fn rename_away(&mut self, file: usize) -> Option<usize> {
+        let old = self.leave();
+        let aside = self.name("old");
+        std::fs::rename(&self.real, &aside).unwrap();
+        self.files[file].path = aside;
+        self.note(format_args!("rename file {file} away"));
+        old
+    }
+
+    pub fn create(&mut self) -> usize {
+        let file = self.file(self.real.clone());
+        self.enter(file);
+        let inode = self.files[file].number;
+        self.note(format_args!("create file {file} inode {inode:x}"));
+        file
+    }
+
+    /// What is written next.
+    pub fn bytes(&mut self, file: usize, len: usize) -> Vec<u8> {
+        let alphabet = self.files[file].alphabet;
+        content(&mut self.random, alphabet, self.segments.len() as u64, len)
+    }
+
+    pub fn append(&mut self, file: usize, len: usize) {
+        let bytes = self.bytes(file, len);
+        self.write(file, &bytes, None);
+    }
+
+    pub fn write(&mut self, file: usize, bytes: &[u8], through: Option<File>) {
+        let lost = self.files[file].presences.last().and_then(|last| Some((last.to?, last.number)));
+        let late = lost.is_some_and(|(at, number)| {
+            self.presences - number <= HELD_FILES
+                && at.elapsed() < LATE
+                && !self.files[file].cut_since
+        });
+        let inode = &mut self.files[file];
+        let born = inode.epochs.len() - 1;
+        let content = inode.epochs.last_mut().unwrap();
+        let start = content.len() as u64;
+        content.extend_from_slice(bytes);
+        let end = content.len() as u64;
+        let begun = Instant::now();
+        match through {
+            Some(mut other) => other.write_all(bytes).unwrap(),
+            None => inode.handle.as_mut().unwrap().write_all(bytes).unwrap(),
+        }
+        let written = Instant::now();
+        let (last, destroyed) = (None, None);
+        self.segments.push(Segment {
+            file,
+            start,
+            end,
+            begun,
+            written,
+            born,
+            last,
+            destroyed,
+            late,
+        });
+        self.tale.note_write(file, born, start, end);
+    }
+
+    pub fn truncate(&mut self, file: usize, to: u64) {
+        let now = Instant::now();
+        let alphabet = self.alphabet();
+        let inode = &mut self.files[file];
+        let epoch = inode.epochs.len() - 1;
+        for at in 0..self.segments.len() {
+            let segment = &mut self.segments[at];
+            if segment.file != file || segment.last.is_some() || segment.end <= to {
+                continue;
+            }
+            if segment.start < to {
+                let kept = Segment { end: to, ..*segment };
+                segment.start = to;
+                self.segments.push(kept);
+            }
+            let segment = &mut self.segments[at];
+            (segment.last, segment.destroyed) = (Some(epoch), Some(now));
+        }
+        let kept = inode.epochs[epoch][..to as usize].to_vec();
+        inode.epochs.push(kept);
+        inode.alphabet = alphabet;
+        inode.cuts += 1;
+        inode.cut_since = true;
+        inode.handle.as_ref().unwrap().set_len(to).unwrap();
+        self.note(format_args!("truncate file {file} to {to}"));
+    }
+
+    /// How many files took the name since this one had it last.
+    pub fn taken_since(&self, file: usize) -> usize {
+        self.files[file].presences.last().map_or(0, |last| self.presences - 1 - last.number)
+    }
+    /// Whether it was written while its file had the name.
+    pub fn was_in_time(&self, segment: &Segment) -> bool {
+        let mut presences = self.files[segment.file].presences.iter();
+        presences.any(|presence| presence.to.is_none_or(|to| segment.written < to))
+    }
+    /// The same, in a presence that had begun by then.
+    pub fn was_in_time_since(&self, segment: &Segment, then: Instant) -> bool {
+        let mut presences = self.files[segment.file].presences.iter();
+        presences.any(|presence| {
+            presence.from <= then && presence.to.is_none_or(|to| segment.written < to)
+        })
+    }
+
+    /// Whether a viewer can't have what was written later without a turn away from this: it was written in time, it is
+    /// there still, and no file got the name back.
+    pub fn was_left_for_good(&self, segment: &Segment) -> bool {
+        segment.destroyed.is_none()
+            && self.was_in_time(segment)
+            && self.files.iter().all(|file| file.presences.len() < 2)
+    }
+}

@@ -1,0 +1,387 @@
+//! What a viewer got, held against what it had to get.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::host::{History, Life};
+use super::log::{HELD_FILES, LATE, Model, Segment};
+use super::walk::{Began, Stay, Stream, Walk, inode_of, is_same};
+
+/// Within this a write to a file that lost the name is heard.
+const LATE_HEARD: Duration = Duration::from_secs(1);
+/// So many bytes are found in no other file by chance.
+const BEYOND_DOUBT: usize = 32;
+
+/// What is known beside a viewer's own record.
+pub struct Witness<'a> {
+    pub model: &'a Model,
+    pub history: &'a History,
+    /// By life of the server, since when somebody looked.
+    followed: HashMap<usize, Instant>,
+    /// By life and file, when a viewer first heard of it.
+    heard: HashMap<(usize, usize), Instant>,
+}
+
+impl<'a> Witness<'a> {
+    pub fn new(model: &'a Model, history: &'a History, walks: &[&Walk]) -> Self {
+        let mut witness = Self { model, history, followed: HashMap::new(), heard: HashMap::new() };
+        for walk in walks {
+            for stay in &walk.stays {
+                let since = witness.followed.entry(stay.life).or_insert(stay.opened);
+                *since = stay.opened.min(*since);
+            }
+            for stream in &walk.streams {
+                witness.hear(stream);
+            }
+        }
+        witness
+    }
+
+    fn hear(&mut self, stream: &Stream) {
+        let Some((file, _)) = stream.found else { return };
+        let bytes: usize = stream.pieces.iter().map(|(_, piece)| piece.len()).sum();
+        let number = self.model.files[file].number;
+        let of_its_inode = self.model.files.iter().filter(|other| other.number == number);
+        if bytes >= BEYOND_DOUBT || (bytes > 0 && of_its_inode.count() == 1) {
+            let first = self.heard.entry((stream.life, file)).or_insert(stream.first);
+            *first = stream.first.min(*first);
+        }
+    }
+}
+
+/// A segment to a viewer in one life of the server.
+struct View<'a> {
+    stay: &'a Stay,
+    life: &'a Life,
+    is_last: bool,
+    /// Since when the viewer could hear of it.
+    since: Instant,
+    /// It was there when the viewer opened its file.
+    of_the_first: bool,
+    reach: &'a Reach,
+}
+
+/// How far a viewer came in one life of the server.
+#[derive(Default)]
+struct Reach {
+    /// When the latest write that it got was begun.
+    begun: Option<Instant>,
+    /// The latest file that it was turned to, by the number of its only presence.
+    presence: Option<usize>,
+}
+
+impl Walk {
+    /// Every byte came once, or it could not, or its loss was told.
+    pub fn weigh(&mut self, witness: &Witness<'_>, keeps_up: bool) {
+        if self.stays.is_empty() {
+            return self.fault("never opened".to_owned());
+        }
+        let got: Vec<_> = (0..witness.model.segments.len())
+            .map(|number| self.receive(witness.model, number))
+            .collect();
+        let reaches: Vec<_> =
+            self.stays.iter().map(|stay| self.reach(witness.model, stay.life)).collect();
+        for (number, got) in got.iter().enumerate() {
+            self.weigh_segment(witness, number, got, &reaches, keeps_up);
+        }
+    }
+
+    /// What came of a segment.
+    fn receive(&mut self, model: &Model, number: usize) -> Vec<(u64, u64)> {
+        let segment = &model.segments[number];
+        let presences = &model.files[segment.file].presences;
+        let in_time = presences.len() == 1 && model.was_in_time(segment);
+        let mut got: Vec<(u64, u64)> = Vec::new();
+        let mut faults = Vec::new();
+        for stream in self.streams.iter().filter(|stream| stream.may_hold(segment)) {
+            if in_time && stream.late.iter().any(|(a, b)| *a < segment.end && segment.start < *b) {
+                faults.push(format!(
+                    "file {} {}..{} came as late, but was written before the name was lost",
+                    segment.file, segment.start, segment.end
+                ));
+            }
+            let came_back = stream.began == Began::Rotated && presences.len() > 1;
+            for (a, b) in stream.overlaps(segment) {
+                let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
+                // What was written after the stream was told anew comes in that stream alone.
+                let origin = self.origin(stream);
+                let told_anew = (origin.is_anew() || came_back || self.is_told_anew(origin))
+                    && segment.begun < origin.first;
+                if had > 0 && !told_anew {
+                    self.totals.duplicated += had;
+                    faults.push(format!(
+                        "file {} {a}..{b} came again under {}",
+                        segment.file, stream.generation
+                    ));
+                } else {
+                    self.totals.again += had;
+                }
+                self.totals.once += (b - a) - had;
+                got = united(got, (a, b));
+            }
+        }
+        self.faults.extend(faults);
+        got
+    }
+
+    /// The stream that this one goes on with, from life to life of the server.
+    fn origin<'a>(&'a self, mut stream: &'a Stream) -> &'a Stream {
+        while let Began::Continued(before) = stream.began {
+            stream = &self.streams[before];
+        }
+        stream
+    }
+
+    /// A server that was started again tells the files that follow a resumed one from their beginning.
+    fn is_told_anew(&self, stream: &Stream) -> bool {
+        stream.began == Began::Rotated
+            && self.stays.first().is_some_and(|first| first.life < stream.life)
+    }
+
+    fn reach(&self, model: &Model, life: usize) -> Reach {
+        let mut reach = Reach::default();
+        for stream in self.streams.iter().filter(|stream| stream.life == life) {
+            let Some((file, _)) = stream.found else { continue };
+            let last = model
+                .segments
+                .iter()
+                .filter(|segment| stream.may_hold(segment))
+                .filter(|segment| stream.overlaps(segment).next().is_some());
+            reach.begun = reach.begun.max(last.map(|segment| segment.begun).max());
+            if let ([presence], true) =
+                (model.files[file].presences.as_slice(), stream.is_turned_to())
+            {
+                reach.presence = reach.presence.max(Some(presence.number));
+            }
+        }
+        reach
+    }
+
+    fn weigh_segment(
+        &mut self,
+        witness: &Witness<'_>,
+        number: usize,
+        got: &[(u64, u64)],
+        reaches: &[Reach],
+        keeps_up: bool,
+    ) {
+        let segment = &witness.model.segments[number];
+        let mut wanted = None;
+        let mut silent = Vec::new();
+        for (nth, stay) in self.stays.iter().enumerate() {
+            let life = &witness.history.lives[stay.life];
+            let before = segment.begun < stay.opened;
+            let of_the_first = before
+                && self.file_of(stay) == Some(segment.file)
+                && (segment.written < stay.came
+                    || witness.model.was_in_time_since(segment, stay.came))
+                && segment.destroyed.is_none_or(|destroyed| destroyed > stay.opened);
+            if (before && !of_the_first) || life.to.is_some_and(|to| to < segment.begun) {
+                continue;
+            }
+            let from = if before { segment.start.max(stay.from) } else { segment.start };
+            wanted = Some(wanted.unwrap_or(from).min(from));
+            let view = View {
+                stay,
+                life,
+                is_last: nth + 1 == self.stays.len(),
+                since: segment.written.max(stay.opened),
+                of_the_first,
+                reach: &reaches[nth],
+            };
+            let away = stay.lost.iter().any(|lost| segment.begun < *lost);
+            if away || !witness.must_arrive(segment, &view) {
+                continue;
+            }
+            let missing = missing((from, segment.end), got);
+            silent.extend(missing.into_iter().filter(|range| {
+                !(self.is_told(witness.model, segment, *range)
+                    && (!keeps_up
+                        || segment.destroyed.is_some()
+                        || witness.model.taken_since(segment.file) >= HELD_FILES))
+            }));
+        }
+        // What was written while the server was dead is demanded in no life of it, but missed all the same.
+        let is_after = self.stays.first().is_some_and(|first| first.opened <= segment.begun);
+        let Some(wanted) = wanted.or(is_after.then_some(segment.start)) else { return };
+        for (a, b) in missing((wanted, segment.end), got) {
+            if silent.iter().any(|(c, d)| *c < b && a < *d) {
+                self.totals.silent += b - a;
+                self.faults.push(format!(
+                    "file {} epoch {} {a}..{b} (segment {number}, written at {:.4}) never came{}",
+                    segment.file,
+                    segment.born,
+                    (segment.written - witness.model.tale.began).as_secs_f64(),
+                    if self.is_told(witness.model, segment, (a, b)) {
+                        ", but for a gap"
+                    } else {
+                        ""
+                    },
+                ));
+            } else if self.is_told(witness.model, segment, (a, b))
+                || self.breaks.iter().any(|told| *told >= segment.begun)
+            {
+                self.totals.announced += b - a;
+            } else if witness.model.was_left_for_good(segment) {
+                self.totals.silent += b - a;
+                self.faults.push(format!(
+                    "file {} {a}..{b} (segment {number}) never came, and nothing was told since",
+                    segment.file
+                ));
+            } else {
+                self.totals.unseen += b - a;
+            }
+        }
+    }
+
+    /// The file that a stay began with.
+    fn file_of(&self, stay: &Stay) -> Option<usize> {
+        let mut first = self.streams.iter().filter(|stream| {
+            stream.life == stay.life && is_same(&stream.generation, &stay.generation)
+        });
+        first.find_map(|stream| stream.found).map(|(file, _)| file)
+    }
+
+    /// Whether these bytes of a segment were told as left out, in one gap or several.
+    fn is_told(&self, model: &Model, segment: &Segment, range: (u64, u64)) -> bool {
+        let inode = model.files[segment.file].number;
+        let of_its_file = self.streams.iter().filter(|stream| match stream.found {
+            Some((file, _)) => file == segment.file,
+            // One under which no byte came is known by its inode only.
+            None => inode_of(&stream.generation) == inode,
+        });
+        let gaps = of_its_file.flat_map(|stream| &stream.gaps).copied().fold(Vec::new(), united);
+        missing(range, &gaps).is_empty()
+    }
+
+    /// No more beginnings than there were reasons.
+    pub fn count_turns(&mut self, model: &Model) {
+        let mut faults = Vec::new();
+        for (&(inode, kind), told) in &self.resets {
+            let told = told.len();
+            let files = model.files.iter().filter(|file| file.number == inode);
+            let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
+                (cuts + file.cuts, turns + file.presences.len())
+            });
+            // A position that was not recovered is told as one more; each life of the server tells what is there anew.
+            let allowed = match kind {
+                "truncated" => cuts,
+                "turned" => turns + self.losses.len() + self.stays.len().saturating_sub(1),
+                _ => usize::MAX,
+            };
+            if told > allowed {
+                faults.push(format!(
+                    "inode {inode} was told {kind} {told} times, not at most {allowed}"
+                ));
+            }
+        }
+        self.faults.extend(faults);
+    }
+}
+
+impl Stream {
+    /// Whether it is of an epoch in which the segment was there.
+    fn may_hold(&self, segment: &Segment) -> bool {
+        self.found.is_some_and(|(file, epoch)| {
+            file == segment.file
+                && epoch >= segment.born
+                && segment.last.is_none_or(|last| last >= epoch)
+        })
+    }
+
+    fn overlaps(&self, segment: &Segment) -> impl Iterator<Item = (u64, u64)> {
+        let (from, to) = (segment.start, segment.end);
+        self.pieces.iter().filter_map(move |(start, piece)| {
+            let (a, b) = (from.max(*start), to.min(start + piece.len() as u64));
+            (a < b).then_some((a, b))
+        })
+    }
+}
+
+impl Witness<'_> {
+    /// Whether the server could see it, and the viewer could hear of it, beyond doubt.
+    fn must_arrive(&self, segment: &Segment, view: &View<'_>) -> bool {
+        // A server that is told to end reads on for a while.
+        let end = view.stay.complete.or(view.life.to);
+        let destroyed =
+            segment.destroyed.filter(|destroyed| end.is_none_or(|end| *destroyed < end));
+        let lasts_after = |from: Instant| {
+            destroyed.is_none_or(|destroyed| {
+                self.history.seen_by(from).is_some_and(|seen| seen <= destroyed)
+            })
+        };
+        let presences = &self.model.files[segment.file].presences;
+        if view.of_the_first {
+            let number = presences.last().map(|presence| presence.number);
+            return lasts_after(view.since) && self.was_passed(segment, view, view.since, number);
+        }
+        let followed = self.followed[&view.stay.life];
+        presences.iter().enumerate().any(|(nth, presence)| {
+            let from = presence.from.max(followed);
+            let lost = presence.to.filter(|lost| end.is_none_or(|end| *lost < end));
+            if view.life.to.is_some_and(|to| to <= from) || lost.is_some_and(|lost| lost <= from) {
+                return false;
+            }
+            let seen = view.since.max(from);
+            if !lasts_after(seen) {
+                return false;
+            }
+            let Some(lost) = lost else { return self.was_passed(segment, view, seen, None) };
+            let heard = self.heard.get(&(view.stay.life, segment.file));
+            let held = self.history.seen_by(from).is_some_and(|seen| seen <= lost)
+                || (nth == 0 && heard.is_some_and(|heard| *heard < lost));
+            let is_late = seen >= lost;
+            let written_in = presences.iter().filter(|other| other.from <= segment.written).count();
+            // A file without the name is heard again and again, but not for ever.
+            let heard_late = || {
+                let well = self.history.well_for(LATE_HEARD, segment.written);
+                well.is_some_and(|well| well <= lost + LATE + LATE_HEARD)
+            };
+            held && (!is_late || (segment.late && nth + 1 == written_in && heard_late()))
+                && self.was_passed(segment, view, seen, (!is_late).then_some(presence.number))
+        })
+    }
+
+    /// Whether the viewer got to what was published later, in the same life of the server. What it was still to get
+    /// when the server died it gets in the next one, or not.
+    fn was_passed(
+        &self,
+        segment: &Segment,
+        view: &View<'_>,
+        seen: Instant,
+        presence: Option<usize>,
+    ) -> bool {
+        let published = || self.history.seen_by(seen);
+        view.is_last
+            || (view.stay.complete.is_some() && view.life.to.is_some_and(|to| segment.written < to))
+            || view.reach.begun.is_some_and(|begun| published().is_some_and(|by| by < begun))
+            || presence.is_some_and(|number| view.reach.presence > Some(number))
+    }
+}
+
+fn united(mut all: Vec<(u64, u64)>, new: (u64, u64)) -> Vec<(u64, u64)> {
+    all.push(new);
+    all.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(all.len());
+    for (a, b) in all {
+        match merged.last_mut() {
+            Some((_, end)) if a <= *end => *end = b.max(*end),
+            _ => merged.push((a, b)),
+        }
+    }
+    merged
+}
+
+fn missing((mut from, to): (u64, u64), got: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut missing = Vec::new();
+    for &(a, b) in got.iter().take_while(|(a, _)| *a < to) {
+        if a > from {
+            missing.push((from, a.min(to)));
+        }
+        from = from.max(b);
+    }
+    if from < to {
+        missing.push((from, to));
+    }
+    missing
+}

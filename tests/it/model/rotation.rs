@@ -1,0 +1,110 @@
+//! The hardest scene: a log that is written at full speed and rotated, and a server that is killed in the middle of
+//! it, with a viewer that is fast and one that is slow.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::task::yield_now;
+use tokio::time::sleep;
+
+use super::host::Host;
+use super::log::Model;
+use super::outcome::Outcome;
+use super::random::Random;
+use super::tale::Tale;
+use super::viewers::{Order, Watcher};
+
+/// So often the log is rotated; the server is killed in the first rotation and in one of two that follow.
+const ROTATIONS: u64 = 4;
+
+/// Runs the scene of a seed.
+pub async fn run(seed: u64) -> Outcome {
+    let mut host = Host::program().await;
+    let tale = Tale::new();
+    let mut model = Model::new(Random(seed), host.root(), tale.clone());
+    let log = model.log();
+    let watchers: Vec<_> = ["fast", "slow"]
+        .into_iter()
+        .map(|kind| Watcher::start(kind, host.door(), &log, "&lines=all"))
+        .collect();
+    let pause = Duration::from_millis(3 + model.random.below(15));
+    watchers[1].orders.send(Order::Slow(pause)).ok();
+    // The fast one is there beyond doubt.
+    while watchers[0].len() < 2 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    for rotation in 0..ROTATIONS {
+        let megabytes = 1 + model.random.below(4);
+        write(&mut model, megabytes << 20).await;
+        let moment = Duration::from_micros(model.random.below(6000));
+        if rotation > 0 && model.random.one_in(2) {
+            rotate(&mut model).await;
+            continue;
+        }
+        let kill = async {
+            sleep(moment).await;
+            tale.note(format_args!("the server is killed"));
+            host.end(Signal::KILL);
+        };
+        let turn = async {
+            rotate(&mut model).await;
+            write(&mut model, 1 << 20).await;
+        };
+        tokio::join!(kill, turn);
+        let dead_for = Duration::from_millis(model.random.below(300));
+        let restart = async {
+            sleep(dead_for).await;
+            host.start_again().await;
+            tale.note(format_args!("the server has been started again"));
+        };
+        tokio::join!(restart, go_on(&mut model));
+    }
+    Outcome::of(seed, host, model, watchers).await
+}
+
+/// Writes as fast as it goes.
+async fn write(model: &mut Model, bytes: u64) {
+    let mut written = 0;
+    while let (true, Some(present)) = (written < bytes, model.present) {
+        let len = 1 + model.random.below(1 << 16) as usize;
+        model.append(present, len);
+        model.steps += 1;
+        written += len as u64;
+        yield_now().await;
+    }
+}
+
+/// What the writer does while the server is dead.
+async fn go_on(model: &mut Model) {
+    let bytes = model.random.below(3 << 20);
+    write(model, bytes).await;
+    if model.random.one_in(3) {
+        rotate(model).await;
+        write(model, bytes / 2).await;
+    }
+}
+
+/// Renames the log, and begins the next. The writer may take some time to reopen it.
+async fn rotate(model: &mut Model) {
+    let Some(old) = model.present else { return };
+    moment(model).await;
+    model.rename_away(old);
+    moment(model).await;
+    if model.random.one_in(2) {
+        let len = 1 + model.random.below(1 << 18) as usize;
+        model.append(old, len);
+        moment(model).await;
+    }
+    let new = model.create();
+    moment(model).await;
+    let len = 1 + model.random.below(5000) as usize;
+    model.append(new, len);
+}
+
+async fn moment(model: &mut Model) {
+    match model.random.below(4) {
+        0 => {}
+        1 => yield_now().await,
+        _ => sleep(Duration::from_micros(model.random.below(2000))).await,
+    }
+}

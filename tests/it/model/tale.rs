@@ -1,0 +1,88 @@
+//! What happened, for the report of a failure.
+
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::viewers::Heard;
+
+/// All that happened to a log, its server and its viewers, each at its time. Clones tell the same.
+#[derive(Clone)]
+pub struct Tale {
+    pub began: Instant,
+    told: Arc<Mutex<Vec<(Instant, Told)>>>,
+}
+
+enum Told {
+    /// So many writes in a row.
+    Writes {
+        file: usize,
+        epoch: usize,
+        start: u64,
+        end: u64,
+        times: u64,
+    },
+    Else(String),
+}
+
+impl Tale {
+    pub fn new() -> Self {
+        Self { began: Instant::now(), told: Arc::default() }
+    }
+
+    pub fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.told.lock().unwrap().push((Instant::now(), Told::Else(what.to_string())));
+    }
+
+    /// Notes a write: a run of them in one line.
+    pub fn note_write(&self, file: usize, epoch: usize, start: u64, end: u64) {
+        let mut told = self.told.lock().unwrap();
+        match told.last_mut() {
+            Some((_, Told::Writes { file: of, epoch: at, end: to, times, .. }))
+                if (*of, *at, *to) == (file, epoch, start) =>
+            {
+                (*to, *times) = (end, *times + 1);
+            }
+            _ => {
+                let write = Told::Writes { file, epoch, start, end, times: 1 };
+                told.push((Instant::now(), write));
+            }
+        }
+    }
+
+    fn line(&self, text: &mut String, when: Instant, what: std::fmt::Arguments<'_>) {
+        let when = when.saturating_duration_since(self.began).as_secs_f64();
+        writeln!(text, "  {when:8.4} {what}").unwrap();
+    }
+
+    /// All of it, in order.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (when, what) in self.told.lock().unwrap().iter() {
+            match what {
+                Told::Else(what) => self.line(&mut text, *when, format_args!("{what}")),
+                Told::Writes { file, epoch, start, end, times } => {
+                    let what =
+                        format_args!("{times} writes file {file} epoch {epoch} {start}..{end}");
+                    self.line(&mut text, *when, what);
+                }
+            }
+        }
+        text
+    }
+
+    /// What a viewer heard.
+    pub fn text_of(&self, record: &[(Instant, Heard)]) -> String {
+        let mut text = String::new();
+        for (when, heard) in record {
+            match heard {
+                Heard::Data { offset, bytes } => {
+                    let end = *offset + bytes.len() as u64;
+                    self.line(&mut text, *when, format_args!("data {offset}..{end}"));
+                }
+                other => self.line(&mut text, *when, format_args!("{other:?}")),
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,243 @@
+//! Those who look at the log, and what they hear.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::host::Door;
+use crate::clients::{Close, Viewer};
+use crate::servers::DEADLINE;
+
+/// The pause before a server that does not answer is asked again.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a viewer is told to do.
+pub enum Order {
+    Stall(Duration),
+    /// Break the connection, and come back after so long.
+    Away(Duration),
+    /// Pause after each message from now on.
+    Slow(Duration),
+}
+
+/// What a viewer did and heard.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// A connection, to a server in this life.
+    Connected {
+        life: usize,
+    },
+    Asked {
+        generation: String,
+        offset: u64,
+    },
+    Open {
+        generation: String,
+        from: u64,
+        recovered: bool,
+    },
+    /// The present generation has this name from now on.
+    Signed {
+        generation: String,
+    },
+    Data {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    Reset {
+        generation: String,
+        from: u64,
+        reason: String,
+    },
+    Gap {
+        generation: String,
+        from: u64,
+        to: Option<u64>,
+    },
+    Waiting,
+    /// The server ended the connection, with this code if it said one.
+    Ended(Option<u16>),
+    /// Something that may not be.
+    Wrong(String),
+}
+
+pub type Record = Arc<Mutex<Vec<(Instant, Heard)>>>;
+
+pub struct Watcher {
+    pub kind: &'static str,
+    pub record: Record,
+    pub orders: mpsc::UnboundedSender<Order>,
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+impl Watcher {
+    pub fn start(kind: &'static str, door: Door, log: &str, query: &str) -> Self {
+        let record = Record::default();
+        let (orders, heard) = mpsc::unbounded_channel();
+        // One who does not ask for better names of generations is recognised less often.
+        let signed = if kind == "stalls" { "" } else { "&signed=1" };
+        let seat = Seat {
+            door,
+            target: format!("{log}?tail=1&format=raw{signed}"),
+            query: query.to_owned(),
+            at: None,
+            record: Arc::clone(&record),
+        };
+        Self { kind, record, orders, task: tokio::spawn(watch(seat, heard)) }
+    }
+
+    /// Whether this has come, at the end of a message. It may be in two.
+    pub fn has(&self, last: &[u8]) -> bool {
+        let record = self.record.lock().unwrap();
+        let mut tail: Vec<u8> = Vec::new();
+        record.iter().any(|(_, heard)| {
+            if let Heard::Data { bytes, .. } = heard {
+                tail.extend_from_slice(&bytes[bytes.len().saturating_sub(last.len())..]);
+                tail.drain(..tail.len().saturating_sub(last.len()));
+            }
+            tail == last
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.record.lock().unwrap().len()
+    }
+}
+
+/// A viewer between two connections: what it wants, and where it is.
+struct Seat {
+    door: Door,
+    target: String,
+    /// What it asks for as long as it has no position.
+    query: String,
+    at: Option<(String, u64)>,
+    record: Record,
+}
+
+impl Seat {
+    fn tell(&self, heard: Heard) {
+        self.record.lock().unwrap().push((Instant::now(), heard));
+    }
+
+    /// Comes, or comes back with its position.
+    async fn connect(&self) -> Viewer {
+        let query = match &self.at {
+            Some((generation, offset)) => format!("&from={offset}&generation={generation}"),
+            None => self.query.clone(),
+        };
+        let target = format!("{}{query}", self.target);
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let (came, life) = (Instant::now(), self.door.lives.load(Ordering::SeqCst));
+            let protocol = [("sec-websocket-protocol", "tailcast.v1")];
+            match Viewer::connect(self.door.address, &target, &protocol).await {
+                // Else it is not known whether it was the last of the one life or the first of the next.
+                Ok((viewer, _)) if life == self.door.lives.load(Ordering::SeqCst) => {
+                    self.record.lock().unwrap().push((came, Heard::Connected { life }));
+                    if let Some((generation, offset)) = self.at.clone() {
+                        self.tell(Heard::Asked { generation, offset });
+                    }
+                    return viewer;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let may_be = self.door.restarts && Instant::now() < until;
+                    assert!(may_be, "no connection with {target}: {error}");
+                    sleep(RETRY_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: &Message) {
+        let heard = match message {
+            Message::Binary(message) => {
+                let offset = u64::from_be_bytes(message[..8].try_into().unwrap());
+                if let Some((_, next)) = &mut self.at {
+                    *next = offset + message.len() as u64 - 8;
+                }
+                Heard::Data { offset, bytes: message[8..].to_vec() }
+            }
+            Message::Text(text) => self.hear_control(text),
+            other => Heard::Wrong(format!("{other:?}")),
+        };
+        self.tell(heard);
+    }
+
+    fn hear_control(&mut self, text: &str) -> Heard {
+        let said: serde_json::Value = serde_json::from_str(text).unwrap();
+        let generation = said["generation"].as_str().unwrap_or_default().to_owned();
+        let from = said["from"].as_u64().unwrap_or_default();
+        match said["type"].as_str().unwrap() {
+            "open" => {
+                self.at = Some((generation.clone(), from));
+                Heard::Open { generation, from, recovered: said["recovered"].as_bool().unwrap() }
+            }
+            "reset" => {
+                self.at = Some((generation.clone(), from));
+                let reason = said["reason"].as_str().unwrap().to_owned();
+                Heard::Reset { generation, from, reason }
+            }
+            "gap" => {
+                let to = said["to"].as_u64();
+                if let (Some(to), Some((_, next))) = (to, &mut self.at) {
+                    *next = to;
+                }
+                Heard::Gap { generation, from, to }
+            }
+            "signed" => {
+                if let Some((at, _)) = &mut self.at {
+                    at.clone_from(&generation);
+                }
+                Heard::Signed { generation }
+            }
+            "waiting" => Heard::Waiting,
+            _ => Heard::Wrong(text.to_owned()),
+        }
+    }
+
+    /// Whether a connection that ended so is to be taken up again.
+    fn hear_end(&self, close: Close) -> bool {
+        let code = close.map(|(code, _)| code);
+        let may_be = self.door.restarts && matches!(code, None | Some(1001));
+        self.tell(if may_be {
+            Heard::Ended(code)
+        } else {
+            Heard::Wrong(format!("closed with {code:?}"))
+        });
+        may_be
+    }
+}
+
+async fn watch(mut seat: Seat, mut orders: mpsc::UnboundedReceiver<Order>) {
+    let mut viewer = seat.connect().await;
+    let mut pause = Duration::ZERO;
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                None => return,
+                Some(Order::Stall(time)) => sleep(time).await,
+                Some(Order::Slow(time)) => pause = time,
+                Some(Order::Away(time)) => {
+                    drop(viewer);
+                    sleep(time).await;
+                    viewer = seat.connect().await;
+                }
+            },
+            message = viewer.next() => match message {
+                Ok(message) => {
+                    seat.hear(&message);
+                    if !pause.is_zero() {
+                        sleep(pause).await;
+                    }
+                }
+                Err(close) if seat.hear_end(close.clone()) => viewer = seat.connect().await,
+                Err(_) => return,
+            },
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! What a viewer heard, as the streams that it was told of.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Instant;
+
+use super::table::Totals;
+use super::viewers::Heard;
+
+/// All that came under one generation, from when it was begun, in one life of the server.
+pub struct Stream {
+    pub generation: String,
+    pub life: usize,
+    pub from: u64,
+    pub next: u64,
+    /// Without gaps each, in order.
+    pub pieces: Vec<(u64, Vec<u8>)>,
+    pub gaps: Vec<(u64, u64)>,
+    pub began: Began,
+    /// What came as a late write.
+    pub late: Vec<(u64, u64)>,
+    /// From before a position was lost: what came since has not been heard.
+    pub left: bool,
+    pub first: Instant,
+    pub found: Option<(usize, usize)>,
+}
+
+/// How a stream began.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Began {
+    /// Where the viewer came, or lost its position.
+    Open,
+    /// Going on with a stream of an earlier life.
+    Continued(usize),
+    Rotated,
+    /// Told as something that begins anew: truncated, or replaced.
+    Anew,
+    /// Where a late write was, or after it.
+    Beside,
+}
+
+impl Stream {
+    /// Whether what is in it may have been told before.
+    pub fn is_anew(&self) -> bool {
+        matches!(self.began, Began::Open | Began::Anew)
+    }
+
+    /// Whether the log turned to it: all that was published before has been passed.
+    pub fn is_turned_to(&self) -> bool {
+        matches!(self.began, Began::Rotated | Began::Anew)
+    }
+}
+
+/// A viewer's time with the server in one of its lives.
+pub struct Stay {
+    pub life: usize,
+    /// When it came, and when it heard where its stream begins. The server looked between the two.
+    pub came: Instant,
+    pub opened: Instant,
+    pub generation: String,
+    pub from: u64,
+    /// When it came back without its position, after it was opened.
+    pub lost: Vec<Instant>,
+    /// When it was told that all written so far had been sent.
+    pub complete: Option<Instant>,
+}
+
+/// A position that was not honoured.
+pub struct Loss {
+    pub stream: usize,
+    pub generation: String,
+    pub offset: u64,
+    /// When it was asked for, and when it was refused.
+    pub asked: Instant,
+    pub refused: Instant,
+}
+
+/// A viewer's stream, held against the model.
+pub struct Walk {
+    pub streams: Vec<Stream>,
+    pub stays: Vec<Stay>,
+    pub losses: Vec<Loss>,
+    /// When discontinuities were told.
+    pub breaks: Vec<Instant>,
+    /// By inode and kind, the generations that were begun.
+    pub resets: HashMap<(u64, &'static str), HashSet<String>>,
+    pub faults: Vec<String>,
+    pub totals: Totals,
+    /// Where the viewer is.
+    current: Option<usize>,
+    /// Positions between two runs of a generation: where it was turned away to another, or back.
+    borders: HashSet<(String, u64)>,
+    connection: Connection,
+    late: bool,
+}
+
+/// The connection that is heard.
+#[derive(Default)]
+struct Connection {
+    life: usize,
+    came: Option<Instant>,
+    asked: Option<(String, u64)>,
+    opened: bool,
+    /// Its position was honoured, and is one between two runs of a generation: what came between them comes again.
+    between: bool,
+    /// The reset that has to follow.
+    owed: Option<(String, u64)>,
+}
+
+impl Walk {
+    pub fn new(record: &[(Instant, Heard)]) -> Self {
+        let mut walk = Self {
+            streams: Vec::new(),
+            stays: Vec::new(),
+            losses: Vec::new(),
+            breaks: Vec::new(),
+            resets: HashMap::new(),
+            faults: Vec::new(),
+            totals: Totals { viewers: 1, ..Totals::default() },
+            current: None,
+            borders: HashSet::new(),
+            connection: Connection::default(),
+            late: false,
+        };
+        for (when, heard) in record {
+            walk.hear(*when, heard);
+        }
+        walk
+    }
+
+    fn hear(&mut self, when: Instant, heard: &Heard) {
+        match heard {
+            Heard::Connected { life } => {
+                self.connection =
+                    Connection { life: *life, came: Some(when), ..Connection::default() };
+            }
+            Heard::Asked { generation, offset } => {
+                self.connection.asked = Some((generation.clone(), *offset));
+            }
+            Heard::Open { generation, from, recovered } => {
+                self.open(when, generation, *from, *recovered);
+            }
+            Heard::Reset { generation, from, reason } => {
+                self.reset(when, generation, *from, reason);
+            }
+            Heard::Gap { generation, from, to } => {
+                self.breaks.push(when);
+                self.pay();
+                if let Some(to) = to {
+                    self.gap(generation, *from, *to);
+                }
+            }
+            Heard::Data { offset, bytes } => {
+                self.pay();
+                self.data(*offset, bytes);
+            }
+            Heard::Signed { generation } => {
+                self.pay();
+                match self.current.map(|at| &mut self.streams[at].generation) {
+                    Some(known) if is_same(known, generation) => known.clone_from(generation),
+                    _ => self.fault(format!("{generation} was signed, but is not the present one")),
+                }
+            }
+            Heard::Waiting => self.pay(),
+            Heard::Ended(code) => {
+                if *code == Some(1001)
+                    && self.connection.opened
+                    && let Some(stay) = self.stays.last_mut()
+                {
+                    stay.complete = Some(when);
+                }
+            }
+            Heard::Wrong(what) => self.fault(what.clone()),
+        }
+    }
+
+    pub fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+
+    fn open(&mut self, when: Instant, generation: &str, from: u64, recovered: bool) {
+        self.late = false;
+        self.connection.opened = true;
+        let (life, came) = (self.connection.life, self.connection.came.unwrap_or(when));
+        let is_new = self.stays.last().is_none_or(|stay| stay.life < life);
+        if is_new {
+            self.stays.push(Stay {
+                life,
+                came,
+                opened: when,
+                generation: generation.to_owned(),
+                from,
+                lost: Vec::new(),
+                complete: None,
+            });
+        }
+        let Some((wanted, offset)) = self.connection.asked.take() else {
+            self.current = Some(self.begin(generation, from, Began::Open, when));
+            return;
+        };
+        let known = self.streams.iter().rposition(|stream| is_same(&stream.generation, &wanted));
+        let known = known.expect("it asked for what it was told");
+        if !recovered {
+            self.breaks.push(when);
+            self.totals.lost += 1;
+            self.losses.push(Loss {
+                stream: known,
+                generation: wanted,
+                offset,
+                asked: came,
+                refused: when,
+            });
+            if !is_new {
+                self.stays.last_mut().unwrap().lost.push(when);
+            }
+            self.streams.iter_mut().for_each(|stream| stream.left = true);
+            self.connection.owed = Some((generation.to_owned(), from));
+            self.current = Some(self.begin(generation, from, Began::Open, when));
+            return;
+        }
+        self.connection.between = self.borders.contains(&(name_of(&wanted), offset));
+        self.totals.resumed += 1;
+        let is_of_this_life = self.streams[known].life == life;
+        // Another life of the server has other names for its generations.
+        let is_same = if is_of_this_life {
+            is_same(generation, &wanted)
+        } else {
+            inode_of(generation) == inode_of(&wanted)
+        };
+        if from != offset || !is_same {
+            self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));
+        }
+        self.current = Some(if is_of_this_life {
+            known
+        } else {
+            self.begin(generation, from, Began::Continued(known), when)
+        });
+    }
+
+    /// A position that was not honoured is followed by a reset.
+    fn pay(&mut self) {
+        if let Some((generation, from)) = self.connection.owed.take() {
+            self.fault(format!("no reset to {generation} {from} after a position was lost"));
+        }
+    }
+
+    fn reset(&mut self, when: Instant, generation: &str, from: u64, reason: &str) {
+        let is_owed = self
+            .connection
+            .owed
+            .take_if(|(owed, at)| is_same(owed, generation) && *at == from)
+            .is_some();
+        if is_owed && reason != "replaced" {
+            self.fault(format!("{reason} to {generation} {from} after a position was lost"));
+        }
+        self.pay();
+        if let Some(at) = self.current {
+            let stream = &self.streams[at];
+            self.borders.insert((name_of(&stream.generation), stream.next));
+        }
+        self.breaks.push(when);
+        self.late = reason == "late";
+        let (kind, began) = match reason {
+            "truncated" => ("truncated", Began::Anew),
+            "rotated" => ("turned", Began::Rotated),
+            "replaced" => ("turned", Began::Anew),
+            _ => ("late or back", Began::Beside),
+        };
+        if began == Began::Beside {
+            self.borders.insert((name_of(generation), from));
+        }
+        self.resets.entry((inode_of(generation), kind)).or_default().insert(name_of(generation));
+        let known = self.streams.iter().rposition(|stream| is_same(&stream.generation, generation));
+        let is_again = known.is_some() && self.connection.between;
+        if known.is_some() && !is_again && !is_owed && began != Began::Beside {
+            self.fault(format!("{reason}: {generation} was begun already"));
+        }
+        if from > 0 && began != Began::Beside {
+            self.fault(format!("{reason} to {generation} {from}, not to its first byte"));
+        }
+        self.current = Some(match known {
+            Some(known) if began == Began::Beside => self
+                .go_back(known, from, reason)
+                .unwrap_or_else(|| self.begin(generation, from, Began::Anew, when)),
+            _ if is_again => self.begin(generation, from, Began::Anew, when),
+            _ => self.begin(generation, from, began, when),
+        });
+    }
+
+    /// A reset to a stream that is known. None where it is told again to one that resumed.
+    fn go_back(&mut self, known: usize, from: u64, reason: &str) -> Option<usize> {
+        let Stream { next, left, .. } = self.streams[known];
+        if from < next && self.connection.between {
+            return None;
+        }
+        let generation = self.streams[known].generation.clone();
+        if from > next && !left {
+            self.totals.silent += from - next;
+            self.fault(format!("{reason} to {generation} {from}, but it had been read to {next}"));
+        } else if from < next {
+            self.fault(format!(
+                "{reason} to {generation} {from} again, it had been read to {next}"
+            ));
+        }
+        self.streams[known].next = from;
+        Some(known)
+    }
+
+    fn gap(&mut self, generation: &str, from: u64, to: u64) {
+        match self.current.map(|at| &mut self.streams[at]) {
+            Some(stream)
+                if is_same(&stream.generation, generation) && stream.next == from && to >= from =>
+            {
+                stream.gaps.push((from, to));
+                stream.next = to;
+            }
+            _ => self.fault(format!(
+                "a gap of {generation} {from}..{to} that does not begin where the viewer is"
+            )),
+        }
+    }
+
+    fn data(&mut self, offset: u64, bytes: &[u8]) {
+        let Some(stream) = self.current.map(|at| &mut self.streams[at]) else {
+            return self.fault("bytes before open".to_owned());
+        };
+        let next = stream.next;
+        stream.next = offset + bytes.len() as u64;
+        let generation = stream.generation.clone();
+        if self.late {
+            stream.late.push((offset, stream.next));
+        }
+        match stream.pieces.last_mut() {
+            Some((start, piece)) if *start + piece.len() as u64 == offset => {
+                piece.extend_from_slice(bytes);
+            }
+            _ => stream.pieces.push((offset, bytes.to_vec())),
+        }
+        if offset > next {
+            self.totals.silent += offset - next;
+            self.fault(format!("{generation}: bytes at {offset}, expected at {next}"));
+        } else if offset < next {
+            self.totals.duplicated += next - offset;
+            self.fault(format!("{generation}: bytes at {offset} again, had {next}"));
+        }
+    }
+
+    fn begin(&mut self, generation: &str, from: u64, began: Began, first: Instant) -> usize {
+        self.streams.push(Stream {
+            generation: generation.to_owned(),
+            life: self.connection.life,
+            from,
+            next: from,
+            pieces: Vec::new(),
+            gaps: Vec::new(),
+            began,
+            late: Vec::new(),
+            left: false,
+            first,
+            found: None,
+        });
+        self.streams.len() - 1
+    }
+}
+
+/// The inode that a generation names.
+pub fn inode_of(generation: &str) -> u64 {
+    u64::from_str_radix(generation.split('-').nth(1).unwrap(), 16).unwrap()
+}
+
+/// How much of the head of its file a generation is signed by, in bytes.
+pub fn signed_bytes(generation: &str) -> u64 {
+    u64::from_str_radix(generation.split('-').nth(3).unwrap(), 16).unwrap()
+}
+
+/// What stays of a generation's text when it is signed anew.
+fn name_of(generation: &str) -> String {
+    generation.split('-').take(3).collect::<Vec<_>>().join("-")
+}
+
+pub fn is_same(one: &str, other: &str) -> bool {
+    name_of(one) == name_of(other)
+}
