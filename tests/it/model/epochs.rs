@@ -52,6 +52,7 @@ impl Walk {
         let alike = content(was).iter().zip(content(is)).take_while(|(a, b)| a == b).count();
         if was.0 == is.0 && alike as u64 >= from.min(HEAD_BYTES) {
             self.totals.unproved += from.saturating_sub(alike as u64);
+            self.unproved.push((is.0, alike as u64, from));
         } else {
             let fault = format!(
                 "{} was continued at {from} as {}, which is another: {alike} bytes are alike",

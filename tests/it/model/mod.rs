@@ -81,21 +81,21 @@ use runs::{run, run_all};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_repeated_or_hidden() {
-    run_all("model-troubles", 150, |seed| run(Fate::Troubles, seed)).await;
+    run_all("model-troubles", 120, |seed| run(Fate::Troubles, seed)).await;
 }
 
 #[cfg(feature = "faults")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_repeated_or_hidden_where_no_events_come() {
-    run_all("model-deafness", 80, |seed| run(Fate::Deafness, seed)).await;
+    run_all("model-deafness", 60, |seed| run(Fate::Deafness, seed)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_is_lost_repeated_or_hidden_by_a_server_that_stops_or_dies() {
-    run_all("model-restarts", 220, |seed| run(Fate::Restarts, seed)).await;
+    run_all("model-restarts", 120, |seed| run(Fate::Restarts, seed)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_server_killed_in_the_middle_of_a_rotation_under_load_loses_nothing_untold() {
-    run_all("model-rotation", 50, rotation::run).await;
+    run_all("model-rotation", 30, rotation::run).await;
 }

@@ -222,6 +222,12 @@ impl Walk {
                 || self.breaks.iter().any(|told| *told >= segment.begun)
             {
                 self.totals.announced += b - a;
+            } else if self
+                .unproved
+                .iter()
+                .any(|(file, from, to)| *file == segment.file && *from <= a && b <= *to)
+            {
+                // It has been counted as what it is.
             } else if witness.model.was_left_for_good(segment) {
                 self.totals.silent += b - a;
                 self.faults.push(format!(

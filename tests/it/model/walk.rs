@@ -79,6 +79,8 @@ pub struct Walk {
     pub streams: Vec<Stream>,
     pub stays: Vec<Stay>,
     pub losses: Vec<Loss>,
+    /// What lay before a position that was continued though its file had been cut, by file and offsets.
+    pub unproved: Vec<(usize, u64, u64)>,
     /// When discontinuities were told.
     pub breaks: Vec<Instant>,
     /// By inode and kind, the generations that were begun.
@@ -112,6 +114,7 @@ impl Walk {
             streams: Vec::new(),
             stays: Vec::new(),
             losses: Vec::new(),
+            unproved: Vec::new(),
             breaks: Vec::new(),
             resets: HashMap::new(),
             faults: Vec::new(),
