@@ -13,6 +13,7 @@ mod browser;
 mod clients;
 mod servers;
 
+mod bench;
 mod cli;
 mod examples;
 mod fanout;
