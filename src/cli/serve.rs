@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -151,9 +151,30 @@ fn talk() {
         .try_init();
 }
 
+/// Connections that may wait to be accepted, as far as the system allows (`net.core.somaxconn`). When all viewers come
+/// back at once, those that find no place here come again after 1, 3, 7, 15, 31 seconds.
+const BACKLOG: u32 = 16_384;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 async fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((bare, port)).await.map_err(|error| cannot_listen(host, port, &error))
+    let bind = async {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in lookup_host((bare, port)).await? {
+            match listen(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    bind.await.map_err(|error| cannot_listen(host, port, &error))
 }
 
 fn cannot_listen(host: &str, port: u16, error: &io::Error) -> anyhow::Error {
