@@ -3,6 +3,7 @@
 //! stdout is for data: `serve` prints one line there, the address, and `tail` the log. Everything else is talk and goes
 //! to stderr.
 
+mod bench;
 mod serve;
 mod tail;
 
@@ -11,6 +12,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Shared live log viewer: one watcher per log file, fanned out to every browser that looks.
 #[derive(Debug, Parser)]
@@ -24,6 +26,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Arguments),
     Tail(tail::Arguments),
+    Bench(bench::Arguments),
 }
 
 /// The next thing to do, for an error that reaches the person who started the command, and the exit code.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Tail(arguments) => tail::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -76,4 +80,17 @@ pub fn main() -> ExitCode {
             ExitCode::from(hint.map_or(EXIT_USAGE, |hint| hint.exit))
         }
     }
+}
+
+/// Each connection is a descriptor, and the soft limit is often 1024. Gives the limit that there is now.
+fn raise_descriptor_limit(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    if current.is_some_and(|current| current < raised)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
+    {
+        tracing::debug!(%error, "can't raise the limit of open files");
+        return current.unwrap_or(raised);
+    }
+    raised.max(current.unwrap_or(wanted))
 }

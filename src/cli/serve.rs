@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::failure;
+use crate::cli::{failure, raise_descriptor_limit};
 use crate::log::Access;
 use crate::serve::{Heartbeat, Server, Settings};
 
@@ -115,7 +114,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         rotate_wait: Duration::from_secs_f64(arguments.rotate_wait),
         ..Settings::default()
     };
-    raise_descriptor_limit(arguments.max_viewers);
+    make_room(arguments.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -152,9 +151,30 @@ fn talk() {
         .try_init();
 }
 
+/// Connections that may wait to be accepted, as far as the system allows (`net.core.somaxconn`). When all viewers come
+/// back at once, those that find no place here come again after 1, 3, 7, 15, 31 seconds.
+const BACKLOG: u32 = 16_384;
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 async fn bind(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    TcpListener::bind((bare, port)).await.map_err(|error| cannot_listen(host, port, &error))
+    let bind = async {
+        let mut last = io::ErrorKind::AddrNotAvailable.into();
+        for address in lookup_host((bare, port)).await? {
+            match listen(address) {
+                Ok(listener) => return Ok(listener),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    };
+    bind.await.map_err(|error| cannot_listen(host, port, &error))
 }
 
 fn cannot_listen(host: &str, port: u16, error: &io::Error) -> anyhow::Error {
@@ -215,20 +235,11 @@ fn leave_at_once() {
     std::process::exit(130);
 }
 
-/// Each viewer is a descriptor, and the soft limit is often 1024.
-fn raise_descriptor_limit(viewers: usize) {
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+/// Each viewer is a descriptor; the rest is for logs and connections that come and go.
+fn make_room(viewers: usize) {
     let wanted = viewers as u64 + 1024;
-    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
-    if current.is_some_and(|current| current < raised)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
-    {
-        tracing::debug!(%error, "can't raise the limit of open files");
-    }
-    if raised < wanted {
-        tracing::warn!(
-            limit = raised,
-            "room for fewer than {viewers} viewers; hint: raise `ulimit -n`"
-        );
+    let limit = raise_descriptor_limit(wanted);
+    if limit < wanted {
+        tracing::warn!(limit, "room for fewer than {viewers} viewers; hint: raise `ulimit -n`");
     }
 }

@@ -118,7 +118,7 @@ fn broken(error: &Error) -> Loss {
 }
 
 /// An error's words without its number.
-fn plain(error: &std::io::Error) -> String {
+pub(super) fn plain(error: &std::io::Error) -> String {
     let words = error.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
@@ -138,7 +138,7 @@ fn at_start(error: Error) -> Trouble {
 }
 
 /// The upgrade was answered by something else.
-fn answered(answer: &Response<Option<Vec<u8>>>) -> Trouble {
+pub(super) fn answered(answer: &Response<Option<Vec<u8>>>) -> Trouble {
     let status = answer.status();
     let body = answer.body().as_deref().unwrap_or_default();
     let words: String = String::from_utf8_lossy(body)

@@ -26,6 +26,7 @@
 mod backoff;
 mod follow;
 mod line;
+pub(crate) mod load;
 mod local;
 mod url;
 

@@ -86,13 +86,34 @@ impl FromStr for LogUrl {
     type Err = BadUrl;
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
+        let Parts { authority, path, .. } = Parts::of(text)?;
+        if path.trim_matches('/').is_empty() {
+            return Err(BadUrl::NoLog);
+        }
+        Ok(Self { authority: authority.to_owned(), path })
+    }
+}
+
+/// What a URL is made of, whether or not it names a log.
+pub(super) struct Parts<'a> {
+    /// Host and port.
+    pub(super) authority: &'a str,
+    /// Percent-encoded; empty where there is none.
+    pub(super) path: String,
+    /// What stands after `?`, percent-encoded where it has to be.
+    pub(super) query: String,
+}
+
+impl<'a> Parts<'a> {
+    pub(super) fn of(text: &'a str) -> Result<Self, BadUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme(String::new()))?;
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => {}
             "https" | "wss" => return Err(BadUrl::Tls),
             _ => return Err(BadUrl::Scheme(scheme.to_owned())),
         }
-        let rest = rest.split(['?', '#']).next().unwrap_or_default();
+        let rest = rest.split('#').next().unwrap_or_default();
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         let uri: Uri = format!("http://{authority}/").parse().map_err(|_| BadUrl::Host)?;
         let known = uri.host().is_some_and(|host| !host.is_empty()) && !authority.contains('@');
@@ -101,11 +122,8 @@ impl FromStr for LogUrl {
         if !known || !port {
             return Err(BadUrl::Host);
         }
-        if path.trim_matches('/').is_empty() {
-            return Err(BadUrl::NoLog);
-        }
-        let path = utf8_percent_encode(path, ENCODED).to_string();
-        Ok(Self { authority: authority.to_owned(), path })
+        let encode = |text| utf8_percent_encode(text, ENCODED).to_string();
+        Ok(Self { authority, path: encode(path), query: encode(query) })
     }
 }
 

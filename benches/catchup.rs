@@ -1,0 +1,326 @@
+//! Big logs: their last lines, the whole of them, and one that is written faster than most disks.
+//!
+//! `cargo bench --bench catchup`; words after `--` choose from `tail`, `http`, `messages`, `stream`. `GIB=4` sets the
+//! size of the big log, `SECONDS=10` how long the stream is written, at `MB_PER_SECOND=200`.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+)]
+
+mod floor;
+mod stage;
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use stage::{Counter, Server, Stage, get, heading, median, range, row, setting, wait_until};
+
+const MEBI: f64 = 1048576.0;
+/// So often each of the quick things is done.
+const TIMES: usize = 15;
+/// Viewers of the stream.
+const VIEWERS: usize = 10;
+
+/// A log of so many bytes, of lines that differ.
+fn fill(path: &Path, bytes: u64) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let (mut written, mut number) = (0, 0u64);
+    while written < bytes {
+        let line = format!(
+            "2026-01-02T03:04:05.{:06}Z {} worker-{}: request {number:012} took {} us, queue {}\n",
+            number % 1_000_000,
+            ["INFO", "INFO", "WARN", "ERROR"][(number * 7 % 4) as usize],
+            number % 16,
+            number * 2_654_435_761 % 90_000,
+            number % 977
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+/// Reads an answer to its end: its length.
+fn read_all(mut body: impl Read) -> u64 {
+    let mut buffer = vec![0; 1 << 20];
+    let mut read = 0;
+    loop {
+        match body.read(&mut buffer).unwrap() {
+            0 => return read,
+            more => read += more as u64,
+        }
+    }
+}
+
+/// The last 1,000 lines, of a small log and of the big one.
+fn tail(stage: &Stage, big: &Path) {
+    let small = stage.path().join("small.log");
+    fill(&small, 1 << 20);
+    println!("\n## the last 1,000 lines\n");
+    row(&[&"log, MiB", &"HTTP, ms", &"WebSocket `rows`, ms", &"server RSS, + MiB"]);
+    println!("|---|---|---|---|");
+    for log in [small.as_path(), big] {
+        let server = Server::tailcast(stage.path());
+        let target = log.display().to_string();
+        let rss = server.rss();
+        server.forget_peak();
+        let mut http = Vec::new();
+        let mut messages = Vec::new();
+        for _ in 0..TIMES {
+            let began = Instant::now();
+            let read = read_all(get(&server.address, &format!("{target}?lines=1000")));
+            http.push(began.elapsed().as_secs_f64() * 1e3);
+            assert!(read > 80_000 && read < 120_000, "{read} bytes");
+            let began = Instant::now();
+            let arguments = format!("{target}?lines=1000&format=rows");
+            Counter::connect(&server.address, &arguments, true).read_to_close();
+            messages.push(began.elapsed().as_secs_f64() * 1e3);
+        }
+        row(&[
+            &format!("{:.0}", size(log) as f64 / MEBI),
+            &range(&http),
+            &range(&messages),
+            &format!("{:.1}", (server.peak() - rss) / MEBI),
+        ]);
+    }
+}
+
+/// The whole log over HTTP, beside a bare `sendfile` and nginx.
+fn http(stage: &Stage, big: &Path) {
+    println!("\n## the whole log over HTTP, {:.1} GiB\n", size(big) as f64 / MEBI / 1024.0);
+    let server = Server::tailcast(stage.path());
+    let rss = server.rss();
+    server.forget_peak();
+    let bare = bare_sendfile(big);
+    let nginx = Nginx::start(stage);
+    let target = big.display().to_string();
+    let mut speeds = [const { Vec::new() }; 3];
+    for round in 0..setting("ROUNDS", 5) as usize {
+        for turn in 0..speeds.len() {
+            let at = (round + turn) % speeds.len();
+            let address = match (at, &nginx) {
+                (0, _) => &server.address,
+                (1, _) => &bare,
+                (_, Some(nginx)) => &nginx.address,
+                (_, None) => continue,
+            };
+            let began = Instant::now();
+            assert_eq!(read_all(get(address, &target)), size(big));
+            speeds[at].push(size(big) as f64 / 1e9 / began.elapsed().as_secs_f64());
+        }
+    }
+    row(&[&"server", &"GB/s", &"tailcast / it"]);
+    println!("|---|---|---|");
+    for (name, of) in [("tailcast", 0), ("a bare `sendfile`", 1), ("nginx with `sendfile`", 2)] {
+        if speeds[of].is_empty() {
+            row(&[&name, &"not installed", &""]);
+            continue;
+        }
+        let ratios = speeds[0].iter().zip(&speeds[of]).map(|(one, other)| one / other);
+        row(&[&name, &range(&speeds[of]), &range(&ratios.collect::<Vec<_>>())]);
+    }
+    println!("\ntailcast's memory at its peak: + {:.1} MiB", (server.peak() - rss) / MEBI);
+}
+
+/// Answers every request with this file, by `sendfile` alone. Its address.
+fn bare_sendfile(path: &Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let file = File::open(path).unwrap();
+    let len = size(path);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream: TcpStream = stream.unwrap();
+            let asked = stream.read(&mut [0; 4096]).unwrap();
+            assert!(asked > 0);
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n").unwrap();
+            let mut offset = 0;
+            while offset < len {
+                let left = (len - offset).min(1 << 30) as usize;
+                rustix::fs::sendfile(&stream, &file, Some(&mut offset), left).unwrap();
+            }
+        }
+    });
+    address
+}
+
+/// nginx, where it is installed. Killed when dropped.
+struct Nginx {
+    child: Child,
+    address: String,
+}
+
+impl Nginx {
+    fn start(stage: &Stage) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let configuration = stage.path().join("nginx.conf");
+        let folder = stage.path().display();
+        let text = format!(
+            "daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null;\n\
+             events {{ worker_connections 64; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; sendfile_max_chunk 2m;\n\
+             client_body_temp_path {folder}/c; proxy_temp_path {folder}/p;\n\
+             fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
+             server {{ listen 127.0.0.1:{port}; root /; }} }}\n"
+        );
+        std::fs::write(&configuration, text).unwrap();
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(&configuration).stderr(Stdio::null());
+        let child = command.spawn().ok()?;
+        let address = format!("127.0.0.1:{port}");
+        wait_until("nginx listens", || TcpStream::connect(&address).is_ok());
+        Some(Self { child, address })
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The whole log as WebSocket messages of bytes.
+fn messages(stage: &Stage, big: &Path) {
+    let len = size(big);
+    println!("\n## catching up as messages of bytes, {:.1} GiB\n", len as f64 / MEBI / 1024.0);
+    let server = Server::tailcast(stage.path());
+    let rss = server.rss();
+    server.forget_peak();
+    let target = format!("{}?tail=1&from=0&format=raw", big.display());
+    let mut speeds = Vec::new();
+    for _ in 0..setting("ROUNDS", 5) {
+        let began = Instant::now();
+        Counter::connect(&server.address, &target, true).count_to(len);
+        speeds.push(len as f64 / 1e9 / began.elapsed().as_secs_f64());
+    }
+    println!("{} GB/s; + {:.1} MiB at its peak", range(&speeds), (server.peak() - rss) / MEBI);
+}
+
+/// One log that is written fast, with viewers that keep up: beside a loop that reads once and sends to each.
+fn stream(stage: &Stage) {
+    let seconds = setting("SECONDS", 10);
+    let speed = setting("MB_PER_SECOND", 200);
+    println!(
+        "\n## a log written at {speed} MB/s for {seconds} s, {VIEWERS} viewers that keep up\n"
+    );
+    row(&[
+        &"server",
+        &"CPU, s",
+        &"everybody has everything after, s",
+        &"peak RSS, + MiB",
+        &"CPU / the loop",
+    ]);
+    println!("|---|---|---|---|---|");
+    let mut cpu = [const { Vec::new() }; 3];
+    let mut took = [const { Vec::new() }; 3];
+    let mut grown = [const { Vec::new() }; 3];
+    for round in 0..setting("ROUNDS", 3) as usize {
+        for turn in 0..cpu.len() {
+            let at = (round + turn) % cpu.len();
+            let log = stage.log("stream.log");
+            let server = match at {
+                0 => Server::floor(&log),
+                _ => Server::tailcast(stage.path()),
+            };
+            let (used, after, rss) = keep_up(&server, &log, at == 1, seconds, speed);
+            cpu[at].push(used);
+            took[at].push(after);
+            grown[at].push(rss);
+        }
+    }
+    for (at, name) in
+        ["read once, send to each", "tailcast, bytes", "tailcast, HTML"].iter().enumerate()
+    {
+        let ratios: Vec<f64> =
+            cpu[at].iter().zip(&cpu[0]).map(|(one, other)| one / other).collect();
+        row(&[
+            name,
+            &range(&cpu[at]),
+            &range(&took[at]),
+            &format!("{:.1}", median(grown[at].clone()) / MEBI),
+            &range(&ratios),
+        ]);
+    }
+}
+
+/// Writes, and counts what comes: the server's CPU, the time until all have all, and the growth of its memory.
+fn keep_up(server: &Server, log: &Path, is_v1: bool, seconds: u64, speed: u64) -> (f64, f64, f64) {
+    // 64 KiB of whole lines, without anything that is escaped in HTML.
+    let line =
+        format!("{}\n", "a line of a log that is as long as most lines are, or longer; ".repeat(2));
+    let block = line.repeat(64 * 1024 / line.len());
+    let blocks = speed * 1_000_000 * seconds / block.len() as u64;
+    let total = blocks * block.len() as u64;
+    let target = format!("{}?tail=1{}", log.display(), if is_v1 { "&format=raw" } else { "" });
+    let counters: Vec<Counter> =
+        (0..VIEWERS).map(|_| Counter::connect(&server.address, &target, is_v1)).collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let (rss, cpu) = (server.rss(), server.cpu());
+    server.forget_peak();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for mut counter in counters {
+            scope.spawn(move || counter.count_to(total));
+        }
+        let mut file = File::options().append(true).open(log).unwrap();
+        for number in 0..blocks {
+            let due = Duration::from_secs_f64(
+                (number * block.len() as u64) as f64 / (speed * 1_000_000) as f64,
+            );
+            if let Some(left) = due.checked_sub(began.elapsed()) {
+                std::thread::sleep(left);
+            }
+            file.write_all(block.as_bytes()).unwrap();
+        }
+    });
+    let after = began.elapsed().as_secs_f64();
+    (server.cpu() - cpu, after, server.peak() - rss)
+}
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [mode, log] = &arguments[..]
+        && mode == "serve"
+    {
+        // Its viewers are waited for here: they are few, and keep up.
+        return floor::serve(Path::new(log), true);
+    }
+    heading("catchup");
+    let stage = Stage::new();
+    let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|word| word == part);
+    let big: PathBuf = stage.path().join("big.log");
+    if ["tail", "http", "messages"].iter().any(|part| wanted(part)) {
+        fill(&big, setting("GIB", 4) << 30);
+    }
+    for (name, part) in [
+        ("tail", tail as fn(&Stage, &Path)),
+        ("http", http as fn(&Stage, &Path)),
+        ("messages", messages as fn(&Stage, &Path)),
+    ] {
+        if wanted(name) {
+            part(&stage, &big);
+        }
+    }
+    if wanted("stream") {
+        std::fs::remove_file(&big).ok();
+        stream(&stage);
+    }
+}

@@ -1,0 +1,140 @@
+//! The floor and tailcast in turn, under the same loads by the same client: what a delivery costs the server, and when
+//! a line has reached the last viewer.
+//!
+//! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` choose loads by their names.
+//! `PEERS=original,websocketd` measures other servers with it, where they are installed.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+)]
+
+mod floor;
+mod stage;
+
+use std::path::Path;
+
+use stage::{Server, Stage, heading, load, number, range, row, setting};
+
+/// Viewers and lines a second.
+const LOADS: [(&str, u64, u64); 4] = [
+    ("1000x100", 1000, 100),
+    ("5000x20", 5000, 20),
+    ("100x100", 100, 100),
+    ("overload", 1000, 1000),
+];
+
+/// What one server did under one load, over the rounds.
+#[derive(Default)]
+struct Figures {
+    cpu_per_line: Vec<f64>,
+    cpu_per_message: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    lines_per_message: Vec<f64>,
+}
+
+fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load_of: (u64, u64)) {
+    let (viewers, rate) = load_of;
+    let arguments = [
+        "--write".to_owned(),
+        log.display().to_string(),
+        format!("--viewers={viewers}"),
+        format!("--rate={rate}"),
+        format!("--duration={}", setting("SECONDS", 10)),
+        format!("--pid={}", server.pid()),
+        format!("--protocol={}", if query.is_empty() { "original" } else { "v1" }),
+    ];
+    let url = format!("{}{query}", server.url(log));
+    let (report, wrong) = load(url, &arguments);
+    if let Some(wrong) = wrong {
+        eprintln!("{report:#}");
+        panic!("{wrong}");
+    }
+    let lines = number(&report, "/delivered/lines");
+    figures.cpu_per_line.push(number(&report, "/server/cpu_us_per_line"));
+    figures.cpu_per_message.push(number(&report, "/server/cpu_us_per_message"));
+    figures.lines_per_message.push(lines / number(&report, "/delivered/messages"));
+    figures.p50.push(number(&report, "/last_viewer_ms/p50"));
+    figures.p99.push(number(&report, "/last_viewer_ms/p99"));
+}
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [mode, log] = &arguments[..]
+        && mode == "serve"
+    {
+        return floor::serve(Path::new(log), false);
+    }
+    heading("fanout");
+    let stage = Stage::new();
+    for (name, viewers, rate) in LOADS {
+        if !arguments.is_empty() && !arguments.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        // The page's protocol and the plain bytes ride along, and are compared with the floor as well.
+        let ours = [("floor", ""), ("tailcast", ""), ("tailcast rows", "?format=rows")];
+        let peers = std::env::var("PEERS").unwrap_or_default();
+        let peers = peers.split(',').filter(|peer| !peer.is_empty()).map(|peer| (peer, ""));
+        let mut all: Vec<_> = ours
+            .into_iter()
+            .chain(peers)
+            .map(|(name, query)| (name.to_owned(), query, Figures::default()))
+            .collect();
+        for round in 0..setting("ROUNDS", 5) as usize {
+            for turn in 0..all.len() {
+                // Nobody is always the first.
+                let at = (turn + round) % all.len();
+                let (name, query, figures) = &mut all[at];
+                let log = stage.log("a.log");
+                let server = match name.as_str() {
+                    "floor" => Some(Server::floor(&log)),
+                    "tailcast" | "tailcast rows" => Some(Server::tailcast(stage.path())),
+                    peer => Server::peer(peer, &log),
+                };
+                let Some(server) = server else {
+                    eprintln!("{name}: not installed");
+                    continue;
+                };
+                measure(figures, &server, &log, query, (viewers, rate));
+            }
+        }
+        println!("\n## {name}: {viewers} viewers, {rate} lines a second, 120 bytes each\n");
+        row(&[
+            &"",
+            &"CPU µs a line",
+            &"µs a message",
+            &"lines a message",
+            &"p50 ms",
+            &"p99 ms",
+            &"CPU a line / floor",
+            &"p99 / floor",
+        ]);
+        println!("|---|---|---|---|---|---|---|---|");
+        let ratios = |figures: &[f64], floor: &[f64]| -> String {
+            let ratios: Vec<f64> =
+                figures.iter().zip(floor).map(|(one, other)| one / other).collect();
+            range(&ratios)
+        };
+        let floor = &all[0].2;
+        for (name, _, figures) in all.iter().filter(|(.., figures)| !figures.p99.is_empty()) {
+            row(&[
+                name,
+                &range(&figures.cpu_per_line),
+                &range(&figures.cpu_per_message),
+                &range(&figures.lines_per_message),
+                &range(&figures.p50),
+                &range(&figures.p99),
+                &ratios(&figures.cpu_per_line, &floor.cpu_per_line),
+                &ratios(&figures.p99, &floor.p99),
+            ]);
+        }
+    }
+}

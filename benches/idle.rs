@@ -1,0 +1,191 @@
+//! What viewers cost that hear nothing, and what it costs when all of them come at once.
+//!
+//! `cargo bench --bench idle`; words after `--` choose from `memory`, `silence`, `herd`. `VIEWERS=5000,9500` sets the
+//! numbers of viewers, `IDLE_SECONDS=60` how long silence lasts.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+)]
+
+mod stage;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use stage::{Client, Server, Stage, heading, number, row, setting, wait_until};
+
+/// So many viewers one client process takes; each is a descriptor there.
+const VIEWERS_A_CLIENT: u64 = 5000;
+/// Of the server's memory, once it has come to rest.
+const REST: Duration = Duration::from_secs(2);
+
+fn wanted(part: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|word| word != "--bench").peekable();
+    words.peek().is_none() || words.any(|word| word == part)
+}
+
+fn sizes() -> Vec<u64> {
+    let sizes = std::env::var("VIEWERS").unwrap_or_else(|_| "5000,9500".to_owned());
+    sizes.split(',').map(|size| size.parse().unwrap()).collect()
+}
+
+/// Viewers that stay for so long, in as many processes as it takes.
+fn crowd(urls: &[String], viewers: u64, protocol: &str, seconds: u64) -> Vec<Client> {
+    let clients = viewers.div_ceil(VIEWERS_A_CLIENT);
+    let share = |client| (viewers * (client + 1) / clients) - (viewers * client / clients);
+    let start = |client| {
+        let arguments = [
+            format!("--viewers={}", share(client)),
+            format!("--duration={seconds}"),
+            format!("--protocol={protocol}"),
+            "--ramp=2000".to_owned(),
+        ];
+        Client::start(urls, &arguments)
+    };
+    (0..clients).map(start).collect()
+}
+
+fn finish(clients: Vec<Client>) {
+    for client in clients {
+        let (report, wrong) = client.report();
+        assert!(wrong.is_none(), "{wrong:?} {report:#}");
+    }
+}
+
+fn kibibytes(bytes: f64) -> String {
+    format!("{:.2}", bytes / 1024.0)
+}
+
+/// Resident memory for each viewer that hears nothing, and after a broadcast.
+fn memory(stage: &Stage) {
+    println!("\n## memory of an idle viewer, of the whole process, in KiB\n");
+    row(&[&"viewers", &"protocol", &"before, MiB", &"a viewer", &"after 64 KiB to all"]);
+    println!("|---|---|---|---|---|");
+    for viewers in sizes() {
+        for protocol in ["original", "v1"] {
+            let log = stage.log("a.log");
+            let server = Server::tailcast(stage.path());
+            let before = server.rss();
+            let clients = crowd(&[server.url(&log)], viewers, protocol, 30);
+            wait_until("all viewers are there", || server.viewers() == viewers);
+            std::thread::sleep(REST);
+            let there = server.rss();
+            append(&log, 64 * 1024);
+            std::thread::sleep(REST);
+            let after = server.rss();
+            row(&[
+                &viewers,
+                &protocol,
+                &format!("{:.1}", before / 1048576.0),
+                &kibibytes((there - before) / viewers as f64),
+                &kibibytes((after - before) / viewers as f64),
+            ]);
+            finish(clients);
+        }
+    }
+}
+
+/// Appends so many bytes of lines, in one write.
+fn append(log: &Path, bytes: usize) {
+    let line = "a line of a log that is quite as long as most lines of logs are\n";
+    let text = line.repeat(bytes / line.len());
+    std::fs::File::options().append(true).open(log).unwrap().write_all(text.as_bytes()).unwrap();
+}
+
+/// CPU of viewers of logs that say nothing, with their heartbeats.
+fn silence(stage: &Stage) {
+    let seconds = setting("IDLE_SECONDS", 60);
+    let logs: Vec<PathBuf> =
+        (0..100).map(|number| stage.log(&format!("silent-{number}.log"))).collect();
+    let server = Server::tailcast(stage.path());
+    let urls: Vec<String> = logs.iter().map(|log| server.url(log)).collect();
+    let viewers = VIEWERS_A_CLIENT;
+    let clients = crowd(&urls, viewers, "original", seconds + 10);
+    wait_until("all viewers are there", || server.viewers() == viewers);
+    std::thread::sleep(REST);
+    let before = server.cpu();
+    std::thread::sleep(Duration::from_secs(seconds));
+    let used = server.cpu() - before;
+    let share = 100.0 * used / seconds as f64;
+    println!("\n## silence\n");
+    println!(
+        "{viewers} viewers of 100 silent logs, {seconds} s, a heartbeat every 15 s: \
+         {used:.2} s of CPU, {share:.2} % of a core"
+    );
+    finish(clients);
+}
+
+/// All viewers come at once, each with a history of 1,000 lines, twice.
+fn herd(stage: &Stage) {
+    println!("\n## the herd: all at once, each with 1,000 lines of history\n");
+    row(&[
+        &"viewers",
+        &"format",
+        &"which",
+        &"all live after, s",
+        &"p50, s",
+        &"RSS at its peak, + MiB",
+        &"RSS after, + MiB",
+        &"server CPU, s",
+    ]);
+    println!("|---|---|---|---|---|---|---|---|");
+    let log = stage.log("herd.log");
+    append(&log, 16 << 20);
+    for format in ["raw", "rows"] {
+        let server = Server::tailcast(stage.path());
+        let before = server.rss();
+        for which in ["first", "again"] {
+            server.forget_peak();
+            let cpu = server.cpu();
+            let viewers = VIEWERS_A_CLIENT;
+            let arguments = [
+                format!("--viewers={viewers}"),
+                "--ramp=0".to_owned(),
+                "--lines=1000".to_owned(),
+                "--duration=1".to_owned(),
+                "--protocol=v1".to_owned(),
+            ];
+            let url = format!("{}?format={format}", server.url(&log));
+            let (report, wrong) = stage::load(url, &arguments);
+            assert!(wrong.is_none(), "{wrong:?} {report:#}");
+            assert_eq!(number(&report, "/viewers/live"), viewers as f64, "{report:#}");
+            let cpu = server.cpu() - cpu;
+            let peak = server.peak();
+            let gone = Instant::now();
+            wait_until("all viewers are gone", || server.viewers() == 0);
+            assert!(gone.elapsed() < Duration::from_secs(10));
+            row(&[
+                &viewers,
+                &format,
+                &which,
+                &format!("{:.2}", number(&report, "/viewers/seconds_until_live")),
+                &format!("{:.2}", number(&report, "/viewers/join_ms/p50") / 1000.0),
+                &format!("{:.1}", (peak - before) / 1048576.0),
+                &format!("{:.1}", (server.rss() - before) / 1048576.0),
+                &format!("{cpu:.2}"),
+            ]);
+        }
+    }
+}
+
+fn main() {
+    heading("idle");
+    let stage = Stage::new();
+    for (name, part) in [
+        ("memory", memory as fn(&Stage)),
+        ("silence", silence as fn(&Stage)),
+        ("herd", herd as fn(&Stage)),
+    ] {
+        if wanted(name) {
+            part(&stage);
+        }
+    }
+}

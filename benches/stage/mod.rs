@@ -1,0 +1,364 @@
+//! What the benches share: servers as processes of their own, the load client, and the printing of ratios.
+
+use std::fmt::Display;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+/// The program as it is released.
+pub const TAILCAST: &str = env!("CARGO_BIN_EXE_tailcast");
+
+/// A number from the environment, or this one.
+pub fn setting(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")),
+        Err(_) => default,
+    }
+}
+
+/// A server that prints its address. Killed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: String,
+}
+
+impl Server {
+    pub fn start(mut command: Command) -> Self {
+        let quiet = std::env::var_os("TALK").is_none();
+        if quiet {
+            command.stderr(Stdio::null());
+        }
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line:?}"));
+        Self { child, address: address.trim_end_matches('/').to_owned() }
+    }
+
+    /// The present program, in another role.
+    pub fn floor(log: &Path) -> Self {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("serve").arg(log);
+        Self::start(command)
+    }
+
+    pub fn tailcast(directory: &Path) -> Self {
+        let mut command = Command::new(TAILCAST);
+        // A line on stderr for each viewer that comes is not what is measured here.
+        command.env("TAILCAST_LOG", "warn").args([
+            "serve",
+            "--port",
+            "0",
+            "--max-viewers",
+            "20000",
+        ]);
+        command.arg(directory);
+        Self::start(command)
+    }
+
+    /// Another server, where what it needs is installed. It gets a free port.
+    pub fn peer(name: &str, log: &Path) -> Option<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        drop(listener);
+        let mut command = match name {
+            "original" => {
+                let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+                let mut command = Command::new(python);
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+                command.arg(folder.join("benches/original.py")).arg(&port);
+                command
+            }
+            "websocketd" => {
+                let mut command = Command::new("websocketd");
+                command.args(["--address=127.0.0.1", "--port", &port, "tail", "-n", "0", "-F"]);
+                command.arg(log);
+                command
+            }
+            _ => panic!("no peer is called {name}"),
+        };
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
+        let address = format!("127.0.0.1:{port}");
+        let mut server = Self { child, address };
+        // A Python without the library ends at once.
+        while TcpStream::connect(&server.address).is_err() {
+            if server.child.try_wait().unwrap().is_some() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Some(server)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn url(&self, log: &Path) -> String {
+        format!("http://{}{}", self.address, log.display())
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> f64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub fn peak(&self) -> f64 {
+        self.status("VmHWM:")
+    }
+
+    /// Begins a new peak.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    fn status(&self, field: &str) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        1024.0 * line.split_whitespace().next().unwrap().parse::<f64>().unwrap()
+    }
+
+    /// Seconds of CPU so far.
+    pub fn cpu(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The load client, begun. Its report is a JSON object.
+pub struct Client {
+    child: Child,
+}
+
+impl Client {
+    pub fn start<A: AsRef<str>>(urls: &[String], arguments: &[A]) -> Self {
+        let mut command = Command::new(TAILCAST);
+        command.arg("bench").args(urls).arg("--json");
+        command.args(arguments.iter().map(AsRef::as_ref));
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self { child }
+    }
+
+    /// Its report, and whether nothing was lost.
+    pub fn report(self) -> (Value, Option<String>) {
+        let output = self.child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let report = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}; the client said {said:?}"));
+        (report, (!output.status.success()).then_some(said))
+    }
+}
+
+/// One load, run to its end.
+pub fn load<A: AsRef<str>>(url: String, arguments: &[A]) -> (Value, Option<String>) {
+    Client::start(&[url], arguments).report()
+}
+
+/// A number of a report.
+pub fn number(report: &Value, path: &str) -> f64 {
+    report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {report:#}"))
+}
+
+/// The middle one; of an even count the lower of the two.
+pub fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[(numbers.len() - 1) / 2]
+}
+
+/// The least, the middle and the greatest.
+pub fn range(numbers: &[f64]) -> String {
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{:.2} ({least:.2} to {most:.2})", median(numbers.to_vec()))
+}
+
+/// A directory for logs: `TAILCAST_BENCH_DIR`, or a temporary one.
+pub struct Stage {
+    directory: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let directory = match std::env::var_os("TAILCAST_BENCH_DIR") {
+            Some(parent) => tempfile::tempdir_in(parent),
+            None => tempfile::tempdir(),
+        };
+        Self { directory: directory.unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// An empty log.
+    pub fn log(&self, name: &str) -> PathBuf {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, "").unwrap();
+        path
+    }
+}
+
+/// Waits for something, for a minute at most.
+pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(60);
+    while !look() {
+        assert!(Instant::now() < until, "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Where and when this was run.
+pub fn heading(title: &str) {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let busy = read("/proc/loadavg");
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let busy = busy.split(' ').next().unwrap_or_default();
+    println!("# {title}: Linux {}, {cpus} cores, load average {busy} at the start", kernel.trim());
+}
+
+/// A row of a table, in columns.
+pub fn row(columns: &[&dyn Display]) {
+    let columns: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
+    println!("| {} |", columns.join(" | "));
+}
+
+impl Server {
+    /// How many viewers a tailcast server says it has.
+    pub fn viewers(&self) -> u64 {
+        let mut body = Vec::new();
+        get(&self.address, "/_/healthz").read_to_end(&mut body).unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()["viewers"].as_u64().unwrap()
+    }
+}
+
+/// The body of an answer over HTTP, as it comes. Asked as by a client of the older version, which knows no chunks.
+pub fn get(address: &str, target: &str) -> impl Read {
+    let request = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let (stream, head, begun) = ask(address, &request);
+    assert!(head.lines().next().is_some_and(|status| status.contains(" 200 ")), "{head}");
+    assert!(!head.to_lowercase().contains("transfer-encoding"), "{head}");
+    std::io::Cursor::new(begun).chain(stream)
+}
+
+/// Sends a request and reads the head of its answer, and what has come with it.
+fn ask(address: &str, request: &str) -> (TcpStream, String, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        if let Some(end) = head.windows(4).position(|end| end == b"\r\n\r\n") {
+            let begun = head.split_off(end + 4);
+            return (stream, String::from_utf8(head).unwrap(), begun);
+        }
+        let read = stream.read(&mut piece).unwrap();
+        assert!(read > 0, "no answer but {head:?}");
+        head.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// A viewer that counts the bytes of its messages, and does nothing else with them.
+pub struct Counter {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// What of the buffer is still to be looked at.
+    unread: std::ops::Range<usize>,
+    is_v1: bool,
+    /// Bytes of the log so far.
+    pub bytes: u64,
+}
+
+impl Counter {
+    /// Connects; in `tailcast.v1` when that is wanted, where the offset of each message is checked.
+    pub fn connect(address: &str, target: &str, is_v1: bool) -> Self {
+        let offer = if is_v1 { "Sec-WebSocket-Protocol: tailcast.v1\r\n" } else { "" };
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n{offer}\r\n"
+        );
+        let (stream, head, mut buffer) = ask(address, &request);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let unread = 0..buffer.len();
+        buffer.resize(1 << 20, 0);
+        Self { stream, buffer, unread, is_v1, bytes: 0 }
+    }
+
+    fn fill(&mut self) {
+        if self.unread.is_empty() {
+            self.unread = 0..0;
+        } else if self.unread.start > 0 {
+            self.buffer.copy_within(self.unread.clone(), 0);
+            self.unread = 0..self.unread.len();
+        }
+        let read = self.stream.read(&mut self.buffer[self.unread.end..]).unwrap();
+        assert!(read > 0, "it ended after {} bytes", self.bytes);
+        self.unread.end += read;
+    }
+
+    /// Reads until the server closes the connection.
+    pub fn read_to_close(mut self) {
+        while self.hear() {}
+        self.stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+    }
+
+    /// Reads until so many bytes of the log have come.
+    pub fn count_to(&mut self, bytes: u64) {
+        while self.bytes < bytes {
+            assert!(self.hear(), "closed after {} bytes", self.bytes);
+        }
+        assert_eq!(self.bytes, bytes, "more than there is");
+    }
+
+    /// Reads a frame. False when it is the last.
+    fn hear(&mut self) -> bool {
+        loop {
+            let mut cursor = std::io::Cursor::new(&self.buffer[self.unread.clone()]);
+            let header = FrameHeader::parse(&mut cursor).unwrap();
+            let start = cursor.position() as usize;
+            let is_bytes = |header: &FrameHeader| header.opcode == OpCode::Data(Data::Binary);
+            let whole = |header: &FrameHeader| !is_bytes(header) || self.unread.len() >= start + 8;
+            let Some((header, len)) = header.filter(|(header, _)| whole(header)) else {
+                self.fill();
+                continue;
+            };
+            self.unread.start += start;
+            let mut len = len as usize;
+            match header.opcode {
+                OpCode::Control(Control::Close) => return false,
+                OpCode::Data(Data::Binary) if self.is_v1 => {
+                    let offset = self.buffer[self.unread.start..].first_chunk().unwrap();
+                    assert_eq!(u64::from_be_bytes(*offset), self.bytes, "another offset");
+                    self.bytes += len as u64 - 8;
+                }
+                OpCode::Data(_) if !self.is_v1 => self.bytes += len as u64,
+                _ => {}
+            }
+            // The rest of a long message is read over what has been looked at.
+            while len > self.unread.len() {
+                len -= self.unread.len();
+                self.unread = 0..0;
+                self.fill();
+            }
+            self.unread.start += len;
+            return true;
+        }
+    }
+}

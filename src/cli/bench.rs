@@ -1,0 +1,528 @@
+//! `tailcast bench`.
+
+mod process;
+mod report;
+mod writer;
+
+use std::collections::hash_map::RandomState;
+use std::fs::File;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{failure, raise_descriptor_limit, unmet};
+use crate::client::BadUrl;
+use crate::client::load::{BadTarget, Counts, Load, Plan, Protocol, STAMP_BYTES, Target};
+use process::Usage;
+use report::{Delivered, Report, Server, Viewers, thousands};
+use writer::{Schedule, Writer};
+
+/// Load a server with viewers of a log, and measure it
+///
+/// Opens many viewers of one log (or of several), and tells how late each line is, whether one is missing or comes
+/// twice, and what that costs the server. With `--write` it writes the lines itself, each with its number and the time
+/// at which it was due; without, it listens to those of another `tailcast bench`, or to whatever comes.
+///
+/// It measures any server that sends a log's lines over a WebSocket, not only tailcast.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  tailcast serve /tmp/logs &
+  tailcast bench http://127.0.0.1:8765/tmp/logs/a.log --write /tmp/logs/a.log
+        100 viewers, 100 lines a second for 10 seconds
+  tailcast bench URL --write FILE --viewers 1000 --rate 1000 --pid $(pidof tailcast)
+        more of both, and what it costs the server
+  tailcast bench URL --write FILE --slow 10@8K
+        what 10 viewers that read 8 KiB a second do to the others
+  tailcast bench URL --viewers 5000 --ramp 0 --lines 1000 --duration 0
+        5,000 viewers at once, each with 1,000 lines of history: when are all up to date?
+
+The latency of a line counts from the time at which it was due, not from that at which the writer came to it: what a
+stall holds up counts as late, too. `last viewer` is when a line had reached everybody.
+
+Exit codes: 0 everything came once, 1 something was lost, came twice or could not connect, 2 wrong arguments")]
+pub(super) struct Arguments {
+    /// A log's URL on a server (http:// or ws://); of several, viewers take one each in turn
+    #[arg(value_name = "URL", required = true)]
+    urls: Vec<String>,
+
+    /// Viewers at full speed
+    #[arg(short, long, value_name = "N", default_value_t = 100, env = "TAILCAST_BENCH_VIEWERS")]
+    viewers: u32,
+
+    /// Viewers that connect in a second; 0 for all at once
+    #[arg(long, value_name = "N", default_value_t = 1000.0, value_parser = not_negative)]
+    ramp: f64,
+
+    /// More viewers, that read only so many bytes in a second (8K, 1M); repeatable
+    #[arg(long, value_name = "N@BYTES", value_parser = slow)]
+    slow: Vec<(u32, u64)>,
+
+    /// Write stamped lines to this file, which has to be the log that the URL names
+    #[arg(short, long, value_name = "FILE")]
+    write: Option<PathBuf>,
+
+    /// Lines written in a second
+    #[arg(short, long, value_name = "N", default_value_t = 100.0, value_parser = positive)]
+    rate: f64,
+
+    /// Bytes of a written line, with its newline
+    #[arg(long, value_name = "N", default_value_t = 120)]
+    line_bytes: usize,
+
+    /// Lines written at once, in one call
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    burst: u32,
+
+    /// Seconds for which is written, or listened
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 10.0, value_parser = not_negative)]
+    duration: f64,
+
+    /// Lines of history that each viewer asks for [default: none in tailcast.v1, else what the server gives]
+    #[arg(long, value_name = "N")]
+    lines: Option<u64>,
+
+    /// What is spoken: tailcast.v1 with the bytes as they are, or messages of text as the original server sent them
+    #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
+    protocol: Spoken,
+
+    /// Process of the server on this machine, of which CPU and memory are told, with its children; repeatable
+    #[arg(short, long = "pid", value_name = "PID")]
+    pids: Vec<u32>,
+
+    /// Threads that read
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=256))]
+    threads: u64,
+
+    /// Print one JSON object rather than a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Spoken {
+    /// tailcast.v1 where the server speaks it
+    Auto,
+    V1,
+    Original,
+}
+
+impl From<Spoken> for Protocol {
+    fn from(spoken: Spoken) -> Self {
+        match spoken {
+            Spoken::Auto => Self::Any,
+            Spoken::V1 => Self::V1,
+            Spoken::Original => Self::Original,
+        }
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (0.0..=1e9).contains(number));
+    number.ok_or_else(|| "expected a number, 0 or more".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1e9);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+fn slow(text: &str) -> Result<(u32, u64), String> {
+    let read = || {
+        let (viewers, bytes) = text.split_once('@')?;
+        let unit = bytes.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(bytes.len());
+        let (bytes, unit) = bytes.split_at(unit);
+        let unit: u64 = match unit {
+            "" => 1,
+            "k" | "K" => 1 << 10,
+            "M" => 1 << 20,
+            _ => return None,
+        };
+        let bytes = bytes.parse::<u64>().ok()?.checked_mul(unit)?;
+        (bytes > 0).then_some((viewers.parse().ok()?, bytes))
+    };
+    read().ok_or_else(|| "expected viewers and bytes a second, as in 10@8K".to_owned())
+}
+
+/// So long nothing may change before what is awaited is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So long it is waited where the protocol does not say that a viewer is up to date.
+const SETTLE: Duration = Duration::from_secs(1);
+/// So long it is listened when everything has come: something might come again.
+const LINGER: Duration = Duration::from_millis(300);
+/// So often it is looked.
+const LOOK: Duration = Duration::from_millis(10);
+/// So often the progress is told.
+const TELL: Duration = Duration::from_millis(250);
+/// Descriptors besides those of the viewers.
+const DESCRIPTORS: u64 = 32;
+
+/// Measures, and prints what came out.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let file = check(arguments)?;
+    let plan = plan(arguments)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unmet(format!("can't start: {error}"), "look at `ulimit -a`"))?;
+    let measured = runtime.block_on(measure(arguments, plan, file));
+    runtime.shutdown_background();
+    let report = measured?;
+    let printed =
+        if arguments.json { format!("{}\n", report.to_json()) } else { report.to_table() };
+    io::stdout().lock().write_all(printed.as_bytes()).map_err(|error| {
+        unmet(format!("can't write to stdout: {error}"), "look at where it leads to")
+    })?;
+    let wrong = report.verdict();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let nothing_came = report.delivered.lines == 0 && report.tally.lost > 0;
+    let hint = if nothing_came {
+        "none of the lines came: is the file of `--write` the log that the URL names?"
+    } else if report.viewers.failed > 0 {
+        "the table says why; look at the server's limits, as `--max-viewers` and `ulimit -n`"
+    } else {
+        "the table names the first; what a server leaves out it may have said on its stderr"
+    };
+    Err(unmet(wrong.join(", "), hint))
+}
+
+/// Looks whether the arguments make sense together, and opens the file to be written.
+fn check(arguments: &Arguments) -> anyhow::Result<Option<File>> {
+    let viewers = all(arguments);
+    if viewers == 0 {
+        return Err(failure("there is no viewer", "give `--viewers 100`"));
+    }
+    if arguments.write.is_some() && arguments.urls.len() > 1 {
+        let hint =
+            "give one URL with `--write`; the other logs can have a `tailcast bench` of their own";
+        return Err(failure("one file can't be the log of several URLs", hint));
+    }
+    if arguments.line_bytes <= STAMP_BYTES || arguments.line_bytes > 1 << 24 {
+        let wanted = format!("give `--line-bytes` {} to {}", STAMP_BYTES + 1, 1 << 24);
+        return Err(failure(format!("no line of {} bytes", arguments.line_bytes), wanted));
+    }
+    if arguments.write.is_some() && !(1.0..4e9).contains(&lines(arguments)) {
+        let hint = "lines are `--rate` times `--duration`: at least 1, at most 4,000,000,000";
+        return Err(failure(format!("can't write {:.0} lines", lines(arguments)), hint));
+    }
+    let wanted = viewers + DESCRIPTORS;
+    let limit = raise_descriptor_limit(wanted);
+    if limit < wanted {
+        return Err(unmet(
+            format!("{viewers} viewers need {wanted} descriptors, and {limit} are allowed"),
+            "raise `ulimit -n`, or share them among several `tailcast bench`, one of which writes",
+        ));
+    }
+    if let Err(error) = Usage::of(&arguments.pids) {
+        return Err(failure(
+            format!("can't look at the process of `--pid`: {error}"),
+            "give the number that `pidof` tells, of a process on this machine",
+        ));
+    }
+    let Some(path) = &arguments.write else { return Ok(None) };
+    let opened = writer::open(path);
+    opened.map(Some).map_err(|error| {
+        let hint = "give the path of the log on this machine, which may be written";
+        failure(format!("can't write {}: {error}", path.display()), hint)
+    })
+}
+
+fn all(arguments: &Arguments) -> u64 {
+    let slow: u64 = arguments.slow.iter().map(|(viewers, _)| u64::from(*viewers)).sum();
+    slow + u64::from(arguments.viewers)
+}
+
+/// Lines that are to be written.
+fn lines(arguments: &Arguments) -> f64 {
+    (arguments.rate * arguments.duration).round()
+}
+
+fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
+    let mut targets = Vec::new();
+    for url in &arguments.urls {
+        let target = Target::new(url, arguments.protocol.into(), arguments.lines);
+        targets.push(target.map_err(|error| bad_target(url, &error))?);
+    }
+    let slow = arguments.slow.iter();
+    let slow = slow.flat_map(|(viewers, pace)| std::iter::repeat_n(*pace, *viewers as usize));
+    Ok(Plan {
+        targets,
+        viewers: arguments.viewers.into(),
+        ramp: Some(arguments.ramp).filter(|ramp| *ramp > 0.0),
+        slow: slow.collect(),
+        // The standard library's hash maps are seeded by chance.
+        run: arguments.write.as_ref().map(|_| RandomState::new().build_hasher().finish() as u32),
+        threads: arguments.threads,
+    })
+}
+
+fn bad_target(url: &str, error: &BadTarget) -> anyhow::Error {
+    match error {
+        BadTarget::Url(BadUrl::Tls) => failure(
+            format!("can't load {url}: TLS is not supported"),
+            "give the http:// URL of the server itself, not that of a proxy before it",
+        ),
+        BadTarget::Url(error) => failure(
+            format!("can't load {url}: {error}"),
+            "a log's URL is like http://127.0.0.1:8765/var/log/app.log",
+        ),
+        BadTarget::Host(error) => {
+            unmet(format!("can't load {url}: {error}"), "look at the name of the host")
+        }
+    }
+}
+
+/// A load that is measured.
+struct Bench<'a> {
+    arguments: &'a Arguments,
+    load: Load,
+    ending: CancellationToken,
+    told: Option<Instant>,
+    lines_told: (Instant, u64),
+}
+
+async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyhow::Result<Report> {
+    let usage = || Usage::of(&arguments.pids).map_err(|error| gone(&error));
+    let ending = interrupted()
+        .map_err(|error| unmet(format!("can't listen to signals: {error}"), "try again"))?;
+    let run = plan.run.unwrap_or_default();
+    let mut server = Server { before: usage()?, ..Server::default() };
+    let load = Load::start(plan)
+        .map_err(|error| unmet(format!("can't start: {error}"), "look at `ulimit -a`"))?;
+    let now = Instant::now();
+    let shows = io::stderr().is_terminal() && !arguments.json;
+    let mut bench =
+        Bench { arguments, load, ending, told: shows.then_some(now), lines_told: (now, 0) };
+    bench.gather().await?;
+
+    let counts = bench.load.counts();
+    let before = [&counts.lines, &counts.messages, &counts.bytes].map(Counts::get);
+    server.begun = usage()?;
+    let own = Usage::own().unwrap_or_default();
+    let began = Instant::now();
+    let written = match file {
+        Some(file) => {
+            let schedule = Schedule {
+                run,
+                rate: arguments.rate,
+                burst: arguments.burst,
+                line_bytes: arguments.line_bytes,
+                lines: lines(arguments) as u32,
+            };
+            Some(bench.write(file, schedule).await?)
+        }
+        None => {
+            let until = began + Duration::from_secs_f64(arguments.duration);
+            while Instant::now() < until && !bench.ending.is_cancelled() {
+                bench.look(None).await?;
+            }
+            None
+        }
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    server.ended = usage()?;
+    let client = Usage::own().unwrap_or_default().cpu - own.cpu;
+    let until = Instant::now() + LINGER;
+    while written.is_some() && Instant::now() < until {
+        bench.look(None).await?;
+    }
+    bench.tell_nothing();
+
+    let counts = bench.load.counts();
+    let after = [&counts.lines, &counts.messages, &counts.bytes].map(Counts::get);
+    let [lines, messages, bytes] = [0, 1, 2].map(|at| after[at] - before[at]);
+    let viewers = Viewers {
+        asked: all(arguments),
+        slow: all(arguments) - u64::from(arguments.viewers),
+        connected: Counts::get(&counts.connected),
+        live: Counts::get(&counts.live),
+        failed: Counts::get(&counts.failed),
+        closed: Counts::get(&counts.closed),
+        live_after: Counts::get(&counts.live_after) as f64 / 1e9,
+    };
+    let interrupted = bench.ending.is_cancelled();
+    let total = written.as_ref().map(|written| written.lines);
+    let (tally, last) = bench.load.finish(total).map_err(|error| broken(&error))?;
+    Ok(Report {
+        urls: arguments.urls.clone(),
+        viewers,
+        written,
+        delivered: Delivered { lines, messages, bytes, seconds },
+        tally,
+        last,
+        server: (!arguments.pids.is_empty()).then_some(server),
+        client: (client, arguments.threads),
+        interrupted,
+    })
+}
+
+fn gone(error: &io::Error) -> anyhow::Error {
+    unmet(format!("the process of `--pid` is gone: {error}"), "look at why the server ended")
+}
+
+fn broken(error: &io::Error) -> anyhow::Error {
+    unmet(format!("can't go on: {error}"), "look at `ulimit -a`")
+}
+
+impl Bench<'_> {
+    /// Waits until all viewers are there and up to date, or nothing changes any more.
+    async fn gather(&mut self) -> anyhow::Result<()> {
+        let all = all(self.arguments);
+        let mut seen = (0, 0, 0);
+        let mut since = Instant::now();
+        loop {
+            let counts = self.load.counts();
+            let failed = Counts::get(&counts.failed) + Counts::get(&counts.closed);
+            let live = Counts::get(&counts.live);
+            let now = (failed, live, Counts::get(&counts.bytes));
+            if failed >= all {
+                return Err(self.nobody());
+            }
+            // A viewer that is closed after it was live counts twice here, and does no harm.
+            if failed + live >= all || self.ending.is_cancelled() {
+                break;
+            }
+            if now != seen {
+                (seen, since) = (now, Instant::now());
+            } else if since.elapsed() > PATIENCE {
+                break;
+            }
+            self.look(None).await?;
+        }
+        if self.arguments.write.is_some() {
+            let until = Instant::now() + SETTLE;
+            while Instant::now() < until && !self.ending.is_cancelled() {
+                self.look(None).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Not one viewer could connect.
+    fn nobody(&self) -> anyhow::Error {
+        self.tell_nothing();
+        let url = self.arguments.urls.join(" ");
+        let words = self.load.counts().first_reason();
+        let hint = match words {
+            "connection refused" => "is the server running there?",
+            words if words.to_lowercase().contains("not found") => {
+                "the server lists its logs at `/`; the log has to be there"
+            }
+            words if words.to_lowercase().contains("forbidden") => {
+                "the server serves other directories: it lists its logs at `/`"
+            }
+            words if words.contains("tailcast.v1") => {
+                "give `--protocol original` for servers that are not tailcast"
+            }
+            words if words.contains("421") => {
+                "start the server with `--allow-host NAME`, or call it by its address"
+            }
+            _ => "look at the URL, and at what the server says",
+        };
+        unmet(format!("no viewer of {url} could connect: {words}"), hint)
+    }
+
+    /// Writes, and waits until everybody has everything, or nothing comes any more.
+    async fn write(&mut self, file: File, schedule: Schedule) -> anyhow::Result<writer::Written> {
+        let cannot = |error: io::Error| {
+            let path = self.arguments.write.clone().unwrap_or_default();
+            unmet(format!("can't write {}: {error}", path.display()), "look at the disk")
+        };
+        let writer = Writer::start(file, schedule).map_err(cannot)?;
+        while !writer.is_done() {
+            if self.ending.is_cancelled() {
+                writer.stop();
+            }
+            self.look(Some(&writer)).await?;
+        }
+        let path = self.arguments.write.clone().unwrap_or_default();
+        let written = writer.finish().map_err(|error| {
+            unmet(format!("can't write {}: {error}", path.display()), "look at the disk")
+        })?;
+        let mut came = (0, Instant::now());
+        while !self.load.have_all(written.lines) {
+            let bytes = Counts::get(&self.load.counts().bytes);
+            if bytes != came.0 {
+                came = (bytes, Instant::now());
+            } else if came.1.elapsed() > PATIENCE {
+                break;
+            }
+            self.look(None).await?;
+        }
+        Ok(written)
+    }
+
+    /// Lets a moment pass, and tells how it goes.
+    async fn look(&mut self, writer: Option<&Writer>) -> anyhow::Result<()> {
+        sleep(LOOK).await;
+        if self.load.is_broken() {
+            return Err(broken(&io::Error::other("a thread has ended")));
+        }
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now.duration_since(told) < TELL) {
+            return Ok(());
+        }
+        self.told = Some(now);
+        let counts = self.load.counts();
+        let lines = Counts::get(&counts.lines);
+        let (then, before) = std::mem::replace(&mut self.lines_told, (now, lines));
+        let rate = (lines - before) as f64 / now.duration_since(then).as_secs_f64();
+        let mut words = format!(
+            "{} of {} viewers · {} lines delivered · {}/s",
+            thousands(Counts::get(&counts.connected) - Counts::get(&counts.closed)),
+            thousands(all(self.arguments)),
+            thousands(lines),
+            thousands(rate as u64),
+        );
+        if let Some(writer) = writer {
+            words += &format!(" · {} written", thousands(writer.lines()));
+        }
+        let wrong = Counts::get(&counts.faults) + Counts::get(&counts.failed);
+        if wrong > 0 {
+            words += &format!(" · {} faults", thousands(wrong));
+        }
+        // Where stderr is gone nobody watches.
+        let _told = write!(io::stderr(), "\r\x1b[K{words}");
+        Ok(())
+    }
+
+    /// Takes the progress away.
+    fn tell_nothing(&self) {
+        if self.told.is_some() {
+            let _told = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// Cancelled at the first SIGINT or SIGTERM: what there is is told then. The second ends the process at once.
+fn interrupted() -> io::Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let ending = CancellationToken::new();
+    let told = ending.clone();
+    tokio::spawn(async move {
+        let mut asked = async || {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        asked().await;
+        told.cancel();
+        asked().await;
+        leave_at_once();
+    });
+    Ok(ending)
+}
+
+#[expect(clippy::exit, reason = "the second signal is a wish to be rid of the process now")]
+fn leave_at_once() {
+    std::process::exit(130);
+}

@@ -1,0 +1,342 @@
+//! What came out of it: a table for people, JSON for programs, and the verdict.
+
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+use crate::cli::bench::process::Usage;
+use crate::cli::bench::writer::Written;
+use crate::client::load::Tally;
+
+/// The percentiles that are told.
+const PERCENTILES: [(&str, f64); 5] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+/// From this part of a core on the client may be what is slow.
+const BUSY: f64 = 0.8;
+
+/// How many viewers there were.
+#[derive(Debug)]
+pub(super) struct Viewers {
+    pub(super) asked: u64,
+    pub(super) slow: u64,
+    pub(super) connected: u64,
+    pub(super) live: u64,
+    pub(super) failed: u64,
+    pub(super) closed: u64,
+    /// Seconds from the start until the last was live.
+    pub(super) live_after: f64,
+}
+
+/// What came while it was measured.
+#[derive(Debug)]
+pub(super) struct Delivered {
+    /// Stamped lines, summed over the viewers.
+    pub(super) lines: u64,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    pub(super) seconds: f64,
+}
+
+/// The server before the viewers came, once they were there, when the measuring began, and at its end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Server {
+    pub(super) before: Usage,
+    pub(super) begun: Usage,
+    pub(super) ended: Usage,
+}
+
+/// Everything that was found out.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) urls: Vec<String>,
+    pub(super) viewers: Viewers,
+    pub(super) written: Option<Written>,
+    pub(super) delivered: Delivered,
+    pub(super) tally: Tally,
+    /// How late each line was for the last viewer, in nanoseconds.
+    pub(super) last: Histogram<u64>,
+    pub(super) server: Option<Server>,
+    /// Seconds of CPU that the client used while it was measured, and its threads that read.
+    pub(super) client: (f64, u64),
+    pub(super) interrupted: bool,
+}
+
+fn milliseconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e6
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> Value {
+    let mut value = json!({"max": milliseconds(histogram.max()), "count": histogram.len()});
+    for (name, quantile) in PERCENTILES {
+        value[name] = milliseconds(histogram.value_at_quantile(quantile)).into();
+    }
+    value
+}
+
+/// A share, where there is something to share.
+fn each(whole: f64, parts: u64) -> f64 {
+    if parts == 0 { 0.0 } else { whole / parts as f64 }
+}
+
+impl Server {
+    fn cpu(&self) -> f64 {
+        (self.ended.cpu - self.begun.cpu).max(0.0)
+    }
+
+    /// Bytes of memory for each viewer.
+    fn a_viewer(&self, viewers: u64) -> f64 {
+        each(self.begun.rss as f64 - self.before.rss as f64, viewers)
+    }
+}
+
+impl Report {
+    /// What is wrong, in words; nothing if all came once.
+    pub(super) fn verdict(&self) -> Vec<String> {
+        let Tally { lost, twice, lost_bytes, twice_bytes, .. } = self.tally;
+        let mut wrong = Vec::new();
+        let mut count = |count: u64, one: &str, many: &str| match count {
+            0 => {}
+            1 => wrong.push(format!("1 {one}")),
+            count => wrong.push(format!("{} {many}", thousands(count))),
+        };
+        count(lost, "line was lost", "lines were lost");
+        count(twice, "line came twice", "lines came twice");
+        count(lost_bytes, "byte was left out", "bytes were left out");
+        count(twice_bytes, "byte came twice", "bytes came twice");
+        count(self.viewers.failed, "viewer could not connect", "viewers could not connect");
+        count(self.viewers.closed, "viewer was closed early", "viewers were closed early");
+        let silent = (self.viewers.connected + self.viewers.failed..self.viewers.asked).count();
+        count(silent as u64, "viewer got no answer", "viewers got no answer");
+        if let Some((reason, _)) = self.tally.reasons.iter().max_by_key(|(_, count)| **count) {
+            wrong.push(reason.clone());
+        }
+        wrong
+    }
+
+    fn lines_a_second(&self) -> f64 {
+        self.delivered.lines as f64 / self.delivered.seconds.max(1e-9)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let Self { viewers, delivered, tally, .. } = self;
+        let mut value = json!({
+            "urls": self.urls,
+            "viewers": {
+                "asked": viewers.asked, "slow": viewers.slow, "connected": viewers.connected,
+                "live": viewers.live, "failed": viewers.failed, "closed": viewers.closed,
+                "seconds_until_live": viewers.live_after, "join_ms": percentiles(&tally.joins),
+                "reasons": tally.reasons,
+            },
+            "delivered": {
+                "lines": delivered.lines, "messages": delivered.messages,
+                "bytes": delivered.bytes, "seconds": delivered.seconds,
+                "lines_per_second": self.lines_a_second(),
+                "bytes_per_second": delivered.bytes as f64 / delivered.seconds.max(1e-9),
+            },
+            "lost": tally.lost, "twice": tally.twice, "gaps": tally.gaps,
+            "lost_bytes": tally.lost_bytes, "twice_bytes": tally.twice_bytes,
+            "faults": tally.faults, "wrong": self.verdict(), "interrupted": self.interrupted,
+            "latency_ms": percentiles(&tally.each), "last_viewer_ms": percentiles(&self.last),
+            "client": {"cpu_seconds": self.client.0, "threads": self.client.1},
+        });
+        value["slow"] = tally
+            .slow
+            .iter()
+            .map(|slow| {
+                json!({"bytes_per_second": slow.pace, "bytes": slow.bytes, "lines": slow.lines,
+                       "stood": slow.stood})
+            })
+            .collect();
+        if let Some(written) = &self.written {
+            value["written"] = json!({
+                "lines": written.lines, "bytes": written.bytes, "seconds": written.seconds,
+                "late_ms": percentiles(&written.late),
+            });
+        }
+        if let Some(server) = &self.server {
+            value["server"] = json!({
+                "cpu_seconds": server.cpu(),
+                "cpu_us_per_line": each(server.cpu() * 1e6, delivered.lines),
+                "cpu_us_per_message": each(server.cpu() * 1e6, delivered.messages),
+                "cpu_of_a_core": server.cpu() / delivered.seconds.max(1e-9),
+                "rss_before": server.before.rss, "rss_with_viewers": server.begun.rss,
+                "rss_after": server.ended.rss,
+                "rss_per_viewer": server.a_viewer(viewers.connected),
+            });
+        }
+        value
+    }
+
+    pub(super) fn to_table(&self) -> String {
+        let mut table = String::new();
+        for (name, words) in self.rows() {
+            // Writing to memory does not fail.
+            let _written = writeln!(table, "{name:<11} {words}");
+        }
+        table
+    }
+
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let Self { viewers, delivered, tally, .. } = self;
+        let mut rows = vec![("log", self.urls.join(" "))];
+        rows.push((
+            "viewers",
+            format!(
+                "{} of {} connected, {} up to date, the last after {:.2} s",
+                thousands(viewers.connected),
+                thousands(viewers.asked),
+                thousands(viewers.live),
+                viewers.live_after
+            ),
+        ));
+        for (reason, count) in &tally.reasons {
+            rows.push(("", format!("{}: {reason}", thousands(*count))));
+        }
+        if let Some(written) = &self.written {
+            rows.push((
+                "written",
+                format!(
+                    "{} lines, {} in {:.1} s; late by {:.3} ms (p50), {:.3} ms (max)",
+                    thousands(written.lines.into()),
+                    bytes(written.bytes as f64),
+                    written.seconds,
+                    milliseconds(written.late.value_at_quantile(0.5)),
+                    milliseconds(written.late.max()),
+                ),
+            ));
+        }
+        rows.push((
+            "delivered",
+            format!(
+                "{} lines in {} messages, {}; {} lines/s, {}/s",
+                thousands(delivered.lines),
+                thousands(delivered.messages),
+                bytes(delivered.bytes as f64),
+                thousands(self.lines_a_second() as u64),
+                bytes(delivered.bytes as f64 / delivered.seconds.max(1e-9)),
+            ),
+        ));
+        rows.push((
+            "lost",
+            format!("{} lines, {} bytes", thousands(tally.lost), thousands(tally.lost_bytes)),
+        ));
+        rows.push((
+            "twice",
+            format!("{} lines, {} bytes", thousands(tally.twice), thousands(tally.twice_bytes)),
+        ));
+        rows.extend(tally.faults.iter().map(|fault| ("", fault.clone())));
+        self.latencies(&mut rows);
+        for (number, slow) in tally.slow.iter().enumerate() {
+            let end = if slow.stood { "" } else { "; its connection was lost" };
+            let came = format!(
+                "{} at {}/s, up to line {}{end}",
+                bytes(slow.bytes as f64),
+                bytes(slow.pace as f64),
+                thousands(slow.lines)
+            );
+            rows.push((if number == 0 { "slow" } else { "" }, came));
+        }
+        self.costs(&mut rows);
+        rows
+    }
+
+    fn latencies(&self, rows: &mut Vec<(&'static str, String)>) {
+        if self.tally.each.is_empty() {
+            rows.push(("latency", "no stamped line came".to_owned()));
+            return;
+        }
+        let mut head = String::new();
+        for (name, _) in PERCENTILES {
+            let _written = write!(head, "{name:>10}");
+        }
+        rows.push(("latency ms", format!("{head}       max")));
+        for (name, histogram) in [("each", &self.tally.each), ("last viewer", &self.last)] {
+            let mut words = String::new();
+            for (_, quantile) in PERCENTILES {
+                let late = milliseconds(histogram.value_at_quantile(quantile));
+                let _written = write!(words, "{late:>10.3}");
+            }
+            if !histogram.is_empty() {
+                rows.push((name, format!("{words}{:>10.3}", milliseconds(histogram.max()))));
+            }
+        }
+    }
+
+    fn costs(&self, rows: &mut Vec<(&'static str, String)>) {
+        let Self { viewers, delivered, .. } = self;
+        let seconds = delivered.seconds.max(1e-9);
+        if let Some(server) = &self.server {
+            let cpu = server.cpu();
+            let mut words = format!("{:.1} % of a core", 100.0 * cpu / seconds);
+            for (what, count) in [("line", delivered.lines), ("message", delivered.messages)] {
+                if count > 0 {
+                    let _written = write!(words, ", {:.2} µs a {what}", each(cpu * 1e6, count));
+                }
+            }
+            rows.push(("server CPU", words));
+            rows.push((
+                "server RSS",
+                format!(
+                    "{} before, {} with the viewers ({} each), {} at the end",
+                    bytes(server.before.rss as f64),
+                    bytes(server.begun.rss as f64),
+                    bytes(server.a_viewer(viewers.connected)),
+                    bytes(server.ended.rss as f64)
+                ),
+            ));
+        }
+        let (cpu, threads) = self.client;
+        let share = cpu / seconds;
+        let busy = if share > BUSY * threads as f64 {
+            ": it may be what is slow here; give it another `--threads`, or fewer viewers"
+        } else {
+            ""
+        };
+        rows.push(("client CPU", format!("{:.1} % of a core{busy}", 100.0 * share)));
+    }
+}
+
+/// A number in groups of three digits.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// An amount of bytes.
+pub(super) fn bytes(amount: f64) -> String {
+    let mut amount = amount;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if amount.abs() < 1024.0 {
+            return if unit == "B" {
+                format!("{amount:.0} B")
+            } else {
+                format!("{amount:.1} {unit}")
+            };
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} TiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_readable() {
+        for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(thousands(number), words);
+        }
+        for (amount, words) in [(0.0, "0 B"), (1536.0, "1.5 KiB"), (-2048.0, "-2.0 KiB")] {
+            assert_eq!(bytes(amount), words);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Reading each message once: what thousands of viewers are sent is the same, and is recognised by comparing bytes.
+
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::client::load::stamp::{STAMP_BYTES, Stamp, Stamps};
+use crate::session::wire::Message;
+
+/// So many messages are remembered. A read brings a few at once, and viewers get them one after the other.
+const REMEMBERED: usize = 8;
+
+/// What a message of the server says.
+#[derive(Debug, Default)]
+pub(super) enum Content {
+    /// A part of the log, in any form.
+    #[default]
+    Part,
+    /// Bytes of the log.
+    Bytes {
+        /// Offset of the first.
+        offset: u64,
+        /// How many.
+        len: u64,
+    },
+    /// Rows of the log, and the offset of each, in the order of the stamps.
+    Rows {
+        /// Rows of this offset and after are made anew.
+        from: u64,
+        /// The offset after them.
+        next: u64,
+        /// Of each stamp, the row that it stands in.
+        rows: Vec<u64>,
+    },
+    /// Something else that `tailcast.v1` says.
+    Control(Message),
+    /// The text heartbeat.
+    Heartbeat,
+}
+
+/// A message that has been read.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    is_v1: bool,
+    is_text: bool,
+    payload: Vec<u8>,
+    pub(super) content: Content,
+    pub(super) stamps: Vec<Stamp>,
+    /// The part of the payload that is the log's.
+    log_at: usize,
+    unfinished: usize,
+}
+
+impl Known {
+    /// The part of the message in which a stamp may end that was begun before it.
+    pub(super) fn head(&self) -> &[u8] {
+        let log = self.payload.get(self.log_at..).unwrap_or_default();
+        log.get(..STAMP_BYTES).unwrap_or(log)
+    }
+
+    /// The end of the message that may be the beginning of a stamp.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        self.payload.get(self.payload.len() - self.unfinished..).unwrap_or_default()
+    }
+
+    fn read(&mut self, stamps: &Stamps) {
+        self.stamps.clear();
+        (self.log_at, self.unfinished) = (0, 0);
+        self.content = match (self.is_v1, self.is_text) {
+            (false, true) if self.payload == b"ping" => Content::Heartbeat,
+            (true, true) => match serde_json::from_slice(&self.payload) {
+                Ok(Message::Rows { from, next, rows }) => {
+                    let mut of_stamps = Vec::new();
+                    for (offset, row) in &rows {
+                        for stamp in stamps.find(row.as_bytes()) {
+                            self.stamps.push(stamp);
+                            of_stamps.push(*offset);
+                        }
+                    }
+                    Content::Rows { from, next, rows: of_stamps }
+                }
+                Ok(message) => Content::Control(message),
+                Err(_) => Content::Control(Message::Unknown),
+            },
+            (true, false) if self.payload.len() >= 8 => {
+                let (offset, log) = self.payload.split_at(8);
+                self.log_at = 8;
+                let offset = offset.iter().fold(0, |offset, byte| offset << 8 | u64::from(*byte));
+                Content::Bytes { offset, len: log.len() as u64 }
+            }
+            _ => Content::Part,
+        };
+        if let Content::Part | Content::Bytes { .. } = self.content {
+            let log = self.payload.get(self.log_at..).unwrap_or_default();
+            self.stamps.extend(stamps.find(log));
+            self.unfinished = stamps.unfinished(log).len();
+        }
+    }
+}
+
+/// The messages that came last.
+pub(super) struct Recent {
+    stamps: Stamps,
+    known: [Known; REMEMBERED],
+    /// The one that was looked up last.
+    at: usize,
+    /// The one that came first.
+    oldest: usize,
+}
+
+impl Recent {
+    pub(super) fn new() -> Self {
+        Self { stamps: Stamps::new(), known: Default::default(), at: 0, oldest: 0 }
+    }
+
+    /// What this message says, and by what stamps are found.
+    pub(super) fn look_up(
+        &mut self,
+        is_v1: bool,
+        opcode: OpCode,
+        payload: &[u8],
+    ) -> (&Known, &Stamps) {
+        let is_text = opcode == OpCode::Data(Data::Text);
+        let same = |known: &Known| {
+            known.is_text == is_text && known.is_v1 == is_v1 && known.payload == payload
+        };
+        let found = (0..REMEMBERED)
+            .map(|step| (self.at + step) % REMEMBERED)
+            .find(|at| same(&self.known[*at]));
+        self.at = found.unwrap_or_else(|| {
+            let known = &mut self.known[self.oldest];
+            known.is_v1 = is_v1;
+            known.is_text = is_text;
+            known.payload.clear();
+            known.payload.extend_from_slice(payload);
+            known.read(&self.stamps);
+            let read = self.oldest;
+            self.oldest = (self.oldest + 1) % REMEMBERED;
+            read
+        });
+        (&self.known[self.at], &self.stamps)
+    }
+}

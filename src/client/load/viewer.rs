@@ -1,0 +1,530 @@
+//! One viewer of a load: its connection, and how far it has come.
+//!
+//! It reads frames where the socket's bytes lie, and keeps none of them but the beginning of one that is not complete.
+//! So a viewer costs next to nothing, and thousands fit in one thread.
+
+use std::io::{self, Cursor, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use socket2::{Domain, Protocol as Transport, SockAddr, Socket, Type};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+use crate::client::line::plain;
+use crate::client::load::known::{Content, Known, Recent};
+use crate::client::load::stamp::{STAMP_BYTES, Stamp, Stamps, now};
+use crate::client::load::tally::{Counts, Slow, Tally, UnderWay};
+use crate::client::load::target::Target;
+use crate::client::load::{Run, Shared};
+use crate::session::wire::Message;
+
+/// What is read at once.
+pub(super) const READ_BYTES: usize = 256 * 1024;
+/// A larger message ends the connection: it is no log that is followed.
+const MESSAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The most bytes of the answer to the handshake.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What the kernel may hold of what a slow viewer has not read.
+const SLOW_BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a thread's viewers share.
+pub(super) struct Desk<'a> {
+    pub(super) recent: Recent,
+    /// Where the socket's bytes are read to.
+    pub(super) buffer: Vec<u8>,
+    pub(super) book: Book<'a>,
+}
+
+/// Where a thread's viewers write down what came.
+pub(super) struct Book<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) tally: Tally,
+    pub(super) under_way: UnderWay,
+}
+
+/// Where a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Upgrading,
+    Open,
+    Gone,
+}
+
+/// One viewer.
+pub(super) struct Viewer {
+    io: TcpStream,
+    stage: Stage,
+    number: u64,
+    began: Instant,
+    is_v1: bool,
+    is_live: bool,
+    /// The beginning of the answer, or of a frame, that is not complete.
+    partial: Vec<u8>,
+    /// The beginning of a stamp that is not complete.
+    begun: Vec<u8>,
+    /// The line that is to come next. None before the first line of a run that somebody else writes.
+    next: Option<u32>,
+    /// The line from which on it counts for the last viewer.
+    entered: u32,
+    /// The last row, which may be made anew.
+    row: u64,
+    /// The offset that comes next, where the protocol tells it.
+    offset: Option<u64>,
+    /// The offset that its history ends at.
+    history: u64,
+    pace: Option<Pace>,
+}
+
+/// How much a slow viewer may read.
+struct Pace {
+    bytes_per_second: u64,
+    allowance: f64,
+    at: Instant,
+    read: u64,
+}
+
+/// What the event loop is to do with a viewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Go {
+    /// Wake it when there is something to read.
+    Read,
+    /// It reads when it is its time.
+    Slowly,
+    /// Nothing has changed.
+    On,
+    /// It is gone.
+    Gone,
+}
+
+impl Viewer {
+    /// Begins to connect.
+    pub(super) fn connect(target: &Target, number: u64, pace: Option<u64>) -> io::Result<Self> {
+        let address = SockAddr::from(target.address);
+        let domain = Domain::for_address(target.address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Transport::TCP))?;
+        socket.set_nonblocking(true)?;
+        if pace.is_some() {
+            socket.set_recv_buffer_size(SLOW_BUFFER_BYTES)?;
+        }
+        match socket.connect(&address) {
+            Err(error)
+                if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) =>
+            {
+                return Err(error);
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let now = Instant::now();
+        Ok(Self {
+            io: socket.into(),
+            stage: Stage::Connecting,
+            number,
+            began: now,
+            is_v1: false,
+            is_live: false,
+            partial: Vec::new(),
+            begun: Vec::new(),
+            next: None,
+            entered: 0,
+            row: 0,
+            offset: None,
+            history: u64::MAX,
+            pace: pace.map(|bytes_per_second| Pace {
+                bytes_per_second,
+                allowance: 0.0,
+                at: now,
+                read: 0,
+            }),
+        })
+    }
+
+    pub(super) fn io(&self) -> &TcpStream {
+        &self.io
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.stage == Stage::Gone
+    }
+
+    /// The socket is ready: goes on with the connection, or reads.
+    pub(super) fn ready(&mut self, target: &Target, desk: &mut Desk<'_>) -> Go {
+        let went = match self.stage {
+            Stage::Connecting => self.ask(target),
+            Stage::Upgrading | Stage::Open => self.read(target, desk, READ_BYTES),
+            Stage::Gone => Ok(Go::Gone),
+        };
+        went.unwrap_or_else(|why| self.end(&why, &mut desk.book))
+    }
+
+    /// A moment has passed: a slow viewer reads what it may.
+    pub(super) fn tick(&mut self, target: &Target, desk: &mut Desk<'_>) -> Go {
+        let Some(pace) = self.pace.as_mut().filter(|_| self.stage == Stage::Open) else {
+            return Go::On;
+        };
+        let now = Instant::now();
+        let speed = pace.bytes_per_second as f64;
+        let earned = now.duration_since(pace.at).as_secs_f64() * speed;
+        pace.at = now;
+        // What was not used does not pile up: it would not be slow then.
+        pace.allowance = (pace.allowance + earned).min(speed.max(1.0));
+        let bytes = (pace.allowance as usize).min(READ_BYTES);
+        if bytes == 0 {
+            return Go::On;
+        }
+        self.read(target, desk, bytes).unwrap_or_else(|why| self.end(&why, &mut desk.book))
+    }
+
+    /// The connection stands: asks for the upgrade.
+    fn ask(&mut self, target: &Target) -> Result<Go, String> {
+        if let Some(error) = self.io.take_error().map_err(|error| plain(&error))? {
+            return Err(plain(&error));
+        }
+        // A socket that is new takes so little at once.
+        let written = (&self.io).write(&target.request).map_err(|error| plain(&error))?;
+        if written < target.request.len() {
+            return Err("the socket does not take the request".to_owned());
+        }
+        self.stage = Stage::Upgrading;
+        Ok(Go::Read)
+    }
+
+    fn read(&mut self, target: &Target, desk: &mut Desk<'_>, bytes: usize) -> Result<Go, String> {
+        let mut buffer = std::mem::take(&mut desk.buffer);
+        let kept = self.partial.len();
+        if buffer.len() < kept + bytes {
+            buffer.resize(kept + bytes, 0);
+        }
+        buffer[..kept].copy_from_slice(&self.partial);
+        let read = (&self.io).read(&mut buffer[kept..kept + bytes]);
+        let went = match read {
+            Ok(0) => Err("it ended the connection without a word".to_owned()),
+            Ok(read) => {
+                let at = now();
+                Counts::add(&desk.book.shared.counts.bytes, read as u64);
+                if let Some(pace) = &mut self.pace {
+                    pace.allowance -= read as f64;
+                    pace.read += read as u64;
+                }
+                self.partial.clear();
+                self.take(&buffer[..kept + read], at, target, desk)
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(Go::On)
+            }
+            Err(error) => Err(plain(&error)),
+        };
+        desk.buffer = buffer;
+        went
+    }
+
+    /// Takes what came.
+    fn take(
+        &mut self,
+        mut bytes: &[u8],
+        at: u64,
+        target: &Target,
+        desk: &mut Desk<'_>,
+    ) -> Result<Go, String> {
+        let mut go = Go::On;
+        if self.stage == Stage::Upgrading {
+            let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+                if bytes.len() > HEAD_BYTES_MAX {
+                    return Err("its answer has no end".to_owned());
+                }
+                self.partial.extend_from_slice(bytes);
+                return Ok(Go::On);
+            };
+            let (head, rest) = bytes.split_at(end + 4);
+            self.is_v1 = target.agree(head, rest)?;
+            bytes = rest;
+            self.open(&mut desk.book);
+            if self.pace.is_some() {
+                go = Go::Slowly;
+            }
+        }
+        loop {
+            let mut cursor = Cursor::new(bytes);
+            let Some((header, len)) =
+                FrameHeader::parse(&mut cursor).map_err(|error| error.to_string())?
+            else {
+                break;
+            };
+            if len > MESSAGE_BYTES_MAX {
+                return Err(format!("a message of {len} bytes"));
+            }
+            let start = cursor.position() as usize;
+            let Some(payload) = bytes.get(start..start + len as usize) else { break };
+            self.hear(&header, payload, at, desk)?;
+            bytes = bytes.get(start + payload.len()..).unwrap_or_default();
+        }
+        self.partial.extend_from_slice(bytes);
+        Ok(go)
+    }
+
+    /// The WebSocket stands.
+    fn open(&mut self, book: &mut Book<'_>) {
+        self.stage = Stage::Open;
+        Counts::add(&book.shared.counts.connected, 1);
+        if self.pace.is_none() {
+            Counts::add(&book.shared.counts.standing, 1);
+            self.entered = book.under_way.enter();
+        }
+        if let Run::Own(_) = book.shared.run {
+            self.next = Some(0);
+        }
+        if !self.is_v1 {
+            // The protocol does not say where the history ends.
+            self.live(book);
+        }
+    }
+
+    fn live(&mut self, book: &mut Book<'_>) {
+        if !self.is_live {
+            self.is_live = true;
+            let counts = &book.shared.counts;
+            Counts::add(&counts.live, 1);
+            book.tally.joins.saturating_record(self.began.elapsed().as_nanos() as u64);
+            let after = book.shared.started.elapsed().as_nanos() as u64;
+            counts.live_after.fetch_max(after, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one frame. The parts of a message that is sent in several follow each other as messages do.
+    fn hear(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        at: u64,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), String> {
+        match header.opcode {
+            OpCode::Data(_) => {
+                let (known, stamps) = desk.recent.look_up(self.is_v1, header.opcode, payload);
+                Counts::add(&desk.book.shared.counts.messages, 1);
+                self.learn(known, &mut desk.book)?;
+                self.count(known, stamps, at, &mut desk.book);
+                Ok(())
+            }
+            OpCode::Control(Control::Ping) => {
+                self.say(OpCode::Control(Control::Pong), payload);
+                Ok(())
+            }
+            OpCode::Control(Control::Close) => {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                self.say(header.opcode, payload.get(..2).unwrap_or_default());
+                let words = String::from_utf8_lossy(payload.get(2..).unwrap_or_default());
+                let words: String = words.chars().filter(|letter| !letter.is_control()).collect();
+                Err(match code {
+                    Some(code) if words.is_empty() => format!("closed with code {code}"),
+                    Some(code) => format!("closed with code {code}: {words}"),
+                    None => "closed without a code".to_owned(),
+                })
+            }
+            OpCode::Control(_) => Ok(()),
+        }
+    }
+
+    /// Sends a small frame. The mask is all zeros: it is to keep strangers from writing through a browser, and there is
+    /// none here.
+    fn say(&self, opcode: OpCode, payload: &[u8]) {
+        let header = FrameHeader { opcode, mask: Some([0; 4]), ..FrameHeader::default() };
+        let mut frame = Vec::with_capacity(16 + payload.len());
+        // Writing to memory does not fail.
+        let _written = header.format(payload.len() as u64, &mut frame);
+        frame.extend_from_slice(payload);
+        // What a socket does not take that is asked for so little is missed by nobody: the server will notice.
+        let _sent = (&self.io).write(&frame);
+    }
+
+    /// What the message says of the place that the viewer stands at.
+    fn learn(&mut self, known: &Known, book: &mut Book<'_>) -> Result<(), String> {
+        match &known.content {
+            Content::Part => {}
+            Content::Heartbeat => self.say(OpCode::Data(Data::Text), b"pong"),
+            Content::Bytes { offset, len } => self.go_on(*offset, offset + len, book),
+            Content::Rows { from, next, .. } => {
+                let from = (*from).max(self.offset.unwrap_or(0).min(*next));
+                self.go_on(from, *next, book);
+            }
+            Content::Control(Message::Open { from, size, .. }) => {
+                (self.offset, self.history) = (Some(*from), *size);
+            }
+            Content::Control(Message::Reset { from, .. }) => {
+                (self.offset, self.row) = (Some(*from), 0);
+                self.begun.clear();
+            }
+            Content::Control(Message::Gap { from, to, .. }) => {
+                book.tally.gaps += 1;
+                book.tally.lost_bytes += to.unwrap_or(*from).saturating_sub(*from);
+                Counts::add(&book.shared.counts.faults, 1);
+                let (number, to) = (self.number, to.unwrap_or(*from));
+                book.tally
+                    .fault(|| format!("viewer {number}: the server left out bytes {from} to {to}"));
+                self.offset = Some(to);
+            }
+            Content::Control(Message::Error { message, code }) => {
+                return Err(format!("refused with code {code}: {message}"));
+            }
+            Content::Control(_) => {}
+        }
+        if self.offset.is_some_and(|offset| offset >= self.history) {
+            self.live(book);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the log came, from one offset to another.
+    fn go_on(&mut self, from: u64, to: u64, book: &mut Book<'_>) {
+        let number = self.number;
+        match self.offset {
+            Some(offset) if from > offset => {
+                book.tally.gaps += 1;
+                book.tally.lost_bytes += from - offset;
+                Counts::add(&book.shared.counts.faults, 1);
+                book.tally
+                    .fault(|| format!("viewer {number}: bytes {offset} to {from} are missing"));
+            }
+            Some(offset) if from < offset => {
+                let again = offset.min(to);
+                book.tally.twice_bytes += again.saturating_sub(from);
+                Counts::add(&book.shared.counts.faults, 1);
+                book.tally.fault(|| format!("viewer {number}: bytes {from} to {again} came twice"));
+            }
+            Some(_) | None => {}
+        }
+        self.offset = Some(to.max(self.offset.unwrap_or(0)));
+    }
+
+    /// Counts the stamped lines of a message.
+    fn count(&mut self, known: &Known, stamps: &Stamps, at: u64, book: &mut Book<'_>) {
+        let before = self.next.unwrap_or(0);
+        let mut lines = 0;
+        if let Content::Part | Content::Bytes { .. } = known.content {
+            if !self.begun.is_empty() {
+                // The stamp ends in this message, or goes on after it.
+                self.begun.extend_from_slice(known.head());
+                if let Some(stamp) = stamps.whole(&self.begun) {
+                    lines += u64::from(self.note(stamp, None, at, book));
+                } else if known.head().len() < STAMP_BYTES {
+                    let unfinished = stamps.unfinished(&self.begun).len();
+                    self.begun.drain(..self.begun.len() - unfinished);
+                    return;
+                }
+                self.begun.clear();
+            }
+            self.begun.extend_from_slice(known.unfinished());
+        }
+        let rows = match &known.content {
+            Content::Rows { rows, .. } => rows.as_slice(),
+            _ => &[],
+        };
+        for (index, stamp) in known.stamps.iter().enumerate() {
+            lines += u64::from(self.note(*stamp, rows.get(index).copied(), at, book));
+        }
+        if lines == 0 {
+            return;
+        }
+        Counts::add(&book.shared.counts.lines, lines);
+        if self.pace.is_none() {
+            let further = self.next.unwrap_or(0).saturating_sub(before);
+            Counts::add(&book.shared.counts.advanced, further.into());
+        }
+    }
+
+    /// Notes one line. False when it is none of this run, or one that is drawn again.
+    fn note(&mut self, stamp: Stamp, row: Option<u64>, at: u64, book: &mut Book<'_>) -> bool {
+        if !book.shared.run.is_of(&stamp) {
+            return false;
+        }
+        let number = self.number;
+        let sequence = stamp.sequence;
+        let next = self.next.unwrap_or(sequence);
+        if sequence < next {
+            // A row that grows is sent again, with what it had already.
+            if row.is_some_and(|row| row == self.row) && sequence + 1 == next {
+                return false;
+            }
+            book.tally.twice += 1;
+            Counts::add(&book.shared.counts.faults, 1);
+            book.tally
+                .fault(|| format!("viewer {number}: line {sequence} came twice, or too late"));
+            return true;
+        }
+        let Book { shared, tally, under_way } = book;
+        if sequence > next {
+            tally.gaps += 1;
+            tally.lost += u64::from(sequence - next);
+            Counts::add(&shared.counts.faults, 1);
+            tally.fault(|| match sequence - next {
+                1 => format!("viewer {number}: line {next} is missing"),
+                _ => format!("viewer {number}: lines {next} to {} are missing", sequence - 1),
+            });
+        }
+        self.next = Some(sequence.saturating_add(1));
+        self.row = row.unwrap_or(0);
+        let late = at.saturating_sub(stamp.due).max(1);
+        if self.pace.is_none() {
+            tally.each.saturating_record(late);
+            for missed in next.max(self.entered)..sequence {
+                under_way.arrive(missed, 0, &shared.across);
+            }
+            if sequence >= self.entered {
+                under_way.arrive(sequence, late, &shared.across);
+            }
+        }
+        true
+    }
+
+    /// The connection is gone, for this reason.
+    fn end(&mut self, why: &str, book: &mut Book<'_>) -> Go {
+        let stage = std::mem::replace(&mut self.stage, Stage::Gone);
+        let counts = &book.shared.counts;
+        if stage == Stage::Open {
+            Counts::add(&counts.closed, 1);
+            if self.pace.is_none() {
+                let next = self.next.unwrap_or(0);
+                Counts::subtract(&counts.standing, 1);
+                Counts::subtract(&counts.advanced, next.into());
+                book.under_way.leave(self.entered, next, &book.shared.across);
+            }
+        } else {
+            Counts::add(&counts.failed, 1);
+        }
+        book.tally.reason(why, counts);
+        Go::Gone
+    }
+
+    /// The load is over: says goodbye, and adds up what is missing. `total` lines have been written, if that is known.
+    pub(super) fn leave(&mut self, total: Option<u32>, book: &mut Book<'_>) {
+        let stood = self.stage == Stage::Open;
+        if stood {
+            self.say(OpCode::Control(Control::Close), &1000u16.to_be_bytes());
+        }
+        if let Some(pace) = &self.pace {
+            let lines = self.next.unwrap_or(0).into();
+            let pace = (pace.bytes_per_second, pace.read);
+            book.tally.slow.push(Slow { pace: pace.0, bytes: pace.1, lines, stood });
+        } else if let (Some(next), Some(total)) = (self.next, total)
+            && next < total
+        {
+            let (number, missing) = (self.number, total - next);
+            book.tally.gaps += 1;
+            book.tally.lost += u64::from(missing);
+            book.tally.fault(|| {
+                let how = if stood { "never came" } else { "were lost with its connection" };
+                format!("viewer {number}: the last {missing} of {total} lines {how}")
+            });
+        }
+    }
+}
