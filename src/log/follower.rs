@@ -29,10 +29,9 @@ pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a log that nobody looks at any more is kept ready for the next.
 pub const LINGER: Duration = Duration::from_secs(3);
-/// Truncations come no faster than one in this time on the average, which bounds what a storm of them costs.
+/// Truncations come no faster than one in this time, which bounds what a storm of them costs. One that comes alone
+/// holds nothing up.
 const CUT_INTERVAL: Duration = Duration::from_millis(20);
-/// So many of them come at once.
-const CUTS_MAX: u32 = 5;
 /// So many messages a viewer can be behind before it reads the file instead; a power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
 /// Who asks for a look is answered by then, though there may be more to read.
@@ -319,7 +318,7 @@ pub(super) async fn run(
         if cut {
             let now = Instant::now();
             cuts_until = cuts_until.max(now) + CUT_INTERVAL;
-            sleep((cuts_until - now).saturating_sub(CUT_INTERVAL * CUTS_MAX)).await;
+            sleep((cuts_until - now).saturating_sub(CUT_INTERVAL)).await;
         }
         if more && !closing.is_cancelled() {
             tokio::task::yield_now().await;

@@ -224,6 +224,7 @@ async fn a_viewer_that_breaks_off_anywhere_goes_on_at_the_next_byte() {
     let mut writer = Writer::create(&path);
     let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
     let content = numbered(16);
+    let total = content.len();
     let writing = tokio::task::spawn_blocking(move || {
         for block in content.chunks(1 << 14) {
             writer.append(block);
@@ -235,7 +236,10 @@ async fn a_viewer_that_breaks_off_anywhere_goes_on_at_the_next_byte() {
         // In the middle of a message as well: what has come of it is dropped with the connection.
         let wanted = (round * 7919) % 10;
         for _ in 0..wanted {
-            viewer.hear().await;
+            // How many messages there are depends on how much of the log each finds.
+            if viewer.parts.iter().map(|part| part.bytes.len()).sum::<usize>() < total {
+                viewer.hear().await;
+            }
         }
         viewer.come_back().await;
     }
