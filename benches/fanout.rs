@@ -38,6 +38,8 @@ struct Figures {
     p50: Vec<f64>,
     p99: Vec<f64>,
     lines_per_message: Vec<f64>,
+    /// Percent of a core that the client used.
+    client: Vec<f64>,
 }
 
 fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load_of: (u64, u64)) {
@@ -61,6 +63,8 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
     figures.cpu_per_line.push(number(&report, "/server/cpu_us_per_line"));
     figures.cpu_per_message.push(number(&report, "/server/cpu_us_per_message"));
     figures.lines_per_message.push(lines / number(&report, "/delivered/messages"));
+    let client = number(&report, "/client/cpu_seconds") / number(&report, "/delivered/seconds");
+    figures.client.push(100.0 * client);
     figures.p50.push(number(&report, "/last_viewer_ms/p50"));
     figures.p99.push(number(&report, "/last_viewer_ms/p99"));
 }
@@ -114,10 +118,12 @@ fn main() {
             &"lines a message",
             &"p50 ms",
             &"p99 ms",
-            &"CPU a line / floor",
+            &"client, % of a core",
+            &"message / floor",
+            &"line / floor",
             &"p99 / floor",
         ]);
-        println!("|---|---|---|---|---|---|---|---|");
+        println!("|---|---|---|---|---|---|---|---|---|---|");
         let ratios = |figures: &[f64], floor: &[f64]| -> String {
             let ratios: Vec<f64> =
                 figures.iter().zip(floor).map(|(one, other)| one / other).collect();
@@ -132,6 +138,8 @@ fn main() {
                 &range(&figures.lines_per_message),
                 &range(&figures.p50),
                 &range(&figures.p99),
+                &range(&figures.client),
+                &ratios(&figures.cpu_per_message, &floor.cpu_per_message),
                 &ratios(&figures.cpu_per_line, &floor.cpu_per_line),
                 &ratios(&figures.p99, &floor.p99),
             ]);

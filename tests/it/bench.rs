@@ -439,21 +439,19 @@ async fn an_interrupt_ends_it_with_what_there_is() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let url = url(server.address, &log);
-    let child = command()
-        .args(["bench", &url, "--write", &log, "--viewers", "5", "--duration", "1000", "--json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut bench = tokio::process::Command::from(command());
+    bench.args(["bench", &url, "--write", &log, "--viewers", "5", "--duration", "1000", "--json"]);
+    let child = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let child = child.spawn().unwrap();
     crate::servers::eventually("it writes", async || {
         let written = std::fs::metadata(&log).unwrap().len();
         if written > 2000 { Ok(()) } else { Err(written) }
     })
     .await;
-    let pid = rustix::process::Pid::from_child(&child);
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let ended = tokio::task::spawn_blocking(|| child.wait_with_output());
-    let output = timeout(LONGEST, ended).await.expect("it does not end").unwrap().unwrap();
+    let output =
+        timeout(LONGEST, child.wait_with_output()).await.expect("it does not end").unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert_eq!(report["interrupted"], true, "{report:#}");
