@@ -20,6 +20,7 @@
 //! | [`log`] | which paths may be read; reading a file at offsets; wakes; one follower for each log |
 //! | [`render`] | bytes to rows to HTML, as a terminal would have left them; pure |
 //! | [`session`] | one viewer's walk through a log; messages, made once and shared |
+//! | [`search`] | looking around in a whole log: rows anywhere in it, line numbers, finding |
 //! | [`serve`] | the port: WebSocket, server-sent events, HTTP, the pages; limits and shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnects, resumes, tells what happened |
 //! | [`cli`] | the commands; the only place that prints |
@@ -58,5 +59,6 @@ pub mod cli;
 pub mod client;
 pub mod log;
 pub mod render;
+pub mod search;
 pub mod serve;
 pub mod session;

@@ -303,6 +303,12 @@ impl Timeline {
         span.file().is_some().then(|| Arc::clone(span))
     }
 
+    /// The last span of a generation: where it ends, all that was published of that ends.
+    #[must_use]
+    pub fn last_of(&self, generation: Generation) -> Option<Arc<Span>> {
+        self.spans.iter().rev().find(|span| span.generation.is(&generation)).cloned()
+    }
+
     /// Whether this generation is the follower's own, though its bytes may be gone.
     #[must_use]
     pub fn knows(&self, generation: Generation) -> bool {

@@ -3,6 +3,7 @@
 //! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need neither ports nor
 //! signals. A connection is hyper's until it asks for a WebSocket; then the bare socket is ours.
 
+mod around;
 mod files;
 mod guard;
 mod line;
@@ -29,6 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
+use crate::search::Turns;
 use crate::session::Hub;
 use pulse::Pulse;
 use seats::Seats;
@@ -95,6 +97,8 @@ pub struct Server {
 /// What all connections share.
 struct App {
     hub: Hub,
+    /// Those who look around in logs.
+    turns: Turns,
     access: Arc<Access>,
     settings: Settings,
     seats: Seats,
@@ -120,6 +124,7 @@ impl Server {
         let registry = Registry::new(Arc::clone(&access), settings.rotate_wait);
         let app = App {
             hub: Hub::new(registry),
+            turns: Turns::default(),
             access,
             seats: Seats::new(settings.max_viewers),
             pulse: Pulse::default(),

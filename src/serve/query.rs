@@ -102,7 +102,7 @@ pub(super) fn of(generation: &str) -> Of {
     generation.parse().map_or(Of::Nothing, Of::Generation)
 }
 
-fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
+pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
     match value {
         "1" => Ok(true),
         "0" | "" => Ok(false),
@@ -110,7 +110,7 @@ fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
     }
 }
 
-fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
+pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
     // `parse` would take a sign as well.
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { value.parse().ok() } else { None };
@@ -118,7 +118,7 @@ fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
     number.ok_or_else(|| BadParameter(format!("`{name}` is {what}, not {shown:?}")))
 }
 
-fn format(value: &str) -> Result<Format, BadParameter> {
+pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
     match value {
         "html" => Ok(Format::Html),
         "text" => Ok(Format::Text),

@@ -23,7 +23,7 @@ use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
 use crate::serve::streams::{self, Kind};
 use crate::serve::websocket::{self, Asked, Denial};
-use crate::serve::{App, files, guard, page};
+use crate::serve::{App, around, files, guard, page};
 use crate::session::Of;
 use crate::session::frame::Form;
 use crate::session::wire::SUBPROTOCOL;
@@ -169,7 +169,10 @@ async fn route(
             return Ok(list(app, &parts.headers).await);
         }
         if let Some(name) = path.strip_prefix("/_/") {
-            return own(app, name).await;
+            return match around::answer(app, parts, name).await {
+                Some(answer) => answer,
+                None => own(app, name).await,
+            };
         }
     }
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::log::Offset;
-use crate::render::{Appender, Note, Patch, Terminal, escape};
+use crate::render::{Appender, Note, Patch, Row, Terminal, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::wire::RowsMessages;
 
@@ -105,20 +105,9 @@ impl Canvas {
         self.rows.truncate(kept);
         self.from = self.from.min(patch.from);
         for row in patch.rows() {
-            let mut content = String::new();
-            match self.form {
-                Form::TextRows => content.push_str(row.text()),
-                _ => row.write_html(&mut content),
-            }
-            self.weight += content.len() + ROW_OVERHEAD_BYTES;
+            let (content, weight) = content(row, self.form);
+            self.weight += weight + ROW_OVERHEAD_BYTES;
             self.rows.push((row.offset, content, row.note().cloned().map(Box::new)));
-            if let Some((_, content, _)) = self.rows.last_mut()
-                && content.len() > RowsMessages::ROW_BYTES_MAX
-            {
-                // So many styles that they weigh more than a message may: the text is what matters.
-                content.clear();
-                escape(row.text(), content);
-            }
         }
     }
 
@@ -134,6 +123,23 @@ impl Canvas {
             Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),
         }
     }
+}
+
+/// A row as it is sent in a form that has rows, and how many bytes it took to make it.
+#[must_use]
+pub fn content(row: &Row, form: Form) -> (String, usize) {
+    let mut content = String::new();
+    match form {
+        Form::TextRows => content.push_str(row.text()),
+        _ => row.write_html(&mut content),
+    }
+    let weight = content.len();
+    if weight > RowsMessages::ROW_BYTES_MAX {
+        // So many styles that they weigh more than a message may: the text is what matters.
+        content.clear();
+        escape(row.text(), &mut content);
+    }
+    (content, weight)
 }
 
 /// Cuts text into messages, at line ends where there are any.

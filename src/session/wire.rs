@@ -133,6 +133,8 @@ struct Annotation<'n> {
     level: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<u64>,
+    #[serde(rename = "match", skip_serializing_if = "<[_]>::is_empty")]
+    matches: &'n [(usize, usize)],
 }
 
 #[derive(Serialize)]
@@ -147,8 +149,8 @@ struct Grouping<'n> {
     collapsed: bool,
 }
 
-impl<'n> From<&'n Note> for Annotation<'n> {
-    fn from(note: &'n Note) -> Self {
+impl<'n> Annotation<'n> {
+    fn new(note: &'n Note, matches: &'n [(usize, usize)]) -> Self {
         let grouping = note.group.as_ref().map(|group| {
             let opening = group.opens.as_ref();
             Grouping {
@@ -158,8 +160,22 @@ impl<'n> From<&'n Note> for Annotation<'n> {
                 collapsed: opening.is_some_and(|opening| opening.collapsed),
             }
         });
-        Self { group: grouping, level: note.level.map(|level| level.name()), time: note.time }
+        let level = note.level.map(|level| level.name());
+        Self { group: grouping, level, time: note.time, matches }
     }
+}
+
+/// A row as it is sent: its offset, its content, and a third element where there is more to say. `matches` are parts of
+/// its text, in UTF-16 units.
+#[must_use]
+pub fn row(offset: u64, content: &str, note: Option<&Note>, matches: &[(usize, usize)]) -> String {
+    // These have no form that JSON lacks.
+    if note.is_none() && matches.is_empty() {
+        return serde_json::to_string(&(offset, content)).unwrap_or_default();
+    }
+    let nothing = Note::default();
+    let annotation = Annotation::new(note.unwrap_or(&nothing), matches);
+    serde_json::to_string(&(offset, content, annotation)).unwrap_or_default()
 }
 
 /// How a log is watched.
@@ -317,11 +333,7 @@ impl RowsMessages {
     /// Adds a row, of at most [`ROW_BYTES_MAX`](Self::ROW_BYTES_MAX) bytes.
     pub fn push(&mut self, offset: u64, content: &str, note: Option<&Note>) {
         debug_assert!(content.len() <= Self::ROW_BYTES_MAX, "a row of {} bytes", content.len());
-        let row = match note {
-            None => serde_json::to_string(&(offset, content)),
-            Some(note) => serde_json::to_string(&(offset, content, Annotation::from(note))),
-        }
-        .unwrap_or_default();
+        let row = row(offset, content, note, &[]);
         if !self.rows.is_empty() && self.rows.len() + 1 + row.len() > Self::ROWS_BYTES_MAX {
             self.flush(offset);
             self.from = offset;

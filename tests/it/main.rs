@@ -16,6 +16,7 @@ mod listeners;
 mod markup;
 mod servers;
 
+mod around;
 mod bench;
 mod beside;
 mod cli;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// From the ground up; each may name those before it.
-const ROOMS: [&str; 6] = ["log", "render", "session", "serve", "client", "cli"];
+const ROOMS: [&str; 7] = ["log", "render", "session", "search", "serve", "client", "cli"];
 
 fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -64,12 +64,12 @@ fn mentions(line: &str, room: &str) -> bool {
 fn what_is_absent_is_absent() {
     for (word, allowed, whole) in [
         ("notify::", &["log/watch.rs"][..], ROOMS.as_slice()),
-        ("println!", &[], &ROOMS[..5]),
-        ("eprintln!", &[], &ROOMS[..5]),
-        ("hyper", &[], &ROOMS[..3]),
+        ("println!", &[], &ROOMS[..6]),
+        ("eprintln!", &[], &ROOMS[..6]),
+        ("hyper", &[], &ROOMS[..4]),
         ("Serialize", &["session/wire.rs", "serve/page.rs"], ROOMS.as_slice()),
         ("Deserialize", &["session/wire.rs"], ROOMS.as_slice()),
-        ("crate::serve", &[], &ROOMS[4..5]),
+        ("crate::serve", &[], &ROOMS[5..6]),
         ("File::open", &[], ROOMS.as_slice()),
     ] {
         for room in whole {

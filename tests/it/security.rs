@@ -79,6 +79,11 @@ async fn only_what_is_inside_is_given_through_any_entrance() {
             assert_eq!(answer.status, status, "{path}{query}");
             seen.push(answer.text());
         }
+        for question in ["rows"] {
+            let answer = get(server.address, &format!("/_/{question}{target}"), &[]).await;
+            assert_eq!(answer.status, status, "{question} of {path}: {}", answer.text());
+            seen.push(answer.text());
+        }
         if status != 400 {
             let mut viewer = Viewer::original(server.address, &target).await;
             seen.push(viewer.rest().await.0);
@@ -226,6 +231,10 @@ async fn strangers_are_refused_before_anything_is_opened() {
         for accept in ["text/event-stream", "text/html"] {
             let answer = get(server.address, &log, &[("Origin", origin), ("Accept", accept)]).await;
             assert_eq!(answer.status, expected, "{origin} as {accept}");
+            let rows = format!("/_/rows{log}");
+            let answer =
+                get(server.address, &rows, &[("Origin", origin), ("Accept", accept)]).await;
+            assert_eq!(answer.status, expected, "rows for {origin}");
         }
     }
     for (host, expected) in [
@@ -235,7 +244,10 @@ async fn strangers_are_refused_before_anything_is_opened() {
         ("evil.example", 421),
         ("", 400),
     ] {
-        assert_eq!(get(server.address, &log, &[("Host", host)]).await.status, expected, "{host}");
+        for target in [log.clone(), format!("/_/rows{log}")] {
+            let answer = get(server.address, &target, &[("Host", host)]).await;
+            assert_eq!(answer.status, expected, "{host}");
+        }
     }
     let rebound = get(server.address, &log, &[("Host", "evil.example")]).await.text();
     assert!(rebound.contains("--allow-host evil.example"), "{rebound}");

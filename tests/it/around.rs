@@ -1,0 +1,174 @@
+//! Looking around in a log, beside following it: `/_/rows`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::clients::{Rows, Viewer, get, request};
+use crate::servers::{TestServer, append, eventually};
+
+/// What is answered to `/_/QUESTION` about a log.
+async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> (u16, Value) {
+    let answer = get(server.address, &format!("/_/{question}{log}?{query}"), &[]).await;
+    let value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| answer.text().into());
+    (answer.status, value)
+}
+
+/// Rows as they came, without what is noted of them.
+fn pairs(answer: &Value) -> Vec<(u64, String)> {
+    let rows = answer["rows"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    let row = |row: &Value| (row[0].as_u64().unwrap(), row[1].as_str().unwrap().to_owned());
+    rows.iter().map(row).collect()
+}
+
+/// All rows of a log, in pages.
+async fn pages(server: &TestServer, log: &str, count: usize) -> Vec<(u64, String)> {
+    let (mut rows, mut at) = (Vec::new(), 0);
+    loop {
+        let (status, page) = ask(server, "rows", log, &format!("from={at}&count={count}")).await;
+        assert_eq!(status, 200, "{page}");
+        rows.extend(pairs(&page));
+        at = page["next"].as_u64().unwrap();
+        if page["at_end"] == true {
+            return rows;
+        }
+    }
+}
+
+/// What a viewer of the whole log has in the end.
+async fn seen(server: &TestServer, log: &str) -> (Rows, String) {
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?lines=all")).await;
+    let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
+    let mut rows = Rows::default();
+    loop {
+        let message = viewer.json().await;
+        if message["type"] == "end" {
+            return (rows, generation);
+        }
+        rows.apply(&message);
+    }
+}
+
+#[tokio::test]
+async fn rows_are_those_that_a_viewer_was_given() {
+    let server = TestServer::start().await;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/goldens");
+    for name in ["cargo-build", "git-clone", "docker-build", "playwright", "pytest", "npm", "wget"]
+    {
+        let recorded = std::fs::read(folder.join(name).with_extension("log")).unwrap();
+        let log = server.log(name, recorded);
+        let (viewed, generation) = seen(&server, &log).await;
+        for count in [2000, 7] {
+            assert_eq!(pages(&server, &log, count).await, viewed.0, "{name} by {count}");
+        }
+        let query = format!("generation={generation}&before=99999999&count=2000");
+        let (_, page) = ask(&server, "rows", &log, &query).await;
+        assert_eq!(pairs(&page), viewed.0, "{name} from the end");
+        assert_eq!(page["generation"], generation.as_str());
+        assert_eq!((&page["at_start"], &page["at_end"]), (&true.into(), &true.into()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn rows_come_with_what_is_noted_of_them_or_as_text() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "::group::<Run>\n\x1b[31mred\x1b[m\n::error::no\nopen");
+    let (_, page) = ask(&server, "rows", &log, "").await;
+    assert_eq!(
+        page["rows"],
+        serde_json::json!([
+            [0, "::group::&lt;Run&gt;", {"group": {"opens": "<Run>", "level": 1}}],
+            [15, "<span style='color:var(--red,#a00)'>red</span>"],
+            [27, "::error::no", {"level": "error"}],
+            [39, "open"],
+        ])
+    );
+    let (_, page) = ask(&server, "rows", &log, "format=text&from=16&count=1").await;
+    assert_eq!(page["rows"], serde_json::json!([[15, "red"]]));
+    assert_eq!((&page["from"], &page["next"]), (&15.into(), &27.into()));
+    assert_eq!((&page["at_start"], &page["at_end"]), (&false.into(), &false.into()));
+    let (_, end) = ask(&server, "rows", &log, "from=43").await;
+    assert_eq!(end["rows"], serde_json::json!([[39, "open"]]), "the open row may still grow");
+    append(&log, "ed\n");
+    let (_, end) = ask(&server, "rows", &log, "from=39").await;
+    assert_eq!(end["rows"], serde_json::json!([[39, "opened"]]), "at once, though nobody follows");
+    let (_, end) = ask(&server, "rows", &log, "from=46").await;
+    assert_eq!((&end["rows"], &end["next"]), (&serde_json::json!([]), &46.into()));
+    assert_eq!((&end["size"], &end["at_end"]), (&46.into(), &true.into()));
+}
+
+#[tokio::test]
+async fn a_file_that_was_rotated_away_can_be_looked_at_as_long_as_it_is_held() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "old one\nold two\n");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    let old = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
+    viewer.expect("rows").await;
+    std::fs::rename(&log, server.path("a.log.1")).unwrap();
+    std::fs::write(&log, "new\n").unwrap();
+    let reset = viewer.expect("reset").await;
+    let new = reset["generation"].as_str().unwrap().to_owned();
+    let (status, page) = ask(&server, "rows", &log, &format!("generation={old}&from=8")).await;
+    assert_eq!((status, page["rows"][0][1].as_str()), (200, Some("old two")), "{page}");
+    let (_, page) = ask(&server, "rows", &log, "").await;
+    assert_eq!((&page["generation"], page["rows"][0][1].as_str()), (&new.into(), Some("new")));
+}
+
+#[tokio::test]
+async fn a_generation_that_is_gone_says_which_one_is_there() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "one\ntwo\n");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    let old = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
+    std::fs::write(&log, "1\n").unwrap();
+    eventually("a gone generation", async || {
+        let (status, answer) = ask(&server, "rows", &log, &format!("generation={old}")).await;
+        let (_, present) = ask(&server, "rows", &log, "").await;
+        let is_told = answer["generation"] == present["generation"] && answer["error"] == "gone";
+        if status == 410 && is_told { Ok(()) } else { Err((status, answer, present)) }
+    })
+    .await;
+    for generation in ["x", "1-2-3-0-5", "fe00-98c080-7510fbb6-100-b5d656c3b7c97a6d"] {
+        let (status, answer) =
+            ask(&server, "rows", &log, &format!("generation={generation}")).await;
+        assert_eq!((status, &answer["error"]), (410, &"gone".into()), "{generation}");
+    }
+}
+
+#[tokio::test]
+async fn bad_parameters_of_those_who_look_around_are_named() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    for (query, named) in [
+        ("from=-1", "from"),
+        ("from=1&from=1", "from"),
+        ("from=1&before=1", "before"),
+        ("before=x", "before"),
+        ("count=no", "count"),
+        ("format=raw", "format"),
+    ] {
+        let (status, answer) = ask(&server, "rows", &log, query).await;
+        assert_eq!(status, 400, "{query}: {answer}");
+        assert!(answer.as_str().unwrap().contains(named), "{query}: {answer}");
+    }
+    for query in ["count=0", "count=99999999999999999999999", "from=18446744073709551615"] {
+        let (status, answer) = ask(&server, "rows", &log, query).await;
+        let expected = if query.len() > 28 { 400 } else { 200 };
+        assert_eq!(status, expected, "{query}: {answer}");
+    }
+    let head = request(server.address, "HEAD", &format!("/_/rows{log}"), &[]).await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(head.header("content-type"), Some("application/json"));
+    let post = request(server.address, "POST", &format!("/_/rows{log}"), &[]).await;
+    assert_eq!(post.status, 405);
+}
+
+#[tokio::test]
+async fn who_looks_around_is_no_viewer() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    ask(&server, "rows", &log, "").await;
+    let (_, list) = ask(&server, "logs", "", "").await;
+    assert_eq!(list["logs"][0]["viewers"], 0);
+    assert_eq!(server.viewers().await, 0);
+}
