@@ -5,11 +5,13 @@
 //! meant for threads that may; only a few of them run at once, so that those who look around do not hold up those who
 //! follow.
 
+pub mod index;
 pub mod rows;
 pub mod turns;
 pub mod view;
 pub mod wire;
 
+pub use index::{LineIndex, LineIndexes};
 pub use rows::{Place, Stretch, Wanted};
 pub use turns::Turns;
 pub use view::{Lost, View};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Note, ROW_BYTES_MAX, SCREEN_ROWS, Terminal};
-use crate::search::View;
+use crate::search::{LineIndex, Lost, View};
 use crate::session::frame::Form;
 use crate::session::painter;
 
@@ -36,6 +36,8 @@ const ROW_OVERHEAD_BYTES: usize = 48;
 /// Which rows of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// Those from a line on, counted from 1.
+    Line(u64),
     /// Those from the row on that holds this byte.
     From(Offset),
     /// Those that end before the row which begins here.
@@ -93,12 +95,17 @@ pub struct Stretch {
 /// The rows of a log that are asked for. It blocks.
 ///
 /// # Errors
-/// When the log can't be read.
-pub fn stretch(view: &View, wanted: Wanted) -> io::Result<Stretch> {
-    match wanted.place {
-        Place::From(offset) => forward(view, offset.min(view.end), wanted),
-        Place::Before(offset) => backward(view, offset.min(view.end), wanted),
-    }
+/// When the log can't be read, or the wanted line has not been counted so far.
+pub fn stretch(view: &View, index: &LineIndex, wanted: Wanted) -> Result<Stretch, Lost> {
+    let stretch = match wanted.place {
+        Place::From(offset) => forward(view, offset.min(view.end), wanted)?,
+        Place::Before(offset) => backward(view, offset.min(view.end), wanted)?,
+        Place::Line(line) => {
+            let start = index.start_of(view, line)?.ok_or(Lost::Counting(index.indexed()))?;
+            forward(view, start, wanted)?
+        }
+    };
+    Ok(stretch)
 }
 
 fn forward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
@@ -332,7 +339,8 @@ mod tests {
     }
 
     fn look(view: &View, place: Place, count: usize) -> Stretch {
-        let found = stretch(view, Wanted { place, count, form: Form::Rows }).unwrap();
+        let wanted = Wanted { place, count, form: Form::Rows };
+        let found = stretch(view, &LineIndex::default(), wanted).unwrap();
         assert!(found.rows.len() <= count);
         found
     }

@@ -1,23 +1,47 @@
 //! Whose turn it is: reading and searching takes threads and cores that viewers need too.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant};
+
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::search::Lost;
+use crate::search::{LineIndex, Lost, View};
 
 /// So many short reads run at once, in the whole process.
 const GLANCES: usize = 4;
+/// Who searches or counts gives way to the others after so long.
+pub const SLICE: Duration = Duration::from_millis(100);
+/// So long an answer waits for its lines to be counted.
+const COUNTING: Duration = Duration::from_millis(20);
 
-/// Turns of those who look around, given in the order in which they ask.
-#[derive(Debug)]
+/// So long the counting goes on though nobody asks about it.
+const GROWING: Duration = Duration::from_secs(60);
+
+/// Turns of those who look around, given in the order in which they ask. Half of the cores, at least one, may be taken
+/// by those who search; the others are left to the viewers.
+#[derive(Clone, Debug)]
 pub struct Turns {
-    glances: Semaphore,
+    glances: Arc<Semaphore>,
+    slices: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { glances: Semaphore::new(GLANCES) }
+        let cores = available_parallelism().map_or(1, usize::from);
+        let slices = Arc::new(Semaphore::new((cores / 2).max(1)));
+        Self { glances: Arc::new(Semaphore::new(GLANCES)), slices }
     }
+}
+
+async fn run<T: Send + 'static>(
+    turns: &Semaphore,
+    work: impl FnOnce() -> Result<T, Lost> + Send + 'static,
+) -> Result<T, Lost> {
+    let Ok(_turn) = turns.acquire().await else { return Err(Lost::Unreadable) };
+    spawn_blocking(work).await.unwrap_or(Err(Lost::Unreadable))
 }
 
 impl Turns {
@@ -29,7 +53,44 @@ impl Turns {
         &self,
         look: impl FnOnce() -> Result<T, Lost> + Send + 'static,
     ) -> Result<T, Lost> {
-        let Ok(_turn) = self.glances.acquire().await else { return Err(Lost::Unreadable) };
-        spawn_blocking(look).await.unwrap_or(Err(Lost::Unreadable))
+        run(&self.glances, look).await
+    }
+
+    /// Runs something that takes no longer than a [`SLICE`], behind all others who want one.
+    ///
+    /// # Errors
+    /// Its own, and when the process is going down.
+    pub async fn slice<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Lost> + Send + 'static,
+    ) -> Result<T, Lost> {
+        run(&self.slices, work).await
+    }
+
+    /// Counts lines of the view, and goes on with it behind the back of who asks where that takes longer.
+    ///
+    /// # Errors
+    /// When the log can't be read.
+    pub async fn count(&self, index: &Arc<LineIndex>, view: &View) -> Result<(), Lost> {
+        let counting = (Arc::clone(index), view.clone());
+        let counted = self
+            .glance(move || Ok(counting.0.grow(&counting.1, Instant::now() + COUNTING)?))
+            .await?;
+        if !counted && !index.is_growing.swap(true, Ordering::AcqRel) {
+            let (turns, index, view) = (self.clone(), Arc::clone(index), view.clone());
+            tokio::spawn(async move {
+                // Who still wants it after that asks again.
+                let until = Instant::now() + GROWING;
+                while Instant::now() < until {
+                    let counting = (Arc::clone(&index), view.clone());
+                    let grow = move || Ok(counting.0.grow(&counting.1, Instant::now() + SLICE)?);
+                    if turns.slice(grow).await.unwrap_or(true) {
+                        break;
+                    }
+                }
+                index.is_growing.store(false, Ordering::Release);
+            });
+        }
+        Ok(())
     }
 }

@@ -28,6 +28,8 @@ pub enum Lost {
     Gone(Option<Generation>),
     /// The bytes could not be read.
     Unreadable,
+    /// The lines of the log are being counted, and have been up to here.
+    Counting(Offset),
 }
 
 impl From<Refusal> for Lost {

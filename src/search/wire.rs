@@ -1,12 +1,12 @@
 //! What those who look around are answered, as JSON.
 
-use crate::log::Generation;
+use crate::log::{Generation, Offset};
 use crate::search::{Stretch, View};
 use crate::session::wire;
 
-/// A stretch of rows.
+/// A stretch of rows, with the numbers of their lines.
 #[must_use]
-pub fn stretch(view: &View, stretch: &Stretch) -> String {
+pub fn stretch(view: &View, stretch: &Stretch, lines: &[Option<u64>]) -> String {
     let mut rows = String::new();
     for row in &stretch.rows {
         if !rows.is_empty() {
@@ -17,8 +17,38 @@ pub fn stretch(view: &View, stretch: &Stretch) -> String {
     let Stretch { from, next, at_start, at_end, .. } = stretch;
     let (generation, size) = (view.generation, view.end);
     format!(
-        r#"{{"generation":"{generation}","size":{size},"from":{from},"next":{next},"at_start":{at_start},"at_end":{at_end},"rows":[{rows}]}}"#
+        r#"{{"generation":"{generation}","size":{size},"from":{from},"next":{next},"at_start":{at_start},"at_end":{at_end},"rows":[{rows}],"lines":{lines}}}"#,
+        lines = numbers(lines),
     )
+}
+
+/// The numbers of lines, and how many newlines there are.
+#[must_use]
+pub fn lines(view: &View, lines: &[Option<u64>], total: Option<u64>, indexed: Offset) -> String {
+    let (generation, size) = (view.generation, view.end);
+    let total = total.map_or("null".to_owned(), |total| total.to_string());
+    format!(
+        r#"{{"generation":"{generation}","lines":{},"total":{total},"indexed":{indexed},"size":{size}}}"#,
+        numbers(lines)
+    )
+}
+
+/// Where a line begins.
+#[must_use]
+pub fn line(view: &View, line: u64, start: Offset) -> String {
+    let generation = view.generation;
+    format!(r#"{{"generation":"{generation}","line":{line},"offset":{start}}}"#)
+}
+
+/// That lines are being counted, and how far they have been.
+#[must_use]
+pub fn counting(indexed: Offset) -> String {
+    format!(r#"{{"error":"counting","indexed":{indexed}}}"#)
+}
+
+/// A list of numbers, null where there is none.
+fn numbers(numbers: &[Option<u64>]) -> String {
+    serde_json::to_string(numbers).unwrap_or_default()
 }
 
 /// That a generation is not there any more.

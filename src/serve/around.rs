@@ -4,26 +4,29 @@
 
 mod query;
 
+use std::io;
 use std::sync::Arc;
 
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::log::Refusal;
+use crate::log::{Offset, Refusal};
 use crate::search::rows::{self, Wanted};
-use crate::search::{Lost, View, wire};
+use crate::search::{LineIndex, Lost, Place, View, wire};
 use crate::serve::App;
 use crate::serve::query::decode_path;
 use crate::serve::routes::{Body, Refused, full};
 use crate::session::Of;
-use query::{Around, Begin};
+use query::Around;
 
 /// What can be asked about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     /// Rows anywhere in it.
     Rows,
+    /// Which lines offsets are in, and where lines begin.
+    Lines,
 }
 
 /// The question and the log's path of what lies under `/_/`, if it is one of these.
@@ -31,6 +34,7 @@ fn question(name: &str) -> Option<(Question, &str)> {
     let (question, path) = name.split_at(name.find('/')?);
     let question = match question {
         "rows" => Question::Rows,
+        "lines" => Question::Lines,
         _ => return None,
     };
     Some((question, path))
@@ -58,8 +62,10 @@ async fn of_log(
         Ok(view) => view,
         Err(lost) => return lost_answer(lost),
     };
+    let index = app.lines.of(&log, &view);
     let answer = match question {
-        Question::Rows => rows(app, around, view).await,
+        Question::Rows => rows(app, around, view, index).await,
+        Question::Lines => lines(app, around, view, index).await,
     };
     match answer {
         Ok(answer) => Ok(answer),
@@ -72,17 +78,60 @@ async fn of_log(
     }
 }
 
-async fn rows(app: &Arc<App>, around: Around, view: View) -> Result<Response<Body>, Lost> {
-    let Begin::At(place) = around.begin;
+async fn rows(
+    app: &Arc<App>,
+    around: Around,
+    view: View,
+    index: Arc<LineIndex>,
+) -> Result<Response<Body>, Lost> {
+    app.turns.count(&index, &view).await?;
+    let place = around.place.unwrap_or(Place::From(Offset(0)));
     let wanted = Wanted { place, count: around.count, form: around.form };
-    let read = move || -> Result<String, Lost> {
-        let stretch = rows::stretch(&view, wanted)?;
+    let look = move || {
+        let stretch = rows::stretch(&view, &index, wanted)?;
+        let lines = index.numbers(&view, stretch.rows.iter().map(|row| row.offset))?;
         if !view.is_intact()? {
             return Err(Lost::Gone(None));
         }
-        Ok(wire::stretch(&view, &stretch))
+        Ok(wire::stretch(&view, &stretch, &lines))
     };
-    app.turns.glance(read).await.map(|answer| json(StatusCode::OK, answer))
+    app.turns.glance(look).await.map(|answer| json(StatusCode::OK, answer))
+}
+
+async fn lines(
+    app: &Arc<App>,
+    around: Around,
+    view: View,
+    index: Arc<LineIndex>,
+) -> Result<Response<Body>, Lost> {
+    app.turns.count(&index, &view).await?;
+    let look = move || {
+        let answer = match around.place {
+            Some(Place::Line(line)) => {
+                let start = index.start_of(&view, line)?.ok_or(Lost::Counting(index.indexed()))?;
+                wire::line(&view, line, start)
+            }
+            _ => {
+                let lines = numbers(&view, &index, &around.at)?;
+                let total = index.newlines(&view, view.end)?;
+                wire::lines(&view, &lines, total, index.indexed().min(view.end))
+            }
+        };
+        if view.is_intact()? { Ok(answer) } else { Err(Lost::Gone(None)) }
+    };
+    app.turns.glance(look).await.map(|answer| json(StatusCode::OK, answer))
+}
+
+/// The numbers of the lines that begin at offsets, whatever their order.
+fn numbers(view: &View, index: &LineIndex, at: &[Offset]) -> io::Result<Vec<Option<u64>>> {
+    let mut order: Vec<usize> = (0..at.len()).collect();
+    order.sort_unstable_by_key(|&nth| at[nth]);
+    let sorted = index.numbers(view, order.iter().map(|&nth| at[nth]))?;
+    let mut lines = vec![None; at.len()];
+    for (nth, line) in order.into_iter().zip(sorted) {
+        lines[nth] = line;
+    }
+    Ok(lines)
 }
 
 /// What who asks for something that is not there is told.
@@ -91,6 +140,11 @@ fn lost_answer(lost: Lost) -> Result<Response<Body>, Refused> {
         Lost::Refused(refusal) => Err(refusal.into()),
         Lost::Unreadable => Err(Refusal::Unreadable.into()),
         Lost::Gone(present) => Ok(json(StatusCode::GONE, wire::gone(present))),
+        Lost::Counting(indexed) => {
+            let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, wire::counting(indexed));
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            Ok(answer)
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
-use crate::search::Turns;
+use crate::search::{LineIndexes, Turns};
 use crate::session::Hub;
 use pulse::Pulse;
 use seats::Seats;
@@ -99,6 +99,7 @@ struct App {
     hub: Hub,
     /// Those who look around in logs.
     turns: Turns,
+    lines: LineIndexes,
     access: Arc<Access>,
     settings: Settings,
     seats: Seats,
@@ -125,6 +126,7 @@ impl Server {
         let app = App {
             hub: Hub::new(registry),
             turns: Turns::default(),
+            lines: LineIndexes::default(),
             access,
             seats: Seats::new(settings.max_viewers),
             pulse: Pulse::default(),

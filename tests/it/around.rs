@@ -172,3 +172,34 @@ async fn who_looks_around_is_no_viewer() {
     assert_eq!(list["logs"][0]["viewers"], 0);
     assert_eq!(server.viewers().await, 0);
 }
+
+#[tokio::test]
+async fn lines_have_numbers_and_numbers_have_places() {
+    let server = TestServer::start().await;
+    let log =
+        server.log("a.log", format!("one\ntwo\n{}\nfour\n10%\r20%\nopen", "x".repeat(40_000)));
+    let (_, page) = ask(&server, "rows", &log, "").await;
+    let numbers = serde_json::json!([1, 2, 3, null, 4, 5, 6]);
+    assert_eq!(page["lines"], numbers, "a row that goes on in a line begins none");
+    let at: Vec<String> = pairs(&page).iter().map(|(offset, _)| offset.to_string()).collect();
+    let (_, lines) = ask(&server, "lines", &log, &format!("at={}", at.join(","))).await;
+    assert_eq!((&lines["lines"], &lines["total"]), (&numbers, &5.into()), "{lines}");
+    assert_eq!((&lines["indexed"], &lines["size"]), (&page["size"], &page["size"]));
+    let (_, lines) = ask(&server, "lines", &log, "at=4,0,5,4").await;
+    assert_eq!(lines["lines"], serde_json::json!([2, 1, null, 2]), "in any order");
+    for (line, offset, row) in
+        [(0, 0, "one"), (1, 0, "one"), (2, 4, "two"), (4, 40_009, "four"), (99, 40_022, "open")]
+    {
+        let (_, found) = ask(&server, "lines", &log, &format!("line={line}")).await;
+        assert_eq!((&found["line"], &found["offset"]), (&line.into(), &offset.into()));
+        let (_, page) = ask(&server, "rows", &log, &format!("line={line}&count=1")).await;
+        assert_eq!(page["rows"], serde_json::json!([[offset, row]]), "line {line}");
+    }
+    append(&log, "\nseven\n");
+    let (_, found) = ask(&server, "lines", &log, "line=7").await;
+    assert_eq!(found["offset"], 40_027, "the index grows with the log");
+    let too_many = "1,".repeat(501);
+    assert_eq!(ask(&server, "lines", &log, &format!("at={too_many}")).await.0, 400);
+    assert_eq!(ask(&server, "lines", &log, "at=1,x").await.0, 400);
+    assert_eq!(ask(&server, "lines", &log, "line=x").await.0, 400);
+}
