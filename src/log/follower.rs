@@ -4,10 +4,12 @@
 //! what has been published, so that a viewer that missed chunks reads them from the file. Subscribe first, look at
 //! the timeline second: then nothing falls between the two.
 
+use std::any::Any;
 use std::ffi::OsStr;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
@@ -60,6 +62,17 @@ pub struct Follower {
     answered: watch::Sender<u64>,
     viewers: AtomicUsize,
     polling: AtomicBool,
+    companion: Companion,
+}
+
+/// What others make of the log and share for as long as it is followed.
+#[derive(Default)]
+struct Companion(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl fmt::Debug for Companion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Companion").finish_non_exhaustive()
+    }
 }
 
 impl Follower {
@@ -74,7 +87,15 @@ impl Follower {
             answered: watch::channel(0).0,
             viewers: AtomicUsize::new(0),
             polling: AtomicBool::new(false),
+            companion: Companion::default(),
         }
+    }
+
+    /// What is shared by all who look at the log, made by the first of them. It lives as long as the follower, and so a
+    /// little longer than the last of them. All have to ask for the same type, or each gets one of its own.
+    pub fn companion<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
+        let companion = self.companion.0.get_or_init(|| Arc::new(T::default()));
+        Arc::clone(companion).downcast().unwrap_or_default()
     }
 
     /// Which log.

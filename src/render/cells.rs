@@ -166,7 +166,6 @@ impl Cells {
         links.filter(|(i, _)| used[i + 1]).map(|(_, link)| link.len()).sum()
     }
 
-    #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
         self.cells.capacity() * size_of::<Cell>()
     }

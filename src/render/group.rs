@@ -15,6 +15,11 @@ pub(super) struct Groups {
 }
 
 impl Groups {
+    /// What their names take, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.open.iter().map(|(_, name)| size_of::<(Kind, Box<str>)>() + name.len()).sum()
+    }
+
     /// Carries out a marker and adds what it means to a row's groups.
     pub(super) fn apply(&mut self, marker: Marker, group: &mut Option<Group>) {
         match marker {

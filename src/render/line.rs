@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::cells::{self, Cells};
+use super::note::Note;
 use super::row::{Row, Run, Styled};
 use super::style::Style;
 use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
@@ -173,13 +174,13 @@ impl Line {
     }
 
     /// What its buffers take, in bytes.
-    #[cfg(test)]
     pub(super) fn weight(&self) -> usize {
         let styled = self.row.styled.as_deref().map_or(0, |styled| {
             styled.runs.capacity() * size_of::<Run>() + styled.links.len() * 16
         });
         let cells = self.cells.as_ref().map_or(0, |cells| cells.weight());
-        size_of::<Self>() + self.row.text.capacity() + styled + cells + self.link_bytes()
+        let note = self.row.note.as_deref().map_or(0, Note::weight);
+        size_of::<Self>() + self.row.text.capacity() + styled + cells + self.link_bytes() + note
     }
 
     pub(super) fn cells(&mut self) -> &mut Cells {

@@ -11,6 +11,14 @@ pub struct Note {
     pub time: Option<u64>,
 }
 
+impl Note {
+    /// What it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let opens = self.group.as_ref().and_then(|group| group.opens.as_ref());
+        size_of::<Self>() + opens.map_or(0, |opening| opening.name.len())
+    }
+}
+
 /// Where groups of rows begin and end. Groups are nested; those on the outside have level 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Group {

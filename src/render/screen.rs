@@ -34,7 +34,7 @@ pub(super) struct Screen {
     pub(super) charsets: Charsets,
     pub(super) saved: Option<Saved>,
     last_char: Option<char>,
-    groups: Groups,
+    pub(super) groups: Groups,
     /// The offsets that new rows may have: those of the bytes that are being carried out, and of the byte after them.
     pub(super) fresh: (u64, u64),
 }

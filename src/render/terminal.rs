@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Patch;
+use super::line::Line;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
 use super::text::{self, Partial};
@@ -89,11 +90,17 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// What its buffers take, in bytes.
-    #[cfg(test)]
-    pub(super) fn weight(&self) -> usize {
-        let lines: usize = self.screen.lines.iter().map(super::line::Line::weight).sum();
-        lines + self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len())
+    /// All the rows that can still change, as if they had just been written.
+    pub fn screen(&mut self) -> Patch<'_> {
+        self.screen.touch(0);
+        self.screen.patch(self.at)
+    }
+
+    /// What it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
+        let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
+        size_of::<Self>() + lines + sequence + self.screen.groups.weight()
     }
 
     /// Takes lines of text up to a control character, or that character. Says how many bytes that was.

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use dashmap::DashMap;
 
 use crate::log::file::Marker;
+use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
 use crate::session::frame::{Form, Frame, Frames};
 use crate::session::painter::Painter;
+use crate::session::states::{State, States, replay};
 use crate::session::viewer::Stretch;
 
 /// The fan-outs of all logs that are looked at.
@@ -31,6 +33,8 @@ impl Fanouts {
             log: follower.log().clone(),
             shared: std::array::from_fn(|_| Mutex::default()),
             histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            states: follower.companion(),
+            replaying: tokio::sync::Mutex::default(),
         });
         *entry = Arc::downgrade(&fanout);
         fanout
@@ -44,6 +48,10 @@ pub struct Fanout {
     shared: [Mutex<Shared>; Form::COUNT],
     /// What was rendered last for one that joined, while somebody is still at it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
+    /// They outlive the last viewer for a little, as the follower does, since it may be back soon.
+    states: Arc<States>,
+    /// Who holds it finds out a state for those who wait.
+    replaying: tokio::sync::Mutex<()>,
 }
 
 /// The lines that a viewer is given when it joins. Many who come at the same time are given the same.
@@ -71,17 +79,7 @@ impl Fanout {
         form: Form,
         own: &mut Option<Painter>,
     ) -> Option<Frames> {
-        let mut shared = self.shared(form);
-        let frames = match shared.known(chunk) {
-            Some(frames) => frames.clone(),
-            None => {
-                let frames = shared.encode(chunk, form, own)?;
-                shared.keep(chunk, &frames);
-                frames
-            }
-        };
-        *own = None;
-        Some(frames)
+        self.shared(form).frames(chunk, form, own)
     }
 
     /// Takes a viewer's painter into common use where nobody has one, and away where it has no more to say than the
@@ -92,10 +90,42 @@ impl Fanout {
         }
         let mut shared = self.shared(form);
         match &shared.painter {
-            Some(painter) if painter.is_at(span, at) => *own = None,
+            Some(painter) if painter.is_at(span, at) => {
+                *own = own.take().and_then(|own| shared.teach(own));
+            }
             Some(_) => {}
             None => shared.painter = own.take(),
         }
+    }
+
+    /// A painter at a place, whose rows have been seen: that of the others, or one with the state that the log has there.
+    pub(super) async fn painter(&self, span: &Arc<Span>, at: Offset, form: Form) -> Painter {
+        match self.painter_at(span.number, at, form) {
+            Some(painter) => painter,
+            None => {
+                let state = self.state_at(span, at).await;
+                self.new_painter(span.number, state, form)
+            }
+        }
+    }
+
+    /// A painter that goes on where a terminal stands.
+    pub(super) fn new_painter(&self, span: u64, state: State, form: Form) -> Painter {
+        Painter::new(span, state, form, &self.states)
+    }
+
+    /// What a terminal is like that has seen everything of a span before `at`, as far as it is known: a start where
+    /// nothing was seen before knows the row that holds the place, and nothing else.
+    pub async fn state_at(&self, span: &Arc<Span>, at: Offset) -> State {
+        let _turn = self.replaying.lock().await;
+        let known = self.states.before(span.number, at);
+        let state = match (known, span.file()) {
+            (Some(state), _) if state.at() == at => return state,
+            (known, Some(file)) => replay(known, &file, at).await,
+            (_, None) => return State::new(at),
+        };
+        self.states.keep_asked(span.number, &state);
+        state
     }
 
     /// A copy of the painter that has rendered up to this place, if it is still there.
@@ -130,6 +160,30 @@ struct Shared {
 }
 
 impl Shared {
+    fn frames(
+        &mut self,
+        chunk: &Arc<Chunk>,
+        form: Form,
+        own: &mut Option<Painter>,
+    ) -> Option<Frames> {
+        let Some(known) = self.known(chunk).cloned() else {
+            let frames = self.encode(chunk, form, own)?;
+            self.keep(chunk, &frames);
+            *own = None;
+            return Some(frames);
+        };
+        let knows_more = |own: &mut Painter| {
+            let shared = self.painter.as_ref();
+            own.is_at(chunk.span, chunk.start)
+                && shared.is_some_and(|shared| own.origin() < shared.origin())
+        };
+        let Some(mut mine) = own.take().take_if(knows_more) else { return Some(known) };
+        // It goes on by itself until it stands where the shared one stands.
+        let (frames, _) = mine.paint(&chunk.bytes, form, usize::MAX);
+        *own = self.teach(mine);
+        Some(frames)
+    }
+
     fn known(&self, chunk: &Arc<Chunk>) -> Option<&Frames> {
         let same =
             |(known, _): &&(Weak<Chunk>, Frames)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(chunk));
@@ -150,6 +204,17 @@ impl Shared {
         }
     }
 
+    /// Takes over what a painter knows that stands at the same place. Gives it back if it stands elsewhere.
+    fn teach(&mut self, own: Painter) -> Option<Painter> {
+        match &mut self.painter {
+            Some(painter) if painter.is_where(&own) => {
+                painter.learn(own);
+                None
+            }
+            _ => Some(own),
+        }
+    }
+
     fn encode(&mut self, chunk: &Chunk, form: Form, own: &mut Option<Painter>) -> Option<Frames> {
         if !form.is_rendered() {
             return Some(form.raw(chunk.start, &chunk.bytes));
@@ -158,7 +223,47 @@ impl Shared {
             let own = own.take_if(|own| own.is_at(chunk.span, chunk.start))?;
             self.before_turn = self.painter.replace(own);
         }
+        *own = own.take().and_then(|own| self.teach(own));
         let (frames, _) = self.painter.as_mut()?.paint(&chunk.bytes, form, usize::MAX);
         Some(frames)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn chunk(start: u64, text: &'static str) -> Arc<Chunk> {
+        Arc::new(Chunk {
+            span: 1,
+            start: Offset(start),
+            bytes: Bytes::from_static(text.as_bytes()),
+        })
+    }
+
+    #[test]
+    fn who_has_seen_more_teaches_the_others() {
+        let states = Arc::default();
+        let painter = |from: u64, log: &str| {
+            let mut painter = Painter::new(1, State::new(Offset(from)), Form::Rows, &states);
+            painter.paint(log.as_bytes(), Form::Rows, usize::MAX);
+            Some(painter)
+        };
+        let mut shared = Shared::default();
+        let chunks = [chunk(7, "a\n"), chunk(9, "b\n"), chunk(11, "c\n")];
+        let mut frames = |i: usize, own: &mut Option<Painter>| {
+            let frames = shared.frames(&chunks[i], Form::Rows, own).expect("a painter is there");
+            String::from_utf8(frames[0].payload().to_vec()).unwrap().contains("--red")
+        };
+        let mut knows_little = painter(7, "");
+        assert!(!frames(0, &mut knows_little) && knows_little.is_none());
+        assert!(!frames(1, &mut None));
+        // It comes late, and is not made to forget what it knows.
+        let mut knows_all = painter(0, "\x1b[31m_\n");
+        assert!(frames(0, &mut knows_all) && knows_all.is_some(), "the others are further on");
+        assert!(frames(1, &mut knows_all) && knows_all.is_none(), "where the others stand");
+        assert!(frames(2, &mut None), "the others know it now");
     }
 }

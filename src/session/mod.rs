@@ -2,13 +2,14 @@
 //!
 //! A [`viewer`] holds a position and walks the log: it reads the file where it is behind and takes the shared chunks
 //! where it keeps up. [`start`] says what one asks for; [`frame`] and [`wire`] say what is sent; the [`fanout`] renders
-//! and encodes each chunk once for all the viewers of a log that want it in the same form; a [`Session`] puts these
-//! together. Nothing here knows how a message travels.
+//! and encodes each chunk once for all the viewers of a log that want it in the same form; its [`states`] let a viewer
+//! begin in the middle; a [`Session`] puts these together. Nothing here knows how a message travels.
 
 pub mod fanout;
 pub mod frame;
 pub mod painter;
 pub mod start;
+pub mod states;
 pub mod viewer;
 pub mod wire;
 
@@ -16,10 +17,14 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 
-use crate::log::{Generation, LogPath, Offset, Place, Presence, Refusal, Registry, Subscription};
+use crate::log::timeline::Span;
+use crate::log::{
+    Follower, Generation, LogPath, Offset, Place, Presence, Refusal, Registry, Subscription,
+};
 use fanout::{Fanout, Fanouts, History};
 use frame::{Frame, Frames};
 use painter::Painter;
+use states::State;
 use viewer::{Item, Stretch, Viewer};
 use wire::Message;
 
@@ -61,11 +66,17 @@ impl Hub {
             start,
             painter: None,
             pending: None,
+            beyond: None,
             ready: Frames::new(),
             history: None,
             rendered: (0, Offset(0)),
             sent_anything: false,
         })
+    }
+
+    /// What a terminal is like that has seen everything of a span before a place, as far as that is known.
+    pub async fn state_at(&self, follower: &Follower, span: &Arc<Span>, at: Offset) -> State {
+        self.fanouts.of(follower).state_at(span, at).await
     }
 
     /// Goes on with a session that was parked, from where the one that spoke for it stood.
@@ -78,7 +89,7 @@ impl Hub {
         let viewer = Viewer::resume(subscription, start, from);
         let rendered =
             viewer.place().map_or((0, Offset(0)), |(place, _)| (place.span, place.offset));
-        let (painter, pending) = (None, None);
+        let (painter, pending, beyond) = (None, None, None);
         Session {
             viewer,
             fanout,
@@ -86,6 +97,7 @@ impl Hub {
             start,
             painter,
             pending,
+            beyond,
             ready: Frames::new(),
             history: None,
             rendered,
@@ -137,6 +149,8 @@ pub struct Session {
     painter: Option<Painter>,
     /// What the viewer gave and is not rendered yet.
     pending: Option<Item>,
+    /// The state behind a gap that is pending.
+    beyond: Option<State>,
     /// What is sent first.
     ready: Frames,
     /// What this viewer was given to begin with, for others who come at the same time.
@@ -196,6 +210,14 @@ impl Session {
                         continue;
                     }
                     Output::Frames(self.paint(start, &bytes))
+                }
+                Item::Gap { to: Some(to), .. } if self.lacks_state(to) => {
+                    self.pending = Some(item);
+                    self.beyond = match self.viewer.span() {
+                        Some(span) => Some(self.fanout.state_at(span, to).await),
+                        None => Some(State::new(to)),
+                    };
+                    continue;
                 }
                 item => self.tell(item),
             };
@@ -301,12 +323,18 @@ impl Session {
             && !self.painter.as_ref().is_some_and(|painter| painter.is_at(span, start))
     }
 
-    /// A painter at a place: that of the others, or one that has seen what stands before it in its row.
+    /// Whether it has to be found out what the log is like behind a gap.
+    fn lacks_state(&self, to: Offset) -> bool {
+        self.form.is_rendered() && self.beyond.as_ref().is_none_or(|state| state.at() != to)
+    }
+
+    /// A painter at a place where the viewer goes on.
     async fn prime(&self, start: Offset) -> Painter {
-        let span = self.viewer.span_number();
-        match self.fanout.painter_at(span, start, self.form) {
-            Some(painter) => painter,
-            None => Painter::primed(span, start, self.viewer.row_before(start).await, self.form),
+        match self.viewer.span() {
+            Some(span) => self.fanout.painter(span, start, self.form).await,
+            None => {
+                self.fanout.new_painter(self.viewer.span_number(), State::new(start), self.form)
+            }
         }
     }
 
@@ -329,12 +357,13 @@ impl Session {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
             Item::Reset { generation, from, reason } => {
-                let mut frames = self.turn(from);
+                let mut frames = self.turn(State::new(from));
                 frames.extend(self.control(|| Message::reset(generation, from, reason)));
                 frames
             }
             Item::Gap { generation, from, to } => {
-                let mut frames = self.turn(to.unwrap_or(from));
+                let state = self.beyond.take().unwrap_or_else(|| State::new(to.unwrap_or(from)));
+                let mut frames = self.turn(state);
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames
             }
@@ -353,13 +382,18 @@ impl Session {
     }
 
     /// The log goes on elsewhere: what was held back so far comes first.
-    fn turn(&mut self, to: Offset) -> Frames {
+    fn turn(&mut self, to: State) -> Frames {
         if !self.form.is_rendered() {
             return Frames::new();
         }
-        let span = self.viewer.span_number();
-        let mut painter = self.last_painter().unwrap_or_else(|| Painter::new(span, to));
-        let frames = painter.turn(span, to, self.form);
+        let (span, form) = (self.viewer.span_number(), self.form);
+        let (painter, frames) = match self.last_painter() {
+            Some(mut painter) => {
+                let frames = painter.turn(span, to, form);
+                (painter, frames)
+            }
+            None => (self.fanout.new_painter(span, to, form), Frames::new()),
+        };
         self.painter = Some(painter);
         frames
     }

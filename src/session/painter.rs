@@ -1,10 +1,11 @@
 //! A terminal and what it has shown so far, in one form.
 
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::log::Offset;
-use crate::render::{Appender, Note, Patch, Row, Terminal, escape};
+use crate::render::{Appender, Note, Patch, Row, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
+use crate::session::states::{State, States};
 use crate::session::wire::RowsMessages;
 
 /// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
@@ -12,34 +13,70 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// What a row weighs besides its content: its offset, and the signs around the two.
 const ROW_OVERHEAD_BYTES: usize = 24;
 
-/// Renders the bytes of one span in order.
+/// Renders the bytes of one span in order, and leaves copies of its terminal behind.
 #[derive(Clone, Debug)]
 pub struct Painter {
     span: u64,
-    terminal: Terminal,
+    state: State,
     appender: Appender,
+    states: Arc<States>,
+    /// Where the next copy is left.
+    due: Offset,
 }
 
 impl Painter {
-    /// A fresh terminal at this place.
+    /// Goes on where a terminal stands, whose rows have been seen already.
     #[must_use]
-    pub fn new(span: u64, at: Offset) -> Self {
-        Self { span, terminal: Terminal::new(at.0), appender: Appender::new() }
-    }
-
-    /// A terminal at `at` that has shown already what stands before it in its row.
-    #[must_use]
-    pub fn primed(span: u64, at: Offset, before: Option<Bytes>, form: Form) -> Self {
-        let before = before.unwrap_or_default();
-        let mut painter = Self::new(span, Offset(at.0 - before.len() as u64));
-        painter.paint(&before, form, usize::MAX);
+    pub fn new(span: u64, state: State, form: Form, states: &Arc<States>) -> Self {
+        let mut painter = Self {
+            span,
+            due: state.at(),
+            state,
+            appender: Appender::new(),
+            states: Arc::clone(states),
+        };
+        let seen = painter.state.terminal.screen();
+        match form {
+            Form::Html => drop(painter.appender.html(&seen)),
+            Form::Text => drop(painter.appender.text(&seen)),
+            Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => {}
+        }
+        drop(seen);
+        painter.leave_copy();
         painter
     }
 
     /// Whether the bytes from there come next.
     #[must_use]
     pub fn is_at(&self, span: u64, at: Offset) -> bool {
-        self.span == span && self.terminal.at() == at.0
+        self.span == span && self.state.at() == at
+    }
+
+    /// Whether it stands where another does.
+    #[must_use]
+    pub fn is_where(&self, other: &Self) -> bool {
+        self.is_at(other.span, other.state.at())
+    }
+
+    /// From where on it has seen everything.
+    #[must_use]
+    pub fn origin(&self) -> Offset {
+        self.state.origin
+    }
+
+    /// Takes the terminal of one that stands at the same place, if that has seen more. What was sent remains sent.
+    pub fn learn(&mut self, other: Self) {
+        if other.state.origin < self.state.origin {
+            self.state = other.state;
+        }
+    }
+
+    fn leave_copy(&mut self) {
+        let at = self.state.at();
+        if at >= self.due {
+            self.due = self.states.due_after(at);
+            self.states.keep(self.span, &self.state);
+        }
     }
 
     /// Renders bytes until all are, or the messages weigh `enough`. Says how many were taken.
@@ -47,7 +84,7 @@ impl Painter {
         let mut canvas = Canvas {
             form,
             text: String::new(),
-            from: self.terminal.at(),
+            from: self.state.at().0,
             rows: Vec::new(),
             weight: 0,
         };
@@ -56,7 +93,7 @@ impl Painter {
             if canvas.weight >= enough {
                 break;
             }
-            let patch = self.terminal.feed(piece);
+            let patch = self.state.terminal.feed(piece);
             taken += piece.len();
             match form {
                 Form::Html => canvas.append(&self.appender.html(&patch)),
@@ -64,8 +101,10 @@ impl Painter {
                 Form::Rows | Form::TextRows => canvas.redraw(&patch),
                 Form::Raw | Form::RawMessages => {}
             }
+            drop(patch);
+            self.leave_copy();
         }
-        (canvas.into_frames(self.terminal.at()), taken)
+        (canvas.into_frames(self.state.at().0), taken)
     }
 
     /// What was held back, since it was being rewritten, and now is not going to change any more.
@@ -77,10 +116,10 @@ impl Painter {
         }
     }
 
-    /// Goes on at another place, with a fresh terminal, after what was held back.
-    pub fn turn(&mut self, span: u64, at: Offset, form: Form) -> Frames {
-        self.span = span;
-        self.terminal = Terminal::new(at.0);
+    /// Goes on at another place after what was held back.
+    pub fn turn(&mut self, span: u64, state: State, form: Form) -> Frames {
+        (self.span, self.due, self.state) = (span, state.at(), state);
+        self.leave_copy();
         self.finish(form)
     }
 }
@@ -175,6 +214,10 @@ fn cut(text: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn new(form: Form) -> Painter {
+        Painter::new(1, State::new(Offset(0)), form, &Arc::default())
+    }
+
     #[test]
     fn a_long_text_is_cut_between_lines_or_outside_of_markup() {
         let lines = "line &amp; <b>x</b>\n".repeat(30_000);
@@ -203,8 +246,8 @@ mod tests {
     fn what_grows_in_rendering_comes_in_steps() {
         let log = "a\x1b[500Gb\n".repeat(20_000);
         for form in [Form::Html, Form::Text, Form::Rows, Form::TextRows] {
-            let mut whole = Painter::new(1, Offset(0));
-            let mut steps = Painter::new(1, Offset(0));
+            let mut whole = new(form);
+            let mut steps = new(form);
             whole.paint(log.as_bytes(), form, usize::MAX);
             let mut rest = log.as_bytes();
             let mut count = 0;
@@ -226,8 +269,7 @@ mod tests {
     #[test]
     fn rows_without_content_have_their_weight() {
         let enough = 64 * 1024;
-        let (frames, taken) =
-            Painter::new(1, Offset(0)).paint(&[b'\n'; 60_000], Form::Rows, enough);
+        let (frames, taken) = new(Form::Rows).paint(&[b'\n'; 60_000], Form::Rows, enough);
         let weight: usize = frames.iter().map(|frame| frame.payload().len()).sum();
         assert!(weight < 2 * enough, "{weight} bytes from {taken} newlines");
     }

@@ -198,7 +198,7 @@ impl At {
 }
 
 /// Runs a read on a blocking thread, since a disk or a network file system may keep it waiting.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     file: &Arc<LogFile>,
     read: impl FnOnce(&LogFile) -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
@@ -448,14 +448,10 @@ impl Viewer {
         self.at.as_ref().map(|at| (at.generation, at.offset()))
     }
 
-    /// The bytes of the row that holds `offset`, before it, for a terminal that begins there. Bounded.
-    pub async fn row_before(&self, offset: Offset) -> Option<Bytes> {
-        let file = self.at.as_ref()?.reader.file()?;
-        let before = move |file: &LogFile| {
-            let start = file.row_start(offset)?;
-            file.read_at(start, (offset.0 - start.0) as usize)
-        };
-        read(&file, before).await.ok().map(Bytes::from)
+    /// The span that it is in.
+    #[must_use]
+    pub fn span(&self) -> Option<&Arc<Span>> {
+        self.at.as_ref().map(|at| at.reader.span())
     }
 
     /// What comes next. Dropping the future loses nothing.

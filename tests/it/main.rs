@@ -41,6 +41,7 @@ mod rotate;
 mod screenshots;
 mod security;
 mod shutdown;
+mod states;
 mod tail;
 mod truncate;
 mod v1;
