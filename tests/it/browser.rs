@@ -215,7 +215,7 @@ impl Browser {
                 "const text = (selector) => document.querySelector(selector)?.textContent;
                  const rows = [...document.querySelectorAll('#rows .row, #rows .mark')];
                  return {url: location.href, title: document.title, state: text('#state'), notice: text('#notice'),
-                         button: text('#new-lines'), older: text('#older'), rows: rows.length,
+                         button: text('#new-lines'), rows: rows.length,
                          last: rows.slice(-10).map((row) => row.outerHTML), troubles: window.troubles,
                          body: rows.length ? undefined : document.body.innerText.slice(0, 1000)};",
             )

@@ -9,6 +9,7 @@ const GLIDE_MS = 500;
 export class Follow {
   following = true;
   #scroller;
+  #isWhole;
   #changed;
   #top = 0;
   /** When the reader last turned the wheel towards the end. */
@@ -18,10 +19,12 @@ export class Follow {
 
   /**
    * @param {HTMLElement} scroller
+   * @param {() => boolean} isWhole whether the end of the content is the end of the log
    * @param {() => void} changed called after each change of `following`
    */
-  constructor(scroller, changed) {
+  constructor(scroller, isWhole, changed) {
     this.#scroller = scroller;
+    this.#isWhole = isWhole;
     this.#changed = changed;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     // The first pixels of a smooth scroll would be undone by a row that arrives, so the intention counts.
@@ -46,11 +49,6 @@ export class Follow {
     else this.resume();
   }
 
-  toTop() {
-    this.pause();
-    this.#scroller.scrollTop = 0;
-  }
-
   /** Puts the view at the end again after its content changed. */
   pin() {
     if (!this.following) return;
@@ -59,6 +57,7 @@ export class Follow {
   }
 
   get #fromEnd() {
+    if (!this.#isWhole()) return Infinity;
     return this.#scroller.scrollHeight - this.#scroller.clientHeight - this.#scroller.scrollTop;
   }
 

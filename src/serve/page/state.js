@@ -1,7 +1,6 @@
 // The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
 // It says what is known, never what is hoped.
 
-import { ROWS_MAX } from './rows.js';
 import { age, clock, counted, size } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
@@ -85,8 +84,7 @@ export function describe(facts, now) {
 /** @param {number} lines */
 function below(lines) {
   if (lines === 0) return '';
-  const words = `${counted(lines, 'new line')} below`;
-  return lines > ROWS_MAX ? `${words}, the last ${ROWS_MAX.toLocaleString('en-US')} of them kept` : words;
+  return `${counted(lines, 'new line')} below`;
 }
 
 /** @param {number | null} at */

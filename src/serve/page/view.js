@@ -3,21 +3,28 @@
 import { Connection } from './connection.js';
 import { Follow } from './follow.js';
 import { Frames } from './frames.js';
+import { History } from './history.js';
 import { bindKeys } from './keys.js';
-import { ROWS_MAX, Rows } from './rows.js';
+import { Menu } from './menu.js';
+import { stored } from './options.js';
+import { Overview } from './overview.js';
+import { Reader } from './reader.js';
 import { StateLine } from './state.js';
-import { clock, counted, size } from './units.js';
+import { Stream } from './stream.js';
+import { counted } from './units.js';
+import { Window } from './window.js';
 
-const WRAP_STORE = 'tailcast.wrap';
 const TICK_MS = 1_000;
-const COPIED_MS = 1_600;
 
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const log = byId('log');
-const rows = new Rows(byId('rows'));
 const state = new StateLine();
+const stream = new Stream();
+const { spans, tail } = stream;
+const shown = new Window(byId('rows'), log);
+const history = new History(location.pathname);
 
 /** @type {import('./state.js').Facts} */
 const facts = {
@@ -26,17 +33,21 @@ const facts = {
 };
 /** Lines that came while the page was hidden. */
 let unseen = 0;
-/** Rows from this offset on are news; earlier ones were there when the stream began. */
-let newsFrom = Infinity;
-let startsLate = false;
 let stateIsDue = true;
 
 const frames = new Frames(draw);
-const follow = new Follow(log, () => {
+const follow = new Follow(log, () => reader.attached, () => {
   facts.following = follow.following;
   log.dataset.following = String(follow.following);
   if (follow.following) facts.newLines = 0;
   showFollow();
+  refresh();
+});
+const reader = new Reader({ scroller: log, spans, tail, window: shown, history, follow, changed: () => frames.request() });
+const overview = new Overview(byId('overview'), log, seek);
+const menu = new Menu(log, stored(), () => {
+  shown.hold(() => menu.show());
+  follow.pin();
   refresh();
 });
 const connection = new Connection(location, heard, connectionChanged);
@@ -55,62 +66,23 @@ function connectionChanged(phase) {
  * @param {boolean} resuming
  */
 function heard(message, resuming) {
+  const { fresh, news } = stream.hear(message, resuming);
+  facts.waiting = message.type === 'waiting' ? message.reason : null;
   switch (message.type) {
     case 'open':
-      facts.waiting = null;
       facts.openedAt ||= Date.now();
-      facts.size = message.size;
       facts.watch = message.watch;
       showPath(message.path);
-      if (resuming && message.recovered) {
-        newsFrom = 0;
-        break;
-      }
-      newsFrom = message.size;
-      if (resuming) rows.mark('not-resumed', `could not resume at ${clock(Date.now())}: lines may be missing here, or repeat`);
-      else startsLate = message.from > 0;
       break;
-    case 'rows': {
-      facts.waiting = null;
-      const fresh = rows.patch(message, newsFrom);
-      if (message.next > newsFrom || fresh > 0) facts.heardAt = Date.now();
-      facts.size = Math.max(facts.size ?? 0, message.next);
+    case 'rows':
+      if (news) facts.heardAt = Date.now();
       if (!follow.following) facts.newLines += fresh;
       if (document.hidden) unseen += fresh;
       break;
-    }
-    case 'gap':
-      rows.mark(
-        'gap',
-        message.to === null
-          ? `bytes from ${message.from} on left out`
-          : `${size(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`,
-      );
-      break;
-    case 'reset':
-      facts.waiting = null;
-      facts.size = message.from;
-      newsFrom = 0;
-      rows.mark(message.reason, resetWords(message.reason));
-      break;
-    case 'waiting':
-      facts.waiting = message.reason;
-      break;
   }
+  facts.size = spans.last?.to ?? facts.size;
+  reader.grew();
   refresh();
-}
-
-/** @param {string} reason */
-function resetWords(reason) {
-  const at = clock(Date.now());
-  switch (reason) {
-    case 'rotated': return `rotated at ${at}: a new file begins`;
-    case 'truncated': return `truncated at ${at}: the file begins again`;
-    case 'replaced': return `replaced at ${at}: another file begins`;
-    case 'late': return 'late lines of the file that was rotated away';
-    case 'back': return 'back to the present file';
-    default: return `${reason} at ${at}`;
-  }
 }
 
 function refresh() {
@@ -120,44 +92,82 @@ function refresh() {
 
 /** One change of the document. Returns whether rows are left for another. */
 function draw() {
-  const more = rows.apply(follow.following);
+  const more = reader.draw();
   follow.pin();
+  showOverview();
   if (stateIsDue) {
     stateIsDue = false;
-    facts.empty = rows.isEmpty;
+    facts.empty = shown.isEmpty && tail.end(1).length === 0;
     state.show(facts);
     showNewLines();
-    showOlder();
+    showEdges();
     document.title = document.hidden && unseen > 0 ? `(${unseen}) ${name}` : name;
   }
   return more;
+}
+
+/** The file in sight. */
+function spanInSight() {
+  return spans.at(shown.first()?.span ?? spans.present);
+}
+
+function showOverview() {
+  const rows = [...shown.inSight()].filter((entry) => entry.mark === undefined);
+  const first = rows[0];
+  const last = rows[rows.length - 1];
+  if (first === undefined || last === undefined) {
+    overview.show(0, facts.size ?? 0, facts.size ?? 0);
+    return;
+  }
+  const span = spans.at(first.span);
+  const isEnd = follow.following || (reader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
+  overview.show(log.scrollTop === 0 && reader.top !== '' ? 0 : first.offset, isEnd || last.span !== first.span ? span.to : last.offset, span.to);
+}
+
+let seeking = false;
+/** @type {number | null} */
+let wanted = null;
+
+/**
+ * Moves the view to a part of the log; while that is loaded, only the last wish is kept.
+ * @param {number} part
+ */
+async function seek(part) {
+  wanted = part;
+  if (seeking) return;
+  seeking = true;
+  while (wanted !== null) {
+    const now = wanted;
+    wanted = null;
+    const span = shown.first()?.span ?? spans.present;
+    if (span < 0) break;
+    if (now >= 1 && span === spans.present) reader.toEnd();
+    else await reader.reveal({ span, offset: Math.floor(now * spans.at(span).to) }, 'top');
+  }
+  seeking = false;
 }
 
 const newLines = byId('new-lines');
 
 function showNewLines() {
   newLines.hidden = follow.following;
-  const words = facts.newLines > 0 ? counted(facts.newLines, 'new line') : 'To the end';
-  const count = byId('new-lines-count');
-  if (count.textContent !== words) count.textContent = words;
+  say(byId('new-lines-count'), facts.newLines > 0 ? counted(facts.newLines, 'new line') : 'To the end');
 }
 
-const older = byId('older');
-const rawHref = '?format=raw';
+/** Says at the edges of the rows what is not there, or is being looked for. */
+function showEdges() {
+  const older = byId('older');
+  const words = reader.top === 'gone' ? 'What came before is in a file that can not be read any more.' : '';
+  older.hidden = words === '';
+  say(older, words);
+}
 
-/** Says at the top what the page does not hold. */
-function showOlder() {
-  older.hidden = !(startsLate || rows.dropped > 0);
-  if (older.hidden) return;
-  const words = rows.dropped > 0 ? `${counted(rows.dropped, 'earlier line')} left this page, which keeps the last ${ROWS_MAX.toLocaleString('en-US')}.` : 'The log begins earlier.';
-  if (older.dataset.words === words) return;
-  older.dataset.words = words;
-  const whole = document.createElement('a');
-  whole.href = rawHref;
-  whole.textContent = 'Open the whole file';
-  // The toolbar has the same link; reaching this one by key would scroll a view that follows.
-  whole.tabIndex = -1;
-  older.replaceChildren(`${words} `, whole);
+/**
+ * @param {HTMLElement} element
+ * @param {string} words
+ */
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
 }
 
 let name = '';
@@ -192,68 +202,6 @@ function showFollow() {
   if (label) label.textContent = following ? 'Pause' : 'Follow';
 }
 
-/** @param {boolean} wraps */
-function showWrap(wraps) {
-  log.dataset.wrap = String(wraps);
-  byId('wrap').setAttribute('aria-pressed', String(wraps));
-  follow.pin();
-}
-
-function toggleWrap() {
-  const wraps = log.dataset.wrap !== 'true';
-  showWrap(wraps);
-  try {
-    localStorage.setItem(WRAP_STORE, String(wraps));
-  } catch {
-    // Kept for this page only.
-  }
-}
-
-function storedWrap() {
-  try {
-    return localStorage.getItem(WRAP_STORE) !== 'false';
-  } catch {
-    return true;
-  }
-}
-
-async function copyCurl() {
-  const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1`;
-  const label = byId('curl').querySelector('.label');
-  const done = await copy(`curl -N '${url}'`);
-  byId('announce').textContent = done ? 'Copied' : 'Could not copy';
-  byId('curl').dataset.done = String(done);
-  if (label) label.textContent = done ? 'Copied' : 'Not copied';
-  setTimeout(() => {
-    delete byId('curl').dataset.done;
-    if (label) label.textContent = 'Copy curl';
-  }, COPIED_MS);
-}
-
-/**
- * The clipboard interface exists only where the page came over TLS or from this machine; the old command works elsewhere.
- * @param {string} text
- */
-async function copy(text) {
-  if (navigator.clipboard) {
-    try {
-      await navigator.clipboard.writeText(text);
-      return true;
-    } catch {
-      // Denied: try the old way.
-    }
-  }
-  const holder = document.createElement('textarea');
-  holder.className = 'unseen';
-  holder.value = text;
-  document.body.append(holder);
-  holder.select();
-  const done = document.execCommand('copy');
-  holder.remove();
-  focusLog();
-  return done;
-}
-
 /** Lets the reader scroll by keys from the start; the ring is for those who came by key. */
 function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
@@ -262,23 +210,27 @@ function focusLog() {
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 bindKeys([
-  { keys: ['f'], does: 'follow the end, or stand still', act: () => follow.toggle() },
-  { keys: ['G', 'End'], does: 'to the end, and follow', act: () => follow.resume() },
-  { keys: ['g', 'Home'], does: 'to the top, and stand still', act: () => follow.toTop() },
-  { keys: ['w'], does: 'wrap long lines', act: toggleWrap },
+  { keys: ['f'], does: 'follow the end, or stand still', act: toggleFollow },
+  { keys: ['G', 'End'], does: 'to the end, and follow', act: () => reader.toEnd() },
+  { keys: ['g', 'Home'], does: 'to the first byte', act: () => reader.toStart() },
+  { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
   { keys: ['?'], does: 'these keys', act: () => help.showModal() },
 ], byId('help-keys'));
 
-followButton.addEventListener('click', () => follow.toggle());
+function toggleFollow() {
+  if (follow.following) follow.pause();
+  else reader.toEnd();
+}
+
+followButton.addEventListener('click', toggleFollow);
 newLines.addEventListener('click', () => {
-  follow.resume();
+  reader.toEnd();
   focusLog();
 });
 // The button lies over the log, so it hands on the wheel.
 newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
-byId('wrap').addEventListener('click', toggleWrap);
-byId('curl').addEventListener('click', copyCurl);
+log.addEventListener('scroll', () => frames.request(), { passive: true });
 byId('retry').addEventListener('click', () => connection.retry());
 byId('help-open').addEventListener('click', () => help.showModal());
 byId('help-close').addEventListener('click', () => help.close());
@@ -291,10 +243,8 @@ document.addEventListener('visibilitychange', () => {
 });
 setInterval(refresh, TICK_MS);
 
-/** @type {HTMLAnchorElement} */ (byId('raw')).href = rawHref;
 // The server has put the path there, with what does not show or would mislead escaped.
 showPath(document.title);
 document.title = name;
 showFollow();
-showWrap(storedWrap());
 focusLog();

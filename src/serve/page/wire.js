@@ -2,7 +2,10 @@
 // behind the path, and a position is a generation with an offset in it.
 
 /**
- * @typedef {[offset: number, html: string]} WireRow
+ * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupNote groups that end and begin here
+ * @typedef {{group?: GroupNote, level?: string, time?: number, match?: [start: number, end: number][]}} RowNote what the
+ *   log says about a row by a marker, and where it matches
+ * @typedef {[offset: number, html: string, note?: RowNote]} WireRow
  *
  * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,
  *   recovered: boolean, watch: 'events' | 'poll'}} Open where this stream starts

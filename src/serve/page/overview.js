@@ -1,0 +1,142 @@
+// The strip at the right: a scrollbar of the whole file by bytes, with marks where something was found. The native
+// scrollbar would show the loaded window only, so it lies hidden under this one.
+
+const THUMB_PX_MIN = 28;
+const MARK_PX = 2;
+
+/**
+ * @typedef {{kind: string, offsets: Iterable<number>}} Marks offsets in ascending order; later kinds are drawn over earlier ones
+ */
+
+export class Overview {
+  #strip;
+  #thumb;
+  #canvas;
+  #seek;
+  /** What is in sight, as parts of the file. */
+  #top = 0;
+  #bottom = 1;
+  #size = 0;
+  /** @type {Marks[]} */
+  #marks = [];
+  /** Where in the thumb it is held, in pixels; null while it is not. @type {number | null} */
+  #held = null;
+  #painted = '';
+
+  /**
+   * @param {HTMLElement} strip
+   * @param {HTMLElement} scroller
+   * @param {(part: number) => void} seek called with the part of the log, 0 to 1, that the view is to be moved to
+   */
+  constructor(strip, scroller, seek) {
+    this.#strip = strip;
+    this.#thumb = /** @type {HTMLElement} */ (strip.querySelector('.thumb'));
+    this.#canvas = /** @type {HTMLCanvasElement} */ (strip.querySelector('canvas'));
+    this.#seek = seek;
+    strip.addEventListener('pointerdown', (event) => this.#grab(event));
+    strip.addEventListener('pointermove', (event) => this.#drag(event));
+    for (const end of ['pointerup', 'pointercancel']) strip.addEventListener(end, () => this.#release());
+    strip.addEventListener('wheel', (event) => scroller.scrollBy({ top: event.deltaY }), { passive: true });
+    new ResizeObserver(() => {
+      this.#place();
+      this.#paint(true);
+    }).observe(strip);
+    // The marks' colours are those of the theme.
+    new MutationObserver(() => this.#paint(true)).observe(document.documentElement, { attributes: true });
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#paint(true));
+  }
+
+  get isHeld() {
+    return this.#held !== null;
+  }
+
+  /**
+   * @param {number} from offset of the first row in sight
+   * @param {number} to offset after the last one
+   * @param {number} size of the file
+   */
+  show(from, to, size) {
+    this.#size = size;
+    this.#top = size > 0 ? Math.min(1, from / size) : 0;
+    this.#bottom = size > 0 ? Math.min(1, Math.max(from, to) / size) : 1;
+    if (!this.isHeld) this.#place();
+    this.#paint(false);
+  }
+
+  /** @param {Marks[]} marks */
+  mark(marks) {
+    this.#marks = marks;
+    this.#paint(true);
+  }
+
+  get #thumbHeight() {
+    const height = this.#strip.clientHeight;
+    return Math.min(height, Math.max(THUMB_PX_MIN, (this.#bottom - this.#top) * height));
+  }
+
+  #place() {
+    const room = this.#strip.clientHeight - this.#thumbHeight;
+    const unseen = 1 - (this.#bottom - this.#top);
+    const part = unseen > 0 ? Math.min(1, this.#top / unseen) : 0;
+    this.#thumb.style.height = `${this.#thumbHeight}px`;
+    this.#thumb.style.transform = `translateY(${part * room}px)`;
+    this.#strip.dataset.whole = String(unseen <= 0);
+    this.#strip.setAttribute('aria-valuenow', String(Math.round(part * 100)));
+    this.#strip.setAttribute('aria-valuetext', `${Math.round(this.#bottom * 100)} % of the log`);
+  }
+
+  /** @param {PointerEvent} event */
+  #grab(event) {
+    if (event.button !== 0) return;
+    event.preventDefault();
+    this.#strip.setPointerCapture(event.pointerId);
+    const thumb = this.#thumb.getBoundingClientRect();
+    const isOnThumb = event.clientY >= thumb.top && event.clientY < thumb.bottom;
+    this.#held = isOnThumb ? event.clientY - thumb.top : thumb.height / 2;
+    this.#strip.dataset.held = 'true';
+    if (!isOnThumb) this.#drag(event);
+  }
+
+  /** @param {PointerEvent} event */
+  #drag(event) {
+    if (this.#held === null) return;
+    const strip = this.#strip.getBoundingClientRect();
+    const room = strip.height - this.#thumbHeight;
+    const top = Math.min(Math.max(0, event.clientY - strip.top - this.#held), room);
+    this.#thumb.style.transform = `translateY(${top}px)`;
+    this.#seek(room > 0 ? top / room : 1);
+  }
+
+  #release() {
+    if (this.#held === null) return;
+    this.#held = null;
+    delete this.#strip.dataset.held;
+    this.#place();
+  }
+
+  /** @param {boolean} changed whether more than the size may have changed */
+  #paint(changed) {
+    const { clientWidth: width, clientHeight: height } = this.#strip;
+    const isEmpty = this.#marks.every(({ offsets }) => offsets[Symbol.iterator]().next().done);
+    const state = isEmpty ? 'empty' : `${this.#size} ${width} ${height}`;
+    if (!changed && state === this.#painted) return;
+    this.#painted = state;
+    const scale = devicePixelRatio;
+    this.#canvas.width = Math.round(width * scale);
+    this.#canvas.height = Math.round(height * scale);
+    const context = this.#canvas.getContext('2d');
+    if (context === null || this.#size === 0 || isEmpty) return;
+    context.scale(scale, scale);
+    const style = getComputedStyle(this.#strip);
+    for (const { kind, offsets } of this.#marks) {
+      context.fillStyle = style.getPropertyValue(`--mark-${kind}`) || style.color;
+      let last = -1;
+      for (const offset of offsets) {
+        const y = Math.round((offset / this.#size) * (height - MARK_PX));
+        if (y === last) continue;
+        last = y;
+        context.fillRect(kind === 'found' ? 3 : 1, y, width - 2 - (kind === 'found' ? 2 : 0), MARK_PX);
+      }
+    }
+  }
+}

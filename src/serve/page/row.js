@@ -1,0 +1,143 @@
+// A row's element: drawn from the server's HTML, drawn again when it changes, with long ones cut and addresses linked.
+// Everything is made of text nodes and of the few elements that the server sends; nothing of a log is ever parsed twice.
+
+/** Characters of a row that are shown until all of it is asked for. */
+const CUT_CHARS = 4_000;
+const WHOLE = new Intl.NumberFormat('en-US');
+/** Trailing stops and brackets belong to the sentence around an address. */
+const ADDRESS = /https?:\/\/[^\s<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
+const TRAILING = /[.,;:!?)\]]+$/;
+
+/** Rows whose element is not simply their HTML, so that they can't be drawn on. @type {WeakSet<HTMLElement>} */
+const altered = new WeakSet();
+/** @type {WeakMap<HTMLElement, string>} */
+const drawn = new WeakMap();
+
+/**
+ * Gives each entry an element. One parse serves them all; should a row's HTML not be whole after all, each is parsed
+ * alone, so that it cannot reach into the next one.
+ * @param {import('./tail.js').Entry[]} entries
+ */
+export function draw(entries) {
+  const template = document.createElement('template');
+  template.innerHTML = entries.map((entry) => (entry.mark === undefined ? `<div>${content(entry.html)}</div>` : '<div></div>')).join('');
+  const whole = template.content.childElementCount === entries.length;
+  const parsed = /** @type {HTMLElement[]} */ ([...template.content.children]);
+  entries.forEach((entry, at) => {
+    const element = whole ? parsed[at] : document.createElement('div');
+    entry.element = element;
+    if (entry.mark !== undefined) {
+      element.className = 'mark';
+      element.dataset.mark = entry.mark;
+      element.textContent = entry.text;
+    } else {
+      if (!whole) element.innerHTML = content(entry.html);
+      element.className = 'row';
+      element.dataset.offset = String(entry.offset);
+      finish(element, entry.html);
+    }
+  });
+}
+
+/**
+ * Draws a row again on the element that it had. A row that only grew gets what it grew by, so that what is selected in
+ * it stays selected.
+ * @param {HTMLElement} element
+ * @param {string} html
+ */
+export function redraw(element, html) {
+  const before = drawn.get(element) ?? '';
+  if (html === before) return;
+  if (before !== '' && html.startsWith(before) && !altered.has(element)) element.insertAdjacentHTML('beforeend', html.slice(before.length));
+  else element.innerHTML = content(html);
+  altered.delete(element);
+  finish(element, html);
+}
+
+/**
+ * Shows all of a row that was cut.
+ * @param {HTMLElement} element
+ */
+export function showAll(element) {
+  element.innerHTML = content(drawn.get(element) ?? '');
+  finish(element, drawn.get(element) ?? '', Infinity);
+}
+
+/**
+ * A line break keeps an empty line's height, and its place when it is copied.
+ * @param {string} html which the server has escaped
+ */
+function content(html) {
+  return html === '' ? '<br>' : html;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} html
+ * @param {number} most characters that are shown
+ */
+function finish(element, html, most = CUT_CHARS) {
+  drawn.set(element, html);
+  element.classList.toggle('tabbed', html.includes('\t'));
+  if (html.length > most) cut(element, most);
+  if (html.includes('://')) link(element);
+  if (!html.includes('<a') && !altered.has(element)) return;
+  for (const anchor of element.querySelectorAll('a')) {
+    anchor.target = '_blank';
+    anchor.rel = 'noopener noreferrer';
+  }
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {number} most
+ */
+function cut(element, most) {
+  const whole = element.textContent?.length ?? 0;
+  if (whole <= most) return;
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  let left = most;
+  while (walker.nextNode()) {
+    const text = /** @type {Text} */ (walker.currentNode);
+    if (text.length < left) {
+      left -= text.length;
+      continue;
+    }
+    const rest = document.createRange();
+    rest.setStart(text, left);
+    rest.setEndAfter(/** @type {ChildNode} */ (element.lastChild));
+    rest.deleteContents();
+    break;
+  }
+  const more = document.createElement('button');
+  more.className = 'more';
+  more.type = 'button';
+  // The words are drawn by the style sheet, so that they are no part of the row's text.
+  more.dataset.words = `show all ${WHOLE.format(whole)} characters`;
+  more.setAttribute('aria-label', more.dataset.words);
+  element.append(more);
+  altered.add(element);
+}
+
+/** @param {HTMLElement} element */
+function link(element) {
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  /** @type {Text[]} */
+  const texts = [];
+  while (walker.nextNode()) texts.push(/** @type {Text} */ (walker.currentNode));
+  for (const text of texts) {
+    if (text.parentElement?.closest('a')) continue;
+    // From the last one on, so that what stands before a link keeps its place.
+    for (const found of [...text.data.matchAll(ADDRESS)].reverse()) {
+      const address = found[0].replace(TRAILING, '');
+      if (!URL.canParse(address)) continue;
+      const shown = text.splitText(found.index);
+      shown.splitText(address.length);
+      const anchor = document.createElement('a');
+      anchor.href = address;
+      shown.replaceWith(anchor);
+      anchor.append(shown);
+      altered.add(element);
+    }
+  }
+}
