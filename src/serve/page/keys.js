@@ -4,7 +4,7 @@
  * @typedef {object} Key
  * @property {string[]} keys as `KeyboardEvent.key` says them
  * @property {string} does
- * @property {() => void} act
+ * @property {(key: string) => void} act
  */
 
 /**
@@ -21,7 +21,9 @@ export function bindKeys(table, listing) {
     }
     const meaning = document.createElement('dd');
     meaning.textContent = does;
-    listing.append(term, meaning);
+    const group = document.createElement('div');
+    group.append(term, meaning);
+    listing.append(group);
   }
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
@@ -29,6 +31,6 @@ export function bindKeys(table, listing) {
     const entry = table.find(({ keys }) => keys.includes(event.key));
     if (entry === undefined) return;
     event.preventDefault();
-    entry.act();
+    entry.act(event.key);
   });
 }

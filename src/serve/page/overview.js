@@ -5,7 +5,7 @@ const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
 
 /**
- * @typedef {{kind: string, offsets: Iterable<number>}} Marks offsets in ascending order; later kinds are drawn over earlier ones
+ * @typedef {{kind: string, offsets: number[]}} Marks offsets in ascending order; later kinds are drawn over earlier ones
  */
 
 export class Overview {
@@ -22,6 +22,7 @@ export class Overview {
   /** Where in the thumb it is held, in pixels; null while it is not. @type {number | null} */
   #held = null;
   #painted = '';
+  #marked = '';
 
   /**
    * @param {HTMLElement} strip
@@ -65,8 +66,10 @@ export class Overview {
 
   /** @param {Marks[]} marks */
   mark(marks) {
+    const state = marks.map(({ offsets }) => `${offsets.length} ${offsets[0]} ${offsets[offsets.length - 1]}`).join();
     this.#marks = marks;
-    this.#paint(true);
+    this.#paint(state !== this.#marked);
+    this.#marked = state;
   }
 
   get #thumbHeight() {
@@ -117,7 +120,7 @@ export class Overview {
   /** @param {boolean} changed whether more than the size may have changed */
   #paint(changed) {
     const { clientWidth: width, clientHeight: height } = this.#strip;
-    const isEmpty = this.#marks.every(({ offsets }) => offsets[Symbol.iterator]().next().done);
+    const isEmpty = this.#marks.every(({ offsets }) => offsets.length === 0);
     const state = isEmpty ? 'empty' : `${this.#size} ${width} ${height}`;
     if (!changed && state === this.#painted) return;
     this.#painted = state;
@@ -127,9 +130,10 @@ export class Overview {
     const context = this.#canvas.getContext('2d');
     if (context === null || this.#size === 0 || isEmpty) return;
     context.scale(scale, scale);
-    const style = getComputedStyle(this.#strip);
     for (const { kind, offsets } of this.#marks) {
-      context.fillStyle = style.getPropertyValue(`--mark-${kind}`) || style.color;
+      // A canvas knows no variables, so the colour is computed on the strip itself.
+      this.#strip.style.color = `var(--mark-${kind})`;
+      context.fillStyle = getComputedStyle(this.#strip).color;
       let last = -1;
       for (const offset of offsets) {
         const y = Math.round((offset / this.#size) * (height - MARK_PX));

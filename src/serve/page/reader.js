@@ -13,6 +13,7 @@ const ROWS_OF_BURST = 150;
 const ROWS_PER_LOAD = 250;
 /** So many screens are loaded beyond the one in sight. */
 const SCREENS_AHEAD = 3;
+const FOLDED_ROWS_MAX = 4 * WINDOW_ROWS_MAX;
 const RETRY_MS = 1_000;
 
 /**
@@ -45,6 +46,8 @@ export class Reader {
   #loadingUp = false;
   #loadingDown = false;
   #grown = false;
+  /** @type {number | null} */
+  #wish = null;
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -105,6 +108,25 @@ export class Reader {
     if (row?.element) this.#scrollTo(row.element, align);
     this.#parts.changed();
     return row;
+  }
+
+  /**
+   * Moves the view to a part of the file in sight, 0 to 1. While that is loaded, only the last wish is kept.
+   * @param {number} part
+   */
+  async seek(part) {
+    const { window, spans } = this.#parts;
+    const isSeeking = this.#wish !== null;
+    this.#wish = part;
+    if (isSeeking) return;
+    for (let wish = -1; wish !== this.#wish;) {
+      wish = this.#wish;
+      const span = window.first()?.span ?? spans.present;
+      const { from, to } = spans.at(span) ?? { from: 0, to: 0 };
+      if (wish >= 1 && span === spans.present) this.toEnd();
+      else await this.reveal({ span, offset: Math.floor(from + wish * (to - from)) }, 'top');
+    }
+    this.#wish = null;
   }
 
   /** The file grew, or goes on elsewhere. */
@@ -230,6 +252,8 @@ export class Reader {
   #fill() {
     const { scroller, window, tail } = this.#parts;
     if (tail.from === null) return false;
+    // Rows that are folded away take no room, so that all of a log could be loaded for one screen.
+    if (window.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
     const isNearTop = scroller.scrollTop < ahead;
@@ -267,7 +291,7 @@ export class Reader {
       const present = spans.at(span);
       if (present === undefined) return;
       if (offset <= present.from) {
-        if (span === 0) {
+        if (span === spans.first) {
           this.top = 'start';
           return;
         }

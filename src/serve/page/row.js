@@ -64,6 +64,16 @@ export function showAll(element) {
 }
 
 /**
+ * Puts a control or a sign of the page's behind a row's text, of which it is no part: it has no text of its own.
+ * @param {HTMLElement} element
+ * @param {HTMLElement} sign
+ */
+export function attach(element, sign) {
+  element.append(sign);
+  altered.add(element);
+}
+
+/**
  * A line break keeps an empty line's height, and its place when it is copied.
  * @param {string} html which the server has escaped
  */

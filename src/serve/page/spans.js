@@ -27,15 +27,34 @@ export function compare(a, b) {
 export class Spans {
   /** @type {Span[]} */
   #spans = [];
+  /** Files from before the first one, which a link led to; the first of them has the number -1. @type {Span[]} */
+  #earlier = [];
 
   /** The number of the present span; -1 before the first. */
   get present() {
     return this.#spans.length - 1;
   }
 
+  /** The number of the first span there is. */
+  get first() {
+    return -this.#earlier.length;
+  }
+
   /** @param {number} number */
   at(number) {
-    return this.#spans[number];
+    return number < 0 ? this.#earlier[-1 - number] : this.#spans[number];
+  }
+
+  /**
+   * A file that was behind the name before this page was opened. Returns its number.
+   * @param {string} generation
+   * @param {number} size
+   */
+  precede(generation, size) {
+    this.#earlier.push({ generation, from: 0, to: size, begins: null, notes: [], gone: false });
+    const [present] = this.#spans;
+    if (present) present.begins ??= { offset: present.from, mark: 'rotated', text: 'rotated: a new file begins' };
+    return this.first;
   }
 
   /** @returns {Span | undefined} */

@@ -1,17 +1,27 @@
-// The viewer page: one log, its connection, its rows and the state line, tied together.
+// The viewer page: one log, its connection, its rows, and what surrounds them, tied together.
 
+import { Columns } from './columns.js';
 import { Connection } from './connection.js';
+import { Controls } from './controls.js';
+import { Finder } from './finder.js';
+import { Folds } from './folds.js';
 import { Follow } from './follow.js';
 import { Frames } from './frames.js';
 import { History } from './history.js';
-import { bindKeys } from './keys.js';
+import { offer } from './json.js';
+import { Levels } from './levels.js';
+import { Lines } from './lines.js';
+import { Link } from './link.js';
 import { Menu } from './menu.js';
 import { stored } from './options.js';
 import { Overview } from './overview.js';
+import { Paint } from './paint.js';
+import { parameters } from './pattern.js';
 import { Reader } from './reader.js';
 import { StateLine } from './state.js';
 import { Stream } from './stream.js';
-import { counted } from './units.js';
+import { Toolbar } from './toolbar.js';
+import { Troubles } from './troubles.js';
 import { Window } from './window.js';
 
 const TICK_MS = 1_000;
@@ -21,6 +31,7 @@ const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const log = byId('log');
 const state = new StateLine();
+const toolbar = new Toolbar();
 const stream = new Stream();
 const { spans, tail } = stream;
 const shown = new Window(byId('rows'), log);
@@ -34,22 +45,36 @@ const facts = {
 /** Lines that came while the page was hidden. */
 let unseen = 0;
 let stateIsDue = true;
+/** Whether rows that stay the same may have to look otherwise. */
+let looksAreDue = true;
+let foldedVersion = -1;
+let isRestored = false;
+/** What the finder last looked for. */
+let looked = '';
 
 const frames = new Frames(draw);
 const follow = new Follow(log, () => reader.attached, () => {
   facts.following = follow.following;
   log.dataset.following = String(follow.following);
   if (follow.following) facts.newLines = 0;
-  showFollow();
+  toolbar.showFollow(follow.following);
   refresh();
 });
 const reader = new Reader({ scroller: log, spans, tail, window: shown, history, follow, changed: () => frames.request() });
-const overview = new Overview(byId('overview'), log, seek);
+const levels = new Levels();
+const folds = new Folds(levels);
+const lines = new Lines(restyle);
+const paint = new Paint();
+const columns = new Columns(log, history, spans, restyle);
+const finder = new Finder(history, { changed: searched, found: refresh, go: goTo, here, left: () => controls.focusLog() });
+const troubles = new Troubles(history, refresh, goTo, here);
 const menu = new Menu(log, stored(), () => {
   shown.hold(() => menu.show());
-  follow.pin();
-  refresh();
+  restyle();
 });
+const link = new Link({ spans, window: shown, reader, history, follow, lines, finder, folds, menu, hint: (words) => toolbar.hint(words) });
+const overview = new Overview(byId('overview'), log, (part) => reader.seek(part));
+const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, folds, menu, link, history, spans, toolbar, restyle });
 const connection = new Connection(location, heard, connectionChanged);
 
 /** @param {import('./connection.js').Phase} phase */
@@ -72,7 +97,7 @@ function heard(message, resuming) {
     case 'open':
       facts.openedAt ||= Date.now();
       facts.watch = message.watch;
-      showPath(message.path);
+      toolbar.showPath(message.path);
       break;
     case 'rows':
       if (news) facts.heardAt = Date.now();
@@ -81,8 +106,41 @@ function heard(message, resuming) {
       break;
   }
   facts.size = spans.last?.to ?? facts.size;
+  if (!isRestored && spans.last) {
+    isRestored = true;
+    link.restore();
+  }
   reader.grew();
+  lookOn();
   refresh();
+}
+
+/** Searches on in what has come. */
+function lookOn() {
+  const { last } = spans;
+  if (!last) return;
+  troubles.look(last.generation, last.to, here());
+  if (finder.pattern === null) return;
+  if (finder.scan.generation === last.generation) finder.scan.extend(last.to);
+  else searched();
+}
+
+/** The pattern, the filter or the highlights are others. */
+function searched() {
+  const { last } = spans;
+  const { pattern } = finder;
+  paint.find(pattern);
+  paint.rules(finder.rules);
+  const wanted = pattern === null ? '' : JSON.stringify([last?.generation, pattern]);
+  if (wanted !== looked) {
+    looked = wanted;
+    if (pattern === null || !last) finder.scan.stop();
+    else finder.scan.start(last.generation, parameters(pattern), here(), last.to);
+    finder.show();
+  }
+  const filter = finder.filtering;
+  if (JSON.stringify(filter) !== JSON.stringify(reader.filter)) reader.refilter(filter, null);
+  restyle();
 }
 
 function refresh() {
@@ -90,161 +148,120 @@ function refresh() {
   frames.request();
 }
 
+/** Rows may have to look otherwise. */
+function restyle() {
+  looksAreDue = true;
+  refresh();
+}
+
 /** One change of the document. Returns whether rows are left for another. */
 function draw() {
   const more = reader.draw();
+  fold();
   follow.pin();
+  dress();
   showOverview();
   if (stateIsDue) {
     stateIsDue = false;
     facts.empty = shown.isEmpty && tail.end(1).length === 0;
     state.show(facts);
-    showNewLines();
-    showEdges();
-    document.title = document.hidden && unseen > 0 ? `(${unseen}) ${name}` : name;
+    toolbar.showNewLines(follow.following, facts.newLines);
+    toolbar.showEdges(olderWords(), newerWords());
+    document.title = document.hidden && unseen > 0 ? `(${unseen}) ${toolbar.name}` : toolbar.name;
+    link.sync();
   }
   return more;
 }
 
-/** The file in sight. */
-function spanInSight() {
-  return spans.at(shown.first()?.span ?? spans.present);
+function fold() {
+  if (foldedVersion === shown.version && !looksAreDue) return;
+  foldedVersion = shown.version;
+  if (follow.following) folds.update(shown.entries(), menu.options);
+  else shown.hold(() => folds.update(shown.entries(), menu.options));
 }
 
+/** Gives the rows in sight, and those around, what is drawn beside and over their text. */
+function dress() {
+  looksAreDue = false;
+  const near = [...shown.inSight(log.clientHeight)];
+  levels.show(near);
+  offer(near);
+  columns.show(near, menu.options, lines.wantsNumbers);
+  lines.show(near);
+  paint.show(near, finder.current ?? troubles.current, spans.present);
+}
+
+/** Offset of the row that the reader looks at. */
+function here() {
+  const first = lines.cursor ?? shown.first();
+  return first?.offset ?? 0;
+}
+
+/**
+ * To a row that was found in the present file.
+ * @param {number} offset
+ */
+async function goTo(offset) {
+  const row = await reader.reveal({ span: spans.present, offset }, 'middle');
+  lines.moveTo(row);
+}
+
+/** Where in the whole file the view is, and what is where. */
 function showOverview() {
   const rows = [...shown.inSight()].filter((entry) => entry.mark === undefined);
   const first = rows[0];
   const last = rows[rows.length - 1];
+  const size = facts.size ?? 0;
   if (first === undefined || last === undefined) {
-    overview.show(0, facts.size ?? 0, facts.size ?? 0);
+    overview.show(0, size, size);
     return;
   }
-  const span = spans.at(first.span);
-  const isEnd = follow.following || (reader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
-  overview.show(log.scrollTop === 0 && reader.top !== '' ? 0 : first.offset, isEnd || last.span !== first.span ? span.to : last.offset, span.to);
+  const { to } = spans.at(first.span);
+  const isAtEnd = follow.following || (reader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
+  overview.show(log.scrollTop === 0 && reader.top !== '' ? 0 : first.offset, isAtEnd || last.span !== first.span ? to : last.offset, to);
+  const isPresent = first.span === spans.present;
+  const { chosen } = lines;
+  overview.mark([
+    { kind: 'error', offsets: isPresent ? troubles.scan.offsets : [] },
+    { kind: 'found', offsets: isPresent ? finder.scan.offsets : [] },
+    { kind: 'chosen', offsets: chosen?.span === first.span ? [chosen.first.offset] : [] },
+  ]);
 }
 
-let seeking = false;
-/** @type {number | null} */
-let wanted = null;
-
-/**
- * Moves the view to a part of the log; while that is loaded, only the last wish is kept.
- * @param {number} part
- */
-async function seek(part) {
-  wanted = part;
-  if (seeking) return;
-  seeking = true;
-  while (wanted !== null) {
-    const now = wanted;
-    wanted = null;
-    const span = shown.first()?.span ?? spans.present;
-    if (span < 0) break;
-    if (now >= 1 && span === spans.present) reader.toEnd();
-    else await reader.reveal({ span, offset: Math.floor(now * spans.at(span).to) }, 'top');
-  }
-  seeking = false;
+function olderWords() {
+  if (reader.top === 'gone') return 'What came before is in a file that can not be read any more.';
+  return reader.isFiltering && reader.top === '' ? scanWords('up') : '';
 }
 
-const newLines = byId('new-lines');
-
-function showNewLines() {
-  newLines.hidden = follow.following;
-  say(byId('new-lines-count'), facts.newLines > 0 ? counted(facts.newLines, 'new line') : 'To the end');
+function newerWords() {
+  if (!reader.isFiltering) return '';
+  const words = scanWords('down');
+  return words === '' && shown.isEmpty && reader.top !== '' ? 'No line passes the filter so far.' : words;
 }
 
-/** Says at the edges of the rows what is not there, or is being looked for. */
-function showEdges() {
-  const older = byId('older');
-  const words = reader.top === 'gone' ? 'What came before is in a file that can not be read any more.' : '';
-  older.hidden = words === '';
-  say(older, words);
+/** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */
+function scanWords(way) {
+  const at = reader.scanning;
+  if (at === null || (way === 'up') !== (at.offset <= shown.from.offset)) return '';
+  const { to } = spans.at(at.span);
+  const part = to === 0 ? 1 : at.offset / to;
+  return `looking for more lines: at ${Math.round(100 * part)} % of the log`;
 }
 
-/**
- * @param {HTMLElement} element
- * @param {string} words
- */
-function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
-}
-
-let name = '';
-
-/** @param {string} path */
-function showPath(path) {
-  const cut = path.lastIndexOf('/') + 1;
-  name = path.slice(cut) || path;
-  const directory = document.createElement('span');
-  directory.className = 'dir';
-  // A long directory is cut on its left by running right to left; inside, it is isolated from that.
-  const isolated = document.createElement('bdi');
-  isolated.dir = 'ltr';
-  isolated.textContent = path.slice(0, cut);
-  directory.append(isolated);
-  const file = document.createElement('span');
-  file.className = 'name';
-  file.textContent = name;
-  byId('path').replaceChildren(directory, file);
-  byId('path').title = path;
-}
-
-const followButton = byId('follow');
-
-function showFollow() {
-  const { following } = follow;
-  followButton.setAttribute('aria-pressed', String(following));
-  followButton.title = following ? 'Stand still (f)' : 'Follow the end (f)';
-  followButton.setAttribute('aria-label', 'Follow the end');
-  followButton.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
-  const label = followButton.querySelector('.label');
-  if (label) label.textContent = following ? 'Pause' : 'Follow';
-}
-
-/** Lets the reader scroll by keys from the start; the ring is for those who came by key. */
-function focusLog() {
-  log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
-}
-
-const help = /** @type {HTMLDialogElement} */ (byId('help'));
-
-bindKeys([
-  { keys: ['f'], does: 'follow the end, or stand still', act: toggleFollow },
-  { keys: ['G', 'End'], does: 'to the end, and follow', act: () => reader.toEnd() },
-  { keys: ['g', 'Home'], does: 'to the first byte', act: () => reader.toStart() },
-  { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
-  { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
-  { keys: ['?'], does: 'these keys', act: () => help.showModal() },
-], byId('help-keys'));
-
-function toggleFollow() {
-  if (follow.following) follow.pause();
-  else reader.toEnd();
-}
-
-followButton.addEventListener('click', toggleFollow);
-newLines.addEventListener('click', () => {
-  reader.toEnd();
-  focusLog();
-});
-// The button lies over the log, so it hands on the wheel.
-newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
 log.addEventListener('scroll', () => frames.request(), { passive: true });
 byId('retry').addEventListener('click', () => connection.retry());
-byId('help-open').addEventListener('click', () => help.showModal());
-byId('help-close').addEventListener('click', () => help.close());
-help.addEventListener('click', (event) => {
-  if (event.target === help) help.close();
-});
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) unseen = 0;
   refresh();
 });
-setInterval(refresh, TICK_MS);
+setInterval(() => {
+  folds.tick();
+  refresh();
+}, TICK_MS);
 
 // The server has put the path there, with what does not show or would mislead escaped.
-showPath(document.title);
-document.title = name;
-showFollow();
-focusLog();
+toolbar.showPath(document.title);
+document.title = toolbar.name;
+toolbar.showFollow(true);
+levels.load(restyle);
+controls.focusLog();

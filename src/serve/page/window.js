@@ -71,6 +71,21 @@ export class Window {
   }
 
   /**
+   * The row that comes next in either way, and is not folded away.
+   * @param {Entry} entry
+   * @param {1 | -1} way
+   * @returns {import('./tail.js').Row | null}
+   */
+  neighbour(entry, way) {
+    const all = [...this.entries()];
+    for (let at = all.indexOf(entry) + way; at >= 0 && at < all.length; at += way) {
+      const other = all[at];
+      if (other.mark === undefined && !other.element?.hidden) return other;
+    }
+    return null;
+  }
+
+  /**
    * @param {Element} element
    * @returns {Entry | null}
    */
@@ -204,11 +219,13 @@ export class Window {
   }
 
   /**
-   * The entries in sight.
+   * The entries in sight, and those so many pixels above and below.
+   * @param {number} [margin]
    * @returns {Generator<Entry>}
    */
-  * inSight() {
-    const { top, bottom } = this.#scroller.getBoundingClientRect();
+  * inSight(margin = 0) {
+    const box = this.#scroller.getBoundingClientRect();
+    const [top, bottom] = [box.top - margin, box.bottom + margin];
     for (const { element, entries } of this.#blocks) {
       const box = element.getBoundingClientRect();
       if (box.bottom <= top) continue;
@@ -278,6 +295,7 @@ export class Window {
   /** @param {HTMLElement | null} element */
   #remove(element) {
     const block = element?.parentElement;
+    if (element?.nextElementSibling?.matches('.opened')) element.nextElementSibling.remove();
     element?.remove();
     if (block?.childElementCount === 0) block.remove();
   }

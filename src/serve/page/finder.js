@@ -1,0 +1,259 @@
+// The bar in which the reader finds, filters and highlights: its fields and what they say. What is found comes from a scan of the whole
+// file.
+
+import { RULES_MAX } from './address.js';
+import { Scan } from './scan.js';
+import { parameters } from './pattern.js';
+
+const TYPING_MS = 200;
+const WHOLE = new Intl.NumberFormat('en-US');
+const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 'regex']);
+
+/**
+ * @typedef {import('./address.js').Pattern} Pattern
+ *
+ * @typedef {object} Asked what the bar asks of the page
+ * @property {() => void} changed the pattern, the filter or the highlights are others
+ * @property {() => void} found more was found
+ * @property {(offset: number) => Promise<void>} go to the row at this offset
+ * @property {() => number} here offset of the row that the reader looks at
+ * @property {() => void} left the bar was closed
+ */
+
+export class Finder {
+  isOpen = false;
+  filter = false;
+  invert = false;
+  /** @type {Pattern[]} */
+  rules = [];
+  /** Offset of the row that the reader was brought to. @type {number | null} */
+  current = null;
+  /** @type {Pattern} */
+  #pattern = { text: '', regex: false, case: false, word: false };
+  /** A step that was asked for before anything had been found. @type {-1 | 0 | 1} */
+  #step = 0;
+  #asked;
+  #bar = element('find');
+  #text = /** @type {HTMLInputElement} */ (element('find-text'));
+  #count = element('find-count');
+  #open = element('find-open');
+  #rules = element('rules');
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #typing = undefined;
+
+  /**
+   * @param {import('./history.js').History} history
+   * @param {Asked} asked
+   */
+  constructor(history, asked) {
+    this.#asked = asked;
+    this.scan = new Scan(history, () => {
+      this.#showCount();
+      if (this.#step !== 0 && this.scan.offsets.length > 0) this.step(this.#step);
+      asked.found();
+    });
+    this.#text.addEventListener('input', () => {
+      clearTimeout(this.#typing);
+      this.#typing = setTimeout(() => this.#typed(), TYPING_MS);
+    });
+    this.#bar.addEventListener('keydown', (event) => this.#key(event));
+    for (const name of SWITCHES) {
+      this.#switch(name).addEventListener('click', () => {
+        this.#pattern = { ...this.#pattern, [name]: !this.#pattern[name] };
+        this.#change();
+      });
+    }
+    element('find-next').addEventListener('click', () => this.step(1));
+    element('find-previous').addEventListener('click', () => this.step(-1));
+    element('find-close').addEventListener('click', () => this.close());
+    element('filter').addEventListener('click', () => this.toggleFilter());
+    element('invert').addEventListener('click', () => {
+      this.invert = !this.invert;
+      this.#change();
+    });
+    element('rule-add').addEventListener('click', () => this.#addRule());
+    this.#open.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
+  }
+
+  /** The pattern that is looked for, if there is one. */
+  get pattern() {
+    return this.#pattern.text === '' ? null : this.#pattern;
+  }
+
+  /** What the server is asked to leave out, if anything. @returns {Record<string, string>} */
+  get filtering() {
+    if (!this.filter || this.pattern === null || this.scan.error !== '') return {};
+    return { ...parameters(this.pattern), filter: '1', ...(this.invert && { invert: '1' }) };
+  }
+
+  /** @param {string} [text] to look for */
+  open(text) {
+    this.isOpen = true;
+    this.#bar.hidden = false;
+    this.#open.setAttribute('aria-expanded', 'true');
+    if (text) {
+      this.#pattern = { ...this.#pattern, text };
+      this.#change();
+    }
+    this.#text.focus();
+    this.#text.select();
+  }
+
+  close() {
+    clearTimeout(this.#typing);
+    this.isOpen = false;
+    this.#bar.hidden = true;
+    this.#open.setAttribute('aria-expanded', 'false');
+    this.#pattern = { ...this.#pattern, text: '' };
+    this.filter = false;
+    this.current = null;
+    this.#change();
+    this.#asked.left();
+  }
+
+  /**
+   * @param {Pattern | null} pattern
+   * @param {boolean} filter
+   * @param {boolean} invert
+   * @param {Pattern[]} rules
+   */
+  set(pattern, filter, invert, rules) {
+    this.#pattern = pattern ?? { ...this.#pattern, text: '' };
+    this.filter = filter && pattern !== null;
+    this.invert = invert;
+    this.rules = rules;
+    if (pattern !== null || rules.length > 0) {
+      this.isOpen = true;
+      this.#bar.hidden = false;
+      this.#open.setAttribute('aria-expanded', 'true');
+    }
+    this.#change();
+  }
+
+  toggleFilter() {
+    if (!this.isOpen) this.open();
+    this.filter = !this.filter;
+    this.#change();
+  }
+
+  /** Shows every line again, and goes on finding. */
+  leaveFilter() {
+    this.filter = false;
+    this.#change();
+  }
+
+  /**
+   * To the next match, or the previous one; behind the last one is the first.
+   * @param {1 | -1} way
+   */
+  async step(way) {
+    const { offsets } = this.scan;
+    this.#step = offsets.length === 0 && this.scan.running ? way : 0;
+    if (offsets.length === 0) return;
+    const here = this.current ?? this.#asked.here();
+    let at = this.scan.indexOf(here);
+    if (way < 0) at -= 1;
+    else if (offsets[at] === this.current) at += 1;
+    this.current = offsets[(at + offsets.length) % offsets.length];
+    this.#showCount();
+    await this.#asked.go(this.current);
+  }
+
+  #typed() {
+    if (this.#text.value === this.#pattern.text) return;
+    this.#pattern = { ...this.#pattern, text: this.#text.value };
+    this.current = null;
+    this.#change();
+  }
+
+  #change() {
+    if (this.pattern === null) this.filter = false;
+    this.show();
+    this.#asked.changed();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.isComposing) return;
+    if (event.key === 'Enter' && event.target === this.#text) {
+      event.preventDefault();
+      clearTimeout(this.#typing);
+      this.#typed();
+      this.step(event.shiftKey ? -1 : 1);
+    } else if (event.key === 'Escape') {
+      event.preventDefault();
+      this.close();
+    }
+  }
+
+  #addRule() {
+    if (this.pattern === null || this.rules.length >= RULES_MAX) return;
+    this.rules = [...this.rules, { ...this.pattern }];
+    this.#pattern = { ...this.#pattern, text: '' };
+    this.#change();
+    this.#text.focus();
+  }
+
+  show() {
+    if (this.#text.value !== this.#pattern.text) this.#text.value = this.#pattern.text;
+    for (const name of SWITCHES) this.#switch(name).setAttribute('aria-pressed', String(this.#pattern[name]));
+    element('filter').setAttribute('aria-pressed', String(this.filter));
+    element('invert').setAttribute('aria-pressed', String(this.invert));
+    element('invert').hidden = !this.filter;
+    /** @type {HTMLButtonElement} */ (element('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
+    this.#rules.replaceChildren(...this.rules.map((rule, at) => this.#chip(rule, at)));
+    this.#showCount();
+  }
+
+  /**
+   * @param {Pattern} rule
+   * @param {number} at
+   */
+  #chip(rule, at) {
+    const item = document.createElement('span');
+    item.setAttribute('role', 'listitem');
+    const chip = document.createElement('button');
+    chip.type = 'button';
+    chip.className = 'chip';
+    chip.dataset.rule = String(at);
+    chip.textContent = rule.text;
+    chip.title = `Remove the highlight of ${rule.text}`;
+    chip.setAttribute('aria-label', chip.title);
+    chip.addEventListener('click', () => {
+      this.rules = this.rules.filter((one) => one !== rule);
+      this.#change();
+      this.#text.focus();
+    });
+    item.append(chip);
+    return item;
+  }
+
+  #showCount() {
+    const words = this.#words();
+    if (this.#count.textContent !== words) this.#count.textContent = words;
+    this.#count.dataset.state = this.scan.error !== '' ? 'error' : '';
+    this.#text.setAttribute('aria-invalid', String(this.scan.error !== ''));
+  }
+
+  #words() {
+    const { error, count, offsets, complete, running } = this.scan;
+    if (this.pattern === null) return '';
+    if (error !== '') return error;
+    if (!complete && running && count === 0) return 'looking…';
+    const more = complete ? '' : running ? '…' : '+';
+    if (count === 0) return complete ? 'no match' : 'none so far';
+    const at = this.current === null ? -1 : this.scan.indexOf(this.current);
+    const total = `${WHOLE.format(count)}${more}`;
+    return at >= 0 && offsets[at] === this.current ? `${WHOLE.format(at + 1)} of ${total}` : `${total} ${count === 1 ? 'line' : 'lines'}`;
+  }
+
+  /** @param {string} name */
+  #switch(name) {
+    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${name}"]`));
+  }
+}
+
+/** @param {string} id */
+function element(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}

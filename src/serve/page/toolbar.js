@@ -1,0 +1,91 @@
+// The bars around the log: its path, the button that follows, what waits below, and what is not there at the edges.
+
+import { counted } from './units.js';
+
+export class Toolbar {
+  /** The log's file name. */
+  name = '';
+  #path = element('path');
+  #follow = element('follow');
+  #newLines = element('new-lines');
+  #newLinesCount = element('new-lines-count');
+  #older = element('older');
+  #newer = element('newer');
+  #hint = element('hint');
+  #hintWords = element('hint-words');
+
+  constructor() {
+    element('hint-close').addEventListener('click', () => this.hint(''));
+  }
+
+  /** @param {string} path */
+  showPath(path) {
+    const cut = path.lastIndexOf('/') + 1;
+    this.name = path.slice(cut) || path;
+    const directory = document.createElement('span');
+    directory.className = 'dir';
+    // A long directory is cut on its left by running right to left; inside, it is isolated from that.
+    const isolated = document.createElement('bdi');
+    isolated.dir = 'ltr';
+    isolated.textContent = path.slice(0, cut);
+    directory.append(isolated);
+    const file = document.createElement('span');
+    file.className = 'name';
+    file.textContent = this.name;
+    this.#path.replaceChildren(directory, file);
+    this.#path.title = path;
+  }
+
+  /** @param {boolean} following */
+  showFollow(following) {
+    this.#follow.setAttribute('aria-pressed', String(following));
+    this.#follow.title = following ? 'Stand still (f)' : 'Follow the end (f)';
+    this.#follow.setAttribute('aria-label', 'Follow the end');
+    this.#follow.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
+    const label = this.#follow.querySelector('.label');
+    if (label) label.textContent = following ? 'Pause' : 'Follow';
+  }
+
+  /**
+   * @param {boolean} following
+   * @param {number} lines
+   */
+  showNewLines(following, lines) {
+    this.#newLines.hidden = following;
+    say(this.#newLinesCount, lines > 0 ? counted(lines, 'new line') : 'To the end');
+  }
+
+  /**
+   * Says at the edges of the rows what is not there.
+   * @param {string} older
+   * @param {string} newer
+   */
+  showEdges(older, newer) {
+    this.#older.hidden = older === '';
+    say(this.#older, older);
+    this.#newer.hidden = newer === '';
+    say(this.#newer, newer);
+  }
+
+  /**
+   * What the reader asked for and can't get, or got otherwise.
+   * @param {string} words
+   */
+  hint(words) {
+    this.#hint.hidden = words === '';
+    say(this.#hintWords, words);
+  }
+}
+
+/** @param {string} id */
+function element(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/**
+ * @param {HTMLElement} target
+ * @param {string} words
+ */
+function say(target, words) {
+  if (target.textContent !== words) target.textContent = words;
+}
