@@ -3,102 +3,31 @@
 //! Where it is behind it reads the file; where it keeps up it takes the shared chunks by the splice rule; where a
 //! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
 
+mod begin;
+mod item;
+mod stand;
+
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::task::spawn_blocking;
 
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
 use crate::log::follower::BROADCAST_MESSAGES;
-use crate::log::timeline::{Next, Reader, Reason, Span, WaitReason};
-use crate::log::{
-    Chunk, Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription,
-};
-use crate::session::start::{Begin, Of, Start};
+use crate::log::timeline::{Next, Reason, Span, WaitReason};
+use crate::log::{Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription};
+use crate::session::start::{Begin, Start};
+pub use item::{Ending, Item, Opening};
+pub(super) use stand::read;
+use stand::{At, marker};
+pub use stand::{Standpoint, Stretch};
 
 /// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
 const READ_BYTES_MAX: usize = 192 * 1024;
 
 /// The pause after a read that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Searches for line starts at the same time, in the whole process.
-static SEARCHES: Semaphore = Semaphore::const_new(4);
-
-/// Where a stream starts.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The log.
-    pub log: LogPath,
-    /// The generation of the first bytes.
-    pub generation: Generation,
-    /// The first byte's offset.
-    pub from: Offset,
-    /// The file's size now, in bytes.
-    pub size: u64,
-    /// When the file was last written, if that can be told.
-    pub modified: Option<SystemTime>,
-    /// Whether the stream follows.
-    pub tail: bool,
-    /// Whether a wanted position was honoured.
-    pub recovered: bool,
-    /// Whether the log is polled for want of events.
-    pub polling: bool,
-}
-
-/// Why a stream came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All that was asked for has been given.
-    Complete,
-    /// The server is going away.
-    Shutdown,
-}
-
-/// What comes next in a log.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// The stream starts here.
-    Open(Opening),
-    /// Bytes that were read for this viewer.
-    Bytes {
-        /// Offset of the first.
-        start: Offset,
-        /// Never empty.
-        bytes: Bytes,
-    },
-    /// Bytes that all viewers share.
-    Chunk(Arc<Chunk>),
-    /// Bytes left out.
-    Gap {
-        /// Whose.
-        generation: Generation,
-        /// The first.
-        from: Offset,
-        /// The first after them, if it is known.
-        to: Option<Offset>,
-    },
-    /// On with another generation, or at another place.
-    Reset {
-        /// The generation.
-        generation: Generation,
-        /// From here.
-        from: Offset,
-        /// Why.
-        reason: Reason,
-    },
-    /// The generation is signed by more of the file's head than when it was told.
-    Signed(Generation),
-    /// Nothing to follow for now.
-    Waiting(WaitReason),
-    /// Everything so far has been given.
-    CaughtUp,
-    /// Nothing more comes.
-    End(Ending),
-}
 
 /// One viewer of one log.
 pub struct Viewer {
@@ -127,96 +56,6 @@ pub struct Viewer {
     ahead: Option<Result<Event, RecvError>>,
 }
 
-/// A stretch of a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stretch {
-    /// Number of the span.
-    pub span: u64,
-    /// Its first byte.
-    pub from: Offset,
-    /// The first after it.
-    pub end: Offset,
-}
-
-/// Where a viewer stands in a log: enough to go on from there.
-#[derive(Debug)]
-pub struct Standpoint {
-    at: Option<At>,
-    passed: u64,
-    told: Option<Item>,
-    waiting_told: Option<WaitReason>,
-}
-
-impl Standpoint {
-    /// The same, but with less of the span given.
-    pub(super) fn back_at(mut self, offset: Offset) -> Self {
-        if let Some(at) = &mut self.at {
-            at.marker = Marker::at(offset);
-        }
-        self
-    }
-}
-
-/// A place in a span.
-#[derive(Debug)]
-struct At {
-    reader: Reader,
-    marker: Marker,
-    /// The generation by the name by which it was told.
-    generation: Generation,
-}
-
-impl Clone for At {
-    fn clone(&self) -> Self {
-        let reader = Reader::enter(self.reader.span());
-        Self { reader, marker: self.marker.clone(), generation: self.generation }
-    }
-}
-
-impl At {
-    fn new(reader: Reader, marker: Marker, signed: bool) -> Self {
-        let generation = if signed { reader.signed() } else { reader.generation };
-        Self { generation, reader, marker }
-    }
-
-    /// The generation, once it is signed better than it was told.
-    fn signed(&mut self) -> Option<Item> {
-        if self.generation.is_signed_in_full() {
-            return None;
-        }
-        let signed = self.reader.signed();
-        (std::mem::replace(&mut self.generation, signed) != signed).then_some(Item::Signed(signed))
-    }
-
-    fn offset(&self) -> Offset {
-        self.marker.offset()
-    }
-
-    fn place(&self) -> Place {
-        Place { span: self.reader.number, offset: self.offset() }
-    }
-}
-
-/// Runs a read on a blocking thread, since a disk or a network file system may keep it waiting.
-pub(super) async fn read<T: Send + 'static>(
-    file: &Arc<LogFile>,
-    read: impl FnOnce(&LogFile) -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    let file = Arc::clone(file);
-    spawn_blocking(move || read(&file))
-        .await
-        .unwrap_or_else(|_| Err(std::io::ErrorKind::Interrupted.into()))
-}
-
-async fn marker(file: Option<&Arc<LogFile>>, offset: Offset) -> Marker {
-    match file {
-        Some(file) => {
-            read(file, move |file| file.marker(offset)).await.unwrap_or_else(|_| Marker::at(offset))
-        }
-        None => Marker::at(offset),
-    }
-}
-
 impl Viewer {
     /// A viewer that has subscribed already, and now looks where to begin.
     pub async fn new(subscription: Subscription, start: Start) -> Self {
@@ -225,36 +64,6 @@ impl Viewer {
             viewer.arrive().await;
         }
         viewer
-    }
-
-    /// Looks where to begin, at the log as it is now.
-    async fn arrive(&mut self) {
-        let present = {
-            let timeline = self.subscription.follower.timeline();
-            let latest = timeline.latest().cloned();
-            self.passed = latest.as_ref().map_or(0, |span| span.number);
-            latest.filter(|_| !timeline.is_waiting())
-        };
-        if let Some(present) = &present {
-            self.stop = Some(Place { span: present.number, offset: present.end() });
-        }
-        // The end where a viewer that does not follow stops: the log may have grown since.
-        let end = self.stop.map_or(Offset(0), |stop| stop.offset);
-        self.begin(present.as_ref(), end).await;
-    }
-
-    /// Waits until the log may be read, though others have it open.
-    async fn wait_outside(&mut self) -> Option<Item> {
-        if self.waiting_told.replace(WaitReason::Unreadable).is_none() {
-            return Some(Item::Waiting(WaitReason::Unreadable));
-        }
-        tokio::time::sleep(RETRY_INTERVAL).await;
-        if self.subscription.follower.can_be_opened().await {
-            self.arrive().await;
-            self.subscription.is_barred = false;
-            self.waiting_told = None;
-        }
-        None
     }
 
     /// A viewer that goes on from where one stood, and has been given everything up to there.
@@ -322,100 +131,6 @@ impl Viewer {
         self.gathering = true;
         self.start.skip = false;
         self.subscription.cede()
-    }
-
-    /// Goes where the viewer wants to begin, with the lines before `end` for its history. Without a present span it
-    /// begins when there is one, unless it comes back to another that is still there.
-    async fn begin(&mut self, present: Option<&Arc<Span>>, end: Offset) {
-        if let Begin::From { offset, .. } = self.start.begin {
-            if let Some(span) = self.find(present).await {
-                self.enter(&span, offset).await;
-                self.recovered = true;
-                return;
-            }
-            self.recovered = false;
-        }
-        if let Some(present) = present {
-            let from = self.start_of(present, end).await;
-            self.enter(present, from).await;
-            self.tell_if_not_recovered();
-        }
-    }
-
-    async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
-        let marker = marker(span.file().as_ref(), offset).await;
-        self.at = Some(At::new(Reader::enter(span), marker, self.start.signed));
-    }
-
-    fn tell_if_not_recovered(&mut self) {
-        if let (false, Some(at)) = (self.recovered, &self.at) {
-            let (generation, from) = (at.generation, at.offset());
-            self.told = Some(Item::Reset { generation, from, reason: Reason::Replaced });
-        }
-    }
-
-    /// Where the wanted lines begin.
-    async fn start_of(&self, present: &Span, end: Offset) -> Offset {
-        let lines = match self.start.begin {
-            Begin::Lines(lines) => Some(lines),
-            Begin::All => None,
-            Begin::From { otherwise, .. } => otherwise,
-        };
-        let (Some(lines), Some(file)) = (lines, present.file()) else { return Offset(0) };
-        // A search reads many megabytes: only a few at a time, so that followers find a thread.
-        let Ok(_turn) = SEARCHES.acquire().await else { return end };
-        read(&file, move |file| file.last_lines(lines, end)).await.unwrap_or(Offset(0))
-    }
-
-    /// The span that holds the wanted position, if it is the same file beyond doubt.
-    async fn find(&self, present: Option<&Arc<Span>>) -> Option<Arc<Span>> {
-        let Begin::From { offset, of, .. } = self.start.begin else { return None };
-        if let Of::Generation(wanted) = of {
-            let known = self.subscription.follower.timeline().find(wanted, offset);
-            if known.is_some() {
-                return known;
-            }
-        }
-        match of {
-            Of::Present => present.filter(|present| offset <= present.end()).cloned(),
-            Of::Nothing => None,
-            Of::Generation(wanted) => self.find_generation(wanted, offset).await,
-        }
-    }
-
-    /// The span of a generation that is not the present one, or was not when it was named.
-    async fn find_generation(&self, wanted: Generation, offset: Offset) -> Option<Arc<Span>> {
-        let follower = &self.subscription.follower;
-        let (is_known, is_lost) = {
-            let timeline = follower.timeline();
-            (timeline.knows(wanted), timeline.has_lost(wanted))
-        };
-        // One that has ended under our eyes is not the present one: a head that it shares with that, as a truncation
-        // leaves it, proves nothing.
-        if is_lost {
-            return None;
-        }
-        if !is_known {
-            // Another server has named the same file otherwise.
-            let twin = follower.timeline().twin(wanted);
-            if let Some(twin) = twin {
-                let file = twin.file();
-                let is_proved = match &file {
-                    Some(file) => read(file, LogFile::head)
-                        .await
-                        .is_ok_and(|head| wanted.is_proved_by(file.identity(), &head, offset)),
-                    None => wanted.has_signature_of(&twin.signed()),
-                };
-                if is_proved {
-                    let known = follower.timeline().find(twin.generation, offset);
-                    return match known {
-                        Some(span) => Some(span),
-                        None => follower.find_rotated(twin.generation, offset).await,
-                    };
-                }
-            }
-        }
-        follower.find_rotated(wanted, offset).await
     }
 
     /// Which log.
