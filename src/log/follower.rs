@@ -38,6 +38,10 @@ const CUT_INTERVAL: Duration = Duration::from_millis(20);
 pub const BROADCAST_MESSAGES: usize = 32;
 /// Who asks for a look is answered by then, though there may be more to read.
 const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// Looks that come one so soon after the other are made on one thread, which waits so long for the next wake.
+const BUSY_INTERVAL: Duration = Duration::from_millis(2);
+/// It leaves the thread to others after this time, however busy the log is.
+const BUSY_TIME: Duration = Duration::from_millis(100);
 /// The last looks before a shutdown take no longer, however fast the log grows.
 const LAST_LOOKS: Duration = Duration::from_secs(2);
 
@@ -76,12 +80,14 @@ impl fmt::Debug for Companion {
 }
 
 impl Follower {
-    pub(super) fn new(access: Arc<Access>, log: LogPath) -> Self {
+    /// Nothing has been published yet. A viewer may be so many `messages` behind, rounded up to a power of two, before it
+    /// reads the file instead.
+    pub(crate) fn new(access: Arc<Access>, log: LogPath, messages: usize) -> Self {
         Self {
             access,
             log,
             timeline: Mutex::default(),
-            events: broadcast::channel(BROADCAST_MESSAGES).0,
+            events: broadcast::channel(messages).0,
             wake: Arc::default(),
             asked: AtomicU64::new(0),
             answered: watch::channel(0).0,
@@ -171,13 +177,13 @@ impl Follower {
     }
 
     /// Publishes what a look found. The timeline takes it all at once: nobody meets it between two turns.
-    pub(super) fn publish(&self, look: Look) {
+    pub(crate) fn publish(&self, look: Look) {
         let mut events = Vec::with_capacity(look.sightings.len());
         let mut timeline = self.timeline();
         for sighting in look.sightings {
             events.push(match sighting {
-                Sighting::Began { generation, signed, from, reason, file } => {
-                    timeline.begin(generation, from, reason, file);
+                Sighting::Began { generation, signed, before, reason, file } => {
+                    timeline.begin(generation, before, reason, file);
                     timeline.sign(signed);
                     Event::Turn
                 }
@@ -202,10 +208,20 @@ impl Follower {
     }
 
     /// Nothing comes any more, and nobody is to wait for it.
-    fn end(&self) {
+    pub(crate) fn end(&self) {
         self.timeline().end();
         self.send(Event::Turn);
-        self.answered.send_replace(u64::MAX);
+        self.answer(u64::MAX);
+    }
+
+    /// How often a look has been asked for. Those that begin after this are an answer to all of them.
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Tells so many who asked that all has been published.
+    pub(crate) fn answer(&self, asked: u64) {
+        self.answered.send_replace(asked);
     }
 
     fn send(&self, event: Event) {
@@ -280,9 +296,52 @@ struct Eye {
     /// Where the tracker's files lay when the watches were set.
     places: Vec<(PathBuf, bool)>,
     next_renewal: Instant,
+    /// When it looked last.
+    looked: Option<Instant>,
+    /// Since when who asked for a look has been owed the answer.
+    owing_since: Option<Instant>,
+}
+
+/// What the last of some looks found.
+struct Seen {
+    more: bool,
+    cut: bool,
 }
 
 impl Eye {
+    /// Looks, publishes what it finds and, where the log is written all the time, stays for the next wakes: to come back
+    /// to this thread each time takes longer than a look.
+    fn attend(&mut self, follower: &Follower) -> Seen {
+        let began = Instant::now();
+        loop {
+            let asked = follower.asked();
+            let look = self.look(follower);
+            let seen = Seen { more: look.more, cut: look.cut };
+            follower.publish(look);
+            self.answer(follower, asked, seen.more);
+            let now = Instant::now();
+            let last = self.looked.replace(now);
+            let is_busy = last.is_some_and(|last| now - last < BUSY_INTERVAL);
+            if seen.more
+                || seen.cut
+                || !is_busy
+                || now - began > BUSY_TIME
+                || !follower.wake.wait(BUSY_INTERVAL.min(self.due() - now))
+            {
+                return seen;
+            }
+        }
+    }
+
+    /// Who asks wants all that is there, or what could be read in time where it grows as fast as it is read.
+    fn answer(&mut self, follower: &Follower, asked: u64, more: bool) {
+        let owing = *self.owing_since.get_or_insert_with(Instant::now);
+        if (!more && !self.tracker.is_turning()) || owing.elapsed() >= ANSWER_TIME {
+            follower.answer(asked);
+            self.owing_since = None;
+        }
+    }
+
     fn look(&mut self, follower: &Follower) -> Look {
         let now = Instant::now();
         if now >= self.next_renewal || self.sight.is_missing {
@@ -319,23 +378,22 @@ pub(super) async fn run(
 ) {
     let sight =
         Sight { watches, held: Vec::new(), is_missing: false, coming: None, complained: false };
-    let mut eye = Eye { tracker, sight, places: Vec::new(), next_renewal: Instant::now() };
+    let mut eye = Eye {
+        tracker,
+        sight,
+        places: Vec::new(),
+        next_renewal: Instant::now(),
+        looked: None,
+        owing_since: None,
+    };
     let mut idle_since: Option<Instant> = None;
-    let mut owing_since: Option<Instant> = None;
     // When all the truncations so far may have come.
     let mut cuts_until = Instant::now();
     loop {
-        let asked = follower.asked.load(Ordering::SeqCst);
-        let Some((back, look)) = look(&follower, eye).await else { return follower.end() };
+        let Some((back, Seen { more, cut })) = attend(&follower, eye).await else {
+            return follower.end();
+        };
         eye = back;
-        let (more, cut) = (look.more, look.cut);
-        follower.publish(look);
-        // Who asks wants all that is there, or what could be read in time where it grows as fast as it is read.
-        let owing = *owing_since.get_or_insert_with(Instant::now);
-        if (!more && !eye.tracker.is_turning()) || owing.elapsed() >= ANSWER_TIME {
-            follower.answered.send_replace(asked);
-            owing_since = None;
-        }
         if cut {
             let now = Instant::now();
             cuts_until = cuts_until.max(now) + CUT_INTERVAL;
@@ -362,10 +420,8 @@ pub(super) async fn run(
     }
     let last_looks = async {
         loop {
-            let Some((back, look)) = look(&follower, eye).await else { return };
+            let Some((back, Seen { more, .. })) = attend(&follower, eye).await else { return };
             eye = back;
-            let more = look.more;
-            follower.publish(look);
             // A file that took the name a moment ago is part of all that was written.
             match (more, eye.tracker.is_turning()) {
                 (true, _) => {}
@@ -380,15 +436,15 @@ pub(super) async fn run(
     follower.end();
 }
 
-/// One look on a blocking thread. None when it failed, or the runtime is going down.
-async fn look(follower: &Arc<Follower>, mut eye: Eye) -> Option<(Eye, Look)> {
+/// Attends to the log on a blocking thread. None when that failed, or the runtime is going down.
+async fn attend(follower: &Arc<Follower>, mut eye: Eye) -> Option<(Eye, Seen)> {
     let watched = Arc::clone(follower);
-    let looked = tokio::task::spawn_blocking(move || {
-        let look = eye.look(&watched);
-        (eye, look)
+    let attended = tokio::task::spawn_blocking(move || {
+        let seen = eye.attend(&watched);
+        (eye, seen)
     });
-    match looked.await {
-        Ok(looked) => Some(looked),
+    match attended.await {
+        Ok(attended) => Some(attended),
         Err(error) => {
             tracing::error!(log = %follower.log.display(), %error, "following has failed");
             None

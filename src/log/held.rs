@@ -180,7 +180,7 @@ impl Held {
             return Progress::Unreadable;
         }
         for _ in 0..LOOK_CHUNKS_MAX {
-            match self.read_on(self.marker.offset(), look) {
+            match self.read_on(look) {
                 Ok(true) => {}
                 Ok(false) => return Progress::Drained,
                 Err(error) => {
@@ -201,14 +201,14 @@ impl Held {
     /// What was written since the last look to a file that was rotated away. None when it was cut: who does that is
     /// clearing up, and it is not the log any more.
     pub(super) fn hear(&mut self, look: &mut Look) -> Option<Progress> {
-        let start = self.marker.offset();
+        let start = self.marker.clone();
         let mut told = false;
         for _ in 0..LOOK_CHUNKS_MAX {
             let at = self.marker.offset();
             match self.step() {
                 Ok(Step::Bytes { bytes, .. }) => {
                     if !std::mem::replace(&mut told, true) {
-                        look.sightings.push(self.began(start, Reason::Late));
+                        look.sightings.push(self.began(start.clone(), Reason::Late));
                     }
                     look.sightings.push(Sighting::Bytes {
                         start: at,
@@ -237,10 +237,13 @@ impl Held {
     }
 
     /// One step, told as sightings. False at the end of the file.
-    fn read_on(&mut self, start: Offset, look: &mut Look) -> io::Result<bool> {
+    fn read_on(&mut self, look: &mut Look) -> io::Result<bool> {
+        let start = self.marker.offset();
+        let before = self.trouble.as_ref().map(|_| self.marker.clone());
         let step = self.step()?;
-        if self.trouble.take().is_some() {
-            look.sightings.push(self.began(start, Reason::Back));
+        self.trouble = None;
+        if let Some(before) = before {
+            look.sightings.push(self.began(before, Reason::Back));
         }
         match step {
             Step::End => return Ok(false),
@@ -273,15 +276,15 @@ impl Held {
         Ok(())
     }
 
-    /// That this file goes on, from this offset.
-    fn began(&self, from: Offset, reason: Reason) -> Sighting {
+    /// That this file goes on, from this place.
+    fn began(&self, before: Marker, reason: Reason) -> Sighting {
         let (generation, file) = (self.generation, Arc::clone(&self.file));
-        Sighting::Began { generation, signed: self.signed(), from, reason, file }
+        Sighting::Began { generation, signed: self.signed(), before, reason, file }
     }
 
     /// That it goes on where it has been read to.
     pub(super) fn goes_on(&self, reason: Reason) -> Sighting {
-        self.began(self.marker.offset(), reason)
+        self.began(self.marker.clone(), reason)
     }
 
     /// It has got its name back.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
-use crate::log::follower::{self, Event, Follower};
+use crate::log::follower::{self, BROADCAST_MESSAGES, Event, Follower};
 use crate::log::held::Memory;
 use crate::log::tracker::{Look, Tracker};
 use crate::log::watch::Watches;
@@ -39,7 +39,8 @@ pub struct Registry {
 pub struct Presence(Arc<Follower>);
 
 impl Presence {
-    fn enter(follower: &Arc<Follower>) -> Self {
+    /// Comes to look.
+    pub(crate) fn enter(follower: &Arc<Follower>) -> Self {
         follower.enter();
         Self(Arc::clone(follower))
     }
@@ -180,7 +181,11 @@ impl Registry {
         match self.followers.entry(log.clone()) {
             Entry::Occupied(entry) => Subscription::new(Presence::enter(entry.get())),
             Entry::Vacant(entry) => {
-                let follower = Arc::new(Follower::new(Arc::clone(&self.access), log.clone()));
+                let follower = Arc::new(Follower::new(
+                    Arc::clone(&self.access),
+                    log.clone(),
+                    BROADCAST_MESSAGES,
+                ));
                 follower.publish(first);
                 let subscription = Subscription::new(Presence::enter(&follower));
                 entry.insert(Arc::clone(&follower));

@@ -188,17 +188,18 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// Begins a span, and closes the one before.
+    /// Begins a span, behind the bytes that the file has `before`, and closes the one before.
     pub fn begin(
         &mut self,
         generation: Generation,
-        from: Offset,
+        before: Marker,
         reason: Reason,
         file: Arc<LogFile>,
     ) {
         self.close(false);
         self.waiting = None;
         self.begun += 1;
+        let from = before.offset();
         self.spans.push_back(Arc::new(Span {
             number: self.begun,
             generation,
@@ -208,7 +209,7 @@ impl Timeline {
             readers: AtomicUsize::new(0),
             state: Mutex::new(State {
                 signed: generation,
-                tail: Marker::at(from),
+                tail: before,
                 closed: false,
                 lost: false,
                 file: Some(file),

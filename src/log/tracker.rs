@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
-use crate::log::file::LogFile;
+use crate::log::file::{LogFile, Marker};
 use crate::log::held::{Held, Memory, Progress};
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
@@ -42,8 +42,8 @@ pub enum Sighting {
         generation: Generation,
         /// The same, signed by as much of the file's head as has been read.
         signed: Generation,
-        /// Where it goes on.
-        from: Offset,
+        /// Where it goes on, and the bytes that stand before.
+        before: Marker,
         /// Why.
         reason: Reason,
         /// Where its bytes are.
@@ -147,12 +147,12 @@ impl Tracker {
                 };
                 if let Some(generation) = remembered.filter(is_cut) {
                     // It was cut while nobody followed: known as gone, its positions are not taken for the new one's.
-                    let (from, file) = (Offset(0), Arc::clone(&held.file));
+                    let (before, file) = (Marker::at(Offset(0)), Arc::clone(&held.file));
                     let reason = Reason::Joined;
                     look.sightings.push(Sighting::Began {
                         generation,
                         signed: generation,
-                        from,
+                        before,
                         reason,
                         file,
                     });
@@ -331,6 +331,8 @@ impl Tracker {
         self.gone_since = None;
         self.waiting = None;
         look.turned = true;
+        // What had the name when it was looked up may have lost it, or given it back, before this one's turn came.
+        look.more = true;
         look.sightings.push(held.goes_on(if is_back { Reason::Back } else { reason }));
         self.present = Some(held);
     }

@@ -13,7 +13,8 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use notify::event::{EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
@@ -29,18 +30,48 @@ const ASIDE_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Wake {
     notify: Notify,
+    state: Mutex<State>,
+    called: Condvar,
     aside: Mutex<VecDeque<PathBuf>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// It has woken, and nobody has looked yet.
+    is_due: bool,
+    /// A thread waits, rather than a task.
+    is_awaited: bool,
 }
 
 impl Wake {
     /// Wakes, now or when somebody waits next.
     pub fn wake(&self) {
-        self.notify.notify_one();
+        let mut state = locked(&self.state);
+        state.is_due = true;
+        if state.is_awaited {
+            self.called.notify_one();
+        } else {
+            drop(state);
+            self.notify.notify_one();
+        }
     }
 
     /// Waits for the next wake.
     pub async fn woken(&self) {
-        self.notify.notified().await;
+        while !std::mem::take(&mut locked(&self.state).is_due) {
+            self.notify.notified().await;
+        }
+    }
+
+    /// Waits for it on this thread, so long at most. Whether it came.
+    #[must_use]
+    pub fn wait(&self, at_most: Duration) -> bool {
+        let mut state = locked(&self.state);
+        state.is_awaited = true;
+        let waiting = self.called.wait_timeout_while(state, at_most, |state| !state.is_due);
+        let (mut state, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        state.is_awaited = false;
+        std::mem::take(&mut state.is_due)
     }
 
     /// Where the next file lies now that had the listener's name and was given another, in the order of the events.
@@ -56,7 +87,7 @@ impl Wake {
     }
 
     /// Follows a renaming. `is_ours` when the file had the listener's name.
-    fn renamed(&self, from: &Path, to: &Path, is_ours: bool) {
+    pub(crate) fn renamed(&self, from: &Path, to: &Path, is_ours: bool) {
         let mut aside = locked(&self.aside);
         // What had the new name is gone.
         aside.retain(|path| path != to);
@@ -379,6 +410,28 @@ mod tests {
         let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
         listeners.handle(Ok(Event::new(open).add_path(directory.join("a.log"))));
         assert!(!is_woken(&wake).await, "a reader");
+    }
+
+    #[tokio::test]
+    async fn a_wake_is_had_once_by_a_thread_or_a_task_though_it_came_before() {
+        let wake = Arc::new(Wake::default());
+        let moment = Duration::from_millis(1);
+        assert!(!wake.wait(moment), "none yet");
+        wake.wake();
+        assert!(wake.wait(moment), "it came before");
+        assert!(!wake.wait(moment) && !is_woken(&wake).await, "it was had by the thread");
+        wake.wake();
+        assert!(is_woken(&wake).await, "for the task again");
+        assert!(!wake.wait(moment), "it was had by the task");
+        let waker = Arc::clone(&wake);
+        let waking = std::thread::spawn(move || {
+            while !locked(&waker.state).is_awaited {
+                std::thread::yield_now();
+            }
+            waker.wake();
+        });
+        assert!(wake.wait(Duration::from_secs(20)), "while it waits");
+        waking.join().unwrap();
     }
 
     #[tokio::test]

@@ -10,6 +10,8 @@ pub mod frame;
 pub mod painter;
 pub mod start;
 pub mod states;
+#[cfg(test)]
+mod tests;
 pub mod viewer;
 pub mod wire;
 

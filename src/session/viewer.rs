@@ -268,7 +268,7 @@ impl Viewer {
         let Some(file) = at.reader.file() else {
             // It was let go for others, and may still lie beside the log.
             let follower = Arc::clone(&self.subscription.follower);
-            let generation = at.reader.generation;
+            let generation = at.reader.signed();
             if !follower.timeline().has_lost(generation)
                 && follower.find_rotated(generation, end).await.is_some()
                 && self.at.as_ref()?.reader.file().is_some()

@@ -131,7 +131,7 @@ impl Viewer {
                     let known = follower.timeline().find(twin.generation, offset);
                     return match known {
                         Some(span) => Some(span),
-                        None => follower.find_rotated(twin.generation, offset).await,
+                        None => follower.find_rotated(twin.signed(), offset).await,
                     };
                 }
             }
