@@ -9,7 +9,6 @@
     reason = "a test that meets something unexpected fails, and may look at any file"
 )]
 
-mod browser;
 mod clients;
 mod emulators;
 mod listeners;
@@ -20,7 +19,6 @@ mod around;
 mod bench;
 mod beside;
 mod cli;
-mod examples;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
@@ -34,11 +32,9 @@ mod limits;
 mod model;
 mod oracle;
 mod original;
-mod page;
 mod resume;
 mod rooms;
 mod rotate;
-mod screenshots;
 mod security;
 mod shutdown;
 mod states;

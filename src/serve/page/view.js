@@ -53,6 +53,7 @@ let isRestored = false;
 let looked = '';
 
 const frames = new Frames(draw);
+/** @type {Follow} */
 const follow = new Follow(log, () => reader.attached, () => {
   facts.following = follow.following;
   log.dataset.following = String(follow.following);
@@ -60,6 +61,7 @@ const follow = new Follow(log, () => reader.attached, () => {
   toolbar.showFollow(follow.following);
   refresh();
 });
+/** @type {Reader} */
 const reader = new Reader({ scroller: log, spans, tail, window: shown, history, follow, changed: () => frames.request() });
 const levels = new Levels();
 const folds = new Folds(levels);

@@ -1,0 +1,53 @@
+// The example page does what it says.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import http from 'node:http';
+import path from 'node:path';
+
+import { ROOT } from './program.js';
+import { Scene, scene } from './scene.js';
+
+/** What the example follows. */
+const FOLLOWED = 'ws://127.0.0.1:8765/tmp/build.log?';
+
+/** A server for the example alone, which is not the log's. The page is given when both are known. */
+async function host() {
+  let page = '';
+  const server = http.createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
+  return {
+    origin: `http://127.0.0.1:${port}`,
+    /** @param {Scene} scene @param {string} log */
+    async show(scene, log) {
+      const example = await readFile(path.join(ROOT, 'examples/original.html'), 'utf8');
+      assert.equal(example.split(FOLLOWED).length, 2);
+      page = example.replace(FOLLOWED, `ws://127.0.0.1:${scene.program.port}${log}?`);
+      await scene.page.goto(this.origin);
+    },
+    close: () => server.close(),
+  };
+}
+
+const allowed = await host();
+scene('the example page follows a log from an origin that is allowed', async (scene) => {
+  const log = await scene.logs.write('build.log', 'one <b>\n\x1b[31mtwo\x1b[0m\n');
+  await allowed.show(scene, log);
+  await scene.untilText('#log', 'one <b>\ntwo\n');
+  await scene.until(() => getComputedStyle(document.querySelector('#log span') ?? document.body).color === 'rgb(170, 0, 0)');
+  await scene.logs.append('build.log', 'three\n');
+  await scene.untilText('#log', 'one <b>\ntwo\nthree\n');
+  await scene.logs.append('build.log', 'ping\nfour\n');
+  await scene.untilText('#log', 'one <b>\ntwo\nthree\nping\nfour\n');
+  allowed.close();
+}, { serve: ['--allow-origin', allowed.origin] });
+
+const stranger = await host();
+scene('the example page sees nothing from an origin that is not allowed', async (scene) => {
+  const log = await scene.logs.write('build.log', 'secret\n');
+  await stranger.show(scene, log);
+  await scene.untilText('#log', 'closed (1006)\n');
+  assert.equal(await scene.program.viewers(), 0);
+  stranger.close();
+});

@@ -1,0 +1,125 @@
+// The real program, serving logs of a test on a free port.
+
+import { spawn } from 'node:child_process';
+import { appendFile, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** No test waits longer for a thing that has to happen. */
+export const DEADLINE_MS = 20_000;
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+const BINARY = process.env.TAILCAST_BINARY ?? path.join(ROOT, 'target/debug/tailcast');
+const ANSI = /\x1b\[[0-9;]*m/g;
+/** Without what the environment would tell the program. */
+const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TAILCAST_')));
+
+/** Running servers, which must not outlive the tests. @type {Set<import('node:child_process').ChildProcess>} */
+const running = new Set();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGKILL');
+});
+
+/** Waits for a condition, and says what it saw last when it does not come. */
+export async function eventually(what, look, deadline = DEADLINE_MS) {
+  const until = Date.now() + deadline;
+  for (;;) {
+    const seen = await look();
+    if (seen === true) return;
+    if (Date.now() > until) throw new Error(`${what}: not within ${deadline} ms; seen last: ${JSON.stringify(seen)}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** A directory of logs that is there until it is removed. */
+export class Logs {
+  static async make(prefix = 'tailcast-') {
+    const logs = new Logs();
+    logs.directory = await realpath(await mkdtemp(path.join(tmpdir(), prefix)));
+    return logs;
+  }
+
+  /** A path among the logs; a name may be bytes, as names are. */
+  path(name) {
+    if (typeof name === 'string') return path.join(this.directory, name);
+    return Buffer.concat([Buffer.from(`${this.directory}/`), name]);
+  }
+
+  /** Writes a log anew, and gives the target that it has on a server if its name needs no encoding. */
+  async write(name, content) {
+    await writeFile(this.path(name), content);
+    return this.path(name);
+  }
+
+  async append(name, content) {
+    await appendFile(this.path(name), content);
+    return this.path(name);
+  }
+
+  async rename(from, to) {
+    await rename(this.path(from), this.path(to));
+  }
+
+  async remove() {
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A running server. Its end is waited for, so that its port is free when `kill` returns. */
+export class Program {
+  #child;
+  #said = '';
+  #ended;
+
+  /**
+   * @param {string[]} args after `serve`
+   * @param {{port?: number, shell?: string}} [options] `shell` is a line that sets limits before
+   */
+  static async serve(args, { port = 0, shell } = {}) {
+    const program = new Program();
+    const whole = ['serve', '--port', String(port), ...args];
+    const options = { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT };
+    const child = shell === undefined
+      ? spawn(BINARY, whole, options)
+      : spawn('sh', ['-c', `${shell} && exec "$0" "$@"`, BINARY, ...whole], options);
+    running.add(child);
+    program.#child = child;
+    program.#ended = new Promise((resolve) => child.once('close', resolve)).then(() => running.delete(child));
+    let out = '';
+    child.stdout.on('data', (data) => { out += data; });
+    child.stderr.on('data', (data) => { program.#said += String(data).replace(ANSI, ''); });
+    child.on('error', (error) => { program.#said += `can't run ${BINARY}: ${error.message}\nhint: \`cargo build\` makes it`; });
+    await eventually('the server says its address', () => {
+      const address = /http:\/\/[^\s/]+/.exec(out);
+      if (address !== null) program.origin = address[0];
+      else if (child.exitCode !== null) throw new Error(`the server ended: ${program.said}`);
+      return address !== null || program.said;
+    });
+    return program;
+  }
+
+  get port() {
+    return Number(new URL(this.origin).port);
+  }
+
+  /** What it said of itself, the last of it. */
+  get said() {
+    return this.#said.slice(-4000);
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  async kill(signal = 'SIGKILL') {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill(signal);
+    await this.#ended;
+  }
+
+  /** How many viewers it says it has. */
+  async viewers() {
+    const answer = await fetch(`${this.origin}/_/healthz`);
+    return (await answer.json()).viewers;
+  }
+}

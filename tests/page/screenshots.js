@@ -1,0 +1,172 @@
+// Pictures of the pages, for people to look at.
+//
+//   node tests/page/screenshots.js             every state, wide and narrow, light and dark, into target/screenshots
+//   node tests/page/screenshots.js --readme    those of the README, into docs
+
+import { mkdir, rm, utimes, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+
+import { Logs, ROOT, eventually } from './program.js';
+import { Scene, browser } from './scene.js';
+import { BUILD_LOG } from './sample.js';
+
+const BUILD = 'build/weather-station.log';
+/** Name, content, and how many seconds ago it changed. @type {[string, string, number][]} */
+const MACHINE = [
+  [BUILD, BUILD_LOG, 0],
+  ['nginx/access.log', '192.0.2.7 GET /forecast 200\n'.repeat(94_000), 3],
+  ['app/worker-1.log', 'job done\n'.repeat(40_000), 42],
+  ['app/worker-2.log', 'job done\n'.repeat(31_000), 190],
+  ['nginx/error.log', 'upstream timed out\n'.repeat(210), 1_500],
+  ['postgresql/postgresql-16-main.log', 'checkpoint complete\n'.repeat(8_400), 7_300],
+  ['backup/2026-11-22.log', 'copied\n'.repeat(1_200), 64_000],
+  ['app/worker-1.log.1', 'job done\n'.repeat(900_000), 90_000],
+  ['installer/first boot.log', 'ok\n'.repeat(700), 19 * 86_400],
+];
+
+const readme = process.argv.includes('--readme');
+const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice('--only='.length);
+const folder = path.join(ROOT, readme ? 'docs' : 'target/screenshots');
+
+/** Logs as a small machine has them, in a place with a name for people. */
+async function machine() {
+  const logs = new Logs();
+  logs.directory = '/tmp/logs';
+  await mkdir(logs.directory);
+  for (const [name, content, age] of MACHINE) {
+    await mkdir(path.dirname(logs.path(name)), { recursive: true });
+    await logs.write(name, content);
+    const then = Date.now() / 1000 - age;
+    await utimes(logs.path(name), then, then);
+  }
+  return logs;
+}
+
+/** @param {Scene} scene @param {string} name */
+async function shoot({ page }, name) {
+  // A row under the pointer is lit.
+  await page.mouse.move(0, 0);
+  await writeFile(path.join(folder, `${name}.png`), await page.screenshot());
+}
+
+/** Opens the build's log while its last lines are written. @param {Scene} scene */
+async function openBuild(scene) {
+  const at = BUILD_LOG.indexOf('test result');
+  const log = await scene.logs.write(BUILD, BUILD_LOG.slice(0, at));
+  await scene.open(log);
+  await scene.untilState('live');
+  await scene.logs.append(BUILD, BUILD_LOG.slice(at));
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent?.startsWith('error'));
+  await scene.until(() => document.querySelector('#age')?.textContent?.startsWith('last line'));
+  return log;
+}
+
+/** @type {Record<string, (scene: Scene, shoot: (name: string) => Promise<void>) => Promise<void>>} */
+const STATES = {
+  async list(scene, shoot) {
+    await scene.open('/');
+    await shoot('list');
+    await scene.page.fill('#filter', 'worker');
+    await shoot('list-filter');
+    await scene.page.fill('#filter', 'nothing like it');
+    await shoot('list-no-match');
+  },
+  async viewer(scene, shoot) {
+    await openBuild(scene);
+    await shoot('viewer');
+    await scene.page.click('#follow');
+    await scene.logs.append(BUILD, 'and another line that was written meanwhile\n'.repeat(1234));
+    await scene.untilText('#new-lines-count', '1,234 new lines');
+    await shoot('paused');
+    await scene.page.keyboard.press('?');
+    await shoot('help');
+  },
+  async marks(scene, shoot) {
+    const log = await scene.logs.write('marks.log', 'before the rotation\n');
+    await scene.open(log);
+    await scene.untilState('live');
+    await scene.logs.rename('marks.log', 'marks.log.1');
+    await scene.logs.append('marks.log', 'after the rotation, before the truncation\n');
+    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 1);
+    await scene.logs.write('marks.log', 'after the truncation\n');
+    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 2);
+    await scene.logs.append('marks.log', Buffer.concat([Buffer.alloc(3 << 20), Buffer.from('after 3 MiB of nothing\n')]));
+    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 3);
+    await shoot('gap');
+    await rm(log);
+    await rm(`${log}.1`);
+  },
+  async huge(scene, shoot) {
+    const line = 'a line of a log that is quite as long as most lines of logs are, if not a little longer\n';
+    const log = await scene.logs.write('huge.log', line.repeat(1_500_000));
+    await scene.open(log);
+    await scene.untilState('live');
+    await scene.page.keyboard.press('Home');
+    await scene.untilState('paused');
+    await scene.until(() => (document.querySelector('#log')?.scrollTop ?? 1) === 0 && document.querySelectorAll('.row').length > 100);
+    await shoot('huge');
+    await rm(log);
+  },
+  async empty(scene, shoot) {
+    await scene.open(await scene.logs.write('empty.log', ''));
+    await scene.untilState('live');
+    await shoot('empty');
+    await scene.open(scene.logs.path('not-yet.log'));
+    await scene.untilState('waiting');
+    await shoot('waiting');
+    await rm(scene.logs.path('empty.log'));
+  },
+  async forbidden(scene, shoot) {
+    await scene.open('/etc/passwd');
+    await shoot('forbidden');
+  },
+};
+
+/** @param {import('playwright-core').BrowserContextOptions} context @param {(scene: Scene) => Promise<void>} show */
+async function onMachine(context, show) {
+  const scene = await Scene.begin({ context, logs: await machine() });
+  try {
+    await show(scene);
+    scene.assertNoTrouble();
+  } catch (error) {
+    console.error(await scene.report());
+    throw error;
+  } finally {
+    await scene.end();
+  }
+}
+
+await mkdir(folder, { recursive: true });
+try {
+  if (readme) {
+    await onMachine({ viewport: { width: 1200, height: 750 } }, async (scene) => {
+      for (const [colorScheme, name] of /** @type {const} */ ([['light', 'viewer'], ['dark', 'viewer-dark']])) {
+        await scene.page.emulateMedia({ colorScheme });
+        await openBuild(scene);
+        await shoot(scene, name);
+      }
+      // Opened beside the viewer, so that the list shows that somebody watches.
+      const viewer = scene.page;
+      scene.page = await scene.context.newPage();
+      await eventually('the list shows the viewer', async () => {
+        await scene.open('/');
+        return (await scene.text('#logs .viewers')) === '1';
+      });
+      await shoot(scene, 'list');
+      await viewer.close();
+    });
+  } else {
+    for (const viewport of [{ width: 1200, height: 750 }, { width: 390, height: 760 }]) {
+      for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+        await onMachine({ viewport, colorScheme }, async (scene) => {
+          for (const [name, show] of Object.entries(STATES)) {
+            if (only === undefined || only === name) await show(scene, (name) => shoot(scene, `${name}-${viewport.width}-${colorScheme}`));
+          }
+        });
+      }
+    }
+  }
+  console.log(`pictures are in ${folder}`);
+} finally {
+  await (await browser()).close();
+}
