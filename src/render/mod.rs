@@ -46,6 +46,7 @@ pub use note::{Group, Level, Note, Opening};
 pub use patch::Patch;
 pub use row::Row;
 pub use terminal::Terminal;
+pub use text::shown_as_it_is;
 
 /// How many of the last rows can change, the open one among them. Rows above them are final.
 pub const SCREEN_ROWS: usize = 64;

@@ -80,6 +80,21 @@ impl Screen {
         Patch { from, next, screen: self, lines }
     }
 
+    /// Whether the cursor is on a last line that has nothing yet, and nothing stands between it and the text that comes.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
+        let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
+        is_last && is_new && self.charsets.is_ascii() && !self.page.is_hidden()
+    }
+
+    /// Says that the last line, which has nothing yet, begins here.
+    pub(super) fn begin_at(&mut self, offset: u64) {
+        if let Some(line) = self.lines.last_mut() {
+            line.row().offset = offset;
+        }
+        self.locate(offset, offset);
+    }
+
     /// Forgets the lines that have become final, once they have been told.
     pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());

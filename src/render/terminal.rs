@@ -103,6 +103,19 @@ impl Terminal {
         size_of::<Self>() + lines + sequence + self.screen.groups.weight()
     }
 
+    /// Whether text that comes next begins a new last row, and is shown in it as it is.
+    pub fn is_at_rest(&self) -> bool {
+        self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
+    }
+
+    /// Passes over bytes up to this offset. The terminal is at rest, and they are lines of text that change nothing: as long as
+    /// they are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence, it is as if they had been fed.
+    pub fn pass(&mut self, to: u64) {
+        debug_assert!(self.is_at_rest() && self.at <= to);
+        self.at = to;
+        self.screen.begin_at(to);
+    }
+
     /// Takes lines of text up to a control character, or that character. Says how many bytes that was.
     fn ground(&mut self, bytes: &[u8]) -> usize {
         match bytes.first() {

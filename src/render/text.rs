@@ -20,6 +20,13 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
+/// How much of a text without control characters is shown as it is: it goes up to the first character that is not.
+pub fn shown_as_it_is(text: &str) -> usize {
+    let unsafe_at = memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes())
+        .find(|&i| text.get(i..).and_then(|rest| rest.chars().next()).is_some_and(is_unsafe));
+    unsafe_at.unwrap_or(text.len())
+}
+
 /// Divides text into parts that may be shown, each with the index of the byte in the text that it stands for.
 /// The characters that reorder or end lines in a browser become visible marks, and C1 controls vanish.
 pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {

@@ -5,8 +5,14 @@
 //! meant for threads that may; only a few of them run at once, so that those who look around do not hold up those who
 //! follow.
 
+pub mod filter;
+pub mod find;
 pub mod index;
+pub mod levels;
+pub mod pattern;
+mod plain;
 pub mod rows;
+mod scan;
 pub mod turns;
 pub mod view;
 pub mod wire;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::log::Offset;
 use crate::log::file::Read;
-use crate::render::{Note, ROW_BYTES_MAX, SCREEN_ROWS, Terminal};
+use crate::render::{Note, ROW_BYTES_MAX, Row, SCREEN_ROWS, Terminal};
 use crate::search::{LineIndex, Lost, View};
 use crate::session::frame::Form;
 use crate::session::painter;
@@ -29,9 +29,11 @@ const BLOCK_BYTES: u64 = 64 * 1024;
 /// The most bytes that are fed for one stretch.
 const FEED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The rows of one stretch weigh little more than this.
-const STRETCH_BYTES: usize = 1024 * 1024;
+pub(super) const STRETCH_BYTES: usize = 1024 * 1024;
 /// What a row weighs besides its content.
 const ROW_OVERHEAD_BYTES: usize = 48;
+/// What a match in it weighs.
+const MATCH_BYTES: usize = 10;
 
 /// Which rows of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ pub struct Shown {
     pub content: String,
     /// What the log says about it.
     pub note: Option<Box<Note>>,
+    /// Where in its text something was found, in UTF-16 units.
+    pub matches: Vec<(usize, usize)>,
     /// Bytes to come may add to it.
     pub is_open: bool,
     /// Its line is too long for one row, and goes on in the next.
@@ -71,8 +75,20 @@ pub struct Shown {
 }
 
 impl Shown {
-    fn weight(&self) -> usize {
-        self.content.len() + ROW_OVERHEAD_BYTES
+    /// A row of a terminal.
+    pub(super) fn new(row: &Row, form: Form) -> Self {
+        Self {
+            offset: Offset(row.offset),
+            content: painter::content(row, form).0,
+            note: row.note().cloned().map(Box::new),
+            matches: Vec::new(),
+            is_open: !row.ended && !row.cut,
+            is_cut: row.cut,
+        }
+    }
+
+    pub(super) fn weight(&self) -> usize {
+        self.content.len() + self.matches.len() * MATCH_BYTES + ROW_OVERHEAD_BYTES
     }
 }
 
@@ -109,9 +125,8 @@ pub fn stretch(view: &View, index: &LineIndex, wanted: Wanted) -> Result<Stretch
 }
 
 fn forward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
-    let line = line_start(view, offset)?.unwrap_or(character_start(view, offset)?);
-    let mut reel = Reel::new(view, lead(view, line)?, wanted.form);
-    let limit = line.0 + FEED_BYTES_MAX;
+    let mut reel = Reel::new(view, start_for(view, offset)?, wanted.form);
+    let limit = offset.0 + FEED_BYTES_MAX;
     let (first, last) = loop {
         let more = reel.fed.0 < limit && reel.feed(view)?;
         reel.forget_before(reel.holder(offset));
@@ -206,17 +221,7 @@ impl Reel {
         self.fed = self.fed.plus(bytes.len());
         let kept = self.rows.partition_point(|row| row.offset.0 < patch.from);
         self.rows.truncate(kept);
-        for row in patch.rows() {
-            let (content, _) = painter::content(row, self.form);
-            let note = row.note().cloned().map(Box::new);
-            self.rows.push_back(Shown {
-                offset: Offset(row.offset),
-                content,
-                note,
-                is_open: !row.ended && !row.cut,
-                is_cut: row.cut,
-            });
-        }
+        self.rows.extend(patch.rows().map(|row| Shown::new(row, self.form)));
         Ok(self.fed < self.end)
     }
 
@@ -274,6 +279,14 @@ impl Reel {
             self.began = row.offset;
             self.rows.drain(..first);
         }
+    }
+}
+
+/// Where a terminal starts for the row that holds a byte.
+pub(super) fn start_for(view: &View, offset: Offset) -> io::Result<Offset> {
+    match line_start(view, offset)? {
+        Some(line) => lead(view, line),
+        None => character_start(view, offset),
     }
 }
 

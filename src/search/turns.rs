@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::search::{LineIndex, Lost, View};
@@ -13,17 +13,25 @@ use crate::search::{LineIndex, Lost, View};
 /// So many short reads run at once, in the whole process.
 const GLANCES: usize = 4;
 /// Who searches or counts gives way to the others after so long.
-pub const SLICE: Duration = Duration::from_millis(100);
+pub const SLICE: Duration = Duration::from_millis(50);
 /// So long an answer waits for its lines to be counted.
 const COUNTING: Duration = Duration::from_millis(20);
 
 /// So long the counting goes on though nobody asks about it.
 const GROWING: Duration = Duration::from_secs(60);
 
+/// So many search whole logs at the same time, in turns.
+const SEARCHES_MAX: usize = 256;
+
+/// That somebody searches. Dropping it leaves.
+#[derive(Debug)]
+pub struct Searching(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
 /// Turns of those who look around, given in the order in which they ask. Half of the cores, at least one, may be taken
 /// by those who search; the others are left to the viewers.
 #[derive(Clone, Debug)]
 pub struct Turns {
+    searches: Arc<Semaphore>,
     glances: Arc<Semaphore>,
     slices: Arc<Semaphore>,
 }
@@ -32,7 +40,8 @@ impl Default for Turns {
     fn default() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         let slices = Arc::new(Semaphore::new((cores / 2).max(1)));
-        Self { glances: Arc::new(Semaphore::new(GLANCES)), slices }
+        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
+        Self { searches, glances: Arc::new(Semaphore::new(GLANCES)), slices }
     }
 }
 
@@ -45,6 +54,12 @@ async fn run<T: Send + 'static>(
 }
 
 impl Turns {
+    /// Enters those who search a whole log, if there is room. The turns of a search are [slices](Self::slice).
+    #[must_use]
+    pub fn search(&self) -> Option<Searching> {
+        Arc::clone(&self.searches).try_acquire_owned().ok().map(Searching)
+    }
+
     /// Runs something that takes some milliseconds on a thread that may block.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! What those who look around are answered, as JSON.
 
 use crate::log::{Generation, Offset};
+use crate::search::find::{Cut, Find};
+use crate::search::pattern::BadPattern;
 use crate::search::{Stretch, View};
 use crate::session::wire;
 
@@ -12,7 +14,7 @@ pub fn stretch(view: &View, stretch: &Stretch, lines: &[Option<u64>]) -> String 
         if !rows.is_empty() {
             rows.push(',');
         }
-        rows.push_str(&wire::row(row.offset.0, &row.content, row.note.as_deref(), &[]));
+        rows.push_str(&wire::row(row.offset.0, &row.content, row.note.as_deref(), &row.matches));
     }
     let Stretch { from, next, at_start, at_end, .. } = stretch;
     let (generation, size) = (view.generation, view.end);
@@ -44,6 +46,48 @@ pub fn line(view: &View, line: u64, start: Offset) -> String {
 #[must_use]
 pub fn counting(indexed: Offset) -> String {
     format!(r#"{{"error":"counting","indexed":{indexed}}}"#)
+}
+
+/// What a search has found since the last line, if anything, and how far it is. Lines of JSON.
+#[must_use]
+pub fn found(find: &mut Find) -> String {
+    let rows = find.take();
+    let (count, matches) = find.counts();
+    let searched = find.searched();
+    let mut lines = String::new();
+    if !rows.is_empty() {
+        let rows = serde_json::to_string(&rows).unwrap_or_default();
+        lines = format!("{{\"type\":\"found\",\"rows\":{rows}}}\n");
+    }
+    lines += &if find.is_done() {
+        let (to, complete) = (find.position(), find.is_complete());
+        let reason = match find.cut() {
+            Some(Cut::Time) => "\"time\"",
+            Some(Cut::Gone) => "\"gone\"",
+            None if find.is_full() => "\"results\"",
+            None => "null",
+        };
+        format!(
+            r#"{{"type":"done","rows":{count},"matches":{matches},"scanned":{searched},"to":{to},"complete":{complete},"reason":{reason}}}"#
+        )
+    } else {
+        format!(r#"{{"type":"progress","scanned":{searched},"rows":{count},"matches":{matches}}}"#)
+    };
+    lines.push('\n');
+    lines
+}
+
+/// What can't be looked for.
+#[must_use]
+pub fn bad_pattern(BadPattern(message): &BadPattern) -> String {
+    let message = serde_json::to_string(message).unwrap_or_default();
+    format!(r#"{{"error":"pattern","message":{message}}}"#)
+}
+
+/// That too many search at the same time.
+#[must_use]
+pub fn crowded() -> String {
+    r#"{"error":"crowded"}"#.to_owned()
 }
 
 /// A list of numbers, null where there is none.

@@ -3,6 +3,7 @@
 //! The path is the log's own, and so are the checks: what a log's URL refuses is refused here.
 
 mod query;
+mod stream;
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use crate::log::{Offset, Refusal};
+use crate::search::pattern::{BadPattern, Pattern, Sought};
 use crate::search::rows::{self, Wanted};
-use crate::search::{LineIndex, Lost, Place, View, wire};
+use crate::search::{LineIndex, Lost, Place, View, filter, wire};
 use crate::serve::App;
 use crate::serve::query::decode_path;
 use crate::serve::routes::{Body, Refused, full};
@@ -27,6 +29,8 @@ enum Question {
     Rows,
     /// Which lines offsets are in, and where lines begin.
     Lines,
+    /// Where something is in it.
+    Find,
 }
 
 /// The question and the log's path of what lies under `/_/`, if it is one of these.
@@ -35,6 +39,7 @@ fn question(name: &str) -> Option<(Question, &str)> {
     let question = match question {
         "rows" => Question::Rows,
         "lines" => Question::Lines,
+        "find" => Question::Find,
         _ => return None,
     };
     Some((question, path))
@@ -66,6 +71,7 @@ async fn of_log(
     let answer = match question {
         Question::Rows => rows(app, around, view, index).await,
         Question::Lines => lines(app, around, view, index).await,
+        Question::Find => stream::find(app, around, view).await,
     };
     match answer {
         Ok(answer) => Ok(answer),
@@ -87,15 +93,39 @@ async fn rows(
     app.turns.count(&index, &view).await?;
     let place = around.place.unwrap_or(Place::From(Offset(0)));
     let wanted = Wanted { place, count: around.count, form: around.form };
+    let pattern = match around.filter {
+        true => match compile(app, around.sought).await? {
+            Ok(pattern) => Some(pattern),
+            Err(bad) => return Ok(bad_pattern(&bad)),
+        },
+        false => None,
+    };
+    let is_search = pattern.is_some();
     let look = move || {
-        let stretch = rows::stretch(&view, &index, wanted)?;
+        let stretch = match &pattern {
+            Some(pattern) => filter::filtered(&view, &index, wanted, pattern)?,
+            None => rows::stretch(&view, &index, wanted)?,
+        };
         let lines = index.numbers(&view, stretch.rows.iter().map(|row| row.offset))?;
         if !view.is_intact()? {
             return Err(Lost::Gone(None));
         }
         Ok(wire::stretch(&view, &stretch, &lines))
     };
-    app.turns.glance(look).await.map(|answer| json(StatusCode::OK, answer))
+    let answer = match is_search {
+        true => app.turns.slice(look).await,
+        false => app.turns.glance(look).await,
+    };
+    answer.map(|answer| json(StatusCode::OK, answer))
+}
+
+/// A pattern takes a while to compile.
+async fn compile(app: &App, sought: Sought) -> Result<Result<Pattern, BadPattern>, Lost> {
+    app.turns.glance(move || Ok(Pattern::new(&sought))).await
+}
+
+fn bad_pattern(bad: &BadPattern) -> Response<Body> {
+    json(StatusCode::BAD_REQUEST, wire::bad_pattern(bad))
 }
 
 async fn lines(
@@ -132,6 +162,13 @@ fn numbers(view: &View, index: &LineIndex, at: &[Offset]) -> io::Result<Vec<Opti
         lines[nth] = line;
     }
     Ok(lines)
+}
+
+/// That there are too many who search.
+fn crowded() -> Response<Body> {
+    let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, wire::crowded());
+    answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    answer
 }
 
 /// What who asks for something that is not there is told.

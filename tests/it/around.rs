@@ -203,3 +203,100 @@ async fn lines_have_numbers_and_numbers_have_places() {
     assert_eq!(ask(&server, "lines", &log, "at=1,x").await.0, 400);
     assert_eq!(ask(&server, "lines", &log, "line=x").await.0, 400);
 }
+
+/// The lines that a search is answered with.
+async fn find(server: &TestServer, log: &str, query: &str) -> Vec<Value> {
+    let answer = get(server.address, &format!("/_/find{log}?{query}"), &[]).await;
+    assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn found(lines: &[Value]) -> Vec<(u64, u64)> {
+    let rows = lines.iter().filter_map(|line| line["rows"].as_array()).flatten();
+    rows.map(|row| (row[0].as_u64().unwrap(), row[1].as_u64().unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_search_tells_rows_and_how_far_it_is() {
+    let server = TestServer::start().await;
+    let lines: String = (0..200_000).map(|n| format!("\x1b[3{}mline {n}\x1b[m\n", n % 8)).collect();
+    let log = server.log("a.log", &lines);
+    let answer = find(&server, &log, "q=LINE+1234%28.%29%24&regex=1").await;
+    let rows = found(&answer);
+    let (_, texts) =
+        ask(&server, "rows", &log, &format!("from={}&count=1&format=text", rows[9].0)).await;
+    assert_eq!((rows.len(), texts["rows"][0][1].as_str()), (10, Some("line 12349")));
+    let done = answer.last().unwrap();
+    assert_eq!(
+        done,
+        &serde_json::json!({"type": "done", "rows": 10, "matches": 10, "scanned": lines.len(),
+            "to": lines.len(), "complete": true, "reason": null})
+    );
+    let done = find(&server, &log, "q=line&max=5").await.pop().unwrap();
+    assert_eq!((&done["rows"], &done["reason"]), (&200_000.into(), &"results".into()));
+    let near = rows[5].0;
+    let answer = find(&server, &log, &format!("q=line+1234&max=7&near={near}")).await;
+    assert_eq!(found(&answer)[..2], [(near, 1), (rows[6].0, 1)], "the nearest first");
+    let nothing = find(&server, &log, &format!("q=line&from={}", lines.len())).await;
+    assert_eq!((found(&nothing).len(), &nothing[0]["complete"]), (0, &true.into()));
+    append(&log, "line 1234\n");
+    let more = find(&server, &log, &format!("q=line+1234&from={}", lines.len())).await;
+    assert_eq!(found(&more), [(lines.len() as u64, 1)], "what came since");
+}
+
+#[tokio::test]
+async fn a_filter_gives_the_rows_that_match_and_how_far_it_looked() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "one\n<TWO>\nthree\n\x1b[1mtwo two\x1b[m\nfour\n");
+    let query = "filter=1&q=two";
+    let (_, page) = ask(&server, "rows", &log, query).await;
+    assert_eq!(
+        page["rows"],
+        serde_json::json!([
+            [4, "&lt;TWO&gt;", {"match": [[1, 4]]}],
+            [16, "<b>two two</b>", {"match": [[0, 3], [4, 7]]}],
+        ])
+    );
+    assert_eq!((&page["lines"], &page["next"]), (&serde_json::json!([2, 4]), &36.into()));
+    let (_, page) = ask(&server, "rows", &log, &format!("{query}&before=16&count=1")).await;
+    assert_eq!((&page["rows"][0][0], page["rows"].as_array().unwrap().len()), (&4.into(), 1));
+    let (_, page) = ask(&server, "rows", &log, &format!("{query}&invert=1&format=text")).await;
+    assert_eq!(page["rows"], serde_json::json!([[0, "one"], [10, "three"], [31, "four"]]));
+    append(&log, "the two\n");
+    let (_, page) = ask(&server, "rows", &log, &format!("{query}&from=36")).await;
+    assert_eq!((&page["rows"][0][1], &page["at_end"]), (&"the two".into(), &true.into()));
+}
+
+#[tokio::test]
+async fn what_cannot_be_looked_for_is_told() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n");
+    let long = "x".repeat(10_000);
+    for (query, told) in [
+        ("", "nothing to look for"),
+        ("q=", "empty"),
+        ("q=(x&regex=1", "unclosed group"),
+        ("q=%5Cw%7B9999%7D&regex=1", "size limit"),
+        ("q=a%0Ab", "newline"),
+        (&format!("q={long}"), "2048 bytes"),
+    ] {
+        for question in ["find", "rows"] {
+            let (status, answer) = ask(&server, question, &log, &format!("{query}&filter=1")).await;
+            assert_eq!((status, &answer["error"]), (400, &"pattern".into()), "{query}: {answer}");
+            assert!(answer["message"].as_str().unwrap().contains(told), "{query}: {answer}");
+        }
+    }
+    for (query, named) in [
+        ("q=x&level=bad", "level"),
+        ("q=x&max=x", "max"),
+        ("q=x&regex=yes", "regex"),
+        ("q=x&near=-1", "near"),
+        ("q=x&q=y", "`q`"),
+    ] {
+        let (status, answer) = ask(&server, "find", &log, query).await;
+        assert_eq!(status, 400, "{query}: {answer}");
+        assert!(answer.as_str().unwrap().contains(named), "{query}: {answer}");
+    }
+    assert_eq!(found(&find(&server, &log, "q=%00").await), []);
+}

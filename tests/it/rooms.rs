@@ -29,7 +29,8 @@ fn of(room: &str) -> Vec<(PathBuf, String)> {
 
 /// The code lines of a source: without comments, and without its own tests.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text);
+    let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
+    let code = tests.iter().fold(text, |code, tests| code.split(tests).next().unwrap_or(code));
     code.lines().map(str::trim).filter(|line| !line.starts_with("//"))
 }
 

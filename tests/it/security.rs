@@ -79,8 +79,9 @@ async fn only_what_is_inside_is_given_through_any_entrance() {
             assert_eq!(answer.status, status, "{path}{query}");
             seen.push(answer.text());
         }
-        for question in ["rows", "lines"] {
-            let answer = get(server.address, &format!("/_/{question}{target}"), &[]).await;
+        for question in ["rows?q=", "lines?", "find?q=e"] {
+            let (name, query) = question.split_once('?').unwrap();
+            let answer = get(server.address, &format!("/_/{name}{target}?{query}"), &[]).await;
             assert_eq!(answer.status, status, "{question} of {path}: {}", answer.text());
             seen.push(answer.text());
         }

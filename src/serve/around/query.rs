@@ -1,8 +1,10 @@
 //! The parameters of those who look around.
 
 use crate::log::Offset;
+use crate::render::Level;
 use crate::search::Place;
-use crate::serve::query::{self, BadParameter, Format, number};
+use crate::search::pattern::Sought;
+use crate::serve::query::{self, BadParameter, Format, number, switch};
 use crate::session::Of;
 use crate::session::frame::Form;
 
@@ -10,6 +12,10 @@ use crate::session::frame::Form;
 const ROWS: usize = 500;
 /// The most rows that are given at once.
 const ROWS_MAX: usize = 2000;
+/// So many rows that were found are told where nothing is said.
+const FOUND_ROWS: usize = 10_000;
+/// The most rows that were found which are told.
+const FOUND_ROWS_MAX: usize = 50_000;
 /// The most offsets whose lines are told at once.
 const OFFSETS_MAX: usize = 500;
 
@@ -23,45 +29,68 @@ pub(super) struct Around {
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
     pub(super) form: Form,
+    /// What is looked for.
+    pub(super) sought: Sought,
+    /// Only rows that are looked for.
+    pub(super) filter: bool,
+    /// Up to where.
+    pub(super) to: Option<Offset>,
+    /// Beside what first.
+    pub(super) near: Option<Offset>,
+    /// At most so many rows are told.
+    pub(super) max: usize,
+}
+
+impl Default for Around {
+    fn default() -> Self {
+        Self {
+            of: Of::Present,
+            place: None,
+            at: Vec::new(),
+            count: ROWS,
+            form: Form::Rows,
+            sought: Sought::default(),
+            filter: false,
+            to: None,
+            near: None,
+            max: FOUND_ROWS,
+        }
+    }
 }
 
 impl Around {
     /// Reads the part of the target after `?`. Parameters that are not ours are left alone.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
-        let mut around =
-            Self { of: Of::Present, place: None, at: Vec::new(), count: ROWS, form: Form::Rows };
+        let mut around = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let offset = || number(&name, &value, "a byte offset").map(Offset);
-            let place = match name.as_ref() {
-                "generation" => {
-                    around.of = query::of(&value);
-                    None
-                }
-                "from" => Some(Place::From(offset()?)),
-                "before" => Some(Place::Before(offset()?)),
-                "line" => Some(Place::Line(number(&name, &value, "the number of a line")?)),
-                "at" => {
-                    around.at = offsets(&value)?;
-                    None
-                }
-                "count" => {
-                    let rows = number(&name, &value, "a number of rows")?;
-                    around.count = usize::try_from(rows).unwrap_or(ROWS_MAX).clamp(1, ROWS_MAX);
-                    None
-                }
-                "format" => {
-                    around.form = match query::format(&value)? {
-                        Format::Rows | Format::Html => Form::Rows,
-                        Format::Text => Form::TextRows,
-                        Format::Raw => {
-                            return Err(BadParameter("rows have no `format=raw`".to_owned()));
-                        }
-                    };
-                    None
-                }
-                _ => continue,
+            let flag = || switch(&name, &value);
+            let rows = |max| {
+                let rows = number(&name, &value, "a number of rows")?;
+                Ok::<usize, BadParameter>(usize::try_from(rows).unwrap_or(max).clamp(1, max))
             };
+            let mut place = None;
+            match name.as_ref() {
+                "generation" => around.of = query::of(&value),
+                "from" => place = Some(Place::From(offset()?)),
+                "before" => place = Some(Place::Before(offset()?)),
+                "line" => place = Some(Place::Line(number(&name, &value, "the number of a line")?)),
+                "at" => around.at = offsets(&value)?,
+                "count" => around.count = rows(ROWS_MAX)?,
+                "format" => around.form = form(&value)?,
+                "q" => around.sought.pattern = Some(value.into_owned()),
+                "regex" => around.sought.is_regex = flag()?,
+                "case" => around.sought.has_case = flag()?,
+                "word" => around.sought.is_word = flag()?,
+                "level" => around.sought.level = Some(level(&value)?),
+                "invert" => around.sought.invert = flag()?,
+                "filter" => around.filter = flag()?,
+                "to" => around.to = Some(offset()?),
+                "near" => around.near = Some(offset()?),
+                "max" => around.max = rows(FOUND_ROWS_MAX)?,
+                _ => continue,
+            }
             if seen.iter().any(|other| *other == name) {
                 return Err(BadParameter(format!("`{name}` is given more than once")));
             }
@@ -73,6 +102,22 @@ impl Around {
             around.place = around.place.or(place);
         }
         Ok(around)
+    }
+}
+
+fn form(value: &str) -> Result<Form, BadParameter> {
+    match query::format(value)? {
+        Format::Rows | Format::Html => Ok(Form::Rows),
+        Format::Text => Ok(Form::TextRows),
+        Format::Raw => Err(BadParameter("rows have no `format=raw`".to_owned())),
+    }
+}
+
+fn level(value: &str) -> Result<Level, BadParameter> {
+    match value {
+        "error" => Ok(Level::Error),
+        "warning" => Ok(Level::Warning),
+        _ => Err(BadParameter(format!("`level` is `error` or `warning`, not {value:?}"))),
     }
 }
 

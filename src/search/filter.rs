@@ -1,0 +1,307 @@
+//! The rows of a log that are looked for, and no others.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use crate::log::Offset;
+use crate::render::{Note, Row};
+use crate::search::pattern::{self, Pattern};
+use crate::search::rows::{STRETCH_BYTES, Shown};
+use crate::search::scan::{Lines, Reader, Scan};
+use crate::search::{LineIndex, Lost, Place, Stretch, View, Wanted};
+use crate::session::frame::Form;
+
+/// So long one answer is searched for.
+const TIME_MAX: Duration = Duration::from_millis(150);
+/// So many bytes are searched for one answer, at most.
+const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// The unit in which a log is searched backwards, at first and at most.
+const WINDOW_BYTES: u64 = 512 * 1024;
+const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// The rows of a log that are looked for: those that begin from an offset on, or those that begin before it. There may be
+/// none, though there are more: it says how far was searched. It blocks.
+///
+/// # Errors
+/// When the log can't be read, or the wanted line has not been counted so far.
+pub fn filtered(
+    view: &View,
+    index: &LineIndex,
+    wanted: Wanted,
+    pattern: &Pattern,
+) -> Result<Stretch, Lost> {
+    let until = Instant::now() + TIME_MAX;
+    let sieve = Sieve {
+        pattern,
+        lines: pattern::Lines::default(),
+        form: wanted.form,
+        count: wanted.count,
+        keeps_last: matches!(wanted.place, Place::Before(_)),
+        has_dropped: false,
+        rows: VecDeque::new(),
+        weight: 0,
+    };
+    let stretch = match wanted.place {
+        Place::From(offset) => forward(view, offset.min(view.end), sieve, until)?,
+        Place::Before(offset) => backward(view, offset.min(view.end), sieve, until)?,
+        Place::Line(line) => {
+            let start = index.start_of(view, line)?.ok_or(Lost::Counting(index.indexed()))?;
+            forward(view, start, sieve, until)?
+        }
+    };
+    Ok(stretch)
+}
+
+fn forward(view: &View, from: Offset, mut sieve: Sieve<'_>, until: Instant) -> io::Result<Stretch> {
+    let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(view.end);
+    let mut scan = Scan::new(view, from, to, sieve.passes_colours())?;
+    scan.run(&mut sieve, until)?;
+    let next = scan.position();
+    let at_end = scan.is_done() && next >= view.end;
+    let rows: Vec<Shown> = sieve.rows.into();
+    // What is still being written has to be looked at again.
+    let open = rows.last().filter(|row| row.is_open && at_end).map(|row| row.offset);
+    let at_start = from == Offset(0);
+    Ok(Stretch { from, next: open.unwrap_or(next), at_start, at_end, rows })
+}
+
+fn backward(
+    view: &View,
+    next: Offset,
+    mut sieve: Sieve<'_>,
+    until: Instant,
+) -> io::Result<Stretch> {
+    let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
+    let mut found: VecDeque<Shown> = VecDeque::new();
+    let (mut from, mut window) = (next, WINDOW_BYTES);
+    while from.0 > floor {
+        let start = Offset(from.0.saturating_sub(window).max(floor));
+        let mut scan = Scan::new(view, start, from, sieve.passes_colours())?;
+        // A part is of use only as a whole: its last rows are the ones that are wanted first.
+        while !scan.is_done() {
+            scan.run(&mut sieve, Instant::now() + TIME_MAX)?;
+        }
+        let rows = std::mem::take(&mut sieve.rows);
+        let is_full = sieve.is_full(rows.len()) || sieve.has_dropped;
+        sieve.count -= rows.len();
+        let first = rows.front().map(|row| row.offset);
+        rows.into_iter().rev().for_each(|row| found.push_front(row));
+        from = first.filter(|_| is_full).unwrap_or(start);
+        if is_full || Instant::now() >= until {
+            break;
+        }
+        window = (window * 2).min(WINDOW_BYTES_MAX);
+    }
+    let at_start = from == Offset(0);
+    Ok(Stretch { from, next, at_start, at_end: next >= view.end, rows: found.into() })
+}
+
+/// Keeps the rows that are looked for.
+struct Sieve<'p> {
+    pattern: &'p Pattern,
+    lines: pattern::Lines,
+    form: Form,
+    /// At most so many.
+    count: usize,
+    /// Those that come last are wanted, rather than the first.
+    keeps_last: bool,
+    /// There was no room for some that came first.
+    has_dropped: bool,
+    rows: VecDeque<Shown>,
+    weight: usize,
+}
+
+impl Sieve<'_> {
+    /// The looks of rows are not wanted as text.
+    fn passes_colours(&self) -> bool {
+        self.form == Form::TextRows
+    }
+
+    fn is_full(&self, rows: usize) -> bool {
+        rows >= self.count || self.weight >= STRETCH_BYTES
+    }
+
+    /// Takes a row, or says that there is no room for it.
+    fn take(&mut self, row: Shown) -> ControlFlow<Offset> {
+        if self.is_full(self.rows.len()) && !self.keeps_last {
+            return ControlFlow::Break(row.offset);
+        }
+        self.weight += row.weight();
+        self.rows.push_back(row);
+        while self.keeps_last
+            && (self.rows.len() > self.count || self.weight > STRETCH_BYTES)
+            && let Some(first) = self.rows.pop_front()
+        {
+            self.weight -= first.weight();
+            self.has_dropped = true;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// A row as it is shown among others that do not stand beside it in the log: its groups have no meaning there.
+    fn shown(&self, row: &Row) -> Shown {
+        let mut shown = Shown::new(row, self.form);
+        shown.matches = in_utf16(row.text(), &self.pattern.ranges(row.text()));
+        if let Some(note) = shown.note.take() {
+            let note = Note { group: None, ..*note };
+            shown.note = (note != Note::default()).then(|| Box::new(note));
+        }
+        shown
+    }
+}
+
+impl Reader for Sieve<'_> {
+    fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
+        if !self.pattern.accepts(row.text().as_bytes()) {
+            return ControlFlow::Continue(());
+        }
+        let shown = self.shown(row);
+        self.take(shown)
+    }
+
+    fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
+        let mut searcher = std::mem::take(&mut self.lines);
+        let mut places = lines.places();
+        let mut terminal = None;
+        let mut flow = ControlFlow::Continue(());
+        searcher.each(self.pattern, lines.text, |at, _| {
+            let (offset, raw) = places.of(at);
+            let terminal = terminal.get_or_insert_with(|| lines.terminal.clone());
+            terminal.pass(offset.0);
+            // A line that is whole is a row, though it may have no text.
+            if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.shown(row)) {
+                flow = self.take(shown);
+            }
+            flow.is_continue()
+        });
+        self.lines = searcher;
+        flow
+    }
+}
+
+/// Ranges of a text in the units in which JavaScript counts.
+fn in_utf16(text: &str, ranges: &[std::ops::Range<usize>]) -> Vec<(usize, usize)> {
+    let (mut at, mut units) = (0, 0);
+    let mut to = |byte: usize| {
+        let passed = text.get(at..byte).unwrap_or_default();
+        units += passed.chars().map(char::len_utf16).sum::<usize>();
+        at = byte;
+        units
+    };
+    ranges.iter().map(|range| (to(range.start), to(range.end))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::Terminal;
+    use crate::search::pattern::Sought;
+    use crate::search::scan::tests::line;
+    use crate::search::view::tests::view_of;
+    use proptest::prelude::*;
+
+    /// Offset, content, matches.
+    type Filtered = (u64, String, Vec<(usize, usize)>);
+
+    /// The rows that are looked for, of a terminal that has seen everything.
+    fn all(log: &[u8], pattern: &Pattern) -> Vec<Filtered> {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut terminal = Terminal::new(0);
+        for piece in log.chunks(1 << 16) {
+            let patch = terminal.feed(piece);
+            rows.retain(|row| row.offset < patch.from);
+            rows.extend(patch.rows().cloned());
+        }
+        let rows = rows.into_iter().filter(|row| pattern.accepts(row.text().as_bytes()));
+        rows.map(|row| {
+            let matches = in_utf16(row.text(), &pattern.ranges(row.text()));
+            (row.offset, row.html(), matches)
+        })
+        .collect()
+    }
+
+    fn plain(rows: Vec<Shown>) -> Vec<Filtered> {
+        rows.into_iter().map(|row| (row.offset.0, row.content, row.matches)).collect()
+    }
+
+    fn look(view: &View, place: Place, count: usize, pattern: &Pattern) -> Stretch {
+        let wanted = Wanted { place, count, form: Form::Rows };
+        let found = filtered(view, &LineIndex::default(), wanted, pattern).unwrap();
+        assert!(found.rows.len() <= count);
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn the_rows_are_those_of_a_terminal_that_match(
+            parts in proptest::collection::vec((line(), 1usize..150), 0..9),
+            count in 1usize..300,
+            word in "[a-c]|é|[A-D]x?|z",
+            invert in any::<bool>(),
+        ) {
+            let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 1 } else { times })).collect();
+            let sought = Sought { pattern: Some(word), has_case: true, is_regex: true, invert, ..Sought::default() };
+            let pattern = Pattern::new(&sought).unwrap();
+            let expected = all(&log, &pattern);
+            let (view, _directory) = view_of(&log);
+            let (mut rows, mut at) = (Vec::new(), Offset(0));
+            loop {
+                let page = look(&view, Place::From(at), count, &pattern);
+                rows.extend(plain(page.rows));
+                if page.at_end {
+                    break;
+                }
+                prop_assert!(page.next > at);
+                at = page.next;
+            }
+            prop_assert_eq!(&rows, &expected);
+            // A log that is smaller than a window is searched from its start.
+            let page = look(&view, Place::Before(view.end), count, &pattern);
+            prop_assert_eq!(&plain(page.rows)[..], &expected[expected.len().saturating_sub(count)..]);
+            prop_assert_eq!(page.at_start, page.from == Offset(0));
+        }
+    }
+
+    #[test]
+    fn a_large_log_is_searched_backwards_in_steps() {
+        let log: String = (0..300_000).map(|n| format!("line {n}\n")).collect();
+        let (view, _directory) = view_of(log.as_bytes());
+        let sought = |text: &str| Sought { pattern: Some(text.to_owned()), ..Sought::default() };
+        let pattern = Pattern::new(&sought("99999")).unwrap();
+        let (mut found, mut at) = (Vec::new(), view.end);
+        loop {
+            let page = look(&view, Place::Before(at), 1, &pattern);
+            assert!(page.from < at, "{page:?}");
+            found.extend(page.rows.into_iter().map(|row| row.content));
+            at = page.from;
+            if page.at_start {
+                break;
+            }
+        }
+        assert_eq!(found, ["line 299999", "line 199999", "line 99999"]);
+    }
+
+    #[test]
+    fn looks_and_notes_are_those_of_the_row_in_its_place() {
+        let log = "\x1b[32mgreen\nstill 😀 green\n\x1b[m##[group]x\n##[error]green?\ngreen";
+        let (view, _directory) = view_of(log.as_bytes());
+        let sought = Sought { pattern: Some("green".to_owned()), ..Sought::default() };
+        let page = look(&view, Place::From(Offset(0)), 9, &Pattern::new(&sought).unwrap());
+        let note = page.rows[2].note.as_deref().unwrap();
+        assert_eq!((note.level, &note.group), (Some(crate::render::Level::Error), &None));
+        let green = |text: &str| format!("<span style='color:var(--green,#0a0)'>{text}</span>");
+        assert_eq!(
+            plain(page.rows),
+            [
+                (0, green("green"), vec![(0, 5)]),
+                (11, green("still 😀 green"), vec![(9, 14)]),
+                (42, "##[error]green?".to_owned(), vec![(9, 14)]),
+                (58, "green".to_owned(), vec![(0, 5)]),
+            ]
+        );
+        assert_eq!((page.next, page.at_end), (Offset(58), true), "the last row may still grow");
+    }
+}
