@@ -2,11 +2,17 @@
 // memory stays bounded and the page is up to date when it is looked at.
 
 const HIDDEN_MS = 500;
+/** What arrives all the time is drawn in so many times less time than there is, so that the reader and the machine keep the rest. */
+const REST = 4;
+const REST_MS_MAX = 200;
 
 export class Frames {
   #draw;
   #frame = 0;
   #timer = 0;
+  /** Waits for the end of a rest. */
+  #rest = 0;
+  #restsUntil = 0;
 
   /** @param {() => boolean} draw returns whether another frame is needed */
   constructor(draw) {
@@ -18,6 +24,19 @@ export class Frames {
     });
   }
 
+  /** What has arrived is to be drawn, as soon as what was drawn before has been paid for. */
+  requestPatiently() {
+    const wait = this.#restsUntil - performance.now();
+    if (wait <= 0) this.request();
+    else if (this.#rest === 0) this.#rest = window.setTimeout(() => this.request(), wait);
+  }
+
+  /** What arrives is drawn no earlier than in so many milliseconds. @param {number} ms */
+  rest(ms) {
+    this.#restsUntil = Math.max(this.#restsUntil, performance.now() + ms);
+  }
+
+  /** The reader waits for it. */
   request() {
     if (this.#frame !== 0 || this.#timer !== 0) return;
     if (document.hidden) this.#timer = window.setTimeout(() => this.#run(), HIDDEN_MS);
@@ -27,7 +46,13 @@ export class Frames {
   #run() {
     this.#frame = 0;
     this.#timer = 0;
-    if (this.#draw()) this.request();
+    clearTimeout(this.#rest);
+    this.#rest = 0;
+    const began = performance.now();
+    const more = this.#draw();
+    const ended = performance.now();
+    this.rest(Math.min(REST_MS_MAX, (REST - 1) * (ended - began)));
+    if (more) this.request();
   }
 
   #cancel() {

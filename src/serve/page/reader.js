@@ -8,8 +8,13 @@ import { WINDOW_ROWS_MAX } from './window.js';
 
 /** Bounds the work of one frame: parsing and layout of this many rows take a few milliseconds. */
 const ROWS_PER_FRAME = 300;
-/** A burst that is followed shows its last rows only, a few screens. */
-const ROWS_OF_BURST = 150;
+/** A burst that is followed shows its last rows only, those in sight and some more; it is none below so many rows a frame. */
+const BURST_SPARE = 1.2;
+const BURST_ROWS_MIN = 100;
+const ROW_PX_MIN = 15;
+const ROWS_AROUND = 150;
+/** So long after a burst the rows that it left out are drawn above. */
+const CALM_MS = 400;
 const ROWS_PER_LOAD = 250;
 /** So many screens are loaded beyond the one in sight. */
 const SCREENS_AHEAD = 3;
@@ -46,6 +51,7 @@ export class Reader {
   #loadingUp = false;
   #loadingDown = false;
   #grown = false;
+  #calmAt = 0;
   /** @type {number | null} */
   #wish = null;
 
@@ -56,6 +62,11 @@ export class Reader {
 
   get isFiltering() {
     return Object.keys(this.filter).length > 0;
+  }
+
+  /** Whether rows come too fast to be read, so that most are left out. */
+  get isBursting() {
+    return performance.now() < this.#calmAt;
   }
 
   /** One change of the document. Returns whether another is needed at once. */
@@ -94,8 +105,8 @@ export class Reader {
     follow.pause();
     if (!window.covers(place) || (this.isFiltering && window.rowAt(place)?.offset !== place.offset)) {
       if (!this.isFiltering && tail.covers(place) && compare(place, tail.to) < 0) {
-        const before = tail.before(place, ROWS_OF_BURST);
-        const after = tail.after(place, ROWS_OF_BURST);
+        const before = tail.before(place, ROWS_AROUND);
+        const after = tail.after(place, ROWS_AROUND);
         const first = before[0] ?? after[0];
         this.#show([...before, ...after], placeOf(first), tail.to);
         this.attached = tail.countAfter(place) <= after.length;
@@ -176,14 +187,15 @@ export class Reader {
 
   /** @returns {boolean} whether more is to be drawn in another frame */
   #drawTail() {
-    const { tail, window, follow } = this.#parts;
+    const { tail, window, follow, scroller } = this.#parts;
     if (tail.from === null) return false;
     const { cut } = tail;
     tail.cut = null;
     const start = cut !== null && compare(cut, window.to) < 0 ? later(cut, window.from) : window.to;
     const waiting = tail.covers(start) ? tail.countAfter(start) : Infinity;
-    if (waiting === Infinity || (follow.following && waiting > ROWS_PER_FRAME)) {
-      if (follow.following || window.isEmpty) this.#showTail(window.isEmpty ? ROWS_PER_FRAME : ROWS_OF_BURST);
+    if (waiting === Infinity || (follow.following && waiting > BURST_ROWS_MIN)) {
+      if (!window.isEmpty) this.#calmAt = performance.now() + CALM_MS;
+      if (follow.following || window.isEmpty) this.#showTail(window.isEmpty ? ROWS_PER_FRAME : Math.ceil(BURST_SPARE * scroller.clientHeight / ROW_PX_MIN));
       else this.attached = false;
       return false;
     }
@@ -250,14 +262,14 @@ export class Reader {
 
   /** Loads what will soon be in sight. Returns whether another frame is needed. */
   #fill() {
-    const { scroller, window, tail } = this.#parts;
+    const { scroller, window, tail, follow } = this.#parts;
     if (tail.from === null) return false;
     // Rows that are folded away take no room, so that all of a log could be loaded for one screen.
     if (window.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
     const isNearTop = scroller.scrollTop < ahead;
-    if (isNearTop || (this.attached && !this.isFiltering && window.length < WINDOW_ROWS_MAX - ROWS_PER_LOAD)) more = this.#loadUp(isNearTop);
+    if (!(this.isBursting && follow.following) && (isNearTop || (this.attached && !this.isFiltering && window.length < WINDOW_ROWS_MAX - ROWS_PER_LOAD))) more = this.#loadUp(isNearTop);
     if (!this.attached && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < ahead) more = this.#loadDown() || more;
     return more;
   }

@@ -25,6 +25,8 @@ import { Troubles } from './troubles.js';
 import { Window } from './window.js';
 
 const TICK_MS = 1_000;
+/** Nobody reads what passes by so fast, so it is drawn less often. */
+const BURST_MS = 100;
 
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -114,7 +116,8 @@ function heard(message, resuming) {
   }
   reader.grew();
   lookOn();
-  refresh();
+  stateIsDue = true;
+  frames.requestPatiently();
 }
 
 /** Searches on in what has come. */
@@ -159,6 +162,7 @@ function restyle() {
 /** One change of the document. Returns whether rows are left for another. */
 function draw() {
   const more = reader.draw();
+  if (reader.isBursting) frames.rest(BURST_MS);
   fold();
   follow.pin();
   dress();
@@ -250,7 +254,11 @@ function scanWords(way) {
   return `looking for more lines: at ${Math.round(100 * part)} % of the log`;
 }
 
-log.addEventListener('scroll', () => frames.request(), { passive: true });
+log.addEventListener('scroll', () => {
+  // A view that follows scrolls by what arrives, and is drawn with that.
+  if (follow.following) frames.requestPatiently();
+  else frames.request();
+}, { passive: true });
 byId('retry').addEventListener('click', () => connection.retry());
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) unseen = 0;

@@ -1,0 +1,179 @@
+// What the page costs: the first rows, frames while a log of 4 GiB is scrolled, a core's part at 20,000 lines a second, and the heap after
+// millions of lines. Prints a table in Markdown.
+//
+//     cargo build --release && node tests/page/speed.js [first|scroll|rate|heap]...
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { appendFile, open, stat } from 'node:fs/promises';
+import path from 'node:path';
+
+import { Logs, ROOT } from './program.js';
+
+process.env.TAILCAST_BINARY ??= path.join(ROOT, 'target/release/tailcast');
+const { Scene, browser } = await import('./scene.js');
+
+const HUGE_BYTES = Number(process.env.TAILCAST_HUGE_BYTES ?? 4 * 1024 ** 3);
+const RATE = 20_000;
+const RATE_SECONDS = 20;
+const HEAP_LINES = Number(process.env.TAILCAST_HEAP_LINES ?? 10_000_000);
+const FRAME_MS_MAX = 32;
+
+const measures = { first, scroll, rate, heap };
+const wanted = process.argv.slice(2);
+/** @type {string[][]} */
+const table = [];
+
+/** @param {number} from @param {number} count */
+function block(from, count) {
+  let text = '';
+  for (let line = from; line < from + count; line += 1) {
+    text += `2026-11-25T02:07:30.${String(line % 1000).padStart(3, '0')}Z \x1b[32mINFO\x1b[0m request ${line} took ${line % 90} ms from 10.0.0.${line % 255} /api/v1/items\n`;
+  }
+  return text;
+}
+
+/** @param {Scene} scene */
+async function live(scene, log) {
+  await scene.open(log);
+  await scene.untilState('live');
+}
+
+async function first() {
+  const scene = await Scene.begin();
+  const log = await scene.logs.write('a.log', block(0, 100_000));
+  const times = [];
+  for (let turn = 0; turn < 11; turn += 1) {
+    await scene.page.goto('about:blank');
+    // From the first byte of the page that is asked for, which is what a click costs.
+    await scene.page.goto(`${scene.program.origin}${log}`, { waitUntil: 'commit' });
+    times.push(await scene.page.evaluate(async () => {
+      while (document.querySelector('#rows .row') === null) await new Promise(requestAnimationFrame);
+      await new Promise(requestAnimationFrame);
+      return performance.now();
+    }));
+  }
+  times.sort((a, b) => a - b);
+  table.push(['first rows on the screen, from the click (median, worst of 11)', `${times[5].toFixed(0)} ms, ${times[10].toFixed(0)} ms`]);
+  await scene.end();
+}
+
+async function scroll() {
+  const scene = await Scene.begin();
+  const log = await scene.logs.write('huge.log', '');
+  const part = block(0, 100_000);
+  const file = await open(log, 'a');
+  for (let size = 0; size < HUGE_BYTES; size += part.length) await file.appendFile(part);
+  await file.close();
+  await live(scene, log);
+  const { page } = scene;
+  const home = await page.evaluate(async () => {
+    const began = performance.now();
+    const last = document.querySelector('#rows .row');
+    document.dispatchEvent(new KeyboardEvent('keydown', { key: 'Home', bubbles: true }));
+    while (document.querySelector('#rows .row') === last || document.querySelector('#rows .row')?.getAttribute('data-offset') !== '0') await new Promise(requestAnimationFrame);
+    return performance.now() - began;
+  });
+  table.push([`Home in ${((await stat(log)).size / 1024 ** 3).toFixed(1)} GiB`, `${home.toFixed(0)} ms`]);
+  await page.evaluate(() => {
+    /** @type {number[]} */
+    const frames = [];
+    Object.assign(window, { frames });
+    let last = performance.now();
+    const look = () => {
+      const now = performance.now();
+      frames.push(now - last);
+      last = now;
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await page.mouse.move(600, 400);
+  const until = Date.now() + 20_000;
+  let turns = 0;
+  while (Date.now() < until) {
+    await page.mouse.wheel(0, (turns += 1) % 400 < 300 ? 120 : -120);
+    await new Promise((resolve) => setTimeout(resolve, 16));
+  }
+  const frames = await page.evaluate(() => /** @type {any} */ (window).frames);
+  const bins = [17.5, 25, FRAME_MS_MAX, 50, 100, Infinity];
+  const counts = bins.map((bin, at) => frames.filter((/** @type {number} */ ms) => ms <= bin && ms > (bins[at - 1] ?? -1)).length);
+  table.push(['frames of 20 s of scrolling', `${frames.length}; ${bins.map((bin, at) => `≤ ${bin} ms: ${counts[at]}`).join(', ')}`]);
+  table.push([`frames over ${FRAME_MS_MAX} ms`, `${frames.filter((/** @type {number} */ ms) => ms > FRAME_MS_MAX).length} of ${frames.length}`]);
+  await scene.end();
+}
+
+/** Seconds of CPU that the tabs of this browser have used. */
+async function tabSeconds() {
+  const session = await (await browser()).newBrowserCDPSession();
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+  await session.detach();
+  return processInfo.filter(({ type }) => type === 'renderer').reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+}
+
+/** Writes lines at a rate, from a process of its own, so that it is not this one that is slow. */
+function writer(log, rate, seconds) {
+  const code = `
+    const fs = require('node:fs');
+    const block = ${block};
+    const file = fs.openSync(${JSON.stringify(log)}, 'a');
+    const began = Date.now();
+    let line = 0;
+    const timer = setInterval(() => {
+      const due = Math.min(${rate * seconds}, Math.floor((Date.now() - began) * ${rate} / 1000));
+      if (due > line) fs.writeSync(file, block(line, due - line));
+      line = due;
+      if (line === ${rate * seconds}) clearInterval(timer);
+    }, 10);`;
+  return once(spawn(process.execPath, ['-e', code], { stdio: 'inherit' }), 'exit');
+}
+
+async function rate() {
+  const scene = await Scene.begin();
+  const log = await scene.logs.write('a.log', block(0, 1000));
+  await live(scene, log);
+  const session = await scene.context.newCDPSession(scene.page);
+  await session.send('Performance.enable');
+  const busy = async () => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  };
+  const [before, cpu, began] = [await busy(), await tabSeconds(), performance.now()];
+  await writer(log, RATE, RATE_SECONDS);
+  const [after, cpuAfter, took] = [await busy(), await tabSeconds(), (performance.now() - began) / 1000];
+  const part = (/** @type {string} */ name) => `${(100 * (after[name] - before[name]) / took).toFixed(1)} %`;
+  table.push([`${RATE.toLocaleString('en')} lines/s for ${RATE_SECONDS} s, followed: the tab's process`, `${(100 * (cpuAfter - cpu) / took).toFixed(1)} % of a core`]);
+  table.push(['of that its main thread: tasks, script, layout, style', ['TaskDuration', 'ScriptDuration', 'LayoutDuration', 'RecalcStyleDuration'].map(part).join(', ')]);
+  await scene.end();
+}
+
+async function heap() {
+  const scene = await Scene.begin();
+  const log = await scene.logs.write('a.log', block(0, 1000));
+  await live(scene, log);
+  const part = block(0, 50_000);
+  for (let line = 0; line < HEAP_LINES; line += 50_000) {
+    await appendFile(log, part);
+    const { size } = await stat(log);
+    // No faster than it comes, so that every line passes the page.
+    await scene.until((size) => /** @type {any} */ (document.querySelector('#size'))?.title !== '' && performance.now() > 0 && size > 0, size);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  const last = '# the last line';
+  await appendFile(log, `${last}\n`);
+  await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, last);
+  const session = await scene.context.newCDPSession(scene.page);
+  await session.send('HeapProfiler.collectGarbage');
+  const { usedSize, totalSize } = await session.send('Runtime.getHeapUsage');
+  table.push([`heap after ${HEAP_LINES.toLocaleString('en')} lines`, `${(usedSize / 1e6).toFixed(1)} MB used, ${(totalSize / 1e6).toFixed(1)} MB in all`]);
+  table.push(['elements on the page then', String(await scene.page.evaluate(() => document.querySelectorAll('*').length))]);
+  await scene.end();
+}
+
+for (const [name, measure] of Object.entries(measures)) {
+  if (wanted.length === 0 || wanted.includes(name)) await measure();
+}
+await (await browser()).close();
+console.log('| what | measured |\n|---|---|');
+for (const row of table) console.log(`| ${row.join(' | ')} |`);
+void Logs;
