@@ -11,20 +11,23 @@ use serde_json::Value;
 use crate::render::Level;
 use crate::search::pattern::builder;
 
-/// The rules as they are: a list of levels with their patterns, the worst first. A row has the first level whose pattern
-/// is found in it.
+/// The rules as they are: a list of patterns and the level that each stands for, the worst first. A row has the level of
+/// the first pattern that is found in it.
 pub const RULES: &str = include_str!("levels.json");
 
-static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| rule(Level::Error));
-static WARNING: LazyLock<RegexMatcher> = LazyLock::new(|| rule(Level::Warning));
+static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(Level::Error));
+static WARNING: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(Level::Warning));
 
-fn rule(level: Level) -> RegexMatcher {
+fn matcher(level: Level) -> RegexMatcher {
     let rules: Value = serde_json::from_str(RULES).unwrap_or_default();
-    let is_it = |rule: &&Value| rule["level"] == level.name();
-    let rule = rules.as_array().and_then(|rules| rules.iter().find(is_it));
-    let pattern = rule.and_then(|rule| rule["pattern"].as_str());
-    // They are part of the program, and its tests compile them.
-    builder().build(pattern.unwrap_or_default()).expect("the rules are patterns")
+    let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
+    let patterns: Vec<&str> = rules
+        .iter()
+        .filter(|rule| rule["level"] == level.name())
+        .filter_map(|rule| rule["pattern"].as_str())
+        .collect();
+    // JavaScript's classes are those of ASCII. A test compiles them: they are part of the program.
+    builder().unicode(false).build_many(&patterns).expect("the rules are patterns")
 }
 
 /// What a row of this level matches, and what it must not match, because it would be of a worse level then.
@@ -32,5 +35,43 @@ pub(super) fn matchers(level: Level) -> (&'static RegexMatcher, Option<&'static 
     match level {
         Level::Error => (&ERROR, None),
         Level::Warning | Level::Notice | Level::Debug => (&WARNING, Some(&ERROR)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::pattern::{Pattern, Sought};
+
+    #[test]
+    fn example_lines_have_their_level() {
+        let examples = include_str!("../../tests/it/levels.json");
+        let examples: Value = serde_json::from_str(examples).unwrap();
+        let pattern =
+            |level| Pattern::new(&Sought { level: Some(level), ..Sought::default() }).unwrap();
+        let (error, warning) = (pattern(Level::Error), pattern(Level::Warning));
+        let mut wrong = Vec::new();
+        for example in examples.as_array().unwrap() {
+            let line = example["line"].as_str().unwrap();
+            let found = match (error.accepts(line.as_bytes()), warning.accepts(line.as_bytes())) {
+                (true, false) => Value::from("error"),
+                (false, true) => Value::from("warning"),
+                (false, false) => Value::Null,
+                (true, true) => Value::from("both"),
+            };
+            if found != example["level"] {
+                wrong.push((line, found));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    #[test]
+    fn the_worst_rules_come_first() {
+        let rules: Value = serde_json::from_str(RULES).unwrap();
+        let levels: Vec<&str> =
+            rules.as_array().unwrap().iter().map(|rule| rule["level"].as_str().unwrap()).collect();
+        assert!(levels.is_sorted(), "{levels:?}");
+        assert_eq!((levels.first(), levels.last()), (Some(&"error"), Some(&"warning")));
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
@@ -237,7 +238,12 @@ pub(super) fn health(viewers: usize, logs: usize) -> Response<Body> {
 
 fn json(value: &impl Serialize) -> Response<Body> {
     // These types have no form that JSON lacks.
-    let mut response = Response::new(full(serde_json::to_string(value).unwrap_or_default()));
+    json_text(serde_json::to_string(value).unwrap_or_default())
+}
+
+/// JSON that is written already.
+pub(super) fn json_text(text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(text));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

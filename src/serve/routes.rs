@@ -18,6 +18,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
 
 use crate::log::{LogPath, Offset, Refusal};
+use crate::search::levels;
 use crate::serve::patience::Patient;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
@@ -220,6 +221,7 @@ async fn own(app: &Arc<App>, name: &str) -> Result<Response<Body>, Refused> {
             let catalogue = app.catalogue().await;
             Ok(page::list_json(&catalogue, app.hub.registry()))
         }
+        "levels.json" => Ok(page::json_text(levels::RULES)),
         "healthz" => Ok(page::health(app.seats.taken(), app.hub.registry().followed())),
         name => page::asset(name).ok_or_else(|| Refusal::NotFound.into()),
     }

@@ -300,3 +300,16 @@ async fn what_cannot_be_looked_for_is_told() {
     }
     assert_eq!(found(&find(&server, &log, "q=%00").await), []);
 }
+
+#[tokio::test]
+async fn errors_are_found_by_rules_that_everybody_can_have() {
+    let server = TestServer::start().await;
+    let log =
+        server.log("a.log", "0 errors\nerror: one\nwarning: two\n\x1b[31mERROR\x1b[m three\n");
+    assert_eq!(found(&find(&server, &log, "level=error").await), [(9, 1), (33, 1)]);
+    assert_eq!(found(&find(&server, &log, "level=warning").await), [(20, 1)]);
+    assert_eq!(found(&find(&server, &log, "level=error&q=three").await), [(33, 1)]);
+    let (_, rules) = ask(&server, "levels.json", "", "").await;
+    assert_eq!(rules[0]["level"], "error");
+    assert!(rules[0]["pattern"].is_string(), "{rules}");
+}
