@@ -1,22 +1,32 @@
 // One log's connection, held up for as long as the page is open. It knows the position to resume from, so that
 // a lost connection goes on at the very byte; it never touches the page.
+//
+// A WebSocket is the first choice. Where none says a word, as behind a proxy that refuses them, the same messages come
+// as server-sent events, and a WebSocket is tried again beside them now and then.
 
-import { CLOSE, SUBPROTOCOL, address, parse } from './wire.js';
+import { open } from './transport.js';
+import { address } from './wire.js';
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 15_000;
-/** A server that is full is asked less eagerly from the start. */
-const FULL_ATTEMPT_MIN = 3;
+/** What will not be mended by the next second is asked less eagerly from the start. */
+const PATIENT_ATTEMPT_MIN = 3;
 /** A connection that lived this long ends a series of failed ones. */
 const STEADY_MS = 5_000;
 const CONNECT_MS_MAX = 10_000;
+/** Once a WebSocket has worked, so many failures in a row make one doubt that it still can. */
+const FAILURES_OF_DOUBT = 3;
+const PROBE_MS_MIN = 20_000;
+const PROBE_MS_MAX = 600_000;
 const PULSE_MS = 5_000;
 /** A pulse this late means that the machine slept, and that the socket may be dead without knowing. A hidden page's
  * timers may come a minute late, which is not sleep. */
 const SLEPT_MS = 150_000;
 
 /**
- * @typedef {{name: 'connecting'} | {name: 'open'} | {name: 'retry', at: number, full: boolean}
+ * @typedef {import('./transport.js').Means} Means
+ *
+ * @typedef {{name: 'connecting'} | {name: 'open', means: Means} | {name: 'retry', at: number, why: 'lost' | 'full' | 'foreign'}
  *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
  */
 
@@ -25,19 +35,27 @@ export class Connection {
   phase = { name: 'connecting' };
   /** @type {import('./wire.js').Position | null} */
   position = null;
-  /** @type {WebSocket | null} */
-  #socket = null;
+  /** @type {{close: () => void} | null} */
+  #stream = null;
+  /** @type {{close: () => void} | null} */
+  #probe = null;
+  /** What the next connection is tried with first. @type {Means} */
+  #means = 'socket';
+  #socketsWork = false;
   #attempt = 0;
   #refusal = '';
   #pulse = Date.now();
+  #probeAfter = PROBE_MS_MIN;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #probeTimer = undefined;
   #location;
   #heard;
   #changed;
 
   /**
-   * @param {Location} location the page's, which is the log's
+   * @param {Location | URL} location the log's, which is the page's where it shows one log
    * @param {(message: import('./wire.js').Message, resuming: boolean) => void} heard
    * @param {(phase: Phase) => void} changed
    */
@@ -46,84 +64,127 @@ export class Connection {
     this.#heard = heard;
     this.#changed = changed;
     window.addEventListener('online', () => {
-      if (this.phase.name === 'open' || this.phase.name === 'retry') this.#connect();
+      if (this.phase.name === 'open' || this.phase.name === 'retry') this.#connect(this.#means);
     });
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && this.phase.name === 'retry') this.#connect();
+      if (!document.hidden && this.phase.name === 'retry') this.#connect(this.#means);
     });
     // A browser may keep a page that was left, with its socket open, for the way back; meanwhile it is no viewer.
-    window.addEventListener('pagehide', () => {
-      clearTimeout(this.#timer);
-      this.#leave();
-    });
+    window.addEventListener('pagehide', () => this.#leave());
     window.addEventListener('pageshow', (event) => {
-      if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect();
+      if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect(this.#means);
     });
     setInterval(() => this.#watchClock(), PULSE_MS);
-    this.#connect();
+    this.#connect(this.#means);
   }
 
   /** Connects now, whatever was planned, unless a connection stands. */
   retry() {
-    if (this.phase.name !== 'open') this.#connect();
+    if (this.phase.name !== 'open') this.#connect(this.#means);
   }
 
-  #connect() {
-    clearTimeout(this.#timer);
+  /** @param {Means} means */
+  #connect(means) {
     this.#leave();
     this.#refusal = '';
     const resuming = this.position !== null;
-    const socket = new WebSocket(address(this.#location, this.position), SUBPROTOCOL);
     const began = Date.now();
-    let ended = false;
-    this.#socket = socket;
-    this.#timer = setTimeout(() => {
+    let spoke = false;
+    let isOver = false;
+    /** @param {import('./transport.js').Reason} reason */
+    const ended = (reason) => {
       this.#leave();
-      this.#retryLater(false);
-    }, CONNECT_MS_MAX);
-
-    socket.onmessage = (event) => {
-      const message = parse(event.data);
-      if (message === null) return;
-      if (message.type === 'error') this.#refusal = String(message.message ?? '');
-      if (message.type === 'end') ended = true;
-      this.#advance(message);
-      if (message.type !== 'error' && this.phase.name !== 'open') {
-        clearTimeout(this.#timer);
-        this.#enter({ name: 'open' });
-      }
-      this.#heard(message, resuming);
+      if (isOver) this.#enter({ name: 'ended' });
+      else if (reason === 'forbidden') this.#enter({ name: 'forbidden', message: this.#refusal });
+      else if (reason === 'missing') this.#enter({ name: 'not-found', message: this.#refusal });
+      else if (spoke || reason === 'full') {
+        if (Date.now() - began >= STEADY_MS) this.#attempt = 0;
+        this.#retryLater(reason);
+      } else this.#despair(means, reason);
     };
-    socket.onclose = (event) => {
-      this.#socket = null;
-      clearTimeout(this.#timer);
-      if (Date.now() - began >= STEADY_MS) this.#attempt = 0;
-      if (ended) this.#enter({ name: 'ended' });
-      else if (event.code === CLOSE.forbidden) this.#enter({ name: 'forbidden', message: this.#refusal });
-      else if (event.code === CLOSE.missing) this.#enter({ name: 'not-found', message: this.#refusal });
-      else this.#retryLater(event.code === CLOSE.full);
-    };
+    this.#timer = setTimeout(ended, CONNECT_MS_MAX, 'lost');
+    this.#stream = open(means, address(this.#location, this.position), {
+      ended,
+      heard: (message) => {
+        if (message.type === 'error') this.#refusal = String(message.message ?? '');
+        if (message.type === 'end') isOver = true;
+        this.#advance(message);
+        if (message.type !== 'error' && !spoke) {
+          spoke = true;
+          clearTimeout(this.#timer);
+          this.#settle(means);
+        }
+        this.#heard(message, resuming);
+      },
+    });
     this.#enter({ name: 'connecting' });
   }
 
-  /** Drops the socket without hearing from it again. */
+  /** A connection stands. @param {Means} means */
+  #settle(means) {
+    this.#means = means;
+    if (means === 'socket') {
+      this.#socketsWork = true;
+      this.#probeAfter = PROBE_MS_MIN;
+    } else {
+      this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeAfter);
+    }
+    this.#enter({ name: 'open', means });
+  }
+
+  /**
+   * Not a word came.
+   * @param {Means} means
+   * @param {import('./transport.js').Reason} reason
+   */
+  #despair(means, reason) {
+    const doubtful = !this.#socketsWork || this.#attempt >= FAILURES_OF_DOUBT;
+    if (means === 'socket' && doubtful) {
+      this.#connect('events');
+      return;
+    }
+    this.#means = 'socket';
+    this.#retryLater(reason);
+  }
+
+  /** Looks whether a WebSocket gets through by now, beside the events that go on meanwhile. */
+  #probeSocket() {
+    const again = () => {
+      this.#probe?.close();
+      this.#probe = null;
+      this.#probeAfter = Math.min(PROBE_MS_MAX, this.#probeAfter * 2);
+      clearTimeout(this.#probeTimer);
+      this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeAfter);
+    };
+    this.#probeTimer = setTimeout(again, CONNECT_MS_MAX);
+    this.#probe = open('socket', address(this.#location, this.position), {
+      ended: again,
+      heard: (message) => {
+        if (message.type !== 'error') this.#connect('socket');
+      },
+    });
+  }
+
+  /** Drops the stream without hearing from it again, and what was planned. */
   #leave() {
-    if (this.#socket === null) return;
-    this.#socket.onmessage = null;
-    this.#socket.onclose = null;
-    this.#socket.close();
-    this.#socket = null;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#probeTimer);
+    this.#stream?.close();
+    this.#stream = null;
+    this.#probe?.close();
+    this.#probe = null;
   }
 
   /** Exponential back-off with full jitter, so that many viewers of a restarted server do not come back at once.
-   * @param {boolean} full */
-  #retryLater(full) {
-    if (full) this.#attempt = Math.max(this.#attempt, FULL_ATTEMPT_MIN);
+   * @param {import('./transport.js').Reason} reason */
+  #retryLater(reason) {
+    const why = reason === 'full' || reason === 'foreign' ? reason : 'lost';
+    if (why !== 'lost') this.#attempt = Math.max(this.#attempt, PATIENT_ATTEMPT_MIN);
     const longest = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#attempt + 1));
     const delay = RETRY_MS_MIN + Math.random() * (longest - RETRY_MS_MIN);
     this.#attempt += 1;
-    this.#timer = setTimeout(() => this.#connect(), delay);
-    this.#enter({ name: 'retry', at: Date.now() + delay, full });
+    this.#timer = setTimeout(() => this.#connect(this.#means), delay);
+    this.#enter({ name: 'retry', at: Date.now() + delay, why });
   }
 
   /** @param {import('./wire.js').Message} message */
@@ -143,7 +204,7 @@ export class Connection {
     const now = Date.now();
     const late = now - this.#pulse;
     this.#pulse = now;
-    if (late > SLEPT_MS && this.phase.name === 'open') this.#connect();
+    if (late > SLEPT_MS && this.phase.name === 'open') this.#connect(this.#means);
   }
 
   /** @param {Phase} phase */

@@ -37,6 +37,14 @@ export class Levels {
     return level;
   }
 
+  /**
+   * The same of a row that is not on the page.
+   * @param {import('./wire.js').WireRow} row
+   */
+  ofWire([, html, note]) {
+    return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plain(html)) : '');
+  }
+
   /** @param {import('./tail.js').Entry[]} entries in sight */
   show(entries) {
     for (const entry of entries) {
@@ -47,6 +55,14 @@ export class Levels {
       else entry.element.dataset.level = level;
     }
   }
+}
+
+/** @type {Record<string, string>} */
+const ENTITIES = { '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'", '&amp;': '&' };
+
+/** The text of a row's HTML, as the server writes it. @param {string} html */
+function plain(html) {
+  return html.replace(/<[^>]*>/g, '').replace(/&(?:lt|gt|quot|#39|amp);/g, (entity) => ENTITIES[entity]);
 }
 
 /** @param {Rule[]} rules */

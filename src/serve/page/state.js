@@ -46,10 +46,16 @@ export function describe(facts, now) {
       return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lost(facts.lostAt) };
     case 'retry': {
       const wait = `${Math.max(1, Math.ceil((phase.at - now) / 1000))} s`;
-      if (phase.full) {
+      if (phase.why === 'full') {
         return {
           state: 'full', glyph: 'busy', word: 'Server full', detail: `next try in ${wait}`, retry: true,
           notice: ['The server has as many viewers as it takes', 'This page tries again by itself.'],
+        };
+      }
+      if (phase.why === 'foreign') {
+        return {
+          state: 'foreign', glyph: 'refused', word: 'Server too old', detail: `or a proxy answers for it; next try in ${wait}`, retry: true,
+          notice: ['What answers does not speak as this page does', 'The server may be of another version: load the page again. A proxy may change what passes through it.'],
         };
       }
       return {
@@ -100,6 +106,7 @@ export class StateLine {
   #retry = element('retry');
   #age = element('age');
   #watch = element('watch');
+  #means = element('means');
   #size = element('size');
   #notice = element('notice');
   #noticeTitle = element('notice-title');
@@ -121,6 +128,7 @@ export class StateLine {
     this.#watch.hidden = facts.watch !== 'poll';
     say(this.#watch, 'polling');
     this.#watch.title = 'The file system sends no events, so the server looks every 2 s';
+    this.#means.hidden = facts.phase.name !== 'open' || facts.phase.means !== 'events';
     say(this.#size, facts.size === null ? '' : size(facts.size));
     this.#notice.hidden = !facts.empty || words.notice === undefined;
     say(this.#noticeTitle, words.notice?.[0] ?? '');

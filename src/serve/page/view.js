@@ -20,6 +20,7 @@ import { parameters } from './pattern.js';
 import { Reader } from './reader.js';
 import { StateLine } from './state.js';
 import { Stream } from './stream.js';
+import { Tab } from './tab.js';
 import { Toolbar } from './toolbar.js';
 import { Troubles } from './troubles.js';
 import { Window } from './window.js';
@@ -44,8 +45,6 @@ const facts = {
   phase: { name: 'connecting' }, waiting: null, following: true, empty: true, newLines: 0,
   lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
 };
-/** Lines that came while the page was hidden. */
-let unseen = 0;
 let stateIsDue = true;
 /** Whether rows that stay the same may have to look otherwise. */
 let looksAreDue = true;
@@ -66,6 +65,7 @@ const follow = new Follow(log, () => reader.attached, () => {
 /** @type {Reader} */
 const reader = new Reader({ scroller: log, spans, tail, window: shown, history, follow, changed: () => frames.request() });
 const levels = new Levels();
+const tab = new Tab((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const lines = new Lines(restyle);
 const paint = new Paint();
@@ -106,7 +106,7 @@ function heard(message, resuming) {
     case 'rows':
       if (news) facts.heardAt = Date.now();
       if (!follow.following) facts.newLines += fresh;
-      if (document.hidden) unseen += fresh;
+      tab.hear(message.rows, fresh);
       break;
   }
   facts.size = spans.last?.to ?? facts.size;
@@ -173,7 +173,7 @@ function draw() {
     state.show(facts);
     toolbar.showNewLines(follow.following, facts.newLines);
     toolbar.showEdges(olderWords(), newerWords());
-    document.title = document.hidden && unseen > 0 ? `(${unseen}) ${toolbar.name}` : toolbar.name;
+    tab.show(toolbar.name, facts.phase.name === 'open');
     link.sync();
   }
   return more;
@@ -260,10 +260,7 @@ log.addEventListener('scroll', () => {
   else frames.request();
 }, { passive: true });
 byId('retry').addEventListener('click', () => connection.retry());
-document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) unseen = 0;
-  refresh();
-});
+document.addEventListener('visibilitychange', refresh);
 setInterval(() => {
   folds.tick();
   refresh();

@@ -48,14 +48,13 @@ export function parse(data) {
 
 /**
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
- * @param {Location} page
+ * @param {Location | URL} page
  * @param {Position | null} position
  */
 export function address(page, position) {
   const url = new URL(page.href);
   url.search = '';
   url.hash = '';
-  url.protocol = page.protocol === 'https:' ? 'wss:' : 'ws:';
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
@@ -65,5 +64,5 @@ export function address(page, position) {
   } else {
     url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? '1000');
   }
-  return url.href;
+  return url;
 }

@@ -1,0 +1,151 @@
+// A page stays connected by the means that there are, and says which.
+
+import assert from 'node:assert/strict';
+
+import { Program, eventually } from './program.js';
+import { Proxy } from './proxy.js';
+import { lines, scene, text } from './scene.js';
+
+/** @typedef {import('./scene.js').Scene} Scene */
+
+/** @param {Scene} scene */
+const untilMeans = (scene, means) => scene.until(
+  (hidden) => document.querySelector('#means')?.hasAttribute('hidden') === hidden, means === 'socket',
+);
+
+for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
+  scene(`behind a proxy that ${manner} every WebSocket the lines come as events, and the page says so`, async (scene) => {
+    const { logs, page } = scene;
+    const all = lines(1, 30);
+    const log = await logs.write('a.log', text(all));
+    const proxy = await Proxy.before(() => scene.program.origin, manner);
+    try {
+      await page.goto(`${proxy.origin}${log}`);
+      await scene.untilRows(all);
+      await scene.untilState('live');
+      await untilMeans(scene, 'events');
+      assert.equal(await scene.text('#means'), 'no WebSocket');
+      for (let line = 31; line <= 40; line += 1) {
+        await logs.append('a.log', `line ${line}\n`);
+        all.push(`line ${line}`);
+        await scene.untilRows(all);
+      }
+      await logs.rename('a.log', 'a.log.1');
+      await logs.append('a.log', 'anew\n');
+      await scene.untilRowsAndMarks([...all, '[rotated]', 'anew']);
+
+      // It resumes at its byte over a restart, with the lines that were written meanwhile.
+      const { port } = scene.program;
+      await scene.program.kill();
+      await logs.append('a.log', 'while away\n');
+      await scene.untilState('reconnecting');
+      scene.program = await Program.serve([logs.directory], { port });
+      await scene.untilRowsAndMarks([...all, '[rotated]', 'anew', 'while away']);
+      await scene.untilState('live');
+      await untilMeans(scene, 'events');
+    } finally {
+      proxy.close();
+    }
+  });
+}
+
+scene('a WebSocket is tried again beside the events, and taken when it gets through', async (scene) => {
+  const { logs, page } = scene;
+  const all = lines(1, 30);
+  const log = await logs.write('a.log', text(all));
+  const proxy = await Proxy.before(() => scene.program.origin, 'refuses');
+  try {
+    // The page's clock is moved on, so that nobody waits for it.
+    await page.clock.install();
+    await page.goto(`${proxy.origin}${log}`);
+    await page.clock.runFor(100);
+    await eventually('events', async () => {
+      await page.clock.runFor(100);
+      return (await page.locator('#means').getAttribute('hidden')) === null;
+    });
+    const refused = proxy.upgrades;
+    await page.clock.runFor(25_000);
+    await eventually('a second try', () => proxy.upgrades > refused || proxy.upgrades);
+    proxy.manner = 'passes';
+    await eventually('the WebSocket is taken', async () => {
+      await page.clock.runFor(10_000);
+      return (await page.locator('#means').getAttribute('hidden')) === '' || scene.text('#state');
+    });
+    await logs.append('a.log', 'line 31\n');
+    all.push('line 31');
+    await eventually('the rows are there once', async () => {
+      await page.clock.runFor(100);
+      const rows = await scene.rows();
+      return JSON.stringify(rows) === JSON.stringify(all) || rows.slice(-5);
+    });
+    assert.equal(await scene.program.viewers(), 1);
+  } finally {
+    proxy.close();
+  }
+});
+
+scene('a server that does not speak the page\'s protocol is told from one that is gone', async (scene) => {
+  const { logs, page } = scene;
+  const all = lines(1, 5);
+  const log = await logs.write('a.log', text(all));
+  let isOld = false;
+  // An older server takes the WebSocket without the subprotocol, sends HTML, and knows no event streams.
+  await page.routeWebSocket(/.*/, (socket) => {
+    if (isOld) socket.close({ code: 1006 });
+    else socket.connectToServer();
+  });
+  await page.route(/tail=1/, (route) => (isOld ? route.fulfill({ body: '<b>line</b>', contentType: 'text/html' }) : route.fallback()));
+  isOld = true;
+  await scene.open(log);
+  await scene.untilState('foreign');
+  assert.equal(await scene.text('#state-word'), 'Server too old');
+  assert.match(await scene.text('#notice-text') ?? '', /another version/);
+  assert.deepEqual(await scene.rows(), []);
+  isOld = false;
+  await page.click('#retry');
+  await scene.untilRows(all);
+  await scene.untilState('live');
+});
+
+scene('a full server is told, and a freed seat is taken', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'line\n');
+  const other = await scene.context.newPage();
+  await scene.open(log, other);
+  await scene.untilRows(['line'], other);
+  await scene.open(log);
+  await scene.untilState('full');
+  assert.equal(await scene.text('#notice-title'), 'The server has as many viewers as it takes');
+  assert.match(await scene.text('#state-detail') ?? '', /^next try in \d+ s$/);
+  await other.close();
+  await eventually('the seat is free', async () => (await scene.program.viewers()) === 0 || 'taken');
+  await page.click('#retry');
+  await scene.untilRows(['line']);
+  await scene.untilState('live');
+}, { serve: ['--max-viewers', '1'] });
+
+scene('a page that lost its server counts down, and comes back at once when the network does', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'line\n');
+  await scene.open(log);
+  await scene.untilState('live');
+  const { port } = scene.program;
+  await scene.program.kill();
+  await scene.untilState('reconnecting');
+  // Far into the back-off, the next try is seconds away.
+  await scene.until(() => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]) >= 3);
+  const [first, then] = await page.evaluate(async () => {
+    const left = () => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]);
+    const first = left();
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    return [first, left()];
+  });
+  assert.ok(then < first, `${first} s, and then ${then} s`);
+  await scene.untilState('reconnecting');
+  await scene.until(() => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]) >= 3);
+  scene.program = await Program.serve([logs.directory], { port });
+  const asked = Date.now();
+  await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  await scene.untilState('live');
+  assert.ok(Date.now() - asked < 2000, `it took ${Date.now() - asked} ms`);
+});

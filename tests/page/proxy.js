@@ -1,0 +1,75 @@
+// A proxy before a server, which does to WebSockets what such things do in offices.
+
+import http from 'node:http';
+import net from 'node:net';
+
+/**
+ * @typedef {'refuses' | 'closes' | 'hangs' | 'passes'} Manner what it does to an upgrade: answers 403, accepts it and
+ *   closes at once, never answers, or hands it on
+ */
+
+export class Proxy {
+  /** @type {Manner} */
+  manner;
+  upgrades = 0;
+  #server;
+  /** @type {Set<import('node:stream').Duplex>} */
+  #open = new Set();
+
+  /** @param {() => string} origin of the server behind it @param {Manner} manner */
+  static async before(origin, manner) {
+    const proxy = new Proxy(origin, manner);
+    await new Promise((resolve) => proxy.#server.listen(0, '127.0.0.1', () => resolve(undefined)));
+    const { port } = /** @type {import('node:net').AddressInfo} */ (proxy.#server.address());
+    proxy.origin = `http://127.0.0.1:${port}`;
+    return proxy;
+  }
+
+  /** @param {() => string} origin @param {Manner} manner */
+  constructor(origin, manner) {
+    this.manner = manner;
+    this.#server = http.createServer((request, response) => {
+      const onward = http.request(`${origin()}${request.url}`, { method: request.method, headers: request.headers }, (answer) => {
+        response.writeHead(answer.statusCode ?? 502, answer.headers);
+        response.flushHeaders();
+        answer.pipe(response);
+        answer.on('error', () => response.destroy());
+      });
+      onward.on('error', () => (response.headersSent ? response.destroy() : response.writeHead(502).end()));
+      response.on('close', () => onward.destroy());
+      request.pipe(onward);
+    });
+    this.#server.on('upgrade', (request, socket, head) => {
+      this.upgrades += 1;
+      this.#hold(socket);
+      if (this.manner === 'refuses') socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n');
+      if (this.manner !== 'closes' && this.manner !== 'passes') return;
+      const { hostname, port } = new URL(origin());
+      const onward = net.connect(Number(port), hostname, () => {
+        const headers = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
+        onward.write(`GET ${request.url} HTTP/1.1\r\n${headers}\r\n`);
+        onward.write(head);
+        socket.pipe(onward);
+        if (this.manner === 'passes') onward.pipe(socket);
+        // The answer to the handshake passes, and then nothing.
+        else onward.once('data', (data) => socket.end(data.subarray(0, data.indexOf('\r\n\r\n') + 4)));
+      });
+      this.#hold(onward);
+      onward.on('close', () => socket.destroy());
+      socket.on('close', () => onward.destroy());
+    });
+  }
+
+  /** @param {import('node:stream').Duplex} socket */
+  #hold(socket) {
+    this.#open.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#open.delete(socket));
+  }
+
+  close() {
+    for (const socket of this.#open) socket.destroy();
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+}
