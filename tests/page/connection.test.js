@@ -19,6 +19,11 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
     const all = lines(1, 30);
     const log = await logs.write('a.log', text(all));
     const proxy = await Proxy.before(() => scene.program.origin, manner);
+    /** @type {URL[]} */
+    const streams = [];
+    page.on('request', (request) => {
+      if (request.url().includes('tail=1')) streams.push(new URL(request.url()));
+    });
     try {
       await page.goto(`${proxy.origin}${log}`);
       await scene.untilRows(all);
@@ -43,6 +48,7 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
       await scene.untilRowsAndMarks([...all, '[rotated]', 'anew', 'while away']);
       await scene.untilState('live');
       await untilMeans(scene, 'events');
+      assert.equal(streams.at(-1)?.searchParams.get('from'), String('anew\n'.length));
     } finally {
       proxy.close();
     }

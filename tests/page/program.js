@@ -74,7 +74,7 @@ export class Program {
 
   /**
    * @param {string[]} args after `serve`
-   * @param {{port?: number, shell?: string}} [options] `shell` is a line that sets limits before
+   * @param {{port?: number, shell?: string}} [options] `shell` is the beginning of a line of shell that runs it
    */
   static async serve(args, { port = 0, shell } = {}) {
     const program = new Program();
@@ -82,7 +82,7 @@ export class Program {
     const options = { stdio: ['ignore', 'pipe', 'pipe'], env: ENVIRONMENT };
     const child = shell === undefined
       ? spawn(BINARY, whole, options)
-      : spawn('sh', ['-c', `${shell} && exec "$0" "$@"`, BINARY, ...whole], options);
+      : spawn('sh', ['-c', `${shell} "$0" "$@"`, BINARY, ...whole], options);
     running.add(child);
     program.#child = child;
     program.#ended = new Promise((resolve) => child.once('close', resolve)).then(() => running.delete(child));

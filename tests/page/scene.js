@@ -5,6 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
+import { chmod } from 'node:fs/promises';
 import path from 'node:path';
 import { after, test } from 'node:test';
 
@@ -40,7 +41,7 @@ let ending = false;
  * Plays a scene as a test of node's runner.
  * @param {string} name the promise it keeps
  * @param {(scene: Scene) => Promise<void>} play
- * @param {{serve?: string[], context?: import('playwright-core').BrowserContextOptions}} [options]
+ * @param {{serve?: string[], shell?: string, context?: import('playwright-core').BrowserContextOptions}} [options]
  */
 export function scene(name, play, options = {}) {
   if (!ending) after(async () => (await starting)?.close());
@@ -62,10 +63,11 @@ export class Scene {
   /** Failures of scripts and violations of the policy, on any page of the scene. @type {string[]} */
   troubles = [];
 
-  static async begin({ serve = [], context = {}, logs } = {}) {
+  static async begin({ serve = [], shell, context = {}, logs } = {}) {
     const scene = new Scene();
     scene.logs = logs ?? await Logs.make();
-    scene.program = await Program.serve([scene.logs.directory, ...serve]);
+    if (shell !== undefined) await chmod(scene.logs.directory, 0o755);
+    scene.program = await Program.serve([scene.logs.directory, ...serve], { shell });
     scene.context = await (await browser()).newContext({ viewport: { width: 1200, height: 800 }, ...context });
     scene.context.setDefaultTimeout(DEADLINE_MS);
     await scene.#witness();

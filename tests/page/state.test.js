@@ -1,10 +1,13 @@
 // What the page says of itself: waiting, refused, cut off, left and found again.
 
 import assert from 'node:assert/strict';
-import { rm, symlink } from 'node:fs/promises';
+import { chmod, mkdir, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
 
 import { Program, eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
+
+/** Without the rights of root over files: a mode that keeps their owner out keeps it out. */
+const WITHOUT_RIGHTS = process.getuid?.() === 0 ? 'exec setpriv --bounding-set=-all --inh-caps=-all --reuid=65534 --regid=65534 --clear-groups' : undefined;
 
 /** Notes each row that is ever on the page, with its offset. */
 const rememberRows = () => {
@@ -112,4 +115,113 @@ scene('a page that is left is no viewer and goes on when one comes back', async 
   await logs.append('a.log', 'one more\n');
   all.push('one more');
   await scene.untilRows(all);
+});
+
+scene('what is in the place of a log is told while it is waited for', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', 'a file\n');
+  await scene.open(log);
+  await scene.untilRows(['a file']);
+  await rm(log);
+  await scene.untilState('waiting');
+  assert.equal(await scene.text('#state-detail'), 'the file does not exist yet');
+  await mkdir(log);
+  await scene.untilText('#state-detail', 'not a regular file at present');
+  await rmdir(log);
+  await logs.write('a.log', 'a file again\n');
+  await scene.untilState('live');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'a file again');
+});
+
+scene('a file that the server may not read is told from one that is not there', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', 'readable\n');
+  await scene.open(log);
+  await scene.untilRows(['readable']);
+  await rm(log);
+  await scene.untilState('waiting');
+  await writeFile(log, 'secret\n', { mode: 0 });
+  await scene.untilText('#state-detail', 'the server may not read it at present');
+  assert.deepEqual((await scene.rows()).filter((row) => row === 'secret'), []);
+  await chmod(log, 0o644);
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'secret');
+  await scene.untilState('live');
+}, { shell: WITHOUT_RIGHTS });
+
+scene('a gap says how much was left out', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', 'before\n');
+  await scene.open(log);
+  await scene.untilRows(['before']);
+  await logs.append('a.log', Buffer.concat([Buffer.alloc(3 << 20), Buffer.from('after\n')]));
+  await scene.untilRowsAndMarks(['before', '[gap]', 'after']);
+  assert.match(await scene.text('#rows .mark') ?? '', /^3\.0 MiB left out/);
+});
+
+scene('a stream that is over says so, and is not asked for again', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', '');
+  let streams = 0;
+  await page.routeWebSocket(/tail=1/, (socket) => {
+    streams += 1;
+    for (const message of [
+      { type: 'open', path: log, generation: '1', from: 0, size: 5, recovered: false, watch: 'poll' },
+      { type: 'rows', from: 0, next: 5, rows: [[0, 'line']] },
+      { type: 'a-kind-of-a-later-version' },
+      { type: 'end' },
+    ]) socket.send(JSON.stringify(message));
+    socket.close({ code: 1000 });
+  });
+  await scene.open(log);
+  await scene.untilState('ended');
+  await scene.untilRows(['line']);
+  assert.equal(await scene.text('#watch'), 'polling');
+  await page.evaluate(() => window.dispatchEvent(new Event('online')));
+  assert.equal(await scene.text('#state-word'), 'Ended');
+  assert.equal(streams, 1);
+});
+
+scene('the age of the last line is told, and goes on', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', 'old\n');
+  await scene.open(log);
+  await scene.untilState('live');
+  await scene.until(() => /^no new line since \d\d:\d\d:\d\d$/.test(document.querySelector('#age')?.textContent ?? ''));
+  await logs.append('a.log', 'new\n');
+  await scene.untilRows(['old', 'new']);
+  await scene.until(() => /^last line (just now|[12] s ago)$/.test(document.querySelector('#age')?.textContent ?? ''));
+  await scene.untilText('#age', 'last line 3 s ago');
+});
+
+scene('a hidden page tells new lines and errors in its title and on its icon', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'old\n::error::an old one\n');
+  await scene.open(log);
+  await scene.untilState('live');
+  // A page without a head is never hidden by another.
+  const hide = (hidden) => page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event('visibilitychange'));
+  }, hidden);
+  /** @param {string} title @param {string} news */
+  const untilTab = (title, news) => scene.until(([title, news]) => {
+    const icon = /** @type {HTMLLinkElement} */ (document.querySelector('link[rel="icon"]'));
+    return document.title === title && (icon.dataset.news ?? 'quiet') === news && (news === 'quiet' || icon.href.startsWith('data:image/svg+xml,'));
+  }, [title, news]);
+  await logs.append('a.log', 'seen\n');
+  await scene.until(() => document.querySelectorAll('.row').length === 3);
+  await untilTab('a.log', 'quiet');
+  await hide(true);
+  await logs.append('a.log', text(lines(1, 12)));
+  await untilTab('(12) a.log', 'lines');
+  await logs.append('a.log', '::err');
+  await untilTab('(13) a.log', 'lines');
+  await logs.append('a.log', 'or::boom\nfine\n');
+  await untilTab('(14, 1 error) a.log', 'errors');
+  await logs.append('a.log', '::error::boom\nfine\n');
+  await untilTab('(16, 2 errors) a.log', 'errors');
+  await hide(false);
+  await untilTab('a.log', 'quiet');
+  await scene.program.kill();
+  await untilTab('a.log', 'lost');
 });
