@@ -24,6 +24,8 @@ const LEAD_BYTES: u64 = 64 * 1024;
 const LEAD_OUT_BYTES: u64 = 1024 * 1024;
 /// The start of a line is searched for so far back. In longer lines a row begins at the very offset that is asked for.
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// So far back a terminal is taken that has shown the log to viewers.
+const KNOWN_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The unit in which line starts are searched for.
 const BLOCK_BYTES: u64 = 64 * 1024;
 /// The most bytes that are fed for one stretch.
@@ -125,7 +127,7 @@ pub fn stretch(view: &View, index: &LineIndex, wanted: Wanted) -> Result<Stretch
 }
 
 fn forward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
-    let mut reel = Reel::new(view, start_for(view, offset)?, wanted.form);
+    let mut reel = Reel::new(view, terminal_for(view, offset)?, wanted.form);
     let limit = offset.0 + FEED_BYTES_MAX;
     let (first, last) = loop {
         let more = reel.fed.0 < limit && reel.feed(view)?;
@@ -156,7 +158,13 @@ fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> 
             }
         },
     };
-    let mut reel = Reel::new(view, lead(view, line)?, wanted.form);
+    let known = view.known_terminal(line, KNOWN_BYTES_MAX);
+    let is_known = known.is_some();
+    let terminal = match known {
+        Some(terminal) => terminal,
+        None => Terminal::new(lead(view, line)?.0),
+    };
+    let mut reel = Reel::new(view, terminal, wanted.form);
     let last = loop {
         let more = reel.feed(view)?;
         reel.forget_before(reel.count_back(reel.before(offset), wanted.count));
@@ -174,7 +182,8 @@ fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> 
             .map(|stretch| Stretch { at_end: false, ..stretch });
     }
     // What the lead left behind has not seen what came before it.
-    let lead = if reel.began == Offset(0) { 0 } else { reel.before(line) };
+    let has_seen_all = is_known || reel.began == Offset(0);
+    let lead = if has_seen_all { 0 } else { reel.before(line) };
     let first = reel.count_back(last, wanted.count).max(lead);
     let at_start = first == 0 && reel.began == Offset(0);
     let next = Offset(reel.end_of(last)).min(offset);
@@ -196,9 +205,12 @@ struct Reel {
 }
 
 impl Reel {
-    fn new(view: &View, start: Offset, form: Form) -> Self {
-        let terminal = Terminal::new(start.0);
-        Self { terminal, form, began: start, fed: start, end: view.end, rows: VecDeque::new() }
+    fn new(view: &View, mut terminal: Terminal, form: Form) -> Self {
+        let rows: VecDeque<Shown> =
+            terminal.screen().rows().map(|row| Shown::new(row, form)).collect();
+        let fed = Offset(terminal.at());
+        let began = rows.front().map_or(fed, |row| row.offset);
+        Self { terminal, form, began, fed, end: view.end, rows }
     }
 
     /// Feeds on. False at the end of the log.
@@ -282,12 +294,18 @@ impl Reel {
     }
 }
 
-/// Where a terminal starts for the row that holds a byte.
-pub(super) fn start_for(view: &View, offset: Offset) -> io::Result<Offset> {
-    match line_start(view, offset)? {
-        Some(line) => lead(view, line),
-        None => character_start(view, offset),
+/// A terminal that stands before the row that holds a byte: one that has shown viewers what is before it, or one that
+/// starts some lines before.
+pub(super) fn terminal_for(view: &View, offset: Offset) -> io::Result<Terminal> {
+    let line = line_start(view, offset)?;
+    if let Some(known) = view.known_terminal(line.unwrap_or(offset), KNOWN_BYTES_MAX) {
+        return Ok(known);
     }
+    let start = match line {
+        Some(line) => lead(view, line)?,
+        None => character_start(view, offset)?,
+    };
+    Ok(Terminal::new(start.0))
 }
 
 /// Where the line starts that holds a byte. None where it is too long to find out.

@@ -164,13 +164,14 @@ impl Scan {
         passes_colours: bool,
     ) -> io::Result<Self> {
         let to = to.min(view.end);
-        let start = rows::start_for(view, from)?;
+        let mut terminal = rows::terminal_for(view, from)?;
+        let pending = terminal.screen().rows().cloned().collect();
         let stopped = (from >= to).then_some(to);
         Ok(Self {
             view: view.clone(),
-            terminal: Terminal::new(start.0),
-            at: start,
-            rows: Rows { pending: VecDeque::new(), from, to, stopped },
+            at: Offset(terminal.at()),
+            terminal,
+            rows: Rows { pending, from, to, stopped },
             passes_colours,
         })
     }

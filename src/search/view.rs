@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::timeline::Span;
 use crate::log::{Follower, Generation, LogPath, Offset, Refusal, Registry};
+use crate::render::Terminal;
 use crate::session::Of;
+use crate::session::states::States;
 
 /// What was published of one generation of a log up to a moment.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct View {
     pub end: Offset,
     file: Arc<LogFile>,
     span: Arc<Span>,
+    /// What terminals were like that have shown the log to viewers.
+    states: Arc<States>,
 }
 
 /// Why there is nothing to look at.
@@ -73,7 +77,7 @@ impl View {
             Of::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span })
+        Ok(Self { generation, end: span.end(), file, span, states: follower.companion() })
     }
 
     /// The same without what lies behind an offset.
@@ -97,6 +101,12 @@ impl View {
     pub(super) fn read_on(&self, from: Offset, len: usize) -> io::Result<Read> {
         let marker = crate::log::file::Marker::at(from);
         self.file.read_after(&marker, len, self.end, Nuls::Written)
+    }
+
+    /// A terminal that has shown viewers what stands before an offset, not further before it than `reach` bytes.
+    pub(super) fn known_terminal(&self, offset: Offset, reach: u64) -> Option<Terminal> {
+        let state = self.states.before(self.span.number, offset)?;
+        (offset.0 - state.at().0 <= reach).then_some(state.terminal)
     }
 
     /// Whether the file still ends as what was published of it did: otherwise it was cut, and what was read of it may be

@@ -313,3 +313,31 @@ async fn errors_are_found_by_rules_that_everybody_can_have() {
     assert_eq!(rules[0]["level"], "error");
     assert!(rules[0]["pattern"].is_string(), "{rules}");
 }
+
+#[tokio::test]
+async fn rows_have_the_colours_that_viewers_saw_being_switched_on_long_before() {
+    let server = TestServer::start().await;
+    let lines: String =
+        (0..60_000).map(|n| format!("a line of what is told in red: {n}\n")).collect();
+    let log = server.log("a.log", format!("::group::all\n\x1b[31m{lines}"));
+    let middle = 1_000_000 + "::group::all\n".len();
+    let red =
+        |rows: &[(u64, String)]| rows.iter().filter(|(_, html)| html.contains("--red")).count();
+    let (_, page) = ask(&server, "rows", &log, &format!("from={middle}&count=50")).await;
+    assert_eq!(red(&pairs(&page)), 0, "nobody has seen it");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?lines=all&tail=1")).await;
+    viewer.expect("open").await;
+    let mut viewed = Rows::default();
+    while viewed.0.len() < 60_001 {
+        viewed.apply(&viewer.expect("rows").await);
+    }
+    let first = viewed.0.partition_point(|(offset, _)| *offset <= middle as u64) - 1;
+    let (_, page) = ask(&server, "rows", &log, &format!("from={middle}&count=50")).await;
+    assert_eq!(pairs(&page), viewed.0[first..first + 50]);
+    let (_, page) =
+        ask(&server, "rows", &log, &format!("before={}&count=50", viewed.0[first].0)).await;
+    assert_eq!(pairs(&page), viewed.0[first - 50..first]);
+    let (_, page) =
+        ask(&server, "rows", &log, &format!("filter=1&q=told&from={middle}&count=50")).await;
+    assert_eq!(red(&pairs(&page)), 50);
+}
