@@ -1,7 +1,7 @@
 //! Big logs: their last lines, the whole of them, and one that is written faster than most disks.
 //!
-//! `cargo bench --bench catchup`; words after `--` choose from `tail`, `http`, `messages`, `stream`. `GIB=4` sets the
-//! size of the big log, `SECONDS=10` how long the stream is written, at `MB_PER_SECOND=200`.
+//! `cargo bench --bench catchup`; words after `--` choose from `tail`, `http`, `messages`, `html`, `stream`. `GIB=4` sets
+//! the size of the big log, `HTML_MIB=512` that of the one for `html`, `SECONDS=10` how long the stream is written, at `MB_PER_SECOND=200`.
 
 #![allow(
     dead_code,
@@ -32,15 +32,17 @@ const TIMES: usize = 15;
 /// Viewers of the stream.
 const VIEWERS: usize = 10;
 
+const LEVELS: [&str; 4] = ["INFO", "INFO", "WARN", "ERROR"];
+
 /// A log of so many bytes, of lines that differ.
-fn fill(path: &Path, bytes: u64) {
+fn fill(path: &Path, bytes: u64, levels: [&str; 4]) {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
     let (mut written, mut number) = (0, 0u64);
     while written < bytes {
         let line = format!(
             "2026-01-02T03:04:05.{:06}Z {} worker-{}: request {number:012} took {} us, queue {}\n",
             number % 1_000_000,
-            ["INFO", "INFO", "WARN", "ERROR"][(number * 7 % 4) as usize],
+            levels[(number * 7 % 4) as usize],
             number % 16,
             number * 2_654_435_761 % 90_000,
             number % 977
@@ -71,7 +73,7 @@ fn read_all(mut body: impl Read) -> u64 {
 /// The last 1,000 lines, of a small log and of the big one.
 fn tail(stage: &Stage, big: &Path) {
     let small = stage.path().join("small.log");
-    fill(&small, 1 << 20);
+    fill(&small, 1 << 20, LEVELS);
     println!("\n## the last 1,000 lines\n");
     row(&[&"log, MiB", &"HTTP, ms", &"WebSocket `rows`, ms", &"server RSS, + MiB"]);
     println!("|---|---|---|---|");
@@ -213,6 +215,44 @@ fn messages(stage: &Stage, big: &Path) {
     println!("{} GB/s; + {:.1} MiB at its peak", range(&speeds), (server.peak() - rss) / MEBI);
 }
 
+/// A whole log as HTML, in both protocols: plain lines, and lines with one coloured word.
+fn html(stage: &Stage) {
+    let mebibytes = setting("HTML_MIB", 512);
+    println!("\n## {mebibytes} MiB as HTML over a WebSocket, one viewer\n");
+    row(&[&"log", &"`rows`, MB/s", &"the original's protocol, MB/s", &"peak RSS, + MiB"]);
+    println!("|---|---|---|---|");
+    for (name, levels) in [
+        ("plain lines", LEVELS),
+        (
+            "one coloured word in each line",
+            [
+                "\x1b[32mINFO\x1b[0m",
+                "\x1b[34mINFO\x1b[0m",
+                "\x1b[33mWARN\x1b[0m",
+                "\x1b[31mERROR\x1b[0m",
+            ],
+        ),
+    ] {
+        let log = stage.path().join("html.log");
+        fill(&log, mebibytes << 20, levels);
+        let server = Server::tailcast(stage.path());
+        let rss = server.rss();
+        server.forget_peak();
+        let mut speeds = [const { Vec::new() }; 2];
+        for _ in 0..setting("ROUNDS", 5) {
+            for (is_v1, speeds) in [true, false].into_iter().zip(&mut speeds) {
+                let target = format!("{}?lines=all", log.display());
+                let began = Instant::now();
+                let sent = Counter::connect(&server.address, &target, is_v1).read_to_close();
+                speeds.push(size(&log) as f64 / 1e6 / began.elapsed().as_secs_f64());
+                assert!(sent >= size(&log) * 9 / 10, "{sent} bytes of HTML");
+            }
+        }
+        let grown = (server.peak() - rss) / MEBI;
+        row(&[&name, &range(&speeds[0]), &range(&speeds[1]), &format!("{grown:.1}")]);
+    }
+}
+
 /// One log that is written fast, with viewers that keep up: beside a loop that reads once and sends to each.
 fn stream(stage: &Stage) {
     let seconds = setting("SECONDS", 10);
@@ -308,7 +348,7 @@ fn main() {
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|word| word == part);
     let big: PathBuf = stage.path().join("big.log");
     if ["tail", "http", "messages"].iter().any(|part| wanted(part)) {
-        fill(&big, setting("GIB", 4) << 30);
+        fill(&big, setting("GIB", 4) << 30, LEVELS);
     }
     for (name, part) in [
         ("tail", tail as fn(&Stage, &Path)),
@@ -318,6 +358,9 @@ fn main() {
         if wanted(name) {
             part(&stage, &big);
         }
+    }
+    if wanted("html") {
+        html(&stage);
     }
     if wanted("stream") {
         std::fs::remove_file(&big).ok();

@@ -283,6 +283,8 @@ pub struct Counter {
     is_v1: bool,
     /// Bytes of the log so far.
     pub bytes: u64,
+    /// Bytes of its messages so far.
+    sent: u64,
 }
 
 impl Counter {
@@ -298,7 +300,7 @@ impl Counter {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let unread = 0..buffer.len();
         buffer.resize(1 << 20, 0);
-        Self { stream, buffer, unread, is_v1, bytes: 0 }
+        Self { stream, buffer, unread, is_v1, bytes: 0, sent: 0 }
     }
 
     fn fill(&mut self) {
@@ -313,10 +315,11 @@ impl Counter {
         self.unread.end += read;
     }
 
-    /// Reads until the server closes the connection.
-    pub fn read_to_close(mut self) {
+    /// Reads until the server closes the connection. Gives the length of all that it sent.
+    pub fn read_to_close(mut self) -> u64 {
         while self.hear() {}
         self.stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
+        self.sent
     }
 
     /// Reads until so many bytes of the log have come.
@@ -340,6 +343,7 @@ impl Counter {
                 continue;
             };
             self.unread.start += start;
+            self.sent += len;
             let mut len = len as usize;
             match header.opcode {
                 OpCode::Control(Control::Close) => return false,

@@ -79,9 +79,11 @@ pub struct Shown {
 impl Shown {
     /// A row of a terminal.
     pub(super) fn new(row: &Row, form: Form) -> Self {
+        let mut content = String::new();
+        painter::write_content(row, form, &mut content);
         Self {
             offset: Offset(row.offset),
-            content: painter::content(row, form).0,
+            content,
             note: row.note().cloned().map(Box::new),
             matches: Vec::new(),
             is_open: !row.ended && !row.cut,

@@ -26,6 +26,11 @@ impl Frame {
         Self::new(Data::Text, &[text.as_bytes()])
     }
 
+    /// A text message made of these parts, which are text together.
+    pub(super) fn text_of(parts: &[&[u8]]) -> Self {
+        Self::new(Data::Text, parts)
+    }
+
     /// A binary message made of these parts.
     #[must_use]
     pub fn binary(parts: &[&[u8]]) -> Self {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use crate::log::Offset;
-use crate::render::{Appender, Note, Patch, Row, escape};
+use crate::render::{Appender, Patch, Row, escape};
 use crate::session::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::session::states::{State, States};
 use crate::session::wire::RowsMessages;
 
 /// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
 const PIECE_BYTES: usize = 8 * 1024;
+/// So much room is made for what a step puts out, before it is known how much that is.
+const ROOM_BYTES_MAX: usize = 192 * 1024;
 /// What a row weighs besides its content: its offset, and the signs around the two.
 const ROW_OVERHEAD_BYTES: usize = 24;
 
@@ -81,13 +83,7 @@ impl Painter {
 
     /// Renders bytes until all are, or the messages weigh `enough`. Says how many were taken.
     pub fn paint(&mut self, bytes: &[u8], form: Form, enough: usize) -> (Frames, usize) {
-        let mut canvas = Canvas {
-            form,
-            text: String::new(),
-            from: self.state.at().0,
-            rows: Vec::new(),
-            weight: 0,
-        };
+        let mut canvas = Canvas::new(form, self.state.at().0, bytes.len().min(ROOM_BYTES_MAX));
         let mut taken = 0;
         for piece in bytes.chunks(PIECE_BYTES) {
             if canvas.weight >= enough {
@@ -127,58 +123,55 @@ impl Painter {
 /// What one step of painting has put out.
 struct Canvas {
     form: Form,
+    /// What only grows; or the row that is being made.
     text: String,
-    from: u64,
-    rows: Vec<(u64, String, Option<Box<Note>>)>,
+    rows: RowsMessages,
     weight: usize,
 }
 
 impl Canvas {
+    fn new(form: Form, from: u64, room: usize) -> Self {
+        let has_rows = matches!(form, Form::Rows | Form::TextRows);
+        let rows = RowsMessages::new(from, if has_rows { room + room / 2 } else { 0 });
+        Self { form, text: String::new(), rows, weight: 0 }
+    }
+
     fn append(&mut self, text: &str) {
         self.text.push_str(text);
         self.weight = self.text.len();
     }
 
     fn redraw(&mut self, patch: &Patch<'_>) {
-        let kept = self.rows.partition_point(|(offset, ..)| *offset < patch.from);
-        self.rows.truncate(kept);
-        self.from = self.from.min(patch.from);
+        self.rows.replace_from(patch.from);
         for row in patch.rows() {
-            let (content, weight) = content(row, self.form);
-            self.weight += weight + ROW_OVERHEAD_BYTES;
-            self.rows.push((row.offset, content, row.note().cloned().map(Box::new)));
+            self.text.clear();
+            self.weight += write_content(row, self.form, &mut self.text) + ROW_OVERHEAD_BYTES;
+            self.rows.push(row.offset, &self.text, row.note());
         }
     }
 
     fn into_frames(self, next: u64) -> Frames {
         match self.form {
-            Form::Rows | Form::TextRows => {
-                let mut messages = RowsMessages::new(self.from);
-                self.rows.iter().for_each(|(offset, content, note)| {
-                    messages.push(*offset, content, note.as_deref())
-                });
-                messages.finish(next)
-            }
+            Form::Rows | Form::TextRows => self.rows.finish(next),
             Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),
         }
     }
 }
 
-/// A row as it is sent in a form that has rows, and how many bytes it took to make it.
-#[must_use]
-pub fn content(row: &Row, form: Form) -> (String, usize) {
-    let mut content = String::new();
+/// Writes a row as it is sent in a form that has rows, and says how many bytes it took to make it.
+pub fn write_content(row: &Row, form: Form, content: &mut String) -> usize {
+    let start = content.len();
     match form {
         Form::TextRows => content.push_str(row.text()),
-        _ => row.write_html(&mut content),
+        _ => row.write_html(content),
     }
-    let weight = content.len();
+    let weight = content.len() - start;
     if weight > RowsMessages::ROW_BYTES_MAX {
         // So many styles that they weigh more than a message may: the text is what matters.
-        content.clear();
-        escape(row.text(), &mut content);
+        content.truncate(start);
+        escape(row.text(), content);
     }
-    (content, weight)
+    weight
 }
 
 /// Cuts text into messages, at line ends where there are any.

@@ -1,6 +1,7 @@
 //! The messages of `tailcast.v1`, written and read, and nothing else that is serialised.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::UNIX_EPOCH;
 
 use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
@@ -169,13 +170,43 @@ impl<'n> Annotation<'n> {
 /// its text, in UTF-16 units.
 #[must_use]
 pub fn row(offset: u64, content: &str, note: Option<&Note>, matches: &[(usize, usize)]) -> String {
-    // These have no form that JSON lacks.
-    if note.is_none() && matches.is_empty() {
-        return serde_json::to_string(&(offset, content)).unwrap_or_default();
+    let mut json = Vec::with_capacity(content.len() + 32);
+    write_row(&mut json, offset, content, note, matches);
+    String::from_utf8(json).unwrap_or_default()
+}
+
+fn write_row(
+    json: &mut Vec<u8>,
+    offset: u64,
+    content: &str,
+    note: Option<&Note>,
+    matches: &[(usize, usize)],
+) {
+    // None of this has a form that JSON lacks, and memory takes it all.
+    json.push(b'[');
+    serde_json::to_writer(&mut *json, &offset).unwrap_or_default();
+    json.push(b',');
+    if is_plain(content) {
+        json.push(b'"');
+        json.extend_from_slice(content.as_bytes());
+        json.push(b'"');
+    } else {
+        serde_json::to_writer(&mut *json, content).unwrap_or_default();
     }
-    let nothing = Note::default();
-    let annotation = Annotation::new(note.unwrap_or(&nothing), matches);
-    serde_json::to_string(&(offset, content, annotation)).unwrap_or_default()
+    if note.is_some() || !matches.is_empty() {
+        let nothing = Note::default();
+        let annotation = Annotation::new(note.unwrap_or(&nothing), matches);
+        json.push(b',');
+        serde_json::to_writer(&mut *json, &annotation).unwrap_or_default();
+    }
+    json.push(b']');
+}
+
+/// Whether a text stands in JSON as it is, which most rows do.
+fn is_plain(text: &str) -> bool {
+    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    // Without an early exit the compiler uses vector instructions.
+    !text.as_bytes().iter().fold(false, |any, byte| any | special(byte))
 }
 
 /// How a log is watched.
@@ -307,12 +338,14 @@ impl Message {
     }
 }
 
-/// Rows as messages: one, or several where one would be too large.
+/// Rows as messages: one, or several where one would be too large. Rows that were pushed may be taken back until the end.
 #[derive(Debug)]
 pub struct RowsMessages {
-    frames: Frames,
     from: u64,
-    rows: String,
+    /// The rows as JSON, each with a comma behind it.
+    json: Vec<u8>,
+    /// The offset of each row, and where it begins in that.
+    starts: Vec<(u64, usize)>,
 }
 
 impl RowsMessages {
@@ -324,38 +357,53 @@ impl RowsMessages {
     pub const ROW_BYTES_MAX: usize =
         Self::ROWS_BYTES_MAX - Self::NOTE_BYTES_MAX - crate::render::ROW_BYTES_MAX - 32;
 
-    /// Messages that replace the rows from `from` on.
+    /// Messages that replace the rows from `from` on, with room for rows of so many bytes.
     #[must_use]
-    pub fn new(from: u64) -> Self {
-        Self { frames: Frames::new(), from, rows: String::new() }
+    pub fn new(from: u64, room: usize) -> Self {
+        Self { from, json: Vec::with_capacity(room), starts: Vec::new() }
+    }
+
+    /// Replaces the rows from there on, too: those that were pushed are taken back.
+    pub fn replace_from(&mut self, from: u64) {
+        self.from = self.from.min(from);
+        let kept = self.starts.partition_point(|&(offset, _)| offset < from);
+        if let Some(&(_, start)) = self.starts.get(kept) {
+            self.json.truncate(start);
+            self.starts.truncate(kept);
+        }
     }
 
     /// Adds a row, of at most [`ROW_BYTES_MAX`](Self::ROW_BYTES_MAX) bytes.
     pub fn push(&mut self, offset: u64, content: &str, note: Option<&Note>) {
         debug_assert!(content.len() <= Self::ROW_BYTES_MAX, "a row of {} bytes", content.len());
-        let row = row(offset, content, note, &[]);
-        if !self.rows.is_empty() && self.rows.len() + 1 + row.len() > Self::ROWS_BYTES_MAX {
-            self.flush(offset);
-            self.from = offset;
-        }
-        if !self.rows.is_empty() {
-            self.rows.push(',');
-        }
-        self.rows.push_str(&row);
-    }
-
-    fn flush(&mut self, next: u64) {
-        let (from, rows) = (self.from, std::mem::take(&mut self.rows));
-        self.frames.push(Frame::text(&format!(
-            r#"{{"type":"rows","from":{from},"next":{next},"rows":[{rows}]}}"#
-        )));
+        self.starts.push((offset, self.json.len()));
+        write_row(&mut self.json, offset, content, note, &[]);
+        self.json.push(b',');
     }
 
     /// The messages; the last resumes at `next`.
     #[must_use]
-    pub fn finish(mut self, next: u64) -> Frames {
-        self.flush(next);
-        self.frames
+    pub fn finish(self, next: u64) -> Frames {
+        let mut frames = Frames::new();
+        let mut from = self.from;
+        let mut begun = 0;
+        for (i, &(_, start)) in self.starts.iter().enumerate().skip(1) {
+            let end = self.starts.get(i + 1).map_or(self.json.len(), |&(_, end)| end);
+            if end - begun > Self::ROWS_BYTES_MAX {
+                let (offset, _) = self.starts[i];
+                frames.push(self.frame(from, offset, begun..start));
+                (from, begun) = (offset, start);
+            }
+        }
+        frames.push(self.frame(from, next, begun..self.json.len()));
+        frames
+    }
+
+    fn frame(&self, from: u64, next: u64, rows: Range<usize>) -> Frame {
+        let rows = self.json.get(rows).unwrap_or_default();
+        let rows = rows.strip_suffix(b",").unwrap_or(rows);
+        let head = format!(r#"{{"type":"rows","from":{from},"next":{next},"rows":["#);
+        Frame::text_of(&[head.as_bytes(), rows, b"]}"])
     }
 }
 
@@ -396,7 +444,7 @@ mod tests {
         for message in [refusal, gap, reset, Message::End] {
             assert_eq!(Message::from_json(&message.to_json()), Ok(message));
         }
-        let mut rows = RowsMessages::new(3);
+        let mut rows = RowsMessages::new(3, 0);
         rows.push(3, "<b>\"x\"</b>", None);
         let payload = rows.finish(9)[0].payload();
         let rows = vec![(3, "<b>\"x\"</b>".to_owned())];
@@ -408,7 +456,7 @@ mod tests {
     #[test]
     fn a_note_is_a_third_element_that_may_be_passed_over() {
         let message = |note: Note| {
-            let mut rows = RowsMessages::new(3);
+            let mut rows = RowsMessages::new(3, 0);
             rows.push(3, "x", Some(&note));
             let payload = rows.finish(9)[0].payload();
             String::from_utf8(payload.to_vec()).unwrap()
