@@ -182,17 +182,46 @@ fn fingerprint(row: &Row) -> u64 {
 /// A quick hash. A log that was made to collide would be shown one of its own rows as it was before it was redrawn.
 struct Folding(u64);
 
+impl Folding {
+    /// Words that are folded side by side, since each fold of one waits for the one before.
+    const LANES: usize = 4;
+
+    fn fold(hash: u64, word: u64) -> u64 {
+        (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95)
+    }
+}
+
 impl Hasher for Folding {
     fn write(&mut self, bytes: &[u8]) {
-        for part in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
-            self.write_u64(u64::from_le_bytes(word));
+        let (words, rest) = bytes.as_chunks::<8>();
+        let (blocks, words) = words.as_chunks::<{ Self::LANES }>();
+        let mut lanes = [0; Self::LANES];
+        for block in blocks {
+            for (lane, word) in lanes.iter_mut().zip(block) {
+                *lane = Self::fold(*lane, u64::from_le_bytes(*word));
+            }
         }
+        lanes.iter().for_each(|&lane| self.write_u64(lane));
+        words.iter().for_each(|word| self.write_u64(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        self.write_u64(u64::from_le_bytes(last));
     }
 
     fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        self.0 = Self::fold(self.0, word);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(byte.into());
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_isize(&mut self, number: isize) {
+        self.write_u64(number as u64);
     }
 
     fn finish(&self) -> u64 {

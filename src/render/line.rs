@@ -20,6 +20,10 @@ const REACH_LINK_BYTES_MAX: usize = 4096;
 const SIMPLE_BYTES_MAX: usize = 512;
 const SIMPLE_RUNS_MAX: usize = 32;
 
+/// Room that is made for a line that comes in parts, in bytes and in runs: a usual line has so many.
+const PARTS_BYTES: usize = 128;
+const RUNS_USUAL: usize = 4;
+
 /// What new text looks like. The link is kept apart from the style because each row has its own list of them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pen {
@@ -222,6 +226,10 @@ impl Line {
             if text.is_empty() {
                 return text;
             }
+            // It is not to grow part by part.
+            if self.row.text.capacity() < PARTS_BYTES {
+                self.row.text.reserve(PARTS_BYTES);
+            }
         }
         let room = ROW_BYTES_MAX.saturating_sub(self.row.text.len());
         let (now, later) = text.split_at(boundary(text, room));
@@ -256,9 +264,9 @@ impl Line {
             if pen.link.is_none() && pen.style.is_plain() {
                 return true;
             }
-            let plain = (start > 0).then_some(Run { end: start, style: Style::default() });
-            self.row.styled =
-                Some(Box::new(Styled { runs: plain.into_iter().collect(), links: Vec::new() }));
+            let mut runs = Vec::with_capacity(RUNS_USUAL);
+            runs.extend((start > 0).then_some(Run { end: start, style: Style::default() }));
+            self.row.styled = Some(Box::new(Styled { runs, links: Vec::new() }));
         }
         let Some(styled) = self.row.styled.as_deref_mut() else { return true };
         let mut style = pen.style;
