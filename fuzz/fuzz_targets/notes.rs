@@ -1,0 +1,64 @@
+//! What rows say about groups is bounded and safe to show, and where no cursor moves the groups are nested.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tailcast::render::{Opening, Row, Terminal};
+
+/// How deep groups are followed.
+const DEPTH_MAX: usize = 32;
+
+/// Markers that a byte stands for, so that they are met often.
+const MARKERS: [&str; 12] = [
+    "::group::",
+    "::endgroup::",
+    "##[group]",
+    "##[endgroup]",
+    "section_start:1:",
+    "section_end:1:",
+    "[collapsed=true]",
+    "--- ",
+    "+++ ",
+    "~~~ ",
+    "2026-03-14T15:09:26.5Z ",
+    "\x1b_bk;t=1700000000000\x07",
+];
+
+fn check(opening: &Opening) {
+    assert!((1..=DEPTH_MAX).contains(&opening.level), "{opening:?}");
+    assert!(opening.name.len() <= 256, "{opening:?}");
+    assert!(!opening.name.chars().any(|ch| ch.is_control() && ch != '\t'), "{opening:?}");
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut log = Vec::new();
+    for &byte in bytes {
+        match MARKERS.get(usize::from(byte).wrapping_sub(0x80)) {
+            Some(marker) => log.extend_from_slice(marker.as_bytes()),
+            None => log.push(byte),
+        }
+    }
+    let mut rows: Vec<Row> = Vec::new();
+    let mut terminal = Terminal::new(0);
+    for piece in log.chunks(64) {
+        let patch = terminal.feed(piece);
+        rows.retain(|row| row.offset < patch.from);
+        rows.extend(patch.rows().cloned());
+    }
+    // Where rows are erased and moved, what they said goes with them.
+    let moves = bytes.iter().any(|byte| matches!(byte, 0x1b | 0x08 | 0x0b | 0x0c | 0xc2));
+    let mut depth = 0;
+    for group in rows.iter().filter_map(|row| row.note()?.group.as_ref()) {
+        group.opens.iter().for_each(check);
+        if moves {
+            continue;
+        }
+        if let Some(level) = group.closes {
+            assert!((1..=depth).contains(&level), "{group:?} in {depth}");
+            depth = level - 1;
+        }
+        if let Some(opening) = &group.opens {
+            depth += 1;
+            assert_eq!(opening.level, depth, "{group:?}");
+        }
+    }
+});
