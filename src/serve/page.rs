@@ -2,29 +2,38 @@
 //! binary; none asks another host for anything.
 
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderValue};
-use hyper::{Response, StatusCode};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode, Uri};
 use serde::Serialize;
 
 use crate::log::catalogue::Catalogue;
 use crate::log::{LogPath, Registry};
-use crate::serve::query::href;
+use crate::serve::query::{self, href};
 use crate::serve::routes::{Body, full};
 
 /// What pages may do: load our own scripts and styles and talk to this server. Log content brings colours with it as
 /// style attributes, and nothing else inline.
-const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; \
-                           connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; \
-                           frame-ancestors 'none'";
+macro_rules! page_policy {
+    ($framing:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; ",
+            "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; ",
+            $framing
+        )
+    };
+}
 /// What everything else may do.
 const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
 const LIST: &str = include_str!("page/list.html");
 const VIEW: &str = include_str!("page/view.html");
+const BESIDE: &str = include_str!("page/beside.html");
+const MERGED: &str = include_str!("page/merged.html");
 const ERROR: &str = include_str!("page/error.html");
 
 macro_rules! assets {
@@ -35,34 +44,50 @@ macro_rules! assets {
 }
 
 assets! {
-    "favicon.svg": "image/svg+xml",
-    "page.css": "text/css; charset=utf-8",
     "address.js": "text/javascript; charset=utf-8",
+    "beside.js": "text/javascript; charset=utf-8",
+    "members.js": "text/javascript; charset=utf-8",
     "clipboard.js": "text/javascript; charset=utf-8",
     "columns.js": "text/javascript; charset=utf-8",
     "connection.js": "text/javascript; charset=utf-8",
     "controls.js": "text/javascript; charset=utf-8",
     "copy.js": "text/javascript; charset=utf-8",
+    "divider.js": "text/javascript; charset=utf-8",
+    "favicon.svg": "image/svg+xml",
     "finder.js": "text/javascript; charset=utf-8",
     "folds.js": "text/javascript; charset=utf-8",
     "follow.js": "text/javascript; charset=utf-8",
     "frames.js": "text/javascript; charset=utf-8",
     "history.js": "text/javascript; charset=utf-8",
+    "icon.js": "text/javascript; charset=utf-8",
     "json.js": "text/javascript; charset=utf-8",
     "keys.js": "text/javascript; charset=utf-8",
     "levels.js": "text/javascript; charset=utf-8",
     "lines.js": "text/javascript; charset=utf-8",
     "link.js": "text/javascript; charset=utf-8",
+    "list.css": "text/css; charset=utf-8",
     "list.js": "text/javascript; charset=utf-8",
+    "listing.js": "text/javascript; charset=utf-8",
+    "listrow.js": "text/javascript; charset=utf-8",
+    "liststate.js": "text/javascript; charset=utf-8",
+    "medley.js": "text/javascript; charset=utf-8",
     "menu.js": "text/javascript; charset=utf-8",
+    "merged.js": "text/javascript; charset=utf-8",
+    "mergedreader.js": "text/javascript; charset=utf-8",
     "options.js": "text/javascript; charset=utf-8",
     "overview.js": "text/javascript; charset=utf-8",
+    "page.css": "text/css; charset=utf-8",
     "paint.js": "text/javascript; charset=utf-8",
     "pattern.js": "text/javascript; charset=utf-8",
     "reader.js": "text/javascript; charset=utf-8",
     "row.js": "text/javascript; charset=utf-8",
     "scan.js": "text/javascript; charset=utf-8",
+    "several.css": "text/css; charset=utf-8",
+    "several.js": "text/javascript; charset=utf-8",
+    "shelf.js": "text/javascript; charset=utf-8",
+    "source.js": "text/javascript; charset=utf-8",
     "spans.js": "text/javascript; charset=utf-8",
+    "stars.js": "text/javascript; charset=utf-8",
     "state.js": "text/javascript; charset=utf-8",
     "stream.js": "text/javascript; charset=utf-8",
     "tab.js": "text/javascript; charset=utf-8",
@@ -86,13 +111,47 @@ pub(super) fn asset(name: &str) -> Option<Response<Body>> {
     Some(response)
 }
 
+/// Where a page is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In a window of its own.
+    Window,
+    /// In a pane of the page that shows logs side by side. It is said by the URL (`pane=1`), because browsers tell it
+    /// (`Sec-Fetch-Dest`) to servers with TLS or on this machine only. It admits no page but our own.
+    Pane,
+    /// Around the panes.
+    Beside,
+}
+
+impl Place {
+    pub(super) fn of(target: &Uri) -> Self {
+        let path = target.path();
+        let is_ours = path == "/" || path.starts_with("/_/");
+        if path == "/_/beside" {
+            Self::Beside
+        } else if !is_ours && query::is_pane(target.query().unwrap_or_default()) {
+            Self::Pane
+        } else {
+            Self::Window
+        }
+    }
+
+    fn policy(self) -> &'static str {
+        match self {
+            Self::Window => page_policy!("frame-ancestors 'none'"),
+            Self::Pane => page_policy!("frame-ancestors 'self'"),
+            Self::Beside => page_policy!("frame-src 'self'; frame-ancestors 'none'"),
+        }
+    }
+}
+
 /// Sets what every answer carries.
-pub(super) fn secure(response: &mut Response<Body>) {
+pub(super) fn secure(response: &mut Response<Body>, place: Place) {
     let is_page = response
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
-    let policy = if is_page { PAGE_POLICY } else { DATA_POLICY };
+    let policy = if is_page { place.policy() } else { DATA_POLICY };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -119,8 +178,23 @@ fn escaped(text: &str) -> String {
 }
 
 /// The viewer page of a log. It has the status of the log, so that a script is not misled by it.
-pub(super) fn view(status: StatusCode, log: &LogPath) -> Response<Body> {
-    html(status, VIEW.replace("<!--title-->", &escaped(&log.display().to_string())))
+pub(super) fn view(status: StatusCode, log: &LogPath, place: Place) -> Response<Body> {
+    let page = match place {
+        Place::Pane => VIEW.replacen("<html ", "<html class=\"pane\" ", 1),
+        Place::Window | Place::Beside => VIEW.to_owned(),
+    };
+    html(status, page.replace("<!--title-->", &escaped(&log.display().to_string())))
+}
+
+/// The pages that show several logs at once, which the script finds in the page's address. Each is then asked for, and
+/// allowed or refused, as if it were alone.
+pub(super) fn several(name: &str) -> Option<Response<Body>> {
+    let page = match name {
+        "beside" => BESIDE,
+        "merged" => MERGED,
+        _ => return None,
+    };
+    Some(html(StatusCode::OK, page.to_owned()))
 }
 
 /// A page that says what is wrong and what to do about it.
@@ -183,7 +257,9 @@ fn name(log: &LogPath) -> String {
     let path = escaped(&log.display().to_string());
     // An escaped text has no slash that the text had not.
     let (directory, file) = path.split_at(path.rfind('/').map_or(0, |at| at + 1));
-    format!("<span class=\"dir\">{directory}</span>{file}")
+    format!(
+        "<span class=\"dir\"><bdi dir=\"ltr\">{directory}</bdi></span><span class=\"file\">{file}</span>"
+    )
 }
 
 /// The list for a script: a path on each line, escaped where a line would break.
@@ -214,8 +290,12 @@ struct Listing {
     truncated: bool,
 }
 
-/// The list for the list page.
-pub(super) fn list_json(catalogue: &Catalogue, registry: &Registry) -> Response<Body> {
+/// The list for the list page, which asks again and again: nothing is sent if it has the same.
+pub(super) fn list_json(
+    catalogue: &Catalogue,
+    registry: &Registry,
+    headers: &HeaderMap,
+) -> Response<Body> {
     let logs = catalogue.entries.iter().map(|entry| Listed {
         path: entry.log.display().to_string(),
         href: href(&entry.log),
@@ -223,7 +303,23 @@ pub(super) fn list_json(catalogue: &Catalogue, registry: &Registry) -> Response<
         modified: milliseconds(entry.modified),
         viewers: registry.viewers(&entry.log),
     });
-    json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
+    let listing = Listing { logs: logs.collect(), truncated: catalogue.truncated };
+    let text = serde_json::to_string(&listing).unwrap_or_default();
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let etag = format!("\"{:016x}\"", hasher.finish());
+    let is_known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|known| known.to_str().ok())
+        .is_some_and(|known| known.split(',').any(|known| known.trim() == etag));
+    let mut response = json_text(if is_known { String::new() } else { text });
+    if is_known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
 }
 
 /// How the server is.

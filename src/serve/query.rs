@@ -97,6 +97,11 @@ impl Query {
     }
 }
 
+/// Whether a page is asked for to be shown beside others.
+pub(super) fn is_pane(query: &str) -> bool {
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "pane" && value == "1")
+}
+
 /// The generation that a text names. One that is not of our making was never current, and so can't be recovered.
 pub(super) fn of(generation: &str) -> Of {
     generation.parse().map_or(Of::Nothing, Of::Generation)

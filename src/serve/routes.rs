@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use crate::log::{LogPath, Offset, Refusal};
 use crate::search::levels;
+use crate::serve::page::Place;
 use crate::serve::patience::Patient;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
@@ -144,7 +145,7 @@ pub(super) async fn answer(
         *response.body_mut() = empty();
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        page::secure(&mut response);
+        page::secure(&mut response, Place::of(&parts.uri));
     }
     response
 }
@@ -172,7 +173,7 @@ async fn route(
         if let Some(name) = path.strip_prefix("/_/") {
             return match around::answer(app, parts, name).await {
                 Some(answer) => answer,
-                None => own(app, name).await,
+                None => own(app, parts, name).await,
             };
         }
     }
@@ -215,15 +216,17 @@ async fn list(app: &Arc<App>, headers: &HeaderMap) -> Response<Body> {
 }
 
 /// What lies under `/_/`.
-async fn own(app: &Arc<App>, name: &str) -> Result<Response<Body>, Refused> {
+async fn own(app: &Arc<App>, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "logs" => {
             let catalogue = app.catalogue().await;
-            Ok(page::list_json(&catalogue, app.hub.registry()))
+            Ok(page::list_json(&catalogue, app.hub.registry(), &parts.headers))
         }
         "levels.json" => Ok(page::json_text(levels::RULES)),
         "healthz" => Ok(page::health(app.seats.taken(), app.hub.registry().followed())),
-        name => page::asset(name).ok_or_else(|| Refusal::NotFound.into()),
+        name => page::several(name)
+            .or_else(|| page::asset(name))
+            .ok_or_else(|| Refusal::NotFound.into()),
     }
 }
 
@@ -341,9 +344,10 @@ impl Asking<'_> {
     async fn page(&self, log: &LogPath) -> Result<Response<Body>, Refused> {
         let (access, wanted) = (Arc::clone(&self.app.access), log.clone());
         let opened = tokio::task::spawn_blocking(move || access.open(&wanted).map(drop)).await;
+        let place = Place::of(&self.parts.uri);
         match opened.unwrap_or(Err(Refusal::Unreadable)) {
-            Ok(()) => Ok(page::view(StatusCode::OK, log)),
-            Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log)),
+            Ok(()) => Ok(page::view(StatusCode::OK, log, place)),
+            Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, place)),
             Err(refusal) => Err(refusal.into()),
         }
     }

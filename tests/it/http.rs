@@ -1,7 +1,7 @@
 //! Plain HTTP: what `curl` gets at a log's URL.
 
 use crate::clients::{Streaming, get, request};
-use crate::servers::{TestServer, append};
+use crate::servers::{TestServer, append, eventually};
 
 #[tokio::test]
 async fn without_a_query_it_is_the_file() {
@@ -224,4 +224,56 @@ async fn a_position_that_is_not_there_is_not_satisfiable() {
         assert_eq!(answer.status, 416, "{query}: {}", answer.text());
     }
     assert_eq!(get(server.address, &format!("{log}?from=10"), &[]).await.text(), "");
+}
+
+#[tokio::test]
+async fn only_our_own_page_may_have_a_log_in_a_frame_and_only_as_a_pane() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "content\n");
+    let framing = async |target: String| {
+        let page = get(server.address, &target, &[("Accept", "text/html")]).await;
+        let policy = page.header("content-security-policy").unwrap().to_owned();
+        let part = |name: &str| {
+            policy.split("; ").find(|part| part.starts_with(name)).unwrap_or_default().to_owned()
+        };
+        (part("frame-src"), part("frame-ancestors"))
+    };
+    let none = || "frame-ancestors 'none'".to_owned();
+    let panes = format!("/_/beside?log={log}");
+    assert_eq!(framing(panes.clone()).await, ("frame-src 'self'".to_owned(), none()));
+    // A pane, and what refuses to be one, are for our own page.
+    for target in [format!("{log}?pane=1"), "/etc/passwd?pane=1".to_owned()] {
+        let own = "frame-ancestors 'self'".to_owned();
+        assert_eq!(framing(target.clone()).await, (String::new(), own), "{target}");
+    }
+    for target in [
+        log.clone(),
+        format!("{log}?pane=0"),
+        format!("{log}?format=raw&pane=1"),
+        "/etc/passwd".to_owned(),
+        "/?pane=1".to_owned(),
+        "/_/merged?pane=1".to_owned(),
+        "/_/page.css?pane=1".to_owned(),
+        format!("{panes}&pane=1").replace("beside", "nothing"),
+    ] {
+        assert_eq!(framing(target.clone()).await, (String::new(), none()), "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_did_not_change_is_not_sent_again() {
+    let server = TestServer::start().await;
+    server.log("a.log", "content\n");
+    let first = get(server.address, "/_/logs", &[]).await;
+    let etag = first.header("etag").unwrap().to_owned();
+    let again = get(server.address, "/_/logs", &[("If-None-Match", &etag)]).await;
+    assert_eq!((again.status, again.text().as_str()), (304, ""));
+    assert_eq!(again.header("etag"), Some(etag.as_str()));
+    server.log("b.log", "content\n");
+    eventually("the list changes", async || {
+        let changed = get(server.address, "/_/logs", &[("If-None-Match", &etag)]).await;
+        let is_sent = changed.status == 200 && changed.text().contains("b.log");
+        if is_sent { Ok(()) } else { Err((changed.status, changed.text())) }
+    })
+    .await;
 }

@@ -1,7 +1,7 @@
 // The list of logs, as a person sees it.
 
 import assert from 'node:assert/strict';
-import { utimes, writeFile } from 'node:fs/promises';
+import { mkdir, rm, utimes, writeFile } from 'node:fs/promises';
 
 import { lines, scene, text } from './scene.js';
 
@@ -103,3 +103,140 @@ scene('two windows and curl follow one log at the same time', async (scene) => {
   leaving.abort();
   await receiving;
 });
+
+/** What the rows in sight read, in short. @param {import('playwright-core').Page} page */
+const listed = (page) => page.evaluate(() => [...document.querySelectorAll('#logs tr:not(.space)')].map((row) => row.querySelector('.file, .label')?.textContent));
+
+/** @param {import('./program.js').Logs} logs @param {[string, number][]} names with how many seconds ago they changed */
+async function writeAll(logs, names) {
+  for (const [name, age] of names) {
+    await mkdir(logs.path(name.replace(/[^/]*$/, '')), { recursive: true });
+    await logs.write(name, `in ${name}\n`.repeat(1 + age % 7));
+    const then = Date.now() / 1000 - age;
+    await utimes(logs.path(name), then, then);
+  }
+}
+
+scene('ten thousand logs are filtered as one types, and only those in sight are on the page', async (scene) => {
+  const { logs, page } = scene;
+  await mkdir(logs.path('many'));
+  const names = Array.from({ length: 9_990 }, (_, at) => `many/worker-${String(at).padStart(5, '0')}.log`);
+  for (let at = 0; at < names.length; at += 500) await Promise.all(names.slice(at, at + 500).map((name) => writeFile(logs.path(name), '')));
+  await scene.open('/');
+  await scene.until(() => document.querySelector('.logs')?.getAttribute('aria-rowcount') === '9991');
+  const rowsOnPage = () => page.locator('#logs tr').count();
+  assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
+
+  await page.fill('#filter', 'WORKER 0042');
+  assert.deepEqual(await listed(page), names.filter((name) => name.includes('0042')).map((name) => name.slice('many/'.length)));
+  await scene.untilText('#count', `11 logs of 9,990 logs`);
+  await page.fill('#filter', '');
+
+  // The last one can be reached, by scrolling and by key, and has its place in the whole.
+  await page.click('th[data-sort="name"] button');
+  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#shelf')).scrollTop = 1e9; });
+  await scene.until(() => [...document.querySelectorAll('#logs .file')].at(-1)?.textContent === 'worker-09989.log');
+  assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
+  await page.keyboard.press('Home');
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), logs.path(names[0]));
+  await page.keyboard.press('End');
+  assert.equal(await page.evaluate(() => document.activeElement?.closest('tr')?.getAttribute('aria-rowindex')), '9991');
+  await page.keyboard.press('Enter');
+  await scene.untilText('#path .name', 'worker-09989.log');
+});
+
+scene('what is looked at in the list stands in its address', async (scene) => {
+  const { logs, page } = scene;
+  await writeAll(logs, [['app/a.log', 100], ['app/b.log', 200], ['db/c.log', 300], ['db/d.txt', 400]]);
+  await scene.open('/');
+  await page.click('#tree');
+  await page.click('th[data-sort="size"] button');
+  await page.click('.directory:has-text("app/") .opens');
+  await page.locator('tr', { hasText: 'c.log' }).locator('.pick').check();
+  await page.fill('#filter', 'log');
+  await page.fill('#filter', '');
+  const before = await listed(page);
+  assert.ok(before.includes('app/') && !before.includes('a.log'), `app/ is folded: ${before}`);
+  await scene.until(() => location.hash.includes('folded') && location.hash.includes('c.log') && !location.hash.includes('filter'));
+  const other = await scene.context.newPage();
+  await other.goto(page.url());
+  await scene.until((wanted) => JSON.stringify([...document.querySelectorAll('#logs tr')].map((row) => row.querySelector('.file, .label')?.textContent)) === wanted, JSON.stringify(before), other);
+  assert.equal(await other.locator('.pick:checked').count(), 1);
+  assert.equal(await other.locator('th[data-sort="size"]').getAttribute('aria-sort'), 'descending');
+  // What is found is shown, also in a directory that is folded.
+  await other.fill('#filter', 'a.log');
+  assert.ok((await listed(other)).includes('a.log'), String(await listed(other)));
+});
+
+scene('an update leaves the focus, the place and the choice', async (scene) => {
+  const { logs, page } = scene;
+  const names = Array.from({ length: 400 }, (_, at) => /** @type {[string, number]} */ ([`log-${String(at).padStart(3, '0')}.log`, 100 + at]));
+  await writeAll(logs, names);
+  await scene.open('/');
+  await scene.until(() => document.querySelector('.logs')?.getAttribute('aria-rowcount') === '401');
+  await page.keyboard.press('/');
+  await page.keyboard.press('ArrowDown');
+  for (let at = 0; at < 60; at += 1) await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('x');
+  const look = () => page.evaluate(() => ({
+    focus: document.activeElement?.textContent,
+    top: document.querySelector('#shelf')?.scrollTop,
+    picked: [...document.querySelectorAll('tr:has(.pick:checked) .opens')].map((link) => link.textContent),
+  }));
+  const before = await look();
+  assert.equal(before.focus, logs.path('log-060.log'));
+  // A log of the end is written, and a new one comes: both would go to the front.
+  await logs.append('log-390.log', 'more\n');
+  await logs.write('new.log', 'new\n');
+  await rm(logs.path('log-010.log'));
+  await scene.untilText('#count', '401 logs');
+  assert.deepEqual(await look(), before);
+  // When the table is left, it is put in order.
+  await page.keyboard.press('/');
+  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#shelf')).scrollTop = 0; });
+  await scene.until(() => [...document.querySelectorAll('#logs .file')].slice(0, 2).map((file) => file.textContent).sort().join() === 'log-390.log,new.log');
+  assert.ok(!(await listed(page)).includes('log-010.log'));
+});
+
+scene('a star keeps a log at the top, in all windows of this browser', async (scene) => {
+  const { logs, page } = scene;
+  await writeAll(logs, [['a.log', 100], ['b.log', 200], ['c.log', 300]]);
+  await scene.open('/');
+  const other = await scene.context.newPage();
+  await scene.open('/', other);
+  assert.deepEqual(await listed(other), ['a.log', 'b.log', 'c.log']);
+  await page.locator('tr', { hasText: 'c.log' }).hover();
+  await page.locator('tr', { hasText: 'c.log' }).locator('.star').click();
+  await scene.until(() => document.querySelector('#logs .file')?.textContent === 'c.log', undefined, other);
+  await page.reload();
+  assert.deepEqual(await listed(page), ['c.log', 'a.log', 'b.log']);
+  assert.equal(await page.locator('tr', { hasText: 'c.log' }).locator('.star').getAttribute('aria-pressed'), 'true');
+});
+
+scene('chosen logs open together, and no more than there is room for', async (scene) => {
+  const { logs, page } = scene;
+  await writeAll(logs, ['a', 'b', 'c', 'd', 'e'].map((name, at) => [`${name}.log`, 100 * (at + 1)]));
+  await scene.open('/');
+  const picked = page.locator('#picked');
+  await page.locator('.pick').nth(0).check({ force: true });
+  assert.equal(await picked.isVisible(), true);
+  assert.equal(await page.locator('#open-beside').isVisible(), false);
+  for (const at of [1, 2, 3]) await page.locator('.pick').nth(at).check();
+  assert.equal(await page.locator('#open-beside').getAttribute('href'), `/_/beside?${['a', 'b', 'c', 'd'].map((name) => `log=${logs.path(`${name}.log`)}`).join('&')}`);
+  await page.locator('.pick').nth(4).check();
+  assert.equal(await page.locator('#open-beside').getAttribute('href'), null);
+  await page.click('#open-merged');
+  await scene.until(() => location.pathname === '/_/merged' && document.querySelectorAll('#members .member').length === 5);
+  // The way back has the same logs chosen.
+  await page.goBack();
+  await scene.until(() => document.querySelectorAll('.pick:checked').length === 5);
+});
+
+scene('without script the list is there all the same', async (scene) => {
+  const { logs, page } = scene;
+  await writeAll(logs, [['a.log', 100], ['b.log', 200]]);
+  await scene.open('/');
+  assert.deepEqual(await links(page), [logs.path('a.log'), logs.path('b.log')]);
+  await page.click('#logs a');
+  await scene.until(() => location.pathname.endsWith('/a.log'));
+}, { context: { javaScriptEnabled: false } });

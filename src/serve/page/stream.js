@@ -96,7 +96,7 @@ export class Stream {
 }
 
 /** @param {string} reason */
-function resetWords(reason) {
+export function resetWords(reason) {
   const at = clock(Date.now());
   switch (reason) {
     case 'rotated': return `rotated at ${at}: a new file begins`;

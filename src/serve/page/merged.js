@@ -1,0 +1,255 @@
+// Several logs as one, by arrival: each with its connection, its colour and its switch.
+
+import { drawMembers, showMembers } from './members.js';
+import { Follow } from './follow.js';
+import { Frames } from './frames.js';
+import { bindKeys } from './keys.js';
+import { Levels } from './levels.js';
+import { Medley } from './medley.js';
+import { MergedReader } from './mergedreader.js';
+import { addressOf, logsOf, MERGED_MAX, shortNames, shown } from './several.js';
+import { Source } from './source.js';
+import { recognise } from './times.js';
+import { age, counted } from './units.js';
+import { Window } from './window.js';
+
+const TICK_MS = 1_000;
+/** What was there before is put in order when all logs have given it, or after this time. */
+const GATHER_MS = 2_000;
+const NAME_CHARS_MAX = 20;
+const ANNOUNCE_MS_MIN = 3_000;
+
+/** @param {string} id */
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+const log = byId('log');
+const logs = logsOf(location.search, MERGED_MAX);
+const names = shortNames(logs.map(shown));
+/** The end of a name tells more than its beginning. */
+const labels = names.map((name) => (name.length > NAME_CHARS_MAX ? `…${name.slice(1 - NAME_CHARS_MAX)}` : name));
+const scratch = document.createElement('template');
+const medley = new Medley(logs.length, (html) => {
+  scratch.innerHTML = html;
+  return recognise(scratch.content.textContent ?? '', Date.now());
+});
+/** @type {Source[]} */
+const sources = [];
+let newLines = 0;
+/** Lines that came while the page was hidden. */
+let unseen = 0;
+let wrap = true;
+
+const frames = new Frames(draw);
+const levels = new Levels();
+/** @type {Follow} */
+const follow = new Follow(log, () => reader.attached, () => {
+  log.dataset.following = String(follow.following);
+  if (follow.following) newLines = 0;
+  showFollow();
+  keepAddress();
+  frames.request();
+});
+const shownRows = new Window(byId('rows'), log);
+/** @type {MergedReader} */
+const reader = new MergedReader({
+  scroller: log, window: shownRows, medley, follow, dress,
+  isOn: () => new Set(sources.filter(({ on }) => on).map(({ number }) => number)),
+});
+
+/** A row tells by its name and colour which log it is of. @param {import('./medley.js').Entry} entry */
+function dress(entry) {
+  const { element } = entry;
+  if (element === null) return;
+  element.dataset.log = String(entry.log + 1);
+  element.dataset.name = labels[entry.log];
+  if (entry.mark !== undefined && entry.log >= 0) element.textContent = `${names[entry.log]}: ${entry.text}`;
+}
+
+/** @param {number} number @param {number} fresh */
+function changed(number, fresh) {
+  if (sources[number]?.on !== false) {
+    if (!follow.following) newLines += fresh;
+    if (document.hidden) unseen += fresh;
+  }
+  frames.request();
+}
+
+function draw() {
+  if (medley.isGathering && (sources.every(({ isGathered }) => isGathered) || Date.now() - began > GATHER_MS)) {
+    medley.gathered();
+    reader.restart();
+  }
+  const more = !medley.isGathering && reader.draw();
+  levels.show([...shownRows.inSight()]);
+  follow.pin();
+  showState();
+  return more;
+}
+
+function showState() {
+  showMembers(byId('members'), sources, names);
+  const words = sources.map((source) => source.words);
+  const live = words.filter(({ state }) => state === 'live').length;
+  const troubled = words.findIndex(({ state }) => state !== 'live' && state !== 'ended');
+  const state = byId('state');
+  let [name, glyph, word, detail] = ['live', 'live', 'Live', counted(sources.length, 'log')];
+  if (troubled >= 0) {
+    const one = words[troubled];
+    [name, glyph] = [one.state, one.glyph];
+    word = live > 0 ? `${live} of ${sources.length} live` : one.word;
+    detail = `${names[troubled]}: ${live > 0 ? one.word.toLowerCase() : one.detail ?? ''}`.replace(/: $/, '');
+  } else if (!follow.following) {
+    [name, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${counted(newLines, 'new line')} below` : ''];
+  } else if (words.every(({ state: one }) => one === 'ended')) {
+    [name, glyph, word, detail] = ['ended', 'ended', 'Ended', 'nothing more will come'];
+  }
+  state.dataset.state = name;
+  state.querySelector('use')?.setAttribute('href', `#glyph-${glyph}`);
+  say(byId('state-word'), word);
+  say(byId('state-detail'), detail);
+  byId('retry').hidden = !words.some(({ retry }) => retry);
+  const heardAt = Math.max(0, ...sources.map((source) => source.heardAt));
+  say(byId('age'), heardAt > 0 ? `last line ${age(Date.now() - heardAt)}` : '');
+  showEdges(words);
+  sayAloud(troubled >= 0 ? `${names[troubled]}: ${words[troubled].announce ?? words[troubled].word}` : word);
+  const title = names.join(' + ');
+  document.title = document.hidden && unseen > 0 ? `(${unseen}) ${title}` : title;
+}
+
+/** @param {import('./state.js').Words[]} words */
+function showEdges(words) {
+  const button = byId('new-lines');
+  button.hidden = follow.following || medley.isGathering;
+  say(byId('new-lines-count'), newLines > 0 ? counted(newLines, 'new line') : 'To the end');
+  byId('older').hidden = !reader.isAtTop;
+  say(byId('older'), 'Earlier lines stand in the page of each log.');
+  const isEmpty = reader.isEmpty && !medley.isGathering;
+  const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
+  byId('notice').hidden = !isEmpty;
+  const [title, text] = sources.length === 0
+    ? ['No logs are named', 'Choose some in the list of logs.']
+    : (refused ?? words.find(({ notice }) => notice !== undefined))?.notice ?? ['No lines yet', ''];
+  say(byId('notice-title'), title);
+  say(byId('notice-text'), text);
+}
+
+let announced = '';
+let announcedAt = 0;
+
+/** @param {string} words */
+function sayAloud(words) {
+  if (words === announced || Date.now() - announcedAt < ANNOUNCE_MS_MIN) return;
+  announced = words;
+  announcedAt = Date.now();
+  byId('announce').textContent = words;
+}
+
+/**
+ * @param {HTMLElement} element
+ * @param {string} words
+ */
+function say(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+}
+
+function showFollow() {
+  const { following } = follow;
+  const button = byId('follow');
+  // The button says what it does, so it is never a pressed one.
+  button.dataset.does = following ? 'pause' : 'follow';
+  button.title = following ? 'Stand still (f)' : 'Follow the end (f)';
+  button.setAttribute('aria-label', following ? 'Pause' : 'Follow');
+  button.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
+  say(/** @type {HTMLElement} */ (button.querySelector('.label')), following ? 'Pause' : 'Follow');
+}
+
+function toEnd() {
+  reader.toEnd();
+  frames.request();
+}
+
+function toggleFollow() {
+  if (follow.following) follow.pause();
+  else toEnd();
+}
+
+/** @param {number} number */
+function toggleLog(number) {
+  const source = sources[number];
+  if (source === undefined) return;
+  source.on = !source.on;
+  reader.refilter();
+  keepAddress();
+  frames.request();
+}
+
+/** @param {boolean} on */
+function toggleWrap(on) {
+  wrap = on;
+  reader.hold(() => {
+    log.dataset.wrap = String(wrap);
+  });
+  byId('wrap').setAttribute('aria-pressed', String(wrap));
+  follow.pin();
+  keepAddress();
+}
+
+function keepAddress() {
+  const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
+  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(wrap ? [] : ['wrap=0']), ...(follow.following ? [] : ['follow=0'])];
+  const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
+  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+}
+
+const help = /** @type {HTMLDialogElement} */ (byId('help'));
+
+bindKeys([
+  { keys: ['f'], does: 'follow the end, or stand still', act: toggleFollow },
+  { keys: ['G', 'End'], does: 'to the end, and follow', act: toEnd },
+  { keys: ['g', 'Home'], does: 'to the first line that is here', act: () => reader.toStart() },
+  ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show ${names[number]}, or not`, act: () => toggleLog(number) })),
+  { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
+  { keys: ['w'], does: 'wrap long lines', act: () => toggleWrap(!wrap) },
+  { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
+  { keys: ['?'], does: 'these keys', act: () => help.showModal() },
+], byId('help-keys'));
+
+byId('follow').addEventListener('click', toggleFollow);
+byId('new-lines').addEventListener('click', () => {
+  toEnd();
+  focusLog();
+});
+// The button lies over the log, so it hands on the wheel.
+byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
+byId('wrap').addEventListener('click', () => toggleWrap(!wrap));
+byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
+byId('help-open').addEventListener('click', () => help.showModal());
+byId('help-close').addEventListener('click', () => help.close());
+help.addEventListener('click', (event) => {
+  if (event.target === help) help.close();
+});
+log.addEventListener('scroll', () => frames.request(), { passive: true });
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) unseen = 0;
+  frames.request();
+});
+
+/** Lets the reader scroll by keys from the start; the ring is for those who came by key. */
+function focusLog() {
+  log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
+}
+
+const began = Date.now();
+const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
+logs.forEach((one, number) => sources.push(new Source(one, number, medley, (fresh) => changed(number, fresh))));
+for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
+log.style.setProperty('--names', `${Math.max(0, ...labels.map(({ length }) => length))}ch`);
+drawMembers(byId('members'), sources, names, toggleLog);
+byId('beside').setAttribute('href', addressOf('beside', logs));
+toggleWrap(fields.get('wrap') !== '0');
+if (fields.get('follow') === '0') follow.pause();
+showFollow();
+levels.load(() => frames.request());
+focusLog();
+frames.request();
+setInterval(() => frames.request(), TICK_MS);
