@@ -9,6 +9,7 @@
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
 pub mod access;
+mod arrivals;
 pub mod catalogue;
 pub mod fault;
 pub mod file;

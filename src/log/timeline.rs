@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::SystemTime;
 
+use crate::log::arrivals::Arrivals;
 use crate::log::file::{LogFile, Marker};
 use crate::log::position::{Generation, Offset};
 
@@ -103,6 +105,7 @@ struct State {
     lost: bool,
     /// The last bytes that were published.
     tail: Marker,
+    arrivals: Arrivals,
     /// None once the bytes can't be read any more.
     file: Option<Arc<LogFile>>,
 }
@@ -121,6 +124,7 @@ impl Span {
             state: Mutex::new(State {
                 signed: generation,
                 tail: Marker::at(end),
+                arrivals: Arrivals::default(),
                 closed: true,
                 lost: false,
                 file: Some(Arc::new(file)),
@@ -150,6 +154,12 @@ impl Span {
     #[must_use]
     pub fn tail(&self) -> Marker {
         self.state().tail.clone()
+    }
+
+    /// When a byte came, to about a tenth of a second; none for one that was there before it was followed.
+    #[must_use]
+    pub fn arrived(&self, offset: Offset) -> Option<SystemTime> {
+        self.state().arrivals.of(offset).filter(|_| offset < self.end())
     }
 
     /// The file to read its bytes from; none when it was truncated, or had to be given up.
@@ -210,6 +220,7 @@ impl Timeline {
             state: Mutex::new(State {
                 signed: generation,
                 tail: before,
+                arrivals: Arrivals::default(),
                 closed: false,
                 lost: false,
                 file: Some(file),
@@ -235,6 +246,7 @@ impl Timeline {
             state.tail = Marker::at(start);
         }
         state.tail.advance(bytes);
+        state.arrivals.note(start, SystemTime::now());
         drop(state);
         span.end.store(end.0, Ordering::Release);
         Some(span.number)
