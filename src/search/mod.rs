@@ -5,6 +5,7 @@
 //! meant for threads that may; only a few of them run at once, so that those who look around do not hold up those who
 //! follow.
 
+pub mod extract;
 pub mod filter;
 pub mod find;
 pub mod index;

@@ -22,8 +22,13 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// A terminal is fed in pieces of about this size.
 const PIECE_BYTES: usize = 16 * 1024;
 
-/// Who is handed the rows. Both methods may say where to stop: at the first row that is not taken.
+/// Who is handed the rows. It may say where to stop: at the first row that is not taken.
 pub(super) trait Reader {
+    /// Whether it has enough for now.
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// A row, which goes up to `end`.
     fn row(&mut self, row: &Row, end: Offset) -> ControlFlow<Offset>;
 
@@ -188,10 +193,10 @@ impl Scan {
         self.rows.stopped.is_some()
     }
 
-    /// Goes on until it is done or the time is up. It blocks.
+    /// Goes on until it is done, the reader has enough, or the time is up. It blocks.
     pub(super) fn run(&mut self, reader: &mut impl Reader, until: Instant) -> io::Result<()> {
         let mut block = Bytes::new();
-        while !self.is_done() && Instant::now() < until {
+        while !self.is_done() && !reader.is_full() && Instant::now() < until {
             if block.len() < PIECE_BYTES {
                 block = match self.view.read_on(self.at, BLOCK_BYTES)? {
                     Read::Bytes(bytes) => bytes,

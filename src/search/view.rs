@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::timeline::Span;
@@ -101,6 +102,13 @@ impl View {
     pub(super) fn read_on(&self, from: Offset, len: usize) -> io::Result<Read> {
         let marker = crate::log::file::Marker::at(from);
         self.file.read_after(&marker, len, self.end, Nuls::Written)
+    }
+
+    /// When a byte came, in milliseconds since 1970, if somebody followed then.
+    #[must_use]
+    pub fn arrived(&self, offset: Offset) -> Option<u64> {
+        let since = self.span.arrived(offset)?.duration_since(UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
     }
 
     /// A terminal that has shown viewers what stands before an offset, not further before it than `reach` bytes.

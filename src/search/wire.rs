@@ -6,7 +6,7 @@ use crate::search::pattern::BadPattern;
 use crate::search::{Stretch, View};
 use crate::session::wire;
 
-/// A stretch of rows, with the numbers of their lines.
+/// A stretch of rows, with the numbers of their lines, and the times at which they came.
 #[must_use]
 pub fn stretch(view: &View, stretch: &Stretch, lines: &[Option<u64>]) -> String {
     let mut rows = String::new();
@@ -16,11 +16,13 @@ pub fn stretch(view: &View, stretch: &Stretch, lines: &[Option<u64>]) -> String 
         }
         rows.push_str(&wire::row(row.offset.0, &row.content, row.note.as_deref(), &row.matches));
     }
+    let times: Vec<Option<u64>> = stretch.rows.iter().map(|row| view.arrived(row.offset)).collect();
     let Stretch { from, next, at_start, at_end, .. } = stretch;
     let (generation, size) = (view.generation, view.end);
     format!(
-        r#"{{"generation":"{generation}","size":{size},"from":{from},"next":{next},"at_start":{at_start},"at_end":{at_end},"rows":[{rows}],"lines":{lines}}}"#,
+        r#"{{"generation":"{generation}","size":{size},"from":{from},"next":{next},"at_start":{at_start},"at_end":{at_end},"rows":[{rows}],"lines":{lines},"times":{times}}}"#,
         lines = numbers(lines),
+        times = numbers(&times),
     )
 }
 

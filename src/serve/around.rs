@@ -31,6 +31,8 @@ enum Question {
     Lines,
     /// Where something is in it.
     Find,
+    /// Lines of it, to be kept.
+    Text,
 }
 
 /// The question and the log's path of what lies under `/_/`, if it is one of these.
@@ -40,6 +42,7 @@ fn question(name: &str) -> Option<(Question, &str)> {
         "rows" => Question::Rows,
         "lines" => Question::Lines,
         "find" => Question::Find,
+        "text" => Question::Text,
         _ => return None,
     };
     Some((question, path))
@@ -72,6 +75,7 @@ async fn of_log(
         Question::Rows => rows(app, around, view, index).await,
         Question::Lines => lines(app, around, view, index).await,
         Question::Find => stream::find(app, around, view).await,
+        Question::Text => stream::text(app, around, view, &log).await,
     };
     match answer {
         Ok(answer) => Ok(answer),

@@ -341,3 +341,40 @@ async fn rows_have_the_colours_that_viewers_saw_being_switched_on_long_before() 
         ask(&server, "rows", &log, &format!("filter=1&q=told&from={middle}&count=50")).await;
     assert_eq!(red(&pairs(&page)), 50);
 }
+
+#[tokio::test]
+async fn rows_that_came_while_somebody_followed_have_their_time() {
+    let now = || {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
+            as u64
+    };
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "before\n");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    viewer.expect("open").await;
+    viewer.expect("rows").await;
+    let since = now();
+    append(&log, "after\n");
+    viewer.expect("rows").await;
+    let (_, page) = ask(&server, "rows", &log, "").await;
+    assert_eq!(page["times"][0], Value::Null, "{page}");
+    let time = page["times"][1].as_u64().unwrap();
+    assert!((since..=now()).contains(&time), "{time} from {since} to {}", now());
+}
+
+#[tokio::test]
+async fn what_is_filtered_can_be_downloaded() {
+    let server = TestServer::start().await;
+    let log = server.log("..a b\"<.log", "one\n\x1b[31mtwo\x1b[m\nthree two\n");
+    let log = log.replace(' ', "%20").replace('"', "%22").replace('<', "%3C");
+    let text = async |query: &str| get(server.address, &format!("/_/text{log}?{query}"), &[]).await;
+    let some = text("filter=1&q=two").await;
+    assert_eq!((some.status, some.text().as_str()), (200, "\x1b[31mtwo\x1b[m\nthree two\n"));
+    assert_eq!(some.header("content-disposition"), Some("attachment; filename=\"a_b__.log\""));
+    assert_eq!(some.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(text("filter=1&q=two&invert=1").await.text(), "one\n");
+    assert_eq!(text("filter=1&q=two&plain=1").await.text(), "two\nthree two\n");
+    assert_eq!(text("from=4&to=16").await.text(), "\x1b[31mtwo\x1b[m\n");
+    assert_eq!(text("plain=1").await.text(), "one\ntwo\nthree two\n");
+    assert_eq!(text("filter=1&q=").await.status, 400);
+}

@@ -79,7 +79,7 @@ async fn only_what_is_inside_is_given_through_any_entrance() {
             assert_eq!(answer.status, status, "{path}{query}");
             seen.push(answer.text());
         }
-        for question in ["rows?q=", "lines?", "find?q=e"] {
+        for question in ["rows?q=", "lines?", "find?q=e", "text?"] {
             let (name, query) = question.split_once('?').unwrap();
             let answer = get(server.address, &format!("/_/{name}{target}?{query}"), &[]).await;
             assert_eq!(answer.status, status, "{question} of {path}: {}", answer.text());

@@ -39,6 +39,18 @@ pub(super) struct Around {
     pub(super) near: Option<Offset>,
     /// At most so many rows are told.
     pub(super) max: usize,
+    /// Lines as they are shown.
+    pub(super) plain: bool,
+}
+
+impl Around {
+    /// The first byte that is wanted.
+    pub(super) fn from(&self) -> Offset {
+        match self.place {
+            Some(Place::From(offset)) => offset,
+            Some(Place::Before(_) | Place::Line(_)) | None => Offset(0),
+        }
+    }
 }
 
 impl Default for Around {
@@ -54,6 +66,7 @@ impl Default for Around {
             to: None,
             near: None,
             max: FOUND_ROWS,
+            plain: false,
         }
     }
 }
@@ -88,6 +101,7 @@ impl Around {
                 "filter" => around.filter = flag()?,
                 "to" => around.to = Some(offset()?),
                 "near" => around.near = Some(offset()?),
+                "plain" => around.plain = flag()?,
                 "max" => around.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }

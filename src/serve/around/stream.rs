@@ -13,10 +13,11 @@ use hyper::Response;
 use hyper::body::Frame as BodyFrame;
 use hyper::header::{self, HeaderValue};
 
-use crate::log::Offset;
+use crate::log::LogPath;
+use crate::search::extract::Extract;
 use crate::search::find::{Find, Part};
 use crate::search::turns::SLICE;
-use crate::search::{Lost, Place, View, wire};
+use crate::search::{Lost, View, wire};
 use crate::serve::App;
 use crate::serve::around::query::Around;
 use crate::serve::around::{bad_pattern, compile, crowded};
@@ -29,13 +30,10 @@ pub(super) async fn find(
     view: View,
 ) -> Result<Response<Body>, Lost> {
     let Some(searching) = app.turns.search() else { return Ok(crowded()) };
+    let from = around.from();
     let pattern = match compile(app, around.sought).await? {
         Ok(pattern) => pattern,
         Err(bad) => return Ok(bad_pattern(&bad)),
-    };
-    let from = match around.place {
-        Some(Place::From(offset)) => offset,
-        Some(Place::Before(_) | Place::Line(_)) | None => Offset(0),
     };
     let to = around.to.unwrap_or(view.end);
     let part = Part { from, to, near: around.near, max: around.max };
@@ -58,6 +56,65 @@ pub(super) async fn find(
         }
     });
     Ok(streamed(StreamBody::new(lines).boxed_unsync(), "application/x-ndjson"))
+}
+
+/// Lines of a log, to be kept: all of a part, or those that are looked for.
+pub(super) async fn text(
+    app: &Arc<App>,
+    around: Around,
+    view: View,
+    log: &LogPath,
+) -> Result<Response<Body>, Lost> {
+    let Some(searching) = app.turns.search() else { return Ok(crowded()) };
+    let part = around.from()..around.to.unwrap_or(view.end);
+    let is_shown = around.plain;
+    let pattern = match around.filter {
+        true => match compile(app, around.sought).await? {
+            Ok(pattern) => Some(pattern),
+            Err(bad) => return Ok(bad_pattern(&bad)),
+        },
+        false => None,
+    };
+    let extract = app.turns.glance(move || Extract::new(view, part, pattern, is_shown)).await?;
+    let app = Arc::clone(app);
+    let pieces = stream::try_unfold((extract, searching), move |(mut extract, searching)| {
+        let app = Arc::clone(&app);
+        async move {
+            loop {
+                if app.closing.is_cancelled() {
+                    // It must not look as if it were all.
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+                let run = move || {
+                    let piece = extract.next(SLICE)?;
+                    Ok((extract, piece))
+                };
+                let (back, piece) = app.turns.slice(run).await.map_err(|_| io::ErrorKind::Other)?;
+                match piece {
+                    None => return Ok::<_, io::Error>(None),
+                    Some(piece) if piece.is_empty() => extract = back,
+                    Some(piece) => {
+                        let piece = BodyFrame::data(Bytes::from(piece));
+                        return Ok(Some((piece, (back, searching))));
+                    }
+                }
+            }
+        }
+    });
+    let mut response =
+        streamed(StreamBody::new(pieces).boxed_unsync(), "text/plain; charset=utf-8");
+    if let Ok(disposition) = HeaderValue::from_str(&attachment(log)) {
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
+    }
+    Ok(response)
+}
+
+/// Under which name a log is kept: its own, as far as it says nothing else to a browser or a file system.
+fn attachment(log: &LogPath) -> String {
+    let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
+    let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
+    let name: String = name.chars().map(|ch| if is_safe(&ch) { ch } else { '_' }).collect();
+    format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
 fn streamed(body: Body, kind: &'static str) -> Response<Body> {

@@ -1,0 +1,292 @@
+//! Looking around in a big log: finding, rows in its middle, the numbers of its lines.
+//!
+//! `cargo bench --bench find`; words after `--` choose from `find`, `rows`. `GIB=1` sets the size of the logs that are
+//! searched, `ROWS_GIB=4` of the one that is looked into.
+
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+)]
+
+mod stage;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use grep_regex::{RegexMatcher, RegexMatcherBuilder};
+use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch};
+use serde_json::Value;
+use stage::{Server, Stage, get, heading, median, range, row, setting};
+
+/// Rounds of each search, in turns with the others.
+const ROUNDS: usize = 3;
+/// So often rows are asked for.
+const TIMES: u64 = 40;
+/// One in so many lines is rare.
+const RARE: u64 = 1_000_003;
+
+/// A log of so many bytes, of lines that differ; with a coloured word in each, or without.
+fn fill(path: &Path, bytes: u64, is_coloured: bool) {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
+    let (mut written, mut number) = (0, 0u64);
+    while written < bytes {
+        let level = ["INFO", "INFO", "WARN", "ERROR"][(number * 7 % 4) as usize];
+        let level = if is_coloured {
+            format!("\x1b[3{}m{level}\x1b[0m", number % 8)
+        } else {
+            level.to_owned()
+        };
+        let what = if number % RARE == 7 { "needle" } else { "request" };
+        let line = format!(
+            "2026-01-02T03:04:05.{:06}Z {level} worker-{}: {what} {number:012} took {} us, queue {}\n",
+            number % 1_000_000,
+            number % 16,
+            number * 2_654_435_761 % 90_000,
+            number % 977
+        );
+        file.write_all(line.as_bytes()).unwrap();
+        written += line.len() as u64;
+        number += 1;
+    }
+    file.flush().unwrap();
+}
+
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).unwrap().len()
+}
+
+fn body(server: &Server, target: &str) -> String {
+    let mut text = String::new();
+    get(&server.address, target).read_to_string(&mut text).unwrap();
+    text
+}
+
+fn answer(server: &Server, target: &str) -> Value {
+    serde_json::from_str(&body(server, target)).unwrap()
+}
+
+/// Something that is looked for.
+struct Search {
+    name: &'static str,
+    pattern: &'static str,
+    is_regex: bool,
+    has_case: bool,
+}
+
+const SEARCHES: [Search; 5] = [
+    Search { name: "rare text", pattern: "needle", is_regex: false, has_case: true },
+    Search { name: "rare text, any case", pattern: "NEEDLE", is_regex: false, has_case: false },
+    Search {
+        name: "common text (a quarter of the lines)",
+        pattern: "ERROR",
+        is_regex: false,
+        has_case: true,
+    },
+    Search {
+        name: "`ERROR.*took 4242 us`",
+        pattern: "ERROR.*took 4242 us",
+        is_regex: true,
+        has_case: true,
+    },
+    Search { name: "`\\bqueue 9\\d6$`", pattern: r"\bqueue 9\d6$", is_regex: true, has_case: true },
+];
+
+struct Counted(u64);
+
+impl Sink for Counted {
+    type Error = io::Error;
+
+    fn matched(&mut self, _: &Searcher, _: &SinkMatch<'_>) -> io::Result<bool> {
+        self.0 += 1;
+        Ok(true)
+    }
+}
+
+/// The engine by itself, over the bytes of the file: what there is to reach.
+fn engine(log: &Path, search: &Search) -> u64 {
+    let matcher: RegexMatcher = RegexMatcherBuilder::new()
+        .line_terminator(Some(b'\n'))
+        .multi_line(true)
+        .fixed_strings(!search.is_regex)
+        .case_insensitive(!search.has_case)
+        .build(search.pattern)
+        .unwrap();
+    let mut searcher =
+        SearcherBuilder::new().line_number(false).binary_detection(BinaryDetection::none()).build();
+    let mut counted = Counted(0);
+    searcher.search_reader(matcher, File::open(log).unwrap(), &mut counted).unwrap();
+    counted.0
+}
+
+fn grep(log: &Path, search: &Search) -> u64 {
+    let mut command = Command::new("grep");
+    command.args(["-c", if search.is_regex { "-P" } else { "-F" }]);
+    if !search.has_case {
+        command.arg("-i");
+    }
+    let output =
+        command.arg("--").arg(search.pattern).arg(log).stdin(Stdio::null()).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+fn tailcast(server: &Server, log: &Path, search: &Search) -> u64 {
+    let pattern: String = search.pattern.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let (regex, case) = (u8::from(search.is_regex), u8::from(search.has_case));
+    let target = format!("/_/find{}?q={pattern}&regex={regex}&case={case}&max=1", log.display());
+    let text = body(server, &target);
+    let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(done["complete"], true, "{done}");
+    done["rows"].as_u64().unwrap()
+}
+
+fn find(stage: &Stage) {
+    for is_coloured in [false, true] {
+        let log = stage.path().join("searched.log");
+        fill(&log, setting("GIB", 1) << 30, is_coloured);
+        let gigabytes = size(&log) as f64 / 1e9;
+        let kind = if is_coloured { "with a coloured word in each line" } else { "plain" };
+        println!("\n## finding in {gigabytes:.2} GB, {kind}; GB/s\n");
+        row(&[
+            &"what",
+            &"rows",
+            &"tailcast",
+            &"the engine alone",
+            &"tailcast / it",
+            &"`grep -c`",
+            &"tailcast / it",
+        ]);
+        println!("|---|---:|---:|---:|---:|---:|---:|");
+        let server = Server::tailcast(stage.path());
+        for search in &SEARCHES {
+            let mut speeds = [const { Vec::new() }; 3];
+            let mut rows = 0;
+            for round in 0..ROUNDS {
+                for turn in 0..speeds.len() {
+                    let at = (round + turn) % speeds.len();
+                    let began = Instant::now();
+                    let count = match at {
+                        0 => tailcast(&server, &log, search),
+                        1 => engine(&log, search),
+                        _ => grep(&log, search),
+                    };
+                    speeds[at].push(gigabytes / began.elapsed().as_secs_f64());
+                    if at == 0 {
+                        rows = count;
+                    } else if !(is_coloured && search.is_regex) {
+                        assert!(rows == 0 || count == rows, "{}: {count}, not {rows}", search.name);
+                    }
+                }
+            }
+            let ratio = |of: usize| {
+                median(speeds[0].iter().zip(&speeds[of]).map(|(one, other)| one / other).collect())
+            };
+            row(&[
+                &search.name,
+                &rows,
+                &range(&speeds[0]),
+                &range(&speeds[1]),
+                &format!("{:.2}", ratio(1)),
+                &range(&speeds[2]),
+                &format!("{:.2}", ratio(2)),
+            ]);
+        }
+        let target = format!("/_/find{}?level=error&max=1", log.display());
+        let began = Instant::now();
+        let text = body(&server, &target);
+        let speed = gigabytes / began.elapsed().as_secs_f64();
+        let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        println!("\nrows of the level `error`: {} at {speed:.2} GB/s", done["rows"]);
+        println!("memory of the server at its peak: {:.1} MiB", server.peak() / 1048576.0);
+    }
+}
+
+fn milliseconds(look: impl FnOnce()) -> f64 {
+    let began = Instant::now();
+    look();
+    began.elapsed().as_secs_f64() * 1e3
+}
+
+fn rows(stage: &Stage) {
+    let log = stage.path().join("big.log");
+    fill(&log, setting("ROWS_GIB", 4) << 30, true);
+    let size = size(&log);
+    println!("\n## looking into {:.1} GB\n", size as f64 / 1e9);
+    let server = Server::tailcast(stage.path());
+    let target = |question: &str, query: &str| format!("/_/{question}{}?{query}", log.display());
+    let began = Instant::now();
+    let mut first = answer(&server, &target("lines", "at=0"));
+    let first_answer = began.elapsed().as_secs_f64() * 1e3;
+    while first["total"].is_null() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        first = answer(&server, &target("lines", "at=0"));
+    }
+    println!(
+        "{} lines are counted {:.0} ms after the first question, which is answered after {first_answer:.1} ms\n",
+        first["total"],
+        began.elapsed().as_secs_f64() * 1e3
+    );
+    row(&[&"what", &"ms"]);
+    println!("|---|---:|");
+    let far = |n: u64| size / TIMES * n + n * 977;
+    let times = |look: &dyn Fn(u64)| {
+        range(&(0..TIMES).map(|n| milliseconds(|| look(n))).collect::<Vec<f64>>())
+    };
+    let rows_of = |page: &Value| page["rows"].as_array().unwrap().len();
+    row(&[
+        &"500 rows from an offset",
+        &times(&|n| {
+            let page = answer(&server, &target("rows", &format!("from={}", far(n))));
+            assert_eq!(rows_of(&page), 500);
+        }),
+    ]);
+    row(&[
+        &"500 rows before an offset",
+        &times(&|n| {
+            let page =
+                answer(&server, &target("rows", &format!("before={}", far(n + 1).min(size))));
+            assert_eq!(rows_of(&page), 500);
+        }),
+    ]);
+    let total = first["total"].as_u64().unwrap();
+    row(&[
+        &"500 rows from a line",
+        &times(&|n| {
+            let page = answer(&server, &target("rows", &format!("line={}", total / TIMES * n + 1)));
+            assert_eq!(page["lines"][0], total / TIMES * n + 1);
+        }),
+    ]);
+    row(&[
+        &"the first rows",
+        &times(&|_| assert_eq!(rows_of(&answer(&server, &target("rows", ""))), 500)),
+    ]);
+    row(&[
+        &"rows that match, a quarter of them",
+        &times(&|n| {
+            let page =
+                answer(&server, &target("rows", &format!("from={}&filter=1&q=ERROR", far(n))));
+            assert_eq!(rows_of(&page), 500);
+        }),
+    ]);
+    println!("\nmemory of the server at its peak: {:.1} MiB", server.peak() / 1048576.0);
+}
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    heading("find");
+    let stage = Stage::new();
+    for (name, part) in [("find", find as fn(&Stage)), ("rows", rows)] {
+        if arguments.is_empty() || arguments.iter().any(|word| word == name) {
+            part(&stage);
+        }
+    }
+}
