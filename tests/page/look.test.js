@@ -52,3 +52,71 @@ scene('the pages are light or dark as the system or the reader wants', async (sc
   await page.emulateMedia({ colorScheme: 'light' });
   await assertLook(false, 'dark whatever the system says');
 });
+
+/** The least contrast of a text by WCAG 2 AA. */
+const CONTRAST_MIN = 4.5;
+
+/** For each piece of text in the rows, its words and its contrast to the ground that it stands on. */
+const contrasts = () => {
+  const canvas = /** @type {CanvasRenderingContext2D} */ (document.createElement('canvas').getContext('2d', { willReadFrequently: true }));
+  /** The colours, one painted over the other. @param {string[]} layers */
+  const painted = (layers) => {
+    for (const layer of layers) {
+      canvas.fillStyle = layer;
+      canvas.fillRect(0, 0, 1, 1);
+    }
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  /** Relative luminance, as WCAG 2 defines it. @param {number[]} channels */
+  const luminance = (channels) => {
+    const [red, green, blue] = channels.map((channel) => {
+      const part = channel / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  return [...document.querySelectorAll('#rows .row')].flatMap((row) => {
+    const walker = document.createTreeWalker(row, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walker.nextNode()) {
+      const grounds = [];
+      let opacity = 1;
+      for (let element = walker.currentNode.parentElement; element; element = element.parentElement) {
+        grounds.unshift(getComputedStyle(element).backgroundColor);
+        opacity *= Number(getComputedStyle(element).opacity);
+      }
+      const ground = painted(grounds);
+      const pure = painted([...grounds, getComputedStyle(/** @type {Element} */ (walker.currentNode.parentElement)).color]);
+      const text = pure.map((channel, at) => channel * opacity + ground[at] * (1 - opacity));
+      const [lighter, darker] = [luminance(text), luminance(ground)].sort((one, other) => other - one);
+      found.push(/** @type {[string, number]} */ ([walker.currentNode.textContent ?? '', (lighter + 0.05) / (darker + 0.05)]));
+    }
+    return found;
+  });
+};
+
+const NAMES = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white'];
+/** Name, parameter as a text's colour, parameter as a ground. @type {[string, number, number][]} */
+const COLOURS = [...NAMES.entries()].flatMap(([at, name]) => [[name, 30 + at, 40 + at], [`bright ${name}`, 90 + at, 100 + at]]);
+
+for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+  scene(`every colour of a terminal can be read, ${colorScheme}`, async (scene) => {
+    const { logs, page } = scene;
+    const plain = COLOURS.flatMap(([name, text, ground]) => [
+      `\x1b[${text}m${name}\x1b[0m`, `\x1b[1;${text}mbold ${name}\x1b[0m`, `\x1b[2;${text}mfaint ${name}\x1b[0m`,
+      `\x1b[${ground}mon ${name}\x1b[0m`, `\x1b[7;${text}minverse ${name}\x1b[0m`,
+    ]);
+    const pairs = COLOURS.flatMap(([name, text]) => COLOURS.filter(([other]) => other.replace('bright ', '') !== name.replace('bright ', ''))
+      .map(([other, , ground]) => `\x1b[${text};${ground}m${name} on ${other}\x1b[0m`));
+    const log = await logs.write('a.log', [...plain, ...pairs, '\x1b[2mfaint\x1b[0m', '\x1b[7minverse\x1b[0m', ''].join('\n'));
+    await scene.open(log);
+    await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'inverse');
+    for (const hovered of [false, true]) {
+      if (hovered) await page.evaluate(() => document.styleSheets[0].insertRule('.row { background: var(--hover); }', document.styleSheets[0].cssRules.length));
+      const seen = await page.evaluate(contrasts);
+      assert.ok(seen.length >= plain.length + pairs.length + 2, `${seen.length} pieces`);
+      const dim = seen.filter(([, ratio]) => ratio < CONTRAST_MIN).map(([words, ratio]) => `${words} ${ratio.toFixed(2)}`);
+      assert.equal(dim.join(', '), '', hovered ? 'under the pointer' : 'as it stands');
+    }
+  }, { context: { colorScheme } });
+}

@@ -38,9 +38,10 @@ export class Toolbar {
 
   /** @param {boolean} following */
   showFollow(following) {
-    this.#follow.setAttribute('aria-pressed', String(following));
+    // Its name says what it does next, so it is no toggle: a name and a pressed state that both change say nothing.
+    this.#follow.dataset.following = String(following);
     this.#follow.title = following ? 'Stand still (f)' : 'Follow the end (f)';
-    this.#follow.setAttribute('aria-label', 'Follow the end');
+    this.#follow.setAttribute('aria-label', following ? 'Pause, stand still' : 'Follow the end');
     this.#follow.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
     const label = this.#follow.querySelector('.label');
     if (label) label.textContent = following ? 'Pause' : 'Follow';

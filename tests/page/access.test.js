@@ -1,0 +1,168 @@
+// Every page and state can be used without a mouse and without seeing well.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+
+import { lines, scene, text } from './scene.js';
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Says nothing where axe finds no violation of WCAG 2 A or AA. @param {import('playwright-core').Page} page */
+async function violations(page) {
+  // The page's policy admits no script from elsewhere, so it comes by the debugger.
+  await page.evaluate(`${AXE}; undefined`);
+  return page.evaluate(async () => {
+    const { violations } = await /** @type {any} */ (window).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] });
+    return violations.map(({ id, nodes }) => [id, ...nodes.slice(0, 5).map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary}`)]);
+  });
+}
+
+/** The page's states, each reached by a keyboard. @type {Record<string, (scene: import('./scene.js').Scene) => Promise<void>>} */
+const STATES = {
+  async list(scene) {
+    await scene.open('/');
+  },
+  async 'list without a match'(scene) {
+    await scene.page.keyboard.press('/');
+    await scene.page.keyboard.type('nothing like it');
+    await scene.until(() => !document.querySelector('#no-match')?.hasAttribute('hidden'));
+  },
+  async live(scene) {
+    await scene.open(scene.logs.path('a.log'));
+    await scene.untilState('live');
+  },
+  async paused(scene) {
+    await scene.page.keyboard.press('f');
+    await scene.untilState('paused');
+    await scene.logs.append('a.log', 'below\n');
+    await scene.untilText('#new-lines-count', '1 new line');
+  },
+  async help(scene) {
+    await scene.page.keyboard.press('?');
+    await scene.until(() => document.querySelector('dialog[open]') !== null);
+  },
+  async find(scene) {
+    await scene.page.keyboard.press('Escape');
+    await scene.until(() => document.querySelector('dialog[open]') === null);
+    await scene.page.keyboard.press('/');
+    await scene.page.keyboard.type('line');
+    await scene.until(() => document.activeElement instanceof HTMLInputElement && document.activeElement.value === 'line');
+  },
+  async menu(scene) {
+    await scene.page.keyboard.press('Escape');
+    await scene.page.click('text=View');
+  },
+  async waiting(scene) {
+    await scene.open(scene.logs.path('not-yet.log'));
+    await scene.untilState('waiting');
+  },
+  async empty(scene) {
+    await scene.logs.write('empty.log', '');
+    await scene.open(scene.logs.path('empty.log'));
+    await scene.untilState('live');
+  },
+  async refusal(scene) {
+    await scene.open('/etc/passwd');
+  },
+  async reconnecting(scene) {
+    await scene.open(scene.logs.path('a.log'));
+    await scene.untilState('live');
+    await scene.program.kill();
+    await scene.untilState('reconnecting');
+  },
+};
+
+for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+  scene(`no page and no state violates WCAG 2 A or AA, ${colorScheme}`, async (scene) => {
+    const colours = [...Array(16).keys()].map((at) => `\x1b[${at < 8 ? 30 + at : 82 + at}mcolour ${at}\x1b[0m \x1b[${at < 8 ? 40 + at : 92 + at}mground ${at}\x1b[0m`);
+    await scene.logs.write('a.log', text([...lines(1, 100), ...colours, '\x1b[2mfaint\x1b[0m', '\x1b[7minverse\x1b[0m', '::error::bad', '::warning::not good', 'see https://example.org/']));
+    await scene.logs.write('b.log', 'another\n');
+    /** @type {Record<string, unknown>} */
+    const found = {};
+    for (const [name, reach] of Object.entries(STATES)) {
+      await reach(scene);
+      const here = await violations(scene.page);
+      if (here.length > 0) found[name] = here;
+    }
+    assert.deepEqual(found, {});
+  }, { context: { colorScheme } });
+}
+
+/** What has the focus, in words, and whether that shows. */
+const focused = () => {
+  const element = document.activeElement;
+  if (!(element instanceof HTMLElement) || element === document.body) return null;
+  const style = getComputedStyle(element);
+  const shows = (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none';
+  const box = element.getBoundingClientRect();
+  return {
+    name: element.id || element.getAttribute('aria-label') || element.textContent?.trim() || element.localName,
+    shows,
+    inSight: box.width > 0 && box.bottom > 0 && box.top < innerHeight,
+  };
+};
+
+scene('Tab reaches everything that a mouse can use, and shows where it is', async (scene) => {
+  const { logs, page } = scene;
+  for (const name of ['a.log', 'b.log', 'c.log']) await logs.write(name, text(lines(1, 300)));
+  for (const target of ['/', logs.path('a.log')]) {
+    await scene.open(target);
+    if (target !== '/') await scene.untilState('live');
+    const wanted = await page.evaluate(() => [...document.querySelectorAll('a[href], button, input, select, [tabindex]')]
+      .filter((element) => element instanceof HTMLElement && element.checkVisibility({ visibilityProperty: true }) && !element.matches(':disabled, :not(a, button, input, select)[tabindex="-1"]'))
+      .map((element) => element.id || element.getAttribute('aria-label') || element.textContent?.trim()));
+    assert.ok(wanted.length >= 5, JSON.stringify(wanted));
+    const reached = new Set();
+    // The focus is at the log from the start; a walk round comes by everything.
+    for (let step = 0; step < 2 * wanted.length + 10; step += 1) {
+      await page.keyboard.press('Tab');
+      const at = await page.evaluate(focused);
+      if (at === null) continue;
+      assert.ok(at.shows, `the focus on ${at.name} does not show`);
+      assert.ok(at.inSight, `${at.name} has the focus and is not in sight`);
+      reached.add(at.name);
+    }
+    assert.deepEqual(wanted.filter((name) => !reached.has(name)), [], `not reached on ${target}; reached: ${JSON.stringify([...reached])}`);
+  }
+});
+
+scene('nothing moves where less motion is wanted', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 300)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('f');
+  await scene.untilState('paused');
+  await logs.append('a.log', 'more\n');
+  await scene.untilText('#new-lines-count', '1 new line');
+  await scene.program.kill();
+  await scene.untilState('reconnecting');
+  const moving = await page.evaluate(() => document.getAnimations().map((animation) => animation.effect instanceof KeyframeEffect && animation.effect.target?.id));
+  assert.deepEqual(moving, []);
+  // It does move otherwise, so this can fail.
+  await page.emulateMedia({ reducedMotion: 'no-preference' });
+  await scene.until(() => document.getAnimations().length > 0);
+}, { context: { reducedMotion: 'reduce' } });
+
+scene('with forced colours the state, the toggles and the news can still be told', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 300)));
+  await scene.open(log);
+  await scene.untilState('live');
+  /** @param {string} selector */
+  const edge = (selector) => page.evaluate((selector) => {
+    const style = getComputedStyle(/** @type {Element} */ (document.querySelector(selector)));
+    return JSON.stringify([style.borderColor, style.backgroundColor, style.color, style.outlineStyle]);
+  }, selector);
+  const following = await edge('#follow');
+  await page.keyboard.press('f');
+  await scene.untilState('paused');
+  await page.mouse.move(5, 400);
+  assert.notEqual(await edge('#follow'), following, 'a pressed button looks like one that is not');
+  const button = await page.evaluate(() => {
+    const style = getComputedStyle(/** @type {Element} */ (document.querySelector('#new-lines')));
+    return [style.borderStyle, style.borderWidth];
+  });
+  assert.deepEqual(button.map((value) => value === 'none' || value === '0px'), [false, false], 'the button of new lines has no edge');
+}, { context: { forcedColors: 'active' } });
