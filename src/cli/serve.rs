@@ -65,9 +65,25 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_STALL_TIMEOUT")]
     stall_timeout: f64,
 
+    /// Deflate messages for viewers that offer to take them so, as browsers do: `auto`, or `off`
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true,
+        env = "TAILCAST_COMPRESS"
+    )]
+    compress: Compress,
+
     /// Seconds for which a file that was rotated away is still heard
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     rotate_wait: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Compress {
+    Auto,
+    Off,
 }
 
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -110,6 +126,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         max_viewers: arguments.max_viewers,
         allow_origins: arguments.allow_origins,
         allow_hosts,
+        compress: arguments.compress == Compress::Auto,
         stall_timeout: Duration::from_secs_f64(arguments.stall_timeout),
         rotate_wait: Duration::from_secs_f64(arguments.rotate_wait),
         ..Settings::default()

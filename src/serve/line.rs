@@ -13,13 +13,15 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::session::frame::{Frame, Frames};
+use crate::session::frame::{Frame, Frames, Packing};
 use crate::session::{Ending, Standpoint};
 
 /// A viewer's connection.
 #[derive(Debug)]
 pub(super) struct Line {
     io: TcpStream,
+    /// How the viewer takes messages.
+    packing: Packing,
     out: Mutex<Out>,
     waker: AtomicWaker,
 }
@@ -117,7 +119,7 @@ impl Out {
 }
 
 impl Line {
-    pub(super) fn new(io: TcpStream) -> Self {
+    pub(super) fn new(io: TcpStream, packing: Packing) -> Self {
         let out = Out {
             rest: Bytes::new(),
             control: None,
@@ -129,7 +131,12 @@ impl Line {
             notice: None,
             is_closed: false,
         };
-        Self { io, out: Mutex::new(out), waker: AtomicWaker::new() }
+        Self { io, packing, out: Mutex::new(out), waker: AtomicWaker::new() }
+    }
+
+    /// How the viewer takes messages.
+    pub(super) fn packing(&self) -> Packing {
+        self.packing
     }
 
     /// The connection itself.
@@ -157,10 +164,10 @@ impl Line {
     }
 
     /// The viewer's own frame, to be written by its task. Only when the line is clear.
-    pub(super) fn give(&self, frame: Bytes) {
+    pub(super) fn give(&self, frame: &Frame) {
         let mut out = self.out();
         debug_assert!(out.is_clear(), "a frame was given while another is half written");
-        out.rest = frame;
+        out.rest = frame.encoded(self.packing).clone();
         out.moved = Instant::now();
     }
 
@@ -174,10 +181,11 @@ impl Line {
             return Offer::Full(0);
         }
         for (at, frame) in frames.iter().enumerate() {
-            match out.write(&self.io, frame.as_bytes()) {
-                Ok(Some(written)) if written == frame.as_bytes().len() => {}
+            let encoded = frame.encoded(self.packing);
+            match out.write(&self.io, encoded) {
+                Ok(Some(written)) if written == encoded.len() => {}
                 Ok(Some(written)) => {
-                    out.rest = frame.encoded().slice(written..);
+                    out.rest = encoded.slice(written..);
                     out.moved = Instant::now();
                     return Offer::Full(at + 1);
                 }

@@ -4,8 +4,10 @@
 //! signals. A connection is hyper's until it asks for a WebSocket; then the bare socket is ours.
 
 mod around;
+mod extension;
 mod files;
 mod guard;
+mod inflow;
 mod line;
 mod listener;
 mod page;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub allow_origins: Vec<String>,
     /// Host names by which the server may be called, besides IP literals and `localhost`.
     pub allow_hosts: Vec<String>,
+    /// Whether messages are deflated for viewers that offer to take them so (`permessage-deflate`).
+    pub compress: bool,
     /// How long a file that was rotated away is heard.
     pub rotate_wait: Duration,
     /// Time for a connection to send its request's head, and between two requests.
@@ -81,6 +85,7 @@ impl Default for Settings {
             max_viewers: 10_000,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            compress: true,
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),

@@ -25,9 +25,9 @@ use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
 use crate::serve::streams::{self, Kind};
 use crate::serve::websocket::{self, Asked, Denial};
-use crate::serve::{App, around, files, guard, page};
+use crate::serve::{App, around, extension, files, guard, page};
 use crate::session::Of;
-use crate::session::frame::Form;
+use crate::session::frame::{Form, Packing};
 use crate::session::wire::SUBPROTOCOL;
 
 /// Any answer's body. An error ends the connection.
@@ -283,6 +283,14 @@ impl Asking<'_> {
                 .headers_mut()
                 .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         }
+        let extension = self.app.settings.compress.then(|| extension::agree(&self.parts.headers));
+        let packing = match extension.flatten() {
+            Some(agreed) => {
+                response.headers_mut().insert("sec-websocket-extensions", agreed);
+                Packing::Deflated
+            }
+            None => Packing::Plain,
+        };
         let named = match &log {
             Ok(log) => quoted(log),
             // As it was asked for: percent-encoded, so it can bring nothing into the talk.
@@ -295,7 +303,7 @@ impl Asking<'_> {
         };
         let visit =
             Visit::begin(self.remote, named, if v1 { SUBPROTOCOL } else { "websocket" }, seat);
-        let asked = Asked { log, start: self.query.start(Lines::Last(LINES), v1), form };
+        let asked = Asked { log, start: self.query.start(Lines::Last(LINES), v1), form, packing };
         let app = Arc::clone(self.app);
         self.app.tasks.spawn(async move {
             let upgraded = tokio::select! {

@@ -9,7 +9,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -19,15 +18,27 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::serve::inflow::Inflow;
 use crate::serve::line::{Line, Notice};
+use crate::session::frame::{Frame, Packing};
 
 /// A viewer has little to say: heartbeats, and a close.
-const INBOUND_BYTES_MAX: usize = 4 * 1024;
+pub(super) const INBOUND_BYTES_MAX: usize = 4 * 1024;
 /// tungstenite allocates and clears so much for each connection.
 const READ_BUFFER_BYTES: usize = 128;
 
 /// The stream under tungstenite.
-struct Gate(Arc<Line>);
+struct Gate {
+    line: Arc<Line>,
+    /// What came deflated, while there is something of it.
+    inflow: Option<Box<Inflow>>,
+}
+
+impl Gate {
+    fn take(&mut self, bytes: &[u8]) {
+        self.inflow.get_or_insert_default().take(bytes);
+    }
+}
 
 impl AsyncRead for Gate {
     fn poll_read(
@@ -35,7 +46,25 @@ impl AsyncRead for Gate {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.poll_read(cx, buffer)
+        let gate = self.get_mut();
+        if gate.line.packing() == Packing::Plain {
+            return gate.line.poll_read(cx, buffer);
+        }
+        loop {
+            if let Some(inflow) = &mut gate.inflow
+                && inflow.give(buffer)
+            {
+                gate.inflow.take_if(|inflow| inflow.is_at_rest());
+                return Poll::Ready(Ok(()));
+            }
+            let mut read = [0; READ_BUFFER_BYTES];
+            let mut read = ReadBuf::new(&mut read);
+            ready!(gate.line.poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            gate.take(read.filled());
+        }
     }
 }
 
@@ -45,7 +74,7 @@ impl AsyncWrite for Gate {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write(cx, bytes)
+        self.line.poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -53,7 +82,7 @@ impl AsyncWrite for Gate {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.0.io()).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(self.line.io()).shutdown(Shutdown::Write))
     }
 }
 
@@ -84,27 +113,30 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Takes over a connection after the handshake, with the bytes that came right behind it.
-    pub(super) async fn new(io: TcpStream, read_already: &Bytes) -> Self {
+    pub(super) async fn new(io: TcpStream, read_already: &[u8], packing: Packing) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_write_buffer_size(64 * 1024)
             .max_message_size(Some(INBOUND_BYTES_MAX))
             .max_frame_size(Some(INBOUND_BYTES_MAX));
-        let gate = Gate(Arc::new(Line::new(io)));
-        let stream = WebSocketStream::from_partially_read(
-            gate,
-            read_already.to_vec(),
-            Role::Server,
-            Some(config),
-        )
-        .await;
+        let mut gate = Gate { line: Arc::new(Line::new(io, packing)), inflow: None };
+        let read_already = match packing {
+            Packing::Plain => read_already.to_vec(),
+            Packing::Deflated => {
+                gate.take(read_already);
+                Vec::new()
+            }
+        };
+        let stream =
+            WebSocketStream::from_partially_read(gate, read_already, Role::Server, Some(config))
+                .await;
         Self { stream, flushing: false }
     }
 
     /// The connection, for others that write to it.
     pub(super) fn line(&self) -> &Arc<Line> {
-        &self.stream.get_ref().0
+        &self.stream.get_ref().line
     }
 
     /// Whether a frame may be given.
@@ -113,7 +145,7 @@ impl Socket {
     }
 
     /// Gives an encoded frame to be written. Only when the socket is clear.
-    pub(super) fn give(&mut self, frame: Bytes) {
+    pub(super) fn give(&mut self, frame: &Frame) {
         self.line().give(frame);
     }
 

@@ -12,14 +12,14 @@ use tokio::sync::Notify;
 
 use crate::serve::App;
 use crate::serve::line::{Left, Line, Notice, Offer};
-use crate::session::frame::{Frame, Frames};
+use crate::session::frame::{Frame, Frames, Packing};
 use crate::session::{Ending, Kind, Output, Parked, Session, Standing, Standpoint};
 
 /// So many sockets are written to before others get their turn.
 const BURST: usize = 1024;
 
-/// The walks there are.
-pub(super) type Walks = DashMap<Kind, Arc<Walk>>;
+/// The walks there are. Who takes messages as they are does not wait until they are deflated for others.
+pub(super) type Walks = DashMap<(Kind, Packing), Arc<Walk>>;
 
 /// One walk, as its members know it.
 pub(super) struct Walk {
@@ -69,7 +69,7 @@ pub(super) fn join(
     line: &Arc<Line>,
 ) -> Option<(Parked, Arc<Walk>)> {
     let joiner = Joiner { line: Arc::clone(line), standing, standpoint: session.standpoint() };
-    let kind = session.kind();
+    let kind = (session.kind(), line.packing());
     let parked = session.lead()?;
     let entry = app.walks.entry(kind.clone());
     if let Entry::Occupied(walk) = &entry {

@@ -15,7 +15,7 @@ use crate::serve::line::Notice;
 use crate::serve::seats::Visit;
 use crate::serve::socket::{Socket, Turn};
 use crate::serve::walk::{self, Walk};
-use crate::session::frame::{Form, Frame};
+use crate::session::frame::{Form, Frame, Packing};
 use crate::session::start::Start;
 use crate::session::wire::Message;
 use crate::session::{Ending, Output, Parked, Session};
@@ -32,6 +32,7 @@ pub(super) struct Asked {
     pub(super) log: Result<LogPath, Denial>,
     pub(super) start: Start,
     pub(super) form: Form,
+    pub(super) packing: Packing,
 }
 
 /// Why a viewer gets nothing. It is told over the WebSocket: a browser does not show a page what an upgrade was
@@ -129,7 +130,7 @@ async fn open(
     asked: Asked,
     visit: &mut Visit,
 ) -> Option<(Socket, Box<Session>)> {
-    let socket = Socket::new(io, &read_already).await;
+    let socket = Socket::new(io, &read_already, asked.packing).await;
     let session = match asked.log {
         Ok(log) => app.hub.join(&log, asked.start, asked.form).await.map_err(Denial::Refused),
         Err(denial) => Err(denial),
@@ -217,7 +218,7 @@ async fn farewell(
     loop {
         if socket.is_clear() {
             match queue.pop_front() {
-                Some(frame) => socket.give(frame.encoded()),
+                Some(frame) => socket.give(&frame),
                 None => break socket.close(code, words).await,
             }
         }
@@ -237,7 +238,7 @@ async fn live(
     loop {
         let mut is_clear = socket.is_clear();
         if is_clear && let Some(frame) = queue.pop_front() {
-            socket.give(frame.encoded());
+            socket.give(&frame);
             is_clear = false;
         }
         let is_idle = queue.is_empty() && is_clear;

@@ -1,10 +1,13 @@
 //! Encoded messages, made once and shared by all who get them.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::log::Offset;
+use crate::session::deflate::deflate;
 
 /// The most bytes that one message carries.
 pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
@@ -12,11 +15,40 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Messages in order.
 pub type Frames = Vec<Frame>;
 
+/// Whether a viewer takes messages that are deflated (`permessage-deflate`, RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// As they are.
+    Plain,
+    /// Deflated, each by itself; as they are where that gains nothing.
+    Deflated,
+}
+
 /// One message, encoded as a WebSocket frame with its header in front. Other transports take the payload alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    bytes: Bytes,
+///
+/// It is deflated by the first that sends it to somebody who takes it so, once for all of them.
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    kind: Data,
+    plain: Bytes,
     payload_at: usize,
+    /// None inside where it is sent as it is.
+    deflated: OnceLock<Option<Bytes>>,
+}
+
+/// A frame's bytes, and where in them the payload begins.
+fn encode(header: &FrameHeader, parts: &[&[u8]]) -> (Bytes, usize) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let payload_at = header.len(len as u64);
+    let mut bytes = BytesMut::with_capacity(payload_at + len).writer();
+    // Writing to memory does not fail.
+    let _written = header.format(len as u64, &mut bytes);
+    let mut bytes = bytes.into_inner();
+    parts.iter().for_each(|part| bytes.put_slice(part));
+    (bytes.freeze(), payload_at)
 }
 
 impl Frame {
@@ -38,39 +70,41 @@ impl Frame {
     }
 
     fn new(kind: Data, parts: &[&[u8]]) -> Self {
-        let len: usize = parts.iter().map(|part| part.len()).sum();
-        debug_assert!(len <= MESSAGE_BYTES_MAX, "a message of {len} bytes");
         let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
-        let payload_at = header.len(len as u64);
-        let mut bytes = BytesMut::with_capacity(payload_at + len).writer();
-        // Writing to memory does not fail.
-        let _written = header.format(len as u64, &mut bytes);
-        let mut bytes = bytes.into_inner();
-        parts.iter().for_each(|part| bytes.put_slice(part));
-        Self { bytes: bytes.freeze(), payload_at }
+        let (plain, payload_at) = encode(&header, parts);
+        let len = plain.len() - payload_at;
+        debug_assert!(len <= MESSAGE_BYTES_MAX, "a message of {len} bytes");
+        Self(Arc::new(Encoded { kind, plain, payload_at, deflated: OnceLock::new() }))
     }
 
-    /// How many bytes it takes.
+    /// How many bytes it takes, for those who take it as it is.
     pub(super) fn weight(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Header and payload.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.0.plain.len()
     }
 
     /// Header and payload, to be written to a WebSocket as they are.
     #[must_use]
-    pub fn encoded(&self) -> Bytes {
-        self.bytes.clone()
+    pub fn encoded(&self, packing: Packing) -> &Bytes {
+        match packing {
+            Packing::Plain => &self.0.plain,
+            Packing::Deflated => self.deflated().unwrap_or(&self.0.plain),
+        }
+    }
+
+    fn deflated(&self) -> Option<&Bytes> {
+        let deflate = || {
+            let deflated = deflate(self.0.plain.get(self.0.payload_at..)?)?;
+            let opcode = OpCode::Data(self.0.kind);
+            let header = FrameHeader { opcode, rsv1: true, ..FrameHeader::default() };
+            Some(encode(&header, &[&deflated]).0)
+        };
+        self.0.deflated.get_or_init(deflate).as_ref()
     }
 
     /// The payload alone.
     #[must_use]
     pub fn payload(&self) -> Bytes {
-        self.bytes.slice(self.payload_at..)
+        self.0.plain.slice(self.0.payload_at..)
     }
 }
 

@@ -3,8 +3,9 @@
 //! A [`viewer`] holds a position and walks the log: it reads the file where it is behind and takes the shared chunks
 //! where it keeps up. [`start`] says what one asks for; [`frame`] and [`wire`] say what is sent; the [`fanout`] renders
 //! and encodes each chunk once for all the viewers of a log that want it in the same form; its [`states`] let a viewer
-//! begin in the middle; a [`Session`] puts these together. Nothing here knows how a message travels.
+//! begin in the middle; [`deflate`] makes messages smaller for those who take them so; a [`Session`] puts these together. Nothing here knows how a message travels.
 
+pub mod deflate;
 pub mod fanout;
 pub mod frame;
 pub mod painter;

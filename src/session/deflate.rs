@@ -1,0 +1,134 @@
+//! Messages made smaller, as RFC 7692 (`permessage-deflate`) has it: each by itself, so that one result serves everybody.
+
+use std::cell::RefCell;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
+
+/// The window within which repetitions are found is so many bits wide: 4 KiB. A client may refuse a larger one, and
+/// some do; on messages of that size a larger one gains nothing.
+pub const WINDOW_BITS: u8 = 12;
+/// Fast, and made for messages as small as these are.
+const LEVEL: u32 = 1;
+/// Smaller messages are left alone: what little can be gained is less than a packet.
+const BYTES_MIN: usize = 128;
+/// What ends a flush, and is left out of a message (RFC 7692, section 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+/// What is inflated at once.
+const PIECE_BYTES: usize = 4 * 1024;
+
+thread_local! {
+    static COMPRESSOR: RefCell<Compress> =
+        RefCell::new(Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS));
+}
+
+/// Deflates a message. None where that does not save an eighth of it, or there is too little to save.
+pub(super) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
+    if message.len() < BYTES_MIN {
+        return None;
+    }
+    let enough = message.len() - message.len() / 8;
+    let mut deflated = Vec::with_capacity(enough);
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        compressor.reset();
+        compressor.compress_vec(message, &mut deflated, FlushCompress::Sync).ok()
+    })?;
+    // It flushes until it is done, or there is no room left.
+    if deflated.len() == enough {
+        return None;
+    }
+    debug_assert!(deflated.ends_with(&TAIL), "a flush without its end");
+    deflated.truncate(deflated.len() - TAIL.len());
+    Some(deflated)
+}
+
+/// Why a message can't be inflated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not what a compressor makes.
+    Invalid,
+    /// It is longer than it may be.
+    TooLong,
+}
+
+/// Inflates a message of at most so many bytes, that was deflated by itself.
+///
+/// # Errors
+/// When it is not deflated as it should be, or longer.
+pub fn inflate(deflated: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
+    let mut inflater = Decompress::new(false);
+    let mut message = Vec::new();
+    for mut input in [deflated, &TAIL] {
+        loop {
+            message.reserve(PIECE_BYTES);
+            let before = inflater.total_in();
+            let status = inflater.decompress_vec(input, &mut message, FlushDecompress::Sync);
+            let status = status.map_err(|_| Unreadable::Invalid)?;
+            if message.len() > bytes_max {
+                return Err(Unreadable::TooLong);
+            }
+            // The last block may say that it is the last (section 7.2.3.4 has an example).
+            if status == Status::StreamEnd {
+                return Ok(message);
+            }
+            let taken = (inflater.total_in() - before) as usize;
+            input = input.get(taken..).unwrap_or_default();
+            if input.is_empty() && message.len() < message.capacity() {
+                break;
+            }
+        }
+    }
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_deflated_is_inflated_again() {
+        let lines: String = (0..9_000).map(|line| format!("line {line} is a line\n")).collect();
+        for len in [BYTES_MIN, 1_000, PIECE_BYTES, 70_000, lines.len()] {
+            let message = &lines.as_bytes()[..len];
+            let deflated = deflate(message).unwrap();
+            assert!(deflated.len() <= len - len / 8, "{} of {len} bytes", deflated.len());
+            assert_eq!(inflate(&deflated, len).as_deref(), Ok(message));
+            assert_eq!(inflate(&deflated, len - 1), Err(Unreadable::TooLong));
+        }
+    }
+
+    #[test]
+    fn what_gains_nothing_is_left_alone() {
+        assert_eq!(deflate(b""), None);
+        assert_eq!(deflate(&[b'a'; BYTES_MIN - 1]), None);
+        assert!(deflate(&[b'a'; BYTES_MIN]).is_some());
+        let mut seed = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 24) as u8
+        });
+        let noise: Vec<u8> = noise.take(10_000).collect();
+        assert_eq!(deflate(&noise), None);
+    }
+
+    /// The examples of RFC 7692, section 7.2.3.
+    #[test]
+    fn what_others_deflate_is_inflated() {
+        let no_compression = b"\x00\x05\x00\xfa\xffHello\x00";
+        let final_block = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
+        let two_blocks = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
+        for deflated in
+            [b"\xf2\x48\xcd\xc9\xc9\x07\x00".as_slice(), no_compression, final_block, two_blocks]
+        {
+            assert_eq!(inflate(deflated, 5).as_deref(), Ok(b"Hello".as_slice()), "{deflated:?}");
+        }
+        assert_eq!(inflate(b"\x00", 0).as_deref(), Ok(b"".as_slice()), "an empty message");
+        assert_eq!(inflate(b"\xff\xff\xff", 100), Err(Unreadable::Invalid));
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_where_the_limit_is() {
+        let bomb = deflate(&vec![0; 1 << 20]).unwrap();
+        assert!(bomb.len() < 10_000, "{}", bomb.len());
+        assert_eq!(inflate(&bomb, 4096), Err(Unreadable::TooLong));
+    }
+}
