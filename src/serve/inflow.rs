@@ -114,3 +114,175 @@ impl Inflow {
         self.ready.extend_from_slice(&payload);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::session::frame::{Frame, Packing};
+
+    const FINAL: u8 = 0x80;
+    const RSV1: u8 = 0x40;
+    const TEXT: u8 = 1;
+
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [0x9c, 1, 0xff, 0];
+        let mut frame = vec![first, 0x80 | 126];
+        frame.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
+    }
+
+    /// What is handed on, by opcode with its bits and unmasked payload, when it comes in pieces of this size.
+    fn handed_on(came: &[u8], piece: usize) -> Vec<(u8, Vec<u8>)> {
+        let mut inflow = Inflow::default();
+        let mut ready = Vec::new();
+        for piece in came.chunks(piece) {
+            inflow.take(piece);
+            loop {
+                let mut room = [0; 7];
+                let mut room = ReadBuf::new(&mut room);
+                if !inflow.give(&mut room) {
+                    break;
+                }
+                ready.extend_from_slice(room.filled());
+            }
+        }
+        assert!(inflow.is_at_rest(), "{inflow:?}");
+        let mut frames = Vec::new();
+        let mut rest = ready.as_slice();
+        while !rest.is_empty() {
+            let mut cursor = Cursor::new(rest);
+            let (header, len) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            let start = cursor.position() as usize;
+            let (payload, after) = rest[start..].split_at(len as usize);
+            let mask = header.mask.unwrap();
+            let payload = payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask);
+            frames.push((rest[0], payload.collect()));
+            rest = after;
+        }
+        frames
+    }
+
+    /// A text of some length, deflated as the server does it.
+    fn deflated(text: &str) -> Vec<u8> {
+        let frame = Frame::text(text);
+        let encoded = frame.encoded(Packing::Deflated);
+        assert_eq!(encoded[0], FINAL | RSV1 | TEXT);
+        let mut cursor = Cursor::new(encoded);
+        FrameHeader::parse(&mut cursor).unwrap().unwrap();
+        encoded[cursor.position() as usize..].to_vec()
+    }
+
+    #[test]
+    fn a_message_in_fragments_keeps_its_shape() {
+        let text = "ü and more, ".repeat(40);
+        let deflated = deflated(&text);
+        let (head, tail) = deflated.split_at(10);
+        let (middle, tail) = tail.split_at(1);
+        let came = [
+            frame(FINAL | TEXT, b"pong"),
+            frame(RSV1 | TEXT, head),
+            frame(FINAL | 9, b"ping"),
+            frame(0, middle),
+            frame(0, b""),
+            frame(FINAL, tail),
+            frame(TEXT, b"po"),
+            frame(FINAL, b"ng"),
+            frame(FINAL | RSV1 | TEXT, &deflated),
+        ]
+        .concat();
+        let whole = [
+            (FINAL | TEXT, b"pong".to_vec()),
+            (TEXT, vec![]),
+            (FINAL | 9, b"ping".to_vec()),
+            (FINAL, text.clone().into_bytes()),
+            (TEXT, b"po".to_vec()),
+            (FINAL, b"ng".to_vec()),
+            (FINAL | TEXT, text.into_bytes()),
+        ];
+        for piece in [1, 2, 7, 100, came.len()] {
+            assert_eq!(handed_on(&came, piece), whole, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_stays_wrong() {
+        let frames = |frames: &[Vec<u8>]| {
+            let mut inflow = Inflow::default();
+            frames.iter().for_each(|frame| inflow.take(frame));
+            inflow.ready
+        };
+        let deflated = deflated(&"a".repeat(200));
+        for reserved in [
+            frame(FINAL | RSV1 | 9, b"ping"),
+            frame(FINAL | RSV1 | 8, b"\x03\xe8"),
+            frame(FINAL | RSV1, &deflated),
+            frame(FINAL | 0x20 | TEXT, b"a"),
+            frame(FINAL | RSV1 | 0x10 | TEXT, &deflated),
+            frame(FINAL | 3, b"a"),
+        ] {
+            assert_eq!(frames(std::slice::from_ref(&reserved)), reserved, "as it came");
+        }
+        // No compressor makes this.
+        assert_eq!(
+            frames(&[frame(FINAL | RSV1 | TEXT, &[0xff; 9])])[..2],
+            [FINAL | RSV1 | TEXT, 0x80]
+        );
+        // A second beginning, and a bit on what is no beginning.
+        let begun = frame(RSV1 | TEXT, &deflated);
+        for second in [begun.clone(), frame(FINAL | TEXT, b"a"), frame(FINAL | RSV1, &deflated)] {
+            let handed_on = frames(&[begun.clone(), second.clone()]);
+            assert!(handed_on.ends_with(&second), "{handed_on:x?} after {second:x?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_kept() {
+        let too_long = (INBOUND_BYTES_MAX + 1).to_be_bytes();
+        let announced = [&[FINAL | TEXT, 0x80 | 126], &too_long[6..], &[0; 4]].concat();
+        let mut inflow = Inflow::default();
+        inflow.take(&frame(FINAL | RSV1 | TEXT, &deflated(&"a".repeat(INBOUND_BYTES_MAX + 1))));
+        assert_eq!(inflow.ready, announced);
+        let mut inflow = Inflow::default();
+        inflow.take(&frame(RSV1 | TEXT, &[0; 3000]));
+        inflow.take(&frame(0, &[0; 3000]));
+        assert!(inflow.ready.ends_with(&[&[0, 0x80 | 126], &too_long[6..], &[0; 4]].concat()));
+        // A frame that is too long is passed on as it comes.
+        let mut inflow = Inflow::default();
+        inflow.take(&[FINAL | RSV1 | TEXT, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!((inflow.ready.len(), inflow.partial.len()), (14, 0));
+    }
+
+    proptest! {
+        /// Whatever is sent to a viewer that takes deflated messages is, once inflated, what all others are sent.
+        #[test]
+        fn what_is_sent_deflated_is_what_is_sent(rows in prop::collection::vec("[a-c<ü ]{0,40}\n", 0..120)) {
+            let message = rows.concat();
+            let frame = Frame::text(&message);
+            let encoded = frame.encoded(Packing::Deflated);
+            let plain = frame.encoded(Packing::Plain);
+            prop_assert!(encoded.len() <= plain.len());
+            let mut cursor = Cursor::new(encoded);
+            let (header, len) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            let payload = &encoded[cursor.position() as usize..];
+            prop_assert_eq!(payload.len() as u64, len);
+            if header.rsv1 {
+                prop_assert_eq!(inflate(payload, message.len()), Ok(message.into_bytes()));
+            } else {
+                prop_assert_eq!(encoded, plain);
+            }
+        }
+
+        #[test]
+        fn nothing_that_comes_is_too_much(came in prop::collection::vec(any::<u8>(), 0..300), piece in 1..50_usize) {
+            let mut inflow = Inflow::default();
+            for piece in came.chunks(piece) {
+                inflow.take(piece);
+                prop_assert!(inflow.partial.len() <= INBOUND_BYTES_MAX + 14);
+            }
+        }
+    }
+}

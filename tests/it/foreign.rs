@@ -94,15 +94,22 @@ async fn the_foreign_client_gets_the_last_thousand_lines_and_a_normal_close() {
 }
 
 #[tokio::test]
-async fn compression_that_it_offers_is_declined_and_nothing_is_lost() {
+async fn compression_that_it_offers_is_agreed_to_and_nothing_is_lost() {
     let server = TestServer::start().await;
-    let log = server.log("a.log", "grün ✓\n");
-    let mut follower = Follower::start(server.address, &log, &[]).await;
+    let history = "grün ✓\n".repeat(900);
+    let log = server.log("a.log", &history);
+    let mut follower = Follower::start(server.address, &format!("{log}?tail=1"), &[]).await;
     let offered = follower.handshake["offered"].as_str().unwrap_or_default();
-    assert!(offered.starts_with("permessage-deflate"), "{}", follower.handshake);
-    assert_eq!(follower.handshake["extensions"], Value::Null);
+    // It wants a small window, so that it needs little memory.
+    assert!(offered.starts_with("permessage-deflate; server_max_window_bits=12"), "{offered}");
+    let agreed = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; \
+                  server_max_window_bits=12";
+    assert_eq!(follower.handshake["extensions"], agreed);
     assert_eq!(follower.handshake["subprotocol"], Value::Null);
-    assert_eq!(follower.text().await, "grün ✓\n");
+    assert_eq!(follower.text().await, history);
+    let more = lines(1..=2000);
+    append(&log, &more);
+    assert_eq!(follower.text_until("line 2000\n").await, more);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod around;
 mod bench;
 mod beside;
 mod cli;
+mod compression;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
