@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// The window within which repetitions are found is so many bits wide: 4 KiB. A client may refuse a larger one, and
-/// some do; on messages of that size a larger one gains nothing.
+/// The window within which repetitions are found is so many bits wide: 4 KiB. A client may ask for so small a one, and
+/// all are sent the same. Messages of a few lines gain nothing by a larger one, and those of 64 KiB a tenth at most.
 pub const WINDOW_BITS: u8 = 12;
 /// Fast, and made for messages as small as these are.
 const LEVEL: u32 = 1;
@@ -16,9 +16,13 @@ const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 /// What is inflated at once.
 const PIECE_BYTES: usize = 4 * 1024;
 
+fn compressor() -> Compress {
+    Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS)
+}
+
 thread_local! {
-    static COMPRESSOR: RefCell<Compress> =
-        RefCell::new(Compress::new_with_window_bits(Compression::new(LEVEL), false, WINDOW_BITS));
+    /// To make one costs as much as to deflate a small message.
+    static COMPRESSOR: RefCell<Compress> = RefCell::new(compressor());
 }
 
 /// Deflates a message. None where that does not save an eighth of it, or there is too little to save.
@@ -28,17 +32,18 @@ pub(super) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
     }
     let enough = message.len() - message.len() / 8;
     let mut deflated = Vec::with_capacity(enough);
-    COMPRESSOR.with_borrow_mut(|compressor| {
-        compressor.reset();
-        compressor.compress_vec(message, &mut deflated, FlushCompress::Sync).ok()
-    })?;
-    // It flushes until it is done, or there is no room left.
-    if deflated.len() == enough {
-        return None;
-    }
-    debug_assert!(deflated.ends_with(&TAIL), "a flush without its end");
-    deflated.truncate(deflated.len() - TAIL.len());
-    Some(deflated)
+    COMPRESSOR.with_borrow_mut(|shared| {
+        let done = shared.compress_vec(message, &mut deflated, FlushCompress::Sync);
+        if done.is_ok() && deflated.len() < enough && deflated.ends_with(&TAIL) {
+            shared.reset();
+            deflated.truncate(deflated.len() - TAIL.len());
+            Some(deflated)
+        } else {
+            // One that has not come to the end keeps the rest of it, over a reset too.
+            *shared = compressor();
+            None
+        }
+    })
 }
 
 /// Why a message can't be inflated.
@@ -94,6 +99,42 @@ mod tests {
             assert_eq!(inflate(&deflated, len).as_deref(), Ok(message));
             assert_eq!(inflate(&deflated, len - 1), Err(Unreadable::TooLong));
         }
+    }
+
+    /// Messages of any length and noise, one after the other: what one leaves behind is not seen in the next.
+    #[test]
+    fn every_message_is_deflated_by_itself() {
+        let mut seed = 7_u32;
+        let mut random = move || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            seed >> 8
+        };
+        let (mut smaller, mut alone) = (0, 0);
+        for _ in 0..300 {
+            let len = random() as usize % (1 << (8 + random() % 11));
+            let words = 1 << (random() % 12);
+            let is_noise = random() % 2 == 0;
+            let mut message = Vec::new();
+            while message.len() < len {
+                let word = if is_noise { random() } else { random() % words };
+                let word = word.wrapping_mul(2_654_435_761).to_be_bytes();
+                message.extend_from_slice(&word);
+            }
+            let len = message.len();
+            let Some(mut deflated) = deflate(&message) else {
+                alone += usize::from(len >= BYTES_MIN);
+                continue;
+            };
+            smaller += 1;
+            assert_eq!(inflate(&deflated, len).as_ref(), Ok(&message));
+            // Nothing in it reaches back further than was agreed.
+            let mut narrow = Decompress::new_with_window_bits(false, WINDOW_BITS);
+            let mut inflated = Vec::with_capacity(len + 1);
+            deflated.extend_from_slice(&TAIL);
+            narrow.decompress_vec(&deflated, &mut inflated, FlushDecompress::Sync).unwrap();
+            assert!(inflated == message, "{len} bytes of {words} words");
+        }
+        assert!(smaller > 50 && alone > 50, "{smaller} became smaller, {alone} did not");
     }
 
     #[test]
