@@ -9,7 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::browser::Browser;
 use crate::clients::{Viewer, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append};
 
@@ -248,7 +247,7 @@ fn words(seed: u32, bytes: usize) -> Vec<u8> {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let word = (state >> 25).wrapping_mul(2_654_435_761);
         lines.extend_from_slice(
-            format!("{word:08x}{}", if word % 9 == 0 { "\n" } else { " " }).as_bytes(),
+            format!("{word:08x}{}", if word.is_multiple_of(9) { "\n" } else { " " }).as_bytes(),
         );
     }
     lines.truncate(bytes - 1);
@@ -413,40 +412,4 @@ async fn nothing_is_deflated_for_who_does_not_offer_it_or_where_it_is_off() {
     assert_eq!((answer.status, answer.header("sec-websocket-extensions")), (101, None), "off");
     let program = Program::serve(&["--compress=auto", &directory]);
     Taker::original(program.address, &log).await.text().await;
-}
-
-#[tokio::test]
-async fn a_browser_takes_what_is_deflated_and_deflates_what_it_says() {
-    let settings = Settings {
-        heartbeat: Heartbeat::Text,
-        heartbeat_interval: Duration::from_millis(500),
-        pong_timeout: Duration::from_millis(450),
-        ..Settings::default()
-    };
-    let server = TestServer::with(settings).await;
-    let log = server.log("a.log", lines(0..400));
-    let browser = Browser::start().await;
-    // The page itself, which is told rows.
-    browser.open(server.address, &log).await;
-    browser.until_state("live").await;
-    // And a socket in it that speaks the original's protocol.
-    browser
-        .run(
-            "window.said = ''; window.pings = 0;
-             window.socket = new WebSocket(location.href.replace(/^http/, 'ws').split('?')[0] + '?tail=1&format=text');
-             socket.onmessage = ({data}) => {
-                 if (data === 'ping') { pings += 1; socket.send('pong'); } else { said += data; }
-             };",
-        )
-        .await;
-    browser.until("said.endsWith('line 399 with colour, grün\\n')").await;
-    assert_eq!(browser.value("said.split('\\n').length - 1").await, 400);
-    let extensions = browser.value("socket.extensions").await;
-    assert_eq!(extensions, AGREED, "it is not deflated, and nothing is tested");
-    append(&log, lines(400..800));
-    browser.until("said.endsWith('line 799 with colour, grün\\n') && pings > 2").await;
-    assert_eq!(browser.value("socket.readyState").await, 1);
-    let last = "document.body.textContent.includes('line 799 with colour, grün')";
-    browser.until(last).await;
-    browser.assert_no_trouble().await;
 }
