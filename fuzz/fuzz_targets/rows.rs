@@ -23,7 +23,8 @@ fn rows<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
 
 fuzz_target!(|input: (Vec<u16>, &[u8])| {
     let (cuts, bytes) = input;
-    let mut cuts: Vec<_> = cuts.iter().map(|&cut| usize::from(cut) % (bytes.len() + 1)).collect();
+    let cuts = cuts.iter().take(16).map(|&cut| usize::from(cut) % (bytes.len() + 1));
+    let mut cuts: Vec<_> = cuts.collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
     let whole = rows([bytes]);
