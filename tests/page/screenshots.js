@@ -70,6 +70,58 @@ const STATES = {
     await shoot('list-filter');
     await scene.page.fill('#filter', 'nothing like it');
     await shoot('list-no-match');
+    await scene.open('/#tree=1');
+    await shoot('list-tree');
+    await scene.open(`/#${['app/worker-1.log', 'app/worker-2.log'].map((name) => `log=${scene.logs.path(name)}`).join('&')}`);
+    await shoot('list-chosen');
+  },
+  async many(scene, shoot) {
+    await mkdir(scene.logs.path('many'));
+    const names = Array.from({ length: 9_980 }, (_, at) => scene.logs.path(`many/worker-${String(at).padStart(5, '0')}.log`));
+    for (let at = 0; at < names.length; at += 500) await Promise.all(names.slice(at, at + 500).map((name) => writeFile(name, '')));
+    await eventually('the list has them', async () => {
+      await scene.open('/');
+      return scene.page.evaluate(() => Number(document.querySelector('.logs')?.getAttribute('aria-rowcount')) > 9_980);
+    });
+    await scene.page.fill('#filter', 'worker 99');
+    await shoot('list-many');
+    await rm(scene.logs.path('many'), { recursive: true });
+  },
+  async several(scene, shoot) {
+    const names = ['app/api.log', 'app/jobs.log', 'postgresql/main.log'];
+    const then = Date.now() - 120_000;
+    const at = (/** @type {number} */ second) => new Date(then + second * 1000).toISOString();
+    const lines = (/** @type {number} */ from, /** @type {number} */ to, /** @type {(at: number) => string} */ words) => Array.from({ length: to - from }, (_, index) => words(from + index)).join('');
+    /** @type {((at: number) => string)[]} */
+    const write = [
+      (n) => `${at(n * 2)} GET /forecast?station=${n % 7} ${n % 11 === 0 ? '\x1b[31m502\x1b[0m' : '\x1b[32m200\x1b[0m'} in ${20 + (n * 37) % 80} ms\n`,
+      (n) => `${at(n * 3 + 1)} ${n % 6 === 5 ? 'WARN retry of' : 'INFO done'} job ${4_200 + n}\n`,
+      (n) => `${at(n * 9)} LOG: checkpoint complete: wrote ${140 + n * 3} buffers\n`,
+    ];
+    for (const [log, words] of write.entries()) await scene.logs.write(names[log], lines(0, [60, 40, 13][log], words));
+    const query = names.map((name) => `log=${scene.logs.path(name)}`).join('&');
+    await scene.open(`/_/merged?${query}`);
+    await scene.until(() => document.querySelectorAll('#rows .row').length === 113);
+    for (let n = 60; n < 66; n += 1) {
+      await scene.logs.append(names[0], lines(n, n + 1, write[0]));
+      await scene.logs.append(names[1], lines(n - 20, n - 19, write[1]));
+      await scene.until((count) => document.querySelectorAll('#rows .row').length === count, 113 + 2 * (n - 59));
+    }
+    await shoot('merged');
+    await scene.page.keyboard.press('f');
+    await scene.page.keyboard.press('2');
+    await scene.logs.append(names[0], lines(66, 280, write[0]));
+    await scene.untilText('#new-lines-count', '214 new lines');
+    await shoot('merged-paused');
+    await scene.open(`/_/beside?${query.split('&').slice(0, 2).join('&')}`);
+    for (const frame of scene.page.frames().slice(1)) await frame.locator('#state[data-state="live"]').waitFor();
+    // Frames are painted when the page has time for it.
+    await scene.page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
+    await shoot('beside');
+    await scene.open(`/_/beside?${query}&log=/etc/passwd`);
+    await scene.page.frameLocator('iframe').last().locator('h1').waitFor();
+    await shoot('beside-four');
+    for (const name of names) await rm(scene.logs.path(name));
   },
   async viewer(scene, shoot) {
     await openBuild(scene);

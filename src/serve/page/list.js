@@ -78,9 +78,10 @@ function show() {
   byId('no-logs').hidden = order.length > 0;
   byId('no-match').hidden = order.length === 0 || shown.length > 0;
   byId('filter-box').hidden = order.length === 0;
-  const total = truncated ? `the ${counted(order.length, 'log')} that changed last` : counted(order.length, 'log');
-  const words_ = words.length > 0 ? `${counted(shown.length, 'log')} of ${total}` : total;
-  say(byId('count'), reachable ? words_ : `${words_} · no answer from the server, still trying`);
+  const all = order.filter(({ isGone }) => !isGone).length;
+  const total = truncated ? `the ${counted(all, 'log')} that changed last` : counted(all, 'log');
+  const found = words.length > 0 ? `${counted(shown.filter(({ isGone }) => !isGone).length, 'log')} of ${total}` : total;
+  say(byId('count'), reachable ? found : `${found} · no answer from the server, still trying`);
   showControls();
 }
 
