@@ -106,6 +106,12 @@ impl LogFile {
         Ok(Status { size: self.point.size(metadata.len()), modified: metadata.modified()? })
     }
 
+    /// When the file was made, where the file system remembers that.
+    #[must_use]
+    pub fn born(&self) -> Option<SystemTime> {
+        self.file.metadata().ok()?.created().ok()
+    }
+
     /// At most `len` bytes from `offset`; fewer only at the end of the file.
     ///
     /// # Errors

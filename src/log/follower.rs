@@ -18,7 +18,8 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::log::access::{Access, LogPath};
-use crate::log::held::Memory;
+use crate::log::file::LogFile;
+use crate::log::held::{Held, Memory, nonce};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
 use crate::log::timeline::{Span, Timeline};
@@ -66,6 +67,8 @@ pub struct Follower {
     answered: watch::Sender<u64>,
     viewers: AtomicUsize,
     polling: AtomicBool,
+    /// Files that were found again, for the tracker.
+    found: Mutex<Vec<Held>>,
     companion: Companion,
 }
 
@@ -93,6 +96,7 @@ impl Follower {
             answered: watch::channel(0).0,
             viewers: AtomicUsize::new(0),
             polling: AtomicBool::new(false),
+            found: Mutex::default(),
             companion: Companion::default(),
         }
     }
@@ -150,16 +154,56 @@ impl Follower {
         generation: Generation,
         offset: Offset,
     ) -> Option<Arc<Span>> {
-        if let Some(span) = self.timeline().rotated(generation) {
-            return Some(span).filter(|span| offset <= span.end());
+        let known = self.timeline().find(generation, offset);
+        if known.is_some() {
+            return known;
         }
         let follower = Arc::clone(self);
         let finding = spawn_blocking(move || {
             let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
-            let end = file.written_end(file.status().ok()?.size).ok()?;
-            follower.timeline().take_in(generation, offset, file, end)
+            follower.take_in(generation, offset, file)
         });
         finding.await.ok()?
+    }
+
+    /// What had the name after a file that was rotated away before the first look, and before what has been followed
+    /// since: a span of its own, if the file lies beside the log.
+    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
+        let file = match span.file() {
+            Some(file) => file,
+            None => self.find_rotated(span.signed(), span.end()).await?.file()?,
+        };
+        let until = self.timeline().first_born()?;
+        let follower = Arc::clone(self);
+        let finding = spawn_blocking(move || {
+            let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
+            let known = follower.timeline().rotated_file(next.identity());
+            let generation = match known {
+                Some(span) => span.signed(),
+                None => Generation::new(next.identity(), nonce(), &next.head().ok()?),
+            };
+            follower.take_in(generation, Offset(0), next)
+        });
+        finding.await.ok()?
+    }
+
+    /// Takes in a file that was found again, and has it heard for late writers.
+    fn take_in(&self, generation: Generation, offset: Offset, file: LogFile) -> Option<Arc<Span>> {
+        let end = file.written_end(file.status().ok()?.size).ok()?;
+        let file = Arc::new(file);
+        let held = Held::found(Arc::clone(&file), generation, end).ok()?;
+        let (span, is_new) = self.timeline().take_in(generation, offset, file, end)?;
+        if is_new {
+            self.found.lock().unwrap_or_else(PoisonError::into_inner).push(held);
+            self.wake.wake();
+        }
+        Some(span)
+    }
+
+    /// Files that were found again since this was asked last.
+    pub(crate) fn hand_over(&self, tracker: &mut Tracker, now: Instant) {
+        let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
+        found.into_iter().for_each(|held| tracker.adopt(held, now));
     }
 
     pub(super) fn subscribe(&self) -> broadcast::Receiver<Event> {
@@ -347,6 +391,7 @@ impl Eye {
         if now >= self.next_renewal || self.sight.is_missing {
             self.renew(follower);
         }
+        follower.hand_over(&mut self.tracker, now);
         let look = self.tracker.look(now, &follower.wake);
         if look.turned && self.tracker.places() != self.places {
             self.renew(follower);

@@ -100,6 +100,26 @@ impl Held {
         })
     }
 
+    /// A file of a known generation that was found again, to be heard from here on.
+    pub(super) fn found(
+        file: Arc<LogFile>,
+        generation: Generation,
+        at: Offset,
+    ) -> io::Result<Self> {
+        let mut head = file.head()?;
+        head.truncate(usize::try_from(at.0).unwrap_or(usize::MAX));
+        Ok(Self {
+            real_path: file.path_now().unwrap_or_default(),
+            marker: file.marker(at)?,
+            file,
+            generation,
+            head,
+            was_set_aside: true,
+            trouble: None,
+            nuls: Allocated::default(),
+        })
+    }
+
     /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on.
     pub(super) fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
         let end = self.file.written_end(self.file.status()?.size)?;
@@ -299,7 +319,7 @@ impl Held {
 }
 
 /// A number that no earlier generation of this inode is likely to have had.
-fn nonce() -> u32 {
+pub(super) fn nonce() -> u32 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) as u32
 }

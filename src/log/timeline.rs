@@ -7,9 +7,10 @@
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::log::access::Identity;
 use crate::log::arrivals::Arrivals;
 use crate::log::file::{LogFile, Marker};
 use crate::log::position::{Generation, Offset};
@@ -18,6 +19,11 @@ use crate::log::position::{Generation, Offset};
 pub const SPANS_MAX: usize = 1024;
 /// So many files that are no longer the present one are held open for viewers that have not read them to the end.
 pub const OLD_FILES_MAX: usize = 4;
+
+/// So many files that were found again are remembered.
+const ROTATED_MAX: usize = 256;
+/// The spans that the follower publishes are counted from the next number; those of files that were found again, from 1.
+pub const BEFORE_ALL: u64 = 1 << 32;
 
 /// Why a span began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +56,7 @@ pub enum WaitReason {
 /// A run of bytes of one generation, in the order in which the follower published them.
 #[derive(Debug)]
 pub struct Span {
-    /// Counted from 1 for each follower.
+    /// Counted up for each follower, from [`BEFORE_ALL`] for what it publishes.
     pub number: u64,
     /// Whose bytes they are.
     pub generation: Generation,
@@ -111,11 +117,10 @@ struct State {
 }
 
 impl Span {
-    /// A file that was rotated away before the follower began: it comes before all spans.
-    #[must_use]
-    pub fn before_all(generation: Generation, file: LogFile, end: Offset) -> Self {
+    /// A file that was rotated away before the follower began: it comes before all that is published.
+    fn before_all(number: u64, generation: Generation, file: Arc<LogFile>, end: Offset) -> Self {
         Self {
-            number: 0,
+            number,
             generation,
             from: Offset(0),
             reason: Reason::Joined,
@@ -127,9 +132,15 @@ impl Span {
                 arrivals: Arrivals::default(),
                 closed: true,
                 lost: false,
-                file: Some(Arc::new(file)),
+                file: Some(file),
             }),
         }
+    }
+
+    /// Whether it is of a file that was rotated away before the follower began, and was found again.
+    #[must_use]
+    pub fn is_before_all(&self) -> bool {
+        self.number <= BEFORE_ALL
     }
 
     /// The generation as it is signed by now: a short file is signed anew as it grows.
@@ -191,10 +202,13 @@ pub enum Next {
 pub struct Timeline {
     spans: VecDeque<Arc<Span>>,
     begun: u64,
+    found: u64,
     waiting: Option<WaitReason>,
     ended: bool,
-    /// Files that were rotated away before the first span, for as long as somebody reads them.
-    rotated: Vec<Weak<Span>>,
+    /// When the file of the first span was made that is not of a late writer.
+    first_born: Option<SystemTime>,
+    /// Files that were rotated away before, and were found again.
+    rotated: VecDeque<Arc<Span>>,
 }
 
 impl Timeline {
@@ -210,8 +224,11 @@ impl Timeline {
         self.waiting = None;
         self.begun += 1;
         let from = before.offset();
+        if reason != Reason::Late && self.first_born.is_none() {
+            self.first_born = file.born();
+        }
         self.spans.push_back(Arc::new(Span {
-            number: self.begun,
+            number: BEFORE_ALL + self.begun,
             generation,
             from,
             reason,
@@ -308,10 +325,15 @@ impl Timeline {
     pub fn find(&self, generation: Generation, offset: Offset) -> Option<Arc<Span>> {
         let mut spans =
             self.spans.iter().filter(|span| span.generation.is(&generation)).enumerate();
-        let (_, span) = spans.find(|(nth, span)| {
-            // The first span of a file has all that was before it; those that follow go on after others.
-            let from = if *nth == 0 { Offset(0) } else { span.from };
-            (from..=span.end()).contains(&offset)
+        let rotated = self.rotated(generation).filter(|span| offset <= span.end());
+        let span = rotated.or_else(|| {
+            let (_, span) = spans.find(|(nth, span)| {
+                // The first span of a file has all that was before it; those that follow go on after others.
+                let is_first = *nth == 0 && span.reason != Reason::Late;
+                let from = if is_first { Offset(0) } else { span.from };
+                (from..=span.end()).contains(&offset)
+            })?;
+            Some(span)
         })?;
         span.file().is_some().then(|| Arc::clone(span))
     }
@@ -341,43 +363,67 @@ impl Timeline {
         self.spans.iter().rev().find(is_twin).filter(|span| !span.state().lost).cloned()
     }
 
-    /// The span of a file that was rotated away before the first one, if somebody reads it.
+    /// The span of a file that was rotated away before the first one, and was found again.
     #[must_use]
-    pub fn rotated(&self, generation: Generation) -> Option<Arc<Span>> {
-        let spans = self.rotated.iter().filter_map(Weak::upgrade);
-        spans.into_iter().find(|span| span.generation.is(&generation))
+    pub fn rotated(&self, generation: Generation) -> Option<&Arc<Span>> {
+        self.rotated.iter().find(|span| span.generation.is(&generation))
     }
 
-    /// Takes a file in that was found again, and gives the span that holds the position. None when there are too many.
+    /// The same of a file of whatever generation.
+    #[must_use]
+    pub fn rotated_file(&self, identity: Identity) -> Option<Arc<Span>> {
+        self.rotated.iter().find(|span| span.generation.identity == identity).cloned()
+    }
+
+    /// When the file was made with which the follower began.
+    #[must_use]
+    pub fn first_born(&self) -> Option<SystemTime> {
+        self.first_born
+    }
+
+    /// Takes a file in that was found again, and gives the span that holds the position, and whether it is new. None when
+    /// too many are read.
     pub fn take_in(
         &mut self,
         generation: Generation,
         offset: Offset,
-        file: LogFile,
+        file: Arc<LogFile>,
         end: Offset,
-    ) -> Option<Arc<Span>> {
-        if self.knows(generation) {
-            let file = Arc::new(file);
-            for span in self.spans.iter().filter(|span| span.generation.is(&generation)) {
+    ) -> Option<(Arc<Span>, bool)> {
+        let is_rotated = self.rotated(generation).is_some();
+        if is_rotated || self.knows(generation) {
+            let spans = self.rotated.iter().chain(&self.spans);
+            for span in spans.filter(|span| span.generation.is(&generation)) {
                 span.state().file.get_or_insert_with(|| Arc::clone(&file));
             }
-            return self.find(generation, offset);
+            return self.find(generation, offset).map(|span| (span, false));
         }
-        self.rotated.retain(|span| span.strong_count() > 0);
-        if let Some(span) = self.rotated(generation) {
-            return Some(span);
-        }
-        if self.rotated.len() == OLD_FILES_MAX {
+        self.let_go_of_rotated();
+        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {
             return None;
         }
-        let span = Arc::new(Span::before_all(generation, file, end));
-        self.rotated.push(Arc::downgrade(&span));
-        Some(span)
+        self.found += 1;
+        let span = Arc::new(Span::before_all(self.found, generation, file, end));
+        self.rotated.push_back(Arc::clone(&span));
+        Some((span, true))
+    }
+
+    /// Files that were found again are held for as long as somebody reads them. Where they end is remembered.
+    fn let_go_of_rotated(&mut self) {
+        for span in &self.rotated {
+            if span.readers.load(Ordering::SeqCst) == 0 {
+                span.state().file = None;
+            }
+        }
+        if self.rotated.len() > ROTATED_MAX {
+            self.rotated.pop_front();
+        }
     }
 
     /// Lets go of the files that nobody needs any more, and of the oldest of too many. What a viewer has not read by
     /// then is a gap to it.
     pub fn prune(&mut self) {
+        self.let_go_of_rotated();
         while self.spans.len() > SPANS_MAX {
             if let Some(span) = self.spans.pop_front() {
                 span.state().file = None;

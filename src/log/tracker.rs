@@ -166,6 +166,18 @@ impl Tracker {
         Ok(look)
     }
 
+    /// Hears a file that lost the name before the first look, as it does one that loses it now.
+    pub(super) fn adopt(&mut self, held: Held, now: Instant) {
+        let identity = held.file.identity();
+        let mut others = self.next.iter().chain(self.late.iter().map(|(held, _)| held));
+        let is_known =
+            self.is_present(identity) || others.any(|other| other.file.identity() == identity);
+        if !is_known && self.late.len() < OLD_FILES_MAX {
+            self.late.push_front((held, now + self.rotate_wait));
+            self.late_heard.get_or_insert(now);
+        }
+    }
+
     /// What is to be kept when nobody follows any more.
     #[must_use]
     pub fn memory(&self) -> Option<Memory> {
@@ -368,10 +380,11 @@ impl Tracker {
             Some(Progress::Drained | Progress::Unreadable) => now < *until,
             None => false,
         });
-        if look.sightings.len() > before
-            && let Some(present) = &self.present
-        {
-            look.sightings.push(present.goes_on(Reason::Back));
+        if look.sightings.len() > before {
+            look.sightings.extend(match &self.present {
+                Some(present) => Some(present.goes_on(Reason::Back)),
+                None => self.waiting.map(Sighting::Waiting),
+            });
         }
     }
 

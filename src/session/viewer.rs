@@ -15,7 +15,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
 use crate::log::follower::BROADCAST_MESSAGES;
-use crate::log::timeline::{Next, Reason, Span, WaitReason};
+use crate::log::timeline::{BEFORE_ALL, Next, Reader, Reason, Span, WaitReason};
 use crate::log::{Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription};
 use crate::session::start::{Begin, Start};
 pub use item::{Ending, Item, Opening};
@@ -82,7 +82,7 @@ impl Viewer {
             subscription,
             start,
             at: None,
-            passed: 0,
+            passed: BEFORE_ALL,
             live: false,
             opened: false,
             recovered: true,
@@ -251,8 +251,13 @@ impl Viewer {
             return self.read_on(offset, end, closed).await;
         }
         if closed {
-            self.passed = number;
-            return self.enter_next().await;
+            return match self.enter_next_rotated().await {
+                Some(reset) => Some(reset),
+                None => {
+                    self.passed = number.max(BEFORE_ALL);
+                    self.enter_next().await
+                }
+            };
         }
         (self.live, self.caught_up) = (true, true);
         Some(Item::CaughtUp)
@@ -326,6 +331,18 @@ impl Viewer {
         let from = at.offset();
         at.marker = Marker::at(end);
         Some(Item::Gap { generation: at.generation, from, to: Some(end) })
+    }
+
+    /// Behind a file that was rotated away before anybody followed: goes on with the one that had the name then.
+    async fn enter_next_rotated(&mut self) -> Option<Item> {
+        let span =
+            self.at.as_ref().map(|at| at.reader.span()).filter(|span| span.is_before_all())?;
+        let next = self.subscription.follower.find_next_rotated(span).await?;
+        let (from, reason) = (Offset(0), Reason::Rotated);
+        let at = At::new(Reader::enter(&next), Marker::at(from), self.start.signed);
+        let generation = at.generation;
+        self.at = Some(at);
+        Some(Item::Reset { generation, from, reason })
     }
 
     /// Between two spans: goes on with the next, if there is one. The span before is left only then.

@@ -137,7 +137,7 @@ impl Play {
             }
             Act::Leave(index) => {
                 if let Some(who) = self.who(index) {
-                    self.spectators[who].leave(&self.record);
+                    self.spectators[who].leave(&self.record, &self.stage);
                 }
             }
             Act::Return(index) => {
@@ -172,7 +172,7 @@ impl Play {
             }
         }
         for spectator in &mut self.spectators {
-            spectator.leave(&self.record);
+            spectator.leave(&self.record, &self.stage);
         }
         self.record.cease(ending);
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::stage::Stage;
 use crate::log::access::Identity;
 use crate::log::held::Memory;
-use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
+use crate::log::timeline::{BEFORE_ALL, OLD_FILES_MAX, Reason, WaitReason};
 use crate::log::tracker::{Look, Sighting, Tracker};
 use crate::log::{Access, Follower, Generation, LogPath, Offset, Presence, Subscription};
 
@@ -106,6 +106,11 @@ impl Record {
         Subscription::new(Presence::enter(&self.following.as_ref().unwrap().follower))
     }
 
+    /// The span of this number, if the follower has published it. The others are of files that were found again.
+    pub(super) fn span(&self, number: u64) -> Option<&Told> {
+        self.spans.get(usize::try_from(number.checked_sub(BEFORE_ALL + 1)?).unwrap())
+    }
+
     /// Where the log ends, if it is there.
     pub(super) fn end(&self) -> Option<Offset> {
         self.spans.last().filter(|_| self.waiting.is_none()).map(|span| span.end)
@@ -158,6 +163,7 @@ impl Record {
         self.seen.extend(stage.named);
         let set_aside = std::mem::take(&mut stage.set_aside);
         self.set_aside.extend(set_aside.into_iter().filter(|&file| stage.is_beside(file)));
+        following.follower.hand_over(&mut following.tracker, self.now);
         let look = following.tracker.look(self.now, &stage.wake);
         let more = look.more || following.tracker.is_turning();
         let follower = Arc::clone(&following.follower);
@@ -226,8 +232,13 @@ impl Record {
     fn turn(&mut self, key: Key, from: Offset, reason: Reason, stage: &Stage) {
         let file = stage.file_of(key.0);
         match self.truths.get_mut(&key) {
-            // What was written while nobody followed is history to who comes next.
-            Some(truth) if reason == Reason::Joined && from.0 > 0 => {
+            // What was written while nobody followed is history to who comes next, as is that which a file had when it
+            // was found again.
+            Some(truth)
+                if (reason == Reason::Joined && from.0 > 0)
+                    || (reason == Reason::Late
+                        && self.spans.iter().all(|span| span.key != key)) =>
+            {
                 let content = &stage.files[file].content()[..from.0 as usize];
                 assert!(content.starts_with(&truth.bytes), "another file is taken for {key:?}");
                 truth.bytes = content.to_vec();

@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::record::{Key, Record, key};
 use super::stage::Stage;
-use crate::log::timeline::Reason;
+use crate::log::timeline::{BEFORE_ALL, Reason};
 use crate::log::{Generation, Offset};
 use crate::session::viewer::{self, Item, Viewer};
 use crate::session::{Begin, Of, Start};
@@ -52,15 +52,18 @@ impl Spectator {
     }
 
     /// Leaves, with the position that a client would keep.
-    pub(super) fn leave(&mut self, record: &Record) {
+    pub(super) fn leave(&mut self, record: &Record, stage: &Stage) {
+        let Some(stand) = self.stand.take().filter(|_| !self.reset_due) else {
+            self.viewer = None;
+            return;
+        };
+        let had = self.content(stand.key, record, stage).get(..stand.offset as usize);
+        let had = had.map_or_else(Vec::new, <[u8]>::to_vec);
         let Some(viewer) = self.viewer.take() else { return };
-        let Some(stand) = self.stand.take().filter(|_| !self.reset_due) else { return };
         let Some((generation, offset)) = viewer.position() else { return };
         assert_eq!((key(generation), offset.0), (stand.key, stand.offset), "another position");
         // As it goes over the wire.
         let generation: Generation = generation.to_string().parse().unwrap();
-        let had = record.truths[&stand.key].bytes.get(..stand.offset as usize);
-        let had = had.map_or_else(Vec::new, <[u8]>::to_vec);
         let position = (generation, offset);
         self.left = Some(Left { position, life: record.life, key: stand.key, had });
     }
@@ -104,7 +107,7 @@ impl Spectator {
     pub(super) fn assert_has_all(&self, record: &Record) {
         let Some(last) = record.spans.last() else { return };
         if let Some(stand) = &self.stand {
-            let wanted = (record.spans.len() as u64, last.end.0);
+            let wanted = (BEFORE_ALL + record.spans.len() as u64, last.end.0);
             assert_eq!((stand.span, stand.offset), wanted, "it has not been given all");
         } else {
             assert!(record.waiting.is_some(), "it was given nothing");
@@ -138,14 +141,16 @@ impl Spectator {
             }
             Item::Reset { generation, from, reason } => {
                 let span = self.span_number();
-                let told = &record.spans[span as usize - 1];
+                let Some(told) = record.span(span) else {
+                    return self.go_on_in_a_file_that_was_found(generation, from, reason, stage);
+                };
                 let wanted = match told.reason {
                     Reason::Joined => (told.key, Offset(0), Reason::Rotated),
                     reason => (told.key, told.from, reason),
                 };
                 assert_eq!((key(generation), from, reason), wanted);
                 if let Some(stand) = self.stand {
-                    assert_eq!(stand.span + 1, span, "a span was left out");
+                    assert_eq!(stand.span.max(BEFORE_ALL) + 1, span, "a span was left out");
                     self.assert_span_is_over(stand, record);
                 }
                 self.stand = Some(Stand { span, key: key(generation), offset: from.0 });
@@ -161,7 +166,7 @@ impl Spectator {
             }
             Item::CaughtUp => {
                 let stand = self.stand.as_ref().expect("it was opened");
-                assert_eq!(stand.offset, record.spans[stand.span as usize - 1].end.0, "not all");
+                assert_eq!(stand.offset, record.span(stand.span).unwrap().end.0, "not all");
             }
             Item::End(ending) => {
                 assert_eq!(ending, viewer::Ending::Shutdown);
@@ -175,10 +180,7 @@ impl Spectator {
         let key = key(generation);
         self.stand = Some(Stand { span: self.span_number(), key, offset });
         self.reset_due = !opening.recovered;
-        let content = match record.truths.get(&key) {
-            Some(truth) if self.span_number() > 0 => &truth.bytes,
-            _ => stage.files[stage.file_of(key.0)].content(),
-        };
+        let content = self.content(key, record, stage);
         match self.begin {
             Begin::All => assert_eq!(offset, 0),
             Begin::Lines(lines) => {
@@ -192,7 +194,6 @@ impl Spectator {
             Begin::From { .. } => {}
         }
         let Some(left) = self.left.take() else { return };
-        let truth = &record.truths[&left.key];
         let is_of_this_life = left.life == record.life;
         if opening.recovered {
             assert_eq!(offset, left.position.1.0, "another offset than was asked for");
@@ -208,6 +209,7 @@ impl Spectator {
             );
         } else {
             assert_eq!(offset, 0, "anew, but not from the first byte");
+            let Some(truth) = record.truths.get(&left.key) else { return };
             let is_present = record.spans.last().is_some_and(|span| span.key == left.key);
             assert!(!is_of_this_life || !is_present || truth.lost, "a position was not honoured");
             let file = &stage.files[truth.file];
@@ -218,17 +220,39 @@ impl Spectator {
     }
 
     fn take_bytes(&mut self, start: Offset, bytes: &[u8], record: &Record, stage: &Stage) {
-        let stand = self.stand.as_mut().expect("it was opened");
+        let stand = self.stand.as_ref().expect("it was opened");
         assert!(!self.reset_due, "bytes before the reset");
         assert!(!bytes.is_empty());
         assert_eq!(start.0, stand.offset, "bytes from elsewhere");
-        let content = match record.truths.get(&stand.key) {
-            Some(truth) if stand.span > 0 => &truth.bytes,
-            _ => stage.files[stage.file_of(stand.key.0)].content(),
-        };
+        let stand = *stand;
+        let content = self.content(stand.key, record, stage);
         let wanted = content.get(start.0 as usize..start.0 as usize + bytes.len());
         assert_eq!(wanted, Some(bytes), "other bytes than were published, at {start}");
-        stand.offset += bytes.len() as u64;
+        self.stand = Some(Stand { offset: stand.offset + bytes.len() as u64, ..stand });
+    }
+
+    /// What was published of a generation, or what its file holds where it was found again.
+    fn content<'a>(&self, key: Key, record: &'a Record, stage: &'a Stage) -> &'a [u8] {
+        match record.truths.get(&key).filter(|_| record.span(self.span_number()).is_some()) {
+            Some(truth) => &truth.bytes,
+            None => stage.files[stage.file_of(key.0)].content(),
+        }
+    }
+
+    /// Behind a file that was found again comes one that had the name after it.
+    fn go_on_in_a_file_that_was_found(
+        &mut self,
+        generation: Generation,
+        from: Offset,
+        reason: Reason,
+        stage: &Stage,
+    ) {
+        let key = key(generation);
+        let before =
+            self.stand.replace(Stand { span: self.span_number(), key, offset: 0 }).unwrap();
+        assert!(before.span <= BEFORE_ALL, "back before all that was published");
+        assert_eq!((from, reason), (Offset(0), Reason::Rotated));
+        assert!(stage.file_of(before.key.0) < stage.file_of(key.0), "the other way round");
     }
 
     /// That a viewer is told of a gap only where the bytes can't be had.
@@ -240,7 +264,9 @@ impl Spectator {
         record: &Record,
         stage: &Stage,
     ) {
-        let Some(truth) = record.truths.get(&key).filter(|_| span > 0) else { return };
+        let Some(truth) = record.truths.get(&key).filter(|_| record.span(span).is_some()) else {
+            return;
+        };
         let was_cut = stage.files[truth.file].epochs.len() > truth.epoch + 1;
         // Files that can be told from others by their heads are found again beside the log.
         let is_far = !stage.is_beside(truth.file) || generation.head_len < 64;
@@ -249,9 +275,8 @@ impl Spectator {
     }
 
     fn assert_span_is_over(&self, stand: Stand, record: &Record) {
-        if stand.span > 0 {
-            let end = record.spans[stand.span as usize - 1].end.0;
-            assert_eq!(stand.offset, end, "the next span began too early");
+        if let Some(span) = record.span(stand.span) {
+            assert_eq!(stand.offset, span.end.0, "the next span began too early");
         }
     }
 }

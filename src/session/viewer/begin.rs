@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::log::file::LogFile;
-use crate::log::timeline::{Reader, Reason, Span, WaitReason};
+use crate::log::timeline::{BEFORE_ALL, Reader, Reason, Span, WaitReason};
 use crate::log::{Generation, Offset, Place};
 use crate::session::start::{Begin, Of};
 use crate::session::viewer::stand::{At, marker, read};
@@ -20,7 +20,7 @@ impl Viewer {
         let present = {
             let timeline = self.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
-            self.passed = latest.as_ref().map_or(0, |span| span.number);
+            self.passed = latest.as_ref().map_or(BEFORE_ALL, |span| span.number);
             latest.filter(|_| !timeline.is_waiting())
         };
         if let Some(present) = &present {
