@@ -5,9 +5,8 @@
 //! the timeline second: then nothing falls between the two.
 
 use std::any::Any;
-use std::ffi::OsStr;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,9 +21,10 @@ use crate::log::file::LogFile;
 use crate::log::held::{Held, Memory, nonce};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
+use crate::log::sight::Sight;
 use crate::log::timeline::{Span, Timeline};
 use crate::log::tracker::{Look, Sighting, Tracker};
-use crate::log::watch::{Wake, Watch, WatchError, Watches};
+use crate::log::watch::{Wake, Watches};
 
 /// The stat that backs every watch up: file systems without events, hard links, mounts, a queue that overflowed.
 pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
@@ -177,14 +177,33 @@ impl Follower {
         let follower = Arc::clone(self);
         let finding = spawn_blocking(move || {
             let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
-            let known = follower.timeline().rotated_file(next.identity());
-            let generation = match known {
-                Some(span) => span.signed(),
-                None => Generation::new(next.identity(), nonce(), &next.head().ok()?),
-            };
-            follower.take_in(generation, Offset(0), next)
+            follower.take_in_anew(next)
         });
         finding.await.ok()?
+    }
+
+    /// The span of a file that was rotated away before the first look, and may be that of a position which can't be proved.
+    /// It is taken for another one, and has to be begun anew.
+    pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
+        if self.timeline().twin(wanted).is_some() {
+            return None;
+        }
+        let follower = Arc::clone(self);
+        let finding = spawn_blocking(move || {
+            let file = rotated::find_unproved(&follower.access, &follower.log, wanted)?;
+            follower.take_in_anew(file)
+        });
+        finding.await.ok()?
+    }
+
+    /// Takes in a file that was found again, of whatever generation.
+    fn take_in_anew(&self, file: LogFile) -> Option<Arc<Span>> {
+        let known = self.timeline().rotated_file(file.identity());
+        let generation = match known {
+            Some(span) => span.signed(),
+            None => Generation::new(file.identity(), nonce(), &file.head().ok()?),
+        };
+        self.take_in(generation, Offset(0), file)
     }
 
     /// Takes in a file that was found again, and has it heard for late writers.
@@ -274,65 +293,6 @@ impl Follower {
     }
 }
 
-/// The watches of one follower, on the directories where its files lie.
-struct Sight {
-    watches: Watches,
-    held: Vec<((PathBuf, bool), Watch)>,
-    /// A directory of the log is missing, and this tells of its coming, or of that of one above it.
-    is_missing: bool,
-    coming: Option<Watch>,
-    complained: bool,
-}
-
-impl Sight {
-    /// Watches these places. False when it can't, and polling is all there is. It blocks for a moment.
-    fn renew(&mut self, follower: &Follower, places: Vec<(PathBuf, bool)>) -> bool {
-        self.held.retain(|(place, watch)| places.contains(place) && watch.is_alive());
-        self.coming = None;
-        self.is_missing = false;
-        let mut works = true;
-        for place in places {
-            if self.held.iter().any(|(held, _)| *held == place) {
-                continue;
-            }
-            let (path, is_own) = &place;
-            let directory = path.parent().unwrap_or(path);
-            let name = path.file_name().unwrap_or(OsStr::new(""));
-            match self.watches.watch(directory, name, *is_own, &follower.wake) {
-                Ok(watch) => {
-                    self.held.push((place, watch));
-                    // What happened while nobody watched is found by one more look.
-                    follower.wake.wake();
-                }
-                // A directory that is not there has no events to miss but its own coming.
-                Err(WatchError::Missing) => {
-                    self.is_missing = true;
-                    self.watch_for(directory, follower);
-                }
-                Err(error) => {
-                    works = false;
-                    if !std::mem::replace(&mut self.complained, true) {
-                        tracing::warn!(log = %follower.log.display(), "polling instead of watching: {error}");
-                    }
-                }
-            }
-        }
-        self.complained &= !works;
-        works
-    }
-
-    /// Watches the nearest directory above a missing one that is there. Where that can't be, the next renewal sees.
-    fn watch_for(&mut self, missing: &Path, follower: &Follower) {
-        let mut wanted = missing;
-        while let (Some(above), Some(name)) = (wanted.parent(), wanted.file_name()) {
-            match self.watches.watch(above, name, false, &follower.wake) {
-                Err(WatchError::Missing) => wanted = above,
-                watch => return self.coming = watch.ok(),
-            }
-        }
-    }
-}
-
 /// What a follower's task keeps. All that it does may block, so it does it on a blocking thread.
 struct Eye {
     tracker: Tracker,
@@ -401,7 +361,7 @@ impl Eye {
 
     fn renew(&mut self, follower: &Follower) {
         self.places = self.tracker.places();
-        let works = self.sight.renew(follower, self.places.clone());
+        let works = self.sight.renew(&follower.log, &follower.wake, self.places.clone());
         follower.polling.store(!works, Ordering::Relaxed);
         self.next_renewal = Instant::now() + if works { BACKSTOP_INTERVAL } else { POLL_INTERVAL };
     }
@@ -421,8 +381,7 @@ pub(super) async fn run(
     closing: CancellationToken,
     retire: impl Fn(&Follower, Option<Memory>) -> bool,
 ) {
-    let sight =
-        Sight { watches, held: Vec::new(), is_missing: false, coming: None, complained: false };
+    let sight = Sight::new(watches);
     let mut eye = Eye {
         tracker,
         sight,

@@ -124,6 +124,7 @@ impl Held {
     pub(super) fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
         let end = self.file.written_end(self.file.status()?.size)?;
         self.head = self.file.head()?;
+        self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
         if let Some(memory) = memory
             && memory.generation.identity == self.file.identity()
@@ -148,6 +149,10 @@ impl Held {
         }
         let size = status.size;
         if size < offset || self.file.read_at(Offset(0), self.head.len())? != self.head {
+            return Ok(Step::Truncated);
+        }
+        // Between being opened and being read for the first time it may have been cut as well.
+        if self.head.is_empty() && !self.generation.is_of(&self.file.head()?) {
             return Ok(Step::Truncated);
         }
         if self.nuls.without_data == Some((size, status.modified)) {

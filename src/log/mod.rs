@@ -19,6 +19,7 @@ pub mod hole;
 pub mod position;
 pub mod registry;
 mod rotated;
+mod sight;
 pub mod timeline;
 pub mod tracker;
 pub mod watch;

@@ -69,7 +69,13 @@ impl Generation {
         signed >= SIGNATURE_BYTES_MIN
             && (self.is_signed_in_full() || offset.0 <= signed as u64)
             && self.identity == identity
-            && head.get(..signed).is_some_and(|head| fnv1a(head) == self.head_hash)
+            && self.is_of(head)
+    }
+
+    /// Whether it is signed by the beginning of this head.
+    #[must_use]
+    pub fn is_of(&self, head: &[u8]) -> bool {
+        head.get(..usize::from(self.head_len)).is_some_and(|head| fnv1a(head) == self.head_hash)
     }
 
     /// Whether it is signed by as much of the head as there can be.

@@ -18,10 +18,12 @@ use crate::log::position::{Generation, Offset};
 const HEAD_BYTES_MIN: usize = 64;
 /// So many names are looked at in a directory.
 const NAMES_MAX: usize = 100_000;
-/// A directory in which files are renamed may not show each of them: it is read so often.
+/// A directory in which files are being renamed may not show each of them: it is read so often.
 const READINGS: usize = 5;
 /// So long after one reading comes the next.
 const READING_INTERVAL: Duration = Duration::from_millis(20);
+/// Names have come to rest when none has changed for so long.
+const REST_TIME: Duration = Duration::from_millis(100);
 /// So long writers may stay with a file that has lost the name.
 const LATE_TIME: Duration = Duration::from_secs(60);
 /// What a log is not called that can be read as it is.
@@ -46,16 +48,26 @@ pub(super) fn find(
             && offset.0 <= file.status().ok()?.size;
         is_wanted.then_some(file)
     };
-    for reading in 0..READINGS {
-        if reading > 0 {
-            std::thread::sleep(READING_INTERVAL);
-        }
+    for _ in 1..READINGS {
+        let were_at_rest = are_at_rest(access, log);
         let file = names(access, log).filter(is_wanted).find_map(found);
-        if file.is_some() {
+        if file.is_some() || were_at_rest {
             return file;
         }
+        std::thread::sleep(READING_INTERVAL);
     }
-    None
+    names(access, log).filter(is_wanted).find_map(found)
+}
+
+/// The file with the inode of a generation that was signed by too little to be proved, if it has been given a longer name
+/// since. It blocks.
+pub(super) fn find_unproved(access: &Access, log: &LogPath, wanted: Generation) -> Option<LogFile> {
+    if usize::from(wanted.head_len) >= HEAD_BYTES_MIN {
+        return None;
+    }
+    let mut names = names(access, log).filter(|name| is_named_after(name, log));
+    let name = names.find(|name| name.ino() == wanted.identity.inode)?;
+    open(access, &name).filter(|file| file.identity() == wanted.identity)
 }
 
 /// The file that had the log's name after one that was made at `born`, if it lies beside the log under a longer name, and
@@ -66,15 +78,8 @@ pub(super) fn find_next(
     born: SystemTime,
     until: SystemTime,
 ) -> Option<LogFile> {
-    let own = log.as_path().file_name()?.as_bytes();
-    let is_named_so = |name: &DirEntry| {
-        let name = name.file_name();
-        let name = name.as_bytes();
-        name.len() > own.len()
-            && name.starts_with(own)
-            && !COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes()))
-    };
-    let candidates = names(access, log).filter(is_named_so).filter_map(|name| {
+    let named = names(access, log).filter(|name| is_named_after(name, log));
+    let candidates = named.filter_map(|name| {
         let metadata = name.metadata().ok()?;
         let made = metadata.created().ok()?;
         // One that is written on has the name of another log.
@@ -85,8 +90,33 @@ pub(super) fn find_next(
     open(access, &name).filter(|file| file.identity().inode == name.ino())
 }
 
-/// Where the log lies, and where its name leads to.
+/// Whether it is the log's name with something behind it, and not that of a file that was compressed.
+fn is_named_after(name: &DirEntry, log: &LogPath) -> bool {
+    let (name, own) = (name.file_name(), log.as_path().file_name().unwrap_or_default());
+    let (name, own) = (name.as_bytes(), own.as_bytes());
+    name.len() > own.len()
+        && name.starts_with(own)
+        && !COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes()))
+}
+
+/// Whether no file is being renamed where the log lies.
+fn are_at_rest(access: &Access, log: &LogPath) -> bool {
+    let now = SystemTime::now();
+    directories(access, log).iter().all(|directory| {
+        let changed = directory.metadata().and_then(|metadata| metadata.modified());
+        changed
+            .is_ok_and(|changed| now.duration_since(changed).is_ok_and(|since| since >= REST_TIME))
+    })
+}
+
 fn names(access: &Access, log: &LogPath) -> impl Iterator<Item = DirEntry> {
+    let directories = directories(access, log).into_iter();
+    let entries = directories.filter_map(|directory| std::fs::read_dir(directory).ok());
+    entries.flat_map(|entries| entries.take(NAMES_MAX).flatten())
+}
+
+/// Where the log lies, and where its name leads to.
+fn directories(access: &Access, log: &LogPath) -> Vec<PathBuf> {
     let real = access.open(log).ok().map(|admitted| admitted.real_path().to_owned());
     let mut directories: Vec<PathBuf> = Vec::with_capacity(2);
     for path in std::iter::once(log.as_path().to_owned()).chain(real) {
@@ -96,8 +126,7 @@ fn names(access: &Access, log: &LogPath) -> impl Iterator<Item = DirEntry> {
             directories.push(directory.to_owned());
         }
     }
-    let entries = directories.into_iter().filter_map(|directory| std::fs::read_dir(directory).ok());
-    entries.flat_map(|entries| entries.take(NAMES_MAX).flatten())
+    directories
 }
 
 /// A name beside the log is as good as any that a viewer may ask for: it is opened with the same proof.

@@ -283,14 +283,14 @@ impl Viewer {
             return self.leave_out(end);
         };
         let len = READ_BYTES_MAX;
-        let (before, tail) = (at.marker.clone(), at.reader.tail());
+        let (before, tail, signed) = (at.marker.clone(), at.reader.tail(), at.reader.signed());
         let reading = move |file: &LogFile| {
             let found = file.read_after(&before, len, end, Nuls::Written)?;
-            // A file that was cut and filled again may have other bytes from here on. Then it has others at its end.
-            match file.read_after(&tail, 0, tail.offset(), Nuls::Written)? {
-                Read::Changed => Ok(Read::Changed),
-                _ => Ok(found),
-            }
+            // A file that was cut and filled again may have other bytes from here on. Then it has others at its end, or
+            // at its head.
+            let at_end = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
+            let is_as_it_was = !matches!(at_end, Read::Changed) && signed.is_of(&file.head()?);
+            Ok(if is_as_it_was { found } else { Read::Changed })
         };
         match read(&file, reading).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {

@@ -1,5 +1,7 @@
 //! Coming back with a position: to the byte, or told that it is not there any more.
 
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
@@ -47,25 +49,30 @@ impl Reader {
     /// Reads until the bytes end with this.
     async fn until(&mut self, last: &[u8]) {
         while !self.bytes.ends_with(last) {
-            match self.viewer.next().await {
-                Ok(Message::Binary(data)) => {
-                    let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
-                    assert_eq!(offset, self.at.next, "after {:#?}", self.told);
-                    self.bytes.extend_from_slice(&data[8..]);
-                    self.at.next += (data.len() - 8) as u64;
-                }
-                Ok(Message::Text(text)) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if let Some(generation) = message["generation"].as_str() {
-                        generation.clone_into(&mut self.at.generation);
-                    }
-                    if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
-                        self.at.next = at;
-                    }
-                    self.told.push(message);
-                }
-                other => panic!("{other:?} after {:?}", self.told),
+            self.hear().await;
+        }
+    }
+
+    /// Takes the next message.
+    async fn hear(&mut self) {
+        match self.viewer.next().await {
+            Ok(Message::Binary(data)) => {
+                let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
+                assert_eq!(offset, self.at.next, "after {:#?}", self.told);
+                self.bytes.extend_from_slice(&data[8..]);
+                self.at.next += (data.len() - 8) as u64;
             }
+            Ok(Message::Text(text)) => {
+                let message: Value = serde_json::from_str(&text).unwrap();
+                if let Some(generation) = message["generation"].as_str() {
+                    generation.clone_into(&mut self.at.generation);
+                }
+                if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
+                    self.at.next = at;
+                }
+                self.told.push(message);
+            }
+            other => panic!("{other:?} after {:?}", self.told),
         }
     }
 
@@ -126,6 +133,117 @@ async fn a_file_that_was_rotated_away_while_the_server_was_down_is_finished_firs
     let mut third = Reader::resume(&server, &log, &reader.at).await;
     third.until(b"live\n").await;
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
+}
+
+/// Makes the log anew under its name, later than the file before as the file system counts the time.
+fn make_later(log: &Path, before: &Path) -> File {
+    let born = |path: &Path| path.metadata().unwrap().created().unwrap();
+    loop {
+        let file = File::options().append(true).create_new(true).open(log).unwrap();
+        if born(log) > born(before) {
+            return file;
+        }
+        std::fs::remove_file(log).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn files_that_came_and_were_rotated_away_while_the_server_was_down_come_in_order() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let aside = |number: u32| directory.path().join(format!("a.log.{number}"));
+    let log = target(&path);
+    append(&path, lines("file 0"));
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"file 0 99\n").await;
+    server.stop().await.unwrap();
+    let mut expected = String::new();
+    for file in 1..=6 {
+        // As logrotate does: each gets the next number.
+        for number in (1..file).rev() {
+            std::fs::rename(aside(number), aside(number + 1)).unwrap();
+        }
+        std::fs::rename(&path, aside(1)).unwrap();
+        let content = lines(&format!("file {file}"));
+        make_later(&path, &aside(1)).write_all(content.as_bytes()).unwrap();
+        expected += &content;
+    }
+    // Neither of these had the log's name.
+    std::fs::write(directory.path().join("b.log"), "of another log\n").unwrap();
+    std::fs::write(directory.path().join("a.log.2.gz"), "of another kind\n").unwrap();
+
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"file 6 99\n").await;
+    let mut heads = vec!["open true"];
+    heads.extend(["reset rotated 0"; 6]);
+    assert_eq!(again.heads(), heads);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
+    // From the middle of one that was found so.
+    let fourth = &again.told[4]["generation"];
+    let at = Position { generation: fourth.as_str().unwrap().to_owned(), next: 9 };
+    let mut third = Reader::resume(&server, &log, &at).await;
+    third.until(b"file 6 99\n").await;
+    let at = expected.find("file 4 1\n").unwrap();
+    assert_eq!(String::from_utf8_lossy(&third.bytes), expected[at..]);
+}
+
+#[tokio::test]
+async fn a_file_that_was_empty_when_it_was_met_is_not_missed_after_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, "");
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    while reader.told.is_empty() {
+        reader.hear().await;
+    }
+    server.stop().await.unwrap();
+    append(&path, lines("old"));
+    let aside = directory.path().join("a.log.1");
+    std::fs::rename(&path, &aside).unwrap();
+    make_later(&path, &aside).write_all(b"new\n").unwrap();
+
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"new\n").await;
+    assert_eq!(again.heads(), ["open false", "reset replaced 0", "reset rotated 0"]);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), lines("old") + "new\n");
+}
+
+#[tokio::test]
+async fn a_writer_that_stays_with_a_file_over_a_rotation_and_a_restart_is_heard() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("old"));
+    let mut late = File::options().append(true).open(&path).unwrap();
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"old 99\n").await;
+    server.stop().await.unwrap();
+    let aside = directory.path().join("a.log.1");
+    std::fs::rename(&path, &aside).unwrap();
+    make_later(&path, &aside).write_all(b"new\n").unwrap();
+
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume(&server, &log, &reader.at).await;
+    again.until(b"new\n").await;
+    late.write_all(b"late\n").unwrap();
+    again.until(b"late\n").await;
+    append(&path, "and on\n");
+    again.until(b"and on\n").await;
+    let end = lines("old").len();
+    let heads = ["open true", "reset rotated 0", &format!("reset late {end}"), "reset back 4"];
+    assert_eq!(again.heads(), heads);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), "new\nlate\nand on\n");
+    // Who comes back later hears it in the same place.
+    let mut third = Reader::resume(&server, &log, &reader.at).await;
+    third.until(b"and on\n").await;
+    assert_eq!(third.heads(), again.heads());
+    assert_eq!(third.bytes, again.bytes);
 }
 
 #[tokio::test]

@@ -56,7 +56,15 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    let len = || prop_oneof![4 => 1..200usize, 1 => 200..1000usize, 1 => 60_000..70_000usize];
+    // The largest is more than one look reads.
+    let len = || {
+        prop_oneof![
+            16 => 1..200usize,
+            4 => 200..1000usize,
+            3 => 60_000..70_000usize,
+            1 => Just(1_100_000usize),
+        ]
+    };
     let index = any::<Index>;
     let begin = prop_oneof![
         2 => Just(Begin::All),

@@ -231,14 +231,12 @@ impl Record {
     /// A span begins.
     fn turn(&mut self, key: Key, from: Offset, reason: Reason, stage: &Stage) {
         let file = stage.file_of(key.0);
+        // A file that was found again goes on where it ended then.
+        let is_found = matches!(reason, Reason::Late | Reason::Back)
+            && self.spans.iter().all(|span| span.key != key);
         match self.truths.get_mut(&key) {
-            // What was written while nobody followed is history to who comes next, as is that which a file had when it
-            // was found again.
-            Some(truth)
-                if (reason == Reason::Joined && from.0 > 0)
-                    || (reason == Reason::Late
-                        && self.spans.iter().all(|span| span.key != key)) =>
-            {
+            // What was written while nobody followed is history to who comes next.
+            Some(truth) if is_found || (reason == Reason::Joined && from.0 > 0) => {
                 let content = &stage.files[file].content()[..from.0 as usize];
                 assert!(content.starts_with(&truth.bytes), "another file is taken for {key:?}");
                 truth.bytes = content.to_vec();
@@ -253,7 +251,8 @@ impl Record {
             }
             Some(_) => {}
             None => {
-                assert!(from.0 == 0 || reason == Reason::Joined, "{reason:?} begins at {from}");
+                let is_at_its_place = from.0 == 0 || reason == Reason::Joined || is_found;
+                assert!(is_at_its_place, "{reason:?} begins at {from}");
                 let bytes = stage.files[file].content()[..from.0 as usize].to_vec();
                 let epoch = stage.files[file].epochs.len() - 1;
                 self.truths.insert(key, Truth { file, epoch, bytes, lost: false });

@@ -210,7 +210,8 @@ impl Spectator {
         } else {
             assert_eq!(offset, 0, "anew, but not from the first byte");
             let Some(truth) = record.truths.get(&left.key) else { return };
-            let is_present = record.spans.last().is_some_and(|span| span.key == left.key);
+            let last = record.spans.last().filter(|span| span.reason != Reason::Late);
+            let is_present = last.is_some_and(|span| span.key == left.key);
             assert!(!is_of_this_life || !is_present || truth.lost, "a position was not honoured");
             let file = &stage.files[truth.file];
             let is_there = stage.named == Some(truth.file) && file.epochs.len() == truth.epoch + 1;

@@ -21,6 +21,8 @@ pub(super) enum Refill {
     AsMuch,
     /// With the bytes that it began with, as far as a signature goes and beyond, and others then.
     SameHead,
+    /// With the bytes that it ended with in their old place, but others before.
+    OtherHead,
     /// With the same bytes, and more.
     Same,
 }
@@ -30,8 +32,14 @@ impl Arbitrary for Refill {
     type Strategy = BoxedStrategy<Self>;
 
     fn arbitrary_with((): ()) -> BoxedStrategy<Self> {
-        prop_oneof![Just(Self::Less), Just(Self::AsMuch), Just(Self::SameHead), Just(Self::Same)]
-            .boxed()
+        prop_oneof![
+            Just(Self::Less),
+            Just(Self::AsMuch),
+            Just(Self::SameHead),
+            Just(Self::OtherHead),
+            Just(Self::Same),
+        ]
+        .boxed()
     }
 }
 
@@ -222,6 +230,10 @@ impl Stage {
             Refill::Less => self.fresh(len.min(old.len())),
             Refill::AsMuch => self.fresh(old.len()),
             Refill::SameHead => [head, &self.fresh(old.len() + len)].concat(),
+            Refill::OtherHead => {
+                let other = old.len().saturating_sub(64).min(256);
+                [&self.fresh(other), &old[other..], &self.fresh(len)].concat()
+            }
             Refill::Same => [old.clone(), self.fresh(len)].concat(),
         };
         let file = &mut self.files[named];

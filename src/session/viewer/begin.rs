@@ -55,6 +55,11 @@ impl Viewer {
                 return;
             }
             self.recovered = false;
+            if let Some(span) = self.find_unproved().await {
+                self.enter(&span, Offset(0)).await;
+                self.tell_if_not_recovered();
+                return;
+            }
         }
         if let Some(present) = present {
             let from = self.start_of(present, end).await;
@@ -101,6 +106,16 @@ impl Viewer {
             Of::Present => present.filter(|present| offset <= present.end()).cloned(),
             Of::Nothing => None,
             Of::Generation(wanted) => self.find_generation(wanted, offset).await,
+        }
+    }
+
+    /// What a position that can't be proved may be of: to begin there anew is to miss nothing.
+    async fn find_unproved(&self) -> Option<Arc<Span>> {
+        match self.start.begin {
+            Begin::From { of: Of::Generation(wanted), otherwise: None, .. } => {
+                self.subscription.follower.find_unproved(wanted).await
+            }
+            _ => None,
         }
     }
 
