@@ -195,6 +195,16 @@ impl LogFile {
         self.read_at(Offset(0), SIGNATURE_BYTES_MAX)
     }
 
+    /// The same without the NULs at their end, which may be allocated for what is still to be written.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn written_head(&self) -> io::Result<Vec<u8>> {
+        let mut head = self.head()?;
+        head.truncate(head.len() - hole::nuls_at_end(&head));
+        Ok(head)
+    }
+
     /// The marker of `offset`, from the file's bytes before it.
     ///
     /// # Errors

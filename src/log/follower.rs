@@ -201,7 +201,7 @@ impl Follower {
         let known = self.timeline().rotated_file(file.identity());
         let generation = match known {
             Some(span) => span.signed(),
-            None => Generation::new(file.identity(), nonce(), &file.head().ok()?),
+            None => Generation::new(file.identity(), nonce(), &file.written_head().ok()?),
         };
         self.take_in(generation, Offset(0), file)
     }

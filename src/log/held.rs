@@ -86,7 +86,7 @@ impl Held {
     pub(super) fn new(admitted: Admitted) -> io::Result<Self> {
         let real_path = admitted.real_path().to_owned();
         let file = LogFile::new(admitted);
-        let head = file.head()?;
+        let head = file.written_head()?;
         let generation = Generation::new(file.identity(), nonce(), &head);
         Ok(Self {
             file: Arc::new(file),
@@ -124,8 +124,8 @@ impl Held {
     pub(super) fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
         let end = self.file.written_end(self.file.status()?.size)?;
         self.head = self.file.head()?;
-        self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
+        self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(memory) = memory
             && memory.generation.identity == self.file.identity()
             && self.head.starts_with(&memory.head)
@@ -294,7 +294,8 @@ impl Held {
 
     /// Takes the file as it is now for a new generation.
     fn begin_anew(&mut self) -> io::Result<()> {
-        self.generation = Generation::new(self.file.identity(), nonce(), &self.file.head()?);
+        self.generation =
+            Generation::new(self.file.identity(), nonce(), &self.file.written_head()?);
         self.marker = Marker::at(Offset(0));
         self.head.clear();
         self.nuls = Allocated::default();
