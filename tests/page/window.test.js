@@ -76,13 +76,10 @@ scene('older rows that come above the reader move nothing', async (scene) => {
   await page.keyboard.press('f');
   // A scroll that glides would be a movement of its own.
   for (let turn = 0; turn < 6; turn += 1) {
-    await page.evaluate(() => {
-      const log = /** @type {HTMLElement} */ (document.querySelector('#log'));
-      log.scrollTop = 300;
-    });
     const seen = await page.evaluate(async () => {
       const log = /** @type {HTMLElement} */ (document.querySelector('#log'));
       const rows = () => document.querySelectorAll('#rows .row').length;
+      log.scrollTop = 300;
       const row = [...document.querySelectorAll('#rows .row')].find((one) => one.getBoundingClientRect().bottom > log.getBoundingClientRect().top);
       const before = row?.getBoundingClientRect().top ?? NaN;
       const held = rows();

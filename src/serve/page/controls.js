@@ -157,8 +157,8 @@ export class Controls {
    * @param {(troubles: import('./troubles.js').Troubles) => Promise<void>} act
    */
   #error(act) {
-    const { troubles, spans, window } = this.#parts;
-    if (spans.last) troubles.demand(spans.last.generation, spans.last.to, window.first()?.offset ?? 0);
+    const { troubles } = this.#parts;
+    troubles.demand();
     if (troubles.scan.offsets.length > 0) act(troubles);
     else this.say(troubles.scan.complete ? 'No error in this log' : 'No error found so far');
   }

@@ -59,6 +59,7 @@ export class Finder {
     this.#bar.addEventListener('keydown', (event) => this.#key(event));
     for (const name of SWITCHES) {
       this.#switch(name).addEventListener('click', () => {
+        this.#typed();
         this.#pattern = { ...this.#pattern, [name]: !this.#pattern[name] };
         this.#change();
       });
@@ -68,6 +69,7 @@ export class Finder {
     element('find-close').addEventListener('click', () => this.close());
     element('filter').addEventListener('click', () => this.toggleFilter());
     element('invert').addEventListener('click', () => {
+      this.#typed();
       this.invert = !this.invert;
       this.#change();
     });
@@ -132,6 +134,7 @@ export class Finder {
 
   toggleFilter() {
     if (!this.isOpen) this.open();
+    this.#typed();
     this.filter = !this.filter;
     this.#change();
   }
@@ -159,7 +162,9 @@ export class Finder {
     await this.#asked.go(this.current);
   }
 
+  /** Takes what is in the field, which may not have been looked for yet. */
   #typed() {
+    clearTimeout(this.#typing);
     if (this.#text.value === this.#pattern.text) return;
     this.#pattern = { ...this.#pattern, text: this.#text.value };
     this.current = null;
@@ -177,7 +182,6 @@ export class Finder {
     if (event.isComposing) return;
     if (event.key === 'Enter' && event.target === this.#text) {
       event.preventDefault();
-      clearTimeout(this.#typing);
       this.#typed();
       this.step(event.shiftKey ? -1 : 1);
     } else if (event.key === 'Escape') {
@@ -187,6 +191,7 @@ export class Finder {
   }
 
   #addRule() {
+    this.#typed();
     if (this.pattern === null || this.rules.length >= RULES_MAX) return;
     this.rules = [...this.rules, { ...this.pattern }];
     this.#pattern = { ...this.#pattern, text: '' };

@@ -28,6 +28,7 @@ export class Link {
   #timer = undefined;
   #turn = new AbortController();
   #isRestored = false;
+  #written = '';
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -73,7 +74,10 @@ export class Link {
     if (!this.#isRestored || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
+      // An address that the reader has just changed is about to be followed.
+      if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = format(this.view);
+      this.#written = hash;
       if (hash !== location.hash) globalThis.history.replaceState(globalThis.history.state, '', `${location.pathname}${location.search}${hash}`);
     }, SYNC_MS);
   }
@@ -98,6 +102,7 @@ export class Link {
     } catch (error) {
       if (!this.#turn.signal.aborted) hint(`The place of this link can not be shown: ${error instanceof Error ? error.message : error}`);
     }
+    this.#written = location.hash;
     this.#isRestored = true;
     this.sync();
   }
@@ -133,9 +138,11 @@ export class Link {
     let { from, to } = wanted;
     if (wanted.kind === 'line') {
       const first = await history.offsetOf(generation, from, signal);
-      if (first.line < from) hint(`The log has ${first.line.toLocaleString('en-US')} lines only.`);
       const last = to === from ? first : await history.offsetOf(generation, to, signal);
-      lines.set({ span, first: { offset: first.offset, line: first.line }, last: { offset: last.offset, line: last.line } });
+      // Beyond the end, the last line is given.
+      const { lines: [firstLine, lastLine] } = await history.numbers(generation, [first.offset, last.offset]);
+      if (firstLine !== null && firstLine < from) hint(`The log has ${firstLine.toLocaleString('en-US')} lines only.`);
+      lines.set({ span, first: { offset: first.offset, line: firstLine }, last: { offset: last.offset, line: lastLine } });
       from = first.offset;
     } else if (from > spans.at(span).to) {
       hint('The log has not come that far.');

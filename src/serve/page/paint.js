@@ -15,6 +15,8 @@ export class Paint {
   #find = { expression: null };
   /** @type {(RegExp | null)[]} */
   #rules = [];
+  /** The row that the reader was brought to. @type {HTMLElement | null} */
+  #hit = null;
   /** Names of the highlights that are set. @type {Set<string>} */
   #set = new Set();
 
@@ -36,11 +38,13 @@ export class Paint {
   show(entries, current, span) {
     /** @type {Map<string, AbstractRange[]>} */
     const painted = new Map();
+    /** @type {HTMLElement | null} */
+    let hit = null;
     const isOn = this.#find.expression !== null || this.#rules.length > 0;
     for (const entry of entries) {
       if (entry.mark !== undefined || entry.element === null) continue;
       const isCurrent = entry.span === span && entry.offset === current;
-      if (entry.element.classList.contains('hit') !== isCurrent) entry.element.classList.toggle('hit', isCurrent);
+      if (isCurrent) hit = entry.element;
       if (!isOn && entry.note?.match === undefined) continue;
       const text = entry.element.textContent ?? '';
       this.#rules.forEach((rule, at) => {
@@ -49,6 +53,11 @@ export class Paint {
       const found = this.#find.expression === null ? entry.note?.match ?? [] : matches(this.#find.expression, text);
       add(painted, isCurrent ? 'found-here' : 'found', entry.element, found);
     }
+    if (hit !== this.#hit) {
+      this.#hit?.classList.remove('hit');
+      this.#hit = hit;
+    }
+    this.#hit?.classList.add('hit');
     this.#apply(painted);
   }
 

@@ -210,7 +210,7 @@ export class Reader {
   }
 
   #drawFiltered() {
-    if (this.#grown && this.attached) {
+    if (this.#grown && this.attached && !this.#loadingDown) {
       this.#grown = false;
       this.#loadDown();
     }
@@ -414,6 +414,8 @@ export class Reader {
     const generation = spans.at(span)?.generation ?? null;
     this.#loadingUp = true;
     this.#loadingDown = true;
+    // Else what comes at the end would be drawn in its place meanwhile.
+    this.attached = false;
     try {
       const answer = await history.rows(generation, where, ROWS_PER_LOAD, this.filter, signal);
       signal.throwIfAborted();
@@ -440,6 +442,7 @@ export class Reader {
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof Gone)) console.warn(`rows: ${error}`);
+      if (window.isEmpty && !this.isFiltering) this.attached = true;
       return false;
     } finally {
       if (!signal.aborted || signal === this.#turn.signal) {

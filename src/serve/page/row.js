@@ -4,9 +4,9 @@
 /** Characters of a row that are shown until all of it is asked for. */
 const CUT_CHARS = 4_000;
 const WHOLE = new Intl.NumberFormat('en-US');
-/** Trailing stops and brackets belong to the sentence around an address. */
-const ADDRESS = /https?:\/\/[^\s<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
-const TRAILING = /[.,;:!?)\]]+$/;
+/** The server shows what would mislead as ⟨U+202E⟩. */
+const ADDRESS = /https?:\/\/[^\s⟨⟩<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
+const TRAILING = /[.,;:!?\]]+$/;
 
 /** Rows whose element is not simply their HTML, so that they can't be drawn on. @type {WeakSet<HTMLElement>} */
 const altered = new WeakSet();
@@ -139,7 +139,7 @@ function link(element) {
     if (text.parentElement?.closest('a')) continue;
     // From the last one on, so that what stands before a link keeps its place.
     for (const found of [...text.data.matchAll(ADDRESS)].reverse()) {
-      const address = found[0].replace(TRAILING, '');
+      const address = trimmed(found[0]);
       if (!URL.canParse(address)) continue;
       const shown = text.splitText(found.index);
       shown.splitText(address.length);
@@ -150,4 +150,15 @@ function link(element) {
       altered.add(element);
     }
   }
+}
+
+/**
+ * Stops and brackets at the end of an address belong to the sentence around it, unless the bracket was opened in it.
+ * @param {string} address
+ * @returns {string}
+ */
+function trimmed(address) {
+  const shorter = address.replace(TRAILING, '');
+  const isOpen = shorter.endsWith(')') && shorter.split(')').length > shorter.split('(').length;
+  return isOpen ? trimmed(shorter.slice(0, -1)) : shorter;
 }

@@ -9,6 +9,8 @@ const EXTEND_MS = 400;
 const RETRY_MS = 1_000;
 
 /**
+ * @typedef {{size: number, lastRow: number}} Ends of the file as far as it is known: its size, and where its last row begins
+ *
  * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
  * @typedef {{type: 'progress', scanned: number, rows: number, matches: number}} Progress
  * @typedef {{type: 'done', rows: number, matches: number, scanned: number, to: number, complete: boolean, reason: string | null}} Done
@@ -33,8 +35,11 @@ export class Scan {
   /** @type {Record<string, string> | null} */
   #parameters = null;
   #generation = '';
-  #to = 0;
-  #wanted = 0;
+  /** @type {Ends} */
+  #ends = { size: 0, lastRow: 0 };
+  /** The file's ends when it was last searched: what has come behind them is searched next, with the row that may not have been whole.
+   * @type {Ends} */
+  #searched = { size: 0, lastRow: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
 
@@ -60,14 +65,14 @@ export class Scan {
    * @param {string} generation
    * @param {Record<string, string>} parameters
    * @param {number} near what is found near this offset comes first
-   * @param {number} size of the file, as far as it is known
+   * @param {Ends} ends
    */
-  start(generation, parameters, near, size) {
+  start(generation, parameters, near, ends) {
     this.stop();
     this.#generation = generation;
     this.#parameters = parameters;
-    this.#wanted = size;
-    this.#run({ near: Math.max(0, Math.min(near, size)) });
+    this.#ends = ends;
+    this.#run({ near: Math.max(0, Math.min(near, ends.size)) });
   }
 
   stop() {
@@ -78,7 +83,7 @@ export class Scan {
     this.offsets = [];
     this.count = 0;
     this.scanned = 0;
-    this.#to = 0;
+    this.#searched = { size: 0, lastRow: 0 };
     this.complete = false;
     this.running = false;
     this.error = '';
@@ -86,14 +91,13 @@ export class Scan {
 
   /**
    * The file has grown.
-   * @param {number} size
+   * @param {Ends} ends
    */
-  extend(size) {
-    this.#wanted = Math.max(this.#wanted, size);
-    if (this.isOn && !this.running && this.error === '' && this.complete && this.#wanted > this.#to) {
-      this.running = true;
-      this.#timer = setTimeout(() => this.#run({ from: this.#to }), EXTEND_MS);
-    }
+  extend(ends) {
+    this.#ends = ends;
+    if (!this.isOn || this.running || this.error !== '' || !this.complete || ends.size <= this.#searched.size) return;
+    this.running = true;
+    this.#timer = setTimeout(() => this.#run({ from: this.#searched.lastRow }), EXTEND_MS);
   }
 
   /**
@@ -117,6 +121,7 @@ export class Scan {
     this.#turn = turn;
     this.running = true;
     const before = this.count;
+    const ends = this.#ends;
     try {
       const answer = await fetch(this.#history.address('find', { ...this.#parameters, ...where, generation: this.#generation, max: FOUND_MAX }), { signal: turn.signal });
       if (answer.status === 410) throw new Gone();
@@ -128,6 +133,7 @@ export class Scan {
         return;
       }
       for await (const message of messages(answer)) this.#take(message, before);
+      this.#searched = ends;
     } catch (error) {
       if (turn.signal.aborted) return;
       if (!(error instanceof Gone)) this.#timer = setTimeout(() => this.#run(where), RETRY_MS);
@@ -135,7 +141,7 @@ export class Scan {
     }
     this.running = false;
     this.#changed();
-    this.extend(this.#wanted);
+    this.extend(this.#ends);
   }
 
   /**
@@ -146,9 +152,8 @@ export class Scan {
     if (message.type === 'found') {
       this.#insert(message.rows.map(([offset]) => offset));
     } else {
-      this.scanned = Math.max(this.#to, message.scanned);
+      this.scanned = Math.max(this.#searched.size, message.scanned);
       if (message.type === 'done') {
-        this.#to = message.to;
         this.complete = message.complete;
       }
       // A row that was found before it was whole is found again with its end.
@@ -158,12 +163,16 @@ export class Scan {
     this.#changed();
   }
 
-  /** @param {number[]} found in ascending order */
+  /** @param {number[]} found in ascending order, but for the step from the end of the file to its beginning */
   #insert(found) {
-    if (found.length === 0) return;
-    const at = this.indexOf(found[0]);
-    const fresh = this.offsets[at] === found[0] ? found.slice(1) : found;
-    const place = this.indexOf(fresh[0] ?? Infinity);
+    const step = found.findIndex((offset, at) => at > 0 && offset < found[at - 1]);
+    if (step > 0) {
+      this.#insert(found.slice(step));
+      found = found.slice(0, step);
+    }
+    const fresh = found.filter((offset) => this.offsets[this.indexOf(offset)] !== offset);
+    if (fresh.length === 0) return;
+    const place = this.indexOf(fresh[0]);
     if (place === this.offsets.length) for (const offset of fresh) this.offsets.push(offset);
     else this.offsets.splice(place, 0, ...fresh);
     if (this.offsets.length > FOUND_MAX) this.offsets.length = FOUND_MAX;

@@ -11,6 +11,8 @@ export class Troubles {
   current = null;
   #button = /** @type {HTMLElement} */ (document.getElementById('errors'));
   #words = /** @type {HTMLElement} */ (document.getElementById('errors-count'));
+  /** @type {{generation: string, ends: import('./scan.js').Ends} | null} */
+  #file = null;
   #go;
   #here;
 
@@ -31,33 +33,21 @@ export class Troubles {
   }
 
   /**
+   * The present file, and how far it goes.
    * @param {string} generation
-   * @param {number} size
-   * @param {number} near
+   * @param {import('./scan.js').Ends} ends
    */
-  look(generation, size, near) {
-    if (this.scan.isOn && this.scan.generation === generation) this.scan.extend(size);
-    else if (size <= EAGER_BYTES || this.scan.isOn) this.#start(generation, size, near);
+  look(generation, ends) {
+    this.#file = { generation, ends };
+    if (this.scan.isOn && this.scan.generation === generation) this.scan.extend(ends);
+    else if (ends.size <= EAGER_BYTES || this.scan.isOn) this.demand();
   }
 
-  /**
-   * @param {string} generation
-   * @param {number} size
-   * @param {number} near
-   */
-  #start(generation, size, near) {
+  /** Searches the file, however large it is. */
+  demand() {
+    if (this.#file === null || (this.scan.isOn && this.scan.generation === this.#file.generation)) return;
     this.current = null;
-    this.scan.start(generation, { level: 'error' }, near, size);
-  }
-
-  /**
-   * Searches a large log too.
-   * @param {string} generation
-   * @param {number} size
-   * @param {number} near
-   */
-  demand(generation, size, near) {
-    if (!this.scan.isOn) this.#start(generation, size, near);
+    this.scan.start(this.#file.generation, { level: 'error' }, this.#here(), this.#file.ends);
   }
 
   /**

@@ -124,10 +124,17 @@ function heard(message, resuming) {
 function lookOn() {
   const { last } = spans;
   if (!last) return;
-  troubles.look(last.generation, last.to, here());
+  troubles.look(last.generation, ends());
   if (finder.pattern === null) return;
-  if (finder.scan.generation === last.generation) finder.scan.extend(last.to);
+  if (finder.scan.generation === last.generation) finder.scan.extend(ends());
   else searched();
+}
+
+/** How far the present file goes. @returns {import('./scan.js').Ends} */
+function ends() {
+  const size = spans.last?.to ?? 0;
+  const [last] = tail.end(1);
+  return { size, lastRow: last?.span === spans.present ? Math.min(last.offset, size) : 0 };
 }
 
 /** The pattern, the filter or the highlights are others. */
@@ -140,7 +147,7 @@ function searched() {
   if (wanted !== looked) {
     looked = wanted;
     if (pattern === null || !last) finder.scan.stop();
-    else finder.scan.start(last.generation, parameters(pattern), here(), last.to);
+    else finder.scan.start(last.generation, parameters(pattern), here(), ends());
     finder.show();
   }
   const filter = finder.filtering;

@@ -1,0 +1,246 @@
+// Find, filter, highlights and errors, over the whole of logs that are larger than what the page holds and that grow.
+
+import assert from 'node:assert/strict';
+
+import { eventually } from './program.js';
+import { lines, scene, text } from './scene.js';
+
+/** Lines of which each 500th has a needle in it, in varying case. @param {number} from @param {number} to */
+function haystack(from, to) {
+  return text(lines(from, to).map((line, at) => {
+    const number = from + at;
+    return number % 500 === 0 ? `${line} \x1b[31m${number % 1000 === 0 ? 'Needle' : 'needle'}\x1b[0m(s) in it` : `${line} of hay`;
+  }));
+}
+
+/** @param {import('./scene.js').Scene} scene */
+function hit({ page }) {
+  return page.evaluate(() => {
+    const row = document.querySelector('.row.hit');
+    const box = row?.getBoundingClientRect();
+    const log = document.querySelector('#log')?.getBoundingClientRect();
+    const isInSight = box !== undefined && log !== undefined && box.top >= log.top && box.bottom <= log.bottom;
+    return isInSight ? row?.textContent : `out of sight: ${row?.textContent}`;
+  });
+}
+
+/** What is painted over the rows, by the browser's highlights. @param {import('./scene.js').Scene} scene @param {string} name */
+function painted({ page }, name) {
+  return page.evaluate((name) => [...(CSS.highlights.get(name) ?? [])].map((range) => {
+    const whole = document.createRange();
+    whole.setStart(range.startContainer, range.startOffset);
+    whole.setEnd(range.endContainer, range.endOffset);
+    return whole.toString();
+  }), name);
+}
+
+scene('find looks through the whole file and goes from match to match', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', haystack(1, 30_000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '60 lines');
+  assert.equal(await scene.text('#state-word'), 'Live', 'counting does not move the view');
+  await page.keyboard.press('Enter');
+  // From the view on, and from the last one to the first.
+  await scene.untilText('#find-count', '60 of 60');
+  await page.keyboard.press('Enter');
+  await scene.untilText('#find-count', '1 of 60');
+  await eventually('the first match', async () => await hit(scene) === 'line 500 needle(s) in it' || hit(scene));
+  assert.deepEqual(await painted(scene, 'found-here'), ['needle']);
+  await page.keyboard.press('Shift+Enter');
+  await eventually('the last match', async () => await hit(scene) === 'line 30000 Needle(s) in it' || hit(scene));
+  // Outside the field, by the keys for it.
+  await page.click('#log', { position: { x: 900, y: 300 } });
+  await page.keyboard.press('N');
+  await eventually('the one before', async () => await hit(scene) === 'line 29500 needle(s) in it' || hit(scene));
+  await page.keyboard.press('n');
+  await eventually('and back', async () => await hit(scene) === 'line 30000 Needle(s) in it' || hit(scene));
+});
+
+scene('case, words and expressions narrow what is found, and a bad one is told in words', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', haystack(1, 10_000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('Needle');
+  await scene.untilText('#find-count', '20 lines');
+  await page.click('[data-find="case"]');
+  await scene.untilText('#find-count', '10 lines');
+  await page.click('[data-find="case"]');
+  await page.fill('#find-text', 'need');
+  await scene.untilText('#find-count', '20 lines');
+  await page.click('[data-find="word"]');
+  await scene.untilText('#find-count', 'no match');
+  await page.click('[data-find="word"]');
+  await page.fill('#find-text', 'line [12]000 n');
+  await scene.untilText('#find-count', 'no match');
+  await page.click('[data-find="regex"]');
+  await scene.untilText('#find-count', '2 lines');
+  await page.fill('#find-text', 'line (1');
+  await scene.until(() => /group/.test(document.querySelector('#find-count')?.textContent ?? ''));
+  assert.equal(await page.getAttribute('#find-text', 'aria-invalid'), 'true');
+  await page.fill('#find-text', 'line 1(0*) n');
+  await scene.untilText('#find-count', '2 lines');
+  assert.equal(await page.getAttribute('#find-text', 'aria-invalid'), 'false');
+});
+
+scene('what is found keeps up with a log that grows and is rotated', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', haystack(1, 2000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '4 lines');
+  for (let from = 2001; from < 6000; from += 1000) {
+    await logs.append('a.log', haystack(from, from + 999));
+    await scene.untilText('#find-count', `${4 + ((from + 999 - 2000) / 500)} lines`);
+  }
+  await logs.append('a.log', 'half a nee');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'half a nee');
+  await logs.append('a.log', 'dle\n');
+  await scene.untilText('#find-count', '13 lines');
+  await logs.rename('a.log', 'a.log.1');
+  await logs.append('a.log', haystack(1, 1000));
+  await scene.untilText('#find-count', '2 lines');
+});
+
+scene('a filter shows matching lines only, back through history and as they come', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', haystack(1, 30_000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await page.click('#filter');
+  const wanted = Array.from({ length: 60 }, (_, at) => `line ${500 * (at + 1)} ${at % 2 === 1 ? 'Needle' : 'needle'}(s) in it`);
+  await scene.untilRows(wanted);
+  assert.ok((await painted(scene, 'found')).length > 10, 'what matches stands out');
+  // Live, whole or in pieces.
+  await logs.append('a.log', haystack(30_001, 30_500));
+  wanted.push('line 30500 needle(s) in it');
+  await scene.untilRows(wanted);
+  await logs.append('a.log', 'half a nee');
+  await logs.append('a.log', 'dle\nand hay\n');
+  wanted.push('half a needle');
+  await scene.untilRows(wanted);
+  await scene.untilState('live');
+  // A click beside a match shows what is around it.
+  await page.evaluate(() => {
+    const row = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent?.startsWith('line 15000 '));
+    row?.scrollIntoView({ block: 'center' });
+  });
+  const box = await page.locator('.row', { hasText: /^line 15000 / }).boundingBox();
+  assert.ok(box);
+  await page.mouse.click(box.x + 6, box.y + 8);
+  await eventually('its neighbours', async () => {
+    const around = await page.evaluate(() => {
+      const rows = [...document.querySelectorAll('#rows .row')];
+      const at = rows.findIndex((row) => row.matches('.chosen'));
+      return rows.slice(Math.max(0, at - 1), at + 2).map((row) => row.textContent);
+    });
+    return JSON.stringify(around) === JSON.stringify(['line 14999 of hay', 'line 15000 Needle(s) in it', 'line 15001 of hay']) || around;
+  });
+  assert.equal(await page.getAttribute('#filter', 'aria-pressed'), 'false');
+  assert.equal(await page.inputValue('#find-text'), 'needle', 'it goes on finding');
+});
+
+scene('a filter can be turned around, and its end shows everything again', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 200).map((line, at) => `${line} ${at % 2 === 0 ? 'odd' : 'even'}`)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('odd');
+  await page.keyboard.press('Escape');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 200);
+  await page.keyboard.press('\\');
+  await page.keyboard.type('odd');
+  await page.click('#filter');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 100);
+  await page.click('#invert');
+  await scene.until(() => {
+    const rows = [...document.querySelectorAll('#rows .row')];
+    return rows.length === 100 && rows.every((row) => row.textContent?.endsWith(' even'));
+  });
+  await logs.append('a.log', 'neither\nan odd one\n');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'neither');
+  await page.click('#find-close');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 202);
+});
+
+scene('highlights have colours of their own and stay over what comes', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'one two\nthree <b>two</b>\n');
+  await scene.open(log);
+  await scene.untilState('live');
+  for (const word of ['one', 'two']) {
+    await page.keyboard.press('/');
+    await page.keyboard.type(word);
+    await scene.until(() => document.querySelector('#find-count')?.textContent !== '');
+    await page.click('#rule-add');
+    await page.click('#log', { position: { x: 900, y: 300 } });
+  }
+  await eventually('both', async () => {
+    const seen = [await painted(scene, 'rule-0'), await painted(scene, 'rule-1')];
+    return JSON.stringify(seen) === '[["one"],["two","two"]]' || seen;
+  });
+  await logs.append('a.log', 'another one\n');
+  await eventually('the new one', async () => {
+    const seen = await painted(scene, 'rule-0');
+    return seen.length === 2 || seen;
+  });
+  await scene.until(() => decodeURIComponent(location.hash).includes('mark=:one&mark=:two'));
+  await page.reload();
+  await eventually('after a reload', async () => {
+    const seen = await painted(scene, 'rule-1');
+    return seen.length === 2 || seen;
+  });
+  await page.click('.chip[data-rule="0"]');
+  await eventually('one is gone', async () => {
+    const seen = await painted(scene, 'rule-0');
+    return JSON.stringify(seen) === '["two","two"]' || seen;
+  });
+});
+
+scene('errors are counted, and the first, the next and the previous are one key away', async (scene) => {
+  const { logs, page } = scene;
+  const content = lines(1, 20_000).map((line, at) => (at % 5000 === 4999 ? `${line} ERROR it failed` : line));
+  const log = await logs.write('a.log', text(content));
+  await scene.open(log);
+  await scene.untilText('#errors-count', '4 errors');
+  const seen = () => page.evaluate(() => document.querySelector('.row.cursor')?.textContent);
+  const until = (/** @type {string} */ wanted) => eventually(wanted, async () => await seen() === wanted || seen());
+  await page.keyboard.press('1');
+  await until('line 5000 ERROR it failed');
+  await page.keyboard.press('e');
+  await until('line 10000 ERROR it failed');
+  await page.keyboard.press('e');
+  await until('line 15000 ERROR it failed');
+  await page.keyboard.press('E');
+  await until('line 10000 ERROR it failed');
+  assert.equal(await page.getAttribute('.row.cursor', 'data-level'), 'error');
+  await logs.append('a.log', 'ERROR and one more\n');
+  await scene.untilText('#errors-count', '5 errors');
+});
+
+scene('a second Ctrl-F leaves the key to the browser', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'one\n');
+  await scene.open(log);
+  await scene.untilRows(['one']);
+  await page.evaluate(() => {
+    Object.assign(window, { taken: [] });
+    document.addEventListener('keydown', (event) => {
+      if (event.key === 'f') /** @type {any} */ (window).taken.push(event.defaultPrevented);
+    });
+  });
+  await page.keyboard.press('Control+f');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'find-text');
+  await page.keyboard.press('Control+f');
+  assert.deepEqual(await page.evaluate(() => /** @type {any} */ (window).taken), [true, false]);
+});

@@ -1,0 +1,181 @@
+// Links: to lines, to bytes, into files that were rotated away, and the whole view in the address; and what is copied.
+
+import assert from 'node:assert/strict';
+
+import { eventually } from './program.js';
+import { lines, scene, text } from './scene.js';
+
+const clipboard = { context: { permissions: ['clipboard-read', 'clipboard-write'] } };
+
+/** The texts of the chosen rows. @param {import('./scene.js').Scene} scene */
+function chosen({ page }) {
+  return page.evaluate(() => [...document.querySelectorAll('.row.chosen')].map((row) => row.textContent));
+}
+
+/** Waits until these lines are chosen and in sight. @param {import('./scene.js').Scene} scene @param {string[]} wanted */
+async function untilChosen(scene, wanted) {
+  await eventually('the lines are chosen', async () => {
+    const seen = await chosen(scene);
+    return JSON.stringify(seen) === JSON.stringify(wanted) || seen;
+  });
+  const isInSight = await scene.page.evaluate(() => {
+    const box = document.querySelector('.row.chosen')?.getBoundingClientRect();
+    const log = document.querySelector('#log')?.getBoundingClientRect();
+    return box !== undefined && log !== undefined && box.top >= log.top && box.bottom <= log.bottom;
+  });
+  assert.ok(isInSight, 'the first chosen line is in sight');
+}
+
+scene('a link to lines shows them, and still does when the log has grown', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 20_000)));
+  await scene.open(`${log}#L120-L123`);
+  await untilChosen(scene, lines(120, 123));
+  await scene.untilState('paused');
+  await logs.append('a.log', text(lines(20_001, 30_000)));
+  await page.reload();
+  await untilChosen(scene, lines(120, 123));
+  // A line by its bytes, also from within.
+  const offset = text(lines(1, 14_999)).length;
+  await scene.open('/');
+  await scene.open(`${log}#@${offset + 3}`);
+  await untilChosen(scene, ['line 15000']);
+  // From one place to another on the same page.
+  await page.evaluate(() => { location.hash = '#L29990'; });
+  await untilChosen(scene, ['line 29990']);
+});
+
+scene('a link beyond the end says how far the log goes', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', text(lines(1, 50)));
+  await scene.open(`${log}#L4000`);
+  await scene.until(() => /50 lines only/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+});
+
+scene('a click beside a line chooses it, a second one with shift a range, and the address follows', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 300)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('l');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.getAttribute('data-line') === '300');
+  const beside = async (/** @type {string} */ line) => {
+    const box = await page.locator('.row', { hasText: new RegExp(`^${line}$`) }).boundingBox();
+    assert.ok(box);
+    return [box.x + 20, box.y + 8];
+  };
+  const [x, y] = await beside('line 280');
+  await page.mouse.click(x, y);
+  await untilChosen(scene, ['line 280']);
+  await scene.until(() => location.hash.startsWith('#L280&g='));
+  const [, lower] = await beside('line 284');
+  await page.keyboard.down('Shift');
+  await page.mouse.click(x, lower);
+  await page.keyboard.up('Shift');
+  await untilChosen(scene, lines(280, 284));
+  await scene.until(() => location.hash.startsWith('#L280-L284&g='));
+  assert.equal(await page.evaluate(() => document.getSelection()?.toString()), '');
+  // A click on the text chooses nothing, so that text can be selected.
+  await page.mouse.click(x + 300, y);
+  await untilChosen(scene, lines(280, 284));
+  await page.keyboard.press('Escape');
+  await scene.until(() => document.querySelector('.row.chosen') === null && !location.hash.startsWith('#L'));
+});
+
+scene('chosen lines are copied as text and as Markdown with their link, also those that are not on the page', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 9000).map((line) => `\x1b[31m${line}\x1b[0m <b>\`\`\``)));
+  await scene.open(`${log}#L100-L8100`);
+  await scene.until(() => document.querySelector('.row.chosen') !== null);
+  await page.keyboard.press('y');
+  await scene.until(() => document.querySelector('#hint-words')?.textContent === '8,001 lines copied');
+  const copied = await page.evaluate(() => navigator.clipboard.readText());
+  assert.equal(copied, text(lines(100, 8100).map((line) => `${line} <b>\`\`\``)));
+  await page.evaluate(() => { location.hash = '#L7-L8'; });
+  await scene.until(() => document.querySelectorAll('.row.chosen').length === 2);
+  await page.keyboard.press('m');
+  await scene.until(() => document.querySelector('#hint-words')?.textContent === '2 lines copied');
+  const markdown = await page.evaluate(() => navigator.clipboard.readText());
+  const url = /\((http[^)]+)\)/.exec(markdown)?.[1] ?? '';
+  assert.match(url, /#L7-L8&g=/);
+  assert.equal(markdown, `[a.log L7-L8](${url})\n\n\`\`\`\`text\nline 7 <b>\`\`\`\nline 8 <b>\`\`\`\n\`\`\`\`\n`);
+  await page.goto('about:blank');
+  await page.goto(url);
+  await untilChosen(scene, lines(7, 8).map((line) => `${line} <b>\`\`\``));
+}, clipboard);
+
+scene('the whole view is in the address, and comes back from it in another window', async (scene) => {
+  const { logs, page, context } = scene;
+  const log = await logs.write('a.log', text(lines(1, 9000).map((line, at) => `${line} ${at % 100 === 0 ? 'needle' : 'hay'}`)));
+  await scene.open(log);
+  await scene.untilState('live');
+  for (const key of ['l', 'w', 's', 'r']) await page.keyboard.press(key);
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await page.click('#filter');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 90);
+  await scene.until(() => /find=:needle&filter=1/.test(location.hash) && /wrap=0&numbers=1&repeats=1&times=clock/.test(location.hash));
+  const other = await context.newPage();
+  await other.addInitScript(() => localStorage.clear());
+  await other.goto(page.url());
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 90, undefined, other);
+  assert.equal(await other.inputValue('#find-text'), 'needle');
+  assert.deepEqual(await other.evaluate(() => ({ ...document.getElementById('log')?.dataset })), { following: 'true', wrap: 'false', numbers: 'true', times: 'clock' });
+  // A link's wishes count for its visit only.
+  assert.equal(await other.evaluate(() => localStorage.getItem('tailcast.options')), null);
+});
+
+scene('a view that stands still comes back to its place', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 9000)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('Home');
+  await scene.until(() => document.querySelector('#rows .row')?.textContent === 'line 1');
+  await page.evaluate(() => document.querySelector('#log')?.scrollBy(0, 2000));
+  const top = () => page.evaluate(() => {
+    const log = document.querySelector('#log')?.getBoundingClientRect();
+    return [...document.querySelectorAll('#rows .row')].find((row) => row.getBoundingClientRect().bottom > (log?.top ?? 0) + 1)?.textContent;
+  });
+  await scene.until(() => /^#top=\d{3,}/.test(location.hash));
+  const before = await top();
+  await page.reload();
+  await scene.untilState('paused');
+  await eventually('the same line', async () => await top() === before || [await top(), before]);
+});
+
+scene('a link into a file that was rotated away shows that file, or says that it is gone', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 400)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('k');
+  await page.keyboard.press('K');
+  await scene.until(() => /^#[@L]/.test(location.hash));
+  await page.evaluate(() => { location.hash = location.hash.replace(/^#[^&]*/, '#L30'); });
+  await untilChosen(scene, ['line 30']);
+  await scene.until(() => /^#L30&g=/.test(location.hash));
+  const link = page.url();
+  await logs.rename('a.log', 'a.log.1');
+  await logs.append('a.log', text(lines(5001, 5400)));
+  await page.goto('about:blank');
+  await page.goto(link);
+  await untilChosen(scene, ['line 30']);
+  // Down from there comes the present file.
+  await eventually('the present file', async () => {
+    await page.mouse.move(600, 300);
+    await page.mouse.wheel(0, 3000);
+    const rows = await scene.rows();
+    return rows.at(-1) === 'line 5400' || rows.at(-1);
+  });
+  const { rm } = await import('node:fs/promises');
+  await rm(logs.path('a.log.1'));
+  await scene.program.kill();
+  const { Program } = await import('./program.js');
+  scene.program = await Program.serve([logs.directory], { port: scene.program.port });
+  await page.goto('about:blank');
+  await page.goto(link);
+  await scene.until(() => /no longer there/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+  assert.deepEqual(await chosen(scene), []);
+  await scene.untilState('live');
+});
