@@ -11,6 +11,9 @@ use super::text::{self, Partial};
 /// The longest sequence that is parsed in place; longer ones are collected first.
 const IN_PLACE_BYTES_MAX: usize = 256;
 
+/// More NULs than any sequence has bytes.
+const NULS_FED: usize = 8 * 1024;
+
 /// The state of a log's terminal between two chunks: the rows that can still change, the style, and what was left unfinished.
 ///
 /// It is bounded whatever the log says: the last [`SCREEN_ROWS`](super::SCREEN_ROWS) rows, of which only the open one may be long, a
@@ -106,6 +109,13 @@ impl Terminal {
     /// Whether text that comes next begins a new last row, and is shown in it as it is.
     pub fn is_at_rest(&self) -> bool {
         self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
+    }
+
+    /// Passes over NULs up to this offset, which show nothing. So many of them end every sequence.
+    pub fn pass_nuls(&mut self, to: u64) {
+        let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
+        drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
+        self.at = self.at.max(to);
     }
 
     /// Passes over bytes up to this offset. The terminal is at rest, and they are lines of text that change nothing: as long as

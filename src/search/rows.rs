@@ -220,9 +220,9 @@ impl Reel {
         let bytes = match view.read_on(self.fed, PIECE_BYTES)? {
             Read::Bytes(bytes) => bytes,
             Read::Hole(to) => {
-                // Viewers are told of a gap there, and go on with a terminal that has seen nothing.
+                // It shows nothing: rows go on behind it.
                 self.fed = to.min(self.end);
-                self.terminal = Terminal::new(self.fed.0);
+                self.terminal.pass_nuls(self.fed.0);
                 return Ok(self.fed < self.end);
             }
             Read::Searching(_) | Read::Changed => Bytes::new(),

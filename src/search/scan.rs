@@ -201,7 +201,7 @@ impl Scan {
                 block = match self.view.read_on(self.at, BLOCK_BYTES)? {
                     Read::Bytes(bytes) => bytes,
                     Read::Hole(to) => {
-                        self.leap(to.min(self.view.end), reader);
+                        self.leap(to.min(self.view.end));
                         continue;
                     }
                     Read::Searching(_) | Read::Changed => Bytes::new(),
@@ -274,11 +274,10 @@ impl Scan {
         self.rows.pending.extend(rest.iter().map(|&row| row.clone()));
     }
 
-    /// Leaves out a long run of NULs, as it is left out for viewers.
-    fn leap(&mut self, to: Offset, reader: &mut impl Reader) {
-        self.rows.flush(usize::MAX, self.at, reader);
-        self.terminal = Terminal::new(to.0);
+    /// Passes over a long run of NULs, which show nothing.
+    fn leap(&mut self, to: Offset) {
         self.at = to;
+        self.terminal.pass_nuls(to.0);
     }
 }
 

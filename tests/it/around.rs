@@ -1,11 +1,12 @@
-//! Looking around in a log, beside following it: `/_/rows`.
+//! Looking around in a log, beside following it: what `/_/rows`, `/_/lines`, `/_/find` and `/_/text` answer.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::clients::{Rows, Viewer, get, request};
-use crate::servers::{TestServer, append, eventually};
+use crate::clients::{Rows, Streaming, Viewer, get, request};
+use crate::servers::{TestServer, append, eventually, write_big};
 
 /// What is answered to `/_/QUESTION` about a log.
 async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> (u16, Value) {
@@ -42,10 +43,11 @@ async fn seen(server: &TestServer, log: &str) -> (Rows, String) {
     let mut rows = Rows::default();
     loop {
         let message = viewer.json().await;
-        if message["type"] == "end" {
-            return (rows, generation);
+        match message["type"].as_str() {
+            Some("end") => return (rows, generation),
+            Some("rows") => rows.apply(&message),
+            _ => {}
         }
-        rows.apply(&message);
     }
 }
 
@@ -377,4 +379,73 @@ async fn what_is_filtered_can_be_downloaded() {
     assert_eq!(text("from=4&to=16").await.text(), "\x1b[31mtwo\x1b[m\n");
     assert_eq!(text("plain=1").await.text(), "one\ntwo\nthree two\n");
     assert_eq!(text("filter=1&q=").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_hole_shows_nothing_as_it_does_for_viewers() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "one\nbefore");
+    std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(3 << 20).unwrap();
+    append(&log, "behind\nlast\n");
+    let (viewed, _) = seen(&server, &log).await;
+    assert_eq!(viewed.texts(), ["one", "beforebehind", "last"]);
+    assert_eq!(pages(&server, &log, 2).await, viewed.0);
+    let (_, page) = ask(&server, "rows", &log, "before=99999999").await;
+    assert_eq!(pairs(&page), viewed.0);
+    let (_, page) = ask(&server, "rows", &log, "from=2000000&count=1").await;
+    assert_eq!(pairs(&page), viewed.0[1..2], "from within the hole");
+    assert_eq!(found(&find(&server, &log, "q=behind").await), [(4, 1)]);
+    let (_, lines) = ask(&server, "lines", &log, &format!("at={}", viewed.0[2].0)).await;
+    assert_eq!(lines["lines"][0], 3);
+}
+
+#[tokio::test]
+async fn who_leaves_makes_room_for_others() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    write_big(&log, 8);
+    let mut crowd = Vec::new();
+    for _ in 0..256 {
+        // They read the head of the answer, and no more.
+        crowd.push(Streaming::get(server.address, &format!("/_/text{log}?plain=1"), &[]).await);
+    }
+    let (status, answer) = ask(&server, "find", &log, "q=log").await;
+    assert_eq!((status, &answer["error"]), (503, &"crowded".into()));
+    assert_eq!(ask(&server, "rows", &log, "").await.0, 200, "rows are there all the same");
+    drop(crowd);
+    eventually("room for a search", async || {
+        let (status, _) = ask(&server, "find", &log, "q=nothing").await;
+        if status == 200 { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn viewers_are_served_while_many_search() {
+    let server = TestServer::start().await;
+    let big = server.log("big.log", "");
+    write_big(&big, 32);
+    let log = server.log("a.log", "");
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
+    viewer.expect("open").await;
+    let address = server.address;
+    let searches: Vec<_> = (0..50)
+        .map(|n| {
+            let target = format!("/_/find{big}?q=%5Blg%5D.*{n}x&regex=1");
+            tokio::spawn(async move { get(address, &target, &[]).await })
+        })
+        .collect();
+    let mut slowest = Duration::ZERO;
+    for n in 0..50 {
+        let since = Instant::now();
+        append(&log, format!("{n}\n"));
+        let rows = viewer.expect("rows").await;
+        assert_eq!(rows["rows"][0][1], n.to_string());
+        slowest = slowest.max(since.elapsed());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(slowest < Duration::from_secs(2), "a line took {slowest:?}");
+    let unfinished = searches.iter().filter(|search| !search.is_finished()).count();
+    assert!(unfinished > 0, "they were done before the viewer was");
+    searches.iter().for_each(tokio::task::JoinHandle::abort);
 }
