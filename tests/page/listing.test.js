@@ -85,7 +85,8 @@ test('names are as short as they can be told apart, and show nothing that mislea
   assert.deepEqual(shortNames(['/srv/a/app.log', '/srv/b/app.log', '/srv/b/db.log']), ['a/app.log', 'b/app.log', 'db.log']);
   assert.deepEqual(shortNames(['/app.log']), ['app.log']);
   assert.equal(shown('/gr%C3%BCn%20%3C.log'), '/grün <.log');
-  assert.equal(shown('/a%FF%0A%E2%80%AE.log'), '/a%FF%0A%E2%80%AE.log');
+  assert.equal(shown('/a%FF%C3%BC.log'), '/a%FF%C3%BC.log');
+  assert.equal(shown('/two%0Alines%E2%80%AEgol.%C3%BC'), '/two%0Alines%E2%80%AEgol.ü');
 });
 
 /** @param {string} colour */

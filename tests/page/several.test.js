@@ -163,21 +163,22 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   for (const round of [1, 2]) {
     const { port } = scene.program;
     await scene.program.kill();
-    const more = lines(1, 30).map((line) => `${line} of round ${round}`);
-    for (const name of ['one.log', 'two.log']) await logs.append(name, text(more));
+    // More of one than a page that begins anew is given.
+    const more = { 'one.log': lines(1, 250).map((line) => `${line} of round ${round}`), 'two.log': lines(1, 30).map((line) => `${line} of round ${round}`) };
+    for (const [name, come] of Object.entries(more)) await logs.append(name, text(come));
     await scene.untilState('reconnecting');
     scene.program = await Program.serve([logs.directory], { port });
     await scene.untilState('live');
     await eventually('each line of the round is there once', async () => {
       const rows = await merged(page);
-      const wanted = [...all, ...['one.log', 'two.log'].flatMap((name) => more.map((line) => `${name}: ${line}`))];
+      const wanted = [...all, ...Object.entries(more).flatMap(([name, come]) => come.map((line) => `${name}: ${line}`))];
       const missing = wanted.filter((row) => !rows.includes(row));
       return (missing.length === 0 && rows.length === wanted.length) || { missing, rows: rows.length, wanted: wanted.length, last: rows.slice(-3) };
     });
     const rows = await merged(page);
-    for (const name of ['one.log', 'two.log']) {
+    for (const [name, come] of Object.entries(more)) {
       // Within a log the order is the file's, whatever comes in between.
-      assert.deepEqual(rows.slice(all.length).filter((row) => row.startsWith(name)), more.map((line) => `${name}: ${line}`));
+      assert.deepEqual(rows.slice(all.length).filter((row) => row.startsWith(name)), come.map((line) => `${name}: ${line}`));
     }
     all.splice(0, all.length, ...rows);
   }
