@@ -103,7 +103,7 @@ const focused = () => {
   };
 };
 
-scene('Tab reaches everything that a mouse can use, and shows where it is', async (scene) => {
+scene('the keyboard reaches everything that a mouse can use, and shows where it is', async (scene) => {
   const { logs, page } = scene;
   for (const name of ['a.log', 'b.log', 'c.log']) await logs.write(name, text(lines(1, 300)));
   for (const target of ['/', logs.path('a.log')]) {
@@ -122,6 +122,16 @@ scene('Tab reaches everything that a mouse can use, and shows where it is', asyn
       assert.ok(at.shows, `the focus on ${at.name} does not show`);
       assert.ok(at.inSight, `${at.name} has the focus and is not in sight`);
       reached.add(at.name);
+    }
+    // The rows of the list are one stop for Tab; arrows go on from there.
+    if (target === '/') {
+      await page.locator('#logs a').first().focus();
+      for (let step = 0; step < 3; step += 1) {
+        const at = await page.evaluate(focused);
+        assert.ok(at?.shows && at.inSight, JSON.stringify(at));
+        reached.add(at.name);
+        await page.keyboard.press('ArrowDown');
+      }
     }
     assert.deepEqual(wanted.filter((name) => !reached.has(name)), [], `not reached on ${target}; reached: ${JSON.stringify([...reached])}`);
   }
