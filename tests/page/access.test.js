@@ -1,22 +1,9 @@
 // Every page and state can be used without a mouse and without seeing well.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 
+import { violations } from './axe.js';
 import { lines, scene, text } from './scene.js';
-
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-/** Says nothing where axe finds no violation of WCAG 2 A or AA. @param {import('playwright-core').Page} page */
-async function violations(page) {
-  // The page's policy admits no script from elsewhere, so it comes by the debugger.
-  await page.evaluate(`${AXE}; undefined`);
-  return page.evaluate(async () => {
-    const { violations } = await /** @type {any} */ (window).axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] });
-    return violations.map(({ id, nodes }) => [id, ...nodes.slice(0, 5).map(({ html, failureSummary }) => `${html.slice(0, 200)} ${failureSummary}`)]);
-  });
-}
 
 /** The page's states, each reached by a keyboard. @type {Record<string, (scene: import('./scene.js').Scene) => Promise<void>>} */
 const STATES = {

@@ -97,3 +97,36 @@ scene('nothing in an address becomes a script or an element', async (scene) => {
     scene.assertNoTrouble();
   }
 });
+
+scene('nothing that is typed or kept becomes a script or an element', async (scene) => {
+  const { logs, page } = scene;
+  const evil = '<img src=x onerror=window.ran=1>"\'><script>window.ran=1</script>';
+  const log = await logs.write('a.log', text(['first', evil, `{"level":"error","${evil.replaceAll('"', '\\"')}":"${evil.replaceAll('"', '\\"')}"}`, 'last']));
+  await scene.open('/');
+  await page.fill('#filter', evil);
+  await scene.until(() => !document.querySelector('#no-match')?.hasAttribute('hidden'));
+  await assertTame(page);
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type(evil);
+  await scene.until(() => /\d/.test(document.querySelector('#find-count')?.textContent ?? ''));
+  await page.click('#rule-add');
+  await scene.until(() => document.querySelector('#rules')?.textContent?.includes('onerror'));
+  // The field is empty after that, for the next pattern.
+  await page.fill('#find-text', evil.slice(0, 20));
+  await page.click('#filter');
+  await scene.until((evil) => [...document.querySelectorAll('#rows .row')].every((row) => row.textContent?.includes('img')) && document.querySelector('#rows .row') !== null, evil);
+  await assertTame(page);
+  // A pattern that is wrong is told in the server's words, with the pattern in them.
+  await page.fill('#find-text', `(${evil}`);
+  await page.click('[data-find="regex"]');
+  await scene.until(() => !/^\s*[\d…]*\s*$/.test(document.querySelector('#find-count')?.textContent ?? ''));
+  await assertTame(page);
+  // All of it is in the address and in the browser's store by now, and comes from there again.
+  await page.reload();
+  await scene.untilState('live');
+  await scene.until(() => document.querySelector('#rules')?.textContent?.includes('onerror'));
+  await assertTame(page);
+  assert.equal(await page.locator('img[src="x"]').count(), 0);
+});

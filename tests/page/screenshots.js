@@ -168,6 +168,39 @@ const STATES = {
     await shoot('waiting');
     await rm(scene.logs.path('empty.log'));
   },
+  async find(scene, shoot) {
+    await openBuild(scene);
+    await scene.page.keyboard.press('/');
+    await scene.page.keyboard.type('warning|error|failed');
+    await scene.page.click('[data-find="regex"]');
+    await scene.until(() => /\d/.test(document.querySelector('#find-count')?.textContent ?? ''));
+    await shoot('find');
+    await scene.page.click('#filter');
+    await scene.until(() => document.querySelectorAll('.row').length < 20);
+    await shoot('filter');
+  },
+  async beside(scene, shoot) {
+    const log = await scene.logs.write(BUILD, BUILD_LOG);
+    await scene.open(`/_/beside?log=${log}&log=${scene.logs.path('nginx/access.log')}`);
+    for (const at of [0, 1]) await scene.page.frameLocator('iframe').nth(at).locator('#state[data-state="live"]').waitFor();
+    await shoot('beside');
+  },
+  async merged(scene, shoot) {
+    for (const name of ['web.log', 'jobs.log', 'db.log']) await scene.logs.write(name, '');
+    await scene.open(`/_/merged?log=${scene.logs.path('web.log')}&log=${scene.logs.path('jobs.log')}&log=${scene.logs.path('db.log')}`);
+    await scene.until(() => document.querySelectorAll('[data-state="live"]').length > 0);
+    for (let round = 0; round < 8; round += 1) {
+      for (const [name, line] of /** @type {const} */ ([
+        ['web.log', `192.0.2.${round} GET /forecast 200 ${round * 7} ms`], ['jobs.log', `\x1b[32mjob ${4100 + round} done\x1b[0m`],
+        ['db.log', round === 5 ? '\x1b[31merror: deadlock detected\x1b[0m' : `checkpoint ${round} complete`],
+      ])) {
+        await scene.logs.append(name, `${line}\n`);
+        await scene.until((line) => document.body.textContent?.includes(line), line.replace(/\x1b\[\d+m/g, ''));
+      }
+    }
+    await shoot('merged');
+    for (const name of ['web.log', 'jobs.log', 'db.log']) await rm(scene.logs.path(name));
+  },
   async forbidden(scene, shoot) {
     await scene.open('/etc/passwd');
     await shoot('forbidden');

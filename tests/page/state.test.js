@@ -96,6 +96,30 @@ scene('a path outside the prefixes says forbidden and shows nothing', async (sce
   await scene.untilText('h1', '403 · Forbidden');
 });
 
+scene('a log that the server serves no more is forbidden, and the page stops asking', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'line\n');
+  await mkdir(logs.path('other'));
+  await scene.open(log);
+  await scene.untilRows(['line']);
+  const { port } = scene.program;
+  await scene.program.kill();
+  await scene.untilState('reconnecting');
+  scene.program = await Program.serve([logs.path('other')], { port });
+  await page.click('#retry');
+  await scene.untilState('forbidden');
+  assert.equal(await scene.text('#state-word'), 'Forbidden');
+  await scene.untilRows(['line']);
+  await eventually('nobody asks', async () => (await scene.program.viewers()) === 0 || 'a viewer');
+  // Served again, it is there when the reader asks.
+  await scene.program.kill();
+  scene.program = await Program.serve([logs.directory], { port });
+  await page.click('#retry');
+  await scene.untilState('live');
+  await logs.append('a.log', 'more\n');
+  await scene.untilRows(['line', 'more']);
+});
+
 scene('a page that is left is no viewer and goes on when one comes back', async (scene) => {
   const { logs, page, program } = scene;
   const all = lines(1, 20);
