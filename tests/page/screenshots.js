@@ -239,6 +239,9 @@ try {
       });
       await shoot(scene, 'list');
       await viewer.close();
+      await STATES.several(scene, async (name) => {
+        if (name === 'merged') await shoot(scene, name);
+      });
     });
   } else {
     for (const viewport of [{ width: 1200, height: 750 }, { width: 390, height: 760 }]) {
