@@ -91,6 +91,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PROTOCOL", default_value = "auto")]
     protocol: Spoken,
 
+    /// Offer to take messages compressed (permessage-deflate)
+    #[arg(long)]
+    compress: bool,
+
     /// Process of the server on this machine, of which CPU and memory are told, with its children; repeatable
     #[arg(short, long = "pid", value_name = "PID")]
     pids: Vec<u32>,
@@ -247,7 +251,8 @@ fn lines(arguments: &Arguments) -> f64 {
 fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
     let mut targets = Vec::new();
     for url in &arguments.urls {
-        let target = Target::new(url, arguments.protocol.into(), arguments.lines);
+        let protocol = arguments.protocol.into();
+        let target = Target::new(url, protocol, arguments.lines, arguments.compress);
         targets.push(target.map_err(|error| bad_target(url, &error))?);
     }
     let slow = arguments.slow.iter();
@@ -303,7 +308,8 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
     bench.gather().await?;
 
     let counts = bench.load.counts();
-    let before = [&counts.lines, &counts.messages, &counts.bytes].map(Counts::get);
+    let before =
+        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(Counts::get);
     server.begun = usage()?;
     let own = Usage::own().unwrap_or_default();
     let began = Instant::now();
@@ -336,8 +342,9 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
     bench.tell_nothing();
 
     let counts = bench.load.counts();
-    let after = [&counts.lines, &counts.messages, &counts.bytes].map(Counts::get);
-    let [lines, messages, bytes] = [0, 1, 2].map(|at| after[at] - before[at]);
+    let after =
+        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(Counts::get);
+    let [lines, messages, compressed, bytes] = [0, 1, 2, 3].map(|at| after[at] - before[at]);
     let viewers = Viewers {
         asked: all(arguments),
         slow: all(arguments) - u64::from(arguments.viewers),
@@ -354,7 +361,7 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
         urls: arguments.urls.clone(),
         viewers,
         written,
-        delivered: Delivered { lines, messages, bytes, seconds },
+        delivered: Delivered { lines, messages, compressed, bytes, seconds },
         tally,
         last,
         server: (!arguments.pids.is_empty()).then_some(server),

@@ -113,6 +113,25 @@ async fn every_line_is_delivered_in_every_protocol_and_the_report_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compressed_messages_are_read_and_counted() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    for query in ["", "?format=rows"] {
+        let url = url(server.address, &format!("{log}{query}"));
+        let arguments = ["--viewers", "20", "--rate", "1000", "--burst", "50", "--duration", "0.5"];
+        let (run, plain) = Run::report(&url, &log, &arguments).await;
+        assert_whole(&run, &plain, 500, 20);
+        let arguments = [&arguments[..], &["--compress"]].concat();
+        let (run, report) = Run::report(&url, &log, &arguments).await;
+        assert_whole(&run, &report, 500, 20);
+        let delivered = |report: &Value, name: &str| report["delivered"][name].as_u64().unwrap();
+        assert_eq!(delivered(&plain, "compressed"), 0, "{plain:#}");
+        assert!(delivered(&report, "compressed") > 0, "{report:#}");
+        assert!(delivered(&report, "bytes") * 2 < delivered(&plain, "bytes"), "{report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_table_tells_the_same_and_lines_of_earlier_runs_do_not_count() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "a line that was there before\n");

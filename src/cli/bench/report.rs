@@ -34,6 +34,8 @@ pub(super) struct Delivered {
     /// Stamped lines, summed over the viewers.
     pub(super) lines: u64,
     pub(super) messages: u64,
+    /// Of these, those that came compressed.
+    pub(super) compressed: u64,
     pub(super) bytes: u64,
     pub(super) seconds: f64,
 }
@@ -130,6 +132,7 @@ impl Report {
             },
             "delivered": {
                 "lines": delivered.lines, "messages": delivered.messages,
+                "compressed": delivered.compressed,
                 "bytes": delivered.bytes, "seconds": delivered.seconds,
                 "lines_per_second": self.lines_a_second(),
                 "bytes_per_second": delivered.bytes as f64 / delivered.seconds.max(1e-9),
@@ -206,10 +209,14 @@ impl Report {
                 ),
             ));
         }
+        let compressed = match delivered.compressed {
+            0 => String::new(),
+            compressed => format!(" ({} compressed)", thousands(compressed)),
+        };
         rows.push((
             "delivered",
             format!(
-                "{} lines in {} messages, {}; {} lines/s, {}/s",
+                "{} lines in {} messages{compressed}, {}; {} lines/s, {}/s",
                 thousands(delivered.lines),
                 thousands(delivered.messages),
                 bytes(delivered.bytes as f64),

@@ -1,12 +1,16 @@
 //! Reading each message once: what thousands of viewers are sent is the same, and is recognised by comparing bytes.
 
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::client::load::stamp::{STAMP_BYTES, Stamp, Stamps};
+use crate::session::deflate::inflate;
 use crate::session::wire::Message;
 
 /// So many messages are remembered. A read brings a few at once, and viewers get them one after the other.
 const REMEMBERED: usize = 8;
+/// The most bytes of a compressed message, expanded.
+const EXPANDED_MAX: usize = 1024 * 1024;
 
 /// What a message of the server says.
 #[derive(Debug, Default)]
@@ -41,7 +45,10 @@ pub(super) enum Content {
 pub(super) struct Known {
     is_v1: bool,
     is_text: bool,
+    /// As it came.
     payload: Vec<u8>,
+    /// What it says, where it came compressed.
+    expanded: Option<Vec<u8>>,
     pub(super) content: Content,
     pub(super) stamps: Vec<Stamp>,
     /// The part of the payload that is the log's.
@@ -52,21 +59,29 @@ pub(super) struct Known {
 impl Known {
     /// The part of the message in which a stamp may end that was begun before it.
     pub(super) fn head(&self) -> &[u8] {
-        let log = self.payload.get(self.log_at..).unwrap_or_default();
+        let log = self.words().get(self.log_at..).unwrap_or_default();
         log.get(..STAMP_BYTES).unwrap_or(log)
     }
 
     /// The end of the message that may be the beginning of a stamp.
     pub(super) fn unfinished(&self) -> &[u8] {
-        self.payload.get(self.payload.len() - self.unfinished..).unwrap_or_default()
+        let words = self.words();
+        words.get(words.len() - self.unfinished..).unwrap_or_default()
+    }
+
+    /// The message, as if it had not been compressed.
+    fn words(&self) -> &[u8] {
+        self.expanded.as_deref().unwrap_or(&self.payload)
     }
 
     fn read(&mut self, stamps: &Stamps) {
+        let expanded = self.expanded.take();
+        let words = expanded.as_deref().unwrap_or(&self.payload);
         self.stamps.clear();
         (self.log_at, self.unfinished) = (0, 0);
         self.content = match (self.is_v1, self.is_text) {
-            (false, true) if self.payload == b"ping" => Content::Heartbeat,
-            (true, true) => match serde_json::from_slice(&self.payload) {
+            (false, true) if words == b"ping" => Content::Heartbeat,
+            (true, true) => match serde_json::from_slice(words) {
                 Ok(Message::Rows { from, next, rows }) => {
                     let mut of_stamps = Vec::new();
                     for (offset, row) in &rows {
@@ -80,8 +95,8 @@ impl Known {
                 Ok(message) => Content::Control(message),
                 Err(_) => Content::Control(Message::Unknown),
             },
-            (true, false) if self.payload.len() >= 8 => {
-                let (offset, log) = self.payload.split_at(8);
+            (true, false) if words.len() >= 8 => {
+                let (offset, log) = words.split_at(8);
                 self.log_at = 8;
                 let offset = offset.iter().fold(0, |offset, byte| offset << 8 | u64::from(*byte));
                 Content::Bytes { offset, len: log.len() as u64 }
@@ -89,10 +104,11 @@ impl Known {
             _ => Content::Part,
         };
         if let Content::Part | Content::Bytes { .. } = self.content {
-            let log = self.payload.get(self.log_at..).unwrap_or_default();
+            let log = words.get(self.log_at..).unwrap_or_default();
             self.stamps.extend(stamps.find(log));
             self.unfinished = stamps.unfinished(log).len();
         }
+        self.expanded = expanded;
     }
 }
 
@@ -111,31 +127,39 @@ impl Recent {
         Self { stamps: Stamps::new(), known: Default::default(), at: 0, oldest: 0 }
     }
 
-    /// What this message says, and by what stamps are found.
+    /// What this message says, and by what stamps are found. None when it is compressed and can't be expanded.
     pub(super) fn look_up(
         &mut self,
         is_v1: bool,
-        opcode: OpCode,
+        header: &FrameHeader,
         payload: &[u8],
-    ) -> (&Known, &Stamps) {
-        let is_text = opcode == OpCode::Data(Data::Text);
+    ) -> Option<(&Known, &Stamps)> {
+        let is_text = header.opcode == OpCode::Data(Data::Text);
+        let is_compressed = header.rsv1;
         let same = |known: &Known| {
-            known.is_text == is_text && known.is_v1 == is_v1 && known.payload == payload
+            known.is_text == is_text
+                && known.is_v1 == is_v1
+                && known.expanded.is_some() == is_compressed
+                && known.payload == payload
         };
         let found = (0..REMEMBERED)
             .map(|step| (self.at + step) % REMEMBERED)
             .find(|at| same(&self.known[*at]));
-        self.at = found.unwrap_or_else(|| {
+        if let Some(found) = found {
+            self.at = found;
+        } else {
+            let expanded =
+                if is_compressed { Some(inflate(payload, EXPANDED_MAX).ok()?) } else { None };
             let known = &mut self.known[self.oldest];
             known.is_v1 = is_v1;
             known.is_text = is_text;
             known.payload.clear();
             known.payload.extend_from_slice(payload);
+            known.expanded = expanded;
             known.read(&self.stamps);
-            let read = self.oldest;
+            self.at = self.oldest;
             self.oldest = (self.oldest + 1) % REMEMBERED;
-            read
-        });
-        (&self.known[self.at], &self.stamps)
+        }
+        Some((&self.known[self.at], &self.stamps))
     }
 }

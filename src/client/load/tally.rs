@@ -39,6 +39,8 @@ pub(crate) struct Counts {
     pub(crate) lines: AtomicU64,
     /// Messages of data that came.
     pub(crate) messages: AtomicU64,
+    /// Of these, those that came compressed.
+    pub(crate) compressed: AtomicU64,
     /// Bytes that came.
     pub(crate) bytes: AtomicU64,
     /// Lines that are missing among those that came, that came twice, or bytes.

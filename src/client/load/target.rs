@@ -11,6 +11,10 @@ use crate::client::line::{Trouble, answered};
 use crate::client::url::{BadUrl, Parts};
 use crate::session::wire::SUBPROTOCOL;
 
+/// Offers to take messages compressed, each by itself: they are expanded once for all viewers.
+const EXTENSION: &str =
+    "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+
 /// Which protocol is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -47,6 +51,7 @@ impl Target {
         url: &str,
         protocol: Protocol,
         lines: Option<u64>,
+        compress: bool,
     ) -> Result<Self, BadTarget> {
         let Parts { authority, path, mut query } = Parts::of(url).map_err(BadTarget::Url)?;
         let has_port = authority.rsplit(']').next().is_some_and(|after| after.contains(':'));
@@ -75,10 +80,11 @@ impl Target {
             Protocol::Original => String::new(),
             Protocol::Any | Protocol::V1 => format!("Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n"),
         };
+        let extension = if compress { EXTENSION } else { "" };
         let request = format!(
             "GET {path}?{query} HTTP/1.1\r\nHost: {authority}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
-             {offer}\r\n"
+             {offer}{extension}\r\n"
         );
         Ok(Self {
             address,
@@ -132,7 +138,7 @@ mod tests {
     use super::*;
 
     fn asks(url: &str, protocol: Protocol, lines: Option<u64>) -> String {
-        let request = String::from_utf8(Target::new(url, protocol, lines).unwrap().request);
+        let request = String::from_utf8(Target::new(url, protocol, lines, false).unwrap().request);
         request.unwrap().lines().next().unwrap().to_owned()
     }
 
@@ -156,7 +162,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_no_websocket_is_told_in_words() {
-        let target = Target::new("ws://127.0.0.1:1/a", Protocol::V1, None).unwrap();
+        let target = Target::new("ws://127.0.0.1:1/a", Protocol::V1, None, true).unwrap();
         let accept = target.accept.clone();
         let good = format!("HTTP/1.1 101 X\r\nSEC-WebSocket-Accept: {accept}\r\n");
         assert!(target.agree(good.as_bytes(), b"").unwrap_err().contains("tailcast.v1"));

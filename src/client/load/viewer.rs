@@ -310,8 +310,11 @@ impl Viewer {
     ) -> Result<(), String> {
         match header.opcode {
             OpCode::Data(_) => {
-                let (known, stamps) = desk.recent.look_up(self.is_v1, header.opcode, payload);
+                let Some((known, stamps)) = desk.recent.look_up(self.is_v1, header, payload) else {
+                    return Err("it sent a compressed message that makes no sense".to_owned());
+                };
                 Counts::add(&desk.book.shared.counts.messages, 1);
+                Counts::add(&desk.book.shared.counts.compressed, header.rsv1.into());
                 self.learn(known, &mut desk.book)?;
                 self.count(known, stamps, at, &mut desk.book);
                 Ok(())
