@@ -73,7 +73,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
       if (here.length > 0) found[name] = here;
     }
     assert.deepEqual(found, {});
-  }, { context: { colorScheme } });
+  }, { context: { colorScheme, reducedMotion: 'reduce' } });
 }
 
 /** What has the focus, in words, and whether that shows. */
