@@ -58,6 +58,7 @@ async function openBuild(scene) {
   await scene.logs.append(BUILD, BUILD_LOG.slice(at));
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent?.startsWith('error'));
   await scene.until(() => document.querySelector('#age')?.textContent?.startsWith('last line'));
+  await scene.until(() => document.querySelector('header')?.textContent?.includes('4 errors'));
   return log;
 }
 
