@@ -73,6 +73,7 @@ scene('older rows that come above the reader move nothing', async (scene) => {
   const log = await logs.write('a.log', lines(1, 6000).map((line, at) => `${line} ${'word '.repeat((at * 7) % 90)}\n`).join(''));
   await scene.open(log);
   await scene.untilState('live');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 1000);
   await page.keyboard.press('f');
   // A scroll that glides would be a movement of its own.
   for (let turn = 0; turn < 6; turn += 1) {
