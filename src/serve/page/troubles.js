@@ -78,7 +78,12 @@ export class Troubles {
     this.#button.hidden = count === 0;
     const words = `${counted(count, 'error')}${complete || running ? '' : '+'}`;
     if (this.#words.textContent === words) return;
-    this.#words.textContent = words;
+    const [number, word] = words.split(' ');
+    const label = document.createElement('span');
+    label.className = 'label';
+    label.textContent = ` ${word}`;
+    this.#words.replaceChildren(number, label);
+    this.#button.setAttribute('aria-label', words);
     this.#button.title = 'Next error (e), previous (E), first (1)';
   }
 }
