@@ -136,14 +136,15 @@ scene('addresses become links, only those of the web, and text stays text', asyn
     'see https://ok.example/a?b=c&d=<e> and (http://ok.example/x_(y)).',
     'javascript://ok.example/%0aalert(1) data://x file:///etc/passwd ftp://ok.example/ https:// http://',
     '\x1b[31mhttps://red.example/\x1b[0mplain "https://quoted.example/p" https://ok.example\u202e/evil',
+    '\x1b]8;;https://real.example/\x1b\\https://shown.example/\x1b]8;;\x1b\\',
   ];
   const log = await logs.write('a.log', text(written));
   await scene.open(log);
   await scene.untilState('live');
-  await scene.until(() => document.querySelectorAll('#rows .row').length === 3);
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 4);
   const links = await page.evaluate(() => [...document.querySelectorAll('#rows a')].map((link) => [link.getAttribute('href'), link.getAttribute('rel')]));
   assert.deepEqual(links.map(([href]) => href), [
-    'https://ok.example/a?b=c&d=', 'http://ok.example/x_(y)', 'https://red.example/', 'https://quoted.example/p', 'https://ok.example',
+    'https://ok.example/a?b=c&d=', 'http://ok.example/x_(y)', 'https://red.example/', 'https://quoted.example/p', 'https://ok.example', 'https://real.example/',
   ]);
   assert.ok(links.every(([, rel]) => rel === 'noopener noreferrer'));
   assert.deepEqual((await scene.rows()).slice(0, 2), written.slice(0, 2));

@@ -36,7 +36,7 @@ test('a time is recognised in the forms in which logs write it', () => {
 
 test('what is no time is not taken for one', () => {
   for (const line of [
-    '', 'plain', '12345', 'port 1764036450123456', '2026-13-25T02:07:30Z', '2026-11-25T25:61:00Z', '1.2.3.4', 'version 2026-11-25',
+    '', 'plain', '12345', 'port 1764036450123456', '2026-13-25T02:07:30Z', '2026-11-25T25:01:00Z', '2026-11-25T02:61:00Z', '1.2.3.4', 'version 2026-11-25',
     '00:11:22:33:44:55 is a hardware address', 'ratio 12:34', `${' '.repeat(300)}2026-11-25T02:07:30Z`,
   ]) {
     assert.equal(recognise(line, NOW), null, line);
