@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { appendFile, open, stat } from 'node:fs/promises';
 import path from 'node:path';
 
-import { Logs, ROOT } from './program.js';
+import { ROOT } from './program.js';
 
 process.env.TAILCAST_BINARY ??= path.join(ROOT, 'target/release/tailcast');
 const { Scene, browser } = await import('./scene.js');
@@ -155,9 +155,8 @@ async function heap() {
   for (let line = 0; line < HEAP_LINES; line += 50_000) {
     await appendFile(log, part);
     const { size } = await stat(log);
-    // No faster than it comes, so that every line passes the page.
-    await scene.until((size) => /** @type {any} */ (document.querySelector('#size'))?.title !== '' && performance.now() > 0 && size > 0, size);
-    await new Promise((resolve) => setTimeout(resolve, 25));
+    // No faster than the page hears it, so that every line passes it.
+    await scene.until((size) => Number(document.querySelector('#size')?.getAttribute('data-bytes') ?? size) >= size, size);
   }
   const last = '# the last line';
   await appendFile(log, `${last}\n`);
@@ -176,4 +175,3 @@ for (const [name, measure] of Object.entries(measures)) {
 await (await browser()).close();
 console.log('| what | measured |\n|---|---|');
 for (const row of table) console.log(`| ${row.join(' | ')} |`);
-void Logs;
