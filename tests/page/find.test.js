@@ -171,6 +171,9 @@ scene('a filter can be turned around, and its end shows everything again', async
   });
   await logs.append('a.log', 'neither\nan odd one\n');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'neither');
+  await page.click('#invert');
+  await page.fill('#find-text', 'not there');
+  await scene.until(() => /^No line passes the filter/.test(document.querySelector('#newer')?.textContent ?? ''));
   await page.click('#find-close');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 202);
 });

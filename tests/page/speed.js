@@ -154,9 +154,6 @@ async function heap() {
   const part = block(0, 50_000);
   for (let line = 0; line < HEAP_LINES; line += 50_000) {
     await appendFile(log, part);
-    const { size } = await stat(log);
-    // No faster than the page hears it, so that every line passes it.
-    await scene.until((size) => Number(document.querySelector('#size')?.getAttribute('data-bytes') ?? size) >= size, size);
   }
   const last = '# the last line';
   await appendFile(log, `${last}\n`);

@@ -245,11 +245,12 @@ export class Finder {
     if (this.pattern === null) return '';
     if (error !== '') return error;
     if (!complete && running && count === 0) return 'looking…';
-    const more = complete ? '' : running ? '…' : '+';
+    const more = complete ? '' : running ? ' so far' : '+';
     if (count === 0) return complete ? 'no match' : 'none so far';
     const at = this.current === null ? -1 : this.scan.indexOf(this.current);
     const total = `${WHOLE.format(count)}${more}`;
-    return at >= 0 && offsets[at] === this.current ? `${WHOLE.format(at + 1)} of ${total}` : `${total} ${count === 1 ? 'line' : 'lines'}`;
+    if (at >= 0 && offsets[at] === this.current) return `${WHOLE.format(at + 1)} of ${total}`;
+    return more === ' so far' ? total : `${total} ${count === 1 ? 'line' : 'lines'}`;
   }
 
   /** @param {string} name */

@@ -3,6 +3,9 @@
 
 const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
+const FAINT = 0.3;
+/** Each kind has a lane of its own, from one part of the width to another. @type {Record<string, [number, number]>} */
+const LANES = { error: [0.1, 0.45], found: [0.55, 0.95], chosen: [0, 1] };
 
 /**
  * @typedef {{kind: string, offsets: number[]}} Marks offsets in ascending order; later kinds are drawn over earlier ones
@@ -134,13 +137,23 @@ export class Overview {
       // A canvas knows no variables, so the colour is computed on the strip itself.
       this.#strip.style.color = `var(--mark-${kind})`;
       context.fillStyle = getComputedStyle(this.#strip).color;
-      let last = -1;
+      const [left, right] = LANES[kind] ?? [0, 1];
+      /** @type {Map<number, number>} */
+      const rows = new Map();
+      let most = 1;
       for (const offset of offsets) {
         const y = Math.round((offset / this.#size) * (height - MARK_PX));
-        if (y === last) continue;
-        last = y;
-        context.fillRect(kind === 'found' ? 3 : 1, y, width - 2 - (kind === 'found' ? 2 : 0), MARK_PX);
+        const count = (rows.get(y) ?? 0) + 1;
+        rows.set(y, count);
+        most = Math.max(most, count);
       }
+      // Where they are everywhere, the place still shows where there are most of them, and where the first one is.
+      for (const [y, count] of rows) {
+        context.globalAlpha = most === 1 ? 1 : FAINT + (1 - FAINT) * (count / most);
+        context.fillRect(left * width, y, (right - left) * width, MARK_PX);
+      }
+      context.globalAlpha = 1;
+      if (kind === 'error' && offsets.length > 1) context.fillRect(0, Math.round((offsets[0] / this.#size) * (height - MARK_PX)), width, MARK_PX);
     }
   }
 }

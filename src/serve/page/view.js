@@ -249,7 +249,8 @@ function olderWords() {
 function newerWords() {
   if (!reader.isFiltering) return '';
   const words = scanWords('down');
-  return words === '' && shown.isEmpty && reader.top !== '' ? 'No line passes the filter so far.' : words;
+  if (words !== '' || !shown.isEmpty || reader.top === '') return words;
+  return finder.scan.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
 }
 
 /** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */
