@@ -17,6 +17,7 @@ const HUGE_BYTES = Number(process.env.TAILCAST_HUGE_BYTES ?? 4 * 1024 ** 3);
 const RATE = 20_000;
 const RATE_SECONDS = 20;
 const HEAP_LINES = Number(process.env.TAILCAST_HEAP_LINES ?? 10_000_000);
+const HEAP_MS_MAX = 240_000;
 const FRAME_MS_MAX = 32;
 
 const measures = { first, scroll, rate, heap };
@@ -157,7 +158,8 @@ async function heap() {
   }
   const last = '# the last line';
   await appendFile(log, `${last}\n`);
-  await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, last);
+  // A gigabyte takes the page longer than a test may wait.
+  await scene.page.waitForFunction((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, last, { timeout: HEAP_MS_MAX });
   const session = await scene.context.newCDPSession(scene.page);
   await session.send('HeapProfiler.collectGarbage');
   const { usedSize, totalSize } = await session.send('Runtime.getHeapUsage');
