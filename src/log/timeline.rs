@@ -437,10 +437,11 @@ impl Timeline {
                 None => files.push((file, 1)),
             }
         }
-        // Whoever reads a span will need the files of those after it.
-        let mut read = false;
+        // Whoever reads a span will need the files of those after it, and so will who reads one from before all these.
+        let is_read = |span: &Arc<Span>| span.readers.load(Ordering::SeqCst) > 0;
+        let mut read = self.rotated.iter().any(is_read);
         for span in &self.spans {
-            read |= span.readers.load(Ordering::SeqCst) > 0;
+            read |= is_read(span);
             let Some(file) = span.file() else { continue };
             // A file is held by its spans, by the list above and by this variable; what is more is the tracker.
             let ours = files

@@ -209,6 +209,8 @@ impl Tracker {
         match led {
             Ok(identity) if self.is_present(identity) => self.gone_since = None,
             Ok(identity) => self.hold_next(identity, now, &mut look),
+            // That the path can't be looked up now says nothing about the file that is held.
+            Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.is_some() => {}
             Err(refusal) if self.next.is_empty() && progress != Progress::More => {
                 self.bear_absence(refusal, now, &mut look);
             }
@@ -259,6 +261,7 @@ impl Tracker {
                 self.next_seen.get_or_insert(now);
                 self.next.push_back(held);
             }
+            Err(Refusal::Exhausted) if self.present.is_some() => {}
             Err(refusal) if self.next.is_empty() => self.bear_absence(refusal, now, look),
             Err(_) => {}
         }
@@ -349,12 +352,8 @@ impl Tracker {
         self.present = Some(held);
     }
 
-    /// The path leads nowhere. The file that is held is heard for the rotate-wait, then let go.
+    /// The path leads nowhere, or to a file that can't be had. The file that is held is heard for the rotate-wait, then let go.
     fn bear_absence(&mut self, refusal: Refusal, now: Instant, look: &mut Look) {
-        if self.present.is_some() && matches!(refusal, Refusal::Unreadable | Refusal::Exhausted) {
-            // That the path can't be looked up now says nothing about the file that is held.
-            return;
-        }
         let since = *self.gone_since.get_or_insert(now);
         if self.present.is_none() || now.duration_since(since) >= self.rotate_wait {
             self.present = None;

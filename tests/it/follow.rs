@@ -453,6 +453,32 @@ async fn a_log_whose_permission_is_taken_away_is_waited_for_by_new_viewers() {
     late.assert_story(&[("waiting unreadable", 0, ""), ("open", 0, "before\n")]);
 }
 
+#[tokio::test]
+async fn a_log_whose_next_file_may_not_be_read_says_so_and_goes_on_when_it_may() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    append(&path, "before\n");
+    let program = Program::serve_without_rights("true", &[directory.path().to_str().unwrap()]);
+    let mut viewer = Listener::start(program.address, path.to_str().unwrap(), "&lines=all").await;
+    viewer.until("before\n").await;
+    // The next file is made ready under another name, so that nobody sees it with other rights.
+    let (next, old) = (directory.path().join("next"), directory.path().join("a.log.1"));
+    append(&next, "after\n");
+    std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o000)).unwrap();
+    std::fs::rename(&path, &old).unwrap();
+    std::fs::rename(&next, &path).unwrap();
+    append(&old, "late\n");
+    viewer.until("late\n").await;
+    viewer.until_told("waiting").await;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    viewer.until("after\n").await;
+    viewer.assert_story(&[
+        ("open", 0, "before\nlate\n"),
+        ("waiting unreadable", 0, ""),
+        ("replaced", 0, "after\n"),
+    ]);
+}
+
 async fn a_log_that_can_only_be_appended_to_is_followed(mode: Mode) {
     /// What is append-only can't be removed either.
     struct AppendOnly(PathBuf);

@@ -218,13 +218,26 @@ proptest! {
         messages in prop_oneof![Just(1), Just(2), Just(32)],
         acts in proptest::collection::vec(act(), 1..80),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let mut play = Play::new(hears, messages);
-            for act in acts {
-                play.act(act).await;
-            }
-            play.settle().await;
-        });
+        play(hears, messages, acts);
     }
+}
+
+/// Plays these acts to the end, and demands what is promised.
+fn play(hears: bool, messages: usize, acts: impl IntoIterator<Item = Act>) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let mut play = Play::new(hears, messages);
+        for act in acts {
+            play.act(act).await;
+        }
+        play.settle().await;
+    });
+}
+
+#[test]
+fn who_reads_a_file_that_was_found_again_is_kept_the_one_after_it_though_that_is_removed() {
+    let (join, close) = (Act::Join(Begin::All), Act::End(Ending::Closed));
+    let meanwhile = [Act::SetAside, Act::Create(1), Act::Begin, Act::Remove];
+    let looks = [Act::Look(0), Act::Look(4510), Act::Look(10)];
+    play(true, 1, [join, close].into_iter().chain(meanwhile).chain(looks));
 }
