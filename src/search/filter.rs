@@ -270,18 +270,26 @@ mod tests {
         let log: String = (0..300_000).map(|n| format!("line {n}\n")).collect();
         let (view, _directory) = view_of(log.as_bytes());
         let sought = |text: &str| Sought { pattern: Some(text.to_owned()), ..Sought::default() };
-        let pattern = Pattern::new(&sought("99999")).unwrap();
-        let (mut found, mut at) = (Vec::new(), view.end);
-        loop {
-            let page = look(&view, Place::Before(at), 1, &pattern);
-            assert!(page.from < at, "{page:?}");
-            found.extend(page.rows.into_iter().map(|row| row.content));
-            at = page.from;
-            if page.at_start {
-                break;
+        let up = |text: &str, count: usize| {
+            let pattern = Pattern::new(&sought(text)).unwrap();
+            let (mut found, mut at) = (Vec::new(), view.end);
+            loop {
+                let page = look(&view, Place::Before(at), count, &pattern);
+                assert!(page.from < at, "{page:?}");
+                found.extend(page.rows.into_iter().rev().map(|row| row.content));
+                at = page.from;
+                if page.at_start {
+                    return found;
+                }
             }
-        }
-        assert_eq!(found, ["line 299999", "line 199999", "line 99999"]);
+        };
+        assert_eq!(up("99999", 1), ["line 299999", "line 199999", "line 99999"]);
+        let many: Vec<String> = (0..300_000)
+            .rev()
+            .map(|n| format!("line {n}"))
+            .filter(|line| line.contains("007"))
+            .collect();
+        assert!(up("007", 11) == many, "several in a part, and no room for all");
     }
 
     #[test]

@@ -177,4 +177,12 @@ pub(super) mod tests {
         });
         (view, directory)
     }
+
+    #[test]
+    fn a_file_that_was_cut_and_filled_again_is_not_what_was_looked_at() {
+        let (view, directory) = view_of(b"one\ntwo\n");
+        assert!(view.is_intact().unwrap());
+        std::fs::write(directory.path().join("a.log"), "other lines\n").unwrap();
+        assert!(!view.is_intact().unwrap());
+    }
 }
