@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::client::backoff::Backoff;
 use crate::client::line::{Line, Trouble};
+use crate::client::whereabouts::Whereabouts;
 use crate::client::{Ask, Begin, Format, Heard, LogUrl, Loss, Position, Refused};
 use crate::session::wire::Message;
 
@@ -28,7 +29,7 @@ pub struct Follow {
     url: LogUrl,
     ask: Ask,
     /// Where to go on, once the stream has been opened.
-    position: Option<Position>,
+    at: Whereabouts,
     /// The log has been there, or has been waited for: it is waited for from now on.
     met: bool,
     link: Link,
@@ -59,7 +60,7 @@ impl Follow {
         Self {
             url,
             ask,
-            position,
+            at: Whereabouts::new(position),
             met: false,
             link: Link::Away { until: Instant::now() },
             backoff: Backoff::default(),
@@ -67,10 +68,11 @@ impl Follow {
         }
     }
 
-    /// After what has been told so far: where to go on another time.
+    /// After what has been told so far: where to go on another time. When the connection is lost among late bytes it is in
+    /// the present file again.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
-        self.position.as_ref()
+        self.at.position.as_ref()
     }
 
     /// What comes next. Dropping the future loses nothing.
@@ -127,10 +129,13 @@ impl Follow {
                 Format::Text => "text",
             },
         );
-        match (&self.position, &self.ask.begin) {
+        match (&self.at.position, &self.ask.begin) {
             (Some(Position { generation, offset }), _) => {
                 parameters.append_pair("from", &offset.to_string());
                 parameters.append_pair("generation", generation);
+                if let Some(Position { generation, offset }) = self.at.late() {
+                    parameters.append_pair("late", &format!("{generation}:{offset}"));
+                }
             }
             (None, Begin::Lines(lines)) => {
                 parameters.append_pair("lines", &lines.to_string());
@@ -146,6 +151,7 @@ impl Follow {
         match trouble {
             Trouble::Refused(refused) => self.link = Link::Refused(refused),
             Trouble::Lost(why) => {
+                self.at.part();
                 if let Link::Up(line) = &self.link
                     && line.age() >= GOOD_AGE
                 {
@@ -177,28 +183,30 @@ impl Follow {
         let heard = match message {
             Message::Open { generation, from, size, recovered, .. } => {
                 self.met = true;
-                self.position = Some(Position { generation: generation.clone(), offset: from });
+                let position = Position { generation: generation.clone(), offset: from };
+                self.at.open(position, recovered);
                 Heard::Opened { generation, from, size, recovered }
             }
             Message::Rows { from, next, rows } => {
                 self.backoff.reset();
-                if let Some(position) = &mut self.position {
+                if let Some(position) = &mut self.at.position {
                     position.offset = next;
                 }
                 Heard::Rows { from, rows }
             }
             Message::Reset { generation, from, reason } => {
-                self.position = Some(Position { generation: generation.clone(), offset: from });
+                let position = Position { generation: generation.clone(), offset: from };
+                self.at.turn(&position, reason);
                 Heard::Reset { generation, from, reason }
             }
             Message::Gap { generation, from, to } => {
-                if let (Some(position), Some(to)) = (&mut self.position, to) {
+                if let (Some(position), Some(to)) = (&mut self.at.position, to) {
                     position.offset = to;
                 }
                 Heard::Gap { generation, from, to }
             }
             Message::Signed { generation } => {
-                if let Some(position) = &mut self.position {
+                if let Some(position) = &mut self.at.position {
                     position.generation = generation;
                 }
                 return;
@@ -216,7 +224,7 @@ impl Follow {
 
     /// Bytes come once and in order; but whatever the server sends, none is told twice and none left out silently.
     fn take(&mut self, mut message: Bytes) {
-        let (Some(position), true) = (&mut self.position, message.len() >= 8) else {
+        let (Some(position), true) = (&mut self.at.position, message.len() >= 8) else {
             let words = "bytes where none can be".to_owned();
             return self.fail(Trouble::Refused(Refused::Foreign(words)));
         };

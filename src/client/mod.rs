@@ -29,6 +29,7 @@ mod line;
 pub(crate) mod load;
 mod local;
 mod url;
+mod whereabouts;
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;

@@ -344,6 +344,29 @@ impl Timeline {
         self.spans.iter().rev().find(|span| span.generation.is(&generation)).cloned()
     }
 
+    /// The last span of a generation that nobody meets any more who is in the span of this number or goes on from there.
+    #[must_use]
+    pub fn last_before(&self, number: u64, generation: Generation) -> Option<Arc<Span>> {
+        let earlier = self.spans.iter().filter(|span| span.number < number);
+        let mut spans = self.rotated.iter().chain(earlier);
+        spans.rfind(|span| span.generation.is(&generation)).cloned()
+    }
+
+    /// Where one goes on who has been given a span, and of the late bytes behind it some before `offset`: in that span,
+    /// or behind those spans of late bytes that were begun.
+    #[must_use]
+    pub fn behind(&self, span: &Arc<Span>, late: Generation, offset: Offset) -> Arc<Span> {
+        let mut at = span;
+        for next in self.spans.iter().filter(|next| next.number > span.number) {
+            if next.generation.is(&span.generation) && next.from == span.end() {
+                at = next;
+            } else if !next.generation.is(&late) || next.from >= offset {
+                break;
+            }
+        }
+        Arc::clone(at)
+    }
+
     /// Whether this generation is the follower's own, though its bytes may be gone.
     #[must_use]
     pub fn knows(&self, generation: Generation) -> bool {

@@ -100,6 +100,7 @@ assets! {
     "units.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
     "window.js": "text/javascript; charset=utf-8",
+    "whereabouts.js": "text/javascript; charset=utf-8",
     "wire.js": "text/javascript; charset=utf-8",
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{LogPath, Offset};
-use crate::session::start::{Begin, Of, Start};
+use crate::session::start::{Begin, Late, Of, Start};
 
 /// How many lines before the end a stream starts.
 pub(super) const LINES: u64 = 1000;
@@ -21,6 +21,7 @@ pub(super) struct Query {
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
     pub(super) of: Of,
+    pub(super) late: Option<Late>,
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
@@ -59,6 +60,7 @@ impl Query {
                 }
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
                 "generation" => parsed.of = of(&value),
+                "late" => parsed.late = Some(late(&value)?),
                 "format" => parsed.format = Some(format(&value)?),
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
@@ -71,6 +73,9 @@ impl Query {
         }
         if parsed.of != Of::Present && parsed.from.is_none() {
             return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
+        }
+        if parsed.late.is_some() && parsed.from.is_none() {
+            return Err(BadParameter("`late` needs `from`, the present position".to_owned()));
         }
         Ok(parsed)
     }
@@ -89,6 +94,7 @@ impl Query {
         };
         Start {
             begin,
+            late: self.late,
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
@@ -105,6 +111,15 @@ pub(super) fn is_pane(query: &str) -> bool {
 /// The generation that a text names. One that is not of our making was never current, and so can't be recovered.
 pub(super) fn of(generation: &str) -> Of {
     generation.parse().map_or(Of::Nothing, Of::Generation)
+}
+
+fn late(value: &str) -> Result<Late, BadParameter> {
+    let (generation, offset) = value
+        .rsplit_once(':')
+        .filter(|(generation, _)| !generation.is_empty())
+        .ok_or_else(|| BadParameter("`late` is a generation, `:` and a byte offset".to_owned()))?;
+    let offset = Offset(number("late", offset, "a generation, `:` and a byte offset")?);
+    Ok(Late { generation: generation.parse().ok(), offset })
 }
 
 pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
@@ -194,10 +209,27 @@ mod tests {
             ("format=xml", "`format`"),
             ("lag=none", "`lag`"),
             ("generation=x", "`generation`"),
+            ("late=1-2-3-4-5:6", "`from`"),
+            ("from=1&late=", "`late`"),
+            ("from=1&late=6", "`late`"),
+            ("from=1&late=:6", "`late`"),
+            ("from=1&late=1-2-3-4-5:", "`late`"),
+            ("from=1&late=1-2-3-4-5:-6", "`late`"),
+            ("from=1&late=1-2-3-4-5:6&late=1-2-3-4-5:6", "`late`"),
         ] {
             let BadParameter(message) = Query::parse(query).unwrap_err();
             assert!(message.contains(named), "{query}: {message}");
         }
+    }
+
+    #[test]
+    fn what_was_had_of_the_file_before_is_read_though_its_generation_is_unknown() {
+        let late = |query| Query::parse(query).unwrap().late.unwrap();
+        let known = Late { generation: "1-2-3-4-5".parse().ok(), offset: Offset(6) };
+        assert!(known.generation.is_some());
+        assert_eq!(late("from=1&generation=x&late=1-2-3-4-5:6"), known);
+        let unknown = Late { generation: None, offset: Offset(6) };
+        assert_eq!(late("from=1&late=a%3Ab:6"), unknown);
     }
 
     #[test]

@@ -342,6 +342,8 @@ impl Asking<'_> {
             let position = id.to_str().ok().and_then(last_event_id);
             let (from, of) = position.unwrap_or((Offset(0), Of::Nothing));
             (query.from, query.of) = (Some(from), of);
+            // It is of the position in the address, which is older.
+            query.late = None;
         }
         let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;

@@ -32,11 +32,23 @@ pub enum Of {
     Nothing,
 }
 
+/// How far a viewer that comes back had the file from which its stream turned a moment ago: a writer may have stayed with
+/// that one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// The file's; none if the text is not of our making.
+    pub generation: Option<Generation>,
+    /// The first byte that the viewer has not been given.
+    pub offset: Offset,
+}
+
 /// What a viewer asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Where to begin.
     pub begin: Begin,
+    /// What it had of the file before that of its position.
+    pub late: Option<Late>,
     /// Follow on, rather than end where the log ends now.
     pub tail: bool,
     /// Wait for a log that is not there.

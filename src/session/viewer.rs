@@ -3,6 +3,7 @@
 //! Where it is behind it reads the file; where it keeps up it takes the shared chunks by the splice rule; where a
 //! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
 
+mod aside;
 mod begin;
 mod item;
 mod stand;
@@ -18,6 +19,7 @@ use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::timeline::{BEFORE_ALL, Next, Reader, Reason, Span, WaitReason};
 use crate::log::{Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription};
 use crate::session::start::{Begin, Start};
+use aside::Aside;
 pub use item::{Ending, Item, Opening};
 pub(super) use stand::read;
 use stand::{At, marker};
@@ -34,6 +36,8 @@ pub struct Viewer {
     subscription: Subscription,
     start: Start,
     at: Option<At>,
+    /// To late bytes, and back.
+    aside: Option<Box<Aside>>,
     /// Number of the last span that was left, or before which the viewer begins.
     passed: u64,
     /// The shared chunks are taken; otherwise the file is read.
@@ -46,7 +50,7 @@ pub struct Viewer {
     /// That the file can't be read has been told.
     trouble_told: bool,
     caught_up: bool,
-    /// What was missed is to be left out.
+    /// What was missed is left out.
     skip_due: bool,
     /// Where a viewer that does not follow stops.
     stop: Option<Place>,
@@ -69,12 +73,10 @@ impl Viewer {
     /// A viewer that goes on from where one stood, and has been given everything up to there.
     #[must_use]
     pub fn resume(subscription: Subscription, start: Start, standpoint: Standpoint) -> Self {
-        let mut viewer = Self::nowhere(subscription, start);
-        (viewer.opened, viewer.caught_up) = (true, true);
-        let Standpoint { at, passed, told, waiting_told } = standpoint;
-        (viewer.at, viewer.passed) = (at, passed);
-        (viewer.told, viewer.waiting_told) = (told, waiting_told);
-        viewer
+        let Standpoint { at, aside, passed, told, waiting_told } = standpoint;
+        let nowhere = Self::nowhere(subscription, start);
+        let (opened, caught_up) = (true, true);
+        Self { at, aside, passed, told, waiting_told, opened, caught_up, ..nowhere }
     }
 
     fn nowhere(subscription: Subscription, start: Start) -> Self {
@@ -82,6 +84,7 @@ impl Viewer {
             subscription,
             start,
             at: None,
+            aside: None,
             passed: BEFORE_ALL,
             live: false,
             opened: false,
@@ -100,8 +103,9 @@ impl Viewer {
     /// Where it stands.
     #[must_use]
     pub fn standpoint(&self) -> Standpoint {
-        let (told, waiting_told) = (self.told.clone(), self.waiting_told);
-        Standpoint { at: self.at.clone(), passed: self.passed, told, waiting_told }
+        let Self { passed, waiting_told, .. } = *self;
+        let (at, aside, told) = (self.at.clone(), self.aside.clone(), self.told.clone());
+        Standpoint { at, aside, passed, told, waiting_told }
     }
 
     /// The place of one that follows and has been given all there is; none while there is something to come.
@@ -188,7 +192,11 @@ impl Viewer {
         let at = self.at.as_ref()?;
         let end =
             self.stop.filter(|_| !self.start.tail).map_or(at.reader.end(), |stop| stop.offset);
-        let is_there = self.opened && self.told.is_none() && !self.caught_up && at.offset() < end;
+        let is_there = self.opened
+            && self.aside.is_none()
+            && self.told.is_none()
+            && !self.caught_up
+            && at.offset() < end;
         is_there.then(|| Stretch { span: at.reader.number, from: at.offset(), end })
     }
 
@@ -232,6 +240,9 @@ impl Viewer {
         if self.subscription.is_barred {
             return self.wait_outside().await;
         }
+        if let Some(item) = self.step_aside() {
+            return Some(item);
+        }
         let Some(at) = &self.at else { return self.enter_next().await };
         let number = at.reader.number;
         if !self.start.tail
@@ -249,6 +260,9 @@ impl Viewer {
         }
         if offset < end {
             return self.read_on(offset, end, closed).await;
+        }
+        if let Some(reset) = self.step_back() {
+            return Some(reset);
         }
         if closed {
             return match self.enter_next_rotated().await {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::Value;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{TestServer, append, eventually, target};
+use crate::servers::{Program, TestServer, append, eventually, target};
 
 /// A server over a directory that outlives it.
 async fn server_over(directory: &Path) -> TestServer {
@@ -36,14 +37,32 @@ struct Reader {
 
 impl Reader {
     async fn open(server: &TestServer, log: &str, query: &str) -> Self {
+        Self::of(server.address, log, query).await
+    }
+
+    async fn of(server: SocketAddr, log: &str, query: &str) -> Self {
         let target = format!("{log}?tail=1&format=raw{query}");
-        let viewer = Viewer::v1(server.address, &target).await;
+        let viewer = Viewer::v1(server, &target).await;
         Self { viewer, at: Position::default(), bytes: Vec::new(), told: Vec::new() }
     }
 
     async fn resume(server: &TestServer, log: &str, at: &Position) -> Self {
         let query = format!("&from={}&generation={}", at.next, at.generation);
         Self::open(server, log, &query).await
+    }
+
+    /// Comes back, and says how far the file before was told.
+    async fn resume_late(server: SocketAddr, log: &str, at: &Position, late: &Position) -> Self {
+        let late = format!("&late={}:{}", late.generation, late.next);
+        let query = format!("&from={}&generation={}{late}", at.next, at.generation);
+        Self::of(server, log, &query).await
+    }
+
+    /// Reads until it has been told this.
+    async fn until_told(&mut self, head: &str) {
+        while self.heads().last().is_none_or(|last| last != head) {
+            self.hear().await;
+        }
     }
 
     /// Reads until the bytes end with this.
@@ -244,6 +263,137 @@ async fn a_writer_that_stays_with_a_file_over_a_rotation_and_a_restart_is_heard(
     third.until(b"and on\n").await;
     assert_eq!(third.heads(), again.heads());
     assert_eq!(third.bytes, again.bytes);
+}
+
+/// A log that is served by a program, and was rotated away while a writer stays with the old file. The server is killed
+/// when its viewer has been told `new`, and nothing of what comes late.
+struct Killed {
+    directory: TempDir,
+    log: String,
+    late: File,
+    at: Position,
+    before: Position,
+}
+
+impl Killed {
+    async fn after_a_rotation() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a.log");
+        let log = target(&path);
+        append(&path, lines("old"));
+        let late = File::options().append(true).open(&path).unwrap();
+        let mut program = Self::serve(&directory);
+        let mut reader = Reader::of(program.address, &log, "&lines=all").await;
+        reader.until(b"old 99\n").await;
+        let before = reader.at.clone();
+        std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+        append(&path, lines("new"));
+        reader.until(b"new 99\n").await;
+        assert_eq!(reader.heads(), ["open true", "reset rotated 0"]);
+        program.signal(rustix::process::Signal::KILL);
+        program.wait().await;
+        Self { directory, log, late, at: reader.at, before }
+    }
+
+    fn serve(directory: &TempDir) -> Program {
+        Program::serve(&[directory.path().to_str().unwrap()])
+    }
+}
+
+#[tokio::test]
+async fn late_bytes_that_a_killed_server_did_not_tell_are_told_by_the_next() {
+    let Killed { directory, log, late: mut writer, at, before } = Killed::after_a_rotation().await;
+    writer.write_all(b"late 1\n").unwrap();
+    let program = Killed::serve(&directory);
+    let (log, at, before) = (&log, &at, &before);
+    let mut again = Reader::resume_late(program.address, log, at, before).await;
+    let late = format!("reset late {}", before.next);
+    let back = format!("reset back {}", at.next);
+    again.until_told(&back).await;
+    assert_eq!(again.heads(), ["open true", &late, &back]);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\n");
+    // The writer is heard from now on, and the log goes on.
+    writer.write_all(b"late 2\n").unwrap();
+    again.until(b"late 2\n").await;
+    append(directory.path().join("a.log"), "and on\n");
+    again.until(b"and on\n").await;
+    assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\nlate 2\nand on\n");
+    // One who has been told some of it already gets the rest.
+    let half = Position { next: before.next + 3, ..before.clone() };
+    let mut third = Reader::resume_late(program.address, log, at, &half).await;
+    third.until(b"and on\n").await;
+    assert_eq!(String::from_utf8_lossy(&third.bytes), "e 1\nlate 2\nand on\n");
+    // Rows as well; and who does not say how far it was meets only what was written since.
+    let query = format!("?from={}&generation={}", at.next, at.generation);
+    let late = format!("&late={}:{}", before.generation, before.next);
+    let mut rows = Viewer::v1(program.address, &format!("{log}{query}{late}&format=text")).await;
+    assert_eq!(rows.expect("open").await["recovered"], true);
+    assert_eq!(rows.expect("reset").await["reason"], "late");
+    assert_eq!(rows.expect("rows").await["rows"][0][1], "late 1");
+    assert_eq!(rows.expect("reset").await["reason"], "back");
+    let mut silent = Reader::of(program.address, log, &query.replace('?', "&")).await;
+    silent.until(b"and on\n").await;
+    assert_eq!(String::from_utf8_lossy(&silent.bytes), "late 2\nand on\n");
+}
+
+#[tokio::test]
+async fn where_the_file_before_is_gone_what_may_be_missed_of_it_is_a_gap() {
+    let mut killed = Killed::after_a_rotation().await;
+    killed.late.write_all(b"late\n").unwrap();
+    std::fs::remove_file(killed.directory.path().join("a.log.1")).unwrap();
+    let program = Killed::serve(&killed.directory);
+    let Killed { directory, log, at, before, .. } = &killed;
+    let back = format!("reset back {}", at.next);
+    let unknown = Position { generation: "of:another:making".to_owned(), next: 5 };
+    for (late, gap) in [(before, before.next), (&unknown, at.next)] {
+        let mut again = Reader::resume_late(program.address, log, at, late).await;
+        again.until_told(&back).await;
+        assert_eq!(again.heads(), ["open true", &format!("gap {gap} null"), &back]);
+        let line = format!("on with {gap}\n");
+        append(directory.path().join("a.log"), &line);
+        again.until(line.as_bytes()).await;
+        assert!(again.heads().len() == 3, "{:?}", again.told);
+    }
+}
+
+#[tokio::test]
+async fn late_bytes_that_came_while_a_viewer_was_away_come_once() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines("old"));
+    let mut late = File::options().append(true).open(&log).unwrap();
+    let mut other = Reader::open(&server, &log, "&lines=all").await;
+    other.until(b"old 99\n").await;
+    let before = other.at.clone();
+    std::fs::rename(&log, server.path("a.log.1")).unwrap();
+    append(&log, "new\n");
+    other.until(b"new\n").await;
+    let at = other.at.clone();
+    late.write_all(b"late\n").unwrap();
+    other.until(b"late\n").await;
+    other.until_told("reset back 4").await;
+    let after = Position { next: before.next + 5, ..before.clone() };
+    append(&log, "and on\n");
+    other.until(b"and on\n").await;
+    let further = other.at.clone();
+    let half = Position { next: before.next + 2, ..before.clone() };
+    // Where it stands, what it had of the file before, and what it is to be told.
+    let cases = [
+        (&at, &before, "late\nand on\nlast\n"),
+        (&at, &half, "te\nand on\nlast\n"),
+        (&at, &after, "and on\nlast\n"),
+        (&further, &before, "late\nlast\n"),
+        (&further, &after, "last\n"),
+    ];
+    let mut readers = Vec::new();
+    for (at, late, expected) in cases {
+        let reader = Reader::resume_late(server.address, &log, at, late).await;
+        readers.push((reader, expected));
+    }
+    append(&log, "last\n");
+    for (mut reader, expected) in readers {
+        reader.until(b"last\n").await;
+        assert_eq!(String::from_utf8_lossy(&reader.bytes), expected, "{:#?}", reader.told);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 // as server-sent events, and a WebSocket is tried again beside them now and then.
 
 import { open } from './transport.js';
+import { Whereabouts } from './whereabouts.js';
 import { address } from './wire.js';
 
 const RETRY_MS_MIN = 500;
@@ -33,8 +34,7 @@ const SLEPT_MS = 150_000;
 export class Connection {
   /** @type {Phase} */
   phase = { name: 'connecting' };
-  /** @type {import('./wire.js').Position | null} */
-  position = null;
+  #whereabouts = new Whereabouts();
   /** @type {{close: () => void} | null} */
   #stream = null;
   /** @type {{close: () => void} | null} */
@@ -78,6 +78,10 @@ export class Connection {
     this.#connect(this.#means);
   }
 
+  get position() {
+    return this.#whereabouts.position;
+  }
+
   /** Connects now, whatever was planned, unless a connection stands. */
   retry() {
     if (this.phase.name !== 'open') this.#connect(this.#means);
@@ -86,6 +90,8 @@ export class Connection {
   /** @param {Means} means */
   #connect(means) {
     this.#leave();
+    const home = this.#whereabouts.part();
+    if (home) this.#heard({ type: 'reset', generation: home.generation, from: home.offset, reason: 'back' }, true);
     this.#refusal = '';
     const resuming = this.position !== null;
     const began = Date.now();
@@ -103,12 +109,12 @@ export class Connection {
       } else this.#despair(means, reason);
     };
     this.#timer = setTimeout(ended, CONNECT_MS_MAX, 'lost');
-    this.#stream = open(means, address(this.#location, this.position), {
+    this.#stream = open(means, this.#address(), {
       ended,
       heard: (message) => {
         if (message.type === 'error') this.#refusal = String(message.message ?? '');
         if (message.type === 'end') isOver = true;
-        this.#advance(message);
+        this.#whereabouts.advance(message);
         if (message.type !== 'error' && !spoke) {
           spoke = true;
           clearTimeout(this.#timer);
@@ -157,7 +163,7 @@ export class Connection {
       this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeAfter);
     };
     this.#probeTimer = setTimeout(again, CONNECT_MS_MAX);
-    this.#probe = open('socket', address(this.#location, this.position), {
+    this.#probe = open('socket', this.#address(), {
       ended: again,
       heard: (message) => {
         if (message.type !== 'error') this.#connect('socket');
@@ -187,17 +193,8 @@ export class Connection {
     this.#enter({ name: 'retry', at: Date.now() + delay, why });
   }
 
-  /** @param {import('./wire.js').Message} message */
-  #advance(message) {
-    if (message.type === 'open' || message.type === 'reset') {
-      this.position = { generation: message.generation, offset: message.from };
-    } else if (message.type === 'gap') {
-      this.position = { generation: message.generation, offset: message.to ?? message.from };
-    } else if (message.type === 'signed' && this.position !== null) {
-      this.position = { generation: message.generation, offset: this.position.offset };
-    } else if (message.type === 'rows' && this.position !== null) {
-      this.position = { generation: this.position.generation, offset: message.next };
-    }
+  #address() {
+    return address(this.#location, this.position, this.#whereabouts.late);
   }
 
   #watchClock() {

@@ -50,8 +50,9 @@ export function parse(data) {
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
  * @param {Position | null} position
+ * @param {Position | null} late how far the file before was told, while bytes may still come to it
  */
-export function address(page, position) {
+export function address(page, position, late) {
   const url = new URL(page.href);
   url.search = '';
   url.hash = '';
@@ -61,6 +62,7 @@ export function address(page, position) {
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));
+    if (late) url.searchParams.set('late', `${late.generation}:${late.offset}`);
   } else {
     url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? '1000');
   }

@@ -50,8 +50,10 @@ impl Viewer {
     pub(super) async fn begin(&mut self, present: Option<&Arc<Span>>, end: Offset) {
         if let Begin::From { offset, .. } = self.start.begin {
             if let Some(span) = self.find(present).await {
+                let span = self.behind_late(span, offset);
                 self.enter(&span, offset).await;
                 self.recovered = true;
+                self.aside = self.look_aside(&span, offset).await.map(Box::new);
                 return;
             }
             self.recovered = false;
@@ -120,7 +122,11 @@ impl Viewer {
     }
 
     /// The span of a generation that is not the present one, or was not when it was named.
-    async fn find_generation(&self, wanted: Generation, offset: Offset) -> Option<Arc<Span>> {
+    pub(super) async fn find_generation(
+        &self,
+        wanted: Generation,
+        offset: Offset,
+    ) -> Option<Arc<Span>> {
         let follower = &self.subscription.follower;
         let (is_known, is_lost) = {
             let timeline = follower.timeline();

@@ -8,6 +8,7 @@ use crate::log::file::{LogFile, Marker};
 use crate::log::timeline::{Reader, WaitReason};
 use crate::log::{Generation, Offset, Place};
 use crate::session::viewer::Item;
+use crate::session::viewer::aside::Aside;
 
 /// A stretch of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,7 @@ pub struct Stretch {
 #[derive(Debug)]
 pub struct Standpoint {
     pub(super) at: Option<At>,
+    pub(super) aside: Option<Box<Aside>>,
     pub(super) passed: u64,
     pub(super) told: Option<Item>,
     pub(super) waiting_told: Option<WaitReason>,
