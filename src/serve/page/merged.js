@@ -179,6 +179,8 @@ function toggleLog(number) {
   if (source === undefined) return;
   source.on = !source.on;
   reader.refilter();
+  // The rows change at once, and so does the switch.
+  showState();
   keepAddress();
   frames.request();
 }
