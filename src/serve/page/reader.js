@@ -101,19 +101,10 @@ export class Reader {
    * @returns {Promise<import('./tail.js').Row | null>}
    */
   async reveal(place, align) {
-    const { follow, window, tail } = this.#parts;
+    const { follow, window } = this.#parts;
     follow.pause();
     if (!window.covers(place) || (this.isFiltering && window.rowAt(place)?.offset !== place.offset)) {
-      if (!this.isFiltering && tail.covers(place) && compare(place, tail.to) < 0) {
-        const before = tail.before(place, ROWS_AROUND);
-        const after = tail.after(place, ROWS_AROUND);
-        const first = before[0] ?? after[0];
-        this.#show([...before, ...after], placeOf(first), tail.to);
-        this.attached = tail.countAfter(place) <= after.length;
-        if (!this.attached) window.to = placeOf(tail.after(place, after.length + 1)[after.length]);
-      } else if (!await this.#load({ from: place.offset }, place.span, align)) {
-        return null;
-      }
+      if (!this.#showOfTail(place) && !await this.#load({ from: place.offset }, place.span, align)) return null;
     }
     const row = window.rowAt(place) ?? this.#firstRow();
     if (row?.element) this.#scrollTo(row.element, align);
@@ -172,12 +163,20 @@ export class Reader {
   #scrollTo(row, align) {
     const { scroller } = this.#parts;
     const box = scroller.getBoundingClientRect();
-    if (this.#firstRow()?.element === row && align === 'top') {
+    // Only the first row of all keeps the space above it: before any other one there will be rows, of which none was in sight.
+    const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.window.from);
+    if (isFirst && align === 'top') {
       scroller.scrollTop = 0;
       return;
     }
     const space = align === 'middle' ? Math.max(0, (box.height - row.offsetHeight) / 2.5) : 0;
     scroller.scrollTop += row.getBoundingClientRect().top - box.top - space;
+  }
+
+  /** Whether nothing is before a place. @param {Place} place */
+  #isStart({ span, offset }) {
+    const { spans } = this.#parts;
+    return span === spans.first && offset <= (spans.at(span)?.from ?? 0);
   }
 
   #firstRow() {
@@ -228,6 +227,21 @@ export class Reader {
     this.#show(entries, first === undefined ? tail.to : placeOf(first), tail.to);
     tail.cut = null;
     this.attached = true;
+  }
+
+  /**
+   * Shows what is around a place if the tail has it. Returns whether it does.
+   * @param {Place} place
+   */
+  #showOfTail(place) {
+    const { tail, window } = this.#parts;
+    if (this.isFiltering || !tail.covers(place) || compare(place, tail.to) >= 0) return false;
+    const before = tail.before(place, ROWS_AROUND);
+    const after = tail.after(place, ROWS_AROUND);
+    this.#show([...before, ...after], placeOf(before[0] ?? after[0]), tail.to);
+    this.attached = tail.countAfter(place) <= after.length;
+    if (!this.attached) window.to = placeOf(tail.after(place, after.length + 1)[after.length]);
+    return true;
   }
 
   /**
@@ -379,7 +393,8 @@ export class Reader {
       next = Math.min(next, to);
     }
     if (!this.isFiltering && tail.from?.span === span && next >= tail.from.offset) {
-      const end = tail.from.offset;
+      // The tail may have come while the answer was on its way, and begin before what was asked for.
+      const end = later(tail.from, window.from).offset;
       entries = entries.filter((entry) => entry.offset < end);
       next = end;
     }
@@ -425,6 +440,8 @@ export class Reader {
         before = await history.rows(generation, { before: at }, ROWS_PER_LOAD / 2, this.filter, signal);
         signal.throwIfAborted();
       }
+      // The tail may have come meanwhile; then the window goes on in it.
+      if ('from' in where && this.#showOfTail({ span, offset: where.from })) return true;
       if ('before' in where) at = where.before;
       this.#show([], { span, offset: answer.from }, { span, offset: answer.from });
       this.attached = false;

@@ -7,6 +7,8 @@ import { compare } from './spans.js';
 /** Rows that are on the page at most: what a browser lays out in a few milliseconds. */
 export const WINDOW_ROWS_MAX = 5_000;
 const BLOCK_ROWS = 250;
+/** Scrolling is rounded, so that less than a pixel of a row may stay at the edge; nobody sees it. */
+const EDGE_PX = 1;
 
 /**
  * @typedef {import('./spans.js').Place} Place
@@ -232,7 +234,7 @@ export class Window {
       if (box.top >= bottom) return;
       for (const entry of entries) {
         const row = /** @type {HTMLElement} */ (entry.element).getBoundingClientRect();
-        if (row.height === 0 || row.bottom <= top) continue;
+        if (row.height === 0 || row.bottom <= top + EDGE_PX) continue;
         if (row.top >= bottom) return;
         yield entry;
       }
