@@ -127,13 +127,14 @@ scene('ten thousand logs are filtered as one types, and only those in sight are 
   const rowsOnPage = () => page.locator('#logs tr').count();
   assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
 
+  // So many are written in a while, in which the first ones may have come to rest already; their names stay.
+  await page.click('th[data-sort="name"] button');
   await page.fill('#filter', 'WORKER 0042');
   assert.deepEqual(await listed(page), names.filter((name) => name.includes('0042')).map((name) => name.slice('many/'.length)));
   await scene.untilText('#count', `11 logs of 9,990 logs`);
-  await page.fill('#filter', '');
+  await page.keyboard.press('Escape');
 
   // The last one can be reached, by scrolling and by key, and has its place in the whole.
-  await page.click('th[data-sort="name"] button');
   await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#shelf')).scrollTop = 1e9; });
   await scene.until(() => [...document.querySelectorAll('#logs .file')].at(-1)?.textContent === 'worker-09989.log');
   assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
