@@ -38,7 +38,8 @@ const STATES = {
   },
   async menu(scene) {
     await scene.page.keyboard.press('Escape');
-    await scene.page.click('text=View');
+    await scene.page.click('#view-open');
+    await scene.until(() => document.querySelector('#view-menu:popover-open') !== null);
   },
   async waiting(scene) {
     await scene.open(scene.logs.path('not-yet.log'));
