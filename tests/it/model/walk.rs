@@ -232,11 +232,7 @@ impl Walk {
         if from != offset || !is_same {
             self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));
         }
-        self.current = Some(if is_of_this_life {
-            known
-        } else {
-            self.begin(generation, from, Began::Continued(known), when)
-        });
+        self.current = Some(self.go_on(known, generation, from, when));
     }
 
     /// A position that was not honoured is followed by a reset.
@@ -282,7 +278,7 @@ impl Walk {
         }
         self.current = Some(match known {
             Some(known) if began == Began::Beside => self
-                .go_back(known, from, reason)
+                .go_back(known, from, reason, when)
                 .unwrap_or_else(|| self.begin(generation, from, Began::Anew, when)),
             _ if is_again => self.begin(generation, from, Began::Anew, when),
             _ => self.begin(generation, from, began, when),
@@ -290,7 +286,7 @@ impl Walk {
     }
 
     /// A reset to a stream that is known. None where it is told again to one that resumed.
-    fn go_back(&mut self, known: usize, from: u64, reason: &str) -> Option<usize> {
+    fn go_back(&mut self, known: usize, from: u64, reason: &str, when: Instant) -> Option<usize> {
         let Stream { next, left, .. } = self.streams[known];
         if from < next && self.connection.between {
             return None;
@@ -305,7 +301,17 @@ impl Walk {
             ));
         }
         self.streams[known].next = from;
-        Some(known)
+        Some(self.go_on(known, &generation, from, when))
+    }
+
+    /// Goes on with a stream that is known. What comes in another life of the server is told apart from what came in
+    /// the first.
+    fn go_on(&mut self, known: usize, generation: &str, from: u64, when: Instant) -> usize {
+        if self.streams[known].life == self.connection.life {
+            known
+        } else {
+            self.begin(generation, from, Began::Continued(known), when)
+        }
     }
 
     fn gap(&mut self, generation: &str, from: u64, to: u64) {
