@@ -146,6 +146,7 @@ impl Fanout {
 }
 
 /// The most bytes of frames that are kept for those who are behind by a few chunks, for each log and form.
+/// What has been deflated of them comes on top, and is smaller.
 const RECENT_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Default)]
