@@ -184,7 +184,7 @@ impl Follow {
             Message::Open { generation, from, size, recovered, .. } => {
                 self.met = true;
                 let position = Position { generation: generation.clone(), offset: from };
-                self.at.open(position, recovered);
+                self.at.open(position);
                 Heard::Opened { generation, from, size, recovered }
             }
             Message::Rows { from, next, rows } => {

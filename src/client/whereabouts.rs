@@ -28,11 +28,8 @@ impl Whereabouts {
     }
 
     /// A stream has been opened.
-    pub(super) fn open(&mut self, position: Position, recovered: bool) {
+    pub(super) fn open(&mut self, position: Position) {
         self.position = Some(position);
-        if !recovered {
-            self.late = None;
-        }
     }
 
     /// It goes on elsewhere.
@@ -40,6 +37,9 @@ impl Whereabouts {
         let left = self.position.replace(position.clone());
         match reason {
             Reason::Late => self.home = self.home.take().or(left),
+            // The position could not be honoured: that is no turn.
+            Reason::Replaced
+                if left.as_ref().is_some_and(|left| left.generation == position.generation) => {}
             Reason::Rotated | Reason::Replaced | Reason::Back => {
                 self.home = None;
                 self.late = left

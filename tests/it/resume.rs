@@ -337,6 +337,31 @@ async fn late_bytes_that_a_killed_server_did_not_tell_are_told_by_the_next() {
 }
 
 #[tokio::test]
+async fn late_bytes_are_told_though_the_present_file_was_empty_and_is_not_known_again() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("old"));
+    let mut late = File::options().append(true).open(&path).unwrap();
+    let server = server_over(directory.path()).await;
+    let mut reader = Reader::open(&server, &log, "&lines=all").await;
+    reader.until(b"old 99\n").await;
+    let before = reader.at.clone();
+    std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+    append(&path, "");
+    reader.until_told("reset rotated 0").await;
+    server.stop().await.unwrap();
+    late.write_all(b"late\n").unwrap();
+    append(&path, "new\n");
+    let server = server_over(directory.path()).await;
+    let mut again = Reader::resume_late(server.address, &log, &reader.at, &before).await;
+    again.until(b"new\n").await;
+    let late = format!("reset late {}", before.next);
+    assert_eq!(again.heads(), ["open false", "reset replaced 0", &late, "reset back 0"]);
+    assert_eq!(String::from_utf8_lossy(&again.bytes), "late\nnew\n");
+}
+
+#[tokio::test]
 async fn where_the_file_before_is_gone_what_may_be_missed_of_it_is_a_gap() {
     let mut killed = Killed::after_a_rotation().await;
     killed.late.write_all(b"late\n").unwrap();

@@ -23,7 +23,6 @@ export class Whereabouts {
   advance(message) {
     if (message.type === 'open') {
       this.position = { generation: message.generation, offset: message.from };
-      if (!message.recovered) this.#late = null;
     } else if (message.type === 'reset') {
       this.#turn({ generation: message.generation, offset: message.from }, message.reason);
     } else if (this.position === null) return;
@@ -54,8 +53,10 @@ export class Whereabouts {
     const left = this.position;
     if (reason === 'late') this.#home ??= left;
     else if (reason !== 'truncated') {
+      const isSame = left?.generation === position.generation;
       this.#home = null;
-      this.#keep(left?.generation === position.generation ? null : left);
+      // Where a position could not be honoured nothing turned.
+      if (!isSame || reason !== 'replaced') this.#keep(isSame ? null : left);
     }
     this.position = position;
   }

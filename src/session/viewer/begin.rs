@@ -53,7 +53,6 @@ impl Viewer {
                 let span = self.behind_late(span, offset);
                 self.enter(&span, offset).await;
                 self.recovered = true;
-                self.aside = self.look_aside(&span, offset).await.map(Box::new);
                 return;
             }
             self.recovered = false;
@@ -72,6 +71,7 @@ impl Viewer {
 
     async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
         let marker = marker(span.file().as_ref(), offset).await;
+        self.aside = self.look_aside(span, offset).await.map(Box::new);
         self.at = Some(At::new(Reader::enter(span), marker, self.start.signed));
     }
 
