@@ -62,6 +62,19 @@ fn rows_out_of_reach_are_final() {
 }
 
 #[test]
+fn the_end_of_a_quiet_line_touches_that_line_alone() {
+    let mut terminal = Terminal::new(0);
+    terminal.feed(b"one\ntwo\n");
+    terminal.feed(&[b'.'; 20_000]);
+    let end = terminal.feed(b"\n");
+    let touched: Vec<(u64, usize)> = end.rows().map(|row| (row.offset, row.text().len())).collect();
+    assert_eq!((end.from, touched), (8, vec![(8, 20_000)]));
+    drop(end);
+    let next = terminal.feed(b"three\n");
+    assert_eq!((next.from, next.rows().len()), (20_009, 1));
+}
+
+#[test]
 fn many_toggles_cost_no_more_than_their_bytes() {
     let toggles = "\x1b[1m\x1b[m".repeat(120_000);
     assert_eq!(html(format!("{toggles}x").as_bytes()), "x");
