@@ -113,7 +113,7 @@ fn docker() -> Vec<u8> {
         put(
             out,
             format_args!(
-                " => => # Get:{done} http://deb.debian.org/debian stable/main libfoo-{done}  \x1b[K\n\x1b[?25h"
+                " => => # Get:{done} http://db.example.org/debian stable/main libfoo-{done}  \x1b[K\n\x1b[?25h"
             ),
         );
         if done == 63 {
