@@ -103,7 +103,8 @@ scene('what is found keeps up with a log that grows and is rotated', async (scen
   // A row that was looked at before it was whole.
   const looked = page.waitForResponse((answer) => answer.url().includes('q=needle'));
   await logs.append('a.log', 'half a nee');
-  await (await looked).finished();
+  // How far a search looks is settled before it is answered.
+  await looked;
   await logs.append('a.log', 'dle\n');
   await scene.untilText('#find-count', '13 lines');
   await logs.rename('a.log', 'a.log.1');
@@ -121,7 +122,7 @@ scene('a filter shows matching lines only, back through history and as they come
   await page.click('#filter');
   const wanted = Array.from({ length: 60 }, (_, at) => `line ${500 * (at + 1)} ${at % 2 === 1 ? 'Needle' : 'needle'}(s) in it`);
   await scene.untilRows(wanted);
-  assert.ok((await painted(scene, 'found')).length > 10, 'what matches stands out');
+  await eventually('what matches stands out', async () => (await painted(scene, 'found')).length > 10);
   // Live, whole or in pieces.
   await logs.append('a.log', haystack(30_001, 30_500));
   wanted.push('line 30500 needle(s) in it');

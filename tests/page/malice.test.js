@@ -123,7 +123,8 @@ scene('nothing that is typed or kept becomes a script or an element', async (sce
   await page.click('[data-find="regex"]');
   await scene.until(() => !/^\s*[\d…]*\s*$/.test(document.querySelector('#find-count')?.textContent ?? ''));
   await assertTame(page);
-  // All of it is in the address and in the browser's store by now, and comes from there again.
+  // All of it goes into the address and the browser's store, and comes from there again.
+  await scene.until(() => decodeURIComponent(location.hash).includes('onerror'));
   await page.reload();
   await scene.untilState('live');
   await scene.until(() => document.querySelector('#rules')?.textContent?.includes('onerror'));

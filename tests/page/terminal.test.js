@@ -186,9 +186,11 @@ scene('every recorded log looks on the page as in a terminal, at once and as it 
       const target = await logs.write(name, log.subarray(0, begun));
       await scene.open(target);
       await scene.until(() => document.querySelector('#rows .row') !== null);
+      // Before more comes: what redraws its rows may leave none for a moment.
+      const palette = await page.evaluate(paletteOfPage, NAMES);
       const piece = Math.ceil((log.length - begun) / 5);
       for (let at = begun; at < log.length; at += piece) await logs.append(name, log.subarray(at, at + piece));
-      const terminal = await inTerminal(log, await page.evaluate(paletteOfPage, NAMES));
+      const terminal = await inTerminal(log, palette);
       const until = Date.now() + 20_000;
       for (;;) {
         const differing = differences(seen(await page.evaluate(onPage)), terminal);
