@@ -22,10 +22,12 @@ use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::count::Counts;
 use super::fault::{Call, Faults, Point};
 
 pub use path::LogPath;
@@ -43,6 +45,7 @@ pub struct Access {
     prefixes: Vec<Prefix>,
     resolver: Resolver,
     faults: Faults,
+    counts: Arc<Counts>,
 }
 
 /// Why a path is not opened.
@@ -107,12 +110,18 @@ pub struct Admitted {
     real_path: PathBuf,
     identity: Identity,
     faults: Faults,
+    counts: Arc<Counts>,
 }
 
 impl Admitted {
     /// Where its calls are made to fail.
     pub(super) fn point(&self) -> Point {
         self.faults.point(&self.real_path)
+    }
+
+    /// Where its reads are counted.
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.counts)
     }
 
     /// The file, open for reading.
@@ -149,13 +158,19 @@ impl Access {
         let resolver = Resolver::new();
         let opened: Result<_, _> =
             prefixes.into_iter().map(|asked| Prefix::open(asked.into(), &resolver)).collect();
-        Ok(Self { prefixes: opened?, resolver, faults: Faults::default() })
+        Ok(Self { prefixes: opened?, resolver, faults: Faults::default(), counts: Arc::default() })
     }
 
     /// What a test makes fail.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// What has been done with the logs so far.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The prefixes as they were given, made absolute, in that order.
@@ -186,7 +201,8 @@ impl Access {
         self.faults.check(Call::Open, log.as_path())?;
         let file = resolve::open_for_reading(found.object.as_fd())?;
         let (real_path, identity) = (found.real_path, Identity::of(&found.stat));
-        Ok(Admitted { file, real_path, identity, faults: self.faults.clone() })
+        let (faults, counts) = (self.faults.clone(), Arc::clone(&self.counts));
+        Ok(Admitted { file, real_path, identity, faults, counts })
     }
 
     /// What the path leads to now, under the same confinement, without opening it for reading.

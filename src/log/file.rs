@@ -9,11 +9,13 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Buf, Bytes};
 
 use crate::log::access::{Admitted, Identity};
+use crate::log::count::Counts;
 use crate::log::fault::{Call, Point};
 use crate::log::hole::{self, HOLE_BYTES_MIN, RunEnd};
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
@@ -35,6 +37,7 @@ pub struct LogFile {
     file: File,
     identity: Identity,
     point: Point,
+    counts: Arc<Counts>,
 }
 
 /// What a file is now.
@@ -79,7 +82,8 @@ impl LogFile {
     #[must_use]
     pub fn new(admitted: Admitted) -> Self {
         let (identity, point) = (admitted.identity(), admitted.point());
-        Self { file: admitted.into_file(), identity, point }
+        let counts = admitted.counts();
+        Self { file: admitted.into_file(), identity, point, counts }
     }
 
     /// Device and inode, which nobody else gets while this is open.
@@ -121,6 +125,7 @@ impl LogFile {
         let mut buffer = vec![0; len];
         let mut filled = 0;
         while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            self.counts.reads.add(1);
             match self.file.read_at(rest, offset.plus(filled).0) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
@@ -312,7 +317,7 @@ mod tests {
 
     fn of(file: File) -> LogFile {
         let identity = Identity { device: 0, inode: 0 };
-        LogFile { file, identity, point: Point::default() }
+        LogFile { file, identity, point: Point::default(), counts: Arc::default() }
     }
 
     fn log(bytes: &[u8]) -> LogFile {

@@ -253,6 +253,7 @@ impl Follower {
                 Sighting::Bytes { start, bytes, signed } => {
                     timeline.sign(signed);
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
+                    self.access.counts().chunks.add(1);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
                 }
                 Sighting::Lost => {

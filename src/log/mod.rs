@@ -11,6 +11,7 @@
 pub mod access;
 mod arrivals;
 pub mod catalogue;
+pub mod count;
 pub mod fault;
 pub mod file;
 pub mod follower;

@@ -4,7 +4,7 @@
 //! nobody cuts into a frame: the walk leaves a line alone that is in the middle of one.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -13,6 +13,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::log::count::Count;
 use crate::session::frame::{Frame, Frames, Packing};
 use crate::session::{Ending, Standpoint};
 
@@ -20,10 +21,20 @@ use crate::session::{Ending, Standpoint};
 #[derive(Debug)]
 pub(super) struct Line {
     io: TcpStream,
+    sent: Arc<Sent>,
     /// How the viewer takes messages.
     packing: Packing,
     out: Mutex<Out>,
     waker: AtomicWaker,
+}
+
+/// What has been done to send, for all viewers of a server.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    /// Frames of data that sockets were given.
+    pub(super) frames: Count,
+    /// Calls of `write` on sockets, for data, control and the rest of either.
+    pub(super) writes: Count,
 }
 
 #[derive(Debug)]
@@ -81,10 +92,12 @@ pub(super) enum Offer {
 
 impl Out {
     /// Writes what is left. False when the socket takes no more.
-    fn flush(&mut self, io: &TcpStream) -> io::Result<bool> {
+    fn flush(&mut self, io: &TcpStream, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
-                let Some(written) = self.write(io, &self.rest.clone())? else { return Ok(false) };
+                let Some(written) = self.write(io, sent, &self.rest.clone())? else {
+                    return Ok(false);
+                };
                 self.rest.advance(written);
                 self.moved = Instant::now();
             }
@@ -98,8 +111,9 @@ impl Out {
     }
 
     /// Writes as much as the socket takes at once. None when it takes nothing.
-    fn write(&mut self, io: &TcpStream, bytes: &[u8]) -> io::Result<Option<usize>> {
+    fn write(&mut self, io: &TcpStream, sent: &Sent, bytes: &[u8]) -> io::Result<Option<usize>> {
         loop {
+            sent.writes.add(1);
             match io.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
@@ -119,7 +133,7 @@ impl Out {
 }
 
 impl Line {
-    pub(super) fn new(io: TcpStream, packing: Packing) -> Self {
+    pub(super) fn new(io: TcpStream, packing: Packing, sent: Arc<Sent>) -> Self {
         let out = Out {
             rest: Bytes::new(),
             control: None,
@@ -131,7 +145,7 @@ impl Line {
             notice: None,
             is_closed: false,
         };
-        Self { io, packing, out: Mutex::new(out), waker: AtomicWaker::new() }
+        Self { io, sent, packing, out: Mutex::new(out), waker: AtomicWaker::new() }
     }
 
     /// How the viewer takes messages.
@@ -168,6 +182,7 @@ impl Line {
         let mut out = self.out();
         debug_assert!(out.is_clear(), "a frame was given while another is half written");
         out.rest = frame.encoded(self.packing).clone();
+        self.sent.frames.add(1);
         out.moved = Instant::now();
     }
 
@@ -182,9 +197,10 @@ impl Line {
         }
         for (at, frame) in frames.iter().enumerate() {
             let encoded = frame.encoded(self.packing);
-            match out.write(&self.io, encoded) {
-                Ok(Some(written)) if written == encoded.len() => {}
+            match out.write(&self.io, &self.sent, encoded) {
+                Ok(Some(written)) if written == encoded.len() => self.sent.frames.add(1),
                 Ok(Some(written)) => {
+                    self.sent.frames.add(1);
                     out.rest = encoded.slice(written..);
                     out.moved = Instant::now();
                     return Offer::Full(at + 1);
@@ -198,7 +214,7 @@ impl Line {
 
     /// Writes on what is left of a frame.
     pub(super) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.out().flush(&self.io)? {
+        while !self.out().flush(&self.io, &self.sent)? {
             ready!(self.io.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
@@ -209,8 +225,8 @@ impl Line {
         loop {
             {
                 let mut out = self.out();
-                if out.flush(&self.io)? {
-                    let written = out.write(&self.io, bytes)?;
+                if out.flush(&self.io, &self.sent)? {
+                    let written = out.write(&self.io, &self.sent, bytes)?;
                     let is_busy = written.is_none_or(|written| written < bytes.len());
                     if written.is_some() || (is_busy && !out.is_busy) {
                         out.moved = Instant::now();
@@ -262,7 +278,7 @@ impl Line {
         let is_clear = out.is_clear();
         out.control = Some(frame);
         // What fails is found out by the viewer's task, and so is what the socket does not take now.
-        let is_out = is_clear && matches!(out.flush(&self.io), Ok(true));
+        let is_out = is_clear && matches!(out.flush(&self.io, &self.sent), Ok(true));
         drop(out);
         if !is_out {
             self.waker.wake();

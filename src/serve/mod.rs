@@ -34,6 +34,7 @@ use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
 use crate::search::{LineIndexes, Turns};
 use crate::session::Hub;
+use line::Sent;
 use pulse::Pulse;
 use seats::Seats;
 use walk::Walks;
@@ -110,6 +111,7 @@ struct App {
     seats: Seats,
     pulse: Pulse,
     walks: Walks,
+    sent: Arc<Sent>,
     /// The list of logs, kept for a moment, so that many who look at it cost one walk.
     catalogue: Mutex<Option<(Instant, Arc<Catalogue>)>>,
     tasks: TaskTracker,
@@ -136,6 +138,7 @@ impl Server {
             seats: Seats::new(settings.max_viewers),
             pulse: Pulse::default(),
             walks: Walks::default(),
+            sent: Arc::default(),
             settings,
             catalogue: Mutex::default(),
             tasks: TaskTracker::new(),

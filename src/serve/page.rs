@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::log::catalogue::Catalogue;
 use crate::log::{LogPath, Registry};
+use crate::serve::App;
 use crate::serve::query::{self, href};
 use crate::serve::routes::{Body, full};
 
@@ -323,16 +324,38 @@ pub(super) fn list_json(
     response
 }
 
-/// How the server is.
-pub(super) fn health(viewers: usize, logs: usize) -> Response<Body> {
+/// How the server is, and what it has done so far.
+pub(super) fn health(app: &App) -> Response<Body> {
+    #[derive(Serialize)]
+    struct Counters {
+        reads: u64,
+        chunks: u64,
+        renders: u64,
+        frames: u64,
+        writes: u64,
+    }
     #[derive(Serialize)]
     struct Health {
         status: &'static str,
         version: &'static str,
         viewers: usize,
         logs: usize,
+        counters: Counters,
     }
-    json(&Health { status: "ok", version: env!("CARGO_PKG_VERSION"), viewers, logs })
+    let counts = app.access.counts();
+    json(&Health {
+        status: "ok",
+        version: env!("CARGO_PKG_VERSION"),
+        viewers: app.seats.taken(),
+        logs: app.hub.registry().followed(),
+        counters: Counters {
+            reads: counts.reads.get(),
+            chunks: counts.chunks.get(),
+            renders: app.hub.renders(),
+            frames: app.sent.frames.get(),
+            writes: app.sent.writes.get(),
+        },
+    })
 }
 
 fn json(value: &impl Serialize) -> Response<Body> {

@@ -223,7 +223,7 @@ async fn own(app: &Arc<App>, parts: &Parts, name: &str) -> Result<Response<Body>
             Ok(page::list_json(&catalogue, app.hub.registry(), &parts.headers))
         }
         "levels.json" => Ok(page::json_text(levels::RULES)),
-        "healthz" => Ok(page::health(app.seats.taken(), app.hub.registry().followed())),
+        "healthz" => Ok(page::health(app)),
         name => page::several(name)
             .or_else(|| page::asset(name))
             .ok_or_else(|| Refusal::NotFound.into()),

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::serve::inflow::Inflow;
-use crate::serve::line::{Line, Notice};
+use crate::serve::line::{Line, Notice, Sent};
 use crate::session::frame::{Frame, Packing};
 
 /// A viewer has little to say: heartbeats, and a close.
@@ -113,14 +113,19 @@ pub(super) struct Socket {
 
 impl Socket {
     /// Takes over a connection after the handshake, with the bytes that came right behind it.
-    pub(super) async fn new(io: TcpStream, read_already: &[u8], packing: Packing) -> Self {
+    pub(super) async fn new(
+        io: TcpStream,
+        read_already: &[u8],
+        packing: Packing,
+        sent: Arc<Sent>,
+    ) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0)
             .max_write_buffer_size(64 * 1024)
             .max_message_size(Some(INBOUND_BYTES_MAX))
             .max_frame_size(Some(INBOUND_BYTES_MAX));
-        let mut gate = Gate { line: Arc::new(Line::new(io, packing)), inflow: None };
+        let mut gate = Gate { line: Arc::new(Line::new(io, packing, sent)), inflow: None };
         let read_already = match packing {
             Packing::Plain => read_already.to_vec(),
             Packing::Deflated => {

@@ -130,7 +130,7 @@ async fn open(
     asked: Asked,
     visit: &mut Visit,
 ) -> Option<(Socket, Box<Session>)> {
-    let socket = Socket::new(io, &read_already, asked.packing).await;
+    let socket = Socket::new(io, &read_already, asked.packing, Arc::clone(&app.sent)).await;
     let session = match asked.log {
         Ok(log) => app.hub.join(&log, asked.start, asked.form).await.map_err(Denial::Refused),
         Err(denial) => Err(denial),

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dashmap::DashMap;
 
+use crate::log::count::Count;
 use crate::log::file::Marker;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
@@ -19,12 +20,20 @@ use crate::session::viewer::Stretch;
 
 /// The fan-outs of all logs that are looked at.
 #[derive(Default)]
-pub struct Fanouts(DashMap<LogPath, Weak<Fanout>>);
+pub struct Fanouts {
+    logs: DashMap<LogPath, Weak<Fanout>>,
+    renders: Count,
+}
 
 impl Fanouts {
+    /// How often a piece of a log was rendered and encoded in a form, for all viewers or for one.
+    pub(super) fn renders(&self) -> u64 {
+        self.renders.get()
+    }
+
     /// The fan-out of a follower's log, for as long as somebody holds it.
     pub(super) fn of(self: &Arc<Self>, follower: &Follower) -> Arc<Fanout> {
-        let mut entry = self.0.entry(follower.log().clone()).or_default();
+        let mut entry = self.logs.entry(follower.log().clone()).or_default();
         if let Some(fanout) = entry.upgrade() {
             return fanout;
         }
@@ -66,7 +75,7 @@ pub(super) struct History {
 impl Drop for Fanout {
     fn drop(&mut self) {
         // Another may have taken the place since the last holder left.
-        self.fanouts.0.remove_if(&self.log, |_, fanout| fanout.strong_count() == 0);
+        self.fanouts.logs.remove_if(&self.log, |_, fanout| fanout.strong_count() == 0);
     }
 }
 
@@ -79,7 +88,7 @@ impl Fanout {
         form: Form,
         own: &mut Option<Painter>,
     ) -> Option<Frames> {
-        self.shared(form).frames(chunk, form, own)
+        self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
     }
 
     /// Takes a viewer's painter into common use where nobody has one, and away where it has no more to say than the
@@ -96,6 +105,11 @@ impl Fanout {
             Some(_) => {}
             None => shared.painter = own.take(),
         }
+    }
+
+    /// Counts what a viewer has rendered for itself.
+    pub(super) fn count_own(&self) {
+        self.fanouts.renders.add(1);
     }
 
     /// A painter at a place, whose rows have been seen: that of the others, or one with the state that the log has there.
@@ -166,9 +180,11 @@ impl Shared {
         chunk: &Arc<Chunk>,
         form: Form,
         own: &mut Option<Painter>,
+        renders: &Count,
     ) -> Option<Frames> {
         let Some(known) = self.known(chunk).cloned() else {
             let frames = self.encode(chunk, form, own)?;
+            renders.add(1);
             self.keep(chunk, &frames);
             *own = None;
             return Some(frames);
@@ -180,6 +196,7 @@ impl Shared {
         };
         let Some(mut mine) = own.take().take_if(knows_more) else { return Some(known) };
         // It goes on by itself until it stands where the shared one stands.
+        renders.add(1);
         let (frames, _) = mine.paint(&chunk.bytes, form, usize::MAX);
         *own = self.teach(mine);
         Some(frames)
@@ -255,7 +272,9 @@ mod tests {
         let mut shared = Shared::default();
         let chunks = [chunk(7, "a\n"), chunk(9, "b\n"), chunk(11, "c\n")];
         let mut frames = |i: usize, own: &mut Option<Painter>| {
-            let frames = shared.frames(&chunks[i], Form::Rows, own).expect("a painter is there");
+            let frames = shared
+                .frames(&chunks[i], Form::Rows, own, &Count::default())
+                .expect("a painter is there");
             String::from_utf8(frames[0].payload().to_vec()).unwrap().contains("--red")
         };
         let mut knows_little = painter(7, "");

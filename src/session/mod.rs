@@ -54,6 +54,12 @@ impl Hub {
         &self.registry
     }
 
+    /// How often a piece of a log was rendered and encoded in a form, for all viewers or for one.
+    #[must_use]
+    pub fn renders(&self) -> u64 {
+        self.fanouts.renders()
+    }
+
     /// Joins a log as a new viewer.
     ///
     /// # Errors
@@ -346,6 +352,7 @@ impl Session {
 
     /// Renders bytes, or as many of them as a viewer is to hold. The rest stays pending.
     fn paint(&mut self, start: Offset, bytes: &Bytes) -> Frames {
+        self.fanout.count_own();
         let (frames, taken) = match &mut self.painter {
             Some(painter) if self.form.is_rendered() => painter.paint(bytes, self.form, STEP_BYTES),
             _ => (self.form.raw(start, bytes), bytes.len()),

@@ -18,6 +18,7 @@ mod servers;
 mod around;
 mod bench;
 mod beside;
+mod budget;
 mod cli;
 mod compression;
 mod fanout;

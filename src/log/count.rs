@@ -1,0 +1,29 @@
+//! How often something was done. The counts say what the work of a server is made of, whatever the machine's speed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows, from many threads. It orders nothing else.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// So many more.
+    pub fn add(&self, more: usize) {
+        self.0.fetch_add(more as u64, Ordering::Relaxed);
+    }
+
+    /// How many there have been.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is done to follow and to read the logs of one [`Access`](crate::log::Access).
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Calls of `pread` on logs.
+    pub reads: Count,
+    /// Chunks that followers have published.
+    pub chunks: Count,
+}

@@ -1,0 +1,99 @@
+//! What a line costs, counted by the server itself: the same on every machine.
+
+use futures_util::{StreamExt, stream};
+use serde_json::Value;
+
+use crate::clients::{Viewer, get};
+use crate::servers::{Program, append, eventually};
+
+const VIEWERS: u64 = 1000;
+const APPENDS: u64 = 200;
+/// Two is what it takes; the third leaves room for looks at other times.
+const READS_PER_APPEND: u64 = 3;
+
+/// How often things were done.
+#[derive(Clone, Copy, Debug)]
+struct Counters {
+    reads: u64,
+    chunks: u64,
+    renders: u64,
+    frames: u64,
+    writes: u64,
+}
+
+impl Counters {
+    async fn of(program: &Program) -> Self {
+        let answer = get(program.address, "/_/healthz", &[]).await;
+        let health: Value = serde_json::from_slice(&answer.body).unwrap();
+        let count = |name: &str| {
+            health["counters"][name].as_u64().unwrap_or_else(|| panic!("no {name} in {health}"))
+        };
+        Self {
+            reads: count("reads"),
+            chunks: count("chunks"),
+            renders: count("renders"),
+            frames: count("frames"),
+            writes: count("writes"),
+        }
+    }
+
+    fn since(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            chunks: self.chunks - before.chunks,
+            renders: self.renders - before.renders,
+            frames: self.frames - before.frames,
+            writes: self.writes - before.writes,
+        }
+    }
+}
+
+/// Appends a line, and waits until everybody has it.
+async fn tell(log: &std::path::Path, line: &str, viewers: &mut [Viewer]) {
+    append(log, line);
+    for viewer in viewers {
+        assert_eq!(viewer.text().await, line);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "start\n").unwrap();
+    // A heartbeat is a write of its own.
+    let program = Program::serve(&["--heartbeat", "0", directory.path().to_str().unwrap()]);
+    let target = format!("{}?tail=1", log.display());
+    let mut viewers: Vec<Viewer> = stream::iter(0..VIEWERS)
+        .map(|_| Viewer::original(program.address, &target))
+        .buffer_unordered(50)
+        .collect()
+        .await;
+    for viewer in &mut viewers {
+        assert_eq!(viewer.text().await, "start\n");
+    }
+    tell(&log, "all are live\n", &mut viewers).await;
+    let live = (1 + 1) * VIEWERS;
+    eventually("what came first is counted", async || {
+        let now = Counters::of(&program).await;
+        if now.frames == live { Ok(()) } else { Err(now) }
+    })
+    .await;
+    let before = Counters::of(&program).await;
+    for number in 0..APPENDS {
+        tell(&log, &format!("line {number}\n"), &mut viewers).await;
+    }
+    let deliveries = APPENDS * VIEWERS;
+    // A frame is counted once the socket has taken it, and the last viewer may have it before that.
+    eventually("each viewer is given one frame for each line", async || {
+        let spent = Counters::of(&program).await.since(before);
+        if spent.frames == deliveries { Ok(()) } else { Err(spent) }
+    })
+    .await;
+    let spent = Counters::of(&program).await.since(before);
+    eprintln!("{APPENDS} lines to {VIEWERS} viewers: {spent:?}");
+    assert_eq!(spent.chunks, APPENDS, "{spent:?}");
+    assert_eq!(spent.renders, APPENDS, "{spent:?}");
+    assert_eq!(spent.writes, deliveries, "{spent:?}");
+    assert!(spent.reads <= READS_PER_APPEND * APPENDS, "{spent:?}");
+}
