@@ -112,6 +112,37 @@ scene('what is found keeps up with a log that grows and is rotated', async (scen
   await scene.untilText('#find-count', '2 lines');
 });
 
+scene('a search that the server cuts short goes on by itself', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', haystack(1, 30_000));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.evaluate(() => document.querySelector('#log')?.scrollTo(0, 0));
+  await scene.until(() => document.querySelector('#rows .row')?.textContent !== 'line 30000 Needle(s) in it');
+  let asked = 0;
+  // The server as it is, with less time than it has.
+  await page.route(/\/_\/find.*q=needle/, async (route) => {
+    asked += 1;
+    const url = new URL(route.request().url());
+    const of = (/** @type {string} */ name) => Number(url.searchParams.get(name) ?? 0);
+    const began = Math.max(of('from'), of('near'));
+    const end = Math.min(began + 150_000, of('to'));
+    const isCut = end < of('to') || of('near') > 0;
+    url.searchParams.delete('near');
+    url.searchParams.set('from', String(began));
+    url.searchParams.set('to', String(end));
+    const answer = await route.fetch({ url: url.href });
+    const body = await answer.text();
+    await route.fulfill({ response: answer, body: isCut ? body.replace('"complete":true,"reason":null', '"complete":false,"reason":"time"') : body });
+  });
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '60 lines');
+  assert.ok(asked > 3, `asked ${asked} times`);
+  await logs.append('a.log', haystack(30_001, 30_500));
+  await scene.untilText('#find-count', '61 lines');
+});
+
 scene('a filter shows matching lines only, back through history and as they come', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 30_000));

@@ -14,6 +14,10 @@ const RETRY_MS = 1_000;
  * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
  * @typedef {{type: 'progress', scanned: number, rows: number, matches: number}} Progress
  * @typedef {{type: 'done', rows: number, matches: number, scanned: number, to: number, complete: boolean, reason: string | null}} Done
+ *
+ * @typedef {{from?: number, to: number, near?: number}} Part of the file: from its beginning on where nothing is said
+ * @typedef {{parts: Part[], ends: Ends, before: number}} Run what is left to search, where the file ended, and how many rows had been
+ *   found before
  */
 
 export class Scan {
@@ -21,8 +25,6 @@ export class Scan {
   offsets = [];
   /** Rows that match, also those that are not in `offsets`. */
   count = 0;
-  /** Bytes that have been looked through. */
-  scanned = 0;
   /** Whether it has come to the end of the file as far as that was known. */
   complete = false;
   running = false;
@@ -72,7 +74,7 @@ export class Scan {
     this.#generation = generation;
     this.#parameters = parameters;
     this.#ends = ends;
-    this.#run({ near: Math.max(0, Math.min(near, ends.size)) });
+    this.#run({ parts: [{ to: ends.size, near: Math.max(0, Math.min(near, ends.size)) }], ends, before: 0 });
   }
 
   stop() {
@@ -82,7 +84,6 @@ export class Scan {
     this.#parameters = null;
     this.offsets = [];
     this.count = 0;
-    this.scanned = 0;
     this.#searched = { size: 0, lastRow: 0 };
     this.complete = false;
     this.running = false;
@@ -97,7 +98,9 @@ export class Scan {
     this.#ends = ends;
     if (!this.isOn || this.running || this.error !== '' || !this.complete || ends.size <= this.#searched.size) return;
     this.running = true;
-    this.#timer = setTimeout(() => this.#run({ from: this.#searched.lastRow }), EXTEND_MS);
+    this.#timer = setTimeout(() => {
+      this.#run({ parts: [{ from: this.#searched.lastRow, to: this.#ends.size }], ends: this.#ends, before: this.count });
+    }, EXTEND_MS);
   }
 
   /**
@@ -115,47 +118,66 @@ export class Scan {
     return low;
   }
 
-  /** @param {{near: number} | {from: number}} where */
-  async #run(where) {
+  /** @param {Run} run */
+  async #run(run) {
     const turn = new AbortController();
     this.#turn = turn;
     this.running = true;
-    const before = this.count;
-    const ends = this.#ends;
     try {
-      const answer = await fetch(this.#history.address('find', { ...this.#parameters, ...where, generation: this.#generation, max: FOUND_MAX }), { signal: turn.signal });
-      if (answer.status === 410) throw new Gone();
-      if (answer.status === 503) throw new NotYet();
-      if (!answer.ok) {
-        this.error = await words(answer);
-        this.running = false;
-        this.#changed();
-        return;
-      }
-      for await (const message of messages(answer)) this.#take(message, before);
-      this.#searched = ends;
+      while (run.parts.length > 0) run = await this.#runPart(run, turn.signal);
     } catch (error) {
       if (turn.signal.aborted) return;
-      if (!(error instanceof Gone)) this.#timer = setTimeout(() => this.#run(where), RETRY_MS);
+      if (error instanceof Refused) {
+        this.error = error.message;
+      } else if (!(error instanceof Gone)) {
+        // What was found in the part that broke off is found again.
+        this.#timer = setTimeout(() => this.#run(run), RETRY_MS);
+        return;
+      }
+      this.running = false;
+      this.#changed();
       return;
     }
+    this.#searched = run.ends;
     this.running = false;
     this.#changed();
     this.extend(this.#ends);
   }
 
   /**
+   * Searches the first part, or as much of it as the server does at once. Returns what is left.
+   * @param {Run} run
+   * @param {AbortSignal} signal
+   * @returns {Promise<Run>}
+   */
+  async #runPart({ parts: [part, ...others], ends, before }, signal) {
+    const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
+    const answer = await fetch(this.#history.address('find', parameters), { signal });
+    if (answer.status === 410) throw new Gone();
+    if (answer.status === 503) throw new NotYet();
+    if (!answer.ok) throw new Refused(await words(answer));
+    /** @type {Done | null} */
+    let done = null;
+    for await (const message of messages(answer)) {
+      if (message.type === 'done') done = message;
+      this.#take(message, before);
+    }
+    if (done?.reason === 'gone') throw new Gone();
+    // An answer that ends in its middle is no answer, and one that came nowhere would only be asked for again at once.
+    if (done === null || (!done.complete && done.scanned === 0)) throw new NotYet();
+    const parts = [...(done.complete ? [] : restOf(part, done.to)), ...others];
+    this.complete = parts.length === 0;
+    return { parts, ends, before: this.count };
+  }
+
+  /**
    * @param {Found | Progress | Done} message
-   * @param {number} before rows that had been found before this run
+   * @param {number} before rows that had been found before this part
    */
   #take(message, before) {
     if (message.type === 'found') {
       this.#insert(message.rows.map(([offset]) => offset));
     } else {
-      this.scanned = Math.max(this.#searched.size, message.scanned);
-      if (message.type === 'done') {
-        this.complete = message.complete;
-      }
       // A row that was found before it was whole is found again with its end.
       const isAll = before + message.rows <= FOUND_MAX;
       this.count = isAll ? this.offsets.length : before + message.rows;
@@ -180,8 +202,23 @@ export class Scan {
   }
 }
 
+/** What was asked for can't be looked for. */
+class Refused extends Error {}
+
 /**
- * The lines of a streamed answer, each a JSON object.
+ * What is left of a part that was searched up to an offset.
+ * @param {Part} part
+ * @param {number} at
+ * @returns {Part[]}
+ */
+function restOf({ from, to, near }, at) {
+  if (near === undefined || near >= to) return [{ from: at, to }];
+  // What is near came first, up to the end, and then what is before.
+  return at < near ? [{ from: at, to: near }] : [{ from: at, to }, { from, to: near }];
+}
+
+/**
+ * The lines of a streamed answer, each a JSON object. Whoever stops reading them ends the answer.
  * @param {Response} answer
  * @returns {AsyncGenerator<Found | Progress | Done>}
  */
@@ -189,11 +226,16 @@ async function* messages(answer) {
   if (answer.body === null) return;
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const lines = (rest + value).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line !== '') yield JSON.parse(line);
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line !== '') yield JSON.parse(line);
+    }
+  } finally {
+    // Else it would hold its place among those who search. One that was read to its end is left alone by this.
+    reader.cancel().catch(() => {});
   }
 }
