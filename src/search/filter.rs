@@ -40,6 +40,7 @@ pub fn filtered(
         count: wanted.count,
         keeps_last: matches!(wanted.place, Place::Before(_)),
         has_dropped: false,
+        open: None,
         rows: VecDeque::new(),
         weight: 0,
     };
@@ -60,11 +61,10 @@ fn forward(view: &View, from: Offset, mut sieve: Sieve<'_>, until: Instant) -> i
     scan.run(&mut sieve, until)?;
     let next = scan.position();
     let at_end = scan.is_done() && next >= view.end;
-    let rows: Vec<Shown> = sieve.rows.into();
-    // What is still being written has to be looked at again.
-    let open = rows.last().filter(|row| row.is_open && at_end).map(|row| row.offset);
+    // What is still being written has to be looked at again, also where it does not match so far.
+    let next = sieve.open.filter(|_| at_end).unwrap_or(next);
     let at_start = from == Offset(0);
-    Ok(Stretch { from, next: open.unwrap_or(next), at_start, at_end, rows })
+    Ok(Stretch { from, next, at_start, at_end, rows: sieve.rows.into() })
 }
 
 fn backward(
@@ -109,6 +109,8 @@ struct Sieve<'p> {
     keeps_last: bool,
     /// There was no room for some that came first.
     has_dropped: bool,
+    /// Where the row begins that bytes to come may add to.
+    open: Option<Offset>,
     rows: VecDeque<Shown>,
     weight: usize,
 }
@@ -154,6 +156,9 @@ impl Sieve<'_> {
 
 impl Reader for Sieve<'_> {
     fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
+        if !row.ended && !row.cut {
+            self.open = Some(Offset(row.offset));
+        }
         if !self.pattern.accepts(row.text().as_bytes()) {
             return ControlFlow::Continue(());
         }
@@ -162,6 +167,10 @@ impl Reader for Sieve<'_> {
     }
 
     fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
+        let ended = memchr::memrchr(b'\n', lines.raw).map_or(0, |newline| newline + 1);
+        if ended < lines.raw.len() {
+            self.open = Some(lines.at.plus(ended));
+        }
         let mut searcher = std::mem::take(&mut self.lines);
         let mut places = lines.places();
         let mut terminal = None;
