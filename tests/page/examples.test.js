@@ -16,6 +16,8 @@ async function host() {
   let page = '';
   const server = http.createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
+  // It may be that none of the tests here is wanted.
+  server.unref();
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
     origin: `http://127.0.0.1:${port}`,
@@ -26,7 +28,6 @@ async function host() {
       page = example.replace(FOLLOWED, `ws://127.0.0.1:${scene.program.port}${log}?`);
       await scene.page.goto(this.origin);
     },
-    close: () => server.close(),
   };
 }
 
@@ -40,7 +41,6 @@ scene('the example page follows a log from an origin that is allowed', async (sc
   await scene.untilText('#log', 'one <b>\ntwo\nthree\n');
   await scene.logs.append('build.log', 'ping\nfour\n');
   await scene.untilText('#log', 'one <b>\ntwo\nthree\nping\nfour\n');
-  allowed.close();
 }, { serve: ['--allow-origin', allowed.origin] });
 
 const stranger = await host();
@@ -49,5 +49,4 @@ scene('the example page sees nothing from an origin that is not allowed', async 
   await stranger.show(scene, log);
   await scene.untilText('#log', 'closed (1006)\n');
   assert.equal(await scene.program.viewers(), 0);
-  stranger.close();
 });

@@ -183,6 +183,21 @@ scene('a filter shows matching lines only, back through history and as they come
   assert.equal(await page.inputValue('#find-text'), 'needle', 'it goes on finding');
 });
 
+scene('a filter looks again at lines that are drawn over', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'a needle\nthe first step\nthe second step\n');
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await page.click('#filter');
+  await scene.untilRows(['a needle']);
+  await logs.append('a.log', '\x1b[2A\x1b[Kthe needle step\r\n');
+  await scene.untilRows(['a needle', 'the needle step']);
+  await logs.append('a.log', '\x1b[1A\x1b[Kdone\r\n');
+  await scene.untilRows(['a needle']);
+});
+
 scene('a filter can be turned around, and its end shows everything again', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 200).map((line, at) => `${line} ${at % 2 === 0 ? 'odd' : 'even'}`)));

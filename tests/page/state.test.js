@@ -75,6 +75,40 @@ scene('a log that does not exist yet is waited for', async (scene) => {
   await scene.until(() => document.querySelector('#notice')?.hasAttribute('hidden'));
 });
 
+scene('a log is live once its rows are there, and not taken for empty while they are on their way', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 3)));
+  /** @type {() => void} */
+  let release = () => {};
+  const released = new Promise((resolve) => { release = () => resolve(undefined); });
+  let isHeld = false;
+  await page.routeWebSocket(/tail=1/, (socket) => {
+    socket.connectToServer().onMessage(async (message) => {
+      if (JSON.parse(String(message)).type === 'rows') {
+        isHeld = true;
+        await released;
+      }
+      socket.send(message);
+    });
+  });
+  await page.addInitScript(() => {
+    const seen = /** @type {any} */ (window).seen = /** @type {unknown[]} */ ([]);
+    const look = () => {
+      const [state, notice] = [document.querySelector('#state'), document.querySelector('#notice')];
+      if (state instanceof HTMLElement && notice) seen.push([state.dataset.state, document.querySelectorAll('#rows .row').length, notice.hasAttribute('hidden')]);
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await scene.open(log);
+  await eventually('rows on their way', async () => isHeld);
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
+  release();
+  await scene.untilState('live');
+  const seen = new Set((await page.evaluate(() => /** @type {any} */ (window).seen)).map((/** @type {unknown} */ one) => JSON.stringify(one)));
+  assert.deepEqual([...seen].filter((one) => !['["connecting",0,true]', '["live",3,true]'].includes(one)), []);
+});
+
 scene('a path outside the prefixes says forbidden and shows nothing', async (scene) => {
   const { logs, page } = scene;
   for (const path of ['/etc/passwd', '/etc/no-such-file']) {

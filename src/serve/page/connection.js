@@ -15,6 +15,8 @@ const PATIENT_ATTEMPT_MIN = 3;
 /** A connection that lived this long ends a series of failed ones. */
 const STEADY_MS = 5_000;
 const CONNECT_MS_MAX = 10_000;
+/** So long a connection is waited for to bring what was there when it opened. */
+const ARRIVAL_MS_MAX = 3_000;
 /** Once a WebSocket has worked, so many failures in a row make one doubt that it still can. */
 const FAILURES_OF_DOUBT = 3;
 const PROBE_MS_MIN = 20_000;
@@ -26,6 +28,8 @@ const SLEPT_MS = 150_000;
 
 /**
  * @typedef {import('./transport.js').Means} Means
+ *
+ * It is open once the rows have come that were there already, so that nobody takes a log for empty whose rows are on their way.
  *
  * @typedef {{name: 'connecting'} | {name: 'open', means: Means} | {name: 'retry', at: number, why: 'lost' | 'full' | 'foreign'}
  *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
@@ -97,6 +101,8 @@ export class Connection {
     const began = Date.now();
     let spoke = false;
     let isOver = false;
+    /** How far the file went when it opened. */
+    let goal = 0;
     /** @param {import('./transport.js').Reason} reason */
     const ended = (reason) => {
       this.#leave();
@@ -121,9 +127,18 @@ export class Connection {
           this.#settle(means);
         }
         this.#heard(message, resuming);
+        if (message.type === 'open') goal = message.size;
+        const at = message.type === 'open' ? message.from : message.type === 'rows' ? message.next : Infinity;
+        if (spoke && at >= goal && message.type !== 'signed') this.#arrived(means);
       },
     });
     this.#enter({ name: 'connecting' });
+  }
+
+  /** What was there has come. @param {Means} means */
+  #arrived(means) {
+    clearTimeout(this.#timer);
+    if (this.phase.name === 'connecting') this.#enter({ name: 'open', means });
   }
 
   /** A connection stands. @param {Means} means */
@@ -135,7 +150,7 @@ export class Connection {
     } else {
       this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeAfter);
     }
-    this.#enter({ name: 'open', means });
+    this.#timer = setTimeout(() => this.#arrived(means), ARRIVAL_MS_MAX);
   }
 
   /**

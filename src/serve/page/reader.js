@@ -211,6 +211,11 @@ export class Reader {
   #drawFiltered() {
     if (this.#grown && this.attached && !this.#loadingDown) {
       this.#grown = false;
+      const { tail, window } = this.#parts;
+      const { cut } = tail;
+      tail.cut = null;
+      // Rows that were drawn over may pass the filter no more, and others may.
+      if (cut !== null && compare(cut, window.to) < 0) window.to = later(cut, window.from);
       this.#loadDown();
     }
     return false;
@@ -422,7 +427,7 @@ export class Reader {
    * @returns {Promise<boolean>} whether it is there
    */
   async #load(where, span, align) {
-    const { window, spans, history, scroller, follow, changed } = this.#parts;
+    const { window, spans, tail, history, scroller, follow, changed } = this.#parts;
     this.#turn.abort();
     this.#turn = new AbortController();
     const { signal } = this.#turn;
@@ -431,6 +436,7 @@ export class Reader {
     this.#loadingDown = true;
     // Else what comes at the end would be drawn in its place meanwhile.
     this.attached = false;
+    tail.cut = null;
     try {
       const answer = await history.rows(generation, where, ROWS_PER_LOAD, this.filter, signal);
       signal.throwIfAborted();

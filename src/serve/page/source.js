@@ -25,7 +25,6 @@ export class Source {
   #opened = false;
   /** Bytes of the log that were there when it was opened. */
   #there = Infinity;
-  #came = 0;
   #medley;
   #connection;
 
@@ -53,7 +52,7 @@ export class Source {
 
   /** Whether nothing of what was there before is still to come. */
   get isGathered() {
-    return this.#opened ? this.#came >= this.#there || this.#waiting !== null || this.#phase.name !== 'open' : this.#phase.name !== 'connecting';
+    return this.#phase.name !== 'connecting';
   }
 
   /** What it is doing, in words. */
@@ -81,10 +80,8 @@ export class Source {
         if (resuming && !message.recovered) this.#mark('not-resumed', `could not resume at ${clock(Date.now())}: lines may be missing here, or repeat`, true);
         if (!this.#opened) this.#there = message.size;
         this.#opened = true;
-        this.#came = message.from;
         return 0;
       case 'rows': {
-        this.#came = message.next;
         const isNews = message.next > this.#there;
         const fresh = this.#medley.patch(this.number, message, Date.now());
         if (isNews) this.heardAt = Date.now();
