@@ -167,3 +167,32 @@ scene('with forced colours the state, the toggles and the news can still be told
   });
   assert.deepEqual(button.map((value) => value === 'none' || value === '0px'), [false, false], 'the button of new lines has no edge');
 }, { context: { forcedColors: 'active' } });
+
+scene('new lines are said aloud by their number, and not one by one', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 300)));
+  await page.addInitScript(() => {
+    /** @type {{words: string, at: number}[]} */
+    const said = /** @type {any} */ (window).said = [];
+    document.addEventListener('DOMContentLoaded', () => {
+      const aloud = /** @type {HTMLElement} */ (document.querySelector('#announce'));
+      new MutationObserver(() => said.push({ words: aloud.textContent ?? '', at: performance.now() })).observe(aloud, { childList: true, characterData: true, subtree: true });
+    });
+  });
+  await scene.open(log);
+  await scene.until(() => document.querySelector('#announce')?.textContent === 'Live');
+  for (let line = 301; line <= 312; line += 1) {
+    await logs.append('a.log', `line ${line}\n`);
+    await scene.until((wanted) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === wanted, `line ${line}`);
+  }
+  await scene.until(() => {
+    const numbers = /** @type {any} */ (window).said.map((/** @type {{words: string}} */ { words }) => Number(/^(\d+) new lines?$/.exec(words)?.[1] ?? 0));
+    return numbers.reduce((/** @type {number} */ sum, /** @type {number} */ number) => sum + number, 0) === 12;
+  });
+  /** @type {{words: string, at: number}[]} */
+  const said = await page.evaluate(() => /** @type {any} */ (window).said);
+  // Never the history, and however slow the lines came, with time in between.
+  const tooSoon = said.filter(({ at }, index) => index > 0 && at - said[index - 1].at < 2_500);
+  assert.deepEqual(tooSoon, [], JSON.stringify(said));
+  assert.equal(await page.getAttribute('#announce', 'role'), 'status');
+});

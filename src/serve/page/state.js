@@ -4,6 +4,8 @@
 import { age, clock, counted, size } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
+/** New lines are counted for so long before their number is said aloud: who listens must have time to do something else. */
+const NEWS_MS = 5_000;
 
 const WAITING = {
   missing: ['the file does not exist yet', 'Waiting for the file', 'Nothing is there yet. Its lines appear here as soon as it is created.'],
@@ -114,6 +116,19 @@ export class StateLine {
   #announce = element('announce');
   #announced = '';
   #announcedAt = 0;
+  /** Lines that came and were not said aloud yet. */
+  #unsaid = 0;
+  /** When the first of them came. */
+  #unsaidSince = 0;
+
+  /**
+   * Lines were written.
+   * @param {number} lines
+   */
+  hear(lines) {
+    if (this.#unsaid === 0) this.#unsaidSince = Date.now();
+    this.#unsaid += lines;
+  }
 
   /** @param {Facts} facts */
   show(facts) {
@@ -136,14 +151,24 @@ export class StateLine {
     this.#sayAloud(words.announce ?? words.word, now);
   }
 
-  /** A state that lasts is said aloud once; one that flickers by is not.
+  /**
+   * A state that lasts is said aloud once, one that flickers by is not; then how many lines came, now and then.
    * @param {string} words
-   * @param {number} now */
+   * @param {number} now
+   */
   #sayAloud(words, now) {
-    if (words === this.#announced || now - this.#announcedAt < ANNOUNCE_MS_MIN) return;
-    this.#announced = words;
+    if (now - this.#announcedAt < ANNOUNCE_MS_MIN) return;
+    if (words !== this.#announced) {
+      this.#announced = words;
+      this.#announce.textContent = words;
+    } else if (this.#unsaid > 0 && now - this.#unsaidSince >= NEWS_MS) {
+      // The same number twice in a row is news as well: a new node is told, where the same text may not be.
+      this.#announce.replaceChildren(counted(this.#unsaid, 'new line'));
+      this.#unsaid = 0;
+    } else {
+      return;
+    }
     this.#announcedAt = now;
-    this.#announce.textContent = words;
   }
 }
 

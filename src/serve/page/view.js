@@ -104,7 +104,10 @@ function heard(message, resuming) {
       toolbar.showPath(message.path);
       break;
     case 'rows':
-      if (news) facts.heardAt = Date.now();
+      if (news) {
+        facts.heardAt = Date.now();
+        state.hear(fresh);
+      }
       if (!follow.following) facts.newLines += fresh;
       tab.hear(message.rows, fresh);
       break;
