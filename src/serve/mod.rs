@@ -4,6 +4,7 @@
 //! signals. A connection is hyper's until it asks for a WebSocket; then the bare socket is ours.
 
 mod around;
+mod assets;
 mod extension;
 mod files;
 mod guard;

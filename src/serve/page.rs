@@ -1,5 +1,4 @@
-//! What a browser is shown: the list, the viewer page, refusals, and the assets that these need. All are in the
-//! binary; none asks another host for anything.
+//! What a browser is shown: the list, the viewer page, and refusals.
 
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,6 +13,7 @@ use serde::Serialize;
 use crate::log::catalogue::Catalogue;
 use crate::log::{LogPath, Registry};
 use crate::serve::App;
+use crate::serve::assets::{BESIDE, ERROR, LIST, MERGED, VIEW};
 use crate::serve::query::{self, href};
 use crate::serve::routes::{Body, full};
 
@@ -30,88 +30,6 @@ macro_rules! page_policy {
 }
 /// What everything else may do.
 const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
-
-const LIST: &str = include_str!("page/list.html");
-const VIEW: &str = include_str!("page/view.html");
-const BESIDE: &str = include_str!("page/beside.html");
-const MERGED: &str = include_str!("page/merged.html");
-const ERROR: &str = include_str!("page/error.html");
-
-macro_rules! assets {
-    ($($name:literal: $kind:literal),* $(,)?) => {
-        /// Name, content type, content.
-        const ASSETS: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("page/", $name)))),*];
-    };
-}
-
-assets! {
-    "address.js": "text/javascript; charset=utf-8",
-    "beside.js": "text/javascript; charset=utf-8",
-    "members.js": "text/javascript; charset=utf-8",
-    "clipboard.js": "text/javascript; charset=utf-8",
-    "columns.js": "text/javascript; charset=utf-8",
-    "connection.js": "text/javascript; charset=utf-8",
-    "controls.js": "text/javascript; charset=utf-8",
-    "copy.js": "text/javascript; charset=utf-8",
-    "divider.js": "text/javascript; charset=utf-8",
-    "favicon.svg": "image/svg+xml",
-    "finder.js": "text/javascript; charset=utf-8",
-    "folds.js": "text/javascript; charset=utf-8",
-    "follow.js": "text/javascript; charset=utf-8",
-    "frames.js": "text/javascript; charset=utf-8",
-    "history.js": "text/javascript; charset=utf-8",
-    "icon.js": "text/javascript; charset=utf-8",
-    "json.js": "text/javascript; charset=utf-8",
-    "keys.js": "text/javascript; charset=utf-8",
-    "levels.js": "text/javascript; charset=utf-8",
-    "lines.js": "text/javascript; charset=utf-8",
-    "link.js": "text/javascript; charset=utf-8",
-    "list.css": "text/css; charset=utf-8",
-    "list.js": "text/javascript; charset=utf-8",
-    "listing.js": "text/javascript; charset=utf-8",
-    "listrow.js": "text/javascript; charset=utf-8",
-    "liststate.js": "text/javascript; charset=utf-8",
-    "medley.js": "text/javascript; charset=utf-8",
-    "menu.js": "text/javascript; charset=utf-8",
-    "merged.js": "text/javascript; charset=utf-8",
-    "mergedreader.js": "text/javascript; charset=utf-8",
-    "options.js": "text/javascript; charset=utf-8",
-    "overview.js": "text/javascript; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "paint.js": "text/javascript; charset=utf-8",
-    "pattern.js": "text/javascript; charset=utf-8",
-    "reader.js": "text/javascript; charset=utf-8",
-    "row.js": "text/javascript; charset=utf-8",
-    "scan.js": "text/javascript; charset=utf-8",
-    "several.css": "text/css; charset=utf-8",
-    "several.js": "text/javascript; charset=utf-8",
-    "shelf.js": "text/javascript; charset=utf-8",
-    "source.js": "text/javascript; charset=utf-8",
-    "spans.js": "text/javascript; charset=utf-8",
-    "stars.js": "text/javascript; charset=utf-8",
-    "state.js": "text/javascript; charset=utf-8",
-    "stream.js": "text/javascript; charset=utf-8",
-    "tab.js": "text/javascript; charset=utf-8",
-    "tail.js": "text/javascript; charset=utf-8",
-    "theme.js": "text/javascript; charset=utf-8",
-    "times.js": "text/javascript; charset=utf-8",
-    "toolbar.js": "text/javascript; charset=utf-8",
-    "transport.js": "text/javascript; charset=utf-8",
-    "troubles.js": "text/javascript; charset=utf-8",
-    "units.js": "text/javascript; charset=utf-8",
-    "view.js": "text/javascript; charset=utf-8",
-    "window.js": "text/javascript; charset=utf-8",
-    "whereabouts.js": "text/javascript; charset=utf-8",
-    "wire.js": "text/javascript; charset=utf-8",
-}
-
-/// An asset of the pages.
-pub(super) fn asset(name: &str) -> Option<Response<Body>> {
-    let (_, kind, content) = ASSETS.iter().find(|(asset, ..)| *asset == name)?;
-    let mut response = Response::new(full(*content));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    Some(response)
-}
 
 /// Where a page is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,7 +101,7 @@ fn escaped(text: &str) -> String {
 pub(super) fn view(status: StatusCode, log: &LogPath, place: Place) -> Response<Body> {
     let page = match place {
         Place::Pane => VIEW.replacen("<html ", "<html class=\"pane\" ", 1),
-        Place::Window | Place::Beside => VIEW.to_owned(),
+        Place::Window | Place::Beside => VIEW.clone(),
     };
     html(status, page.replace("<!--title-->", &escaped(&log.display().to_string())))
 }
@@ -192,11 +110,11 @@ pub(super) fn view(status: StatusCode, log: &LogPath, place: Place) -> Response<
 /// allowed or refused, as if it were alone.
 pub(super) fn several(name: &str) -> Option<Response<Body>> {
     let page = match name {
-        "beside" => BESIDE,
-        "merged" => MERGED,
+        "beside" => &BESIDE,
+        "merged" => &MERGED,
         _ => return None,
     };
-    Some(html(StatusCode::OK, page.to_owned()))
+    Some(html(StatusCode::OK, page.as_str().to_owned()))
 }
 
 /// A page that says what is wrong and what to do about it.
@@ -206,7 +124,7 @@ pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) 
     let (message, hint) = if repeats { (hint, "") } else { (message, hint) };
     // Each text is put in once, so that none of them can bring a marker in.
     let mut page = String::with_capacity(ERROR.len() + title.len() + message.len() + hint.len());
-    let mut rest = ERROR;
+    let mut rest = ERROR.as_str();
     while let Some((before, (text, after))) = ["<!--title-->", "<!--message-->", "<!--hint-->"]
         .into_iter()
         .zip([title, message, hint])
@@ -249,7 +167,7 @@ pub(super) fn list<'a>(
         );
     }
     let prefixes: Vec<String> = prefixes.map(|path| escaped(&path.to_string_lossy())).collect();
-    let (head, rest) = LIST.split_once("<!--rows-->").unwrap_or((LIST, ""));
+    let (head, rest) = LIST.split_once("<!--rows-->").unwrap_or((&LIST, ""));
     let (middle, tail) = rest.split_once("<!--prefixes-->").unwrap_or((rest, ""));
     html(StatusCode::OK, [head, &rows, middle, &prefixes.join(", "), tail].concat())
 }
@@ -409,20 +327,6 @@ fn age(age: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_asset_of_the_folder_is_served() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/page");
-        let mut on_disk: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.ends_with(".html") && !name.ends_with(".json"))
-            .collect();
-        on_disk.sort();
-        let mut served: Vec<String> = ASSETS.iter().map(|(name, ..)| (*name).to_owned()).collect();
-        served.sort();
-        assert_eq!(served, on_disk);
-    }
 
     #[test]
     fn sizes_and_ages_are_for_people() {

@@ -25,7 +25,7 @@ use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::seats::Visit;
 use crate::serve::streams::{self, Kind};
 use crate::serve::websocket::{self, Asked, Denial};
-use crate::serve::{App, around, extension, files, guard, page};
+use crate::serve::{App, around, assets, extension, files, guard, page};
 use crate::session::Of;
 use crate::session::frame::{Form, Packing};
 use crate::session::wire::SUBPROTOCOL;
@@ -225,7 +225,7 @@ async fn own(app: &Arc<App>, parts: &Parts, name: &str) -> Result<Response<Body>
         "levels.json" => Ok(page::json_text(levels::RULES)),
         "healthz" => Ok(page::health(app)),
         name => page::several(name)
-            .or_else(|| page::asset(name))
+            .or_else(|| assets::asset(name))
             .ok_or_else(|| Refusal::NotFound.into()),
     }
 }

@@ -149,9 +149,37 @@ async fn a_browser_gets_the_page_and_others_the_bytes() {
         (404, Some("text/html; charset=utf-8"))
     );
     assert!(
-        missing.text().contains("/_/view.js"),
+        missing.text().contains("/view.js\""),
         "the page of a log that is not there waits for it"
     );
+}
+
+#[tokio::test]
+async fn what_pages_are_made_of_is_asked_for_once() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "content\n");
+    let browser = [("accept", "text/html")];
+    for target in [&log, "/", "/_/beside", "/_/merged", "/etc/passwd"] {
+        let page = get(server.address, target, &browser).await.text();
+        let links = page.split('"').filter(|link| link.starts_with("/_/page/"));
+        let links: Vec<String> = links.map(ToOwned::to_owned).collect();
+        assert!(links.iter().any(|link| link.ends_with("/page.css")), "{target}: {page}");
+        for link in links {
+            let asset = get(server.address, &link, &[]).await;
+            let kept = Some("public, max-age=31536000, immutable");
+            assert_eq!((asset.status, asset.header("cache-control")), (200, kept), "{link}");
+            // Of another version it may be something else tomorrow.
+            let (_, name) = link.rsplit_once('/').unwrap();
+            for other in [format!("/_/{name}"), format!("/_/page/0123456789abcdef/{name}")] {
+                let asset = get(server.address, &other, &[]).await;
+                let passing = Some("no-cache");
+                assert_eq!((asset.status, asset.header("cache-control")), (200, passing));
+            }
+        }
+    }
+    for nothing in ["/_/page/", "/_/page/view.js", "/_/page/x/none.js", "/_/page/x/y/view.js"] {
+        assert_eq!(get(server.address, nothing, &[]).await.status, 404, "{nothing}");
+    }
 }
 
 #[tokio::test]

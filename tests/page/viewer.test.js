@@ -33,6 +33,22 @@ scene('the viewer shows the last thousand lines in colour and goes on', async (s
   assert.deepEqual(rows, all.slice(from - 1));
 });
 
+scene('who comes again has the page already', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'one\n');
+  /** Scripts and styles that were sent, and those that the browser had. */
+  const loaded = () => page.evaluate(() => performance.getEntriesByType('resource')
+    .map((entry) => /** @type {PerformanceResourceTiming} */ (entry)).filter(({ name }) => name.includes('/_/page/'))
+    .map(({ transferSize }) => transferSize > 0));
+  await scene.open(log);
+  await scene.untilState('live');
+  assert.ok((await loaded()).every((sent) => sent));
+  await scene.open(log);
+  await scene.untilState('live');
+  const again = await loaded();
+  assert.ok(again.length > 30 && !again.some((sent) => sent), JSON.stringify(again));
+});
+
 scene('a progress bar rewrites its row', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'before\n');
