@@ -232,12 +232,9 @@ export class Window {
       const box = element.getBoundingClientRect();
       if (box.bottom <= top) continue;
       if (box.top >= bottom) return;
-      for (const entry of entries) {
-        const row = /** @type {HTMLElement} */ (entry.element).getBoundingClientRect();
-        if (row.height === 0 || row.bottom <= top + EDGE_PX) continue;
-        if (row.top >= bottom) return;
-        yield entry;
-      }
+      const first = box.top >= top ? 0 : search(entries, (row) => row.bottom > top + EDGE_PX);
+      const end = box.bottom <= bottom ? entries.length : search(entries, (row) => row.top >= bottom);
+      for (let at = first; at < end; at += 1) if (!entries[at].element?.hidden) yield entries[at];
     }
   }
 
@@ -301,6 +298,26 @@ export class Window {
     element?.remove();
     if (block?.childElementCount === 0) block.remove();
   }
+}
+
+/**
+ * The index of the first entry for which this holds, as it does for all behind it: the place of each is dear to ask for.
+ * @param {Entry[]} entries
+ * @param {(row: DOMRect) => boolean} holds
+ */
+function search(entries, holds) {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    let shown = middle;
+    // What is folded away is nowhere.
+    while (shown < high && entries[shown].element?.hidden) shown += 1;
+    const element = /** @type {HTMLElement} */ (entries[shown]?.element);
+    if (shown === high || holds(element.getBoundingClientRect())) high = middle;
+    else low = shown + 1;
+  }
+  return low;
 }
 
 /**
