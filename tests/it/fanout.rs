@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Streaming, Viewer};
 use crate::servers::{Program, TestServer, append, eventually};
@@ -96,29 +97,53 @@ async fn a_viewer_that_lags_gets_everything_later() {
 async fn a_viewer_that_skips_is_told_what_it_missed() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
-    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&format=raw&lag=skip")).await;
+    let target = format!("{log}?tail=1&format=raw");
+    let mut viewer = Viewer::v1(server.address, &format!("{target}&lag=skip")).await;
+    let mut other = Viewer::v1(server.address, &target).await;
     viewer.expect("open").await;
-    for _ in 0..64 {
-        append(&log, vec![b'x'; 1 << 20]);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    other.expect("open").await;
+    // One that has not been up to date yet is given all, however slow it is. What is rendered once for both is live.
+    let mut offset = 0;
+    eventually("both are up to date", async || {
+        let before = server.renders().await;
+        append(&log, "x");
+        for viewer in [&mut viewer, &mut other] {
+            assert_eq!(bytes_at(&viewer.next().await.unwrap().into_data(), offset), 1);
+        }
+        offset += 1;
+        match server.renders().await - before {
+            1 => Ok(()),
+            renders => Err(renders),
+        }
+    })
+    .await;
+    // Far more than the sockets and the broadcast hold, and it is all published before the viewer reads on.
+    let end = offset + (64 << 20);
+    let block = vec![b'x'; 1 << 20];
+    (0..64).for_each(|_| append(&log, &block));
+    let mut published = offset;
+    while published < end {
+        published += bytes_at(&other.next().await.unwrap().into_data(), published);
     }
-    let end = 64u64 << 20;
-    let (mut offset, mut skipped) = (0, 0);
+    let mut skipped = 0;
     while offset < end {
         match viewer.next().await.unwrap() {
-            tokio_tungstenite::tungstenite::Message::Text(text) => {
+            Message::Text(text) => {
                 let gap: serde_json::Value = serde_json::from_str(&text).unwrap();
                 assert_eq!((&gap["type"], gap["from"].as_u64()), (&"gap".into(), Some(offset)));
                 let to = gap["to"].as_u64().unwrap();
                 skipped += to - offset;
                 offset = to;
             }
-            message => {
-                let message = message.into_data();
-                assert_eq!(u64::from_be_bytes(message[..8].try_into().unwrap()), offset);
-                offset += message.len() as u64 - 8;
-            }
+            message => offset += bytes_at(&message.into_data(), offset),
         }
     }
     assert!(skipped > 0, "nothing was skipped");
+}
+
+/// How many bytes a message carries. The first of them stands at this offset.
+fn bytes_at(message: &[u8], offset: u64) -> u64 {
+    let (head, bytes) = message.split_at(8);
+    assert_eq!(u64::from_be_bytes(head.try_into().unwrap()), offset);
+    bytes.len() as u64
 }

@@ -62,6 +62,11 @@ impl TestServer {
         self.health().await["viewers"].as_u64().unwrap()
     }
 
+    /// How often it says that it has rendered a piece of a log.
+    pub async fn renders(&self) -> u64 {
+        self.health().await["counters"]["renders"].as_u64().unwrap()
+    }
+
     /// A path in the served directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -100,6 +105,14 @@ pub fn target(path: &Path) -> String {
 pub fn append(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
     file.write_all(content.as_ref()).unwrap();
+}
+
+/// Puts a file with this content under a name, in one step: nobody sees it empty, or cut and not yet filled.
+pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    file.write_all(content.as_ref()).unwrap();
+    file.persist(path).unwrap();
 }
 
 /// Writes a log of so many MiB, in lines.
