@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{Program, TestServer, append, eventually, target};
+use crate::servers::{Program, TestServer, append, eventually, put, target};
 
 /// A server over a directory that outlives it.
 async fn server_over(directory: &Path) -> TestServer {
@@ -287,7 +287,8 @@ impl Killed {
         reader.until(b"old 99\n").await;
         let before = reader.at.clone();
         std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
-        append(&path, lines("new"));
+        // Told while it was empty, its generation would prove nothing to the next server.
+        put(&path, lines("new"));
         reader.until(b"new 99\n").await;
         assert_eq!(reader.heads(), ["open true", "reset rotated 0"]);
         program.signal(rustix::process::Signal::KILL);
