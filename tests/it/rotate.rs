@@ -226,8 +226,9 @@ async fn a_removed_log_is_heard_for_the_rotate_wait_and_let_go(mode: Mode) {
     let mut writer = Writer::create(&path);
     writer.append("before\n");
     let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
-    std::fs::remove_file(&path).unwrap();
+    // No later than the server can know of it.
     let removed = Instant::now();
+    std::fs::remove_file(&path).unwrap();
     let mut in_time = 0;
     for number in 0.. {
         writer.append(format!("line {number} since it was removed\n"));
