@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-use crate::servers::{Program, TestServer, command};
+use crate::servers::{Program, TestServer, command, eventually};
 
 /// No run of these takes longer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -160,14 +160,22 @@ async fn without_a_file_it_listens_to_the_lines_of_another() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let url = url(server.address, &log);
-    let listener = ["--viewers", "5", "--duration", "6", "--json"];
-    let listener = [&[url.as_str()], &listener[..]].concat();
+    let mut listener = tokio::process::Command::from(command());
+    listener.args(["bench", &url, "--viewers", "5", "--duration", "1000", "--json"]);
+    let listener = listener.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let listener = listener.spawn().unwrap();
+    eventually("it listens", async || match server.viewers().await {
+        5 => Ok(()),
+        other => Err(other),
+    })
+    .await;
     let writer = ["--viewers", "3", "--rate", "50", "--duration", "2"];
-    let (listener, (writer, report)) =
-        tokio::join!(Run::of(&listener), Run::report(&url, &log, &writer));
+    let (writer, report) = Run::report(&url, &log, &writer).await;
     assert_whole(&writer, &report, 100, 3);
-    let heard: Value = serde_json::from_str(&listener.stdout).unwrap();
-    assert_eq!((listener.code, listener.stderr.as_str()), (Some(0), ""), "{heard:#}");
+    let listener = interrupted(listener).await;
+    let heard: Value = serde_json::from_slice(&listener.stdout).unwrap();
+    let said = String::from_utf8_lossy(&listener.stderr);
+    assert_eq!((listener.status.code(), &*said), (Some(0), ""), "{heard:#}");
     assert_eq!(heard["delivered"]["lines"], 100 * 5, "{heard:#}");
     assert_eq!(heard["last_viewer_ms"]["count"], 100, "{heard:#}");
 }
@@ -453,6 +461,13 @@ async fn what_can_not_be_loaded_is_told_with_a_hint() {
     assert!(!Path::new(&never).exists());
 }
 
+/// Interrupts it, and waits for its report.
+async fn interrupted(child: tokio::process::Child) -> std::process::Output {
+    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    timeout(LONGEST, child.wait_with_output()).await.expect("it does not end").unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_interrupt_ends_it_with_what_there_is() {
     let server = TestServer::start().await;
@@ -462,15 +477,12 @@ async fn an_interrupt_ends_it_with_what_there_is() {
     bench.args(["bench", &url, "--write", &log, "--viewers", "5", "--duration", "1000", "--json"]);
     let child = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let child = child.spawn().unwrap();
-    crate::servers::eventually("it writes", async || {
+    eventually("it writes", async || {
         let written = std::fs::metadata(&log).unwrap().len();
         if written > 2000 { Ok(()) } else { Err(written) }
     })
     .await;
-    let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let output =
-        timeout(LONGEST, child.wait_with_output()).await.expect("it does not end").unwrap();
+    let output = interrupted(child).await;
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{report:#}");
     assert_eq!(report["interrupted"], true, "{report:#}");
