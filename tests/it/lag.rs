@@ -380,6 +380,7 @@ async fn a_position_that_cannot_be_is_refused_or_not_recovered() {
 async fn a_thousand_viewers_cost_no_more_reads_than_one() {
     use futures_util::{StreamExt, stream};
     use tailcast::log::fault::Call;
+    use tailcast::log::follower::BACKSTOP_INTERVAL;
 
     let server = TestServer::start().await;
     let log = server.log("a.log", "start\n".repeat(100));
@@ -392,6 +393,7 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
         .collect()
         .await;
     let mut reads = Vec::new();
+    let began = Instant::now();
     for round in 0..5 {
         let line = format!("{round}{}\n", "x".repeat(1022));
         let before = server.faults.calls_of(Call::Read);
@@ -401,8 +403,10 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
         }
         reads.push(server.faults.calls_of(Call::Read) - before);
     }
-    // The backstop looks now and then as well.
-    assert!(reads.iter().min() <= Some(&3), "reads of the file for each append: {reads:?}");
+    // Two for each append, and the third leaves room for a look more. The backstop looks now and then as well.
+    let looks = began.elapsed().as_secs() / BACKSTOP_INTERVAL.as_secs() + 1;
+    let most = 3 * reads.len() as u64 + 2 * looks;
+    assert!(reads.iter().sum::<u64>() <= most, "reads of the file for each append: {reads:?}");
     assert!(viewers.iter().all(|viewer| viewer.parts.len() == 1));
 }
 
