@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{Program, TestServer, append, eventually, put, target};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually, put, target};
 
-/// A server over a directory that outlives it.
+/// A server over a directory that outlives it. It hears late writers for longer than anything takes here.
 async fn server_over(directory: &Path) -> TestServer {
     let access = Access::new([directory]).unwrap();
-    TestServer::over(tempfile::tempdir().unwrap(), access, Settings::default()).await
+    let settings = Settings { rotate_wait: DEADLINE, ..Settings::default() };
+    TestServer::over(tempfile::tempdir().unwrap(), access, settings).await
 }
 
 /// Where a viewer is in a log.
@@ -297,7 +298,8 @@ impl Killed {
     }
 
     fn serve(directory: &TempDir) -> Program {
-        Program::serve(&[directory.path().to_str().unwrap()])
+        let rotate_wait = DEADLINE.as_secs().to_string();
+        Program::serve(&["--rotate-wait", &rotate_wait, directory.path().to_str().unwrap()])
     }
 }
 
