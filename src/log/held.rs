@@ -40,6 +40,8 @@ pub(super) struct Held {
     head: Vec<u8>,
     /// It was opened under a name that it was given later.
     pub(super) was_set_aside: bool,
+    /// It has been the present one.
+    pub(super) has_begun: bool,
     trouble: Option<Trouble>,
     nuls: Allocated,
 }
@@ -95,6 +97,7 @@ impl Held {
             marker: Marker::at(Offset(0)),
             head: Vec::new(),
             was_set_aside: false,
+            has_begun: false,
             trouble: None,
             nuls: Allocated::default(),
         })
@@ -115,6 +118,7 @@ impl Held {
             generation,
             head,
             was_set_aside: true,
+            has_begun: true,
             trouble: None,
             nuls: Allocated::default(),
         })

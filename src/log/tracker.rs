@@ -159,6 +159,7 @@ impl Tracker {
                     look.sightings.push(Sighting::Lost);
                 }
                 look.sightings.push(held.goes_on(Reason::Joined));
+                held.has_begun = true;
                 self.present = Some(held);
             }
             Err(refusal) => self.wait(refusal.into(), &mut look),
@@ -205,6 +206,7 @@ impl Tracker {
         let mut look = Look::default();
         self.hear_late_writers(now, &mut look);
         let led = self.access.identify(&self.log);
+        let named = led.as_ref().ok().copied();
         let progress = self.read_present(now, &mut look);
         match led {
             Ok(identity) if self.is_present(identity) => self.gone_since = None,
@@ -226,7 +228,7 @@ impl Tracker {
             }
         };
         if is_over {
-            self.turn(now, wake, &mut look);
+            self.turn(now, named, wake, &mut look);
         }
         look
     }
@@ -268,7 +270,7 @@ impl Tracker {
     }
 
     /// Goes on with the files that have taken the name, in that order. The one before has been read to its end.
-    fn turn(&mut self, now: Instant, wake: &Wake, look: &mut Look) {
+    fn turn(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, look: &mut Look) {
         let is_settling = self.next_seen.is_some_and(|seen| now.duration_since(seen) < SETTLE_TIME);
         let is_early = is_settling || self.turn_at.is_some_and(|turn_at| now < turn_at);
         if self.present.is_some() && is_early && self.next.len() < NEXT_FILES_MAX {
@@ -276,7 +278,16 @@ impl Tracker {
         }
         self.turn_at = None;
         for _ in 0..LOOK_TURNS_MAX {
-            let Some(next) = self.set_aside(wake).or_else(|| self.next.pop_front()) else { break };
+            let next = match self.set_aside(wake) {
+                Some(next) => {
+                    self.put_off_present(now, named, wake);
+                    next
+                }
+                None => match self.next.pop_front() {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
             self.succeed(next, now, look);
             self.turn_at = Some(now + TURNS_INTERVAL);
             if self.read_present(now, look) != Progress::Drained {
@@ -310,6 +321,19 @@ impl Tracker {
         None
     }
 
+    /// A file has come to light that had the name before. A present one that has it still, or is known to have lost it
+    /// later, began too early: it goes on behind.
+    fn put_off_present(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) {
+        let is_later = |held: &mut Held| {
+            named == Some(held.file.identity())
+                || held.file.path_now().is_some_and(|path| wake.awaits(&path))
+        };
+        if let Some(present) = self.present.take_if(is_later) {
+            self.next_seen.get_or_insert(now);
+            self.next.push_front(present);
+        }
+    }
+
     /// Another file takes the place of the present one, which is heard for a while yet.
     fn succeed(&mut self, held: Held, now: Instant, look: &mut Look) {
         // A file that got its name back while it was still heard goes on: heard twice, its bytes would come twice.
@@ -319,8 +343,8 @@ impl Tracker {
             .position(|(late, _)| late.file.identity() == held.file.identity())
             .and_then(|at| self.late.remove(at))
             .map(|(late, _)| late);
-        let is_back = returned.is_some();
-        let held = match returned {
+        let is_back = returned.is_some() || held.has_begun;
+        let mut held = match returned {
             Some(mut late) => {
                 late.returned(held.real_path);
                 late
@@ -349,6 +373,7 @@ impl Tracker {
         // What had the name when it was looked up may have lost it, or given it back, before this one's turn came.
         look.more = true;
         look.sightings.push(held.goes_on(if is_back { Reason::Back } else { reason }));
+        held.has_begun = true;
         self.present = Some(held);
     }
 
@@ -403,5 +428,52 @@ impl Tracker {
             self.present.as_ref().and_then(Held::retry_at),
         ];
         dues.into_iter().flatten().min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    /// More files than are heard at a time.
+    const FILES: usize = OLD_FILES_MAX + 3;
+
+    #[test]
+    fn a_file_that_began_before_earlier_ones_came_to_light_is_told_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let aside = |number: usize| directory.path().join(format!("a.log.{number}"));
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let mut tracker = Tracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
+        std::fs::write(&path, "").unwrap();
+        tracker.first_look(access.open(&log), None).unwrap();
+        for number in 0..FILES {
+            std::fs::rename(&path, aside(number)).unwrap();
+            std::fs::write(&path, format!("file {number}\n")).unwrap();
+        }
+        let (wake, began) = (Wake::default(), Instant::now());
+        let (mut bytes, mut reasons) = (Vec::new(), Vec::new());
+        for milliseconds in 0..200 {
+            // The events come when the last file has begun already.
+            if milliseconds == 20 {
+                (0..FILES).for_each(|number| wake.renamed(&path, &aside(number), true));
+            }
+            for sighting in
+                tracker.look(began + Duration::from_millis(milliseconds), &wake).sightings
+            {
+                match sighting {
+                    Sighting::Began { reason, .. } => reasons.push(reason),
+                    Sighting::Bytes { bytes: read, .. } => bytes.extend_from_slice(&read),
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        let order = [FILES - 1].into_iter().chain(0..FILES - 1);
+        let expected: String = order.map(|number| format!("file {number}\n")).collect();
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{reasons:?}");
+        assert_eq!(reasons.last(), Some(&Reason::Back), "{reasons:?}");
     }
 }

@@ -80,6 +80,12 @@ impl Wake {
         locked(&self.aside).pop_front()
     }
 
+    /// Whether such a file lies there, and is still to come.
+    #[must_use]
+    pub fn awaits(&self, path: &Path) -> bool {
+        locked(&self.aside).iter().any(|other| other == path)
+    }
+
     /// Whether no such file is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
