@@ -239,6 +239,7 @@ impl Access {
     }
 
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
+        self.counts.lookups.add(1);
         self.faults.check(Call::Look, log.as_path())?;
         for _ in 0..LOOKS_MAX {
             if let Some(found) = self.look(log.as_path())? {

@@ -24,6 +24,8 @@ impl Count {
 pub struct Counts {
     /// Calls of `pread` on logs.
     pub reads: Count,
+    /// How often it was found out what a log's name leads to.
+    pub lookups: Count,
     /// Chunks that followers have published.
     pub chunks: Count,
 }

@@ -305,6 +305,8 @@ struct Eye {
     looked: Option<Instant>,
     /// Since when who asked for a look has been owed the answer.
     owing_since: Option<Instant>,
+    /// How often a look had been asked for when it looked last.
+    asked: u64,
 }
 
 /// What the last of some looks found.
@@ -320,6 +322,10 @@ impl Eye {
         let began = Instant::now();
         loop {
             let asked = follower.asked();
+            // Who asks, asks for everything; the wake may be still to come.
+            if std::mem::replace(&mut self.asked, asked) != asked || follower.is_polling() {
+                self.tracker.doubt();
+            }
             let look = self.look(follower);
             let seen = Seen { more: look.more, cut: look.cut };
             follower.publish(look);
@@ -390,6 +396,7 @@ pub(super) async fn run(
         next_renewal: Instant::now(),
         looked: None,
         owing_since: None,
+        asked: 0,
     };
     let mut idle_since: Option<Instant> = None;
     // When all the truncations so far may have come.
@@ -425,6 +432,7 @@ pub(super) async fn run(
     }
     let last_looks = async {
         loop {
+            eye.tracker.doubt();
             let Some((back, Seen { more, .. })) = attend(&follower, eye).await else { return };
             eye = back;
             // A file that took the name a moment ago is part of all that was written.

@@ -1,7 +1,7 @@
 //! What really happened to a log's file since the last look.
 //!
-//! The tracker is told only when to look. It compares what the path leads to with the file that it holds open, the
-//! file's size with its own offset, and the bytes before that offset with those that it read there. So it recognises
+//! The tracker is told when to look, and when it was for writes alone, which move no name. It compares what the path
+//! leads to with the file that it holds open, the file's size with its own offset, and the bytes before that offset with those that it read there. So it recognises
 //! a rotation, a replacement, a truncation, and a truncation that has grown again, whatever events came or did not
 //! come. An old file is read to its end before the new one begins, and is held for the rotate-wait more, because
 //! writers reopen late. Files that had the name only between two looks are found under the names that they were given
@@ -30,6 +30,9 @@ const SETTLE_TIME: Duration = Duration::from_millis(5);
 /// So many files take the name in one look at most, and the next ones so much later, so that viewers can follow.
 const LOOK_TURNS_MAX: usize = 3;
 const TURNS_INTERVAL: Duration = Duration::from_millis(2);
+/// While bytes come, and events tell of nothing but writes, the path is looked up so often: not all that lies on the way
+/// to the log is watched.
+const NAME_INTERVAL: Duration = Duration::from_millis(500);
 /// So many files that have taken the name are held until it is their turn.
 const NEXT_FILES_MAX: usize = 16;
 
@@ -91,6 +94,8 @@ pub struct Tracker {
     next_seen: Option<Instant>,
     /// When the next of them may begin.
     turn_at: Option<Instant>,
+    /// When the path led to the present file; none when it has to be looked up at the next look.
+    named_at: Option<Instant>,
     /// Since when the path has led to nothing that can be followed.
     gone_since: Option<Instant>,
     late_heard: Option<Instant>,
@@ -120,6 +125,7 @@ impl Tracker {
             next: VecDeque::new(),
             next_seen: None,
             turn_at: None,
+            named_at: None,
             gone_since: None,
             late_heard: None,
             waiting: None,
@@ -205,11 +211,22 @@ impl Tracker {
     pub fn look(&mut self, now: Instant, wake: &Wake) -> Look {
         let mut look = Look::default();
         self.hear_late_writers(now, &mut look);
+        if !self.is_name_to_be_seen(now, wake) {
+            self.read_present(now, &mut look);
+            if let Some(Sighting::Bytes { .. }) = look.sightings.last() {
+                return look;
+            }
+            // What was written and is not here went to another file.
+        }
+        self.named_at = None;
         let led = self.access.identify(&self.log);
         let named = led.as_ref().ok().copied();
         let progress = self.read_present(now, &mut look);
         match led {
-            Ok(identity) if self.is_present(identity) => self.gone_since = None,
+            Ok(identity) if self.is_present(identity) => {
+                self.gone_since = None;
+                self.named_at = Some(now);
+            }
             Ok(identity) => self.hold_next(identity, now, &mut look),
             // That the path can't be looked up now says nothing about the file that is held.
             Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.is_some() => {}
@@ -231,6 +248,19 @@ impl Tracker {
             self.turn(now, named, wake, &mut look);
         }
         look
+    }
+
+    /// Has the next look see what the path leads to, whatever it is made for.
+    pub fn doubt(&mut self) {
+        self.named_at = None;
+    }
+
+    /// Whether the path may lead elsewhere by now, or something is still to be done for what it led to.
+    fn is_name_to_be_seen(&self, now: Instant, wake: &Wake) -> bool {
+        let is_doubted = wake.take_doubt();
+        let is_known =
+            self.named_at.is_some_and(|named_at| now.duration_since(named_at) < NAME_INTERVAL);
+        is_doubted || !is_known || self.is_turning() || self.turn_at.is_some()
     }
 
     fn is_present(&self, identity: Identity) -> bool {
@@ -367,7 +397,7 @@ impl Tracker {
             }
             None => Reason::Replaced,
         };
-        self.gone_since = None;
+        (self.gone_since, self.named_at) = (None, None);
         self.waiting = None;
         look.turned = true;
         // What had the name when it was looked up may have lost it, or given it back, before this one's turn came.
@@ -433,6 +463,8 @@ impl Tracker {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
@@ -475,5 +507,40 @@ mod tests {
         let expected: String = order.map(|number| format!("file {number}\n")).collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{reasons:?}");
         assert_eq!(reasons.last(), Some(&Reason::Back), "{reasons:?}");
+    }
+
+    #[test]
+    fn the_name_is_seen_unless_writes_alone_are_told_and_found() {
+        let interval = NAME_INTERVAL.as_millis() as u64;
+        for (what, wait, is_written, told, is_seen) in [
+            ("a write that is found", 10, true, "a write", false),
+            ("a write that went elsewhere", 10, false, "a write", true),
+            ("something else beside the write", 10, true, "anything", true),
+            ("who looks wants to know", 10, true, "a doubt", true),
+            ("a write after a long time", interval, true, "a write", true),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let log = directory.path().join("a.log");
+            let mut file = File::create(&log).unwrap();
+            let access = Arc::new(Access::new([directory.path()]).unwrap());
+            let name = access.locate(log.as_os_str().as_bytes()).unwrap();
+            let mut tracker = Tracker::new(Arc::clone(&access), name.clone(), Duration::ZERO);
+            let (wake, start) = (Wake::default(), Instant::now());
+            tracker.first_look(access.open(&name), None).unwrap();
+            tracker.look(start, &wake);
+            std::fs::rename(&log, directory.path().join("a.log.1")).unwrap();
+            std::fs::write(&log, "").unwrap();
+            if is_written {
+                file.write_all(b"line\n").unwrap();
+            }
+            match told {
+                "a write" => wake.written(),
+                "anything" => wake.wake(),
+                _ => tracker.doubt(),
+            }
+            let look = tracker.look(start + Duration::from_millis(wait), &wake);
+            assert_eq!(look.sightings.len(), usize::from(is_written), "{what}: the bytes");
+            assert_eq!(tracker.is_turning(), is_seen, "{what}");
+        }
     }
 }

@@ -5,8 +5,8 @@
 //! again, and two names of one inode share a watch and report one name only. So a log costs one watch, on the
 //! directory that it lies in, shared with its neighbours.
 //!
-//! A wake carries no claim: what happened is found out from the file. It only remembers under which names files may be
-//! found that had the log's name for a moment, between two looks.
+//! A wake carries no claim: what happened is found out from the file. It only remembers whether it was more than writes,
+//! and under which names files may be found that had the log's name for a moment, between two looks.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -39,15 +39,27 @@ pub struct Wake {
 struct State {
     /// It has woken, and nobody has looked yet.
     is_due: bool,
+    /// Something else came than writes since a look asked.
+    is_name_in_doubt: bool,
     /// A thread waits, rather than a task.
     is_awaited: bool,
 }
 
 impl Wake {
-    /// Wakes, now or when somebody waits next.
+    /// Wakes, now or when somebody waits next. Anything may have happened.
     pub fn wake(&self) {
+        self.call(true);
+    }
+
+    /// Wakes since bytes were written to the file that had the name. That touches no name.
+    pub(crate) fn written(&self) {
+        self.call(false);
+    }
+
+    fn call(&self, is_name_in_doubt: bool) {
         let mut state = locked(&self.state);
         state.is_due = true;
+        state.is_name_in_doubt |= is_name_in_doubt;
         if state.is_awaited {
             self.called.notify_one();
         } else {
@@ -72,6 +84,12 @@ impl Wake {
         let (mut state, _) = waiting.unwrap_or_else(PoisonError::into_inner);
         state.is_awaited = false;
         std::mem::take(&mut state.is_due)
+    }
+
+    /// Whether it has woken for more than writes since this was asked last. Ask first, look at the name second.
+    #[must_use]
+    pub fn take_doubt(&self) -> bool {
+        std::mem::take(&mut locked(&self.state).is_name_in_doubt)
     }
 
     /// Where the next file lies now that had the listener's name and was given another, in the order of the events.
@@ -328,6 +346,7 @@ impl Listeners {
             }
             told.into_iter().for_each(|(wake, is_ours)| wake.renamed(from, to, is_ours));
         }
+        let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
         for path in &event.paths {
             if let Some(directory) = of(path) {
                 directory.names.values().flatten().for_each(|listener| listener.wake.wake());
@@ -335,7 +354,9 @@ impl Listeners {
             if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
                 && let Some(wakes) = directory.names.get(name)
             {
-                wakes.iter().for_each(|listener| listener.wake.wake());
+                for listener in wakes {
+                    if is_write { listener.wake.written() } else { listener.wake.wake() }
+                }
             }
         }
     }
@@ -383,7 +404,9 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use notify::event::{AccessKind, AccessMode, CreateKind, Flag};
+    use notify::event::{
+        AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind,
+    };
     use notify::{Event, EventKind};
     use tokio::time::{Duration, timeout};
 
@@ -416,6 +439,33 @@ mod tests {
         let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
         listeners.handle(Ok(Event::new(open).add_path(directory.join("a.log"))));
         assert!(!is_woken(&wake).await, "a reader");
+    }
+
+    #[test]
+    fn a_write_puts_no_name_in_doubt_and_everything_else_does() {
+        let (listeners, directory, wake) = listening();
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        let created = EventKind::Create(CreateKind::File);
+        let removed = EventKind::Remove(RemoveKind::File);
+        let moved = EventKind::Modify(ModifyKind::Name(RenameMode::From));
+        let mode = EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any));
+        for (kind, path, doubt) in [
+            (written, "a.log", false),
+            (created, "a.log", true),
+            (removed, "a.log", true),
+            (moved, "a.log", true),
+            (mode, "a.log", true),
+            (created, "b.log", false),
+            (mode, "", true),
+        ] {
+            let path = if path.is_empty() { directory.clone() } else { directory.join(path) };
+            listeners.handle(Ok(Event::new(kind).add_path(path.clone())));
+            assert_eq!(wake.take_doubt(), doubt, "{kind:?} of {}", path.display());
+            assert!(!wake.take_doubt(), "it was had");
+        }
+        wake.wake();
+        listeners.handle(Ok(Event::new(written).add_path(directory.join("a.log"))));
+        assert!(wake.take_doubt(), "a write takes no doubt away");
     }
 
     #[tokio::test]

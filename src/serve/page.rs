@@ -247,6 +247,7 @@ pub(super) fn health(app: &App) -> Response<Body> {
     #[derive(Serialize)]
     struct Counters {
         reads: u64,
+        lookups: u64,
         chunks: u64,
         renders: u64,
         frames: u64,
@@ -268,6 +269,7 @@ pub(super) fn health(app: &App) -> Response<Body> {
         logs: app.hub.registry().followed(),
         counters: Counters {
             reads: counts.reads.get(),
+            lookups: counts.lookups.get(),
             chunks: counts.chunks.get(),
             renders: app.hub.renders(),
             frames: app.sent.frames.get(),

@@ -156,6 +156,7 @@ impl Stage {
             let log = self.log.clone();
             self.make(&log, len);
             self.named = Some(self.files.len() - 1);
+            self.wake.wake();
         }
     }
 
@@ -175,6 +176,7 @@ impl Stage {
     fn rename(&mut self, file: usize, to: &Path) {
         let from = self.files[file].path.replace(to.to_owned()).unwrap();
         std::fs::rename(&from, to).unwrap();
+        self.wake.wake();
         if self.hears && from.parent() == to.parent() {
             self.wake.renamed(&from, to, from == self.log);
             if from == self.log {
@@ -211,6 +213,7 @@ impl Stage {
         if let Some(named) = self.named.take() {
             let path = self.files[named].path.take().unwrap();
             std::fs::remove_file(path).unwrap();
+            self.wake.wake();
         }
     }
 
