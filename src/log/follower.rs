@@ -432,7 +432,7 @@ pub(super) async fn run(
     }
     let last_looks = async {
         loop {
-            eye.tracker.doubt();
+            eye.tracker.doubt_all();
             let Some((back, Seen { more, .. })) = attend(&follower, eye).await else { return };
             eye = back;
             // A file that took the name a moment ago is part of all that was written.

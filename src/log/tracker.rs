@@ -255,6 +255,12 @@ impl Tracker {
         self.named_at = None;
     }
 
+    /// Has the next look see everything, late writers too, though they were heard a moment ago.
+    pub fn doubt_all(&mut self) {
+        self.doubt();
+        self.late_heard = None;
+    }
+
     /// Whether the path may lead elsewhere by now, or something is still to be done for what it led to.
     fn is_name_to_be_seen(&self, now: Instant, wake: &Wake) -> bool {
         let is_doubted = wake.take_doubt();

@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use tailcast::serve::Settings;
 
 use crate::clients::{Streaming, Viewer};
+use crate::listeners::Listener;
 use crate::servers::{Program, TestServer, append, write_big};
 
 #[tokio::test]
@@ -30,6 +31,24 @@ async fn everything_written_so_far_arrives_then_1001() {
         assert_eq!(close.unwrap().0, 1001);
     }
     assert_eq!(curl.rest().await, format!("first\n{all}"));
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_late_writer_is_heard_to_the_end() {
+    let mut server = TestServer::start().await;
+    let log = server.log("a.log", "");
+    let mut viewer = Listener::of_all(&server, &log).await;
+    std::fs::rename(&log, server.path("a.log.1")).unwrap();
+    server.log("a.log", "new\n");
+    viewer.until("new\n").await;
+    append(server.path("a.log.1"), "late\n");
+    viewer.until("late\n").await;
+    // It was heard just now, and would be next in a while.
+    append(server.path("a.log.1"), "later\n");
+    server.begin_stop();
+    viewer.until("later\n").await;
+    drop(viewer);
     server.stop().await.unwrap();
 }
 
