@@ -23,7 +23,7 @@ use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
 use crate::log::sight::Sight;
 use crate::log::timeline::{Span, Timeline};
-use crate::log::tracker::{Look, Sighting, Tracker};
+use crate::log::tracker::{Extent, Look, Sighting, Tracker};
 use crate::log::watch::{Wake, Watches};
 
 /// The stat that backs every watch up: file systems without events, hard links, mounts, a queue that overflowed.
@@ -37,8 +37,8 @@ pub const LINGER: Duration = Duration::from_secs(3);
 const CUT_INTERVAL: Duration = Duration::from_millis(20);
 /// So many messages a viewer can be behind before it reads the file instead; a power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
-/// Who asks for a look is answered by then, though there may be more to read.
-const ANSWER_TIME: Duration = Duration::from_secs(1);
+/// Who asks for a look is answered by then, though not all may have been read that was there.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Looks that come one so soon after the other are made on one thread, which waits so long for the next wake.
 const BUSY_INTERVAL: Duration = Duration::from_millis(2);
 /// It leaves the thread to others after this time, however busy the log is.
@@ -288,6 +288,10 @@ impl Follower {
         self.answered.send_replace(asked);
     }
 
+    fn answered(&self) -> u64 {
+        *self.answered.borrow()
+    }
+
     fn send(&self, event: Event) {
         // Nobody listening is no error: the file keeps the bytes.
         let _receivers = self.events.send(event);
@@ -303,10 +307,18 @@ struct Eye {
     next_renewal: Instant,
     /// When it looked last.
     looked: Option<Instant>,
-    /// Since when who asked for a look has been owed the answer.
-    owing_since: Option<Instant>,
+    /// The answer to those who asked for a look first.
+    owing: Option<Owing>,
     /// How often a look had been asked for when it looked last.
     asked: u64,
+}
+
+/// An answer that is due when as much has been read as was there when it was asked for.
+struct Owing {
+    /// How often a look had been asked for.
+    asked: u64,
+    since: Instant,
+    extent: Option<Extent>,
 }
 
 /// What the last of some looks found.
@@ -344,12 +356,23 @@ impl Eye {
         }
     }
 
-    /// Who asks wants all that is there, or what could be read in time where it grows as fast as it is read.
+    /// Who asks wants all that is there, which is not all that comes meanwhile: it may grow as fast as it is read.
     fn answer(&mut self, follower: &Follower, asked: u64, more: bool) {
-        let owing = *self.owing_since.get_or_insert_with(Instant::now);
-        if (!more && !self.tracker.is_turning()) || owing.elapsed() >= ANSWER_TIME {
+        let is_turning = self.tracker.is_turning();
+        if !more && !is_turning {
             follower.answer(asked);
-            self.owing_since = None;
+            self.owing = None;
+        } else if follower.answered() < asked {
+            let owing = self.owing.get_or_insert_with(|| Owing {
+                asked,
+                since: Instant::now(),
+                extent: self.tracker.extent(),
+            });
+            let is_read = owing.extent.is_some_and(|extent| self.tracker.has_read(extent));
+            if (is_read && !is_turning) || owing.since.elapsed() >= ANSWER_TIME {
+                follower.answer(owing.asked);
+                self.owing = None;
+            }
         }
     }
 
@@ -395,7 +418,7 @@ pub(super) async fn run(
         places: Vec::new(),
         next_renewal: Instant::now(),
         looked: None,
-        owing_since: None,
+        owing: None,
         asked: 0,
     };
     let mut idle_since: Option<Instant> = None;

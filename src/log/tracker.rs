@@ -80,6 +80,13 @@ pub struct Look {
     pub cut: bool,
 }
 
+/// How far a file went at some moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    identity: Identity,
+    size: u64,
+}
+
 /// Follows one path over its files.
 #[derive(Debug)]
 pub struct Tracker {
@@ -273,6 +280,20 @@ impl Tracker {
         self.present.as_ref().is_some_and(|held| held.file.identity() == identity)
     }
 
+    /// How far the present file goes now.
+    #[must_use]
+    pub fn extent(&self) -> Option<Extent> {
+        let file = &self.present.as_ref()?.file;
+        Some(Extent { identity: file.identity(), size: file.status().ok()?.size })
+    }
+
+    /// Whether as much of it has been read, and it is the present file still.
+    #[must_use]
+    pub fn has_read(&self, Extent { identity, size }: Extent) -> bool {
+        self.is_present(identity)
+            && self.present.as_ref().is_some_and(|held| held.marker.offset().0 >= size)
+    }
+
     /// Reads the present file on.
     fn read_present(&mut self, now: Instant, look: &mut Look) -> Progress {
         self.present.as_mut().map_or(Progress::Drained, |held| held.read(now, look))
@@ -295,7 +316,10 @@ impl Tracker {
         match held {
             // The old file has come back between the two looks at the path.
             Ok(held) if self.is_present(held.file.identity()) => look.more = true,
-            Ok(held) => {
+            Ok(mut held) => {
+                // One that has lost the name meanwhile may have been found where it lies now.
+                let led = self.access.identify(&self.log);
+                held.was_set_aside = led.is_ok_and(|led| led != held.file.identity());
                 self.next_seen.get_or_insert(now);
                 self.next.push_back(held);
             }
@@ -513,6 +537,41 @@ mod tests {
         let expected: String = order.map(|number| format!("file {number}\n")).collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{reasons:?}");
         assert_eq!(reasons.last(), Some(&Reason::Back), "{reasons:?}");
+    }
+
+    #[test]
+    fn what_was_there_is_read_before_what_came_since() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let mut file = File::create(&path).unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let mut tracker = Tracker::new(Arc::clone(&access), log.clone(), Duration::ZERO);
+        tracker.first_look(access.open(&log), None).unwrap();
+        let much = vec![b'x'; 64 << 20];
+        file.write_all(&much).unwrap();
+        let there = tracker.extent().unwrap();
+        file.write_all(&much).unwrap();
+        let (wake, now) = (Wake::default(), Instant::now());
+        let mut read = 0;
+        while !tracker.has_read(there) {
+            assert!(read < much.len(), "all of it has been read");
+            let look = tracker.look(now, &wake);
+            assert!(look.more, "there is more");
+            for sighting in look.sightings {
+                if let Sighting::Bytes { bytes, .. } = sighting {
+                    read += bytes.len();
+                }
+            }
+        }
+        assert!(read >= much.len() && read < 2 * much.len(), "{read}");
+        std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+        std::fs::write(&path, "").unwrap();
+        wake.wake();
+        for milliseconds in 0..100 {
+            tracker.look(now + Duration::from_millis(milliseconds), &wake);
+        }
+        assert!(!tracker.has_read(there), "it is the present file no more");
     }
 
     #[test]
