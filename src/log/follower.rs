@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 const BUSY_INTERVAL: Duration = Duration::from_millis(2);
 /// It leaves the thread to others after this time, however busy the log is.
 const BUSY_TIME: Duration = Duration::from_millis(100);
+/// Some logs have a thread that waits longer, and for longer. This is for a log with a line now and then, for which the way
+/// to a thread and back takes more than the look.
+const STAY_INTERVAL: Duration = Duration::from_millis(25);
+const STAY_TIME: Duration = Duration::from_secs(1);
+/// So many logs have one at a time. Most of the runtime's threads are for those who come and go.
+pub(super) const STAYS_MAX: usize = 16;
 /// The last looks before a shutdown take no longer, however fast the log grows.
 const LAST_LOOKS: Duration = Duration::from_secs(2);
 
@@ -311,6 +317,9 @@ struct Eye {
     owing: Option<Owing>,
     /// How often a look had been asked for when it looked last.
     asked: u64,
+    /// One for each that may stay longer.
+    stays: Arc<Semaphore>,
+    closing: CancellationToken,
 }
 
 /// An answer that is due when as much has been read as was there when it was asked for.
@@ -332,6 +341,8 @@ impl Eye {
     /// to this thread each time takes longer than a look.
     fn attend(&mut self, follower: &Follower) -> Seen {
         let began = Instant::now();
+        let stays = Arc::clone(&self.stays);
+        let mut stay = None;
         loop {
             let asked = follower.asked();
             // Who asks, asks for everything; the wake may be still to come.
@@ -343,13 +354,20 @@ impl Eye {
             follower.publish(look);
             self.answer(follower, asked, seen.more);
             let now = Instant::now();
-            let last = self.looked.replace(now);
-            let is_busy = last.is_some_and(|last| now - last < BUSY_INTERVAL);
+            let pause = self.looked.replace(now).map_or(Duration::MAX, |last| now - last);
+            if stay.is_none() && pause < STAY_INTERVAL {
+                stay = stays.try_acquire().ok();
+            }
+            let (interval, time) = match stay {
+                Some(_) => (STAY_INTERVAL, STAY_TIME),
+                None => (BUSY_INTERVAL, BUSY_TIME),
+            };
             if seen.more
                 || seen.cut
-                || !is_busy
-                || now - began > BUSY_TIME
-                || !follower.wake.wait(BUSY_INTERVAL.min(self.due() - now))
+                || pause >= interval
+                || now - began > time
+                || self.closing.is_cancelled()
+                || !follower.wake.wait(interval.min(self.due() - now))
             {
                 return seen;
             }
@@ -409,6 +427,7 @@ pub(super) async fn run(
     tracker: Tracker,
     watches: Watches,
     closing: CancellationToken,
+    stays: Arc<Semaphore>,
     retire: impl Fn(&Follower, Option<Memory>) -> bool,
 ) {
     let sight = Sight::new(watches);
@@ -420,6 +439,8 @@ pub(super) async fn run(
         looked: None,
         owing: None,
         asked: 0,
+        stays,
+        closing: closing.clone(),
     };
     let mut idle_since: Option<Instant> = None;
     // When all the truncations so far may have come.

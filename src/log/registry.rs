@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
-use tokio::sync::broadcast;
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
-use crate::log::follower::{self, BROADCAST_MESSAGES, Event, Follower};
+use crate::log::follower::{self, BROADCAST_MESSAGES, Event, Follower, STAYS_MAX};
 use crate::log::held::Memory;
 use crate::log::tracker::{Look, Tracker};
 use crate::log::watch::Watches;
@@ -32,6 +32,8 @@ pub struct Registry {
     memories: Mutex<VecDeque<(LogPath, Memory)>>,
     tasks: TaskTracker,
     closing: CancellationToken,
+    /// Which followers may keep a thread while their log is busy.
+    stays: Arc<Semaphore>,
 }
 
 /// That a viewer looks at a log, whose follower goes on for as long. Dropping it leaves.
@@ -97,6 +99,7 @@ impl Registry {
             memories: Mutex::default(),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
+            stays: Arc::new(Semaphore::new(STAYS_MAX)),
         })
     }
 
@@ -196,6 +199,7 @@ impl Registry {
                     tracker,
                     self.watches.clone(),
                     self.closing.clone(),
+                    Arc::clone(&self.stays),
                     retire,
                 ));
                 subscription

@@ -60,12 +60,10 @@ impl Wake {
         let mut state = locked(&self.state);
         state.is_due = true;
         state.is_name_in_doubt |= is_name_in_doubt;
-        if state.is_awaited {
-            self.called.notify_one();
-        } else {
-            drop(state);
-            self.notify.notify_one();
-        }
+        let is_awaited = state.is_awaited;
+        // Who is woken takes the lock.
+        drop(state);
+        if is_awaited { self.called.notify_one() } else { self.notify.notify_one() }
     }
 
     /// Waits for the next wake.
