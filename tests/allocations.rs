@@ -1,0 +1,142 @@
+//! What a delivery allocates, counted: nothing.
+//!
+//! It is a test of its own, since it counts with an allocator of its own. That counts for one thread: the one on which the
+//! server runs here, but for its file reads. The viewers are on another.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test ends with the first thing that is wrong"
+)]
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use allocation_counter::measure;
+use tailcast::log::Access;
+use tailcast::serve::{Server, Settings};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+const VIEWERS: usize = 100;
+/// In each round. The first is not counted.
+const LINES: usize = 100;
+const ROUNDS: usize = 4;
+/// No test waits longer for a thing that has to happen.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A viewer, as simple as it can be.
+struct Viewer {
+    socket: BufReader<TcpStream>,
+    message: Vec<u8>,
+}
+
+impl Viewer {
+    fn open(address: SocketAddr, log: &Path, protocol: &str) -> Self {
+        let mut socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        let request = format!(
+            "GET {}?tail=1&lines=1 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n",
+            log.display(),
+        );
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut viewer = Self { socket: BufReader::new(socket), message: Vec::new() };
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert_ne!(viewer.socket.read_line(&mut line).unwrap(), 0, "it was refused");
+        }
+        viewer
+    }
+
+    /// Reads messages up to the one that holds this text.
+    fn until(&mut self, text: &str) {
+        while !String::from_utf8_lossy(&self.message).contains(text) {
+            let mut head = [0; 2];
+            self.socket.read_exact(&mut head).unwrap();
+            let mut long = [0; 2];
+            let len = match head[1] {
+                126 => {
+                    self.socket.read_exact(&mut long).unwrap();
+                    usize::from(u16::from_be_bytes(long))
+                }
+                len => usize::from(len),
+            };
+            self.message.resize(len, 0);
+            self.socket.read_exact(&mut self.message).unwrap();
+        }
+    }
+}
+
+/// Writes so many lines, each after everybody has had the one before.
+fn tell(log: &mut File, viewers: &mut [Viewer], round: usize) {
+    for number in 0..LINES {
+        let line = format!("round {round} line {number};\n");
+        log.write_all(line.as_bytes()).unwrap();
+        viewers.iter_mut().for_each(|viewer| viewer.until(line.trim_end()));
+    }
+}
+
+/// How often memory was taken while so many viewers were told the lines of a round, in the round that took least: what is
+/// allocated for each delivery is in all of them, and what happens now and then is not.
+fn allocations(viewers: usize, protocol: &'static str) -> u64 {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    let mut log = File::create(&path).unwrap();
+    log.write_all(b"start;\n").unwrap();
+    let access = Access::new([directory.path()]).unwrap();
+    let settings =
+        Settings { heartbeat_interval: Duration::from_secs(3600), ..Settings::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving = runtime.spawn(Server::new(access, settings).serve(listener, async {
+        stopped.await.ok();
+    }));
+    let (begin, begun) = mpsc::channel();
+    let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+    let crowd = std::thread::spawn(move || {
+        let mut viewers: Vec<Viewer> =
+            (0..viewers).map(|_| Viewer::open(address, &path, protocol)).collect();
+        viewers.iter_mut().for_each(|viewer| viewer.until("start;"));
+        for round in begun {
+            tell(&mut log, &mut viewers, round);
+            told.send(()).unwrap();
+        }
+    });
+    let rounds: Vec<u64> = (0..ROUNDS)
+        .map(|round| {
+            let spent = measure(|| {
+                begin.send(round).unwrap();
+                runtime.block_on(is_told.recv()).unwrap();
+            });
+            spent.count_total
+        })
+        .collect();
+    drop(begin);
+    crowd.join().unwrap();
+    stop.send(()).unwrap();
+    runtime.block_on(serving).unwrap().unwrap();
+    eprintln!("{viewers} viewers: {rounds:?}");
+    rounds.into_iter().skip(1).min().unwrap()
+}
+
+#[test]
+fn a_delivery_allocates_nothing() {
+    for protocol in ["", "Sec-WebSocket-Protocol: tailcast.v1\r\n"] {
+        let (some, twice) = (allocations(VIEWERS, protocol), allocations(2 * VIEWERS, protocol));
+        let more = twice.saturating_sub(some) as f64 / (LINES * VIEWERS) as f64;
+        // On a busy machine a line may take another way than the one before; that is a few for each line.
+        assert!(
+            more < 0.1,
+            "{protocol:?}: {some} for {VIEWERS} viewers, {twice} for twice as many"
+        );
+    }
+}
