@@ -3,21 +3,22 @@
 //! It reads frames where the socket's bytes lie, and keeps none of them but the beginning of one that is not complete.
 //! So a viewer costs next to nothing, and thousands fit in one thread.
 
+mod account;
+
 use std::io::{self, Cursor, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
 use socket2::{Domain, Protocol as Transport, SockAddr, Socket, Type};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use crate::client::line::plain;
-use crate::client::load::known::{Content, Known, Recent};
-use crate::client::load::stamp::{STAMP_BYTES, Stamp, Stamps, now};
+use crate::client::load::known::Recent;
+use crate::client::load::stamp::now;
 use crate::client::load::tally::{Counts, Slow, Tally, UnderWay};
 use crate::client::load::target::Target;
 use crate::client::load::{Run, Shared};
-use crate::session::wire::Message;
 
 /// What is read at once.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -348,145 +349,6 @@ impl Viewer {
         frame.extend_from_slice(payload);
         // What a socket does not take that is asked for so little is missed by nobody: the server will notice.
         let _sent = (&self.io).write(&frame);
-    }
-
-    /// What the message says of the place that the viewer stands at.
-    fn learn(&mut self, known: &Known, book: &mut Book<'_>) -> Result<(), String> {
-        match &known.content {
-            Content::Part => {}
-            Content::Heartbeat => self.say(OpCode::Data(Data::Text), b"pong"),
-            Content::Bytes { offset, len } => self.go_on(*offset, offset + len, book),
-            Content::Rows { from, next, .. } => {
-                let from = (*from).max(self.offset.unwrap_or(0).min(*next));
-                self.go_on(from, *next, book);
-            }
-            Content::Control(Message::Open { from, size, .. }) => {
-                (self.offset, self.history) = (Some(*from), *size);
-            }
-            Content::Control(Message::Reset { from, .. }) => {
-                (self.offset, self.row) = (Some(*from), 0);
-                self.begun.clear();
-            }
-            Content::Control(Message::Gap { from, to, .. }) => {
-                book.tally.gaps += 1;
-                book.tally.lost_bytes += to.unwrap_or(*from).saturating_sub(*from);
-                Counts::add(&book.shared.counts.faults, 1);
-                let (number, to) = (self.number, to.unwrap_or(*from));
-                book.tally
-                    .fault(|| format!("viewer {number}: the server left out bytes {from} to {to}"));
-                self.offset = Some(to);
-            }
-            Content::Control(Message::Error { message, code }) => {
-                return Err(format!("refused with code {code}: {message}"));
-            }
-            Content::Control(_) => {}
-        }
-        if self.offset.is_some_and(|offset| offset >= self.history) {
-            self.live(book);
-        }
-        Ok(())
-    }
-
-    /// Bytes of the log came, from one offset to another.
-    fn go_on(&mut self, from: u64, to: u64, book: &mut Book<'_>) {
-        let number = self.number;
-        match self.offset {
-            Some(offset) if from > offset => {
-                book.tally.gaps += 1;
-                book.tally.lost_bytes += from - offset;
-                Counts::add(&book.shared.counts.faults, 1);
-                book.tally
-                    .fault(|| format!("viewer {number}: bytes {offset} to {from} are missing"));
-            }
-            Some(offset) if from < offset => {
-                let again = offset.min(to);
-                book.tally.twice_bytes += again.saturating_sub(from);
-                Counts::add(&book.shared.counts.faults, 1);
-                book.tally.fault(|| format!("viewer {number}: bytes {from} to {again} came twice"));
-            }
-            Some(_) | None => {}
-        }
-        self.offset = Some(to.max(self.offset.unwrap_or(0)));
-    }
-
-    /// Counts the stamped lines of a message.
-    fn count(&mut self, known: &Known, stamps: &Stamps, at: u64, book: &mut Book<'_>) {
-        let before = self.next.unwrap_or(0);
-        let mut lines = 0;
-        if let Content::Part | Content::Bytes { .. } = known.content {
-            if !self.begun.is_empty() {
-                // The stamp ends in this message, or goes on after it.
-                self.begun.extend_from_slice(known.head());
-                if let Some(stamp) = stamps.whole(&self.begun) {
-                    lines += u64::from(self.note(stamp, None, at, book));
-                } else if known.head().len() < STAMP_BYTES {
-                    let unfinished = stamps.unfinished(&self.begun).len();
-                    self.begun.drain(..self.begun.len() - unfinished);
-                    return;
-                }
-                self.begun.clear();
-            }
-            self.begun.extend_from_slice(known.unfinished());
-        }
-        let rows = match &known.content {
-            Content::Rows { rows, .. } => rows.as_slice(),
-            _ => &[],
-        };
-        for (index, stamp) in known.stamps.iter().enumerate() {
-            lines += u64::from(self.note(*stamp, rows.get(index).copied(), at, book));
-        }
-        if lines == 0 {
-            return;
-        }
-        Counts::add(&book.shared.counts.lines, lines);
-        if self.pace.is_none() {
-            let further = self.next.unwrap_or(0).saturating_sub(before);
-            Counts::add(&book.shared.counts.advanced, further.into());
-        }
-    }
-
-    /// Notes one line. False when it is none of this run, or one that is drawn again.
-    fn note(&mut self, stamp: Stamp, row: Option<u64>, at: u64, book: &mut Book<'_>) -> bool {
-        if !book.shared.run.is_of(&stamp) {
-            return false;
-        }
-        let number = self.number;
-        let sequence = stamp.sequence;
-        let next = self.next.unwrap_or(sequence);
-        if sequence < next {
-            // A row that grows is sent again, with what it had already.
-            if row.is_some_and(|row| row == self.row) && sequence + 1 == next {
-                return false;
-            }
-            book.tally.twice += 1;
-            Counts::add(&book.shared.counts.faults, 1);
-            book.tally
-                .fault(|| format!("viewer {number}: line {sequence} came twice, or too late"));
-            return true;
-        }
-        let Book { shared, tally, under_way } = book;
-        if sequence > next {
-            tally.gaps += 1;
-            tally.lost += u64::from(sequence - next);
-            Counts::add(&shared.counts.faults, 1);
-            tally.fault(|| match sequence - next {
-                1 => format!("viewer {number}: line {next} is missing"),
-                _ => format!("viewer {number}: lines {next} to {} are missing", sequence - 1),
-            });
-        }
-        self.next = Some(sequence.saturating_add(1));
-        self.row = row.unwrap_or(0);
-        let late = at.saturating_sub(stamp.due).max(1);
-        if self.pace.is_none() {
-            tally.each.saturating_record(late);
-            for missed in next.max(self.entered)..sequence {
-                under_way.arrive(missed, 0, &shared.across);
-            }
-            if sequence >= self.entered {
-                under_way.arrive(sequence, late, &shared.across);
-            }
-        }
-        true
     }
 
     /// The connection is gone, for this reason.
