@@ -133,7 +133,7 @@ impl Follow {
             (Some(Position { generation, offset }), _) => {
                 parameters.append_pair("from", &offset.to_string());
                 parameters.append_pair("generation", generation);
-                if let Some(Position { generation, offset }) = self.at.late() {
+                for Position { generation, offset } in self.at.late() {
                     parameters.append_pair("late", &format!("{generation}:{offset}"));
                 }
             }

@@ -352,15 +352,15 @@ impl Timeline {
         spans.rfind(|span| span.generation.is(&generation)).cloned()
     }
 
-    /// Where one goes on who has been given a span, and of the late bytes behind it some before `offset`: in that span,
-    /// or behind those spans of late bytes that were begun.
+    /// Where one goes on who has been given a span, and of the late bytes behind it those that `is_begun` names:
+    /// in that span, or behind those spans of late bytes.
     #[must_use]
-    pub fn behind(&self, span: &Arc<Span>, late: Generation, offset: Offset) -> Arc<Span> {
+    pub fn behind(&self, span: &Arc<Span>, is_begun: impl Fn(&Span) -> bool) -> Arc<Span> {
         let mut at = span;
         for next in self.spans.iter().filter(|next| next.number > span.number) {
             if next.generation.is(&span.generation) && next.from == span.end() {
                 at = next;
-            } else if !next.generation.is(&late) || next.from >= offset {
+            } else if !is_begun(next) {
                 break;
             }
         }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{LogPath, Offset};
-use crate::session::start::{Begin, Late, Of, Start};
+use crate::session::start::{Begin, LATE_MAX, Late, Of, Start};
 
 /// How many lines before the end a stream starts.
 pub(super) const LINES: u64 = 1000;
@@ -21,7 +21,7 @@ pub(super) struct Query {
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
     pub(super) of: Of,
-    pub(super) late: Option<Late>,
+    pub(super) late: [Option<Late>; LATE_MAX],
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
@@ -60,7 +60,16 @@ impl Query {
                 }
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
                 "generation" => parsed.of = of(&value),
-                "late" => parsed.late = Some(late(&value)?),
+                "late" => {
+                    let late = late(&value)?;
+                    let Some(free) = parsed.late.iter_mut().find(|known| known.is_none()) else {
+                        let words = format!("`late` is given more than {LATE_MAX} times");
+                        return Err(BadParameter(words));
+                    };
+                    *free = Some(late);
+                    // There may be several.
+                    continue;
+                }
                 "format" => parsed.format = Some(format(&value)?),
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
@@ -74,7 +83,7 @@ impl Query {
         if parsed.of != Of::Present && parsed.from.is_none() {
             return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
         }
-        if parsed.late.is_some() && parsed.from.is_none() {
+        if parsed.late[0].is_some() && parsed.from.is_none() {
             return Err(BadParameter("`late` needs `from`, the present position".to_owned()));
         }
         Ok(parsed)
@@ -215,7 +224,7 @@ mod tests {
             ("from=1&late=:6", "`late`"),
             ("from=1&late=1-2-3-4-5:", "`late`"),
             ("from=1&late=1-2-3-4-5:-6", "`late`"),
-            ("from=1&late=1-2-3-4-5:6&late=1-2-3-4-5:6", "`late`"),
+            ("from=1&late=a:1&late=b:1&late=c:1&late=d:1&late=e:1", "more than 4"),
         ] {
             let BadParameter(message) = Query::parse(query).unwrap_err();
             assert!(message.contains(named), "{query}: {message}");
@@ -224,12 +233,14 @@ mod tests {
 
     #[test]
     fn what_was_had_of_the_file_before_is_read_though_its_generation_is_unknown() {
-        let late = |query| Query::parse(query).unwrap().late.unwrap();
+        let late = |query| Query::parse(query).unwrap().late[0].unwrap();
         let known = Late { generation: "1-2-3-4-5".parse().ok(), offset: Offset(6) };
         assert!(known.generation.is_some());
         assert_eq!(late("from=1&generation=x&late=1-2-3-4-5:6"), known);
         let unknown = Late { generation: None, offset: Offset(6) };
         assert_eq!(late("from=1&late=a%3Ab:6"), unknown);
+        let both = Query::parse("from=1&late=1-2-3-4-5:6&late=a:6").unwrap().late;
+        assert_eq!(both, [Some(known), Some(unknown), None, None]);
     }
 
     #[test]

@@ -343,7 +343,7 @@ impl Asking<'_> {
             let (from, of) = position.unwrap_or((Offset(0), Of::Nothing));
             (query.from, query.of) = (Some(from), of);
             // It is of the position in the address, which is older.
-            query.late = None;
+            query.late = Default::default();
         }
         let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;

@@ -66,7 +66,8 @@ impl Hub {
     /// When the log may not be read, or is not there and `start.wait` is off.
     pub async fn join(&self, log: &LogPath, start: Start, form: Form) -> Result<Session, Refusal> {
         // Where nothing is told but bytes, those of another file can't be told from the rest.
-        let start = Start { late: start.late.filter(|_| form.has_control()), ..start };
+        let late = if form.has_control() { start.late } else { Default::default() };
+        let start = Start { late, ..start };
         let subscription: Subscription = self.registry.join(log, start.wait).await?;
         let fanout = self.fanouts.of(&subscription.follower);
         let viewer = Viewer::new(subscription, start).await;
@@ -94,8 +95,14 @@ impl Hub {
     #[must_use]
     pub fn resume(&self, parked: Parked, from: Standpoint) -> Session {
         let Parked { presence, form, signed, skip } = parked;
-        let start =
-            Start { begin: Begin::Lines(0), late: None, tail: true, wait: true, signed, skip };
+        let start = Start {
+            begin: Begin::Lines(0),
+            late: Default::default(),
+            tail: true,
+            wait: true,
+            signed,
+            skip,
+        };
         let subscription = Subscription::new(presence);
         let fanout = self.fanouts.of(&subscription.follower);
         let viewer = Viewer::resume(subscription, start, from);

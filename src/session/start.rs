@@ -1,5 +1,6 @@
 //! What a viewer asks for.
 
+use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
 
 /// Where a viewer wants to begin.
@@ -42,13 +43,16 @@ pub struct Late {
     pub offset: Offset,
 }
 
+/// So many files before are asked for at most, which is as many as a follower hears.
+pub const LATE_MAX: usize = OLD_FILES_MAX;
+
 /// What a viewer asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Where to begin.
     pub begin: Begin,
-    /// What it had of the file before that of its position.
-    pub late: Option<Late>,
+    /// What it had of the files before that of its position, the oldest first.
+    pub late: [Option<Late>; LATE_MAX],
     /// Follow on, rather than end where the log ends now.
     pub tail: bool,
     /// Wait for a log that is not there.

@@ -1,8 +1,10 @@
-// Where the page is in a log: in the file that is told, and in the one before. A writer may stay with a file that was
-// rotated away; who comes back says how far it had that one as well, or else the bytes that came meanwhile are missed.
+// Where the page is in a log: in the file that is told, and in those before. A writer may stay with a file that was
+// rotated away; who comes back says how far it had those as well, or else the bytes that came meanwhile are missed.
 
 /** So long after a turn bytes may still come to the file before: servers hear it for 5 s, unless told otherwise. */
 const LATE_MS = 10_000;
+/** So many files before are heard by servers. */
+const LATE_MAX = 4;
 
 /** @typedef {import('./wire.js').Position} Position */
 
@@ -11,12 +13,12 @@ export class Whereabouts {
   position = null;
   /** Among late bytes: where the present file goes on after them. @type {Position | null} */
   #home = null;
-  /** @type {{position: Position, until: number} | null} */
-  #late = null;
+  /** The oldest first. @type {{position: Position, until: number}[]} */
+  #late = [];
 
-  /** How far the file before was told, while it matters. @returns {Position | null} */
+  /** How far the files before were told, while it matters. @returns {Position[]} */
   get late() {
-    return this.#late !== null && Date.now() < this.#late.until ? this.#late.position : null;
+    return this.#late.filter(({ until }) => Date.now() < until).map(({ position }) => position);
   }
 
   /** @param {import('./wire.js').Message} message */
@@ -51,18 +53,25 @@ export class Whereabouts {
    */
   #turn(position, reason) {
     const left = this.position;
-    if (reason === 'late') this.#home ??= left;
-    else if (reason !== 'truncated') {
-      const isSame = left?.generation === position.generation;
-      this.#home = null;
+    const isSame = left?.generation === position.generation;
+    if (reason === 'late') {
+      // From late bytes it may go on to those of another file.
+      if (this.#home === null) this.#home = left;
+      else if (!isSame) this.#keep(left);
+    } else if (reason !== 'truncated' && !(isSame && reason === 'replaced')) {
       // Where a position could not be honoured nothing turned.
-      if (!isSame || reason !== 'replaced') this.#keep(isSame ? null : left);
+      this.#late = this.#late.filter(({ position: { generation } }) => generation !== position.generation);
+      if (this.#home?.generation !== position.generation) this.#keep(this.#home);
+      this.#home = null;
+      if (!isSame) this.#keep(left);
     }
     this.position = position;
   }
 
   /** @param {Position | null} position */
   #keep(position) {
-    this.#late = position && { position, until: Date.now() + LATE_MS };
+    if (position === null) return;
+    const others = this.#late.filter((late) => late.position.generation !== position.generation);
+    this.#late = [...others, { position, until: Date.now() + LATE_MS }].slice(-LATE_MAX);
   }
 }

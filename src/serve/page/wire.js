@@ -50,7 +50,7 @@ export function parse(data) {
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
  * @param {Position | null} position
- * @param {Position | null} late how far the file before was told, while bytes may still come to it
+ * @param {Position[]} late how far the files before were told, while bytes may still come to them, the oldest first
  */
 export function address(page, position, late) {
   const url = new URL(page.href);
@@ -62,7 +62,7 @@ export function address(page, position, late) {
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));
-    if (late) url.searchParams.set('late', `${late.generation}:${late.offset}`);
+    for (const { generation, offset } of late) url.searchParams.append('late', `${generation}:${offset}`);
   } else {
     url.searchParams.set('lines', new URLSearchParams(page.search).get('lines') ?? '1000');
   }

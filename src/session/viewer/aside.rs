@@ -1,9 +1,10 @@
-//! What a viewer that comes back may have missed of the file before that of its position.
+//! What a viewer that comes back may have missed of the files before that of its position.
 //!
 //! A writer may stay with a file that was rotated away, and its bytes come when the stream has turned to the next. A
 //! position is in one file: a viewer that was away when they came, or before the server that was to tell them ended,
-//! walks on and never meets them. It says how far it had that file, gets its bytes first, and then goes back.
+//! walks on and never meets them. It says how far it had those files, gets their bytes first, one after the other, and then goes back.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::log::timeline::{Reader, Reason, Span};
@@ -12,35 +13,62 @@ use crate::session::start::Late;
 use crate::session::viewer::stand::{At, marker};
 use crate::session::viewer::{Item, Viewer};
 
-/// A way aside, once the stream has been opened.
+/// Ways aside, once the stream has been opened.
 #[derive(Clone, Debug)]
-pub(super) enum Aside {
+pub(super) struct Aside {
+    due: VecDeque<Due>,
+    /// The viewer is on one of them, and goes back to this place after the last.
+    home: Option<At>,
+}
+
+/// One way aside.
+#[derive(Clone, Debug)]
+enum Due {
     /// The bytes from this place on come first.
-    Due(At),
+    Bytes(At),
     /// There may be such bytes, and they can't be found.
     Lost(Generation, Offset),
-    /// The viewer is at them, and goes back to this place.
-    Home(At),
 }
 
 impl Viewer {
     /// The span in which the viewer goes on: where a file ends and is gone back to later, the same offset is in both spans.
     pub(super) fn behind_late(&self, span: Arc<Span>, offset: Offset) -> Arc<Span> {
-        match self.start.late {
-            Some(Late { generation: Some(late), offset: given })
-                if span.is_closed() && span.end() == offset =>
-            {
-                self.subscription.follower.timeline().behind(&span, late, given)
-            }
-            _ => span,
+        if !span.is_closed() || span.end() != offset {
+            return span;
         }
+        let late = self.start.late;
+        let is_begun = |next: &Span| {
+            late.iter().flatten().any(|late| {
+                late.generation.is_some_and(|known| next.generation.is(&known))
+                    && next.from < late.offset
+            })
+        };
+        self.subscription.follower.timeline().behind(&span, is_begun)
     }
 
-    /// What of the file before is not met on the way from this place.
+    /// What of the files before is not met on the way from this place.
     pub(super) async fn look_aside(&self, span: &Arc<Span>, at: Offset) -> Option<Aside> {
-        let Late { generation, offset } = self.start.late?;
+        let mut due: VecDeque<Due> = VecDeque::new();
+        // One file may be known by two names, given by two servers: what was had last counts.
+        let mut seen: Vec<Generation> = Vec::new();
+        for late in self.start.late.iter().rev().flatten() {
+            if let Some(one) = self.look_at(*late, span, at, &mut seen).await {
+                due.push_front(one);
+            }
+        }
+        (!due.is_empty()).then_some(Aside { due, home: None })
+    }
+
+    async fn look_at(
+        &self,
+        late: Late,
+        span: &Arc<Span>,
+        at: Offset,
+        seen: &mut Vec<Generation>,
+    ) -> Option<Due> {
+        let Late { generation, offset } = late;
         // What was never a generation of ours has no text that could be told.
-        let Some(generation) = generation else { return Some(Aside::Lost(span.generation, at)) };
+        let Some(generation) = generation else { return Some(Due::Lost(span.generation, at)) };
         if generation.is(&span.generation) {
             return None;
         }
@@ -51,47 +79,45 @@ impl Viewer {
             None if follower.timeline().knows(generation) => return None,
             None => match self.find_generation(generation, offset).await {
                 Some(before) => before,
-                None => return Some(Aside::Lost(generation, offset)),
+                None => return Some(Due::Lost(generation, offset)),
             },
         };
+        if before.generation.is(&span.generation)
+            || seen.iter().any(|other| before.generation.is(other))
+        {
+            return None;
+        }
+        seen.push(before.generation);
         if before.end() <= offset || (before.number > span.number && !before.is_before_all()) {
             return None;
         }
         let marker = marker(before.file().as_ref(), offset).await;
-        Some(Aside::Due(At::new(Reader::enter(&before), marker, self.start.signed)))
+        Some(Due::Bytes(At::new(Reader::enter(&before), marker, self.start.signed)))
     }
 
     /// Goes to the bytes that come first.
     pub(super) fn step_aside(&mut self) -> Option<Item> {
-        let aside = self.aside.take()?;
-        let home = self.at.clone()?;
-        match *aside {
-            Aside::Due(at) => {
+        let aside = self.aside.as_mut().filter(|aside| aside.home.is_none())?;
+        aside.home = Some(self.at.clone()?);
+        self.step_back()
+    }
+
+    /// Goes to those that come next when they have been given, or back.
+    pub(super) fn step_back(&mut self) -> Option<Item> {
+        let aside = self.aside.as_mut()?;
+        match aside.due.pop_front() {
+            Some(Due::Bytes(at)) => {
                 let (generation, from) = (at.generation, at.offset());
                 self.at = Some(at);
-                self.aside = Some(Box::new(Aside::Home(home)));
                 Some(Item::Reset { generation, from, reason: Reason::Late })
             }
-            Aside::Lost(generation, from) => {
-                self.told = Some(back(&home));
-                Some(Item::Gap { generation, from, to: None })
-            }
-            there @ Aside::Home(_) => {
-                self.aside = Some(Box::new(there));
-                None
+            Some(Due::Lost(generation, from)) => Some(Item::Gap { generation, from, to: None }),
+            None => {
+                let home = self.aside.take()?.home?;
+                let (generation, from) = (home.generation, home.offset());
+                self.at = Some(home);
+                Some(Item::Reset { generation, from, reason: Reason::Back })
             }
         }
     }
-
-    /// Goes back when they have been given.
-    pub(super) fn step_back(&mut self) -> Option<Item> {
-        let Aside::Home(home) = *self.aside.take()? else { return None };
-        let reset = back(&home);
-        self.at = Some(home);
-        Some(reset)
-    }
-}
-
-fn back(home: &At) -> Item {
-    Item::Reset { generation: home.generation, from: home.offset(), reason: Reason::Back }
 }
