@@ -206,9 +206,7 @@ impl Follow {
                 Heard::Gap { generation, from, to }
             }
             Message::Signed { generation } => {
-                if let Some(position) = &mut self.at.position {
-                    position.generation = generation;
-                }
+                self.at.sign(generation);
                 return;
             }
             Message::Waiting { reason } => {

@@ -32,7 +32,7 @@ impl Local {
         let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
         let start = Start {
             begin: begin(&ask.begin),
-            late: Default::default(),
+            late: Vec::new(),
             tail: ask.tail,
             wait: ask.tail && ask.wait,
             skip: false,

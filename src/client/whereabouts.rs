@@ -33,6 +33,14 @@ impl Whereabouts {
         self.position = Some(position);
     }
 
+    /// The file that is told has another name from now on.
+    pub(super) fn sign(&mut self, generation: String) {
+        let Some(position) = &mut self.position else { return };
+        let known = std::mem::replace(&mut position.generation, generation);
+        // Among late bytes: how far it was is kept when they are left, by the new name.
+        self.late.retain(|(late, _)| late.generation != known);
+    }
+
     /// It goes on elsewhere.
     pub(super) fn turn(&mut self, position: &Position, reason: Reason) {
         let left = self.position.replace(position.clone());
@@ -79,6 +87,8 @@ impl Whereabouts {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(generation: &str, offset: u64) -> Position {
@@ -118,5 +128,161 @@ mod tests {
         assert_eq!(late(&place), ["b:0", "c:0", "d:0", "e:0"]);
         place.turn(&at("d", 0), Reason::Back);
         assert_eq!(late(&place), ["b:0", "c:0", "e:0", "f:0"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_signed_among_its_late_bytes_is_kept_once() {
+        let mut place = Whereabouts::new(Some(at("a", 1)));
+        place.turn(&at("b", 0), Reason::Rotated);
+        place.turn(&at("a", 1), Reason::Late);
+        place.sign("a signed".to_owned());
+        place.turn(&at("b", 0), Reason::Back);
+        assert_eq!(late(&place), ["a signed:1"]);
+    }
+
+    /// What a server does, or what becomes of the connection.
+    #[derive(Clone, Debug)]
+    enum Happening {
+        Bytes(u64),
+        Rotated,
+        Truncated,
+        /// Late bytes of one of the files before, of which the first is the one before.
+        Late(usize, u64),
+        Back,
+        /// The connection is lost, and another goes on with what it is told; the late bytes that it has.
+        Lost(u64),
+        Seconds(u64),
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            (1..9u64).prop_map(Happening::Bytes),
+            Just(Happening::Rotated),
+            Just(Happening::Truncated),
+            (0..6usize, 1..9u64).prop_map(|(file, bytes)| Happening::Late(file, bytes)),
+            Just(Happening::Back),
+            (0..9u64).prop_map(Happening::Lost),
+            (1..6u64).prop_map(Happening::Seconds),
+        ]
+    }
+
+    /// A server's part, and how far each file was told.
+    struct Told {
+        place: Whereabouts,
+        /// By the number of the file: how far it was told, and when it was left last.
+        files: Vec<(u64, Option<Instant>)>,
+        /// Files that were cut: nothing of them comes any more.
+        cut: Vec<usize>,
+        present: usize,
+        /// The file of which bytes come.
+        at: usize,
+    }
+
+    impl Told {
+        fn turn(&mut self, to: usize, reason: Reason) {
+            self.files.resize(self.files.len().max(to + 1), (0, None));
+            if self.at != to {
+                self.files[self.at].1 = Some(Instant::now());
+            }
+            self.at = to;
+            self.place.turn(&at(&to.to_string(), self.files[to].0), reason);
+        }
+
+        fn bytes(&mut self, bytes: u64) {
+            self.files[self.at].0 += bytes;
+            self.place.position.as_mut().unwrap().offset += bytes;
+        }
+
+        fn back(&mut self) {
+            if self.at != self.present {
+                self.turn(self.present, Reason::Back);
+            }
+        }
+
+        /// It names the present file and those before, each once and as far as it was told; none is left out of which
+        /// late bytes may come and which the server would hear.
+        fn lose(&mut self, bytes: u64) {
+            self.files[self.at].1 = Some(Instant::now());
+            self.at = self.present;
+            self.place.part();
+            let told = |file: usize| at(&file.to_string(), self.files[file].0);
+            assert_eq!(self.place.position, Some(told(self.present)));
+            let is_due = |&file: &usize| {
+                let left = self.files[file].1;
+                file != self.present
+                    && !self.cut.contains(&file)
+                    && left.is_some_and(|left| left.elapsed() < LATE_TIME)
+            };
+            let mut due: Vec<usize> = (0..self.files.len()).filter(is_due).collect();
+            due.sort_by_key(|&file| std::cmp::Reverse(self.files[file].1));
+            let named: Vec<&Position> = self.place.late().collect();
+            assert!(named.len() <= LATE_MAX, "{named:?}");
+            for late in &named {
+                let file: usize = late.generation.parse().unwrap();
+                assert_eq!(**late, told(file));
+                assert_eq!(
+                    named.iter().filter(|other| other.generation == late.generation).count(),
+                    1
+                );
+            }
+            // Of those that were left at the same time any may be forgotten first.
+            let oldest =
+                due.get(LATE_MAX.min(due.len()).wrapping_sub(1)).map(|&file| self.files[file].1);
+            for &file in &due {
+                let is_named = named.iter().any(|late| **late == told(file));
+                assert!(
+                    is_named || Some(self.files[file].1) <= oldest,
+                    "{file} of {due:?}: {named:?}"
+                );
+            }
+            let named: Vec<usize> =
+                named.iter().map(|late| late.generation.parse().unwrap()).collect();
+            self.place.open(told(self.present));
+            for file in named.into_iter().filter(|_| bytes > 0) {
+                self.turn(file, Reason::Late);
+                self.bytes(bytes);
+            }
+            self.back();
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, a viewer that comes back names what it has: nothing is missed then, and nothing comes twice.
+        #[test]
+        fn what_was_told_is_what_it_goes_on_from(happenings in prop::collection::vec(happening(), 1..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+            runtime.block_on(async {
+                let place = Whereabouts::new(Some(at("0", 0)));
+                let mut told = Told { place, files: vec![(0, None)], cut: Vec::new(), present: 0, at: 0 };
+                for happening in happenings {
+                    match happening {
+                        Happening::Bytes(bytes) => told.bytes(bytes),
+                        Happening::Rotated | Happening::Truncated => {
+                            told.back();
+                            let reason = if matches!(happening, Happening::Rotated) {
+                                Reason::Rotated
+                            } else {
+                                told.cut.push(told.present);
+                                Reason::Truncated
+                            };
+                            told.present = told.files.len();
+                            told.turn(told.present, reason);
+                        }
+                        Happening::Late(file, bytes) => {
+                            let before = (0..told.files.len()).rev();
+                            let file = before.filter(|file| *file != told.present && !told.cut.contains(file)).nth(file);
+                            if let Some(file) = file.filter(|file| *file != told.at) {
+                                told.turn(file, Reason::Late);
+                                told.bytes(bytes);
+                            }
+                        }
+                        Happening::Back => told.back(),
+                        Happening::Lost(bytes) => told.lose(bytes),
+                        Happening::Seconds(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+                    }
+                }
+                told.lose(0);
+            });
+        }
     }
 }

@@ -15,13 +15,13 @@ pub(super) const LINES: u64 = 1000;
 pub(super) struct BadParameter(pub(super) String);
 
 /// The parameters as they were given.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) tail: bool,
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
     pub(super) of: Of,
-    pub(super) late: [Option<Late>; LATE_MAX],
+    pub(super) late: Vec<Late>,
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
@@ -61,12 +61,11 @@ impl Query {
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
                 "generation" => parsed.of = of(&value),
                 "late" => {
-                    let late = late(&value)?;
-                    let Some(free) = parsed.late.iter_mut().find(|known| known.is_none()) else {
+                    parsed.late.push(late(&value)?);
+                    if parsed.late.len() > LATE_MAX {
                         let words = format!("`late` is given more than {LATE_MAX} times");
                         return Err(BadParameter(words));
-                    };
-                    *free = Some(late);
+                    }
                     // There may be several.
                     continue;
                 }
@@ -83,7 +82,7 @@ impl Query {
         if parsed.of != Of::Present && parsed.from.is_none() {
             return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
         }
-        if parsed.late[0].is_some() && parsed.from.is_none() {
+        if !parsed.late.is_empty() && parsed.from.is_none() {
             return Err(BadParameter("`late` needs `from`, the present position".to_owned()));
         }
         Ok(parsed)
@@ -103,7 +102,7 @@ impl Query {
         };
         Start {
             begin,
-            late: self.late,
+            late: self.late.clone(),
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
@@ -233,14 +232,14 @@ mod tests {
 
     #[test]
     fn what_was_had_of_the_file_before_is_read_though_its_generation_is_unknown() {
-        let late = |query| Query::parse(query).unwrap().late[0].unwrap();
+        let late = |query| Query::parse(query).unwrap().late[0];
         let known = Late { generation: "1-2-3-4-5".parse().ok(), offset: Offset(6) };
         assert!(known.generation.is_some());
         assert_eq!(late("from=1&generation=x&late=1-2-3-4-5:6"), known);
         let unknown = Late { generation: None, offset: Offset(6) };
         assert_eq!(late("from=1&late=a%3Ab:6"), unknown);
         let both = Query::parse("from=1&late=1-2-3-4-5:6&late=a:6").unwrap().late;
-        assert_eq!(both, [Some(known), Some(unknown), None, None]);
+        assert_eq!(both, [known, unknown]);
     }
 
     #[test]

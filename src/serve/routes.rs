@@ -184,7 +184,7 @@ async fn route(
     match upgrade {
         Some(upgrade) => asking.websocket(log, upgrade),
         None if accepts(&parts.headers, "text/event-stream") => asking.events(&log?).await,
-        None if query.format.is_none() && accepts(&parts.headers, "text/html") => {
+        None if asking.query.format.is_none() && accepts(&parts.headers, "text/html") => {
             asking.page(&log?).await
         }
         None => asking.plain(&log?).await,
@@ -337,13 +337,13 @@ impl Asking<'_> {
                 .into());
             }
         };
-        let mut query = self.query;
+        let mut query = self.query.clone();
         if let Some(id) = self.parts.headers.get("last-event-id") {
             let position = id.to_str().ok().and_then(last_event_id);
             let (from, of) = position.unwrap_or((Offset(0), Of::Nothing));
             (query.from, query.of) = (Some(from), of);
             // It is of the position in the address, which is older.
-            query.late = Default::default();
+            query.late.clear();
         }
         let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;

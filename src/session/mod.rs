@@ -66,11 +66,11 @@ impl Hub {
     /// When the log may not be read, or is not there and `start.wait` is off.
     pub async fn join(&self, log: &LogPath, start: Start, form: Form) -> Result<Session, Refusal> {
         // Where nothing is told but bytes, those of another file can't be told from the rest.
-        let late = if form.has_control() { start.late } else { Default::default() };
-        let start = Start { late, ..start };
+        let late = if form.has_control() { start.late } else { Vec::new() };
+        let start = Start { late: Vec::new(), ..start };
         let subscription: Subscription = self.registry.join(log, start.wait).await?;
         let fanout = self.fanouts.of(&subscription.follower);
-        let viewer = Viewer::new(subscription, start).await;
+        let viewer = Viewer::new(subscription, Start { late, ..start.clone() }).await;
         Ok(Session {
             viewer,
             fanout,
@@ -97,7 +97,7 @@ impl Hub {
         let Parked { presence, form, signed, skip } = parked;
         let start = Start {
             begin: Begin::Lines(0),
-            late: Default::default(),
+            late: Vec::new(),
             tail: true,
             wait: true,
             signed,
@@ -105,7 +105,7 @@ impl Hub {
         };
         let subscription = Subscription::new(presence);
         let fanout = self.fanouts.of(&subscription.follower);
-        let viewer = Viewer::resume(subscription, start, from);
+        let viewer = Viewer::resume(subscription, start.clone(), from);
         let rendered =
             viewer.place().map_or((0, Offset(0)), |(place, _)| (place.span, place.offset));
         let (painter, pending, beyond) = (None, None, None);

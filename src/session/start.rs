@@ -47,12 +47,12 @@ pub struct Late {
 pub const LATE_MAX: usize = OLD_FILES_MAX;
 
 /// What a viewer asks for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Start {
     /// Where to begin.
     pub begin: Begin,
-    /// What it had of the files before that of its position, the oldest first.
-    pub late: [Option<Late>; LATE_MAX],
+    /// What it had of the files before that of its position, at most [`LATE_MAX`], the one that it left last at the end.
+    pub late: Vec<Late>,
     /// Follow on, rather than end where the log ends now.
     pub tail: bool,
     /// Wait for a log that is not there.

@@ -30,6 +30,7 @@ mod goldens;
 mod holes;
 mod http;
 mod lag;
+mod late;
 mod limits;
 mod model;
 mod oracle;

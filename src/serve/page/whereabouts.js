@@ -30,8 +30,11 @@ export class Whereabouts {
     } else if (this.position === null) return;
     else if (message.type === 'gap' && message.to !== null) {
       this.position = { generation: message.generation, offset: message.to };
-    } else if (message.type === 'signed') this.position = { ...this.position, generation: message.generation };
-    else if (message.type === 'rows') this.position = { ...this.position, offset: message.next };
+    } else if (message.type === 'signed') {
+      // Among late bytes: how far it was is kept when they are left, by the new name.
+      this.#forget(this.position.generation);
+      this.position = { ...this.position, generation: message.generation };
+    } else if (message.type === 'rows') this.position = { ...this.position, offset: message.next };
   }
 
   /**
@@ -60,7 +63,7 @@ export class Whereabouts {
       else if (!isSame) this.#keep(left);
     } else if (reason !== 'truncated' && !(isSame && reason === 'replaced')) {
       // Where a position could not be honoured nothing turned.
-      this.#late = this.#late.filter(({ position: { generation } }) => generation !== position.generation);
+      this.#forget(position.generation);
       if (this.#home?.generation !== position.generation) this.#keep(this.#home);
       this.#home = null;
       if (!isSame) this.#keep(left);
@@ -71,7 +74,12 @@ export class Whereabouts {
   /** @param {Position | null} position */
   #keep(position) {
     if (position === null) return;
-    const others = this.#late.filter((late) => late.position.generation !== position.generation);
-    this.#late = [...others, { position, until: Date.now() + LATE_MS }].slice(-LATE_MAX);
+    this.#forget(position.generation);
+    this.#late = [...this.#late, { position, until: Date.now() + LATE_MS }].slice(-LATE_MAX);
+  }
+
+  /** @param {string | number} generation */
+  #forget(generation) {
+    this.#late = this.#late.filter(({ position }) => position.generation !== generation);
   }
 }

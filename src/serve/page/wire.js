@@ -50,7 +50,7 @@ export function parse(data) {
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
  * @param {Position | null} position
- * @param {Position[]} late how far the files before were told, while bytes may still come to them, the oldest first
+ * @param {Position[]} late how far the files before were told, while bytes may still come to them
  */
 export function address(page, position, late) {
   const url = new URL(page.href);

@@ -41,7 +41,7 @@ pub(super) struct Spectator {
 }
 
 fn start(begin: Begin) -> Start {
-    Start { begin, late: Default::default(), tail: true, wait: true, signed: true, skip: false }
+    Start { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
 }
 
 impl Spectator {

@@ -2,7 +2,8 @@
 //!
 //! A writer may stay with a file that was rotated away, and its bytes come when the stream has turned to the next. A
 //! position is in one file: a viewer that was away when they came, or before the server that was to tell them ended,
-//! walks on and never meets them. It says how far it had those files, gets their bytes first, one after the other, and then goes back.
+//! walks on and never meets them. It says how far it had those files, gets their bytes first, one file after the other,
+//! and then goes back.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use crate::session::viewer::{Item, Viewer};
 #[derive(Clone, Debug)]
 pub(super) struct Aside {
     due: VecDeque<Due>,
-    /// The viewer is on one of them, and goes back to this place after the last.
+    /// Where it goes back to after the last, once it has set out.
     home: Option<At>,
+    /// The bytes of one are being read.
+    reading: bool,
 }
 
 /// One way aside.
@@ -36,9 +39,8 @@ impl Viewer {
         if !span.is_closed() || span.end() != offset {
             return span;
         }
-        let late = self.start.late;
         let is_begun = |next: &Span| {
-            late.iter().flatten().any(|late| {
+            self.start.late.iter().any(|late| {
                 late.generation.is_some_and(|known| next.generation.is(&known))
                     && next.from < late.offset
             })
@@ -51,12 +53,12 @@ impl Viewer {
         let mut due: VecDeque<Due> = VecDeque::new();
         // One file may be known by two names, given by two servers: what was had last counts.
         let mut seen: Vec<Generation> = Vec::new();
-        for late in self.start.late.iter().rev().flatten() {
+        for late in self.start.late.iter().rev() {
             if let Some(one) = self.look_at(*late, span, at, &mut seen).await {
                 due.push_front(one);
             }
         }
-        (!due.is_empty()).then_some(Aside { due, home: None })
+        (!due.is_empty()).then_some(Aside { due, home: None, reading: false })
     }
 
     async fn look_at(
@@ -78,7 +80,10 @@ impl Viewer {
             Some(before) => before,
             None if follower.timeline().knows(generation) => return None,
             None => match self.find_generation(generation, offset).await {
-                Some(before) => before,
+                // Under the name by which this server knows it there may be more of it, further on.
+                Some(found) => {
+                    follower.timeline().last_before(span.number, found.generation).unwrap_or(found)
+                }
                 None => return Some(Due::Lost(generation, offset)),
             },
         };
@@ -95,17 +100,21 @@ impl Viewer {
         Some(Due::Bytes(At::new(Reader::enter(&before), marker, self.start.signed)))
     }
 
-    /// Goes to the bytes that come first.
+    /// Goes to the bytes that come first. Behind what is lost nothing is read before the next step.
     pub(super) fn step_aside(&mut self) -> Option<Item> {
-        let aside = self.aside.as_mut().filter(|aside| aside.home.is_none())?;
-        aside.home = Some(self.at.clone()?);
+        let aside = self.aside.as_mut().filter(|aside| !aside.reading)?;
+        if aside.home.is_none() {
+            aside.home = Some(self.at.clone()?);
+        }
         self.step_back()
     }
 
     /// Goes to those that come next when they have been given, or back.
     pub(super) fn step_back(&mut self) -> Option<Item> {
         let aside = self.aside.as_mut()?;
-        match aside.due.pop_front() {
+        let next = aside.due.pop_front();
+        aside.reading = matches!(next, Some(Due::Bytes(_)));
+        match next {
             Some(Due::Bytes(at)) => {
                 let (generation, from) = (at.generation, at.offset());
                 self.at = Some(at);

@@ -70,9 +70,12 @@ impl Viewer {
     }
 
     async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
+        // Entered first: its file is not let go for those that are found beside it.
+        let reader = Reader::enter(span);
         let marker = marker(span.file().as_ref(), offset).await;
         self.aside = self.look_aside(span, offset).await.map(Box::new);
-        self.at = Some(At::new(Reader::enter(span), marker, self.start.signed));
+        self.start.late = Vec::new();
+        self.at = Some(At::new(reader, marker, self.start.signed));
     }
 
     fn tell_if_not_recovered(&mut self) {

@@ -1,0 +1,183 @@
+//! Coming back after several rotations: each file before is named, and what was written late to it is told.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::clients::Viewer;
+use crate::servers::{Program, append, target};
+
+/// Where a viewer is in a file.
+type Position = (String, u64);
+
+/// What a viewer of the raw bytes is told, each reset with the bytes behind it.
+struct Reader {
+    viewer: Viewer,
+    at: Position,
+    told: Vec<(String, String)>,
+}
+
+impl Reader {
+    async fn of(server: SocketAddr, log: &str, query: &str) -> Self {
+        let viewer = Viewer::v1(server, &format!("{log}?tail=1&format=raw{query}")).await;
+        Self { viewer, at: Position::default(), told: Vec::new() }
+    }
+
+    /// Comes back, and says how far the files before were told.
+    async fn resume(server: SocketAddr, log: &str, at: &Position, late: &[&Position]) -> Self {
+        let late: String = late.iter().map(|(of, at)| format!("&late={of}:{at}")).collect();
+        Self::of(server, log, &format!("&from={}&generation={}{late}", at.1, at.0)).await
+    }
+
+    /// Reads until this is the last that it has been told, and the bytes behind it.
+    async fn until(&mut self, head: &str, bytes: &str) {
+        let is_there =
+            |last: &(String, String)| (last.0.as_str(), last.1.as_str()) == (head, bytes);
+        while !self.told.last().is_some_and(is_there) {
+            match self.viewer.next().await {
+                Ok(Message::Binary(data)) => {
+                    let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
+                    assert_eq!(offset, self.at.1, "after {:#?}", self.told);
+                    self.at.1 += (data.len() - 8) as u64;
+                    let (_, bytes) = self.told.last_mut().unwrap();
+                    bytes.push_str(std::str::from_utf8(&data[8..]).unwrap());
+                }
+                Ok(Message::Text(text)) => self.mind(&serde_json::from_str(&text).unwrap()),
+                other => panic!("{other:?} after {:#?}", self.told),
+            }
+        }
+    }
+
+    fn mind(&mut self, message: &Value) {
+        let from = message["from"].as_u64();
+        let head = match message["type"].as_str().unwrap() {
+            "open" => format!("open {}", message["recovered"]),
+            "reset" => format!("{} {}", message["reason"].as_str().unwrap(), from.unwrap()),
+            "gap" => format!("gap {} {}", from.unwrap(), message["to"]),
+            other => panic!("{other} after {:#?}", self.told),
+        };
+        let generation = message["generation"].as_str().unwrap().to_owned();
+        self.at = (generation, message["to"].as_u64().or(from).unwrap());
+        self.told.push((head, String::new()));
+    }
+
+    /// Whether it has been told this, and nothing else.
+    #[track_caller]
+    fn assert_told(&self, expected: &[(&str, &str)]) {
+        let told: Vec<_> =
+            self.told.iter().map(|(head, of)| (head.as_str(), of.as_str())).collect();
+        assert_eq!(told, expected);
+    }
+}
+
+/// More lines than a signature takes.
+fn lines(of: &str) -> String {
+    (0..100).map(|line| format!("{of} {line}\n")).collect()
+}
+
+/// A log that is served by a program, and was rotated twice while writers stay with both old files. The server is killed
+/// when its viewer has been told the third, and nothing of what comes late.
+struct Killed {
+    directory: TempDir,
+    log: String,
+    /// Writers of the files before, and how far they were told.
+    before: [(File, Position); 2],
+    at: Position,
+}
+
+impl Killed {
+    async fn after_two_rotations() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a.log");
+        let log = target(&path);
+        append(&path, lines("a"));
+        let mut program = Self::serve(directory.path());
+        let mut reader = Reader::of(program.address, &log, "&lines=all").await;
+        reader.until("open true", &lines("a")).await;
+        let a = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
+        std::fs::rename(&path, directory.path().join("a.log.first")).unwrap();
+        append(&path, lines("b"));
+        reader.until("rotated 0", &lines("b")).await;
+        let b = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
+        std::fs::rename(&path, directory.path().join("a.log.second")).unwrap();
+        append(&path, lines("c"));
+        reader.until("rotated 0", &lines("c")).await;
+        program.signal(rustix::process::Signal::KILL);
+        program.wait().await;
+        Self { directory, log, before: [a, b], at: reader.at }
+    }
+
+    fn serve(directory: &Path) -> Program {
+        Program::serve(&[directory.to_str().unwrap()])
+    }
+}
+
+#[tokio::test]
+async fn late_bytes_of_two_files_that_a_killed_server_did_not_tell_are_told_by_the_next() {
+    let mut killed = Killed::after_two_rotations().await;
+    for ((writer, _), text) in killed.before.iter_mut().zip(["late a\n", "late b\n"]) {
+        writer.write_all(text.as_bytes()).unwrap();
+    }
+    let Killed { directory, log, before: [(mut a, had_a), (_, had_b)], at } = killed;
+    let program = Killed::serve(directory.path());
+    let mut again = Reader::resume(program.address, &log, &at, &[&had_a, &had_b]).await;
+    let [late_a, late_b] = [&had_a, &had_b].map(|had| format!("late {}", had.1));
+    let back = format!("back {}", at.1);
+    again.until(&back, "").await;
+    let expected =
+        [("open true", ""), (&*late_a, "late a\n"), (&*late_b, "late b\n"), (&*back, "")];
+    again.assert_told(&expected);
+    // The writers are heard from now on, and the log goes on.
+    a.write_all(b"later a\n").unwrap();
+    again.until(&format!("late {}", had_a.1 + 7), "later a\n").await;
+    again.until(&back, "").await;
+    append(directory.path().join("a.log"), "and on\n");
+    again.until(&back, "and on\n").await;
+    // One who has been told some of it already gets the rest.
+    let some_of_a = (had_a.0.clone(), had_a.1 + 5);
+    let all_of_b = (had_b.0.clone(), had_b.1 + 7);
+    let mut third = Reader::resume(program.address, &log, &at, &[&some_of_a, &all_of_b]).await;
+    third.until(&back, "and on\n").await;
+    assert_eq!(
+        third.told.iter().map(|(_, text)| text.as_str()).collect::<String>(),
+        "a\nlater a\nand on\n"
+    );
+    // Who names a file twice has it as far as it says last.
+    let twice = [&had_a, &all_of_b, &some_of_a];
+    let mut fourth = Reader::resume(program.address, &log, &at, &twice).await;
+    fourth.until(&back, "and on\n").await;
+    assert_eq!(fourth.told, third.told);
+}
+
+#[tokio::test]
+async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_told() {
+    let mut killed = Killed::after_two_rotations().await;
+    for (writer, _) in &mut killed.before {
+        writer.write_all(b"late\n").unwrap();
+    }
+    let Killed { directory, log, before: [(_, had_a), (_, had_b)], at } = killed;
+    // What was written to the present file meanwhile comes behind all that, once.
+    append(directory.path().join("a.log"), "meanwhile\n");
+    let back = format!("back {}", at.1);
+    let unknown = ("of:another:making".to_owned(), 5);
+    let gap = |at: u64| format!("gap {at} null");
+    let [late_a, late_b] = [&had_a, &had_b].map(|had| format!("late {}", had.1));
+    let open = ("open true", "");
+    let home = (back.as_str(), "meanwhile\n");
+    let program = Killed::serve(directory.path());
+    let mut again = Reader::resume(program.address, &log, &at, &[&unknown, &had_b]).await;
+    again.until(&back, "meanwhile\n").await;
+    again.assert_told(&[open, (&gap(at.1), ""), (&late_b, "late\n"), home]);
+    drop((again, program));
+
+    std::fs::remove_file(directory.path().join("a.log.second")).unwrap();
+    let program = Killed::serve(directory.path());
+    let mut again = Reader::resume(program.address, &log, &at, &[&had_b, &had_a, &unknown]).await;
+    again.until(&back, "meanwhile\n").await;
+    again.assert_told(&[open, (&gap(had_b.1), ""), (&late_a, "late\n"), (&gap(at.1), ""), home]);
+}
