@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::fate::{Fate, befall};
 use super::host::{Door, Host};
@@ -15,6 +16,7 @@ use super::random::Random;
 use super::table::show;
 use super::tale::Tale;
 use super::viewers::{Order, Watcher};
+use crate::servers::DEADLINE;
 
 /// So many scripts run at once, in all tests together. They sleep most of the time. Each needs an inotify instance, and
 /// a user has 128.
@@ -64,6 +66,8 @@ pub async fn run(fate: Fate, seed: u64) -> Outcome {
     let turns = !random.one_in(one_in);
     let model = Model { turns, ..Model::new(random, host.root(), tale.clone()) };
     let mut script = Script::new(model, host.door());
+    // Who is the first to look may be refused while the log can not be read; who looks already is not.
+    script.until_all_look().await;
     let over = AtomicBool::new(false);
     let play = async {
         script.play(setting("TAILCAST_STEPS").unwrap_or(40)).await;
@@ -92,6 +96,14 @@ impl Script {
     fn come(&mut self, kind: &'static str, query: &str) {
         let log = self.model.log();
         self.watchers.push(Watcher::start(kind, self.door.clone(), &log, query));
+    }
+
+    async fn until_all_look(&self) {
+        let until = Instant::now() + DEADLINE;
+        while let Some(late) = self.watchers.iter().find(|watcher| watcher.len() < 2) {
+            assert!(Instant::now() < until, "{} has heard nothing", late.kind);
+            sleep(Duration::from_millis(1)).await;
+        }
     }
 
     async fn play(&mut self, steps: u64) {
