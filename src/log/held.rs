@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::log::access::Admitted;
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
-use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX};
+use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::tracker::{Look, Sighting};
 
@@ -124,7 +124,8 @@ impl Held {
         })
     }
 
-    /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on.
+    /// Goes to the file's present end. Where it is the file that is remembered, its generation goes on. Nobody held that
+    /// one: another may have its inode now, so its head has to prove it.
     pub(super) fn go_to_end(&mut self, memory: Option<Memory>) -> io::Result<()> {
         let end = self.file.written_end(self.file.status()?.size)?;
         self.head = self.file.head()?;
@@ -132,6 +133,7 @@ impl Held {
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(memory) = memory
             && memory.generation.identity == self.file.identity()
+            && memory.head.len() >= SIGNATURE_BYTES_MIN
             && self.head.starts_with(&memory.head)
             && matches!(
                 self.file.read_after(&memory.marker, 0, end, Nuls::Written)?,

@@ -30,7 +30,7 @@ impl fmt::Display for Offset {
 }
 
 /// So few bytes of a head prove nothing.
-const SIGNATURE_BYTES_MIN: usize = 4;
+pub(crate) const SIGNATURE_BYTES_MIN: usize = 4;
 
 /// How many bytes of the head of a file go into its generation's signature.
 pub const SIGNATURE_BYTES_MAX: usize = 256;

@@ -540,6 +540,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_nobody_held_is_known_by_its_head_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        for (content, is_known) in [("", false), ("one", false), ("line\n", true)] {
+            std::fs::write(&path, content).unwrap();
+            let follow = |memory| {
+                let mut tracker =
+                    Tracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
+                let look = tracker.first_look(access.open(&log), memory).unwrap();
+                let began = look.sightings.iter().rev().find_map(|sighting| match sighting {
+                    Sighting::Began { generation, .. } => Some(*generation),
+                    _ => None,
+                });
+                (began.unwrap(), tracker.memory())
+            };
+            let (before, memory) = follow(None);
+            let (after, _) = follow(memory);
+            assert_eq!(before == after, is_known, "{content:?}: {before:?} and {after:?}");
+        }
+    }
+
+    #[test]
     fn what_was_there_is_read_before_what_came_since() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
