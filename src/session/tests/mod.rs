@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use record::{Ending, Record};
 use spectator::Spectator;
@@ -240,4 +242,19 @@ fn who_reads_a_file_that_was_found_again_is_kept_the_one_after_it_though_that_is
     let meanwhile = [Act::SetAside, Act::Create(1), Act::Begin, Act::Remove];
     let looks = [Act::Look(0), Act::Look(4510), Act::Look(10)];
     play(true, 1, [join, close].into_iter().chain(meanwhile).chain(looks));
+}
+
+/// The first of many.
+fn first() -> Index {
+    let mut tree = any::<Index>().new_tree(&mut TestRunner::deterministic()).unwrap();
+    while tree.simplify() {}
+    tree.current()
+}
+
+#[test]
+fn what_came_late_to_a_file_without_a_name_is_a_gap_once_that_is_let_go() {
+    let late = Act::WriteLate(first(), 1_100_000);
+    let before = [Act::RenameOver(1), Act::Look(0), Act::SetAside, Act::Look(5), late];
+    let after = [Act::Look(0), Act::Look(5000), Act::Join(Begin::All)];
+    play(false, 1, before.into_iter().chain(after));
 }

@@ -151,6 +151,14 @@ impl Record {
         }
     }
 
+    /// Whether the follower has the file open, which has the name or had it a while ago.
+    pub(super) fn holds(&self, key: Key) -> bool {
+        self.following.as_ref().is_some_and(|Following { present, late, .. }| {
+            *present == Some(key)
+                || late.iter().any(|&(late, until)| late == key && self.now < until)
+        })
+    }
+
     /// The follower looks once. Whether there is more.
     pub(super) fn look(&mut self, stage: &mut Stage, later: Duration) {
         self.now += later;
