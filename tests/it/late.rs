@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{Program, append, target};
+use crate::servers::{Program, append, put, target};
 
 /// Where a viewer is in a file.
 type Position = (String, u64);
@@ -101,11 +101,11 @@ impl Killed {
         reader.until("open true", &lines("a")).await;
         let a = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
         std::fs::rename(&path, directory.path().join("a.log.first")).unwrap();
-        append(&path, lines("b"));
+        put(&path, lines("b"));
         reader.until("rotated 0", &lines("b")).await;
         let b = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
         std::fs::rename(&path, directory.path().join("a.log.second")).unwrap();
-        append(&path, lines("c"));
+        put(&path, lines("c"));
         reader.until("rotated 0", &lines("c")).await;
         program.signal(rustix::process::Signal::KILL);
         program.wait().await;
@@ -113,7 +113,7 @@ impl Killed {
     }
 
     fn serve(directory: &Path) -> Program {
-        Program::serve(&[directory.to_str().unwrap()])
+        Program::serve(&[directory.to_str().unwrap(), "--rotate-wait", "20"])
     }
 }
 
