@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::access::{Access, LogPath};
 use crate::log::file::LogFile;
-use crate::log::held::{Held, Memory, nonce};
+use crate::log::held::{Held, Memory};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
 use crate::log::sight::Sight;
@@ -167,7 +167,7 @@ impl Follower {
         let follower = Arc::clone(self);
         let finding = spawn_blocking(move || {
             let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
-            follower.take_in(generation, offset, file)
+            follower.take_in(Some(generation), offset, file)
         });
         finding.await.ok()?
     }
@@ -183,7 +183,7 @@ impl Follower {
         let follower = Arc::clone(self);
         let finding = spawn_blocking(move || {
             let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
-            follower.take_in_anew(next)
+            follower.take_in(None, Offset(0), next)
         });
         finding.await.ok()?
     }
@@ -197,27 +197,24 @@ impl Follower {
         let follower = Arc::clone(self);
         let finding = spawn_blocking(move || {
             let file = rotated::find_unproved(&follower.access, &follower.log, wanted)?;
-            follower.take_in_anew(file)
+            follower.take_in(None, Offset(0), file)
         });
         finding.await.ok()?
     }
 
-    /// Takes in a file that was found again, of whatever generation.
-    fn take_in_anew(&self, file: LogFile) -> Option<Arc<Span>> {
-        let known = self.timeline().rotated_file(file.identity());
-        let generation = match known {
-            Some(span) => span.signed(),
-            None => Generation::new(file.identity(), nonce(), &file.written_head().ok()?),
-        };
-        self.take_in(generation, Offset(0), file)
-    }
-
-    /// Takes in a file that was found again, and has it heard for late writers.
-    fn take_in(&self, generation: Generation, offset: Offset, file: LogFile) -> Option<Arc<Span>> {
+    /// Takes in a file that was found again, as the one that was `asked` for if that was named here, and has it heard for
+    /// late writers.
+    fn take_in(
+        &self,
+        asked: Option<Generation>,
+        offset: Offset,
+        file: LogFile,
+    ) -> Option<Arc<Span>> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
-        let file = Arc::new(file);
-        let held = Held::found(Arc::clone(&file), generation, end).ok()?;
-        let (span, is_new) = self.timeline().take_in(generation, offset, file, end)?;
+        let held = Held::found(file, end).ok()?;
+        let (generation, file) = (held.generation, Arc::clone(&held.file));
+        let (span, is_new) =
+            self.timeline().take_in(asked, offset, generation, held.head(), file, end)?;
         if is_new {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).push(held);
             self.wake.wake();

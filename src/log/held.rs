@@ -103,19 +103,15 @@ impl Held {
         })
     }
 
-    /// A file of a known generation that was found again, to be heard from here on.
-    pub(super) fn found(
-        file: Arc<LogFile>,
-        generation: Generation,
-        at: Offset,
-    ) -> io::Result<Self> {
+    /// A file that was found again, to be heard from here on.
+    pub(super) fn found(file: LogFile, at: Offset) -> io::Result<Self> {
         let mut head = file.head()?;
         head.truncate(usize::try_from(at.0).unwrap_or(usize::MAX));
         Ok(Self {
             real_path: file.path_now().unwrap_or_default(),
             marker: file.marker(at)?,
-            file,
-            generation,
+            generation: Generation::new(file.identity(), nonce(), &head),
+            file: Arc::new(file),
             head,
             was_set_aside: true,
             has_begun: true,
@@ -293,6 +289,11 @@ impl Held {
         Ok(true)
     }
 
+    /// The file's first bytes as they were read.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// The generation, signed by as much of the head as has been read.
     fn signed(&self) -> Generation {
         self.generation.signed_by(&self.head)
@@ -331,7 +332,7 @@ impl Held {
 }
 
 /// A number that no earlier generation of this inode is likely to have had.
-pub(super) fn nonce() -> u32 {
+fn nonce() -> u32 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) as u32
 }

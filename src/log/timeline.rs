@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::log::access::Identity;
 use crate::log::arrivals::Arrivals;
 use crate::log::file::{LogFile, Marker};
 use crate::log::position::{Generation, Offset};
@@ -392,12 +391,6 @@ impl Timeline {
         self.rotated.iter().find(|span| span.generation.is(&generation))
     }
 
-    /// The same of a file of whatever generation.
-    #[must_use]
-    pub fn rotated_file(&self, identity: Identity) -> Option<Arc<Span>> {
-        self.rotated.iter().find(|span| span.generation.identity == identity).cloned()
-    }
-
     /// When the file was made with which the follower began.
     #[must_use]
     pub fn first_born(&self) -> Option<SystemTime> {
@@ -406,20 +399,30 @@ impl Timeline {
 
     /// Takes a file in that was found again, and gives the span that holds the position, and whether it is new. None when
     /// too many are read.
+    ///
+    /// It goes on under the generation that was `asked` for, or under the one that it had when it was found before, only
+    /// if that was given here. A server before this one may have given its name to what a truncation has ended since.
     pub fn take_in(
         &mut self,
-        generation: Generation,
+        asked: Option<Generation>,
         offset: Offset,
+        generation: Generation,
+        head: &[u8],
         file: Arc<LogFile>,
         end: Offset,
     ) -> Option<(Arc<Span>, bool)> {
-        let is_rotated = self.rotated(generation).is_some();
-        if is_rotated || self.knows(generation) {
+        let is_own = |asked: &Generation| self.rotated(*asked).is_some() || self.knows(*asked);
+        let was_found = |span: &&Arc<Span>| {
+            let signed = span.signed();
+            signed.identity == generation.identity && signed.is_of(head) && span.end() <= end
+        };
+        let found_before = || Some(self.rotated.iter().find(was_found)?.generation);
+        if let Some(known) = asked.filter(is_own).or_else(found_before) {
             let spans = self.rotated.iter().chain(&self.spans);
-            for span in spans.filter(|span| span.generation.is(&generation)) {
+            for span in spans.filter(|span| span.generation.is(&known)) {
                 span.state().file.get_or_insert_with(|| Arc::clone(&file));
             }
-            return self.find(generation, offset).map(|span| (span, false));
+            return self.find(known, offset).map(|span| (span, false));
         }
         self.let_go_of_rotated();
         if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {

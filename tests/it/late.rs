@@ -181,3 +181,50 @@ async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_to
     again.until(&back, "meanwhile\n").await;
     again.assert_told(&[open, (&gap(had_b.1), ""), (&late_a, "late\n"), (&gap(at.1), ""), home]);
 }
+
+#[tokio::test]
+async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_come_once() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("a"));
+    let program = Killed::serve(directory.path());
+    let mut reader = Reader::of(program.address, &log, "&lines=all").await;
+    reader.until("open true", &lines("a")).await;
+    let before_the_cut = reader.at.clone();
+    // What is left is a whole signature, and proves both generations.
+    let left = 300;
+    let mut writer = File::options().append(true).open(&path).unwrap();
+    writer.set_len(left).unwrap();
+    writer.write_all(lines("more").as_bytes()).unwrap();
+    let cut = lines("a")[..left as usize].to_owned() + &lines("more");
+    reader.until("truncated 0", &cut).await;
+    let after_the_cut = reader.at.clone();
+    std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+    put(&path, lines("b"));
+    reader.until("rotated 0", &lines("b")).await;
+    program.signal(rustix::process::Signal::KILL);
+
+    let server = Killed::serve(directory.path());
+    let old_names = [before_the_cut.0, after_the_cut.0.clone()];
+    let mut viewers = Vec::new();
+    for at in [(old_names[0].clone(), left), after_the_cut] {
+        let mut again = Reader::resume(server.address, &log, &at, &[]).await;
+        again.until("rotated 0", &lines("b")).await;
+        viewers.push(again);
+    }
+    let back = format!("back {}", lines("b").len());
+    let [late, later] = [0, 5].map(|told| format!("late {}", cut.len() + told));
+    for (head, text) in [(&late, "late\n"), (&later, "later\n")] {
+        writer.write_all(text.as_bytes()).unwrap();
+        for viewer in &mut viewers {
+            viewer.until(head, text).await;
+            assert!(!old_names.contains(&viewer.at.0), "{} was given before", viewer.at.0);
+            viewer.until(&back, "").await;
+        }
+    }
+    for viewer in &viewers {
+        let heads: Vec<_> = viewer.told.iter().map(|(head, _)| head.as_str()).collect();
+        assert_eq!(heads, ["open true", "rotated 0", &late, &back, &later, &back]);
+    }
+}

@@ -44,6 +44,8 @@ impl Walk {
             );
             return self.fault(fault);
         }
+        // Under the one before nothing may have come: then the one before that tells which bytes the position is of.
+        let Some(old) = self.lineage(old).find(|stream| stream.found.is_some()) else { return };
         let Some(was) = old.found.filter(|_| epoch_of(model, &[old, new]).is_none()) else {
             return;
         };

@@ -104,7 +104,7 @@ impl Walk {
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
                 // What was written after the stream was told anew comes in that stream alone.
-                let origin = self.origin(stream);
+                let origin = self.lineage(stream).last().unwrap_or(stream);
                 let told_anew = (origin.is_anew() || came_back || self.is_told_anew(origin))
                     && segment.begun < origin.first;
                 if had > 0 && !told_anew {
@@ -124,12 +124,12 @@ impl Walk {
         got
     }
 
-    /// The stream that this one goes on with, from life to life of the server.
-    fn origin<'a>(&'a self, mut stream: &'a Stream) -> &'a Stream {
-        while let Began::Continued(before) = stream.began {
-            stream = &self.streams[before];
-        }
-        stream
+    /// The stream, and those that it goes on with, from life to life of the server.
+    pub fn lineage<'a>(&'a self, stream: &'a Stream) -> impl Iterator<Item = &'a Stream> {
+        std::iter::successors(Some(stream), |stream| match stream.began {
+            Began::Continued(before) => Some(&self.streams[before]),
+            _ => None,
+        })
     }
 
     /// A server that was started again tells the files that follow a resumed one from their beginning.
