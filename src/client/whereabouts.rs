@@ -38,13 +38,14 @@ impl Whereabouts {
         let Some(position) = &mut self.position else { return };
         let known = std::mem::replace(&mut position.generation, generation);
         // Among late bytes: how far it was is kept when they are left, by the new name.
-        self.late.retain(|(late, _)| late.generation != known);
+        self.late.retain(|(late, _)| !is_same(&late.generation, &known));
     }
 
     /// It goes on elsewhere.
     pub(super) fn turn(&mut self, position: &Position, reason: Reason) {
         let left = self.position.replace(position.clone());
-        let is_same = left.as_ref().is_some_and(|left| left.generation == position.generation);
+        let is_elsewhere = |left: &Position| !is_same(&left.generation, &position.generation);
+        let is_same = left.as_ref().is_some_and(|left| !is_elsewhere(left));
         match reason {
             // From late bytes it may go on to those of another file.
             Reason::Late if self.home.is_some() => self.keep(left.filter(|_| !is_same)),
@@ -52,9 +53,9 @@ impl Whereabouts {
             // The position could not be honoured: that is no turn.
             Reason::Replaced if is_same => {}
             Reason::Rotated | Reason::Replaced | Reason::Back => {
-                self.late.retain(|(late, _)| late.generation != position.generation);
+                self.late.retain(|(late, _)| is_elsewhere(late));
                 let home = self.home.take();
-                self.keep(home.filter(|home| home.generation != position.generation));
+                self.keep(home.filter(is_elsewhere));
                 self.keep(left.filter(|_| !is_same));
             }
             _ => {}
@@ -77,12 +78,17 @@ impl Whereabouts {
 
     fn keep(&mut self, left: Option<Position>) {
         let Some(left) = left else { return };
-        self.late.retain(|(late, _)| late.generation != left.generation);
+        self.late.retain(|(late, _)| !is_same(&late.generation, &left.generation));
         self.late.push((left, Instant::now() + LATE_TIME));
         if self.late.len() > LATE_MAX {
             self.late.remove(0);
         }
     }
+}
+
+/// Whether two texts name the same generation. Behind the third dash is its signature, which may have grown with the file.
+fn is_same(one: &str, other: &str) -> bool {
+    one.split('-').take(3).eq(other.split('-').take(3))
 }
 
 #[cfg(test)]
@@ -138,6 +144,17 @@ mod tests {
         place.sign("a signed".to_owned());
         place.turn(&at("b", 0), Reason::Back);
         assert_eq!(late(&place), ["a signed:1"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_grew_unseen_among_late_bytes_is_the_same_by_its_new_name() {
+        let mut place = Whereabouts::new(Some(at("a", 1)));
+        place.turn(&at("1-2-3-0-0", 0), Reason::Rotated);
+        place.turn(&at("a", 1), Reason::Late);
+        place.turn(&at("1-2-3-7-8", 0), Reason::Back);
+        assert_eq!(late(&place), ["a:1"]);
+        place.turn(&at("1-2-4-7-8", 0), Reason::Rotated);
+        assert_eq!(late(&place), ["a:1", "1-2-3-7-8:0"]);
     }
 
     /// What a server does, or what becomes of the connection.

@@ -21,6 +21,13 @@ pub enum Begin {
     },
 }
 
+impl Begin {
+    /// Whether it is a position of this generation.
+    pub(super) fn is_of(&self, generation: Generation) -> bool {
+        matches!(self, Self::From { of: Of::Generation(wanted), .. } if wanted.is(&generation))
+    }
+}
+
 /// Whose byte an offset names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Of {

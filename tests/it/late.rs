@@ -228,3 +228,22 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
         assert_eq!(heads, ["open true", "rotated 0", &late, &back, &later, &back]);
     }
 }
+
+#[tokio::test]
+async fn how_far_the_file_of_a_position_was_had_the_position_says() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("a.log");
+    let log = target(&path);
+    append(&path, lines("a"));
+    let program = Killed::serve(directory.path());
+    let mut reader = Reader::of(program.address, &log, "&lines=all").await;
+    reader.until("open true", &lines("a")).await;
+    // It is gone when the viewer comes back, which takes it for a file before that it had not.
+    let at = reader.at.clone();
+    let had = (at.0.clone(), 0);
+    std::fs::write(&path, lines("b")).unwrap();
+    reader.until("truncated 0", &lines("b")).await;
+    let mut again = Reader::resume(program.address, &log, &at, &[&had]).await;
+    again.until("replaced 0", &lines("b")).await;
+    again.assert_told(&[("open false", ""), ("replaced 0", &lines("b"))]);
+}

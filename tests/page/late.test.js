@@ -36,6 +36,12 @@ test('a page that comes back names the files before, those that it left last, as
   assert.deepEqual(late(), ['b signed:7', 'c:0', 'e:0', 'f:0']);
   context.mock.timers.tick(10_000);
   assert.deepEqual(late(), []);
+  // The present file grew while late bytes were told.
+  reset('1-2-3-0-0', 0, 'rotated');
+  context.mock.timers.tick(10_000);
+  reset('d', 0, 'late');
+  reset('1-2-3-7-8', 0, 'back');
+  assert.deepEqual(late(), ['d:0']);
 });
 
 scene('late lines of two rotated files that a killed server did not tell are shown once, with their marks', async (scene) => {

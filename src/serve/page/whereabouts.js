@@ -1,6 +1,8 @@
 // Where the page is in a log: in the file that is told, and in those before. A writer may stay with a file that was
 // rotated away; who comes back says how far it had those as well, or else the bytes that came meanwhile are missed.
 
+import { isSame } from './wire.js';
+
 /** So long after a turn bytes may still come to the file before: servers hear it for 5 s, unless told otherwise. */
 const LATE_MS = 10_000;
 /** So many files before are heard by servers. */
@@ -56,17 +58,17 @@ export class Whereabouts {
    */
   #turn(position, reason) {
     const left = this.position;
-    const isSame = left?.generation === position.generation;
+    const stays = isSame(left?.generation, position.generation);
     if (reason === 'late') {
       // From late bytes it may go on to those of another file.
       if (this.#home === null) this.#home = left;
-      else if (!isSame) this.#keep(left);
-    } else if (reason !== 'truncated' && !(isSame && reason === 'replaced')) {
+      else if (!stays) this.#keep(left);
+    } else if (reason !== 'truncated' && !(stays && reason === 'replaced')) {
       // Where a position could not be honoured nothing turned.
       this.#forget(position.generation);
-      if (this.#home?.generation !== position.generation) this.#keep(this.#home);
+      if (!isSame(this.#home?.generation, position.generation)) this.#keep(this.#home);
       this.#home = null;
-      if (!isSame) this.#keep(left);
+      if (!stays) this.#keep(left);
     }
     this.position = position;
   }
@@ -80,6 +82,6 @@ export class Whereabouts {
 
   /** @param {string | number} generation */
   #forget(generation) {
-    this.#late = this.#late.filter(({ position }) => position.generation !== generation);
+    this.#late = this.#late.filter(({ position }) => !isSame(position.generation, generation));
   }
 }

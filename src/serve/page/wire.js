@@ -47,6 +47,17 @@ export function parse(data) {
 }
 
 /**
+ * Whether two texts name the same generation. Behind the third dash is its signature, which may have grown with the file.
+ * @param {string | number | undefined} one
+ * @param {string | number | undefined} other
+ */
+export function isSame(one, other) {
+  /** @param {string | number | undefined} of */
+  const name = (of) => String(of).split('-', 3).join('-');
+  return name(one) === name(other);
+}
+
+/**
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
  * @param {Position | null} position

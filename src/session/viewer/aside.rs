@@ -71,7 +71,8 @@ impl Viewer {
         let Late { generation, offset } = late;
         // What was never a generation of ours has no text that could be told.
         let Some(generation) = generation else { return Some(Due::Lost(span.generation, at)) };
-        if generation.is(&span.generation) {
+        // How far it had the file of its position, that position says, whether it was honoured or not.
+        if generation.is(&span.generation) || self.start.begin.is_of(generation) {
             return None;
         }
         let follower = &self.subscription.follower;

@@ -228,7 +228,7 @@ impl Walk {
                 .any(|(file, from, to)| *file == segment.file && *from <= a && b <= *to)
             {
                 // It has been counted as what it is.
-            } else if witness.model.was_left_for_good(segment) {
+            } else if witness.model.was_left_for_good(segment) || self.is_named(segment, a) {
                 self.totals.silent += b - a;
                 self.faults.push(format!(
                     "file {} {a}..{b} (segment {number}) never came, and nothing was told since",
@@ -238,6 +238,18 @@ impl Walk {
                 self.totals.unseen += b - a;
             }
         }
+    }
+
+    /// Whether it said, when all of the segment was there already, that it had the file up to here at most.
+    fn is_named(&self, segment: &Segment, from: u64) -> bool {
+        segment.destroyed.is_none()
+            && self.named.iter().any(|(stream, next, when)| {
+                let mut lineage = self.lineage(&self.streams[*stream]);
+                let known = lineage.find(|stream| stream.found.is_some());
+                known.is_some_and(|stream| stream.may_hold(segment))
+                    && *next <= from
+                    && segment.written < *when
+            })
     }
 
     /// The file that a stay began with.

@@ -9,11 +9,19 @@ use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::host::Door;
+use super::log::HELD_FILES;
+use super::walk::is_same;
 use crate::clients::{Close, Viewer};
 use crate::servers::DEADLINE;
 
 /// The pause before a server that does not answer is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// So long after a turn a viewer says how far it had the file before.
+const LATE_TIME: Duration = Duration::from_secs(10);
+
+/// A byte of a generation.
+pub type Position = (String, u64);
 
 /// What a viewer is told to do.
 pub enum Order {
@@ -34,6 +42,8 @@ pub enum Heard {
     Asked {
         generation: String,
         offset: u64,
+        /// How far it had the files before.
+        late: Vec<Position>,
     },
     Open {
         generation: String,
@@ -85,6 +95,8 @@ impl Watcher {
             target: format!("{log}?tail=1&format=raw{signed}"),
             query: query.to_owned(),
             at: None,
+            home: None,
+            before: kind.contains("resumes").then(Vec::new),
             record: Arc::clone(&record),
         };
         Self { kind, record, orders, task: tokio::spawn(watch(seat, heard)) }
@@ -114,7 +126,11 @@ struct Seat {
     target: String,
     /// What it asks for as long as it has no position.
     query: String,
-    at: Option<(String, u64)>,
+    at: Option<Position>,
+    /// Where it goes on after late bytes.
+    home: Option<Position>,
+    /// How far it had the files before, and when it left them, if it is one who says so.
+    before: Option<Vec<(Position, Instant)>>,
     record: Record,
 }
 
@@ -124,9 +140,21 @@ impl Seat {
     }
 
     /// Comes, or comes back with its position.
-    async fn connect(&self) -> Viewer {
+    async fn connect(&mut self) -> Viewer {
+        if let Some(home) = self.home.take() {
+            let late = self.at.replace(home);
+            self.leave(late);
+        }
+        let before = self.before.iter_mut().flatten();
+        let late: Vec<Position> = before
+            .filter(|(_, left)| left.elapsed() < LATE_TIME)
+            .map(|(position, _)| position.clone())
+            .collect();
+        let named = late.iter().map(|(generation, next)| format!("&late={generation}:{next}"));
         let query = match &self.at {
-            Some((generation, offset)) => format!("&from={offset}&generation={generation}"),
+            Some((generation, offset)) => {
+                format!("&from={offset}&generation={generation}{}", named.collect::<String>())
+            }
             None => self.query.clone(),
         };
         let target = format!("{}{query}", self.target);
@@ -139,7 +167,7 @@ impl Seat {
                 Ok((viewer, _)) if life == self.door.lives.load(Ordering::SeqCst) => {
                     self.record.lock().unwrap().push((came, Heard::Connected { life }));
                     if let Some((generation, offset)) = self.at.clone() {
-                        self.tell(Heard::Asked { generation, offset });
+                        self.tell(Heard::Asked { generation, offset, late });
                     }
                     return viewer;
                 }
@@ -178,8 +206,8 @@ impl Seat {
                 Heard::Open { generation, from, recovered: said["recovered"].as_bool().unwrap() }
             }
             "reset" => {
-                self.at = Some((generation.clone(), from));
                 let reason = said["reason"].as_str().unwrap().to_owned();
+                self.turn(&(generation.clone(), from), &reason);
                 Heard::Reset { generation, from, reason }
             }
             "gap" => {
@@ -191,13 +219,48 @@ impl Seat {
             }
             "signed" => {
                 if let Some((at, _)) = &mut self.at {
-                    at.clone_from(&generation);
+                    let known = std::mem::replace(at, generation.clone());
+                    self.forget(&known);
                 }
                 Heard::Signed { generation }
             }
             "waiting" => Heard::Waiting,
             _ => Heard::Wrong(text.to_owned()),
         }
+    }
+
+    /// Keeps how far it has what it leaves, as the protocol asks of those who come back.
+    fn turn(&mut self, to: &Position, reason: &str) {
+        let left = self.at.replace(to.clone());
+        let is_elsewhere = |position: &Position| !is_same(&position.0, &to.0);
+        match reason {
+            "late" if self.home.is_none() => self.home = left,
+            "truncated" => {}
+            _ => {
+                if reason != "late" {
+                    self.forget(&to.0);
+                    let home = self.home.take();
+                    self.leave(home.filter(is_elsewhere));
+                }
+                self.leave(left.filter(is_elsewhere));
+            }
+        }
+    }
+
+    fn leave(&mut self, left: Option<Position>) {
+        let Some(left) = left else { return };
+        self.forget(&left.0);
+        let Some(before) = &mut self.before else { return };
+        before.push((left, Instant::now()));
+        // No more are heard by the server.
+        if before.len() > HELD_FILES {
+            before.remove(0);
+        }
+    }
+
+    fn forget(&mut self, generation: &str) {
+        let before = self.before.iter_mut();
+        before.for_each(|before| before.retain(|((known, _), _)| !is_same(known, generation)));
     }
 
     /// Whether a connection that ended so is to be taken up again.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::table::Totals;
-use super::viewers::Heard;
+use super::viewers::{Heard, Position};
 
 /// All that came under one generation, from when it was begun, in one life of the server.
 pub struct Stream {
@@ -81,6 +81,8 @@ pub struct Walk {
     pub losses: Vec<Loss>,
     /// What lay before a position that was continued though its file had been cut, by file and offsets.
     pub unproved: Vec<(usize, u64, u64)>,
+    /// The files before that it named when it came last, by their stream, from where on it missed them, and when it came.
+    pub named: Vec<(usize, u64, Instant)>,
     /// When discontinuities were told.
     pub breaks: Vec<Instant>,
     /// By inode and kind, the generations that were begun.
@@ -100,12 +102,13 @@ pub struct Walk {
 struct Connection {
     life: usize,
     came: Option<Instant>,
-    asked: Option<(String, u64)>,
+    asked: Option<Position>,
+    late: Vec<Position>,
     opened: bool,
     /// Its position was honoured, and is one between two runs of a generation: what came between them comes again.
     between: bool,
     /// The reset that has to follow.
-    owed: Option<(String, u64)>,
+    owed: Option<Position>,
 }
 
 impl Walk {
@@ -115,6 +118,7 @@ impl Walk {
             stays: Vec::new(),
             losses: Vec::new(),
             unproved: Vec::new(),
+            named: Vec::new(),
             breaks: Vec::new(),
             resets: HashMap::new(),
             faults: Vec::new(),
@@ -136,8 +140,9 @@ impl Walk {
                 self.connection =
                     Connection { life: *life, came: Some(when), ..Connection::default() };
             }
-            Heard::Asked { generation, offset } => {
+            Heard::Asked { generation, offset, late } => {
                 self.connection.asked = Some((generation.clone(), *offset));
+                self.connection.late.clone_from(late);
             }
             Heard::Open { generation, from, recovered } => {
                 self.open(when, generation, *from, *recovered);
@@ -200,8 +205,9 @@ impl Walk {
             self.current = Some(self.begin(generation, from, Began::Open, when));
             return;
         };
-        let known = self.streams.iter().rposition(|stream| is_same(&stream.generation, &wanted));
-        let known = known.expect("it asked for what it was told");
+        let late = std::mem::take(&mut self.connection.late);
+        self.named = late.iter().map(|(of, next)| (self.latest(of), *next, came)).collect();
+        let known = self.latest(&wanted);
         if !recovered {
             self.breaks.push(when);
             self.totals.lost += 1;
@@ -233,6 +239,12 @@ impl Walk {
             self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));
         }
         self.current = Some(self.go_on(known, generation, from, when));
+    }
+
+    /// The latest stream of what it was told.
+    fn latest(&self, generation: &str) -> usize {
+        let known = self.streams.iter().rposition(|stream| is_same(&stream.generation, generation));
+        known.expect("it asks for what it was told")
     }
 
     /// A position that was not honoured is followed by a reset.
