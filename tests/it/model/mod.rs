@@ -41,8 +41,8 @@
 //!    it was signed (or at least 64 before the position, all of them signed).
 //! 10. One that is not is followed at once by a `reset` to the first byte of the present file.
 //! 11. What was written to a file while it had the name, and is there still, is not missing without a discontinuity
-//!     that was told later. Nor is a late write that was done when a viewer came the last time and said how far it had
-//!     that file.
+//!     that was told later. Nor is a late write, within `LATE`, that was done when a viewer came the last time and said
+//!     how far it had that file.
 //!
 //! # What is not
 //!

@@ -242,7 +242,8 @@ impl Walk {
 
     /// Whether it said, when all of the segment was there already, that it had the file up to here at most.
     fn is_named(&self, segment: &Segment, from: u64) -> bool {
-        segment.destroyed.is_none()
+        segment.late
+            && segment.destroyed.is_none()
             && self.named.iter().any(|(stream, next, when)| {
                 let mut lineage = self.lineage(&self.streams[*stream]);
                 let known = lineage.find(|stream| stream.found.is_some());
