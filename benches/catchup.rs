@@ -21,10 +21,9 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use stage::{Counter, Server, Stage, get, heading, median, range, row, setting, wait_until};
+use stage::{Counter, Server, Stage, get, heading, median, range, row, setting};
 
 const MEBI: f64 = 1048576.0;
 /// So often each of the quick things is done.
@@ -110,7 +109,7 @@ fn http(stage: &Stage, big: &Path) {
     let rss = server.rss();
     server.forget_peak();
     let bare = bare_sendfile(big);
-    let nginx = Nginx::start(stage);
+    let nginx = Server::nginx_files(stage.path());
     let target = big.display().to_string();
     let mut speeds = [const { Vec::new() }; 3];
     for round in 0..setting("ROUNDS", 5) as usize {
@@ -160,42 +159,6 @@ fn bare_sendfile(path: &Path) -> String {
         }
     });
     address
-}
-
-/// nginx, where it is installed. Killed when dropped.
-struct Nginx {
-    child: Child,
-    address: String,
-}
-
-impl Nginx {
-    fn start(stage: &Stage) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let configuration = stage.path().join("nginx.conf");
-        let folder = stage.path().display();
-        let text = format!(
-            "daemon off; master_process off; pid {folder}/nginx.pid; error_log /dev/null;\n\
-             events {{ worker_connections 64; }}\n\
-             http {{ access_log off; sendfile on; tcp_nopush on; sendfile_max_chunk 2m;\n\
-             client_body_temp_path {folder}/c; proxy_temp_path {folder}/p;\n\
-             fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-             server {{ listen 127.0.0.1:{port}; root /; }} }}\n"
-        );
-        std::fs::write(&configuration, text).unwrap();
-        let mut command = Command::new("nginx");
-        command.arg("-c").arg(&configuration).stderr(Stdio::null());
-        let child = command.spawn().ok()?;
-        let address = format!("127.0.0.1:{port}");
-        wait_until("nginx listens", || TcpStream::connect(&address).is_ok());
-        Some(Self { child, address })
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
 }
 
 /// The whole log as WebSocket messages of bytes.

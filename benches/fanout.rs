@@ -2,7 +2,7 @@
 //! a line has reached the last viewer.
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` choose loads by their names.
-//! `PEERS=original,websocketd` measures other servers with it, where they are installed.
+//! `PEERS=original,websocketd,nchan,frontail` measures other servers with it, where they are installed.
 
 #![allow(
     dead_code,

@@ -1,8 +1,10 @@
 //! What the benches share: servers as processes of their own, the load client, and the printing of ratios.
 
+pub mod peers;
+
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -60,40 +62,6 @@ impl Server {
         ]);
         command.arg(directory);
         Self::start(command)
-    }
-
-    /// Another server, where what it needs is installed. It gets a free port.
-    pub fn peer(name: &str, log: &Path) -> Option<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port().to_string();
-        drop(listener);
-        let mut command = match name {
-            "original" => {
-                let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
-                let mut command = Command::new(python);
-                let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-                command.arg(folder.join("benches/original.py")).arg(&port);
-                command
-            }
-            "websocketd" => {
-                let mut command = Command::new("websocketd");
-                command.args(["--address=127.0.0.1", "--port", &port, "tail", "-n", "0", "-F"]);
-                command.arg(log);
-                command
-            }
-            _ => panic!("no peer is called {name}"),
-        };
-        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let address = format!("127.0.0.1:{port}");
-        let mut server = Self { child, address };
-        // A Python without the library ends at once.
-        while TcpStream::connect(&server.address).is_err() {
-            if server.child.try_wait().unwrap().is_some() {
-                return None;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(server)
     }
 
     pub fn pid(&self) -> u32 {
