@@ -7,12 +7,14 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::{Buf, Bytes};
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use crate::log::access::{Admitted, Identity};
 use crate::log::count::Counts;
@@ -122,18 +124,18 @@ impl LogFile {
     /// Those of `pread`.
     pub fn read_at(&self, offset: Offset, len: usize) -> io::Result<Vec<u8>> {
         self.point.check(Call::Read)?;
-        let mut buffer = vec![0; len];
-        let mut filled = 0;
-        while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let mut buffer = Vec::with_capacity(len);
+        while buffer.len() < len {
             self.counts.reads.add(1);
-            match self.file.read_at(rest, offset.plus(filled).0) {
+            let at = offset.plus(buffer.len()).0;
+            match pread(&self.file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        buffer.truncate(filled);
+        // There may have been room for more.
+        buffer.truncate(len);
         Ok(buffer)
     }
 
@@ -312,6 +314,8 @@ impl Marker {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use proptest::prelude::*;
 
