@@ -20,6 +20,10 @@ pub enum Call {
     Stat,
     /// `pread`.
     Read,
+    /// `lseek`, for where data comes next.
+    Seek,
+    /// `readlink`, for where an open file lies.
+    Link,
     /// `inotify_add_watch`.
     Watch,
 }

@@ -97,9 +97,12 @@ impl LogFile {
     /// Where the file lies now; none when it has been removed.
     #[must_use]
     pub fn path_now(&self) -> Option<PathBuf> {
-        let linked = self.file.metadata().ok()?.nlink() > 0;
-        linked
-            .then(|| std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok())?
+        self.point.check(Call::Stat).ok()?;
+        if self.file.metadata().ok()?.nlink() == 0 {
+            return None;
+        }
+        self.point.check(Call::Link).ok()?;
+        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).ok()
     }
 
     /// Size and time of the last write.
@@ -115,6 +118,7 @@ impl LogFile {
     /// When the file was made, where the file system remembers that.
     #[must_use]
     pub fn born(&self) -> Option<SystemTime> {
+        self.point.check(Call::Stat).ok()?;
         self.file.metadata().ok()?.created().ok()
     }
 
@@ -191,6 +195,7 @@ impl LogFile {
     }
 
     pub(super) fn seek(&self, to: rustix::fs::SeekFrom) -> rustix::io::Result<u64> {
+        self.point.check(Call::Seek)?;
         rustix::fs::seek(&self.file, to)
     }
 

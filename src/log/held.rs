@@ -66,11 +66,13 @@ struct Allocated {
 
 /// What reading on in a held file gave.
 enum Step {
+    /// New bytes, behind a hole where they do not begin at the marker.
     Bytes {
+        start: Offset,
         bytes: Bytes,
         more: bool,
     },
-    /// NULs were passed over, or searched.
+    /// NULs were searched.
     Nothing,
     End,
     Truncated,
@@ -161,8 +163,11 @@ impl Held {
             return Ok(Step::End);
         }
         self.nuls.without_data = None;
-        let nuls = Nuls::Allocated { to: self.nuls.to, searched: self.nuls.searched };
-        match self.file.read_after(&self.marker, CHUNK_BYTES_MAX, Offset(size), nuls)? {
+        let look_on = |marker: &Marker, searched: Offset| {
+            let nuls = Nuls::Allocated { to: self.nuls.to, searched };
+            self.file.read_after(marker, CHUNK_BYTES_MAX, Offset(size), nuls)
+        };
+        match look_on(&self.marker, self.nuls.searched)? {
             Read::Changed => Ok(Step::Truncated),
             Read::Bytes(bytes) if bytes.is_empty() => {
                 if size > offset {
@@ -174,10 +179,19 @@ impl Held {
                 }
                 Ok(Step::End)
             }
+            // It is passed with what is behind it, or not at all: until something is told from there on, nobody would be
+            // told that it was left out.
             Read::Hole(to) => {
-                self.marker = self.file.marker(to)?;
+                let behind = self.file.marker(to)?;
+                let found = look_on(&behind, Offset(0))?;
                 self.nuls.searched = Offset(0);
-                Ok(Step::Nothing)
+                Ok(match found {
+                    Read::Bytes(bytes) if !bytes.is_empty() => {
+                        self.marker = behind;
+                        self.take(bytes, size)
+                    }
+                    _ => Step::Nothing,
+                })
             }
             Read::Searching(to) => {
                 self.nuls.searched = to;
@@ -185,14 +199,20 @@ impl Held {
             }
             Read::Bytes(bytes) => {
                 self.nuls.searched = Offset(0);
-                if self.marker.offset().0 == self.head.len() as u64 {
-                    let wanted = (SIGNATURE_BYTES_MAX - self.head.len()).min(bytes.len());
-                    self.head.extend_from_slice(&bytes[..wanted]);
-                }
-                self.marker.advance(&bytes);
-                Ok(Step::Bytes { more: self.marker.offset().0 < size, bytes })
+                Ok(self.take(bytes, size))
             }
         }
+    }
+
+    /// Goes on behind these bytes of a file of this size.
+    fn take(&mut self, bytes: Bytes, size: u64) -> Step {
+        let start = self.marker.offset();
+        if start.0 == self.head.len() as u64 {
+            let wanted = (SIGNATURE_BYTES_MAX - self.head.len()).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..wanted]);
+        }
+        self.marker.advance(&bytes);
+        Step::Bytes { start, more: self.marker.offset().0 < size, bytes }
     }
 
     /// What is kept of it when nobody follows any more.
@@ -228,20 +248,15 @@ impl Held {
     /// What was written since the last look to a file that was rotated away. None when it was cut: who does that is
     /// clearing up, and it is not the log any more.
     pub(super) fn hear(&mut self, look: &mut Look) -> Option<Progress> {
-        let start = self.marker.clone();
+        let before = self.marker.clone();
         let mut told = false;
         for _ in 0..LOOK_CHUNKS_MAX {
-            let at = self.marker.offset();
             match self.step() {
-                Ok(Step::Bytes { bytes, .. }) => {
+                Ok(Step::Bytes { start, bytes, .. }) => {
                     if !std::mem::replace(&mut told, true) {
-                        look.sightings.push(self.began(start.clone(), Reason::Late));
+                        look.sightings.push(self.began(before.clone(), Reason::Late));
                     }
-                    look.sightings.push(Sighting::Bytes {
-                        start: at,
-                        bytes,
-                        signed: self.signed(),
-                    });
+                    look.sightings.push(Sighting::Bytes { start, bytes, signed: self.signed() });
                 }
                 Ok(Step::Nothing) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -265,7 +280,6 @@ impl Held {
 
     /// One step, told as sightings. False at the end of the file.
     fn read_on(&mut self, look: &mut Look) -> io::Result<bool> {
-        let start = self.marker.offset();
         let before = self.trouble.as_ref().map(|_| self.marker.clone());
         let step = self.step()?;
         self.trouble = None;
@@ -275,7 +289,7 @@ impl Held {
         match step {
             Step::End => return Ok(false),
             Step::Nothing => {}
-            Step::Bytes { bytes, more } => {
+            Step::Bytes { start, bytes, more } => {
                 look.sightings.push(Sighting::Bytes { start, bytes, signed: self.signed() });
                 return Ok(more);
             }

@@ -1,5 +1,6 @@
 //! System calls that fail, and what a viewer is told then.
 
+use std::fs::File;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -54,12 +55,22 @@ async fn survive(server: &TestServer, call: Call, nth: u64, errno: Errno) -> Vec
     assert!(heard.listen(&mut viewer, b"four\n").await, "{heard:?}");
     append(&log, "five\n");
     assert!(heard.listen(&mut viewer, b"five\n").await, "{heard:?}");
+    // Behind more than a look takes, of which nothing was ever written.
+    let file = File::options().write(true).open(&log).unwrap();
+    file.set_len(1 << 20).unwrap();
+    append(&log, "six\n");
+    assert!(heard.listen(&mut viewer, b"six\n").await, "{heard:?}");
+    let gap = r#""from":10,"to":1048576"#;
+    let gaps = heard.told.iter().filter(|told| told.contains(gap)).count();
+    assert_eq!(gaps, 1, "{heard:?}");
     heard.bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn any_call_may_fail_once_and_nothing_is_lost() {
-    for call in [Call::Look, Call::Open, Call::Stat, Call::Read, Call::Watch] {
+    let calls =
+        [Call::Look, Call::Open, Call::Stat, Call::Read, Call::Seek, Call::Link, Call::Watch];
+    for call in calls {
         for round in 0.. {
             let mut running = tokio::task::JoinSet::new();
             // Each server takes an inotify instance, of which a user has 128.
@@ -73,7 +84,7 @@ async fn any_call_may_fail_once_and_nothing_is_lost() {
                             panic!("{what}: stuck")
                         };
                         let got = String::from_utf8_lossy(&bytes);
-                        assert_eq!(got, "one\ntwo\nthree\nfour\nfive\n", "{what}");
+                        assert_eq!(got, "one\ntwo\nthree\nfour\nfive\nsix\n", "{what}");
                         let has_failed = server.faults.has_failed();
                         server.stop().await.unwrap();
                         (nth, has_failed)
