@@ -8,7 +8,14 @@ use rustix::fs::FallocateFlags;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
+use crate::listeners::{Mode, in_both_modes};
 use crate::servers::{TestServer, append};
+
+in_both_modes! {
+    a_file_that_was_allocated_beforehand_is_followed_as_it_is_written,
+    a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut,
+    a_huge_hole_costs_no_time_and_a_small_one_is_sent,
+}
 
 /// What a viewer was told, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,20 +70,20 @@ fn bytes(start: u64, bytes: &[u8]) -> Told {
     Told::Bytes(start, bytes.to_vec())
 }
 
-#[tokio::test]
-async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written() {
-    let server = TestServer::start().await;
+async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written(mode: Mode) {
+    let server = mode.server().await;
     let log = server.log("a.log", "");
     let file = File::options().write(true).open(&log).unwrap();
     rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, 1 << 20).unwrap();
     let mut viewer = viewer_of(&server, &log).await;
     viewer.expect("open").await;
     let mut written = Vec::new();
+    let one_by_one = if mode == Mode::Events { 300 } else { 20 };
     for record in 0..100 {
         let record = format!("record {record}\n");
         file.write_all_at(record.as_bytes(), written.len() as u64).unwrap();
         written.extend_from_slice(record.as_bytes());
-        if written.len() < 300 {
+        if written.len() < one_by_one {
             until(&mut viewer, record.as_bytes()).await;
         }
     }
@@ -99,9 +106,8 @@ async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written() {
     assert!(!got.contains(&0));
 }
 
-#[tokio::test]
-async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut() {
-    let server = TestServer::start().await;
+async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut(mode: Mode) {
+    let server = mode.server().await;
     let log = server.log("a.log", "");
     let file = File::options().write(true).open(&log).unwrap();
     let mut before = vec![b'o'; 1 << 20];
@@ -122,9 +128,8 @@ async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut() {
     assert_eq!(until(&mut late, b"goes on\n").await, expected[1..]);
 }
 
-#[tokio::test]
-async fn a_huge_hole_costs_no_time_and_a_small_one_is_sent() {
-    let server = TestServer::start().await;
+async fn a_huge_hole_costs_no_time_and_a_small_one_is_sent(mode: Mode) {
+    let server = mode.server().await;
     let log = server.log("a.log", "start");
     let mut viewer = viewer_of(&server, &log).await;
     until(&mut viewer, b"start").await;
