@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::log::access::Admitted;
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
+use crate::log::hole::ALLOCATED_BYTES_MIN;
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::tracker::{Look, Sighting};
@@ -159,7 +160,7 @@ impl Held {
         if self.head.is_empty() && !self.generation.is_of(&self.file.head()?) {
             return Ok(Step::Truncated);
         }
-        if self.nuls.without_data == Some((size, status.modified)) {
+        if self.nuls.without_data == Some((size, status.modified)) && !self.is_stored_on()? {
             return Ok(Step::End);
         }
         self.nuls.without_data = None;
@@ -213,6 +214,13 @@ impl Held {
         }
         self.marker.advance(&bytes);
         Step::Bytes { start, more: self.marker.offset().0 < size, bytes }
+    }
+
+    /// Whether something stands where NULs were met last. What is stored through a mapping, or within one tick of the
+    /// file system's clock, changes neither size nor time.
+    fn is_stored_on(&self) -> io::Result<bool> {
+        let next = self.file.read_at(self.marker.offset(), ALLOCATED_BYTES_MIN)?;
+        Ok(next.iter().any(|&byte| byte != 0))
     }
 
     /// What is kept of it when nobody follows any more.

@@ -1,18 +1,21 @@
 //! Long runs of NULs: files that were allocated beforehand, and files that were cut under a writer.
 
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::listeners::{Mode, in_both_modes};
+use crate::listeners::{Listener, Mode, in_both_modes};
 use crate::servers::{TestServer, append};
 
 in_both_modes! {
     a_file_that_was_allocated_beforehand_is_followed_as_it_is_written,
+    stores_into_what_was_allocated_beforehand_are_seen,
     a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut,
     a_huge_hole_costs_no_time_and_a_small_one_is_sent,
 }
@@ -104,6 +107,48 @@ async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written(mode:
     let Told::Bytes(start, got) = &told[0] else { panic!("{told:?}") };
     assert_eq!((*start, told.len()), (from + 20, 1), "no reset, no gap, no NUL");
     assert!(!got.contains(&0));
+}
+
+/// A writer in another process that stores into a mapping of the whole file, which it keeps.
+struct Mapping(Child);
+
+impl Mapping {
+    fn of(path: &str) -> Self {
+        const PROGRAM: &str = "import mmap, sys\n\
+            with open(sys.argv[1], 'r+b') as file, mmap.mmap(file.fileno(), 0) as mapping:\n\
+            \x20   for line in sys.stdin.buffer:\n\
+            \x20       mapping.write(line)\n";
+        let mut python = Command::new("python3");
+        let python = python.args(["-c", PROGRAM, path]).stdin(Stdio::piped());
+        Self(python.spawn().unwrap())
+    }
+
+    /// Stores a line behind those before it.
+    fn store(&mut self, line: &str) {
+        self.0.stdin.as_ref().unwrap().write_all(line.as_bytes()).unwrap();
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().ok();
+    }
+}
+
+async fn stores_into_what_was_allocated_beforehand_are_seen(mode: Mode) {
+    let server = mode.server().await;
+    let log = server.log("a.log", "");
+    File::options().write(true).open(&log).unwrap().set_len(1 << 20).unwrap();
+    let mut viewer = Listener::of_all(&server, &log).await;
+    assert_eq!(viewer.opened["size"], 1 << 20);
+    let mut mapping = Mapping::of(&log);
+    // The first store into a page may change the file's time, those after it do not.
+    for line in ["stored\n", "stored beside it\n", "and another\n"] {
+        mapping.store(line);
+        viewer.until(line).await;
+    }
+    viewer.assert_story(&[("open", 0, "stored\nstored beside it\nand another\n")]);
 }
 
 async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut(mode: Mode) {
