@@ -348,8 +348,9 @@ impl Held {
         self.was_set_aside = false;
     }
 
+    /// Whether it lies under another name than the log's. One that has none any more was replaced.
     pub(super) fn was_renamed(&self) -> bool {
-        self.was_set_aside || self.file.path_now().is_some_and(|now| now != self.real_path)
+        self.file.path_now().is_some_and(|now| self.was_set_aside || now != self.real_path)
     }
 }
 

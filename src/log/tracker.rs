@@ -540,6 +540,36 @@ mod tests {
     }
 
     #[test]
+    fn a_file_over_which_the_next_is_renamed_was_replaced_whenever_that_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let mut tracker = Tracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
+        std::fs::write(&path, "").unwrap();
+        tracker.first_look(access.open(&log), None).unwrap();
+        let next = directory.path().join("next");
+        let renaming = std::thread::spawn(move || {
+            for _ in 0..3000 {
+                std::fs::write(&next, "").unwrap();
+                std::fs::rename(&next, &path).unwrap();
+            }
+        });
+        let (wake, mut now, mut turns) = (Wake::default(), Instant::now(), 0);
+        while !renaming.is_finished() {
+            now += TURNS_INTERVAL.max(SETTLE_TIME);
+            for sighting in tracker.look(now, &wake).sightings {
+                if let Sighting::Began { reason, .. } = sighting {
+                    assert_eq!(reason, Reason::Replaced, "after {turns} others");
+                    turns += 1;
+                }
+            }
+        }
+        renaming.join().unwrap();
+        assert!(turns > 0);
+    }
+
+    #[test]
     fn a_file_that_nobody_held_is_known_by_its_head_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
