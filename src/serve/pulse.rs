@@ -16,6 +16,8 @@ use crate::serve::{App, Heartbeat, Settings};
 const PING: &[u8] = b"\x89\x00";
 /// The text `ping`, as the original sent it.
 const TEXT: &[u8] = b"\x81\x04ping";
+/// A server that comes so late to see who has answered was held up itself: stopped, or on a machine that slept.
+const LATE: Duration = Duration::from_millis(500);
 /// So many heartbeats are sent before others get their turn.
 const BURST: usize = 128;
 
@@ -37,6 +39,8 @@ struct Queues {
 struct Beat {
     line: Weak<Line>,
     frame: &'static [u8],
+    /// It has been given more time to answer this one.
+    is_spared: bool,
 }
 
 /// How long an answer is awaited.
@@ -54,7 +58,8 @@ impl Pulse {
         };
         // It waits as if it had answered just now, so that the queues stay in order.
         let due = Instant::now() + timeout(&app.settings);
-        self.queues().answers.push_back((due, Beat { line: Arc::downgrade(line), frame }));
+        let beat = Beat { line: Arc::downgrade(line), frame, is_spared: false };
+        self.queues().answers.push_back((due, beat));
         self.came.notify_one();
     }
 
@@ -97,22 +102,28 @@ impl Pulse {
         let now = Instant::now();
         let is_due = |queue: &mut VecDeque<(Instant, Beat)>| {
             let is_due = queue.front().is_some_and(|(due, _)| *due <= now);
-            is_due.then(|| queue.pop_front()).flatten().map(|(_, beat)| beat)
+            is_due.then(|| queue.pop_front()).flatten()
         };
         for count in 1.. {
             if count % BURST == 0 {
                 tokio::task::yield_now().await;
             }
             let mut queues = self.queues();
-            if let Some(beat) = is_due(&mut queues.answers) {
+            if let Some((due, mut beat)) = is_due(&mut queues.answers) {
+                // What came meanwhile may not have been read yet.
+                if now - due >= LATE && !std::mem::replace(&mut beat.is_spared, true) {
+                    queues.answers.push_back((now + timeout, beat));
+                    continue;
+                }
                 drop(queues);
+                beat.is_spared = false;
                 let Some(line) = beat.line.upgrade() else { continue };
                 if line.is_silent() {
                     line.notify(Notice::Silent);
                 }
                 let due = now + settings.heartbeat_interval.saturating_sub(timeout);
                 self.queues().beats.push_back((due, beat));
-            } else if let Some(beat) = is_due(&mut queues.beats) {
+            } else if let Some((_, beat)) = is_due(&mut queues.beats) {
                 drop(queues);
                 let Some(line) = beat.line.upgrade() else { continue };
                 line.beat(beat.frame);

@@ -27,6 +27,7 @@ mod faults;
 mod follow;
 mod foreign;
 mod goldens;
+mod heartbeats;
 mod holes;
 mod http;
 mod lag;

@@ -1,0 +1,156 @@
+//! Heartbeats, and viewers that answer them as no library does: late, never, or while the server is stopped.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tailcast::serve::Settings;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use crate::servers::{DEADLINE, Program, TestServer, append};
+
+/// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no lines.
+struct Bare(TcpStream);
+
+/// A frame from the server, as short as those are that come here.
+#[derive(Debug, PartialEq, Eq)]
+enum Frame {
+    Ping,
+    Text(String),
+    Close(u16),
+}
+
+impl Bare {
+    async fn join(address: SocketAddr, log: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "GET {log}?tail=1&lines=0 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
+             Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            let byte = timeout(DEADLINE, stream.read_u8()).await.expect("no answer").unwrap();
+            answer.push(byte);
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer));
+        Self(stream)
+    }
+
+    async fn hear(&mut self) -> Frame {
+        timeout(DEADLINE, self.read()).await.expect("nothing came").expect("it broke off")
+    }
+
+    async fn read(&mut self) -> std::io::Result<Frame> {
+        let [opcode, length] = [self.0.read_u8().await?, self.0.read_u8().await?];
+        assert!(length < 126, "a long message");
+        let mut payload = vec![0; length.into()];
+        self.0.read_exact(&mut payload).await?;
+        Ok(match opcode {
+            0x81 => Frame::Text(String::from_utf8(payload).unwrap()),
+            0x88 => Frame::Close(u16::from_be_bytes([payload[0], payload[1]])),
+            0x89 => Frame::Ping,
+            other => panic!("a frame of {other:#x}"),
+        })
+    }
+
+    async fn answer(&mut self) {
+        self.0.write_all(&[0x8a, 0x80, 1, 2, 3, 4]).await.unwrap();
+    }
+
+    /// Answers what it is asked until something else comes.
+    async fn next_text(&mut self) -> String {
+        loop {
+            match self.hear().await {
+                Frame::Ping => self.answer().await,
+                Frame::Text(text) => return text,
+                Frame::Close(code) => panic!("closed with {code}"),
+            }
+        }
+    }
+}
+
+async fn server_that_asks(interval: Duration, wait: Duration) -> TestServer {
+    let settings =
+        Settings { heartbeat_interval: interval, pong_timeout: wait, ..Settings::default() };
+    TestServer::with(settings).await
+}
+
+#[tokio::test]
+async fn who_takes_everything_and_answers_nothing_is_asked_once_and_closed() {
+    let (interval, wait) = (Duration::from_millis(500), Duration::from_millis(300));
+    let server = server_that_asks(interval, wait).await;
+    let log = server.log("a.log", "x\n");
+    let joined = Instant::now();
+    let mut viewer = Bare::join(server.address, &log).await;
+    assert_eq!(viewer.hear().await, Frame::Ping);
+    assert_eq!(viewer.hear().await, Frame::Close(1011));
+    let after = joined.elapsed();
+    assert!(after >= interval + wait, "closed after {after:?}, before its time was over");
+}
+
+#[tokio::test]
+async fn who_answers_is_kept_however_long_there_is_nothing_to_read() {
+    let interval = Duration::from_millis(300);
+    let server = server_that_asks(interval, interval).await;
+    let log = server.log("a.log", "x\n");
+    let mut viewer = Bare::join(server.address, &log).await;
+    for asked in 0..20 {
+        assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers");
+        viewer.answer().await;
+    }
+    append(&log, "here\n");
+    assert_eq!(viewer.next_text().await, "here\n");
+}
+
+#[tokio::test]
+async fn who_answers_late_but_in_time_is_kept() {
+    let interval = Duration::from_secs(4);
+    let server = server_that_asks(interval, interval).await;
+    let log = server.log("a.log", "x\n");
+    let mut viewer = Bare::join(server.address, &log).await;
+    for asked in 0..2 {
+        assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers");
+        sleep(interval / 2).await;
+        viewer.answer().await;
+    }
+    append(&log, "here\n");
+    assert_eq!(viewer.next_text().await, "here\n");
+}
+
+#[tokio::test]
+async fn who_answers_is_kept_though_the_server_was_stopped_for_longer_than_it_waits() {
+    const INTERVAL: Duration = Duration::from_secs(3);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    append(&log, "x\n");
+    let program = Program::serve(&["--heartbeat", "3", directory.path().to_str().unwrap()]);
+    let target = log.to_str().unwrap();
+    let mut viewers = Vec::new();
+    for _ in 0..50 {
+        viewers.push(Bare::join(program.address, target).await);
+    }
+    let mut dead = Bare::join(program.address, target).await;
+    for viewer in &mut viewers {
+        assert_eq!(viewer.hear().await, Frame::Ping);
+    }
+    assert_eq!(dead.hear().await, Frame::Ping);
+    program.signal(Signal::STOP);
+    for viewer in &mut viewers {
+        viewer.answer().await;
+    }
+    append(&log, "meanwhile\n");
+    sleep(INTERVAL + Duration::from_secs(1)).await;
+    program.signal(Signal::CONT);
+    for viewer in &mut viewers {
+        assert_eq!(viewer.next_text().await, "meanwhile\n");
+    }
+    append(&log, "and on\n");
+    for viewer in &mut viewers {
+        assert_eq!(viewer.next_text().await, "and on\n");
+    }
+    while dead.hear().await != Frame::Close(1011) {}
+}
