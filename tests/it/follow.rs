@@ -30,6 +30,7 @@ in_both_modes! {
     a_log_whose_permission_is_taken_away_is_followed_on,
     a_log_that_can_only_be_appended_to_is_followed,
     a_read_only_mount_is_followed,
+    what_the_kernel_makes_up_is_no_log,
 }
 
 async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
@@ -525,10 +526,10 @@ async fn a_read_only_mount_is_followed(mode: Mode) {
     }
 }
 
-#[tokio::test]
-async fn what_the_kernel_makes_up_is_no_log() {
+async fn what_the_kernel_makes_up_is_no_log(mode: Mode) {
     let access = Access::new(["/proc", "/sys"]).unwrap();
-    let server = TestServer::over(tempfile::tempdir().unwrap(), access, Settings::default()).await;
+    let directory = tempfile::tempdir().unwrap();
+    let server = mode.server_over(directory, access, Settings::default()).await;
     let mut viewers = Vec::new();
     for path in ["/proc/version", "/proc/self/status", "/sys/kernel/notes"] {
         assert!(Path::new(path).exists(), "{path}");

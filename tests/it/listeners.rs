@@ -17,7 +17,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tailcast::log::Access;
 use tailcast::serve::Settings;
+use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
@@ -39,7 +41,18 @@ impl Mode {
     }
 
     pub async fn server_with(self, settings: Settings) -> TestServer {
-        let server = TestServer::with(settings).await;
+        let directory = tempfile::tempdir().unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        self.server_over(directory, access, settings).await
+    }
+
+    pub async fn server_over(
+        self,
+        directory: TempDir,
+        access: Access,
+        settings: Settings,
+    ) -> TestServer {
+        let server = TestServer::over(directory, access, settings).await;
         match self {
             Self::Events => {}
             #[cfg(feature = "faults")]

@@ -13,6 +13,8 @@ use crate::servers::{DEADLINE, append};
 
 in_both_modes! {
     slow_rotations_lose_nothing,
+    fifty_logs_over_which_another_is_renamed_go_on_in_it,
+    rotations_faster_than_looks_are_told,
     a_late_writer_is_heard,
     files_that_are_renamed_over_the_log_are_each_whole_and_the_last_one_comes,
     nine_logs_are_followed_on_when_one_is_renamed,
@@ -72,6 +74,52 @@ async fn slow_rotations_lose_nothing(mode: Mode) {
         contents.iter().map(|content| ("rotated", 0, content.as_str())).collect();
     story[0].0 = "open";
     viewer.assert_story(&story);
+}
+
+async fn fifty_logs_over_which_another_is_renamed_go_on_in_it(mode: Mode) {
+    let server = mode.server().await;
+    let logs: Vec<_> =
+        (0..50).map(|number| server.log(&format!("{number}.log"), "tailed\n")).collect();
+    let mut viewers = Vec::new();
+    for log in &logs {
+        let mut viewer = Listener::of_all(&server, log).await;
+        viewer.until("tailed\n").await;
+        viewers.push(viewer);
+    }
+    for log in &logs {
+        let next = format!("{log}.next");
+        append(&next, "moved\n");
+        rename(&next, log);
+        append(log, "ok\n");
+    }
+    for viewer in &mut viewers {
+        viewer.until("ok\n").await;
+        viewer.assert_story(&[("open", 0, "tailed\n"), ("replaced", 0, "moved\nok\n")]);
+    }
+}
+
+async fn rotations_faster_than_looks_are_told(mode: Mode) {
+    let server = mode.server().await;
+    let path = server.path("a.log");
+    let mut files = vec![Writer::create(&path)];
+    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    for round in 0..50 {
+        files[round].append(format!("last of {round}\n"));
+        rename(&path, server.path(&format!("a.log.{round}")));
+        files.push(Writer::create(&path));
+        files[round + 1].append(format!("first after {round}\n"));
+    }
+    files[50].append("end\n");
+    viewer.until("end\n").await;
+    let came = viewer.assert_written_by(&files.iter().collect::<Vec<_>>());
+    // Without events nothing tells of those between, but that the last one is not the first.
+    let least = if mode == Mode::Events { 51 } else { 2 };
+    assert!(came.len() >= least, "{} files came", came.len());
+    for (&(file, _), &end) in &came {
+        assert_eq!(end, files[file].now().len() as u64, "file {file} is not whole");
+    }
+    assert!(came.contains_key(&(0, 0)) && came.contains_key(&(50, 0)), "{came:?}");
+    assert!(viewer.parts[1..].iter().all(|part| part.told == "rotated"));
 }
 
 async fn a_late_writer_is_heard(mode: Mode) {

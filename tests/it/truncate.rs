@@ -8,7 +8,7 @@ use tailcast::log::Access;
 use tailcast::serve::Settings;
 
 use crate::listeners::{Listener, Mode, Writer, in_both_modes};
-use crate::servers::{TestServer, append};
+use crate::servers::append;
 
 in_both_modes! {
     a_truncation_is_seen_even_after_a_refill,
@@ -19,6 +19,7 @@ in_both_modes! {
     a_storm_of_truncations_ends_at_the_last_line_and_is_told_slowly,
     what_is_written_over_behind_the_viewers_is_for_new_ones,
     what_is_written_over_before_the_offset_is_told,
+    a_position_that_was_truncated_away_while_the_server_was_down_is_refused,
 }
 
 async fn a_truncation_is_seen_even_after_a_refill(mode: Mode) {
@@ -177,8 +178,7 @@ async fn what_is_written_over_before_the_offset_is_told(mode: Mode) {
     viewer.assert_story(&[("open", 0, "one\ntwo\n"), ("truncated", 0, "one\nTWO\nthree\n")]);
 }
 
-#[tokio::test]
-async fn a_position_that_was_truncated_away_while_the_server_was_down_is_refused() {
+async fn a_position_that_was_truncated_away_while_the_server_was_down_is_refused(mode: Mode) {
     let directory = tempfile::tempdir().unwrap();
     for (name, old) in
         [("short.log", "old line\n".to_owned()), ("long.log", "old line\n".repeat(99))]
@@ -188,7 +188,7 @@ async fn a_position_that_was_truncated_away_while_the_server_was_down_is_refused
         append(&path, &old);
         let serve = async || {
             let access = Access::new([directory.path()]).unwrap();
-            TestServer::over(tempfile::tempdir().unwrap(), access, Settings::default()).await
+            mode.server_over(tempfile::tempdir().unwrap(), access, Settings::default()).await
         };
         let server = serve().await;
         let mut viewer = Listener::of_all(&server, log).await;
