@@ -91,26 +91,6 @@ async fn a_very_long_line_is_one_line() {
     }
 }
 
-/// What the kernel holds for a peer that has not taken it, by the peer's port.
-fn send_queue(server: SocketAddr, peer: SocketAddr) -> u64 {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let (local, remote) = (format!(":{:04X}", server.port()), format!(":{:04X}", peer.port()));
-    for line in table.lines().skip(1) {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        if fields[1].ends_with(&local) && fields[2].ends_with(&remote) {
-            let (queue, _) = fields[4].split_once(':').unwrap();
-            return u64::from_str_radix(queue, 16).unwrap();
-        }
-    }
-    0
-}
-
-fn resident(program: &Program) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", program.child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
-}
-
 #[tokio::test]
 async fn viewers_that_never_read_cost_little_and_are_closed() {
     const STUCK: usize = 16;
@@ -131,7 +111,7 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
         let links = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
         links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
     };
-    let (sockets_before, memory_before) = (sockets(), resident(&program));
+    let (sockets_before, memory_before) = (sockets(), program.resident());
     let mut stuck = Vec::new();
     for number in 0..STUCK {
         let log = if number % 2 == 0 { &text } else { &empty };
@@ -145,8 +125,8 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
     while program.said().matches("reason=\"stalled\"").count() < STUCK {
         assert!(Instant::now() < until, "not all are closed: {}", program.said());
         let peers = stuck.iter().map(Viewer::local_address);
-        queue = queue.max(peers.map(|peer| send_queue(program.address, peer)).max().unwrap());
-        growth = growth.max(resident(&program).saturating_sub(memory_before));
+        queue = queue.max(peers.map(|peer| program.send_queue(peer)).max().unwrap());
+        growth = growth.max(program.resident().saturating_sub(memory_before));
         let line = format!("beside {}\n", beside.len());
         let written = Instant::now();
         append(&other, &line);
@@ -408,65 +388,4 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
     let most = 3 * reads.len() as u64 + 2 * looks;
     assert!(reads.iter().sum::<u64>() <= most, "reads of the file for each append: {reads:?}");
     assert!(viewers.iter().all(|viewer| viewer.parts.len() == 1));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_readers_of_a_large_file_share_its_descriptor() {
-    const VIEWERS: usize = 200;
-    const SIZE: usize = 256;
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("a.log");
-    let target = log.to_str().unwrap();
-    let content = numbered(SIZE);
-    std::fs::write(&log, &content).unwrap();
-    let program = Program::serve(&[directory.path().to_str().unwrap()]);
-    let mut warm = Listener::open(program.address, target, "&lines=1").await;
-    warm.until("\n").await;
-    let before = resident(&program);
-    let mut viewers = Vec::new();
-    for number in 0..VIEWERS {
-        let query = format!("&from={}", number * (content.len() / VIEWERS) + 1);
-        viewers.push(Listener::open(program.address, target, &query).await);
-    }
-    for viewer in &mut viewers {
-        viewer.until_length(600_000).await;
-        let part = &viewer.parts[0];
-        assert!(content[part.from as usize..].starts_with(&part.bytes), "at {}", part.from);
-    }
-    let each = resident(&program).saturating_sub(before) / VIEWERS as u64;
-    let queues = viewers.iter().map(|viewer| send_queue(program.address, viewer.local_address()));
-    let queue = queues.max().unwrap();
-    eprintln!("each of {VIEWERS} readers costs {each} bytes, and {queue} in the kernel at most");
-    assert_eq!(program.descriptors_of(&log), 1);
-    assert!(each + queue <= 1 << 20, "{each} bytes each, and {queue} in the kernel");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_catch_up_does_not_delay_another_log() {
-    let server = TestServer::start().await;
-    let content = numbered(64);
-    let (long, other) = (server.log("long.log", &content), server.log("other.log", ""));
-    let mut viewer = Listener::at_end(&server, &other).await;
-    let mut catching_up = tokio::task::JoinSet::new();
-    for _ in 0..4 {
-        let mut behind = Listener::of_all(&server, &long).await;
-        catching_up.spawn(async move {
-            behind.until_length(64 << 20).await;
-            behind
-        });
-    }
-    let mut times = Vec::new();
-    while catching_up.try_join_next().is_none() {
-        let line = format!("line {}\n", times.len());
-        let written = Instant::now();
-        append(&other, &line);
-        viewer.until(&line).await;
-        times.push(written.elapsed());
-        sleep(Duration::from_millis(10)).await;
-    }
-    for behind in catching_up.join_all().await {
-        assert!(behind.parts[0].bytes == content);
-    }
-    times.sort();
-    assert!(times[times.len() / 2] < PROMPT, "{times:?}");
 }

@@ -173,11 +173,6 @@ impl Listener {
         }
     }
 
-    /// The client's end of the connection.
-    pub fn local_address(&self) -> SocketAddr {
-        self.viewer.local_address()
-    }
-
     /// Leaves without a word, and comes back with its position.
     pub async fn come_back(&mut self) {
         let last = self.parts.last().unwrap();

@@ -31,6 +31,7 @@ mod heartbeats;
 mod holes;
 mod http;
 mod lag;
+mod large;
 mod late;
 mod limits;
 mod model;

@@ -233,6 +233,27 @@ impl Program {
             .sum()
     }
 
+    /// The memory that it has, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// What the kernel holds for a peer that has not taken it.
+    pub fn send_queue(&self, peer: SocketAddr) -> u64 {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let [local, remote] = [self.address, peer].map(|end| format!(":{:04X}", end.port()));
+        for line in table.lines().skip(1) {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            if fields[1].ends_with(&local) && fields[2].ends_with(&remote) {
+                let (queue, _) = fields[4].split_once(':').unwrap();
+                return u64::from_str_radix(queue, 16).unwrap();
+            }
+        }
+        0
+    }
+
     /// How many descriptors lead to this file.
     pub fn descriptors_of(&self, path: &Path) -> usize {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {

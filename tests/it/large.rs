@@ -1,0 +1,139 @@
+//! Logs of a gigabyte and more: what it costs to be read at many places, and whom a long catch-up delays.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::clients::Viewer;
+use crate::listeners::{Listener, PROMPT};
+use crate::servers::{Program, TestServer, append};
+
+const BLOCK_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 4096;
+
+/// A block of such a log. Each page begins with its number, so no two are alike.
+fn block(number: usize) -> Vec<u8> {
+    static LINES: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        (0..BLOCK_BYTES / 16).flat_map(|line| format!("{line:015}\n").into_bytes()).collect()
+    });
+    let mut block = LINES.clone();
+    for (page, bytes) in block.chunks_mut(PAGE_BYTES).enumerate() {
+        let page = number * (BLOCK_BYTES / PAGE_BYTES) + page;
+        bytes[..15].copy_from_slice(format!("{page:015}").as_bytes());
+    }
+    block
+}
+
+fn write_blocks(path: &Path, blocks: usize) {
+    let mut file = File::create(path).unwrap();
+    (0..blocks).for_each(|number| file.write_all(&block(number)).unwrap());
+}
+
+/// A viewer of such a log, who keeps nothing of it but where it is.
+struct Reader {
+    viewer: Viewer,
+    at: usize,
+    /// The block that was expected last.
+    expected: (usize, Vec<u8>),
+}
+
+impl Reader {
+    async fn open(server: std::net::SocketAddr, log: &str, at: usize) -> Self {
+        let target = format!("{log}?tail=1&format=raw&from={at}");
+        let mut viewer = Viewer::v1(server, &target).await;
+        assert_eq!(viewer.expect("open").await["from"], at);
+        Self { viewer, at, expected: (0, block(0)) }
+    }
+
+    /// Reads until it is there or beyond.
+    async fn until(&mut self, end: usize) {
+        while self.at < end {
+            let message = self.viewer.next().await.unwrap().into_data();
+            let (head, mut bytes) = message.split_at(8);
+            assert_eq!(u64::from_be_bytes(head.try_into().unwrap()), self.at as u64);
+            while !bytes.is_empty() {
+                let (number, within) = (self.at / BLOCK_BYTES, self.at % BLOCK_BYTES);
+                if self.expected.0 != number {
+                    self.expected = (number, block(number));
+                }
+                let taken = bytes.len().min(BLOCK_BYTES - within);
+                let expected = &self.expected.1[within..within + taken];
+                assert!(&bytes[..taken] == expected, "other bytes in block {number}");
+                bytes = &bytes[taken..];
+                self.at += taken;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little() {
+    const READERS: usize = 200;
+    const BLOCKS: usize = 1024;
+    // One message, and what it takes to be there at all.
+    const EACH_BYTES_MAX: u64 = (256 + 32) * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    write_blocks(&log, BLOCKS);
+    let program = Program::serve(&[directory.path().to_str().unwrap()]);
+    let target = log.to_str().unwrap();
+    // What it takes for the first of them, it takes once.
+    let mut first = Reader::open(program.address, target, 0).await;
+    first.until(8 * BLOCK_BYTES).await;
+    let before = program.resident();
+    let mut readers = Vec::new();
+    for number in 0..READERS {
+        let at = number * (BLOCKS * BLOCK_BYTES / READERS) + 1;
+        readers.push(Reader::open(program.address, target, at).await);
+    }
+    let mut growth = 0;
+    for reader in &mut readers {
+        reader.until(reader.at + 600_000).await;
+        growth = growth.max(program.resident().saturating_sub(before));
+    }
+    let each = growth / READERS as u64;
+    let queues = readers.iter().map(|reader| program.send_queue(reader.viewer.local_address()));
+    let queue = queues.max().unwrap();
+    eprintln!("each of {READERS} readers costs {each} bytes, and {queue} in the kernel at most");
+    assert_eq!(program.descriptors_of(&log), 1);
+    assert!(each <= EACH_BYTES_MAX, "{each} bytes each");
+    assert!(each + queue <= 1 << 20, "{each} bytes each, and {queue} in the kernel");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_catch_up_does_not_delay_another_log() {
+    // Where a number of MiB is asked for, the machine is taken for a quiet one.
+    let asked = std::env::var("TAILCAST_CATCH_UP_MIB").ok().map(|mib| mib.parse().unwrap());
+    let blocks = asked.unwrap_or(512);
+    let server = TestServer::start().await;
+    let (long, other) = (server.path("long.log"), server.log("other.log", ""));
+    write_blocks(&long, blocks);
+    let mut viewer = Listener::at_end(&server, &other).await;
+    let mut behind = Reader::open(server.address, long.to_str().unwrap(), 0).await;
+    let began = Instant::now();
+    let catching_up = tokio::spawn(async move { behind.until(blocks * BLOCK_BYTES).await });
+    let mut times = Vec::new();
+    while !catching_up.is_finished() {
+        let line = format!("line {}\n", times.len());
+        let written = Instant::now();
+        append(&other, &line);
+        viewer.until(&line).await;
+        times.push(written.elapsed());
+        sleep(Duration::from_millis(10)).await;
+    }
+    let took = began.elapsed();
+    catching_up.await.unwrap();
+    times.sort();
+    let (median, p99) = (times[times.len() / 2], times[times.len() * 99 / 100]);
+    eprintln!(
+        "{blocks} MiB in {took:?}; {} lines of another log meanwhile: median {median:?}, p99 {p99:?}, slowest {:?}",
+        times.len(),
+        times[times.len() - 1]
+    );
+    assert!(median < PROMPT, "{times:?}");
+    assert!(asked.is_none() || p99 < PROMPT, "{times:?}");
+}
