@@ -12,18 +12,18 @@ use tokio::time::{sleep, timeout};
 use crate::servers::{DEADLINE, Program, TestServer, append};
 
 /// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no lines.
-struct Bare(TcpStream);
+pub struct Bare(pub TcpStream);
 
 /// A frame from the server, as short as those are that come here.
 #[derive(Debug, PartialEq, Eq)]
-enum Frame {
+pub enum Frame {
     Ping,
     Text(String),
     Close(u16),
 }
 
 impl Bare {
-    async fn join(address: SocketAddr, log: &str) -> Self {
+    pub async fn join(address: SocketAddr, log: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
             "GET {log}?tail=1&lines=0 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
@@ -40,7 +40,7 @@ impl Bare {
         Self(stream)
     }
 
-    async fn hear(&mut self) -> Frame {
+    pub async fn hear(&mut self) -> Frame {
         timeout(DEADLINE, self.read()).await.expect("nothing came").expect("it broke off")
     }
 

@@ -33,6 +33,7 @@ mod http;
 mod lag;
 mod large;
 mod late;
+mod leaks;
 mod limits;
 mod model;
 mod oracle;

@@ -1,0 +1,154 @@
+//! Whoever comes and goes, however he goes, leaves nothing behind.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use socket2::SockRef;
+
+use crate::clients::{Streaming, Viewer, get};
+use crate::heartbeats::{Bare, Frame};
+use crate::servers::{Program, append, eventually, put};
+
+const LOGS: usize = 20;
+/// So many of each kind come to each log in a round.
+const OF_EACH_KIND: usize = 4;
+const ROUNDS: usize = 4;
+/// Some come twice.
+const CAME: u64 = (ROUNDS * LOGS * OF_EACH_KIND * 6) as u64;
+/// One who is not let go costs several times as much; memory that is free again may still be the program's.
+const LEFT_BYTES_MAX: u64 = 4096;
+
+/// How somebody leaves.
+#[derive(Clone, Copy)]
+enum Leaving {
+    WithAClose,
+    WithoutAWord,
+    ByReset,
+    /// It is there, and answers nothing any more.
+    ByTimeout,
+    /// By HTTP, as curl does.
+    InTheMiddle,
+}
+
+async fn come_and_go(address: SocketAddr, log: String, leaving: Leaving) {
+    let target = format!("{log}?tail=1");
+    match leaving {
+        Leaving::WithAClose => {
+            let mut viewer = Viewer::v1(address, &target).await;
+            viewer.expect("open").await;
+            viewer.stream.close(None).await.unwrap();
+            while viewer.next().await.is_ok() {}
+        }
+        Leaving::WithoutAWord => {
+            Viewer::original(address, &format!("{target}&format=text")).await.text().await;
+        }
+        Leaving::ByReset => {
+            let viewer = Bare::join(address, &log).await;
+            SockRef::from(&viewer.0).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        Leaving::ByTimeout => {
+            let mut viewer = Bare::join(address, &log).await;
+            while viewer.hear().await != Frame::Close(1011) {}
+        }
+        Leaving::InTheMiddle => {
+            let accept = [("Accept", "text/event-stream")];
+            Streaming::get(address, &target, &accept).await;
+            get(address, &log, &[]).await;
+        }
+    }
+}
+
+/// Everybody comes to every log, which is rotated meanwhile, and goes.
+async fn round(address: SocketAddr, logs: &[PathBuf]) {
+    let mut coming = tokio::task::JoinSet::new();
+    for count in 0..OF_EACH_KIND {
+        for log in logs {
+            let name = log.to_str().unwrap();
+            for leaving in [
+                Leaving::WithAClose,
+                Leaving::WithoutAWord,
+                Leaving::ByReset,
+                Leaving::ByTimeout,
+                Leaving::InTheMiddle,
+            ] {
+                coming.spawn(come_and_go(address, name.to_owned(), leaving));
+            }
+            tokio::task::yield_now().await;
+            if count % 4 == 1 {
+                let aside = format!("{name}.1");
+                std::fs::remove_file(&aside).ok();
+                std::fs::hard_link(log, &aside).unwrap();
+                put(log, "another file\n");
+            }
+            append(log, format!("line {count}\n"));
+        }
+    }
+    coming.join_all().await;
+}
+
+/// What a program holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    descriptors: usize,
+    sockets: usize,
+    watches: usize,
+    threads: usize,
+}
+
+impl Held {
+    fn by(program: &Program) -> Self {
+        let of = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", program.child.id()));
+        let links =
+            of("fd").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let links: Vec<_> = links.collect();
+        let is_socket = |link: &&PathBuf| link.to_string_lossy().starts_with("socket:");
+        Self {
+            descriptors: links.len(),
+            sockets: links.iter().filter(is_socket).count(),
+            watches: program.watches(),
+            threads: of("task").unwrap().count(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_and_goes_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let logs: Vec<_> =
+        (0..LOGS).map(|number| directory.path().join(format!("{number}.log"))).collect();
+    logs.iter().for_each(|log| append(log, "start\n"));
+    let program = Program::serve(&["--heartbeat", "1", directory.path().to_str().unwrap()]);
+    let at_first = Held::by(&program);
+    let all_are_gone = async || {
+        eventually("all are gone", async || {
+            let health = get(program.address, "/_/healthz", &[]).await;
+            let health: Value = serde_json::from_slice(&health.body).unwrap();
+            let now = Held::by(&program);
+            // One socket is that of the question.
+            let is_so = health["logs"] == 0 && now.sockets <= at_first.sockets + 1;
+            if is_so && now.watches == 0 { Ok(()) } else { Err((now, health)) }
+        })
+        .await;
+    };
+    // What it takes for the first of them, it takes once.
+    round(program.address, &logs).await;
+    all_are_gone().await;
+    let (before, memory_before) = (Held::by(&program), program.resident());
+    for _ in 0..ROUNDS {
+        round(program.address, &logs).await;
+    }
+    all_are_gone().await;
+    let memory = program.resident();
+    let each = memory.saturating_sub(memory_before) / CAME;
+    eprintln!("{memory_before} bytes before, {memory} after {CAME} more had come and gone");
+    assert!(each < LEFT_BYTES_MAX, "{each} bytes are left of each");
+    eventually("nothing else is held", async || {
+        let now = Held::by(&program);
+        // The watcher, which is made for the first who comes, has a thread of its own.
+        let is_so = now.descriptors <= before.descriptors && now.threads <= at_first.threads + 1;
+        if is_so { Ok(()) } else { Err((at_first, before, now)) }
+    })
+    .await;
+}
