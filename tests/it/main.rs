@@ -38,6 +38,7 @@ mod limits;
 mod model;
 mod oracle;
 mod original;
+mod proof;
 mod resume;
 mod rooms;
 mod rotate;

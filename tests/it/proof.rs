@@ -1,0 +1,42 @@
+//! What docs/proof.md says of the cases that are replayed: each of the tests is there, and is run as it says.
+
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, files): (Vec<PathBuf>, Vec<PathBuf>) = entries.partition(|path| path.is_dir());
+    let rust = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "rs"));
+    let texts = rust.map(|path| std::fs::read_to_string(path).unwrap());
+    texts.chain(folders.iter().flat_map(|folder| sources(folder))).collect()
+}
+
+#[test]
+fn the_cases_in_the_docs_are_replayed_as_they_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let sources: Vec<String> =
+        ["tests/it", "src"].iter().flat_map(|folder| sources(&root.join(folder))).collect();
+    let lists = sources.iter().flat_map(|text| text.split("\nin_both_modes! {\n").skip(1));
+    let lists = lists.filter_map(|rest| rest.split_once('}')).map(|(list, _)| list);
+    let in_both_modes: Vec<&str> = lists
+        .flat_map(|list| list.split(',').map(str::trim))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let docs = std::fs::read_to_string(root.join("docs/proof.md")).unwrap();
+    let (_, rest) = docs.split_once("<!-- the cases begin -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- the cases end -->").unwrap();
+    let mut told = Vec::new();
+    for row in table.lines().skip(2) {
+        let [_, _, run, tests, _] = row.split('|').map(str::trim).collect::<Vec<_>>()[..] else {
+            panic!("{row}")
+        };
+        assert!(matches!(run, "both" | "events"), "{row}");
+        for name in tests.split(", ").map(|name| name.trim_matches('`')) {
+            let is_a_test = sources.iter().any(|text| text.contains(&format!("fn {name}(")));
+            assert!(is_a_test, "no test is called {name}");
+            assert_eq!(in_both_modes.contains(&name), run == "both", "how {name} is run");
+            told.push(name);
+        }
+    }
+    let untold: Vec<_> = in_both_modes.iter().filter(|name| !told.contains(name)).collect();
+    assert!(untold.is_empty(), "not in the table: {untold:?}");
+}
