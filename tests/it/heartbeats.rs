@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::servers::{DEADLINE, Program, TestServer, append};
+use crate::clients::get;
+use crate::servers::{DEADLINE, Program, TestServer, append, put};
 
 /// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no lines.
 pub struct Bare(pub TcpStream);
@@ -94,11 +95,11 @@ async fn who_takes_everything_and_answers_nothing_is_asked_once_and_closed() {
 
 #[tokio::test]
 async fn who_answers_is_kept_however_long_there_is_nothing_to_read() {
-    let interval = Duration::from_millis(300);
+    let interval = Duration::from_secs(2);
     let server = server_that_asks(interval, interval).await;
     let log = server.log("a.log", "x\n");
     let mut viewer = Bare::join(server.address, &log).await;
-    for asked in 0..20 {
+    for asked in 0..5 {
         assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers");
         viewer.answer().await;
     }
@@ -153,4 +154,65 @@ async fn who_answers_is_kept_though_the_server_was_stopped_for_longer_than_it_wa
         assert_eq!(viewer.next_text().await, "and on\n");
     }
     while dead.hear().await != Frame::Close(1011) {}
+}
+
+/// Tells another time of day, by as many seconds as a file says. The other clocks go on as they do.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    long failed = syscall(SYS_clock_gettime, clock, now);
+    FILE *file = clock == CLOCK_REALTIME ? fopen(getenv("CLOCK_FILE"), "r") : NULL;
+    long seconds = 0;
+    if (file) {
+        if (fscanf(file, "%ld", &seconds) == 1) now->tv_sec += seconds;
+        fclose(file);
+    }
+    return failed;
+}
+"#;
+
+#[tokio::test]
+async fn nobody_is_closed_when_the_clock_is_set() {
+    const DAY: i64 = 24 * 60 * 60;
+    let outside = tempfile::tempdir().unwrap();
+    let [source, library, clock] =
+        ["clock.c", "clock.so", "clock"].map(|name| outside.path().join(name));
+    std::fs::write(&source, CLOCK).unwrap();
+    let mut cc = std::process::Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(cc.status().unwrap().success());
+    put(&clock, "0");
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    append(&log, "x\n");
+    let program = Program::serve_under(
+        &format!("export CLOCK_FILE={} LD_PRELOAD={}", clock.display(), library.display()),
+        &["--heartbeat", "2", directory.path().to_str().unwrap()],
+    );
+    let mut viewer = Bare::join(program.address, log.to_str().unwrap()).await;
+    for (number, days) in [0, 1, -1, 0].into_iter().enumerate() {
+        put(&clock, (days * DAY).to_string());
+        for asked in 0..2 {
+            assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers, {days} days on");
+            viewer.answer().await;
+        }
+        if number > 0 {
+            std::fs::rename(&log, directory.path().join(format!("a.log.{number}"))).unwrap();
+        }
+        append(&log, format!("line {number}\n"));
+        assert_eq!(viewer.next_text().await, format!("line {number}\n"));
+        // It is told when the line came, by the clock as it was set.
+        let rows = get(program.address, &format!("/_/rows{}", log.display()), &[]).await;
+        let rows: serde_json::Value = serde_json::from_slice(&rows.body).unwrap();
+        let told = rows["times"].as_array().unwrap().last().unwrap().as_i64().unwrap() / 1000;
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let ahead = told - now.as_secs().cast_signed();
+        assert!((ahead - days * DAY).abs() < DAY / 2, "told {ahead} s ahead of {days} days");
+    }
 }

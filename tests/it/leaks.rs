@@ -119,7 +119,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
     let logs: Vec<_> =
         (0..LOGS).map(|number| directory.path().join(format!("{number}.log"))).collect();
     logs.iter().for_each(|log| append(log, "start\n"));
-    let program = Program::serve(&["--heartbeat", "1", directory.path().to_str().unwrap()]);
+    let program = Program::serve(&["--heartbeat", "2", directory.path().to_str().unwrap()]);
     let at_first = Held::by(&program);
     let all_are_gone = async || {
         eventually("all are gone", async || {
