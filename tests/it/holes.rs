@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
+#[cfg(feature = "faults")]
 use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
