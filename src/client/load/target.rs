@@ -1,7 +1,8 @@
 //! Where viewers are sent: the address, and the request that opens a WebSocket there.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -14,6 +15,9 @@ use crate::session::wire::SUBPROTOCOL;
 /// Offers to take messages compressed, each by itself: they are expanded once for all viewers.
 const EXTENSION: &str =
     "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+
+/// So long one of several addresses has to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Which protocol is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +60,9 @@ impl Target {
         let Parts { authority, path, mut query } = Parts::of(url).map_err(BadTarget::Url)?;
         let has_port = authority.rsplit(']').next().is_some_and(|after| after.contains(':'));
         let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
-        let mut addresses = with_port.to_socket_addrs().map_err(BadTarget::Host)?;
+        let addresses: Vec<_> = with_port.to_socket_addrs().map_err(BadTarget::Host)?.collect();
         let address =
-            addresses.next().ok_or_else(|| BadTarget::Host(io::ErrorKind::NotFound.into()))?;
+            answering(&addresses).ok_or_else(|| BadTarget::Host(io::ErrorKind::NotFound.into()))?;
         let lines = lines.or((protocol != Protocol::Original).then_some(0));
         let lines = lines.map(|lines| lines.to_string());
         let of_v1 = |value: &str| (protocol != Protocol::Original).then(|| value.to_owned());
@@ -124,6 +128,14 @@ impl Target {
     }
 }
 
+/// The first address at which somebody listens, otherwise the first of all: `localhost` may be `::1` as well as
+/// 127.0.0.1, and the server at one of them only.
+fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
+    let found = if addresses.len() > 1 { addresses.iter().find(listens) } else { None };
+    found.or(addresses.first()).copied()
+}
+
 fn refusal(code: u16, body: &[u8]) -> String {
     let answer = Response::builder().status(code).body(Some(body.to_vec()));
     match answer.map(|answer| answered(&answer)) {
@@ -158,6 +170,21 @@ mod tests {
         ] {
             assert_eq!(asks(url, protocol, lines), format!("GET {asked} HTTP/1.1"));
         }
+    }
+
+    #[test]
+    fn of_a_host_with_several_addresses_the_one_that_listens_is_taken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let open = listener.local_addr().unwrap();
+        // Nobody else has the port while this socket holds it, and it does not listen.
+        let held =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let closed = held.local_addr().unwrap().as_socket().unwrap();
+        assert_eq!(answering(&[closed, open]), Some(open));
+        assert_eq!(answering(&[open, closed]), Some(open));
+        assert_eq!(answering(&[closed, closed]), Some(closed));
+        assert_eq!(answering(&[]), None);
     }
 
     #[test]
