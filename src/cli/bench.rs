@@ -49,9 +49,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let report = measured?;
     let printed =
         if arguments.json { format!("{}\n", report.to_json()) } else { report.to_table() };
-    io::stdout().lock().write_all(printed.as_bytes()).map_err(|error| {
-        unmet(format!("can't write to stdout: {error}"), "look at where it leads to")
-    })?;
+    match io::stdout().lock().write_all(printed.as_bytes()) {
+        // Nobody reads it; the exit code is still of use.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(|error| {
+            unmet(format!("can't write to stdout: {error}"), "look at where it leads to")
+        })?,
+    }
     let wrong = report.verdict();
     if wrong.is_empty() {
         return Ok(());
@@ -172,7 +176,7 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
     let load = Load::start(plan)
         .map_err(|error| unmet(format!("can't start: {error}"), "look at `ulimit -a`"))?;
     let now = Instant::now();
-    let shows = io::stderr().is_terminal() && !arguments.json;
+    let shows = io::stderr().is_terminal();
     let mut bench =
         Bench { arguments, load, ending, told: shows.then_some(now), lines_told: (now, 0) };
     bench.gather().await?;
@@ -183,7 +187,7 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
     server.begun = usage()?;
     let own = Usage::own().unwrap_or_default();
     let began = Instant::now();
-    let written = match file {
+    let (written, ended) = match file {
         Some(file) => {
             let schedule = Schedule {
                 run,
@@ -192,18 +196,26 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
                 line_bytes: arguments.line_bytes,
                 lines: lines(arguments) as u32,
             };
-            Some(bench.write(file, schedule).await?)
+            let (written, ended) = bench.write(file, schedule).await?;
+            (Some(written), ended)
         }
         None => {
             let until = began + Duration::from_secs_f64(arguments.duration);
             while Instant::now() < until && !bench.ending.is_cancelled() {
                 bench.look(None).await?;
             }
-            None
+            (None, Instant::now())
         }
     };
-    let seconds = began.elapsed().as_secs_f64();
-    server.ended = usage()?;
+    let seconds = ended.duration_since(began).as_secs_f64();
+    // What was lost is told all the same when the server is gone: most of all then.
+    let gone = match usage() {
+        Ok(ended) => {
+            server.ended = ended;
+            None
+        }
+        Err(error) => Some(format!("the process of `--pid` is gone: {error}")),
+    };
     let client = Usage::own().unwrap_or_default().cpu - own.cpu;
     let until = Instant::now() + LINGER;
     while written.is_some() && Instant::now() < until {
@@ -222,6 +234,7 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
         live: Counts::get(&counts.live),
         failed: Counts::get(&counts.failed),
         closed: Counts::get(&counts.closed),
+        polled: Counts::get(&counts.polled),
         live_after: Counts::get(&counts.live_after) as f64 / 1e9,
     };
     let interrupted = bench.ending.is_cancelled();
@@ -234,7 +247,8 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
         delivered: Delivered { lines, messages, compressed, bytes, seconds },
         tally,
         last,
-        server: (!arguments.pids.is_empty()).then_some(server),
+        server: (!arguments.pids.is_empty() && gone.is_none()).then_some(server),
+        gone,
         client: (client, arguments.threads),
         interrupted,
     })
@@ -258,7 +272,8 @@ impl Bench<'_> {
             let counts = self.load.counts();
             let failed = Counts::get(&counts.failed) + Counts::get(&counts.closed);
             let live = Counts::get(&counts.live);
-            let now = (failed, live, Counts::get(&counts.bytes));
+            let progress = Counts::get(&counts.progress) + Counts::get(&counts.slow_progress);
+            let now = (failed, live, progress);
             if failed >= all {
                 return Err(self.nobody());
             }
@@ -306,8 +321,12 @@ impl Bench<'_> {
         unmet(format!("no viewer of {url} could connect: {words}"), hint)
     }
 
-    /// Writes, and waits until everybody has everything, or nothing comes any more.
-    async fn write(&mut self, file: File, schedule: Schedule) -> anyhow::Result<writer::Written> {
+    /// Writes, and waits until everybody has everything, or nothing comes any more. It gives when the last came.
+    async fn write(
+        &mut self,
+        file: File,
+        schedule: Schedule,
+    ) -> anyhow::Result<(writer::Written, Instant)> {
         let cannot = |error: io::Error| {
             let path = self.arguments.write.clone().unwrap_or_default();
             unmet(format!("can't write {}: {error}", path.display()), "look at the disk")
@@ -324,16 +343,17 @@ impl Bench<'_> {
             unmet(format!("can't write {}: {error}", path.display()), "look at the disk")
         })?;
         let mut came = (0, Instant::now());
+        // A server that lives and sends nothing more, or only to the slow, is not waited for.
         while !self.load.have_all(written.lines) {
-            let bytes = Counts::get(&self.load.counts().bytes);
-            if bytes != came.0 {
-                came = (bytes, Instant::now());
+            let progress = Counts::get(&self.load.counts().progress);
+            if progress > came.0 {
+                came = (progress, Instant::now());
             } else if came.1.elapsed() > PATIENCE {
-                break;
+                return Ok((written, came.1));
             }
             self.look(None).await?;
         }
-        Ok(written)
+        Ok((written, Instant::now()))
     }
 
     /// Lets a moment pass, and tells how it goes.

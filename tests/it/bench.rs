@@ -249,6 +249,10 @@ enum Script {
     RepeatBytes,
     /// `tailcast.v1`: it says itself that it left something out.
     Gap,
+    /// `tailcast.v1`: nothing is wrong, but that it polls.
+    Poll,
+    /// The last lines never come, and heartbeats go on for ever.
+    Linger,
 }
 
 /// A server that follows a file in its own way. Only its first viewer suffers.
@@ -280,7 +284,8 @@ impl Scripted {
 }
 
 async fn follow(stream: TcpStream, log: PathBuf, script: Script, suffers: bool) {
-    let is_v1 = matches!(script, Script::OmitBytes | Script::RepeatBytes | Script::Gap);
+    let is_v1 =
+        matches!(script, Script::OmitBytes | Script::RepeatBytes | Script::Gap | Script::Poll);
     let choose = |_: &Request, mut response: Response| {
         if is_v1 {
             let name = HeaderValue::from_static("tailcast.v1");
@@ -291,7 +296,7 @@ async fn follow(stream: TcpStream, log: PathBuf, script: Script, suffers: bool) 
     let mut socket = tokio_tungstenite::accept_hdr_async(stream, choose).await.unwrap();
     if is_v1 {
         let open = r#"{"type":"open","path":"/a","generation":"g","from":0,"size":0,"modified":null,
-                       "tail":true,"recovered":true,"watch":"events","what":"is not known"}"#;
+                       "tail":true,"recovered":true,"watch":"poll","what":"is not known"}"#;
         socket.send(Message::text(open)).await.unwrap();
     }
     let mut number = 0;
@@ -305,6 +310,9 @@ async fn follow(stream: TcpStream, log: PathBuf, script: Script, suffers: bool) 
                 return;
             }
             number += 1;
+        }
+        if script == Script::Linger && socket.send(Message::text("ping")).await.is_err() {
+            return;
         }
         // What the viewer says has to be read, so that its pongs do not pile up.
         if let Ok(None | Some(Err(_))) = timeout(Duration::from_millis(10), socket.next()).await {
@@ -344,7 +352,7 @@ async fn say(
             Ok(())
         }
         Script::Omit if suffers && number == 3 => Ok(()),
-        Script::Cease if suffers && number >= 17 => Ok(()),
+        Script::Cease | Script::Linger if suffers && number >= 17 => Ok(()),
         Script::Repeat if suffers && number == 6 => {
             socket.send(plain.clone()).await?;
             socket.send(plain).await
@@ -369,10 +377,12 @@ async fn say(
             let gap = format!(r#"{{"type":"gap","generation":"g","from":{start},"to":{to}}}"#);
             socket.send(Message::text(gap)).await
         }
-        Script::OmitBytes | Script::RepeatBytes | Script::Gap => {
+        Script::OmitBytes | Script::RepeatBytes | Script::Gap | Script::Poll => {
             socket.send(bytes(start, line)).await
         }
-        Script::Omit | Script::Repeat | Script::Cease | Script::Close => socket.send(plain).await,
+        Script::Omit | Script::Repeat | Script::Cease | Script::Close | Script::Linger => {
+            socket.send(plain).await
+        }
     }
 }
 
@@ -395,6 +405,7 @@ async fn what_a_server_loses_or_repeats_is_named_and_the_exit_code_tells() {
         (Script::Omit, "1 line was lost", "viewer 0: line 3 is missing"),
         (Script::Repeat, "1 line came twice", "viewer 0: line 6 came twice, or too late"),
         (Script::Cease, "3 lines were lost", "viewer 0: the last 3 of 20 lines never came"),
+        (Script::Linger, "3 lines were lost", "viewer 0: the last 3 of 20 lines never came"),
         (Script::OmitBytes, "10 bytes were left out", "viewer 0: bytes 470 to 480 are missing"),
         (Script::RepeatBytes, "10 bytes came twice", "viewer 0: bytes 470 to 480 came twice"),
         (Script::Gap, "120 bytes were left out", "the server left out bytes 360 to 480"),
@@ -407,6 +418,86 @@ async fn what_a_server_loses_or_repeats_is_named_and_the_exit_code_tells() {
         let faults = report["faults"].to_string();
         assert!(faults.contains(fault), "{script:?}: {report:#}");
         assert!(!faults.contains("viewer 1"), "{script:?}: {report:#}");
+        // The time for which nothing came counts for nothing.
+        let seconds = report["delivered"]["seconds"].as_f64().unwrap();
+        assert!(seconds < 9.0, "{script:?}: {report:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_polls_is_told_so_that_the_latency_is_understood() {
+    let (run, report) = scripted(Script::Poll).await;
+    assert_whole(&run, &report, 20, 2);
+    assert_eq!(report["viewers"]["polled"], 2, "{report:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_no_time_nothing_is_told_by_the_second() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n".repeat(1000));
+    let url = url(server.address, &log);
+    let protocol = ["--protocol", "original", "--lines", "1000"];
+    let run = Run::of(&[&[&url, "--duration", "0", "--json"], &protocol[..]].concat()).await;
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(run.code, Some(0), "{report:#} {}", run.stderr);
+    assert_eq!(report["delivered"]["bytes_per_second"], 0.0, "{report:#}");
+    let run = Run::of(&[&url, "--duration", "0"]).await;
+    assert!(run.stdout.contains("\nclient CPU  0.0 % of a core\n"), "{}", run.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_in_the_end_leaves_the_report_of_what_was_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log").display().to_string();
+    let mut program = Program::serve(&[directory.path().to_str().unwrap()]);
+    let pid = program.child.id().to_string();
+    let url = url(program.address, &log);
+    let bench = tokio::spawn(async move {
+        let arguments = ["--viewers", "5", "--duration", "3", "--pid", &pid];
+        let (run, report) = Run::report(&url, &log, &arguments).await;
+        (run, report, log)
+    });
+    let log = directory.path().join("a.log");
+    eventually("it writes", async || match std::fs::metadata(&log).map(|data| data.len()) {
+        Ok(written) if written > 2000 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    // It is not waited for: a process that has ended and is still listed is gone, too.
+    program.child.kill().unwrap();
+    let (run, report, _) = bench.await.unwrap();
+    assert_eq!(run.code, Some(1), "{report:#} {}", run.stderr);
+    assert_eq!(report["viewers"]["closed"], 5, "{report:#}");
+    assert!(report["lost"].as_u64().unwrap() > 0, "{report:#}");
+    assert!(report["server"].is_null(), "{report:#}");
+    assert!(run.stderr.contains("the process of `--pid` is gone"), "{}", run.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_tells_gaps_and_names_them() {
+    let server = Scripted::start(Script::Omit).await;
+    let (url, log) = (url(server.address, "/any"), server.log());
+    let run = Run::of(&[&url, "--write", &log, "-v", "2", "--ramp", "10", "-d", "0.2"]).await;
+    assert_eq!(run.code, Some(1), "{}", run.stdout);
+    for words in ["lost        1 lines, 0 bytes, in 1 gap\n", "\nfaults      viewer 0: line 3 "] {
+        assert!(run.stdout.contains(words), "{words} in {}", run.stdout);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_the_report_still_gets_the_exit_code() {
+    for (script, code) in [(Script::Cut, 0), (Script::Omit, 1)] {
+        let server = Scripted::start(script).await;
+        let (url, log) = (url(server.address, "/any"), server.log());
+        let mut bench = tokio::process::Command::from(command());
+        bench.args(["bench", &url, "--write", &log, "-v", "2", "--ramp", "10", "-d", "0.2"]);
+        let mut child = bench.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = timeout(LONGEST, child.wait_with_output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("1 line was lost"), code == 1, "{said}");
+        assert!(!said.contains("stdout"), "{said}");
     }
 }
 
@@ -443,7 +534,9 @@ async fn what_can_not_be_loaded_is_told_with_a_hint() {
         (&["127.0.0.1:8765"], 2, "127.0.0.1:8765", "http://127.0.0.1:8765/"),
         (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "may be written"),
         (&[&good, &good, "--write", &never], 2, "several", "one URL"),
-        (&[&good, "--line-bytes", "39"], 2, "39 bytes", "40 to"),
+        (&[&good, "--write", &never, "--line-bytes", "39"], 2, "39 bytes", "40 to"),
+        (&[&good, "--rate", "5"], 2, "--write", ""),
+        (&[&good, "--burst", "5"], 2, "--write", ""),
         (&[&good, "--write", &never, "--duration", "0"], 2, "0 lines", "at least 1"),
         (&[&good, "--pid", "4194304"], 2, "--pid", "pidof"),
         (&[&good, "--viewers", "0"], 2, "no viewer", "--viewers"),

@@ -17,15 +17,15 @@ Examples:
   tailcast serve /tmp/logs &
   tailcast bench http://127.0.0.1:8765/tmp/logs/a.log --write /tmp/logs/a.log
         100 viewers, 100 lines a second for 10 seconds
-  tailcast bench URL --write FILE --viewers 1000 --rate 1000 --pid $(pidof tailcast)
-        more of both, and what it costs the server
+  tailcast bench URL --write FILE --viewers 1000 --rate 1000 --pid $!
+        more of both, and what it costs the server that the shell started last
   tailcast bench URL --write FILE --slow 10@8K
         what 10 viewers that read 8 KiB a second do to the others
   tailcast bench URL --viewers 5000 --ramp 0 --lines 1000 --duration 0
         5,000 viewers at once, each with 1,000 lines of history: when are all up to date?
 
-The latency of a line counts from the time at which it was due, not from that at which the writer came to it: what a
-stall holds up counts as late, too. `last viewer` is when a line had reached everybody.
+The latency of a line counts from the time at which it was due, not from that at which the writer came to it: \
+what a stall holds up counts as late, too. `last viewer` is when a line had reached everybody.
 
 Exit codes: 0 everything came once, 1 something was lost, came twice or could not connect, 2 wrong arguments")]
 pub(in crate::cli) struct Arguments {
@@ -50,15 +50,16 @@ pub(in crate::cli) struct Arguments {
     pub(super) write: Option<PathBuf>,
 
     /// Lines written in a second
-    #[arg(short, long, value_name = "N", default_value_t = 100.0, value_parser = positive)]
+    #[arg(short, long, value_name = "N", default_value_t = 100.0, value_parser = positive, requires = "write")]
     pub(super) rate: f64,
 
     /// Bytes of a written line, with its newline
-    #[arg(long, value_name = "N", default_value_t = 120)]
+    #[arg(long, value_name = "N", default_value_t = 120, requires = "write")]
     pub(super) line_bytes: usize,
 
     /// Lines written at once, in one call
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "write",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) burst: u32,
 
     /// Seconds for which is written, or listened

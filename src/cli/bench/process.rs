@@ -61,6 +61,8 @@ impl Stat {
         let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
         let sum = |range: std::ops::Range<usize>| range.map(field).sum::<Option<u64>>();
         match (field(1), sum(11..15)) {
+            // It has ended, and has not been waited for.
+            _ if fields.first() == Some(&"Z") => Err(io::ErrorKind::NotFound.into()),
             (Some(parent), Some(ticks)) => Ok(Self { parent: parent as u32, ticks }),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }

@@ -14,6 +14,8 @@ const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 /// From this part of a core on the client may be what is slow.
 const BUSY: f64 = 0.8;
+/// Of fewer seconds nothing is told by the second.
+const MOMENT: f64 = 0.01;
 
 /// How many viewers there were.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(super) struct Viewers {
     pub(super) live: u64,
     pub(super) failed: u64,
     pub(super) closed: u64,
+    /// Those whose log the server looks at every now and then, because nothing wakes it.
+    pub(super) polled: u64,
     /// Seconds from the start until the last was live.
     pub(super) live_after: f64,
 }
@@ -59,6 +63,8 @@ pub(super) struct Report {
     /// How late each line was for the last viewer, in nanoseconds.
     pub(super) last: Histogram<u64>,
     pub(super) server: Option<Server>,
+    /// Why the server's process could not be looked at in the end.
+    pub(super) gone: Option<String>,
     /// Seconds of CPU that the client used while it was measured, and its threads that read.
     pub(super) client: (f64, u64),
     pub(super) interrupted: bool,
@@ -79,6 +85,11 @@ fn percentiles(histogram: &Histogram<u64>) -> Value {
 /// A share, where there is something to share.
 fn each(whole: f64, parts: u64) -> f64 {
     if parts == 0 { 0.0 } else { whole / parts as f64 }
+}
+
+/// So much a second, where it went on for long enough.
+fn a_second(amount: f64, seconds: f64) -> f64 {
+    if seconds < MOMENT { 0.0 } else { amount / seconds }
 }
 
 impl Server {
@@ -110,6 +121,7 @@ impl Report {
         count(self.viewers.closed, "viewer was closed early", "viewers were closed early");
         let silent = (self.viewers.connected + self.viewers.failed..self.viewers.asked).count();
         count(silent as u64, "viewer got no answer", "viewers got no answer");
+        wrong.extend(self.gone.clone());
         if let Some((reason, _)) = self.tally.reasons.iter().max_by_key(|(_, count)| **count) {
             wrong.push(reason.clone());
         }
@@ -117,7 +129,11 @@ impl Report {
     }
 
     fn lines_a_second(&self) -> f64 {
-        self.delivered.lines as f64 / self.delivered.seconds.max(1e-9)
+        a_second(self.delivered.lines as f64, self.delivered.seconds)
+    }
+
+    fn bytes_a_second(&self) -> f64 {
+        a_second(self.delivered.bytes as f64, self.delivered.seconds)
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -127,6 +143,7 @@ impl Report {
             "viewers": {
                 "asked": viewers.asked, "slow": viewers.slow, "connected": viewers.connected,
                 "live": viewers.live, "failed": viewers.failed, "closed": viewers.closed,
+                "polled": viewers.polled,
                 "seconds_until_live": viewers.live_after, "join_ms": percentiles(&tally.joins),
                 "reasons": tally.reasons,
             },
@@ -135,7 +152,7 @@ impl Report {
                 "compressed": delivered.compressed,
                 "bytes": delivered.bytes, "seconds": delivered.seconds,
                 "lines_per_second": self.lines_a_second(),
-                "bytes_per_second": delivered.bytes as f64 / delivered.seconds.max(1e-9),
+                "bytes_per_second": self.bytes_a_second(),
             },
             "lost": tally.lost, "twice": tally.twice, "gaps": tally.gaps,
             "lost_bytes": tally.lost_bytes, "twice_bytes": tally.twice_bytes,
@@ -162,7 +179,7 @@ impl Report {
                 "cpu_seconds": server.cpu(),
                 "cpu_us_per_line": each(server.cpu() * 1e6, delivered.lines),
                 "cpu_us_per_message": each(server.cpu() * 1e6, delivered.messages),
-                "cpu_of_a_core": server.cpu() / delivered.seconds.max(1e-9),
+                "cpu_of_a_core": a_second(server.cpu(), delivered.seconds),
                 "rss_before": server.before.rss, "rss_with_viewers": server.begun.rss,
                 "rss_after": server.ended.rss,
                 "rss_per_viewer": server.a_viewer(viewers.connected),
@@ -196,6 +213,10 @@ impl Report {
         for (reason, count) in &tally.reasons {
             rows.push(("", format!("{}: {reason}", thousands(*count))));
         }
+        if viewers.polled > 0 {
+            let what = "the server is not woken by the log, and looks at it every now and then";
+            rows.push(("", format!("{}: {what}", thousands(viewers.polled))));
+        }
         if let Some(written) = &self.written {
             rows.push((
                 "written",
@@ -221,18 +242,25 @@ impl Report {
                 thousands(delivered.messages),
                 bytes(delivered.bytes as f64),
                 thousands(self.lines_a_second() as u64),
-                bytes(delivered.bytes as f64 / delivered.seconds.max(1e-9)),
+                bytes(self.bytes_a_second()),
             ),
         ));
+        let gaps = match tally.gaps {
+            0 => String::new(),
+            1 => ", in 1 gap".to_owned(),
+            gaps => format!(", in {} gaps", thousands(gaps)),
+        };
         rows.push((
             "lost",
-            format!("{} lines, {} bytes", thousands(tally.lost), thousands(tally.lost_bytes)),
+            format!("{} lines, {} bytes{gaps}", thousands(tally.lost), thousands(tally.lost_bytes)),
         ));
         rows.push((
             "twice",
             format!("{} lines, {} bytes", thousands(tally.twice), thousands(tally.twice_bytes)),
         ));
-        rows.extend(tally.faults.iter().map(|fault| ("", fault.clone())));
+        for (number, fault) in tally.faults.iter().enumerate() {
+            rows.push((if number == 0 { "faults" } else { "" }, fault.clone()));
+        }
         self.latencies(&mut rows);
         for (number, slow) in tally.slow.iter().enumerate() {
             let end = if slow.stood { "" } else { "; its connection was lost" };
@@ -272,10 +300,10 @@ impl Report {
 
     fn costs(&self, rows: &mut Vec<(&'static str, String)>) {
         let Self { viewers, delivered, .. } = self;
-        let seconds = delivered.seconds.max(1e-9);
+        let seconds = delivered.seconds;
         if let Some(server) = &self.server {
             let cpu = server.cpu();
-            let mut words = format!("{:.1} % of a core", 100.0 * cpu / seconds);
+            let mut words = format!("{:.1} % of a core", 100.0 * a_second(cpu, seconds));
             for (what, count) in [("line", delivered.lines), ("message", delivered.messages)] {
                 if count > 0 {
                     let _written = write!(words, ", {:.2} µs a {what}", each(cpu * 1e6, count));
@@ -294,7 +322,7 @@ impl Report {
             ));
         }
         let (cpu, threads) = self.client;
-        let share = cpu / seconds;
+        let share = a_second(cpu, seconds);
         let busy = if share > BUSY * threads as f64 {
             ": it may be what is slow here; give it another `--threads`, or fewer viewers"
         } else {

@@ -31,6 +31,8 @@ pub(crate) struct Counts {
     pub(crate) failed: AtomicU64,
     /// Connections that ended before the load did.
     pub(crate) closed: AtomicU64,
+    /// Viewers whose log the server looks at every now and then, because nothing wakes it.
+    pub(crate) polled: AtomicU64,
     /// Viewers at full speed whose connection stands.
     pub(crate) standing: AtomicU64,
     /// How far these have come, in lines, all together.
@@ -43,6 +45,10 @@ pub(crate) struct Counts {
     pub(crate) compressed: AtomicU64,
     /// Bytes that came.
     pub(crate) bytes: AtomicU64,
+    /// Of these, those to viewers at full speed that are no heartbeats.
+    pub(crate) progress: AtomicU64,
+    /// The same of slow viewers.
+    pub(crate) slow_progress: AtomicU64,
     /// Lines that are missing among those that came, that came twice, or bytes.
     pub(crate) faults: AtomicU64,
     /// When the last viewer was live, in nanoseconds since the start.

@@ -7,6 +7,7 @@ mod account;
 
 use std::io::{self, Cursor, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use socket2::{Domain, Protocol as Transport, SockAddr, Socket, Type};
@@ -14,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use crate::client::line::plain;
-use crate::client::load::known::Recent;
+use crate::client::load::known::{Content, Recent};
 use crate::client::load::stamp::now;
 use crate::client::load::tally::{Counts, Slow, Tally, UnderWay};
 use crate::client::load::target::Target;
@@ -149,6 +150,11 @@ impl Viewer {
         self.number
     }
 
+    /// Where what comes to it is counted, apart from heartbeats.
+    fn progress<'c>(&self, counts: &'c Counts) -> &'c AtomicU64 {
+        if self.pace.is_some() { &counts.slow_progress } else { &counts.progress }
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         self.stage == Stage::Gone
     }
@@ -208,6 +214,7 @@ impl Viewer {
             Ok(read) => {
                 let at = now();
                 Counts::add(&desk.book.shared.counts.bytes, read as u64);
+                Counts::add(self.progress(&desk.book.shared.counts), read as u64);
                 if let Some(pace) = &mut self.pace {
                     pace.allowance -= read as f64;
                     pace.read += read as u64;
@@ -266,7 +273,10 @@ impl Viewer {
             }
             let start = cursor.position() as usize;
             let Some(payload) = bytes.get(start..start + len as usize) else { break };
-            self.hear(&header, payload, at, desk)?;
+            let is_heartbeat = self.hear(&header, payload, at, desk)?;
+            if is_heartbeat {
+                Counts::subtract(self.progress(&desk.book.shared.counts), start as u64 + len);
+            }
             bytes = bytes.get(start + payload.len()..).unwrap_or_default();
         }
         self.partial.extend_from_slice(bytes);
@@ -301,14 +311,15 @@ impl Viewer {
         }
     }
 
-    /// Takes one frame. The parts of a message that is sent in several follow each other as messages do.
+    /// Takes one frame. The parts of a message that is sent in several follow each other as messages do. It gives
+    /// whether it was a heartbeat, which says nothing of the log.
     fn hear(
         &mut self,
         header: &FrameHeader,
         payload: &[u8],
         at: u64,
         desk: &mut Desk<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<bool, String> {
         match header.opcode {
             OpCode::Data(_) => {
                 let Some((known, stamps)) = desk.recent.look_up(self.is_v1, header, payload) else {
@@ -318,11 +329,11 @@ impl Viewer {
                 Counts::add(&desk.book.shared.counts.compressed, header.rsv1.into());
                 self.learn(known, &mut desk.book)?;
                 self.count(known, stamps, at, &mut desk.book);
-                Ok(())
+                Ok(matches!(known.content, Content::Heartbeat))
             }
             OpCode::Control(Control::Ping) => {
                 self.say(OpCode::Control(Control::Pong), payload);
-                Ok(())
+                Ok(true)
             }
             OpCode::Control(Control::Close) => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
@@ -335,7 +346,7 @@ impl Viewer {
                     None => "closed without a code".to_owned(),
                 })
             }
-            OpCode::Control(_) => Ok(()),
+            OpCode::Control(_) => Ok(true),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Book, Viewer};
 use crate::client::load::known::{Content, Known};
 use crate::client::load::stamp::{STAMP_BYTES, Stamp, Stamps};
 use crate::client::load::tally::Counts;
-use crate::session::wire::Message;
+use crate::session::wire::{Message, Watch};
 
 impl Viewer {
     /// What the message says of the place that the viewer stands at.
@@ -19,8 +19,9 @@ impl Viewer {
                 let from = (*from).max(self.offset.unwrap_or(0).min(*next));
                 self.go_on(from, *next, book);
             }
-            Content::Control(Message::Open { from, size, .. }) => {
+            Content::Control(Message::Open { from, size, watch, .. }) => {
                 (self.offset, self.history) = (Some(*from), *size);
+                Counts::add(&book.shared.counts.polled, (*watch == Watch::Poll).into());
             }
             Content::Control(Message::Reset { from, .. }) => {
                 (self.offset, self.row) = (Some(*from), 0);
