@@ -50,6 +50,9 @@ impl Display for BadUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls => f.write_str("TLS is not supported"),
+            Self::Scheme(scheme) if scheme.is_empty() => {
+                f.write_str("there is no `http://` before it")
+            }
             Self::Scheme(scheme) => write!(f, "`{scheme}` is not a scheme that is known"),
             Self::Host => f.write_str("there is no host, or no port, that makes sense"),
             Self::NoLog => f.write_str("it names a server, but no log"),

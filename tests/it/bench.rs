@@ -531,7 +531,7 @@ async fn what_can_not_be_loaded_is_told_with_a_hint() {
         (&[&bad], 1, "perhaps", "look at the URL"),
         (&[&old, "--protocol", "v1"], 1, "tailcast.v1", "--protocol original"),
         (&["https://127.0.0.1/a"], 2, "TLS", "http://"),
-        (&["127.0.0.1:8765"], 2, "127.0.0.1:8765", "http://127.0.0.1:8765/"),
+        (&["127.0.0.1:8765"], 2, "no `http://` before", "http://127.0.0.1:8765/"),
         (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "may be written"),
         (&[&good, &good, "--write", &never], 2, "several", "one URL"),
         (&[&good, "--write", &never, "--line-bytes", "39"], 2, "39 bytes", "40 to"),
