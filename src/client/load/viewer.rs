@@ -35,6 +35,8 @@ pub(super) struct Desk<'a> {
     pub(super) recent: Recent,
     /// Where the socket's bytes are read to.
     pub(super) buffer: Vec<u8>,
+    /// The bytes of heartbeats in what was read last.
+    pub(super) heartbeats: u64,
     pub(super) book: Book<'a>,
 }
 
@@ -214,13 +216,16 @@ impl Viewer {
             Ok(read) => {
                 let at = now();
                 Counts::add(&desk.book.shared.counts.bytes, read as u64);
-                Counts::add(self.progress(&desk.book.shared.counts), read as u64);
                 if let Some(pace) = &mut self.pace {
                     pace.allowance -= read as f64;
                     pace.read += read as u64;
                 }
                 self.partial.clear();
-                self.take(&buffer[..kept + read], at, target, desk)
+                desk.heartbeats = 0;
+                let went = self.take(&buffer[..kept + read], at, target, desk);
+                let progress = (read as u64).saturating_sub(desk.heartbeats);
+                Counts::add(self.progress(&desk.book.shared.counts), progress);
+                went
             }
             Err(error)
                 if matches!(
@@ -275,7 +280,7 @@ impl Viewer {
             let Some(payload) = bytes.get(start..start + len as usize) else { break };
             let is_heartbeat = self.hear(&header, payload, at, desk)?;
             if is_heartbeat {
-                Counts::subtract(self.progress(&desk.book.shared.counts), start as u64 + len);
+                desk.heartbeats += start as u64 + len;
             }
             bytes = bytes.get(start + payload.len()..).unwrap_or_default();
         }

@@ -45,7 +45,7 @@ pub(super) fn run(
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         viewers: Vec::new(),
         slow: Vec::new(),
-        desk: Desk { recent: Recent::new(), buffer: vec![0; READ_BYTES], book },
+        desk: Desk { recent: Recent::new(), buffer: vec![0; READ_BYTES], heartbeats: 0, book },
     };
     let mut numbers = (rest..plan.all()).step_by(threads as usize).peekable();
     let mut events = Vec::with_capacity(EVENTS);
