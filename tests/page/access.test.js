@@ -196,3 +196,19 @@ scene('new lines are said aloud by their number, and not one by one', async (sce
   assert.deepEqual(tooSoon, [], JSON.stringify(said));
   assert.equal(await page.getAttribute('#announce', 'role'), 'status');
 });
+
+scene('Enter on a button or a link does what that is for, whatever key it is in the log', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 300)));
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.locator('#follow').focus();
+  await page.keyboard.press('Enter');
+  await scene.untilState('paused');
+  await page.locator('#find-open').focus();
+  await page.keyboard.press('Enter');
+  await scene.until(() => document.activeElement?.id === 'find-text');
+  await page.locator('.home').focus();
+  await page.keyboard.press('Enter');
+  await scene.until(() => location.pathname === '/');
+});

@@ -28,6 +28,8 @@ export function bindKeys(table, listing) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
     if (event.target instanceof Element && event.target.closest('input, textarea, select, dialog')) return;
+    // Enter is for what has the focus.
+    if (event.key === 'Enter' && event.target instanceof Element && event.target.closest('a, button')) return;
     const entry = table.find(({ keys }) => keys.includes(event.key));
     if (entry === undefined) return;
     event.preventDefault();
