@@ -38,7 +38,7 @@ scene('who comes again has the page already', async (scene) => {
   const log = await logs.write('a.log', 'one\n');
   /** Scripts and styles that were sent, and those that the browser had. */
   const loaded = () => page.evaluate(() => performance.getEntriesByType('resource')
-    .map((entry) => /** @type {PerformanceResourceTiming} */ (entry)).filter(({ name }) => name.includes('/_/page/'))
+    .map((entry) => /** @type {PerformanceResourceTiming} */ (entry)).filter(({ name }) => /\/_\/page\/.*\.(js|css)$/.test(name))
     .map(({ transferSize }) => transferSize > 0));
   await scene.open(log);
   await scene.untilState('live');
