@@ -349,3 +349,104 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await check('merged, with one to come and one refused');
   }, { context: { colorScheme, reducedMotion: 'reduce' } });
 }
+
+scene('in merged logs errors and matches are found, filtered, and opened in the log that they are of', async (scene) => {
+  const { logs, page, context } = scene;
+  const one = await logs.write('one.log', text(lines(1, 120).map((line, at) => (at === 20 ? `${line} ERROR disk <full>` : line))));
+  const two = await logs.write('two.log', text(lines(1, 120).map((line, at) => (at === 70 ? `${line} ERROR net` : line))));
+  await scene.open(addressOf('merged', one, two));
+  await scene.untilText('#errors-count', '2 errors');
+  await page.keyboard.press('g');
+  await scene.untilState('paused');
+  assert.equal(await page.locator('#older').isVisible(), false, 'there is nothing before');
+  await page.keyboard.press('G');
+  await scene.untilState('live');
+  const inSight = (/** @type {string} */ text) => scene.until((text) => {
+    const log = document.querySelector('#log')?.getBoundingClientRect();
+    const box = [...document.querySelectorAll('#rows .row.hit')].find((row) => row.textContent === text)?.getBoundingClientRect();
+    return log !== undefined && box !== undefined && box.top >= log.top && box.bottom <= log.bottom;
+  }, text);
+  await page.keyboard.press('e');
+  await inSight('line 21 ERROR disk <full>');
+  await page.keyboard.press('e');
+  await inSight('line 71 ERROR net');
+  await page.keyboard.press('E');
+  await inSight('line 21 ERROR disk <full>');
+
+  // To its place in its own log, by key and by a click on the name.
+  for (const open of [() => page.keyboard.press('o'), () => page.click('.row.hit', { position: { x: 30, y: 8 } })]) {
+    const opening = context.waitForEvent('page');
+    await open();
+    const other = await opening;
+    await other.locator('.row.chosen', { hasText: 'line 21 ERROR disk <full>' }).waitFor();
+    assert.equal(new URL(other.url()).pathname, one);
+    await other.close();
+  }
+
+  // Found as text, never as markup, also what comes.
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('<FULL>');
+  await scene.untilText('#find-count', '1 line');
+  await page.click('#filter');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>']);
+  await logs.append('two.log', 'nothing of it\nthis is <full> too\n');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('End');
+  await page.keyboard.press('/');
+  await page.keyboard.type('<full>');
+  await page.click('#filter');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too']);
+  await scene.untilText('#find-count', '2 lines');
+
+  // A row that passes only when it is whole has its place.
+  await logs.append('one.log', 'half <fu');
+  await logs.append('two.log', 'last <full>\n');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'two.log: last <full>']);
+  await logs.append('one.log', 'll> ERROR\n');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'one.log: half <full> ERROR', 'two.log: last <full>']);
+  await scene.untilText('#errors-count', '3 errors');
+
+  // A link shows the same; a log that is off has no errors and no matches.
+  await scene.until(() => location.hash === '#find=:%3Cfull%3E&filter=1');
+  await page.reload();
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 4);
+  await page.locator('#log').focus();
+  await page.keyboard.press('1');
+  await scene.untilText('#find-count', '2 lines');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].map((row) => row.textContent).join() === 'this is <full> too,last <full>');
+  assert.equal(await page.locator('#errors').textContent(), '1 error');
+  await page.click('#invert');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 121);
+  await page.locator('#find-text').fill('');
+  await page.locator('#find-text').press('Escape');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 123);
+});
+
+scene('merged rows tell when they came, and JSON and long lines are opened in them', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', 'was there before\n');
+  const two = await logs.write('two.log', '2026-11-25T10:00:00Z tells it\n');
+  await scene.open(addressOf('merged', one, two));
+  await scene.untilState('live');
+  await logs.append('one.log', '{"a":{"b":1}}\n');
+  await logs.append('two.log', `${'x'.repeat(9_000)}\n`);
+  await page.locator('.row', { hasText: 'xxx' }).waitFor();
+  await page.keyboard.press('s');
+  const times = () => page.evaluate(() => [...document.querySelectorAll('#rows .row')].map((row) => (row instanceof HTMLElement ? row.dataset.time : undefined)));
+  await eventually('the times', async () => {
+    const shown = await times();
+    return (shown.length === 4 && shown.filter((time) => /^\d\d:\d\d:\d\d/.test(time ?? '')).length === 3) || shown;
+  });
+  // What came before this page looked has no time of arrival, and gets none.
+  assert.equal(await page.locator('.row', { hasText: 'was there before' }).getAttribute('data-time'), null);
+  // Rows that left and came again can be opened, too.
+  await page.keyboard.press('1');
+  await scene.until(() => document.querySelector('.row.json') === null);
+  await page.keyboard.press('1');
+  await page.locator('.row.json .open').waitFor({ state: 'attached' });
+  await page.locator('.row.json').click({ position: { x: 8, y: 8 } });
+  await page.locator('pre.opened').waitFor();
+  await page.locator('.row .more').focus();
+  await page.keyboard.press('Enter');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].some((row) => row.textContent?.length === 9_000));
+});

@@ -41,7 +41,7 @@ export class Columns {
    */
   show(entries, options, numbered) {
     if (options.numbers || numbered) this.#number(entries);
-    if (options.times !== 'off') this.#time(entries, options.times);
+    showTimes(this.#log, entries, options.times);
   }
 
   /** @param {Entry[]} entries */
@@ -92,40 +92,48 @@ export class Columns {
     this.#asking = false;
     this.#changed();
   }
+}
 
-  /**
-   * @param {Entry[]} entries
-   * @param {import('./options.js').Times} times
-   */
-  #time(entries, times) {
-    const now = Date.now();
-    /** @type {number | null} */
-    let before = null;
-    for (const entry of entries) {
-      if (entry.mark !== undefined) continue;
-      const element = /** @type {HTMLElement} */ (entry.element);
-      const at = timeOf(entry, now);
-      let words = '';
-      let isLong = false;
-      if (at !== null) {
-        if (times === 'clock') words = clockWords(at);
-        else if (times === 'ago') words = agoWords(now - at);
-        else if (before !== null) {
-          words = gapWords(at - before);
-          isLong = isLongGap(at - before);
-        }
-        before = at;
+/**
+ * The times of rows that follow each other.
+ * @param {HTMLElement} log
+ * @param {Entry[]} entries
+ * @param {import('./options.js').Times} times
+ */
+export function showTimes(log, entries, times) {
+  if (times === 'off') return;
+  const now = Date.now();
+  /** @type {number | null} */
+  let before = null;
+  for (const entry of entries) {
+    if (entry.mark !== undefined) continue;
+    const element = /** @type {HTMLElement} */ (entry.element);
+    const at = timeOf(entry, now);
+    let words = '';
+    let isLong = false;
+    if (at !== null) {
+      if (times === 'clock') words = clockWords(at);
+      else if (times === 'ago') words = agoWords(now - at);
+      else if (before !== null) {
+        words = gapWords(at - before);
+        isLong = isLongGap(at - before);
       }
-      if ((element.dataset.time ?? '') !== words) element.dataset.time = words;
-      if (element.classList.contains('long-gap') !== isLong) element.classList.toggle('long-gap', isLong);
+      before = at;
     }
-    const chars = times === 'clock' ? 12 : 9;
-    this.#log.style.setProperty('--time-chars', String(chars));
+    if ((element.dataset.time ?? '') !== words) element.dataset.time = words;
+    if (element.classList.contains('long-gap') !== isLong) element.classList.toggle('long-gap', isLong);
   }
+  const chars = times === 'clock' ? 12 : 9;
+  log.style.setProperty('--time-chars', String(chars));
 }
 
 /** What a line said is read once, as long as it does not change. @type {WeakMap<Row, number | null>} */
 const said = new WeakMap();
+
+/** The row is otherwise than it was. @param {Row} row */
+export function forgetTime(row) {
+  said.delete(row);
+}
 
 /**
  * When a row was written: what it says itself, else what is known of its arrival.

@@ -3,9 +3,9 @@
 import { copy } from './clipboard.js';
 import { COPY_ROWS_MAX, markdown, textOf } from './copy.js';
 import { toggle as toggleJson } from './json.js';
-import { bindKeys } from './keys.js';
+import { bindFind, bindKeys, selected } from './keys.js';
 import { TIMES } from './options.js';
-import { showAll } from './row.js';
+import { isBeside, showAll } from './row.js';
 import { counted } from './units.js';
 
 const SAID_MS = 2_500;
@@ -29,6 +29,7 @@ const SAID_MS = 2_500;
  * @property {import('./spans.js').Spans} spans
  * @property {import('./toolbar.js').Toolbar} toolbar
  * @property {() => void} restyle
+ * @property {() => void} demandErrors
  */
 
 /** @param {string} id */
@@ -77,13 +78,7 @@ export class Controls {
       { keys: ['Escape'], does: 'let go of what is chosen', act: () => this.#letGo() },
       { keys: ['?'], does: 'these keys', act: () => this.#help.showModal() },
     ], byId('help-keys'));
-    document.addEventListener('keydown', (event) => {
-      if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== 'f') return;
-      // The browser's own find, for who asks twice.
-      if (document.activeElement?.id === 'find-text') return;
-      event.preventDefault();
-      finder.open(selected());
-    });
+    bindFind(() => finder.open(selected()));
   }
 
   #bindButtons() {
@@ -157,8 +152,8 @@ export class Controls {
    * @param {(troubles: import('./troubles.js').Troubles) => Promise<void>} act
    */
   #error(act) {
-    const { troubles } = this.#parts;
-    troubles.demand();
+    const { troubles, demandErrors } = this.#parts;
+    demandErrors();
     if (troubles.scan.offsets.length > 0) act(troubles);
     else this.say(troubles.scan.complete ? 'No error in this log' : 'No error found so far');
   }
@@ -289,20 +284,4 @@ export class Controls {
       this.say('Could not copy: the lines are no longer there');
     }
   }
-}
-
-/** What is selected on one line, to be looked for. */
-function selected() {
-  const text = document.getSelection()?.toString() ?? '';
-  return text !== '' && text.length < 200 && !text.includes('\n') ? text : undefined;
-}
-
-/**
- * Whether a place is in the columns beside a row's text.
- * @param {HTMLElement} row
- * @param {number} x
- */
-function isBeside(row, x) {
-  const style = getComputedStyle(row);
-  return x < row.getBoundingClientRect().left + parseFloat(style.paddingLeft) + parseFloat(style.textIndent) - 2;
 }

@@ -2,8 +2,8 @@
 // file.
 
 import { RULES_MAX } from './address.js';
-import { Scan } from './scan.js';
 import { parameters } from './pattern.js';
+import { indexIn } from './scan.js';
 
 const TYPING_MS = 200;
 const WHOLE = new Intl.NumberFormat('en-US');
@@ -14,7 +14,6 @@ const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 
  *
  * @typedef {object} Asked what the bar asks of the page
  * @property {() => void} changed the pattern, the filter or the highlights are others
- * @property {() => void} found more was found
  * @property {(offset: number) => Promise<void>} go to the row at this offset
  * @property {() => number} here offset of the row that the reader looks at
  * @property {() => void} left the bar was closed
@@ -42,16 +41,12 @@ export class Finder {
   #typing = undefined;
 
   /**
-   * @param {import('./history.js').History} history
+   * @param {import('./scan.js').Findings} scan of what is looked for, which the page begins
    * @param {Asked} asked
    */
-  constructor(history, asked) {
+  constructor(scan, asked) {
+    this.scan = scan;
     this.#asked = asked;
-    this.scan = new Scan(history, () => {
-      this.#showCount();
-      if (this.#step !== 0 && this.scan.offsets.length > 0) this.step(this.#step);
-      asked.found();
-    });
     this.#text.addEventListener('input', () => {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#typed(), TYPING_MS);
@@ -75,6 +70,12 @@ export class Finder {
     });
     element('rule-add').addEventListener('click', () => this.#addRule());
     this.#open.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
+  }
+
+  /** More was found. */
+  found() {
+    this.#showCount();
+    if (this.#step !== 0 && this.scan.offsets.length > 0) this.step(this.#step);
   }
 
   /** The pattern that is looked for, if there is one. */
@@ -154,7 +155,7 @@ export class Finder {
     this.#step = offsets.length === 0 && this.scan.running ? way : 0;
     if (offsets.length === 0) return;
     const here = this.current ?? this.#asked.here();
-    let at = this.scan.indexOf(here);
+    let at = indexIn(offsets, here);
     if (way < 0) at -= 1;
     else if (offsets[at] === this.current) at += 1;
     this.current = offsets[(at + offsets.length) % offsets.length];
@@ -247,7 +248,7 @@ export class Finder {
     if (!complete && running && count === 0) return 'looking…';
     const more = complete ? '' : running ? ' so far' : '+';
     if (count === 0) return complete ? 'no match' : 'none so far';
-    const at = this.current === null ? -1 : this.scan.indexOf(this.current);
+    const at = this.current === null ? -1 : indexIn(offsets, this.current);
     const total = `${WHOLE.format(count)}${more}`;
     if (at >= 0 && offsets[at] === this.current) return `${WHOLE.format(at + 1)} of ${total}`;
     return more === ' so far' ? total : `${total} ${count === 1 ? 'line' : 'lines'}`;

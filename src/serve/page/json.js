@@ -6,7 +6,7 @@ import { attach } from './row.js';
 const OPEN_CHARS_MAX = 200_000;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
-/** @type {WeakMap<import('./tail.js').Row, unknown>} */
+/** Whether a row can be opened. @type {WeakMap<import('./tail.js').Row, boolean>} */
 const known = new WeakMap();
 
 /**
@@ -33,10 +33,10 @@ export function valueIn(text) {
  */
 export function offer(entries) {
   for (const entry of entries) {
-    if (entry.mark !== undefined || entry.element === null || known.has(entry)) continue;
-    const value = valueIn(entry.element.textContent ?? '');
-    known.set(entry, value);
-    if (value === undefined || entry.element.querySelector('button.open') !== null) continue;
+    if (entry.mark !== undefined || entry.element === null) continue;
+    if (!known.has(entry)) known.set(entry, valueIn(entry.element.textContent ?? '') !== undefined);
+    // A row that left the page and comes back has another element.
+    if (!known.get(entry) || entry.element.querySelector('button.open') !== null) continue;
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'open';
@@ -45,6 +45,11 @@ export function offer(entries) {
     attach(entry.element, button);
     entry.element.classList.add('json');
   }
+}
+
+/** The row is otherwise than it was. @param {import('./tail.js').Row} row */
+export function forgetValue(row) {
+  known.delete(row);
 }
 
 /**

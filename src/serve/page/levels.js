@@ -45,6 +45,11 @@ export class Levels {
     return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plain(html)) : '');
   }
 
+  /** The row is otherwise than it was. @param {import('./tail.js').Row} row */
+  forget(row) {
+    this.#known.delete(row);
+  }
+
   /** @param {import('./tail.js').Entry[]} entries in sight */
   show(entries) {
     for (const entry of entries) {
@@ -61,7 +66,7 @@ export class Levels {
 const ENTITIES = { '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'", '&amp;': '&' };
 
 /** The text of a row's HTML, as the server writes it. @param {string} html */
-function plain(html) {
+export function plain(html) {
   return html.replace(/<[^>]*>/g, '').replace(/&(?:lt|gt|quot|#39|amp);/g, (entity) => ENTITIES[entity]);
 }
 

@@ -10,15 +10,22 @@ export const ROWS_MAX = 4_000;
 const CHARS_MAX = 4 * 1024 * 1024;
 
 /**
- * An entry of the list, in the form that the window takes: `offset` is its place in the list, `at` its offset in its log.
- * @typedef {import('./tail.js').Entry & {log: number, at: number, isGone?: boolean}} Entry
+ * An entry of the list, in the form that the window takes: `offset` is its place in the list, `at` its offset in that generation
+ * of its log.
+ * @typedef {import('./tail.js').Entry & {log: number, at: number, generation: string, isGone?: boolean}} Entry
+ *
+ * @typedef {object} Choice what is shown
+ * @property {Set<number>} logs
+ * @property {((entry: Entry) => boolean) | null} passes whether a row does; null if all do. What happened to a log is always shown
  */
 
 export class Medley {
-  /** Entries on the page that are to be drawn again. @type {Set<Entry>} */
+  /** Entries that are otherwise than they were. @type {Set<Entry>} */
   changed = new Set();
   /** The place of the next entry. */
   next = 0;
+  /** Counts changes. */
+  version = 0;
   /** @type {Strand[]} */
   #strands = [];
   /** Whether all that came so far was there before. */
@@ -42,9 +49,11 @@ export class Medley {
    * Takes a patch of a log. Returns how many rows are new.
    * @param {number} log
    * @param {import('./wire.js').Patch} patch
-   * @param {number} now
+   * @param {string} generation
+   * @param {number | null} now when the rows came, if they were not there before
    */
-  patch(log, patch, now) {
+  patch(log, patch, generation, now) {
+    this.version += 1;
     const strand = this.#strands[log];
     /** @type {Map<number, Entry>} */
     const stale = new Map(strand.from(patch.from).map((entry) => [entry.at, entry]));
@@ -56,13 +65,13 @@ export class Medley {
         if (known.html !== html || known.isGone) this.#change(strand, known, html, false);
       } else if (at > strand.last) {
         strand.last = at;
-        strand.add({ span: 0, offset: this.next, log, at, html, note: note ?? null, line: null, time: note?.time ?? now, element: null });
+        strand.add({ span: 0, offset: this.next, log, at, generation, html, note: note ?? null, line: null, time: note?.time ?? now, element: null });
         this.next += 1;
         fresh += 1;
       }
     }
     for (const entry of stale.values()) if (entry.mark === undefined && !entry.isGone) this.#change(strand, entry, '', true);
-    strand.bound();
+    strand.bound(this.changed);
     return fresh;
   }
 
@@ -75,7 +84,8 @@ export class Medley {
    */
   mark(log, mark, text, isOther) {
     const strand = this.#strands[log];
-    strand.add({ span: 0, offset: this.next, log, at: -1, mark, text, element: null });
+    this.version += 1;
+    strand.add({ span: 0, offset: this.next, log, at: -1, generation: '', mark, text, element: null });
     this.next += 1;
     if (isOther) strand.last = -1;
     strand.settle();
@@ -100,22 +110,24 @@ export class Medley {
       entry.offset = at;
     });
     this.next = all.length;
+    this.version += 1;
   }
 
   /**
-   * Entries from a place on, of some logs.
+   * Entries from a place on.
    * @param {number} place
    * @param {number} max
-   * @param {Set<number>} logs
+   * @param {Choice} choice
    * @returns {Entry[]}
    */
-  after(place, max, logs) {
-    const strands = this.#strands.filter(({ log }) => logs.has(log)).map((strand) => ({ strand, at: strand.find(place) }));
+  after(place, max, choice) {
+    const strands = this.#chosen(choice).map((strand) => ({ strand, at: strand.find(place) }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
       let first = null;
       for (const head of strands) {
+        while (isSkipped(head.strand.at(head.at), choice)) head.at += 1;
         const entry = head.strand.at(head.at);
         if (entry !== undefined && (first === null || entry.offset < first.strand.at(first.at).offset)) first = head;
       }
@@ -127,19 +139,20 @@ export class Medley {
   }
 
   /**
-   * The entries right before a place, of some logs.
+   * The entries right before a place.
    * @param {number} place
    * @param {number} max
-   * @param {Set<number>} logs
+   * @param {Choice} choice
    * @returns {Entry[]}
    */
-  before(place, max, logs) {
-    const strands = this.#strands.filter(({ log }) => logs.has(log)).map((strand) => ({ strand, at: strand.find(place) - 1 }));
+  before(place, max, choice) {
+    const strands = this.#chosen(choice).map((strand) => ({ strand, at: strand.find(place) - 1 }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
       let last = null;
       for (const head of strands) {
+        while (isSkipped(head.strand.at(head.at), choice)) head.at -= 1;
         const entry = head.strand.at(head.at);
         if (entry !== undefined && (last === null || entry.offset > last.strand.at(last.at).offset)) last = head;
       }
@@ -150,9 +163,25 @@ export class Medley {
     return taken.reverse();
   }
 
-  /** @param {number} place @param {Set<number>} logs */
-  countAfter(place, logs) {
-    return this.#strands.reduce((sum, strand) => sum + (logs.has(strand.log) ? strand.length - strand.find(place) : 0), 0);
+  /** @param {number} place @param {Choice} choice */
+  countAfter(place, choice) {
+    let count = 0;
+    for (const strand of this.#chosen(choice)) {
+      const first = strand.find(place);
+      if (choice.passes === null) count += strand.length - first;
+      else for (let at = first; at < strand.length; at += 1) if (!isSkipped(strand.at(at), choice)) count += 1;
+    }
+    return count;
+  }
+
+  /** All that is kept, one log after another. @param {Set<number>} logs */
+  * entries(logs) {
+    for (const strand of this.#strands) if (logs.has(strand.log)) yield* strand.entries();
+  }
+
+  /** @param {Choice} choice */
+  #chosen({ logs }) {
+    return this.#strands.filter(({ log }) => logs.has(log));
   }
 
   /**
@@ -173,8 +202,13 @@ export class Medley {
     strand.chars += html.length - entry.html.length;
     entry.html = html;
     entry.isGone = isGone;
-    if (entry.element !== null) this.changed.add(entry);
+    this.changed.add(entry);
   }
+}
+
+/** @param {Entry | undefined} entry @param {Choice} choice */
+function isSkipped(entry, { passes }) {
+  return entry !== undefined && entry.mark === undefined && passes !== null && !passes(entry);
 }
 
 /** The last entries of one log. */
@@ -242,10 +276,12 @@ class Strand {
     return low;
   }
 
-  bound() {
+  /** @param {Set<Entry>} changed where no entry stays that is gone and was not drawn */
+  bound(changed) {
     while (this.length > ROWS_MAX || (this.chars > CHARS_MAX && this.length > 1)) {
       const gone = this.#entries[this.#head];
       if (gone.mark === undefined) this.chars -= gone.html.length;
+      if (gone.element === null) changed.delete(gone);
       this.#head += 1;
       this.dropped = true;
     }

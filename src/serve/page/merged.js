@@ -1,15 +1,26 @@
 // Several logs as one, by arrival: each with its connection, its colour and its switch.
 
-import { drawMembers, showMembers } from './members.js';
+import { emptyView, format, parse } from './address.js';
+import { forgetTime, showTimes } from './columns.js';
+import { Finder } from './finder.js';
 import { Follow } from './follow.js';
 import { Frames } from './frames.js';
-import { bindKeys } from './keys.js';
-import { Levels } from './levels.js';
+import { forgetValue, offer, toggle as toggleJson } from './json.js';
+import { bindFind, bindKeys, selected } from './keys.js';
+import { Levels, plain } from './levels.js';
 import { Medley } from './medley.js';
+import { drawMembers, showMembers } from './members.js';
+import { Menu } from './menu.js';
 import { MergedReader } from './mergedreader.js';
+import { stored, TIMES } from './options.js';
+import { Paint } from './paint.js';
+import { compile } from './pattern.js';
+import { isBeside, showAll } from './row.js';
 import { addressOf, logsOf, MERGED_MAX, shortNames, shown } from './several.js';
+import { Sift } from './sift.js';
 import { Source } from './source.js';
 import { recognise } from './times.js';
+import { Troubles } from './troubles.js';
 import { age, counted } from './units.js';
 import { Window } from './window.js';
 
@@ -18,6 +29,9 @@ const TICK_MS = 1_000;
 const GATHER_MS = 2_000;
 const NAME_CHARS_MAX = 20;
 const ANNOUNCE_MS_MIN = 3_000;
+/** Rows that come are looked through together, now and then. */
+const LOOK_MS = 250;
+const SAID_MS = 2_500;
 
 /** @param {string} id */
 const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
@@ -37,7 +51,12 @@ const sources = [];
 let newLines = 0;
 /** Lines that came while the page was hidden. */
 let unseen = 0;
-let wrap = true;
+let isRestored = false;
+/** Place of the row that the reader was brought to. @type {number | null} */
+let cursor = null;
+/** Of the list when it was last looked through. */
+let lookedVersion = -1;
+let lookedAt = 0;
 
 const frames = new Frames(draw);
 const levels = new Levels();
@@ -52,9 +71,72 @@ const follow = new Follow(log, () => reader.attached, () => {
 const shownRows = new Window(byId('rows'), log);
 /** @type {MergedReader} */
 const reader = new MergedReader({
-  scroller: log, window: shownRows, medley, follow, dress,
-  isOn: () => new Set(sources.filter(({ on }) => on).map(({ number }) => number)),
+  scroller: log, window: shownRows, medley, follow, dress, redrawn,
+  choice: () => ({ logs: logsOn(), passes: isFiltering() ? (entry) => found.passes(entry) !== finder.invert : null }),
 });
+const found = new Sift();
+const errors = new Sift();
+const finder = new Finder(found, { changed: searched, go: goTo, here, left: focusLog });
+const troubles = new Troubles(errors, goTo, here);
+const paint = new Paint();
+const menu = new Menu(log, stored(), () => {
+  reader.hold(() => menu.show());
+  follow.pin();
+  keepAddress();
+  frames.request();
+});
+
+function logsOn() {
+  return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
+}
+
+function isFiltering() {
+  return finder.filter && finder.pattern !== null && found.error === '';
+}
+
+/** Place of the row that the reader looks at: the one they were brought to, as long as it is in sight. */
+function here() {
+  const inSight = [...shownRows.inSight()];
+  return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
+}
+
+/** @param {number} offset */
+async function goTo(offset) {
+  cursor = offset;
+  reader.reveal(offset);
+  frames.request();
+}
+
+/** The pattern, the filter or the highlights are others. */
+function searched() {
+  const { pattern } = finder;
+  const expression = pattern === null ? null : compile(pattern);
+  found.error = pattern !== null && expression === null ? 'not a pattern that this browser knows' : '';
+  found.set(expression === null ? null : ({ html }) => plain(html).search(expression) >= 0);
+  paint.find(pattern);
+  paint.rules(finder.rules);
+  lookedVersion = -1;
+  look();
+  if (!medley.isGathering) reader.refilter();
+  keepAddress();
+  frames.request();
+}
+
+/** Looks through what came. */
+function look() {
+  const rest = lookedAt + LOOK_MS - performance.now();
+  if (medley.version === lookedVersion) return;
+  if (lookedVersion >= 0 && rest > 0) {
+    setTimeout(() => frames.request(), rest);
+    return;
+  }
+  lookedVersion = medley.version;
+  lookedAt = performance.now();
+  found.look(medley.entries(logsOn()));
+  errors.look(medley.entries(logsOn()));
+  finder.found();
+  troubles.show();
+}
 
 /** A row tells by its name and colour which log it is of. @param {import('./medley.js').Entry} entry */
 function dress(entry) {
@@ -63,6 +145,14 @@ function dress(entry) {
   element.dataset.log = String(entry.log + 1);
   element.dataset.name = labels[entry.log];
   if (entry.mark !== undefined && entry.log >= 0) element.textContent = `${names[entry.log]}: ${entry.text}`;
+}
+
+/** @param {import('./medley.js').Entry} entry */
+function redrawn(entry) {
+  if (entry.mark !== undefined) return;
+  levels.forget(entry);
+  forgetTime(entry);
+  forgetValue(entry);
 }
 
 /** @param {number} number @param {number} fresh */
@@ -80,7 +170,12 @@ function draw() {
     reader.restart();
   }
   const more = !medley.isGathering && reader.draw();
-  levels.show([...shownRows.inSight()]);
+  look();
+  const near = [...shownRows.inSight(log.clientHeight)];
+  levels.show(near);
+  offer(near);
+  showTimes(log, near, menu.options.times);
+  paint.show(near, cursor, 0);
   follow.pin();
   showState();
   return more;
@@ -121,7 +216,8 @@ function showEdges(words) {
   const button = byId('new-lines');
   button.hidden = follow.following || medley.isGathering;
   say(byId('new-lines-count'), newLines > 0 ? counted(newLines, 'new line') : 'To the end');
-  byId('older').hidden = !reader.isAtTop;
+  const on = logsOn();
+  byId('older').hidden = !reader.isAtTop || (medley.cut(on).length === 0 && !sources.some(({ number, isCut }) => isCut && on.has(number)));
   say(byId('older'), 'Earlier lines stand in the page of each log.');
   const isEmpty = reader.isEmpty && !medley.isGathering;
   const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
@@ -178,6 +274,7 @@ function toggleLog(number) {
   const source = sources[number];
   if (source === undefined) return;
   source.on = !source.on;
+  lookedVersion = -1;
   reader.refilter();
   // The rows change at once, and so does the switch.
   showState();
@@ -185,20 +282,45 @@ function toggleLog(number) {
   frames.request();
 }
 
-/** @param {boolean} on */
-function toggleWrap(on) {
-  wrap = on;
-  reader.hold(() => {
-    log.dataset.wrap = String(wrap);
-  });
-  byId('wrap').setAttribute('aria-pressed', String(wrap));
-  follow.pin();
-  keepAddress();
+/** @param {1 | -1} way */
+function stepError(way) {
+  if (errors.offsets.length > 0) troubles.step(way);
+  else hint('No error in the lines that are here');
+}
+
+/** Opens the page of a row's log, at the row. @param {import('./medley.js').Entry | null} entry */
+function openInPlace(entry) {
+  if (entry === null || entry.mark !== undefined) return;
+  const lines = { kind: /** @type {const} */ ('offset'), from: entry.at, to: entry.at };
+  const hash = format({ ...emptyView(), lines, generation: entry.generation, follow: false, find: finder.pattern });
+  window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
+}
+
+/** The row that the reader was brought to. */
+function current() {
+  const row = cursor === null ? null : shownRows.rowAt({ span: 0, offset: cursor });
+  return row?.offset === cursor ? /** @type {import('./medley.js').Entry | null} */ (row) : null;
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let hinted;
+
+/** @param {string} words */
+function hint(words) {
+  clearTimeout(hinted);
+  byId('hint').hidden = words === '';
+  say(byId('hint'), words);
+  if (words !== '') hinted = setTimeout(() => hint(''), SAID_MS);
 }
 
 function keepAddress() {
+  if (!isRestored) return;
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(wrap ? [] : ['wrap=0']), ...(follow.following ? [] : ['follow=0'])];
+  const { wrap, times } = menu.options;
+  const view = format({
+    ...emptyView(), follow: follow.following, find: finder.pattern, filter: finder.filter, invert: finder.invert, rules: finder.rules, options: { wrap, times },
+  });
+  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
   const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
   if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
 }
@@ -211,19 +333,35 @@ bindKeys([
   { keys: ['g', 'Home'], does: 'to the first line that is here', act: () => reader.toStart() },
   ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show ${names[number]}, or not`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
-  { keys: ['w'], does: 'wrap long lines', act: () => toggleWrap(!wrap) },
+  { keys: ['/'], does: 'find in the lines that are here', act: () => finder.open(selected()) },
+  { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => finder.step(key === 'n' ? 1 : -1) },
+  { keys: ['\\'], does: 'show matching lines only', act: () => finder.toggleFilter() },
+  { keys: ['e', 'E'], does: 'next error, previous one', act: (key) => stepError(key === 'e' ? 1 : -1) },
+  { keys: ['o', 'Enter'], does: 'open the log of the match or error, at its line', act: () => openInPlace(current()) },
+  { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
+  { keys: ['s'], does: 'times: none, clock, ago, gaps', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
   { keys: ['?'], does: 'these keys', act: () => help.showModal() },
 ], byId('help-keys'));
 
+bindFind(() => finder.open(selected()));
 byId('follow').addEventListener('click', toggleFollow);
+log.addEventListener('click', (event) => {
+  if (event.button !== 0 || !(event.target instanceof Element) || event.target.closest('a')) return;
+  const entry = /** @type {import('./medley.js').Entry | null} */ (shownRows.entryOf(event.target));
+  if (entry === null || entry.mark !== undefined || entry.element === null) return;
+  const { element } = entry;
+  if (event.target.closest('.more')) reader.hold(() => showAll(element));
+  else if (event.target.closest('.open')) toggleJson(entry);
+  else if (isBeside(element, event.clientX)) openInPlace(entry);
+  frames.request();
+});
 byId('new-lines').addEventListener('click', () => {
   toEnd();
   focusLog();
 });
 // The button lies over the log, so it hands on the wheel.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
-byId('wrap').addEventListener('click', () => toggleWrap(!wrap));
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
 byId('help-open').addEventListener('click', () => help.showModal());
 byId('help-close').addEventListener('click', () => help.close());
@@ -242,16 +380,24 @@ function focusLog() {
 }
 
 const began = Date.now();
+const view = parse(location.hash);
 const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
 logs.forEach((one, number) => sources.push(new Source(one, number, medley, (fresh) => changed(number, fresh))));
 for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
 log.style.setProperty('--names', `${Math.max(0, ...labels.map(({ length }) => length))}ch`);
 drawMembers(byId('members'), sources, names, toggleLog);
 byId('beside').setAttribute('href', addressOf('beside', logs));
-toggleWrap(fields.get('wrap') !== '0');
-if (fields.get('follow') === '0') follow.pause();
+Object.assign(menu.options, view.options);
+menu.show();
+finder.set(view.find, view.filter, view.invert, view.rules);
+if (!view.follow) follow.pause();
+isRestored = true;
 showFollow();
-levels.load(() => frames.request());
+levels.load(() => {
+  errors.set(({ at, html, note }) => levels.ofWire([at, html, note ?? undefined]) === 'error');
+  lookedVersion = -1;
+  frames.request();
+});
 focusLog();
 frames.request();
 setInterval(() => frames.request(), TICK_MS);

@@ -18,8 +18,9 @@ const SCREENS_AHEAD = 2;
  * @property {import('./window.js').Window} window
  * @property {import('./medley.js').Medley} medley
  * @property {import('./follow.js').Follow} follow
- * @property {() => Set<number>} isOn the logs that are shown
+ * @property {() => import('./medley.js').Choice} choice what is shown
  * @property {(entry: Entry) => void} dress called for each entry that was drawn
+ * @property {(entry: Entry) => void} redrawn called for each one that is otherwise than it was
  */
 
 export class MergedReader {
@@ -41,8 +42,10 @@ export class MergedReader {
   /** One change of the document. Returns whether another is needed at once. */
   draw() {
     const { medley } = this.#parts;
-    for (const entry of medley.changed) this.#redraw(entry);
+    let isMissing = false;
+    for (const entry of medley.changed) isMissing = this.#redraw(entry) || isMissing;
     medley.changed.clear();
+    if (isMissing) this.refilter();
     const more = this.attached && this.#drawEnd();
     return this.#fill() || more;
   }
@@ -58,27 +61,51 @@ export class MergedReader {
   }
 
   toStart() {
-    const { follow, medley, scroller, isOn } = this.#parts;
+    const { follow, medley, scroller, choice } = this.#parts;
     follow.pause();
-    const entries = medley.after(0, ROWS_PER_FRAME, isOn());
+    const entries = medley.after(0, ROWS_PER_FRAME, choice());
     this.#replace(entries, 0, entries.length < ROWS_PER_FRAME ? medley.next : next(entries));
     this.isAtTop = true;
     scroller.scrollTop = 0;
   }
 
-  /** Shows other logs than before, around the row in sight. */
+  /** Shows other rows than before, around the one in sight. */
   refilter() {
-    const { window, follow, medley, scroller, isOn } = this.#parts;
+    const { window, follow } = this.#parts;
     const first = window.first();
     if (follow.following || first === null) {
       this.#showEnd(ROWS_PER_FRAME);
       return;
     }
-    const before = medley.before(first.offset, ROWS_OF_BURST, isOn());
-    const after = medley.after(first.offset, ROWS_OF_BURST, isOn());
-    this.#replace([...before, ...after], before[0]?.offset ?? first.offset, after.length < ROWS_OF_BURST ? medley.next : next(after));
-    const top = (after[0] ?? before[before.length - 1])?.element;
-    if (top) scroller.scrollTop += top.getBoundingClientRect().top - scroller.getBoundingClientRect().top;
+    const top = this.#showAround(first.offset);
+    if (top) this.#scrollTo(top, 0);
+  }
+
+  /**
+   * Brings a row that is shown into the middle of the view.
+   * @param {number} offset its place
+   */
+  reveal(offset) {
+    const { window, follow, scroller } = this.#parts;
+    follow.pause();
+    const known = window.rowAt(place(offset));
+    const element = known?.offset === offset && known.element ? known.element : this.#showAround(offset);
+    if (element) this.#scrollTo(element, Math.max(0, (scroller.clientHeight - element.offsetHeight) / 2.5));
+  }
+
+  /** Shows what is around a place. Returns the row there, or the last one. @param {number} offset */
+  #showAround(offset) {
+    const { medley, choice } = this.#parts;
+    const before = medley.before(offset, ROWS_OF_BURST, choice());
+    const after = medley.after(offset, ROWS_OF_BURST, choice());
+    this.#replace([...before, ...after], before[0]?.offset ?? offset, after.length < ROWS_OF_BURST ? medley.next : next(after));
+    return (after[0] ?? before[before.length - 1])?.element;
+  }
+
+  /** @param {HTMLElement} row @param {number} space pixels above it */
+  #scrollTo(row, space) {
+    const { scroller } = this.#parts;
+    scroller.scrollTop += row.getBoundingClientRect().top - scroller.getBoundingClientRect().top - space;
   }
 
   /** Changes how rows look, and keeps those in sight where they are. @param {() => void} change */
@@ -86,19 +113,24 @@ export class MergedReader {
     this.#parts.window.hold(change);
   }
 
-  /** @param {Entry} entry */
+  /** Returns whether the row is not on the page, but is one that should be. @param {Entry} entry */
   #redraw(entry) {
-    const { element } = entry;
-    if (element === null || entry.mark !== undefined) return;
-    element.hidden = entry.isGone === true;
-    redraw(element, entry.html);
+    const { window, choice, redrawn } = this.#parts;
+    if (entry.mark !== undefined) return false;
+    const { logs, passes } = choice();
+    const isShown = !entry.isGone && (passes === null || passes(entry));
+    redrawn(entry);
+    if (entry.element === null) return passes !== null && isShown && logs.has(entry.log) && window.covers(place(entry.offset));
+    entry.element.hidden = !isShown;
+    redraw(entry.element, entry.html);
+    return false;
   }
 
   #drawEnd() {
-    const { window, medley, follow, isOn } = this.#parts;
-    const on = isOn();
+    const { window, medley, follow, choice } = this.#parts;
+    const shown = choice();
     const start = window.to.offset;
-    const waiting = medley.countAfter(start, on);
+    const waiting = medley.countAfter(start, shown);
     if (follow.following && waiting > ROWS_PER_FRAME) {
       this.#showEnd(ROWS_OF_BURST);
       return false;
@@ -111,8 +143,8 @@ export class MergedReader {
 
   /** @param {number} rows @param {boolean} isAll whether nothing is left behind them */
   #append(rows, isAll) {
-    const { window, medley, isOn } = this.#parts;
-    const entries = medley.after(window.to.offset, rows, isOn());
+    const { window, medley, choice } = this.#parts;
+    const entries = medley.after(window.to.offset, rows, choice());
     const to = isAll ? medley.next : next(entries);
     if (entries.length === 0) {
       window.to = place(to);
@@ -124,8 +156,8 @@ export class MergedReader {
 
   /** @param {number} rows */
   #showEnd(rows) {
-    const { medley, isOn } = this.#parts;
-    const entries = medley.before(medley.next, rows, isOn());
+    const { medley, choice } = this.#parts;
+    const entries = medley.before(medley.next, rows, choice());
     this.#replace(entries, entries[0]?.offset ?? medley.next, medley.next);
     this.attached = true;
   }
@@ -140,11 +172,11 @@ export class MergedReader {
 
   /** Draws what will soon be in sight. Returns whether another frame is needed. */
   #fill() {
-    const { scroller, window, medley, isOn } = this.#parts;
+    const { scroller, window, medley, choice } = this.#parts;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
     if (!this.isAtTop && scroller.scrollTop < ahead) {
-      const entries = medley.before(window.from.offset, ROWS_PER_FRAME, isOn());
+      const entries = medley.before(window.from.offset, ROWS_PER_FRAME, choice());
       this.isAtTop = entries.length < ROWS_PER_FRAME;
       if (entries.length > 0) {
         window.prepend(entries, place(entries[0].offset));
@@ -154,7 +186,7 @@ export class MergedReader {
       }
     }
     if (!this.attached && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < ahead) {
-      const waiting = medley.countAfter(window.to.offset, isOn());
+      const waiting = medley.countAfter(window.to.offset, choice());
       this.#append(ROWS_PER_FRAME, waiting <= ROWS_PER_FRAME);
       this.attached = waiting <= ROWS_PER_FRAME;
       const first = window.from.offset;

@@ -162,3 +162,13 @@ function trimmed(address) {
   const isOpen = shorter.endsWith(')') && shorter.split(')').length > shorter.split('(').length;
   return isOpen ? trimmed(shorter.slice(0, -1)) : shorter;
 }
+
+/**
+ * Whether a place is in the columns beside a row's text.
+ * @param {HTMLElement} row
+ * @param {number} x
+ */
+export function isBeside(row, x) {
+  const style = getComputedStyle(row);
+  return x < row.getBoundingClientRect().left + parseFloat(style.paddingLeft) + parseFloat(style.textIndent) - 2;
+}

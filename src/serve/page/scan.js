@@ -9,6 +9,13 @@ const EXTEND_MS = 400;
 const RETRY_MS = 1_000;
 
 /**
+ * @typedef {object} Findings what a search says of itself
+ * @property {number[]} offsets of rows that match, in ascending order
+ * @property {number} count of rows that match, also those that are not in `offsets`
+ * @property {boolean} complete whether everything was searched
+ * @property {boolean} running
+ * @property {string} error why the pattern is none, in words
+ *
  * @typedef {{size: number, lastRow: number}} Ends of the file as far as it is known: its size, and where its last row begins
  *
  * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
@@ -108,14 +115,7 @@ export class Scan {
    * @param {number} offset
    */
   indexOf(offset) {
-    let low = 0;
-    let high = this.offsets.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (this.offsets[middle] < offset) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return indexIn(this.offsets, offset);
   }
 
   /** @param {Run} run */
@@ -200,6 +200,22 @@ export class Scan {
     if (this.offsets.length > FOUND_MAX) this.offsets.length = FOUND_MAX;
     this.count = Math.max(this.count, this.offsets.length);
   }
+}
+
+/**
+ * The place of an offset among others in ascending order, or that of the next one.
+ * @param {number[]} offsets
+ * @param {number} offset
+ */
+export function indexIn(offsets, offset) {
+  let low = 0;
+  let high = offsets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (offsets[middle] < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** What was asked for can't be looked for. */

@@ -14,6 +14,8 @@ export class Source {
   name = '';
   watch = '';
   on = true;
+  /** Whether there is more of the log before what it began with. */
+  isCut = false;
   /** When a byte last came that was not history, or 0. */
   heardAt = 0;
   /** Why there is no file to read. @type {string | null} */
@@ -23,6 +25,8 @@ export class Source {
   /** When the connection was lost. @type {number | null} */
   #lostAt = null;
   #opened = false;
+  /** Of the file that is told. */
+  #generation = '';
   /** Bytes of the log that were there when it was opened. */
   #there = Infinity;
   #medley;
@@ -77,13 +81,17 @@ export class Source {
     switch (message.type) {
       case 'open':
         this.watch = message.watch;
+        this.#generation = String(message.generation);
         if (resuming && !message.recovered) this.#mark('not-resumed', `could not resume at ${clock(Date.now())}: lines may be missing here, or repeat`, true);
-        if (!this.#opened) this.#there = message.size;
+        if (!this.#opened) {
+          this.#there = message.size;
+          this.isCut = message.from > 0;
+        }
         this.#opened = true;
         return 0;
       case 'rows': {
         const isNews = message.next > this.#there;
-        const fresh = this.#medley.patch(this.number, message, Date.now());
+        const fresh = this.#medley.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
         if (isNews) this.heardAt = Date.now();
         return isNews ? fresh : 0;
       }
@@ -92,7 +100,11 @@ export class Source {
         return 0;
       case 'reset':
         this.#there = -1;
+        this.#generation = String(message.generation);
         this.#mark(message.reason, resetWords(message.reason), true);
+        return 0;
+      case 'signed':
+        this.#generation = String(message.generation);
         return 0;
       default:
         return 0;

@@ -3,6 +3,7 @@
 import { Columns } from './columns.js';
 import { Connection } from './connection.js';
 import { Controls } from './controls.js';
+import { ErrorScan } from './errorscan.js';
 import { Finder } from './finder.js';
 import { Folds } from './folds.js';
 import { Follow } from './follow.js';
@@ -18,6 +19,7 @@ import { Overview } from './overview.js';
 import { Paint } from './paint.js';
 import { parameters } from './pattern.js';
 import { Reader } from './reader.js';
+import { Scan } from './scan.js';
 import { StateLine } from './state.js';
 import { Stream } from './stream.js';
 import { Tab } from './tab.js';
@@ -70,15 +72,23 @@ const folds = new Folds(levels);
 const lines = new Lines(restyle);
 const paint = new Paint();
 const columns = new Columns(log, history, spans, restyle);
-const finder = new Finder(history, { changed: searched, found: refresh, go: goTo, here, left: () => controls.focusLog() });
-const troubles = new Troubles(history, refresh, goTo, here);
+const found = new Scan(history, () => {
+  finder.found();
+  refresh();
+});
+const finder = new Finder(found, { changed: searched, go: goTo, here, left: () => controls.focusLog() });
+const errors = new ErrorScan(history, () => {
+  troubles.show();
+  refresh();
+});
+const troubles = new Troubles(errors, goTo, here);
 const menu = new Menu(log, stored(), () => {
   shown.hold(() => menu.show());
   restyle();
 });
 const link = new Link({ spans, window: shown, reader, history, follow, lines, finder, folds, menu, hint: (words) => toolbar.hint(words) });
 const overview = new Overview(byId('overview'), log, (part) => reader.seek(part));
-const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, folds, menu, link, history, spans, toolbar, restyle });
+const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, folds, menu, link, history, spans, toolbar, restyle, demandErrors });
 const connection = new Connection(location, heard, connectionChanged);
 
 /** @param {import('./connection.js').Phase} phase */
@@ -127,10 +137,15 @@ function heard(message, resuming) {
 function lookOn() {
   const { last } = spans;
   if (!last) return;
-  troubles.look(last.generation, ends());
+  if (errors.look(last.generation, ends(), here())) troubles.current = null;
   if (finder.pattern === null) return;
-  if (finder.scan.generation === last.generation) finder.scan.extend(ends());
+  if (found.generation === last.generation) found.extend(ends());
   else searched();
+}
+
+/** Searches the log for errors, however large it is. */
+function demandErrors() {
+  if (errors.demand(here())) troubles.current = null;
 }
 
 /** How far the present file goes. @returns {import('./scan.js').Ends} */
@@ -149,8 +164,8 @@ function searched() {
   const wanted = pattern === null ? '' : JSON.stringify([last?.generation, pattern]);
   if (wanted !== looked) {
     looked = wanted;
-    if (pattern === null || !last) finder.scan.stop();
-    else finder.scan.start(last.generation, parameters(pattern), here(), ends());
+    if (pattern === null || !last) found.stop();
+    else found.start(last.generation, parameters(pattern), here(), ends());
     finder.show();
   }
   const filter = finder.filtering;
@@ -238,8 +253,8 @@ function showOverview() {
   const isPresent = first.span === spans.present;
   const { chosen } = lines;
   overview.mark([
-    { kind: 'error', offsets: isPresent ? troubles.scan.offsets : [] },
-    { kind: 'found', offsets: isPresent ? finder.scan.offsets : [] },
+    { kind: 'error', offsets: isPresent ? errors.offsets : [] },
+    { kind: 'found', offsets: isPresent ? found.offsets : [] },
     { kind: 'chosen', offsets: chosen?.span === first.span ? [chosen.first.offset] : [] },
   ]);
 }
@@ -253,7 +268,7 @@ function newerWords() {
   if (!reader.isFiltering) return '';
   const words = scanWords('down');
   if (words !== '' || !shown.isEmpty || reader.top === '') return words;
-  return finder.scan.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
+  return found.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
 }
 
 /** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */

@@ -1,0 +1,31 @@
+// The search for the errors of a whole file: of a small one from the start, of a large one when it is asked for.
+
+import { Scan } from './scan.js';
+
+/** A log up to this size is searched for errors as soon as it is opened. */
+const EAGER_BYTES = 64 * 1024 * 1024;
+
+export class ErrorScan extends Scan {
+  /** @type {{generation: string, ends: import('./scan.js').Ends} | null} */
+  #file = null;
+
+  /**
+   * The present file, and how far it goes. Returns whether a search of it began.
+   * @param {string} generation
+   * @param {import('./scan.js').Ends} ends
+   * @param {number} near where the reader is
+   */
+  look(generation, ends, near) {
+    this.#file = { generation, ends };
+    if (this.isOn && this.generation === generation) this.extend(ends);
+    else if (ends.size <= EAGER_BYTES || this.isOn) return this.demand(near);
+    return false;
+  }
+
+  /** Searches the file, however large it is. @param {number} near */
+  demand(near) {
+    if (this.#file === null || (this.isOn && this.generation === this.#file.generation)) return false;
+    this.start(this.#file.generation, { level: 'error' }, near, this.#file.ends);
+    return true;
+  }
+}
