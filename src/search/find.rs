@@ -255,6 +255,10 @@ mod tests {
         assert_eq!(find(&view, &of(Level::Warning), ALL).take(), [(10, 1)]);
         let both = Sought { pattern: Some("four".to_owned()), ..of(Level::Error) };
         assert_eq!(find(&view, &both, ALL).take(), [(30, 1)]);
+        let worse = Sought { or_worse: true, ..of(Level::Warning) };
+        assert_eq!(find(&view, &worse, ALL).take(), [(0, 1), (10, 1), (30, 1)]);
+        let others = Sought { pattern: Some("four".to_owned()), invert: true, ..worse };
+        assert_eq!(find(&view, &others, ALL).take(), [(0, 1), (10, 1)]);
         let neither = Sought { invert: true, ..of(Level::Error) };
         assert_eq!(find(&view, &neither, ALL).take(), [(10, 1), (19, 1)]);
     }

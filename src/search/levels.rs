@@ -15,25 +15,31 @@ use crate::search::pattern::builder;
 /// the first pattern that is found in it.
 pub const RULES: &str = include_str!("levels.json");
 
-static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(Level::Error));
-static WARNING: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(Level::Warning));
+static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Error]));
+static WARNING: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Warning]));
+static BOTH: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Error, Level::Warning]));
 
-fn matcher(level: Level) -> RegexMatcher {
+fn matcher(levels: &[Level]) -> RegexMatcher {
     let rules: Value = serde_json::from_str(RULES).unwrap_or_default();
     let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
     let patterns: Vec<&str> = rules
         .iter()
-        .filter(|rule| rule["level"] == level.name())
+        .filter(|rule| levels.iter().any(|level| rule["level"] == level.name()))
         .filter_map(|rule| rule["pattern"].as_str())
         .collect();
     // JavaScript's classes are those of ASCII. A test compiles them: they are part of the program.
     builder().unicode(false).build_many(&patterns).expect("the rules are patterns")
 }
 
-/// What a row of this level matches, and what it must not match, because it would be of a worse level then.
-pub(super) fn matchers(level: Level) -> (&'static RegexMatcher, Option<&'static RegexMatcher>) {
+/// What a row of this level, or of one that is worse, matches, and what it must not match, because it would be of a worse
+/// level then.
+pub(super) fn matchers(
+    level: Level,
+    or_worse: bool,
+) -> (&'static RegexMatcher, Option<&'static RegexMatcher>) {
     match level {
         Level::Error => (&ERROR, None),
+        Level::Warning if or_worse => (&BOTH, None),
         Level::Warning | Level::Notice | Level::Debug => (&WARNING, Some(&ERROR)),
     }
 }

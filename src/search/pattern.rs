@@ -36,7 +36,9 @@ pub struct Sought {
     pub is_word: bool,
     /// Rows of this level only.
     pub level: Option<Level>,
-    /// The rows that are otherwise.
+    /// Rows of a worse level, too.
+    pub or_worse: bool,
+    /// The rows that are otherwise: where there are a pattern and a level, those of the level that the pattern is not in.
     pub invert: bool,
 }
 
@@ -65,15 +67,17 @@ impl Pattern {
             }
             None => None,
         };
-        let level = sought.level.map(levels::matchers);
+        let level = sought.level.map(|level| levels::matchers(level, sought.or_worse));
         Ok(Self { text, level, invert: sought.invert })
     }
 
     /// Whether a row with this text is looked for.
     #[must_use]
     pub fn accepts(&self, text: &[u8]) -> bool {
-        let has_text = self.text.as_ref().is_none_or(|matcher| is_match(matcher, text));
-        (has_text && self.is_of_level(text)) != self.invert
+        match &self.text {
+            Some(matcher) => is_match(matcher, text) != self.invert && self.is_of_level(text),
+            None => self.is_of_level(text) != self.invert,
+        }
     }
 
     fn is_of_level(&self, text: &[u8]) -> bool {

@@ -96,7 +96,11 @@ impl Around {
                 "regex" => around.sought.is_regex = flag()?,
                 "case" => around.sought.has_case = flag()?,
                 "word" => around.sought.is_word = flag()?,
-                "level" => around.sought.level = Some(level(&value)?),
+                "level" => {
+                    let (level, or_worse) = level(&value)?;
+                    around.sought.level = Some(level);
+                    around.sought.or_worse = or_worse;
+                }
                 "invert" => around.sought.invert = flag()?,
                 "filter" => around.filter = flag()?,
                 "to" => around.to = Some(offset()?),
@@ -127,11 +131,15 @@ fn form(value: &str) -> Result<Form, BadParameter> {
     }
 }
 
-fn level(value: &str) -> Result<Level, BadParameter> {
+/// A level, and whether it is also about worse ones.
+fn level(value: &str) -> Result<(Level, bool), BadParameter> {
     match value {
-        "error" => Ok(Level::Error),
-        "warning" => Ok(Level::Warning),
-        _ => Err(BadParameter(format!("`level` is `error` or `warning`, not {value:?}"))),
+        "error" => Ok((Level::Error, false)),
+        "warning" => Ok((Level::Warning, false)),
+        "error,warning" | "warning,error" => Ok((Level::Warning, true)),
+        _ => Err(BadParameter(format!(
+            "`level` is `error`, `warning` or `error,warning`, not {value:?}"
+        ))),
     }
 }
 
