@@ -38,6 +38,8 @@ test('every view comes back from its address', () => {
     { find: pattern('a & b = c # 100% + d:e,f "x" \\ 日本 \u{1f600}', 'rcw'), filter: true, invert: true },
     { find: pattern('L120'), filter: true },
     { rules: [pattern('one', 'c'), pattern('two=2&three', 'r'), pattern(':')] },
+    { level: 'error' },
+    { level: 'warning', filter: true, find: { text: 'a', regex: false, case: false, word: false } },
     { options: { wrap: false, numbers: true, times: 'gap', repeats: true, groups: true } },
     { folds: [0, 17, 4294967296] },
   ];

@@ -296,3 +296,55 @@ scene('a second Ctrl-F leaves the key to the browser', async (scene) => {
   await page.keyboard.press('Control+f');
   assert.deepEqual(await page.evaluate(() => /** @type {any} */ (window).taken), [true, false]);
 });
+
+scene('warnings are counted, marked and gone through, and a switch shows errors and warnings, or errors, only', async (scene) => {
+  const { logs, page } = scene;
+  const level = (/** @type {number} */ at) => (at % 100 === 30 ? 'WARN slow' : at % 100 === 60 ? 'ERROR net' : 'INFO fine');
+  const log = await logs.write('a.log', text(lines(1, 3_000).map((line, at) => `${level(at)} ${line}`)));
+  await scene.open(log);
+  await scene.untilText('#errors-count', '30 errors');
+  await scene.untilText('#warnings-count', '30 warnings');
+  await page.keyboard.press('g');
+  await scene.untilState('paused');
+  for (const [key, row] of [['a', 'WARN slow line 31'], ['e', 'ERROR net line 61'], ['a', 'WARN slow line 131'], ['A', 'WARN slow line 31'], ['A', 'WARN slow line 2931']]) {
+    await page.keyboard.press(key);
+    await scene.until((row) => {
+      const hits = [...document.querySelectorAll('#rows .row.hit')];
+      return hits.length === 1 && hits[0].textContent === row;
+    }, row);
+  }
+  // On the strip at the right, each in its colour.
+  await scene.until(() => {
+    const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector('#overview canvas'));
+    const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
+    const colours = new Set();
+    for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255) colours.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);
+    return colours.size >= 2;
+  });
+
+  await page.keyboard.press('End');
+  await page.keyboard.press('v');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 60);
+  await logs.append('a.log', 'INFO x\nWARN y\nERROR z\n');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].slice(-2).map((row) => row.textContent).join() === 'WARN y,ERROR z');
+  await page.keyboard.press('v');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 31 && document.querySelector('#view-open .label')?.textContent === 'Errors only');
+
+  // With a filter, both hold; an inverted one inverts within the level.
+  await page.keyboard.press('/');
+  await page.keyboard.type('line 2');
+  await page.click('#filter');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 11);
+  await scene.untilText('#find-count', '11 lines');
+  await page.click('#invert');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 20);
+  await scene.until(() => location.hash === '#find=:line+2&filter=not&level=error');
+  await page.reload();
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 20);
+  await page.locator('#find-text').press('Escape');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 31);
+  await page.click('#view-open');
+  assert.ok(await page.locator('#view-menu input[value="error"]').isChecked());
+  await page.click('#view-menu label:has(input[name="level"][value=""])');
+  await scene.until(() => document.querySelectorAll('#rows .row').length > 100);
+});

@@ -399,8 +399,12 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await scene.untilText('#find-count', '2 lines');
 
   // A row that passes only when it is whole has its place.
+  await page.click('#filter');
   await logs.append('one.log', 'half <fu');
+  await page.locator('.row', { hasText: /^half <fu$/ }).waitFor();
   await logs.append('two.log', 'last <full>\n');
+  await page.locator('.row', { hasText: /^last/ }).waitFor();
+  await page.click('#filter');
   await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'two.log: last <full>']);
   await logs.append('one.log', 'll> ERROR\n');
   await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'one.log: half <full> ERROR', 'two.log: last <full>']);
@@ -414,12 +418,23 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await page.keyboard.press('1');
   await scene.untilText('#find-count', '2 lines');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].map((row) => row.textContent).join() === 'this is <full> too,last <full>');
-  assert.equal(await page.locator('#errors').textContent(), '1 error');
+  await scene.untilText('#errors-count', '1 error');
   await page.click('#invert');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 121);
   await page.locator('#find-text').fill('');
   await page.locator('#find-text').press('Escape');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 123);
+
+  // Errors and warnings only.
+  await logs.append('two.log', 'WARN of two\n');
+  await scene.untilText('#warnings-count', '1 warning');
+  await page.keyboard.press('v');
+  await untilMerged(scene, ['two.log: line 71 ERROR net', 'two.log: WARN of two']);
+  await page.keyboard.press('v');
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
+  await scene.until(() => location.hash === '#off=1&level=error');
+  await page.reload();
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
 });
 
 scene('merged rows tell when they came, and JSON and long lines are opened in them', async (scene) => {

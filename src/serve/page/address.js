@@ -7,6 +7,7 @@ import { PLAIN, TIMES } from './options.js';
 /**
  * @typedef {{kind: 'line' | 'offset', from: number, to: number}} Lines selected ones, both ends included
  * @typedef {{text: string, regex: boolean, case: boolean, word: boolean}} Pattern
+ * @typedef {'' | 'error' | 'warning'} Level all rows, errors, or errors and warnings
  * @typedef {object} View
  * @property {Lines | null} lines
  * @property {number | null} top offset of the first row in sight of a view that stands still
@@ -15,19 +16,21 @@ import { PLAIN, TIMES } from './options.js';
  * @property {Pattern | null} find
  * @property {boolean} filter
  * @property {boolean} invert
+ * @property {Level} level what is shown of the log's levels
  * @property {Pattern[]} rules
  * @property {Partial<import('./options.js').Options>} options
  * @property {number[]} folds offsets of the groups that are not as the options have them
  */
 
 export const RULES_MAX = 6;
+export const LEVELS = /** @type {Level[]} */ (['', 'warning', 'error']);
 const FOLDS_MAX = 100;
 const FLAGS = /** @type {('regex' | 'case' | 'word')[]} */ (['regex', 'case', 'word']);
 const SWITCHES = /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups']);
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, rules: [], options: {}, folds: [] };
+  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [] };
 }
 
 /**
@@ -48,6 +51,7 @@ export function parse(hash) {
     else if (name === 'follow') view.follow = value !== '0';
     else if (name === 'find') view.find = parsePattern(value);
     else if (name === 'filter') [view.filter, view.invert] = [value === '1' || value === 'not', value === 'not'];
+    else if (name === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
     else if (name === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
     else if (name === 'fold') view.folds = value.split(',').map(whole).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
     else if (name === 'times') view.options.times = TIMES.find((times) => times === value);
@@ -71,6 +75,7 @@ export function format(view) {
   if (!view.follow && parts.length === 0) parts.push('follow=0');
   if (view.find !== null) parts.push(`find=${formatPattern(view.find)}`);
   if (view.filter) parts.push(view.invert ? 'filter=not' : 'filter=1');
+  if (view.level !== '') parts.push(`level=${view.level}`);
   for (const rule of view.rules) parts.push(`mark=${formatPattern(rule)}`);
   for (const option of SWITCHES) {
     const value = view.options[option];

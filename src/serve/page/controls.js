@@ -21,7 +21,8 @@ const SAID_MS = 2_500;
  * @property {import('./follow.js').Follow} follow
  * @property {import('./lines.js').Lines} lines
  * @property {import('./finder.js').Finder} finder
- * @property {import('./troubles.js').Troubles} troubles
+ * @property {import('./troubles.js').Troubles} troubles errors
+ * @property {import('./troubles.js').Troubles} doubts warnings
  * @property {import('./folds.js').Folds} folds
  * @property {import('./menu.js').Menu} menu
  * @property {import('./link.js').Link} link
@@ -29,7 +30,7 @@ const SAID_MS = 2_500;
  * @property {import('./spans.js').Spans} spans
  * @property {import('./toolbar.js').Toolbar} toolbar
  * @property {() => void} restyle
- * @property {() => void} demandErrors
+ * @property {() => void} demandTroubles
  */
 
 /** @param {string} id */
@@ -61,6 +62,8 @@ export class Controls {
       { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => finder.step(key === 'n' ? 1 : -1) },
       { keys: ['\\'], does: 'show matching lines only', act: () => finder.toggleFilter() },
       { keys: ['e', 'E'], does: 'next error, previous one', act: (key) => this.#error((troubles) => troubles.step(key === 'e' ? 1 : -1)) },
+      { keys: ['a', 'A'], does: 'next warning, previous one', act: (key) => this.#warning(key === 'a' ? 1 : -1) },
+      { keys: ['v'], does: 'show all, errors and warnings, errors only', act: () => finder.nextLevel() },
       { keys: ['1'], does: 'the first error', act: () => this.#error((troubles) => troubles.first()) },
       { keys: ['g', 'Home'], does: 'to the first byte', act: () => reader.toStart() },
       { keys: ['G', 'End'], does: 'to the end, and follow', act: () => reader.toEnd() },
@@ -152,10 +155,18 @@ export class Controls {
    * @param {(troubles: import('./troubles.js').Troubles) => Promise<void>} act
    */
   #error(act) {
-    const { troubles, demandErrors } = this.#parts;
-    demandErrors();
+    const { troubles, demandTroubles } = this.#parts;
+    demandTroubles();
     if (troubles.scan.offsets.length > 0) act(troubles);
     else this.say(troubles.scan.complete ? 'No error in this log' : 'No error found so far');
+  }
+
+  /** @param {1 | -1} way */
+  #warning(way) {
+    const { doubts, demandTroubles } = this.#parts;
+    demandTroubles();
+    if (doubts.scan.offsets.length > 0) doubts.step(way);
+    else this.say(doubts.scan.complete ? 'No warning in this log' : 'No warning found so far');
   }
 
   /**

@@ -1,16 +1,19 @@
 // The bar in which the reader finds, filters and highlights: its fields and what they say. What is found comes from a scan of the whole
 // file.
 
-import { RULES_MAX } from './address.js';
+import { LEVELS, RULES_MAX } from './address.js';
 import { parameters } from './pattern.js';
 import { indexIn } from './scan.js';
 
 const TYPING_MS = 200;
+/** What the button of the view says. @type {Record<Level, string>} */
+const LEVEL_WORDS = { '': 'View', error: 'Errors only', warning: 'Errors, warnings' };
 const WHOLE = new Intl.NumberFormat('en-US');
 const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 'regex']);
 
 /**
  * @typedef {import('./address.js').Pattern} Pattern
+ * @typedef {import('./address.js').Level} Level
  *
  * @typedef {object} Asked what the bar asks of the page
  * @property {() => void} changed the pattern, the filter or the highlights are others
@@ -23,6 +26,8 @@ export class Finder {
   isOpen = false;
   filter = false;
   invert = false;
+  /** @type {Level} */
+  level = '';
   /** @type {Pattern[]} */
   rules = [];
   /** Offset of the row that the reader was brought to. @type {number | null} */
@@ -37,6 +42,7 @@ export class Finder {
   #count = element('find-count');
   #open = element('find-open');
   #rules = element('rules');
+  #levels = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="level"]'));
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #typing = undefined;
 
@@ -68,6 +74,7 @@ export class Finder {
       this.invert = !this.invert;
       this.#change();
     });
+    for (const input of this.#levels) input.addEventListener('change', () => this.setLevel(/** @type {Level} */ (input.value)));
     element('rule-add').addEventListener('click', () => this.#addRule());
     this.#open.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
   }
@@ -85,8 +92,25 @@ export class Finder {
 
   /** What the server is asked to leave out, if anything. @returns {Record<string, string>} */
   get filtering() {
-    if (!this.filter || this.pattern === null || this.scan.error !== '') return {};
-    return { ...parameters(this.pattern), filter: '1', ...(this.invert && { invert: '1' }) };
+    const level = levelParameters(this.level);
+    if (this.filter && this.pattern !== null && this.scan.error === '') return { ...parameters(this.pattern), ...level, filter: '1', ...(this.invert && { invert: '1' }) };
+    return this.level === '' ? {} : { ...level, filter: '1' };
+  }
+
+  /** What the server is asked to look for. @returns {Record<string, string> | null} */
+  get sought() {
+    return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level) };
+  }
+
+  /** @param {Level} level */
+  setLevel(level) {
+    this.level = level;
+    this.#change();
+  }
+
+  /** All rows, errors and warnings, errors. */
+  nextLevel() {
+    this.setLevel(LEVELS[(LEVELS.indexOf(this.level) + 1) % LEVELS.length]);
   }
 
   /** @param {string} [text] to look for */
@@ -119,8 +143,10 @@ export class Finder {
    * @param {boolean} filter
    * @param {boolean} invert
    * @param {Pattern[]} rules
+   * @param {Level} level
    */
-  set(pattern, filter, invert, rules) {
+  set(pattern, filter, invert, rules, level) {
+    this.level = level;
     this.#pattern = pattern ?? { ...this.#pattern, text: '' };
     this.filter = filter && pattern !== null;
     this.invert = invert;
@@ -143,6 +169,7 @@ export class Finder {
   /** Shows every line again, and goes on finding. */
   leaveFilter() {
     this.filter = false;
+    this.level = '';
     this.#change();
   }
 
@@ -206,6 +233,11 @@ export class Finder {
     element('filter').setAttribute('aria-pressed', String(this.filter));
     element('invert').setAttribute('aria-pressed', String(this.invert));
     element('invert').hidden = !this.filter;
+    for (const input of this.#levels) input.checked = input.value === this.level;
+    const view = element('view-open');
+    view.dataset.level = this.level;
+    const label = view.querySelector('.label');
+    if (label) label.textContent = LEVEL_WORDS[this.level];
     /** @type {HTMLButtonElement} */ (element('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
     this.#rules.replaceChildren(...this.rules.map((rule, at) => this.#chip(rule, at)));
     this.#showCount();
@@ -258,6 +290,11 @@ export class Finder {
   #switch(name) {
     return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${name}"]`));
   }
+}
+
+/** @param {Level} level @returns {Record<string, string>} */
+function levelParameters(level) {
+  return level === '' ? {} : { level: level === 'error' ? 'error' : 'error,warning' };
 }
 
 /** @param {string} id */

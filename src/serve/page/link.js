@@ -50,6 +50,7 @@ export class Link {
       find: finder.pattern,
       filter: finder.filter,
       invert: finder.invert,
+      level: finder.level,
       rules: finder.rules,
       options: menu.options,
       folds: [...folds.turned],
@@ -92,7 +93,7 @@ export class Link {
     Object.assign(menu.options, view.options);
     menu.show();
     folds.turned = new Set(view.folds);
-    finder.set(view.find, view.filter, view.invert, view.rules);
+    finder.set(view.find, view.filter, view.invert, view.rules, view.level);
     try {
       const span = await this.#span(view);
       if (span === null) hint('This link leads into a file that is no longer there. This is the present one.');

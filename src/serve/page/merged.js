@@ -72,12 +72,14 @@ const shownRows = new Window(byId('rows'), log);
 /** @type {MergedReader} */
 const reader = new MergedReader({
   scroller: log, window: shownRows, medley, follow, dress, redrawn,
-  choice: () => ({ logs: logsOn(), passes: isFiltering() ? (entry) => found.passes(entry) !== finder.invert : null }),
+  choice: () => ({ logs: logsOn(), passes: isFiltering() || finder.level !== '' ? passes : null }),
 });
 const found = new Sift();
 const errors = new Sift();
+const warnings = new Sift();
 const finder = new Finder(found, { changed: searched, go: goTo, here, left: focusLog });
-const troubles = new Troubles(errors, goTo, here);
+const troubles = new Troubles('error', errors, goTo, here);
+const doubts = new Troubles('warning', warnings, goTo, here);
 const paint = new Paint();
 const menu = new Menu(log, stored(), () => {
   reader.hold(() => menu.show());
@@ -92,6 +94,12 @@ function logsOn() {
 
 function isFiltering() {
   return finder.filter && finder.pattern !== null && found.error === '';
+}
+
+/** @param {import('./medley.js').Entry} entry */
+function passes(entry) {
+  if (isFiltering() && found.passes(entry) === finder.invert) return false;
+  return finder.level === '' || errors.passes(entry) || (finder.level === 'warning' && warnings.passes(entry));
 }
 
 /** Place of the row that the reader looks at: the one they were brought to, as long as it is in sight. */
@@ -134,8 +142,10 @@ function look() {
   lookedAt = performance.now();
   found.look(medley.entries(logsOn()));
   errors.look(medley.entries(logsOn()));
+  warnings.look(medley.entries(logsOn()));
   finder.found();
   troubles.show();
+  doubts.show();
 }
 
 /** A row tells by its name and colour which log it is of. @param {import('./medley.js').Entry} entry */
@@ -288,6 +298,12 @@ function stepError(way) {
   else hint('No error in the lines that are here');
 }
 
+/** @param {1 | -1} way */
+function stepWarning(way) {
+  if (warnings.offsets.length > 0) doubts.step(way);
+  else hint('No warning in the lines that are here');
+}
+
 /** Opens the page of a row's log, at the row. @param {import('./medley.js').Entry | null} entry */
 function openInPlace(entry) {
   if (entry === null || entry.mark !== undefined) return;
@@ -318,7 +334,7 @@ function keepAddress() {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, times } = menu.options;
   const view = format({
-    ...emptyView(), follow: follow.following, find: finder.pattern, filter: finder.filter, invert: finder.invert, rules: finder.rules, options: { wrap, times },
+    ...emptyView(), follow: follow.following, find: finder.pattern, filter: finder.filter, invert: finder.invert, level: finder.level, rules: finder.rules, options: { wrap, times },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
   const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -337,6 +353,8 @@ bindKeys([
   { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => finder.step(key === 'n' ? 1 : -1) },
   { keys: ['\\'], does: 'show matching lines only', act: () => finder.toggleFilter() },
   { keys: ['e', 'E'], does: 'next error, previous one', act: (key) => stepError(key === 'e' ? 1 : -1) },
+  { keys: ['a', 'A'], does: 'next warning, previous one', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
+  { keys: ['v'], does: 'show all, errors and warnings, errors only', act: () => finder.nextLevel() },
   { keys: ['o', 'Enter'], does: 'open the log of the match or error, at its line', act: () => openInPlace(current()) },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['s'], does: 'times: none, clock, ago, gaps', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
@@ -389,13 +407,16 @@ drawMembers(byId('members'), sources, names, toggleLog);
 byId('beside').setAttribute('href', addressOf('beside', logs));
 Object.assign(menu.options, view.options);
 menu.show();
-finder.set(view.find, view.filter, view.invert, view.rules);
+finder.set(view.find, view.filter, view.invert, view.rules, view.level);
 if (!view.follow) follow.pause();
 isRestored = true;
 showFollow();
 levels.load(() => {
-  errors.set(({ at, html, note }) => levels.ofWire([at, html, note ?? undefined]) === 'error');
+  for (const [level, sift] of /** @type {const} */ ([['error', errors], ['warning', warnings]])) {
+    sift.set(({ at, html, note }) => levels.ofWire([at, html, note ?? undefined]) === level);
+  }
   lookedVersion = -1;
+  if (finder.level !== '' && !medley.isGathering) reader.refilter();
   frames.request();
 });
 focusLog();

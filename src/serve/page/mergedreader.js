@@ -156,10 +156,12 @@ export class MergedReader {
 
   /** @param {number} rows */
   #showEnd(rows) {
-    const { medley, choice } = this.#parts;
+    const { medley, choice, follow } = this.#parts;
     const entries = medley.before(medley.next, rows, choice());
     this.#replace(entries, entries[0]?.offset ?? medley.next, medley.next);
     this.attached = true;
+    // Else the view would seem to have been scrolled up, where there are other rows than before.
+    follow.pin();
   }
 
   /** @param {Entry[]} entries @param {number} from @param {number} to */

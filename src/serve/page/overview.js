@@ -5,7 +5,7 @@ const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
 const FAINT = 0.3;
 /** Each kind has a lane of its own, from one part of the width to another. @type {Record<string, [number, number]>} */
-const LANES = { error: [0.1, 0.45], found: [0.55, 0.95], chosen: [0, 1] };
+const LANES = { warning: [0.1, 0.45], error: [0.1, 0.45], found: [0.55, 0.95], chosen: [0, 1] };
 
 /**
  * @typedef {{kind: string, offsets: number[]}} Marks offsets in ascending order; later kinds are drawn over earlier ones

@@ -1,4 +1,4 @@
-// The errors that were found: how many there are, and the way from one to the next.
+// The errors, or the warnings, that were found: how many there are, and the way from one to the next.
 
 import { indexIn } from './scan.js';
 import { counted } from './units.js';
@@ -6,17 +6,22 @@ import { counted } from './units.js';
 export class Troubles {
   /** Offset of the error that the reader was brought to. @type {number | null} */
   current = null;
-  #button = /** @type {HTMLElement} */ (document.getElementById('errors'));
-  #words = /** @type {HTMLElement} */ (document.getElementById('errors-count'));
+  #level;
+  #button;
+  #words;
   #go;
   #here;
 
   /**
+   * @param {'error' | 'warning'} level
    * @param {import('./scan.js').Findings} scan
    * @param {(offset: number) => Promise<void>} go
    * @param {() => number} here
    */
-  constructor(scan, go, here) {
+  constructor(level, scan, go, here) {
+    this.#level = level;
+    this.#button = /** @type {HTMLElement} */ (document.getElementById(`${level}s`));
+    this.#words = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
     this.scan = scan;
     this.#go = go;
     this.#here = here;
@@ -50,7 +55,7 @@ export class Troubles {
   show() {
     const { count, complete, running } = this.scan;
     this.#button.hidden = count === 0;
-    const words = `${counted(count, 'error')}${complete || running ? '' : '+'}`;
+    const words = `${counted(count, this.#level)}${complete || running ? '' : '+'}`;
     if (this.#words.textContent === words) return;
     const [number, word] = words.split(' ');
     const label = document.createElement('span');
@@ -58,6 +63,6 @@ export class Troubles {
     label.textContent = ` ${word}`;
     this.#words.replaceChildren(number, label);
     this.#button.setAttribute('aria-label', words);
-    this.#button.title = 'Next error (e), previous (E), first (1)';
+    this.#button.title = `Next ${this.#level} (${this.#level === 'error' ? 'e), previous (E)' : 'a), previous (A)'}`;
   }
 }

@@ -3,7 +3,6 @@
 import { Columns } from './columns.js';
 import { Connection } from './connection.js';
 import { Controls } from './controls.js';
-import { ErrorScan } from './errorscan.js';
 import { Finder } from './finder.js';
 import { Folds } from './folds.js';
 import { Follow } from './follow.js';
@@ -11,13 +10,13 @@ import { Frames } from './frames.js';
 import { History } from './history.js';
 import { offer } from './json.js';
 import { Levels } from './levels.js';
+import { LevelScan } from './levelscan.js';
 import { Lines } from './lines.js';
 import { Link } from './link.js';
 import { Menu } from './menu.js';
 import { stored } from './options.js';
 import { Overview } from './overview.js';
 import { Paint } from './paint.js';
-import { parameters } from './pattern.js';
 import { Reader } from './reader.js';
 import { Scan } from './scan.js';
 import { StateLine } from './state.js';
@@ -77,18 +76,23 @@ const found = new Scan(history, () => {
   refresh();
 });
 const finder = new Finder(found, { changed: searched, go: goTo, here, left: () => controls.focusLog() });
-const errors = new ErrorScan(history, () => {
+const errors = new LevelScan(history, 'error', () => {
   troubles.show();
   refresh();
 });
-const troubles = new Troubles(errors, goTo, here);
+const troubles = new Troubles('error', errors, goTo, here);
+const warnings = new LevelScan(history, 'warning', () => {
+  doubts.show();
+  refresh();
+});
+const doubts = new Troubles('warning', warnings, goTo, here);
 const menu = new Menu(log, stored(), () => {
   shown.hold(() => menu.show());
   restyle();
 });
 const link = new Link({ spans, window: shown, reader, history, follow, lines, finder, folds, menu, hint: (words) => toolbar.hint(words) });
 const overview = new Overview(byId('overview'), log, (part) => reader.seek(part));
-const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, folds, menu, link, history, spans, toolbar, restyle, demandErrors });
+const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, doubts, folds, menu, link, history, spans, toolbar, restyle, demandTroubles });
 const connection = new Connection(location, heard, connectionChanged);
 
 /** @param {import('./connection.js').Phase} phase */
@@ -138,14 +142,16 @@ function lookOn() {
   const { last } = spans;
   if (!last) return;
   if (errors.look(last.generation, ends(), here())) troubles.current = null;
+  if (warnings.look(last.generation, ends(), here())) doubts.current = null;
   if (finder.pattern === null) return;
   if (found.generation === last.generation) found.extend(ends());
   else searched();
 }
 
-/** Searches the log for errors, however large it is. */
-function demandErrors() {
+/** Searches the log for errors and warnings, however large it is. */
+function demandTroubles() {
   if (errors.demand(here())) troubles.current = null;
+  if (warnings.demand(here())) doubts.current = null;
 }
 
 /** How far the present file goes. @returns {import('./scan.js').Ends} */
@@ -161,11 +167,11 @@ function searched() {
   const { pattern } = finder;
   paint.find(pattern);
   paint.rules(finder.rules);
-  const wanted = pattern === null ? '' : JSON.stringify([last?.generation, pattern]);
+  const wanted = pattern === null ? '' : JSON.stringify([last?.generation, finder.sought]);
   if (wanted !== looked) {
     looked = wanted;
     if (pattern === null || !last) found.stop();
-    else found.start(last.generation, parameters(pattern), here(), ends());
+    else found.start(last.generation, finder.sought ?? {}, here(), ends());
     finder.show();
   }
   const filter = finder.filtering;
@@ -219,7 +225,7 @@ function dress() {
   offer(near);
   columns.show(near, menu.options, lines.wantsNumbers);
   lines.show(near);
-  paint.show(near, finder.current ?? troubles.current, spans.present);
+  paint.show(near, finder.current ?? troubles.current ?? doubts.current, spans.present);
 }
 
 /** Offset of the row that the reader looks at. */
@@ -233,6 +239,8 @@ function here() {
  * @param {number} offset
  */
 async function goTo(offset) {
+  // One row is the one that the reader was brought to, by whichever way.
+  for (const way of [finder, troubles, doubts]) if (way.current !== offset) way.current = null;
   const row = await reader.reveal({ span: spans.present, offset }, 'middle');
   lines.moveTo(row);
 }
@@ -253,6 +261,7 @@ function showOverview() {
   const isPresent = first.span === spans.present;
   const { chosen } = lines;
   overview.mark([
+    { kind: 'warning', offsets: isPresent ? warnings.offsets : [] },
     { kind: 'error', offsets: isPresent ? errors.offsets : [] },
     { kind: 'found', offsets: isPresent ? found.offsets : [] },
     { kind: 'chosen', offsets: chosen?.span === first.span ? [chosen.first.offset] : [] },

@@ -1,13 +1,24 @@
-// The search for the errors of a whole file: of a small one from the start, of a large one when it is asked for.
+// The search for the errors, or the warnings, of a whole file: of a small one from the start, of a large one when it is asked for.
 
 import { Scan } from './scan.js';
 
-/** A log up to this size is searched for errors as soon as it is opened. */
+/** A log up to this size is searched as soon as it is opened. */
 const EAGER_BYTES = 64 * 1024 * 1024;
 
-export class ErrorScan extends Scan {
+export class LevelScan extends Scan {
+  #level;
   /** @type {{generation: string, ends: import('./scan.js').Ends} | null} */
   #file = null;
+
+  /**
+   * @param {import('./history.js').History} history
+   * @param {'error' | 'warning'} level
+   * @param {() => void} changed
+   */
+  constructor(history, level, changed) {
+    super(history, changed);
+    this.#level = level;
+  }
 
   /**
    * The present file, and how far it goes. Returns whether a search of it began.
@@ -25,7 +36,7 @@ export class ErrorScan extends Scan {
   /** Searches the file, however large it is. @param {number} near */
   demand(near) {
     if (this.#file === null || (this.isOn && this.generation === this.#file.generation)) return false;
-    this.start(this.#file.generation, { level: 'error' }, near, this.#file.ends);
+    this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
     return true;
   }
 }
