@@ -214,3 +214,38 @@ scene('a link into a file that was rotated away shows that file, or says that it
   assert.deepEqual(await chosen(scene), []);
   await scene.untilState('live');
 });
+
+scene('a place within the last screen that a link, a reload or a step leads to stands still', async (scene) => {
+  const { logs, page } = scene;
+  const all = lines(1, 300);
+  const log = await logs.write('a.log', text(all));
+  const leads = {
+    top: async () => scene.open(`${log}#top=${Buffer.byteLength(text(all.slice(0, 290)))}`),
+    reload: async () => page.reload(),
+    line: async () => scene.open(`${log}#L298`),
+    match: async () => {
+      await page.keyboard.press('Escape');
+      await page.keyboard.press('End');
+      await scene.untilState('live');
+      await page.keyboard.press('/');
+      await page.keyboard.type('line 299');
+      await page.keyboard.press('Enter');
+    },
+  };
+  let come = 0;
+  for (const [name, lead] of Object.entries(leads)) {
+    await lead();
+    await scene.untilState('paused');
+    const row = name === 'match' ? 'line 299' : 'line 298';
+    await scene.until((row) => [...document.querySelectorAll('#rows .row')].some((one) => one.textContent === row), row);
+    const place = () => page.evaluate((row) => [...document.querySelectorAll('#rows .row')].find((one) => one.textContent === row)?.getBoundingClientRect().top, row);
+    // Frames in which it may be taken for a scroll to the end.
+    await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve))); }));
+    const before = await place();
+    come += 1;
+    await logs.append('a.log', `came ${come}\n`);
+    await scene.untilText('#new-lines-count', '1 new line');
+    assert.equal(await place(), before, name);
+    assert.equal(await page.locator('#state').getAttribute('data-state'), 'paused', name);
+  }
+});

@@ -49,10 +49,12 @@ export class Follow {
     else this.resume();
   }
 
-  /** Puts the view at the end again after its content changed. */
+  /**
+   * Puts the view at the end again after its content changed. One that stands still stays: where the page put it is no place
+   * that the reader scrolled to, even if it is the end.
+   */
   pin() {
-    if (!this.following) return;
-    this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    if (this.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#top = this.#scroller.scrollTop;
   }
 

@@ -104,8 +104,9 @@ export class MergedReader {
 
   /** @param {HTMLElement} row @param {number} space pixels above it */
   #scrollTo(row, space) {
-    const { scroller } = this.#parts;
+    const { scroller, follow } = this.#parts;
     scroller.scrollTop += row.getBoundingClientRect().top - scroller.getBoundingClientRect().top - space;
+    follow.pin();
   }
 
   /** Changes how rows look, and keeps those in sight where they are. @param {() => void} change */

@@ -171,6 +171,7 @@ export class Reader {
     }
     const space = align === 'middle' ? Math.max(0, (box.height - row.offsetHeight) / 2.5) : 0;
     scroller.scrollTop += row.getBoundingClientRect().top - box.top - space;
+    this.#parts.follow.pin();
   }
 
   /** Whether nothing is before a place. @param {Place} place */
