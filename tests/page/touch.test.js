@@ -92,3 +92,31 @@ scene('a phone finds, filters, copies and changes the view by taps', async (scen
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(wide, 0);
 }, PHONE);
+
+scene('two taps choose a range of lines, and a tap on it lets go', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', text(lines(1, 30)));
+  await scene.open(log);
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 30);
+  /** @param {number} line */
+  const tap = (line) => page.locator('#rows .row').nth(line - 1).tap({ position: { x: 22, y: 8 } });
+  /** @param {string} wanted */
+  const chosen = (wanted) => scene.until((wanted) => [...document.querySelectorAll('#rows .row.chosen')].map((row) => row.textContent?.slice(5)).join() === wanted, wanted);
+  await tap(12);
+  await chosen('12');
+  await tap(9);
+  await chosen('9,10,11,12');
+  await tap(14);
+  await chosen('12,13,14');
+  await scene.until(() => /^#L12-L14&/.test(location.hash));
+  await tap(13);
+  await chosen('');
+  await tap(5);
+  await chosen('5');
+  await tap(5);
+  await chosen('');
+  // Elsewhere a tap chooses nothing.
+  await page.locator('#rows .row').nth(7).tap({ position: { x: 200, y: 8 } });
+  await tap(20);
+  await chosen('20');
+}, PHONE);

@@ -9,6 +9,8 @@ import { isBeside, showAll } from './row.js';
 import { counted } from './units.js';
 
 const SAID_MS = 2_500;
+/** So wide is what a finger hits beside the rows. */
+const TOUCH_PX = 32;
 
 /**
  * @typedef {import('./tail.js').Row} Row
@@ -126,6 +128,7 @@ export class Controls {
   /** @param {MouseEvent} event */
   #click(event) {
     const { window, folds, lines, restyle } = this.#parts;
+    const isTouch = event instanceof PointerEvent && event.pointerType === 'touch';
     if (event.button !== 0 || !(event.target instanceof Element) || event.target.closest('a')) return;
     const entry = window.entryOf(event.target);
     if (entry === null || entry.mark !== undefined || entry.element === null) return;
@@ -135,10 +138,12 @@ export class Controls {
       folds.toggle(entry);
     } else if (event.target.closest('.open')) {
       toggleJson(entry);
-    } else if (isBeside(entry.element, event.clientX)) {
+    } else if (isBeside(entry.element, event.clientX, isTouch ? TOUCH_PX : 0)) {
       if (event.shiftKey) document.getSelection()?.removeAllRanges();
       if (this.#parts.reader.isFiltering && !event.shiftKey) this.#toContext(entry);
-      else lines.choose(entry, event.shiftKey);
+      // A finger has no shift: its second tap makes a range of the first one, a tap on what is chosen lets go of it.
+      else if (isTouch && lines.has(entry)) lines.clear();
+      else lines.choose(entry, event.shiftKey || isTouch);
     } else {
       return;
     }
@@ -283,7 +288,7 @@ export class Controls {
     if (lines.chosen === null && lines.cursor !== null) lines.choose(lines.cursor, false);
     const { chosen } = lines;
     if (chosen === null) {
-      this.say('Choose lines first: click beside one, shift-click another');
+      this.say(matchMedia('(pointer: coarse)').matches ? 'Choose lines first: tap at the beginning of one, then of another' : 'Choose lines first: click beside one, shift-click another');
       return;
     }
     try {

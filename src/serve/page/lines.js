@@ -43,6 +43,11 @@ export class Lines {
     this.#changed();
   }
 
+  /** Whether a row is chosen. @param {Entry} entry */
+  has({ span, offset }) {
+    return this.chosen !== null && span === this.chosen.span && offset >= this.chosen.first.offset && offset <= this.chosen.last.offset;
+  }
+
   /** @param {Chosen} chosen */
   set(chosen) {
     this.chosen = chosen;
@@ -76,8 +81,7 @@ export class Lines {
     const dressed = new Set();
     for (const entry of entries) {
       if (entry.mark !== undefined || entry.element === null) continue;
-      const isChosen = this.chosen !== null && entry.span === this.chosen.span
-        && entry.offset >= this.chosen.first.offset && entry.offset <= this.chosen.last.offset;
+      const isChosen = this.has(entry);
       const isCursor = this.cursor !== null && entry.span === this.cursor.span && entry.offset === this.cursor.offset;
       if (isChosen) this.#learn(entry);
       if (isCursor) this.cursor = entry;

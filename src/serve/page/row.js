@@ -167,8 +167,10 @@ function trimmed(address) {
  * Whether a place is in the columns beside a row's text.
  * @param {HTMLElement} row
  * @param {number} x
+ * @param {number} [least] so many pixels of the row count as that, whatever it shows
  */
-export function isBeside(row, x) {
+export function isBeside(row, x, least = 0) {
   const style = getComputedStyle(row);
-  return x < row.getBoundingClientRect().left + parseFloat(style.paddingLeft) + parseFloat(style.textIndent) - 2;
+  const { left } = row.getBoundingClientRect();
+  return x < left + least || x < left + parseFloat(style.paddingLeft) + parseFloat(style.textIndent) - 2;
 }
