@@ -73,6 +73,7 @@ assets! {
     "menu.js": "text/javascript; charset=utf-8",
     "merged.js": "text/javascript; charset=utf-8",
     "mergedreader.js": "text/javascript; charset=utf-8",
+    "mergedstate.js": "text/javascript; charset=utf-8",
     "options.js": "text/javascript; charset=utf-8",
     "overview.js": "text/javascript; charset=utf-8",
     "page.css": "text/css; charset=utf-8",

@@ -41,6 +41,11 @@ const STATES = {
     await scene.page.click('#view-open');
     await scene.until(() => document.querySelector('#view-menu:popover-open') !== null);
   },
+  async level(scene) {
+    await scene.page.click('#view-menu label:has(input[value="warning"])');
+    await scene.until(() => document.querySelectorAll('#rows .row').length === 2);
+    await scene.page.keyboard.press('Escape');
+  },
   async waiting(scene) {
     await scene.open(scene.logs.path('not-yet.log'));
     await scene.untilState('waiting');

@@ -337,6 +337,22 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await scene.untilState('live');
     await scene.until(() => document.querySelectorAll('#rows .row').length === 82);
     await check('merged');
+    await page.keyboard.press('/');
+    await page.keyboard.type('line');
+    await page.click('#filter');
+    await scene.untilText('#find-count', '80 lines');
+    await check('merged, filtered');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('End');
+    await page.click('#view-open');
+    await page.click('#view-menu label:has(input[value="clock"])');
+    await page.click('#view-menu label:has(input[value="warning"])');
+    await scene.until(() => document.querySelectorAll('#rows .row').length === 2);
+    await check('merged, the menu of the view, errors and warnings only');
+    await page.click('#view-menu label:has(input[name="level"][value=""])');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('End');
+    await scene.untilState('live');
     await page.keyboard.press('2');
     await page.keyboard.press('f');
     await logs.append('one.log', text(lines(1, 5)));
@@ -435,6 +451,16 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await scene.until(() => location.hash === '#off=1&level=error');
   await page.reload();
   await untilMerged(scene, ['two.log: line 71 ERROR net']);
+
+  // Why nothing is there is told.
+  await page.keyboard.press('2');
+  await scene.untilText('#notice-title', 'All logs are switched off');
+  await page.keyboard.press('2');
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
+  await page.keyboard.press('/');
+  await page.keyboard.type('nowhere');
+  await page.click('#filter');
+  await scene.untilText('#notice-title', 'No line passes the filter');
 });
 
 scene('merged rows tell when they came, and JSON and long lines are opened in them', async (scene) => {

@@ -236,6 +236,8 @@ export class Finder {
     for (const input of this.#levels) input.checked = input.value === this.level;
     const view = element('view-open');
     view.dataset.level = this.level;
+    // Where there is no room for the label this is the button's name.
+    view.title = this.level === '' ? 'How rows are shown' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
     const label = view.querySelector('.label');
     if (label) label.textContent = LEVEL_WORDS[this.level];
     /** @type {HTMLButtonElement} */ (element('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;

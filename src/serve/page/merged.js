@@ -9,9 +9,10 @@ import { forgetValue, offer, toggle as toggleJson } from './json.js';
 import { bindFind, bindKeys, selected } from './keys.js';
 import { Levels, plain } from './levels.js';
 import { Medley } from './medley.js';
-import { drawMembers, showMembers } from './members.js';
+import { drawMembers } from './members.js';
 import { Menu } from './menu.js';
 import { MergedReader } from './mergedreader.js';
+import { showFollow, showState } from './mergedstate.js';
 import { stored, TIMES } from './options.js';
 import { Paint } from './paint.js';
 import { compile } from './pattern.js';
@@ -21,14 +22,12 @@ import { Sift } from './sift.js';
 import { Source } from './source.js';
 import { recognise } from './times.js';
 import { Troubles } from './troubles.js';
-import { age, counted } from './units.js';
 import { Window } from './window.js';
 
 const TICK_MS = 1_000;
 /** What was there before is put in order when all logs have given it, or after this time. */
 const GATHER_MS = 2_000;
 const NAME_CHARS_MAX = 20;
-const ANNOUNCE_MS_MIN = 3_000;
 /** Rows that come are looked through together, now and then. */
 const LOOK_MS = 250;
 const SAID_MS = 2_500;
@@ -64,7 +63,7 @@ const levels = new Levels();
 const follow = new Follow(log, () => reader.attached, () => {
   log.dataset.following = String(follow.following);
   if (follow.following) newLines = 0;
-  showFollow();
+  showFollow(follow.following);
   keepAddress();
   frames.request();
 });
@@ -72,7 +71,7 @@ const shownRows = new Window(byId('rows'), log);
 /** @type {MergedReader} */
 const reader = new MergedReader({
   scroller: log, window: shownRows, medley, follow, dress, redrawn,
-  choice: () => ({ logs: logsOn(), passes: isFiltering() || finder.level !== '' ? passes : null }),
+  choice: () => ({ logs: logsOn(), passes: isFiltering() ? passes : null }),
 });
 const found = new Sift();
 const errors = new Sift();
@@ -92,13 +91,18 @@ function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
 }
 
-function isFiltering() {
+/** Whether the finder's pattern leaves rows out. */
+function filtersText() {
   return finder.filter && finder.pattern !== null && found.error === '';
+}
+
+function isFiltering() {
+  return filtersText() || finder.level !== '';
 }
 
 /** @param {import('./medley.js').Entry} entry */
 function passes(entry) {
-  if (isFiltering() && found.passes(entry) === finder.invert) return false;
+  if (filtersText() && found.passes(entry) === finder.invert) return false;
   return finder.level === '' || errors.passes(entry) || (finder.level === 'warning' && warnings.passes(entry));
 }
 
@@ -187,86 +191,16 @@ function draw() {
   showTimes(log, near, menu.options.times);
   paint.show(near, cursor, 0);
   follow.pin();
-  showState();
+  tellState();
   return more;
 }
 
-function showState() {
-  showMembers(byId('members'), sources, names);
-  const words = sources.map((source) => source.words);
-  const live = words.filter(({ state }) => state === 'live').length;
-  const troubled = words.findIndex(({ state }) => state !== 'live' && state !== 'ended');
-  const state = byId('state');
-  let [name, glyph, word, detail] = ['live', 'live', 'Live', counted(sources.length, 'log')];
-  if (troubled >= 0) {
-    const one = words[troubled];
-    [name, glyph] = [one.state, one.glyph];
-    word = live > 0 ? `${live} of ${sources.length} live` : one.word;
-    detail = `${names[troubled]}: ${live > 0 ? one.word.toLowerCase() : one.detail ?? ''}`.replace(/: $/, '');
-  } else if (!follow.following) {
-    [name, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${counted(newLines, 'new line')} below` : ''];
-  } else if (words.every(({ state: one }) => one === 'ended')) {
-    [name, glyph, word, detail] = ['ended', 'ended', 'Ended', 'nothing more will come'];
-  }
-  state.dataset.state = name;
-  state.querySelector('use')?.setAttribute('href', `#glyph-${glyph}`);
-  say(byId('state-word'), word);
-  say(byId('state-detail'), detail);
-  byId('retry').hidden = !words.some(({ retry }) => retry);
-  const heardAt = Math.max(0, ...sources.map((source) => source.heardAt));
-  say(byId('age'), heardAt > 0 ? `last line ${age(Date.now() - heardAt)}` : '');
-  showEdges(words);
-  sayAloud(troubled >= 0 ? `${names[troubled]}: ${words[troubled].announce ?? words[troubled].word}` : word);
-  const title = names.join(' + ');
-  document.title = document.hidden && unseen > 0 ? `(${unseen}) ${title}` : title;
-}
-
-/** @param {import('./state.js').Words[]} words */
-function showEdges(words) {
-  const button = byId('new-lines');
-  button.hidden = follow.following || medley.isGathering;
-  say(byId('new-lines-count'), newLines > 0 ? counted(newLines, 'new line') : 'To the end');
+function tellState() {
   const on = logsOn();
-  byId('older').hidden = !reader.isAtTop || (medley.cut(on).length === 0 && !sources.some(({ number, isCut }) => isCut && on.has(number)));
-  say(byId('older'), 'Earlier lines stand in the page of each log.');
-  const isEmpty = reader.isEmpty && !medley.isGathering;
-  const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
-  byId('notice').hidden = !isEmpty;
-  const [title, text] = sources.length === 0
-    ? ['No logs are named', 'Choose some in the list of logs.']
-    : (refused ?? words.find(({ notice }) => notice !== undefined))?.notice ?? ['No lines yet', ''];
-  say(byId('notice-title'), title);
-  say(byId('notice-text'), text);
-}
-
-let announced = '';
-let announcedAt = 0;
-
-/** @param {string} words */
-function sayAloud(words) {
-  if (words === announced || Date.now() - announcedAt < ANNOUNCE_MS_MIN) return;
-  announced = words;
-  announcedAt = Date.now();
-  byId('announce').textContent = words;
-}
-
-/**
- * @param {HTMLElement} element
- * @param {string} words
- */
-function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
-}
-
-function showFollow() {
-  const { following } = follow;
-  const button = byId('follow');
-  // The button says what it does, so it is never a pressed one.
-  button.dataset.does = following ? 'pause' : 'follow';
-  button.title = following ? 'Stand still (f)' : 'Follow the end (f)';
-  button.setAttribute('aria-label', following ? 'Pause' : 'Follow');
-  button.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
-  say(/** @type {HTMLElement} */ (button.querySelector('.label')), following ? 'Pause' : 'Follow');
+  showState(sources, names, {
+    following: follow.following, newLines, unseen, isGathering: medley.isGathering, isEmpty: reader.isEmpty, isFiltering: isFiltering(),
+    isCut: reader.isAtTop && (medley.cut(on).length > 0 || sources.some(({ number, isCut }) => isCut && on.has(number))),
+  });
 }
 
 function toEnd() {
@@ -287,7 +221,7 @@ function toggleLog(number) {
   lookedVersion = -1;
   reader.refilter();
   // The rows change at once, and so does the switch.
-  showState();
+  tellState();
   keepAddress();
   frames.request();
 }
@@ -325,7 +259,7 @@ let hinted;
 function hint(words) {
   clearTimeout(hinted);
   byId('hint').hidden = words === '';
-  say(byId('hint'), words);
+  byId('hint').textContent = words;
   if (words !== '') hinted = setTimeout(() => hint(''), SAID_MS);
 }
 
@@ -410,7 +344,7 @@ menu.show();
 finder.set(view.find, view.filter, view.invert, view.rules, view.level);
 if (!view.follow) follow.pause();
 isRestored = true;
-showFollow();
+showFollow(follow.following);
 levels.load(() => {
   for (const [level, sift] of /** @type {const} */ ([['error', errors], ['warning', warnings]])) {
     sift.set(({ at, html, note }) => levels.ofWire([at, html, note ?? undefined]) === level);
