@@ -318,8 +318,10 @@ impl Tracker {
             Ok(held) if self.is_present(held.file.identity()) => look.more = true,
             Ok(mut held) => {
                 // One that has lost the name meanwhile may have been found where it lies now.
-                let led = self.access.identify(&self.log);
-                held.was_set_aside = led.is_ok_and(|led| led != held.file.identity());
+                held.was_set_aside = match self.access.identify(&self.log) {
+                    Ok(led) => led != held.file.identity(),
+                    Err(refusal) => refusal == Refusal::NotFound,
+                };
                 self.next_seen.get_or_insert(now);
                 self.next.push_back(held);
             }
@@ -338,17 +340,14 @@ impl Tracker {
         }
         self.turn_at = None;
         for _ in 0..LOOK_TURNS_MAX {
-            let next = match self.set_aside(wake) {
-                Some(next) => {
-                    self.put_off_present(now, named, wake);
-                    next
-                }
+            let (next, is_put_before) = match self.set_aside(wake) {
+                Some(next) => (next, self.put_off_present(now, named, wake)),
                 None => match self.next.pop_front() {
-                    Some(next) => next,
+                    Some(next) => (next, false),
                     None => break,
                 },
             };
-            self.succeed(next, now, look);
+            self.succeed(next, is_put_before, now, look);
             self.turn_at = Some(now + TURNS_INTERVAL);
             if self.read_present(now, look) != Progress::Drained {
                 break;
@@ -382,20 +381,20 @@ impl Tracker {
     }
 
     /// A file has come to light that had the name before. A present one that has it still, or is known to have lost it
-    /// later, began too early: it goes on behind.
-    fn put_off_present(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) {
+    /// later, began too early: it goes on behind. Whether it does.
+    fn put_off_present(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
         let is_later = |held: &mut Held| {
             named == Some(held.file.identity())
                 || held.file.path_now().is_some_and(|path| wake.awaits(&path))
         };
-        if let Some(present) = self.present.take_if(is_later) {
-            self.next_seen.get_or_insert(now);
-            self.next.push_front(present);
-        }
+        let Some(present) = self.present.take_if(is_later) else { return false };
+        self.next_seen.get_or_insert(now);
+        self.next.push_front(present);
+        true
     }
 
-    /// Another file takes the place of the present one, which is heard for a while yet.
-    fn succeed(&mut self, held: Held, now: Instant, look: &mut Look) {
+    /// Another file takes the place of the present one, which is heard for a while yet, or has been put off behind it.
+    fn succeed(&mut self, held: Held, is_put_before: bool, now: Instant, look: &mut Look) {
         // A file that got its name back while it was still heard goes on: heard twice, its bytes would come twice.
         let returned = self
             .late
@@ -425,6 +424,7 @@ impl Tracker {
                 }
                 reason
             }
+            None if is_put_before => Reason::Rotated,
             None => Reason::Replaced,
         };
         (self.gone_since, self.named_at) = (None, None);

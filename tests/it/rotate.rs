@@ -119,7 +119,9 @@ async fn rotations_faster_than_looks_are_told(mode: Mode) {
         assert_eq!(end, files[file].now().len() as u64, "file {file} is not whole");
     }
     assert!(came.contains_key(&(0, 0)) && came.contains_key(&(50, 0)), "{came:?}");
-    assert!(viewer.parts[1..].iter().all(|part| part.told == "rotated"));
+    let told: Vec<&str> = viewer.parts[1..].iter().map(|part| part.told.as_str()).collect();
+    // Where the event of one is late, the next may have begun: it goes on behind it.
+    assert!(told.iter().all(|told| matches!(*told, "rotated" | "back")), "{told:?}");
 }
 
 async fn a_late_writer_is_heard(mode: Mode) {
