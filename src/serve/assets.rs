@@ -51,6 +51,7 @@ assets! {
     "controls.js": "text/javascript; charset=utf-8",
     "copy.js": "text/javascript; charset=utf-8",
     "divider.js": "text/javascript; charset=utf-8",
+    "dom.js": "text/javascript; charset=utf-8",
     "favicon.svg": "image/svg+xml",
     "finder.js": "text/javascript; charset=utf-8",
     "folds.js": "text/javascript; charset=utf-8",

@@ -2,6 +2,7 @@
 // and all of these in this page's, so that a link shows the same.
 
 import { dividers } from './divider.js';
+import { byId } from './dom.js';
 import { icon } from './icon.js';
 import { BESIDE_MAX, addressOf, logsOf, shortNames, shown } from './several.js';
 
@@ -16,9 +17,6 @@ const LOOK_MS = 500;
  * @property {number} share of the room, in parts of the others'
  * @property {string} hash of its own address
  */
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const room = byId('panes');
 const narrow = matchMedia('(max-width: 760px)');

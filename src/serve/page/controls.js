@@ -2,6 +2,7 @@
 
 import { copy } from './clipboard.js';
 import { COPY_ROWS_MAX, markdown, textOf } from './copy.js';
+import { byId } from './dom.js';
 import { toggle as toggleJson } from './json.js';
 import { bindFind, bindKeys, selected } from './keys.js';
 import { TIMES } from './options.js';
@@ -34,9 +35,6 @@ const TOUCH_PX = 32;
  * @property {() => void} restyle
  * @property {() => void} demandTroubles
  */
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 export class Controls {
   #parts;

@@ -2,6 +2,7 @@
 // file.
 
 import { LEVELS, RULES_MAX } from './address.js';
+import { byId } from './dom.js';
 import { parameters } from './pattern.js';
 import { indexIn } from './scan.js';
 
@@ -37,11 +38,11 @@ export class Finder {
   /** A step that was asked for before anything had been found. @type {-1 | 0 | 1} */
   #step = 0;
   #asked;
-  #bar = element('find');
-  #text = /** @type {HTMLInputElement} */ (element('find-text'));
-  #count = element('find-count');
-  #open = element('find-open');
-  #rules = element('rules');
+  #bar = byId('find');
+  #text = /** @type {HTMLInputElement} */ (byId('find-text'));
+  #count = byId('find-count');
+  #open = byId('find-open');
+  #rules = byId('rules');
   #levels = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="level"]'));
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #typing = undefined;
@@ -65,17 +66,17 @@ export class Finder {
         this.#change();
       });
     }
-    element('find-next').addEventListener('click', () => this.step(1));
-    element('find-previous').addEventListener('click', () => this.step(-1));
-    element('find-close').addEventListener('click', () => this.close());
-    element('filter').addEventListener('click', () => this.toggleFilter());
-    element('invert').addEventListener('click', () => {
+    byId('find-next').addEventListener('click', () => this.step(1));
+    byId('find-previous').addEventListener('click', () => this.step(-1));
+    byId('find-close').addEventListener('click', () => this.close());
+    byId('filter').addEventListener('click', () => this.toggleFilter());
+    byId('invert').addEventListener('click', () => {
       this.#typed();
       this.invert = !this.invert;
       this.#change();
     });
     for (const input of this.#levels) input.addEventListener('change', () => this.setLevel(/** @type {Level} */ (input.value)));
-    element('rule-add').addEventListener('click', () => this.#addRule());
+    byId('rule-add').addEventListener('click', () => this.#addRule());
     this.#open.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
   }
 
@@ -230,17 +231,17 @@ export class Finder {
   show() {
     if (this.#text.value !== this.#pattern.text) this.#text.value = this.#pattern.text;
     for (const name of SWITCHES) this.#switch(name).setAttribute('aria-pressed', String(this.#pattern[name]));
-    element('filter').setAttribute('aria-pressed', String(this.filter));
-    element('invert').setAttribute('aria-pressed', String(this.invert));
-    element('invert').hidden = !this.filter;
+    byId('filter').setAttribute('aria-pressed', String(this.filter));
+    byId('invert').setAttribute('aria-pressed', String(this.invert));
+    byId('invert').hidden = !this.filter;
     for (const input of this.#levels) input.checked = input.value === this.level;
-    const view = element('view-open');
+    const view = byId('view-open');
     view.dataset.level = this.level;
     // Where there is no room for the label this is the button's name.
     view.title = this.level === '' ? 'How rows are shown' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
     const label = view.querySelector('.label');
     if (label) label.textContent = LEVEL_WORDS[this.level];
-    /** @type {HTMLButtonElement} */ (element('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
+    /** @type {HTMLButtonElement} */ (byId('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
     this.#rules.replaceChildren(...this.rules.map((rule, at) => this.#chip(rule, at)));
     this.#showCount();
   }
@@ -297,9 +298,4 @@ export class Finder {
 /** @param {Level} level @returns {Record<string, string>} */
 function levelParameters(level) {
   return level === '' ? {} : { level: level === 'error' ? 'error' : 'error,warning' };
-}
-
-/** @param {string} id */
-function element(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
 }

@@ -1,6 +1,7 @@
 // The list of logs: the server's table, kept fresh, filtered as one types, in any order, with what the reader chose to open
 // together. What is on the page stands in its address, so that a link or the way back shows the same.
 
+import { byId, say } from './dom.js';
 import { bindKeys } from './keys.js';
 import { flat, isWriting, ordered, sieve, tree, wordsOf } from './listing.js';
 import { cellsOf, drawRow, updateRow } from './listrow.js';
@@ -24,9 +25,6 @@ const ADDRESS_MS = 300;
  * @typedef {import('./listing.js').Log} Log
  * @typedef {import('./listing.js').Line} Line
  */
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const body = /** @type {HTMLTableSectionElement} */ (byId('logs'));
 const filter = /** @type {HTMLInputElement} */ (byId('filter'));
@@ -198,14 +196,6 @@ async function refreshAlways() {
   refreshing = false;
   const pause = document.hidden ? HIDDEN_REFRESH_MS : REFRESH_MS;
   refreshTimer = window.setTimeout(refreshAlways, Math.max(pause, REFRESH_PER_ANSWER * (performance.now() - began)));
-}
-
-/**
- * @param {Element} target
- * @param {string} text
- */
-function say(target, text) {
-  if (target.textContent !== text) target.textContent = text;
 }
 
 /** @param {string} href */

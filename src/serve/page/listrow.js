@@ -1,5 +1,6 @@
 // A row of the list: its cells, and what may change in them.
 
+import { say } from './dom.js';
 import { icon } from './icon.js';
 
 /**
@@ -195,12 +196,4 @@ function directoryButton() {
   count.className = 'count';
   button.append(icon('open'), label, count);
   return button;
-}
-
-/**
- * @param {Element} target
- * @param {string} text
- */
-function say(target, text) {
-  if (target.textContent !== text) target.textContent = text;
 }

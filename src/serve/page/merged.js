@@ -2,6 +2,7 @@
 
 import { emptyView, format, parse } from './address.js';
 import { forgetTime, showTimes } from './columns.js';
+import { byId } from './dom.js';
 import { Finder } from './finder.js';
 import { Follow } from './follow.js';
 import { Frames } from './frames.js';
@@ -31,9 +32,6 @@ const NAME_CHARS_MAX = 20;
 /** Rows that come are looked through together, now and then. */
 const LOOK_MS = 250;
 const SAID_MS = 2_500;
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const log = byId('log');
 const logs = logsOf(location.search, MERGED_MAX);

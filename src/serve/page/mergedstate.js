@@ -1,6 +1,7 @@
 // The state line of merged logs, their switches, and what is said at the edges: of all together where they are alike, of the one that is
 // in trouble where one is.
 
+import { byId, say } from './dom.js';
 import { showMembers } from './members.js';
 import { age, counted } from './units.js';
 
@@ -16,9 +17,6 @@ const ANNOUNCE_MS_MIN = 3_000;
  * @property {boolean} isFiltering whether rows are left out that do not pass
  * @property {boolean} isCut whether the first row that is held is in sight, and the logs have earlier ones
  */
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 let announced = '';
 let announcedAt = 0;
@@ -108,12 +106,4 @@ function sayAloud(words) {
   announced = words;
   announcedAt = Date.now();
   byId('announce').textContent = words;
-}
-
-/**
- * @param {HTMLElement} element
- * @param {string} words
- */
-function say(element, words) {
-  if (element.textContent !== words) element.textContent = words;
 }

@@ -1,6 +1,7 @@
 // The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
 // It says what is known, never what is hoped.
 
+import { byId, say } from './dom.js';
 import { age, clock, counted, size } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
@@ -101,19 +102,19 @@ function lost(at) {
 }
 
 export class StateLine {
-  #state = element('state');
+  #state = byId('state');
   #glyph = /** @type {SVGUseElement} */ (document.querySelector('#state use'));
-  #word = element('state-word');
-  #detail = element('state-detail');
-  #retry = element('retry');
-  #age = element('age');
-  #watch = element('watch');
-  #means = element('means');
-  #size = element('size');
-  #notice = element('notice');
-  #noticeTitle = element('notice-title');
-  #noticeText = element('notice-text');
-  #announce = element('announce');
+  #word = byId('state-word');
+  #detail = byId('state-detail');
+  #retry = byId('retry');
+  #age = byId('age');
+  #watch = byId('watch');
+  #means = byId('means');
+  #size = byId('size');
+  #notice = byId('notice');
+  #noticeTitle = byId('notice-title');
+  #noticeText = byId('notice-text');
+  #announce = byId('announce');
   #announced = '';
   #announcedAt = 0;
   /** Lines that came and were not said aloud yet. */
@@ -180,17 +181,4 @@ function ageWords(facts, now) {
   if (facts.heardAt > 0) return `last line ${age(now - facts.heardAt)}`;
   if (facts.openedAt > 0 && facts.waiting === null) return `no new line since ${clock(facts.openedAt)}`;
   return '';
-}
-
-/** @param {string} id */
-function element(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
-}
-
-/**
- * @param {HTMLElement} target
- * @param {string} text
- */
-function say(target, text) {
-  if (target.textContent !== text) target.textContent = text;
 }

@@ -1,21 +1,22 @@
 // The bars around the log: its path, the button that follows, what waits below, and what is not there at the edges.
 
+import { byId, say } from './dom.js';
 import { counted } from './units.js';
 
 export class Toolbar {
   /** The log's file name. */
   name = '';
-  #path = element('path');
-  #follow = element('follow');
-  #newLines = element('new-lines');
-  #newLinesCount = element('new-lines-count');
-  #older = element('older');
-  #newer = element('newer');
-  #hint = element('hint');
-  #hintWords = element('hint-words');
+  #path = byId('path');
+  #follow = byId('follow');
+  #newLines = byId('new-lines');
+  #newLinesCount = byId('new-lines-count');
+  #older = byId('older');
+  #newer = byId('newer');
+  #hint = byId('hint');
+  #hintWords = byId('hint-words');
 
   constructor() {
-    element('hint-close').addEventListener('click', () => this.hint(''));
+    byId('hint-close').addEventListener('click', () => this.hint(''));
   }
 
   /** @param {string} path */
@@ -76,17 +77,4 @@ export class Toolbar {
     this.#hint.hidden = words === '';
     say(this.#hintWords, words);
   }
-}
-
-/** @param {string} id */
-function element(id) {
-  return /** @type {HTMLElement} */ (document.getElementById(id));
-}
-
-/**
- * @param {HTMLElement} target
- * @param {string} words
- */
-function say(target, words) {
-  if (target.textContent !== words) target.textContent = words;
 }

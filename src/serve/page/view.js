@@ -3,6 +3,7 @@
 import { Columns } from './columns.js';
 import { Connection } from './connection.js';
 import { Controls } from './controls.js';
+import { byId } from './dom.js';
 import { Finder } from './finder.js';
 import { Folds } from './folds.js';
 import { Follow } from './follow.js';
@@ -29,9 +30,6 @@ import { Window } from './window.js';
 const TICK_MS = 1_000;
 /** Nobody reads what passes by so fast, so it is drawn less often. */
 const BURST_MS = 100;
-
-/** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 const log = byId('log');
 const state = new StateLine();
