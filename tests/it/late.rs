@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -80,6 +80,33 @@ fn lines(of: &str) -> String {
     (0..100).map(|line| format!("{of} {line}\n")).collect()
 }
 
+/// Late writers are heard for longer than anything takes here.
+fn serve(directory: &Path) -> Program {
+    Program::serve(&[directory.to_str().unwrap(), "--rotate-wait", "20"])
+}
+
+/// A log that is served by a program, and somebody who has read it.
+struct Served {
+    directory: TempDir,
+    path: PathBuf,
+    log: String,
+    program: Program,
+    reader: Reader,
+}
+
+impl Served {
+    async fn begin() -> Self {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("a.log");
+        let log = target(&path);
+        append(&path, lines("a"));
+        let program = serve(directory.path());
+        let mut reader = Reader::of(program.address, &log, "&lines=all").await;
+        reader.until("open true", &lines("a")).await;
+        Self { directory, path, log, program, reader }
+    }
+}
+
 /// A log that is served by a program, and was rotated twice while writers stay with both old files. The server is killed
 /// when its viewer has been told the third, and nothing of what comes late.
 struct Killed {
@@ -92,13 +119,7 @@ struct Killed {
 
 impl Killed {
     async fn after_two_rotations() -> Self {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("a.log");
-        let log = target(&path);
-        append(&path, lines("a"));
-        let mut program = Self::serve(directory.path());
-        let mut reader = Reader::of(program.address, &log, "&lines=all").await;
-        reader.until("open true", &lines("a")).await;
+        let Served { directory, path, log, mut program, mut reader } = Served::begin().await;
         let a = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
         std::fs::rename(&path, directory.path().join("a.log.first")).unwrap();
         put(&path, lines("b"));
@@ -111,10 +132,6 @@ impl Killed {
         program.wait().await;
         Self { directory, log, before: [a, b], at: reader.at }
     }
-
-    fn serve(directory: &Path) -> Program {
-        Program::serve(&[directory.to_str().unwrap(), "--rotate-wait", "20"])
-    }
 }
 
 #[tokio::test]
@@ -124,7 +141,7 @@ async fn late_bytes_of_two_files_that_a_killed_server_did_not_tell_are_told_by_t
         writer.write_all(text.as_bytes()).unwrap();
     }
     let Killed { directory, log, before: [(mut a, had_a), (_, had_b)], at } = killed;
-    let program = Killed::serve(directory.path());
+    let program = serve(directory.path());
     let mut again = Reader::resume(program.address, &log, &at, &[&had_a, &had_b]).await;
     let [late_a, late_b] = [&had_a, &had_b].map(|had| format!("late {}", had.1));
     let back = format!("back {}", at.1);
@@ -169,14 +186,14 @@ async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_to
     let [late_a, late_b] = [&had_a, &had_b].map(|had| format!("late {}", had.1));
     let open = ("open true", "");
     let home = (back.as_str(), "meanwhile\n");
-    let program = Killed::serve(directory.path());
+    let program = serve(directory.path());
     let mut again = Reader::resume(program.address, &log, &at, &[&unknown, &had_b]).await;
     again.until(&back, "meanwhile\n").await;
     again.assert_told(&[open, (&gap(at.1), ""), (&late_b, "late\n"), home]);
     drop((again, program));
 
     std::fs::remove_file(directory.path().join("a.log.second")).unwrap();
-    let program = Killed::serve(directory.path());
+    let program = serve(directory.path());
     let mut again = Reader::resume(program.address, &log, &at, &[&had_b, &had_a, &unknown]).await;
     again.until(&back, "meanwhile\n").await;
     again.assert_told(&[open, (&gap(had_b.1), ""), (&late_a, "late\n"), (&gap(at.1), ""), home]);
@@ -184,13 +201,7 @@ async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_to
 
 #[tokio::test]
 async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_come_once() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("a.log");
-    let log = target(&path);
-    append(&path, lines("a"));
-    let program = Killed::serve(directory.path());
-    let mut reader = Reader::of(program.address, &log, "&lines=all").await;
-    reader.until("open true", &lines("a")).await;
+    let Served { directory, path, log, program, mut reader } = Served::begin().await;
     let before_the_cut = reader.at.clone();
     // What is left is a whole signature, and proves both generations.
     let left = 300;
@@ -205,7 +216,7 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
     reader.until("rotated 0", &lines("b")).await;
     program.signal(rustix::process::Signal::KILL);
 
-    let server = Killed::serve(directory.path());
+    let server = serve(directory.path());
     let old_names = [before_the_cut.0, after_the_cut.0.clone()];
     let mut viewers = Vec::new();
     for at in [(old_names[0].clone(), left), after_the_cut] {
@@ -231,13 +242,7 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
 
 #[tokio::test]
 async fn how_far_the_file_of_a_position_was_had_the_position_says() {
-    let directory = TempDir::new().unwrap();
-    let path = directory.path().join("a.log");
-    let log = target(&path);
-    append(&path, lines("a"));
-    let program = Killed::serve(directory.path());
-    let mut reader = Reader::of(program.address, &log, "&lines=all").await;
-    reader.until("open true", &lines("a")).await;
+    let Served { directory: _directory, path, log, program, mut reader } = Served::begin().await;
     // It is gone when the viewer comes back, which takes it for a file before that it had not.
     let at = reader.at.clone();
     let had = (at.0.clone(), 0);
