@@ -19,10 +19,12 @@
 //! |---|---|
 //! | [`log`] | which paths may be read; reading a file at offsets; wakes; one follower for each log |
 //! | [`render`] | bytes to rows to HTML, as a terminal would have left them; pure |
-//! | [`session`] | one viewer's walk through a log; messages, made once and shared |
+//! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
+//! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | looking around in a whole log: rows anywhere in it, line numbers, finding |
 //! | [`serve`] | the port: WebSocket, server-sent events, HTTP, the pages; limits and shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnects, resumes, tells what happened |
+//! | `bench` | the load client: many viewers of one log, and what they cost the server |
 //! | [`cli`] | the commands; the only place that prints |
 //!
 //! Imports point down this table, never up; a test reads the sources and says so.
@@ -55,6 +57,7 @@
 //! # }
 //! ```
 
+pub(crate) mod bench;
 pub mod cli;
 pub mod client;
 pub mod log;
@@ -62,3 +65,4 @@ pub mod render;
 pub mod search;
 pub mod serve;
 pub mod session;
+pub mod wire;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tailcast::render::{Opening, Row, Terminal};
+use tailcast::render::{GroupStart, Row, Terminal};
 
 /// How deep groups are followed.
 const DEPTH_MAX: usize = 32;
@@ -23,7 +23,7 @@ const MARKERS: [&str; 12] = [
     "\x1b_bk;t=1700000000000\x07",
 ];
 
-fn check(opening: &Opening) {
+fn check(opening: &GroupStart) {
     assert!((1..=DEPTH_MAX).contains(&opening.level), "{opening:?}");
     assert!(opening.name.len() <= 256, "{opening:?}");
     assert!(!opening.name.chars().any(|ch| ch.is_control() && ch != '\t'), "{opening:?}");

@@ -1,9 +1,6 @@
 //! `tailcast bench`.
 
 mod arguments;
-mod process;
-mod report;
-mod writer;
 
 use std::collections::hash_map::RandomState;
 use std::fs::File;
@@ -15,13 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use crate::bench::load::{BadTarget, LiveCounts, Load, Plan, STAMP_BYTES, Target};
+use crate::bench::process::Usage;
+use crate::bench::report::{Delivered, Report, Server, Viewers, thousands};
+use crate::bench::writer;
+use crate::bench::writer::{Schedule, Writer};
 use crate::cli::{failure, raise_descriptor_limit, unmet};
 use crate::client::BadUrl;
-use crate::client::load::{BadTarget, Counts, Load, Plan, STAMP_BYTES, Target};
 pub(super) use arguments::Arguments;
-use process::Usage;
-use report::{Delivered, Report, Server, Viewers, thousands};
-use writer::{Schedule, Writer};
 
 /// So long nothing may change before what is awaited is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if wrong.is_empty() {
         return Ok(());
     }
-    let nothing_came = report.delivered.lines == 0 && report.tally.lost > 0;
+    let nothing_came = report.delivered.lines == 0 && report.statistics.lost > 0;
     let hint = if nothing_came {
         "none of the lines came: is the file of `--write` the log that the URL names?"
     } else if report.viewers.failed > 0 {
@@ -183,7 +181,7 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
 
     let counts = bench.load.counts();
     let before =
-        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(Counts::get);
+        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(LiveCounts::get);
     server.begun = usage()?;
     let own = Usage::own().unwrap_or_default();
     let began = Instant::now();
@@ -225,27 +223,27 @@ async fn measure(arguments: &Arguments, plan: Plan, file: Option<File>) -> anyho
 
     let counts = bench.load.counts();
     let after =
-        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(Counts::get);
+        [&counts.lines, &counts.messages, &counts.compressed, &counts.bytes].map(LiveCounts::get);
     let [lines, messages, compressed, bytes] = [0, 1, 2, 3].map(|at| after[at] - before[at]);
     let viewers = Viewers {
         asked: all(arguments),
         slow: all(arguments) - u64::from(arguments.viewers),
-        connected: Counts::get(&counts.connected),
-        live: Counts::get(&counts.live),
-        failed: Counts::get(&counts.failed),
-        closed: Counts::get(&counts.closed),
-        polled: Counts::get(&counts.polled),
-        live_after: Counts::get(&counts.live_after) as f64 / 1e9,
+        connected: LiveCounts::get(&counts.connected),
+        live: LiveCounts::get(&counts.live),
+        failed: LiveCounts::get(&counts.failed),
+        closed: LiveCounts::get(&counts.closed),
+        polled: LiveCounts::get(&counts.polled),
+        live_after: LiveCounts::get(&counts.live_after) as f64 / 1e9,
     };
     let interrupted = bench.ending.is_cancelled();
     let total = written.as_ref().map(|written| written.lines);
-    let (tally, last) = bench.load.finish(total).map_err(|error| broken(&error))?;
+    let (statistics, last) = bench.load.finish(total).map_err(|error| broken(&error))?;
     Ok(Report {
         urls: arguments.urls.clone(),
         viewers,
         written,
         delivered: Delivered { lines, messages, compressed, bytes, seconds },
-        tally,
+        statistics,
         last,
         server: (!arguments.pids.is_empty() && gone.is_none()).then_some(server),
         gone,
@@ -270,9 +268,10 @@ impl Bench<'_> {
         let mut since = Instant::now();
         loop {
             let counts = self.load.counts();
-            let failed = Counts::get(&counts.failed) + Counts::get(&counts.closed);
-            let live = Counts::get(&counts.live);
-            let progress = Counts::get(&counts.progress) + Counts::get(&counts.slow_progress);
+            let failed = LiveCounts::get(&counts.failed) + LiveCounts::get(&counts.closed);
+            let live = LiveCounts::get(&counts.live);
+            let progress =
+                LiveCounts::get(&counts.progress) + LiveCounts::get(&counts.slow_progress);
             let now = (failed, live, progress);
             if failed >= all {
                 return Err(self.nobody());
@@ -345,7 +344,7 @@ impl Bench<'_> {
         let mut came = (0, Instant::now());
         // A server that lives and sends nothing more, or only to the slow, is not waited for.
         while !self.load.have_all(written.lines) {
-            let progress = Counts::get(&self.load.counts().progress);
+            let progress = LiveCounts::get(&self.load.counts().progress);
             if progress > came.0 {
                 came = (progress, Instant::now());
             } else if came.1.elapsed() > PATIENCE {
@@ -368,12 +367,12 @@ impl Bench<'_> {
         }
         self.told = Some(now);
         let counts = self.load.counts();
-        let lines = Counts::get(&counts.lines);
+        let lines = LiveCounts::get(&counts.lines);
         let (then, before) = std::mem::replace(&mut self.lines_told, (now, lines));
         let rate = (lines - before) as f64 / now.duration_since(then).as_secs_f64();
         let mut words = format!(
             "{} of {} viewers · {} lines delivered · {}/s",
-            thousands(Counts::get(&counts.connected) - Counts::get(&counts.closed)),
+            thousands(LiveCounts::get(&counts.connected) - LiveCounts::get(&counts.closed)),
             thousands(all(self.arguments)),
             thousands(lines),
             thousands(rate as u64),
@@ -381,7 +380,7 @@ impl Bench<'_> {
         if let Some(writer) = writer {
             words += &format!(" · {} written", thousands(writer.lines()));
         }
-        let wrong = Counts::get(&counts.faults) + Counts::get(&counts.failed);
+        let wrong = LiveCounts::get(&counts.faults) + LiveCounts::get(&counts.failed);
         if wrong > 0 {
             words += &format!(" · {} faults", thousands(wrong));
         }

@@ -16,7 +16,7 @@ use crate::serve::{Heartbeat, Server, Settings};
 /// Serve the logs under these directories or files
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
-                        Talk goes to stderr; TAILCAST_LOG=debug says more.")]
+                        Messages goes to stderr; TAILCAST_LOG=debug says more.")]
 pub(super) struct Arguments {
     /// Directories or files that may be read [default: the current directory]
     #[arg(value_name = "PREFIX")]

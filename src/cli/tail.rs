@@ -1,7 +1,7 @@
 //! `tailcast tail`.
 
+mod messages;
 mod output;
-mod words;
 
 use std::io;
 use std::path::PathBuf;
@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{failure, unmet};
-use crate::client::{self, Ask, BadUrl, Begin, Follow, Heard, Local, LogUrl, Loss, Refused};
+use crate::client::{
+    self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
+};
+use messages::Messages;
 use output::{Output, reader_gone};
-use words::Talk;
 
 /// Follow a log in the terminal: one on a server, or a file of this machine
 ///
@@ -125,7 +127,7 @@ enum Source {
 }
 
 impl Source {
-    async fn next(&mut self) -> Result<Heard, Refused> {
+    async fn next(&mut self) -> Result<FollowEvent, Refused> {
         match self {
             Self::Remote(follow) => follow.next().await,
             Self::Local(local) => Ok(local.next().await),
@@ -136,10 +138,10 @@ impl Source {
 async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()> {
     let ending = signals()
         .map_err(|error| unmet(format!("can't listen to signals: {error}"), "try again"))?;
-    let ask = Ask {
+    let ask = FollowRequest {
         begin: match arguments.lines {
-            Lines::Last(lines) => Begin::Lines(lines),
-            Lines::All => Begin::All,
+            Lines::Last(lines) => StartAt::Lines(lines),
+            Lines::All => StartAt::All,
         },
         // Text is made here: so the newest line shows before the next one comes.
         format: client::Format::Raw,
@@ -158,7 +160,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()>
         source,
         output: Output::to_stdout(matches!(arguments.format, Format::Text))
             .map_err(|error| cannot_write(&error))?,
-        talk: Talk::new(arguments.quiet),
+        talk: Messages::new(arguments.quiet),
         patient: arguments.retry,
         met: false,
         away: false,
@@ -175,7 +177,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()>
         Err(Stop::Unreachable(loss)) => Err(unmet(
             format!("can't follow {}: {loss}", arguments.log),
             match loss {
-                Loss::Full => "come back later; `-F` keeps trying",
+                Disconnect::Full => "come back later; `-F` keeps trying",
                 _ => "is `tailcast serve` running there? `-F` keeps trying",
             },
         )),
@@ -187,7 +189,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()>
 enum Stop {
     Output(io::Error),
     Refused(Refused),
-    Unreachable(Loss),
+    Unreachable(Disconnect),
 }
 
 impl From<io::Error> for Stop {
@@ -199,7 +201,7 @@ impl From<io::Error> for Stop {
 struct Printer {
     source: Source,
     output: Output,
-    talk: Talk,
+    talk: Messages,
     /// It goes on trying from the start.
     patient: bool,
     /// The log, or the wait for it, has begun.
@@ -228,27 +230,30 @@ impl Printer {
                 }
             };
             match heard.map_err(Stop::Refused)? {
-                Heard::End => break,
+                FollowEvent::End => break,
                 heard => self.hear(&heard)?,
             }
         }
         Ok(self.output.finish()?)
     }
 
-    fn hear(&mut self, heard: &Heard) -> Result<(), Stop> {
+    fn hear(&mut self, heard: &FollowEvent) -> Result<(), Stop> {
         match heard {
-            Heard::Bytes { bytes, .. } => return Ok(self.output.write(bytes)?),
-            Heard::Opened { from, .. } => self.output.open(*from)?,
-            Heard::Reset { from, .. } => self.output.turn(*from)?,
-            Heard::Gap { from, to, .. } => self.output.turn(to.unwrap_or(*from))?,
-            Heard::Lost { why, .. } if !self.met && !self.patient => {
+            FollowEvent::Bytes { bytes, .. } => return Ok(self.output.write(bytes)?),
+            FollowEvent::Opened { from, .. } => self.output.open(*from)?,
+            FollowEvent::Reset { from, .. } => self.output.turn(*from)?,
+            FollowEvent::Gap { from, to, .. } => self.output.turn(to.unwrap_or(*from))?,
+            FollowEvent::Lost { why, .. } if !self.met && !self.patient => {
                 return Err(Stop::Unreachable(why.clone()));
             }
-            Heard::Lost { .. } | Heard::Waiting { .. } | Heard::Rows { .. } | Heard::End => {}
+            FollowEvent::Lost { .. }
+            | FollowEvent::Waiting { .. }
+            | FollowEvent::Rows { .. }
+            | FollowEvent::End => {}
         }
-        self.met |= matches!(heard, Heard::Opened { .. } | Heard::Waiting { .. });
-        let back = std::mem::replace(&mut self.away, matches!(heard, Heard::Lost { .. }));
-        if let Some(words) = words::notice(heard, back) {
+        self.met |= matches!(heard, FollowEvent::Opened { .. } | FollowEvent::Waiting { .. });
+        let back = std::mem::replace(&mut self.away, matches!(heard, FollowEvent::Lost { .. }));
+        if let Some(words) = messages::notice(heard, back) {
             // In the order in which it happened, where both go to one terminal.
             self.output.flush()?;
             self.talk.say(&words, self.output.is_mid_line());

@@ -10,10 +10,12 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::client::backoff::Backoff;
-use crate::client::line::{Line, Trouble};
-use crate::client::whereabouts::Whereabouts;
-use crate::client::{Ask, Begin, Format, Heard, LogUrl, Loss, Position, Refused};
-use crate::session::wire::Message;
+use crate::client::connection::{Connection, ConnectionError};
+use crate::client::resume::ResumeState;
+use crate::client::{
+    Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
+};
+use crate::wire::message::Message;
 
 /// A connection that has stood so long was a good one.
 const GOOD_AGE: Duration = Duration::from_secs(60);
@@ -27,24 +29,24 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// server has shown no sign of life for 40 s, after a pause of at most 0.5 to 15 s that is drawn by chance.
 pub struct Follow {
     url: LogUrl,
-    ask: Ask,
+    ask: FollowRequest,
     /// Where to go on, once the stream has been opened.
-    at: Whereabouts,
+    at: ResumeState,
     /// The log has been there, or has been waited for: it is waited for from now on.
     met: bool,
     link: Link,
     backoff: Backoff,
-    told: VecDeque<Heard>,
+    told: VecDeque<FollowEvent>,
 }
 
 enum Link {
     Away {
         until: Instant,
     },
-    Connecting(Pin<Box<dyn Future<Output = Result<Line, Trouble>> + Send>>),
-    Up(Box<Line>),
+    Connecting(Pin<Box<dyn Future<Output = Result<Connection, ConnectionError>> + Send>>),
+    Up(Box<Connection>),
     /// The end has been told by the server, which closes now.
-    Closing(Box<Line>, Instant),
+    Closing(Box<Connection>, Instant),
     Ended,
     Refused(Refused),
 }
@@ -52,15 +54,15 @@ enum Link {
 impl Follow {
     /// A viewer that will ask for this.
     #[must_use]
-    pub fn new(url: LogUrl, ask: Ask) -> Self {
+    pub fn new(url: LogUrl, ask: FollowRequest) -> Self {
         let position = match &ask.begin {
-            Begin::From(position) => Some(position.clone()),
-            Begin::Lines(_) | Begin::All => None,
+            StartAt::From(position) => Some(position.clone()),
+            StartAt::Lines(_) | StartAt::All => None,
         };
         Self {
             url,
             ask,
-            at: Whereabouts::new(position),
+            at: ResumeState::new(position),
             met: false,
             link: Link::Away { until: Instant::now() },
             backoff: Backoff::default(),
@@ -79,7 +81,7 @@ impl Follow {
     ///
     /// # Errors
     /// When the server refuses, or is no tailcast server: there is no use in asking again.
-    pub async fn next(&mut self) -> Result<Heard, Refused> {
+    pub async fn next(&mut self) -> Result<FollowEvent, Refused> {
         loop {
             if let Some(heard) = self.told.pop_front() {
                 return Ok(heard);
@@ -88,7 +90,7 @@ impl Follow {
                 Link::Away { until } => {
                     sleep_until(*until).await;
                     let url = self.url.socket(&self.parameters());
-                    self.link = Link::Connecting(Box::pin(Line::connect(url)));
+                    self.link = Link::Connecting(Box::pin(Connection::connect(url)));
                 }
                 Link::Connecting(connecting) => match connecting.await {
                     Ok(line) => self.link = Link::Up(Box::new(line)),
@@ -96,14 +98,14 @@ impl Follow {
                 },
                 Link::Up(line) => match line.hear().await {
                     Ok(message) => self.hear(message),
-                    Err(loss) => self.fail(Trouble::Lost(loss)),
+                    Err(loss) => self.fail(ConnectionError::Lost(loss)),
                 },
                 Link::Closing(line, until) => {
                     if !matches!(timeout_at(*until, line.hear()).await, Ok(Ok(_))) {
                         self.link = Link::Ended;
                     }
                 }
-                Link::Ended => return Ok(Heard::End),
+                Link::Ended => return Ok(FollowEvent::End),
                 Link::Refused(refused) => return Err(refused.clone()),
             }
         }
@@ -137,20 +139,20 @@ impl Follow {
                     parameters.append_pair("late", &format!("{generation}:{offset}"));
                 }
             }
-            (None, Begin::Lines(lines)) => {
+            (None, StartAt::Lines(lines)) => {
                 parameters.append_pair("lines", &lines.to_string());
             }
-            (None, Begin::All | Begin::From(_)) => {
+            (None, StartAt::All | StartAt::From(_)) => {
                 parameters.append_pair("lines", "all");
             }
         }
         parameters.finish()
     }
 
-    fn fail(&mut self, trouble: Trouble) {
+    fn fail(&mut self, trouble: ConnectionError) {
         match trouble {
-            Trouble::Refused(refused) => self.link = Link::Refused(refused),
-            Trouble::Lost(why) => {
+            ConnectionError::Refused(refused) => self.link = Link::Refused(refused),
+            ConnectionError::Lost(why) => {
                 self.at.part();
                 if let Link::Up(line) = &self.link
                     && line.age() >= GOOD_AGE
@@ -159,7 +161,7 @@ impl Follow {
                 }
                 let retry_in = self.backoff.pause();
                 self.link = Link::Away { until: Instant::now() + retry_in };
-                self.told.push_back(Heard::Lost { why, retry_in });
+                self.told.push_back(FollowEvent::Lost { why, retry_in });
             }
         }
     }
@@ -168,7 +170,7 @@ impl Follow {
         match message {
             tungstenite::Message::Text(text) => match Message::from_json(&text) {
                 Ok(message) => self.mind(message),
-                Err(words) => self.fail(Trouble::Refused(Refused::Foreign(words))),
+                Err(words) => self.fail(ConnectionError::Refused(Refused::Foreign(words))),
             },
             tungstenite::Message::Binary(message) => self.take(message),
             tungstenite::Message::Close(frame) => self.closed(frame),
@@ -185,25 +187,25 @@ impl Follow {
                 self.met = true;
                 let position = Position { generation: generation.clone(), offset: from };
                 self.at.open(position);
-                Heard::Opened { generation, from, size, recovered }
+                FollowEvent::Opened { generation, from, size, recovered }
             }
             Message::Rows { from, next, rows } => {
                 self.backoff.reset();
                 if let Some(position) = &mut self.at.position {
                     position.offset = next;
                 }
-                Heard::Rows { from, rows }
+                FollowEvent::Rows { from, rows }
             }
             Message::Reset { generation, from, reason } => {
                 let position = Position { generation: generation.clone(), offset: from };
                 self.at.turn(&position, reason);
-                Heard::Reset { generation, from, reason }
+                FollowEvent::Reset { generation, from, reason }
             }
             Message::Gap { generation, from, to } => {
                 if let (Some(position), Some(to)) = (&mut self.at.position, to) {
                     position.offset = to;
                 }
-                Heard::Gap { generation, from, to }
+                FollowEvent::Gap { generation, from, to }
             }
             Message::Signed { generation } => {
                 self.at.sign(generation);
@@ -211,7 +213,7 @@ impl Follow {
             }
             Message::Waiting { reason } => {
                 self.met = true;
-                Heard::Waiting { reason }
+                FollowEvent::Waiting { reason }
             }
             Message::End => return self.finish(),
             Message::Error { code, message } => return self.turned_away(code, message),
@@ -224,13 +226,17 @@ impl Follow {
     fn take(&mut self, mut message: Bytes) {
         let (Some(position), true) = (&mut self.at.position, message.len() >= 8) else {
             let words = "bytes where none can be".to_owned();
-            return self.fail(Trouble::Refused(Refused::Foreign(words)));
+            return self.fail(ConnectionError::Refused(Refused::Foreign(words)));
         };
         self.backoff.reset();
         let start = message.get_u64();
         if start > position.offset {
             let generation = position.generation.clone();
-            self.told.push_back(Heard::Gap { generation, from: position.offset, to: Some(start) });
+            self.told.push_back(FollowEvent::Gap {
+                generation,
+                from: position.offset,
+                to: Some(start),
+            });
             position.offset = start;
         }
         let known = (position.offset - start).min(message.len() as u64);
@@ -238,13 +244,15 @@ impl Follow {
         if !message.is_empty() {
             let offset = position.offset;
             position.offset += message.len() as u64;
-            self.told.push_back(Heard::Bytes { offset, bytes: message });
+            self.told.push_back(FollowEvent::Bytes { offset, bytes: message });
         }
     }
 
     fn closed(&mut self, frame: Option<CloseFrame>) {
         let Some(frame) = frame else {
-            return self.fail(Trouble::Lost(Loss::Broken("the server closed it".to_owned())));
+            return self.fail(ConnectionError::Lost(Disconnect::Broken(
+                "the server closed it".to_owned(),
+            )));
         };
         self.turned_away(frame.code.into(), frame.reason.to_string());
     }
@@ -253,14 +261,14 @@ impl Follow {
     fn turned_away(&mut self, code: u16, words: String) {
         self.fail(match code {
             1000 => return self.finish(),
-            1001 => Trouble::Lost(Loss::GoingAway),
-            1011 => Trouble::Lost(Loss::Silent),
-            1013 => Trouble::Lost(Loss::Full),
-            4403 => Trouble::Refused(Refused::Forbidden),
-            4404 => Trouble::Refused(Refused::NotFound),
-            4408 => Trouble::Lost(Loss::TooSlow),
-            1002 | 1003 | 1007..=1010 => Trouble::Refused(Refused::Closed(code, words)),
-            code => Trouble::Lost(Loss::Broken(format!("closed with code {code}"))),
+            1001 => ConnectionError::Lost(Disconnect::GoingAway),
+            1011 => ConnectionError::Lost(Disconnect::Silent),
+            1013 => ConnectionError::Lost(Disconnect::Full),
+            4403 => ConnectionError::Refused(Refused::Forbidden),
+            4404 => ConnectionError::Refused(Refused::NotFound),
+            4408 => ConnectionError::Lost(Disconnect::TooSlow),
+            1002 | 1003 | 1007..=1010 => ConnectionError::Refused(Refused::Closed(code, words)),
+            code => ConnectionError::Lost(Disconnect::Broken(format!("closed with code {code}"))),
         });
     }
 

@@ -5,12 +5,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::client::{Ask, Begin, Heard, Position, Refused};
+use crate::client::{FollowEvent, FollowRequest, Position, Refused, StartAt};
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, Offset, Registry};
-use crate::session::start::Of;
-use crate::session::viewer::{Item, Opening, Viewer};
-use crate::session::{self, Start};
+use crate::session::viewer::{Item, Viewer};
+use crate::session::{self, StreamRequest};
+use crate::wire::message::Opening;
+use crate::wire::request::WantedGeneration;
 
 /// A viewer of a file of this machine. Whatever this user may read can be followed.
 pub struct Local {
@@ -25,12 +26,12 @@ impl Local {
     ///
     /// # Errors
     /// When it can't be followed, or is not there and `ask.wait` is off.
-    pub async fn join(path: &Path, ask: &Ask) -> Result<Self, Refused> {
+    pub async fn join(path: &Path, ask: &FollowRequest) -> Result<Self, Refused> {
         let path = absolute(path).map_err(|_| Refused::NotFound)?;
         let access = Access::new(["/"]).map_err(|_| Refused::Unreadable)?;
         let log = access.locate(path.as_os_str().as_bytes())?;
         let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
-        let start = Start {
+        let start = StreamRequest {
             begin: begin(&ask.begin),
             late: Vec::new(),
             tail: ask.tail,
@@ -44,30 +45,32 @@ impl Local {
     }
 
     /// What comes next. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> FollowEvent {
         while !self.ended {
             return match self.viewer.next().await {
-                Item::Open(Opening { generation, from, size, recovered, .. }) => Heard::Opened {
-                    generation: generation.to_string(),
-                    from: from.0,
-                    size,
-                    recovered,
-                },
-                Item::Bytes { start, bytes } => Heard::Bytes { offset: start.0, bytes },
-                Item::Chunk(chunk) => {
-                    Heard::Bytes { offset: chunk.start.0, bytes: chunk.bytes.clone() }
+                Item::Open(Opening { generation, from, size, recovered, .. }) => {
+                    FollowEvent::Opened {
+                        generation: generation.to_string(),
+                        from: from.0,
+                        size,
+                        recovered,
+                    }
                 }
-                Item::Gap { generation, from, to } => Heard::Gap {
+                Item::Bytes { start, bytes } => FollowEvent::Bytes { offset: start.0, bytes },
+                Item::Chunk(chunk) => {
+                    FollowEvent::Bytes { offset: chunk.start.0, bytes: chunk.bytes.clone() }
+                }
+                Item::Gap { generation, from, to } => FollowEvent::Gap {
                     generation: generation.to_string(),
                     from: from.0,
                     to: to.map(|to| to.0),
                 },
-                Item::Reset { generation, from, reason } => Heard::Reset {
+                Item::Reset { generation, from, reason } => FollowEvent::Reset {
                     generation: generation.to_string(),
                     from: from.0,
                     reason: reason.into(),
                 },
-                Item::Waiting(reason) => Heard::Waiting { reason: reason.into() },
+                Item::Waiting(reason) => FollowEvent::Waiting { reason: reason.into() },
                 Item::CaughtUp | Item::Signed(_) => continue,
                 Item::End(_) => {
                     self.ended = true;
@@ -75,17 +78,17 @@ impl Local {
                 }
             };
         }
-        Heard::End
+        FollowEvent::End
     }
 }
 
-fn begin(begin: &Begin) -> session::Begin {
+fn begin(begin: &StartAt) -> session::StartAt {
     match begin {
-        Begin::Lines(lines) => session::Begin::Lines(*lines),
-        Begin::All => session::Begin::All,
-        Begin::From(Position { generation, offset }) => session::Begin::From {
+        StartAt::Lines(lines) => session::StartAt::Lines(*lines),
+        StartAt::All => session::StartAt::All,
+        StartAt::From(Position { generation, offset }) => session::StartAt::From {
             offset: Offset(*offset),
-            of: generation.parse().map_or(Of::Nothing, Of::Generation),
+            of: generation.parse().map_or(WantedGeneration::Nothing, WantedGeneration::Generation),
             otherwise: None,
         },
     }

@@ -1,21 +1,21 @@
 //! Following a log from outside of a server, or without one.
 //!
 //! [`Follow`] speaks `tailcast.v1`: it keeps its position, comes back when the connection is lost, and goes on at the
-//! very byte. [`Local`] follows a file in this process. Both tell the same things, as [`Heard`]; within a generation
-//! each byte comes once and in order, and where something is missing a [`Heard::Gap`] or a [`Heard::Reset`] says so.
+//! very byte. [`Local`] follows a file in this process. Both tell the same things, as [`FollowEvent`]; within a generation
+//! each byte comes once and in order, and where something is missing a [`FollowEvent::Gap`] or a [`FollowEvent::Reset`] says so.
 //!
 //! ```no_run
-//! use tailcast::client::{Ask, Begin, Follow, Format, Heard};
+//! use tailcast::client::{FollowRequest, StartAt, Follow, Format, FollowEvent};
 //!
 //! # async fn follow() -> Result<(), Box<dyn std::error::Error>> {
 //! let url = "http://127.0.0.1:8765/var/log/app.log".parse()?;
-//! let ask = Ask { begin: Begin::Lines(10), format: Format::Raw, tail: true, wait: false };
+//! let ask = FollowRequest { begin: StartAt::Lines(10), format: Format::Raw, tail: true, wait: false };
 //! let mut follow = Follow::new(url, ask);
 //! loop {
 //!     match follow.next().await? {
-//!         Heard::Bytes { offset, bytes } => println!("{} bytes at {offset}", bytes.len()),
-//!         Heard::Lost { why, retry_in } => println!("{why}; again in {retry_in:?}"),
-//!         Heard::End => break,
+//!         FollowEvent::Bytes { offset, bytes } => println!("{} bytes at {offset}", bytes.len()),
+//!         FollowEvent::Lost { why, retry_in } => println!("{why}; again in {retry_in:?}"),
+//!         FollowEvent::End => break,
 //!         _ => {}
 //!     }
 //! }
@@ -24,12 +24,11 @@
 //! ```
 
 mod backoff;
+pub(crate) mod connection;
 mod follow;
-mod line;
-pub(crate) mod load;
 mod local;
-mod url;
-mod whereabouts;
+mod resume;
+pub(crate) mod url;
 
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
@@ -37,7 +36,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::log::Refusal;
-pub use crate::session::wire::{Reason, WaitReason};
+pub use crate::wire::message::{Reason, WaitReason};
 
 pub use follow::Follow;
 pub use local::Local;
@@ -45,9 +44,9 @@ pub use url::{BadUrl, LogUrl};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ask {
+pub struct FollowRequest {
     /// Where to begin.
-    pub begin: Begin,
+    pub begin: StartAt,
     /// In which form the log comes.
     pub format: Format,
     /// Follow on, rather than end where the log ends now.
@@ -58,7 +57,7 @@ pub struct Ask {
 
 /// Where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Begin {
+pub enum StartAt {
     /// So many lines before the end.
     Lines(u64),
     /// At the first byte.
@@ -70,9 +69,9 @@ pub enum Begin {
 /// In which form the log comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// [`Heard::Bytes`].
+    /// [`FollowEvent::Bytes`].
     Raw,
-    /// [`Heard::Rows`], as a terminal would show them, without colours.
+    /// [`FollowEvent::Rows`], as a terminal would show them, without colours.
     Text,
 }
 
@@ -87,7 +86,7 @@ pub struct Position {
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum FollowEvent {
     /// The stream starts here. It is told again each time the connection is made anew.
     Opened {
         /// The generation of the first bytes.
@@ -141,7 +140,7 @@ pub enum Heard {
     /// The connection is gone, or could not be made. It is made anew, and the stream goes on where it was.
     Lost {
         /// What happened.
-        why: Loss,
+        why: Disconnect,
         /// After which pause it is tried again.
         retry_in: Duration,
     },
@@ -149,7 +148,7 @@ pub enum Heard {
 
 /// Why there is no connection at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum Disconnect {
     /// It could not be made, in words.
     Unreachable(String),
     /// The server has as many viewers as it takes, or says that it is not ready.
@@ -164,7 +163,7 @@ pub enum Loss {
     Broken(String),
 }
 
-impl Display for Loss {
+impl Display for Disconnect {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(words) | Self::Broken(words) => f.write_str(words),

@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 /// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`.
 ///
 /// What a person typed as it is (a space, a letter with an accent) is percent-encoded. Parameters after `?` are left
-/// out: what is wanted is said by [`Ask`](crate::client::Ask).
+/// out: what is wanted is said by [`FollowRequest`](crate::client::FollowRequest).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogUrl {
     /// Host and port.
@@ -74,7 +74,7 @@ impl LogUrl {
     }
 
     /// The URL to open a WebSocket at, with these parameters.
-    pub(super) fn socket(&self, parameters: &str) -> String {
+    pub(crate) fn socket(&self, parameters: &str) -> String {
         format!("ws://{}{}?{parameters}", self.authority, self.path)
     }
 }
@@ -98,17 +98,17 @@ impl FromStr for LogUrl {
 }
 
 /// What a URL is made of, whether or not it names a log.
-pub(super) struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     /// Host and port.
-    pub(super) authority: &'a str,
+    pub(crate) authority: &'a str,
     /// Percent-encoded; empty where there is none.
-    pub(super) path: String,
+    pub(crate) path: String,
     /// What stands after `?`, percent-encoded where it has to be.
-    pub(super) query: String,
+    pub(crate) query: String,
 }
 
 impl<'a> Parts<'a> {
-    pub(super) fn of(text: &'a str) -> Result<Self, BadUrl> {
+    pub(crate) fn of(text: &'a str) -> Result<Self, BadUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme(String::new()))?;
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => {}

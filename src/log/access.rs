@@ -14,9 +14,9 @@
 mod path;
 mod prefix;
 mod resolve;
+mod symlink_walk;
 #[cfg(test)]
 mod tests;
-mod walk;
 
 use std::fmt::{self, Display, Formatter};
 use std::fs::File;
@@ -27,13 +27,13 @@ use std::sync::Arc;
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::count::Counts;
-use super::fault::{Call, Faults, Point};
+use super::failpoints::{Call, Failpoint, Failpoints};
+use super::metrics::Metrics;
 
 pub use path::LogPath;
 pub use prefix::PrefixError;
 use prefix::{Prefix, Root};
-use resolve::{Place, Resolver};
+use resolve::{ResolvedPath, Resolver};
 pub(super) use resolve::{is_kernel_made, type_of};
 
 /// How often a path is looked up anew when what was found has been moved or removed meanwhile.
@@ -44,8 +44,8 @@ const LOOKS_MAX: usize = 8;
 pub struct Access {
     prefixes: Vec<Prefix>,
     resolver: Resolver,
-    faults: Faults,
-    counts: Arc<Counts>,
+    faults: Failpoints,
+    metrics: Arc<Metrics>,
 }
 
 /// Why a path is not opened.
@@ -109,19 +109,19 @@ pub struct Admitted {
     file: File,
     real_path: PathBuf,
     identity: Identity,
-    faults: Faults,
-    counts: Arc<Counts>,
+    faults: Failpoints,
+    metrics: Arc<Metrics>,
 }
 
 impl Admitted {
     /// Where its calls are made to fail.
-    pub(super) fn point(&self) -> Point {
+    pub(super) fn point(&self) -> Failpoint {
         self.faults.point(&self.real_path)
     }
 
     /// Where its reads are counted.
-    pub(super) fn counts(&self) -> Arc<Counts> {
-        Arc::clone(&self.counts)
+    pub(super) fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
     }
 
     /// The file, open for reading.
@@ -158,19 +158,24 @@ impl Access {
         let resolver = Resolver::new();
         let opened: Result<_, _> =
             prefixes.into_iter().map(|asked| Prefix::open(asked.into(), &resolver)).collect();
-        Ok(Self { prefixes: opened?, resolver, faults: Faults::default(), counts: Arc::default() })
+        Ok(Self {
+            prefixes: opened?,
+            resolver,
+            faults: Failpoints::default(),
+            metrics: Arc::default(),
+        })
     }
 
     /// What a test makes fail.
     #[must_use]
-    pub fn faults(&self) -> &Faults {
+    pub fn faults(&self) -> &Failpoints {
         &self.faults
     }
 
     /// What has been done with the logs so far.
     #[must_use]
-    pub fn counts(&self) -> &Counts {
-        &self.counts
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The prefixes as they were given, made absolute, in that order.
@@ -201,8 +206,8 @@ impl Access {
         self.faults.check(Call::Open, log.as_path())?;
         let file = resolve::open_for_reading(found.object.as_fd())?;
         let (real_path, identity) = (found.real_path, Identity::of(&found.stat));
-        let (faults, counts) = (self.faults.clone(), Arc::clone(&self.counts));
-        Ok(Admitted { file, real_path, identity, faults, counts })
+        let (faults, metrics) = (self.faults.clone(), Arc::clone(&self.metrics));
+        Ok(Admitted { file, real_path, identity, faults, metrics })
     }
 
     /// What the path leads to now, under the same confinement, without opening it for reading.
@@ -239,7 +244,7 @@ impl Access {
     }
 
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
-        self.counts.lookups.add(1);
+        self.metrics.lookups.add(1);
         self.faults.check(Call::Look, log.as_path())?;
         for _ in 0..LOOKS_MAX {
             if let Some(found) = self.look(log.as_path())? {
@@ -264,14 +269,14 @@ impl Access {
             }
             Err(error) => return Err(self.refusal(&root, rest, error)),
         };
-        let place = Place::of(object.as_fd())?;
+        let place = ResolvedPath::of(object.as_fd())?;
         if !proved
             && !root.admits(&place.path)
             && !self.roots()?.iter().any(|(_, other)| other.admits(&place.path))
         {
             // The root may have been moved between the looks, and the object with it.
-            let stands = Place::of(root.directory.as_fd())?.path == root.place;
-            let lies = Place::of(object.as_fd())?.path == place.path;
+            let stands = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
+            let lies = ResolvedPath::of(object.as_fd())?.path == place.path;
             return if stands && lies { Err(Refusal::Forbidden) } else { Ok(None) };
         }
         if place.gone {
@@ -302,9 +307,10 @@ impl Access {
             Err(refusal) => return refusal,
         };
         let roots: Vec<&Root> = all.iter().map(|(_, root)| root).collect();
-        let outside = walk::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
-            self.real_name(target)
-        });
+        let outside =
+            symlink_walk::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
+                self.real_name(target)
+            });
         if outside { Refusal::Forbidden } else { error.into() }
     }
 

@@ -66,8 +66,13 @@ fn list_within(access: &Access, bounds: &Bounds) -> Catalogue {
     // Inner prefixes go first, for the depth is counted from the nearest one; files go last, when it is known which
     // directories have named them.
     roots.sort_by_key(|(name, root)| (root.only.is_some(), Reverse(name.components().count())));
-    let mut walk =
-        Walk { access, bounds, entered: HashSet::new(), names: 0, catalogue: Catalogue::default() };
+    let mut walk = DirectoryWalk {
+        access,
+        bounds,
+        entered: HashSet::new(),
+        names: 0,
+        catalogue: Catalogue::default(),
+    };
     for (name, root) in &roots {
         match &root.only {
             None => walk.enter(root.directory.as_fd(), Path::new("."), name, 0),
@@ -78,7 +83,7 @@ fn list_within(access: &Access, bounds: &Bounds) -> Catalogue {
     walk.catalogue
 }
 
-struct Walk<'a> {
+struct DirectoryWalk<'a> {
     access: &'a Access,
     bounds: &'a Bounds,
     /// The directories that were read, so that overlapping prefixes name a file once.
@@ -87,7 +92,7 @@ struct Walk<'a> {
     catalogue: Catalogue,
 }
 
-impl Walk<'_> {
+impl DirectoryWalk<'_> {
     /// Lists a directory, if it can be read.
     fn enter(&mut self, parent: BorrowedFd<'_>, name: &Path, path: &Path, depth: usize) {
         let Ok(directory) = open_directory(parent, name) else { return };

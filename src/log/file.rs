@@ -1,6 +1,6 @@
 //! An open log: reads at offsets, and nothing that depends on a shared file position.
 //!
-//! A [`Marker`] holds the last bytes that were read before an offset. Each read of new bytes takes the marker's bytes
+//! A [`Fingerprint`] holds the last bytes that were read before an offset. Each read of new bytes takes the fingerprint's bytes
 //! from the file in the same call and compares them, so that a file that was truncated and has grown past the offset
 //! again is recognised: its size says nothing, its bytes do.
 
@@ -17,10 +17,10 @@ use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, pread};
 
 use crate::log::access::{Admitted, Identity};
-use crate::log::count::Counts;
-use crate::log::fault::{Call, Point};
-use crate::log::hole::{self, HOLE_BYTES_MIN, RunEnd};
+use crate::log::failpoints::{Call, Failpoint};
+use crate::log::metrics::Metrics;
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
+use crate::log::sparse::{self, HOLE_BYTES_MIN, RunEnd};
 
 /// The most bytes that one chunk carries.
 pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
@@ -38,8 +38,8 @@ const ROW_SCAN_BYTES: u64 = 64 * 1024;
 pub struct LogFile {
     file: File,
     identity: Identity,
-    point: Point,
-    counts: Arc<Counts>,
+    point: Failpoint,
+    metrics: Arc<Metrics>,
 }
 
 /// What a file is now.
@@ -66,10 +66,10 @@ pub enum Nuls {
     },
 }
 
-/// What a read after a marker found.
+/// What a read after a fingerprint found.
 #[derive(Debug)]
 pub enum Read {
-    /// The bytes after the marker; empty where there are none yet.
+    /// The bytes after the fingerprint; empty where there are none yet.
     Bytes(Bytes),
     /// A long run of NULs up to here, with data behind it.
     Hole(Offset),
@@ -84,8 +84,8 @@ impl LogFile {
     #[must_use]
     pub fn new(admitted: Admitted) -> Self {
         let (identity, point) = (admitted.identity(), admitted.point());
-        let counts = admitted.counts();
-        Self { file: admitted.into_file(), identity, point, counts }
+        let metrics = admitted.metrics();
+        Self { file: admitted.into_file(), identity, point, metrics }
     }
 
     /// Device and inode, which nobody else gets while this is open.
@@ -130,7 +130,7 @@ impl LogFile {
         self.point.check(Call::Read)?;
         let mut buffer = Vec::with_capacity(len);
         while buffer.len() < len {
-            self.counts.reads.add(1);
+            self.metrics.reads.add(1);
             let at = offset.plus(buffer.len()).0;
             match pread(&self.file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
@@ -143,51 +143,53 @@ impl LogFile {
         Ok(buffer)
     }
 
-    /// At most `len` bytes from the marker's offset and before `end`, if the bytes before it are still the marker's.
+    /// At most `len` bytes from the fingerprint's offset and before `end`, if the bytes before it are still the fingerprint's.
     ///
     /// # Errors
     /// Those of `pread`.
     pub fn read_after(
         &self,
-        marker: &Marker,
+        fingerprint: &Fingerprint,
         len: usize,
         end: Offset,
         nuls: Nuls,
     ) -> io::Result<Read> {
-        let kept = marker.bytes().len();
-        let from = Offset(marker.offset.0 - kept as u64);
-        let len = len.min(usize::try_from(end.0.saturating_sub(marker.offset.0)).unwrap_or(len));
+        let kept = fingerprint.bytes().len();
+        let from = Offset(fingerprint.offset.0 - kept as u64);
+        let len =
+            len.min(usize::try_from(end.0.saturating_sub(fingerprint.offset.0)).unwrap_or(len));
         let mut bytes = Bytes::from(self.read_at(from, kept + len)?);
-        if bytes.get(..kept) != Some(marker.bytes()) {
+        if bytes.get(..kept) != Some(fingerprint.bytes()) {
             return Ok(Read::Changed);
         }
         bytes.advance(kept);
-        let mut data = hole::data_before(&bytes);
-        let is_last = marker.offset.plus(bytes.len()) >= end;
+        let mut data = sparse::data_before(&bytes);
+        let is_last = fingerprint.offset.plus(bytes.len()) >= end;
         let allocated = match nuls {
             Nuls::Written => None,
             Nuls::Allocated { to, searched } => Some((to, searched)),
         };
         if data == bytes.len() && is_last && allocated.is_some_and(|(to, _)| end <= to) {
-            data -= hole::nuls_at_end(&bytes);
+            data -= sparse::nuls_at_end(&bytes);
         }
         if data > 0 || bytes.is_empty() {
             return Ok(Read::Bytes(bytes.slice(..data)));
         }
-        let search_from = allocated.map_or(marker.offset, |(_, from)| from.max(marker.offset));
+        let search_from =
+            allocated.map_or(fingerprint.offset, |(_, from)| from.max(fingerprint.offset));
         Ok(match (self.run_end(search_from, end)?, allocated) {
-            (RunEnd::Data(to), _) if to.0 - marker.offset.0 > HOLE_BYTES_MIN as u64 => {
+            (RunEnd::Data(to), _) if to.0 - fingerprint.offset.0 > HOLE_BYTES_MIN as u64 => {
                 Read::Hole(to)
             }
             // It was written since these bytes were read.
-            (RunEnd::Data(to), Some(_)) if to < marker.offset.plus(bytes.len()) => {
-                Read::Searching(marker.offset)
+            (RunEnd::Data(to), Some(_)) if to < fingerprint.offset.plus(bytes.len()) => {
+                Read::Searching(fingerprint.offset)
             }
             (RunEnd::Data(_), _) => Read::Bytes(bytes),
             (RunEnd::NotBefore(to), Some(_)) => Read::Searching(to),
             (RunEnd::File, Some(_)) => Read::Bytes(Bytes::new()),
             (RunEnd::NotBefore(to), None) => Read::Hole(to),
-            (RunEnd::File, None) if end.0 - marker.offset.0 > HOLE_BYTES_MIN as u64 => {
+            (RunEnd::File, None) if end.0 - fingerprint.offset.0 > HOLE_BYTES_MIN as u64 => {
                 Read::Hole(end)
             }
             (RunEnd::File, None) => Read::Bytes(bytes),
@@ -213,25 +215,25 @@ impl LogFile {
     /// Those of `pread`.
     pub fn written_head(&self) -> io::Result<Vec<u8>> {
         let mut head = self.head()?;
-        head.truncate(head.len() - hole::nuls_at_end(&head));
+        head.truncate(head.len() - sparse::nuls_at_end(&head));
         Ok(head)
     }
 
-    /// The marker of `offset`, from the file's bytes before it.
+    /// The fingerprint of `offset`, from the file's bytes before it.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn marker(&self, offset: Offset) -> io::Result<Marker> {
-        let mut marker = Marker::at(Offset(offset.0.saturating_sub(MARKER_BYTES as u64)));
-        let wanted = (offset.0 - marker.offset.0) as usize;
-        marker.advance(&self.read_at(marker.offset, wanted)?);
-        marker.offset = offset;
-        Ok(marker)
+    pub fn fingerprint(&self, offset: Offset) -> io::Result<Fingerprint> {
+        let mut fingerprint = Fingerprint::at(Offset(offset.0.saturating_sub(MARKER_BYTES as u64)));
+        let wanted = (offset.0 - fingerprint.offset.0) as usize;
+        fingerprint.advance(&self.read_at(fingerprint.offset, wanted)?);
+        fingerprint.offset = offset;
+        Ok(fingerprint)
     }
 
     /// Where the last `lines` lines before `end` begin, found from the end in bounded reads.
     ///
-    /// A last line without a newline counts as one. Where they are not found within 64 MiB, the start lies there,
+    /// A last line without a newline metrics as one. Where they are not found within 64 MiB, the start lies there,
     /// in the middle of a line.
     ///
     /// # Errors
@@ -279,14 +281,14 @@ impl LogFile {
 
 /// An offset with the bytes before it, at most [`MARKER_BYTES`].
 #[derive(Clone, Debug)]
-pub struct Marker {
+pub struct Fingerprint {
     offset: Offset,
     len: u8,
     bytes: [u8; MARKER_BYTES],
 }
 
-impl Marker {
-    /// A marker that has seen nothing yet.
+impl Fingerprint {
+    /// A fingerprint that has seen nothing yet.
     #[must_use]
     pub fn at(offset: Offset) -> Self {
         Self { offset, len: 0, bytes: [0; MARKER_BYTES] }
@@ -326,7 +328,7 @@ mod tests {
 
     fn of(file: File) -> LogFile {
         let identity = Identity { device: 0, inode: 0 };
-        LogFile { file, identity, point: Point::default(), counts: Arc::default() }
+        LogFile { file, identity, point: Failpoint::default(), metrics: Arc::default() }
     }
 
     fn log(bytes: &[u8]) -> LogFile {
@@ -370,10 +372,10 @@ mod tests {
     #[test]
     fn a_refill_past_the_offset_is_seen_by_the_marker() {
         let log = log(b"one\ntwo\n");
-        let marker = log.marker(Offset(8)).unwrap();
+        let fingerprint = log.fingerprint(Offset(8)).unwrap();
         log.file.set_len(0).unwrap();
         log.file.write_all_at(b"another text that is longer\n", 0).unwrap();
-        let read = || log.read_after(&marker, 100, Offset(100), Nuls::Written).unwrap();
+        let read = || log.read_after(&fingerprint, 100, Offset(100), Nuls::Written).unwrap();
         assert!(matches!(read(), Read::Changed));
         log.file.set_len(3).unwrap();
         assert!(matches!(read(), Read::Changed), "a file that ends before the offset");
@@ -383,17 +385,17 @@ mod tests {
         #[test]
         fn a_marker_holds_the_bytes_before_its_offset(parts in proptest::collection::vec(
             proptest::collection::vec(any::<u8>(), 0..150), 0..8)) {
-            let mut marker = Marker::at(Offset(0));
+            let mut fingerprint = Fingerprint::at(Offset(0));
             let mut all = Vec::new();
             for part in parts {
-                marker.advance(&part);
+                fingerprint.advance(&part);
                 all.extend_from_slice(&part);
-                prop_assert_eq!(marker.offset(), Offset(all.len() as u64));
-                prop_assert_eq!(marker.bytes(), &all[all.len().saturating_sub(MARKER_BYTES)..]);
+                prop_assert_eq!(fingerprint.offset(), Offset(all.len() as u64));
+                prop_assert_eq!(fingerprint.bytes(), &all[all.len().saturating_sub(MARKER_BYTES)..]);
             }
             let log = log(&all);
-            let from_file = log.marker(Offset(all.len() as u64)).unwrap();
-            prop_assert_eq!(from_file.bytes(), marker.bytes());
+            let from_file = log.fingerprint(Offset(all.len() as u64)).unwrap();
+            prop_assert_eq!(from_file.bytes(), fingerprint.bytes());
         }
 
         #[test]

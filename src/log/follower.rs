@@ -1,8 +1,12 @@
-//! One task for one log: it looks when it is woken, and publishes what it finds, once.
+//! One task for one log: it polls when it is woken, and publishes what it finds, once.
 //!
 //! Each chunk goes out once on a `tokio::sync::broadcast`, whatever the number of viewers. The timeline beside it says
-//! what has been published, so that a viewer that missed chunks reads them from the file. Subscribe first, look at
+//! what has been published, so that a viewer that missed chunks reads them from the file. Subscribe first, poll at
 //! the timeline second: then nothing falls between the two.
+
+pub mod rotation;
+pub mod tailed_file;
+mod watch_set;
 
 use std::any::Any;
 use std::fmt;
@@ -18,47 +22,47 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::access::{Access, LogPath};
 use crate::log::file::LogFile;
-use crate::log::held::{Held, Memory};
+use crate::log::follower::rotation::{FileEvent, FileExtent, Poll, RotationTracker};
+use crate::log::follower::tailed_file::{RememberedFile, TailedFile};
+use crate::log::follower::watch_set::WatchSet;
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
-use crate::log::sight::Sight;
 use crate::log::timeline::{Span, Timeline};
-use crate::log::tracker::{Extent, Look, Sighting, Tracker};
 use crate::log::watch::{Wake, Watches};
 
 /// The stat that backs every watch up: file systems without events, hard links, mounts, a queue that overflowed.
 pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 /// The interval where nothing can be watched.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long a log that nobody looks at any more is kept ready for the next.
+/// How long a log that nobody polls at any more is kept ready for the next.
 pub const LINGER: Duration = Duration::from_secs(3);
 /// Truncations come no faster than one in this time, which bounds what a storm of them costs. One that comes alone
 /// holds nothing up.
 const CUT_INTERVAL: Duration = Duration::from_millis(20);
 /// So many messages a viewer can be behind before it reads the file instead; a power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
-/// Who asks for a look is answered by then, though not all may have been read that was there.
+/// Who asks for a poll is answered by then, though not all may have been read that was there.
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Looks that come one so soon after the other are made on one thread, which waits so long for the next wake.
 const BUSY_INTERVAL: Duration = Duration::from_millis(2);
 /// It leaves the thread to others after this time, however busy the log is.
 const BUSY_TIME: Duration = Duration::from_millis(100);
 /// Some logs have a thread that waits longer, and for longer. This is for a log with a line now and then, for which the way
-/// to a thread and back takes more than the look.
+/// to a thread and back takes more than the poll.
 const STAY_INTERVAL: Duration = Duration::from_millis(25);
 const STAY_TIME: Duration = Duration::from_secs(1);
 /// So many logs have one at a time. Most of the runtime's threads are for those who come and go.
 pub(super) const STAYS_MAX: usize = 16;
-/// The last looks before a shutdown take no longer, however fast the log grows.
-const LAST_LOOKS: Duration = Duration::from_secs(2);
+/// The last polls before a shutdown take no longer, however fast the log grows.
+const LAST_POLLS_MAX: Duration = Duration::from_secs(2);
 
 /// What is broadcast.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// New bytes.
     Chunk(Arc<Chunk>),
-    /// The timeline has turned: look at it.
-    Turn,
+    /// The timeline has turned: poll at it.
+    TimelineChanged,
 }
 
 /// The one who follows a log.
@@ -74,7 +78,7 @@ pub struct Follower {
     viewers: AtomicUsize,
     polling: AtomicBool,
     /// Files that were found again, for the tracker.
-    found: Mutex<Vec<Held>>,
+    found: Mutex<Vec<TailedFile>>,
     companion: Companion,
 }
 
@@ -107,7 +111,7 @@ impl Follower {
         }
     }
 
-    /// What is shared by all who look at the log, made by the first of them. It lives as long as the follower, and so a
+    /// What is shared by all who poll at the log, made by the first of them. It lives as long as the follower, and so a
     /// little longer than the last of them. All have to ask for the same type, or each gets one of its own.
     pub fn companion<T: Default + Send + Sync + 'static>(&self) -> Arc<T> {
         let companion = self.companion.0.get_or_init(|| Arc::new(T::default()));
@@ -120,7 +124,7 @@ impl Follower {
         &self.log
     }
 
-    /// How many look at it.
+    /// How many poll at it.
     #[must_use]
     pub fn viewers(&self) -> usize {
         self.viewers.load(Ordering::SeqCst)
@@ -137,7 +141,7 @@ impl Follower {
         self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all has been published that is there now. Many who ask at once share the looks.
+    /// Waits until all has been published that is there now. Many who ask at once share the polls.
     pub async fn refresh(&self) {
         let mine = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.wake.wake();
@@ -172,7 +176,7 @@ impl Follower {
         finding.await.ok()?
     }
 
-    /// What had the name after a file that was rotated away before the first look, and before what has been followed
+    /// What had the name after a file that was rotated away before the first poll, and before what has been followed
     /// since: a span of its own, if the file lies beside the log.
     pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
         let file = match span.file() {
@@ -188,7 +192,7 @@ impl Follower {
         finding.await.ok()?
     }
 
-    /// The span of a file that was rotated away before the first look, and may be that of a position which can't be proved.
+    /// The span of a file that was rotated away before the first poll, and may be that of a position which can't be proved.
     /// It is taken for another one, and has to be begun anew.
     pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
         if self.timeline().twin(wanted).is_some() {
@@ -211,7 +215,7 @@ impl Follower {
         file: LogFile,
     ) -> Option<Arc<Span>> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
-        let held = Held::found(file, end).ok()?;
+        let held = TailedFile::found(file, end).ok()?;
         let (generation, file) = (held.generation, Arc::clone(&held.file));
         let (span, is_new) =
             self.timeline().take_in(asked, offset, generation, held.head(), file, end)?;
@@ -223,7 +227,7 @@ impl Follower {
     }
 
     /// Files that were found again since this was asked last.
-    pub(crate) fn hand_over(&self, tracker: &mut Tracker, now: Instant) {
+    pub(crate) fn hand_over(&self, tracker: &mut RotationTracker, now: Instant) {
         let found = std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner));
         found.into_iter().for_each(|held| tracker.adopt(held, now));
     }
@@ -242,30 +246,30 @@ impl Follower {
         }
     }
 
-    /// Publishes what a look found. The timeline takes it all at once: nobody meets it between two turns.
-    pub(crate) fn publish(&self, look: Look) {
-        let mut events = Vec::with_capacity(look.sightings.len());
+    /// Publishes what a poll found. The timeline takes it all at once: nobody meets it between two turns.
+    pub(crate) fn publish(&self, poll: Poll) {
+        let mut events = Vec::with_capacity(poll.events.len());
         let mut timeline = self.timeline();
-        for sighting in look.sightings {
-            events.push(match sighting {
-                Sighting::Began { generation, signed, before, reason, file } => {
+        for event in poll.events {
+            events.push(match event {
+                FileEvent::Began { generation, signed, before, reason, file } => {
                     timeline.begin(generation, before, reason, file);
                     timeline.sign(signed);
-                    Event::Turn
+                    Event::TimelineChanged
                 }
-                Sighting::Bytes { start, bytes, signed } => {
+                FileEvent::Bytes { start, bytes, signed } => {
                     timeline.sign(signed);
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
-                    self.access.counts().chunks.add(1);
+                    self.access.metrics().chunks.add(1);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
                 }
-                Sighting::Lost => {
+                FileEvent::Lost => {
                     timeline.close(true);
-                    Event::Turn
+                    Event::TimelineChanged
                 }
-                Sighting::Waiting(reason) => {
+                FileEvent::Waiting(reason) => {
                     timeline.wait(reason);
-                    Event::Turn
+                    Event::TimelineChanged
                 }
             });
         }
@@ -277,11 +281,11 @@ impl Follower {
     /// Nothing comes any more, and nobody is to wait for it.
     pub(crate) fn end(&self) {
         self.timeline().end();
-        self.send(Event::Turn);
+        self.send(Event::TimelineChanged);
         self.answer(u64::MAX);
     }
 
-    /// How often a look has been asked for. Those that begin after this are an answer to all of them.
+    /// How often a poll has been asked for. Those that begin after this are an answer to all of them.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
@@ -302,17 +306,17 @@ impl Follower {
 }
 
 /// What a follower's task keeps. All that it does may block, so it does it on a blocking thread.
-struct Eye {
-    tracker: Tracker,
-    sight: Sight,
+struct FollowerState {
+    tracker: RotationTracker,
+    sight: WatchSet,
     /// Where the tracker's files lay when the watches were set.
     places: Vec<(PathBuf, bool)>,
     next_renewal: Instant,
-    /// When it looked last.
-    looked: Option<Instant>,
-    /// The answer to those who asked for a look first.
-    owing: Option<Owing>,
-    /// How often a look had been asked for when it looked last.
+    /// When it polled last.
+    polled: Option<Instant>,
+    /// The answer to those who asked for a poll first.
+    owing: Option<PendingRefresh>,
+    /// How often a poll had been asked for when it polled last.
     asked: u64,
     /// One for each that may stay longer.
     stays: Arc<Semaphore>,
@@ -320,23 +324,23 @@ struct Eye {
 }
 
 /// An answer that is due when as much has been read as was there when it was asked for.
-struct Owing {
-    /// How often a look had been asked for.
+struct PendingRefresh {
+    /// How often a poll had been asked for.
     asked: u64,
     since: Instant,
-    extent: Option<Extent>,
+    extent: Option<FileExtent>,
 }
 
-/// What the last of some looks found.
-struct Seen {
+/// What the last of some polls found.
+struct PollResult {
     more: bool,
     cut: bool,
 }
 
-impl Eye {
+impl FollowerState {
     /// Looks, publishes what it finds and, where the log is written all the time, stays for the next wakes: to come back
-    /// to this thread each time takes longer than a look.
-    fn attend(&mut self, follower: &Follower) -> Seen {
+    /// to this thread each time takes longer than a poll.
+    fn attend(&mut self, follower: &Follower) -> PollResult {
         let began = Instant::now();
         let stays = Arc::clone(&self.stays);
         let mut stay = None;
@@ -346,12 +350,12 @@ impl Eye {
             if std::mem::replace(&mut self.asked, asked) != asked || follower.is_polling() {
                 self.tracker.doubt();
             }
-            let look = self.look(follower);
-            let seen = Seen { more: look.more, cut: look.cut };
-            follower.publish(look);
+            let poll = self.poll(follower);
+            let seen = PollResult { more: poll.more, cut: poll.cut };
+            follower.publish(poll);
             self.answer(follower, asked, seen.more);
             let now = Instant::now();
-            let pause = self.looked.replace(now).map_or(Duration::MAX, |last| now - last);
+            let pause = self.polled.replace(now).map_or(Duration::MAX, |last| now - last);
             if stay.is_none() && pause < STAY_INTERVAL {
                 stay = stays.try_acquire().ok();
             }
@@ -378,7 +382,7 @@ impl Eye {
             follower.answer(asked);
             self.owing = None;
         } else if follower.answered() < asked {
-            let owing = self.owing.get_or_insert_with(|| Owing {
+            let owing = self.owing.get_or_insert_with(|| PendingRefresh {
                 asked,
                 since: Instant::now(),
                 extent: self.tracker.extent(),
@@ -391,17 +395,17 @@ impl Eye {
         }
     }
 
-    fn look(&mut self, follower: &Follower) -> Look {
+    fn poll(&mut self, follower: &Follower) -> Poll {
         let now = Instant::now();
         if now >= self.next_renewal || self.sight.is_missing {
             self.renew(follower);
         }
         follower.hand_over(&mut self.tracker, now);
-        let look = self.tracker.look(now, &follower.wake);
-        if look.turned && self.tracker.places() != self.places {
+        let poll = self.tracker.poll(now, &follower.wake);
+        if poll.turned && self.tracker.places() != self.places {
             self.renew(follower);
         }
-        look
+        poll
     }
 
     fn renew(&mut self, follower: &Follower) {
@@ -417,23 +421,23 @@ impl Eye {
     }
 }
 
-/// Follows until nobody has looked for a while (`retire` then says whether it may end) or until `closing`. Gives what
+/// Follows until nobody has polled for a while (`retire` then says whether it may end) or until `closing`. Gives what
 /// the tracker remembers.
 pub(super) async fn run(
     follower: Arc<Follower>,
-    tracker: Tracker,
+    tracker: RotationTracker,
     watches: Watches,
     closing: CancellationToken,
     stays: Arc<Semaphore>,
-    retire: impl Fn(&Follower, Option<Memory>) -> bool,
+    retire: impl Fn(&Follower, Option<RememberedFile>) -> bool,
 ) {
-    let sight = Sight::new(watches);
-    let mut eye = Eye {
+    let sight = WatchSet::new(watches);
+    let mut eye = FollowerState {
         tracker,
         sight,
         places: Vec::new(),
         next_renewal: Instant::now(),
-        looked: None,
+        polled: None,
         owing: None,
         asked: 0,
         stays,
@@ -443,7 +447,7 @@ pub(super) async fn run(
     // When all the truncations so far may have come.
     let mut cuts_until = Instant::now();
     loop {
-        let Some((back, Seen { more, cut })) = attend(&follower, eye).await else {
+        let Some((back, PollResult { more, cut })) = attend(&follower, eye).await else {
             return follower.end();
         };
         eye = back;
@@ -471,10 +475,12 @@ pub(super) async fn run(
             () = closing.cancelled() => break,
         }
     }
-    let last_looks = async {
+    let last_polls = async {
         loop {
             eye.tracker.doubt_all();
-            let Some((back, Seen { more, .. })) = attend(&follower, eye).await else { return };
+            let Some((back, PollResult { more, .. })) = attend(&follower, eye).await else {
+                return;
+            };
             eye = back;
             // A file that took the name a moment ago is part of all that was written.
             match (more, eye.tracker.is_turning()) {
@@ -484,14 +490,17 @@ pub(super) async fn run(
             }
         }
     };
-    if timeout(LAST_LOOKS, last_looks).await.is_err() {
+    if timeout(LAST_POLLS_MAX, last_polls).await.is_err() {
         tracing::warn!(log = %follower.log.display(), "the log grows faster than it can be read: its end is left unread");
     }
     follower.end();
 }
 
 /// Attends to the log on a blocking thread. None when that failed, or the runtime is going down.
-async fn attend(follower: &Arc<Follower>, mut eye: Eye) -> Option<(Eye, Seen)> {
+async fn attend(
+    follower: &Arc<Follower>,
+    mut eye: FollowerState,
+) -> Option<(FollowerState, PollResult)> {
     let watched = Arc::clone(follower);
     let attended = tokio::task::spawn_blocking(move || {
         let seen = eye.attend(&watched);

@@ -1,7 +1,7 @@
 //! Positions: which byte of which file.
 //!
 //! An [`Offset`] alone means nothing once a file has been rotated or truncated, so a position on the wire is a
-//! [`Generation`] and an offset. Inside the process a position is a [`Place`]: the number of a span of the timeline
+//! [`Generation`] and an offset. Inside the process a position is a [`TimelinePosition`]: the number of a span of the timeline
 //! and an offset in it. The splice rule, the only join logic there is, compares a place with a [`Chunk`].
 
 use std::fmt;
@@ -171,7 +171,7 @@ impl Chunk {
 
 /// Where a viewer is: a span of the timeline, and an offset in that span's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TimelinePosition {
     /// Number of the span.
     pub span: u64,
     /// The next byte wanted.
@@ -192,7 +192,7 @@ pub enum Splice {
     Gap,
 }
 
-impl Place {
+impl TimelinePosition {
     /// The splice rule: a chunk that ends at or before the place is dropped, one that covers it is cut to its suffix,
     /// one that starts after it is a gap.
     #[must_use]
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_splice_rule_drops_cuts_and_sees_gaps() {
-        let place = Place { span: 2, offset: Offset(10) };
+        let place = TimelinePosition { span: 2, offset: Offset(10) };
         for (name, chunk, expected) in [
             ("of an earlier span", chunk(1, 10, b"abc"), Splice::Stale),
             ("ends before", chunk(2, 0, b"abc"), Splice::Stale),
@@ -276,7 +276,7 @@ mod tests {
         #[test]
         fn splicing_gives_every_byte_once(log in proptest::collection::vec(any::<u8>(), 1..200),
                                           cuts in proptest::collection::vec((0usize..200, 1usize..60), 0..40)) {
-            let mut place = Place { span: 0, offset: Offset(0) };
+            let mut place = TimelinePosition { span: 0, offset: Offset(0) };
             let mut got = Vec::new();
             let last = (0usize, log.len());
             for (start, len) in cuts.into_iter().chain([last]) {

@@ -11,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
+use crate::log::follower::rotation::{Poll, RotationTracker};
+use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::follower::{self, BROADCAST_MESSAGES, Event, Follower, STAYS_MAX};
-use crate::log::held::Memory;
-use crate::log::tracker::{Look, Tracker};
 use crate::log::watch::Watches;
 
 /// How long a file that was rotated away is heard.
@@ -29,19 +29,19 @@ pub struct Registry {
     watches: Watches,
     followers: DashMap<LogPath, Arc<Follower>>,
     /// What is known of logs that nobody follows any more, the latest last.
-    memories: Mutex<VecDeque<(LogPath, Memory)>>,
+    memories: Mutex<VecDeque<(LogPath, RememberedFile)>>,
     tasks: TaskTracker,
     closing: CancellationToken,
     /// Which followers may keep a thread while their log is busy.
     stays: Arc<Semaphore>,
 }
 
-/// That a viewer looks at a log, whose follower goes on for as long. Dropping it leaves.
+/// That a viewer polls at a log, whose follower goes on for as long. Dropping it leaves.
 #[derive(Debug)]
 pub struct Presence(Arc<Follower>);
 
 impl Presence {
-    /// Comes to look.
+    /// Comes to poll.
     pub(crate) fn enter(follower: &Arc<Follower>) -> Self {
         follower.enter();
         Self(Arc::clone(follower))
@@ -109,7 +109,7 @@ impl Registry {
         &self.access
     }
 
-    /// Joins the log's follower and starts it if need be. The follower has looked at the file since the call.
+    /// Joins the log's follower and starts it if need be. The follower has polled at the file since the call.
     ///
     /// # Errors
     /// When the log can't be opened now, unless the caller can `wait` for it. What is outside is refused always.
@@ -143,15 +143,16 @@ impl Registry {
         if let Some(subscription) = self.enter_if_followed(log) {
             return Ok(subscription);
         }
-        let mut tracker = Tracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait);
-        let look = tracker.first_look(opened, self.recall(log)).map_err(|error| {
+        let mut tracker =
+            RotationTracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait);
+        let poll = tracker.first_poll(opened, self.recall(log)).map_err(|error| {
             tracing::warn!(log = %log.display(), %error, "can't read");
             Refusal::Unreadable
         })?;
-        Ok(self.start_or_enter(log, tracker, look))
+        Ok(self.start_or_enter(log, tracker, poll))
     }
 
-    fn recall(&self, log: &LogPath) -> Option<Memory> {
+    fn recall(&self, log: &LogPath) -> Option<RememberedFile> {
         let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories
             .iter()
@@ -160,7 +161,7 @@ impl Registry {
             .map(|(_, memory)| memory.clone())
     }
 
-    fn remember(&self, log: &LogPath, memory: Memory) {
+    fn remember(&self, log: &LogPath, memory: RememberedFile) {
         let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
         memories.retain(|(remembered, _)| remembered != log);
         if memories.len() == MEMORIES_MAX {
@@ -170,7 +171,7 @@ impl Registry {
     }
 
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
-        // The viewer is counted under the map's guard, where a follower that would retire looks for viewers too.
+        // The viewer is counted under the map's guard, where a follower that would retire polls for viewers too.
         let follower = self.followers.get(log)?;
         Some(Subscription::new(Presence::enter(&follower)))
     }
@@ -178,8 +179,8 @@ impl Registry {
     fn start_or_enter(
         self: &Arc<Self>,
         log: &LogPath,
-        tracker: Tracker,
-        first: Look,
+        tracker: RotationTracker,
+        first: Poll,
     ) -> Subscription {
         match self.followers.entry(log.clone()) {
             Entry::Occupied(entry) => Subscription::new(Presence::enter(entry.get())),
@@ -207,8 +208,8 @@ impl Registry {
         }
     }
 
-    /// Ends a follower that nobody looks at, and keeps what it remembers.
-    fn retire(&self, follower: &Follower, memory: Option<Memory>) -> bool {
+    /// Ends a follower that nobody polls at, and keeps what it remembers.
+    fn retire(&self, follower: &Follower, memory: Option<RememberedFile>) -> bool {
         let log = follower.log();
         let retired =
             self.followers.remove_if(log, |_, follower| follower.viewers() == 0).is_some();
@@ -218,7 +219,7 @@ impl Registry {
         retired
     }
 
-    /// How many look at the log now.
+    /// How many poll at the log now.
     #[must_use]
     pub fn viewers(&self, log: &LogPath) -> usize {
         self.followers.get(log).map_or(0, |follower| follower.viewers())

@@ -4,15 +4,17 @@
 //! away closes the span and begins the next. A viewer that could not keep up walks the spans in order and so meets
 //! each discontinuity at its place, however late it comes.
 
+mod arrival_times;
+
 use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use crate::log::arrivals::Arrivals;
-use crate::log::file::{LogFile, Marker};
+use crate::log::file::{Fingerprint, LogFile};
 use crate::log::position::{Generation, Offset};
+use crate::log::timeline::arrival_times::ArrivalTimes;
 
 /// So many spans are remembered at most.
 pub const SPANS_MAX: usize = 1024;
@@ -65,7 +67,7 @@ pub struct Span {
     pub reason: Reason,
     end: AtomicU64,
     readers: AtomicUsize,
-    state: Mutex<State>,
+    state: Mutex<TimelineState>,
 }
 
 /// A viewer that has not left a span yet: its file is kept for it, and so are those of the spans that follow.
@@ -102,15 +104,15 @@ impl Drop for Reader {
 }
 
 #[derive(Debug)]
-struct State {
+struct TimelineState {
     /// The generation as it is signed by now.
     signed: Generation,
     closed: bool,
     /// The bytes are gone for good: the file was truncated.
     lost: bool,
     /// The last bytes that were published.
-    tail: Marker,
-    arrivals: Arrivals,
+    tail: Fingerprint,
+    arrivals: ArrivalTimes,
     /// None once the bytes can't be read any more.
     file: Option<Arc<LogFile>>,
 }
@@ -125,10 +127,10 @@ impl Span {
             reason: Reason::Joined,
             end: AtomicU64::new(end.0),
             readers: AtomicUsize::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(TimelineState {
                 signed: generation,
-                tail: Marker::at(end),
-                arrivals: Arrivals::default(),
+                tail: Fingerprint::at(end),
+                arrivals: ArrivalTimes::default(),
                 closed: true,
                 lost: false,
                 file: Some(file),
@@ -162,7 +164,7 @@ impl Span {
 
     /// The last bytes that were published: as long as the file has them there, what is before them is as it was.
     #[must_use]
-    pub fn tail(&self) -> Marker {
+    pub fn tail(&self) -> Fingerprint {
         self.state().tail.clone()
     }
 
@@ -178,7 +180,7 @@ impl Span {
         self.state().file.clone()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TimelineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -215,7 +217,7 @@ impl Timeline {
     pub fn begin(
         &mut self,
         generation: Generation,
-        before: Marker,
+        before: Fingerprint,
         reason: Reason,
         file: Arc<LogFile>,
     ) {
@@ -233,10 +235,10 @@ impl Timeline {
             reason,
             end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
-            state: Mutex::new(State {
+            state: Mutex::new(TimelineState {
                 signed: generation,
                 tail: before,
-                arrivals: Arrivals::default(),
+                arrivals: ArrivalTimes::default(),
                 closed: false,
                 lost: false,
                 file: Some(file),
@@ -259,7 +261,7 @@ impl Timeline {
         let end = start.plus(bytes.len());
         let mut state = span.state();
         if state.tail.offset() != start {
-            state.tail = Marker::at(start);
+            state.tail = Fingerprint::at(start);
         }
         state.tail.advance(bytes);
         state.arrivals.note(start, SystemTime::now());

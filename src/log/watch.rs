@@ -21,7 +21,7 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::log::access::Identity;
-use crate::log::fault::{Call, Faults};
+use crate::log::failpoints::{Call, Failpoints};
 
 /// So many names of files that were set aside are remembered for each log; of more the oldest are forgotten.
 const ASIDE_MAX: usize = 256;
@@ -30,13 +30,13 @@ const ASIDE_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub struct Wake {
     notify: Notify,
-    state: Mutex<State>,
+    state: Mutex<WakeState>,
     called: Condvar,
     aside: Mutex<VecDeque<PathBuf>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct WakeState {
     /// It has woken, and nobody has looked yet.
     is_due: bool,
     /// Something else came than writes since a look asked.
@@ -127,8 +127,8 @@ impl Wake {
 /// The process's watches. Cheap to clone.
 #[derive(Clone)]
 pub struct Watches {
-    faults: Faults,
-    /// Held while a watch is added or removed, so that the two never cross. The handler never takes it.
+    faults: Failpoints,
+    /// TailedFile while a watch is added or removed, so that the two never cross. The handler never takes it.
     changes: Arc<Mutex<Option<RecommendedWatcher>>>,
     listeners: Arc<Listeners>,
 }
@@ -219,7 +219,7 @@ impl From<notify::Error> for WatchError {
 impl Watches {
     /// No watch yet.
     #[must_use]
-    pub fn new(faults: Faults) -> Self {
+    pub fn new(faults: Failpoints) -> Self {
         Self { faults, changes: Arc::default(), listeners: Arc::default() }
     }
 

@@ -1,7 +1,7 @@
 //! The groups that are open, which is what makes levels of markers.
 
-use super::marker::{Kind, Marker};
-use super::note::{Group, Opening};
+use super::annotation::{Group, GroupStart};
+use super::ci_marker::{CiMarker, Kind};
 
 /// How deep groups are followed. Deeper ones are rows without notes.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -21,9 +21,9 @@ impl Groups {
     }
 
     /// Carries out a marker and adds what it means to a row's groups.
-    pub(super) fn apply(&mut self, marker: Marker, group: &mut Option<Group>) {
+    pub(super) fn apply(&mut self, marker: CiMarker, group: &mut Option<Group>) {
         match marker {
-            Marker::Open { kind, name, collapsed } => {
+            CiMarker::Open { kind, name, collapsed } => {
                 if kind == Kind::Buildkite {
                     self.close(|open| open.0 == kind, group);
                 }
@@ -33,17 +33,17 @@ impl Groups {
                 }
                 let key = if kind == Kind::GitLab { &*name } else { "" };
                 self.open.push((kind, key.into()));
-                let opening = Opening { name, level: self.open.len(), collapsed };
+                let opening = GroupStart { name, level: self.open.len(), collapsed };
                 group.get_or_insert_default().opens = Some(opening);
             }
-            Marker::Close { kind: Kind::GitHub, .. } if self.beyond > 0 => self.beyond -= 1,
-            Marker::Close { kind, name } => {
+            CiMarker::Close { kind: Kind::GitHub, .. } if self.beyond > 0 => self.beyond -= 1,
+            CiMarker::Close { kind, name } => {
                 let is_meant = |open: &(Kind, Box<str>)| {
                     open.0 == kind && (name.is_empty() || *open.1 == *name)
                 };
                 self.close(is_meant, group);
             }
-            Marker::Level(_) => {}
+            CiMarker::Level(_) => {}
         }
     }
 

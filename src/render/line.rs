@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::annotation::Annotation;
 use super::cells::{self, Cells};
-use super::note::Note;
 use super::row::{Row, Run, Styled};
 use super::style::Style;
 use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
@@ -183,7 +183,7 @@ impl Line {
             styled.runs.capacity() * size_of::<Run>() + styled.links.len() * 16
         });
         let cells = self.cells.as_ref().map_or(0, |cells| cells.weight());
-        let note = self.row.note.as_deref().map_or(0, Note::weight);
+        let note = self.row.note.as_deref().map_or(0, Annotation::weight);
         size_of::<Self>() + self.row.text.capacity() + styled + cells + self.link_bytes() + note
     }
 

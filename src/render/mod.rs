@@ -16,22 +16,22 @@
 //! there; scroll regions are not followed, and the status line under one is not shown; a saved cursor is a place in the log and moves
 //! with it; what a full-screen program draws is one row that says so; erasing to the end of a row leaves no background there.
 //!
-//! Markers that build systems put into logs ([`Note`]) are read in passing. The text stays what a terminal shows.
+//! Markers that build systems put into logs ([`Annotation`]) are read in passing. The text stays what a terminal shows.
 
+mod annotation;
 mod append;
 mod cells;
 mod charset;
+mod ci_marker;
 mod erase;
 mod group;
 mod html;
 mod line;
-mod marker;
-mod note;
-mod page;
 mod patch;
 mod perform;
 mod row;
 mod screen;
+mod screen_modes;
 mod sequence;
 mod style;
 mod tags;
@@ -40,9 +40,9 @@ mod terminal;
 mod tests;
 mod text;
 
+pub use annotation::{Annotation, Group, GroupStart, Level};
 pub use append::Appender;
 pub use html::escape;
-pub use note::{Group, Level, Note, Opening};
 pub use patch::Patch;
 pub use row::Row;
 pub use terminal::Terminal;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::note::Note;
+use super::annotation::Annotation;
 use super::style::Style;
 
 /// One line as a terminal would show it, or a part of one that is too long for one row.
@@ -22,7 +22,7 @@ pub struct Row {
     /// None when all of the text is unstyled, which most rows are.
     pub(super) styled: Option<Box<Styled>>,
     /// None for most rows, too.
-    pub(super) note: Option<Box<Note>>,
+    pub(super) note: Option<Box<Annotation>>,
 }
 
 /// The looks of a row's text: runs that cover it without gaps, no two neighbours alike, and the targets of its links.
@@ -50,7 +50,7 @@ impl Row {
     }
 
     /// What the log says about it by markers that are known, such as those of groups.
-    pub fn note(&self) -> Option<&Note> {
+    pub fn note(&self) -> Option<&Annotation> {
         self.note.as_deref()
     }
 

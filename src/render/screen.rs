@@ -3,12 +3,12 @@
 //! The screen has no height: it grows with each newline, and rows that are more than [`SCREEN_ROWS`] above its end are final.
 //! The last line is always open, every other one has ended or was cut, and their offsets increase.
 
+use super::annotation::Annotation;
 use super::charset::Charsets;
+use super::ci_marker;
 use super::group::Groups;
 use super::line::{Line, Pen};
-use super::marker;
-use super::note::Note;
-use super::page::Page;
+use super::screen_modes::ScreenModes;
 use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
 
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Screen {
     pub(super) top: usize,
     /// The first line that was changed since the last patch.
     dirty: usize,
-    pub(super) page: Page,
+    pub(super) page: ScreenModes,
     pub(super) row: usize,
     /// None behind the last character of the row, which spares measuring it.
     pub(super) column: Option<usize>,
@@ -45,7 +45,7 @@ impl Screen {
             lines: vec![Line::new(at)],
             top: 0,
             dirty: usize::MAX,
-            page: Page::default(),
+            page: ScreenModes::default(),
             row: 0,
             column: None,
             pen: Pen::default(),
@@ -309,7 +309,7 @@ impl Screen {
         self.page.leave_status();
         // What was garbled by a stray shift should not garble the next line, too.
         self.charsets = Charsets::default();
-        self.read_marker(marker::at_line_end);
+        self.read_marker(ci_marker::at_line_end);
         self.next_row();
         self.set_column(0);
     }
@@ -336,27 +336,27 @@ impl Screen {
         if self.page.is_hidden() || self.column == Some(0) {
             return;
         }
-        self.read_marker(marker::at_return);
+        self.read_marker(ci_marker::at_return);
         self.set_column(0);
     }
 
     // Notes
 
     /// Looks for a marker in the line that the cursor is about to leave, and keeps what it says about the row.
-    fn read_marker(&mut self, read: fn(&str) -> Option<marker::Marker>) {
+    fn read_marker(&mut self, read: fn(&str) -> Option<ci_marker::CiMarker>) {
         let line = &mut self.lines[self.row];
-        if line.continues || !line.first_byte().is_some_and(marker::may_begin) {
+        if line.continues || !line.first_byte().is_some_and(ci_marker::may_begin) {
             return;
         }
-        let Some(marker) = read(&line.head(marker::BYTES_MAX)) else { return };
+        let Some(marker) = read(&line.head(ci_marker::BYTES_MAX)) else { return };
         let note = line.row().note.get_or_insert_default();
         match marker {
-            marker::Marker::Level(level) => note.level = Some(level),
+            ci_marker::CiMarker::Level(level) => note.level = Some(level),
             // A row that is drawn again does not open its group once more.
             _ if marker.is_read_at_end() && note.group.is_some() => return,
             _ => self.groups.apply(marker, &mut note.group),
         }
-        if **note == Note::default() {
+        if **note == Annotation::default() {
             line.row().note = None;
         }
         self.touch(self.row);

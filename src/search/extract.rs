@@ -8,14 +8,14 @@ use crate::log::Offset;
 use crate::render::Row;
 use crate::search::pattern::{self, Pattern};
 use crate::search::scan::{Lines, Reader, Scan};
-use crate::search::{Lost, View};
+use crate::search::{SearchError, Snapshot};
 
 /// So much is taken at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// Lines that are being taken out of a log.
 pub struct Extract {
-    view: View,
+    view: Snapshot,
     scan: Scan,
     taker: Taker,
     /// What of the file is given next.
@@ -29,15 +29,15 @@ impl Extract {
     /// # Errors
     /// When the log can't be read.
     pub fn new(
-        view: View,
+        view: Snapshot,
         part: Range<Offset>,
         pattern: Option<Pattern>,
         is_shown: bool,
-    ) -> Result<Self, Lost> {
+    ) -> Result<Self, SearchError> {
         let scan = Scan::new(&view, part.start, part.end, true)?;
         let taker = Taker {
             pattern,
-            lines: pattern::Lines::default(),
+            lines: pattern::LineMatcher::default(),
             is_shown,
             text: Vec::new(),
             ranges: Vec::new(),
@@ -50,7 +50,7 @@ impl Extract {
     ///
     /// # Errors
     /// When the log can't be read, or was cut meanwhile.
-    pub fn next(&mut self, slice: Duration) -> Result<Option<Vec<u8>>, Lost> {
+    pub fn next(&mut self, slice: Duration) -> Result<Option<Vec<u8>>, SearchError> {
         if let Some(bytes) = self.next_of_file()? {
             return Ok(Some(bytes));
         }
@@ -59,7 +59,7 @@ impl Extract {
         }
         self.scan.run(&mut self.taker, Instant::now() + slice)?;
         if !self.view.is_intact()? {
-            return Err(Lost::Gone(None));
+            return Err(SearchError::Gone(None));
         }
         self.ranges = std::mem::take(&mut self.taker.ranges).into_iter();
         if self.taker.is_shown {
@@ -98,7 +98,7 @@ impl Extract {
 
 struct Taker {
     pattern: Option<Pattern>,
-    lines: pattern::Lines,
+    lines: pattern::LineMatcher,
     is_shown: bool,
     /// What is shown.
     text: Vec<u8>,
@@ -166,12 +166,12 @@ impl Reader for Taker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::pattern::Sought;
-    use crate::search::view::tests::view_of;
+    use crate::search::pattern::PatternSpec;
+    use crate::search::snapshot::tests::view_of;
 
-    fn taken(view: &View, part: Range<u64>, text: Option<&str>, is_shown: bool) -> Vec<u8> {
+    fn taken(view: &Snapshot, part: Range<u64>, text: Option<&str>, is_shown: bool) -> Vec<u8> {
         let pattern = text.map(|text| {
-            let sought = Sought { pattern: Some(text.to_owned()), ..Sought::default() };
+            let sought = PatternSpec { pattern: Some(text.to_owned()), ..PatternSpec::default() };
             Pattern::new(&sought).unwrap()
         });
         let part = Offset(part.start)..Offset(part.end);

@@ -6,12 +6,12 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
-use crate::render::{Note, Row};
+use crate::render::{Annotation, Row};
 use crate::search::pattern::{self, Pattern};
-use crate::search::rows::{STRETCH_BYTES, Shown};
+use crate::search::rows::{RenderedRow, STRETCH_BYTES};
 use crate::search::scan::{Lines, Reader, Scan};
-use crate::search::{LineIndex, Lost, Place, Stretch, View, Wanted};
-use crate::session::frame::Form;
+use crate::search::{LineIndex, RowPosition, RowRange, RowsRequest, SearchError, Snapshot};
+use crate::wire::frame::Form;
 
 /// So long one answer is searched for.
 const TIME_MAX: Duration = Duration::from_millis(150);
@@ -27,35 +27,41 @@ const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// # Errors
 /// When the log can't be read, or the wanted line has not been counted so far.
 pub fn filtered(
-    view: &View,
+    view: &Snapshot,
     index: &LineIndex,
-    wanted: Wanted,
+    wanted: RowsRequest,
     pattern: &Pattern,
-) -> Result<Stretch, Lost> {
+) -> Result<RowRange, SearchError> {
     let until = Instant::now() + TIME_MAX;
-    let sieve = Sieve {
+    let sieve = RowFilter {
         pattern,
-        lines: pattern::Lines::default(),
+        lines: pattern::LineMatcher::default(),
         form: wanted.form,
         count: wanted.count,
-        keeps_last: matches!(wanted.place, Place::Before(_)),
+        keeps_last: matches!(wanted.place, RowPosition::Before(_)),
         has_dropped: false,
         open: None,
         rows: VecDeque::new(),
         weight: 0,
     };
     let stretch = match wanted.place {
-        Place::From(offset) => forward(view, offset.min(view.end), sieve, until)?,
-        Place::Before(offset) => backward(view, offset.min(view.end), sieve, until)?,
-        Place::Line(line) => {
-            let start = index.start_of(view, line)?.ok_or(Lost::Counting(index.indexed()))?;
+        RowPosition::From(offset) => forward(view, offset.min(view.end), sieve, until)?,
+        RowPosition::Before(offset) => backward(view, offset.min(view.end), sieve, until)?,
+        RowPosition::Line(line) => {
+            let start =
+                index.start_of(view, line)?.ok_or(SearchError::Counting(index.indexed()))?;
             forward(view, start, sieve, until)?
         }
     };
     Ok(stretch)
 }
 
-fn forward(view: &View, from: Offset, mut sieve: Sieve<'_>, until: Instant) -> io::Result<Stretch> {
+fn forward(
+    view: &Snapshot,
+    from: Offset,
+    mut sieve: RowFilter<'_>,
+    until: Instant,
+) -> io::Result<RowRange> {
     let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(view.end);
     let mut scan = Scan::new(view, from, to, sieve.passes_colours())?;
     scan.run(&mut sieve, until)?;
@@ -64,17 +70,17 @@ fn forward(view: &View, from: Offset, mut sieve: Sieve<'_>, until: Instant) -> i
     // What is still being written has to be looked at again, also where it does not match so far.
     let next = sieve.open.filter(|_| at_end).unwrap_or(next);
     let at_start = from == Offset(0);
-    Ok(Stretch { from, next, at_start, at_end, rows: sieve.rows.into() })
+    Ok(RowRange { from, next, at_start, at_end, rows: sieve.rows.into() })
 }
 
 fn backward(
-    view: &View,
+    view: &Snapshot,
     next: Offset,
-    mut sieve: Sieve<'_>,
+    mut sieve: RowFilter<'_>,
     until: Instant,
-) -> io::Result<Stretch> {
+) -> io::Result<RowRange> {
     let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
-    let mut found: VecDeque<Shown> = VecDeque::new();
+    let mut found: VecDeque<RenderedRow> = VecDeque::new();
     let (mut from, mut window) = (next, WINDOW_BYTES);
     while from.0 > floor {
         let start = Offset(from.0.saturating_sub(window).max(floor));
@@ -95,13 +101,13 @@ fn backward(
         window = (window * 2).min(WINDOW_BYTES_MAX);
     }
     let at_start = from == Offset(0);
-    Ok(Stretch { from, next, at_start, at_end: next >= view.end, rows: found.into() })
+    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows: found.into() })
 }
 
 /// Keeps the rows that are looked for.
-struct Sieve<'p> {
+struct RowFilter<'p> {
     pattern: &'p Pattern,
-    lines: pattern::Lines,
+    lines: pattern::LineMatcher,
     form: Form,
     /// At most so many.
     count: usize,
@@ -111,11 +117,11 @@ struct Sieve<'p> {
     has_dropped: bool,
     /// Where the row begins that bytes to come may add to.
     open: Option<Offset>,
-    rows: VecDeque<Shown>,
+    rows: VecDeque<RenderedRow>,
     weight: usize,
 }
 
-impl Sieve<'_> {
+impl RowFilter<'_> {
     /// The looks of rows are not wanted as text.
     fn passes_colours(&self) -> bool {
         self.form == Form::TextRows
@@ -126,7 +132,7 @@ impl Sieve<'_> {
     }
 
     /// Takes a row, or says that there is no room for it.
-    fn take(&mut self, row: Shown) -> ControlFlow<Offset> {
+    fn take(&mut self, row: RenderedRow) -> ControlFlow<Offset> {
         if self.is_full(self.rows.len()) && !self.keeps_last {
             return ControlFlow::Break(row.offset);
         }
@@ -143,18 +149,18 @@ impl Sieve<'_> {
     }
 
     /// A row as it is shown among others that do not stand beside it in the log: its groups have no meaning there.
-    fn shown(&self, row: &Row) -> Shown {
-        let mut shown = Shown::new(row, self.form);
+    fn shown(&self, row: &Row) -> RenderedRow {
+        let mut shown = RenderedRow::new(row, self.form);
         shown.matches = in_utf16(row.text(), &self.pattern.ranges(row.text()));
         if let Some(note) = shown.note.take() {
-            let note = Note { group: None, ..*note };
-            shown.note = (note != Note::default()).then(|| Box::new(note));
+            let note = Annotation { group: None, ..*note };
+            shown.note = (note != Annotation::default()).then(|| Box::new(note));
         }
         shown
     }
 }
 
-impl Reader for Sieve<'_> {
+impl Reader for RowFilter<'_> {
     fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
         if !row.ended && !row.cut {
             self.open = Some(Offset(row.offset));
@@ -206,9 +212,9 @@ fn in_utf16(text: &str, ranges: &[std::ops::Range<usize>]) -> Vec<(usize, usize)
 mod tests {
     use super::*;
     use crate::render::Terminal;
-    use crate::search::pattern::Sought;
+    use crate::search::pattern::PatternSpec;
     use crate::search::scan::tests::line;
-    use crate::search::view::tests::view_of;
+    use crate::search::snapshot::tests::view_of;
     use proptest::prelude::*;
 
     /// Offset, content, matches.
@@ -231,12 +237,12 @@ mod tests {
         .collect()
     }
 
-    fn plain(rows: Vec<Shown>) -> Vec<Filtered> {
+    fn plain(rows: Vec<RenderedRow>) -> Vec<Filtered> {
         rows.into_iter().map(|row| (row.offset.0, row.content, row.matches)).collect()
     }
 
-    fn look(view: &View, place: Place, count: usize, pattern: &Pattern) -> Stretch {
-        let wanted = Wanted { place, count, form: Form::Rows };
+    fn look(view: &Snapshot, place: RowPosition, count: usize, pattern: &Pattern) -> RowRange {
+        let wanted = RowsRequest { place, count, form: Form::Rows };
         let found = filtered(view, &LineIndex::default(), wanted, pattern).unwrap();
         assert!(found.rows.len() <= count);
         found
@@ -252,11 +258,11 @@ mod tests {
             invert in any::<bool>(),
         ) {
             let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 1 } else { times })).collect();
-            let sought = Sought { pattern: Some(word), has_case: true, is_regex: true, invert, ..Sought::default() };
+            let sought = PatternSpec { pattern: Some(word), has_case: true, is_regex: true, invert, ..PatternSpec::default() };
             let pattern = Pattern::new(&sought).unwrap();
             let expected = all(&log, &pattern);
             let (view, _directory) = view_of(&log);
-            let page = look(&view, Place::From(Offset(0)), count, &pattern);
+            let page = look(&view, RowPosition::From(Offset(0)), count, &pattern);
             let (next, at_end) = (page.next, page.at_end);
             let rows = plain(page.rows);
             prop_assert_eq!(&rows[..], &expected[..rows.len()]);
@@ -268,7 +274,7 @@ mod tests {
                 prop_assert!(expected[rows.len()..].iter().all(|row| row.0 >= next.0));
             }
             // A log that is smaller than a window is searched from its start.
-            let page = look(&view, Place::Before(view.end), count, &pattern);
+            let page = look(&view, RowPosition::Before(view.end), count, &pattern);
             prop_assert_eq!(&plain(page.rows)[..], &expected[expected.len().saturating_sub(count)..]);
             prop_assert_eq!(page.at_start, page.from == Offset(0));
         }
@@ -278,12 +284,13 @@ mod tests {
     fn a_large_log_is_searched_backwards_in_steps() {
         let log: String = (0..300_000).map(|n| format!("line {n}\n")).collect();
         let (view, _directory) = view_of(log.as_bytes());
-        let sought = |text: &str| Sought { pattern: Some(text.to_owned()), ..Sought::default() };
+        let sought =
+            |text: &str| PatternSpec { pattern: Some(text.to_owned()), ..PatternSpec::default() };
         let up = |text: &str, count: usize| {
             let pattern = Pattern::new(&sought(text)).unwrap();
             let (mut found, mut at) = (Vec::new(), view.end);
             loop {
-                let page = look(&view, Place::Before(at), count, &pattern);
+                let page = look(&view, RowPosition::Before(at), count, &pattern);
                 assert!(page.from < at, "{page:?}");
                 found.extend(page.rows.into_iter().rev().map(|row| row.content));
                 at = page.from;
@@ -305,8 +312,8 @@ mod tests {
     fn looks_and_notes_are_those_of_the_row_in_its_place() {
         let log = "\x1b[32mgreen\nstill 😀 green\n\x1b[m##[group]x\n##[error]green?\ngreen";
         let (view, _directory) = view_of(log.as_bytes());
-        let sought = Sought { pattern: Some("green".to_owned()), ..Sought::default() };
-        let page = look(&view, Place::From(Offset(0)), 9, &Pattern::new(&sought).unwrap());
+        let sought = PatternSpec { pattern: Some("green".to_owned()), ..PatternSpec::default() };
+        let page = look(&view, RowPosition::From(Offset(0)), 9, &Pattern::new(&sought).unwrap());
         let note = page.rows[2].note.as_deref().unwrap();
         assert_eq!((note.level, &note.group), (Some(crate::render::Level::Error), &None));
         let green = |text: &str| format!("<span style='color:var(--green,#0a0)'>{text}</span>");

@@ -7,14 +7,14 @@ use crate::log::Offset;
 use crate::render::Row;
 use crate::search::pattern::{self, Pattern};
 use crate::search::scan::{Lines, Reader, Scan};
-use crate::search::{Lost, View};
+use crate::search::{SearchError, Snapshot};
 
 /// So long one search may take, the waiting for others not counted.
 pub const SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Where to search, and how much of what is found is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Part {
+pub struct FindRequest {
     /// From the row on that begins here or first behind it.
     pub from: Offset,
     /// Up to here.
@@ -27,7 +27,7 @@ pub struct Part {
 
 /// Why a search ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum EndedEarly {
     /// It took too long.
     Time,
     /// The file was cut.
@@ -36,7 +36,7 @@ pub enum Cut {
 
 /// A search that is going on.
 pub struct Find {
-    view: View,
+    view: Snapshot,
     scan: Scan,
     /// Where the present scan began.
     began: Offset,
@@ -46,7 +46,7 @@ pub struct Find {
     /// How much was searched in earlier scans.
     searched: u64,
     spent: Duration,
-    cut: Option<Cut>,
+    cut: Option<EndedEarly>,
 }
 
 impl Find {
@@ -54,15 +54,15 @@ impl Find {
     ///
     /// # Errors
     /// When the log can't be read.
-    pub fn new(view: View, pattern: Pattern, part: Part) -> Result<Self, Lost> {
+    pub fn new(view: Snapshot, pattern: Pattern, part: FindRequest) -> Result<Self, SearchError> {
         let to = part.to.min(view.end);
         let (began, then) = match part.near.filter(|near| (part.from..to).contains(near)) {
             Some(near) => (near, Some((part.from, near))),
             None => (part.from, None),
         };
         let scan = Scan::new(&view, began, to, true)?;
-        let tally = Tally { found: Vec::new(), max: part.max, rows: 0, matches: 0 };
-        let hits = Hits { pattern, lines: pattern::Lines::default(), tally };
+        let tally = FindCounts { found: Vec::new(), max: part.max, rows: 0, matches: 0 };
+        let hits = Hits { pattern, lines: pattern::LineMatcher::default(), tally };
         Ok(Self { view, scan, began, then, hits, searched: 0, spent: Duration::ZERO, cut: None })
     }
 
@@ -70,7 +70,7 @@ impl Find {
     ///
     /// # Errors
     /// When the log can't be read.
-    pub fn run(&mut self, slice: Duration) -> Result<(), Lost> {
+    pub fn run(&mut self, slice: Duration) -> Result<(), SearchError> {
         let since = Instant::now();
         let until = since + slice;
         loop {
@@ -85,9 +85,9 @@ impl Find {
         }
         self.spent += since.elapsed();
         if !self.view.is_intact()? {
-            self.cut = Some(Cut::Gone);
+            self.cut = Some(EndedEarly::Gone);
         } else if !self.is_complete() && self.spent >= SEARCH_TIME_MAX {
-            self.cut = Some(Cut::Time);
+            self.cut = Some(EndedEarly::Time);
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Find {
 
     /// Why it was cut short, if it was.
     #[must_use]
-    pub fn cut(&self) -> Option<Cut> {
+    pub fn cut(&self) -> Option<EndedEarly> {
         self.cut
     }
 
@@ -143,19 +143,19 @@ impl Find {
 /// Who looks at the rows.
 struct Hits {
     pattern: Pattern,
-    lines: pattern::Lines,
-    tally: Tally,
+    lines: pattern::LineMatcher,
+    tally: FindCounts,
 }
 
 /// What was found.
-struct Tally {
+struct FindCounts {
     found: Vec<(u64, usize)>,
     max: usize,
     rows: u64,
     matches: u64,
 }
 
-impl Tally {
+impl FindCounts {
     fn note(&mut self, matches: usize, offset: impl FnOnce() -> Offset) {
         if self.rows < self.max as u64 {
             self.found.push((offset().0, matches));
@@ -189,10 +189,10 @@ impl Reader for Hits {
 mod tests {
     use super::*;
     use crate::render::Level;
-    use crate::search::pattern::Sought;
-    use crate::search::view::tests::view_of;
+    use crate::search::pattern::PatternSpec;
+    use crate::search::snapshot::tests::view_of;
 
-    fn find(view: &View, sought: &Sought, part: Part) -> Find {
+    fn find(view: &Snapshot, sought: &PatternSpec, part: FindRequest) -> Find {
         let mut find = Find::new(view.clone(), Pattern::new(sought).unwrap(), part).unwrap();
         while !find.is_done() {
             // So short that it comes to an end after each step.
@@ -202,28 +202,32 @@ mod tests {
         find
     }
 
-    fn text(pattern: &str) -> Sought {
-        Sought { pattern: Some(pattern.to_owned()), ..Sought::default() }
+    fn text(pattern: &str) -> PatternSpec {
+        PatternSpec { pattern: Some(pattern.to_owned()), ..PatternSpec::default() }
     }
 
-    const ALL: Part = Part { from: Offset(0), to: Offset(u64::MAX), near: None, max: 1000 };
+    const ALL: FindRequest =
+        FindRequest { from: Offset(0), to: Offset(u64::MAX), near: None, max: 1000 };
 
     #[test]
     fn rows_are_found_by_what_they_show() {
         let log = "one ERROR\n\x1b[31mer\x1b[1mror\x1b[m two\n10%\rerror 20%\n\x1b]0;error\x07no\nErrors: terror\n";
         let (view, _directory) = view_of(log.as_bytes());
-        let found = |sought: &Sought| find(&view, sought, ALL).take();
+        let found = |sought: &PatternSpec| find(&view, sought, ALL).take();
         let rows = [(0, 1), (10, 1), (32, 1), (46, 0), (59, 2)];
         let all = || rows.iter().copied();
         let some = |wanted: &[u64]| all().filter(|(at, _)| wanted.contains(at)).collect::<Vec<_>>();
         assert_eq!(found(&text("error")), some(&[0, 10, 32, 59]));
-        assert_eq!(found(&Sought { has_case: true, ..text("error") }), [(10, 1), (32, 1), (59, 1)]);
-        assert_eq!(found(&Sought { is_word: true, ..text("error") }), some(&[0, 10, 32]));
-        let regex = |pattern: &str| Sought { is_regex: true, ..text(pattern) };
+        assert_eq!(
+            found(&PatternSpec { has_case: true, ..text("error") }),
+            [(10, 1), (32, 1), (59, 1)]
+        );
+        assert_eq!(found(&PatternSpec { is_word: true, ..text("error") }), some(&[0, 10, 32]));
+        let regex = |pattern: &str| PatternSpec { is_regex: true, ..text(pattern) };
         assert_eq!(found(&regex("^error")), [(10, 1), (32, 1), (59, 1)]);
         assert_eq!(found(&regex("(error|no)$")), [(0, 1), (46, 1), (59, 1)]);
         assert_eq!(found(&regex("^$")), []);
-        assert_eq!(found(&Sought { invert: true, ..text("error") }), [(46, 1)]);
+        assert_eq!(found(&PatternSpec { invert: true, ..text("error") }), [(46, 1)]);
         assert_eq!(found(&text("[31m")), []);
         assert_eq!(found(&text("\0")), []);
     }
@@ -232,15 +236,15 @@ mod tests {
     fn the_nearest_come_first_and_the_rest_is_counted() {
         let log: String = (0..100_000).map(|n| format!("{}\n", n % 10)).collect();
         let (view, _directory) = view_of(log.as_bytes());
-        let part = Part { near: Some(Offset(100_002)), max: 3, ..ALL };
+        let part = FindRequest { near: Some(Offset(100_002)), max: 3, ..ALL };
         let mut found = find(&view, &text("7"), part);
         assert_eq!(found.take(), [(100_014, 1), (100_034, 1), (100_054, 1)]);
         assert_eq!(found.counts(), (10_000, 10_000));
         assert!(found.is_complete() && found.is_full());
         assert_eq!(found.searched(), 200_000);
-        let part = Part { near: Some(Offset(199_990)), max: 3, ..ALL };
+        let part = FindRequest { near: Some(Offset(199_990)), max: 3, ..ALL };
         assert_eq!(find(&view, &text("7"), part).take(), [(199_994, 1), (14, 1), (34, 1)]);
-        let part = Part { from: Offset(100), to: Offset(200), ..ALL };
+        let part = FindRequest { from: Offset(100), to: Offset(200), ..ALL };
         let found: Vec<u64> =
             find(&view, &text("7"), part).take().into_iter().map(|(at, _)| at).collect();
         assert_eq!(found, [114, 134, 154, 174, 194]);
@@ -250,16 +254,16 @@ mod tests {
     fn rows_are_found_by_their_level() {
         let log = "ERROR one\nWARN two\nINFO three\nWARN: ERROR four\n";
         let (view, _directory) = view_of(log.as_bytes());
-        let of = |level| Sought { level: Some(level), ..Sought::default() };
+        let of = |level| PatternSpec { level: Some(level), ..PatternSpec::default() };
         assert_eq!(find(&view, &of(Level::Error), ALL).take(), [(0, 1), (30, 1)]);
         assert_eq!(find(&view, &of(Level::Warning), ALL).take(), [(10, 1)]);
-        let both = Sought { pattern: Some("four".to_owned()), ..of(Level::Error) };
+        let both = PatternSpec { pattern: Some("four".to_owned()), ..of(Level::Error) };
         assert_eq!(find(&view, &both, ALL).take(), [(30, 1)]);
-        let worse = Sought { or_worse: true, ..of(Level::Warning) };
+        let worse = PatternSpec { or_worse: true, ..of(Level::Warning) };
         assert_eq!(find(&view, &worse, ALL).take(), [(0, 1), (10, 1), (30, 1)]);
-        let others = Sought { pattern: Some("four".to_owned()), invert: true, ..worse };
+        let others = PatternSpec { pattern: Some("four".to_owned()), invert: true, ..worse };
         assert_eq!(find(&view, &others, ALL).take(), [(0, 1), (10, 1)]);
-        let neither = Sought { invert: true, ..of(Level::Error) };
+        let neither = PatternSpec { invert: true, ..of(Level::Error) };
         assert_eq!(find(&view, &neither, ALL).take(), [(10, 1), (19, 1)]);
     }
 }

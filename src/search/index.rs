@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::log::{Generation, LogPath, Offset};
-use crate::search::View;
+use crate::search::Snapshot;
 
 /// The size of the blocks at first. It doubles when there are too many of them.
 const BLOCK_BYTES: u64 = 256 * 1024;
@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// The newlines of one generation of a log, as far as they have been counted.
 #[derive(Debug)]
-struct Counts {
+struct BlockCounts {
     block_bytes: u64,
     /// How many newlines come before each block. The last of them is still being counted.
     before: Vec<u64>,
@@ -34,13 +34,13 @@ struct Counts {
     to: Offset,
 }
 
-impl Default for Counts {
+impl Default for BlockCounts {
     fn default() -> Self {
         Self { block_bytes: BLOCK_BYTES, before: vec![0], lines: 0, to: Offset(0) }
     }
 }
 
-impl Counts {
+impl BlockCounts {
     /// Where the block ends that is being counted.
     fn block_end(&self) -> u64 {
         self.before.len() as u64 * self.block_bytes
@@ -67,13 +67,13 @@ impl Counts {
 /// The line index of one generation of a log.
 #[derive(Debug, Default)]
 pub struct LineIndex {
-    counts: Mutex<Counts>,
+    counts: Mutex<BlockCounts>,
     /// Somebody sees to it that it grows.
     pub(super) is_growing: AtomicBool,
 }
 
 impl LineIndex {
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, BlockCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,11 +83,11 @@ impl LineIndex {
         self.counts().to
     }
 
-    /// Counts on until all of the view has been counted or the time is up. Says whether all has been. It blocks.
+    /// BlockCounts on until all of the view has been counted or the time is up. Says whether all has been. It blocks.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn grow(&self, view: &View, until: Instant) -> io::Result<bool> {
+    pub fn grow(&self, view: &Snapshot, until: Instant) -> io::Result<bool> {
         loop {
             let (from, block_end) = {
                 let counts = self.counts();
@@ -118,7 +118,7 @@ impl LineIndex {
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn newlines(&self, view: &View, offset: Offset) -> io::Result<Option<u64>> {
+    pub fn newlines(&self, view: &Snapshot, offset: Offset) -> io::Result<Option<u64>> {
         Counting::new(self, view).before(offset)
     }
 
@@ -129,7 +129,7 @@ impl LineIndex {
     /// Those of `pread`.
     pub fn numbers(
         &self,
-        view: &View,
+        view: &Snapshot,
         offsets: impl IntoIterator<Item = Offset>,
     ) -> io::Result<Vec<Option<u64>>> {
         let mut counting = Counting::new(self, view);
@@ -141,7 +141,7 @@ impl LineIndex {
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn start_of(&self, view: &View, line: u64) -> io::Result<Option<Offset>> {
+    pub fn start_of(&self, view: &Snapshot, line: u64) -> io::Result<Option<Offset>> {
         // It begins behind so many newlines.
         let mut newlines = line.saturating_sub(1);
         if let Some(all) = self.newlines(view, view.end)? {
@@ -185,10 +185,10 @@ impl LineIndex {
     }
 }
 
-/// Counts from offset to offset, and reads what it needs once where they are near to each other.
+/// BlockCounts from offset to offset, and reads what it needs once where they are near to each other.
 struct Counting<'i> {
     index: &'i LineIndex,
-    view: &'i View,
+    view: &'i Snapshot,
     /// So many newlines come before this offset.
     known: (Offset, u64),
     at: Offset,
@@ -196,7 +196,7 @@ struct Counting<'i> {
 }
 
 impl<'i> Counting<'i> {
-    fn new(index: &'i LineIndex, view: &'i View) -> Self {
+    fn new(index: &'i LineIndex, view: &'i Snapshot) -> Self {
         Self { index, view, known: (Offset(0), 0), at: Offset(0), bytes: Vec::new() }
     }
 
@@ -254,7 +254,7 @@ struct Kept {
 impl LineIndexes {
     /// The index of a generation of a log.
     #[must_use]
-    pub fn of(&self, log: &LogPath, view: &View) -> Arc<LineIndex> {
+    pub fn of(&self, log: &LogPath, view: &Snapshot) -> Arc<LineIndex> {
         let now = Instant::now();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|kept| now.duration_since(kept.used) < IDLE);
@@ -282,11 +282,11 @@ impl LineIndexes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::view::tests::view_of;
+    use crate::search::snapshot::tests::view_of;
     use proptest::prelude::*;
 
-    fn grown(view: &View, block_bytes: u64) -> LineIndex {
-        let counts = Counts { block_bytes, ..Counts::default() };
+    fn grown(view: &Snapshot, block_bytes: u64) -> LineIndex {
+        let counts = BlockCounts { block_bytes, ..BlockCounts::default() };
         let index = LineIndex { counts: Mutex::new(counts), is_growing: AtomicBool::default() };
         // Nothing but the first step is taken in no time at all.
         while !index.grow(view, Instant::now()).unwrap() {}

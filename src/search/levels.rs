@@ -47,14 +47,15 @@ pub(super) fn matchers(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::pattern::{Pattern, Sought};
+    use crate::search::pattern::{Pattern, PatternSpec};
 
     #[test]
     fn example_lines_have_their_level() {
         let examples = include_str!("../../tests/it/levels.json");
         let examples: Value = serde_json::from_str(examples).unwrap();
-        let pattern =
-            |level| Pattern::new(&Sought { level: Some(level), ..Sought::default() }).unwrap();
+        let pattern = |level| {
+            Pattern::new(&PatternSpec { level: Some(level), ..PatternSpec::default() }).unwrap()
+        };
         let (error, warning) = (pattern(Level::Error), pattern(Level::Warning));
         let mut wrong = Vec::new();
         for example in examples.as_array().unwrap() {

@@ -25,7 +25,7 @@ pub const ROW_MATCHES_MAX: usize = 500;
 
 /// What somebody looks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sought {
+pub struct PatternSpec {
     /// A text, or a regular expression.
     pub pattern: Option<String>,
     /// The pattern is a regular expression.
@@ -46,7 +46,7 @@ pub struct Sought {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPattern(pub String);
 
-/// A compiled [`Sought`]. Its time is linear in the text, whatever the pattern.
+/// A compiled [`PatternSpec`]. Its time is linear in the text, whatever the pattern.
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Option<RegexMatcher>,
@@ -59,7 +59,7 @@ impl Pattern {
     ///
     /// # Errors
     /// When it has no meaning, or is too large.
-    pub fn new(sought: &Sought) -> Result<Self, BadPattern> {
+    pub fn new(sought: &PatternSpec) -> Result<Self, BadPattern> {
         let text = match sought.pattern.as_deref() {
             Some(pattern) => Some(compile(pattern, sought)?),
             None if sought.level.is_none() => {
@@ -126,7 +126,7 @@ fn each_match(matcher: &RegexMatcher, text: &[u8], mut tell: impl FnMut(Range<us
     count
 }
 
-fn compile(pattern: &str, sought: &Sought) -> Result<RegexMatcher, BadPattern> {
+fn compile(pattern: &str, sought: &PatternSpec) -> Result<RegexMatcher, BadPattern> {
     if pattern.is_empty() {
         return Err(BadPattern("the pattern is empty".to_owned()));
     }
@@ -175,11 +175,11 @@ fn parse(pattern: &str) -> Result<(), BadPattern> {
 
 /// Searches many lines at once.
 #[derive(Debug)]
-pub(super) struct Lines {
+pub(super) struct LineMatcher {
     searcher: Searcher,
 }
 
-impl Default for Lines {
+impl Default for LineMatcher {
     fn default() -> Self {
         let searcher = SearcherBuilder::new()
             .line_number(false)
@@ -190,7 +190,7 @@ impl Default for Lines {
     }
 }
 
-impl Lines {
+impl LineMatcher {
     /// Tells each line that is looked for: where it begins, and its text. Ends when it is told to.
     pub(super) fn each(
         &mut self,
@@ -242,7 +242,7 @@ mod tests {
 
     fn regex(pattern: &str) -> Result<Pattern, BadPattern> {
         let pattern = Some(pattern.to_owned());
-        Pattern::new(&Sought { pattern, is_regex: true, ..Sought::default() })
+        Pattern::new(&PatternSpec { pattern, is_regex: true, ..PatternSpec::default() })
     }
 
     #[test]

@@ -11,10 +11,10 @@ use bytes::Bytes;
 
 use crate::log::Offset;
 use crate::log::file::Read;
-use crate::render::{Note, ROW_BYTES_MAX, Row, SCREEN_ROWS, Terminal};
-use crate::search::{LineIndex, Lost, View};
-use crate::session::frame::Form;
-use crate::session::painter;
+use crate::render::{Annotation, ROW_BYTES_MAX, Row, SCREEN_ROWS, Terminal};
+use crate::search::{LineIndex, SearchError, Snapshot};
+use crate::session::renderer;
+use crate::wire::frame::Form;
 
 /// A terminal is fed in pieces of this size.
 const PIECE_BYTES: usize = 8 * 1024;
@@ -39,7 +39,7 @@ const MATCH_BYTES: usize = 10;
 
 /// Which rows of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum RowPosition {
     /// Those from a line on, counted from 1.
     Line(u64),
     /// Those from the row on that holds this byte.
@@ -50,9 +50,9 @@ pub enum Place {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct RowsRequest {
     /// Where.
-    pub place: Place,
+    pub place: RowPosition,
     /// At most so many rows.
     pub count: usize,
     /// Rows of HTML or of text.
@@ -61,13 +61,13 @@ pub struct Wanted {
 
 /// A row as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct RenderedRow {
     /// The offset of the byte that began it.
     pub offset: Offset,
     /// What it shows.
     pub content: String,
     /// What the log says about it.
-    pub note: Option<Box<Note>>,
+    pub note: Option<Box<Annotation>>,
     /// Where in its text something was found, in UTF-16 units.
     pub matches: Vec<(usize, usize)>,
     /// Bytes to come may add to it.
@@ -76,11 +76,11 @@ pub struct Shown {
     pub is_cut: bool,
 }
 
-impl Shown {
+impl RenderedRow {
     /// A row of a terminal.
     pub(super) fn new(row: &Row, form: Form) -> Self {
         let mut content = String::new();
-        painter::write_content(row, form, &mut content);
+        renderer::write_content(row, form, &mut content);
         Self {
             offset: Offset(row.offset),
             content,
@@ -99,7 +99,7 @@ impl Shown {
 /// Rows that stand together. They may be fewer than were asked for though there are more: go on at `next`, or before
 /// `from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stretch {
+pub struct RowRange {
     /// The offset of the first row.
     pub from: Offset,
     /// The offset after the last row.
@@ -109,27 +109,32 @@ pub struct Stretch {
     /// There is nothing behind it.
     pub at_end: bool,
     /// The rows.
-    pub rows: Vec<Shown>,
+    pub rows: Vec<RenderedRow>,
 }
 
 /// The rows of a log that are asked for. It blocks.
 ///
 /// # Errors
 /// When the log can't be read, or the wanted line has not been counted so far.
-pub fn stretch(view: &View, index: &LineIndex, wanted: Wanted) -> Result<Stretch, Lost> {
+pub fn stretch(
+    view: &Snapshot,
+    index: &LineIndex,
+    wanted: RowsRequest,
+) -> Result<RowRange, SearchError> {
     let stretch = match wanted.place {
-        Place::From(offset) => forward(view, offset.min(view.end), wanted)?,
-        Place::Before(offset) => backward(view, offset.min(view.end), wanted)?,
-        Place::Line(line) => {
-            let start = index.start_of(view, line)?.ok_or(Lost::Counting(index.indexed()))?;
+        RowPosition::From(offset) => forward(view, offset.min(view.end), wanted)?,
+        RowPosition::Before(offset) => backward(view, offset.min(view.end), wanted)?,
+        RowPosition::Line(line) => {
+            let start =
+                index.start_of(view, line)?.ok_or(SearchError::Counting(index.indexed()))?;
             forward(view, start, wanted)?
         }
     };
     Ok(stretch)
 }
 
-fn forward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
-    let mut reel = Reel::new(view, terminal_for(view, offset)?, wanted.form);
+fn forward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<RowRange> {
+    let mut reel = RowWindow::new(view, terminal_for(view, offset)?, wanted.form);
     let limit = offset.0 + FEED_BYTES_MAX;
     let (first, last) = loop {
         let more = reel.fed.0 < limit && reel.feed(view)?;
@@ -143,12 +148,12 @@ fn forward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
     };
     let next = Offset(reel.end_of(last));
     let at_start = first == 0 && reel.began == Offset(0);
-    let rows: Vec<Shown> = reel.rows.drain(first..last).collect();
+    let rows: Vec<RenderedRow> = reel.rows.drain(first..last).collect();
     let from = rows.first().map_or(offset, |row| row.offset);
-    Ok(Stretch { from, next, at_start, at_end: next >= view.end, rows })
+    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows })
 }
 
-fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> {
+fn backward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<RowRange> {
     let lines = lines_back(view, offset, wanted.count, STRETCH_BYTES as u64)?;
     let line = match lines {
         Some(line) => line,
@@ -166,7 +171,7 @@ fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> 
         Some(terminal) => terminal,
         None => Terminal::new(lead(view, line)?.0),
     };
-    let mut reel = Reel::new(view, terminal, wanted.form);
+    let mut reel = RowWindow::new(view, terminal, wanted.form);
     let last = loop {
         let more = reel.feed(view)?;
         reel.forget_before(reel.count_back(reel.before(offset), wanted.count));
@@ -181,7 +186,7 @@ fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> 
         // Rows of a very long line were cut elsewhere when their line's start was too far away.
         let until = view.until(offset);
         return backward(&until, offset, wanted)
-            .map(|stretch| Stretch { at_end: false, ..stretch });
+            .map(|stretch| RowRange { at_end: false, ..stretch });
     }
     // What the lead left behind has not seen what came before it.
     let has_seen_all = is_known || reel.began == Offset(0);
@@ -189,13 +194,13 @@ fn backward(view: &View, offset: Offset, wanted: Wanted) -> io::Result<Stretch> 
     let first = reel.count_back(last, wanted.count).max(lead);
     let at_start = first == 0 && reel.began == Offset(0);
     let next = Offset(reel.end_of(last)).min(offset);
-    let rows: Vec<Shown> = reel.rows.drain(first..last).collect();
+    let rows: Vec<RenderedRow> = reel.rows.drain(first..last).collect();
     let from = rows.first().map_or(line, |row| row.offset);
-    Ok(Stretch { from, next, at_start, at_end: next >= view.end, rows })
+    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows })
 }
 
 /// A terminal that runs over a log, and the rows that it has left behind.
-struct Reel {
+struct RowWindow {
     terminal: Terminal,
     form: Form,
     /// The first byte that its rows are made of; none before it is left out.
@@ -203,20 +208,20 @@ struct Reel {
     /// Fed up to here.
     fed: Offset,
     end: Offset,
-    rows: VecDeque<Shown>,
+    rows: VecDeque<RenderedRow>,
 }
 
-impl Reel {
-    fn new(view: &View, mut terminal: Terminal, form: Form) -> Self {
-        let rows: VecDeque<Shown> =
-            terminal.screen().rows().map(|row| Shown::new(row, form)).collect();
+impl RowWindow {
+    fn new(view: &Snapshot, mut terminal: Terminal, form: Form) -> Self {
+        let rows: VecDeque<RenderedRow> =
+            terminal.screen().rows().map(|row| RenderedRow::new(row, form)).collect();
         let fed = Offset(terminal.at());
         let began = rows.front().map_or(fed, |row| row.offset);
         Self { terminal, form, began, fed, end: view.end, rows }
     }
 
     /// Feeds on. False at the end of the log.
-    fn feed(&mut self, view: &View) -> io::Result<bool> {
+    fn feed(&mut self, view: &Snapshot) -> io::Result<bool> {
         let bytes = match view.read_on(self.fed, PIECE_BYTES)? {
             Read::Bytes(bytes) => bytes,
             Read::Hole(to) => {
@@ -235,7 +240,7 @@ impl Reel {
         self.fed = self.fed.plus(bytes.len());
         let kept = self.rows.partition_point(|row| row.offset.0 < patch.from);
         self.rows.truncate(kept);
-        self.rows.extend(patch.rows().map(|row| Shown::new(row, self.form)));
+        self.rows.extend(patch.rows().map(|row| RenderedRow::new(row, self.form)));
         Ok(self.fed < self.end)
     }
 
@@ -298,7 +303,7 @@ impl Reel {
 
 /// A terminal that stands before the row that holds a byte: one that has shown viewers what is before it, or one that
 /// starts some lines before.
-pub(super) fn terminal_for(view: &View, offset: Offset) -> io::Result<Terminal> {
+pub(super) fn terminal_for(view: &Snapshot, offset: Offset) -> io::Result<Terminal> {
     let line = line_start(view, offset)?;
     if let Some(known) = view.known_terminal(line.unwrap_or(offset), KNOWN_BYTES_MAX) {
         return Ok(known);
@@ -311,18 +316,23 @@ pub(super) fn terminal_for(view: &View, offset: Offset) -> io::Result<Terminal> 
 }
 
 /// Where the line starts that holds a byte. None where it is too long to find out.
-fn line_start(view: &View, offset: Offset) -> io::Result<Option<Offset>> {
+fn line_start(view: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
     lines_back(view, offset.plus(1), 1, LINE_BYTES_MAX)
 }
 
 /// Where a terminal starts for a line: some lines before it.
-fn lead(view: &View, line: Offset) -> io::Result<Offset> {
+fn lead(view: &Snapshot, line: Offset) -> io::Result<Offset> {
     Ok(lines_back(view, line, SCREEN_ROWS, LEAD_BYTES)?.unwrap_or(line))
 }
 
 /// Where the last `lines` lines before `end` start, or as many of them as start within `reach` bytes. None when none
 /// does. The newline that ends the last line starts none.
-fn lines_back(view: &View, end: Offset, lines: usize, reach: u64) -> io::Result<Option<Offset>> {
+fn lines_back(
+    view: &Snapshot,
+    end: Offset,
+    lines: usize,
+    reach: u64,
+) -> io::Result<Option<Offset>> {
     let mut below = end.0.saturating_sub(1);
     let floor = end.0.saturating_sub(reach);
     let mut found = 0;
@@ -346,7 +356,7 @@ fn lines_back(view: &View, end: Offset, lines: usize, reach: u64) -> io::Result<
 }
 
 /// The start of a character, at an offset or up to three bytes behind it.
-fn character_start(view: &View, offset: Offset) -> io::Result<Offset> {
+fn character_start(view: &Snapshot, offset: Offset) -> io::Result<Offset> {
     let bytes = view.read(offset, 3)?;
     let inside = bytes.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
     Ok(offset.plus(if inside == bytes.len() { 0 } else { inside }))
@@ -356,7 +366,7 @@ fn character_start(view: &View, offset: Offset) -> io::Result<Offset> {
 mod tests {
     use super::*;
     use crate::render::Terminal;
-    use crate::search::view::tests::view_of;
+    use crate::search::snapshot::tests::view_of;
     use proptest::prelude::*;
 
     /// The rows that one terminal leaves that has seen everything.
@@ -371,22 +381,22 @@ mod tests {
         rows
     }
 
-    fn look(view: &View, place: Place, count: usize) -> Stretch {
-        let wanted = Wanted { place, count, form: Form::Rows };
+    fn look(view: &Snapshot, place: RowPosition, count: usize) -> RowRange {
+        let wanted = RowsRequest { place, count, form: Form::Rows };
         let found = stretch(view, &LineIndex::default(), wanted).unwrap();
         assert!(found.rows.len() <= count);
         found
     }
 
-    fn plain(rows: Vec<Shown>) -> Vec<(u64, String)> {
+    fn plain(rows: Vec<RenderedRow>) -> Vec<(u64, String)> {
         rows.into_iter().map(|row| (row.offset.0, row.content)).collect()
     }
 
     /// All rows, page by page, from the first on.
-    fn down(view: &View, count: usize) -> Vec<(u64, String)> {
+    fn down(view: &Snapshot, count: usize) -> Vec<(u64, String)> {
         let (mut rows, mut at) = (Vec::new(), Offset(0));
         loop {
-            let page = look(view, Place::From(at), count);
+            let page = look(view, RowPosition::From(at), count);
             assert_eq!(page.at_start, rows.is_empty(), "{page:?}");
             assert!(page.next > at || page.at_end, "{page:?} goes nowhere");
             at = page.next;
@@ -399,10 +409,10 @@ mod tests {
     }
 
     /// All rows, page by page, from the last on.
-    fn up(view: &View, count: usize) -> Vec<(u64, String)> {
+    fn up(view: &Snapshot, count: usize) -> Vec<(u64, String)> {
         let (mut pages, mut at) = (Vec::new(), view.end);
         loop {
-            let page = look(view, Place::Before(at), count);
+            let page = look(view, RowPosition::Before(at), count);
             assert!(page.from < at || page.at_start, "{page:?} goes nowhere");
             assert!(page.next <= at, "{page:?}");
             at = page.from;
@@ -450,11 +460,11 @@ mod tests {
             prop_assert_eq!(&up(&view, count), &expected);
             for place in places {
                 let offset = (log.len() as f64 * place) as u64;
-                let page = look(&view, Place::From(Offset(offset)), count);
+                let page = look(&view, RowPosition::From(Offset(offset)), count);
                 let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
                 let wanted = expected.get(first..).unwrap_or_default();
                 prop_assert_eq!(&plain(page.rows)[..], &wanted[..count.min(wanted.len())]);
-                let page = look(&view, Place::Before(Offset(offset)), count);
+                let page = look(&view, RowPosition::Before(Offset(offset)), count);
                 let last = expected.partition_point(|(row, _)| *row < offset);
                 prop_assert_eq!(&plain(page.rows)[..], &expected[last.saturating_sub(count)..last]);
             }

@@ -15,7 +15,7 @@ use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
 use crate::search::plain::{self, Plain};
-use crate::search::{View, rows};
+use crate::search::{Snapshot, rows};
 
 /// The unit in which a log is read.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -116,7 +116,7 @@ impl<'s> Places<'s> {
 
 /// Where a scan is.
 pub(super) struct Scan {
-    view: View,
+    view: Snapshot,
     terminal: Terminal,
     /// The next byte for the terminal.
     at: Offset,
@@ -163,7 +163,7 @@ impl Rows {
 impl Scan {
     /// A scan of the rows that begin in a part of the log.
     pub(super) fn new(
-        view: &View,
+        view: &Snapshot,
         from: Offset,
         to: Offset,
         passes_colours: bool,
@@ -295,7 +295,7 @@ fn before_last_lines(lines: &[u8]) -> &[u8] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::search::view::tests::view_of;
+    use crate::search::snapshot::tests::view_of;
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -340,7 +340,7 @@ pub(super) mod tests {
         rows.into_iter().zip(ends).map(|((offset, text), end)| (offset, end, text)).collect()
     }
 
-    fn scanned(view: &View, from: u64, to: u64, passes_colours: bool) -> Taken {
+    fn scanned(view: &Snapshot, from: u64, to: u64, passes_colours: bool) -> Taken {
         let mut scan = Scan::new(view, Offset(from), Offset(to), passes_colours).unwrap();
         let mut taken = Taken::default();
         while !scan.is_done() {

@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::serve::patience::Patient;
+use crate::serve::write_timeout::WriteTimeout;
 use crate::serve::{App, routes};
 
 /// The most bytes of a request's head.
@@ -96,7 +96,10 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
         .timer(TokioTimer::new())
         .header_read_timeout(app.settings.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream, app.settings.stall_timeout)), service)
+        .serve_connection(
+            TokioIo::new(WriteTimeout::new(stream, app.settings.stall_timeout)),
+            service,
+        )
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {

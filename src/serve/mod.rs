@@ -3,24 +3,16 @@
 //! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need neither ports nor
 //! signals. A connection is hyper's until it asks for a WebSocket; then the bare socket is ours.
 
-mod around;
 mod assets;
-mod extension;
-mod files;
-mod guard;
-mod inflow;
-mod line;
+mod connection_limit;
+mod http;
 mod listener;
+mod origin_check;
 mod page;
-mod patience;
-mod pulse;
 mod query;
 mod routes;
-mod seats;
-mod socket;
-mod streams;
-mod walk;
 mod websocket;
+mod write_timeout;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -33,12 +25,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
-use crate::search::{LineIndexes, Turns};
+use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
-use line::Sent;
-use pulse::Pulse;
-use seats::Seats;
-use walk::Walks;
+use connection_limit::ConnectionLimit;
+use websocket::connection::Sent;
+use websocket::group::BroadcastGroups;
+use websocket::heartbeat::HeartbeatScheduler;
 
 /// How the server finds out whether a viewer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,13 +97,13 @@ pub struct Server {
 struct App {
     hub: Hub,
     /// Those who look around in logs.
-    turns: Turns,
+    limiter: Limiter,
     lines: LineIndexes,
     access: Arc<Access>,
     settings: Settings,
-    seats: Seats,
-    pulse: Pulse,
-    walks: Walks,
+    connection_limit: ConnectionLimit,
+    heartbeats: HeartbeatScheduler,
+    groups: BroadcastGroups,
     sent: Arc<Sent>,
     /// The list of logs, kept for a moment, so that many who look at it cost one walk.
     catalogue: Mutex<Option<(Instant, Arc<Catalogue>)>>,
@@ -133,12 +125,12 @@ impl Server {
         let registry = Registry::new(Arc::clone(&access), settings.rotate_wait);
         let app = App {
             hub: Hub::new(registry),
-            turns: Turns::default(),
+            limiter: Limiter::default(),
             lines: LineIndexes::default(),
             access,
-            seats: Seats::new(settings.max_viewers),
-            pulse: Pulse::default(),
-            walks: Walks::default(),
+            connection_limit: ConnectionLimit::new(settings.max_viewers),
+            heartbeats: HeartbeatScheduler::default(),
+            groups: BroadcastGroups::default(),
             sent: Arc::default(),
             settings,
             catalogue: Mutex::default(),
@@ -159,8 +151,8 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
-        let pulse = Arc::clone(&app);
-        tokio::spawn(async move { pulse.pulse.run(&pulse).await });
+        let heartbeats = Arc::clone(&app);
+        tokio::spawn(async move { heartbeats.heartbeats.run(&heartbeats).await });
         listener::accept_until(&app, listener, shutdown).await?;
         app.closing.cancel();
         let drained = async {
@@ -170,7 +162,7 @@ impl Server {
         };
         if timeout(app.settings.shutdown_timeout, drained).await.is_err() {
             tracing::warn!(
-                viewers = app.seats.taken(),
+                viewers = app.connection_limit.taken(),
                 "cutting off those who did not take the end in time"
             );
             app.cut.cancel();

@@ -39,7 +39,7 @@ pub(super) enum Place {
     /// In a pane of the page that shows logs side by side. It is said by the URL (`pane=1`), because browsers tell it
     /// (`Sec-Fetch-Dest`) to servers with TLS or on this machine only. It admits no page but our own.
     Pane,
-    /// Around the panes.
+    /// ApiQuery the panes.
     Beside,
 }
 
@@ -261,11 +261,11 @@ pub(super) fn health(app: &App) -> Response<Body> {
         logs: usize,
         counters: Counters,
     }
-    let counts = app.access.counts();
+    let counts = app.access.metrics();
     json(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        viewers: app.seats.taken(),
+        viewers: app.connection_limit.taken(),
         logs: app.hub.registry().followed(),
         counters: Counters {
             reads: counts.reads.get(),

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{LogPath, Offset};
-use crate::session::start::{Begin, LATE_MAX, Late, Of, Start};
+use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
 /// How many lines before the end a stream starts.
 pub(super) const LINES: u64 = 1000;
@@ -20,7 +20,7 @@ pub(super) struct Query {
     pub(super) tail: bool,
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
-    pub(super) of: Of,
+    pub(super) of: WantedGeneration,
     pub(super) late: Vec<Late>,
     pub(super) format: Option<Format>,
     pub(super) wait: Option<bool>,
@@ -79,7 +79,7 @@ impl Query {
             }
             seen.push(name.into_owned());
         }
-        if parsed.of != Of::Present && parsed.from.is_none() {
+        if parsed.of != WantedGeneration::Present && parsed.from.is_none() {
             return Err(BadParameter("`generation` needs `from`, the offset in it".to_owned()));
         }
         if !parsed.late.is_empty() && parsed.from.is_none() {
@@ -89,18 +89,18 @@ impl Query {
     }
 
     /// Where to start and how to go on. `lines` holds where nothing else is asked for.
-    pub(super) fn start(&self, lines: Lines, wait: bool) -> Start {
+    pub(super) fn start(&self, lines: Lines, wait: bool) -> StreamRequest {
         let last = |lines| match lines {
             Lines::Last(lines) => Some(lines),
             Lines::All => None,
         };
         let begin = match self.from {
             Some(offset) => {
-                Begin::From { offset, of: self.of, otherwise: self.lines.and_then(last) }
+                StartAt::From { offset, of: self.of, otherwise: self.lines.and_then(last) }
             }
-            None => last(self.lines.unwrap_or(lines)).map_or(Begin::All, Begin::Lines),
+            None => last(self.lines.unwrap_or(lines)).map_or(StartAt::All, StartAt::Lines),
         };
-        Start {
+        StreamRequest {
             begin,
             late: self.late.clone(),
             tail: self.tail,
@@ -117,8 +117,8 @@ pub(super) fn is_pane(query: &str) -> bool {
 }
 
 /// The generation that a text names. One that is not of our making was never current, and so can't be recovered.
-pub(super) fn of(generation: &str) -> Of {
-    generation.parse().map_or(Of::Nothing, Of::Generation)
+pub(super) fn of(generation: &str) -> WantedGeneration {
+    generation.parse().map_or(WantedGeneration::Nothing, WantedGeneration::Generation)
 }
 
 fn late(value: &str) -> Result<Late, BadParameter> {

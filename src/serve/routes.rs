@@ -19,16 +19,18 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 
 use crate::log::{LogPath, Offset, Refusal};
 use crate::search::levels;
+use crate::serve::connection_limit::AccessLogEntry;
+use crate::serve::http::stream::{self, StreamFormat};
+use crate::serve::http::{api, download};
 use crate::serve::page::Place;
-use crate::serve::patience::Patient;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
-use crate::serve::seats::Visit;
-use crate::serve::streams::{self, Kind};
-use crate::serve::websocket::{self, Asked, Denial};
-use crate::serve::{App, around, assets, extension, files, guard, page};
-use crate::session::Of;
-use crate::session::frame::{Form, Packing};
-use crate::session::wire::SUBPROTOCOL;
+use crate::serve::websocket::negotiation;
+use crate::serve::websocket::viewer::{self, Denial, ViewerRequest};
+use crate::serve::write_timeout::WriteTimeout;
+use crate::serve::{App, assets, origin_check, page};
+use crate::session::WantedGeneration;
+use crate::wire::frame::{Form, Packing};
+use crate::wire::message::SUBPROTOCOL;
 
 /// Any answer's body. An error ends the connection.
 pub(super) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -156,7 +158,7 @@ async fn route(
     parts: &Parts,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
-    guard::check(&app.settings, parts)
+    origin_check::check(&app.settings, parts)
         .map_err(|stranger| Refused::new(stranger.status, stranger.message, stranger.hint))?;
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Refused::new(
@@ -171,7 +173,7 @@ async fn route(
             return Ok(list(app, &parts.headers).await);
         }
         if let Some(name) = path.strip_prefix("/_/") {
-            return match around::answer(app, parts, name).await {
+            return match api::answer(app, parts, name).await {
                 Some(answer) => answer,
                 None => own(app, parts, name).await,
             };
@@ -180,7 +182,7 @@ async fn route(
     let query = Query::parse(parts.uri.query().unwrap_or_default())?;
     let decoded = query::decode_path(path)?;
     let log = app.access.locate(&decoded);
-    let asking = Asking { app, remote, parts, query };
+    let asking = RequestContext { app, remote, parts, query };
     match upgrade {
         Some(upgrade) => asking.websocket(log, upgrade),
         None if accepts(&parts.headers, "text/event-stream") => asking.events(&log?).await,
@@ -231,23 +233,23 @@ async fn own(app: &Arc<App>, parts: &Parts, name: &str) -> Result<Response<Body>
 }
 
 /// A request for a log.
-struct Asking<'a> {
+struct RequestContext<'a> {
     app: &'a Arc<App>,
     remote: SocketAddr,
     parts: &'a Parts,
     query: Query,
 }
 
-impl Asking<'_> {
-    fn visit(&self, log: &LogPath, by: &'static str) -> Result<Visit, Refused> {
-        let seat = self.app.seats.take().ok_or_else(|| {
+impl RequestContext<'_> {
+    fn visit(&self, log: &LogPath, by: &'static str) -> Result<AccessLogEntry, Refused> {
+        let seat = self.app.connection_limit.take().ok_or_else(|| {
             Refused::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "there are as many viewers as this server takes",
                 "try again later, or start it with a larger `--max-viewers`",
             )
         })?;
-        Ok(Visit::begin(self.remote, quoted(log), by, Some(seat)))
+        Ok(AccessLogEntry::begin(self.remote, quoted(log), by, Some(seat)))
     }
 
     /// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original did.
@@ -283,7 +285,7 @@ impl Asking<'_> {
                 .headers_mut()
                 .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         }
-        let extension = self.app.settings.compress.then(|| extension::agree(&self.parts.headers));
+        let extension = self.app.settings.compress.then(|| negotiation::agree(&self.parts.headers));
         let packing = match extension.flatten() {
             Some(agreed) => {
                 response.headers_mut().insert("sec-websocket-extensions", agreed);
@@ -296,25 +298,31 @@ impl Asking<'_> {
             // As it was asked for: percent-encoded, so it can bring nothing into the talk.
             Err(_) => format!("{:?}", self.parts.uri.path()),
         };
-        let seat = self.app.seats.take();
+        let seat = self.app.connection_limit.take();
         let log = match (&seat, log) {
             (None, _) => Err(Denial::Full),
             (Some(_), log) => log.map_err(Denial::Refused),
         };
-        let visit =
-            Visit::begin(self.remote, named, if v1 { SUBPROTOCOL } else { "websocket" }, seat);
-        let asked = Asked { log, start: self.query.start(Lines::Last(LINES), v1), form, packing };
+        let visit = AccessLogEntry::begin(
+            self.remote,
+            named,
+            if v1 { SUBPROTOCOL } else { "websocket" },
+            seat,
+        );
+        let asked =
+            ViewerRequest { log, start: self.query.start(Lines::Last(LINES), v1), form, packing };
         let app = Arc::clone(self.app);
         self.app.tasks.spawn(async move {
             let upgraded = tokio::select! {
                 upgraded = upgrade => upgraded,
                 () = app.cut.cancelled() => return,
             };
-            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<Patient>>()) else {
+            let Ok(parts) = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<WriteTimeout>>())
+            else {
                 return;
             };
             let Ok(parts) = parts else { return };
-            let serving = websocket::serve(
+            let serving = viewer::serve(
                 Arc::clone(&app),
                 parts.io.into_inner().into_inner(),
                 parts.read_buf,
@@ -340,14 +348,14 @@ impl Asking<'_> {
         let mut query = self.query.clone();
         if let Some(id) = self.parts.headers.get("last-event-id") {
             let position = id.to_str().ok().and_then(last_event_id);
-            let (from, of) = position.unwrap_or((Offset(0), Of::Nothing));
+            let (from, of) = position.unwrap_or((Offset(0), WantedGeneration::Nothing));
             (query.from, query.of) = (Some(from), of);
             // It is of the position in the address, which is older.
             query.late.clear();
         }
         let visit = self.visit(log, "events")?;
         let session = self.app.hub.join(log, query.start(Lines::Last(LINES), true), form).await?;
-        Ok(streams::answer(self.app, session, visit, Kind::Events))
+        Ok(stream::answer(self.app, session, visit, StreamFormat::Events))
     }
 
     /// The viewer page. A log that is not there yet has one too: it waits.
@@ -381,7 +389,7 @@ impl Asking<'_> {
         if is_file {
             let visit = || self.visit(log, "download");
             let Parts { method, headers, .. } = self.parts;
-            return files::answer(&self.app.access, log, method, headers, visit).await;
+            return download::answer(&self.app.access, log, method, headers, visit).await;
         }
         let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
         let visit = self.visit(log, "stream")?;
@@ -393,8 +401,8 @@ impl Asking<'_> {
                 "ask without `from`",
             ));
         }
-        let kind = if form == Form::Html { Kind::Html } else { Kind::Text };
-        Ok(streams::answer(self.app, session, visit, kind))
+        let kind = if form == Form::Html { StreamFormat::Html } else { StreamFormat::Text };
+        Ok(stream::answer(self.app, session, visit, kind))
     }
 }
 
@@ -404,7 +412,7 @@ fn quoted(log: &LogPath) -> String {
 }
 
 /// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
-fn last_event_id(id: &str) -> Option<(Offset, Of)> {
+fn last_event_id(id: &str) -> Option<(Offset, WantedGeneration)> {
     let (generation, offset) = id.rsplit_once(':')?;
     Some((Offset(offset.parse().ok()?), query::of(generation)))
 }

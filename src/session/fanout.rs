@@ -9,20 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use dashmap::DashMap;
 
-use crate::log::count::Count;
-use crate::log::file::Marker;
+use crate::log::file::Fingerprint;
+use crate::log::metrics::Counter;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
-use crate::session::frame::{Form, Frame, Frames};
-use crate::session::painter::Painter;
-use crate::session::states::{State, States, replay};
-use crate::session::viewer::Stretch;
+use crate::session::checkpoints::{Checkpoint, Checkpoints, replay};
+use crate::session::renderer::Renderer;
+use crate::session::viewer::ByteRange;
+use crate::wire::frame::{Form, Frame, Frames};
 
 /// The fan-outs of all logs that are looked at.
 #[derive(Default)]
 pub struct Fanouts {
     logs: DashMap<LogPath, Weak<Fanout>>,
-    renders: Count,
+    renders: Counter,
 }
 
 impl Fanouts {
@@ -58,7 +58,7 @@ pub struct Fanout {
     /// What was rendered last for one that joined, while somebody is still at it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
     /// They outlive the last viewer for a little, as the follower does, since it may be back soon.
-    states: Arc<States>,
+    states: Arc<Checkpoints>,
     /// Who holds it finds out a state for those who wait.
     replaying: tokio::sync::Mutex<()>,
 }
@@ -66,10 +66,10 @@ pub struct Fanout {
 /// The lines that a viewer is given when it joins. Many who come at the same time are given the same.
 #[derive(Debug)]
 pub(super) struct History {
-    pub(super) stretch: Stretch,
+    pub(super) stretch: ByteRange,
     pub(super) frames: Frames,
     /// The place behind it.
-    pub(super) marker: Marker,
+    pub(super) fingerprint: Fingerprint,
 }
 
 impl Drop for Fanout {
@@ -86,14 +86,14 @@ impl Fanout {
         &self,
         chunk: &Arc<Chunk>,
         form: Form,
-        own: &mut Option<Painter>,
+        own: &mut Option<Renderer>,
     ) -> Option<Frames> {
         self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
     }
 
     /// Takes a viewer's painter into common use where nobody has one, and away where it has no more to say than the
     /// shared one: viewers that wait hold none.
-    pub(super) fn settle(&self, span: u64, at: Offset, form: Form, own: &mut Option<Painter>) {
+    pub(super) fn settle(&self, span: u64, at: Offset, form: Form, own: &mut Option<Renderer>) {
         if !own.as_ref().is_some_and(|own| own.is_at(span, at)) {
             return;
         }
@@ -113,7 +113,7 @@ impl Fanout {
     }
 
     /// A painter at a place, whose rows have been seen: that of the others, or one with the state that the log has there.
-    pub(super) async fn painter(&self, span: &Arc<Span>, at: Offset, form: Form) -> Painter {
+    pub(super) async fn painter(&self, span: &Arc<Span>, at: Offset, form: Form) -> Renderer {
         match self.painter_at(span.number, at, form) {
             Some(painter) => painter,
             None => {
@@ -124,26 +124,26 @@ impl Fanout {
     }
 
     /// A painter that goes on where a terminal stands.
-    pub(super) fn new_painter(&self, span: u64, state: State, form: Form) -> Painter {
-        Painter::new(span, state, form, &self.states)
+    pub(super) fn new_painter(&self, span: u64, state: Checkpoint, form: Form) -> Renderer {
+        Renderer::new(span, state, form, &self.states)
     }
 
     /// What a terminal is like that has seen everything of a span before `at`, as far as it is known: a start where
     /// nothing was seen before knows the row that holds the place, and nothing else.
-    pub async fn state_at(&self, span: &Arc<Span>, at: Offset) -> State {
+    pub async fn state_at(&self, span: &Arc<Span>, at: Offset) -> Checkpoint {
         let _turn = self.replaying.lock().await;
         let known = self.states.before(span.number, at);
         let state = match (known, span.file()) {
             (Some(state), _) if state.at() == at => return state,
             (known, Some(file)) => replay(known, &file, at).await,
-            (_, None) => return State::new(at),
+            (_, None) => return Checkpoint::new(at),
         };
         self.states.keep_asked(span.number, &state);
         state
     }
 
     /// A copy of the painter that has rendered up to this place, if it is still there.
-    pub(super) fn painter_at(&self, span: u64, at: Offset, form: Form) -> Option<Painter> {
+    pub(super) fn painter_at(&self, span: u64, at: Offset, form: Form) -> Option<Renderer> {
         let shared = self.shared(form);
         let painters = [&shared.painter, &shared.before_turn];
         painters.into_iter().flatten().find(|painter| painter.is_at(span, at)).cloned()
@@ -165,9 +165,9 @@ const RECENT_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Default)]
 struct Shared {
-    painter: Option<Painter>,
+    painter: Option<Renderer>,
     /// The painter of the span before, at its end: what it held back is still to be told to some.
-    before_turn: Option<Painter>,
+    before_turn: Option<Renderer>,
     /// The frames of chunks that not everybody has had yet.
     recent: VecDeque<(Weak<Chunk>, Frames)>,
     /// What these frames weigh.
@@ -179,8 +179,8 @@ impl Shared {
         &mut self,
         chunk: &Arc<Chunk>,
         form: Form,
-        own: &mut Option<Painter>,
-        renders: &Count,
+        own: &mut Option<Renderer>,
+        renders: &Counter,
     ) -> Option<Frames> {
         let Some(known) = self.known(chunk).cloned() else {
             let frames = self.encode(chunk, form, own)?;
@@ -189,7 +189,7 @@ impl Shared {
             *own = None;
             return Some(frames);
         };
-        let knows_more = |own: &mut Painter| {
+        let knows_more = |own: &mut Renderer| {
             let shared = self.painter.as_ref();
             own.is_at(chunk.span, chunk.start)
                 && shared.is_some_and(|shared| own.origin() < shared.origin())
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Takes over what a painter knows that stands at the same place. Gives it back if it stands elsewhere.
-    fn teach(&mut self, own: Painter) -> Option<Painter> {
+    fn teach(&mut self, own: Renderer) -> Option<Renderer> {
         match &mut self.painter {
             Some(painter) if painter.is_where(&own) => {
                 painter.learn(own);
@@ -233,7 +233,7 @@ impl Shared {
         }
     }
 
-    fn encode(&mut self, chunk: &Chunk, form: Form, own: &mut Option<Painter>) -> Option<Frames> {
+    fn encode(&mut self, chunk: &Chunk, form: Form, own: &mut Option<Renderer>) -> Option<Frames> {
         if !form.is_rendered() {
             return Some(form.raw(chunk.start, &chunk.bytes));
         }
@@ -265,15 +265,15 @@ mod tests {
     fn who_has_seen_more_teaches_the_others() {
         let states = Arc::default();
         let painter = |from: u64, log: &str| {
-            let mut painter = Painter::new(1, State::new(Offset(from)), Form::Rows, &states);
+            let mut painter = Renderer::new(1, Checkpoint::new(Offset(from)), Form::Rows, &states);
             painter.paint(log.as_bytes(), Form::Rows, usize::MAX);
             Some(painter)
         };
         let mut shared = Shared::default();
         let chunks = [chunk(7, "a\n"), chunk(9, "b\n"), chunk(11, "c\n")];
-        let mut frames = |i: usize, own: &mut Option<Painter>| {
+        let mut frames = |i: usize, own: &mut Option<Renderer>| {
             let frames = shared
-                .frames(&chunks[i], Form::Rows, own, &Count::default())
+                .frames(&chunks[i], Form::Rows, own, &Counter::default())
                 .expect("a painter is there");
             String::from_utf8(frames[0].payload().to_vec()).unwrap().contains("--red")
         };

@@ -1,20 +1,15 @@
-//! One viewer, from joining to leaving, whatever carries its messages.
+//! One viewer, from joining to leaving, whatever transport carries its messages.
 //!
-//! A [`viewer`] holds a position and walks the log: it reads the file where it is behind and takes the shared chunks
-//! where it keeps up. [`start`] says what one asks for; [`frame`] and [`wire`] say what is sent; the [`fanout`] renders
-//! and encodes each chunk once for all the viewers of a log that want it in the same form; its [`states`] let a viewer
-//! begin in the middle; [`deflate`] makes messages smaller for those who take them so; a [`Session`] puts these together. Nothing here knows how a message travels.
+//! A [`viewer`] holds a position in the log: it reads the file while it is behind and takes the shared chunks while it
+//! keeps up. The [`fanout`] renders and encodes each chunk once for all viewers of a log that want it in the same form.
+//! [`checkpoints`] of the terminal state let a viewer begin in the middle. A [`Session`] puts these together.
 
-pub mod deflate;
+pub mod checkpoints;
 pub mod fanout;
-pub mod frame;
-pub mod painter;
-pub mod start;
-pub mod states;
+pub mod renderer;
 #[cfg(test)]
 mod tests;
 pub mod viewer;
-pub mod wire;
 
 use std::sync::{Arc, Weak};
 
@@ -22,18 +17,19 @@ use bytes::Bytes;
 
 use crate::log::timeline::Span;
 use crate::log::{
-    Follower, Generation, LogPath, Offset, Place, Presence, Refusal, Registry, Subscription,
+    Follower, Generation, LogPath, Offset, Presence, Refusal, Registry, Subscription,
+    TimelinePosition,
 };
+use crate::wire::frame::{Frame, Frames};
+use crate::wire::message::Message;
+use checkpoints::Checkpoint;
 use fanout::{Fanout, Fanouts, History};
-use frame::{Frame, Frames};
-use painter::Painter;
-use states::State;
-use viewer::{Item, Stretch, Viewer};
-use wire::Message;
+use renderer::Renderer;
+use viewer::{ByteRange, Item, Viewer};
 
-pub use frame::Form;
-pub use start::{Begin, Of, Start};
-pub use viewer::{Ending, Standpoint};
+pub use crate::wire::frame::Form;
+pub use crate::wire::request::{StartAt, StreamRequest, WantedGeneration};
+pub use viewer::{Ending, SavedCursor};
 
 /// Everything that sessions share.
 pub struct Hub {
@@ -64,13 +60,18 @@ impl Hub {
     ///
     /// # Errors
     /// When the log may not be read, or is not there and `start.wait` is off.
-    pub async fn join(&self, log: &LogPath, start: Start, form: Form) -> Result<Session, Refusal> {
+    pub async fn join(
+        &self,
+        log: &LogPath,
+        start: StreamRequest,
+        form: Form,
+    ) -> Result<Session, Refusal> {
         // Where nothing is told but bytes, those of another file can't be told from the rest.
         let late = if form.has_control() { start.late } else { Vec::new() };
-        let start = Start { late: Vec::new(), ..start };
+        let start = StreamRequest { late: Vec::new(), ..start };
         let subscription: Subscription = self.registry.join(log, start.wait).await?;
         let fanout = self.fanouts.of(&subscription.follower);
-        let viewer = Viewer::new(subscription, Start { late, ..start.clone() }).await;
+        let viewer = Viewer::new(subscription, StreamRequest { late, ..start.clone() }).await;
         Ok(Session {
             viewer,
             fanout,
@@ -87,16 +88,16 @@ impl Hub {
     }
 
     /// What a terminal is like that has seen everything of a span before a place, as far as that is known.
-    pub async fn state_at(&self, follower: &Follower, span: &Arc<Span>, at: Offset) -> State {
+    pub async fn state_at(&self, follower: &Follower, span: &Arc<Span>, at: Offset) -> Checkpoint {
         self.fanouts.of(follower).state_at(span, at).await
     }
 
     /// Goes on with a session that was parked, from where the one that spoke for it stood.
     #[must_use]
-    pub fn resume(&self, parked: Parked, from: Standpoint) -> Session {
-        let Parked { presence, form, signed, skip } = parked;
-        let start = Start {
-            begin: Begin::Lines(0),
+    pub fn resume(&self, parked: Detached, from: SavedCursor) -> Session {
+        let Detached { presence, form, signed, skip } = parked;
+        let start = StreamRequest {
+            begin: StartAt::Lines(0),
             late: Vec::new(),
             tail: true,
             wait: true,
@@ -127,9 +128,9 @@ impl Hub {
 
 /// A place that two sessions share when each has given the same up to there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing((Place, Generation));
+pub struct GroupPosition((TimelinePosition, Generation));
 
-impl Standing {
+impl GroupPosition {
     /// Whether one that stands there has been given more.
     #[must_use]
     pub fn is_beyond(&self, other: &Self) -> bool {
@@ -140,7 +141,7 @@ impl Standing {
 
 /// What is left of a session whose viewer is up to date: enough to go on.
 #[derive(Debug)]
-pub struct Parked {
+pub struct Detached {
     presence: Presence,
     form: Form,
     signed: bool,
@@ -149,7 +150,7 @@ pub struct Parked {
 
 /// What sessions that stand at the same place have in common: one can speak for all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Kind {
+pub struct GroupKey {
     /// Which log.
     pub log: LogPath,
     /// In which form.
@@ -163,13 +164,13 @@ pub struct Session {
     viewer: Viewer,
     fanout: Arc<Fanout>,
     form: Form,
-    start: Start,
+    start: StreamRequest,
     /// The session's own rendering, while it does not take the shared one.
-    painter: Option<Painter>,
+    painter: Option<Renderer>,
     /// What the viewer gave and is not rendered yet.
     pending: Option<Item>,
     /// The state behind a gap that is pending.
-    beyond: Option<State>,
+    beyond: Option<Checkpoint>,
     /// What is sent first.
     ready: Frames,
     /// What this viewer was given to begin with, for others who come at the same time.
@@ -234,7 +235,7 @@ impl Session {
                     self.pending = Some(item);
                     self.beyond = match self.viewer.span() {
                         Some(span) => Some(self.fanout.state_at(span, to).await),
-                        None => Some(State::new(to)),
+                        None => Some(Checkpoint::new(to)),
                     };
                     continue;
                 }
@@ -252,21 +253,21 @@ impl Session {
 
     /// Where the session stands, if its viewer follows and has been given all there is.
     #[must_use]
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self) -> Option<GroupPosition> {
         let standing =
             self.viewer.standing().filter(|_| self.pending.is_none() && self.ready.is_empty())?;
-        Some(Standing(standing))
+        Some(GroupPosition(standing))
     }
 
     /// Where the viewer is, when everything up to there has been given; none in the middle of something.
     #[must_use]
-    pub fn stand(&self) -> Option<Standing> {
-        self.viewer.place().filter(|_| self.pending.is_none()).map(Standing)
+    pub fn stand(&self) -> Option<GroupPosition> {
+        self.viewer.place().filter(|_| self.pending.is_none()).map(GroupPosition)
     }
 
     /// Enough to go on from here, for one that has been given the same.
     #[must_use]
-    pub fn standpoint(&self) -> Standpoint {
+    pub fn standpoint(&self) -> SavedCursor {
         match &self.pending {
             Some(Item::Bytes { start, .. }) => self.viewer.standpoint().back_at(*start),
             _ => self.viewer.standpoint(),
@@ -275,16 +276,16 @@ impl Session {
 
     /// With which others it can be spoken for.
     #[must_use]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> GroupKey {
         let log = self.viewer.log().clone();
-        Kind { log, form: self.form, signed: self.start.signed }
+        GroupKey { log, form: self.form, signed: self.start.signed }
     }
 
     /// Speaks for others from now on, and gives what is left of its own viewer.
-    pub fn lead(&mut self) -> Option<Parked> {
-        let Start { signed, skip, .. } = self.start;
+    pub fn lead(&mut self) -> Option<Detached> {
+        let StreamRequest { signed, skip, .. } = self.start;
         let presence = self.viewer.lead()?;
-        Some(Parked { presence, form: self.form, signed, skip })
+        Some(Detached { presence, form: self.form, signed, skip })
     }
 
     /// Gets ready what comes first, where the stream starts and the lines that are there already, together with others
@@ -305,7 +306,7 @@ impl Session {
                 self.history = self.recount(stretch).await.map(Arc::new);
                 *kept = self.history.as_ref().map_or_else(Weak::new, Arc::downgrade);
             } else if let Some(history) = known {
-                self.viewer.pass(history.marker.clone());
+                self.viewer.pass(history.fingerprint.clone());
                 self.rendered = (stretch.span, stretch.end);
                 self.ready.extend_from_slice(&history.frames);
                 self.history = Some(history);
@@ -315,7 +316,7 @@ impl Session {
 
     /// Renders a stretch of the log for this viewer. None when it could not be read in one go; then what was read is
     /// ready all the same.
-    async fn recount(&mut self, stretch: Stretch) -> Option<History> {
+    async fn recount(&mut self, stretch: ByteRange) -> Option<History> {
         let first = self.ready.len();
         while self.pending.is_none()
             && self.viewer.place().is_some_and(|(place, _)| place.offset < stretch.end)
@@ -332,8 +333,8 @@ impl Session {
             }
         }
         let is_whole = self.pending.is_none() && self.rendered == (stretch.span, stretch.end);
-        let (frames, marker) = (self.ready.get(first..)?.to_vec(), self.viewer.marker()?);
-        is_whole.then_some(History { stretch, frames, marker })
+        let (frames, fingerprint) = (self.ready.get(first..)?.to_vec(), self.viewer.fingerprint()?);
+        is_whole.then_some(History { stretch, frames, fingerprint })
     }
 
     fn lacks_painter(&self, start: Offset) -> bool {
@@ -348,12 +349,14 @@ impl Session {
     }
 
     /// A painter at a place where the viewer goes on.
-    async fn prime(&self, start: Offset) -> Painter {
+    async fn prime(&self, start: Offset) -> Renderer {
         match self.viewer.span() {
             Some(span) => self.fanout.painter(span, start, self.form).await,
-            None => {
-                self.fanout.new_painter(self.viewer.span_number(), State::new(start), self.form)
-            }
+            None => self.fanout.new_painter(
+                self.viewer.span_number(),
+                Checkpoint::new(start),
+                self.form,
+            ),
         }
     }
 
@@ -377,12 +380,13 @@ impl Session {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
             Item::Reset { generation, from, reason } => {
-                let mut frames = self.turn(State::new(from));
+                let mut frames = self.turn(Checkpoint::new(from));
                 frames.extend(self.control(|| Message::reset(generation, from, reason)));
                 frames
             }
             Item::Gap { generation, from, to } => {
-                let state = self.beyond.take().unwrap_or_else(|| State::new(to.unwrap_or(from)));
+                let state =
+                    self.beyond.take().unwrap_or_else(|| Checkpoint::new(to.unwrap_or(from)));
                 let mut frames = self.turn(state);
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames
@@ -402,7 +406,7 @@ impl Session {
     }
 
     /// The log goes on elsewhere: what was held back so far comes first.
-    fn turn(&mut self, to: State) -> Frames {
+    fn turn(&mut self, to: Checkpoint) -> Frames {
         if !self.form.is_rendered() {
             return Frames::new();
         }
@@ -419,7 +423,7 @@ impl Session {
     }
 
     /// The painter that has rendered what this viewer has been given.
-    fn last_painter(&mut self) -> Option<Painter> {
+    fn last_painter(&mut self) -> Option<Renderer> {
         let (span, at) = self.rendered;
         self.painter
             .take()

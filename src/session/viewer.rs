@@ -3,10 +3,10 @@
 //! Where it is behind it reads the file; where it keeps up it takes the shared chunks by the splice rule; where a
 //! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
 
-mod aside;
-mod begin;
 mod item;
-mod stand;
+mod late_replay;
+mod saved_cursor;
+mod seek;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +14,19 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Marker, Nuls, Read};
+use crate::log::file::{CHUNK_BYTES_MAX, Fingerprint, LogFile, Nuls, Read};
 use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::timeline::{BEFORE_ALL, Next, Reader, Reason, Span, WaitReason};
-use crate::log::{Event, Generation, LogPath, Offset, Place, Presence, Splice, Subscription};
-use crate::session::start::{Begin, Start};
-use aside::Aside;
-pub use item::{Ending, Item, Opening};
-pub(super) use stand::read;
-use stand::{At, marker};
-pub use stand::{Standpoint, Stretch};
+use crate::log::{
+    Event, Generation, LogPath, Offset, Presence, Splice, Subscription, TimelinePosition,
+};
+use crate::wire::message::Opening;
+use crate::wire::request::{StartAt, StreamRequest};
+pub use item::{Ending, Item};
+use late_replay::LateReplay;
+pub(super) use saved_cursor::read;
+pub use saved_cursor::{ByteRange, SavedCursor};
+use saved_cursor::{SpanCursor, fingerprint};
 
 /// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
 const READ_BYTES_MAX: usize = 192 * 1024;
@@ -34,10 +37,10 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// One viewer of one log.
 pub struct Viewer {
     subscription: Subscription,
-    start: Start,
-    at: Option<At>,
+    start: StreamRequest,
+    at: Option<SpanCursor>,
     /// To late bytes, and back.
-    aside: Option<Box<Aside>>,
+    aside: Option<Box<LateReplay>>,
     /// Number of the last span that was left, or before which the viewer begins.
     passed: u64,
     /// The shared chunks are taken; otherwise the file is read.
@@ -53,7 +56,7 @@ pub struct Viewer {
     /// What was missed is left out.
     skip_due: bool,
     /// Where a viewer that does not follow stops.
-    stop: Option<Place>,
+    stop: Option<TimelinePosition>,
     /// Chunks that have come already are given together.
     gathering: bool,
     /// What was heard behind them.
@@ -62,7 +65,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// A viewer that has subscribed already, and now looks where to begin.
-    pub async fn new(subscription: Subscription, start: Start) -> Self {
+    pub async fn new(subscription: Subscription, start: StreamRequest) -> Self {
         let mut viewer = Self::nowhere(subscription, start);
         if !viewer.subscription.is_barred {
             viewer.arrive().await;
@@ -72,14 +75,18 @@ impl Viewer {
 
     /// A viewer that goes on from where one stood, and has been given everything up to there.
     #[must_use]
-    pub fn resume(subscription: Subscription, start: Start, standpoint: Standpoint) -> Self {
-        let Standpoint { at, aside, passed, told, waiting_told } = standpoint;
+    pub fn resume(
+        subscription: Subscription,
+        start: StreamRequest,
+        standpoint: SavedCursor,
+    ) -> Self {
+        let SavedCursor { at, aside, passed, told, waiting_told } = standpoint;
         let nowhere = Self::nowhere(subscription, start);
         let (opened, caught_up) = (true, true);
         Self { at, aside, passed, told, waiting_told, opened, caught_up, ..nowhere }
     }
 
-    fn nowhere(subscription: Subscription, start: Start) -> Self {
+    fn nowhere(subscription: Subscription, start: StreamRequest) -> Self {
         Self {
             subscription,
             start,
@@ -102,15 +109,15 @@ impl Viewer {
 
     /// Where it stands.
     #[must_use]
-    pub fn standpoint(&self) -> Standpoint {
+    pub fn standpoint(&self) -> SavedCursor {
         let Self { passed, waiting_told, .. } = *self;
         let (at, aside, told) = (self.at.clone(), self.aside.clone(), self.told.clone());
-        Standpoint { at, aside, passed, told, waiting_told }
+        SavedCursor { at, aside, passed, told, waiting_told }
     }
 
     /// The place of one that follows and has been given all there is; none while there is something to come.
     #[must_use]
-    pub fn standing(&self) -> Option<(Place, Generation)> {
+    pub fn standing(&self) -> Option<(TimelinePosition, Generation)> {
         let at = self.at.as_ref()?;
         let is_done = self.start.tail
             && self.live
@@ -125,7 +132,7 @@ impl Viewer {
 
     /// The place up to which everything was given, and by which name the generation is known.
     #[must_use]
-    pub fn place(&self) -> Option<(Place, Generation)> {
+    pub fn place(&self) -> Option<(TimelinePosition, Generation)> {
         self.at.as_ref().map(|at| (at.place(), at.generation))
     }
 
@@ -146,7 +153,7 @@ impl Viewer {
     /// Whether lines that are there already were asked for.
     #[must_use]
     pub fn wants_history(&self) -> bool {
-        self.start.begin != Begin::Lines(0)
+        self.start.begin != StartAt::Lines(0)
     }
 
     /// Whether a wanted position was honoured, as far as it is known.
@@ -188,7 +195,7 @@ impl Viewer {
 
     /// The bytes that are there already and come first, if they are in one piece.
     #[must_use]
-    pub fn history(&self) -> Option<Stretch> {
+    pub fn history(&self) -> Option<ByteRange> {
         let at = self.at.as_ref()?;
         let end =
             self.stop.filter(|_| !self.start.tail).map_or(at.reader.end(), |stop| stop.offset);
@@ -197,20 +204,20 @@ impl Viewer {
             && self.told.is_none()
             && !self.caught_up
             && at.offset() < end;
-        is_there.then(|| Stretch { span: at.reader.number, from: at.offset(), end })
+        is_there.then(|| ByteRange { span: at.reader.number, from: at.offset(), end })
     }
 
     /// Goes on behind bytes that were given already.
-    pub fn pass(&mut self, marker: Marker) {
+    pub fn pass(&mut self, fingerprint: Fingerprint) {
         if let Some(at) = &mut self.at {
-            at.marker = marker;
+            at.fingerprint = fingerprint;
         }
     }
 
     /// The last bytes that were given, and the place behind them.
     #[must_use]
-    pub fn marker(&self) -> Option<Marker> {
-        self.at.as_ref().map(|at| at.marker.clone())
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.at.as_ref().map(|at| at.fingerprint.clone())
     }
 
     /// What is told before anything else.
@@ -297,7 +304,7 @@ impl Viewer {
             return self.leave_out(end);
         };
         let len = READ_BYTES_MAX;
-        let (before, tail, signed) = (at.marker.clone(), at.reader.tail(), at.reader.signed());
+        let (before, tail, signed) = (at.fingerprint.clone(), at.reader.tail(), at.reader.signed());
         let reading = move |file: &LogFile| {
             let found = file.read_after(&before, len, end, Nuls::Written)?;
             // A file that was cut and filled again may have other bytes from here on. Then it has others at its end, or
@@ -309,7 +316,7 @@ impl Viewer {
         match read(&file, reading).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {
                 self.trouble_told = false;
-                self.at.as_mut()?.marker.advance(&bytes);
+                self.at.as_mut()?.fingerprint.advance(&bytes);
                 Some(Item::Bytes { start: offset, bytes })
             }
             Ok(Read::Hole(to)) => self.leave_out(to.min(end)),
@@ -324,8 +331,8 @@ impl Viewer {
                 if matches!(found, Read::Bytes(_)) {
                     return self.leave_out(end);
                 }
-                let fresh = marker(Some(&file), offset).await;
-                self.at.as_mut()?.marker = fresh;
+                let fresh = fingerprint(Some(&file), offset).await;
+                self.at.as_mut()?.fingerprint = fresh;
                 None
             }
             Err(error) => {
@@ -343,7 +350,7 @@ impl Viewer {
     fn leave_out(&mut self, end: Offset) -> Option<Item> {
         let at = self.at.as_mut()?;
         let from = at.offset();
-        at.marker = Marker::at(end);
+        at.fingerprint = Fingerprint::at(end);
         Some(Item::Gap { generation: at.generation, from, to: Some(end) })
     }
 
@@ -353,7 +360,7 @@ impl Viewer {
             self.at.as_ref().map(|at| at.reader.span()).filter(|span| span.is_before_all())?;
         let next = self.subscription.follower.find_next_rotated(span).await?;
         let (from, reason) = (Offset(0), Reason::Rotated);
-        let at = At::new(Reader::enter(&next), Marker::at(from), self.start.signed);
+        let at = SpanCursor::new(Reader::enter(&next), Fingerprint::at(from), self.start.signed);
         let generation = at.generation;
         self.at = Some(at);
         Some(Item::Reset { generation, from, reason })
@@ -375,7 +382,7 @@ impl Viewer {
                     Reason::Joined => (Offset(0), Reason::Rotated),
                     reason => (reader.from, reason),
                 };
-                let at = At::new(reader, Marker::at(from), self.start.signed);
+                let at = SpanCursor::new(reader, Fingerprint::at(from), self.start.signed);
                 let generation = at.generation;
                 self.at = Some(at);
                 let reset = Item::Reset { generation, from, reason };
@@ -413,7 +420,7 @@ impl Viewer {
                 Splice::Take { skip } => {
                     let bytes = chunk.bytes.slice(skip..);
                     let start = at.offset();
-                    at.marker.advance(&bytes);
+                    at.fingerprint.advance(&bytes);
                     if self.gathering {
                         let all = self.gather(&bytes);
                         if let Some(bytes) = all {
@@ -427,7 +434,7 @@ impl Viewer {
                     None
                 }
             },
-            Ok(Event::Turn) => self.turn().await,
+            Ok(Event::TimelineChanged) => self.turn().await,
             Err(RecvError::Closed) => {
                 self.live = false;
                 None
@@ -469,7 +476,7 @@ impl Viewer {
                         && all.as_ref().map_or(first.len(), BytesMut::len) + chunk.bytes.len()
                             <= CHUNK_BYTES_MAX =>
                 {
-                    at.marker.advance(&chunk.bytes);
+                    at.fingerprint.advance(&chunk.bytes);
                     all.get_or_insert_with(|| BytesMut::from(first.as_ref()))
                         .extend_from_slice(&chunk.bytes);
                 }
@@ -489,10 +496,10 @@ impl Viewer {
         self.subscription.events = self.subscription.events.resubscribe();
         let reader = &self.at.as_ref()?.reader;
         let (end, file) = (reader.end(), reader.file());
-        let fresh = marker(file.as_ref(), end).await;
+        let fresh = fingerprint(file.as_ref(), end).await;
         let at = self.at.as_mut()?;
         let (generation, from) = (at.generation, at.offset());
-        at.marker = fresh;
+        at.fingerprint = fresh;
         self.skip_due = false;
         (from < end).then_some(Item::Gap { generation, from, to: Some(end) })
     }

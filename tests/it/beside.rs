@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::servers::{DEADLINE, Program, command, target};
 use listeners::{Hearing, Printer, gnu_tail, view};
 use scripts::{SCRIPTS, Script, Stage};
-use verdict::{Heard, Ledger, Verdict, judge};
+use verdict::{FollowEvent, Ledger, Verdict, judge};
 
 /// Who missed something is given so long for it after the last record of all has come, or has not.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ const GNU_TAIL: &str = "GNU `tail -F`";
 struct Outcome {
     who: &'static str,
     verdict: Verdict,
-    heard: Heard,
+    heard: FollowEvent,
     /// Whether it had printed the last record.
     arrived: bool,
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tailcast::log::fault::Call;
+use tailcast::log::failpoints::Call;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -14,12 +14,12 @@ use crate::servers::{DEADLINE, TestServer, append};
 
 /// What one viewer got of a log that was rotated while a call failed.
 #[derive(Debug, Default)]
-struct Heard {
+struct FollowEvent {
     bytes: Vec<u8>,
     told: Vec<String>,
 }
 
-impl Heard {
+impl FollowEvent {
     /// Listens until `last` has come. False when the connection ended before.
     async fn listen(&mut self, viewer: &mut Viewer, last: &[u8]) -> bool {
         while !self.bytes.ends_with(last) {
@@ -38,7 +38,7 @@ impl Heard {
 async fn survive(server: &TestServer, call: Call, nth: u64, errno: Errno) -> Vec<u8> {
     let log = server.log("a.log", "one\n");
     server.faults.fail_nth(call, nth, errno);
-    let mut heard = Heard::default();
+    let mut heard = FollowEvent::default();
     let query = format!("{log}?tail=1&lines=all&format=raw");
     let mut viewer = Viewer::v1(server.address, &query).await;
     // Who is refused because of the fault comes again; the fault comes once.
@@ -110,7 +110,7 @@ async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
             Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
         let mut neighbour =
             Viewer::v1(server.address, &format!("{other}?tail=1&lines=all&format=raw")).await;
-        let (mut heard, mut nearby) = (Heard::default(), Heard::default());
+        let (mut heard, mut nearby) = (FollowEvent::default(), FollowEvent::default());
         heard.listen(&mut viewer, b"one\n").await;
         server.faults.fail(Call::Read, &log, errno);
         append(&log, "two\n");

@@ -359,7 +359,7 @@ async fn a_position_that_cannot_be_is_refused_or_not_recovered() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_viewers_cost_no_more_reads_than_one() {
     use futures_util::{StreamExt, stream};
-    use tailcast::log::fault::Call;
+    use tailcast::log::failpoints::Call;
     use tailcast::log::follower::BACKSTOP_INTERVAL;
 
     let server = TestServer::start().await;

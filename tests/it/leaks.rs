@@ -90,14 +90,14 @@ async fn round(address: SocketAddr, logs: &[PathBuf]) {
 
 /// What a program holds.
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct TailedFile {
     descriptors: usize,
     sockets: usize,
     watches: usize,
     threads: usize,
 }
 
-impl Held {
+impl TailedFile {
     fn by(program: &Program) -> Self {
         let of = |what: &str| std::fs::read_dir(format!("/proc/{}/{what}", program.child.id()));
         let links =
@@ -120,12 +120,12 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
         (0..LOGS).map(|number| directory.path().join(format!("{number}.log"))).collect();
     logs.iter().for_each(|log| append(log, "start\n"));
     let program = Program::serve(&["--heartbeat", "2", directory.path().to_str().unwrap()]);
-    let at_first = Held::by(&program);
+    let at_first = TailedFile::by(&program);
     let all_are_gone = async || {
         eventually("all are gone", async || {
             let health = get(program.address, "/_/healthz", &[]).await;
             let health: Value = serde_json::from_slice(&health.body).unwrap();
-            let now = Held::by(&program);
+            let now = TailedFile::by(&program);
             // One socket is that of the question.
             let is_so = health["logs"] == 0 && now.sockets <= at_first.sockets + 1;
             if is_so && now.watches == 0 { Ok(()) } else { Err((now, health)) }
@@ -135,7 +135,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
     // What it takes for the first of them, it takes once.
     round(program.address, &logs).await;
     all_are_gone().await;
-    let (before, memory_before) = (Held::by(&program), program.resident());
+    let (before, memory_before) = (TailedFile::by(&program), program.resident());
     for _ in 0..ROUNDS {
         round(program.address, &logs).await;
     }
@@ -145,7 +145,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
     eprintln!("{memory_before} bytes before, {memory} after {CAME} more had come and gone");
     assert!(each < LEFT_BYTES_MAX, "{each} bytes are left of each");
     eventually("nothing else is held", async || {
-        let now = Held::by(&program);
+        let now = TailedFile::by(&program);
         // The watcher, which is made for the first who comes, has a thread of its own.
         let is_so = now.descriptors <= before.descriptors && now.threads <= at_first.threads + 1;
         if is_so { Ok(()) } else { Err((at_first, before, now)) }

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tailcast::log::Access;
-use tailcast::log::fault::Faults;
+use tailcast::log::failpoints::Failpoints;
 use tailcast::serve::{Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -23,7 +23,7 @@ pub struct TestServer {
     pub address: SocketAddr,
     /// What it is made to suffer.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "there is nothing to set"))]
-    pub faults: Faults,
+    pub faults: Failpoints,
     shutdown: Option<oneshot::Sender<()>>,
     serving: JoinHandle<std::io::Result<()>>,
 }

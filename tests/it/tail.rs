@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
 use rustix::process::{Pid, Signal, kill_process};
-use tailcast::client::{Ask, Begin, Follow, Format, Heard, LogUrl, Loss, Position, Refused};
+use tailcast::client::{
+    Disconnect, Follow, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
+};
 use tailcast::log::Access;
 use tailcast::serve::{Server, Settings};
 use tokio::net::TcpListener;
@@ -416,12 +418,16 @@ async fn the_library_hears_rows_and_resumes_at_the_byte() {
     };
     let (address, stop, serving) = serve("127.0.0.1:0").await;
     let url = format!("ws://{address}{}", log.display());
-    let ask = Ask { begin: Begin::Lines(1), format: Format::Text, tail: true, wait: false };
+    let ask =
+        FollowRequest { begin: StartAt::Lines(1), format: Format::Text, tail: true, wait: false };
     let mut follow = Follow::new(url.parse().unwrap(), ask.clone());
-    assert!(matches!(next(&mut follow).await, Heard::Opened { from: 301, recovered: true, .. }));
+    assert!(matches!(
+        next(&mut follow).await,
+        FollowEvent::Opened { from: 301, recovered: true, .. }
+    ));
     assert_eq!(
         next(&mut follow).await,
-        Heard::Rows { from: 301, rows: vec![(301, "two".to_owned())] }
+        FollowEvent::Rows { from: 301, rows: vec![(301, "two".to_owned())] }
     );
     // Asked and dropped again, as in a select: nothing is lost by that.
     for _ in 0..50 {
@@ -430,19 +436,19 @@ async fn the_library_hears_rows_and_resumes_at_the_byte() {
     stop.send(()).unwrap();
     serving.await.unwrap().unwrap();
     let lost = next(&mut follow).await;
-    assert!(matches!(lost, Heard::Lost { .. }), "{lost:?}");
+    assert!(matches!(lost, FollowEvent::Lost { .. }), "{lost:?}");
     append(&log, "three\n");
     let (_, _stop, _serving) = serve(&address.to_string()).await;
     let opened = loop {
         match next(&mut follow).await {
-            Heard::Lost { retry_in, .. } => assert!(retry_in <= Duration::from_secs(15)),
+            FollowEvent::Lost { retry_in, .. } => assert!(retry_in <= Duration::from_secs(15)),
             heard => break heard,
         }
     };
-    assert!(matches!(opened, Heard::Opened { from: 310, recovered: true, .. }), "{opened:?}");
+    assert!(matches!(opened, FollowEvent::Opened { from: 310, recovered: true, .. }), "{opened:?}");
     assert_eq!(
         next(&mut follow).await,
-        Heard::Rows { from: 310, rows: vec![(310, "three".to_owned())] }
+        FollowEvent::Rows { from: 310, rows: vec![(310, "three".to_owned())] }
     );
     let position = follow.position().unwrap().clone();
     assert_eq!(position.offset, 316);
@@ -450,16 +456,16 @@ async fn the_library_hears_rows_and_resumes_at_the_byte() {
 
     // A position of another file is not gone on with: it starts anew, and says so.
     let other = Position { generation: "of another time".to_owned(), offset: 316 };
-    let begin = Begin::From(other);
+    let begin = StartAt::From(other);
     let mut follow = Follow::new(
         url.parse().unwrap(),
-        Ask { begin, format: Format::Raw, tail: false, wait: false },
+        FollowRequest { begin, format: Format::Raw, tail: false, wait: false },
     );
-    assert!(matches!(next(&mut follow).await, Heard::Opened { recovered: false, .. }));
-    assert!(matches!(next(&mut follow).await, Heard::Reset { from: 0, .. }));
-    assert!(matches!(next(&mut follow).await, Heard::Bytes { offset: 0, .. }));
-    assert_eq!(next(&mut follow).await, Heard::End);
-    assert_eq!(next(&mut follow).await, Heard::End);
+    assert!(matches!(next(&mut follow).await, FollowEvent::Opened { recovered: false, .. }));
+    assert!(matches!(next(&mut follow).await, FollowEvent::Reset { from: 0, .. }));
+    assert!(matches!(next(&mut follow).await, FollowEvent::Bytes { offset: 0, .. }));
+    assert_eq!(next(&mut follow).await, FollowEvent::End);
+    assert_eq!(next(&mut follow).await, FollowEvent::End);
 
     let missing = format!("{url}.missing").parse().unwrap();
     let mut follow = Follow::new(missing, ask);
@@ -490,7 +496,8 @@ async fn scripted(script: Vec<Message>) -> LogUrl {
     format!("http://{address}/a.log").parse().unwrap()
 }
 
-const RAW: Ask = Ask { begin: Begin::All, format: Format::Raw, tail: true, wait: false };
+const RAW: FollowRequest =
+    FollowRequest { begin: StartAt::All, format: Format::Raw, tail: true, wait: false };
 const OPEN: &str = r#"{"type":"open","path":"/a.log","generation":"g","from":0,"size":9,"tail":true,"recovered":true,"watch":"moon","later":1}"#;
 
 fn binary(offset: u64, bytes: &[u8]) -> Message {
@@ -513,9 +520,9 @@ async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently
     ])
     .await;
     let mut follow = Follow::new(url, RAW);
-    assert!(matches!(next(&mut follow).await, Heard::Opened { from: 0, size: 9, .. }));
-    let bytes = |offset, bytes: &'static [u8]| Heard::Bytes { offset, bytes: bytes.into() };
-    let gap = |from, to| Heard::Gap { generation: "g".to_owned(), from, to: Some(to) };
+    assert!(matches!(next(&mut follow).await, FollowEvent::Opened { from: 0, size: 9, .. }));
+    let bytes = |offset, bytes: &'static [u8]| FollowEvent::Bytes { offset, bytes: bytes.into() };
+    let gap = |from, to| FollowEvent::Gap { generation: "g".to_owned(), from, to: Some(to) };
     for wanted in [
         bytes(0, b"abc"),
         bytes(3, b"de"),
@@ -527,7 +534,7 @@ async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently
         assert_eq!(next(&mut follow).await, wanted);
     }
     let lost = next(&mut follow).await;
-    assert!(matches!(lost, Heard::Lost { why: Loss::TooSlow, .. }), "{lost:?}");
+    assert!(matches!(lost, FollowEvent::Lost { why: Disconnect::TooSlow, .. }), "{lost:?}");
     assert_eq!(follow.position().unwrap().offset, 21);
 }
 
@@ -535,12 +542,12 @@ async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently
 async fn a_server_without_a_sign_of_life_is_left() {
     let mut follow = Follow::new(scripted(vec![Message::text(OPEN)]).await, RAW);
     for _ in 0..2 {
-        assert!(matches!(next(&mut follow).await, Heard::Opened { .. }));
+        assert!(matches!(next(&mut follow).await, FollowEvent::Opened { .. }));
         tokio::time::pause();
         let since = tokio::time::Instant::now();
         let silence_max = Duration::from_secs(100);
         let lost = timeout(silence_max, follow.next()).await.expect("it is not left").unwrap();
-        assert!(matches!(lost, Heard::Lost { why: Loss::Silent, .. }), "{lost:?}");
+        assert!(matches!(lost, FollowEvent::Lost { why: Disconnect::Silent, .. }), "{lost:?}");
         let silence = since.elapsed().as_secs();
         assert!((39..=41).contains(&silence), "{silence} s");
         tokio::time::resume();
@@ -564,7 +571,7 @@ async fn it_ends_by_a_signal_though_its_output_takes_nothing() {
     }
 }
 
-async fn next(follow: &mut Follow) -> Heard {
+async fn next(follow: &mut Follow) -> FollowEvent {
     timeout(DEADLINE, follow.next()).await.expect("nothing came").unwrap()
 }
 

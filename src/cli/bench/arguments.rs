@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::client::load::Protocol;
+use crate::bench::load::Protocol;
 
 /// Load a server with viewers of a log, and measure it
 ///

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::path::{Visible, normalise};
-use super::resolve::{Place, Resolver, type_of};
+use super::resolve::{ResolvedPath, Resolver, type_of};
 
 /// A directory or a regular file that may be served, held open from the start.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Prefix {
         let object = resolver
             .look_up(CWD, &absolute, OFlags::empty(), ResolveFlags::empty())
             .map_err(|error| failed(&asked, error))?;
-        let canonical = Place::of(object.as_fd())
+        let canonical = ResolvedPath::of(object.as_fd())
             .map_err(|error| PrefixError::NoProc { source: error.into() })?
             .path;
         let stat = rustix::fs::fstat(&object).map_err(|error| failed(&asked, error))?;
@@ -117,7 +117,7 @@ impl Prefix {
         if let Ok(directory) = resolver.directory_without_links(&self.place) {
             return Ok(Root { directory, place: self.place.clone(), only });
         }
-        let held = Place::of(self.directory.as_fd())?;
+        let held = ResolvedPath::of(self.directory.as_fd())?;
         if held.gone {
             return Err(Errno::NOENT);
         }

@@ -88,7 +88,9 @@ impl Resolver {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let directory = self.look_up(CWD, path, flags, ResolveFlags::NO_SYMLINKS)?;
         // Without openat2 only the last component was kept from being a link, so the place is asked.
-        if !self.has_openat2.load(Ordering::Relaxed) && Place::of(directory.as_fd())?.path != path {
+        if !self.has_openat2.load(Ordering::Relaxed)
+            && ResolvedPath::of(directory.as_fd())?.path != path
+        {
             return Err(Errno::LOOP);
         }
         Ok(directory)
@@ -97,14 +99,14 @@ impl Resolver {
 
 /// Where an opened object lies now.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ResolvedPath {
     /// Its present path; the last one it had, when it is gone.
     pub(super) path: PathBuf,
     /// Whether this name of it was removed since it was opened.
     pub(super) gone: bool,
 }
 
-impl Place {
+impl ResolvedPath {
     /// Asks the kernel.  An object without a path (a pipe, one outside our root) gets a text that is not absolute.
     pub(super) fn of(object: BorrowedFd<'_>) -> Result<Self> {
         let path = link_text(CWD, &own_name(object))?;

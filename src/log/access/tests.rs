@@ -21,12 +21,12 @@ use super::Refusal::{Forbidden, NotFound, Unreadable, Untailable};
 use super::*;
 
 /// A temporary directory by its canonical path, with `srv/logs/a` in it.
-struct Ground {
+struct Fixture {
     _dir: TempDir,
     top: PathBuf,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
@@ -86,7 +86,7 @@ fn within_a_second<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) 
 
 #[test]
 fn only_names_inside_are_read() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("srv/logs-secret/x", "secret");
     ground.file("srv/x", "secret");
     ground.file("srv/logs/sub/b", "below");
@@ -150,7 +150,7 @@ fn a_path_must_be_absolute() {
 
 #[test]
 fn overlong_encodings_are_names_of_their_own() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("srv/x", "secret");
     for access in ground.access(&["srv/logs"]) {
         let mut path = ground.path("srv/logs").into_os_string().into_encoded_bytes();
@@ -161,7 +161,7 @@ fn overlong_encodings_are_names_of_their_own() {
 
 #[test]
 fn the_root_as_prefix_admits_all_but_what_the_kernel_makes() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for access in ground.access(&["/"]) {
         assert_eq!(ground.read(&access, "srv/logs/a").unwrap(), "inside");
         assert_eq!(ground.read(&access, "../../../../../../srv-none"), Err(NotFound));
@@ -188,7 +188,7 @@ fn a_relative_prefix_starts_at_the_current_directory() {
 
 #[test]
 fn a_prefix_that_is_a_file_admits_only_that_file() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("srv/logs/b", "sibling");
     ground.file("srv/logs/a.1", "sibling");
     ground.link("name", "srv/logs/a");
@@ -213,7 +213,7 @@ fn a_prefix_that_is_a_file_admits_only_that_file() {
 
 #[test]
 fn what_is_not_a_regular_file_is_refused_without_blocking() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     rustix::fs::mkfifoat(CWD, ground.path("srv/logs/fifo"), Mode::RWXU).unwrap();
     let _socket = UnixListener::bind(ground.path("srv/logs/socket")).unwrap();
     ground.link("srv/logs/null", "/dev/null");
@@ -238,7 +238,7 @@ fn what_is_not_a_regular_file_is_refused_without_blocking() {
 
 #[test]
 fn names_are_bytes() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for name in [
         &b"new\nline"[..],
         b"quote\"'`<>&",
@@ -269,7 +269,7 @@ fn a_shown_name_holds_nothing_that_forges_hides_or_reorders() {
 #[test]
 fn a_file_without_permission_is_unreadable() {
     use std::os::unix::fs::PermissionsExt as _;
-    let ground = Ground::new();
+    let ground = Fixture::new();
     fs::set_permissions(ground.path("srv/logs/a"), fs::Permissions::from_mode(0o000)).unwrap();
     // To root, nothing is unreadable.
     if rustix::process::geteuid().is_root() {
@@ -288,7 +288,7 @@ fn a_file_without_permission_is_unreadable() {
 
 #[test]
 fn a_prefix_that_cannot_be_served_says_so() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let fifo = ground.path("fi\nfo");
     rustix::fs::mkfifoat(CWD, &fifo, Mode::RWXU).unwrap();
     let error = |path: PathBuf| within_a_second(move || Access::new([path]).unwrap_err());
@@ -308,7 +308,7 @@ fn a_prefix_that_cannot_be_served_says_so() {
 #[test]
 fn identity_and_real_path_are_those_of_the_opened_file() {
     use std::os::unix::fs::MetadataExt as _;
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.link("srv/logs/current", "a");
     for access in ground.access(&["srv/logs"]) {
         let log = access.locate(ground.path("srv/logs/current").as_os_str().as_bytes()).unwrap();

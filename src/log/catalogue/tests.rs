@@ -12,12 +12,12 @@ use tempfile::TempDir;
 
 use super::*;
 
-struct Ground {
+struct Fixture {
     _dir: TempDir,
     top: PathBuf,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
@@ -63,7 +63,7 @@ fn time(age: u16) -> SystemTime {
 
 #[test]
 fn logs_are_listed_by_last_change_then_path() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/old", 9);
     ground.file("logs/sub/deep/new", 1);
     ground.file("logs/b", 5);
@@ -78,7 +78,7 @@ fn logs_are_listed_by_last_change_then_path() {
 
 #[test]
 fn every_listed_log_opens() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/a", 1);
     ground.file("logs/a\n\"b", 2);
     ground.file("one/file", 3);
@@ -94,7 +94,7 @@ fn every_listed_log_opens() {
 
 #[test]
 fn links_to_files_inside_are_listed_and_no_others() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/a", 3);
     ground.file("pods/p", 2);
     ground.file("etc/secret", 1);
@@ -115,7 +115,7 @@ fn links_to_files_inside_are_listed_and_no_others() {
 
 #[test]
 fn only_regular_files_are_logs() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/a", 1);
     mkfifoat(CWD, ground.top.join("logs/fifo"), Mode::RWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(ground.top.join("logs/socket")).unwrap();
@@ -136,7 +136,7 @@ fn only_regular_files_are_logs() {
 
 #[test]
 fn hidden_files_are_listed_and_hidden_directories_are_not_entered() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/.hidden.log", 1);
     ground.file("logs/.git/HEAD", 2);
     ground.file("logs/..odd/x", 2);
@@ -150,7 +150,7 @@ fn hidden_files_are_listed_and_hidden_directories_are_not_entered() {
 
 #[test]
 fn overlapping_prefixes_list_a_file_once() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/a", 1);
     ground.file("logs/sub/b", 2);
     ground.link("name", "logs");
@@ -164,7 +164,7 @@ fn overlapping_prefixes_list_a_file_once() {
 
 #[test]
 fn a_bound_that_was_met_is_told_and_the_newest_are_kept() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for age in 1..40 {
         ground.file(&format!("logs/{age:02}"), age);
     }
@@ -192,7 +192,7 @@ fn a_bound_that_was_met_is_told_and_the_newest_are_kept() {
 
 #[test]
 fn depth_is_counted_from_the_nearest_prefix() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/1/2/3/deep", 1);
     let bounds = Bounds { depth: 2, ..BOUNDS };
     for prefixes in [["logs", "logs/1/2"], ["logs/1/2", "logs"]] {
@@ -203,7 +203,7 @@ fn depth_is_counted_from_the_nearest_prefix() {
 
 #[test]
 fn a_directory_swapped_for_a_link_lists_nothing_foreign() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/dir/inside", 1);
     ground.file("etc/secret", 1);
     ground.link("logs/link", "etc");
@@ -232,7 +232,7 @@ fn a_directory_swapped_for_a_link_lists_nothing_foreign() {
 
 #[test]
 fn a_prefix_that_went_away_lists_nothing() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("logs/a", 1);
     ground.file("pods/p", 2);
     let access = ground.access(&["logs", "pods"]);
@@ -242,7 +242,7 @@ fn a_prefix_that_went_away_lists_nothing() {
 
 #[test]
 fn a_time_before_1970_is_a_time() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let path = ground.file("logs/a", 1);
     let long_ago = SystemTime::UNIX_EPOCH - Duration::from_millis(1_500);
     File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
@@ -253,7 +253,7 @@ fn a_time_before_1970_is_a_time() {
 #[test]
 #[ignore = "a measurement"]
 fn costs_of_a_catalogue() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for directory in 0..100 {
         for file in 0..100 {
             ground.file(&format!("logs/{directory}/{file}.log"), 1);

@@ -17,7 +17,7 @@ fn what_is_not_closed_does_not_swallow_the_log() {
     assert!(patch.rows().last().is_some_and(|row| row.text().ends_with("tail")));
     let mut terminal = Terminal::new(0);
     terminal.feed(b"\x1b[?1049h");
-    let hidden = vec![b'x'; usize::try_from(super::page::ALTERNATE_BYTES_MAX).unwrap()];
+    let hidden = vec![b'x'; usize::try_from(super::screen_modes::ALTERNATE_BYTES_MAX).unwrap()];
     assert_eq!(terminal.feed(&hidden).rows().len(), 0);
     assert_eq!(terminal.feed(b"back").rows().next().unwrap().text(), "back");
 }

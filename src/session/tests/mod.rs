@@ -2,7 +2,7 @@
 //!
 //! The files are real, since what becomes of them when they are renamed and cut is what this is about; a view of a file
 //! made of values would have to know all that from us. All else is drawn by chance: what is done to the files,
-//! when the follower looks and what time it is then, whether events tell of renamings, how little the broadcast holds,
+//! when the follower polls and what time it is then, whether events tell of renamings, how little the broadcast holds,
 //! when each viewer listens, leaves and comes back, when the follower ends and whether the next one remembers. One
 //! thread does it all, in the order that was drawn, and the clock of the runtime stands still. So a case that fails
 //! fails again, and is made as short as it can be.
@@ -25,7 +25,7 @@ use record::{Ending, Record};
 use spectator::Spectator;
 use stage::{Refill, Stage};
 
-use crate::session::Begin;
+use crate::session::StartAt;
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -47,18 +47,18 @@ enum Act {
     CutOld(Index, Index),
     RemoveOld(Index),
     ComeBack(Index),
-    /// The follower looks, so many milliseconds later.
-    Look(u64),
-    Join(Begin),
+    /// The follower polls, so many milliseconds later.
+    Poll(u64),
+    Join(StartAt),
     Hear(Index, usize),
     Leave(Index),
     Return(Index),
     End(Ending),
-    Begin,
+    StartAt,
 }
 
 fn act() -> impl Strategy<Value = Act> {
-    // The largest is more than one look reads.
+    // The largest is more than one poll reads.
     let len = || {
         prop_oneof![
             16 => 1..200usize,
@@ -69,8 +69,8 @@ fn act() -> impl Strategy<Value = Act> {
     };
     let index = any::<Index>;
     let begin = prop_oneof![
-        2 => Just(Begin::All),
-        1 => (0..20u64).prop_map(Begin::Lines),
+        2 => Just(StartAt::All),
+        1 => (0..20u64).prop_map(StartAt::Lines),
     ];
     let ending = prop_oneof![Just(Ending::Killed), Just(Ending::Retired), Just(Ending::Closed)];
     prop_oneof![
@@ -86,17 +86,17 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (index(), index()).prop_map(|(which, to)| Act::CutOld(which, to)),
         1 => index().prop_map(Act::RemoveOld),
         1 => index().prop_map(Act::ComeBack),
-        14 => prop_oneof![4 => 0..20u64, 1 => 20..7000u64].prop_map(Act::Look),
+        14 => prop_oneof![4 => 0..20u64, 1 => 20..7000u64].prop_map(Act::Poll),
         3 => begin.prop_map(Act::Join),
         8 => (index(), 1..8usize).prop_map(|(who, items)| Act::Hear(who, items)),
         2 => index().prop_map(Act::Leave),
         3 => index().prop_map(Act::Return),
         1 => ending.prop_map(Act::End),
-        2 => Just(Act::Begin),
+        2 => Just(Act::StartAt),
     ]
 }
 
-/// What is played: the log, its follower, and who looks.
+/// What is played: the log, its follower, and who polls.
 struct Play {
     stage: Stage,
     record: Record,
@@ -137,8 +137,8 @@ impl Play {
             Act::CutOld(which, to) => stage.cut_old(which, to),
             Act::RemoveOld(which) => stage.remove_old(which),
             Act::ComeBack(which) => stage.come_back(which),
-            Act::Look(later) => record.look(stage, Duration::from_millis(later)),
-            Act::Begin => record.begin(stage),
+            Act::Poll(later) => record.poll(stage, Duration::from_millis(later)),
+            Act::StartAt => record.begin(stage),
             Act::Join(begin) => self.join(begin).await,
             Act::Hear(index, items) => {
                 if let Some(who) = self.who(index) {
@@ -162,7 +162,7 @@ impl Play {
         }
     }
 
-    async fn join(&mut self, begin: Begin) {
+    async fn join(&mut self, begin: StartAt) {
         if self.record.is_following() && self.spectators.len() < 4 {
             self.record.look_until_all_is_read(&mut self.stage);
             self.spectators.push(Spectator::join(&self.record, begin).await);
@@ -195,7 +195,7 @@ impl Play {
             self.spectators[index].come_back(&self.record, &self.stage).await;
         }
         for _ in 0..4 {
-            self.record.look(&mut self.stage, Duration::from_millis(120));
+            self.record.poll(&mut self.stage, Duration::from_millis(120));
             self.record.look_until_all_is_read(&mut self.stage);
         }
         self.record.assert_all_is_published(&self.stage);
@@ -238,10 +238,10 @@ fn play(hears: bool, messages: usize, acts: impl IntoIterator<Item = Act>) {
 
 #[test]
 fn who_reads_a_file_that_was_found_again_is_kept_the_one_after_it_though_that_is_removed() {
-    let (join, close) = (Act::Join(Begin::All), Act::End(Ending::Closed));
-    let meanwhile = [Act::SetAside, Act::Create(1), Act::Begin, Act::Remove];
-    let looks = [Act::Look(0), Act::Look(4510), Act::Look(10)];
-    play(true, 1, [join, close].into_iter().chain(meanwhile).chain(looks));
+    let (join, close) = (Act::Join(StartAt::All), Act::End(Ending::Closed));
+    let meanwhile = [Act::SetAside, Act::Create(1), Act::StartAt, Act::Remove];
+    let polls = [Act::Poll(0), Act::Poll(4510), Act::Poll(10)];
+    play(true, 1, [join, close].into_iter().chain(meanwhile).chain(polls));
 }
 
 /// The first of many.
@@ -254,7 +254,7 @@ fn first() -> Index {
 #[test]
 fn what_came_late_to_a_file_without_a_name_is_a_gap_once_that_is_let_go() {
     let late = Act::WriteLate(first(), 1_100_000);
-    let before = [Act::RenameOver(1), Act::Look(0), Act::SetAside, Act::Look(5), late];
-    let after = [Act::Look(0), Act::Look(5000), Act::Join(Begin::All)];
+    let before = [Act::RenameOver(1), Act::Poll(0), Act::SetAside, Act::Poll(5), late];
+    let after = [Act::Poll(0), Act::Poll(5000), Act::Join(StartAt::All)];
     play(false, 1, before.into_iter().chain(after));
 }

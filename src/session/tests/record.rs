@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::stage::Stage;
 use crate::log::access::Identity;
-use crate::log::held::Memory;
+use crate::log::follower::rotation::{FileEvent, Poll, RotationTracker};
+use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::timeline::{BEFORE_ALL, OLD_FILES_MAX, Reason, WaitReason};
-use crate::log::tracker::{Look, Sighting, Tracker};
 use crate::log::{Access, Follower, Generation, LogPath, Offset, Presence, Subscription};
 
 const ROTATE_WAIT: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const ROTATE_WAIT: Duration = Duration::from_secs(5);
 pub(super) enum Ending {
     /// The next one knows nothing.
     Killed,
-    /// Nobody looked for a while. The next one is told what this one knew.
+    /// Nobody polled for a while. The next one is told what this one knew.
     Retired,
     /// With the server, that has the time to send what there is.
     Closed,
@@ -51,7 +51,7 @@ pub(super) struct Told {
 
 struct Following {
     follower: Arc<Follower>,
-    tracker: Tracker,
+    tracker: RotationTracker,
     /// That of the file that has the name, or had it last.
     present: Option<Key>,
     /// Those that have lost it, and are heard until then.
@@ -65,14 +65,14 @@ pub(super) struct Record {
     messages: usize,
     pub(super) now: Instant,
     following: Option<Following>,
-    memory: Option<Memory>,
+    memory: Option<RememberedFile>,
     /// How many followers there have been.
     pub(super) life: usize,
     /// Of the present one.
     pub(super) spans: Vec<Told>,
     pub(super) waiting: Option<WaitReason>,
     pub(super) truths: HashMap<Key, Truth>,
-    /// Files that had the name when the follower looked.
+    /// Files that had the name when the follower polled.
     seen: HashSet<usize>,
     /// Those that had it before, and lay beside the log by then.
     set_aside: HashSet<usize>,
@@ -122,8 +122,8 @@ impl Record {
             return;
         }
         let access = Arc::clone(&self.access);
-        let mut tracker = Tracker::new(Arc::clone(&access), self.log.clone(), ROTATE_WAIT);
-        let look = tracker.first_look(access.open(&self.log), self.memory.take()).unwrap();
+        let mut tracker = RotationTracker::new(Arc::clone(&access), self.log.clone(), ROTATE_WAIT);
+        let poll = tracker.first_poll(access.open(&self.log), self.memory.take()).unwrap();
         let follower = Arc::new(Follower::new(access, self.log.clone(), self.messages));
         self.life += 1;
         self.spans.clear();
@@ -136,7 +136,7 @@ impl Record {
         self.following = Some(Following { follower, tracker, present: None, late });
         // What befell the name before is no news.
         while stage.wake.next_aside().is_some() {}
-        self.take(look, stage);
+        self.take(poll, stage);
     }
 
     /// All that there is has been published, and nothing comes any more.
@@ -159,8 +159,8 @@ impl Record {
         })
     }
 
-    /// The follower looks once. Whether there is more.
-    pub(super) fn look(&mut self, stage: &mut Stage, later: Duration) {
+    /// The follower polls once. Whether there is more.
+    pub(super) fn poll(&mut self, stage: &mut Stage, later: Duration) {
         self.now += later;
         self.look_once(stage);
     }
@@ -172,10 +172,10 @@ impl Record {
         let set_aside = std::mem::take(&mut stage.set_aside);
         self.set_aside.extend(set_aside.into_iter().filter(|&file| stage.is_beside(file)));
         following.follower.hand_over(&mut following.tracker, self.now);
-        let look = following.tracker.look(self.now, &stage.wake);
-        let more = look.more || following.tracker.is_turning();
+        let poll = following.tracker.poll(self.now, &stage.wake);
+        let more = poll.more || following.tracker.is_turning();
         let follower = Arc::clone(&following.follower);
-        self.take(look, stage);
+        self.take(poll, stage);
         if !more {
             follower.answer(asked);
             self.assert_is_up_to_date(stage);
@@ -194,16 +194,16 @@ impl Record {
         panic!("the tracker finds no end");
     }
 
-    /// Writes down what a look found, and has it published.
-    fn take(&mut self, look: Look, stage: &Stage) {
+    /// Writes down what a poll found, and has it published.
+    fn take(&mut self, poll: Poll, stage: &Stage) {
         let mut grown = HashSet::new();
-        for sighting in &look.sightings {
-            match sighting {
-                Sighting::Began { generation, before, reason, .. } => {
+        for event in &poll.events {
+            match event {
+                FileEvent::Began { generation, before, reason, .. } => {
                     self.turn(key(*generation), before.offset(), *reason, stage);
                     grown.insert(key(*generation));
                 }
-                Sighting::Bytes { start, bytes, signed } => {
+                FileEvent::Bytes { start, bytes, signed } => {
                     let span = self.spans.last_mut().expect("a span began before");
                     assert_eq!(key(*signed), span.key, "of another generation than the span's");
                     assert_eq!(*start, span.end, "{bytes:?} of {signed} do not follow");
@@ -212,12 +212,12 @@ impl Record {
                     truth.bytes.extend_from_slice(bytes);
                     grown.insert(span.key);
                 }
-                Sighting::Lost => {
+                FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
                     self.truths.get_mut(&span.key).unwrap().lost = true;
                     grown.remove(&span.key);
                 }
-                Sighting::Waiting(reason) => {
+                FileEvent::Waiting(reason) => {
                     self.waiting = Some(*reason);
                     self.following.as_mut().unwrap().present = None;
                 }
@@ -233,7 +233,7 @@ impl Record {
                 content.len()
             );
         }
-        self.following.as_ref().unwrap().follower.publish(look);
+        self.following.as_ref().unwrap().follower.publish(poll);
     }
 
     /// A span begins.
@@ -296,12 +296,12 @@ impl Record {
         }
     }
 
-    /// After a look that left nothing to be read.
+    /// After a poll that left nothing to be read.
     fn assert_is_up_to_date(&self, stage: &Stage) {
         let Some(following) = &self.following else { return };
         let present = following.present;
         if let Some(present) = present {
-            self.assert_is_read(present, stage, "after a look");
+            self.assert_is_read(present, stage, "after a poll");
         }
         if let Some(named) = stage.named {
             let file = present.map(|present| self.truths[&present].file);
@@ -309,7 +309,7 @@ impl Record {
         }
     }
 
-    /// After looks one after the other, over more time than late writers may have to wait.
+    /// After polls one after the other, over more time than late writers may have to wait.
     pub(super) fn assert_all_is_published(&self, stage: &Stage) {
         let following = self.following.as_ref().unwrap();
         for (late, until) in &following.late {

@@ -9,7 +9,7 @@ use super::stage::Stage;
 use crate::log::timeline::{BEFORE_ALL, Reason};
 use crate::log::{Generation, Offset};
 use crate::session::viewer::{self, Item, Viewer};
-use crate::session::{Begin, Of, Start};
+use crate::session::{StartAt, StreamRequest, WantedGeneration};
 
 /// Where a viewer is by what it was told.
 #[derive(Clone, Copy)]
@@ -29,7 +29,7 @@ struct Left {
 }
 
 pub(super) struct Spectator {
-    begin: Begin,
+    begin: StartAt,
     /// Where the log ended when it came, if it was there.
     end: Option<Offset>,
     viewer: Option<Viewer>,
@@ -40,12 +40,12 @@ pub(super) struct Spectator {
     is_over: bool,
 }
 
-fn start(begin: Begin) -> Start {
-    Start { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
+fn start(begin: StartAt) -> StreamRequest {
+    StreamRequest { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
 }
 
 impl Spectator {
-    pub(super) async fn join(record: &Record, begin: Begin) -> Self {
+    pub(super) async fn join(record: &Record, begin: StartAt) -> Self {
         let viewer = Some(Viewer::new(record.subscribe(), start(begin)).await);
         let end = record.end();
         Self { begin, end, viewer, stand: None, left: None, reset_due: false, is_over: false }
@@ -75,8 +75,8 @@ impl Spectator {
         }
         if let Some(left) = &self.left {
             let (generation, offset) = left.position;
-            let of = Of::Generation(generation);
-            self.begin = Begin::From { offset, of, otherwise: None };
+            let of = WantedGeneration::Generation(generation);
+            self.begin = StartAt::From { offset, of, otherwise: None };
         }
         (self.stand, self.reset_due, self.is_over) = (None, false, false);
         self.end = record.end();
@@ -175,15 +175,15 @@ impl Spectator {
         }
     }
 
-    fn open(&mut self, opening: &viewer::Opening, record: &Record, stage: &Stage) {
+    fn open(&mut self, opening: &crate::wire::message::Opening, record: &Record, stage: &Stage) {
         let (generation, offset) = (opening.generation, opening.from.0);
         let key = key(generation);
         self.stand = Some(Stand { span: self.span_number(), key, offset });
         self.reset_due = !opening.recovered;
         let content = self.content(key, record, stage);
         match self.begin {
-            Begin::All => assert_eq!(offset, 0),
-            Begin::Lines(lines) => {
+            StartAt::All => assert_eq!(offset, 0),
+            StartAt::Lines(lines) => {
                 // Without a log it begins with the next one, at its first byte.
                 let content = &content[..self.end.map_or(0, |end| end.0 as usize)];
                 let starts = content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
@@ -191,7 +191,7 @@ impl Spectator {
                 let wanted: usize = starts.take(kept).sum();
                 assert_eq!(offset, wanted as u64, "{lines} lines before the end");
             }
-            Begin::From { .. } => {}
+            StartAt::From { .. } => {}
         }
         let Some(left) = self.left.take() else { return };
         let is_of_this_life = left.life == record.life;

@@ -1,33 +1,12 @@
 //! What a viewer is given, in order: where it starts, bytes, and all that happens between them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use crate::log::timeline::{Reason, WaitReason};
-use crate::log::{Chunk, Generation, LogPath, Offset};
-
-/// Where a stream starts.
-#[derive(Clone, Debug)]
-pub struct Opening {
-    /// The log.
-    pub log: LogPath,
-    /// The generation of the first bytes.
-    pub generation: Generation,
-    /// The first byte's offset.
-    pub from: Offset,
-    /// The file's size now, in bytes.
-    pub size: u64,
-    /// When the file was last written, if that can be told.
-    pub modified: Option<SystemTime>,
-    /// Whether the stream follows.
-    pub tail: bool,
-    /// Whether a wanted position was honoured.
-    pub recovered: bool,
-    /// Whether the log is polled for want of events.
-    pub polling: bool,
-}
+use crate::log::{Chunk, Generation, Offset};
+use crate::wire::message::Opening;
 
 /// Why a stream came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,16 +13,16 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::beside::verdict::{Heard, Item};
+use crate::beside::verdict::{FollowEvent, Item};
 use crate::clients::Viewer;
 use crate::servers::DEADLINE;
 
 /// What a follower has printed so far, while it prints on.
 #[derive(Clone, Default)]
-pub struct Hearing(Arc<Mutex<Heard>>);
+pub struct Hearing(Arc<Mutex<FollowEvent>>);
 
 impl Hearing {
-    pub fn heard(&self) -> MutexGuard<'_, Heard> {
+    pub fn heard(&self) -> MutexGuard<'_, FollowEvent> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -91,7 +91,7 @@ impl Drop for Printer {
 }
 
 /// One line of what a program printed: log, words about it, or a piece of the one and then the other.
-fn hear(heard: &mut Heard, line: &[u8], speaks: &str) {
+fn hear(heard: &mut FollowEvent, line: &[u8], speaks: &str) {
     let spoken = line.windows(speaks.len()).position(|window| window == speaks.as_bytes());
     let Some(at) = spoken else { return heard.bytes(line) };
     heard.bytes(&line[..at]);
@@ -128,7 +128,7 @@ pub async fn view(address: SocketAddr, log: String, hearing: Hearing, ending: Ca
 }
 
 /// A control message: where the stream is now.
-fn mind(heard: &mut Heard, text: &str, position: &mut Option<(String, u64)>) {
+fn mind(heard: &mut FollowEvent, text: &str, position: &mut Option<(String, u64)>) {
     let message: Value = serde_json::from_str(text).unwrap();
     let place =
         |from: &str| Some((message["generation"].as_str()?.to_owned(), message[from].as_u64()?));
@@ -160,7 +160,7 @@ fn mind(heard: &mut Heard, text: &str, position: &mut Option<(String, u64)>) {
 }
 
 /// Bytes, each at its offset.
-fn take(heard: &mut Heard, message: &[u8], position: &mut Option<(String, u64)>) {
+fn take(heard: &mut FollowEvent, message: &[u8], position: &mut Option<(String, u64)>) {
     let (offset, bytes) = message.split_at(8);
     let offset = u64::from_be_bytes(offset.try_into().unwrap());
     match position {

@@ -66,7 +66,7 @@ pub enum Item {
 
 /// What a follower has printed so far.
 #[derive(Clone, Default)]
-pub struct Heard {
+pub struct FollowEvent {
     pub items: Vec<Item>,
     lines: usize,
     /// The line that has not ended yet.
@@ -74,7 +74,7 @@ pub struct Heard {
     cut: Option<usize>,
 }
 
-impl Heard {
+impl FollowEvent {
     pub fn bytes(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             self.line.extend_from_slice(&bytes[..end]);
@@ -152,7 +152,7 @@ impl Verdict {
 }
 
 /// Holds what was heard against what was written.
-pub fn judge(ledger: &Ledger, heard: &Heard) -> Verdict {
+pub fn judge(ledger: &Ledger, heard: &FollowEvent) -> Verdict {
     let mut verdict = Verdict { written: ledger.written(), ..Verdict::default() };
     // For each item the record that it is; for each record the places where it came.
     let mut numbers: Vec<Option<usize>> = Vec::with_capacity(heard.items.len());
@@ -252,7 +252,7 @@ mod tests {
             }
             ledger.turn();
         }
-        let mut heard = Heard::default();
+        let mut heard = FollowEvent::default();
         let mut half = 0;
         for letter in heard_of.chars() {
             match letter {
@@ -324,7 +324,7 @@ mod tests {
             (false, &lines[1][9..], 1, 0),
             (true, b"rubbish\n", 1, 0),
         ] {
-            let mut heard = Heard::default();
+            let mut heard = FollowEvent::default();
             heard.bytes(&lines[0][..7]);
             if notice {
                 heard.notice("truncated", false);

@@ -69,7 +69,7 @@ pub async fn befall(
 #[cfg(feature = "faults")]
 async fn trouble(host: &mut Host, random: &mut Random, tale: &Tale) {
     use rustix::io::Errno;
-    use tailcast::log::fault::Call;
+    use tailcast::log::failpoints::Call;
     let call = [Call::Look, Call::Open, Call::Read][random.below(3) as usize];
     let errno = [Errno::ACCESS, Errno::IO][random.below(2) as usize];
     tale.note(format_args!("each {call:?} fails with {errno:?}"));

@@ -190,7 +190,7 @@ async fn start(at: SocketAddr, root: PathBuf) -> Program {
 /// A server in this process can be made to fail.
 #[cfg(feature = "faults")]
 impl Host {
-    fn faults(&self) -> Option<&tailcast::log::fault::Faults> {
+    fn faults(&self) -> Option<&tailcast::log::failpoints::Failpoints> {
         match &self.running {
             Running::Within(server) => Some(&server.faults),
             Running::Program(..) => None,
@@ -206,7 +206,7 @@ impl Host {
     }
 
     /// Makes a call fail on all that it serves, until [`mend`](Self::mend).
-    pub fn fail(&mut self, call: tailcast::log::fault::Call, errno: rustix::io::Errno) {
+    pub fn fail(&mut self, call: tailcast::log::failpoints::Call, errno: rustix::io::Errno) {
         self.history.begin_blindness();
         let root = self.root();
         if let Some(faults) = self.faults() {

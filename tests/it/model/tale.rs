@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use super::viewers::Heard;
+use super::viewers::FollowEvent;
 
 /// All that happened to a log, its server and its viewers, each at its time. Clones tell the same.
 #[derive(Clone)]
@@ -72,11 +72,11 @@ impl Tale {
     }
 
     /// What a viewer heard.
-    pub fn text_of(&self, record: &[(Instant, Heard)]) -> String {
+    pub fn text_of(&self, record: &[(Instant, FollowEvent)]) -> String {
         let mut text = String::new();
         for (when, heard) in record {
             match heard {
-                Heard::Data { offset, bytes } => {
+                FollowEvent::Data { offset, bytes } => {
                     let end = *offset + bytes.len() as u64;
                     self.line(&mut text, *when, format_args!("data {offset}..{end}"));
                 }

@@ -34,7 +34,7 @@ pub enum Order {
 
 /// What a viewer did and heard.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum FollowEvent {
     /// A connection, to a server in this life.
     Connected {
         life: usize,
@@ -75,7 +75,7 @@ pub enum Heard {
     Wrong(String),
 }
 
-pub type Record = Arc<Mutex<Vec<(Instant, Heard)>>>;
+pub type Record = Arc<Mutex<Vec<(Instant, FollowEvent)>>>;
 
 pub struct Watcher {
     pub kind: &'static str,
@@ -107,7 +107,7 @@ impl Watcher {
         let record = self.record.lock().unwrap();
         let mut tail: Vec<u8> = Vec::new();
         record.iter().any(|(_, heard)| {
-            if let Heard::Data { bytes, .. } = heard {
+            if let FollowEvent::Data { bytes, .. } = heard {
                 tail.extend_from_slice(&bytes[bytes.len().saturating_sub(last.len())..]);
                 tail.drain(..tail.len().saturating_sub(last.len()));
             }
@@ -135,7 +135,7 @@ struct Seat {
 }
 
 impl Seat {
-    fn tell(&self, heard: Heard) {
+    fn tell(&self, heard: FollowEvent) {
         self.record.lock().unwrap().push((Instant::now(), heard));
     }
 
@@ -165,9 +165,9 @@ impl Seat {
             match Viewer::connect(self.door.address, &target, &protocol).await {
                 // Else it is not known whether it was the last of the one life or the first of the next.
                 Ok((viewer, _)) if life == self.door.lives.load(Ordering::SeqCst) => {
-                    self.record.lock().unwrap().push((came, Heard::Connected { life }));
+                    self.record.lock().unwrap().push((came, FollowEvent::Connected { life }));
                     if let Some((generation, offset)) = self.at.clone() {
-                        self.tell(Heard::Asked { generation, offset, late });
+                        self.tell(FollowEvent::Asked { generation, offset, late });
                     }
                     return viewer;
                 }
@@ -188,44 +188,48 @@ impl Seat {
                 if let Some((_, next)) = &mut self.at {
                     *next = offset + message.len() as u64 - 8;
                 }
-                Heard::Data { offset, bytes: message[8..].to_vec() }
+                FollowEvent::Data { offset, bytes: message[8..].to_vec() }
             }
             Message::Text(text) => self.hear_control(text),
-            other => Heard::Wrong(format!("{other:?}")),
+            other => FollowEvent::Wrong(format!("{other:?}")),
         };
         self.tell(heard);
     }
 
-    fn hear_control(&mut self, text: &str) -> Heard {
+    fn hear_control(&mut self, text: &str) -> FollowEvent {
         let said: serde_json::Value = serde_json::from_str(text).unwrap();
         let generation = said["generation"].as_str().unwrap_or_default().to_owned();
         let from = said["from"].as_u64().unwrap_or_default();
         match said["type"].as_str().unwrap() {
             "open" => {
                 self.at = Some((generation.clone(), from));
-                Heard::Open { generation, from, recovered: said["recovered"].as_bool().unwrap() }
+                FollowEvent::Open {
+                    generation,
+                    from,
+                    recovered: said["recovered"].as_bool().unwrap(),
+                }
             }
             "reset" => {
                 let reason = said["reason"].as_str().unwrap().to_owned();
                 self.turn(&(generation.clone(), from), &reason);
-                Heard::Reset { generation, from, reason }
+                FollowEvent::Reset { generation, from, reason }
             }
             "gap" => {
                 let to = said["to"].as_u64();
                 if let (Some(to), Some((_, next))) = (to, &mut self.at) {
                     *next = to;
                 }
-                Heard::Gap { generation, from, to }
+                FollowEvent::Gap { generation, from, to }
             }
             "signed" => {
                 if let Some((at, _)) = &mut self.at {
                     let known = std::mem::replace(at, generation.clone());
                     self.forget(&known);
                 }
-                Heard::Signed { generation }
+                FollowEvent::Signed { generation }
             }
-            "waiting" => Heard::Waiting,
-            _ => Heard::Wrong(text.to_owned()),
+            "waiting" => FollowEvent::Waiting,
+            _ => FollowEvent::Wrong(text.to_owned()),
         }
     }
 
@@ -268,9 +272,9 @@ impl Seat {
         let code = close.map(|(code, _)| code);
         let may_be = self.door.restarts && matches!(code, None | Some(1001));
         self.tell(if may_be {
-            Heard::Ended(code)
+            FollowEvent::Ended(code)
         } else {
-            Heard::Wrong(format!("closed with {code:?}"))
+            FollowEvent::Wrong(format!("closed with {code:?}"))
         });
         may_be
     }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use super::table::Totals;
-use super::viewers::{Heard, Position};
+use super::viewers::{FollowEvent, Position};
 
 /// All that came under one generation, from when it was begun, in one life of the server.
 pub struct Stream {
@@ -112,7 +112,7 @@ struct Connection {
 }
 
 impl Walk {
-    pub fn new(record: &[(Instant, Heard)]) -> Self {
+    pub fn new(record: &[(Instant, FollowEvent)]) -> Self {
         let mut walk = Self {
             streams: Vec::new(),
             stays: Vec::new(),
@@ -134,42 +134,42 @@ impl Walk {
         walk
     }
 
-    fn hear(&mut self, when: Instant, heard: &Heard) {
+    fn hear(&mut self, when: Instant, heard: &FollowEvent) {
         match heard {
-            Heard::Connected { life } => {
+            FollowEvent::Connected { life } => {
                 self.connection =
                     Connection { life: *life, came: Some(when), ..Connection::default() };
             }
-            Heard::Asked { generation, offset, late } => {
+            FollowEvent::Asked { generation, offset, late } => {
                 self.connection.asked = Some((generation.clone(), *offset));
                 self.connection.late.clone_from(late);
             }
-            Heard::Open { generation, from, recovered } => {
+            FollowEvent::Open { generation, from, recovered } => {
                 self.open(when, generation, *from, *recovered);
             }
-            Heard::Reset { generation, from, reason } => {
+            FollowEvent::Reset { generation, from, reason } => {
                 self.reset(when, generation, *from, reason);
             }
-            Heard::Gap { generation, from, to } => {
+            FollowEvent::Gap { generation, from, to } => {
                 self.breaks.push(when);
                 self.pay();
                 if let Some(to) = to {
                     self.gap(generation, *from, *to);
                 }
             }
-            Heard::Data { offset, bytes } => {
+            FollowEvent::Data { offset, bytes } => {
                 self.pay();
                 self.data(*offset, bytes);
             }
-            Heard::Signed { generation } => {
+            FollowEvent::Signed { generation } => {
                 self.pay();
                 match self.current.map(|at| &mut self.streams[at].generation) {
                     Some(known) if is_same(known, generation) => known.clone_from(generation),
                     _ => self.fault(format!("{generation} was signed, but is not the present one")),
                 }
             }
-            Heard::Waiting => self.pay(),
-            Heard::Ended(code) => {
+            FollowEvent::Waiting => self.pay(),
+            FollowEvent::Ended(code) => {
                 if *code == Some(1001)
                     && self.connection.opened
                     && let Some(stay) = self.stays.last_mut()
@@ -177,7 +177,7 @@ impl Walk {
                     stay.complete = Some(when);
                 }
             }
-            Heard::Wrong(what) => self.fault(what.clone()),
+            FollowEvent::Wrong(what) => self.fault(what.clone()),
         }
     }
 

@@ -3,8 +3,8 @@
 use super::*;
 
 /// What stands outside: a secret, a directory, and prefixes on either side.
-fn linked() -> Ground {
-    let ground = Ground::new();
+fn linked() -> Fixture {
+    let ground = Fixture::new();
     ground.file("etc/secret", "secret");
     ground.file("srv/pods/p", "pod");
     ground.file("srv/logs/sub/b", "below");
@@ -175,7 +175,7 @@ fn a_name_that_ends_like_a_removed_one_is_a_name() {
 fn a_place_tells_a_removed_name_from_one_that_ends_so() {
     let ground = linked();
     let place = |object: &fs::File| {
-        let place = Place::of(object.as_fd()).unwrap();
+        let place = ResolvedPath::of(object.as_fd()).unwrap();
         (place.path, place.gone)
     };
     let create = |name: &str| fs::File::create(ground.path(name)).unwrap();

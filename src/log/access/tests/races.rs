@@ -36,7 +36,7 @@ fn exchange(a: &Path, b: &Path) {
 
 #[test]
 fn a_swapped_link_never_leaks_a_byte() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let secret = ground.file("etc/secret", "secret");
     ground.link("srv/logs/link", secret);
     for access in ground.access(&["srv/logs"]) {
@@ -65,7 +65,7 @@ fn a_swapped_link_never_leaks_a_byte() {
 
 #[test]
 fn a_directory_swapped_for_a_link_never_leaks_a_byte() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("etc/f", "secret");
     ground.file("srv/logs/dir/f", "inside");
     ground.link("srv/logs/link", ground.path("etc"));
@@ -95,7 +95,7 @@ fn open_and_read(access: &Access, path: &Path) -> Result<String, Refusal> {
 
 #[test]
 fn a_file_that_is_replaced_all_the_time_is_found_every_time() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     for access in ground.access(&["srv/logs"]) {
         let [a, new] = ["srv/logs/a", "srv/logs/a.new"].map(|name| ground.path(name));
         race(
@@ -117,7 +117,7 @@ fn a_file_that_is_replaced_all_the_time_is_found_every_time() {
 /// The kernel's own proof does not ask for places, which move with the root.
 #[test]
 fn a_root_that_moves_to_and_fro_is_never_foreign() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let [access, _] = ground.access(&["srv/logs"]);
     let [logs, moved] = ["srv/logs", "srv/moved"].map(|name| ground.path(name));
     race(
@@ -132,7 +132,7 @@ fn a_root_that_moves_to_and_fro_is_never_foreign() {
 
 #[test]
 fn a_root_replaced_by_a_link_stays_the_opened_directory() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("etc/a", "secret");
     ground.file("etc/secret", "secret");
     let top = ground.path("srv/logs");
@@ -152,7 +152,7 @@ fn a_root_replaced_by_a_link_stays_the_opened_directory() {
 
 #[test]
 fn a_directory_above_the_root_replaced_by_a_link_moves_nobody() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.file("etc/logs/a", "secret");
     for access in ground.access(&["srv/logs"]) {
         fs::rename(ground.path("srv"), ground.path("srv2")).unwrap();
@@ -165,7 +165,7 @@ fn a_directory_above_the_root_replaced_by_a_link_moves_nobody() {
 
 #[test]
 fn a_root_removed_and_made_again_is_the_new_one() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let top = ground.path("srv/logs");
     for access in ground.access(&["srv/logs"]) {
         fs::remove_dir_all(&top).unwrap();
@@ -192,7 +192,7 @@ fn a_root_removed_and_made_again_is_the_new_one() {
 
 #[test]
 fn an_opened_file_stays_the_one_that_was_checked() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     let secret = ground.file("etc/secret", "secret");
     for access in ground.access(&["srv/logs"]) {
         let log = access.locate(ground.path("srv/logs/a").as_os_str().as_bytes()).unwrap();
@@ -214,7 +214,7 @@ fn an_opened_file_stays_the_one_that_was_checked() {
 #[test]
 #[ignore = "a measurement"]
 fn costs_of_access() {
-    let ground = Ground::new();
+    let ground = Fixture::new();
     ground.link("srv/logs/link", "a");
     ground.link("srv/logs/out", "/etc/passwd");
     ground.file("srv/pods/p", "pod");

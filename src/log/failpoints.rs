@@ -1,0 +1,189 @@
+//! Where a test makes the system calls of the followers fail, or lie.
+//!
+//! Failpoints belong to one [`Access`](crate::log::Access) and to all that is opened with it, so that servers side by side
+//! do not disturb each other. Without the feature `faults` there is nothing here to set, and the points do nothing.
+
+use std::path::Path;
+
+#[cfg(feature = "faults")]
+use rustix::io::Errno;
+use rustix::io::Result;
+
+/// A system call that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Looking up what a path leads to.
+    Look,
+    /// Opening a file for reading.
+    Open,
+    /// `fstat`.
+    Stat,
+    /// `pread`.
+    Read,
+    /// `lseek`, for where data comes next.
+    Seek,
+    /// `readlink`, for where an open file lies.
+    Link,
+    /// `inotify_add_watch`.
+    Watch,
+}
+
+/// The faults of one [`Access`](crate::log::Access). Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Failpoints {
+    #[cfg(feature = "faults")]
+    plan: std::sync::Arc<std::sync::Mutex<set::Plan>>,
+}
+
+/// The calls on one file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Failpoint {
+    #[cfg(feature = "faults")]
+    of: (Failpoints, std::path::PathBuf),
+}
+
+#[cfg(not(feature = "faults"))]
+#[allow(clippy::unused_self, reason = "the same calls with the feature have an answer")]
+impl Failpoints {
+    pub(super) fn check(&self, _: Call, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn point(&self, _: &Path) -> Failpoint {
+        Failpoint {}
+    }
+
+    pub(super) fn is_deaf(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(not(feature = "faults"))]
+#[allow(clippy::unused_self, reason = "the same calls with the feature have an answer")]
+impl Failpoint {
+    pub(super) fn check(&self, _: Call) -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn size(&self, size: u64) -> u64 {
+        size
+    }
+}
+
+#[cfg(feature = "faults")]
+mod set {
+    use std::collections::HashMap;
+    use std::path::PathBuf;
+    use std::sync::{MutexGuard, PoisonError};
+
+    use super::{Call, Errno, Failpoint, Failpoints, Path, Result};
+
+    #[derive(Debug, Default)]
+    pub(super) struct Plan {
+        /// How many there have been of each kind.
+        calls: HashMap<Call, u64>,
+        /// The call that fails, how many of its kind come before it, and how it fails.
+        once: Option<(Call, u64, Errno)>,
+        lasting: Vec<(Call, PathBuf, Errno)>,
+        /// How many bytes less the next `fstat` of the file tells.
+        short: Option<(PathBuf, u64)>,
+        deaf: bool,
+    }
+
+    impl Plan {
+        fn calls(&self) -> u64 {
+            self.calls.values().sum()
+        }
+    }
+
+    impl Failpoints {
+        fn plan(&self) -> MutexGuard<'_, Plan> {
+            self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// How many calls there have been.
+        #[must_use]
+        pub fn calls(&self) -> u64 {
+            self.plan().calls()
+        }
+
+        /// How many of them were of this kind.
+        #[must_use]
+        pub fn calls_of(&self, call: Call) -> u64 {
+            self.plan().calls.get(&call).copied().unwrap_or(0)
+        }
+
+        /// Makes one call fail, the `nth` of its kind from now, counted from 0.
+        pub fn fail_nth(&self, call: Call, nth: u64, errno: Errno) {
+            self.plan().once = Some((call, nth, errno));
+        }
+
+        /// Whether the call that [`fail_nth`](Self::fail_nth) made fail has come.
+        #[must_use]
+        pub fn has_failed(&self) -> bool {
+            self.plan().once.is_none()
+        }
+
+        /// Makes each such call on this file, or below this directory, fail until [`mend`](Self::mend).
+        pub fn fail(&self, call: Call, path: impl Into<PathBuf>, errno: Errno) {
+            self.plan().lasting.push((call, path.into(), errno));
+        }
+
+        /// Makes the next `fstat` of this file tell so many bytes less than there are.
+        pub fn shorten_once(&self, path: impl Into<PathBuf>, bytes: u64) {
+            self.plan().short = Some((path.into(), bytes));
+        }
+
+        /// Lets no event of the file system through any more, though everything is watched.
+        pub fn deafen(&self) {
+            self.plan().deaf = true;
+        }
+
+        /// Ends all faults.
+        pub fn mend(&self) {
+            let mut plan = self.plan();
+            *plan = Plan { calls: std::mem::take(&mut plan.calls), ..Plan::default() };
+        }
+
+        pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
+            let mut plan = self.plan();
+            *plan.calls.entry(call).or_default() += 1;
+            if let Some((_, before, errno)) = plan.once.as_mut().filter(|(of, ..)| *of == call) {
+                match before.checked_sub(1) {
+                    Some(left) => *before = left,
+                    None => {
+                        let errno = *errno;
+                        plan.once = None;
+                        return Err(errno);
+                    }
+                }
+            }
+            let lasting =
+                plan.lasting.iter().find(|(of, at, _)| *of == call && path.starts_with(at));
+            lasting.map_or(Ok(()), |(_, _, errno)| Err(*errno))
+        }
+
+        pub(in crate::log) fn point(&self, path: &Path) -> Failpoint {
+            Failpoint { of: (self.clone(), path.to_owned()) }
+        }
+
+        pub(in crate::log) fn is_deaf(&self) -> bool {
+            self.plan().deaf
+        }
+    }
+
+    impl Failpoint {
+        pub(in crate::log) fn check(&self, call: Call) -> Result<()> {
+            let (faults, path) = &self.of;
+            faults.check(call, path)
+        }
+
+        pub(in crate::log) fn size(&self, size: u64) -> u64 {
+            let (faults, path) = &self.of;
+            match faults.plan().short.take_if(|(at, _)| at == path) {
+                Some((_, bytes)) => size.saturating_sub(bytes),
+                None => size,
+            }
+        }
+    }
+}

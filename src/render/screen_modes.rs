@@ -1,0 +1,164 @@
+//! The page: what absolute addresses, cleared screens and full-screen programs are for a screen that has no height.
+//!
+//! A page begins where a program first addresses a row by its number, or clears the screen. What stood above is history. The rows
+//! under a scroll region hold a status line, as that of `apt`: it would be gone when the program ends, and is never shown.
+
+use super::line::{Line, Pen};
+use super::screen::Screen;
+use super::{COLUMNS_MAX, SCREEN_ROWS};
+
+/// How many bytes a full-screen program may write before the log is shown again although it never left its screen.
+/// Without a limit, a program that was killed would hide all that follows.
+pub(super) const ALTERNATE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The row that stands for all that a full-screen program drew.
+const ALTERNATE_NOTE: &str = "⟨full-screen program⟩";
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct ScreenModes {
+    /// The line that absolute addressing calls the first.
+    home: Option<usize>,
+    /// How many rows of the page scroll, if a region was set; those below are for a status line.
+    scrolling: Option<usize>,
+    /// The cursor is on the status line. Its place among the rows is kept for when it comes back.
+    in_status: bool,
+    /// A full-screen program draws: the offset at which it is given up, and the pen that comes back after it.
+    alternate: Option<(u64, Pen)>,
+}
+
+impl ScreenModes {
+    pub(super) fn home(&self) -> Option<usize> {
+        self.home
+    }
+
+    /// The first lines were forgotten.
+    pub(super) fn scroll(&mut self, lines: usize) {
+        self.home = self.home.map(|home| home.saturating_sub(lines));
+    }
+
+    /// The offset at which a full-screen program is given up, while there is one.
+    pub(super) fn alternate(&self) -> Option<u64> {
+        self.alternate.as_ref().map(|(until, _)| *until)
+    }
+
+    /// Whether what is drawn now belongs to no row of the log.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.in_status || self.alternate.is_some()
+    }
+
+    pub(super) fn in_status(&self) -> bool {
+        self.in_status
+    }
+
+    pub(super) fn leave_status(&mut self) {
+        self.in_status = false;
+    }
+
+    /// DECSTBM. The region itself is not followed, since a log scrolls as a whole, and the cursor stays where it is.
+    pub(super) fn set_region(&mut self, first: usize, last: usize) {
+        self.scrolling = (first <= 1 && last > 1).then_some(last);
+    }
+}
+
+impl Screen {
+    /// Goes to a row and a column of the page, counted from 0.
+    pub(super) fn address(&mut self, row: usize, column: usize) {
+        self.address_row(row);
+        if !self.page.in_status {
+            self.address_column(column);
+        }
+    }
+
+    /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to name them.
+    pub(super) fn address_row(&mut self, row: usize) {
+        self.page.in_status = self.page.scrolling.is_some_and(|rows| row >= rows);
+        if self.page.in_status {
+            return;
+        }
+        let home = match self.page.home {
+            Some(home) if home < self.lines.len() => home.max(self.top),
+            _ => self.open_page(),
+        };
+        self.page.home = Some(home);
+        let target = home.saturating_add(row);
+        while self.lines.len() <= target && self.push_line() {}
+        self.go_to_row(target);
+    }
+
+    pub(super) fn address_column(&mut self, column: usize) {
+        self.set_column(column.min(COLUMNS_MAX - 1));
+    }
+
+    /// The row on which a new page begins: the last one if it is empty, else a new one.
+    fn open_page(&mut self) -> usize {
+        if !self.lines.last().is_some_and(Line::is_empty) {
+            self.push_line();
+        }
+        self.lines.len() - 1
+    }
+
+    /// A cleared screen becomes history, as in terminals with a scrollback: what was there is final, and a page begins below it.
+    pub(super) fn clear(&mut self) {
+        let column = self.column_number();
+        let page = self.open_page();
+        self.page.home = Some(page);
+        self.top = self.top.max(page);
+        self.row = page;
+        self.set_column(column);
+    }
+
+    /// SU: the rows of the screen move up, and the cursor stays in its place: it is further down in the log.
+    pub(super) fn scroll_up(&mut self, n: usize) {
+        let column = self.column_number();
+        for _ in 0..n.min(SCREEN_ROWS) {
+            self.next_row();
+            let home = self.page.home.map(|home| home.max(self.top) + 1);
+            self.page.home = home.map(|home| home.min(self.lines.len() - 1));
+        }
+        self.set_column(column);
+    }
+
+    /// SD: blank rows come in at the top of the page. Where no page was begun, the top is nowhere and nothing moves.
+    pub(super) fn scroll_down(&mut self, n: usize) {
+        let Some(home) = self.page.home.filter(|&home| home <= self.row) else { return };
+        let (row, column) = (self.row, self.column_number());
+        self.row = home.max(self.top);
+        self.insert_rows(n);
+        self.row = row;
+        self.set_column(column);
+    }
+
+    /// RIS: everything as at the beginning, but for what is history.
+    pub(super) fn reset(&mut self) {
+        self.page.alternate = None;
+        self.page.in_status = false;
+        self.page.scrolling = None;
+        self.clear();
+        self.set_column(0);
+        self.reset_pen();
+        self.pen.link = None;
+        self.saved = None;
+    }
+
+    pub(super) fn enter_alternate(&mut self) {
+        if self.page.alternate.is_some() {
+            return;
+        }
+        self.page.in_status = false;
+        let page = self.open_page();
+        self.go_to_row(page);
+        self.column = None;
+        let pen = std::mem::take(&mut self.pen);
+        self.charsets = super::charset::Charsets::default();
+        self.print(ALTERNATE_NOTE, self.fresh.0);
+        self.newline();
+        self.page.alternate = Some((self.fresh.1.saturating_add(ALTERNATE_BYTES_MAX), pen));
+    }
+
+    /// The colours of a full-screen program do not outlive it, even if it was killed.
+    pub(super) fn leave_alternate(&mut self) {
+        if let Some((_, pen)) = self.page.alternate.take() {
+            self.pen = pen;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Encoded messages, made once and shared by all who get them.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::log::Offset;
+use crate::wire::deflate::deflate;
+
+/// The most bytes that one message carries.
+pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Messages in order.
+pub type Frames = Vec<Frame>;
+
+/// Whether a viewer takes messages that are deflated (`permessage-deflate`, RFC 7692).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Packing {
+    /// As they are.
+    Plain,
+    /// Deflated, each by itself; as they are where that gains nothing.
+    Deflated,
+}
+
+/// One message, encoded as a WebSocket frame with its header in front. Other transports take the payload alone.
+///
+/// It is deflated by the first that sends it to somebody who takes it so, once for all of them.
+#[derive(Clone, Debug)]
+pub struct Frame(Arc<Encoded>);
+
+#[derive(Debug)]
+struct Encoded {
+    kind: Data,
+    plain: Bytes,
+    payload_at: usize,
+    /// None inside where it is sent as it is.
+    deflated: OnceLock<Option<Bytes>>,
+}
+
+/// A frame's bytes, and where in them the payload begins.
+fn encode(header: &FrameHeader, parts: &[&[u8]]) -> (Bytes, usize) {
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    let payload_at = header.len(len as u64);
+    let mut bytes = BytesMut::with_capacity(payload_at + len).writer();
+    // Writing to memory does not fail.
+    let _written = header.format(len as u64, &mut bytes);
+    let mut bytes = bytes.into_inner();
+    parts.iter().for_each(|part| bytes.put_slice(part));
+    (bytes.freeze(), payload_at)
+}
+
+impl Frame {
+    /// A text message.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::new(Data::Text, &[text.as_bytes()])
+    }
+
+    /// A text message made of these parts, which are text together.
+    pub(crate) fn text_of(parts: &[&[u8]]) -> Self {
+        Self::new(Data::Text, parts)
+    }
+
+    /// A binary message made of these parts.
+    #[must_use]
+    pub fn binary(parts: &[&[u8]]) -> Self {
+        Self::new(Data::Binary, parts)
+    }
+
+    pub(crate) fn new(kind: Data, parts: &[&[u8]]) -> Self {
+        let header = FrameHeader { opcode: OpCode::Data(kind), ..FrameHeader::default() };
+        let (plain, payload_at) = encode(&header, parts);
+        let len = plain.len() - payload_at;
+        debug_assert!(len <= MESSAGE_BYTES_MAX, "a message of {len} bytes");
+        Self(Arc::new(Encoded { kind, plain, payload_at, deflated: OnceLock::new() }))
+    }
+
+    /// How many bytes it takes, for those who take it as it is.
+    pub(crate) fn weight(&self) -> usize {
+        self.0.plain.len()
+    }
+
+    /// Header and payload, to be written to a WebSocket as they are.
+    #[must_use]
+    pub fn encoded(&self, packing: Packing) -> &Bytes {
+        match packing {
+            Packing::Plain => &self.0.plain,
+            Packing::Deflated => self.deflated().unwrap_or(&self.0.plain),
+        }
+    }
+
+    pub(crate) fn deflated(&self) -> Option<&Bytes> {
+        let deflate = || {
+            let deflated = deflate(self.0.plain.get(self.0.payload_at..)?)?;
+            let opcode = OpCode::Data(self.0.kind);
+            let header = FrameHeader { opcode, rsv1: true, ..FrameHeader::default() };
+            Some(encode(&header, &[&deflated]).0)
+        };
+        self.0.deflated.get_or_init(deflate).as_ref()
+    }
+
+    /// The payload alone.
+    #[must_use]
+    pub fn payload(&self) -> Bytes {
+        self.0.plain.slice(self.0.payload_at..)
+    }
+}
+
+/// In which form a viewer wants the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// HTML that only grows, as the original server sent it.
+    Html,
+    /// The text of the rows, which only grows.
+    Text,
+    /// The bytes as they are.
+    Raw,
+    /// `tailcast.v1`: rows of HTML that may be rewritten.
+    Rows,
+    /// `tailcast.v1`: rows of text.
+    TextRows,
+    /// `tailcast.v1`: binary messages with their offset.
+    RawMessages,
+}
+
+impl Form {
+    /// How many forms there are.
+    pub(crate) const COUNT: usize = 6;
+
+    /// Its place among them.
+    pub(crate) fn slot(self) -> usize {
+        match self {
+            Self::Html => 0,
+            Self::Text => 1,
+            Self::Raw => 2,
+            Self::Rows => 3,
+            Self::TextRows => 4,
+            Self::RawMessages => 5,
+        }
+    }
+
+    /// Whether control messages go with it.
+    #[must_use]
+    pub fn has_control(self) -> bool {
+        matches!(self, Self::Rows | Self::TextRows | Self::RawMessages)
+    }
+
+    /// Whether it goes through the terminal.
+    #[must_use]
+    pub fn is_rendered(self) -> bool {
+        !matches!(self, Self::Raw | Self::RawMessages)
+    }
+
+    /// The bytes as messages, for the forms that are not rendered.
+    pub(crate) fn raw(self, start: Offset, bytes: &Bytes) -> Frames {
+        match self {
+            Self::RawMessages => vec![Frame::binary(&[&start.0.to_be_bytes(), bytes])],
+            Self::Raw | Self::Html | Self::Text | Self::Rows | Self::TextRows => {
+                vec![Frame::binary(&[bytes])]
+            }
+        }
+    }
+
+    /// What a plain viewer of an empty log is sent, as the original did.
+    pub(crate) fn empty(self) -> Frames {
+        if self == Self::Html { vec![Frame::text("")] } else { Frames::new() }
+    }
+}

@@ -1,0 +1,6 @@
+//! All that travels: requests, messages, rows, answers, and the frames that carry them.
+
+pub mod deflate;
+pub mod frame;
+pub mod message;
+pub mod request;
