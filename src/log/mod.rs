@@ -8,16 +8,20 @@
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
 pub mod access;
+pub(crate) mod blocking;
 pub mod catalogue;
+pub mod descriptors;
 pub mod failpoints;
 pub mod file;
 pub mod follower;
 pub mod metrics;
+mod mounts;
 pub mod position;
 pub mod registry;
 mod rotated;
 pub mod sparse;
 pub mod timeline;
+pub mod wake;
 pub mod watch;
 
 pub use access::{Access, LogPath, Refusal};

@@ -6,10 +6,10 @@ use std::time::UNIX_EPOCH;
 
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::timeline::Span;
-use crate::log::{Follower, Generation, LogPath, Offset, Refusal, Registry};
+use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
 use crate::render::Terminal;
-use crate::session::WantedGeneration;
 use crate::session::checkpoints::Checkpoints;
+use crate::session::{Hub, WantedGeneration};
 
 /// What was published of one generation of a log up to a moment.
 #[derive(Clone, Debug)]
@@ -55,14 +55,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the log may not be read, or what was asked for is not there.
-    pub async fn open(
-        registry: &Arc<Registry>,
-        log: &LogPath,
-        of: WantedGeneration,
-    ) -> Result<Self, SearchError> {
+    pub async fn open(hub: &Hub, log: &LogPath, of: WantedGeneration) -> Result<Self, SearchError> {
         // Others may hold what was rotated away while nothing has the name.
-        let is_named = matches!(of, WantedGeneration::Generation(_));
-        let subscription = registry.join(log, is_named).await?;
+        let subscription = match of {
+            WantedGeneration::Generation(_) => hub.registry().visit(log).await?,
+            WantedGeneration::Present | WantedGeneration::Nothing => {
+                hub.registry().join(log, false).await?
+            }
+        };
         if subscription.is_barred {
             return Err(Refusal::Unreadable.into());
         }
@@ -84,7 +84,7 @@ impl Snapshot {
             WantedGeneration::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span, states: follower.companion() })
+        Ok(Self { generation, end: span.end(), file, span, states: hub.checkpoints(follower) })
     }
 
     /// The same without what lies behind an offset.
@@ -166,7 +166,7 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::log::Access;
+    use crate::log::{Access, Registry};
     use std::time::Duration;
 
     /// A log of its own with this content.
@@ -178,8 +178,8 @@ pub(super) mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let view = runtime.block_on(async {
             let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
-            let registry = Registry::new(access, Duration::from_secs(5));
-            Snapshot::open(&registry, &log, WantedGeneration::Present).await.unwrap()
+            let hub = Hub::new(Registry::new(access, Duration::from_secs(5)));
+            Snapshot::open(&hub, &log, WantedGeneration::Present).await.unwrap()
         });
         (view, directory)
     }

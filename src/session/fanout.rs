@@ -22,6 +22,8 @@ use crate::wire::frame::{Form, Frame, Frames};
 #[derive(Default)]
 pub struct Fanouts {
     logs: DashMap<LogPath, Weak<Fanout>>,
+    /// They outlive the last viewer for a little, as the follower does, since viewers often come back soon.
+    checkpoints: DashMap<LogPath, (Weak<Follower>, Arc<Checkpoints>)>,
     renders: Counter,
 }
 
@@ -31,8 +33,32 @@ impl Fanouts {
         self.renders.get()
     }
 
+    /// The checkpoints of a follower's log, which are kept until the follower ends.
+    pub(super) fn checkpoints(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Checkpoints> {
+        let is_own = |other: &Weak<Follower>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(follower));
+        let kept = self.checkpoints.get(follower.log());
+        if let Some((_, checkpoints)) = kept.as_deref().filter(|(other, _)| is_own(other)) {
+            return Arc::clone(checkpoints);
+        }
+        drop(kept);
+        let own = Arc::downgrade(follower);
+        let mut entry = self.checkpoints.entry(follower.log().clone()).or_default();
+        if !is_own(&entry.0) {
+            *entry = (Weak::clone(&own), Arc::default());
+            let (fanouts, log, ended) =
+                (Arc::clone(self), follower.log().clone(), follower.ended());
+            tokio::spawn(async move {
+                ended.await;
+                // Another follower may have the log by now.
+                fanouts.checkpoints.remove_if(&log, |_, (other, _)| other.ptr_eq(&own));
+            });
+        }
+        Arc::clone(&entry.1)
+    }
+
     /// The fan-out of a follower's log, for as long as somebody holds it.
-    pub(super) fn of(self: &Arc<Self>, follower: &Follower) -> Arc<Fanout> {
+    pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
+        let states = self.checkpoints(follower);
         let mut entry = self.logs.entry(follower.log().clone()).or_default();
         if let Some(fanout) = entry.upgrade() {
             return fanout;
@@ -42,7 +68,7 @@ impl Fanouts {
             log: follower.log().clone(),
             shared: std::array::from_fn(|_| Mutex::default()),
             histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-            states: follower.companion(),
+            states,
             replaying: tokio::sync::Mutex::default(),
         });
         *entry = Arc::downgrade(&fanout);
@@ -57,7 +83,6 @@ pub struct Fanout {
     shared: [Mutex<Shared>; Form::COUNT],
     /// What was rendered last for one that joined, while somebody is still at it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
-    /// They outlive the last viewer for a little, as the follower does, since it may be back soon.
     states: Arc<Checkpoints>,
     /// Who holds it finds out a state for those who wait.
     replaying: tokio::sync::Mutex<()>,

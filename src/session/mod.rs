@@ -50,6 +50,11 @@ impl Hub {
         &self.registry
     }
 
+    /// The checkpoints of a follower's log.
+    pub(crate) fn checkpoints(&self, follower: &Arc<Follower>) -> Arc<checkpoints::Checkpoints> {
+        self.fanouts.checkpoints(follower)
+    }
+
     /// How often a piece of a log was rendered and encoded in a form, for all viewers or for one.
     #[must_use]
     pub fn renders(&self) -> u64 {
@@ -88,7 +93,12 @@ impl Hub {
     }
 
     /// What a terminal is like that has seen everything of a span before a place, as far as that is known.
-    pub async fn state_at(&self, follower: &Follower, span: &Arc<Span>, at: Offset) -> Checkpoint {
+    pub async fn state_at(
+        &self,
+        follower: &Arc<Follower>,
+        span: &Arc<Span>,
+        at: Offset,
+    ) -> Checkpoint {
         self.fanouts.of(follower).state_at(span, at).await
     }
 

@@ -141,7 +141,7 @@ impl Viewer {
     pub fn lead(&mut self) -> Option<Presence> {
         self.gathering = true;
         self.start.skip = false;
-        self.subscription.cede()
+        self.subscription.take_presence()
     }
 
     /// Which log.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::stage::Stage;
 use crate::log::access::Identity;
-use crate::log::follower::rotation::{FileEvent, Poll, RotationTracker};
+use crate::log::follower::events::{FileEvent, Poll};
+use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::timeline::{BEFORE_ALL, OLD_FILES_MAX, Reason, WaitReason};
 use crate::log::{Access, Follower, Generation, LogPath, Offset, Presence, Subscription};
@@ -124,7 +125,7 @@ impl Record {
         let access = Arc::clone(&self.access);
         let mut tracker = RotationTracker::new(Arc::clone(&access), self.log.clone(), ROTATE_WAIT);
         let poll = tracker.first_poll(access.open(&self.log), self.memory.take()).unwrap();
-        let follower = Arc::new(Follower::new(access, self.log.clone(), self.messages));
+        let follower = Arc::new(Follower::new(access, self.log.clone(), 0, self.messages));
         self.life += 1;
         self.spans.clear();
         self.waiting = None;
@@ -135,7 +136,7 @@ impl Record {
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
         // What befell the name before is no news.
-        while stage.wake.next_aside().is_some() {}
+        while stage.wake.next_renamed().is_some() {}
         self.take(poll, stage);
     }
 
@@ -147,7 +148,7 @@ impl Record {
     pub(super) fn cease(&mut self, ending: Ending) {
         let following = self.following.take().unwrap();
         if ending == Ending::Retired {
-            self.memory = following.tracker.memory();
+            self.memory = following.tracker.remembered_file();
         }
     }
 
@@ -171,9 +172,9 @@ impl Record {
         self.seen.extend(stage.named);
         let set_aside = std::mem::take(&mut stage.set_aside);
         self.set_aside.extend(set_aside.into_iter().filter(|&file| stage.is_beside(file)));
-        following.follower.hand_over(&mut following.tracker, self.now);
+        following.follower.hand_over_found_files(&mut following.tracker, self.now);
         let poll = following.tracker.poll(self.now, &stage.wake);
-        let more = poll.more || following.tracker.is_turning();
+        let more = poll.more || following.tracker.is_rotating();
         let follower = Arc::clone(&following.follower);
         self.take(poll, stage);
         if !more {
