@@ -25,6 +25,7 @@ mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
 mod follow;
+mod followers;
 mod foreign;
 mod goldens;
 mod heartbeats;
