@@ -8,7 +8,7 @@ use crate::wire::message;
 
 /// A stretch of rows, with the numbers of their lines, and the times at which they came.
 #[must_use]
-pub(super) fn stretch(view: &Snapshot, stretch: &RowRange, lines: &[Option<u64>]) -> String {
+pub(super) fn rows(view: &Snapshot, stretch: &RowRange, lines: &[Option<u64>]) -> String {
     let mut rows = String::new();
     for row in &stretch.rows {
         if !rows.is_empty() {
@@ -68,7 +68,7 @@ pub(super) fn found(find: &mut Find) -> String {
     }
     lines += &if find.is_done() {
         let (to, complete) = (find.position(), find.is_complete());
-        let reason = match find.cut() {
+        let reason = match find.ended_early() {
             Some(EndedEarly::Time) => "\"time\"",
             Some(EndedEarly::Gone) => "\"gone\"",
             None if find.is_full() => "\"results\"",
