@@ -126,7 +126,7 @@ fn rows_of_two<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(u64, String)>
 
 /// The third element of a row: what its [`Annotation`] says.
 #[derive(Serialize)]
-struct AnnotationJson<'n> {
+pub(super) struct AnnotationJson<'n> {
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<Grouping<'n>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,7 +150,7 @@ struct Grouping<'n> {
 }
 
 impl<'n> AnnotationJson<'n> {
-    fn new(note: &'n Annotation, matches: &'n [(usize, usize)]) -> Self {
+    pub(super) fn new(note: &'n Annotation, matches: &'n [(usize, usize)]) -> Self {
         let grouping = note.group.as_ref().map(|group| {
             let opening = group.opens.as_ref();
             Grouping {
