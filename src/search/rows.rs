@@ -26,8 +26,6 @@ const LEAD_OUT_BYTES: u64 = 1024 * 1024;
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// So far back a terminal is taken that has shown the log to viewers.
 const KNOWN_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// The unit in which line starts are searched for.
-const BLOCK_BYTES: u64 = 64 * 1024;
 /// The most bytes that are fed for one stretch.
 const FEED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The rows of one stretch weigh little more than this.
@@ -154,7 +152,7 @@ fn forward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<R
 }
 
 fn backward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<RowRange> {
-    let lines = lines_back(view, offset, wanted.count, STRETCH_BYTES as u64)?;
+    let lines = view.lines_before(offset, wanted.count, STRETCH_BYTES as u64)?;
     let line = match lines {
         Some(line) => line,
         None => match line_start(view, Offset(offset.0.saturating_sub(1)))? {
@@ -317,42 +315,12 @@ pub(super) fn terminal_for(view: &Snapshot, offset: Offset) -> io::Result<Termin
 
 /// Where the line starts that holds a byte. None where it is too long to find out.
 fn line_start(view: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
-    lines_back(view, offset.plus(1), 1, LINE_BYTES_MAX)
+    view.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)
 }
 
 /// Where a terminal starts for a line: some lines before it.
 fn lead(view: &Snapshot, line: Offset) -> io::Result<Offset> {
-    Ok(lines_back(view, line, SCREEN_ROWS, LEAD_BYTES)?.unwrap_or(line))
-}
-
-/// Where the last `lines` lines before `end` start, or as many of them as start within `reach` bytes. None when none
-/// does. The newline that ends the last line starts none.
-fn lines_back(
-    view: &Snapshot,
-    end: Offset,
-    lines: usize,
-    reach: u64,
-) -> io::Result<Option<Offset>> {
-    let mut below = end.0.saturating_sub(1);
-    let floor = end.0.saturating_sub(reach);
-    let mut found = 0;
-    let mut start = None;
-    // Most lines are short: the first look is a small one.
-    let mut block_bytes = PIECE_BYTES as u64;
-    while below > floor {
-        let from = below.saturating_sub(block_bytes).max(floor);
-        let block = view.read(Offset(from), (below - from) as usize)?;
-        for newline in memchr::memrchr_iter(b'\n', &block) {
-            start = Some(Offset(from + newline as u64 + 1));
-            found += 1;
-            if found == lines {
-                return Ok(start);
-            }
-        }
-        below = from;
-        block_bytes = BLOCK_BYTES;
-    }
-    Ok(if floor == 0 { Some(Offset(0)) } else { start })
+    Ok(view.lines_before(line, SCREEN_ROWS, LEAD_BYTES)?.unwrap_or(line))
 }
 
 /// The start of a character, at an offset or up to three bytes behind it.
