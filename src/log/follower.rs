@@ -195,7 +195,7 @@ impl Follower {
     /// The span of a file that was rotated away before the first poll, and may be that of a position which can't be proved.
     /// It is taken for another one, and has to be begun anew.
     pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
-        if self.timeline().twin(wanted).is_some() {
+        if self.timeline().latest_of_inode(wanted).is_some() {
             return None;
         }
         let follower = Arc::clone(self);
@@ -218,7 +218,7 @@ impl Follower {
         let held = TailedFile::found(file, end).ok()?;
         let (generation, file) = (held.generation, Arc::clone(&held.file));
         let (span, is_new) =
-            self.timeline().take_in(asked, offset, generation, held.head(), file, end)?;
+            self.timeline().add_rotated(asked, offset, generation, held.head(), file, end)?;
         if is_new {
             self.found.lock().unwrap_or_else(PoisonError::into_inner).push(held);
             self.wake.wake();

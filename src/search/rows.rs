@@ -27,8 +27,6 @@ const LEAD_OUT_BYTES_MAX: u64 = 1024 * 1024;
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The longest distance between a checkpoint and the requested line.
 const CHECKPOINT_DISTANCE_MAX: u64 = 4 * 1024 * 1024;
-/// The unit in which line starts are searched for.
-const BLOCK_BYTES: u64 = 64 * 1024;
 /// The most bytes that are fed for one range of rows.
 const FEED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The approximate maximum weight of the rows of one range.
@@ -154,7 +152,7 @@ fn forward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Res
 }
 
 fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Result<RowRange> {
-    let lines = lines_back(snapshot, offset, request.count, RANGE_BYTES_MAX as u64)?;
+    let lines = snapshot.lines_before(offset, request.count, RANGE_BYTES_MAX as u64)?;
     let line = match lines {
         Some(line) => line,
         None => match line_start(snapshot, Offset(offset.0.saturating_sub(1)))? {
@@ -320,42 +318,12 @@ pub(super) fn terminal_for(snapshot: &Snapshot, offset: Offset) -> io::Result<Te
 
 /// The start of the line that contains a byte; `None` if it is more than 4 MiB before it.
 fn line_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
-    lines_back(snapshot, offset.plus(1), 1, LINE_BYTES_MAX)
+    snapshot.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)
 }
 
 /// Where a terminal for a line starts: some lines before it.
 fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
-    Ok(lines_back(snapshot, line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)?.unwrap_or(line))
-}
-
-/// The start of the last `lines` lines before `end`, or of as many of them as start within `reach`
-/// bytes; `None` if none does. The newline that ends the last line starts no line.
-fn lines_back(
-    snapshot: &Snapshot,
-    end: Offset,
-    lines: usize,
-    reach: u64,
-) -> io::Result<Option<Offset>> {
-    let mut below = end.0.saturating_sub(1);
-    let floor = end.0.saturating_sub(reach);
-    let mut found = 0;
-    let mut start = None;
-    // Most lines are short, so the first read is small.
-    let mut block_bytes = FEED_BYTES as u64;
-    while below > floor {
-        let from = below.saturating_sub(block_bytes).max(floor);
-        let block = snapshot.read(Offset(from), (below - from) as usize)?;
-        for newline in memchr::memrchr_iter(b'\n', &block) {
-            start = Some(Offset(from + newline as u64 + 1));
-            found += 1;
-            if found == lines {
-                return Ok(start);
-            }
-        }
-        below = from;
-        block_bytes = BLOCK_BYTES;
-    }
-    Ok(if floor == 0 { Some(Offset(0)) } else { start })
+    Ok(snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)?.unwrap_or(line))
 }
 
 /// The start of a UTF-8 character, at an offset or up to three bytes behind it.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
 use crate::log::{Follower, Generation, LogPath, Offset, Refusal, Registry};
 use crate::render::Terminal;
@@ -124,12 +125,29 @@ impl Snapshot {
         self.file.read_at(from, len)
     }
 
+    /// Where the last `lines` lines before `end` start, or as many of them as start within `reach`
+    /// bytes. None when none does.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub(super) fn lines_before(
+        &self,
+        end: Offset,
+        lines: usize,
+        reach: u64,
+    ) -> io::Result<Option<Offset>> {
+        Ok(match self.file.lines_before(end, lines as u64, reach)? {
+            LinesBefore::All(start) => Some(start),
+            LinesBefore::Fewer(earliest) => earliest,
+        })
+    }
+
     /// Like [`read`](Self::read), but skips a long run of NULs and reports it.
     ///
     /// # Errors
     /// Those of `pread` and `lseek`.
     pub(super) fn read_on(&self, from: Offset, len: usize) -> io::Result<Read> {
-        let fingerprint = crate::log::file::Fingerprint::at(from);
+        let fingerprint = crate::log::fingerprint::Fingerprint::at(from);
         self.file.read_after(&fingerprint, len, self.end, Nuls::Written)
     }
 
@@ -162,7 +180,7 @@ impl Snapshot {
 async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>> {
     let (known, is_lost) = {
         let timeline = follower.timeline();
-        (timeline.last_of(wanted), timeline.has_lost(wanted))
+        (timeline.last_of(wanted), timeline.is_lost(wanted))
     };
     if is_lost {
         return None;
@@ -175,10 +193,10 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
     }
     // An earlier server process named it. The request is for all of its bytes, so its whole head
     // must prove that the file is the same.
-    if !wanted.is_signed_in_full() {
+    if !wanted.signature.is_whole() {
         return None;
     }
-    let twin = follower.timeline().twin(wanted);
+    let twin = follower.timeline().latest_of_inode(wanted);
     if let Some(twin) = twin
         && wanted.has_signature_of(&twin.signed())
     {

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
-use crate::log::file::{Fingerprint, LogFile};
+use crate::log::file::LogFile;
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
