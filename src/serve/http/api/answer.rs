@@ -4,7 +4,7 @@ use crate::log::{Generation, Offset};
 use crate::search::find::{EndedEarly, Find};
 use crate::search::pattern::BadPattern;
 use crate::search::{RowRange, Snapshot};
-use crate::wire::message;
+use crate::wire::rows;
 
 /// A stretch of rows, with the numbers of their lines, and the times at which they came.
 #[must_use]
@@ -14,7 +14,7 @@ pub(super) fn stretch(view: &Snapshot, stretch: &RowRange, lines: &[Option<u64>]
         if !rows.is_empty() {
             rows.push(',');
         }
-        rows.push_str(&message::row(row.offset.0, &row.content, row.note.as_deref(), &row.matches));
+        rows.push_str(&rows::row(row.offset.0, &row.content, row.note.as_deref(), &row.matches));
     }
     let times: Vec<Option<u64>> = stretch.rows.iter().map(|row| view.arrived(row.offset)).collect();
     let RowRange { from, next, at_start, at_end, .. } = stretch;
