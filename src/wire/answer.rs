@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::log::{Generation, Offset};
 use crate::render::Annotation;
-use crate::wire::message::AnnotationJson;
+use crate::wire::rows::AnnotationJson;
 
 /// The answer to `/_/rows/…`.
 #[derive(Debug, Serialize)]
