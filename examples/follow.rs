@@ -1,4 +1,5 @@
-//! Follows a log with the library: `cargo run --example follow -- PATH` prints what is appended from now on.
+//! Follows a log with the library. `cargo run --example follow -- PATH` prints what is appended
+//! from now on.
 
 use std::error::Error;
 use std::io::Write;
@@ -16,7 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let registry = Registry::new(access, ROTATE_WAIT);
     let mut subscription = registry.join(&log, false).await?;
     loop {
-        // An error says that this fell behind; what it missed can be read from the file, from the last chunk's end.
+        // `recv` fails if this program has fallen behind. A real program then reads the bytes that
+        // it missed from the file, beginning at the end of the last chunk.
         if let Event::Chunk(chunk) = subscription.events.recv().await? {
             std::io::stdout().write_all(&chunk.bytes)?;
         }

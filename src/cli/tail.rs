@@ -96,7 +96,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 /// Prints until the log ends, nobody reads any more, or a signal comes.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     talk();
-    let url = if LogUrl::is_meant(&arguments.log) {
+    let url = if LogUrl::looks_like_url(&arguments.log) {
         Some(arguments.log.parse().map_err(|error| bad_url(&arguments.log, &error))?)
     } else {
         None
@@ -167,7 +167,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> anyhow::Result<()>
     };
     let printed = printer.print(&ending).await;
     if let Source::Remote(follow) = printer.source {
-        follow.leave().await;
+        follow.close().await;
     }
     match printed {
         // Nobody reads any more: that is what `head` is for.
@@ -282,7 +282,7 @@ fn bad_url(typed: &str, error: &BadUrl) -> anyhow::Error {
 
 fn refused_words(arguments: &Arguments, refused: &Refused) -> anyhow::Error {
     let log = &arguments.log;
-    let remote = LogUrl::is_meant(log);
+    let remote = LogUrl::looks_like_url(log);
     let hint = match refused {
         Refused::NotFound if arguments.no_follow => "look at the path",
         Refused::NotFound if remote => {

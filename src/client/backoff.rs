@@ -1,14 +1,13 @@
-//! The pause before the next attempt: drawn by chance, from a range that grows.
+//! The pause before the next attempt to connect: a random part of a range that doubles.
 //!
-//! Full jitter: when a server comes back, its viewers do not all come at the same moment.
+//! The whole pause is random ("full jitter"), so that the viewers of a server that comes back do
+//! not all connect at once.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
-/// The longest first pause.
+/// The upper bound of the first pause.
 const FIRST: Duration = Duration::from_millis(500);
-/// The longest pause.
+/// The upper bound of all pauses.
 const LONGEST: Duration = Duration::from_secs(15);
 const _: () = assert!(FIRST.as_millis() < LONGEST.as_millis());
 
@@ -20,10 +19,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// The next pause.
     pub(super) fn pause(&mut self) -> Duration {
-        // The standard library's hash maps are seeded by chance; there is no secret in a pause.
-        let chance =
-            (RandomState::new().build_hasher().finish() >> 32) as f64 / f64::from(u32::MAX);
-        let pause = self.ceiling().mul_f64(chance);
+        let pause = self.ceiling().mul_f64(fastrand::f64());
         self.failures = self.failures.saturating_add(1);
         pause
     }
@@ -32,7 +28,7 @@ impl Backoff {
         LONGEST.min(FIRST.saturating_mul(2u32.saturating_pow(self.failures)))
     }
 
-    /// It went well: the next pause is short.
+    /// Starts again with a short pause, after a success.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
     }
@@ -43,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_a_bound_and_differ() {
+    fn pauses_are_random_and_grow_to_a_bound() {
         let mut backoff = Backoff::default();
         let ceilings: Vec<f64> = (0..7)
             .map(|_| {

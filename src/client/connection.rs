@@ -1,4 +1,4 @@
-//! One connection to a server.
+//! One WebSocket connection to a server.
 
 use std::time::Duration;
 
@@ -17,40 +17,39 @@ use crate::client::{Disconnect, Refused};
 use crate::wire::frame::MESSAGE_BYTES_MAX;
 use crate::wire::message::SUBPROTOCOL;
 
-/// How long it may take to connect.
+/// The longest time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The server pings every 15 s. One that has said nothing for so long is asked.
-const ASK_AFTER: Duration = Duration::from_secs(20);
-/// One that has said nothing for so long is gone.
+/// A server that was silent for this time is pinged. It pings every 15 s by itself.
+const PING_AFTER: Duration = Duration::from_secs(20);
+/// A server that was silent for this time is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(40);
-const _: () = assert!(ASK_AFTER.as_secs() < SILENCE_MAX.as_secs());
-/// How long a farewell may take.
+const _: () = assert!(PING_AFTER.as_secs() < SILENCE_MAX.as_secs());
+/// The longest time for a closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What went wrong with a connection.
+/// Why there is no connection.
 pub(crate) enum ConnectionError {
-    /// It may be made again.
+    /// A new attempt may succeed.
     Lost(Disconnect),
-    /// It need not be.
+    /// A new attempt would fail, too.
     Refused(Refused),
 }
 
-/// A connection that stands.
+/// An open connection.
 pub(crate) struct Connection {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     since: Instant,
-    /// When there was a sign of life.
-    heard: Instant,
-    /// The server has been asked for one since.
-    asked: bool,
-    /// The question is still to be sent.
-    ask_due: bool,
+    /// When the server last sent anything.
+    last_received: Instant,
+    /// A ping was sent since then.
+    ping_sent: bool,
+    /// A ping is to be sent.
+    ping_due: bool,
 }
 
 impl Connection {
-    /// Connects.
     pub(crate) async fn connect(url: String) -> Result<Self, ConnectionError> {
-        let mut request = url.into_client_request().map_err(at_start)?;
+        let mut request = url.into_client_request().map_err(connect_error)?;
         request
             .headers_mut()
             .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
@@ -59,79 +58,81 @@ impl Connection {
         let (socket, _) = timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| {
-                ConnectionError::Lost(Disconnect::Unreachable("no answer in time".to_owned()))
+                ConnectionError::Lost(Disconnect::Unreachable("no answer within 10 s".to_owned()))
             })?
-            .map_err(at_start)?;
+            .map_err(connect_error)?;
         let now = Instant::now();
-        Ok(Self { socket, since: now, heard: now, asked: false, ask_due: false })
+        Ok(Self { socket, since: now, last_received: now, ping_sent: false, ping_due: false })
     }
 
-    /// How long it has stood.
+    /// The time since it was opened.
     pub(crate) fn age(&self) -> Duration {
         self.since.elapsed()
     }
 
     /// The next message. Dropping the future loses nothing.
-    pub(crate) async fn hear(&mut self) -> Result<Message, Disconnect> {
+    pub(crate) async fn next_message(&mut self) -> Result<Message, Disconnect> {
         loop {
-            let silent = self.heard + SILENCE_MAX;
-            if self.ask_due {
-                // Asked twice does no harm.
-                let ask = Message::Ping(Bytes::new());
-                if let Ok(Err(error)) = timeout_at(silent, self.socket.send(ask)).await {
+            let silent = self.last_received + SILENCE_MAX;
+            if self.ping_due {
+                // If the future is dropped here, the ping is sent twice, which is harmless.
+                let ping = Message::Ping(Bytes::new());
+                if let Ok(Err(error)) = timeout_at(silent, self.socket.send(ping)).await {
                     return Err(broken(&error));
                 }
-                self.ask_due = false;
+                self.ping_due = false;
             }
-            let until = if self.asked { silent } else { self.heard + ASK_AFTER };
+            let until = if self.ping_sent { silent } else { self.last_received + PING_AFTER };
             match timeout_at(until, self.socket.next()).await {
                 Ok(Some(Ok(message))) => {
-                    self.heard = Instant::now();
-                    self.asked = false;
+                    self.last_received = Instant::now();
+                    self.ping_sent = false;
                     return Ok(message);
                 }
                 Ok(Some(Err(error))) => return Err(broken(&error)),
-                Ok(None) => return Err(Disconnect::Broken("the server ended it".to_owned())),
-                Err(_) if self.asked => return Err(Disconnect::Silent),
-                Err(_) => (self.asked, self.ask_due) = (true, true),
+                Ok(None) => {
+                    return Err(Disconnect::Broken("the server ended the connection".to_owned()));
+                }
+                Err(_) if self.ping_sent => return Err(Disconnect::Silent),
+                Err(_) => (self.ping_sent, self.ping_due) = (true, true),
             }
         }
     }
 
-    /// Says goodbye, in a time that is bounded.
-    pub(crate) async fn leave(mut self) {
-        let farewell = async {
-            // It may be gone already.
+    /// Closes the connection, in at most a second.
+    pub(crate) async fn close(mut self) {
+        let handshake = async {
+            // The connection may be gone already.
             let _sent = self.socket.close(None).await;
             while let Some(Ok(_)) = self.socket.next().await {}
         };
-        let _late = timeout(CLOSE_TIMEOUT, farewell).await;
+        let _late = timeout(CLOSE_TIMEOUT, handshake).await;
     }
 }
 
 fn broken(error: &Error) -> Disconnect {
     Disconnect::Broken(match error {
-        Error::Io(error) => plain(error),
+        Error::Io(error) => without_code(error),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            "closed without a word".to_owned()
+            "closed without a closing handshake".to_owned()
         }
         error => error.to_string(),
     })
 }
 
-/// An error's words without its number.
-pub(crate) fn plain(error: &std::io::Error) -> String {
+/// The message of an IO error, in lower case and without its number.
+pub(crate) fn without_code(error: &std::io::Error) -> String {
     let words = error.to_string();
     let words = words.split(" (os error").next().unwrap_or_default();
     let mut letters = words.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// What an error means that came before the connection stood.
-fn at_start(error: Error) -> ConnectionError {
+/// The meaning of an error before the connection is open.
+fn connect_error(error: Error) -> ConnectionError {
     match error {
-        Error::Io(error) => ConnectionError::Lost(Disconnect::Unreachable(plain(&error))),
-        Error::Http(answer) => answered(&answer),
+        Error::Io(error) => ConnectionError::Lost(Disconnect::Unreachable(without_code(&error))),
+        Error::Http(answer) => upgrade_error(&answer),
         Error::Protocol(ProtocolError::HandshakeIncomplete) => {
             ConnectionError::Lost(Disconnect::Unreachable("closed without an answer".to_owned()))
         }
@@ -139,8 +140,8 @@ fn at_start(error: Error) -> ConnectionError {
     }
 }
 
-/// The upgrade was answered by something else.
-pub(crate) fn answered(answer: &Response<Option<Vec<u8>>>) -> ConnectionError {
+/// The meaning of an HTTP response that refuses the upgrade.
+pub(crate) fn upgrade_error(answer: &Response<Option<Vec<u8>>>) -> ConnectionError {
     let status = answer.status();
     let body = answer.body().as_deref().unwrap_or_default();
     let words: String = String::from_utf8_lossy(body)
@@ -153,7 +154,7 @@ pub(crate) fn answered(answer: &Response<Option<Vec<u8>>>) -> ConnectionError {
         .collect();
     match status.as_u16() {
         429 | 503 => ConnectionError::Lost(Disconnect::Full),
-        // A proxy whose server is away.
+        // A proxy whose server is down.
         502 | 504 => {
             ConnectionError::Lost(Disconnect::Unreachable(format!("HTTP status {status}")))
         }

@@ -1,4 +1,4 @@
-//! A log on a server, followed over `tailcast.v1`.
+//! Follows a log on a server over `tailcast.v1`.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,125 +17,126 @@ use crate::client::{
 };
 use crate::wire::message::Message;
 
-/// A connection that has stood so long was a good one.
+/// After a connection of this age the first pause is short again.
 const GOOD_AGE: Duration = Duration::from_secs(60);
 
-/// So long the server may take to close when it has told the end.
+/// The time that the server has to close the connection after the end of the stream.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A viewer of a log on a server.
+/// Follows a log on a server.
 ///
-/// It connects when it is first asked what comes [`next`](Self::next), and again when the connection is lost or the
-/// server has shown no sign of life for 40 s, after a pause of at most 0.5 to 15 s that is drawn by chance.
+/// It connects at the first call of [`next`](Self::next). It connects again when the connection is
+/// lost, or when the server was silent for 40 s, after a random pause of at most 0.5 to 15 s.
 pub struct Follow {
     url: LogUrl,
-    ask: FollowRequest,
-    /// Where to go on, once the stream has been opened.
-    at: ResumeState,
-    /// The log has been there, or has been waited for: it is waited for from now on.
-    met: bool,
-    link: Link,
+    request: FollowRequest,
+    /// Where to continue, once the stream was open.
+    resume: ResumeState,
+    /// The log existed or was waited for. From now on it is always waited for.
+    has_started: bool,
+    state: State,
     backoff: Backoff,
-    told: VecDeque<FollowEvent>,
+    events: VecDeque<FollowEvent>,
 }
 
-enum Link {
-    Away {
+enum State {
+    Paused {
         until: Instant,
     },
     Connecting(Pin<Box<dyn Future<Output = Result<Connection, ConnectionError>> + Send>>),
     Up(Box<Connection>),
-    /// The end has been told by the server, which closes now.
+    /// The server has sent everything, and closes the connection.
     Closing(Box<Connection>, Instant),
     Ended,
     Refused(Refused),
 }
 
 impl Follow {
-    /// A viewer that will ask for this.
+    /// Follows the log at `url` as `request` says.
     #[must_use]
-    pub fn new(url: LogUrl, ask: FollowRequest) -> Self {
-        let position = match &ask.begin {
+    pub fn new(url: LogUrl, request: FollowRequest) -> Self {
+        let position = match &request.begin {
             StartAt::From(position) => Some(position.clone()),
             StartAt::Lines(_) | StartAt::All => None,
         };
         Self {
             url,
-            ask,
-            at: ResumeState::new(position),
-            met: false,
-            link: Link::Away { until: Instant::now() },
+            request,
+            resume: ResumeState::new(position),
+            has_started: false,
+            state: State::Paused { until: Instant::now() },
             backoff: Backoff::default(),
-            told: VecDeque::new(),
+            events: VecDeque::new(),
         }
     }
 
-    /// After what has been told so far: where to go on another time. When the connection is lost among late bytes it is in
-    /// the present file again.
+    /// Where to continue after the events so far. While late bytes of a rotated file arrive this is
+    /// in that file; after a lost connection it is in the present one again.
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
-        self.at.position.as_ref()
+        self.resume.position.as_ref()
     }
 
-    /// What comes next. Dropping the future loses nothing.
+    /// The next event. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// When the server refuses, or is no tailcast server: there is no use in asking again.
+    /// When the server refuses the request, or is not a tailcast server. A new attempt would fail,
+    /// too.
     pub async fn next(&mut self) -> Result<FollowEvent, Refused> {
         loop {
-            if let Some(heard) = self.told.pop_front() {
-                return Ok(heard);
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
             }
-            match &mut self.link {
-                Link::Away { until } => {
+            match &mut self.state {
+                State::Paused { until } => {
                     sleep_until(*until).await;
-                    let url = self.url.socket(&self.parameters());
-                    self.link = Link::Connecting(Box::pin(Connection::connect(url)));
+                    let url = self.url.websocket(&self.parameters());
+                    self.state = State::Connecting(Box::pin(Connection::connect(url)));
                 }
-                Link::Connecting(connecting) => match connecting.await {
-                    Ok(line) => self.link = Link::Up(Box::new(line)),
-                    Err(trouble) => self.fail(trouble),
+                State::Connecting(connecting) => match connecting.await {
+                    Ok(connection) => self.state = State::Up(Box::new(connection)),
+                    Err(error) => self.on_error(error),
                 },
-                Link::Up(line) => match line.hear().await {
-                    Ok(message) => self.hear(message),
-                    Err(loss) => self.fail(ConnectionError::Lost(loss)),
+                State::Up(connection) => match connection.next_message().await {
+                    Ok(message) => self.on_frame(message),
+                    Err(disconnect) => self.on_error(ConnectionError::Lost(disconnect)),
                 },
-                Link::Closing(line, until) => {
-                    if !matches!(timeout_at(*until, line.hear()).await, Ok(Ok(_))) {
-                        self.link = Link::Ended;
+                State::Closing(connection, until) => {
+                    if !matches!(timeout_at(*until, connection.next_message()).await, Ok(Ok(_))) {
+                        self.state = State::Ended;
                     }
                 }
-                Link::Ended => return Ok(FollowEvent::End),
-                Link::Refused(refused) => return Err(refused.clone()),
+                State::Ended => return Ok(FollowEvent::End),
+                State::Refused(refused) => return Err(refused.clone()),
             }
         }
     }
 
-    /// Says goodbye to the server, in a second at most.
-    pub async fn leave(self) {
-        if let Link::Up(line) | Link::Closing(line, _) = self.link {
-            line.leave().await;
+    /// Closes the connection, in at most a second.
+    pub async fn close(self) {
+        if let State::Up(connection) | State::Closing(connection, _) = self.state {
+            connection.close().await;
         }
     }
 
     fn parameters(&self) -> String {
         let mut parameters = form_urlencoded::Serializer::new(String::new());
         let switch = |on| if on { "1" } else { "0" };
-        parameters.append_pair("tail", switch(self.ask.tail));
+        parameters.append_pair("tail", switch(self.request.tail));
         parameters.append_pair("signed", "1");
-        parameters.append_pair("wait", switch(self.ask.wait || self.met));
+        parameters.append_pair("wait", switch(self.request.wait || self.has_started));
         parameters.append_pair(
             "format",
-            match self.ask.format {
+            match self.request.format {
                 Format::Raw => "raw",
                 Format::Text => "text",
             },
         );
-        match (&self.at.position, &self.ask.begin) {
+        match (&self.resume.position, &self.request.begin) {
             (Some(Position { generation, offset }), _) => {
                 parameters.append_pair("from", &offset.to_string());
                 parameters.append_pair("generation", generation);
-                for Position { generation, offset } in self.at.late() {
+                for Position { generation, offset } in self.resume.late() {
                     parameters.append_pair("late", &format!("{generation}:{offset}"));
                 }
             }
@@ -149,90 +150,91 @@ impl Follow {
         parameters.finish()
     }
 
-    fn fail(&mut self, trouble: ConnectionError) {
-        match trouble {
-            ConnectionError::Refused(refused) => self.link = Link::Refused(refused),
+    fn on_error(&mut self, error: ConnectionError) {
+        match error {
+            ConnectionError::Refused(refused) => self.state = State::Refused(refused),
             ConnectionError::Lost(why) => {
-                self.at.part();
-                if let Link::Up(line) = &self.link
-                    && line.age() >= GOOD_AGE
+                self.resume.on_disconnect();
+                if let State::Up(connection) = &self.state
+                    && connection.age() >= GOOD_AGE
                 {
                     self.backoff.reset();
                 }
                 let retry_in = self.backoff.pause();
-                self.link = Link::Away { until: Instant::now() + retry_in };
-                self.told.push_back(FollowEvent::Lost { why, retry_in });
+                self.state = State::Paused { until: Instant::now() + retry_in };
+                self.events.push_back(FollowEvent::Lost { why, retry_in });
             }
         }
     }
 
-    fn hear(&mut self, message: tungstenite::Message) {
+    fn on_frame(&mut self, message: tungstenite::Message) {
         match message {
             tungstenite::Message::Text(text) => match Message::from_json(&text) {
-                Ok(message) => self.mind(message),
-                Err(words) => self.fail(ConnectionError::Refused(Refused::Foreign(words))),
+                Ok(message) => self.on_message(message),
+                Err(words) => self.on_error(ConnectionError::Refused(Refused::Foreign(words))),
             },
-            tungstenite::Message::Binary(message) => self.take(message),
-            tungstenite::Message::Close(frame) => self.closed(frame),
-            // Pings have been answered.
+            tungstenite::Message::Binary(message) => self.on_bytes(message),
+            tungstenite::Message::Close(frame) => self.on_close(frame),
+            // The library has answered pings.
             tungstenite::Message::Ping(_)
             | tungstenite::Message::Pong(_)
             | tungstenite::Message::Frame(_) => {}
         }
     }
 
-    fn mind(&mut self, message: Message) {
-        let heard = match message {
+    fn on_message(&mut self, message: Message) {
+        let event = match message {
             Message::Open { generation, from, size, recovered, .. } => {
-                self.met = true;
+                self.has_started = true;
                 let position = Position { generation: generation.clone(), offset: from };
-                self.at.open(position);
+                self.resume.open(position);
                 FollowEvent::Opened { generation, from, size, recovered }
             }
             Message::Rows { from, next, rows } => {
                 self.backoff.reset();
-                if let Some(position) = &mut self.at.position {
+                if let Some(position) = &mut self.resume.position {
                     position.offset = next;
                 }
                 FollowEvent::Rows { from, rows }
             }
             Message::Reset { generation, from, reason } => {
                 let position = Position { generation: generation.clone(), offset: from };
-                self.at.turn(&position, reason);
+                self.resume.on_reset(&position, reason);
                 FollowEvent::Reset { generation, from, reason }
             }
             Message::Gap { generation, from, to } => {
-                if let (Some(position), Some(to)) = (&mut self.at.position, to) {
+                if let (Some(position), Some(to)) = (&mut self.resume.position, to) {
                     position.offset = to;
                 }
                 FollowEvent::Gap { generation, from, to }
             }
             Message::Signed { generation } => {
-                self.at.sign(generation);
+                self.resume.rename(generation);
                 return;
             }
             Message::Waiting { reason } => {
-                self.met = true;
+                self.has_started = true;
                 FollowEvent::Waiting { reason }
             }
             Message::End => return self.finish(),
-            Message::Error { code, message } => return self.turned_away(code, message),
+            Message::Error { code, message } => return self.on_close_code(code, message),
             Message::Unknown => return,
         };
-        self.told.push_back(heard);
+        self.events.push_back(event);
     }
 
-    /// Bytes come once and in order; but whatever the server sends, none is told twice and none left out silently.
-    fn take(&mut self, mut message: Bytes) {
-        let (Some(position), true) = (&mut self.at.position, message.len() >= 8) else {
-            let words = "bytes where none can be".to_owned();
-            return self.fail(ConnectionError::Refused(Refused::Foreign(words)));
+    /// Passes bytes on so that none comes twice and none is left out silently, whatever the server
+    /// sends.
+    fn on_bytes(&mut self, mut message: Bytes) {
+        let (Some(position), true) = (&mut self.resume.position, message.len() >= 8) else {
+            let words = "it sent bytes that the protocol does not allow here".to_owned();
+            return self.on_error(ConnectionError::Refused(Refused::Foreign(words)));
         };
         self.backoff.reset();
         let start = message.get_u64();
         if start > position.offset {
             let generation = position.generation.clone();
-            self.told.push_back(FollowEvent::Gap {
+            self.events.push_back(FollowEvent::Gap {
                 generation,
                 from: position.offset,
                 to: Some(start),
@@ -244,22 +246,22 @@ impl Follow {
         if !message.is_empty() {
             let offset = position.offset;
             position.offset += message.len() as u64;
-            self.told.push_back(FollowEvent::Bytes { offset, bytes: message });
+            self.events.push_back(FollowEvent::Bytes { offset, bytes: message });
         }
     }
 
-    fn closed(&mut self, frame: Option<CloseFrame>) {
+    fn on_close(&mut self, frame: Option<CloseFrame>) {
         let Some(frame) = frame else {
-            return self.fail(ConnectionError::Lost(Disconnect::Broken(
-                "the server closed it".to_owned(),
+            return self.on_error(ConnectionError::Lost(Disconnect::Broken(
+                "the server closed the connection".to_owned(),
             )));
         };
-        self.turned_away(frame.code.into(), frame.reason.to_string());
+        self.on_close_code(frame.code.into(), frame.reason.to_string());
     }
 
-    /// The server has said why it goes no further.
-    fn turned_away(&mut self, code: u16, words: String) {
-        self.fail(match code {
+    /// The server has said why it ends the stream.
+    fn on_close_code(&mut self, code: u16, words: String) {
+        self.on_error(match code {
             1000 => return self.finish(),
             1001 => ConnectionError::Lost(Disconnect::GoingAway),
             1011 => ConnectionError::Lost(Disconnect::Silent),
@@ -272,11 +274,11 @@ impl Follow {
         });
     }
 
-    /// All has come: what is left is the close.
+    /// The stream is complete; the server closes the connection next.
     fn finish(&mut self) {
-        self.link = match std::mem::replace(&mut self.link, Link::Ended) {
-            Link::Up(line) => Link::Closing(line, Instant::now() + CLOSE_TIMEOUT),
-            link => link,
+        self.state = match std::mem::replace(&mut self.state, State::Ended) {
+            State::Up(connection) => State::Closing(connection, Instant::now() + CLOSE_TIMEOUT),
+            state => state,
         };
     }
 }

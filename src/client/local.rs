@@ -1,4 +1,4 @@
-//! A file that is followed in this process, without a server.
+//! Follows a file in this process, without a server.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -13,19 +13,19 @@ use crate::session::{self, StreamRequest};
 use crate::wire::message::Opening;
 use crate::wire::request::WantedGeneration;
 
-/// A viewer of a file of this machine. Whatever this user may read can be followed.
+/// Follows a file of this machine. Any file that the user may read can be followed.
 pub struct Local {
     viewer: Viewer,
-    /// Keeps the followers.
+    /// Keeps the follower alive.
     _registry: Arc<Registry>,
     ended: bool,
 }
 
 impl Local {
-    /// Joins the log at this path. Its bytes come as they are, whatever `ask.format` says.
+    /// Follows the log at `path`. Bytes arrive raw, whatever the format in `ask`.
     ///
     /// # Errors
-    /// When it can't be followed, or is not there and `ask.wait` is off.
+    /// When the file cannot be followed, or does not exist and `ask.wait` is off.
     pub async fn join(path: &Path, ask: &FollowRequest) -> Result<Self, Refused> {
         let path = absolute(path).map_err(|_| Refused::NotFound)?;
         let access = Access::new(["/"]).map_err(|_| Refused::Unreadable)?;
@@ -44,7 +44,7 @@ impl Local {
         Ok(Self { viewer, _registry: registry, ended: false })
     }
 
-    /// What comes next. Dropping the future loses nothing.
+    /// The next event. Dropping the future loses nothing.
     pub async fn next(&mut self) -> FollowEvent {
         while !self.ended {
             return match self.viewer.next().await {
@@ -94,8 +94,8 @@ fn begin(begin: &StartAt) -> session::StartAt {
     }
 }
 
-/// The path from the root. Only its directory is looked up, for `..` after a link: the name itself may be a link that
-/// will lead elsewhere, or may not be there yet.
+/// The absolute path. Only the directory is resolved, for `..` after a link. The name itself may be
+/// a link that will point elsewhere, or may not exist yet.
 fn absolute(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
     match (path.parent(), path.file_name()) {

@@ -1,8 +1,9 @@
-//! Following a log from outside of a server, or without one.
+//! Follows a log on a server, or a file of this machine.
 //!
-//! [`Follow`] speaks `tailcast.v1`: it keeps its position, comes back when the connection is lost, and goes on at the
-//! very byte. [`Local`] follows a file in this process. Both tell the same things, as [`FollowEvent`]; within a generation
-//! each byte comes once and in order, and where something is missing a [`FollowEvent::Gap`] or a [`FollowEvent::Reset`] says so.
+//! [`Follow`] speaks `tailcast.v1`. It keeps its position, reconnects when the connection is lost,
+//! and continues at the next byte. [`Local`] follows a file in this process. Both return
+//! [`FollowEvent`]s. Within a generation each byte arrives once and in order; a
+//! [`FollowEvent::Gap`] or a [`FollowEvent::Reset`] announces every discontinuity.
 //!
 //! ```no_run
 //! use tailcast::client::{FollowRequest, StartAt, Follow, Format, FollowEvent};
@@ -42,52 +43,53 @@ pub use follow::Follow;
 pub use local::Local;
 pub use url::{BadUrl, LogUrl};
 
-/// What is asked for.
+/// What to follow, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowRequest {
-    /// Where to begin.
+    /// Where to start.
     pub begin: StartAt,
-    /// In which form the log comes.
+    /// The form of the log's content.
     pub format: Format,
-    /// Follow on, rather than end where the log ends now.
+    /// Keep following instead of ending at the present end of the log.
     pub tail: bool,
-    /// Wait for a log that is not there at the start. One that goes away later is waited for in any case.
+    /// Wait for a log that does not exist at the start. A log that disappears later is always
+    /// waited for.
     pub wait: bool,
 }
 
-/// Where to begin.
+/// Where to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartAt {
-    /// So many lines before the end.
+    /// This many lines before the end.
     Lines(u64),
     /// At the first byte.
     All,
-    /// At a position of an earlier time. If it can't be found again, at the first byte, after a reset.
+    /// At a position from an earlier stream. If it is not found, at the first byte, after a reset.
     From(Position),
 }
 
-/// In which form the log comes.
+/// The form of the log's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// [`FollowEvent::Bytes`].
+    /// Raw bytes, as [`FollowEvent::Bytes`].
     Raw,
-    /// [`FollowEvent::Rows`], as a terminal would show them, without colours.
+    /// Rows as a terminal would show them, without colours, as [`FollowEvent::Rows`].
     Text,
 }
 
-/// Which byte of which file.
+/// A byte of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Names the file behind the path; opaque.
+    /// Identifies the file behind the path. Opaque.
     pub generation: String,
-    /// In bytes from its start.
+    /// The offset in bytes.
     pub offset: u64,
 }
 
-/// What comes next.
+/// An event of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FollowEvent {
-    /// The stream starts here. It is told again each time the connection is made anew.
+    /// The stream starts here. Sent again after each reconnect.
     Opened {
         /// The generation of the first bytes.
         generation: String,
@@ -95,24 +97,24 @@ pub enum FollowEvent {
         from: u64,
         /// The size of the file at this moment, in bytes.
         size: u64,
-        /// Whether a wanted position was found again; a reset follows if it was not.
+        /// Whether the requested position was found. If not, a reset follows.
         recovered: bool,
     },
-    /// Bytes of the log, never none.
+    /// Bytes of the log, at least one.
     Bytes {
-        /// Offset of the first.
+        /// The offset of the first byte.
         offset: u64,
         /// The bytes.
         bytes: Bytes,
     },
-    /// Drop the rows of this generation whose offset is `from` or more, then append these.
+    /// Drop the rows of this generation from offset `from` on, then append these.
     Rows {
         /// The first row that changed.
         from: u64,
-        /// The offset of the byte that began each, and its text.
+        /// The offset of the byte that began each row, and its text.
         rows: Vec<(u64, String)>,
     },
-    /// What follows belongs to this generation, from that offset.
+    /// The stream continues in this generation, at this offset.
     Reset {
         /// The generation.
         generation: String,
@@ -123,25 +125,26 @@ pub enum FollowEvent {
     },
     /// Bytes of this generation are left out.
     Gap {
-        /// Whose.
+        /// The generation.
         generation: String,
-        /// The first that is missing.
+        /// The first missing byte.
         from: u64,
-        /// The first that is not, if that is known.
+        /// The first byte that is not missing, if known.
         to: Option<u64>,
     },
     /// There is nothing to follow at the moment.
     Waiting {
-        /// What is in the way.
+        /// Why.
         reason: WaitReason,
     },
-    /// Everything that was asked for has come. Asked again it is told again.
+    /// Everything that was requested has arrived. Later calls return it again.
     End,
-    /// The connection is gone, or could not be made. It is made anew, and the stream goes on where it was.
+    /// The connection is lost or could not be made. The client connects again, and the stream
+    /// continues where it was.
     Lost {
         /// What happened.
         why: Disconnect,
-        /// After which pause it is tried again.
+        /// The pause before the next attempt.
         retry_in: Duration,
     },
 }
@@ -149,17 +152,17 @@ pub enum FollowEvent {
 /// Why there is no connection at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disconnect {
-    /// It could not be made, in words.
+    /// The server could not be reached. Contains the reason in words.
     Unreachable(String),
-    /// The server has as many viewers as it takes, or says that it is not ready.
+    /// The server has no room for more viewers, or is not ready.
     Full,
-    /// The server said that it is going away.
+    /// The server is shutting down.
     GoingAway,
-    /// The server closed it, for too little was taken for too long.
+    /// The server closed the connection because the client read too slowly.
     TooSlow,
-    /// Nothing came for too long.
+    /// The server was silent for too long.
     Silent,
-    /// It broke, in words.
+    /// The connection broke. Contains the reason in words.
     Broken(String),
 }
 
@@ -167,30 +170,30 @@ impl Display for Disconnect {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(words) | Self::Broken(words) => f.write_str(words),
-            Self::Full => f.write_str("the server takes no more viewers now"),
-            Self::GoingAway => f.write_str("the server is going away"),
-            Self::TooSlow => f.write_str("too little was taken for too long"),
-            Self::Silent => f.write_str("no sign of life from the server"),
+            Self::Full => f.write_str("the server takes no more viewers at the moment"),
+            Self::GoingAway => f.write_str("the server is shutting down"),
+            Self::TooSlow => f.write_str("this client read too slowly"),
+            Self::Silent => f.write_str("the server was silent for 40 s"),
         }
     }
 }
 
-/// Why there is no use in asking again.
+/// Why the log cannot be followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Outside of what may be read.
+    /// The path is outside the served directories.
     Forbidden,
-    /// There is no such log.
+    /// The log does not exist.
     NotFound,
-    /// Something has the name, but it is no regular file.
+    /// The path is not a regular file.
     Untailable,
-    /// The file can't be read.
+    /// The file cannot be read.
     Unreadable,
-    /// The request was answered by this HTTP status and these words.
+    /// The server answered with this HTTP status and message.
     Status(u16, String),
-    /// The other side does not speak `tailcast.v1`.
+    /// The server does not speak `tailcast.v1`.
     Foreign(String),
-    /// The server closed the connection with this code and these words.
+    /// The server closed the connection with this code and message.
     Closed(u16, String),
 }
 
@@ -211,10 +214,10 @@ impl Display for Refused {
             Self::Forbidden => f.write_str("forbidden"),
             Self::NotFound => f.write_str("not found"),
             Self::Untailable => f.write_str("not a regular file"),
-            Self::Unreadable => f.write_str("can't be read"),
+            Self::Unreadable => f.write_str("the file cannot be read"),
             Self::Status(status, words) if words.is_empty() => write!(f, "HTTP status {status}"),
             Self::Status(status, words) => write!(f, "HTTP status {status}: {words}"),
-            Self::Foreign(words) => write!(f, "no tailcast server: {words}"),
+            Self::Foreign(words) => write!(f, "not a tailcast server: {words}"),
             Self::Closed(code, words) if words.is_empty() => write!(f, "closed with code {code}"),
             Self::Closed(code, words) => write!(f, "closed with code {code}: {words}"),
         }

@@ -1,7 +1,7 @@
-//! Where a viewer of a server is, in the file that is told and in those before.
+//! The positions to resume from: in the present file, and in files that were rotated away.
 //!
-//! A writer may stay with a file that was rotated away. Who comes back says how far it had those as well, for as long
-//! as such bytes may come; or else those that came meanwhile would be missed.
+//! A writer may continue to write to a rotated file for some seconds. A client that reconnects
+//! sends its positions in those files as well, so that it misses none of their late bytes.
 
 use std::time::Duration;
 
@@ -10,73 +10,75 @@ use tokio::time::Instant;
 use crate::client::{Position, Reason};
 use crate::wire::request::LATE_MAX;
 
-/// So long after a turn bytes may still come to a file before: servers hear it for five seconds, unless told otherwise.
+/// How long late bytes may arrive for a rotated file. Servers watch it for 5 s unless told
+/// otherwise.
 const LATE_TIME: Duration = Duration::from_secs(10);
 
-/// What is kept of the messages.
+/// The positions that a new connection sends.
 pub(super) struct ResumeState {
-    /// After what has been told so far.
+    /// The position after the bytes so far.
     pub(super) position: Option<Position>,
-    /// Among late bytes: where the present file goes on after them.
-    home: Option<Position>,
-    /// How far the files before were told, the oldest first, and until when it matters.
+    /// While late bytes arrive: the position in the present file.
+    present_at: Option<Position>,
+    /// The positions in rotated files, the oldest first, and until when each matters.
     late: Vec<(Position, Instant)>,
 }
 
 impl ResumeState {
     pub(super) fn new(position: Option<Position>) -> Self {
-        Self { position, home: None, late: Vec::new() }
+        Self { position, present_at: None, late: Vec::new() }
     }
 
-    /// A stream has been opened.
+    /// A stream was opened.
     pub(super) fn open(&mut self, position: Position) {
         self.position = Some(position);
     }
 
-    /// The file that is told has another name from now on.
-    pub(super) fn sign(&mut self, generation: String) {
+    /// The present generation has another text from now on.
+    pub(super) fn rename(&mut self, generation: String) {
         let Some(position) = &mut self.position else { return };
         let known = std::mem::replace(&mut position.generation, generation);
-        // Among late bytes: how far it was is kept when they are left, by the new name.
+        // While late bytes arrive: the position is remembered under the new text at the next reset.
         self.late.retain(|(late, _)| !is_same(&late.generation, &known));
     }
 
-    /// It goes on elsewhere.
-    pub(super) fn turn(&mut self, position: &Position, reason: Reason) {
+    /// The stream continues in another file.
+    pub(super) fn on_reset(&mut self, position: &Position, reason: Reason) {
         let left = self.position.replace(position.clone());
         let is_elsewhere = |left: &Position| !is_same(&left.generation, &position.generation);
         let is_same = left.as_ref().is_some_and(|left| !is_elsewhere(left));
         match reason {
-            // From late bytes it may go on to those of another file.
-            Reason::Late if self.home.is_some() => self.keep(left.filter(|_| !is_same)),
-            Reason::Late => self.home = left,
-            // The position could not be honoured: that is no turn.
+            // Late bytes of one file may be followed by those of another.
+            Reason::Late if self.present_at.is_some() => self.remember(left.filter(|_| !is_same)),
+            Reason::Late => self.present_at = left,
+            // The position could not be honoured. The file is the same.
             Reason::Replaced if is_same => {}
             Reason::Rotated | Reason::Replaced | Reason::Back => {
                 self.late.retain(|(late, _)| is_elsewhere(late));
-                let home = self.home.take();
-                self.keep(home.filter(is_elsewhere));
-                self.keep(left.filter(|_| !is_same));
+                let present_at = self.present_at.take();
+                self.remember(present_at.filter(is_elsewhere));
+                self.remember(left.filter(|_| !is_same));
             }
             _ => {}
         }
     }
 
-    /// The connection is gone: among late bytes it goes on in the present file, and with what is left of them.
-    pub(super) fn part(&mut self) {
-        if let Some(home) = self.home.take() {
-            let late = self.position.replace(home);
-            self.keep(late);
+    /// The connection is lost. A new one continues in the present file, and asks for the rest of
+    /// the late bytes.
+    pub(super) fn on_disconnect(&mut self) {
+        if let Some(present_at) = self.present_at.take() {
+            let late = self.position.replace(present_at);
+            self.remember(late);
         }
     }
 
-    /// How far the files before were told, while it matters.
+    /// The positions in rotated files that still matter.
     pub(super) fn late(&self) -> impl Iterator<Item = &Position> {
         let now = Instant::now();
         self.late.iter().filter(move |(_, until)| now < *until).map(|(late, _)| late)
     }
 
-    fn keep(&mut self, left: Option<Position>) {
+    fn remember(&mut self, left: Option<Position>) {
         let Some(left) = left else { return };
         self.late.retain(|(late, _)| !is_same(&late.generation, &left.generation));
         self.late.push((left, Instant::now() + LATE_TIME));
@@ -86,7 +88,8 @@ impl ResumeState {
     }
 }
 
-/// Whether two texts name the same generation. Behind the third dash is its signature, which may have grown with the file.
+/// Whether two texts name the same generation. The part after the third dash is a signature, which
+/// can grow with the file.
 fn is_same(one: &str, other: &str) -> bool {
     one.split('-').take(3).eq(other.split('-').take(3))
 }
@@ -101,24 +104,24 @@ mod tests {
         Position { generation: generation.to_owned(), offset }
     }
 
-    fn late(whereabouts: &ResumeState) -> Vec<String> {
-        whereabouts.late().map(|at| format!("{}:{}", at.generation, at.offset)).collect()
+    fn late(state: &ResumeState) -> Vec<String> {
+        state.late().map(|at| format!("{}:{}", at.generation, at.offset)).collect()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_file_before_is_kept_for_its_time() {
+    async fn each_rotated_file_is_remembered_for_its_time() {
         let mut place = ResumeState::new(Some(at("a", 1)));
-        place.turn(&at("b", 0), Reason::Rotated);
+        place.on_reset(&at("b", 0), Reason::Rotated);
         place.position = Some(at("b", 2));
         tokio::time::advance(LATE_TIME / 2).await;
-        place.turn(&at("c", 0), Reason::Rotated);
+        place.on_reset(&at("c", 0), Reason::Rotated);
         assert_eq!(late(&place), ["a:1", "b:2"]);
-        // Among late bytes of both files, lost before it was back.
-        place.turn(&at("a", 1), Reason::Late);
+        // The connection is lost among late bytes of both files.
+        place.on_reset(&at("a", 1), Reason::Late);
         place.position = Some(at("a", 5));
-        place.turn(&at("b", 2), Reason::Late);
+        place.on_reset(&at("b", 2), Reason::Late);
         place.position = Some(at("b", 7));
-        place.part();
+        place.on_disconnect();
         assert_eq!(place.position, Some(at("c", 0)));
         assert_eq!(late(&place), ["a:5", "b:7"]);
         tokio::time::advance(LATE_TIME).await;
@@ -126,83 +129,83 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn no_more_are_kept_than_are_heard_and_none_that_is_present() {
+    async fn at_most_four_rotated_files_are_remembered_and_not_the_present_one() {
         let mut place = ResumeState::new(Some(at("a", 1)));
         for next in ["b", "c", "d", "e", "f"] {
-            place.turn(&at(next, 0), Reason::Rotated);
+            place.on_reset(&at(next, 0), Reason::Rotated);
         }
         assert_eq!(late(&place), ["b:0", "c:0", "d:0", "e:0"]);
-        place.turn(&at("d", 0), Reason::Back);
+        place.on_reset(&at("d", 0), Reason::Back);
         assert_eq!(late(&place), ["b:0", "c:0", "e:0", "f:0"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_is_signed_among_its_late_bytes_is_kept_once() {
+    async fn a_file_that_is_renamed_among_its_late_bytes_is_remembered_once() {
         let mut place = ResumeState::new(Some(at("a", 1)));
-        place.turn(&at("b", 0), Reason::Rotated);
-        place.turn(&at("a", 1), Reason::Late);
-        place.sign("a signed".to_owned());
-        place.turn(&at("b", 0), Reason::Back);
+        place.on_reset(&at("b", 0), Reason::Rotated);
+        place.on_reset(&at("a", 1), Reason::Late);
+        place.rename("a signed".to_owned());
+        place.on_reset(&at("b", 0), Reason::Back);
         assert_eq!(late(&place), ["a signed:1"]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_file_that_grew_unseen_among_late_bytes_is_the_same_by_its_new_name() {
+    async fn a_file_that_grew_unseen_among_late_bytes_is_recognised() {
         let mut place = ResumeState::new(Some(at("a", 1)));
-        place.turn(&at("1-2-3-0-0", 0), Reason::Rotated);
-        place.turn(&at("a", 1), Reason::Late);
-        place.turn(&at("1-2-3-7-8", 0), Reason::Back);
+        place.on_reset(&at("1-2-3-0-0", 0), Reason::Rotated);
+        place.on_reset(&at("a", 1), Reason::Late);
+        place.on_reset(&at("1-2-3-7-8", 0), Reason::Back);
         assert_eq!(late(&place), ["a:1"]);
-        place.turn(&at("1-2-4-7-8", 0), Reason::Rotated);
+        place.on_reset(&at("1-2-4-7-8", 0), Reason::Rotated);
         assert_eq!(late(&place), ["a:1", "1-2-3-7-8:0"]);
     }
 
-    /// What a server does, or what becomes of the connection.
+    /// What a server does, or what happens to the connection.
     #[derive(Clone, Debug)]
-    enum Happening {
+    enum Step {
         Bytes(u64),
         Rotated,
         Truncated,
-        /// Late bytes of one of the files before, of which the first is the one before.
+        /// Late bytes of a rotated file; 0 is the most recent.
         Late(usize, u64),
         Back,
-        /// The connection is lost, and another goes on with what it is told; the late bytes that it has.
+        /// The connection is lost. The next one delivers this many late bytes of each file.
         Lost(u64),
         Seconds(u64),
     }
 
-    fn happening() -> impl Strategy<Value = Happening> {
+    fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            (1..9u64).prop_map(Happening::Bytes),
-            Just(Happening::Rotated),
-            Just(Happening::Truncated),
-            (0..6usize, 1..9u64).prop_map(|(file, bytes)| Happening::Late(file, bytes)),
-            Just(Happening::Back),
-            (0..9u64).prop_map(Happening::Lost),
-            (1..6u64).prop_map(Happening::Seconds),
+            (1..9u64).prop_map(Step::Bytes),
+            Just(Step::Rotated),
+            Just(Step::Truncated),
+            (0..6usize, 1..9u64).prop_map(|(file, bytes)| Step::Late(file, bytes)),
+            Just(Step::Back),
+            (0..9u64).prop_map(Step::Lost),
+            (1..6u64).prop_map(Step::Seconds),
         ]
     }
 
-    /// A server's part, and how far each file was told.
-    struct Told {
+    /// The server's side, and how far each file was delivered.
+    struct Model {
         place: ResumeState,
-        /// By the number of the file: how far it was told, and when it was left last.
+        /// For each file: how far it was delivered, and when it was left.
         files: Vec<(u64, Option<Instant>)>,
-        /// Files that were cut: nothing of them comes any more.
+        /// Truncated files, of which no more bytes come.
         cut: Vec<usize>,
         present: usize,
-        /// The file of which bytes come.
+        /// The file whose bytes arrive.
         at: usize,
     }
 
-    impl Told {
-        fn turn(&mut self, to: usize, reason: Reason) {
+    impl Model {
+        fn on_reset(&mut self, to: usize, reason: Reason) {
             self.files.resize(self.files.len().max(to + 1), (0, None));
             if self.at != to {
                 self.files[self.at].1 = Some(Instant::now());
             }
             self.at = to;
-            self.place.turn(&at(&to.to_string(), self.files[to].0), reason);
+            self.place.on_reset(&at(&to.to_string(), self.files[to].0), reason);
         }
 
         fn bytes(&mut self, bytes: u64) {
@@ -212,18 +215,19 @@ mod tests {
 
         fn back(&mut self) {
             if self.at != self.present {
-                self.turn(self.present, Reason::Back);
+                self.on_reset(self.present, Reason::Back);
             }
         }
 
-        /// It names the present file and those before, each once and as far as it was told; none is left out of which
-        /// late bytes may come and which the server would hear.
+        /// Checks the positions that a new connection sends: the present file and the rotated ones,
+        /// each once and as far as it was delivered. No file is left out for which late bytes may
+        /// arrive and which the server still watches.
         fn lose(&mut self, bytes: u64) {
             self.files[self.at].1 = Some(Instant::now());
             self.at = self.present;
-            self.place.part();
-            let told = |file: usize| at(&file.to_string(), self.files[file].0);
-            assert_eq!(self.place.position, Some(told(self.present)));
+            self.place.on_disconnect();
+            let model = |file: usize| at(&file.to_string(), self.files[file].0);
+            assert_eq!(self.place.position, Some(model(self.present)));
             let is_due = |&file: &usize| {
                 let left = self.files[file].1;
                 file != self.present
@@ -236,17 +240,17 @@ mod tests {
             assert!(named.len() <= LATE_MAX, "{named:?}");
             for late in &named {
                 let file: usize = late.generation.parse().unwrap();
-                assert_eq!(**late, told(file));
+                assert_eq!(**late, model(file));
                 assert_eq!(
                     named.iter().filter(|other| other.generation == late.generation).count(),
                     1
                 );
             }
-            // Of those that were left at the same time any may be forgotten first.
+            // Of files that were left at the same time any may be dropped first.
             let oldest =
                 due.get(LATE_MAX.min(due.len()).wrapping_sub(1)).map(|&file| self.files[file].1);
             for &file in &due {
-                let is_named = named.iter().any(|late| **late == told(file));
+                let is_named = named.iter().any(|late| **late == model(file));
                 assert!(
                     is_named || Some(self.files[file].1) <= oldest,
                     "{file} of {due:?}: {named:?}"
@@ -254,9 +258,9 @@ mod tests {
             }
             let named: Vec<usize> =
                 named.iter().map(|late| late.generation.parse().unwrap()).collect();
-            self.place.open(told(self.present));
+            self.place.open(model(self.present));
             for file in named.into_iter().filter(|_| bytes > 0) {
-                self.turn(file, Reason::Late);
+                self.on_reset(file, Reason::Late);
                 self.bytes(bytes);
             }
             self.back();
@@ -264,41 +268,41 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, a viewer that comes back names what it has: nothing is missed then, and nothing comes twice.
+        /// Whatever happens, a new connection sends positions with which no byte is missed or repeated.
         #[test]
-        fn what_was_told_is_what_it_goes_on_from(happenings in prop::collection::vec(happening(), 1..60)) {
+        fn a_new_connection_continues_where_the_last_one_ended(steps in prop::collection::vec(step(), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
             runtime.block_on(async {
                 let place = ResumeState::new(Some(at("0", 0)));
-                let mut told = Told { place, files: vec![(0, None)], cut: Vec::new(), present: 0, at: 0 };
-                for happening in happenings {
-                    match happening {
-                        Happening::Bytes(bytes) => told.bytes(bytes),
-                        Happening::Rotated | Happening::Truncated => {
-                            told.back();
-                            let reason = if matches!(happening, Happening::Rotated) {
+                let mut model = Model { place, files: vec![(0, None)], cut: Vec::new(), present: 0, at: 0 };
+                for step in steps {
+                    match step {
+                        Step::Bytes(bytes) => model.bytes(bytes),
+                        Step::Rotated | Step::Truncated => {
+                            model.back();
+                            let reason = if matches!(step, Step::Rotated) {
                                 Reason::Rotated
                             } else {
-                                told.cut.push(told.present);
+                                model.cut.push(model.present);
                                 Reason::Truncated
                             };
-                            told.present = told.files.len();
-                            told.turn(told.present, reason);
+                            model.present = model.files.len();
+                            model.on_reset(model.present, reason);
                         }
-                        Happening::Late(file, bytes) => {
-                            let before = (0..told.files.len()).rev();
-                            let file = before.filter(|file| *file != told.present && !told.cut.contains(file)).nth(file);
-                            if let Some(file) = file.filter(|file| *file != told.at) {
-                                told.turn(file, Reason::Late);
-                                told.bytes(bytes);
+                        Step::Late(file, bytes) => {
+                            let before = (0..model.files.len()).rev();
+                            let file = before.filter(|file| *file != model.present && !model.cut.contains(file)).nth(file);
+                            if let Some(file) = file.filter(|file| *file != model.at) {
+                                model.on_reset(file, Reason::Late);
+                                model.bytes(bytes);
                             }
                         }
-                        Happening::Back => told.back(),
-                        Happening::Lost(bytes) => told.lose(bytes),
-                        Happening::Seconds(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
+                        Step::Back => model.back(),
+                        Step::Lost(bytes) => model.lose(bytes),
+                        Step::Seconds(seconds) => tokio::time::advance(Duration::from_secs(seconds)).await,
                     }
                 }
-                told.lose(0);
+                model.lose(0);
             });
         }
     }

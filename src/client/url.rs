@@ -8,8 +8,9 @@ use tokio_tungstenite::tungstenite::http::Uri;
 
 /// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`.
 ///
-/// What a person typed as it is (a space, a letter with an accent) is percent-encoded. Parameters after `?` are left
-/// out: what is wanted is said by [`FollowRequest`](crate::client::FollowRequest).
+/// Characters that a URL cannot contain (a space, a letter with an accent) are percent-encoded.
+/// Parameters after `?` are dropped: [`FollowRequest`](crate::client::FollowRequest) has their
+/// place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogUrl {
     /// Host and port.
@@ -18,7 +19,7 @@ pub struct LogUrl {
     path: String,
 }
 
-/// What can't stand in a URL as it is. `%` can: it is encoded already.
+/// Characters that are percent-encoded. `%` is not: it belongs to an encoded character.
 const ENCODED: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -36,13 +37,13 @@ const ENCODED: &AsciiSet = &CONTROLS
 /// Why a text is not the URL of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadUrl {
-    /// It asks for TLS.
+    /// The scheme is `https` or `wss`.
     Tls,
-    /// Neither http nor ws.
+    /// The scheme is not known. Empty if there is none.
     Scheme(String),
-    /// The host or the port makes no sense.
+    /// The host or the port is not valid.
     Host,
-    /// It names a server, and no log there.
+    /// The URL names a server, but no log.
     NoLog,
 }
 
@@ -51,10 +52,10 @@ impl Display for BadUrl {
         match self {
             Self::Tls => f.write_str("TLS is not supported"),
             Self::Scheme(scheme) if scheme.is_empty() => {
-                f.write_str("there is no `http://` before it")
+                f.write_str("it does not begin with `http://`")
             }
-            Self::Scheme(scheme) => write!(f, "`{scheme}` is not a scheme that is known"),
-            Self::Host => f.write_str("there is no host, or no port, that makes sense"),
+            Self::Scheme(scheme) => write!(f, "the scheme `{scheme}` is not supported"),
+            Self::Host => f.write_str("the host or the port is not valid"),
             Self::NoLog => f.write_str("it names a server, but no log"),
         }
     }
@@ -63,9 +64,9 @@ impl Display for BadUrl {
 impl std::error::Error for BadUrl {}
 
 impl LogUrl {
-    /// Whether a text is meant as a URL, rather than as the path of a file.
+    /// Whether a text is a URL rather than the path of a file.
     #[must_use]
-    pub fn is_meant(text: &str) -> bool {
+    pub fn looks_like_url(text: &str) -> bool {
         text.split_once("://").is_some_and(|(scheme, _)| {
             let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
             scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -73,8 +74,8 @@ impl LogUrl {
         })
     }
 
-    /// The URL to open a WebSocket at, with these parameters.
-    pub(crate) fn socket(&self, parameters: &str) -> String {
+    /// The WebSocket URL with these parameters.
+    pub(crate) fn websocket(&self, parameters: &str) -> String {
         format!("ws://{}{}?{parameters}", self.authority, self.path)
     }
 }
@@ -89,7 +90,7 @@ impl FromStr for LogUrl {
     type Err = BadUrl;
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
-        let Parts { authority, path, .. } = Parts::of(text)?;
+        let UrlParts { authority, path, .. } = UrlParts::parse(text)?;
         if path.trim_matches('/').is_empty() {
             return Err(BadUrl::NoLog);
         }
@@ -97,18 +98,18 @@ impl FromStr for LogUrl {
     }
 }
 
-/// What a URL is made of, whether or not it names a log.
-pub(crate) struct Parts<'a> {
+/// The parts of a URL, which need not name a log.
+pub(crate) struct UrlParts<'a> {
     /// Host and port.
     pub(crate) authority: &'a str,
-    /// Percent-encoded; empty where there is none.
+    /// Percent-encoded; may be empty.
     pub(crate) path: String,
-    /// What stands after `?`, percent-encoded where it has to be.
+    /// The part after `?`, percent-encoded where necessary.
     pub(crate) query: String,
 }
 
-impl<'a> Parts<'a> {
-    pub(crate) fn of(text: &'a str) -> Result<Self, BadUrl> {
+impl<'a> UrlParts<'a> {
+    pub(crate) fn parse(text: &'a str) -> Result<Self, BadUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme(String::new()))?;
         match scheme.to_ascii_lowercase().as_str() {
             "http" | "ws" => {}
@@ -135,20 +136,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_read_as_it_is_typed() {
-        for (typed, socket) in [
+    fn a_typed_url_is_percent_encoded_where_necessary() {
+        for (typed, websocket) in [
             ("http://127.0.0.1:8765/var/log/app.log", "ws://127.0.0.1:8765/var/log/app.log?x=1"),
             ("WS://host/a%20b?tail=1#end", "ws://host/a%20b?x=1"),
             ("ws://[::1]:80/a b/ä", "ws://[::1]:80/a%20b/%C3%A4?x=1"),
         ] {
             let url: LogUrl = typed.parse().unwrap();
-            assert_eq!(url.socket("x=1"), socket);
-            assert!(url.socket("x=1").parse::<Uri>().is_ok());
+            assert_eq!(url.websocket("x=1"), websocket);
+            assert!(url.websocket("x=1").parse::<Uri>().is_ok());
         }
     }
 
     #[test]
-    fn a_url_that_makes_no_sense_is_refused() {
+    fn an_invalid_url_is_refused_with_the_reason() {
         let refused = |typed: &str| typed.parse::<LogUrl>().unwrap_err();
         assert_eq!(refused("https://host/a.log"), BadUrl::Tls);
         assert_eq!(refused("wss://host/a.log"), BadUrl::Tls);
@@ -162,10 +163,10 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_not_taken_for_a_url() {
-        assert!(LogUrl::is_meant("http://x") && LogUrl::is_meant("ftp://x"));
+    fn a_path_is_not_mistaken_for_a_url() {
+        assert!(LogUrl::looks_like_url("http://x") && LogUrl::looks_like_url("ftp://x"));
         for path in ["a.log", "/var/log/x", "./a://b", "://", "C:/x", "host:8765/var/log/x"] {
-            assert!(!LogUrl::is_meant(path), "{path}");
+            assert!(!LogUrl::looks_like_url(path), "{path}");
         }
     }
 }

@@ -34,7 +34,7 @@ pub use path::LogPath;
 pub use prefix::PrefixError;
 use prefix::{Prefix, Root};
 use resolve::{ResolvedPath, Resolver};
-pub(super) use resolve::{is_kernel_made, type_of};
+pub(super) use resolve::{is_kernel_made, path_of, type_of};
 
 /// How often a path is looked up anew when what was found has been moved or removed meanwhile.
 const LOOKS_MAX: usize = 8;

@@ -174,7 +174,7 @@ impl Follower {
     /// The span of a file that was rotated away before the first poll, for a position that can't be proved. It gets a
     /// generation of its own, and viewers begin it anew.
     pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
-        if self.timeline().twin(wanted).is_some() {
+        if self.timeline().latest_of_inode(wanted).is_some() {
             return None;
         }
         let follower = Arc::clone(self);
@@ -197,7 +197,7 @@ impl Follower {
         let tailed = TailedFile::found(file, end).ok()?;
         let (generation, file) = (tailed.generation, Arc::clone(&tailed.file));
         let (span, is_new) =
-            self.timeline().take_in(asked, offset, generation, tailed.head(), file, end)?;
+            self.timeline().add_rotated(asked, offset, generation, tailed.head(), file, end)?;
         if is_new {
             self.found.lock().push(tailed);
             self.wake.wake();

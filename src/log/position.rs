@@ -1,8 +1,9 @@
 //! Positions: which byte of which file.
 //!
-//! An [`Offset`] alone means nothing once a file has been rotated or truncated, so a position on the wire is a
-//! [`Generation`] and an offset. Inside the process a position is a [`TimelinePosition`]: the number of a span of the timeline
-//! and an offset in it. The splice rule, the only join logic there is, compares a place with a [`Chunk`].
+//! An [`Offset`] alone means nothing once a file has been rotated or truncated. So a position on the
+//! wire is a [`Generation`] and an offset. Inside the process a position is a [`TimelinePosition`]:
+//! the number of a span and an offset. The splice rule, the only join logic there is, compares such
+//! a position with a [`Chunk`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,7 +17,7 @@ use crate::log::access::Identity;
 pub struct Offset(pub u64);
 
 impl Offset {
-    /// The position `bytes` further on.
+    /// The offset `bytes` further on.
     #[must_use]
     pub fn plus(self, bytes: usize) -> Self {
         Self(self.0.saturating_add(bytes as u64))
@@ -29,90 +30,126 @@ impl fmt::Display for Offset {
     }
 }
 
-/// So few bytes of a head prove nothing.
+/// A signature of fewer bytes proves nothing.
 pub(crate) const SIGNATURE_BYTES_MIN: usize = 4;
 
-/// How many bytes of the head of a file go into its generation's signature.
+/// How many bytes of the head of a file a signature covers at most.
 pub const SIGNATURE_BYTES_MAX: usize = 256;
 
 /// The identity of the bytes behind a path: it changes when the file is replaced or truncated.
 ///
-/// It names the inode, and the file's first bytes as they were when the generation was first seen, so that a position
-/// can be recognised after the server was started again and never continues in another file that got the same inode.
-/// `nonce` tells two generations of one inode apart while the server runs (a truncation begins a new one).
+/// Its text is `DEVICE-INODE-NONCE-LENGTH-HASH`, each in hexadecimal. The first three numbers are
+/// the generation itself and never change. The last two are its [`Signature`], which changes while
+/// the file is shorter than a whole signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Generation {
     /// Device and inode of the file.
     pub identity: Identity,
-    /// Drawn anew for each generation.
+    /// A random number. It tells two generations of one inode apart while the server runs: a
+    /// truncation begins a new generation.
     pub nonce: u32,
-    /// How many bytes of the head were signed, at most [`SIGNATURE_BYTES_MAX`].
-    pub head_len: u16,
-    /// FNV-1a of those bytes.
-    pub head_hash: u64,
+    /// The first bytes of the file when the generation was last seen.
+    pub signature: Signature,
+}
+
+/// The length and the hash of a file's first bytes.
+///
+/// With it a position is recognised after a restart of the server, and never continues in another
+/// file that got the same inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Signature {
+    /// How many bytes were hashed, at most [`SIGNATURE_BYTES_MAX`].
+    pub len: u16,
+    /// FNV-1a of those bytes, 64 bits.
+    pub hash: u64,
+}
+
+impl Signature {
+    /// The signature of a file that begins with `head`.
+    #[must_use]
+    pub fn new(head: &[u8]) -> Self {
+        let head = head.get(..SIGNATURE_BYTES_MAX).unwrap_or(head);
+        Self { len: head.len() as u16, hash: fnv1a(head) }
+    }
+
+    /// How many bytes it covers.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether it covers as many bytes as a signature can.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.bytes() == SIGNATURE_BYTES_MAX
+    }
+
+    /// Whether `head` begins with the signed bytes.
+    #[must_use]
+    pub fn is_of(&self, head: &[u8]) -> bool {
+        head.get(..self.bytes()).is_some_and(|head| fnv1a(head) == self.hash)
+    }
 }
 
 impl Generation {
     /// The generation of a file that begins with `head`.
     #[must_use]
     pub fn new(identity: Identity, nonce: u32, head: &[u8]) -> Self {
-        let head = head.get(..SIGNATURE_BYTES_MAX).unwrap_or(head);
-        Self { identity, nonce, head_len: head.len() as u16, head_hash: fnv1a(head) }
+        Self { identity, nonce, signature: Signature::new(head) }
     }
 
-    /// Whether a file of this identity that begins with `head` has this generation's bytes up to `offset` beyond doubt.
-    /// Where the file was shorter than a whole signature when it was signed, only those bytes are sure: other files
-    /// begin like that too.
+    /// Whether a file of this identity that begins with `head` has this generation's bytes up to
+    /// `offset` beyond doubt. Where the signature is not whole, only the signed bytes are sure:
+    /// other files begin like that too.
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8], offset: Offset) -> bool {
-        let signed = usize::from(self.head_len);
+        let signed = self.signature.bytes();
         signed >= SIGNATURE_BYTES_MIN
-            && (self.is_signed_in_full() || offset.0 <= signed as u64)
+            && (self.signature.is_whole() || offset.0 <= signed as u64)
             && self.identity == identity
             && self.is_of(head)
     }
 
-    /// Whether it is signed by the beginning of this head.
+    /// Whether `head` begins with the bytes of its signature.
     #[must_use]
     pub fn is_of(&self, head: &[u8]) -> bool {
-        head.get(..usize::from(self.head_len)).is_some_and(|head| fnv1a(head) == self.head_hash)
+        self.signature.is_of(head)
     }
 
-    /// Whether it is signed by as much of the head as there can be.
-    #[must_use]
-    pub fn is_signed_in_full(&self) -> bool {
-        usize::from(self.head_len) == SIGNATURE_BYTES_MAX
-    }
-
-    /// The same generation, signed by more of its head if there is more by now.
+    /// The same generation, with a longer signature if `head` is longer than the signed bytes.
     #[must_use]
     pub fn signed_by(self, head: &[u8]) -> Self {
-        if head.len() > usize::from(self.head_len) {
+        if head.len() > self.signature.bytes() {
             Self::new(self.identity, self.nonce, head)
         } else {
             self
         }
     }
 
-    /// Whether both were signed by the same whole head of the same file.
+    /// Whether both have the same whole signature of the same file.
     #[must_use]
     pub fn has_signature_of(&self, other: &Self) -> bool {
-        self.is_signed_in_full()
-            && (self.identity, self.head_len, self.head_hash)
-                == (other.identity, other.head_len, other.head_hash)
+        self.signature.is_whole()
+            && (self.identity, self.signature) == (other.identity, other.signature)
     }
 
-    /// Whether both name the same bytes, though one may have been signed when there were fewer.
+    /// Whether both are the same generation. Their signatures may differ in length.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         (self.identity, self.nonce) == (other.identity, other.nonce)
     }
 }
 
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}", self.len, self.hash)
+    }
+}
+
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Identity { device, inode } = self.identity;
-        write!(f, "{device:x}-{inode:x}-{:x}-{:x}-{:x}", self.nonce, self.head_len, self.head_hash)
+        let Self { identity: Identity { device, inode }, nonce, signature } = self;
+        write!(f, "{device:x}-{inode:x}-{nonce:x}-{signature}")
     }
 }
 
@@ -134,28 +171,30 @@ impl FromStr for Generation {
         };
         let identity = Identity { device: number()?, inode: number()? };
         let nonce = u32::try_from(number()?).map_err(|_| NotAGeneration)?;
-        let head_len = u16::try_from(number()?).map_err(|_| NotAGeneration)?;
-        let head_hash = number()?;
-        if parts.next().is_some() || usize::from(head_len) > SIGNATURE_BYTES_MAX {
+        let len = u16::try_from(number()?).map_err(|_| NotAGeneration)?;
+        let signature = Signature { len, hash: number()? };
+        if parts.next().is_some() || signature.bytes() > SIGNATURE_BYTES_MAX {
             return Err(NotAGeneration);
         }
-        Ok(Self { identity, nonce, head_len, head_hash })
+        Ok(Self { identity, nonce, signature })
     }
 }
 
-/// FNV-1a, 64 bits: stable over versions and machines, which `std`'s hasher does not promise.
+/// FNV-1a, 64 bits: the same in every version and on every machine, which `std`'s hasher does not
+/// promise. See <http://www.isthe.com/chongo/tech/comp/fnv/>.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// New bytes of a log, read once and published once. At most [`CHUNK_BYTES_MAX`](crate::log::file::CHUNK_BYTES_MAX).
+/// New bytes of a log, read once and published once: at most
+/// [`CHUNK_BYTES_MAX`](crate::log::file::CHUNK_BYTES_MAX).
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Number of the span of the timeline that it belongs to.
+    /// The number of the span that it belongs to.
     pub span: u64,
-    /// Offset of its first byte.
+    /// The offset of its first byte.
     pub start: Offset,
     /// The bytes, never empty.
     pub bytes: Bytes,
@@ -172,29 +211,29 @@ impl Chunk {
 /// Where a viewer is: a span of the timeline, and an offset in that span's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimelinePosition {
-    /// Number of the span.
+    /// The number of the span.
     pub span: u64,
-    /// The next byte wanted.
+    /// The offset of the next byte wanted.
     pub offset: Offset,
 }
 
-/// What a chunk is to a viewer at some place.
+/// What a viewer at some position does with a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Splice {
-    /// Seen already: drop it.
+    /// It has been seen already: drop it.
     Stale,
-    /// Take it without its first `skip` bytes.
+    /// Take the chunk without its first `skip` bytes.
     Take {
-        /// Bytes that the viewer has already.
+        /// How many bytes the viewer has already.
         skip: usize,
     },
-    /// It starts after the place: read the file from the place first.
+    /// It starts after the position: read the file from the position first.
     Gap,
 }
 
 impl TimelinePosition {
-    /// The splice rule: a chunk that ends at or before the place is dropped, one that covers it is cut to its suffix,
-    /// one that starts after it is a gap.
+    /// The splice rule: a chunk that ends at or before the position is dropped, one that covers it
+    /// is cut to its suffix, one that starts after it is a gap.
     #[must_use]
     pub fn splice(&self, chunk: &Chunk) -> Splice {
         if chunk.span < self.span {
@@ -220,17 +259,17 @@ mod tests {
 
     #[test]
     fn the_splice_rule_drops_cuts_and_sees_gaps() {
-        let place = TimelinePosition { span: 2, offset: Offset(10) };
+        let position = TimelinePosition { span: 2, offset: Offset(10) };
         for (name, chunk, expected) in [
             ("of an earlier span", chunk(1, 10, b"abc"), Splice::Stale),
             ("ends before", chunk(2, 0, b"abc"), Splice::Stale),
-            ("ends at the place", chunk(2, 7, b"abc"), Splice::Stale),
-            ("covers the place", chunk(2, 8, b"abc"), Splice::Take { skip: 2 }),
-            ("begins at the place", chunk(2, 10, b"abc"), Splice::Take { skip: 0 }),
-            ("begins after the place", chunk(2, 11, b"abc"), Splice::Gap),
+            ("ends at the position", chunk(2, 7, b"abc"), Splice::Stale),
+            ("covers the position", chunk(2, 8, b"abc"), Splice::Take { skip: 2 }),
+            ("begins at the position", chunk(2, 10, b"abc"), Splice::Take { skip: 0 }),
+            ("begins after the position", chunk(2, 11, b"abc"), Splice::Gap),
             ("of a later span", chunk(3, 0, b"abc"), Splice::Gap),
         ] {
-            assert_eq!(place.splice(&chunk), expected, "a chunk that {name}");
+            assert_eq!(position.splice(&chunk), expected, "a chunk that {name}");
         }
     }
 
@@ -258,6 +297,14 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_text_of_a_generation_ends_with_its_signature() {
+        let identity = Identity { device: 0x10, inode: 0x2a };
+        let generation = Generation::new(identity, 7, b"abc");
+        assert_eq!(generation.to_string(), "10-2a-7-3-e71fa2190541574b");
+        assert_eq!(generation.signature.to_string(), "3-e71fa2190541574b");
+    }
+
     proptest! {
         #[test]
         fn a_generation_survives_its_text(device: u64, inode: u64, nonce: u32, head: Vec<u8>) {
@@ -276,16 +323,16 @@ mod tests {
         #[test]
         fn splicing_gives_every_byte_once(log in proptest::collection::vec(any::<u8>(), 1..200),
                                           cuts in proptest::collection::vec((0usize..200, 1usize..60), 0..40)) {
-            let mut place = TimelinePosition { span: 0, offset: Offset(0) };
+            let mut position = TimelinePosition { span: 0, offset: Offset(0) };
             let mut got = Vec::new();
             let last = (0usize, log.len());
             for (start, len) in cuts.into_iter().chain([last]) {
                 let start = start.min(log.len() - 1);
                 let end = (start + len).min(log.len());
                 let chunk = Chunk { span: 0, start: Offset(start as u64), bytes: Bytes::copy_from_slice(&log[start..end]) };
-                if let Splice::Take { skip } = place.splice(&chunk) {
+                if let Splice::Take { skip } = position.splice(&chunk) {
                     got.extend_from_slice(&chunk.bytes[skip..]);
-                    place.offset = chunk.end();
+                    position.offset = chunk.end();
                 }
             }
             prop_assert_eq!(got, log);

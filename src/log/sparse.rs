@@ -89,7 +89,7 @@ impl LogFile {
             Err(Errno::NXIO) => Ok(None),
             // Not every file system can say.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.failed_to("find the data of", &error.into())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Taking lines out of a log: all of a part, or those that are looked for, as they stand in the file or as they are shown.
+//! Extracts lines of a log: all lines of a part or those that match, as raw bytes or as shown text.
 
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -7,49 +7,50 @@ use std::time::{Duration, Instant};
 use crate::log::Offset;
 use crate::render::Row;
 use crate::search::pattern::{self, Pattern};
-use crate::search::scan::{Lines, Reader, Scan};
+use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{SearchError, Snapshot};
 
-/// So much is taken at once.
+/// The size of one piece of the output.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Lines that are being taken out of a log.
+/// An extraction in progress.
 pub struct Extract {
-    view: Snapshot,
+    snapshot: Snapshot,
     scan: Scan,
-    taker: Taker,
-    /// What of the file is given next.
+    sink: ExtractSink,
+    /// The ranges of the file that come next.
     ranges: std::vec::IntoIter<Range<u64>>,
     range: Range<u64>,
 }
 
 impl Extract {
-    /// Begins to take the rows of a part; those that are looked for, if something is; as they are shown, or as they stand.
+    /// Starts to extract the lines of a part, or only those that match `pattern`. `as_text` selects
+    /// the shown text instead of the raw bytes.
     ///
     /// # Errors
-    /// When the log can't be read.
+    /// When the log cannot be read.
     pub fn new(
-        view: Snapshot,
+        snapshot: Snapshot,
         part: Range<Offset>,
         pattern: Option<Pattern>,
-        is_shown: bool,
+        as_text: bool,
     ) -> Result<Self, SearchError> {
-        let scan = Scan::new(&view, part.start, part.end, true)?;
-        let taker = Taker {
+        let scan = Scan::new(&snapshot, part.start, part.end, true)?;
+        let sink = ExtractSink {
             pattern,
             lines: pattern::LineMatcher::default(),
-            is_shown,
+            as_text,
             text: Vec::new(),
             ranges: Vec::new(),
         };
-        Ok(Self { view, scan, taker, ranges: Vec::new().into_iter(), range: 0..0 })
+        Ok(Self { snapshot, scan, sink, ranges: Vec::new().into_iter(), range: 0..0 })
     }
 
-    /// Goes on for so long at most, and gives what comes next; empty where nothing was found in that time. None at the
-    /// end. It blocks.
+    /// The next piece, found within `slice`. The piece is empty if nothing matched in that time;
+    /// `None` at the end. Blocks.
     ///
     /// # Errors
-    /// When the log can't be read, or was cut meanwhile.
+    /// When the log cannot be read, or was truncated meanwhile.
     pub fn next(&mut self, slice: Duration) -> Result<Option<Vec<u8>>, SearchError> {
         if let Some(bytes) = self.next_of_file()? {
             return Ok(Some(bytes));
@@ -57,18 +58,18 @@ impl Extract {
         if self.scan.is_done() {
             return Ok(None);
         }
-        self.scan.run(&mut self.taker, Instant::now() + slice)?;
-        if !self.view.is_intact()? {
+        self.scan.run(&mut self.sink, Instant::now() + slice)?;
+        if !self.snapshot.is_intact()? {
             return Err(SearchError::Gone(None));
         }
-        self.ranges = std::mem::take(&mut self.taker.ranges).into_iter();
-        if self.taker.is_shown {
-            return Ok(Some(std::mem::take(&mut self.taker.text)));
+        self.ranges = std::mem::take(&mut self.sink.ranges).into_iter();
+        if self.sink.as_text {
+            return Ok(Some(std::mem::take(&mut self.sink.text)));
         }
         Ok(Some(self.next_of_file()?.unwrap_or_default()))
     }
 
-    /// The bytes of the ranges that were found: those that are near to each other at once.
+    /// The bytes of the next ranges. Ranges that are near each other are read at once.
     fn next_of_file(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         let mut read: (u64, Vec<u8>) = (0, Vec::new());
@@ -81,7 +82,7 @@ impl Extract {
             let known = start.checked_sub(read.0).map(|at| at as usize);
             let rest = known.and_then(|at| read.1.get(at..)).filter(|rest| !rest.is_empty());
             let Some(rest) = rest else {
-                read = (start, self.view.read(Offset(start), PIECE_BYTES)?);
+                read = (start, self.snapshot.read(Offset(start), PIECE_BYTES)?);
                 if read.1.is_empty() {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -96,17 +97,17 @@ impl Extract {
     }
 }
 
-struct Taker {
+struct ExtractSink {
     pattern: Option<Pattern>,
     lines: pattern::LineMatcher,
-    is_shown: bool,
-    /// What is shown.
+    as_text: bool,
+    /// The shown text, with `as_text`.
     text: Vec<u8>,
-    /// What stands in the file.
+    /// The ranges of the file, without `as_text`.
     ranges: Vec<Range<u64>>,
 }
 
-impl Taker {
+impl ExtractSink {
     fn take(&mut self, range: Range<u64>) {
         match self.ranges.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
@@ -115,7 +116,7 @@ impl Taker {
     }
 }
 
-impl Reader for Taker {
+impl RowSink for ExtractSink {
     fn is_full(&self) -> bool {
         self.text.len() >= PIECE_BYTES || self.ranges.len() >= PIECE_BYTES / size_of::<Range<u64>>()
     }
@@ -123,7 +124,7 @@ impl Reader for Taker {
     fn row(&mut self, row: &Row, end: Offset) -> ControlFlow<Offset> {
         let text = row.text().as_bytes();
         if self.pattern.as_ref().is_none_or(|pattern| pattern.accepts(text)) {
-            if self.is_shown {
+            if self.as_text {
                 self.text.extend_from_slice(text);
                 if row.ended {
                     self.text.push(b'\n');
@@ -135,20 +136,20 @@ impl Reader for Taker {
         ControlFlow::Continue(())
     }
 
-    fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
+    fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
         let Some(pattern) = self.pattern.clone() else {
-            if self.is_shown {
+            if self.as_text {
                 self.text.extend_from_slice(lines.text);
             } else {
                 self.take(lines.at.0..lines.at.plus(lines.raw.len()).0);
             }
             return ControlFlow::Continue(());
         };
-        let mut searcher = std::mem::take(&mut self.lines);
-        let mut places = lines.places();
-        searcher.each(&pattern, lines.text, |at, text| {
-            let (offset, raw) = places.of(at);
-            if self.is_shown {
+        let mut matcher = std::mem::take(&mut self.lines);
+        let mut offsets = lines.line_offsets();
+        matcher.for_each_line(&pattern, lines.text, |at, text| {
+            let (offset, raw) = offsets.of(at);
+            if self.as_text {
                 self.text.extend_from_slice(text);
                 if raw.ends_with(b"\n") {
                     self.text.push(b'\n');
@@ -158,7 +159,7 @@ impl Reader for Taker {
             }
             true
         });
-        self.lines = searcher;
+        self.lines = matcher;
         ControlFlow::Continue(())
     }
 }
@@ -167,15 +168,15 @@ impl Reader for Taker {
 mod tests {
     use super::*;
     use crate::search::pattern::PatternSpec;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
 
-    fn taken(view: &Snapshot, part: Range<u64>, text: Option<&str>, is_shown: bool) -> Vec<u8> {
+    fn taken(snapshot: &Snapshot, part: Range<u64>, text: Option<&str>, as_text: bool) -> Vec<u8> {
         let pattern = text.map(|text| {
-            let sought = PatternSpec { pattern: Some(text.to_owned()), ..PatternSpec::default() };
-            Pattern::new(&sought).unwrap()
+            let spec = PatternSpec { pattern: Some(text.to_owned()), ..PatternSpec::default() };
+            Pattern::new(&spec).unwrap()
         });
         let part = Offset(part.start)..Offset(part.end);
-        let mut extract = Extract::new(view.clone(), part, pattern, is_shown).unwrap();
+        let mut extract = Extract::new(snapshot.clone(), part, pattern, as_text).unwrap();
         let mut all = Vec::new();
         while let Some(bytes) = extract.next(Duration::from_micros(10)).unwrap() {
             all.extend_from_slice(&bytes);
@@ -184,20 +185,20 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_as_they_stand_or_as_they_are_shown() {
+    fn lines_are_extracted_as_raw_bytes_or_as_shown_text() {
         let one = "first\r\n\x1b[31mtwo\x1b[m\n10%\r20% two\nthree\n\x1b[2Ktwo\n";
         let log = format!("{}two", one.repeat(20_000));
-        let (view, _directory) = view_of(log.as_bytes());
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let all = || 0..u64::MAX;
-        assert!(taken(&view, all(), None, false) == log.as_bytes(), "all of it");
+        assert!(taken(&snapshot, all(), None, false) == log.as_bytes(), "all of it");
         let shown = "first\ntwo\n20% two\nthree\ntwo\n";
         let shown_log = format!("{}two", shown.repeat(20_000));
-        assert!(taken(&view, all(), None, true) == shown_log.as_bytes(), "all of its text");
+        assert!(taken(&snapshot, all(), None, true) == shown_log.as_bytes(), "all of its text");
         let some = format!("{}two", "\x1b[31mtwo\x1b[m\n10%\r20% two\n\x1b[2Ktwo\n".repeat(20_000));
-        assert!(taken(&view, all(), Some("two"), false) == some.as_bytes(), "some of it");
+        assert!(taken(&snapshot, all(), Some("two"), false) == some.as_bytes(), "some of it");
         let some = format!("{}two", "two\n20% two\ntwo\n".repeat(20_000));
-        assert!(taken(&view, all(), Some("two"), true) == some.as_bytes(), "the text of that");
-        let part = taken(&view, 7..37, None, false);
+        assert!(taken(&snapshot, all(), Some("two"), true) == some.as_bytes(), "the text of that");
+        let part = taken(&snapshot, 7..37, None, false);
         assert_eq!(part, b"\x1b[31mtwo\x1b[m\n10%\r20% two\nthree\n");
     }
 }

@@ -1,4 +1,4 @@
-//! The rows of a log that are looked for, and no others.
+//! The matching rows of a log, without the others, in answers that are bounded in time and bytes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -8,75 +8,74 @@ use std::time::{Duration, Instant};
 use crate::log::Offset;
 use crate::render::{Annotation, Row};
 use crate::search::pattern::{self, Pattern};
-use crate::search::rows::{RenderedRow, STRETCH_BYTES};
-use crate::search::scan::{Lines, Reader, Scan};
+use crate::search::rows::{RANGE_BYTES_MAX, RenderedRow};
+use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{LineIndex, RowPosition, RowRange, RowsRequest, SearchError, Snapshot};
 use crate::wire::frame::Form;
 
-/// So long one answer is searched for.
+/// The longest search for one answer.
 const TIME_MAX: Duration = Duration::from_millis(150);
-/// So many bytes are searched for one answer, at most.
+/// The most bytes that are searched for one answer.
 const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The unit in which a log is searched backwards, at first and at most.
 const WINDOW_BYTES: u64 = 512 * 1024;
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// The rows of a log that are looked for: those that begin from an offset on, or those that begin before it. There may be
-/// none, though there are more: it says how far was searched. It blocks.
+/// The matching rows of a log, from an offset on or before it. There may be none although there are
+/// more: the range says how far was searched. Blocks.
 ///
 /// # Errors
-/// When the log can't be read, or the wanted line has not been counted so far.
+/// When the log cannot be read, or the requested line is not counted yet.
 pub fn filtered(
-    view: &Snapshot,
+    snapshot: &Snapshot,
     index: &LineIndex,
-    wanted: RowsRequest,
+    request: RowsRequest,
     pattern: &Pattern,
 ) -> Result<RowRange, SearchError> {
     let until = Instant::now() + TIME_MAX;
-    let sieve = RowFilter {
+    let filter = RowFilter {
         pattern,
         lines: pattern::LineMatcher::default(),
-        form: wanted.form,
-        count: wanted.count,
-        keeps_last: matches!(wanted.place, RowPosition::Before(_)),
+        form: request.form,
+        count: request.count,
+        keeps_last: matches!(request.place, RowPosition::Before(_)),
         has_dropped: false,
         open: None,
         rows: VecDeque::new(),
         weight: 0,
     };
-    let stretch = match wanted.place {
-        RowPosition::From(offset) => forward(view, offset.min(view.end), sieve, until)?,
-        RowPosition::Before(offset) => backward(view, offset.min(view.end), sieve, until)?,
+    Ok(match request.place {
+        RowPosition::From(offset) => forward(snapshot, offset.min(snapshot.end), filter, until)?,
+        RowPosition::Before(offset) => backward(snapshot, offset.min(snapshot.end), filter, until)?,
         RowPosition::Line(line) => {
             let start =
-                index.start_of(view, line)?.ok_or(SearchError::Counting(index.indexed()))?;
-            forward(view, start, sieve, until)?
+                index.start_of(snapshot, line)?.ok_or(SearchError::Counting(index.indexed()))?;
+            forward(snapshot, start, filter, until)?
         }
-    };
-    Ok(stretch)
+    })
 }
 
 fn forward(
-    view: &Snapshot,
+    snapshot: &Snapshot,
     from: Offset,
-    mut sieve: RowFilter<'_>,
+    mut filter: RowFilter<'_>,
     until: Instant,
 ) -> io::Result<RowRange> {
-    let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(view.end);
-    let mut scan = Scan::new(view, from, to, sieve.passes_colours())?;
-    scan.run(&mut sieve, until)?;
+    let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(snapshot.end);
+    let mut scan = Scan::new(snapshot, from, to, filter.strips_colours())?;
+    scan.run(&mut filter, until)?;
     let next = scan.position();
-    let at_end = scan.is_done() && next >= view.end;
-    // What is still being written has to be looked at again, also where it does not match so far.
-    let next = sieve.open.filter(|_| at_end).unwrap_or(next);
+    let at_end = scan.is_done() && next >= snapshot.end;
+    // A row that can still grow is searched again, even if it does not match so far.
+    let next = filter.open.filter(|_| at_end).unwrap_or(next);
     let at_start = from == Offset(0);
-    Ok(RowRange { from, next, at_start, at_end, rows: sieve.rows.into() })
+    Ok(RowRange { from, next, at_start, at_end, rows: filter.rows.into() })
 }
 
 fn backward(
-    view: &Snapshot,
+    snapshot: &Snapshot,
     next: Offset,
-    mut sieve: RowFilter<'_>,
+    mut filter: RowFilter<'_>,
     until: Instant,
 ) -> io::Result<RowRange> {
     let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
@@ -84,14 +83,14 @@ fn backward(
     let (mut from, mut window) = (next, WINDOW_BYTES);
     while from.0 > floor {
         let start = Offset(from.0.saturating_sub(window).max(floor));
-        let mut scan = Scan::new(view, start, from, sieve.passes_colours())?;
-        // A part is of use only as a whole: its last rows are the ones that are wanted first.
+        let mut scan = Scan::new(snapshot, start, from, filter.strips_colours())?;
+        // A part must be searched to its end, since its last rows are wanted first.
         while !scan.is_done() {
-            scan.run(&mut sieve, Instant::now() + TIME_MAX)?;
+            scan.run(&mut filter, Instant::now() + TIME_MAX)?;
         }
-        let rows = std::mem::take(&mut sieve.rows);
-        let is_full = sieve.is_full(rows.len()) || sieve.has_dropped;
-        sieve.count -= rows.len();
+        let rows = std::mem::take(&mut filter.rows);
+        let is_full = filter.is_full(rows.len()) || filter.has_dropped;
+        filter.count -= rows.len();
         let first = rows.front().map(|row| row.offset);
         rows.into_iter().rev().for_each(|row| found.push_front(row));
         from = first.filter(|_| is_full).unwrap_or(start);
@@ -101,37 +100,37 @@ fn backward(
         window = (window * 2).min(WINDOW_BYTES_MAX);
     }
     let at_start = from == Offset(0);
-    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows: found.into() })
+    Ok(RowRange { from, next, at_start, at_end: next >= snapshot.end, rows: found.into() })
 }
 
-/// Keeps the rows that are looked for.
+/// Collects the matching rows.
 struct RowFilter<'p> {
     pattern: &'p Pattern,
     lines: pattern::LineMatcher,
     form: Form,
-    /// At most so many.
+    /// The most rows.
     count: usize,
-    /// Those that come last are wanted, rather than the first.
+    /// Keep the last rows instead of the first.
     keeps_last: bool,
-    /// There was no room for some that came first.
+    /// Rows were dropped to make room for later ones.
     has_dropped: bool,
-    /// Where the row begins that bytes to come may add to.
+    /// The start of the row that later bytes may add to.
     open: Option<Offset>,
     rows: VecDeque<RenderedRow>,
     weight: usize,
 }
 
 impl RowFilter<'_> {
-    /// The looks of rows are not wanted as text.
-    fn passes_colours(&self) -> bool {
+    /// Rows of text need no colours.
+    fn strips_colours(&self) -> bool {
         self.form == Form::TextRows
     }
 
     fn is_full(&self, rows: usize) -> bool {
-        rows >= self.count || self.weight >= STRETCH_BYTES
+        rows >= self.count || self.weight >= RANGE_BYTES_MAX
     }
 
-    /// Takes a row, or says that there is no room for it.
+    /// Adds a row, or breaks at it if there is no room.
     fn take(&mut self, row: RenderedRow) -> ControlFlow<Offset> {
         if self.is_full(self.rows.len()) && !self.keeps_last {
             return ControlFlow::Break(row.offset);
@@ -139,7 +138,7 @@ impl RowFilter<'_> {
         self.weight += row.weight();
         self.rows.push_back(row);
         while self.keeps_last
-            && (self.rows.len() > self.count || self.weight > STRETCH_BYTES)
+            && (self.rows.len() > self.count || self.weight > RANGE_BYTES_MAX)
             && let Some(first) = self.rows.pop_front()
         {
             self.weight -= first.weight();
@@ -148,8 +147,8 @@ impl RowFilter<'_> {
         ControlFlow::Continue(())
     }
 
-    /// A row as it is shown among others that do not stand beside it in the log: its groups have no meaning there.
-    fn shown(&self, row: &Row) -> RenderedRow {
+    /// A row that stands alone: it keeps no group, since the rows beside it may be missing.
+    fn rendered(&self, row: &Row) -> RenderedRow {
         let mut shown = RenderedRow::new(row, self.form);
         shown.matches = in_utf16(row.text(), &self.pattern.ranges(row.text()));
         if let Some(note) = shown.note.take() {
@@ -160,7 +159,7 @@ impl RowFilter<'_> {
     }
 }
 
-impl Reader for RowFilter<'_> {
+impl RowSink for RowFilter<'_> {
     fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
         if !row.ended && !row.cut {
             self.open = Some(Offset(row.offset));
@@ -168,35 +167,35 @@ impl Reader for RowFilter<'_> {
         if !self.pattern.accepts(row.text().as_bytes()) {
             return ControlFlow::Continue(());
         }
-        let shown = self.shown(row);
+        let shown = self.rendered(row);
         self.take(shown)
     }
 
-    fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
+    fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
         let ended = memchr::memrchr(b'\n', lines.raw).map_or(0, |newline| newline + 1);
         if ended < lines.raw.len() {
             self.open = Some(lines.at.plus(ended));
         }
-        let mut searcher = std::mem::take(&mut self.lines);
-        let mut places = lines.places();
+        let mut matcher = std::mem::take(&mut self.lines);
+        let mut offsets = lines.line_offsets();
         let mut terminal = None;
         let mut flow = ControlFlow::Continue(());
-        searcher.each(self.pattern, lines.text, |at, _| {
-            let (offset, raw) = places.of(at);
+        matcher.for_each_line(self.pattern, lines.text, |at, _| {
+            let (offset, raw) = offsets.of(at);
             let terminal = terminal.get_or_insert_with(|| lines.terminal.clone());
             terminal.pass(offset.0);
-            // A line that is whole is a row, though it may have no text.
-            if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.shown(row)) {
+            // A whole line is a row even if it has no text.
+            if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.rendered(row)) {
                 flow = self.take(shown);
             }
             flow.is_continue()
         });
-        self.lines = searcher;
+        self.lines = matcher;
         flow
     }
 }
 
-/// Ranges of a text in the units in which JavaScript counts.
+/// Converts byte ranges to ranges of UTF-16 code units, as JavaScript counts.
 fn in_utf16(text: &str, ranges: &[std::ops::Range<usize>]) -> Vec<(usize, usize)> {
     let (mut at, mut units) = (0, 0);
     let mut to = |byte: usize| {
@@ -214,13 +213,13 @@ mod tests {
     use crate::render::Terminal;
     use crate::search::pattern::PatternSpec;
     use crate::search::scan::tests::line;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
     use proptest::prelude::*;
 
     /// Offset, content, matches.
     type Filtered = (u64, String, Vec<(usize, usize)>);
 
-    /// The rows that are looked for, of a terminal that has seen everything.
+    /// The matching rows of a terminal that is fed the whole log.
     fn all(log: &[u8], pattern: &Pattern) -> Vec<Filtered> {
         let mut rows: Vec<Row> = Vec::new();
         let mut terminal = Terminal::new(0);
@@ -241,9 +240,9 @@ mod tests {
         rows.into_iter().map(|row| (row.offset.0, row.content, row.matches)).collect()
     }
 
-    fn look(view: &Snapshot, place: RowPosition, count: usize, pattern: &Pattern) -> RowRange {
-        let wanted = RowsRequest { place, count, form: Form::Rows };
-        let found = filtered(view, &LineIndex::default(), wanted, pattern).unwrap();
+    fn look(snapshot: &Snapshot, place: RowPosition, count: usize, pattern: &Pattern) -> RowRange {
+        let request = RowsRequest { place, count, form: Form::Rows };
+        let found = filtered(snapshot, &LineIndex::default(), request, pattern).unwrap();
         assert!(found.rows.len() <= count);
         found
     }
@@ -251,30 +250,30 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn the_rows_are_those_of_a_terminal_that_match(
+        fn the_rows_are_the_matching_rows_of_a_terminal(
             parts in proptest::collection::vec((line(), 1usize..150), 0..9),
             count in 1usize..300,
             word in "[a-c]|é|[A-D]x?|z",
             invert in any::<bool>(),
         ) {
             let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 1 } else { times })).collect();
-            let sought = PatternSpec { pattern: Some(word), has_case: true, is_regex: true, invert, ..PatternSpec::default() };
-            let pattern = Pattern::new(&sought).unwrap();
+            let spec = PatternSpec { pattern: Some(word), has_case: true, is_regex: true, invert, ..PatternSpec::default() };
+            let pattern = Pattern::new(&spec).unwrap();
             let expected = all(&log, &pattern);
-            let (view, _directory) = view_of(&log);
-            let page = look(&view, RowPosition::From(Offset(0)), count, &pattern);
+            let (snapshot, _directory) = snapshot_of(&log);
+            let page = look(&snapshot, RowPosition::From(Offset(0)), count, &pattern);
             let (next, at_end) = (page.next, page.at_end);
             let rows = plain(page.rows);
             prop_assert_eq!(&rows[..], &expected[..rows.len()]);
             if at_end {
                 prop_assert_eq!(rows.len(), expected.len());
             } else {
-                // It had no room, or no more time.
+                // It had no more room, or no more time.
                 prop_assert!(expected[..rows.len()].iter().all(|row| row.0 < next.0));
                 prop_assert!(expected[rows.len()..].iter().all(|row| row.0 >= next.0));
             }
-            // A log that is smaller than a window is searched from its start.
-            let page = look(&view, RowPosition::Before(view.end), count, &pattern);
+            // A log that is smaller than a window is searched back to its start.
+            let page = look(&snapshot, RowPosition::Before(snapshot.end), count, &pattern);
             prop_assert_eq!(&plain(page.rows)[..], &expected[expected.len().saturating_sub(count)..]);
             prop_assert_eq!(page.at_start, page.from == Offset(0));
         }
@@ -283,14 +282,14 @@ mod tests {
     #[test]
     fn a_large_log_is_searched_backwards_in_steps() {
         let log: String = (0..300_000).map(|n| format!("line {n}\n")).collect();
-        let (view, _directory) = view_of(log.as_bytes());
-        let sought =
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let spec =
             |text: &str| PatternSpec { pattern: Some(text.to_owned()), ..PatternSpec::default() };
         let up = |text: &str, count: usize| {
-            let pattern = Pattern::new(&sought(text)).unwrap();
-            let (mut found, mut at) = (Vec::new(), view.end);
+            let pattern = Pattern::new(&spec(text)).unwrap();
+            let (mut found, mut at) = (Vec::new(), snapshot.end);
             loop {
-                let page = look(&view, RowPosition::Before(at), count, &pattern);
+                let page = look(&snapshot, RowPosition::Before(at), count, &pattern);
                 assert!(page.from < at, "{page:?}");
                 found.extend(page.rows.into_iter().rev().map(|row| row.content));
                 at = page.from;
@@ -305,15 +304,15 @@ mod tests {
             .map(|n| format!("line {n}"))
             .filter(|line| line.contains("007"))
             .collect();
-        assert!(up("007", 11) == many, "several in a part, and no room for all");
+        assert!(up("007", 11) == many, "several matches in a part, and no room for all");
     }
 
     #[test]
-    fn looks_and_notes_are_those_of_the_row_in_its_place() {
+    fn colours_and_notes_are_those_of_the_row_at_its_place() {
         let log = "\x1b[32mgreen\nstill 😀 green\n\x1b[m##[group]x\n##[error]green?\ngreen";
-        let (view, _directory) = view_of(log.as_bytes());
-        let sought = PatternSpec { pattern: Some("green".to_owned()), ..PatternSpec::default() };
-        let page = look(&view, RowPosition::From(Offset(0)), 9, &Pattern::new(&sought).unwrap());
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let spec = PatternSpec { pattern: Some("green".to_owned()), ..PatternSpec::default() };
+        let page = look(&snapshot, RowPosition::From(Offset(0)), 9, &Pattern::new(&spec).unwrap());
         let note = page.rows[2].note.as_deref().unwrap();
         assert_eq!((note.level, &note.group), (Some(crate::render::Level::Error), &None));
         let green = |text: &str| format!("<span style='color:var(--green,#0a0)'>{text}</span>");

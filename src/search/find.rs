@@ -1,4 +1,4 @@
-//! Finding rows in a whole log.
+//! Finds matching rows in a whole log, in steps that are bounded in time.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -6,148 +6,162 @@ use std::time::{Duration, Instant};
 use crate::log::Offset;
 use crate::render::Row;
 use crate::search::pattern::{self, Pattern};
-use crate::search::scan::{Lines, Reader, Scan};
+use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{SearchError, Snapshot};
 
-/// So long one search may take, the waiting for others not counted.
-pub const SEARCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// The longest time of one search, without the time that it waits for others.
+pub const FIND_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Where to search, and how much of what is found is wanted.
+/// Where to search, and how many matching rows to report.
 #[derive(Clone, Copy, Debug)]
 pub struct FindRequest {
-    /// From the row on that begins here or first behind it.
+    /// Search rows that begin at this offset or after it.
     pub from: Offset,
-    /// Up to here.
+    /// Search rows that begin before this offset.
     pub to: Offset,
-    /// Begin with what is behind this, and end with what is before.
+    /// Search the rows after this offset first, then the rows before it.
     pub near: Option<Offset>,
-    /// Tell at most so many rows; count the rest.
-    pub max: usize,
+    /// Report at most this many rows; count the rest.
+    pub rows_max: usize,
 }
 
-/// Why a search ended before its end.
+/// Why a search ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedEarly {
     /// It took too long.
     Time,
-    /// The file was cut.
+    /// The file was truncated.
     Gone,
 }
 
-/// A search that is going on.
+/// A search in progress.
 pub struct Find {
-    view: Snapshot,
+    snapshot: Snapshot,
     scan: Scan,
-    /// Where the present scan began.
-    began: Offset,
-    /// What is searched after it.
-    then: Option<(Offset, Offset)>,
-    hits: Hits,
-    /// How much was searched in earlier scans.
+    /// The start of the present scan.
+    scan_start: Offset,
+    /// The part that is searched after it.
+    next_part: Option<(Offset, Offset)>,
+    sink: FindSink,
+    /// Bytes searched in earlier scans.
     searched: u64,
     spent: Duration,
-    cut: Option<EndedEarly>,
+    ended_early: Option<EndedEarly>,
 }
 
 impl Find {
-    /// Begins to search.
+    /// Starts a search.
     ///
     /// # Errors
-    /// When the log can't be read.
-    pub fn new(view: Snapshot, pattern: Pattern, part: FindRequest) -> Result<Self, SearchError> {
-        let to = part.to.min(view.end);
-        let (began, then) = match part.near.filter(|near| (part.from..to).contains(near)) {
-            Some(near) => (near, Some((part.from, near))),
-            None => (part.from, None),
-        };
-        let scan = Scan::new(&view, began, to, true)?;
-        let tally = FindCounts { found: Vec::new(), max: part.max, rows: 0, matches: 0 };
-        let hits = Hits { pattern, lines: pattern::LineMatcher::default(), tally };
-        Ok(Self { view, scan, began, then, hits, searched: 0, spent: Duration::ZERO, cut: None })
+    /// When the log cannot be read.
+    pub fn new(
+        snapshot: Snapshot,
+        pattern: Pattern,
+        request: FindRequest,
+    ) -> Result<Self, SearchError> {
+        let to = request.to.min(snapshot.end);
+        let (scan_start, next_part) =
+            match request.near.filter(|near| (request.from..to).contains(near)) {
+                Some(near) => (near, Some((request.from, near))),
+                None => (request.from, None),
+            };
+        let scan = Scan::new(&snapshot, scan_start, to, true)?;
+        let counts = FindCounts { found: Vec::new(), max: request.rows_max, rows: 0, matches: 0 };
+        let sink = FindSink { pattern, lines: pattern::LineMatcher::default(), counts };
+        Ok(Self {
+            snapshot,
+            scan,
+            scan_start,
+            next_part,
+            sink,
+            searched: 0,
+            spent: Duration::ZERO,
+            ended_early: None,
+        })
     }
 
-    /// Searches on for so long. It blocks.
+    /// Continues the search for `slice`. Blocks.
     ///
     /// # Errors
-    /// When the log can't be read.
+    /// When the log cannot be read.
     pub fn run(&mut self, slice: Duration) -> Result<(), SearchError> {
         let since = Instant::now();
         let until = since + slice;
         loop {
-            self.scan.run(&mut self.hits, until)?;
+            self.scan.run(&mut self.sink, until)?;
             if !self.scan.is_done() {
                 break;
             }
-            let Some((from, to)) = self.then.take() else { break };
-            self.searched += self.scan.position().0.saturating_sub(self.began.0);
-            self.scan = Scan::new(&self.view, from, to, true)?;
-            self.began = from;
+            let Some((from, to)) = self.next_part.take() else { break };
+            self.searched += self.scan.position().0.saturating_sub(self.scan_start.0);
+            self.scan = Scan::new(&self.snapshot, from, to, true)?;
+            self.scan_start = from;
         }
         self.spent += since.elapsed();
-        if !self.view.is_intact()? {
-            self.cut = Some(EndedEarly::Gone);
-        } else if !self.is_complete() && self.spent >= SEARCH_TIME_MAX {
-            self.cut = Some(EndedEarly::Time);
+        if !self.snapshot.is_intact()? {
+            self.ended_early = Some(EndedEarly::Gone);
+        } else if !self.is_complete() && self.spent >= FIND_TIME_MAX {
+            self.ended_early = Some(EndedEarly::Time);
         }
         Ok(())
     }
 
-    /// Whether it has come to its end, or was cut short.
+    /// Whether the search is complete or ended early.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.cut.is_some() || self.is_complete()
+        self.ended_early.is_some() || self.is_complete()
     }
 
-    /// Whether all of the part has been searched.
+    /// Whether all of the requested part was searched.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.cut.is_none() && self.scan.is_done() && self.then.is_none()
+        self.ended_early.is_none() && self.scan.is_done() && self.next_part.is_none()
     }
 
-    /// Why it was cut short, if it was.
+    /// Why the search ended early; `None` if it did not.
     #[must_use]
-    pub fn cut(&self) -> Option<EndedEarly> {
-        self.cut
+    pub fn ended_early(&self) -> Option<EndedEarly> {
+        self.ended_early
     }
 
-    /// How many bytes have been searched.
+    /// The number of bytes searched so far.
     #[must_use]
     pub fn searched(&self) -> u64 {
-        self.searched + self.scan.position().0.saturating_sub(self.began.0)
+        self.searched + self.scan.position().0.saturating_sub(self.scan_start.0)
     }
 
-    /// Up to where has been searched, last.
+    /// The end of the last part that was searched.
     #[must_use]
     pub fn position(&self) -> Offset {
         self.scan.position()
     }
 
-    /// How many rows there were, and how many matches in them.
+    /// The number of matching rows, and of matches in them.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
-        (self.hits.tally.rows, self.hits.tally.matches)
+        (self.sink.counts.rows, self.sink.counts.matches)
     }
 
-    /// The rows that were found since the last call: their offsets, and how many matches are in each.
+    /// The rows found since the last call: the offset of each, and the number of matches in it.
     pub fn take(&mut self) -> Vec<(u64, usize)> {
-        std::mem::take(&mut self.hits.tally.found)
+        std::mem::take(&mut self.sink.counts.found)
     }
 
-    /// Whether there were more rows than are told.
+    /// Whether there are more matching rows than are reported.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.hits.tally.rows > self.hits.tally.max as u64
+        self.sink.counts.rows > self.sink.counts.max as u64
     }
 }
 
-/// Who looks at the rows.
-struct Hits {
+/// Collects the matches of a scan.
+struct FindSink {
     pattern: Pattern,
     lines: pattern::LineMatcher,
-    tally: FindCounts,
+    counts: FindCounts,
 }
 
-/// What was found.
+/// The matches so far.
 struct FindCounts {
     found: Vec<(u64, usize)>,
     max: usize,
@@ -156,7 +170,7 @@ struct FindCounts {
 }
 
 impl FindCounts {
-    fn note(&mut self, matches: usize, offset: impl FnOnce() -> Offset) {
+    fn add(&mut self, matches: usize, offset: impl FnOnce() -> Offset) {
         if self.rows < self.max as u64 {
             self.found.push((offset().0, matches));
         }
@@ -165,20 +179,20 @@ impl FindCounts {
     }
 }
 
-impl Reader for Hits {
+impl RowSink for FindSink {
     fn row(&mut self, row: &Row, _: Offset) -> ControlFlow<Offset> {
         let text = row.text().as_bytes();
         if self.pattern.accepts(text) {
-            self.tally.note(self.pattern.count(text), || Offset(row.offset));
+            self.counts.add(self.pattern.count(text), || Offset(row.offset));
         }
         ControlFlow::Continue(())
     }
 
-    fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
-        let Self { pattern, lines: searcher, tally } = self;
-        let mut places = lines.places();
-        searcher.each(pattern, lines.text, |at, text| {
-            tally.note(pattern.count(text), || places.of(at).0);
+    fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
+        let Self { pattern, lines: matcher, counts } = self;
+        let mut offsets = lines.line_offsets();
+        matcher.for_each_line(pattern, lines.text, |at, text| {
+            counts.add(pattern.count(text), || offsets.of(at).0);
             true
         });
         ControlFlow::Continue(())
@@ -190,12 +204,12 @@ mod tests {
     use super::*;
     use crate::render::Level;
     use crate::search::pattern::PatternSpec;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
 
-    fn find(view: &Snapshot, sought: &PatternSpec, part: FindRequest) -> Find {
-        let mut find = Find::new(view.clone(), Pattern::new(sought).unwrap(), part).unwrap();
+    fn find(snapshot: &Snapshot, spec: &PatternSpec, request: FindRequest) -> Find {
+        let mut find = Find::new(snapshot.clone(), Pattern::new(spec).unwrap(), request).unwrap();
         while !find.is_done() {
-            // So short that it comes to an end after each step.
+            // So short that each call does one step.
             find.run(Duration::ZERO).unwrap();
             find.run(Duration::from_micros(1)).unwrap();
         }
@@ -207,13 +221,13 @@ mod tests {
     }
 
     const ALL: FindRequest =
-        FindRequest { from: Offset(0), to: Offset(u64::MAX), near: None, max: 1000 };
+        FindRequest { from: Offset(0), to: Offset(u64::MAX), near: None, rows_max: 1000 };
 
     #[test]
-    fn rows_are_found_by_what_they_show() {
+    fn rows_are_found_by_their_shown_text() {
         let log = "one ERROR\n\x1b[31mer\x1b[1mror\x1b[m two\n10%\rerror 20%\n\x1b]0;error\x07no\nErrors: terror\n";
-        let (view, _directory) = view_of(log.as_bytes());
-        let found = |sought: &PatternSpec| find(&view, sought, ALL).take();
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let found = |spec: &PatternSpec| find(&snapshot, spec, ALL).take();
         let rows = [(0, 1), (10, 1), (32, 1), (46, 0), (59, 2)];
         let all = || rows.iter().copied();
         let some = |wanted: &[u64]| all().filter(|(at, _)| wanted.contains(at)).collect::<Vec<_>>();
@@ -233,37 +247,37 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_come_first_and_the_rest_is_counted() {
+    fn the_nearest_rows_come_first_and_the_rest_is_counted() {
         let log: String = (0..100_000).map(|n| format!("{}\n", n % 10)).collect();
-        let (view, _directory) = view_of(log.as_bytes());
-        let part = FindRequest { near: Some(Offset(100_002)), max: 3, ..ALL };
-        let mut found = find(&view, &text("7"), part);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let request = FindRequest { near: Some(Offset(100_002)), rows_max: 3, ..ALL };
+        let mut found = find(&snapshot, &text("7"), request);
         assert_eq!(found.take(), [(100_014, 1), (100_034, 1), (100_054, 1)]);
         assert_eq!(found.counts(), (10_000, 10_000));
         assert!(found.is_complete() && found.is_full());
         assert_eq!(found.searched(), 200_000);
-        let part = FindRequest { near: Some(Offset(199_990)), max: 3, ..ALL };
-        assert_eq!(find(&view, &text("7"), part).take(), [(199_994, 1), (14, 1), (34, 1)]);
-        let part = FindRequest { from: Offset(100), to: Offset(200), ..ALL };
+        let request = FindRequest { near: Some(Offset(199_990)), rows_max: 3, ..ALL };
+        assert_eq!(find(&snapshot, &text("7"), request).take(), [(199_994, 1), (14, 1), (34, 1)]);
+        let request = FindRequest { from: Offset(100), to: Offset(200), ..ALL };
         let found: Vec<u64> =
-            find(&view, &text("7"), part).take().into_iter().map(|(at, _)| at).collect();
+            find(&snapshot, &text("7"), request).take().into_iter().map(|(at, _)| at).collect();
         assert_eq!(found, [114, 134, 154, 174, 194]);
     }
 
     #[test]
     fn rows_are_found_by_their_level() {
         let log = "ERROR one\nWARN two\nINFO three\nWARN: ERROR four\n";
-        let (view, _directory) = view_of(log.as_bytes());
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let of = |level| PatternSpec { level: Some(level), ..PatternSpec::default() };
-        assert_eq!(find(&view, &of(Level::Error), ALL).take(), [(0, 1), (30, 1)]);
-        assert_eq!(find(&view, &of(Level::Warning), ALL).take(), [(10, 1)]);
+        assert_eq!(find(&snapshot, &of(Level::Error), ALL).take(), [(0, 1), (30, 1)]);
+        assert_eq!(find(&snapshot, &of(Level::Warning), ALL).take(), [(10, 1)]);
         let both = PatternSpec { pattern: Some("four".to_owned()), ..of(Level::Error) };
-        assert_eq!(find(&view, &both, ALL).take(), [(30, 1)]);
+        assert_eq!(find(&snapshot, &both, ALL).take(), [(30, 1)]);
         let worse = PatternSpec { or_worse: true, ..of(Level::Warning) };
-        assert_eq!(find(&view, &worse, ALL).take(), [(0, 1), (10, 1), (30, 1)]);
+        assert_eq!(find(&snapshot, &worse, ALL).take(), [(0, 1), (10, 1), (30, 1)]);
         let others = PatternSpec { pattern: Some("four".to_owned()), invert: true, ..worse };
-        assert_eq!(find(&view, &others, ALL).take(), [(0, 1), (10, 1)]);
+        assert_eq!(find(&snapshot, &others, ALL).take(), [(0, 1), (10, 1)]);
         let neither = PatternSpec { invert: true, ..of(Level::Error) };
-        assert_eq!(find(&view, &neither, ALL).take(), [(10, 1), (19, 1)]);
+        assert_eq!(find(&snapshot, &neither, ALL).take(), [(10, 1), (19, 1)]);
     }
 }

@@ -1,33 +1,35 @@
-//! Which line an offset is in, and where a line begins.
+//! Line numbers of offsets, and offsets of lines.
 //!
-//! A sparse table holds how many newlines come before each block of the file. It is made when somebody asks, grows with
-//! the log, and belongs to one generation. Within a block the newlines are counted anew each time, which takes
-//! microseconds; the table for 4 GiB weighs 128 KiB.
+//! A sparse table holds the number of newlines before each block of the file. The first request
+//! creates it, it grows with the log, and it belongs to one generation. Newlines within a block are
+//! counted again for each request, which takes microseconds. The table for 4 GiB takes 128 KiB.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use crate::log::{Generation, LogPath, Offset};
 use crate::search::Snapshot;
 
-/// The size of the blocks at first. It doubles when there are too many of them.
+/// The size of a block at first. It doubles when there are too many blocks.
 const BLOCK_BYTES: u64 = 256 * 1024;
-/// The unit in which the newlines within a block are counted.
+/// The unit in which newlines within a block are counted.
 const READ_BYTES: usize = 64 * 1024;
-/// So many blocks of one log are kept count of, at most: 1 MiB.
+/// The most blocks of one log: a table of 1 MiB.
 const BLOCKS_MAX: usize = 128 * 1024;
-/// So many logs are kept count of, at most. The one that nobody has asked about for longest goes first.
+/// The most logs with an index. The least recently used index is dropped first.
 const INDEXES_MAX: usize = 16;
-/// A log that nobody asks about for so long is kept count of no more.
+/// An index that is unused for this time is dropped.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// The newlines of one generation of a log, as far as they have been counted.
+/// The newlines of one generation of a log, as far as they are counted.
 #[derive(Debug)]
 struct BlockCounts {
     block_bytes: u64,
-    /// How many newlines come before each block. The last of them is still being counted.
+    /// The newlines before each block. The last block is still being counted.
     before: Vec<u64>,
     /// Newlines before `to`.
     lines: u64,
@@ -41,12 +43,12 @@ impl Default for BlockCounts {
 }
 
 impl BlockCounts {
-    /// Where the block ends that is being counted.
+    /// The end of the block that is being counted.
     fn block_end(&self) -> u64 {
         self.before.len() as u64 * self.block_bytes
     }
 
-    /// Takes note of newlines that come next. They do not reach beyond the block.
+    /// Adds the next `len` bytes, which lie within the block that is being counted.
     fn add(&mut self, len: usize, newlines: usize) {
         self.to = self.to.plus(len);
         self.lines += newlines as u64;
@@ -68,91 +70,87 @@ impl BlockCounts {
 #[derive(Debug, Default)]
 pub struct LineIndex {
     counts: Mutex<BlockCounts>,
-    /// Somebody sees to it that it grows.
+    /// A background task is counting.
     pub(super) is_growing: AtomicBool,
 }
 
 impl LineIndex {
-    fn counts(&self) -> MutexGuard<'_, BlockCounts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How much of the file has been counted.
+    /// The offset up to which lines are counted.
     #[must_use]
     pub fn indexed(&self) -> Offset {
-        self.counts().to
+        self.counts.lock().to
     }
 
-    /// BlockCounts on until all of the view has been counted or the time is up. Says whether all has been. It blocks.
+    /// Counts until all of the snapshot is counted or the time is up. Returns whether all of it is
+    /// counted. Blocks.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn grow(&self, view: &Snapshot, until: Instant) -> io::Result<bool> {
+    pub fn grow(&self, snapshot: &Snapshot, until: Instant) -> io::Result<bool> {
         loop {
             let (from, block_end) = {
-                let counts = self.counts();
+                let counts = self.counts.lock();
                 (counts.to, counts.block_end())
             };
-            if from >= view.end {
+            if from >= snapshot.end {
                 return Ok(true);
             }
             let len = BLOCK_BYTES.min(block_end - from.0) as usize;
-            let bytes = view.read(from, len)?;
+            let bytes = snapshot.read(from, len)?;
             if bytes.is_empty() {
                 return Ok(true);
             }
             let newlines = memchr::memchr_iter(b'\n', &bytes).count();
-            let mut counts = self.counts();
-            // Another may have counted the same.
+            let mut counts = self.counts.lock();
+            // Another thread may have counted the same bytes.
             if counts.to == from && counts.block_end() == block_end {
                 counts.add(bytes.len(), newlines);
             }
             drop(counts);
             if Instant::now() >= until {
-                return Ok(self.indexed() >= view.end);
+                return Ok(self.indexed() >= snapshot.end);
             }
         }
     }
 
-    /// How many newlines come before an offset. None where it has not been counted so far. It blocks.
+    /// The number of newlines before an offset; `None` if they are not counted yet. Blocks.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn newlines(&self, view: &Snapshot, offset: Offset) -> io::Result<Option<u64>> {
-        Counting::new(self, view).before(offset)
+    pub fn newlines(&self, snapshot: &Snapshot, offset: Offset) -> io::Result<Option<u64>> {
+        LineCounter::new(self, snapshot).before(offset)
     }
 
-    /// The numbers of the lines that begin at these offsets, which increase. None for one that begins no line, or has
-    /// not been counted so far. It blocks.
+    /// The numbers, from 1, of the lines that begin at these offsets, which must be sorted. `None`
+    /// for an offset at which no line begins, or which is not counted yet. Blocks.
     ///
     /// # Errors
     /// Those of `pread`.
     pub fn numbers(
         &self,
-        view: &Snapshot,
+        snapshot: &Snapshot,
         offsets: impl IntoIterator<Item = Offset>,
     ) -> io::Result<Vec<Option<u64>>> {
-        let mut counting = Counting::new(self, view);
-        offsets.into_iter().map(|offset| counting.number(offset)).collect()
+        let mut counter = LineCounter::new(self, snapshot);
+        offsets.into_iter().map(|offset| counter.number(offset)).collect()
     }
 
-    /// Where a line begins, counted from 1; the last one stands for those behind it. None where it has not been counted
-    /// so far. It blocks.
+    /// The offset at which a line begins. Lines are numbered from 1; a number past the last line
+    /// gives the last line. `None` if the line is not counted yet. Blocks.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn start_of(&self, view: &Snapshot, line: u64) -> io::Result<Option<Offset>> {
-        // It begins behind so many newlines.
+    pub fn start_of(&self, snapshot: &Snapshot, line: u64) -> io::Result<Option<Offset>> {
         let mut newlines = line.saturating_sub(1);
-        if let Some(all) = self.newlines(view, view.end)? {
-            let last = view.read(Offset(view.end.0.saturating_sub(1)), 1)?;
+        if let Some(all) = self.newlines(snapshot, snapshot.end)? {
+            let last = snapshot.read(Offset(snapshot.end.0.saturating_sub(1)), 1)?;
             newlines = newlines.min(all.saturating_sub(u64::from(last == b"\n")));
         }
         if newlines == 0 {
             return Ok(Some(Offset(0)));
         }
         let (mut at, mut missing) = {
-            let counts = self.counts();
+            let counts = self.counts.lock();
             if newlines > counts.lines {
                 return Ok(None);
             }
@@ -160,7 +158,7 @@ impl LineIndex {
             (Offset(block as u64 * counts.block_bytes), newlines - counts.before[block])
         };
         loop {
-            let bytes = view.read(at, READ_BYTES)?;
+            let bytes = snapshot.read(at, READ_BYTES)?;
             for newline in memchr::memchr_iter(b'\n', &bytes) {
                 missing -= 1;
                 if missing == 0 {
@@ -168,16 +166,16 @@ impl LineIndex {
                 }
             }
             if bytes.is_empty() {
-                // The file was cut.
+                // The file was truncated.
                 return Ok(Some(at));
             }
             at = at.plus(bytes.len());
         }
     }
 
-    /// The newlines before the block that holds an offset, and where it begins.
+    /// The start of the block that contains an offset, and the newlines before that block.
     fn block_of(&self, offset: Offset) -> Option<(Offset, u64)> {
-        let counts = self.counts();
+        let counts = self.counts.lock();
         let last = counts.before.len() as u64 - 1;
         let block = (offset.0 / counts.block_bytes).min(last);
         let before = *counts.before.get(usize::try_from(block).ok()?)?;
@@ -185,26 +183,27 @@ impl LineIndex {
     }
 }
 
-/// BlockCounts from offset to offset, and reads what it needs once where they are near to each other.
-struct Counting<'i> {
+/// Counts newlines before increasing offsets, and reads a part of the file once for offsets that
+/// are near each other.
+struct LineCounter<'i> {
     index: &'i LineIndex,
-    view: &'i Snapshot,
-    /// So many newlines come before this offset.
-    known: (Offset, u64),
+    snapshot: &'i Snapshot,
+    /// The last offset, and the newlines before it.
+    last_count: (Offset, u64),
     at: Offset,
     bytes: Vec<u8>,
 }
 
-impl<'i> Counting<'i> {
-    fn new(index: &'i LineIndex, view: &'i Snapshot) -> Self {
-        Self { index, view, known: (Offset(0), 0), at: Offset(0), bytes: Vec::new() }
+impl<'i> LineCounter<'i> {
+    fn new(index: &'i LineIndex, snapshot: &'i Snapshot) -> Self {
+        Self { index, snapshot, last_count: (Offset(0), 0), at: Offset(0), bytes: Vec::new() }
     }
 
-    /// What has been read from an offset on, up to another.
+    /// The bytes between two offsets, as far as they fit in one read.
     fn bytes(&mut self, from: Offset, to: Offset) -> io::Result<&[u8]> {
         let end = self.at.plus(self.bytes.len());
         if from < self.at || from >= end {
-            self.bytes = self.view.read(from, READ_BYTES)?;
+            self.bytes = self.snapshot.read(from, READ_BYTES)?;
             self.at = from;
         }
         let skipped = (from.0 - self.at.0) as usize;
@@ -214,8 +213,8 @@ impl<'i> Counting<'i> {
 
     fn before(&mut self, offset: Offset) -> io::Result<Option<u64>> {
         let Some(block) = self.index.block_of(offset) else { return Ok(None) };
-        let is_near = self.known.0 <= offset && self.known.0 > block.0;
-        let (mut at, mut newlines) = if is_near { self.known } else { block };
+        let is_near = self.last_count.0 <= offset && self.last_count.0 > block.0;
+        let (mut at, mut newlines) = if is_near { self.last_count } else { block };
         while at < offset {
             let bytes = self.bytes(at, offset)?;
             if bytes.is_empty() {
@@ -224,7 +223,7 @@ impl<'i> Counting<'i> {
             newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
             at = at.plus(bytes.len());
         }
-        self.known = (at, newlines);
+        self.last_count = (at, newlines);
         Ok(Some(newlines))
     }
 
@@ -239,12 +238,12 @@ impl<'i> Counting<'i> {
     }
 }
 
-/// The line indexes of the logs that were asked about lately.
+/// The line indexes that were used recently, the most recent last.
 #[derive(Debug, Default)]
-pub struct LineIndexes(Mutex<Vec<Kept>>);
+pub struct LineIndexes(Mutex<Vec<CachedIndex>>);
 
 #[derive(Debug)]
-struct Kept {
+struct CachedIndex {
     log: LogPath,
     generation: Generation,
     index: Arc<LineIndex>,
@@ -252,26 +251,26 @@ struct Kept {
 }
 
 impl LineIndexes {
-    /// The index of a generation of a log.
+    /// The index of the snapshot's generation; an empty one if there is none yet.
     #[must_use]
-    pub fn of(&self, log: &LogPath, view: &Snapshot) -> Arc<LineIndex> {
+    pub fn of(&self, log: &LogPath, snapshot: &Snapshot) -> Arc<LineIndex> {
         let now = Instant::now();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|kept| now.duration_since(kept.used) < IDLE);
-        let is_it = |kept: &Kept| kept.log == *log && kept.generation.is(&view.generation);
-        let mut kept = match all.iter().position(is_it) {
+        let mut all = self.0.lock();
+        all.retain(|cached| now.duration_since(cached.used) < IDLE);
+        let is_it =
+            |cached: &CachedIndex| cached.log == *log && cached.generation.is(&snapshot.generation);
+        let mut cached = match all.iter().position(is_it) {
             Some(at) => all.remove(at),
-            None => Kept {
+            None => CachedIndex {
                 log: log.clone(),
-                generation: view.generation,
+                generation: snapshot.generation,
                 index: Arc::default(),
                 used: now,
             },
         };
-        kept.used = now;
-        let index = Arc::clone(&kept.index);
-        // The one that was asked about last stands last.
-        all.push(kept);
+        cached.used = now;
+        let index = Arc::clone(&cached.index);
+        all.push(cached);
         if all.len() > INDEXES_MAX {
             all.remove(0);
         }
@@ -282,14 +281,14 @@ impl LineIndexes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
     use proptest::prelude::*;
 
-    fn grown(view: &Snapshot, block_bytes: u64) -> LineIndex {
+    fn grown(snapshot: &Snapshot, block_bytes: u64) -> LineIndex {
         let counts = BlockCounts { block_bytes, ..BlockCounts::default() };
         let index = LineIndex { counts: Mutex::new(counts), is_growing: AtomicBool::default() };
-        // Nothing but the first step is taken in no time at all.
-        while !index.grow(view, Instant::now()).unwrap() {}
+        // Each call takes one step, since its time is up at once.
+        while !index.grow(snapshot, Instant::now()).unwrap() {}
         index
     }
 
@@ -300,55 +299,55 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn lines_are_those_of_a_simple_count(log in "([a-c]{0,5}\n){0,60}[a-c]{0,3}", block in 1u64..40) {
-            let (view, _directory) = view_of(log.as_bytes());
-            let index = grown(&view, block);
+        fn line_numbers_equal_those_of_a_simple_count(log in "([a-c]{0,5}\n){0,60}[a-c]{0,3}", block in 1u64..40) {
+            let (snapshot, _directory) = snapshot_of(log.as_bytes());
+            let index = grown(&snapshot, block);
             let newlines = |offset: usize| log.bytes().take(offset).filter(|&byte| byte == b'\n').count() as u64;
             let starts: Vec<usize> = (0..=log.len()).filter(|&at| at == 0 || log.as_bytes()[at - 1] == b'\n').collect();
-            let numbers = index.numbers(&view, (0..=log.len()).map(|at| Offset(at as u64))).unwrap();
+            let numbers = index.numbers(&snapshot, (0..=log.len()).map(|at| Offset(at as u64))).unwrap();
             for (at, number) in numbers.into_iter().enumerate() {
                 prop_assert_eq!(number, starts.contains(&at).then(|| newlines(at) + 1), "at {}", at);
-                prop_assert_eq!(index.newlines(&view, Offset(at as u64)).unwrap(), Some(newlines(at)));
+                prop_assert_eq!(index.newlines(&snapshot, Offset(at as u64)).unwrap(), Some(newlines(at)));
             }
             let lines: Vec<usize> = starts.iter().copied().filter(|&start| start < log.len() || start == 0).collect();
             for line in 0..lines.len() + 5 {
                 let expected = lines[line.saturating_sub(1).min(lines.len() - 1)];
-                prop_assert_eq!(index.start_of(&view, line as u64).unwrap(), Some(Offset(expected as u64)), "line {}", line);
+                prop_assert_eq!(index.start_of(&snapshot, line as u64).unwrap(), Some(Offset(expected as u64)), "line {}", line);
             }
         }
     }
 
     #[test]
-    fn what_has_not_been_counted_is_not_known() {
+    fn lines_that_are_not_counted_yet_have_no_number() {
         let log = "line\n".repeat(200_000);
-        let (view, _directory) = view_of(log.as_bytes());
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let index = LineIndex::default();
-        assert!(!index.grow(&view, Instant::now()).unwrap(), "one block of four");
+        assert!(!index.grow(&snapshot, Instant::now()).unwrap(), "one block of four");
         let far_off = [Offset(0), Offset(5), Offset(999_995)];
-        assert_eq!(index.numbers(&view, far_off).unwrap(), [Some(1), Some(2), None]);
-        assert_eq!(index.newlines(&view, view.end).unwrap(), None);
-        assert_eq!(index.start_of(&view, 3).unwrap(), Some(Offset(10)));
-        assert_eq!(index.start_of(&view, 199_999).unwrap(), None);
-        assert!(index.grow(&view, far()).unwrap());
-        assert_eq!(index.numbers(&view, far_off).unwrap(), [Some(1), Some(2), Some(200_000)]);
-        assert_eq!(index.newlines(&view, view.end).unwrap(), Some(200_000));
-        assert_eq!(index.start_of(&view, 199_999).unwrap(), Some(Offset(999_990)));
-        assert_eq!(index.start_of(&view, u64::MAX).unwrap(), Some(Offset(999_995)));
+        assert_eq!(index.numbers(&snapshot, far_off).unwrap(), [Some(1), Some(2), None]);
+        assert_eq!(index.newlines(&snapshot, snapshot.end).unwrap(), None);
+        assert_eq!(index.start_of(&snapshot, 3).unwrap(), Some(Offset(10)));
+        assert_eq!(index.start_of(&snapshot, 199_999).unwrap(), None);
+        assert!(index.grow(&snapshot, far()).unwrap());
+        assert_eq!(index.numbers(&snapshot, far_off).unwrap(), [Some(1), Some(2), Some(200_000)]);
+        assert_eq!(index.newlines(&snapshot, snapshot.end).unwrap(), Some(200_000));
+        assert_eq!(index.start_of(&snapshot, 199_999).unwrap(), Some(Offset(999_990)));
+        assert_eq!(index.start_of(&snapshot, u64::MAX).unwrap(), Some(Offset(999_995)));
     }
 
     #[test]
-    fn a_large_log_has_larger_blocks_and_not_more_of_them() {
+    fn a_large_log_gets_larger_blocks_instead_of_more() {
         let log = "ab\n".repeat(250_000);
-        let (view, _directory) = view_of(log.as_bytes());
-        let index = grown(&view, 2);
-        let counts = index.counts();
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let index = grown(&snapshot, 2);
+        let counts = index.counts.lock();
         assert_eq!(counts.block_bytes, 8);
         assert!(counts.before.len() <= BLOCKS_MAX, "{} blocks", counts.before.len());
         drop(counts);
         for line in [1, 2, 3, 1000, 199_999, 250_000] {
             let start = Offset(3 * (line - 1));
-            assert_eq!(index.start_of(&view, line).unwrap(), Some(start));
-            assert_eq!(index.numbers(&view, [start]).unwrap(), [Some(line)]);
+            assert_eq!(index.start_of(&snapshot, line).unwrap(), Some(start));
+            assert_eq!(index.numbers(&snapshot, [start]).unwrap(), [Some(line)]);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! How bad the news of a row is, by its text.
+//! The log level of a row, judged by its text.
 //!
-//! The rules are a file of their own, because the page judges rows by the same ones: patterns that mean the same to both
-//! engines.
+//! The rules are in `levels.json`, because the page uses the same ones. Their patterns mean the same
+//! to the regex engines of Rust and JavaScript.
 
 use std::sync::LazyLock;
 
@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::render::Level;
 use crate::search::pattern::builder;
 
-/// The rules as they are: a list of patterns and the level that each stands for, the worst first. A row has the level of
-/// the first pattern that is found in it.
+/// The rules as JSON: a list of patterns with a level each, the worst level first. A row has the
+/// level of the first pattern that it matches.
 pub const RULES: &str = include_str!("levels.json");
 
 static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Error]));
@@ -27,12 +27,13 @@ fn matcher(levels: &[Level]) -> RegexMatcher {
         .filter(|rule| levels.iter().any(|level| rule["level"] == level.name()))
         .filter_map(|rule| rule["pattern"].as_str())
         .collect();
-    // JavaScript's classes are those of ASCII. A test compiles them: they are part of the program.
-    builder().unicode(false).build_many(&patterns).expect("the rules are patterns")
+    // JavaScript's character classes are ASCII. The rules are part of the program, and a test
+    // compiles them.
+    builder().unicode(false).build_many(&patterns).expect("`levels.json` contains valid patterns")
 }
 
-/// What a row of this level, or of one that is worse, matches, and what it must not match, because it would be of a worse
-/// level then.
+/// The pattern that a row of this level matches, and the pattern of worse levels, which it must not
+/// match. With `or_worse` rows of worse levels match, too.
 pub(super) fn matchers(
     level: Level,
     or_worse: bool,
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_rules_come_first() {
+    fn the_rules_are_sorted_worst_first() {
         let rules: Value = serde_json::from_str(RULES).unwrap();
         let levels: Vec<&str> =
             rules.as_array().unwrap().iter().map(|rule| rule["level"].as_str().unwrap()).collect();

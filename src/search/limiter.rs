@@ -1,4 +1,4 @@
-//! Whose turn it is: reading and searching takes threads and cores that viewers need too.
+//! Limits how many reads and searches run at once, so that viewers keep their threads and cores.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,105 +7,150 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::search::{LineIndex, SearchError, Snapshot};
 
-/// So many short reads run at once, in the whole process.
-const GLANCES: usize = 4;
-/// Who searches or counts gives way to the others after so long.
-pub const SLICE: Duration = Duration::from_millis(50);
-/// So long an answer waits for its lines to be counted.
-const COUNTING: Duration = Duration::from_millis(20);
-
-/// So long the counting goes on though nobody asks about it.
-const GROWING: Duration = Duration::from_secs(60);
-
-/// So many search whole logs at the same time, in limiter.
+/// Short reads that run at once, in the whole process.
+const QUICK_READS_MAX: usize = 4;
+/// A search or a count gives way to the others after this time.
+pub const TIME_SLICE: Duration = Duration::from_millis(50);
+/// The time that an answer waits for its lines to be counted.
+const COUNT_WAIT: Duration = Duration::from_millis(20);
+/// The time that counting continues in the background after the last request for it.
+const BACKGROUND_COUNT_TIME: Duration = Duration::from_secs(60);
+/// Searches of whole logs that are open at once. They run in turns.
 const SEARCHES_MAX: usize = 256;
 
-/// That somebody searches. Dropping it leaves.
+/// The right to search a whole log. Dropping it gives the place to another search.
 #[derive(Debug)]
 pub struct SearchPermit(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-/// Limiter of those who look around, given in the order in which they ask. Half of the cores, at least one, may be taken
-/// by those who search; the others are left to the viewers.
+/// Runs reads and searches on blocking threads, in the order in which they were requested.
+///
+/// Searches use at most half of the cores, and at least one; the rest is left to the viewers.
 #[derive(Clone, Debug)]
 pub struct Limiter {
     searches: Arc<Semaphore>,
-    glances: Arc<Semaphore>,
-    slices: Arc<Semaphore>,
-}
-
-impl Default for Limiter {
-    fn default() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
-        let slices = Arc::new(Semaphore::new((cores / 2).max(1)));
-        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
-        Self { searches, glances: Arc::new(Semaphore::new(GLANCES)), slices }
-    }
+    quick_reads: Arc<Semaphore>,
+    time_slices: Arc<Semaphore>,
+    /// Counts that continue in the background.
+    tasks: TaskTracker,
+    /// Cancelled at shutdown; ends the background counts.
+    closing: CancellationToken,
 }
 
 async fn run<T: Send + 'static>(
     limiter: &Semaphore,
     work: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
 ) -> Result<T, SearchError> {
-    let Ok(_turn) = limiter.acquire().await else { return Err(SearchError::Unreadable) };
-    spawn_blocking(work).await.unwrap_or(Err(SearchError::Unreadable))
+    let Ok(_permit) = limiter.acquire().await else { return Err(SearchError::Interrupted) };
+    spawn_blocking(work).await.unwrap_or(Err(SearchError::Interrupted))
 }
 
 impl Limiter {
-    /// Enters those who search a whole log, if there is room. The limiter of a search are [slices](Self::slice).
+    /// A limiter whose background tasks belong to `tasks` and end when `closing` is cancelled.
+    #[must_use]
+    pub fn new(tasks: TaskTracker, closing: CancellationToken) -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self {
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            quick_reads: Arc::new(Semaphore::new(QUICK_READS_MAX)),
+            time_slices: Arc::new(Semaphore::new((cores / 2).max(1))),
+            tasks,
+            closing,
+        }
+    }
+
+    /// A permit for one search of a whole log; `None` when too many are open. The search itself
+    /// runs in [time slices](Self::time_slice).
     #[must_use]
     pub fn search(&self) -> Option<SearchPermit> {
         Arc::clone(&self.searches).try_acquire_owned().ok().map(SearchPermit)
     }
 
-    /// Runs something that takes some milliseconds on a thread that may block.
+    /// Runs `work`, which takes a few milliseconds, on a blocking thread.
     ///
     /// # Errors
-    /// Its own, and when the process is going down.
-    pub async fn glance<T: Send + 'static>(
-        &self,
-        look: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
-    ) -> Result<T, SearchError> {
-        run(&self.glances, look).await
-    }
-
-    /// Runs something that takes no longer than a [`SLICE`], behind all others who want one.
-    ///
-    /// # Errors
-    /// Its own, and when the process is going down.
-    pub async fn slice<T: Send + 'static>(
+    /// Those of `work`, and [`SearchError::Interrupted`] when the process ends.
+    pub async fn quick<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
     ) -> Result<T, SearchError> {
-        run(&self.slices, work).await
+        run(&self.quick_reads, work).await
     }
 
-    /// Counts lines of the view, and goes on with it behind the back of who asks where that takes longer.
+    /// Runs `work`, which takes at most a [`TIME_SLICE`], on a blocking thread, after all others
+    /// that wait for a time slice.
     ///
     /// # Errors
-    /// When the log can't be read.
-    pub async fn count(&self, index: &Arc<LineIndex>, view: &Snapshot) -> Result<(), SearchError> {
-        let counting = (Arc::clone(index), view.clone());
-        let counted = self
-            .glance(move || Ok(counting.0.grow(&counting.1, Instant::now() + COUNTING)?))
-            .await?;
-        if !counted && !index.is_growing.swap(true, Ordering::AcqRel) {
-            let (limiter, index, view) = (self.clone(), Arc::clone(index), view.clone());
-            tokio::spawn(async move {
-                // Who still wants it after that asks again.
-                let until = Instant::now() + GROWING;
-                while Instant::now() < until {
-                    let counting = (Arc::clone(&index), view.clone());
-                    let grow = move || Ok(counting.0.grow(&counting.1, Instant::now() + SLICE)?);
-                    if limiter.slice(grow).await.unwrap_or(true) {
-                        break;
-                    }
-                }
-                index.is_growing.store(false, Ordering::Release);
-            });
+    /// Those of `work`, and [`SearchError::Interrupted`] when the process ends.
+    pub async fn time_slice<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SearchError> + Send + 'static,
+    ) -> Result<T, SearchError> {
+        run(&self.time_slices, work).await
+    }
+
+    /// Counts lines of the snapshot for up to 20 ms, then continues in a background task. The
+    /// task ends when everything is counted, after 60 s, or at shutdown.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn count(
+        &self,
+        index: &Arc<LineIndex>,
+        snapshot: &Snapshot,
+    ) -> Result<(), SearchError> {
+        let (own_index, own_snapshot) = (Arc::clone(index), snapshot.clone());
+        let count = move || Ok(own_index.grow(&own_snapshot, Instant::now() + COUNT_WAIT)?);
+        if !self.quick(count).await? && !index.is_growing.swap(true, Ordering::AcqRel) {
+            self.count_in_background(Arc::clone(index), snapshot.clone());
         }
         Ok(())
+    }
+
+    fn count_in_background(&self, index: Arc<LineIndex>, snapshot: Snapshot) {
+        let limiter = self.clone();
+        self.tasks.spawn(async move {
+            // A later request starts the count again.
+            let until = Instant::now() + BACKGROUND_COUNT_TIME;
+            while Instant::now() < until && !limiter.closing.is_cancelled() {
+                let (own_index, own_snapshot) = (Arc::clone(&index), snapshot.clone());
+                let grow = move || Ok(own_index.grow(&own_snapshot, Instant::now() + TIME_SLICE)?);
+                // An error ends the count here; the next request meets it and reports it.
+                if limiter.time_slice(grow).await.unwrap_or(true) {
+                    break;
+                }
+            }
+            index.is_growing.store(false, Ordering::Release);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::snapshot::tests::snapshot_of_sparse;
+
+    #[test]
+    fn a_background_count_ends_at_shutdown() {
+        // Large enough that it cannot be counted within the test's deadline.
+        let (snapshot, _directory) = snapshot_of_sparse(1 << 42);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
+            let limiter = Limiter::new(tasks.clone(), closing.clone());
+            let index = Arc::new(LineIndex::default());
+            limiter.count(&index, &snapshot).await.unwrap();
+            assert_eq!(tasks.len(), 1, "the count continues in the background");
+            closing.cancel();
+            tasks.close();
+            let ended = tokio::time::timeout(Duration::from_secs(5), tasks.wait()).await;
+            assert!(ended.is_ok(), "the count still runs 5 s after shutdown");
+            assert!(!index.is_growing.load(Ordering::Acquire));
+        });
+        runtime.shutdown_background();
     }
 }

@@ -1,9 +1,9 @@
-//! Looking around in a whole log, beside following it: rows anywhere in it, as live viewers see them.
+//! Random access to a log: rows anywhere in it, line numbers, finding and extracting lines.
 //!
-//! A [`Snapshot`] is a log as it was published up to a moment, in one generation. All that is done with it is bounded in
-//! bytes and time whatever the size of the log, reads the file at offsets and keeps nothing of it. It blocks, and is
-//! meant for threads that may; only a few of them run at once, so that those who look around do not hold up those who
-//! follow.
+//! A [`Snapshot`] is one generation of a log, as it was published up to a moment. Rows come out as
+//! live viewers see them. Every step is bounded in bytes and time, whatever the size of the log; it
+//! reads the file at offsets and keeps none of its content. The functions block. Callers run them
+//! through a [`Limiter`], so that requests for old lines never delay live ones.
 
 pub mod extract;
 pub mod filter;

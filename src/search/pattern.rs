@@ -1,4 +1,7 @@
-//! What is looked for in the text of rows.
+//! Patterns that rows are searched for.
+//!
+//! Patterns come from strangers, so their size, memory and nesting are bounded, and matching takes
+//! time linear in the text.
 
 use std::io;
 use std::ops::Range;
@@ -13,40 +16,40 @@ use crate::search::levels;
 
 /// The longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 2048;
-/// What a compiled pattern may weigh, in bytes: `\w{1000}` is too much.
+/// The largest compiled pattern, in bytes: `\w{1000}` is too large.
 const COMPILED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What may be kept of it while it is used, in bytes.
+/// The most memory of the lazy DFA while a pattern is used, in bytes.
 const CACHE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How deep its groups may be nested.
+/// How deep groups may be nested.
 const NEST_MAX: u32 = 50;
-/// So many matches are counted and shown in one row. There may be patterns for which each of them costs a look at the
-/// whole row.
+/// The most matches that are counted and shown in one row. For some patterns each match costs a
+/// search of the whole row.
 pub const ROW_MATCHES_MAX: usize = 500;
 
-/// What somebody looks for.
+/// A pattern and its options, as a request names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PatternSpec {
-    /// A text, or a regular expression.
+    /// A text or a regular expression.
     pub pattern: Option<String>,
     /// The pattern is a regular expression.
     pub is_regex: bool,
-    /// Upper and lower case differ.
+    /// Distinguish upper and lower case.
     pub has_case: bool,
-    /// Whole words only.
+    /// Match whole words only.
     pub is_word: bool,
-    /// Rows of this level only.
+    /// Match rows of this level only.
     pub level: Option<Level>,
-    /// Rows of a worse level, too.
+    /// Match rows of a worse level, too.
     pub or_worse: bool,
-    /// The rows that are otherwise: where there are a pattern and a level, those of the level that the pattern is not in.
+    /// Match the other rows. With a pattern and a level: rows of the level without the pattern.
     pub invert: bool,
 }
 
-/// What can't be looked for, in a line for who asked.
+/// Why a pattern is refused: one line for the person who typed it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadPattern(pub String);
 
-/// A compiled [`PatternSpec`]. Its time is linear in the text, whatever the pattern.
+/// A compiled [`PatternSpec`].
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Option<RegexMatcher>,
@@ -55,23 +58,23 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles it.
+    /// Compiles a pattern.
     ///
     /// # Errors
-    /// When it has no meaning, or is too large.
-    pub fn new(sought: &PatternSpec) -> Result<Self, BadPattern> {
-        let text = match sought.pattern.as_deref() {
-            Some(pattern) => Some(compile(pattern, sought)?),
-            None if sought.level.is_none() => {
-                return Err(BadPattern("there is nothing to look for".to_owned()));
+    /// When it is empty, not valid or too large.
+    pub fn new(spec: &PatternSpec) -> Result<Self, BadPattern> {
+        let text = match spec.pattern.as_deref() {
+            Some(pattern) => Some(compile(pattern, spec)?),
+            None if spec.level.is_none() => {
+                return Err(BadPattern("there is no pattern and no level".to_owned()));
             }
             None => None,
         };
-        let level = sought.level.map(|level| levels::matchers(level, sought.or_worse));
-        Ok(Self { text, level, invert: sought.invert })
+        let level = spec.level.map(|level| levels::matchers(level, spec.or_worse));
+        Ok(Self { text, level, invert: spec.invert })
     }
 
-    /// Whether a row with this text is looked for.
+    /// Whether a row with this text matches.
     #[must_use]
     pub fn accepts(&self, text: &[u8]) -> bool {
         match &self.text {
@@ -86,7 +89,8 @@ impl Pattern {
         })
     }
 
-    /// How often it is found in the text of a row that is looked for: once where it is only about the row as a whole.
+    /// The number of matches in a matching row, at most [`ROW_MATCHES_MAX`]. It is 1 for a spec
+    /// without a pattern and for an inverted one.
     #[must_use]
     pub fn count(&self, text: &[u8]) -> usize {
         match &self.text {
@@ -95,7 +99,7 @@ impl Pattern {
         }
     }
 
-    /// Where it is found in the text of a row, in bytes.
+    /// The ranges of the matches in a row, in bytes. Empty matches are left out.
     #[must_use]
     pub fn ranges(&self, text: &str) -> Vec<Range<usize>> {
         let mut ranges = Vec::new();
@@ -114,37 +118,41 @@ fn is_match(matcher: &RegexMatcher, text: &[u8]) -> bool {
     matcher.is_match(text).unwrap_or(false)
 }
 
-/// Tells the first matches, and says how many these were.
-fn each_match(matcher: &RegexMatcher, text: &[u8], mut tell: impl FnMut(Range<usize>)) -> usize {
+/// Calls `on_match` for the first matches, and returns their number.
+fn each_match(
+    matcher: &RegexMatcher,
+    text: &[u8],
+    mut on_match: impl FnMut(Range<usize>),
+) -> usize {
     let mut count = 0;
     // This kind of matcher never fails.
     let _never = matcher.find_iter(text, |found| {
         count += 1;
-        tell(found.start()..found.end());
+        on_match(found.start()..found.end());
         count < ROW_MATCHES_MAX
     });
     count
 }
 
-fn compile(pattern: &str, sought: &PatternSpec) -> Result<RegexMatcher, BadPattern> {
+fn compile(pattern: &str, spec: &PatternSpec) -> Result<RegexMatcher, BadPattern> {
     if pattern.is_empty() {
         return Err(BadPattern("the pattern is empty".to_owned()));
     }
     if pattern.len() > PATTERN_BYTES_MAX {
-        return Err(BadPattern(format!("a pattern has {PATTERN_BYTES_MAX} bytes at most")));
+        return Err(BadPattern(format!("the pattern is longer than {PATTERN_BYTES_MAX} bytes")));
     }
     if pattern.contains('\n') {
         return Err(BadPattern(
-            "rows are searched one by one: no pattern has a newline".to_owned(),
+            "a pattern cannot contain a newline, since rows are searched one by one".to_owned(),
         ));
     }
-    if sought.is_regex {
+    if spec.is_regex {
         parse(pattern)?;
     }
     builder()
-        .fixed_strings(!sought.is_regex)
-        .case_insensitive(!sought.has_case)
-        .word(sought.is_word)
+        .fixed_strings(!spec.is_regex)
+        .case_insensitive(!spec.has_case)
+        .word(spec.is_word)
         .build(pattern)
         .map_err(|error| {
             let error = error.to_string();
@@ -152,7 +160,7 @@ fn compile(pattern: &str, sought: &PatternSpec) -> Result<RegexMatcher, BadPatte
         })
 }
 
-/// How all patterns are compiled.
+/// The options that all patterns are compiled with.
 pub(super) fn builder() -> RegexMatcherBuilder {
     let mut builder = RegexMatcherBuilder::new();
     builder
@@ -164,8 +172,8 @@ pub(super) fn builder() -> RegexMatcherBuilder {
     builder
 }
 
-/// Says what is wrong with a regular expression, and where. The engine would tell it of the expression that it makes of
-/// this one, and might take one that is wrong by itself.
+/// Checks the syntax of a regular expression. The engine would report errors in the expression that
+/// it builds from this one, and accepts some patterns that are wrong by themselves.
 fn parse(pattern: &str) -> Result<(), BadPattern> {
     let parsed = ParserBuilder::new().nest_limit(NEST_MAX).build().parse(pattern);
     parsed.map(drop).map_err(|error| {
@@ -191,12 +199,12 @@ impl Default for LineMatcher {
 }
 
 impl LineMatcher {
-    /// Tells each line that is looked for: where it begins, and its text. Ends when it is told to.
-    pub(super) fn each(
+    /// Calls `on_match` with the start and the text of each matching line, until it returns false.
+    pub(super) fn for_each_line(
         &mut self,
         pattern: &Pattern,
         text: &[u8],
-        mut tell: impl FnMut(usize, &[u8]) -> bool,
+        mut on_match: impl FnMut(usize, &[u8]) -> bool,
     ) {
         let first = match pattern {
             Pattern { invert: true, .. } => None,
@@ -204,19 +212,20 @@ impl LineMatcher {
             Pattern { level, .. } => level.map(|(matcher, _)| matcher),
         };
         if let Some(first) = first {
-            // Who has been found by this has all that is asked for, where nothing else is.
-            let is_all =
+            // With only one condition, a line that this matcher finds needs no second check.
+            let is_sufficient =
                 pattern.level.is_none_or(|(_, higher)| pattern.text.is_none() && higher.is_none());
-            let sink =
-                Each(|at, line: &[u8]| (!is_all && !pattern.accepts(line)) || tell(at, line));
-            // Nothing here reads or writes, so nothing fails.
+            let sink = EachLine(|at, line: &[u8]| {
+                (!is_sufficient && !pattern.accepts(line)) || on_match(at, line)
+            });
+            // A search of a slice without IO never fails.
             let _never = self.searcher.search_slice(first, text, sink);
             return;
         }
         let mut at = 0;
         for line in text.split_inclusive(|&byte| byte == b'\n') {
             let content = line.strip_suffix(b"\n").unwrap_or(line);
-            if pattern.accepts(content) && !tell(at, content) {
+            if pattern.accepts(content) && !on_match(at, content) {
                 return;
             }
             at += line.len();
@@ -224,9 +233,9 @@ impl LineMatcher {
     }
 }
 
-struct Each<F>(F);
+struct EachLine<F>(F);
 
-impl<F: FnMut(usize, &[u8]) -> bool> Sink for Each<F> {
+impl<F: FnMut(usize, &[u8]) -> bool> Sink for EachLine<F> {
     type Error = io::Error;
 
     fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> io::Result<bool> {
@@ -246,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_is_told_in_a_line() {
+    fn a_bad_pattern_is_reported_in_one_line() {
         for (pattern, told) in [
             ("", "empty"),
             ("a(b", "unclosed group, at character 2"),
@@ -269,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_have_places_in_the_text() {
+    fn matches_have_ranges_and_a_bounded_number() {
         let pattern = regex("b+|x*").unwrap();
         assert_eq!(pattern.ranges("abbäb"), [1..3, 5..6]);
         assert_eq!(regex("a").unwrap().count("a".repeat(10_000).as_bytes()), ROW_MATCHES_MAX);

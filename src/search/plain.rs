@@ -1,47 +1,47 @@
-//! Lines whose text can be searched as it stands in the file.
+//! Lines whose text can be searched as it is in the file.
 //!
-//! Most lines of most logs are text and nothing else, or text and colours. What a terminal shows of them is known
-//! without one: the text, without the colours. Everything else goes through a terminal.
+//! Most lines of most logs are text, or text and colours. A terminal shows them as their text
+//! without the colours, so they need no terminal. All other lines go through one.
 
 use std::borrow::Cow;
 
 use crate::render::shown_as_it_is;
 
-/// In every stretch of so many bytes a line ends. Longer lines may be cut into several rows, and have more changes of
-/// colour than a row may.
+/// A line ends in every block of this size. A longer line may be cut into several rows, and may have
+/// more changes of colour than a row can hold.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
-/// Longer sequences are left to a terminal.
+/// Escape sequences with more parameter bytes go through a terminal.
 const PARAMS_BYTES_MAX: usize = 128;
 
-/// Lines that a terminal at rest shows as their text.
+/// The first lines of a piece of a log, which a terminal in its initial state shows as their text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Plain<'b> {
-    /// How many bytes they are.
+pub(super) struct PlainText<'b> {
+    /// Their length in the file, in bytes.
     pub(super) len: usize,
-    /// Their text, with their newlines.
+    /// Their text with newlines, without colours.
     pub(super) text: Cow<'b, [u8]>,
 }
 
-/// The lines from the first byte on that are of this kind, with colours or only those without. The last of them may lack
-/// its newline where the bytes end.
-pub(super) fn lines(bytes: &[u8], with_colours: bool) -> Plain<'_> {
+/// The longest run of plain lines from the first byte on. Lines with colours count only if
+/// `with_colours` is set. The last line has no newline if the bytes end without one.
+pub(super) fn lines(bytes: &[u8], with_colours: bool) -> PlainText<'_> {
     let controls = controls_at(bytes);
     let escape = if with_colours { None } else { memchr::memchr(0x1b, &bytes[..controls]) };
     let len = escape.unwrap_or(controls);
     let candidate = &bytes[..if len < bytes.len() { line_before(bytes, len) } else { len }];
-    let candidate = short_lines(as_text(candidate));
+    let candidate = short_lines(valid_text(candidate));
     without_colours(candidate)
 }
 
-/// Where the first control character is that does more than colours and line ends.
+/// The position of the first control character other than tab, line ends and escape.
 fn controls_at(bytes: &[u8]) -> usize {
     fn is_harmless(byte: u8) -> bool {
         (byte >= 0x20 && byte != 0x7f) || matches!(byte, b'\t' | b'\n' | b'\r' | 0x1b)
     }
     const BLOCK: usize = 64;
     let mut len = 0;
-    // Without an early exit inside a block the compiler uses vector instructions.
+    // Without an early exit in a block the compiler uses vector instructions.
     for block in bytes.chunks_exact(BLOCK) {
         if !block.iter().fold(true, |all, &byte| all & is_harmless(byte)) {
             break;
@@ -52,13 +52,14 @@ fn controls_at(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_harmless(byte)).unwrap_or(rest.len())
 }
 
-/// Where the line begins that holds the byte `at`.
+/// The start of the line that contains the byte `at`.
 fn line_before(bytes: &[u8], at: usize) -> usize {
     memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |newline| newline + 1)
 }
 
-/// The lines before the first that is not valid text, or has a character that is shown otherwise.
-fn as_text(bytes: &[u8]) -> &[u8] {
+/// The lines before the first line that is not valid UTF-8 or has a character that is replaced when
+/// it is shown.
+fn valid_text(bytes: &[u8]) -> &[u8] {
     if bytes.is_ascii() {
         return bytes;
     }
@@ -73,36 +74,36 @@ fn as_text(bytes: &[u8]) -> &[u8] {
     if len < valid.len() { &bytes[..line_before(bytes, len)] } else { &bytes[..len] }
 }
 
-/// The lines before the first long one.
+/// The lines before the first long line.
 fn short_lines(bytes: &[u8]) -> &[u8] {
-    let mut stretches = bytes.chunks_exact(LINE_BYTES_MAX).enumerate();
-    let long = stretches.find(|(_, stretch)| memchr::memchr(b'\n', stretch).is_none());
+    let mut blocks = bytes.chunks_exact(LINE_BYTES_MAX).enumerate();
+    let long = blocks.find(|(_, block)| memchr::memchr(b'\n', block).is_none());
     match long {
         Some((nth, _)) => &bytes[..line_before(bytes, nth * LINE_BYTES_MAX)],
         None => bytes,
     }
 }
 
-/// The lines before the first that has other sequences than colours, without these.
-fn without_colours(bytes: &[u8]) -> Plain<'_> {
+/// The lines before the first line with other escape sequences, without their colours.
+fn without_colours(bytes: &[u8]) -> PlainText<'_> {
     let mut text = Vec::new();
     let mut copied = 0;
     for at in memchr::memchr2_iter(b'\x1b', b'\r', bytes) {
-        // It belongs to a sequence that was passed over.
+        // It is part of a sequence that is skipped.
         if at < copied {
             continue;
         }
-        let Some(len) = passed_over(&bytes[at..]) else {
+        let Some(len) = invisible_len(&bytes[at..]) else {
             let line = line_before(bytes, at);
             if copied == 0 {
-                return Plain { len: line, text: Cow::Borrowed(&bytes[..line]) };
+                return PlainText { len: line, text: Cow::Borrowed(&bytes[..line]) };
             }
             match bytes.get(copied..line) {
                 Some(rest) => text.extend_from_slice(rest),
-                // Some of this very line has been copied already.
+                // A part of this line has been copied already.
                 None => text.truncate(line_before(&text, text.len())),
             }
-            return Plain { len: line, text: Cow::Owned(text) };
+            return PlainText { len: line, text: Cow::Owned(text) };
         };
         if text.capacity() == 0 {
             text.reserve(bytes.len());
@@ -111,15 +112,15 @@ fn without_colours(bytes: &[u8]) -> Plain<'_> {
         copied = at + len;
     }
     if copied == 0 {
-        return Plain { len: bytes.len(), text: Cow::Borrowed(bytes) };
+        return PlainText { len: bytes.len(), text: Cow::Borrowed(bytes) };
     }
     text.extend_from_slice(&bytes[copied..]);
-    Plain { len: bytes.len(), text: Cow::Owned(text) }
+    PlainText { len: bytes.len(), text: Cow::Owned(text) }
 }
 
-/// How many bytes of what begins here show nothing: a colour, an erasing of what is behind the last character, or the
-/// return before a newline.
-fn passed_over(bytes: &[u8]) -> Option<usize> {
+/// The length of a sequence that shows nothing: a colour, an erase to the end of the line, or a
+/// carriage return before a newline.
+fn invisible_len(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\r', b'\n', ..] => Some(1),
         [b'\x1b', b'[', rest @ ..] => {

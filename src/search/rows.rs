@@ -1,8 +1,8 @@
 //! Rows anywhere in a log.
 //!
-//! The rows are made as they are for viewers: a terminal is fed from the start of a line on. It is fed some lines more on
-//! both sides of those that are wanted, because what stands before them may have set their colours or may draw over
-//! them, and so may what comes after them.
+//! Rows are made as they are for viewers: by a terminal that is fed from the start of a line. It is
+//! fed some more lines on both sides of the requested rows, because earlier lines may set their
+//! colours, and lines on either side may draw over them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,68 +16,66 @@ use crate::search::{LineIndex, SearchError, Snapshot};
 use crate::session::renderer;
 use crate::wire::frame::Form;
 
-/// A terminal is fed in pieces of this size.
-const PIECE_BYTES: usize = 8 * 1024;
-/// So many bytes before the first wanted line are fed as well, at most.
-const LEAD_BYTES: u64 = 64 * 1024;
-/// So many bytes behind the last wanted row are fed as well, at most.
-const LEAD_OUT_BYTES: u64 = 1024 * 1024;
-/// The start of a line is searched for so far back. In longer lines a row begins at the very offset that is asked for.
+/// The size of the pieces that a terminal is fed.
+const FEED_BYTES: usize = 8 * 1024;
+/// The most bytes before the first requested line that are fed as well.
+const LEAD_IN_BYTES_MAX: u64 = 64 * 1024;
+/// The most bytes behind the last requested row that are fed as well.
+const LEAD_OUT_BYTES_MAX: u64 = 1024 * 1024;
+/// How far back the start of a line is searched for. In a longer line a row begins at the requested
+/// offset itself.
 const LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// So far back a terminal is taken that has shown the log to viewers.
-const KNOWN_BYTES_MAX: u64 = 4 * 1024 * 1024;
-/// The unit in which line starts are searched for.
-const BLOCK_BYTES: u64 = 64 * 1024;
-/// The most bytes that are fed for one stretch.
+/// The longest distance between a checkpoint and the requested line.
+const CHECKPOINT_DISTANCE_MAX: u64 = 4 * 1024 * 1024;
+/// The most bytes that are fed for one range of rows.
 const FEED_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// The rows of one stretch weigh little more than this.
-pub(super) const STRETCH_BYTES: usize = 1024 * 1024;
-/// What a row weighs besides its content.
+/// The approximate maximum weight of the rows of one range.
+pub(super) const RANGE_BYTES_MAX: usize = 1024 * 1024;
+/// The weight of a row without its content.
 const ROW_OVERHEAD_BYTES: usize = 48;
-/// What a match in it weighs.
+/// The weight of a match in a row.
 const MATCH_BYTES: usize = 10;
 
-/// Which rows of a log.
+/// The position of the requested rows in a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowPosition {
-    /// Those from a line on, counted from 1.
+    /// Rows from this line on, counted from 1.
     Line(u64),
-    /// Those from the row on that holds this byte.
+    /// Rows from the row on that contains this byte.
     From(Offset),
-    /// Those that end before the row which begins here.
+    /// Rows before the row that begins here.
     Before(Offset),
 }
 
-/// What is asked for.
+/// A request for rows.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsRequest {
-    /// Where.
+    /// Which rows.
     pub place: RowPosition,
-    /// At most so many rows.
+    /// The most rows.
     pub count: usize,
-    /// Rows of HTML or of text.
+    /// Rows as HTML or as text.
     pub form: Form,
 }
 
-/// A row as it is shown.
+/// A row as viewers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedRow {
-    /// The offset of the byte that began it.
+    /// The offset of the byte that began the row.
     pub offset: Offset,
-    /// What it shows.
+    /// Its HTML or text.
     pub content: String,
-    /// What the log says about it.
+    /// What the log says about the row: groups, level, time.
     pub note: Option<Box<Annotation>>,
-    /// Where in its text something was found, in UTF-16 units.
+    /// The matches in its text, in UTF-16 code units.
     pub matches: Vec<(usize, usize)>,
-    /// Bytes to come may add to it.
+    /// Later bytes may add to the row.
     pub is_open: bool,
-    /// Its line is too long for one row, and goes on in the next.
+    /// Its line is too long for one row and continues in the next.
     pub is_cut: bool,
 }
 
 impl RenderedRow {
-    /// A row of a terminal.
     pub(super) fn new(row: &Row, form: Form) -> Self {
         let mut content = String::new();
         renderer::write_content(row, form, &mut content);
@@ -96,156 +94,157 @@ impl RenderedRow {
     }
 }
 
-/// Rows that stand together. They may be fewer than were asked for though there are more: go on at `next`, or before
-/// `from`.
+/// Consecutive rows. There may be fewer than requested although there are more: continue at `next`,
+/// or before `from`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRange {
     /// The offset of the first row.
     pub from: Offset,
     /// The offset after the last row.
     pub next: Offset,
-    /// There is nothing before it.
+    /// No row comes before the first.
     pub at_start: bool,
-    /// There is nothing behind it.
+    /// No row comes after the last.
     pub at_end: bool,
     /// The rows.
     pub rows: Vec<RenderedRow>,
 }
 
-/// The rows of a log that are asked for. It blocks.
+/// The requested rows of a log. Blocks.
 ///
 /// # Errors
-/// When the log can't be read, or the wanted line has not been counted so far.
-pub fn stretch(
-    view: &Snapshot,
+/// When the log cannot be read, or the requested line is not counted yet.
+pub fn rows(
+    snapshot: &Snapshot,
     index: &LineIndex,
-    wanted: RowsRequest,
+    request: RowsRequest,
 ) -> Result<RowRange, SearchError> {
-    let stretch = match wanted.place {
-        RowPosition::From(offset) => forward(view, offset.min(view.end), wanted)?,
-        RowPosition::Before(offset) => backward(view, offset.min(view.end), wanted)?,
+    Ok(match request.place {
+        RowPosition::From(offset) => forward(snapshot, offset.min(snapshot.end), request)?,
+        RowPosition::Before(offset) => backward(snapshot, offset.min(snapshot.end), request)?,
         RowPosition::Line(line) => {
             let start =
-                index.start_of(view, line)?.ok_or(SearchError::Counting(index.indexed()))?;
-            forward(view, start, wanted)?
+                index.start_of(snapshot, line)?.ok_or(SearchError::Counting(index.indexed()))?;
+            forward(snapshot, start, request)?
         }
-    };
-    Ok(stretch)
+    })
 }
 
-fn forward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<RowRange> {
-    let mut reel = RowWindow::new(view, terminal_for(view, offset)?, wanted.form);
+fn forward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Result<RowRange> {
+    let mut window = RowWindow::new(snapshot, terminal_for(snapshot, offset)?, request.form);
     let limit = offset.0 + FEED_BYTES_MAX;
     let (first, last) = loop {
-        let more = reel.fed.0 < limit && reel.feed(view)?;
-        reel.forget_before(reel.holder(offset));
-        let first = reel.holder(offset);
-        let last = reel.count(first, wanted.count);
-        let is_settled = reel.is_settled(last) || reel.fed.0 >= reel.end_of(last) + LEAD_OUT_BYTES;
-        if !more || (last < reel.rows.len() && is_settled) {
+        let more = window.end_fed.0 < limit && window.feed(snapshot)?;
+        window.drop_before(window.row_at(offset));
+        let first = window.row_at(offset);
+        let last = window.count(first, request.count);
+        let is_settled =
+            window.is_settled(last) || window.end_fed.0 >= window.end_of(last) + LEAD_OUT_BYTES_MAX;
+        if !more || (last < window.rows.len() && is_settled) {
             break (first, last);
         }
     };
-    let next = Offset(reel.end_of(last));
-    let at_start = first == 0 && reel.began == Offset(0);
-    let rows: Vec<RenderedRow> = reel.rows.drain(first..last).collect();
+    let next = Offset(window.end_of(last));
+    let at_start = first == 0 && window.start == Offset(0);
+    let rows: Vec<RenderedRow> = window.rows.drain(first..last).collect();
     let from = rows.first().map_or(offset, |row| row.offset);
-    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows })
+    Ok(RowRange { from, next, at_start, at_end: next >= snapshot.end, rows })
 }
 
-fn backward(view: &Snapshot, offset: Offset, wanted: RowsRequest) -> io::Result<RowRange> {
-    let lines = lines_back(view, offset, wanted.count, STRETCH_BYTES as u64)?;
+fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Result<RowRange> {
+    let lines = snapshot.lines_before(offset, request.count, RANGE_BYTES_MAX as u64)?;
     let line = match lines {
         Some(line) => line,
-        None => match line_start(view, Offset(offset.0.saturating_sub(1)))? {
+        None => match line_start(snapshot, Offset(offset.0.saturating_sub(1)))? {
             Some(line) => line,
             None => {
-                let reach = wanted.count.min(STRETCH_BYTES / ROW_BYTES_MAX) * ROW_BYTES_MAX;
-                character_start(view, Offset(offset.0.saturating_sub(reach as u64)))?
+                let reach = request.count.min(RANGE_BYTES_MAX / ROW_BYTES_MAX) * ROW_BYTES_MAX;
+                character_start(snapshot, Offset(offset.0.saturating_sub(reach as u64)))?
             }
         },
     };
-    let known = view.known_terminal(line, KNOWN_BYTES_MAX);
-    let is_known = known.is_some();
-    let terminal = match known {
+    let checkpoint = snapshot.checkpoint_before(line, CHECKPOINT_DISTANCE_MAX);
+    let has_checkpoint = checkpoint.is_some();
+    let terminal = match checkpoint {
         Some(terminal) => terminal,
-        None => Terminal::new(lead(view, line)?.0),
+        None => Terminal::new(lead_in_start(snapshot, line)?.0),
     };
-    let mut reel = RowWindow::new(view, terminal, wanted.form);
+    let mut window = RowWindow::new(snapshot, terminal, request.form);
     let last = loop {
-        let more = reel.feed(view)?;
-        reel.forget_before(reel.count_back(reel.before(offset), wanted.count));
-        let last = reel.before(offset);
-        let is_past = reel.fed >= offset;
-        let is_settled = reel.is_settled(last) || reel.fed.0 >= offset.0 + LEAD_OUT_BYTES;
+        let more = window.feed(snapshot)?;
+        window.drop_before(window.count_back(window.before(offset), request.count));
+        let last = window.before(offset);
+        let is_past = window.end_fed >= offset;
+        let is_settled =
+            window.is_settled(last) || window.end_fed.0 >= offset.0 + LEAD_OUT_BYTES_MAX;
         if !more || (is_past && is_settled) {
             break last;
         }
     };
-    if reel.end_of(last) > offset.0 && last > 0 && reel.rows[last - 1].is_cut {
-        // Rows of a very long line were cut elsewhere when their line's start was too far away.
-        let until = view.until(offset);
-        return backward(&until, offset, wanted)
-            .map(|stretch| RowRange { at_end: false, ..stretch });
+    if window.end_of(last) > offset.0 && last > 0 && window.rows[last - 1].is_cut {
+        // The start of a very long line was too far away, so its rows are cut at other offsets.
+        let before = snapshot.truncated_to(offset);
+        return backward(&before, offset, request).map(|range| RowRange { at_end: false, ..range });
     }
-    // What the lead left behind has not seen what came before it.
-    let has_seen_all = is_known || reel.began == Offset(0);
-    let lead = if has_seen_all { 0 } else { reel.before(line) };
-    let first = reel.count_back(last, wanted.count).max(lead);
-    let at_start = first == 0 && reel.began == Offset(0);
-    let next = Offset(reel.end_of(last)).min(offset);
-    let rows: Vec<RenderedRow> = reel.rows.drain(first..last).collect();
+    // Rows of the lead-in were made without the bytes before it.
+    let has_seen_all = has_checkpoint || window.start == Offset(0);
+    let first_final = if has_seen_all { 0 } else { window.before(line) };
+    let first = window.count_back(last, request.count).max(first_final);
+    let at_start = first == 0 && window.start == Offset(0);
+    let next = Offset(window.end_of(last)).min(offset);
+    let rows: Vec<RenderedRow> = window.rows.drain(first..last).collect();
     let from = rows.first().map_or(line, |row| row.offset);
-    Ok(RowRange { from, next, at_start, at_end: next >= view.end, rows })
+    Ok(RowRange { from, next, at_start, at_end: next >= snapshot.end, rows })
 }
 
-/// A terminal that runs over a log, and the rows that it has left behind.
+/// A terminal that is fed from a log, and the rows that it has made.
 struct RowWindow {
     terminal: Terminal,
     form: Form,
-    /// The first byte that its rows are made of; none before it is left out.
-    began: Offset,
-    /// Fed up to here.
-    fed: Offset,
+    /// The first byte of the rows. No byte between it and `end_fed` is left out.
+    start: Offset,
+    /// The offset after the last byte that the terminal was fed.
+    end_fed: Offset,
     end: Offset,
     rows: VecDeque<RenderedRow>,
 }
 
 impl RowWindow {
-    fn new(view: &Snapshot, mut terminal: Terminal, form: Form) -> Self {
+    fn new(snapshot: &Snapshot, mut terminal: Terminal, form: Form) -> Self {
         let rows: VecDeque<RenderedRow> =
             terminal.screen().rows().map(|row| RenderedRow::new(row, form)).collect();
-        let fed = Offset(terminal.at());
-        let began = rows.front().map_or(fed, |row| row.offset);
-        Self { terminal, form, began, fed, end: view.end, rows }
+        let end_fed = Offset(terminal.at());
+        let start = rows.front().map_or(end_fed, |row| row.offset);
+        Self { terminal, form, start, end_fed, end: snapshot.end, rows }
     }
 
-    /// Feeds on. False at the end of the log.
-    fn feed(&mut self, view: &Snapshot) -> io::Result<bool> {
-        let bytes = match view.read_on(self.fed, PIECE_BYTES)? {
+    /// Feeds the next piece. Returns false at the end of the log.
+    fn feed(&mut self, snapshot: &Snapshot) -> io::Result<bool> {
+        let bytes = match snapshot.read_on(self.end_fed, FEED_BYTES)? {
             Read::Bytes(bytes) => bytes,
             Read::Hole(to) => {
-                // It shows nothing: rows go on behind it.
-                self.fed = to.min(self.end);
-                self.terminal.pass_nuls(self.fed.0);
-                return Ok(self.fed < self.end);
+                // A hole shows nothing; rows continue behind it.
+                self.end_fed = to.min(self.end);
+                self.terminal.pass_nuls(self.end_fed.0);
+                return Ok(self.end_fed < self.end);
             }
             Read::Searching(_) | Read::Changed => Bytes::new(),
         };
         if bytes.is_empty() {
-            self.end = self.fed;
+            self.end = self.end_fed;
             return Ok(false);
         }
         let patch = self.terminal.feed(&bytes);
-        self.fed = self.fed.plus(bytes.len());
+        self.end_fed = self.end_fed.plus(bytes.len());
         let kept = self.rows.partition_point(|row| row.offset.0 < patch.from);
         self.rows.truncate(kept);
         self.rows.extend(patch.rows().map(|row| RenderedRow::new(row, self.form)));
-        Ok(self.fed < self.end)
+        Ok(self.end_fed < self.end)
     }
 
-    /// The row that holds a byte, or would hold it: behind the last newline there is none yet.
-    fn holder(&self, offset: Offset) -> usize {
+    /// The index of the row that contains a byte, or would contain it: after the last newline there
+    /// is no row yet.
+    fn row_at(&self, offset: Offset) -> usize {
         let behind = self.rows.partition_point(|row| row.offset <= offset);
         let is_last = behind == self.rows.len() && offset >= self.end;
         match self.rows.back() {
@@ -254,110 +253,82 @@ impl RowWindow {
         }
     }
 
-    /// How many rows begin before an offset.
+    /// The number of rows that begin before an offset.
     fn before(&self, offset: Offset) -> usize {
         self.rows.partition_point(|row| row.offset < offset)
     }
 
-    /// Up to which row those from `first` on are given.
+    /// The end of a run of at most `count` rows from `first` on, limited by weight.
     fn count(&self, first: usize, count: usize) -> usize {
         let mut weight = 0;
         let rows = self.rows.iter().skip(first).take(count).take_while(|row| {
-            let is_room = weight < STRETCH_BYTES;
+            let is_room = weight < RANGE_BYTES_MAX;
             weight += row.weight();
             is_room
         });
         first + rows.count()
     }
 
-    /// From which row on those before `last` are given.
+    /// The start of a run of at most `count` rows before `last`, limited by weight.
     fn count_back(&self, last: usize, count: usize) -> usize {
         let mut weight = 0;
         let rows = self.rows.iter().take(last).rev().take(count).take_while(|row| {
-            let is_room = weight < STRETCH_BYTES;
+            let is_room = weight < RANGE_BYTES_MAX;
             weight += row.weight();
             is_room
         });
         last - rows.count()
     }
 
-    /// The offset behind the rows before `last`.
+    /// The offset after the rows before `last`.
     fn end_of(&self, last: usize) -> u64 {
-        self.rows.get(last).map_or(self.fed, |row| row.offset).0
+        self.rows.get(last).map_or(self.end_fed, |row| row.offset).0
     }
 
-    /// Whether no byte that is still to come can change a row before `last`.
+    /// Whether no later byte can change a row before `last`.
     fn is_settled(&self, last: usize) -> bool {
-        self.fed >= self.end || self.rows.len() >= last + SCREEN_ROWS
+        self.end_fed >= self.end || self.rows.len() >= last + SCREEN_ROWS
     }
 
-    /// Lets go of rows that are not wanted, though not of those that can still change.
-    fn forget_before(&mut self, first: usize) {
+    /// Drops rows that are not requested, except those that can still change.
+    fn drop_before(&mut self, first: usize) {
         let first = first.min(self.rows.len().saturating_sub(SCREEN_ROWS));
         if let Some(row) = self.rows.get(first).filter(|_| first > 0) {
-            self.began = row.offset;
+            self.start = row.offset;
             self.rows.drain(..first);
         }
     }
 }
 
-/// A terminal that stands before the row that holds a byte: one that has shown viewers what is before it, or one that
-/// starts some lines before.
-pub(super) fn terminal_for(view: &Snapshot, offset: Offset) -> io::Result<Terminal> {
-    let line = line_start(view, offset)?;
-    if let Some(known) = view.known_terminal(line.unwrap_or(offset), KNOWN_BYTES_MAX) {
-        return Ok(known);
+/// A terminal that stands before the row that contains a byte: that of a checkpoint, or a new one
+/// that starts some lines before.
+pub(super) fn terminal_for(snapshot: &Snapshot, offset: Offset) -> io::Result<Terminal> {
+    let line = line_start(snapshot, offset)?;
+    if let Some(checkpoint) =
+        snapshot.checkpoint_before(line.unwrap_or(offset), CHECKPOINT_DISTANCE_MAX)
+    {
+        return Ok(checkpoint);
     }
     let start = match line {
-        Some(line) => lead(view, line)?,
-        None => character_start(view, offset)?,
+        Some(line) => lead_in_start(snapshot, line)?,
+        None => character_start(snapshot, offset)?,
     };
     Ok(Terminal::new(start.0))
 }
 
-/// Where the line starts that holds a byte. None where it is too long to find out.
-fn line_start(view: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
-    lines_back(view, offset.plus(1), 1, LINE_BYTES_MAX)
+/// The start of the line that contains a byte; `None` if it is more than 4 MiB before it.
+fn line_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
+    snapshot.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)
 }
 
-/// Where a terminal starts for a line: some lines before it.
-fn lead(view: &Snapshot, line: Offset) -> io::Result<Offset> {
-    Ok(lines_back(view, line, SCREEN_ROWS, LEAD_BYTES)?.unwrap_or(line))
+/// Where a terminal for a line starts: some lines before it.
+fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
+    Ok(snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)?.unwrap_or(line))
 }
 
-/// Where the last `lines` lines before `end` start, or as many of them as start within `reach` bytes. None when none
-/// does. The newline that ends the last line starts none.
-fn lines_back(
-    view: &Snapshot,
-    end: Offset,
-    lines: usize,
-    reach: u64,
-) -> io::Result<Option<Offset>> {
-    let mut below = end.0.saturating_sub(1);
-    let floor = end.0.saturating_sub(reach);
-    let mut found = 0;
-    let mut start = None;
-    // Most lines are short: the first look is a small one.
-    let mut block_bytes = PIECE_BYTES as u64;
-    while below > floor {
-        let from = below.saturating_sub(block_bytes).max(floor);
-        let block = view.read(Offset(from), (below - from) as usize)?;
-        for newline in memchr::memrchr_iter(b'\n', &block) {
-            start = Some(Offset(from + newline as u64 + 1));
-            found += 1;
-            if found == lines {
-                return Ok(start);
-            }
-        }
-        below = from;
-        block_bytes = BLOCK_BYTES;
-    }
-    Ok(if floor == 0 { Some(Offset(0)) } else { start })
-}
-
-/// The start of a character, at an offset or up to three bytes behind it.
-fn character_start(view: &Snapshot, offset: Offset) -> io::Result<Offset> {
-    let bytes = view.read(offset, 3)?;
+/// The start of a UTF-8 character, at an offset or up to three bytes behind it.
+fn character_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Offset> {
+    let bytes = snapshot.read(offset, 3)?;
     let inside = bytes.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
     Ok(offset.plus(if inside == bytes.len() { 0 } else { inside }))
 }
@@ -366,10 +337,10 @@ fn character_start(view: &Snapshot, offset: Offset) -> io::Result<Offset> {
 mod tests {
     use super::*;
     use crate::render::Terminal;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
     use proptest::prelude::*;
 
-    /// The rows that one terminal leaves that has seen everything.
+    /// The rows of one terminal that is fed the whole log.
     fn all(log: &[u8]) -> Vec<(u64, String)> {
         let mut rows: Vec<(u64, String)> = Vec::new();
         let mut terminal = Terminal::new(0);
@@ -381,9 +352,9 @@ mod tests {
         rows
     }
 
-    fn look(view: &Snapshot, place: RowPosition, count: usize) -> RowRange {
-        let wanted = RowsRequest { place, count, form: Form::Rows };
-        let found = stretch(view, &LineIndex::default(), wanted).unwrap();
+    fn look(snapshot: &Snapshot, place: RowPosition, count: usize) -> RowRange {
+        let request = RowsRequest { place, count, form: Form::Rows };
+        let found = rows(snapshot, &LineIndex::default(), request).unwrap();
         assert!(found.rows.len() <= count);
         found
     }
@@ -392,27 +363,27 @@ mod tests {
         rows.into_iter().map(|row| (row.offset.0, row.content)).collect()
     }
 
-    /// All rows, page by page, from the first on.
-    fn down(view: &Snapshot, count: usize) -> Vec<(u64, String)> {
+    /// All rows, page by page, from the first one on.
+    fn down(snapshot: &Snapshot, count: usize) -> Vec<(u64, String)> {
         let (mut rows, mut at) = (Vec::new(), Offset(0));
         loop {
-            let page = look(view, RowPosition::From(at), count);
+            let page = look(snapshot, RowPosition::From(at), count);
             assert_eq!(page.at_start, rows.is_empty(), "{page:?}");
             assert!(page.next > at || page.at_end, "{page:?} goes nowhere");
             at = page.next;
             rows.extend(plain(page.rows));
             if page.at_end {
-                assert_eq!(at, view.end);
+                assert_eq!(at, snapshot.end);
                 return rows;
             }
         }
     }
 
-    /// All rows, page by page, from the last on.
-    fn up(view: &Snapshot, count: usize) -> Vec<(u64, String)> {
-        let (mut pages, mut at) = (Vec::new(), view.end);
+    /// All rows, page by page, from the last one back.
+    fn up(snapshot: &Snapshot, count: usize) -> Vec<(u64, String)> {
+        let (mut pages, mut at) = (Vec::new(), snapshot.end);
         loop {
-            let page = look(view, RowPosition::Before(at), count);
+            let page = look(snapshot, RowPosition::Before(at), count);
             assert!(page.from < at || page.at_start, "{page:?} goes nowhere");
             assert!(page.next <= at, "{page:?}");
             at = page.from;
@@ -423,7 +394,7 @@ mod tests {
         }
     }
 
-    /// Says where two lists of rows part, and not all that is in them.
+    /// Reports where two lists of rows differ, without printing all of them.
     fn same(rows: &[(u64, String)], expected: &[(u64, String)]) {
         let at = rows.iter().zip(expected).take_while(|(row, expected)| row == expected).count();
         let around = |rows: &[(u64, String)]| {
@@ -448,23 +419,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
-        fn rows_anywhere_are_those_of_one_terminal_that_saw_everything(
+        fn rows_anywhere_equal_those_of_one_terminal_that_saw_everything(
             lines in proptest::collection::vec(line(), 0..60),
             count in 1usize..70,
             places in proptest::collection::vec(0.0..1.0f64, 8),
         ) {
             let log = lines.concat().into_bytes();
             let expected = all(&log);
-            let (view, _directory) = view_of(&log);
-            prop_assert_eq!(&down(&view, count), &expected);
-            prop_assert_eq!(&up(&view, count), &expected);
+            let (snapshot, _directory) = snapshot_of(&log);
+            prop_assert_eq!(&down(&snapshot, count), &expected);
+            prop_assert_eq!(&up(&snapshot, count), &expected);
             for place in places {
                 let offset = (log.len() as f64 * place) as u64;
-                let page = look(&view, RowPosition::From(Offset(offset)), count);
+                let page = look(&snapshot, RowPosition::From(Offset(offset)), count);
                 let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
-                let wanted = expected.get(first..).unwrap_or_default();
-                prop_assert_eq!(&plain(page.rows)[..], &wanted[..count.min(wanted.len())]);
-                let page = look(&view, RowPosition::Before(Offset(offset)), count);
+                let request = expected.get(first..).unwrap_or_default();
+                prop_assert_eq!(&plain(page.rows)[..], &request[..count.min(request.len())]);
+                let page = look(&snapshot, RowPosition::Before(Offset(offset)), count);
                 let last = expected.partition_point(|(row, _)| *row < offset);
                 prop_assert_eq!(&plain(page.rows)[..], &expected[last.saturating_sub(count)..last]);
             }
@@ -472,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn far_from_the_start_rows_are_the_same_too() {
+    fn rows_far_from_the_start_are_the_same_too() {
         let mut log = String::new();
         for n in 0..40_000 {
             log += &match n % 7 {
@@ -483,17 +454,17 @@ mod tests {
             };
         }
         let expected = all(log.as_bytes());
-        let (view, _directory) = view_of(log.as_bytes());
-        same(&down(&view, 500), &expected);
-        same(&up(&view, 500), &expected);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        same(&down(&snapshot, 500), &expected);
+        same(&up(&snapshot, 500), &expected);
     }
 
     #[test]
-    fn long_lines_come_in_bounded_pages_without_a_hole_or_a_byte_twice() {
+    fn long_lines_come_in_bounded_pages_with_every_byte_once() {
         let long = "0123456789abcdef".repeat(640 * 1024);
         let log = format!("first\n{long}\nlast\n");
-        let (view, _directory) = view_of(log.as_bytes());
-        for rows in [down(&view, 500), up(&view, 500)] {
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        for rows in [down(&snapshot, 500), up(&snapshot, 500)] {
             let text: Vec<&str> = rows.iter().map(|(_, text)| text.as_str()).collect();
             assert!(text.concat() == log.replace('\n', ""), "{} bytes", text.concat().len());
             let mut at = 0;

@@ -1,8 +1,7 @@
-//! Going over a log from one end to the other, row by row, as fast as it can be read.
+//! Scans a log from one end to the other, row by row, as fast as it can be read.
 //!
-//! What is plain text is handed over as it stands in the file; the rest goes through a terminal. Rows are handed over
-//! once nothing can change them any more, in the order in which they stand, whole and once each, whichever way they
-//! came.
+//! Plain text is passed on as it is in the file; the rest goes through a terminal. The sink
+//! receives each row once, whole and in order, as soon as no later byte can change it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,48 +13,48 @@ use bytes::Bytes;
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
-use crate::search::plain::{self, Plain};
+use crate::search::plain::{self, PlainText};
 use crate::search::{Snapshot, rows};
 
 /// The unit in which a log is read.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// A terminal is fed in pieces of about this size.
-const PIECE_BYTES: usize = 16 * 1024;
+/// The approximate size of the pieces that a terminal is fed.
+const FEED_BYTES: usize = 16 * 1024;
 
-/// Who is handed the rows. It may say where to stop: at the first row that is not taken.
-pub(super) trait Reader {
+/// Receives the rows of a scan. Each method may break at the first row that it does not take.
+pub(super) trait RowSink {
     /// Whether it has enough for now.
     fn is_full(&self) -> bool {
         false
     }
 
-    /// A row, which goes up to `end`.
+    /// A row, which ends at `end`.
     fn row(&mut self, row: &Row, end: Offset) -> ControlFlow<Offset>;
 
-    /// Lines that are a row each.
-    fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset>;
+    /// Lines that are one row each.
+    fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset>;
 }
 
-/// Lines whose rows are what stands in the file.
-pub(super) struct Lines<'s> {
+/// Lines whose rows are known without a terminal.
+pub(super) struct PlainLines<'s> {
     /// The offset of the first byte.
     pub(super) at: Offset,
-    /// As they stand in the file.
+    /// The bytes in the file.
     pub(super) raw: &'s [u8],
-    /// As they are shown.
+    /// The shown text.
     pub(super) text: &'s [u8],
-    /// A terminal that stands before them, and can be given any of them, in order: where colours are not passed over,
-    /// they look there as they do after all that came before them.
+    /// A terminal that stands before the lines. It can be fed any of them, in order. Their colours
+    /// are right unless the scan strips colours.
     pub(super) terminal: &'s Terminal,
 }
 
-impl<'s> Lines<'s> {
-    /// Where lines of the text stand in the file. To be asked in order.
-    pub(super) fn places(&self) -> Places<'s> {
-        Places { raw: self.raw, text: self.text, raw_at: 0, text_at: 0, at: self.at }
+impl<'s> PlainLines<'s> {
+    /// Finds lines of the text in the file. Ask for them in order.
+    pub(super) fn line_offsets(&self) -> LineOffsets<'s> {
+        LineOffsets { raw: self.raw, text: self.text, raw_at: 0, text_at: 0, at: self.at }
     }
 
-    /// Those that begin before an offset, and the others.
+    /// Splits at the first line that begins at or after an offset.
     fn split(self, offset: Offset) -> (Self, Self) {
         let before = usize::try_from(offset.0.saturating_sub(self.at.0)).unwrap_or(usize::MAX);
         let (raw_at, text_at) = if before == 0 {
@@ -72,7 +71,7 @@ impl<'s> Lines<'s> {
         (first, Self { at, raw: &self.raw[raw_at..], text: &self.text[text_at..], ..self })
     }
 
-    /// Where the line begins in the text that begins here in the file.
+    /// The position in the text of the line that begins at `raw_at` in the file.
     fn text_at(&self, raw_at: usize) -> usize {
         if self.raw.len() == self.text.len() {
             return raw_at;
@@ -84,8 +83,8 @@ impl<'s> Lines<'s> {
     }
 }
 
-/// Finds the places of lines in the file.
-pub(super) struct Places<'s> {
+/// Finds the offsets of lines.
+pub(super) struct LineOffsets<'s> {
     raw: &'s [u8],
     text: &'s [u8],
     raw_at: usize,
@@ -93,8 +92,8 @@ pub(super) struct Places<'s> {
     at: Offset,
 }
 
-impl<'s> Places<'s> {
-    /// The offset of the line that begins here in the text, and the line as it stands in the file.
+impl<'s> LineOffsets<'s> {
+    /// The offset and the raw bytes of the line that begins at `text_at` in the text.
     pub(super) fn of(&mut self, text_at: usize) -> (Offset, &'s [u8]) {
         let passed = &self.text[self.text_at..text_at];
         if self.raw.len() == self.text.len() {
@@ -114,48 +113,48 @@ impl<'s> Places<'s> {
     }
 }
 
-/// Where a scan is.
+/// A scan in progress.
 pub(super) struct Scan {
-    view: Snapshot,
+    snapshot: Snapshot,
     terminal: Terminal,
     /// The next byte for the terminal.
     at: Offset,
-    rows: Rows,
-    /// Lines of text with colours are handed over as text.
-    passes_colours: bool,
+    rows: PendingRows,
+    /// Treat lines of text with colours as plain, and drop their colours.
+    strips_colours: bool,
 }
 
-/// The rows that are handed over.
-struct Rows {
-    /// Those that may still change.
+/// The rows on their way to the sink.
+struct PendingRows {
+    /// Rows that may still change.
     pending: VecDeque<Row>,
-    /// Not those that begin before it.
+    /// Rows that begin before it are left out.
     from: Offset,
-    /// Not those that begin there or behind it.
+    /// Rows that begin here or later are left out.
     to: Offset,
-    /// Where it came to its end, or was told to stop.
+    /// Where the scan ended or the sink stopped it.
     stopped: Option<Offset>,
 }
 
-impl Rows {
-    fn hand(&mut self, row: &Row, end: Offset, reader: &mut impl Reader) {
+impl PendingRows {
+    fn emit(&mut self, row: &Row, end: Offset, sink: &mut impl RowSink) {
         let offset = Offset(row.offset);
         if self.stopped.is_some() || offset < self.from {
             return;
         }
         if offset >= self.to {
             self.stopped = Some(self.to);
-        } else if let ControlFlow::Break(at) = reader.row(row, end) {
+        } else if let ControlFlow::Break(at) = sink.row(row, end) {
             self.stopped = Some(at);
         }
     }
 
-    /// Hands over the first of those that were pending. What comes behind the last of them begins at `end`.
-    fn flush(&mut self, count: usize, end: Offset, reader: &mut impl Reader) {
+    /// Emits the first `count` pending rows. Whatever follows the last of them begins at `end`.
+    fn flush(&mut self, count: usize, end: Offset, sink: &mut impl RowSink) {
         for _ in 0..count {
             let Some(row) = self.pending.pop_front() else { return };
             let end = self.pending.front().map_or(end, |next| Offset(next.offset));
-            self.hand(&row, end, reader);
+            self.emit(&row, end, sink);
         }
     }
 }
@@ -163,92 +162,92 @@ impl Rows {
 impl Scan {
     /// A scan of the rows that begin in a part of the log.
     pub(super) fn new(
-        view: &Snapshot,
+        snapshot: &Snapshot,
         from: Offset,
         to: Offset,
-        passes_colours: bool,
+        strips_colours: bool,
     ) -> io::Result<Self> {
-        let to = to.min(view.end);
-        let mut terminal = rows::terminal_for(view, from)?;
+        let to = to.min(snapshot.end);
+        let mut terminal = rows::terminal_for(snapshot, from)?;
         let pending = terminal.screen().rows().cloned().collect();
         let stopped = (from >= to).then_some(to);
         Ok(Self {
-            view: view.clone(),
+            snapshot: snapshot.clone(),
             at: Offset(terminal.at()),
             terminal,
-            rows: Rows { pending, from, to, stopped },
-            passes_colours,
+            rows: PendingRows { pending, from, to, stopped },
+            strips_colours,
         })
     }
 
-    /// All rows that begin before it have been handed over.
+    /// All rows that begin before this offset have been emitted.
     pub(super) fn position(&self) -> Offset {
-        let Rows { pending, from, to, stopped } = &self.rows;
+        let PendingRows { pending, from, to, stopped } = &self.rows;
         let settled = pending.front().map_or(self.at, |row| Offset(row.offset));
         stopped.unwrap_or_else(|| settled.min(*to).max(*from))
     }
 
-    /// Whether there are no more rows to hand over.
+    /// Whether all rows have been emitted.
     pub(super) fn is_done(&self) -> bool {
         self.rows.stopped.is_some()
     }
 
-    /// Goes on until it is done, the reader has enough, or the time is up. It blocks.
-    pub(super) fn run(&mut self, reader: &mut impl Reader, until: Instant) -> io::Result<()> {
+    /// Scans until the end, until the sink is full or until the time is up. Blocks.
+    pub(super) fn run(&mut self, sink: &mut impl RowSink, until: Instant) -> io::Result<()> {
         let mut block = Bytes::new();
-        while !self.is_done() && !reader.is_full() && Instant::now() < until {
-            if block.len() < PIECE_BYTES {
-                block = match self.view.read_on(self.at, BLOCK_BYTES)? {
+        while !self.is_done() && !sink.is_full() && Instant::now() < until {
+            if block.len() < FEED_BYTES {
+                block = match self.snapshot.read_on(self.at, BLOCK_BYTES)? {
                     Read::Bytes(bytes) => bytes,
                     Read::Hole(to) => {
-                        self.leap(to.min(self.view.end));
+                        self.skip_nuls(to.min(self.snapshot.end));
                         continue;
                     }
                     Read::Searching(_) | Read::Changed => Bytes::new(),
                 };
             }
-            let is_last = block.is_empty() || self.at.plus(block.len()) >= self.view.end;
-            let taken = self.step(&block, is_last, reader);
+            let is_last = block.is_empty() || self.at.plus(block.len()) >= self.snapshot.end;
+            let taken = self.step(&block, is_last, sink);
             block = block.slice(taken..);
             if is_last && block.is_empty() {
-                self.rows.flush(usize::MAX, self.at, reader);
+                self.rows.flush(usize::MAX, self.at, sink);
                 self.rows.stopped.get_or_insert(self.rows.to);
             }
         }
         Ok(())
     }
 
-    /// Takes some of the bytes that come next, and says how many.
-    fn step(&mut self, bytes: &[u8], is_last: bool, reader: &mut impl Reader) -> usize {
+    /// Consumes some of the next bytes, and returns how many.
+    fn step(&mut self, bytes: &[u8], is_last: bool, sink: &mut impl RowSink) -> usize {
         if self.terminal.is_at_rest() {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
-            let Plain { len, text } = plain::lines(&bytes[..end], self.passes_colours);
-            // What comes behind them may draw over the last of them.
+            let PlainText { len, text } = plain::lines(&bytes[..end], self.strips_colours);
+            // Later bytes may draw over the last lines.
             let (raw, text) = if is_last && len == bytes.len() {
                 (bytes, &*text)
             } else {
                 (before_last_lines(&bytes[..len]), before_last_lines(&text))
             };
             if !raw.is_empty() {
-                self.pass(raw, text, reader);
+                self.emit_plain(raw, text, sink);
                 return raw.len();
             }
         }
-        let piece = &bytes[..bytes.len().min(PIECE_BYTES)];
-        // At the end of a line it is at rest sooner.
+        let piece = &bytes[..bytes.len().min(FEED_BYTES)];
+        // The terminal is in its initial state more often at the end of a line.
         let len = Some(after_last_line(piece)).filter(|&len| len > 0).unwrap_or(piece.len());
-        self.feed(&piece[..len], reader);
+        self.feed(&piece[..len], sink);
         len
     }
 
-    /// Hands over lines without a look at them.
-    fn pass(&mut self, raw: &[u8], text: &[u8], reader: &mut impl Reader) {
-        self.rows.flush(usize::MAX, self.at, reader);
-        let lines = Lines { at: self.at, raw, text, terminal: &self.terminal };
+    /// Emits lines without feeding them to the terminal.
+    fn emit_plain(&mut self, raw: &[u8], text: &[u8], sink: &mut impl RowSink) {
+        self.rows.flush(usize::MAX, self.at, sink);
+        let lines = PlainLines { at: self.at, raw, text, terminal: &self.terminal };
         let (_, lines) = lines.split(self.rows.from);
         let (lines, behind) = lines.split(self.rows.to);
         if self.rows.stopped.is_none() && !lines.raw.is_empty() {
-            self.rows.stopped = reader.lines(&lines).break_value();
+            self.rows.stopped = sink.lines(&lines).break_value();
         }
         if !behind.raw.is_empty() {
             self.rows.stopped.get_or_insert(self.rows.to);
@@ -257,8 +256,8 @@ impl Scan {
         self.terminal.pass(self.at.0);
     }
 
-    /// Shows bytes in the terminal, and hands over what is final then.
-    fn feed(&mut self, bytes: &[u8], reader: &mut impl Reader) {
+    /// Feeds the terminal, and emits the rows that are final then.
+    fn feed(&mut self, bytes: &[u8], sink: &mut impl RowSink) {
         self.at = self.at.plus(bytes.len());
         let patch = self.terminal.feed(bytes);
         let kept = self.rows.pending.partition_point(|row| row.offset < patch.from);
@@ -266,22 +265,22 @@ impl Scan {
         let rows: Vec<&Row> = patch.rows().collect();
         let end_of = |nth: usize| rows.get(nth).map_or(self.at, |next| Offset(next.offset));
         let excess = (kept + rows.len()).saturating_sub(SCREEN_ROWS);
-        self.rows.flush(excess.min(kept), end_of(0), reader);
+        self.rows.flush(excess.min(kept), end_of(0), sink);
         let (last, rest) = rows.split_at(excess.saturating_sub(kept));
         for (nth, row) in last.iter().enumerate() {
-            self.rows.hand(row, end_of(nth + 1), reader);
+            self.rows.emit(row, end_of(nth + 1), sink);
         }
         self.rows.pending.extend(rest.iter().map(|&row| row.clone()));
     }
 
-    /// Passes over a long run of NULs, which show nothing.
-    fn leap(&mut self, to: Offset) {
+    /// Skips a long run of NULs, which show nothing.
+    fn skip_nuls(&mut self, to: Offset) {
         self.at = to;
         self.terminal.pass_nuls(to.0);
     }
 }
 
-/// Where the last whole line ends.
+/// The end of the last whole line.
 fn after_last_line(bytes: &[u8]) -> usize {
     memchr::memrchr(b'\n', bytes).map_or(0, |newline| newline + 1)
 }
@@ -295,29 +294,29 @@ fn before_last_lines(lines: &[u8]) -> &[u8] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::search::snapshot::tests::view_of;
+    use crate::search::snapshot::tests::snapshot_of;
     use proptest::prelude::*;
     use std::time::Duration;
 
-    /// Takes all that it is given.
+    /// Keeps everything that it receives.
     #[derive(Default)]
     struct Taken {
         rows: Vec<(u64, u64, String)>,
         bytes_of_lines: usize,
     }
 
-    impl Reader for Taken {
+    impl RowSink for Taken {
         fn row(&mut self, row: &Row, end: Offset) -> ControlFlow<Offset> {
             self.rows.push((row.offset, end.0, row.text().to_owned()));
             ControlFlow::Continue(())
         }
 
-        fn lines(&mut self, lines: &Lines<'_>) -> ControlFlow<Offset> {
+        fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
             self.bytes_of_lines += lines.raw.len();
-            let mut places = lines.places();
+            let mut offsets = lines.line_offsets();
             let mut at = 0;
             for text in lines.text.split_inclusive(|&byte| byte == b'\n') {
-                let (offset, raw) = places.of(at);
+                let (offset, raw) = offsets.of(at);
                 at += text.len();
                 let text = std::str::from_utf8(text).unwrap().trim_end_matches('\n').to_owned();
                 self.rows.push((offset.0, offset.plus(raw.len()).0, text));
@@ -326,7 +325,7 @@ pub(super) mod tests {
         }
     }
 
-    /// The rows that a terminal leaves that has seen everything, and where each ends.
+    /// The rows of a terminal that is fed the whole log, and the end of each.
     fn expected(log: &[u8]) -> Vec<(u64, u64, String)> {
         let mut rows: Vec<(u64, String)> = Vec::new();
         let mut terminal = Terminal::new(0);
@@ -340,13 +339,13 @@ pub(super) mod tests {
         rows.into_iter().zip(ends).map(|((offset, text), end)| (offset, end, text)).collect()
     }
 
-    fn scanned(view: &Snapshot, from: u64, to: u64, passes_colours: bool) -> Taken {
-        let mut scan = Scan::new(view, Offset(from), Offset(to), passes_colours).unwrap();
+    fn scanned(snapshot: &Snapshot, from: u64, to: u64, strips_colours: bool) -> Taken {
+        let mut scan = Scan::new(snapshot, Offset(from), Offset(to), strips_colours).unwrap();
         let mut taken = Taken::default();
         while !scan.is_done() {
             scan.run(&mut taken, Instant::now() + Duration::from_micros(50)).unwrap();
         }
-        assert_eq!(scan.position(), Offset(to).min(view.end));
+        assert_eq!(scan.position(), Offset(to).min(snapshot.end));
         taken
     }
 
@@ -386,27 +385,27 @@ pub(super) mod tests {
         ) {
             let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 2 } else { times })).collect();
             let expected = expected(&log);
-            let (view, _directory) = view_of(&log);
-            let whole = scanned(&view, 0, u64::MAX, true);
+            let (snapshot, _directory) = snapshot_of(&log);
+            let whole = scanned(&snapshot, 0, u64::MAX, true);
             prop_assert_eq!(&whole.rows, &expected);
-            prop_assert_eq!(&scanned(&view, 0, u64::MAX, false).rows, &expected);
-            // A part begins at a row; that what was before is known is not promised.
+            prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, false).rows, &expected);
+            // A part begins at a row. Its rows need not look as in the whole log.
             let at = |place: f64| expected.get((expected.len() as f64 * place) as usize).map_or(0, |row| row.0);
             let (from, to) = (at(from), at(to));
-            let part = scanned(&view, 0, to, true);
+            let part = scanned(&snapshot, 0, to, true);
             let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
             prop_assert_eq!(&part.rows, &wanted);
-            let part = scanned(&view, from, to.max(from), true);
+            let part = scanned(&snapshot, from, to.max(from), true);
             prop_assert!(part.rows.iter().all(|row| row.0 >= from && row.0 < to), "{:?}", part.rows);
         }
     }
 
     #[test]
-    fn most_lines_are_handed_over_as_they_are() {
+    fn most_lines_need_no_terminal() {
         let mut log = "plain text\n\x1b[31mred\x1b[m\n".repeat(20_000);
         log.insert_str(200_000, "10%\r20%\n");
-        let (view, _directory) = view_of(log.as_bytes());
-        let taken = scanned(&view, 0, u64::MAX, true);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let taken = scanned(&snapshot, 0, u64::MAX, true);
         let others = log.len() - taken.bytes_of_lines;
         assert!(others < 40_000, "{others} of {} bytes went through a terminal", log.len());
         assert_eq!(taken.rows.len(), 40_001);

@@ -1,40 +1,65 @@
-//! A log to look around in.
+//! One generation of a log, up to a fixed end.
 
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
 use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
 use crate::render::Terminal;
 use crate::session::checkpoints::Checkpoints;
 use crate::session::{Hub, WantedGeneration};
 
-/// What was published of one generation of a log up to a moment.
+/// The bytes of one generation of a log that were published when it was opened.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The generation, by the name by which it was asked for.
+    /// The generation, under the name that the request used.
     pub generation: Generation,
-    /// The offset after the last byte that can be seen.
+    /// The offset after the last readable byte.
     pub end: Offset,
     file: Arc<LogFile>,
     span: Arc<Span>,
-    /// What terminals were like that have shown the log to viewers.
-    states: Arc<Checkpoints>,
+    /// Terminal states that the log's viewers have left behind.
+    checkpoints: Arc<Checkpoints>,
 }
 
-/// Why there is nothing to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a request for rows, lines or matches fails.
+#[derive(Debug)]
 pub enum SearchError {
-    /// The log may not be read, or is not there.
+    /// Access to the log is refused, or the log does not exist.
     Refused(Refusal),
-    /// The generation that was asked for is not there any more. This is the present one, if there is one.
+    /// The requested generation no longer exists. Contains the present one, if there is one.
     Gone(Option<Generation>),
-    /// The bytes could not be read.
-    Unreadable,
-    /// The lines of the log are being counted, and have been up to here.
+    /// The file could not be read.
+    Unreadable(io::Error),
+    /// The lines of the log are still being counted. Contains the offset up to which they are.
     Counting(Offset),
+    /// The process ends, or the work panicked.
+    Interrupted,
+}
+
+impl Display for SearchError {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => write!(f, "access is refused: {refusal:?}"),
+            Self::Gone(_) => f.write_str("the generation no longer exists"),
+            Self::Unreadable(_) => f.write_str("the file cannot be read"),
+            Self::Counting(offset) => write!(f, "lines are counted up to offset {offset} only"),
+            Self::Interrupted => f.write_str("the work was interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for SearchError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(error) => Some(error),
+            Self::Refused(_) | Self::Gone(_) | Self::Counting(_) | Self::Interrupted => None,
+        }
+    }
 }
 
 impl From<Refusal> for SearchError {
@@ -45,19 +70,22 @@ impl From<Refusal> for SearchError {
 
 impl From<io::Error> for SearchError {
     fn from(error: io::Error) -> Self {
-        tracing::warn!(%error, "can't read");
-        Self::Unreadable
+        Self::Unreadable(error)
     }
 }
 
 impl Snapshot {
-    /// Looks at a log: at its present file, or at a generation that is still held or can be found.
+    /// Opens the present generation of a log, or an older one that is still open or can be found.
     ///
     /// # Errors
-    /// When the log may not be read, or what was asked for is not there.
-    pub async fn open(hub: &Hub, log: &LogPath, of: WantedGeneration) -> Result<Self, SearchError> {
-        // Others may hold what was rotated away while nothing has the name.
-        let subscription = match of {
+    /// [`SearchError::Refused`] and [`SearchError::Gone`].
+    pub async fn open(
+        hub: &Hub,
+        log: &LogPath,
+        wanted: WantedGeneration,
+    ) -> Result<Self, SearchError> {
+        let subscription = match wanted {
+            // An older generation can be open although no file has the log's name now.
             WantedGeneration::Generation(_) => hub.registry().visit(log).await?,
             WantedGeneration::Present | WantedGeneration::Nothing => {
                 hub.registry().join(log, false).await?
@@ -72,27 +100,28 @@ impl Snapshot {
             timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
         };
         let gone = || SearchError::Gone(present.as_ref().map(|span| span.signed()));
-        let (span, generation) = match of {
+        let (span, generation) = match wanted {
             WantedGeneration::Present => {
                 let span = present.clone().ok_or(Refusal::NotFound)?;
                 let signed = span.signed();
                 (span, signed)
             }
-            WantedGeneration::Generation(wanted) => {
-                (find(follower, wanted).await.ok_or_else(gone)?, wanted)
+            WantedGeneration::Generation(generation) => {
+                (find(follower, generation).await.ok_or_else(gone)?, generation)
             }
             WantedGeneration::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span, states: hub.checkpoints(follower) })
+        let checkpoints = hub.checkpoints(follower);
+        Ok(Self { generation, end: span.end(), file, span, checkpoints })
     }
 
-    /// The same without what lies behind an offset.
-    pub(super) fn until(&self, end: Offset) -> Self {
+    /// The same snapshot with an earlier end.
+    pub(super) fn truncated_to(&self, end: Offset) -> Self {
         Self { end: end.min(self.end), ..self.clone() }
     }
 
-    /// At most `len` bytes from an offset; fewer at the end.
+    /// At most `len` bytes from an offset; fewer at the end, and none behind it.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -101,30 +130,47 @@ impl Snapshot {
         self.file.read_at(from, len)
     }
 
-    /// The same, but a long run of NULs is told and not read.
+    /// Where the last `lines` lines before `end` start, or as many of them as start within `reach`
+    /// bytes. None when none does.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub(super) fn lines_before(
+        &self,
+        end: Offset,
+        lines: usize,
+        reach: u64,
+    ) -> io::Result<Option<Offset>> {
+        Ok(match self.file.lines_before(end, lines as u64, reach)? {
+            LinesBefore::All(start) => Some(start),
+            LinesBefore::Fewer(earliest) => earliest,
+        })
+    }
+
+    /// Like [`read`](Self::read), but skips a long run of NULs and reports it.
     ///
     /// # Errors
     /// Those of `pread` and `lseek`.
     pub(super) fn read_on(&self, from: Offset, len: usize) -> io::Result<Read> {
-        let fingerprint = crate::log::file::Fingerprint::at(from);
+        let fingerprint = crate::log::fingerprint::Fingerprint::at(from);
         self.file.read_after(&fingerprint, len, self.end, Nuls::Written)
     }
 
-    /// When a byte came, in milliseconds since 1970, if somebody followed then.
+    /// When a byte arrived, in milliseconds since 1970. `None` if nobody followed the log then.
     #[must_use]
     pub fn arrived(&self, offset: Offset) -> Option<u64> {
         let since = self.span.arrived(offset)?.duration_since(UNIX_EPOCH).ok()?;
         u64::try_from(since.as_millis()).ok()
     }
 
-    /// A terminal that has shown viewers what stands before an offset, not further before it than `reach` bytes.
-    pub(super) fn known_terminal(&self, offset: Offset, reach: u64) -> Option<Terminal> {
-        let state = self.states.before(self.span.number, offset)?;
-        (offset.0 - state.at().0 <= reach).then_some(state.terminal)
+    /// The terminal of the last checkpoint before an offset, at most `reach` bytes before it.
+    pub(super) fn checkpoint_before(&self, offset: Offset, reach: u64) -> Option<Terminal> {
+        let checkpoint = self.checkpoints.before(self.span.number, offset)?;
+        (offset.0 - checkpoint.at().0 <= reach).then_some(checkpoint.terminal)
     }
 
-    /// Whether the file still ends as what was published of it did: otherwise it was cut, and what was read of it may be
-    /// of other content.
+    /// Whether the bytes before the published end are unchanged. If not, the file was truncated,
+    /// and bytes read from it may belong to other content.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -135,11 +181,11 @@ impl Snapshot {
     }
 }
 
-/// The last span of a generation, if its bytes can be read.
+/// The last span of a generation; `None` if its file cannot be read.
 async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>> {
     let (known, is_lost) = {
         let timeline = follower.timeline();
-        (timeline.last_of(wanted), timeline.has_lost(wanted))
+        (timeline.last_of(wanted), timeline.is_lost(wanted))
     };
     if is_lost {
         return None;
@@ -150,11 +196,12 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
         }
         return Some(span).filter(|span| span.file().is_some());
     }
-    // It was named by a server before this one. All of its bytes are asked for, and so all of its head must prove it.
-    if !wanted.is_signed_in_full() {
+    // An earlier server process named it. The request is for all of its bytes, so its whole head
+    // must prove that the file is the same.
+    if !wanted.signature.is_whole() {
         return None;
     }
-    let twin = follower.timeline().twin(wanted);
+    let twin = follower.timeline().latest_of_inode(wanted);
     if let Some(twin) = twin
         && wanted.has_signature_of(&twin.signed())
     {
@@ -169,26 +216,39 @@ pub(super) mod tests {
     use crate::log::{Access, Registry};
     use std::time::Duration;
 
-    /// A log of its own with this content.
-    pub(crate) fn view_of(content: &[u8]) -> (Snapshot, tempfile::TempDir) {
+    /// A snapshot of a new log with this content.
+    pub(crate) fn snapshot_of(content: &[u8]) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.log"), content).unwrap();
+        (open(&directory), directory)
+    }
+
+    /// A snapshot of a new log of this size that takes no space on the disk.
+    pub(crate) fn snapshot_of_sparse(bytes: u64) -> (Snapshot, tempfile::TempDir) {
+        use std::os::unix::fs::FileExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(directory.path().join("a.log")).unwrap();
+        file.write_all_at(b"\n", bytes - 1).unwrap();
+        (open(&directory), directory)
+    }
+
+    fn open(directory: &tempfile::TempDir) -> Snapshot {
         let path = directory.path().join("a.log");
-        std::fs::write(&path, content).unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let view = runtime.block_on(async {
+        runtime.block_on(async {
             let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
             let hub = Hub::new(Registry::new(access, Duration::from_secs(5)));
             Snapshot::open(&hub, &log, WantedGeneration::Present).await.unwrap()
-        });
-        (view, directory)
+        })
     }
 
     #[test]
-    fn a_file_that_was_cut_and_filled_again_is_not_what_was_looked_at() {
-        let (view, directory) = view_of(b"one\ntwo\n");
-        assert!(view.is_intact().unwrap());
+    fn a_snapshot_of_a_truncated_and_refilled_file_is_not_intact() {
+        let (snapshot, directory) = snapshot_of(b"one\ntwo\n");
+        assert!(snapshot.is_intact().unwrap());
         std::fs::write(directory.path().join("a.log"), "other lines\n").unwrap();
-        assert!(!view.is_intact().unwrap());
+        assert!(!snapshot.is_intact().unwrap());
     }
 }

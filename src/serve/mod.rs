@@ -123,9 +123,10 @@ impl Server {
     pub fn new(access: Access, settings: Settings) -> Self {
         let access = Arc::new(access);
         let registry = Registry::new(Arc::clone(&access), settings.rotate_wait);
+        let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
         let app = App {
             hub: Hub::new(registry),
-            limiter: Limiter::default(),
+            limiter: Limiter::new(tasks.clone(), closing.clone()),
             lines: LineIndexes::default(),
             access,
             connection_limit: ConnectionLimit::new(settings.max_viewers),
@@ -134,8 +135,8 @@ impl Server {
             sent: Arc::default(),
             settings,
             catalogue: Mutex::default(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
+            tasks,
+            closing,
             cut: CancellationToken::new(),
         };
         Self { app: Arc::new(app) }

@@ -6,7 +6,7 @@ use crate::log::Offset;
 use crate::render::{Appender, Patch, Row, escape};
 use crate::session::checkpoints::{Checkpoint, Checkpoints};
 use crate::wire::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
-use crate::wire::message::RowsMessages;
+use crate::wire::rows::RowsMessages;
 
 /// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
 const PIECE_BYTES: usize = 8 * 1024;

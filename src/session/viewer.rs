@@ -14,9 +14,10 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
-use crate::log::file::{CHUNK_BYTES_MAX, Fingerprint, LogFile, Nuls, Read};
+use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
-use crate::log::timeline::{BEFORE_ALL, Next, Reader, Reason, Span, WaitReason};
+use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
 use crate::log::{
     Event, Generation, LogPath, Offset, Presence, Splice, Subscription, TimelinePosition,
 };
@@ -92,7 +93,7 @@ impl Viewer {
             start,
             at: None,
             aside: None,
-            passed: BEFORE_ALL,
+            passed: ROTATED_NUMBER_MAX,
             live: false,
             opened: false,
             recovered: true,
@@ -275,7 +276,7 @@ impl Viewer {
             return match self.enter_next_rotated().await {
                 Some(reset) => Some(reset),
                 None => {
-                    self.passed = number.max(BEFORE_ALL);
+                    self.passed = number.max(ROTATED_NUMBER_MAX);
                     self.enter_next().await
                 }
             };
@@ -295,7 +296,7 @@ impl Viewer {
             // It was let go for others, and may still lie beside the log.
             let follower = Arc::clone(&self.subscription.follower);
             let generation = at.reader.signed();
-            if !follower.timeline().has_lost(generation)
+            if !follower.timeline().is_lost(generation)
                 && follower.find_rotated(generation, end).await.is_some()
                 && self.at.as_ref()?.reader.file().is_some()
             {
@@ -356,11 +357,11 @@ impl Viewer {
 
     /// Behind a file that was rotated away before anybody followed: goes on with the one that had the name then.
     async fn enter_next_rotated(&mut self) -> Option<Item> {
-        let span =
-            self.at.as_ref().map(|at| at.reader.span()).filter(|span| span.is_before_all())?;
+        let span = self.at.as_ref().map(|at| at.reader.span()).filter(|span| span.is_rotated())?;
         let next = self.subscription.follower.find_next_rotated(span).await?;
         let (from, reason) = (Offset(0), Reason::Rotated);
-        let at = SpanCursor::new(Reader::enter(&next), Fingerprint::at(from), self.start.signed);
+        let at =
+            SpanCursor::new(SpanReader::enter(&next), Fingerprint::at(from), self.start.signed);
         let generation = at.generation;
         self.at = Some(at);
         Some(Item::Reset { generation, from, reason })

@@ -1,27 +1,25 @@
-//! The messages of `tailcast.v1`, written and read, and nothing else that is serialised.
+//! The text messages of `tailcast.v1`, written by the server and read by clients.
+//!
+//! `docs/protocol.md` describes them. Both sides ignore types and fields that they do not know.
 
-use std::fmt;
-use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::de::{Error as _, IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::log::timeline;
 use crate::log::{Generation, LogPath, Offset, Refusal};
-use crate::render::Annotation;
-use crate::wire::frame::{Frame, Frames, MESSAGE_BYTES_MAX};
+use crate::wire::rows;
 
 /// The name of the WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "tailcast.v1";
 
-/// One text message: a JSON object whose kind is in its field `type`. Fields that are not known are ignored.
+/// One text message: a JSON object whose kind is in its field `type`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Message {
     /// Where this stream starts.
     Open {
-        /// The log's absolute path as it is listed: what does not show or would mislead is escaped.
+        /// The log's absolute path, with control and other misleading characters escaped.
         path: String,
         /// The generation of the first bytes.
         generation: String,
@@ -29,33 +27,33 @@ pub enum Message {
         from: u64,
         /// The size of the file at this moment, in bytes.
         size: u64,
-        /// When the file was last written, in milliseconds since 1970; null when that is not known.
+        /// When the file was last written, in milliseconds since 1970; null when unknown.
         #[serde(default)]
         modified: Option<u64>,
         /// Whether the stream follows.
         tail: bool,
         /// Whether a wanted position was honoured; true where none was wanted.
         recovered: bool,
-        /// How the server notices that the log grew.
+        /// How the server notices that the log has grown.
         watch: Watch,
     },
-    /// The rows from `from` on. The server writes them with [`RowsMessages`].
+    /// The rows from `from` on. The server writes them with [`rows::RowsMessages`].
     Rows {
-        /// Drop the rows of this offset and after.
+        /// Drop the rows whose offset is this or more.
         from: u64,
-        /// The offset after the bytes that made them.
+        /// The offset after the bytes that these rows show: where to resume.
         next: u64,
-        /// The rows to append: the offset of the byte that began each, and its content. What follows them in a row is passed over.
-        #[serde(deserialize_with = "rows_of_two")]
+        /// The rows to append: the offset of the first byte of each, and its content.
+        #[serde(deserialize_with = "rows::deserialize")]
         rows: Vec<(u64, String)>,
     },
     /// Bytes that were left out.
     Gap {
-        /// Whose they were.
+        /// The generation that the bytes belong to.
         generation: String,
-        /// The first that is missing.
+        /// The offset of the first missing byte.
         from: u64,
-        /// The first that is not; null when that is not known.
+        /// The offset after the last missing byte; null when unknown.
         to: Option<u64>,
     },
     /// What follows belongs to this generation, from that offset.
@@ -64,183 +62,65 @@ pub enum Message {
         generation: String,
         /// The offset.
         from: u64,
-        /// What happened.
+        /// Why.
         reason: Reason,
     },
-    /// The generation has another text from now on, by which it is recognised more surely. Only who asked for it with
-    /// `signed=1` is told.
+    /// The same generation under a longer signature, which identifies its file more surely. Sent
+    /// only to viewers that asked for it with `signed=1`.
     Signed {
         /// The generation.
         generation: String,
     },
     /// There is nothing to follow at the moment.
     Waiting {
-        /// What is in the way.
+        /// Why.
         reason: WaitReason,
     },
-    /// The stream has come to its end.
+    /// The stream is complete: nothing follows.
     End,
     /// The request is refused.
     Error {
         /// The close code that follows: 4403, 4404 or 1013.
         code: u16,
-        /// For a person.
+        /// A sentence for people.
         message: String,
     },
-    /// A message of a kind that was thought of later: ignore it.
+    /// A message of a type that this version does not know: ignore it.
     #[serde(other, skip_serializing)]
     Unknown,
-}
-
-/// Reads rows that may have more than their offset and content.
-fn rows_of_two<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(u64, String)>, D::Error> {
-    struct Row(u64, String);
-
-    struct Elements;
-
-    impl<'de> Visitor<'de> for Elements {
-        type Value = Row;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an offset, a content, and whatever comes after them")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Row, A::Error> {
-            let missing = |n| A::Error::invalid_length(n, &"an offset and a content");
-            let offset = elements.next_element()?.ok_or_else(|| missing(0))?;
-            let content = elements.next_element()?.ok_or_else(|| missing(1))?;
-            while elements.next_element::<IgnoredAny>()?.is_some() {}
-            Ok(Row(offset, content))
-        }
-    }
-
-    impl<'de> Deserialize<'de> for Row {
-        fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-            input.deserialize_seq(Elements)
-        }
-    }
-
-    let rows = Vec::<Row>::deserialize(input)?;
-    Ok(rows.into_iter().map(|Row(offset, content)| (offset, content)).collect())
-}
-
-/// The third element of a row: what its [`Annotation`] says.
-#[derive(Serialize)]
-struct AnnotationJson<'n> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<Grouping<'n>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    level: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<u64>,
-    #[serde(rename = "match", skip_serializing_if = "<[_]>::is_empty")]
-    matches: &'n [(usize, usize)],
-}
-
-#[derive(Serialize)]
-struct Grouping<'n> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    closes: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    opens: Option<&'n str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    level: Option<usize>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    collapsed: bool,
-}
-
-impl<'n> AnnotationJson<'n> {
-    fn new(note: &'n Annotation, matches: &'n [(usize, usize)]) -> Self {
-        let grouping = note.group.as_ref().map(|group| {
-            let opening = group.opens.as_ref();
-            Grouping {
-                closes: group.closes,
-                opens: opening.map(|opening| &*opening.name),
-                level: opening.map(|opening| opening.level),
-                collapsed: opening.is_some_and(|opening| opening.collapsed),
-            }
-        });
-        let level = note.level.map(|level| level.name());
-        Self { group: grouping, level, time: note.time, matches }
-    }
-}
-
-/// A row as it is sent: its offset, its content, and a third element where there is more to say. `matches` are parts of
-/// its text, in UTF-16 units.
-#[must_use]
-pub fn row(
-    offset: u64,
-    content: &str,
-    note: Option<&Annotation>,
-    matches: &[(usize, usize)],
-) -> String {
-    let mut json = Vec::with_capacity(content.len() + 32);
-    write_row(&mut json, offset, content, note, matches);
-    String::from_utf8(json).unwrap_or_default()
-}
-
-fn write_row(
-    json: &mut Vec<u8>,
-    offset: u64,
-    content: &str,
-    note: Option<&Annotation>,
-    matches: &[(usize, usize)],
-) {
-    // None of this has a form that JSON lacks, and memory takes it all.
-    json.push(b'[');
-    serde_json::to_writer(&mut *json, &offset).unwrap_or_default();
-    json.push(b',');
-    if is_plain(content) {
-        json.push(b'"');
-        json.extend_from_slice(content.as_bytes());
-        json.push(b'"');
-    } else {
-        serde_json::to_writer(&mut *json, content).unwrap_or_default();
-    }
-    if note.is_some() || !matches.is_empty() {
-        let nothing = Annotation::default();
-        let annotation = AnnotationJson::new(note.unwrap_or(&nothing), matches);
-        json.push(b',');
-        serde_json::to_writer(&mut *json, &annotation).unwrap_or_default();
-    }
-    json.push(b']');
-}
-
-/// Whether a text stands in JSON as it is, which most rows do.
-fn is_plain(text: &str) -> bool {
-    let special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    // Without an early exit the compiler uses vector instructions.
-    !text.as_bytes().iter().fold(false, |any, byte| any | special(byte))
 }
 
 /// How a log is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Watch {
-    /// The file system tells.
+    /// The file system sends events.
     Events,
-    /// It does not: the file is looked at every now and then.
+    /// It sends none; the server polls the file.
     Poll,
-    /// In a way that was thought of later.
+    /// A way that this version does not know.
     #[serde(other)]
     Other,
 }
 
-/// Why a stream goes on elsewhere.
+/// Why a stream continues in another generation or at another offset.
+///
+/// The log's own [`timeline::Reason`] has no unknown reasons, and one more that never travels;
+/// the conversion below is the only place where the two meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
-    /// The file was renamed, and another took its name; the old one has been read to its end.
+    /// The file was renamed, and another has its name. The old one was read to its end first.
     Rotated,
-    /// The file was cut, and may have grown since.
+    /// The file was truncated. It may have grown again since.
     Truncated,
-    /// Another file has the name, or a wanted position could not be honoured.
+    /// Another file has the name, or the requested position could not be honoured.
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// On with the present file.
+    /// After late bytes: the stream continues where it was.
     Back,
-    /// Something that was thought of later.
+    /// A reason that this version does not know.
     #[serde(other)]
     Other,
 }
@@ -261,13 +141,13 @@ impl From<timeline::Reason> for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WaitReason {
-    /// Nothing has the log's name.
+    /// There is no file of the log's name.
     Missing,
-    /// Something has it that is no regular file inside the served directories.
+    /// The name belongs to something else than a regular file inside the served directories.
     Untailable,
-    /// It can't be opened or read.
+    /// The file can't be opened or read.
     Unreadable,
-    /// Something that was thought of later.
+    /// A reason that this version does not know.
     #[serde(other)]
     Other,
 }
@@ -315,7 +195,7 @@ impl Message {
         Self::Waiting { reason: reason.into() }
     }
 
-    /// What a refused viewer is told before the close with the same code.
+    /// The close code and the message for a viewer whose request is refused.
     #[must_use]
     pub fn refusal(refusal: Refusal) -> (u16, Self) {
         let (code, message) = match refusal {
@@ -326,119 +206,50 @@ impl Message {
         (code, Self::Error { code, message: message.to_owned() })
     }
 
-    /// The message as it is sent.
+    /// The message as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // These fields have no form that JSON lacks.
+        // Serialising these types does not fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
     /// Reads a text message.
     ///
     /// # Errors
-    /// When it is no message of `tailcast.v1`, in words.
+    /// A description of what is wrong, when the text is no message of `tailcast.v1`.
     pub fn from_json(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 }
 
-/// Rows as messages: one, or several where one would be too large. Rows that were pushed may be taken back until the end.
-#[derive(Debug)]
-pub struct RowsMessages {
-    from: u64,
-    /// The rows as JSON, each with a comma behind it.
-    json: Vec<u8>,
-    /// The offset of each row, and where it begins in that.
-    starts: Vec<(u64, usize)>,
-}
-
-impl RowsMessages {
-    /// Room for the fields around the rows.
-    const ROWS_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256;
-    /// More than a note weighs: the name of a group, doubled by JSON, and a few words.
-    const NOTE_BYTES_MAX: usize = 1024;
-    /// The most bytes of a row's content: its text is a fraction of it, and only that has what JSON doubles.
-    pub const ROW_BYTES_MAX: usize =
-        Self::ROWS_BYTES_MAX - Self::NOTE_BYTES_MAX - crate::render::ROW_BYTES_MAX - 32;
-
-    /// Messages that replace the rows from `from` on, with room for rows of so many bytes.
-    #[must_use]
-    pub fn new(from: u64, room: usize) -> Self {
-        Self { from, json: Vec::with_capacity(room), starts: Vec::new() }
-    }
-
-    /// Replaces the rows from there on, too: those that were pushed are taken back.
-    pub fn replace_from(&mut self, from: u64) {
-        self.from = self.from.min(from);
-        let kept = self.starts.partition_point(|&(offset, _)| offset < from);
-        if let Some(&(_, start)) = self.starts.get(kept) {
-            self.json.truncate(start);
-            self.starts.truncate(kept);
-        }
-    }
-
-    /// Adds a row, of at most [`ROW_BYTES_MAX`](Self::ROW_BYTES_MAX) bytes.
-    pub fn push(&mut self, offset: u64, content: &str, note: Option<&Annotation>) {
-        debug_assert!(content.len() <= Self::ROW_BYTES_MAX, "a row of {} bytes", content.len());
-        self.starts.push((offset, self.json.len()));
-        write_row(&mut self.json, offset, content, note, &[]);
-        self.json.push(b',');
-    }
-
-    /// The messages; the last resumes at `next`.
-    #[must_use]
-    pub fn finish(self, next: u64) -> Frames {
-        let mut frames = Frames::new();
-        let mut from = self.from;
-        let mut begun = 0;
-        for (i, &(_, start)) in self.starts.iter().enumerate().skip(1) {
-            let end = self.starts.get(i + 1).map_or(self.json.len(), |&(_, end)| end);
-            if end - begun > Self::ROWS_BYTES_MAX {
-                let (offset, _) = self.starts[i];
-                frames.push(self.frame(from, offset, begun..start));
-                (from, begun) = (offset, start);
-            }
-        }
-        frames.push(self.frame(from, next, begun..self.json.len()));
-        frames
-    }
-
-    fn frame(&self, from: u64, next: u64, rows: Range<usize>) -> Frame {
-        let rows = self.json.get(rows).unwrap_or_default();
-        let rows = rows.strip_suffix(b",").unwrap_or(rows);
-        let head = format!(r#"{{"type":"rows","from":{from},"next":{next},"rows":["#);
-        Frame::text_of(&[head.as_bytes(), rows, b"]}"])
-    }
-}
-
-/// Where a stream starts.
+/// Where a stream starts: the content of an [`open`](Message::Open) message.
 #[derive(Clone, Debug)]
 pub struct Opening {
     /// The log.
     pub log: LogPath,
     /// The generation of the first bytes.
     pub generation: Generation,
-    /// The first byte's offset.
+    /// The offset of the first byte.
     pub from: Offset,
     /// The file's size now, in bytes.
     pub size: u64,
-    /// When the file was last written, if that can be told.
+    /// When the file was last written, if known.
     pub modified: Option<SystemTime>,
     /// Whether the stream follows.
     pub tail: bool,
-    /// Whether a wanted position was honoured.
+    /// Whether a requested position was honoured; true where none was requested.
     pub recovered: bool,
-    /// Whether the log is polled for want of events.
+    /// Whether the file system sends no events and the log is polled.
     pub polling: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::{Group, GroupStart, Level};
+    use crate::wire::rows::RowsMessages;
 
     #[test]
-    fn what_was_thought_of_later_is_ignored() {
+    fn unknown_types_fields_and_reasons_are_accepted() {
         let read = |text| Message::from_json(text).unwrap();
         assert_eq!(read(r#"{"type":"mood","of":[1,{"x":null}]}"#), Message::Unknown);
         let reason = WaitReason::Missing;
@@ -461,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read() {
+    fn written_messages_can_be_read_again() {
         let refusal = Message::refusal(Refusal::NotFound).1;
         let gap = Message::Gap { generation: "g".to_owned(), from: 1, to: None };
         let reset =
@@ -477,34 +288,5 @@ mod tests {
             Message::from_json(std::str::from_utf8(&payload).unwrap()),
             Ok(Message::Rows { from: 3, next: 9, rows })
         );
-    }
-    #[test]
-    fn a_note_is_a_third_element_that_may_be_passed_over() {
-        let message = |note: Annotation| {
-            let mut rows = RowsMessages::new(3, 0);
-            rows.push(3, "x", Some(&note));
-            let payload = rows.finish(9)[0].payload();
-            String::from_utf8(payload.to_vec()).unwrap()
-        };
-        let opening = GroupStart { name: "a \"b\"".to_owned(), level: 2, collapsed: true };
-        let group = Some(Group { closes: Some(2), opens: Some(opening) });
-        let full = message(Annotation { group, level: Some(Level::Error), time: Some(7) });
-        assert_eq!(
-            full,
-            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7}]]}"#
-        );
-        let closes = Some(Group { closes: Some(1), opens: None });
-        let small = message(Annotation { group: closes, ..Annotation::default() });
-        assert!(small.ends_with(r#""rows":[[3,"x",{"group":{"closes":1}}]]}"#), "{small}");
-        let rows = vec![(3, "x".to_owned())];
-        for text in [full, small] {
-            let rows = rows.clone();
-            assert_eq!(Message::from_json(&text), Ok(Message::Rows { from: 3, next: 9, rows }));
-        }
-        // The heaviest note is lighter than the room that is kept for it.
-        let opening = GroupStart { name: "\"".repeat(256), level: 32, collapsed: true };
-        let group = Some(Group { closes: Some(32), opens: Some(opening) });
-        let heavy = Annotation { group, level: Some(Level::Warning), time: Some(u64::MAX) };
-        assert!(message(heavy).len() < RowsMessages::NOTE_BYTES_MAX);
     }
 }

@@ -22,6 +22,7 @@ in_both_modes! {
     what_is_written_after_the_rotate_wait_is_never_shown,
     an_editor_that_saves_is_seen_each_time,
     a_removed_log_is_heard_for_the_rotate_wait_and_let_go,
+    a_log_with_a_second_link_that_is_removed_and_made_again_was_replaced,
     a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file,
     nothing_of_a_cut_line_leaks_into_the_new_file,
     logs_that_are_shifted_by_number_are_each_followed_by_name,
@@ -299,6 +300,18 @@ async fn a_removed_log_is_heard_for_the_rotate_wait_and_let_go(mode: Mode) {
     viewer.until("a new file\n").await;
     let last = viewer.story().pop().unwrap();
     assert_eq!(last, ("replaced", 0, "a new file\n".to_owned()));
+}
+
+async fn a_log_with_a_second_link_that_is_removed_and_made_again_was_replaced(mode: Mode) {
+    let server = mode.server().await;
+    let log = server.log("a.log", "old\n");
+    std::fs::hard_link(&log, server.path("kept")).unwrap();
+    let mut viewer = Listener::of_all(&server, &log).await;
+    viewer.until("old\n").await;
+    std::fs::remove_file(&log).unwrap();
+    server.log("a.log", "new\n");
+    viewer.until("new\n").await;
+    viewer.assert_story(&[("open", 0, "old\n"), ("replaced", 0, "new\n")]);
 }
 
 async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode) {

@@ -272,7 +272,7 @@ async fn what_is_refused_or_missing_ends_with_words() {
         (missing.clone(), "not found"),
         (directory, "not a regular file"),
         (format!("http://{free}/a.log"), "connection refused"),
-        (format!("http://{}/a.log", foreign_server()), "no tailcast server: HTTP status 200 OK"),
+        (format!("http://{}/a.log", foreign_server()), "not a tailcast server: HTTP status 200 OK"),
     ] {
         for more in ["-f", "--no-follow"] {
             let mut tail = Tail::start(&[more, &source]);
@@ -452,7 +452,7 @@ async fn the_library_hears_rows_and_resumes_at_the_byte() {
     );
     let position = follow.position().unwrap().clone();
     assert_eq!(position.offset, 316);
-    follow.leave().await;
+    follow.close().await;
 
     // A position of another file is not gone on with: it starts anew, and says so.
     let other = Position { generation: "of another time".to_owned(), offset: 316 };

@@ -8,8 +8,8 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::Response;
 
-use crate::client::connection::{ConnectionError, answered};
-use crate::client::url::{BadUrl, Parts};
+use crate::client::connection::{ConnectionError, upgrade_error};
+use crate::client::url::{BadUrl, UrlParts};
 use crate::wire::message::SUBPROTOCOL;
 
 /// Offers to take messages compressed, each by itself: they are expanded once for all viewers.
@@ -57,7 +57,8 @@ impl Target {
         lines: Option<u64>,
         compress: bool,
     ) -> Result<Self, BadTarget> {
-        let Parts { authority, path, mut query } = Parts::of(url).map_err(BadTarget::Url)?;
+        let UrlParts { authority, path, mut query } =
+            UrlParts::parse(url).map_err(BadTarget::Url)?;
         let has_port = authority.rsplit(']').next().is_some_and(|after| after.contains(':'));
         let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
         let addresses: Vec<_> = with_port.to_socket_addrs().map_err(BadTarget::Host)?.collect();
@@ -138,7 +139,7 @@ fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
 
 fn refusal(code: u16, body: &[u8]) -> String {
     let answer = Response::builder().status(code).body(Some(body.to_vec()));
-    match answer.map(|answer| answered(&answer)) {
+    match answer.map(|answer| upgrade_error(&answer)) {
         Ok(ConnectionError::Lost(loss)) => loss.to_string(),
         Ok(ConnectionError::Refused(refused)) => refused.to_string(),
         Err(_) => format!("HTTP status {code}"),

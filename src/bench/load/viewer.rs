@@ -19,7 +19,7 @@ use crate::bench::load::stamp::now;
 use crate::bench::load::stats::{LinesInFlight, LiveCounts, Slow, Statistics};
 use crate::bench::load::target::Target;
 use crate::bench::load::{Run, Shared};
-use crate::client::connection::plain;
+use crate::client::connection::without_code;
 
 /// What is read at once.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -193,11 +193,11 @@ impl Viewer {
 
     /// The connection stands: asks for the upgrade.
     fn ask(&mut self, target: &Target) -> Result<Readiness, String> {
-        if let Some(error) = self.io.take_error().map_err(|error| plain(&error))? {
-            return Err(plain(&error));
+        if let Some(error) = self.io.take_error().map_err(|error| without_code(&error))? {
+            return Err(without_code(&error));
         }
         // A socket that is new takes so little at once.
-        let written = (&self.io).write(&target.request).map_err(|error| plain(&error))?;
+        let written = (&self.io).write(&target.request).map_err(|error| without_code(&error))?;
         if written < target.request.len() {
             return Err("the socket does not take the request".to_owned());
         }
@@ -242,7 +242,7 @@ impl Viewer {
             {
                 Ok(Readiness::On)
             }
-            Err(error) => Err(plain(&error)),
+            Err(error) => Err(without_code(&error)),
         };
         desk.buffer = buffer;
         went

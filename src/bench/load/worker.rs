@@ -11,7 +11,7 @@ use crate::bench::load::decode::MessageCache;
 use crate::bench::load::stats::{LinesInFlight, LiveCounts, Statistics};
 use crate::bench::load::viewer::{READ_BYTES, Readiness, Results, ThreadState, Viewer};
 use crate::bench::load::{Plan, Shared};
-use crate::client::connection::plain;
+use crate::client::connection::without_code;
 
 /// So long it waits at most before it looks whether it is to end.
 const WAIT: Duration = Duration::from_millis(50);
@@ -91,7 +91,7 @@ impl Worker<'_> {
         if let Err(error) = added {
             let counts = &self.desk.book.shared.counts;
             LiveCounts::add(&counts.failed, 1);
-            self.desk.book.statistics.reason(&plain(&error), counts);
+            self.desk.book.statistics.reason(&without_code(&error), counts);
         }
     }
 

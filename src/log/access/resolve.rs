@@ -125,6 +125,15 @@ impl ResolvedPath {
     }
 }
 
+/// Where an open file lies now. None when the name by which it was opened has been removed.
+///
+/// # Errors
+/// Those of `readlink` and `fstat`.
+pub(in crate::log) fn path_of(object: BorrowedFd<'_>) -> Result<Option<PathBuf>> {
+    let place = ResolvedPath::of(object)?;
+    Ok((!place.gone).then_some(place.path))
+}
+
 /// Opens for reading exactly the object behind a handle, whatever lies at its path by now.
 pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::log::access::Identity;
-use crate::log::file::{Fingerprint, LogFile};
+use crate::log::file::LogFile;
+use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Reason, WaitReason};
 

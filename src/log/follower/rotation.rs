@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
-use crate::log::file::Fingerprint;
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};

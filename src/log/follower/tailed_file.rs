@@ -11,7 +11,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use crate::log::access::Admitted;
-use crate::log::file::{CHUNK_BYTES_MAX, Fingerprint, LogFile, Nuls, Read};
+use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::sparse::ALLOCATED_BYTES_MIN;

@@ -1,55 +1,74 @@
-//! When bytes came, as far as somebody followed.
+//! When the bytes of a file were first seen, while somebody followed it.
 //!
-//! A sparse table from offsets to the time at which they were first seen. It is bounded: in a long log the times of what
-//! came long ago and what came just now get the same, coarser grain.
+//! A sparse table from offsets to times. It has a bound: in a long log old and new times alike get
+//! the same, coarser grain.
 
 use std::time::{Duration, SystemTime};
 
 use crate::log::position::Offset;
 
-/// Bytes that come within this time have one time.
+/// Bytes that arrive within this time share one entry.
 const GRAIN: Duration = Duration::from_millis(100);
-/// So many times are kept for one span: 64 KiB.
-const MARKS_MAX: usize = 4096;
+/// The most entries of one table.
+const ENTRIES_MAX: usize = 4096;
+/// The most memory that one table takes: 96 KiB. Each open file of a log has one, so a log has at
+/// most [`OLD_FILES_MAX`](super::OLD_FILES_MAX) + 1 of them that fill up.
+pub(in crate::log) const ARRIVAL_BYTES_MAX: usize = ENTRIES_MAX * size_of::<Entry>();
 
-/// The times at which the bytes of a span came.
+const _: () = assert!(ARRIVAL_BYTES_MAX == 96 * 1024);
+
+/// The offset of the first byte that arrived at a time, and the time.
+type Entry = (Offset, SystemTime);
+
+/// The times at which the bytes of one file arrived.
 #[derive(Debug)]
 pub(in crate::log) struct ArrivalTimes {
-    /// The first bytes of each time, in order.
-    marks: Vec<(Offset, SystemTime)>,
+    /// In order.
+    entries: Vec<Entry>,
     grain: Duration,
 }
 
 impl Default for ArrivalTimes {
     fn default() -> Self {
-        Self { marks: Vec::new(), grain: GRAIN }
+        Self { entries: Vec::new(), grain: GRAIN }
     }
 }
 
 impl ArrivalTimes {
-    /// Takes note that what begins at an offset has come now.
+    /// Notes that the bytes from `start` on have arrived at `now`.
     pub(in crate::log) fn note(&mut self, start: Offset, now: SystemTime) {
-        let is_same = |&(_, time): &(Offset, SystemTime)| {
-            now.duration_since(time).is_ok_and(|since| since < self.grain)
-        };
-        if self.marks.last().is_some_and(is_same) {
+        let is_same =
+            |&(_, time): &Entry| now.duration_since(time).is_ok_and(|since| since < self.grain);
+        if self.entries.last().is_some_and(is_same) {
             return;
         }
-        self.marks.push((start, now));
-        if self.marks.len() > MARKS_MAX {
-            let mut nth = 0;
-            self.marks.retain(|_| {
-                nth += 1;
-                nth % 2 == 1
-            });
-            self.grain *= 2;
+        if self.entries.len() == ENTRIES_MAX {
+            self.thin();
         }
+        self.entries.push((start, now));
     }
 
-    /// When the byte came. None for one that was there before.
+    /// Drops every second entry, and their memory.
+    fn thin(&mut self) {
+        let mut nth = 0;
+        self.entries.retain(|_| {
+            nth += 1;
+            nth % 2 == 1
+        });
+        self.entries.shrink_to_fit();
+        self.grain *= 2;
+    }
+
+    /// When the byte at `offset` arrived. None for one that was there before the first entry.
     pub(in crate::log) fn of(&self, offset: Offset) -> Option<SystemTime> {
-        let behind = self.marks.partition_point(|&(start, _)| start <= offset);
-        Some(self.marks.get(behind.checked_sub(1)?)?.1)
+        let after = self.entries.partition_point(|&(start, _)| start <= offset);
+        Some(self.entries.get(after.checked_sub(1)?)?.1)
+    }
+
+    /// The memory that the table takes, in bytes.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
     }
 }
 
@@ -62,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_have_the_time_at_which_the_first_of_them_came() {
+    fn bytes_have_the_time_at_which_the_first_of_them_arrived() {
         let mut arrivals = ArrivalTimes::default();
         assert_eq!(arrivals.of(Offset(10)), None);
         for (start, now) in [(10, 1000), (20, 1099), (30, 1100), (40, 5000)] {
@@ -76,11 +95,11 @@ mod tests {
     }
 
     #[test]
-    fn a_long_log_has_coarser_times_and_not_more_of_them() {
+    fn a_long_log_has_coarser_times_and_no_more_memory() {
         let mut arrivals = ArrivalTimes::default();
         for n in 0..20_000 {
             arrivals.note(Offset(n * 10), at(n * 100));
-            assert!(arrivals.marks.len() <= MARKS_MAX);
+            assert!(arrivals.bytes() <= ARRIVAL_BYTES_MAX, "{} bytes", arrivals.bytes());
         }
         for n in [0, 1, 5000, 19_999] {
             let time = arrivals.of(Offset(n * 10)).unwrap();

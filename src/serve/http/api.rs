@@ -13,7 +13,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
-use crate::log::{Offset, Refusal};
+use crate::log::{LogPath, Offset, Refusal};
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
 use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
@@ -69,13 +69,13 @@ async fn of_log(
     let log = app.access.locate(&decode_path(path)?)?;
     let view = match Snapshot::open(&app.hub, &log, around.of).await {
         Ok(view) => view,
-        Err(lost) => return lost_answer(lost),
+        Err(error) => return error_answer(&log, &error),
     };
     let index = app.lines.of(&log, &view);
     let answer = match question {
         ApiCall::Rows => rows(app, around, view, index).await,
         ApiCall::Lines => lines(app, around, view, index).await,
-        ApiCall::Find => stream::find(app, around, view).await,
+        ApiCall::Find => stream::find(app, around, view, &log).await,
         ApiCall::Text => stream::text(app, around, view, &log).await,
     };
     match answer {
@@ -83,11 +83,11 @@ async fn of_log(
         // It was cut while it was read.
         Err(SearchError::Gone(None)) => {
             match Snapshot::open(&app.hub, &log, WantedGeneration::Present).await {
-                Ok(present) => lost_answer(SearchError::Gone(Some(present.generation))),
-                Err(_) => lost_answer(SearchError::Gone(None)),
+                Ok(present) => error_answer(&log, &SearchError::Gone(Some(present.generation))),
+                Err(_) => error_answer(&log, &SearchError::Gone(None)),
             }
         }
-        Err(lost) => lost_answer(lost),
+        Err(error) => error_answer(&log, &error),
     }
 }
 
@@ -111,17 +111,17 @@ async fn rows(
     let look = move || {
         let stretch = match &pattern {
             Some(pattern) => filter::filtered(&view, &index, wanted, pattern)?,
-            None => rows::stretch(&view, &index, wanted)?,
+            None => rows::rows(&view, &index, wanted)?,
         };
         let lines = index.numbers(&view, stretch.rows.iter().map(|row| row.offset))?;
         if !view.is_intact()? {
             return Err(SearchError::Gone(None));
         }
-        Ok(answer::stretch(&view, &stretch, &lines))
+        Ok(answer::rows(&view, &stretch, &lines))
     };
     let answer = match is_search {
-        true => app.limiter.slice(look).await,
-        false => app.limiter.glance(look).await,
+        true => app.limiter.time_slice(look).await,
+        false => app.limiter.quick(look).await,
     };
     answer.map(|answer| json(StatusCode::OK, answer))
 }
@@ -131,7 +131,7 @@ async fn compile(
     app: &App,
     sought: PatternSpec,
 ) -> Result<Result<Pattern, BadPattern>, SearchError> {
-    app.limiter.glance(move || Ok(Pattern::new(&sought))).await
+    app.limiter.quick(move || Ok(Pattern::new(&sought))).await
 }
 
 fn bad_pattern(bad: &BadPattern) -> Response<Body> {
@@ -160,7 +160,7 @@ async fn lines(
         };
         if view.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
     };
-    app.limiter.glance(look).await.map(|answer| json(StatusCode::OK, answer))
+    app.limiter.quick(look).await.map(|answer| json(StatusCode::OK, answer))
 }
 
 /// The numbers of the lines that begin at offsets, whatever their order.
@@ -182,17 +182,25 @@ fn crowded() -> Response<Body> {
     answer
 }
 
-/// What who asks for something that is not there is told.
-fn lost_answer(lost: SearchError) -> Result<Response<Body>, Refused> {
-    match lost {
-        SearchError::Refused(refusal) => Err(refusal.into()),
-        SearchError::Unreadable => Err(Refusal::Unreadable.into()),
-        SearchError::Gone(present) => Ok(json(StatusCode::GONE, answer::gone(present))),
+/// Maps a search error to an HTTP response. Logs what the response does not say.
+fn error_answer(log: &LogPath, error: &SearchError) -> Result<Response<Body>, Refused> {
+    report(log, error);
+    match error {
+        SearchError::Refused(refusal) => Err((*refusal).into()),
+        SearchError::Unreadable(_) | SearchError::Interrupted => Err(Refusal::Unreadable.into()),
+        SearchError::Gone(present) => Ok(json(StatusCode::GONE, answer::gone(*present))),
         SearchError::Counting(indexed) => {
-            let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, answer::counting(indexed));
+            let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, answer::counting(*indexed));
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             Ok(answer)
         }
+    }
+}
+
+/// Logs an error whose cause is on this machine, not in the request.
+fn report(log: &LogPath, error: &SearchError) {
+    if let SearchError::Unreadable(error) = error {
+        tracing::warn!(log = %log.display(), %error, "cannot read the log");
     }
 }
 

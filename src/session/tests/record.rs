@@ -9,7 +9,7 @@ use crate::log::access::Identity;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
-use crate::log::timeline::{BEFORE_ALL, OLD_FILES_MAX, Reason, WaitReason};
+use crate::log::timeline::{OLD_FILES_MAX, ROTATED_NUMBER_MAX, Reason, WaitReason};
 use crate::log::{Access, Follower, Generation, LogPath, Offset, Presence, Subscription};
 
 const ROTATE_WAIT: Duration = Duration::from_secs(5);
@@ -109,7 +109,7 @@ impl Record {
 
     /// The span of this number, if the follower has published it. The others are of files that were found again.
     pub(super) fn span(&self, number: u64) -> Option<&Told> {
-        self.spans.get(usize::try_from(number.checked_sub(BEFORE_ALL + 1)?).unwrap())
+        self.spans.get(usize::try_from(number.checked_sub(ROTATED_NUMBER_MAX + 1)?).unwrap())
     }
 
     /// Where the log ends, if it is there.

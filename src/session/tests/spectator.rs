@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::record::{Key, Record, key};
 use super::stage::Stage;
-use crate::log::timeline::{BEFORE_ALL, Reason};
+use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason};
 use crate::log::{Generation, Offset};
 use crate::session::viewer::{self, Item, Viewer};
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
@@ -107,7 +107,7 @@ impl Spectator {
     pub(super) fn assert_has_all(&self, record: &Record) {
         let Some(last) = record.spans.last() else { return };
         if let Some(stand) = &self.stand {
-            let wanted = (BEFORE_ALL + record.spans.len() as u64, last.end.0);
+            let wanted = (ROTATED_NUMBER_MAX + record.spans.len() as u64, last.end.0);
             assert_eq!((stand.span, stand.offset), wanted, "it has not been given all");
         } else {
             assert!(record.waiting.is_some(), "it was given nothing");
@@ -150,7 +150,7 @@ impl Spectator {
                 };
                 assert_eq!((key(generation), from, reason), wanted);
                 if let Some(stand) = self.stand {
-                    assert_eq!(stand.span.max(BEFORE_ALL) + 1, span, "a span was left out");
+                    assert_eq!(stand.span.max(ROTATED_NUMBER_MAX) + 1, span, "a span was left out");
                     self.assert_span_is_over(stand, record);
                 }
                 self.stand = Some(Stand { span, key: key(generation), offset: from.0 });
@@ -215,7 +215,7 @@ impl Spectator {
             assert!(!is_of_this_life || !is_present || truth.lost, "a position was not honoured");
             let file = &stage.files[truth.file];
             let is_there = stage.named == Some(truth.file) && file.epochs.len() == truth.epoch + 1;
-            let is_signed = left.position.0.is_signed_in_full();
+            let is_signed = left.position.0.signature.is_whole();
             assert!(!is_there || !is_signed, "a position in a file that is there was not honoured");
         }
     }
@@ -251,7 +251,7 @@ impl Spectator {
         let key = key(generation);
         let before =
             self.stand.replace(Stand { span: self.span_number(), key, offset: 0 }).unwrap();
-        assert!(before.span <= BEFORE_ALL, "back before all that was published");
+        assert!(before.span <= ROTATED_NUMBER_MAX, "back before all that was published");
         assert_eq!((from, reason), (Offset(0), Reason::Rotated));
         assert!(stage.file_of(before.key.0) < stage.file_of(key.0), "the other way round");
     }
@@ -270,7 +270,7 @@ impl Spectator {
         };
         let was_cut = stage.files[truth.file].epochs.len() > truth.epoch + 1;
         // Files that can be told from others by their heads are found again beside the log.
-        let is_far = !stage.is_beside(truth.file) || generation.head_len < 64;
+        let is_far = !stage.is_beside(truth.file) || generation.signature.bytes() < 64;
         // The last one is held for as long as it is heard.
         let is_last = record.spans.last().is_some_and(|last| last.key == key);
         let is_held = is_last && record.holds(key);

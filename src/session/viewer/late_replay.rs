@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::log::timeline::{Reader, Reason, Span};
+use crate::log::timeline::{Reason, Span, SpanReader};
 use crate::log::{Generation, Offset};
 use crate::session::viewer::saved_cursor::{SpanCursor, fingerprint};
 use crate::session::viewer::{Item, Viewer};
@@ -45,7 +45,7 @@ impl Viewer {
                     && next.from < late.offset
             })
         };
-        self.subscription.follower.timeline().behind(&span, is_begun)
+        self.subscription.follower.timeline().resume_span(&span, is_begun)
     }
 
     /// What of the files before is not met on the way from this place.
@@ -81,7 +81,7 @@ impl Viewer {
         let known = follower.timeline().last_before(span.number, generation);
         let before = match known {
             Some(before) => before,
-            None if follower.timeline().knows(generation) => return None,
+            None if follower.timeline().contains(generation) => return None,
             None => match self.find_generation(generation, offset).await {
                 // Under the name by which this server knows it there may be more of it, further on.
                 Some(found) => {
@@ -96,12 +96,12 @@ impl Viewer {
             return None;
         }
         seen.push(before.generation);
-        if before.end() <= offset || (before.number > span.number && !before.is_before_all()) {
+        if before.end() <= offset || (before.number > span.number && !before.is_rotated()) {
             return None;
         }
         let fingerprint = fingerprint(before.file().as_ref(), offset).await;
         Some(PendingReplay::Bytes(SpanCursor::new(
-            Reader::enter(&before),
+            SpanReader::enter(&before),
             fingerprint,
             self.start.signed,
         )))

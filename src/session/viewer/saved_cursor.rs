@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
-use crate::log::file::{Fingerprint, LogFile};
-use crate::log::timeline::{Reader, WaitReason};
+use crate::log::file::LogFile;
+use crate::log::fingerprint::Fingerprint;
+use crate::log::timeline::{SpanReader, WaitReason};
 use crate::log::{Generation, Offset, TimelinePosition};
 use crate::session::viewer::Item;
 use crate::session::viewer::late_replay::LateReplay;
@@ -44,7 +45,7 @@ impl SavedCursor {
 /// A place in a span.
 #[derive(Debug)]
 pub(super) struct SpanCursor {
-    pub(super) reader: Reader,
+    pub(super) reader: SpanReader,
     pub(super) fingerprint: Fingerprint,
     /// The generation by the name by which it was told.
     pub(super) generation: Generation,
@@ -52,20 +53,20 @@ pub(super) struct SpanCursor {
 
 impl Clone for SpanCursor {
     fn clone(&self) -> Self {
-        let reader = Reader::enter(self.reader.span());
+        let reader = SpanReader::enter(self.reader.span());
         Self { reader, fingerprint: self.fingerprint.clone(), generation: self.generation }
     }
 }
 
 impl SpanCursor {
-    pub(super) fn new(reader: Reader, fingerprint: Fingerprint, signed: bool) -> Self {
+    pub(super) fn new(reader: SpanReader, fingerprint: Fingerprint, signed: bool) -> Self {
         let generation = if signed { reader.signed() } else { reader.generation };
         Self { generation, reader, fingerprint }
     }
 
     /// The generation, once it is signed better than it was told.
     pub(super) fn signed(&mut self) -> Option<Item> {
-        if self.generation.is_signed_in_full() {
+        if self.generation.signature.is_whole() {
             return None;
         }
         let signed = self.reader.signed();

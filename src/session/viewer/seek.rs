@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::log::file::LogFile;
-use crate::log::timeline::{BEFORE_ALL, Reader, Reason, Span, WaitReason};
+use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
 use crate::log::{Generation, Offset, TimelinePosition};
 use crate::session::viewer::saved_cursor::{SpanCursor, fingerprint, read};
 use crate::session::viewer::{Item, RETRY_INTERVAL, Viewer};
@@ -20,7 +20,7 @@ impl Viewer {
         let present = {
             let timeline = self.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
-            self.passed = latest.as_ref().map_or(BEFORE_ALL, |span| span.number);
+            self.passed = latest.as_ref().map_or(ROTATED_NUMBER_MAX, |span| span.number);
             latest.filter(|_| !timeline.is_waiting())
         };
         if let Some(present) = &present {
@@ -71,7 +71,7 @@ impl Viewer {
 
     async fn enter(&mut self, span: &Arc<Span>, offset: Offset) {
         // Entered first: its file is not let go for those that are found beside it.
-        let reader = Reader::enter(span);
+        let reader = SpanReader::enter(span);
         let fingerprint = fingerprint(span.file().as_ref(), offset).await;
         self.aside = self.look_aside(span, offset).await.map(Box::new);
         self.start.late = Vec::new();
@@ -133,7 +133,7 @@ impl Viewer {
         let follower = &self.subscription.follower;
         let (is_known, is_lost) = {
             let timeline = follower.timeline();
-            (timeline.knows(wanted), timeline.has_lost(wanted))
+            (timeline.contains(wanted), timeline.is_lost(wanted))
         };
         // One that has ended under our eyes is not the present one: a head that it shares with that, as a truncation
         // leaves it, proves nothing.
@@ -142,7 +142,7 @@ impl Viewer {
         }
         if !is_known {
             // Another server has named the same file otherwise.
-            let twin = follower.timeline().twin(wanted);
+            let twin = follower.timeline().latest_of_inode(wanted);
             if let Some(twin) = twin {
                 let file = twin.file();
                 let is_proved = match &file {

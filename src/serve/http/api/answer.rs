@@ -1,110 +1,96 @@
-//! What those who look around are answered, as JSON.
+//! Builds the JSON answers of the random-access API from what [`search`](crate::search) returns.
 
 use crate::log::{Generation, Offset};
 use crate::search::find::{EndedEarly, Find};
 use crate::search::pattern::BadPattern;
+use crate::search::rows::RenderedRow;
 use crate::search::{RowRange, Snapshot};
-use crate::wire::message;
+use crate::wire::answer::{self, Failure, Incomplete, to_json};
 
-/// A stretch of rows, with the numbers of their lines, and the times at which they came.
+/// A range of rows, with the line number and the arrival time of each.
 #[must_use]
-pub(super) fn stretch(view: &Snapshot, stretch: &RowRange, lines: &[Option<u64>]) -> String {
-    let mut rows = String::new();
-    for row in &stretch.rows {
-        if !rows.is_empty() {
-            rows.push(',');
-        }
-        rows.push_str(&message::row(row.offset.0, &row.content, row.note.as_deref(), &row.matches));
-    }
-    let times: Vec<Option<u64>> = stretch.rows.iter().map(|row| view.arrived(row.offset)).collect();
-    let RowRange { from, next, at_start, at_end, .. } = stretch;
-    let (generation, size) = (view.generation, view.end);
-    format!(
-        r#"{{"generation":"{generation}","size":{size},"from":{from},"next":{next},"at_start":{at_start},"at_end":{at_end},"rows":[{rows}],"lines":{lines},"times":{times}}}"#,
-        lines = numbers(lines),
-        times = numbers(&times),
-    )
+pub(super) fn rows(snapshot: &Snapshot, range: &RowRange, lines: &[Option<u64>]) -> String {
+    to_json(&answer::Rows {
+        generation: snapshot.generation,
+        size: snapshot.end,
+        from: range.from,
+        next: range.next,
+        at_start: range.at_start,
+        at_end: range.at_end,
+        rows: range.rows.iter().map(row).collect(),
+        lines,
+        times: range.rows.iter().map(|row| snapshot.arrived(row.offset)).collect(),
+    })
 }
 
-/// The numbers of lines, and how many newlines there are.
+fn row(row: &RenderedRow) -> answer::Row<'_> {
+    let RenderedRow { offset, content, note, matches, .. } = row;
+    answer::Row { offset: *offset, content, note: note.as_deref(), matches }
+}
+
+/// The line numbers of offsets, and the number of newlines if all of them are counted.
 #[must_use]
 pub(super) fn lines(
-    view: &Snapshot,
+    snapshot: &Snapshot,
     lines: &[Option<u64>],
     total: Option<u64>,
     indexed: Offset,
 ) -> String {
-    let (generation, size) = (view.generation, view.end);
-    let total = total.map_or("null".to_owned(), |total| total.to_string());
-    format!(
-        r#"{{"generation":"{generation}","lines":{},"total":{total},"indexed":{indexed},"size":{size}}}"#,
-        numbers(lines)
-    )
+    let (generation, size) = (snapshot.generation, snapshot.end);
+    to_json(&answer::LineNumbers { generation, lines, total, indexed, size })
 }
 
-/// Where a line begins.
+/// The offset at which a line begins.
 #[must_use]
-pub(super) fn line(view: &Snapshot, line: u64, start: Offset) -> String {
-    let generation = view.generation;
-    format!(r#"{{"generation":"{generation}","line":{line},"offset":{start}}}"#)
+pub(super) fn line(snapshot: &Snapshot, line: u64, offset: Offset) -> String {
+    to_json(&answer::LineStart { generation: snapshot.generation, line, offset })
 }
 
-/// That lines are being counted, and how far they have been.
-#[must_use]
-pub(super) fn counting(indexed: Offset) -> String {
-    format!(r#"{{"error":"counting","indexed":{indexed}}}"#)
-}
-
-/// What a search has found since the last line, if anything, and how far it is. Lines of JSON.
+/// The rows found since the last call, if there are any, and the progress: lines of JSON.
 #[must_use]
 pub(super) fn found(find: &mut Find) -> String {
-    let rows = find.take();
-    let (count, matches) = find.counts();
-    let searched = find.searched();
+    let found = find.take();
+    let ((rows, matches), scanned) = (find.counts(), find.searched());
     let mut lines = String::new();
-    if !rows.is_empty() {
-        let rows = serde_json::to_string(&rows).unwrap_or_default();
-        lines = format!("{{\"type\":\"found\",\"rows\":{rows}}}\n");
+    if !found.is_empty() {
+        lines = to_json(&answer::Find::Found { rows: found });
+        lines.push('\n');
     }
-    lines += &if find.is_done() {
-        let (to, complete) = (find.position(), find.is_complete());
-        let reason = match find.cut() {
-            Some(EndedEarly::Time) => "\"time\"",
-            Some(EndedEarly::Gone) => "\"gone\"",
-            None if find.is_full() => "\"results\"",
-            None => "null",
+    lines += &to_json(&if find.is_done() {
+        let reason = match find.ended_early() {
+            Some(EndedEarly::Time) => Some(Incomplete::Time),
+            Some(EndedEarly::Gone) => Some(Incomplete::Gone),
+            None => find.is_full().then_some(Incomplete::Results),
         };
-        format!(
-            r#"{{"type":"done","rows":{count},"matches":{matches},"scanned":{searched},"to":{to},"complete":{complete},"reason":{reason}}}"#
-        )
+        let (to, complete) = (find.position(), find.is_complete());
+        answer::Find::Done { rows, matches, scanned, to, complete, reason }
     } else {
-        format!(r#"{{"type":"progress","scanned":{searched},"rows":{count},"matches":{matches}}}"#)
-    };
+        answer::Find::Progress { scanned, rows, matches }
+    });
     lines.push('\n');
     lines
 }
 
-/// What can't be looked for.
+/// Lines are still being counted.
+#[must_use]
+pub(super) fn counting(indexed: Offset) -> String {
+    to_json(&Failure::Counting { indexed })
+}
+
+/// The pattern is not valid.
 #[must_use]
 pub(super) fn bad_pattern(BadPattern(message): &BadPattern) -> String {
-    let message = serde_json::to_string(message).unwrap_or_default();
-    format!(r#"{{"error":"pattern","message":{message}}}"#)
+    to_json(&Failure::Pattern { message })
 }
 
-/// That too many search at the same time.
+/// Too many searches run.
 #[must_use]
 pub(super) fn crowded() -> String {
-    r#"{"error":"crowded"}"#.to_owned()
+    to_json(&Failure::Crowded)
 }
 
-/// A list of numbers, null where there is none.
-fn numbers(numbers: &[Option<u64>]) -> String {
-    serde_json::to_string(numbers).unwrap_or_default()
-}
-
-/// That a generation is not there any more.
+/// The generation no longer exists.
 #[must_use]
-pub(super) fn gone(present: Option<Generation>) -> String {
-    let present = present.map_or("null".to_owned(), |present| format!("\"{present}\""));
-    format!(r#"{{"error":"gone","generation":{present}}}"#)
+pub(super) fn gone(generation: Option<Generation>) -> String {
+    to_json(&Failure::Gone { generation })
 }

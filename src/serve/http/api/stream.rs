@@ -16,12 +16,12 @@ use hyper::header::{self, HeaderValue};
 use crate::log::LogPath;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
-use crate::search::limiter::SLICE;
+use crate::search::limiter::TIME_SLICE;
 use crate::search::{SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::http::api::answer;
 use crate::serve::http::api::query::ApiQuery;
-use crate::serve::http::api::{bad_pattern, compile, crowded};
+use crate::serve::http::api::{bad_pattern, compile, crowded, report};
 use crate::serve::routes::Body;
 
 /// Where something is in a log: lines of JSON.
@@ -29,6 +29,7 @@ pub(super) async fn find(
     app: &Arc<App>,
     around: ApiQuery,
     view: Snapshot,
+    log: &LogPath,
 ) -> Result<Response<Body>, SearchError> {
     let Some(searching) = app.limiter.search() else { return Ok(crowded()) };
     let from = around.from();
@@ -37,20 +38,21 @@ pub(super) async fn find(
         Err(bad) => return Ok(bad_pattern(&bad)),
     };
     let to = around.to.unwrap_or(view.end);
-    let part = FindRequest { from, to, near: around.near, max: around.max };
-    let find = app.limiter.glance(move || Find::new(view, pattern, part)).await?;
-    let app = Arc::clone(app);
+    let part = FindRequest { from, to, near: around.near, rows_max: around.max };
+    let find = app.limiter.quick(move || Find::new(view, pattern, part)).await?;
+    let (app, log) = (Arc::clone(app), log.clone());
     let lines = stream::try_unfold((Some(find), searching), move |(find, searching)| {
-        let app = Arc::clone(&app);
+        let (app, log) = (Arc::clone(&app), log.clone());
         async move {
             let Some(mut find) = find.filter(|_| !app.closing.is_cancelled()) else {
                 return Ok(None);
             };
             let run = move || {
-                find.run(SLICE)?;
+                find.run(TIME_SLICE)?;
                 Ok(find)
             };
-            let mut find = app.limiter.slice(run).await.map_err(|_| io::ErrorKind::Other)?;
+            let found = app.limiter.time_slice(run).await;
+            let mut find = found.map_err(|error| broken_off(&log, &error))?;
             let lines = BodyFrame::data(Bytes::from(answer::found(&mut find)));
             let rest = Some(find).filter(|find| !find.is_done());
             Ok::<_, io::Error>(Some((lines, (rest, searching))))
@@ -76,10 +78,10 @@ pub(super) async fn text(
         },
         false => None,
     };
-    let extract = app.limiter.glance(move || Extract::new(view, part, pattern, is_shown)).await?;
-    let app = Arc::clone(app);
+    let extract = app.limiter.quick(move || Extract::new(view, part, pattern, is_shown)).await?;
+    let (app, owned) = (Arc::clone(app), log.clone());
     let pieces = stream::try_unfold((extract, searching), move |(mut extract, searching)| {
-        let app = Arc::clone(&app);
+        let (app, owned) = (Arc::clone(&app), owned.clone());
         async move {
             loop {
                 if app.closing.is_cancelled() {
@@ -87,11 +89,14 @@ pub(super) async fn text(
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 let run = move || {
-                    let piece = extract.next(SLICE)?;
+                    let piece = extract.next(TIME_SLICE)?;
                     Ok((extract, piece))
                 };
-                let (back, piece) =
-                    app.limiter.slice(run).await.map_err(|_| io::ErrorKind::Other)?;
+                let (back, piece) = app
+                    .limiter
+                    .time_slice(run)
+                    .await
+                    .map_err(|error| broken_off(&owned, &error))?;
                 match piece {
                     None => return Ok::<_, io::Error>(None),
                     Some(piece) if piece.is_empty() => extract = back,
@@ -117,6 +122,12 @@ fn attachment(log: &LogPath) -> String {
     let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
     let name: String = name.chars().map(|ch| if is_safe(&ch) { ch } else { '_' }).collect();
     format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
+}
+
+/// Logs why a stream ends early: the response has begun, so its status can no longer say it.
+fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
+    report(log, error);
+    io::ErrorKind::Other.into()
 }
 
 fn streamed(body: Body, kind: &'static str) -> Response<Body> {

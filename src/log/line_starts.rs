@@ -1,0 +1,158 @@
+//! Finding where lines start, backwards from an offset, in bounded reads.
+
+use std::io;
+
+use crate::log::file::LogFile;
+use crate::log::position::Offset;
+
+/// The first read backwards, in bytes. Most lines are short. Each further read is eight times as
+/// long, up to [`BLOCK_BYTES_MAX`].
+const BLOCK_BYTES_MIN: u64 = 256;
+/// The longest read backwards, in bytes.
+const BLOCK_BYTES_MAX: u64 = 64 * 1024;
+/// How far back [`LogFile::last_lines`] looks, in bytes.
+const LAST_LINES_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How far back [`LogFile::row_start`] looks, in bytes.
+const ROW_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a search for the starts of some lines found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinesBefore {
+    /// The start of the first wanted line, or of the file, where it has no more lines.
+    All(Offset),
+    /// Only so far back was looked: the start of the earliest line found, if one was found.
+    Fewer(Option<Offset>),
+}
+
+impl LogFile {
+    /// Where the last `lines` lines before `end` start, looking at most `reach` bytes back.
+    ///
+    /// The newline that ends the last line starts none, and a last line without one counts.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn lines_before(&self, end: Offset, lines: u64, reach: u64) -> io::Result<LinesBefore> {
+        if lines == 0 {
+            return Ok(LinesBefore::All(end));
+        }
+        let mut below = end.0.saturating_sub(1);
+        let floor = end.0.saturating_sub(reach);
+        let mut found = 0;
+        let mut earliest = None;
+        let mut block_bytes = BLOCK_BYTES_MIN;
+        while below > floor {
+            let from = below.saturating_sub(block_bytes).max(floor);
+            let block = self.read_at(Offset(from), (below - from) as usize)?;
+            for newline in memchr::memrchr_iter(b'\n', &block) {
+                let start = Offset(from + newline as u64 + 1);
+                earliest = Some(start);
+                found += 1;
+                if found == lines {
+                    return Ok(LinesBefore::All(start));
+                }
+            }
+            below = from;
+            block_bytes = BLOCK_BYTES_MAX.min(block_bytes * 8);
+        }
+        let is_whole = floor == 0;
+        Ok(if is_whole { LinesBefore::All(Offset(0)) } else { LinesBefore::Fewer(earliest) })
+    }
+
+    /// Where the last `lines` lines before `end` start. Where they go back further than 64 MiB, the
+    /// offset 64 MiB back, in the middle of a line.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn last_lines(&self, lines: u64, end: Offset) -> io::Result<Offset> {
+        Ok(match self.lines_before(end, lines, LAST_LINES_BYTES_MAX)? {
+            LinesBefore::All(start) => start,
+            LinesBefore::Fewer(_) => Offset(end.0 - LAST_LINES_BYTES_MAX),
+        })
+    }
+
+    /// Where the row that holds `offset` starts, looking at most 64 KiB back.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn row_start(&self, offset: Offset) -> io::Result<Offset> {
+        Ok(match self.lines_before(offset.plus(1), 1, ROW_BYTES_MAX + 1)? {
+            LinesBefore::All(start) => start,
+            LinesBefore::Fewer(_) => Offset(offset.0 - ROW_BYTES_MAX),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_found_from_the_end() {
+        for (bytes, lines, expected) in [
+            (&b""[..], 10, 0),
+            (b"a\nb\nc\n", 0, 6),
+            (b"a\nb\nc\n", 1, 4),
+            (b"a\nb\nc\n", 2, 2),
+            (b"a\nb\nc\n", 3, 0),
+            (b"a\nb\nc\n", 99, 0),
+            (b"a\nb\nc", 1, 4),
+            (b"\n\n\n", 2, 1),
+            (b"a\r\nb\r\n", 1, 3),
+            (b"no newline at all", 5, 0),
+        ] {
+            let end = Offset(bytes.len() as u64);
+            let found = LogFile::with_content(bytes).last_lines(lines, end).unwrap();
+            assert_eq!(found, Offset(expected), "{lines} of {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_for_line_starts_is_bounded() {
+        let log = LogFile::with_content(b"");
+        log.set_len(1 << 40);
+        let start = log.last_lines(1, Offset(1 << 40)).unwrap();
+        assert_eq!(start, Offset((1 << 40) - LAST_LINES_BYTES_MAX));
+        let row = log.row_start(Offset(1 << 40)).unwrap();
+        assert_eq!(row, Offset((1 << 40) - ROW_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_search_that_ends_early_gives_the_earliest_line_that_it_found() {
+        let log = LogFile::with_content(b"first\nsecond\nthird\n");
+        for (lines, reach, expected) in [
+            (1, 5, LinesBefore::Fewer(None)),
+            (1, 7, LinesBefore::All(Offset(13))),
+            (2, 7, LinesBefore::Fewer(Some(Offset(13)))),
+            (3, 18, LinesBefore::Fewer(Some(Offset(6)))),
+            (3, 19, LinesBefore::All(Offset(0))),
+        ] {
+            let found = log.lines_before(Offset(19), lines, reach).unwrap();
+            assert_eq!(found, expected, "{lines} lines, {reach} bytes back");
+        }
+    }
+
+    #[test]
+    fn a_row_starts_behind_the_newline_before_it() {
+        let log = LogFile::with_content(b"ab\ncd\n");
+        for (offset, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (5, 3), (6, 6)] {
+            assert_eq!(log.row_start(Offset(offset)).unwrap(), Offset(expected), "{offset}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_lines_are_those_of_a_simple_count(
+            text in "[ab\n]{0,300}|[a\n]{0,20}(x{9000}\n[a\n]{0,9}){0,3}",
+            lines in 0u64..20,
+        ) {
+            let bytes = text.as_bytes();
+            let all: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
+            let kept = all.len().saturating_sub(lines as usize);
+            let expected: usize = all[..kept].iter().map(|line| line.len()).sum();
+            let found = LogFile::with_content(bytes).last_lines(lines, Offset(bytes.len() as u64));
+            prop_assert_eq!(found.unwrap(), Offset(expected as u64));
+        }
+    }
+}

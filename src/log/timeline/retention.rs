@@ -1,0 +1,189 @@
+//! Which files a timeline keeps open, and which files it takes back.
+//!
+//! A file stays open while the follower reads it, and while a viewer reads one of its spans or of
+//! those before it. Beyond [`OLD_FILES_MAX`] old files the oldest is closed all the same: what a
+//! viewer has not read of it by then is a gap.
+
+use std::sync::Arc;
+
+use crate::log::file::LogFile;
+use crate::log::position::{Generation, Offset};
+use crate::log::timeline::span::{Source, Span};
+use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
+
+/// How many rotated files that were found again are remembered, most of them closed.
+const ROTATED_MAX: usize = 256;
+
+impl Timeline {
+    /// Adds a file that was rotated away earlier and was found again. Returns the span that holds
+    /// `offset`, and whether the span is new. None when too many such files are read already.
+    ///
+    /// The file gets the generation that was `asked` for, or that it had when it was found before,
+    /// only if this follower issued that generation. A server before this one may have issued it
+    /// for bytes that a truncation has ended since.
+    pub fn add_rotated(
+        &mut self,
+        asked: Option<Generation>,
+        offset: Offset,
+        generation: Generation,
+        head: &[u8],
+        file: Arc<LogFile>,
+        end: Offset,
+    ) -> Option<(Arc<Span>, bool)> {
+        let is_own = |asked: &Generation| self.rotated(*asked).is_some() || self.contains(*asked);
+        let was_found = |span: &&Arc<Span>| {
+            let signed = span.signed();
+            signed.identity == generation.identity && signed.is_of(head) && span.end() <= end
+        };
+        let found_before = || Some(self.rotated.iter().find(was_found)?.generation);
+        if let Some(known) = asked.filter(is_own).or_else(found_before) {
+            let source = Source::new(file);
+            let spans = self.rotated.iter().chain(&self.spans);
+            for span in spans.filter(|span| span.generation.is(&known)) {
+                span.state().source.get_or_insert_with(|| source.clone());
+            }
+            return self.find(known, offset).map(|span| (span, false));
+        }
+        self.let_go_of_rotated();
+        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {
+            return None;
+        }
+        self.found += 1;
+        let span = Arc::new(Span::rotated(self.found, generation, file, end));
+        self.rotated.push_back(Arc::clone(&span));
+        Some((span, true))
+    }
+
+    /// Closes the found files that no viewer reads. Where they end stays known.
+    fn let_go_of_rotated(&mut self) {
+        for span in &self.rotated {
+            if !span.is_read() {
+                span.let_go();
+            }
+        }
+        if self.rotated.len() > ROTATED_MAX {
+            self.rotated.pop_front();
+        }
+    }
+
+    /// Closes the files that nobody needs any more, and the oldest of too many.
+    pub fn prune(&mut self) {
+        self.let_go_of_rotated();
+        while self.spans.len() > SPANS_MAX {
+            if let Some(span) = self.spans.pop_front() {
+                span.let_go();
+            }
+        }
+        let open = self.spans.back().filter(|span| !span.is_closed()).map(|span| span.number);
+        let mut files: Vec<(Arc<LogFile>, usize)> = Vec::new();
+        for file in self.spans.iter().filter_map(|span| span.file()) {
+            match files.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &file)) {
+                Some((_, spans)) => *spans += 1,
+                None => files.push((file, 1)),
+            }
+        }
+        // A viewer that reads one span will need the files of all spans after it. A viewer of a
+        // rotated file comes before all of them.
+        let mut is_needed = self.rotated.iter().any(|span| span.is_read());
+        for span in &self.spans {
+            is_needed |= span.is_read();
+            let Some(file) = span.file() else { continue };
+            // Its spans, the list above and this variable hold the file. One more handle means that
+            // the follower still reads it.
+            let spans = files
+                .iter()
+                .find(|(other, _)| Arc::ptr_eq(other, &file))
+                .map_or(0, |(_, spans)| *spans);
+            let is_followed = Arc::strong_count(&file) > spans + 2;
+            if !is_needed && !is_followed && open != Some(span.number) {
+                span.let_go();
+            }
+        }
+        drop(files);
+        self.close_oldest_files();
+    }
+
+    fn close_oldest_files(&self) {
+        let mut kept: Vec<Arc<LogFile>> = Vec::with_capacity(OLD_FILES_MAX + 1);
+        for span in self.spans.iter().rev() {
+            let Some(file) = span.file() else { continue };
+            if kept.iter().any(|other| Arc::ptr_eq(other, &file)) {
+                continue;
+            }
+            if kept.len() > OLD_FILES_MAX {
+                span.let_go();
+            } else {
+                kept.push(file);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::log::access::Identity;
+    use crate::log::fingerprint::Fingerprint;
+    use crate::log::timeline::arrival_times::ARRIVAL_BYTES_MAX;
+    use crate::log::timeline::{Reason, SpanReader};
+
+    fn file() -> Arc<LogFile> {
+        Arc::new(LogFile::with_content(b""))
+    }
+
+    fn generation(inode: u64) -> Generation {
+        Generation::new(Identity { device: 1, inode }, 0, b"")
+    }
+
+    #[test]
+    fn arrival_times_are_freed_with_the_file_of_their_span() {
+        let mut timeline = Timeline::default();
+        timeline.begin(generation(1), Fingerprint::at(Offset(0)), Reason::Joined, file());
+        timeline.extend(Offset(0), b"text\n");
+        let old = Arc::clone(timeline.latest().unwrap());
+        let reader = SpanReader::enter(&old);
+        timeline.begin(generation(2), Fingerprint::at(Offset(0)), Reason::Rotated, file());
+        timeline.prune();
+        assert!(old.arrived(Offset(2)).is_some(), "while somebody reads the span");
+        let arrivals = Arc::downgrade(&old.state().source.as_ref().unwrap().arrivals);
+        drop(reader);
+        timeline.prune();
+        assert!(old.file().is_none());
+        assert_eq!(old.arrived(Offset(2)), None);
+        assert!(arrivals.upgrade().is_none(), "the times are kept without the file");
+    }
+
+    #[test]
+    fn the_spans_of_one_file_share_its_arrival_times() {
+        let mut timeline = Timeline::default();
+        let (present, late) = (file(), file());
+        let mut ends = [0; 2];
+        let mut now = SystemTime::now();
+        let mut reader = None;
+        for number in 0..500 {
+            let (of, file, reason) = match number % 2 {
+                0 => (0, &present, Reason::Back),
+                _ => (1, &late, Reason::Late),
+            };
+            let before = Fingerprint::at(Offset(ends[of]));
+            timeline.begin(generation(of as u64), before, reason, Arc::clone(file));
+            let span = timeline.latest().unwrap();
+            reader.get_or_insert_with(|| SpanReader::enter(span));
+            for _ in 0..50 {
+                span.extend(Offset(ends[of]), b"text\n", now);
+                ends[of] += 5;
+                now += Duration::from_millis(100);
+            }
+            assert!(span.arrived(Offset(ends[of] - 1)).is_some());
+            timeline.prune();
+        }
+        let sources = timeline.spans.iter().filter_map(|span| span.state().source.clone());
+        let mut tables: Vec<_> = sources.map(|source| source.arrivals).collect();
+        tables.sort_by_key(|table| Arc::as_ptr(table));
+        tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let bytes: usize = tables.iter().map(|table| table.lock().bytes()).sum();
+        assert!(bytes <= 2 * ARRIVAL_BYTES_MAX, "{bytes} bytes in {} tables", tables.len());
+    }
+}

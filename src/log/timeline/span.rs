@@ -1,0 +1,247 @@
+//! A span: a run of bytes of one generation, in the order in which the follower published them.
+//!
+//! The follower extends the last span, and viewers read any of them from the span's file. The end
+//! of a closed span is final. When the file is let go, its arrival times go with it.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::log::file::LogFile;
+use crate::log::fingerprint::Fingerprint;
+use crate::log::position::{Generation, Offset};
+use crate::log::timeline::arrival_times::ArrivalTimes;
+
+/// The follower publishes spans with greater numbers. Files that were rotated away before it
+/// started, and were found later, get the numbers from 1.
+pub const ROTATED_NUMBER_MAX: u64 = 1 << 32;
+
+/// Why a span began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is the follower's first.
+    Joined,
+    /// The file was renamed, and another file has the log's name.
+    Rotated,
+    /// The file was truncated, and may have grown since.
+    Truncated,
+    /// Another file has the log's name, and the old one was not renamed: it was removed, or a link
+    /// leads elsewhere.
+    Replaced,
+    /// A writer still wrote to a file that was rotated away.
+    Late,
+    /// The present file goes on, or one that got its name back while late writes to it were read.
+    Back,
+}
+
+/// Why there is nothing to follow at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitReason {
+    /// Nothing has the log's name.
+    Missing,
+    /// The name leads to something that is not a regular file inside the prefixes.
+    Untailable,
+    /// The file cannot be opened or read.
+    Unreadable,
+}
+
+/// A run of bytes of one generation. See the [module](self).
+#[derive(Debug)]
+pub struct Span {
+    /// Grows by one from span to span. Above [`ROTATED_NUMBER_MAX`] where the follower published it.
+    pub number: u64,
+    /// The generation of its bytes, as it was signed when the span began.
+    pub generation: Generation,
+    /// The offset of its first byte.
+    pub from: Offset,
+    /// Why it began.
+    pub reason: Reason,
+    end: AtomicU64,
+    readers: AtomicUsize,
+    state: Mutex<SpanState>,
+}
+
+/// What changes in a span, besides its end.
+#[derive(Debug)]
+pub(super) struct SpanState {
+    /// The generation with its latest signature.
+    pub(super) signed: Generation,
+    pub(super) closed: bool,
+    /// The bytes are gone for good: the file was truncated.
+    pub(super) lost: bool,
+    /// The last bytes that were published.
+    pub(super) tail: Fingerprint,
+    /// None once the bytes can't be read any more.
+    pub(super) source: Option<Source>,
+}
+
+/// Where the bytes of a span are read from. Spans of one generation share it.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) file: Arc<LogFile>,
+    pub(super) arrivals: Arc<Mutex<ArrivalTimes>>,
+}
+
+impl Source {
+    pub(super) fn new(file: Arc<LogFile>) -> Self {
+        Self { file, arrivals: Arc::default() }
+    }
+
+    pub(super) fn is_of(&self, file: &Arc<LogFile>) -> bool {
+        Arc::ptr_eq(&self.file, file)
+    }
+}
+
+impl Span {
+    /// An open span that begins behind the bytes of `before`.
+    pub(super) fn open(
+        number: u64,
+        generation: Generation,
+        before: Fingerprint,
+        reason: Reason,
+        source: Source,
+    ) -> Self {
+        let from = before.offset();
+        let source = Some(source);
+        let state =
+            SpanState { signed: generation, closed: false, lost: false, tail: before, source };
+        Self {
+            number,
+            generation,
+            from,
+            reason,
+            end: AtomicU64::new(from.0),
+            readers: AtomicUsize::new(0),
+            state: Mutex::new(state),
+        }
+    }
+
+    /// The closed span of a whole file that was rotated away before the follower started.
+    pub(super) fn rotated(
+        number: u64,
+        generation: Generation,
+        file: Arc<LogFile>,
+        end: Offset,
+    ) -> Self {
+        let before = Fingerprint::at(Offset(0));
+        let span = Self::open(number, generation, before, Reason::Joined, Source::new(file));
+        span.end.store(end.0, Ordering::Release);
+        let mut state = span.state();
+        state.tail = Fingerprint::at(end);
+        state.closed = true;
+        drop(state);
+        span
+    }
+
+    /// Whether it is of a file that was rotated away before the follower started.
+    #[must_use]
+    pub fn is_rotated(&self) -> bool {
+        self.number <= ROTATED_NUMBER_MAX
+    }
+
+    /// The generation with its latest signature. A short file is signed again as it grows.
+    #[must_use]
+    pub fn signed(&self) -> Generation {
+        self.state().signed
+    }
+
+    /// The offset after the last published byte.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        Offset(self.end.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing more will be published in it. Call this before [`end`](Self::end): the end
+    /// of a closed span is final.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// The fingerprint of the last published bytes. While the file has them there, the bytes before
+    /// them are unchanged, too.
+    #[must_use]
+    pub fn tail(&self) -> Fingerprint {
+        self.state().tail.clone()
+    }
+
+    /// When the byte at `offset` was first seen, to about a tenth of a second; coarser in long logs.
+    /// None for a byte that was there before the log was followed, and once the file is let go.
+    #[must_use]
+    pub fn arrived(&self, offset: Offset) -> Option<SystemTime> {
+        if offset >= self.end() {
+            return None;
+        }
+        let arrivals = Arc::clone(&self.state().source.as_ref()?.arrivals);
+        arrivals.lock().of(offset)
+    }
+
+    /// The file to read the span's bytes from. None when it was truncated or has been let go.
+    #[must_use]
+    pub fn file(&self) -> Option<Arc<LogFile>> {
+        self.state().source.as_ref().map(|source| Arc::clone(&source.file))
+    }
+
+    /// Adds published bytes at the end.
+    pub(super) fn extend(&self, start: Offset, bytes: &[u8], now: SystemTime) {
+        let end = start.plus(bytes.len());
+        let mut state = self.state();
+        if state.tail.offset() != start {
+            state.tail = Fingerprint::at(start);
+        }
+        state.tail.advance(bytes);
+        if let Some(source) = &state.source {
+            source.arrivals.lock().note(start, now);
+        }
+        drop(state);
+        self.end.store(end.0, Ordering::Release);
+    }
+
+    pub(super) fn is_read(&self) -> bool {
+        self.readers.load(Ordering::SeqCst) > 0
+    }
+
+    pub(super) fn let_go(&self) {
+        self.state().source = None;
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, SpanState> {
+        self.state.lock()
+    }
+}
+
+/// Keeps the files of a span and of those after it open while a viewer reads them.
+#[derive(Debug)]
+pub struct SpanReader(Arc<Span>);
+
+impl SpanReader {
+    /// Starts to read a span.
+    #[must_use]
+    pub fn enter(span: &Arc<Span>) -> Self {
+        span.readers.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(span))
+    }
+
+    /// The span that is read.
+    #[must_use]
+    pub fn span(&self) -> &Arc<Span> {
+        &self.0
+    }
+}
+
+impl Deref for SpanReader {
+    type Target = Span;
+
+    fn deref(&self) -> &Span {
+        &self.0
+    }
+}
+
+impl Drop for SpanReader {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,279 @@
+//! The JSON answers of the random-access API: rows, line numbers, matches and errors.
+//!
+//! Offsets and sizes are in bytes, lines are numbered from 1, and times are in milliseconds since
+//! 1970. A field without a value is `null`. `docs/protocol.md` describes each answer.
+
+use serde::ser::SerializeTuple;
+use serde::{Serialize, Serializer};
+
+use crate::log::{Generation, Offset};
+use crate::render::Annotation;
+use crate::wire::rows::AnnotationJson;
+
+/// The answer to `/_/rows/…`.
+#[derive(Debug, Serialize)]
+pub struct Rows<'a> {
+    /// The generation of the rows.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// The size of the log.
+    #[serde(serialize_with = "as_number")]
+    pub size: Offset,
+    /// The offset of the first row.
+    #[serde(serialize_with = "as_number")]
+    pub from: Offset,
+    /// The offset after the last row.
+    #[serde(serialize_with = "as_number")]
+    pub next: Offset,
+    /// No row comes before the first.
+    pub at_start: bool,
+    /// No row comes after the last.
+    pub at_end: bool,
+    /// The rows, in order.
+    pub rows: Vec<Row<'a>>,
+    /// The number of the line that begins at each row.
+    pub lines: &'a [Option<u64>],
+    /// When the first byte of each row arrived.
+    pub times: Vec<Option<u64>>,
+}
+
+/// A row: `[offset, content]`, or `[offset, content, annotation]` if there is more to say about it.
+#[derive(Debug)]
+pub struct Row<'a> {
+    /// The offset of the byte that began the row.
+    pub offset: Offset,
+    /// Its HTML or text.
+    pub content: &'a str,
+    /// What the log says about it.
+    pub note: Option<&'a Annotation>,
+    /// Matches in its text, in UTF-16 code units.
+    pub matches: &'a [(usize, usize)],
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        let is_annotated = self.note.is_some() || !self.matches.is_empty();
+        let mut row = output.serialize_tuple(if is_annotated { 3 } else { 2 })?;
+        row.serialize_element(&self.offset.0)?;
+        row.serialize_element(self.content)?;
+        if is_annotated {
+            let empty = Annotation::default();
+            let note = self.note.unwrap_or(&empty);
+            row.serialize_element(&AnnotationJson::new(note, self.matches))?;
+        }
+        row.end()
+    }
+}
+
+/// The answer to `/_/lines/…?at=…`.
+#[derive(Debug, Serialize)]
+pub struct LineNumbers<'a> {
+    /// The generation of the lines.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// The number of the line that begins at each requested offset.
+    pub lines: &'a [Option<u64>],
+    /// The newlines in the log.
+    pub total: Option<u64>,
+    /// The offset up to which lines are counted.
+    #[serde(serialize_with = "as_number")]
+    pub indexed: Offset,
+    /// The size of the log.
+    #[serde(serialize_with = "as_number")]
+    pub size: Offset,
+}
+
+/// The answer to `/_/lines/…?line=…`.
+#[derive(Debug, Serialize)]
+pub struct LineStart {
+    /// The generation of the line.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// The requested line.
+    pub line: u64,
+    /// The offset at which it begins.
+    #[serde(serialize_with = "as_number")]
+    pub offset: Offset,
+}
+
+/// A line of the answer to `/_/find/…`.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Find {
+    /// Rows that were found since the last line of this kind.
+    Found {
+        /// The offset of each row, and the number of matches in it.
+        rows: Vec<(u64, usize)>,
+    },
+    /// How far the search is.
+    Progress {
+        /// The bytes searched so far.
+        scanned: u64,
+        /// The matching rows so far.
+        rows: u64,
+        /// The matches in them.
+        matches: u64,
+    },
+    /// The end of the search.
+    Done {
+        /// The matching rows.
+        rows: u64,
+        /// The matches in them.
+        matches: u64,
+        /// The bytes searched.
+        scanned: u64,
+        /// The end of the last part that was searched.
+        #[serde(serialize_with = "as_number")]
+        to: Offset,
+        /// Whether all of the requested part was searched.
+        complete: bool,
+        /// Why rows are missing; `None` if none are.
+        reason: Option<Incomplete>,
+    },
+}
+
+/// Why the answer to a search does not name all rows.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Incomplete {
+    /// The search took too long.
+    Time,
+    /// The file was truncated.
+    Gone,
+    /// There are more matching rows than the request allows.
+    Results,
+}
+
+/// An error that the page can act on.
+#[derive(Debug, Serialize)]
+#[serde(tag = "error", rename_all = "lowercase")]
+pub enum Failure<'a> {
+    /// The line is not counted yet; ask again.
+    Counting {
+        /// The offset up to which lines are counted.
+        #[serde(serialize_with = "as_number")]
+        indexed: Offset,
+    },
+    /// The pattern is not valid.
+    Pattern {
+        /// What is wrong with it, in one line.
+        message: &'a str,
+    },
+    /// Too many searches run; ask again.
+    Crowded,
+    /// The generation no longer exists.
+    Gone {
+        /// The present generation.
+        #[serde(serialize_with = "as_optional_text")]
+        generation: Option<Generation>,
+    },
+}
+
+/// An answer as JSON, on one line without a newline.
+#[must_use]
+pub fn to_json(answer: &impl Serialize) -> String {
+    // The answers have string keys only, and writing to memory does not fail.
+    serde_json::to_string(answer).unwrap_or_default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn as_number<S: Serializer>(offset: &Offset, output: S) -> Result<S::Ok, S::Error> {
+    output.serialize_u64(offset.0)
+}
+
+fn as_text<S: Serializer>(generation: &Generation, output: S) -> Result<S::Ok, S::Error> {
+    output.collect_str(generation)
+}
+
+#[expect(clippy::ref_option, reason = "serde calls it so")]
+fn as_optional_text<S: Serializer>(
+    generation: &Option<Generation>,
+    output: S,
+) -> Result<S::Ok, S::Error> {
+    match generation {
+        Some(generation) => output.collect_str(generation),
+        None => output.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::Level;
+
+    const GENERATION: &str = "1-2-3-4-5";
+
+    #[test]
+    fn answers_have_their_documented_json() {
+        let generation: Generation = GENERATION.parse().unwrap();
+        let note = Annotation { level: Some(Level::Error), ..Annotation::default() };
+        let row =
+            |offset, content| Row { offset: Offset(offset), content, note: None, matches: &[] };
+        let rows = Rows {
+            generation,
+            size: Offset(90),
+            from: Offset(7),
+            next: Offset(31),
+            at_start: false,
+            at_end: true,
+            rows: vec![
+                row(7, "<b>\"é\"</b>\t"),
+                Row { note: Some(&note), ..row(20, "x") },
+                Row { note: Some(&note), matches: &[(0, 1)], ..row(22, "y") },
+                Row { matches: &[(0, 1), (3, 4)], ..row(25, "z") },
+            ],
+            lines: &[Some(2), None],
+            times: vec![None, Some(1_700_000_000_000)],
+        };
+        assert_eq!(
+            to_json(&rows),
+            format!(
+                r#"{{"generation":"{GENERATION}","size":90,"from":7,"next":31,"at_start":false,"at_end":true,"rows":[[7,"<b>\"é\"</b>\t"],[20,"x",{{"level":"error"}}],[22,"y",{{"level":"error","match":[[0,1]]}}],[25,"z",{{"match":[[0,1],[3,4]]}}]],"lines":[2,null],"times":[null,1700000000000]}}"#
+            )
+        );
+        let (indexed, size) = (Offset(80), Offset(90));
+        let lines = &[None, Some(3)];
+        assert_eq!(
+            to_json(&LineNumbers { generation, lines, total: None, indexed, size }),
+            format!(
+                r#"{{"generation":"{GENERATION}","lines":[null,3],"total":null,"indexed":80,"size":90}}"#
+            )
+        );
+        assert_eq!(
+            to_json(&LineStart { generation, line: 3, offset: Offset(8) }),
+            format!(r#"{{"generation":"{GENERATION}","line":3,"offset":8}}"#)
+        );
+        let done = |reason| {
+            let to = Offset(9);
+            to_json(&Find::Done { rows: 1, matches: 2, scanned: 3, to, complete: false, reason })
+        };
+        for (answer, json) in [
+            (to_json(&Find::Found { rows: vec![(7, 2)] }), r#"{"type":"found","rows":[[7,2]]}"#),
+            (
+                to_json(&Find::Progress { scanned: 1, rows: 2, matches: 3 }),
+                r#"{"type":"progress","scanned":1,"rows":2,"matches":3}"#,
+            ),
+            (
+                done(Some(Incomplete::Results)),
+                r#"{"type":"done","rows":1,"matches":2,"scanned":3,"to":9,"complete":false,"reason":"results"}"#,
+            ),
+            (
+                done(None),
+                r#"{"type":"done","rows":1,"matches":2,"scanned":3,"to":9,"complete":false,"reason":null}"#,
+            ),
+            (to_json(&Failure::Counting { indexed }), r#"{"error":"counting","indexed":80}"#),
+            (
+                to_json(&Failure::Pattern { message: "a \"b\"" }),
+                r#"{"error":"pattern","message":"a \"b\""}"#,
+            ),
+            (to_json(&Failure::Crowded), r#"{"error":"crowded"}"#),
+            (to_json(&Failure::Gone { generation: None }), r#"{"error":"gone","generation":null}"#),
+            (
+                to_json(&Failure::Gone { generation: Some(generation) }),
+                r#"{"error":"gone","generation":"1-2-3-4-5"}"#,
+            ),
+        ] {
+            assert_eq!(answer, json);
+        }
+    }
+}
