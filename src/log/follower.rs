@@ -30,7 +30,7 @@ use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
-use crate::log::timeline::{Span, Timeline};
+use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use pool::Pool;
@@ -75,6 +75,10 @@ pub struct Follower {
     is_unwanted: AtomicBool,
     /// Files that were found again, for the tracker.
     found: Mutex<Vec<TailedFile>>,
+    /// So many late files are to be dropped for those that were found again.
+    excess_files: AtomicUsize,
+    /// Locked by the one that finds a file: others may need the same.
+    finding: tokio::sync::Mutex<()>,
 }
 
 impl Follower {
@@ -94,6 +98,8 @@ impl Follower {
             is_polling: AtomicBool::new(false),
             is_unwanted: AtomicBool::new(false),
             found: Mutex::default(),
+            excess_files: AtomicUsize::new(0),
+            finding: tokio::sync::Mutex::default(),
         }
     }
 
@@ -143,6 +149,7 @@ impl Follower {
         generation: Generation,
         offset: Offset,
     ) -> Option<Arc<Span>> {
+        let _finding = self.finding.lock().await;
         let known = self.timeline().find(generation, offset);
         if known.is_some() {
             return known;
@@ -163,6 +170,7 @@ impl Follower {
             None => self.find_rotated(span.signed(), span.end()).await?.file()?,
         };
         let until = self.timeline().first_born()?;
+        let _finding = self.finding.lock().await;
         let follower = Arc::clone(self);
         let finding = move || {
             let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
@@ -202,7 +210,33 @@ impl Follower {
             self.found.lock().push(tailed);
             self.wake.wake();
         }
+        self.close_excess_files();
         Some(span)
+    }
+
+    /// Closes old files beyond [`OLD_FILES_MAX`]: those that can be found again by their names, the ones that were opened
+    /// first before others. Where all others are in use, the tracker drops late files. It may block.
+    fn close_excess_files(&self) {
+        let files = self.timeline().old_files();
+        let excess = files.len().saturating_sub(OLD_FILES_MAX);
+        if excess == 0 {
+            return;
+        }
+        // The last one was opened a moment ago.
+        let closable = files.iter().rev().skip(1).rev().filter(|old| !old.is_in_use);
+        let named = closable.filter(|old| old.file.path_now().is_some()).take(excess);
+        let identities: Vec<_> = named.map(|old| old.file.identity()).collect();
+        drop(files);
+        self.timeline().close_files(&identities);
+        if identities.len() < excess {
+            self.excess_files.store(excess - identities.len(), Ordering::SeqCst);
+            self.wake.wake();
+        }
+    }
+
+    /// How many late files are to be dropped. Asked once, they are no longer.
+    fn take_excess_files(&self) -> usize {
+        self.excess_files.swap(0, Ordering::SeqCst)
     }
 
     /// Gives the tracker the files that were found again since the last call.
@@ -257,6 +291,8 @@ impl Follower {
     /// Publishes what a poll found. The timeline takes it all at once: no viewer sees it between two events.
     pub(crate) fn publish(&self, poll: Poll) {
         let mut events = Vec::with_capacity(poll.events.len());
+        let is_append = matches!(poll.events.as_slice(), [FileEvent::Bytes { .. }, ..])
+            && poll.events.iter().all(|event| matches!(event, FileEvent::Bytes { .. }));
         let mut timeline = self.timeline();
         for event in poll.events {
             events.push(match event {
@@ -281,7 +317,11 @@ impl Follower {
                 }
             });
         }
-        timeline.prune();
+        // Appends leave no file behind. Polls that find nothing come at the latest with the backstop, and close the
+        // files that viewers have left.
+        if !is_append {
+            timeline.prune();
+        }
         drop(timeline);
         events.into_iter().for_each(|event| self.send(event));
     }

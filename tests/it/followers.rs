@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Viewer, get};
 use crate::servers::{DEADLINE, Program, append, eventually, put, target};
@@ -99,6 +100,47 @@ async fn a_log_that_is_rotated_is_followed_though_connections_use_up_the_descrip
         assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
     }
     drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_reads_ten_rotated_files_has_few_of_them_open_at_a_time() {
+    /// The present file, four old ones, and one that is being opened.
+    const OPEN_MAX: usize = 1 + 4 + 1;
+    const FILES: usize = 10;
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    let content = |file: usize| format!("{file} {}\n", "x".repeat(1021)).repeat(3 << 10);
+    append(&log, content(0));
+    let program = Program::serve(&[directory.path().to_str().unwrap()]);
+    let query = "?tail=1&format=raw&lines=all";
+    let mut viewer = Viewer::v1(program.address, &format!("{}{query}", target(&log))).await;
+    viewer.expect("open").await;
+    let open_files = || {
+        let entries = std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap();
+        let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.starts_with(directory.path()) && *link != directory.path()).count()
+    };
+    // The viewer takes nothing meanwhile. Somebody else sees each file.
+    let mut other = Viewer::original(program.address, &format!("{}?tail=1", target(&log))).await;
+    for file in 1..FILES {
+        std::fs::rename(&log, directory.path().join(format!("a.log.{file}"))).unwrap();
+        put(&log, format!("file {file}\n"));
+        other.text_until(&format!("file {file}\n")).await;
+        append(&log, content(file));
+    }
+    let size = |file: usize| content(file).len() + format!("file {file}\n").len();
+    let wanted = content(0).len() + (1..FILES).map(size).sum::<usize>();
+    let (mut got, mut most, mut told) = (0, 0, Vec::new());
+    while got < wanted {
+        match viewer.next().await.unwrap() {
+            Message::Binary(data) => got += data.len() - 8,
+            Message::Text(text) => told.push(text.to_string()),
+            other => panic!("{other:?}"),
+        }
+        most = most.max(open_files());
+    }
+    assert!(!told.iter().any(|text| text.contains("gap")), "{told:?}");
+    assert!(most <= OPEN_MAX, "{most} files are open");
 }
 
 /// A directory that a FUSE server passes through, which can be stopped.

@@ -25,6 +25,8 @@ pub(super) struct LateFiles {
 #[derive(Debug)]
 struct LateFile {
     file: TailedFile,
+    /// When it lost the name.
+    since: Instant,
     /// It is dropped once it is drained after this time.
     until: Instant,
 }
@@ -39,8 +41,8 @@ impl LateFiles {
     }
 
     /// Adds the file that lost the name now. The oldest of too many is dropped.
-    pub(super) fn push(&mut self, file: TailedFile, until: Instant) {
-        self.files.push_back(LateFile { file, until });
+    pub(super) fn push(&mut self, file: TailedFile, since: Instant, until: Instant) {
+        self.files.push_back(LateFile { file, since, until });
         while self.files.len() > OLD_FILES_MAX {
             self.files.pop_front();
         }
@@ -49,16 +51,19 @@ impl LateFiles {
     /// Adds a file that lost the name before all of these, if there is room.
     pub(super) fn push_oldest(&mut self, file: TailedFile, until: Instant, now: Instant) {
         if !self.is_full() {
-            self.files.push_front(LateFile { file, until });
+            self.files.push_front(LateFile { file, since: now, until });
             self.polled_at.get_or_insert(now);
         }
     }
 
-    /// Drops the oldest, unless all are to be kept: at most `max` are left.
-    pub(super) fn truncate(&mut self, max: usize) {
-        while self.files.len() > max {
-            self.files.pop_front();
-        }
+    /// Drops so many of the oldest: their descriptors are needed for files that viewers read.
+    pub(super) fn drop_oldest(&mut self, files: usize) {
+        self.files.drain(..files.min(self.files.len()));
+    }
+
+    /// When the oldest lost the name that the next one pushes out. None while there is room.
+    pub(super) fn oldest_since(&self) -> Option<Instant> {
+        self.files.front().filter(|_| self.is_full()).map(|late| late.since)
     }
 
     pub(super) fn remove(&mut self, identity: Identity) -> Option<TailedFile> {

@@ -29,6 +29,11 @@ const SETTLE_TIME: Duration = Duration::from_millis(5);
 /// follow.
 const POLL_ROTATIONS_MAX: usize = 3;
 const ROTATION_INTERVAL: Duration = Duration::from_millis(2);
+/// Where viewers are behind, a file that was rotated away stays open for so long before the next ones push it out. A
+/// viewer on a busy machine reads it by then.
+const HOLD_TIME: Duration = Duration::from_millis(100);
+/// Meanwhile it is looked this often whether viewers are still behind.
+const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// While bytes come, and events tell of nothing but writes, the path is looked up this often: not every directory on
 /// the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
@@ -47,6 +52,8 @@ pub struct RotationTracker {
     late: LateFiles,
     /// The next file may begin then, since others began a moment ago.
     next_rotation_at: Option<Instant>,
+    /// A viewer still reads a file that was rotated away.
+    are_viewers_behind: bool,
 }
 
 /// What is followed, and how it stands with the log's name.
@@ -167,6 +174,7 @@ impl RotationTracker {
             present: Present::default(),
             late: LateFiles::default(),
             next_rotation_at: None,
+            are_viewers_behind: false,
         }
     }
 
@@ -296,6 +304,17 @@ impl RotationTracker {
         self.late.poll_next_time();
     }
 
+    /// Says whether a viewer still reads a file that was rotated away. Rotations then wait a little, since each may push
+    /// out such a file.
+    pub(super) fn set_viewers_behind(&mut self, are_behind: bool) {
+        self.are_viewers_behind = are_behind;
+    }
+
+    /// Drops so many of the oldest late files.
+    pub(super) fn drop_late_files(&mut self, files: usize) {
+        self.late.drop_oldest(files);
+    }
+
     /// Whether the path may lead elsewhere by now, or a rotation is not done yet.
     fn must_check_name(&self, now: Instant, wake: &Wake) -> bool {
         let is_doubted = wake.take_name_doubt();
@@ -372,6 +391,10 @@ impl RotationTracker {
         }
         self.next_rotation_at = None;
         for _ in 0..POLL_ROTATIONS_MAX {
+            if self.waits_for_viewers(now) {
+                self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
+                break;
+            }
             let (next, is_before_present) = match self.open_renamed(wake) {
                 Some(next) => (next, self.put_present_behind(now, named, wake)),
                 None => match self.take_successor(0) {
@@ -388,6 +411,14 @@ impl RotationTracker {
         if !self.present.has_successors() && !wake.has_renamed() {
             self.next_rotation_at = None;
         }
+    }
+
+    /// Whether the next rotation would push out a file that viewers may be about to read.
+    fn waits_for_viewers(&self, now: Instant) -> bool {
+        let successors = self.present.successors().map_or(0, |successors| successors.files.len());
+        let is_fresh =
+            self.late.oldest_since().is_some_and(|since| now.duration_since(since) < HOLD_TIME);
+        self.are_viewers_behind && is_fresh && successors < SUCCESSORS_MAX
     }
 
     /// Whether the successors have to wait yet. They never wait when there is no room for more of them.
@@ -484,7 +515,7 @@ impl RotationTracker {
             Some(old) => {
                 let reason =
                     if old.has_another_name() { Reason::Rotated } else { Reason::Replaced };
-                self.late.push(old, now + self.rotate_wait);
+                self.late.push(old, now, now + self.rotate_wait);
                 reason
             }
             None if is_before_present => Reason::Rotated,

@@ -95,12 +95,17 @@ impl<R: Registration> FollowerTask<R> {
             self.renew_watches();
         }
         self.follower.hand_over_found_files(&mut self.tracker, now);
+        self.tracker.drop_late_files(self.follower.take_excess_files());
+        self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
         if poll.rotated && self.tracker.watch_places() != self.places {
             self.renew_watches();
         }
-        let Poll { more, truncated, .. } = poll;
+        let Poll { more, rotated, truncated, .. } = poll;
         self.follower.publish(poll);
+        if rotated {
+            self.follower.close_excess_files();
+        }
         self.answer(asked, more);
         (more, truncated)
     }
