@@ -641,6 +641,37 @@ mod tests {
     }
 
     #[test]
+    fn rotations_that_push_out_files_wait_a_little_for_viewers_that_are_behind() {
+        for are_behind in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.log");
+            let access = Arc::new(Access::new([directory.path()]).unwrap());
+            let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            let mut tracker =
+                RotationTracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
+            tracker.first_poll(access.open(&log), None).unwrap();
+            tracker.set_viewers_behind(are_behind);
+            let (wake, began) = (Wake::default(), Instant::now());
+            for number in 0..FILES {
+                let aside = directory.path().join(format!("a.log.{number}"));
+                std::fs::rename(&path, &aside).unwrap();
+                std::fs::write(&path, format!("file {number}\n")).unwrap();
+                wake.record_rename(&path, &aside, true);
+            }
+            let mut rotate_until = |from: u64, to: u64| {
+                let polls = (from..to).map(|at| began + Duration::from_millis(at));
+                let events = polls.flat_map(|now| tracker.poll(now, &wake).events);
+                events.filter(|event| matches!(event, FileEvent::Began { .. })).count()
+            };
+            let hold = HOLD_TIME.as_millis() as u64;
+            let at_first = rotate_until(0, hold);
+            assert_eq!(at_first, if are_behind { OLD_FILES_MAX } else { FILES }, "{are_behind}");
+            assert_eq!(at_first + rotate_until(hold, 3 * hold), FILES, "{are_behind}");
+        }
+    }
+
+    #[test]
     fn a_file_that_the_next_one_overwrites_by_a_rename_was_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");

@@ -191,6 +191,37 @@ mod tests {
     }
 
     #[test]
+    fn old_files_are_listed_in_the_order_in_which_they_may_be_closed() {
+        let mut timeline = Timeline::default();
+        let content = |inode| Arc::new(LogFile::with_content(format!("{inode}").as_bytes()));
+        for inode in 1..=4 {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation(inode), before, Reason::Rotated, content(inode));
+        }
+        let first = |timeline: &Timeline| {
+            let old = timeline.old_files();
+            old.first().map(|old| old.file.read_at(Offset(0), 1).unwrap())
+        };
+        assert_eq!(timeline.old_files().len(), 3, "the present file is not an old one");
+        assert_eq!(first(&timeline), Some(b"1".to_vec()));
+        assert!(timeline.old_files().iter().all(|old| !old.is_in_use));
+        timeline.spans[0].let_go();
+        let again = timeline.add_rotated(
+            Some(generation(1)),
+            Offset(0),
+            generation(1),
+            b"",
+            content(1),
+            Offset(0),
+        );
+        assert!(again.is_some());
+        assert_eq!(first(&timeline), Some(b"2".to_vec()), "it was opened last");
+        let reading = timeline.spans[1].file();
+        assert!(timeline.old_files()[0].is_in_use);
+        drop(reading);
+    }
+
+    #[test]
     fn arrival_times_are_freed_with_the_file_of_their_span() {
         let mut timeline = Timeline::default();
         timeline.begin(generation(1), Fingerprint::at(Offset(0)), Reason::Joined, file());
