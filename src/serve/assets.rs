@@ -13,19 +13,19 @@ use crate::serve::routes::{Body, full};
 
 /// The list of logs.
 pub(super) static LIST: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/list.html")));
+    LazyLock::new(|| addressed(include_str!("web/templates/list.html")));
 /// One log.
 pub(super) static VIEW: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/view.html")));
+    LazyLock::new(|| addressed(include_str!("web/templates/viewer.html")));
 /// Logs side by side.
 pub(super) static BESIDE: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/beside.html")));
+    LazyLock::new(|| addressed(include_str!("web/templates/split.html")));
 /// Logs in one.
 pub(super) static MERGED: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/merged.html")));
+    LazyLock::new(|| addressed(include_str!("web/templates/merged.html")));
 /// A refusal.
 pub(super) static ERROR: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/error.html")));
+    LazyLock::new(|| addressed(include_str!("web/templates/error.html")));
 
 /// Stands for all assets as they are.
 static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -37,73 +37,73 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
 macro_rules! assets {
     ($($name:literal: $kind:literal),* $(,)?) => {
         /// Name, content type, content.
-        const ASSETS: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("page/", $name)))),*];
+        const ASSETS: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("web/", $name)))),*];
     };
 }
 
 assets! {
-    "address.js": "text/javascript; charset=utf-8",
-    "beside.js": "text/javascript; charset=utf-8",
-    "members.js": "text/javascript; charset=utf-8",
-    "clipboard.js": "text/javascript; charset=utf-8",
-    "columns.js": "text/javascript; charset=utf-8",
-    "connection.js": "text/javascript; charset=utf-8",
-    "controls.js": "text/javascript; charset=utf-8",
-    "copy.js": "text/javascript; charset=utf-8",
-    "divider.js": "text/javascript; charset=utf-8",
-    "dom.js": "text/javascript; charset=utf-8",
     "favicon.svg": "image/svg+xml",
-    "finder.js": "text/javascript; charset=utf-8",
-    "folds.js": "text/javascript; charset=utf-8",
-    "follow.js": "text/javascript; charset=utf-8",
-    "frames.js": "text/javascript; charset=utf-8",
-    "history.js": "text/javascript; charset=utf-8",
-    "icon.js": "text/javascript; charset=utf-8",
-    "json.js": "text/javascript; charset=utf-8",
-    "keys.js": "text/javascript; charset=utf-8",
-    "levels.js": "text/javascript; charset=utf-8",
-    "levelscan.js": "text/javascript; charset=utf-8",
-    "lines.js": "text/javascript; charset=utf-8",
-    "link.js": "text/javascript; charset=utf-8",
-    "list.css": "text/css; charset=utf-8",
-    "list.js": "text/javascript; charset=utf-8",
-    "listing.js": "text/javascript; charset=utf-8",
-    "listrow.js": "text/javascript; charset=utf-8",
-    "liststate.js": "text/javascript; charset=utf-8",
-    "medley.js": "text/javascript; charset=utf-8",
-    "menu.js": "text/javascript; charset=utf-8",
-    "merged.js": "text/javascript; charset=utf-8",
-    "mergedreader.js": "text/javascript; charset=utf-8",
-    "mergedstate.js": "text/javascript; charset=utf-8",
-    "options.js": "text/javascript; charset=utf-8",
-    "overview.js": "text/javascript; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "paint.js": "text/javascript; charset=utf-8",
-    "pattern.js": "text/javascript; charset=utf-8",
-    "reader.js": "text/javascript; charset=utf-8",
-    "row.js": "text/javascript; charset=utf-8",
-    "scan.js": "text/javascript; charset=utf-8",
-    "several.css": "text/css; charset=utf-8",
-    "several.js": "text/javascript; charset=utf-8",
-    "shelf.js": "text/javascript; charset=utf-8",
-    "sift.js": "text/javascript; charset=utf-8",
-    "source.js": "text/javascript; charset=utf-8",
-    "spans.js": "text/javascript; charset=utf-8",
-    "stars.js": "text/javascript; charset=utf-8",
-    "state.js": "text/javascript; charset=utf-8",
-    "stream.js": "text/javascript; charset=utf-8",
-    "tab.js": "text/javascript; charset=utf-8",
-    "tail.js": "text/javascript; charset=utf-8",
-    "theme.js": "text/javascript; charset=utf-8",
-    "times.js": "text/javascript; charset=utf-8",
-    "toolbar.js": "text/javascript; charset=utf-8",
-    "transport.js": "text/javascript; charset=utf-8",
-    "troubles.js": "text/javascript; charset=utf-8",
-    "units.js": "text/javascript; charset=utf-8",
-    "view.js": "text/javascript; charset=utf-8",
-    "window.js": "text/javascript; charset=utf-8",
-    "whereabouts.js": "text/javascript; charset=utf-8",
-    "wire.js": "text/javascript; charset=utf-8",
+    "list/favourites.js": "text/javascript; charset=utf-8",
+    "list/list-hash.js": "text/javascript; charset=utf-8",
+    "list/listing.js": "text/javascript; charset=utf-8",
+    "list/log-row.js": "text/javascript; charset=utf-8",
+    "list/main.js": "text/javascript; charset=utf-8",
+    "list/virtual-table.js": "text/javascript; charset=utf-8",
+    "merged/loader.js": "text/javascript; charset=utf-8",
+    "merged/main.js": "text/javascript; charset=utf-8",
+    "merged/merge-buffer.js": "text/javascript; charset=utf-8",
+    "merged/source-switches.js": "text/javascript; charset=utf-8",
+    "merged/source.js": "text/javascript; charset=utf-8",
+    "merged/status.js": "text/javascript; charset=utf-8",
+    "net/api.js": "text/javascript; charset=utf-8",
+    "net/connection.js": "text/javascript; charset=utf-8",
+    "net/resume.js": "text/javascript; charset=utf-8",
+    "net/transport.js": "text/javascript; charset=utf-8",
+    "net/wire.js": "text/javascript; charset=utf-8",
+    "rows/columns.js": "text/javascript; charset=utf-8",
+    "rows/folds.js": "text/javascript; charset=utf-8",
+    "rows/follow.js": "text/javascript; charset=utf-8",
+    "rows/generations.js": "text/javascript; charset=utf-8",
+    "rows/json.js": "text/javascript; charset=utf-8",
+    "rows/levels.js": "text/javascript; charset=utf-8",
+    "rows/row-viewport.js": "text/javascript; charset=utf-8",
+    "rows/row.js": "text/javascript; charset=utf-8",
+    "rows/tail.js": "text/javascript; charset=utf-8",
+    "rows/times.js": "text/javascript; charset=utf-8",
+    "search/file-search.js": "text/javascript; charset=utf-8",
+    "search/find-bar.js": "text/javascript; charset=utf-8",
+    "search/highlight.js": "text/javascript; charset=utf-8",
+    "search/level-search.js": "text/javascript; charset=utf-8",
+    "search/local-search.js": "text/javascript; charset=utf-8",
+    "search/pattern.js": "text/javascript; charset=utf-8",
+    "search/problem-nav.js": "text/javascript; charset=utf-8",
+    "split/divider.js": "text/javascript; charset=utf-8",
+    "split/main.js": "text/javascript; charset=utf-8",
+    "styles/base.css": "text/css; charset=utf-8",
+    "styles/list.css": "text/css; charset=utf-8",
+    "styles/multi-log.css": "text/css; charset=utf-8",
+    "ui/dom.js": "text/javascript; charset=utf-8",
+    "ui/draw-scheduler.js": "text/javascript; charset=utf-8",
+    "ui/icon.js": "text/javascript; charset=utf-8",
+    "ui/keys.js": "text/javascript; charset=utf-8",
+    "ui/options.js": "text/javascript; charset=utf-8",
+    "ui/status.js": "text/javascript; charset=utf-8",
+    "ui/theme.js": "text/javascript; charset=utf-8",
+    "ui/units.js": "text/javascript; charset=utf-8",
+    "ui/view-menu.js": "text/javascript; charset=utf-8",
+    "url/multi-log.js": "text/javascript; charset=utf-8",
+    "url/view-hash.js": "text/javascript; charset=utf-8",
+    "viewer/bars.js": "text/javascript; charset=utf-8",
+    "viewer/clipboard.js": "text/javascript; charset=utf-8",
+    "viewer/controls.js": "text/javascript; charset=utf-8",
+    "viewer/copy.js": "text/javascript; charset=utf-8",
+    "viewer/line-selection.js": "text/javascript; charset=utf-8",
+    "viewer/loader.js": "text/javascript; charset=utf-8",
+    "viewer/main.js": "text/javascript; charset=utf-8",
+    "viewer/minimap.js": "text/javascript; charset=utf-8",
+    "viewer/stream.js": "text/javascript; charset=utf-8",
+    "viewer/tab.js": "text/javascript; charset=utf-8",
+    "viewer/url-sync.js": "text/javascript; charset=utf-8",
 }
 
 /// A page, with the assets' addresses in place of their names.
@@ -113,12 +113,9 @@ fn addressed(page: &str) -> String {
     })
 }
 
-/// The asset of a name, or of an address, which a browser may keep as long as it likes.
+/// The asset at `page/VERSION/NAME`. A browser may keep one of this version as long as it likes.
 pub(super) fn asset(target: &str) -> Option<Response<Body>> {
-    let (version, name) = match target.strip_prefix("page/") {
-        Some(address) => address.split_once('/')?,
-        None => ("", target),
-    };
+    let (version, name) = target.strip_prefix("page/")?.split_once('/')?;
     let (_, kind, content) = ASSETS.iter().find(|(asset, ..)| *asset == name)?;
     let mut response = Response::new(full(*content));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -135,12 +132,20 @@ mod tests {
 
     #[test]
     fn every_asset_of_the_folder_is_served() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/page");
-        let mut on_disk: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.ends_with(".html") && !name.ends_with(".json"))
-            .collect();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/web");
+        let mut on_disk = Vec::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(next) = folders.pop() {
+            for entry in std::fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension() != Some("html".as_ref()) {
+                    let name = path.strip_prefix(&folder).unwrap().to_str().unwrap();
+                    on_disk.push(name.to_owned());
+                }
+            }
+        }
         on_disk.sort();
         let mut served: Vec<String> = ASSETS.iter().map(|(name, ..)| (*name).to_owned()).collect();
         served.sort();

@@ -9,7 +9,7 @@ import { lines, scene, text } from './scene.js';
 
 test('a page that comes back names the files before, those that it left last, as far as it was told them', async (context) => {
   context.mock.timers.enable({ apis: ['Date'] });
-  const { Whereabouts } = await load('whereabouts.js');
+  const { Whereabouts } = await load('net/resume.js');
   const place = new Whereabouts();
   const late = () => place.late.map(({ generation, offset }) => `${generation}:${offset}`);
   const reset = (generation, from, reason) => place.advance({ type: 'reset', generation, from, reason });

@@ -5,12 +5,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
+import { load } from './modules.js';
 import { ROOT } from './program.js';
 
-const page = path.join(ROOT, 'src/serve/page');
-const { flat, ordered, sieve, tree, wordsOf } = await import(path.join(page, 'listing.js'));
-const { formatState, parseState } = await import(path.join(page, 'liststate.js'));
-const { addressOf, canonical, logsOf, shortNames, shown } = await import(path.join(page, 'several.js'));
+const { flat, ordered, sieve, tree, wordsOf } = await load('list/listing.js');
+const { formatState, parseState } = await load('list/list-hash.js');
+const { addressOf, canonical, logsOf, shortNames, shown } = await load('url/multi-log.js');
 
 const NOW = 1_000_000_000;
 
@@ -117,8 +117,8 @@ function lab([r, g, b]) {
 }
 
 test('the colours of merged logs can be read, and told apart by all eyes', () => {
-  const merged = readFileSync(path.join(page, 'several.css'), 'utf8');
-  const common = readFileSync(path.join(page, 'page.css'), 'utf8');
+  const merged = readFileSync(path.join(ROOT, 'src/serve/web/styles/multi-log.css'), 'utf8');
+  const common = readFileSync(path.join(ROOT, 'src/serve/web/styles/base.css'), 'utf8');
   const pairs = [...merged.matchAll(/--log-\d: light-dark\((#\w{6}), (#\w{6})\)/g)];
   assert.equal(pairs.length, 8);
   for (const theme of [1, 2]) {

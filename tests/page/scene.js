@@ -187,8 +187,8 @@ export class Scene {
       if (message.type() === 'error' && !fromNetwork) this.troubles.push(`console: ${message.text()}`);
     });
     if (PAGE_FROM_DISK) {
-      await this.context.route(/\/_\/(page\/[0-9a-f]+\/)?[a-z-]+\.(js|css|svg)$/, async (route) => {
-        const file = path.join(ROOT, 'src/serve/page', path.basename(new URL(route.request().url()).pathname));
+      await this.context.route(/\/_\/page\/[0-9a-f]+\//, async (route) => {
+        const file = path.join(ROOT, 'src/serve/web', new URL(route.request().url()).pathname.replace(/^\/_\/page\/[0-9a-f]+\//, ''));
         if (!existsSync(file)) return route.fallback();
         const contentType = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }[path.extname(file)];
         return route.fulfill({ body: readFileSync(file), contentType });

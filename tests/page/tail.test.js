@@ -5,9 +5,9 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { TAIL_ROWS_MAX, Tail } = await load('tail.js');
-const { Spans, compare } = await load('spans.js');
-const { Stream } = await load('stream.js');
+const { TAIL_ROWS_MAX, Tail } = await load('rows/tail.js');
+const { Spans, compare } = await load('rows/generations.js');
+const { Stream } = await load('viewer/stream.js');
 
 const rows = (from, count, size = 10) => Array.from({ length: count }, (_, at) => [from + at * size, `row ${from + at * size}`]);
 const patch = (from, count) => ({ type: 'rows', from, next: from + count * 10, rows: rows(from, count) });

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { agoWords, clockWords, gapWords, recognise } = await load('times.js');
+const { agoWords, clockWords, gapWords, recognise } = await load('rows/times.js');
 
 const NOW = new Date(2026, 10, 25, 12, 0, 0).getTime();
 const local = (...parts) => new Date(...parts).getTime();

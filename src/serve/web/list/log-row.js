@@ -1,0 +1,199 @@
+// A row of the list: its cells, and what may change in them.
+
+import { say } from '../ui/dom.js';
+import { icon } from '../ui/icon.js';
+
+/**
+ * @typedef {import('./listing.js').Log} Log
+ * @typedef {import('./listing.js').Line} Line
+ *
+ * @typedef {object} Looks
+ * @property {string[]} words of the filter, which are marked in the path
+ * @property {boolean} isCursor whether Tab and the keys reach it
+ * @property {boolean} isStarred
+ * @property {boolean} isPicked
+ * @property {boolean} isWriting
+ * @property {string} size
+ * @property {string} age
+ */
+
+/**
+ * The logs of the table that the server wrote.
+ * @param {HTMLTableSectionElement} body
+ * @returns {Log[]}
+ */
+export function cellsOf(body) {
+  return [...body.rows].map((row) => {
+    const link = row.querySelector('a');
+    const { modified, size, viewers } = row.dataset;
+    return { path: link?.textContent ?? '', href: link?.getAttribute('href') ?? '', modified: Number(modified), size: Number(size), viewers: Number(viewers) };
+  });
+}
+
+/** @param {Line} line @returns {HTMLTableRowElement} */
+export function drawRow(line) {
+  const row = document.createElement('tr');
+  row.dataset.key = line.key;
+  row.className = line.kind;
+  row.style.setProperty('--depth', String(line.depth));
+  const name = document.createElement('div');
+  name.className = 'name';
+  name.append(...(line.kind === 'log' ? [pickBox(), openLink(line.log), starButton()] : [directoryButton()]));
+  row.insertCell().append(name);
+  row.insertCell().className = 'size';
+  const changed = row.insertCell();
+  changed.className = 'age';
+  changed.append(document.createElement('time'));
+  row.insertCell().className = 'viewers';
+  return row;
+}
+
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Line} line
+ * @param {Looks} looks
+ */
+export function updateRow(row, line, looks) {
+  const [, size, changed, viewers] = row.cells;
+  row.classList.toggle('writing', looks.isWriting);
+  row.style.setProperty('--depth', String(line.depth));
+  say(size, looks.size);
+  const time = /** @type {HTMLTimeElement} */ (changed.firstElementChild);
+  say(time, looks.isWriting ? 'writing now' : looks.age);
+  const open = /** @type {HTMLElement} */ (row.querySelector('.opens'));
+  const tabIndex = looks.isCursor ? 0 : -1;
+  open.tabIndex = tabIndex;
+  if (line.kind === 'directory') {
+    open.setAttribute('aria-expanded', String(line.open));
+    say(/** @type {HTMLElement} */ (row.querySelector('.label')), line.label);
+    say(/** @type {HTMLElement} */ (row.querySelector('.count')), String(line.count));
+    return;
+  }
+  const { log } = line;
+  row.classList.toggle('gone', log.isGone === true);
+  row.classList.toggle('picked', looks.isPicked);
+  time.dateTime = new Date(log.modified).toISOString();
+  say(viewers, log.viewers > 0 ? String(log.viewers) : '');
+  showPath(open, log.path, line.cut, looks.words);
+  const box = /** @type {HTMLInputElement} */ (row.querySelector('.pick'));
+  box.checked = looks.isPicked;
+  box.tabIndex = tabIndex;
+  const star = /** @type {HTMLElement} */ (row.querySelector('.star'));
+  star.setAttribute('aria-pressed', String(looks.isStarred));
+  star.tabIndex = tabIndex;
+}
+
+/**
+ * A path with its directory set apart and the words of the filter marked.
+ * @param {HTMLElement} link
+ * @param {string} path
+ * @param {number} cut
+ * @param {string[]} words
+ */
+function showPath(link, path, cut, words) {
+  const look = `${cut} ${words.join(' ')}`;
+  if (link.dataset.look === look) return;
+  link.dataset.look = look;
+  const at = path.lastIndexOf('/') + 1;
+  const found = foundIn(path, words);
+  const directory = document.createElement('span');
+  directory.className = 'dir';
+  // A long directory is cut on its left by running right to left; inside, it is isolated from that.
+  const isolated = document.createElement('bdi');
+  isolated.dir = 'ltr';
+  isolated.append(...marked(path, cut, at, found));
+  directory.append(isolated);
+  const file = document.createElement('span');
+  file.className = 'file';
+  file.append(...marked(path, Math.max(cut, at), path.length, found));
+  link.replaceChildren(...(at > cut ? [directory, file] : [file]));
+}
+
+/**
+ * Where the words are, in ascending order and without overlap.
+ * @param {string} path
+ * @param {string[]} words
+ * @returns {[number, number][]}
+ */
+function foundIn(path, words) {
+  const lower = path.toLowerCase();
+  // Few letters change their length with their case; a path with one is not marked.
+  if (lower.length !== path.length) return [];
+  /** @type {[number, number][]} */
+  const places = [];
+  for (const word of words) {
+    for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + word.length)) places.push([at, at + word.length]);
+  }
+  places.sort((a, b) => a[0] - b[0]);
+  /** @type {[number, number][]} */
+  const joined = [];
+  for (const [from, to] of places) {
+    const last = joined[joined.length - 1];
+    if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
+    else joined.push([from, to]);
+  }
+  return joined;
+}
+
+/**
+ * @param {string} path
+ * @param {number} from
+ * @param {number} to
+ * @param {[number, number][]} found
+ */
+function marked(path, from, to, found) {
+  /** @type {(string | HTMLElement)[]} */
+  const parts = [];
+  let at = from;
+  for (const [start, end] of found) {
+    const first = Math.max(start, at);
+    const last = Math.min(end, to);
+    if (first >= last) continue;
+    const mark = document.createElement('mark');
+    mark.textContent = path.slice(first, last);
+    parts.push(path.slice(at, first), mark);
+    at = last;
+  }
+  parts.push(path.slice(at, to));
+  return parts;
+}
+
+function pickBox() {
+  const box = document.createElement('input');
+  box.type = 'checkbox';
+  box.className = 'pick';
+  box.title = 'Choose, to open several together (x)';
+  box.setAttribute('aria-label', 'Choose');
+  return box;
+}
+
+/** @param {Log} log */
+function openLink(log) {
+  const link = document.createElement('a');
+  link.className = 'opens';
+  link.href = log.href;
+  link.title = log.path;
+  return link;
+}
+
+function starButton() {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'star';
+  button.title = 'Keep at the top (s)';
+  button.setAttribute('aria-label', 'Keep at the top');
+  button.append(icon('star'));
+  return button;
+}
+
+function directoryButton() {
+  const button = document.createElement('button');
+  button.type = 'button';
+  button.className = 'opens';
+  const label = document.createElement('span');
+  label.className = 'label';
+  const count = document.createElement('span');
+  count.className = 'count';
+  button.append(icon('open'), label, count);
+  return button;
+}

@@ -1,0 +1,68 @@
+// The errors, or the warnings, that were found: how many there are, and the way from one to the next.
+
+import { indexIn } from './file-search.js';
+import { counted } from '../ui/units.js';
+
+export class Troubles {
+  /** Offset of the error that the reader was brought to. @type {number | null} */
+  current = null;
+  #level;
+  #button;
+  #words;
+  #go;
+  #here;
+
+  /**
+   * @param {'error' | 'warning'} level
+   * @param {import('./file-search.js').Findings} scan
+   * @param {(offset: number) => Promise<void>} go
+   * @param {() => number} here
+   */
+  constructor(level, scan, go, here) {
+    this.#level = level;
+    this.#button = /** @type {HTMLElement} */ (document.getElementById(`${level}s`));
+    this.#words = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
+    this.scan = scan;
+    this.#go = go;
+    this.#here = here;
+    this.#button.addEventListener('click', () => this.step(1));
+  }
+
+  /**
+   * To the next error, or the previous one.
+   * @param {1 | -1} way
+   */
+  async step(way) {
+    const { offsets } = this.scan;
+    if (offsets.length === 0) return;
+    const here = this.#here();
+    let at = indexIn(offsets, here);
+    if (way < 0) at -= 1;
+    else if (offsets[at] === here && this.current !== null) at += 1;
+    this.current = offsets[(at + offsets.length) % offsets.length];
+    await this.#go(this.current);
+  }
+
+  /** To the first one, which is often the cause of the others. */
+  async first() {
+    const [first] = this.scan.offsets;
+    if (first === undefined) return;
+    this.current = first;
+    await this.#go(first);
+  }
+
+  /** More was found, or the search is another. */
+  show() {
+    const { count, complete, running } = this.scan;
+    this.#button.hidden = count === 0;
+    const words = `${counted(count, this.#level)}${complete || running ? '' : '+'}`;
+    if (this.#words.textContent === words) return;
+    const [number, word] = words.split(' ');
+    const label = document.createElement('span');
+    label.className = 'label';
+    label.textContent = ` ${word}`;
+    this.#words.replaceChildren(number, label);
+    this.#button.setAttribute('aria-label', words);
+    this.#button.title = `Next ${this.#level} (${this.#level === 'error' ? 'e), previous (E)' : 'a), previous (A)'}`;
+  }
+}
