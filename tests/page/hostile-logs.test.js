@@ -47,7 +47,7 @@ async function assertTame(page) {
   const counted = () => document.querySelectorAll('iframe, object, embed, base, form, [onerror], [onload], [onclick], [onmouseover]').length;
   assert.equal(await page.evaluate(counted), 0);
   assert.equal(await page.evaluate(() => 'ran' in window), false);
-  const scripts = await page.evaluate(() => [...document.scripts].filter((script) => !/^\/_\/page\/[0-9a-f]+\/[a-z-]+\.js$/.test(new URL(script.src).pathname)).length);
+  const scripts = await page.evaluate(() => [...document.scripts].filter((script) => !/^\/_\/page\/[0-9a-f]+\/([a-z-]+\/)?[a-z-]+\.js$/.test(new URL(script.src).pathname)).length);
   assert.equal(scripts, 0, 'a script that is not the page\'s');
 }
 

@@ -21,8 +21,8 @@ function pane(page, at) {
 }
 
 /** Rows of the merged page, each with the name of its log. @param {import('playwright-core').Page} page @returns {Promise<string[]>} */
-const merged = (page) => page.evaluate(() => [...document.querySelectorAll('#rows .row:not([hidden]), #rows .mark')]
-  .map((row) => (row instanceof HTMLElement && row.dataset.mark ? `[${row.dataset.mark}]` : `${/** @type {HTMLElement} */ (row).dataset.name}: ${row.textContent}`)));
+const merged = (page) => page.evaluate(() => [...document.querySelectorAll('#rows .row:not([hidden]), #rows .marker')]
+  .map((row) => (row instanceof HTMLElement && row.dataset.marker ? `[${row.dataset.marker}]` : `${/** @type {HTMLElement} */ (row).dataset.name}: ${row.textContent}`)));
 
 /** @param {import('./scene.js').Scene} scene @param {string[]} wanted */
 async function untilMerged(scene, wanted) {
@@ -56,7 +56,7 @@ scene('logs stand side by side, each a whole viewer, and what they show stands i
   assert.equal(await pane(page, 1).locator('#state').getAttribute('data-state'), 'live');
 
   // The border moves by key and by pointer.
-  const widths = () => page.evaluate(() => [...document.querySelectorAll('.box')].map((box) => box.getBoundingClientRect().width));
+  const widths = () => page.evaluate(() => [...document.querySelectorAll('.pane-box')].map((box) => box.getBoundingClientRect().width));
   const equal = await widths();
   assert.ok(Math.abs(equal[0] - equal[1]) < 2, String(equal));
   await page.locator('.divider').focus();
@@ -80,7 +80,7 @@ scene('logs stand side by side, each a whole viewer, and what they show stands i
   assert.ok(Math.abs((await widths())[0] - dragged[0]) < 2);
 
   // A pane is closed, and the others stay as they are.
-  await page.click('.member:has-text("two.log") .close');
+  await page.click('.source:has-text("two.log") .close');
   assert.equal(await page.locator('#panes iframe').count(), 1);
   await scene.until(() => !location.search.includes('two.log') && location.hash.includes('top%3D0'));
   await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
@@ -154,7 +154,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   await logs.write('one.log', 'after the rotation\n');
   all.push('[rotated]', 'one.log: after the rotation');
   await untilMerged(scene, all);
-  assert.match(await scene.text('#rows .mark') ?? '', /^one\.log: rotated/);
+  assert.match(await scene.text('#rows .marker') ?? '', /^one\.log: rotated/);
   await logs.write('two.log', 'after the truncation\n');
   all.push('[truncated]', 'two.log: after the truncation');
   await untilMerged(scene, all);
@@ -182,7 +182,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
     }
     all.splice(0, all.length, ...rows);
   }
-  assert.equal(await page.locator('.mark[data-mark="not-resumed"]').count(), 0);
+  assert.equal(await page.locator('.marker[data-marker="not-resumed"]').count(), 0);
 });
 
 scene('a merged log is switched off and on, and a loud one does not drive a quiet one out', async (scene) => {
@@ -206,12 +206,12 @@ scene('a merged log is switched off and on, and a loud one does not drive a quie
 
   await page.keyboard.press('1');
   await untilMerged(scene, ['quiet.log: quiet 0', 'quiet.log: quiet 1', 'quiet.log: quiet 2']);
-  assert.equal(await page.locator('.member .name').nth(0).getAttribute('aria-pressed'), 'false');
+  assert.equal(await page.locator('.source .name').nth(0).getAttribute('aria-pressed'), 'false');
   await scene.until(() => location.hash === '#off=1');
   await logs.append('loud.log', 'not seen\n');
   await logs.append('quiet.log', 'quiet 3\n');
   await untilMerged(scene, ['quiet.log: quiet 0', 'quiet.log: quiet 1', 'quiet.log: quiet 2', 'quiet.log: quiet 3']);
-  await page.click('.member:has-text("loud.log") .name');
+  await page.click('.source:has-text("loud.log") .name');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].slice(-2).map((row) => row.textContent).sort().join() === 'not seen,quiet 3');
 });
 
@@ -290,7 +290,7 @@ scene('a phone stacks the panes and keeps the merged names short', async (scene)
   const two = await logs.write('a/two.log', text(lines(1, 50)));
   await scene.open(addressOf('beside', one, two));
   await pane(page, 1).locator('.row', { hasText: /^line 50$/ }).waitFor();
-  const boxes = await page.evaluate(() => [...document.querySelectorAll('.box')].map((box) => {
+  const boxes = await page.evaluate(() => [...document.querySelectorAll('.pane-box')].map((box) => {
     const { left, top, width, bottom } = box.getBoundingClientRect();
     return { left, top, width, bottom };
   }));
@@ -298,7 +298,7 @@ scene('a phone stacks the panes and keeps the merged names short', async (scene)
   assert.equal(await page.locator('.divider').getAttribute('aria-orientation'), 'horizontal');
   for (const target of [addressOf('merged', one, two), addressOf('beside', one, two), '/']) {
     await scene.open(target);
-    await scene.until(() => document.querySelectorAll('.row, .box, #logs a').length > 0);
+    await scene.until(() => document.querySelectorAll('.row, .pane-box, #logs a').length > 0);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     assert.ok(wide <= 0, `${target} is ${wide} px too wide`);
   }
@@ -361,7 +361,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await page.keyboard.press('?');
     await check('the keys of the merged page');
     await scene.open(addressOf('merged', one, logs.path('to-come.log'), '/etc/passwd'));
-    await scene.until(() => document.querySelector('.member[data-state="forbidden"]') !== null && document.querySelector('.member[data-state="waiting"]') !== null);
+    await scene.until(() => document.querySelector('.source[data-state="forbidden"]') !== null && document.querySelector('.source[data-state="waiting"]') !== null);
     await check('merged, with one to come and one refused');
   }, { context: { colorScheme, reducedMotion: 'reduce' } });
 }
@@ -379,7 +379,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await scene.untilState('live');
   const inSight = (/** @type {string} */ text) => scene.until((text) => {
     const log = document.querySelector('#log')?.getBoundingClientRect();
-    const box = [...document.querySelectorAll('#rows .row.hit')].find((row) => row.textContent === text)?.getBoundingClientRect();
+    const box = [...document.querySelectorAll('#rows .row.current')].find((row) => row.textContent === text)?.getBoundingClientRect();
     return log !== undefined && box !== undefined && box.top >= log.top && box.bottom <= log.bottom;
   }, text);
   await page.keyboard.press('e');
@@ -390,11 +390,11 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await inSight('line 21 ERROR disk <full>');
 
   // To its place in its own log, by key and by a click on the name.
-  for (const open of [() => page.keyboard.press('o'), () => page.click('.row.hit', { position: { x: 30, y: 8 } })]) {
+  for (const open of [() => page.keyboard.press('o'), () => page.click('.row.current', { position: { x: 30, y: 8 } })]) {
     const opening = context.waitForEvent('page');
     await open();
     const other = await opening;
-    await other.locator('.row.chosen', { hasText: 'line 21 ERROR disk <full>' }).waitFor();
+    await other.locator('.row.selected', { hasText: 'line 21 ERROR disk <full>' }).waitFor();
     assert.equal(new URL(other.url()).pathname, one);
     await other.close();
   }

@@ -115,10 +115,10 @@ scene('Home shows the first byte of a log of 4 GiB in under a second, and the st
     }
   });
   assert.ok(took < 1000, `it took ${took} ms`);
-  assert.equal(await page.getAttribute('#overview', 'aria-valuenow'), '0');
+  assert.equal(await page.getAttribute('#minimap', 'aria-valuenow'), '0');
   await page.keyboard.press('End');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'line 3000 of the end');
-  await scene.until(() => document.querySelector('#overview')?.getAttribute('aria-valuenow') === '100');
+  await scene.until(() => document.querySelector('#minimap')?.getAttribute('aria-valuenow') === '100');
 });
 
 scene('the strip is a scrollbar of the whole file', async (scene) => {
@@ -126,7 +126,7 @@ scene('the strip is a scrollbar of the whole file', async (scene) => {
   const log = await logs.write('a.log', text(lines(1, 50_000).map((line) => line.padEnd(20, '.'))));
   await scene.open(log);
   await scene.untilState('live');
-  const strip = await page.locator('#overview').boundingBox();
+  const strip = await page.locator('#minimap').boundingBox();
   assert.ok(strip);
   // Down in the middle, then dragged to a quarter and let go.
   await page.mouse.move(strip.x + 5, strip.y + strip.height / 2);
@@ -224,7 +224,7 @@ scene('a view goes back over a rotation, as far as the files are there', async (
   // There and back: the marker stands where it was, once.
   await eventually('the marker', async () => {
     const around = await page.evaluate(() => {
-      const all = [...document.querySelectorAll('#rows .row, #rows .mark')].map((one) => one.textContent ?? '');
+      const all = [...document.querySelectorAll('#rows .row, #rows .marker')].map((one) => one.textContent ?? '');
       return all.flatMap((one, at) => (/^rotated at /.test(one) ? [all[at - 1], all[at + 1]] : []));
     });
     if (around.length > 0) return JSON.stringify(around) === '["line 3000","line 3001"]' || around;

@@ -5,12 +5,12 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { emptyView, format, parse } = await load('url/view-hash.js');
+const { emptyView, formatView, parseView } = await load('url/view-hash.js');
 
 test('a plain view has a plain address', () => {
-  assert.equal(format(emptyView()), '');
-  assert.deepEqual(parse(''), emptyView());
-  assert.deepEqual(parse('#'), emptyView());
+  assert.equal(formatView(emptyView()), '');
+  assert.deepEqual(parseView(''), emptyView());
+  assert.deepEqual(parseView('#'), emptyView());
 });
 
 test('lines and offsets are read in every form, in either order', () => {
@@ -21,11 +21,11 @@ test('lines and offsets are read in every form, in either order', () => {
     ['#@0', { kind: 'offset', from: 0, to: 0 }],
     ['#@4294967296-@4294967400', { kind: 'offset', from: 4294967296, to: 4294967400 }],
   ]) {
-    assert.deepEqual(parse(hash).lines, lines, hash);
-    assert.equal(parse(hash).follow, false, 'a link to lines stands still');
+    assert.deepEqual(parseView(hash).lines, lines, hash);
+    assert.equal(parseView(hash).follow, false, 'a link to lines stands still');
   }
   for (const hash of ['#L0', '#L', '#L-3', '#Lx', '#@-1', '#@1e3', '#@12345678901234567890', '#l12']) {
-    assert.equal(parse(hash).lines, null, hash);
+    assert.equal(parseView(hash).lines, null, hash);
   }
 });
 
@@ -45,12 +45,12 @@ test('every view comes back from its address', () => {
   ];
   for (const part of views) {
     const view = { ...emptyView(), ...part };
-    assert.deepEqual(parse(format(view)), view, format(view));
+    assert.deepEqual(parseView(formatView(view)), view, formatView(view));
   }
 });
 
 test('an address that a person or a newer page made is taken as far as it is understood', () => {
-  const view = parse('#L5&unknown=1&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
+  const view = parseView('#L5&unknown=1&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
   assert.deepEqual(view.lines, { kind: 'line', from: 5, to: 5 });
   assert.deepEqual(view.find, { text: '%', regex: false, case: false, word: false });
   assert.deepEqual(view.rules, []);
@@ -61,6 +61,6 @@ test('an address that a person or a newer page made is taken as far as it is und
 
 test('an address bounds what it brings', () => {
   const many = Array.from({ length: 1000 }, (_, at) => at);
-  assert.equal(parse(`#${many.map((at) => `mark=:${at}`).join('&')}`).rules.length, 6);
-  assert.equal(parse(`#fold=${many.join(',')}`).folds.length, 100);
+  assert.equal(parseView(`#${many.map((at) => `mark=:${at}`).join('&')}`).rules.length, 6);
+  assert.equal(parseView(`#fold=${many.join(',')}`).folds.length, 100);
 });

@@ -3,7 +3,7 @@
 const STORE = 'tailcast.stars';
 const STARS_MAX = 1_000;
 
-export class Stars {
+export class Favourites {
   /** @type {Set<string>} */
   logs = read();
 

@@ -1,7 +1,7 @@
 // How the list is looked at, as it stands behind the `#` of its address: the filter, the order, the tree and what is folded in it,
 // and the logs that are chosen.
 
-import { canonical } from '../url/multi-log.js';
+import { canonicalLog } from '../url/multi-log.js';
 
 /**
  * @typedef {object} State
@@ -24,7 +24,7 @@ export function parseState(hash) {
   const picked = new Set();
   const rest = hash.replace(/^#/, '').split('&').filter((part) => {
     if (!part.startsWith('log=')) return true;
-    const log = canonical(part.slice('log='.length));
+    const log = canonicalLog(part.slice('log='.length));
     if (log !== null) picked.add(log);
     return false;
   });

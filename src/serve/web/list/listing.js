@@ -24,7 +24,7 @@ const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
  * @property {number} count of logs in it
  * @property {number} size of these in bytes
  * @property {number} modified when one of these last changed
- * @property {boolean} open
+ * @property {boolean} isExpanded
  *
  * @typedef {LogLine | DirectoryLine} Line
  *
@@ -37,7 +37,7 @@ export function isWriting(thing, now) {
 }
 
 /** @param {string} filter */
-export function wordsOf(filter) {
+export function filterWords(filter) {
   return filter.toLowerCase().split(/\s+/).filter((word) => word !== '');
 }
 
@@ -50,7 +50,7 @@ export function wordsOf(filter) {
  * @param {number} now
  * @returns {Log[]}
  */
-export function ordered(logs, sort, stars, now) {
+export function sortLogs(logs, sort, stars, now) {
   const compare = comparison(sort, now);
   return [...logs].sort((a, b) => Number(stars.has(b.href)) - Number(stars.has(a.href)) || compare(a, b) || BY_NAME.compare(a.path, b.path));
 }
@@ -74,7 +74,7 @@ function comparison({ by, descending }, now) {
  * @param {Log[]} logs
  * @param {string[]} words all of which a path must hold, in any case
  */
-export function sieve(logs, words) {
+export function filterLogs(logs, words) {
   if (words.length === 0) return logs;
   return logs.filter((log) => {
     log.lower ??= log.path.toLowerCase();
@@ -115,18 +115,18 @@ export function tree(logs, sort, isOpen, now) {
   const compare = comparison(sort, now);
   /** @param {Directory} within @param {number} depth */
   const visit = (within, depth) => {
-    const directories = [...within.directories.values()].map(joined).sort((a, b) => compare(a, b) || BY_NAME.compare(a.path, b.path));
+    const directories = [...within.directories.values()].map(joinSingle).sort((a, b) => compare(a, b) || BY_NAME.compare(a.path, b.path));
     for (const { path, label, count, size, modified, ...rest } of directories) {
-      const open = isOpen(path);
-      lines.push({ kind: 'directory', key: `${path}/`, label: `${label}/`, depth, count, size, modified, open });
-      if (open) visit({ path, label, count, size, modified, ...rest }, depth + 1);
+      const isExpanded = isOpen(path);
+      lines.push({ kind: 'directory', key: `${path}/`, label: `${label}/`, depth, count, size, modified, isExpanded });
+      if (isExpanded) visit({ path, label, count, size, modified, ...rest }, depth + 1);
     }
     for (const log of within.logs) lines.push({ kind: 'log', key: log.href, log, depth, cut: within.path.length + 1 });
   };
-  const top = joined({ ...root, label: '' });
+  const topDirectory = joinSingle({ ...root, label: '' });
   // What all logs have in common is the first line, not a level of its own for each part of it.
-  if (top.path === '') visit(root, 0);
-  else visit({ ...root, directories: new Map([[top.path, { ...top, label: top.path }]]), logs: [] }, 0);
+  if (topDirectory.path === '') visit(root, 0);
+  else visit({ ...root, directories: new Map([[topDirectory.path, { ...topDirectory, label: topDirectory.path }]]), logs: [] }, 0);
   return lines;
 }
 
@@ -143,7 +143,7 @@ function add(to, log) {
 }
 
 /** @param {Directory} outer @returns {Directory} */
-function joined(outer) {
+function joinSingle(outer) {
   let inner = outer;
   let { label } = outer;
   while (inner.logs.length === 0 && inner.directories.size === 1) {

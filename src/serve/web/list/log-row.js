@@ -1,13 +1,13 @@
 // A row of the list: its cells, and what may change in them.
 
-import { say } from '../ui/dom.js';
+import { setText } from '../ui/dom.js';
 import { icon } from '../ui/icon.js';
 
 /**
  * @typedef {import('./listing.js').Log} Log
  * @typedef {import('./listing.js').Line} Line
  *
- * @typedef {object} Looks
+ * @typedef {object} RowState
  * @property {string[]} words of the filter, which are marked in the path
  * @property {boolean} isCursor whether Tab and the keys reach it
  * @property {boolean} isStarred
@@ -22,7 +22,7 @@ import { icon } from '../ui/icon.js';
  * @param {HTMLTableSectionElement} body
  * @returns {Log[]}
  */
-export function cellsOf(body) {
+export function readRows(body) {
   return [...body.rows].map((row) => {
     const link = row.querySelector('a');
     const { modified, size, viewers } = row.dataset;
@@ -36,10 +36,10 @@ export function drawRow(line) {
   row.dataset.key = line.key;
   row.className = line.kind;
   row.style.setProperty('--depth', String(line.depth));
-  const name = document.createElement('div');
-  name.className = 'name';
-  name.append(...(line.kind === 'log' ? [pickBox(), openLink(line.log), starButton()] : [directoryButton()]));
-  row.insertCell().append(name);
+  const nameCell = document.createElement('div');
+  nameCell.className = 'name';
+  nameCell.append(...(line.kind === 'log' ? [pickBox(), openLink(line.log), starButton()] : [directoryButton()]));
+  row.insertCell().append(nameCell);
   row.insertCell().className = 'size';
   const changed = row.insertCell();
   changed.className = 'age';
@@ -51,34 +51,34 @@ export function drawRow(line) {
 /**
  * @param {HTMLTableRowElement} row
  * @param {Line} line
- * @param {Looks} looks
+ * @param {RowState} looks
  */
 export function updateRow(row, line, looks) {
   const [, size, changed, viewers] = row.cells;
   row.classList.toggle('writing', looks.isWriting);
   row.style.setProperty('--depth', String(line.depth));
-  say(size, looks.size);
+  setText(size, looks.size);
   const time = /** @type {HTMLTimeElement} */ (changed.firstElementChild);
-  say(time, looks.isWriting ? 'writing now' : looks.age);
-  const open = /** @type {HTMLElement} */ (row.querySelector('.opens'));
+  setText(time, looks.isWriting ? 'writing now' : looks.age);
+  const openControl = /** @type {HTMLElement} */ (row.querySelector('.opens'));
   const tabIndex = looks.isCursor ? 0 : -1;
-  open.tabIndex = tabIndex;
+  openControl.tabIndex = tabIndex;
   if (line.kind === 'directory') {
-    open.setAttribute('aria-expanded', String(line.open));
-    say(/** @type {HTMLElement} */ (row.querySelector('.label')), line.label);
-    say(/** @type {HTMLElement} */ (row.querySelector('.count')), String(line.count));
+    openControl.setAttribute('aria-expanded', String(line.isExpanded));
+    setText(/** @type {HTMLElement} */ (row.querySelector('.label')), line.label);
+    setText(/** @type {HTMLElement} */ (row.querySelector('.count')), String(line.count));
     return;
   }
   const { log } = line;
   row.classList.toggle('gone', log.isGone === true);
   row.classList.toggle('picked', looks.isPicked);
   time.dateTime = new Date(log.modified).toISOString();
-  say(viewers, log.viewers > 0 ? String(log.viewers) : '');
-  showPath(open, log.path, line.cut, looks.words);
+  setText(viewers, log.viewers > 0 ? String(log.viewers) : '');
+  showPath(openControl, log.path, line.cut, looks.words);
   const box = /** @type {HTMLInputElement} */ (row.querySelector('.pick'));
   box.checked = looks.isPicked;
   box.tabIndex = tabIndex;
-  const star = /** @type {HTMLElement} */ (row.querySelector('.star'));
+  const star = /** @type {HTMLElement} */ (row.querySelector('.favourite'));
   star.setAttribute('aria-pressed', String(looks.isStarred));
   star.tabIndex = tabIndex;
 }
@@ -95,17 +95,17 @@ function showPath(link, path, cut, words) {
   if (link.dataset.look === look) return;
   link.dataset.look = look;
   const at = path.lastIndexOf('/') + 1;
-  const found = foundIn(path, words);
+  const found = findWords(path, words);
   const directory = document.createElement('span');
   directory.className = 'dir';
   // A long directory is cut on its left by running right to left; inside, it is isolated from that.
   const isolated = document.createElement('bdi');
   isolated.dir = 'ltr';
-  isolated.append(...marked(path, cut, at, found));
+  isolated.append(...highlightWords(path, cut, at, found));
   directory.append(isolated);
   const file = document.createElement('span');
   file.className = 'file';
-  file.append(...marked(path, Math.max(cut, at), path.length, found));
+  file.append(...highlightWords(path, Math.max(cut, at), path.length, found));
   link.replaceChildren(...(at > cut ? [directory, file] : [file]));
 }
 
@@ -115,7 +115,7 @@ function showPath(link, path, cut, words) {
  * @param {string[]} words
  * @returns {[number, number][]}
  */
-function foundIn(path, words) {
+function findWords(path, words) {
   const lower = path.toLowerCase();
   // Few letters change their length with their case; a path with one is not marked.
   if (lower.length !== path.length) return [];
@@ -141,7 +141,7 @@ function foundIn(path, words) {
  * @param {number} to
  * @param {[number, number][]} found
  */
-function marked(path, from, to, found) {
+function highlightWords(path, from, to, found) {
   /** @type {(string | HTMLElement)[]} */
   const parts = [];
   let at = from;
@@ -179,10 +179,10 @@ function openLink(log) {
 function starButton() {
   const button = document.createElement('button');
   button.type = 'button';
-  button.className = 'star';
+  button.className = 'favourite';
   button.title = 'Keep at the top (s)';
   button.setAttribute('aria-label', 'Keep at the top');
-  button.append(icon('star'));
+  button.append(icon('favourite'));
   return button;
 }
 

@@ -1,15 +1,15 @@
 // The list of logs: the server's table, kept fresh, filtered as one types, in any order, with what the reader chose to open
 // together. What is on the page stands in its address, so that a link or the way back shows the same.
 
-import { byId, say } from '../ui/dom.js';
+import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
-import { flat, isWriting, ordered, sieve, tree, wordsOf } from './listing.js';
-import { cellsOf, drawRow, updateRow } from './log-row.js';
+import { flat, isWriting, sortLogs, filterLogs, tree, filterWords } from './listing.js';
+import { readRows, drawRow, updateRow } from './log-row.js';
 import { formatState, parseState } from './list-hash.js';
-import { MERGED_MAX, BESIDE_MAX, addressOf } from '../url/multi-log.js';
-import { Shelf } from './virtual-table.js';
-import { Stars } from './favourites.js';
-import { age, counted, size } from '../ui/units.js';
+import { MERGED_MAX, SPLIT_MAX, multiLogUrl } from '../url/multi-log.js';
+import { VirtualTable } from './virtual-table.js';
+import { Favourites } from './favourites.js';
+import { formatAge, plural, formatSize } from '../ui/units.js';
 
 const REFRESH_MS = 3_000;
 /** A page that nobody looks at asks seldom. */
@@ -19,7 +19,7 @@ const REFRESH_PER_ANSWER = 10;
 const ANSWER_MS_MAX = 20_000;
 const TICK_MS = 1_000;
 /** Browsers limit how often an address may change. */
-const ADDRESS_MS = 300;
+const URL_MS = 300;
 
 /**
  * @typedef {import('./listing.js').Log} Log
@@ -32,54 +32,54 @@ const sortMenu = /** @type {HTMLSelectElement} */ (byId('sort'));
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 /** By address. @type {Map<string, Log>} */
-const logs = new Map(cellsOf(body).map((log) => [log.href, log]));
+const logs = new Map(readRows(body).map((log) => [log.href, log]));
 /** The logs in order. @type {Log[]} */
 let order = [];
-const stars = new Stars(() => arrange());
+const favourites = new Favourites(() => updateOrder());
 const state = parseState(location.hash);
 let truncated = false;
 let reachable = true;
 /** The line that the keys act on. @type {string | null} */
 let cursor = null;
 
-/** @type {Shelf<Line>} */
-const shelf = new Shelf(body, byId('shelf'), (line) => drawRow(line), (row, line) => {
+/** @type {VirtualTable<Line>} */
+const virtualTable = new VirtualTable(body, byId('table-scroller'), (line) => drawRow(line), (row, line) => {
   const now = Date.now();
   const log = line.kind === 'log' ? line.log : null;
   updateRow(row, line, {
-    words: wordsOf(state.filter),
-    isCursor: (cursor ?? shelf.lines[0]?.key) === line.key,
-    isStarred: log !== null && stars.logs.has(log.href),
+    words: filterWords(state.filter),
+    isCursor: (cursor ?? virtualTable.lines[0]?.key) === line.key,
+    isStarred: log !== null && favourites.logs.has(log.href),
     isPicked: log !== null && state.picked.has(log.href),
-    size: size(line.kind === 'log' ? line.log.size : line.size),
+    size: formatSize(line.kind === 'log' ? line.log.size : line.size),
     isWriting: isWriting(log ?? /** @type {import('./listing.js').DirectoryLine} */ (line), now),
-    age: age(now - (log ?? /** @type {import('./listing.js').DirectoryLine} */ (line)).modified),
+    age: formatAge(now - (log ?? /** @type {import('./listing.js').DirectoryLine} */ (line)).modified),
   });
 });
 
 /** Puts all logs in order, where nobody is about to click on one of them. */
-function arrange() {
-  order = ordered([...logs.values()].filter((log) => !log.isGone), state.sort, stars.logs, Date.now());
+function updateOrder() {
+  order = sortLogs([...logs.values()].filter((log) => !log.isGone), state.sort, favourites.logs, Date.now());
   for (const [href, log] of logs) if (log.isGone) logs.delete(href);
   show();
 }
 
 /** Shows the logs that pass the filter. */
 function show() {
-  const words = wordsOf(state.filter);
-  const shown = sieve(order, words);
+  const words = filterWords(state.filter);
+  const shown = filterLogs(order, words);
   // What was found in a folded directory would be hidden by it.
   const isOpen = (/** @type {string} */ path) => words.length > 0 || !state.folded.has(path);
   const lines = state.tree ? tree(shown, state.sort, isOpen, Date.now()) : flat(shown);
   if (cursor !== null && !lines.some(({ key }) => key === cursor)) cursor = null;
-  shelf.show(lines);
+  virtualTable.show(lines);
   byId('no-logs').hidden = order.length > 0;
   byId('no-match').hidden = order.length === 0 || shown.length > 0;
   byId('filter-box').hidden = order.length === 0;
   const all = order.filter(({ isGone }) => !isGone).length;
-  const total = truncated ? `the ${counted(all, 'log')} that changed last` : counted(all, 'log');
-  const found = words.length > 0 ? `${counted(shown.filter(({ isGone }) => !isGone).length, 'log')} of ${total}` : total;
-  say(byId('count'), reachable ? found : `${found} · no answer from the server, still trying`);
+  const total = truncated ? `the ${plural(all, 'log')} that changed last` : plural(all, 'log');
+  const found = words.length > 0 ? `${plural(shown.filter(({ isGone }) => !isGone).length, 'log')} of ${total}` : total;
+  setText(byId('count'), reachable ? found : `${found} · no answer from the server, still trying`);
   showControls();
 }
 
@@ -93,36 +93,36 @@ function showControls() {
     else head.removeAttribute('aria-sort');
   }
   showPicked();
-  keepAddress();
+  scheduleUrl();
 }
 
 function showPicked() {
   const { size: count } = state.picked;
   byId('picked').hidden = count === 0;
   document.body.dataset.picking = String(count > 0);
-  say(byId('picked-count'), counted(count, 'log'));
-  say(byId('picked-hint'), count < 2 ? 'choose another to open them together' : '');
-  for (const [page, max] of /** @type {const} */ ([['beside', BESIDE_MAX], ['merged', MERGED_MAX]])) {
-    const link = byId(`open-${page}`);
+  setText(byId('picked-count'), plural(count, 'log'));
+  setText(byId('picked-hint'), count < 2 ? 'choose another to open them together' : '');
+  for (const [page, max] of /** @type {const} */ ([['beside', SPLIT_MAX], ['merged', MERGED_MAX]])) {
+    const link = byId(page === 'beside' ? 'open-split' : 'open-merged');
     link.hidden = count < 2;
     const fits = count <= max;
     link.title = fits ? `Open them ${page === 'beside' ? 'side by side (b)' : 'in one list, by arrival (m)'}` : `At most ${max} logs fit`;
-    if (fits) link.setAttribute('href', addressOf(page, state.picked));
+    if (fits) link.setAttribute('href', multiLogUrl(page, state.picked));
     else link.removeAttribute('href');
     link.setAttribute('role', 'link');
     link.setAttribute('aria-disabled', String(!fits));
   }
 }
 
-let addressTimer = 0;
+let urlTimer = 0;
 
-function keepAddress() {
-  addressTimer ||= window.setTimeout(writeAddress, ADDRESS_MS);
+function scheduleUrl() {
+  urlTimer ||= window.setTimeout(writeUrl, URL_MS);
 }
 
-function writeAddress() {
-  window.clearTimeout(addressTimer);
-  addressTimer = 0;
+function writeUrl() {
+  window.clearTimeout(urlTimer);
+  urlTimer = 0;
   const hash = formatState(state);
   if (hash !== location.hash) history.replaceState(null, '', hash === '' ? location.pathname : hash);
 }
@@ -148,10 +148,10 @@ function merge(fresh) {
   // gone keep their place.
   isStale = inUse();
   if (!isStale) {
-    arrange();
+    updateOrder();
     return;
   }
-  order.push(...ordered(added, state.sort, stars.logs, Date.now()));
+  order.push(...sortLogs(added, state.sort, favourites.logs, Date.now()));
   show();
 }
 
@@ -167,7 +167,7 @@ async function refresh() {
     if (mark !== '' && mark === etag) {
       if (isStale && !inUse()) {
         isStale = false;
-        arrange();
+        updateOrder();
       } else if (!wasReachable) {
         show();
       }
@@ -187,7 +187,7 @@ let refreshTimer = 0;
 let refreshing = false;
 
 /** One answer at a time, however slow the server is. */
-async function refreshAlways() {
+async function refreshLoop() {
   window.clearTimeout(refreshTimer);
   if (refreshing) return;
   refreshing = true;
@@ -195,47 +195,47 @@ async function refreshAlways() {
   await refresh();
   refreshing = false;
   const pause = document.hidden ? HIDDEN_REFRESH_MS : REFRESH_MS;
-  refreshTimer = window.setTimeout(refreshAlways, Math.max(pause, REFRESH_PER_ANSWER * (performance.now() - began)));
+  refreshTimer = window.setTimeout(refreshLoop, Math.max(pause, REFRESH_PER_ANSWER * (performance.now() - began)));
 }
 
 /** @param {string} href */
 function pick(href) {
   if (!state.picked.delete(href)) state.picked.add(href);
-  shelf.draw();
+  virtualTable.draw();
   showPicked();
-  keepAddress();
+  scheduleUrl();
 }
 
-/** @param {string} path @param {boolean} open */
-function fold(path, open) {
-  if (open) state.folded.delete(path);
+/** @param {string} path @param {boolean} isOpen */
+function fold(path, isOpen) {
+  if (isOpen) state.folded.delete(path);
   else state.folded.add(path);
   show();
 }
 
 function lineAtCursor() {
-  const at = cursor === null ? -1 : shelf.lines.findIndex(({ key }) => key === cursor);
-  return { at, line: shelf.lines[at] };
+  const at = cursor === null ? -1 : virtualTable.lines.findIndex(({ key }) => key === cursor);
+  return { at, line: virtualTable.lines[at] };
 }
 
 /** @param {number} to */
-function moveTo(to) {
-  const at = Math.max(0, Math.min(shelf.lines.length - 1, to));
-  const line = shelf.lines[at];
+function moveCursorTo(to) {
+  const at = Math.max(0, Math.min(virtualTable.lines.length - 1, to));
+  const line = virtualTable.lines[at];
   if (line === undefined) return;
   cursor = line.key;
-  shelf.reveal(at);
-  /** @type {HTMLElement | null | undefined} */ (shelf.row(line.key)?.querySelector('.opens'))?.focus({ preventScroll: true });
+  virtualTable.reveal(at);
+  /** @type {HTMLElement | null | undefined} */ (virtualTable.row(line.key)?.querySelector('.opens'))?.focus({ preventScroll: true });
 }
 
 /** @param {number} by */
-function move(by) {
+function moveCursor(by) {
   const { at } = lineAtCursor();
   if (at === 0 && by < 0) {
     cursor = null;
     focusFilter();
   } else {
-    moveTo(at + by);
+    moveCursorTo(at + by);
   }
 }
 
@@ -250,23 +250,23 @@ function withLog(act) {
   if (line?.kind === 'log') act(line.log);
 }
 
-/** @param {boolean} open */
-function foldAtCursor(open) {
+/** @param {boolean} isOpen */
+function foldAtCursor(isOpen) {
   const { at, line } = lineAtCursor();
   if (line === undefined || !state.tree) return;
-  if (line.kind === 'directory' && line.open !== open) {
-    fold(line.key.slice(0, -1), open);
-  } else if (open) {
-    move(1);
+  if (line.kind === 'directory' && line.isExpanded !== isOpen) {
+    fold(line.key.slice(0, -1), isOpen);
+  } else if (isOpen) {
+    moveCursor(1);
   } else {
-    const outer = shelf.lines.findLastIndex((other, index) => index < at && other.kind === 'directory' && other.depth < line.depth);
-    if (outer >= 0) moveTo(outer);
+    const outer = virtualTable.lines.findLastIndex((other, index) => index < at && other.kind === 'directory' && other.depth < line.depth);
+    if (outer >= 0) moveCursorTo(outer);
   }
 }
 
 function choose(/** @type {import('./listing.js').Key} */ by) {
   state.sort = state.sort.by === by ? { by, descending: !state.sort.descending } : { by, descending: by !== 'name' };
-  arrange();
+  updateOrder();
 }
 
 function toggleTree() {
@@ -276,31 +276,31 @@ function toggleTree() {
 
 function pickNone() {
   state.picked.clear();
-  shelf.draw();
+  virtualTable.draw();
   showPicked();
-  keepAddress();
+  scheduleUrl();
 }
 
 /** @param {Log} log */
 function star(log) {
-  stars.toggle(log.href);
-  shelf.draw();
+  favourites.toggle(log.href);
+  virtualTable.draw();
 }
 
 /** @param {'beside' | 'merged'} page */
 function openPicked(page) {
-  const link = byId(`open-${page}`);
+  const link = byId(page === 'beside' ? 'open-split' : 'open-merged');
   if (!byId('picked').hidden && !link.hidden) link.click();
 }
 
 bindKeys([
   { keys: ['/'], does: 'filter by path; each word must be in it', act: focusFilter },
-  { keys: ['ArrowDown', 'j'], does: 'to the next log', act: () => move(1) },
-  { keys: ['ArrowUp', 'k'], does: 'to the one before', act: () => move(-1) },
-  { keys: ['PageDown'], does: 'a page down', act: () => move(shelf.rowsInSight) },
-  { keys: ['PageUp'], does: 'a page up', act: () => moveTo(lineAtCursor().at - shelf.rowsInSight) },
-  { keys: ['Home'], does: 'to the first', act: () => moveTo(0) },
-  { keys: ['End'], does: 'to the last', act: () => moveTo(shelf.lines.length - 1) },
+  { keys: ['ArrowDown', 'j'], does: 'to the next log', act: () => moveCursor(1) },
+  { keys: ['ArrowUp', 'k'], does: 'to the one before', act: () => moveCursor(-1) },
+  { keys: ['PageDown'], does: 'a page down', act: () => moveCursor(virtualTable.rowsInSight) },
+  { keys: ['PageUp'], does: 'a page up', act: () => moveCursorTo(lineAtCursor().at - virtualTable.rowsInSight) },
+  { keys: ['Home'], does: 'to the first', act: () => moveCursorTo(0) },
+  { keys: ['End'], does: 'to the last', act: () => moveCursorTo(virtualTable.lines.length - 1) },
   { keys: ['x'], does: 'choose it, to open several together', act: () => withLog(({ href }) => pick(href)) },
   { keys: ['b'], does: 'open the chosen ones side by side', act: () => openPicked('beside') },
   { keys: ['m'], does: 'open the chosen ones merged', act: () => openPicked('merged') },
@@ -316,7 +316,7 @@ bindKeys([
 filter.addEventListener('input', () => {
   state.filter = filter.value;
   cursor = null;
-  byId('shelf').scrollTop = 0;
+  byId('table-scroller').scrollTop = 0;
   show();
 });
 filter.addEventListener('keydown', (event) => {
@@ -326,9 +326,9 @@ filter.addEventListener('keydown', (event) => {
     show();
     filter.blur();
   } else if (event.key === 'ArrowDown') {
-    moveTo(0);
+    moveCursorTo(0);
   } else if (event.key === 'Enter') {
-    const first = shelf.lines.find(({ kind }) => kind === 'log');
+    const first = virtualTable.lines.find(({ kind }) => kind === 'log');
     if (first?.kind === 'log') location.assign(first.log.href);
   } else {
     return;
@@ -351,19 +351,19 @@ help.addEventListener('click', (event) => {
 body.addEventListener('click', (event) => {
   const target = /** @type {Element} */ (event.target);
   const key = target.closest('tr')?.dataset.key;
-  const line = shelf.lines.find((one) => one.key === key);
+  const line = virtualTable.lines.find((one) => one.key === key);
   if (line === undefined) return;
   cursor = line.key;
-  if (line.kind === 'directory') fold(line.key.slice(0, -1), !line.open);
+  if (line.kind === 'directory') fold(line.key.slice(0, -1), !line.isExpanded);
   else if (target.closest('.pick')) pick(line.log.href);
-  else if (target.closest('.star')) star(line.log);
-  else shelf.draw();
+  else if (target.closest('.favourite')) star(line.log);
+  else virtualTable.draw();
 });
 body.addEventListener('focusin', (event) => {
   const key = /** @type {Element} */ (event.target).closest('tr')?.dataset.key;
   if (key === undefined || key === cursor) return;
   cursor = key;
-  shelf.draw();
+  virtualTable.draw();
 });
 for (const head of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('th[data-sort]'))) {
   const button = document.createElement('button');
@@ -373,16 +373,16 @@ for (const head of /** @type {NodeListOf<HTMLElement>} */ (document.querySelecto
   head.replaceChildren(button);
 }
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden) refreshAlways();
+  if (!document.hidden) refreshLoop();
 });
 // The way back leads to what was there last.
-window.addEventListener('pagehide', writeAddress);
+window.addEventListener('pagehide', writeUrl);
 window.addEventListener('hashchange', () => {
   Object.assign(state, parseState(location.hash));
-  arrange();
+  updateOrder();
 });
 
 for (const id of ['tree', 'sort-box', 'help-open']) byId(id).hidden = false;
-arrange();
-refreshTimer = window.setTimeout(refreshAlways, REFRESH_MS);
-setInterval(() => shelf.draw(), TICK_MS);
+updateOrder();
+refreshTimer = window.setTimeout(refreshLoop, REFRESH_MS);
+setInterval(() => virtualTable.draw(), TICK_MS);

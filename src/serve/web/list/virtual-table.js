@@ -8,7 +8,7 @@ const ROWS_AHEAD = 12;
 /**
  * @template {{key: string}} Line
  */
-export class Shelf {
+export class VirtualTable {
   /** @type {Line[]} */
   #lines = [];
   /** @type {Map<string, HTMLTableRowElement>} */
@@ -78,10 +78,10 @@ export class Shelf {
   reveal(at) {
     const height = this.#rowHeight;
     const head = this.#body.offsetTop;
-    const top = at * height;
+    const topPx = at * height;
     const { scrollTop, clientHeight } = this.#scroller;
-    if (top < scrollTop) this.#scroller.scrollTop = top;
-    else if (top + height + head > scrollTop + clientHeight) this.#scroller.scrollTop = top + height + head - clientHeight;
+    if (topPx < scrollTop) this.#scroller.scrollTop = topPx;
+    else if (topPx + height + head > scrollTop + clientHeight) this.#scroller.scrollTop = topPx + height + head - clientHeight;
     this.draw();
   }
 
@@ -97,9 +97,9 @@ export class Shelf {
     const all = this.#lines.length;
     if (all <= WHOLE_ROWS_MAX) return [0, all];
     const height = this.#rowHeight;
-    const top = Math.max(0, this.#scroller.scrollTop - this.#body.offsetTop);
-    const first = Math.max(0, Math.min(Math.floor(top / height), all) - ROWS_AHEAD);
-    const last = Math.ceil((top + this.#scroller.clientHeight) / height) + ROWS_AHEAD;
+    const topPx = Math.max(0, this.#scroller.scrollTop - this.#body.offsetTop);
+    const first = Math.max(0, Math.min(Math.floor(topPx / height), all) - ROWS_AHEAD);
+    const last = Math.ceil((topPx + this.#scroller.clientHeight) / height) + ROWS_AHEAD;
     return [first, Math.min(all, last)];
   }
 
@@ -114,16 +114,16 @@ export class Shelf {
 
 /**
  * Makes the children these, in this order, and moves none that stands right already: a row that is moved loses the focus.
- * @param {Element} parent
+ * @param {Element} container
  * @param {Element[]} wanted
  */
-function arrange(parent, wanted) {
+function arrange(container, wanted) {
   const focused = wanted.find((element) => element.contains(document.activeElement));
   const active = document.activeElement;
-  let next = parent.firstElementChild;
+  let next = container.firstElementChild;
   for (const element of wanted) {
     if (element === next) next = next.nextElementSibling;
-    else parent.insertBefore(element, next);
+    else container.insertBefore(element, next);
   }
   while (next !== null) {
     const gone = next;

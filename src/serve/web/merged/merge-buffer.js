@@ -12,22 +12,22 @@ const CHARS_MAX = 4 * 1024 * 1024;
 /**
  * An entry of the list, in the form that the window takes: `offset` is its place in the list, `at` its offset in that generation
  * of its log.
- * @typedef {import('../rows/tail.js').Entry & {log: number, at: number, generation: string, isGone?: boolean}} Entry
+ * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isGone?: boolean}} Entry
  *
- * @typedef {object} Choice what is shown
+ * @typedef {object} RowFilter what is shown
  * @property {Set<number>} logs
  * @property {((entry: Entry) => boolean) | null} passes whether a row does; null if all do. What happened to a log is always shown
  */
 
-export class Medley {
+export class MergeBuffer {
   /** Entries that are otherwise than they were. @type {Set<Entry>} */
   changed = new Set();
   /** The place of the next entry. */
   next = 0;
   /** Counts changes. */
   version = 0;
-  /** @type {Strand[]} */
-  #strands = [];
+  /** @type {LogBuffer[]} */
+  #logs = [];
   /** Whether all that came so far was there before. */
   #gathering = true;
   #timeOf;
@@ -38,7 +38,7 @@ export class Medley {
    */
   constructor(logs, timeOf) {
     this.#timeOf = timeOf;
-    this.#strands = Array.from({ length: logs }, (_, log) => new Strand(log));
+    this.#logs = Array.from({ length: logs }, (_, log) => new LogBuffer(log));
   }
 
   get isGathering() {
@@ -54,23 +54,23 @@ export class Medley {
    */
   patch(log, patch, generation, now) {
     this.version += 1;
-    const strand = this.#strands[log];
+    const strand = this.#logs[log];
     /** @type {Map<number, Entry>} */
-    const stale = new Map(strand.from(patch.from).map((entry) => [entry.at, entry]));
+    const stale = new Map(strand.from(patch.from).map((entry) => [entry.logOffset, entry]));
     let fresh = 0;
     for (const [at, html, note] of patch.rows) {
       const known = stale.get(at);
-      if (known !== undefined && known.mark === undefined) {
+      if (known !== undefined && known.marker === undefined) {
         stale.delete(at);
         if (known.html !== html || known.isGone) this.#change(strand, known, html, false);
       } else if (at > strand.last) {
         strand.last = at;
-        strand.add({ span: 0, offset: this.next, log, at, generation, html, note: note ?? null, line: null, time: note?.time ?? now, element: null });
+        strand.add({ gen: 0, offset: this.next, log, logOffset: at, generation, html, annotation: note ?? null, line: null, time: note?.time ?? now, element: null });
         this.next += 1;
         fresh += 1;
       }
     }
-    for (const entry of stale.values()) if (entry.mark === undefined && !entry.isGone) this.#change(strand, entry, '', true);
+    for (const entry of stale.values()) if (entry.marker === undefined && !entry.isGone) this.#change(strand, entry, '', true);
     strand.bound(this.changed);
     return fresh;
   }
@@ -78,28 +78,28 @@ export class Medley {
   /**
    * Says what happened to a log. Its rows before are final.
    * @param {number} log
-   * @param {string} mark
+   * @param {string} marker
    * @param {string} text
    * @param {boolean} isOther whether the offsets that follow are of another file, or come again
    */
-  mark(log, mark, text, isOther) {
-    const strand = this.#strands[log];
+  addMarker(log, marker, text, isOther) {
+    const strand = this.#logs[log];
     this.version += 1;
-    strand.add({ span: 0, offset: this.next, log, at: -1, generation: '', mark, text, element: null });
+    strand.add({ gen: 0, offset: this.next, log, logOffset: -1, generation: '', marker, text, element: null });
     this.next += 1;
     if (isOther) strand.last = -1;
-    strand.settle();
+    strand.finalize();
   }
 
   /** All logs have given what they had: it is put in order, and what comes from now on stands behind it. */
-  gathered() {
+  sortHistory() {
     this.#gathering = false;
     /** @type {{key: number, entry: Entry}[]} */
     const all = [];
-    for (const strand of this.#strands) {
+    for (const strand of this.#logs) {
       let key = -Infinity;
       for (const entry of strand.entries()) {
-        const time = entry.mark === undefined ? this.#timeOf(entry.html) ?? -Infinity : -Infinity;
+        const time = entry.marker === undefined ? this.#timeOf(entry.html) ?? -Infinity : -Infinity;
         // A line that tells no time, or an earlier one, came after the line before it all the same.
         key = Math.max(key, time);
         all.push({ key, entry });
@@ -117,11 +117,11 @@ export class Medley {
    * Entries from a place on.
    * @param {number} place
    * @param {number} max
-   * @param {Choice} choice
+   * @param {RowFilter} choice
    * @returns {Entry[]}
    */
   after(place, max, choice) {
-    const strands = this.#chosen(choice).map((strand) => ({ strand, at: strand.find(place) }));
+    const strands = this.#shownLogs(choice).map((strand) => ({ strand, at: strand.find(place) }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
@@ -142,11 +142,11 @@ export class Medley {
    * The entries right before a place.
    * @param {number} place
    * @param {number} max
-   * @param {Choice} choice
+   * @param {RowFilter} choice
    * @returns {Entry[]}
    */
   before(place, max, choice) {
-    const strands = this.#chosen(choice).map((strand) => ({ strand, at: strand.find(place) - 1 }));
+    const strands = this.#shownLogs(choice).map((strand) => ({ strand, at: strand.find(place) - 1 }));
     /** @type {Entry[]} */
     const taken = [];
     while (taken.length < max) {
@@ -163,10 +163,10 @@ export class Medley {
     return taken.reverse();
   }
 
-  /** @param {number} place @param {Choice} choice */
+  /** @param {number} place @param {RowFilter} choice */
   countAfter(place, choice) {
     let count = 0;
-    for (const strand of this.#chosen(choice)) {
+    for (const strand of this.#shownLogs(choice)) {
       const first = strand.find(place);
       if (choice.passes === null) count += strand.length - first;
       else for (let at = first; at < strand.length; at += 1) if (!isSkipped(strand.at(at), choice)) count += 1;
@@ -176,24 +176,24 @@ export class Medley {
 
   /** All that is kept, one log after another. @param {Set<number>} logs */
   * entries(logs) {
-    for (const strand of this.#strands) if (logs.has(strand.log)) yield* strand.entries();
+    for (const strand of this.#logs) if (logs.has(strand.log)) yield* strand.entries();
   }
 
-  /** @param {Choice} choice */
-  #chosen({ logs }) {
-    return this.#strands.filter(({ log }) => logs.has(log));
+  /** @param {RowFilter} choice */
+  #shownLogs({ logs }) {
+    return this.#logs.filter(({ log }) => logs.has(log));
   }
 
   /**
    * The logs of which more came than is kept.
    * @param {Set<number>} logs
    */
-  cut(logs) {
-    return this.#strands.filter(({ log, dropped }) => dropped && logs.has(log)).map(({ log }) => log);
+  truncated(logs) {
+    return this.#logs.filter(({ log, hasDropped }) => hasDropped && logs.has(log)).map(({ log }) => log);
   }
 
   /**
-   * @param {Strand} strand
+   * @param {LogBuffer} strand
    * @param {import('../rows/tail.js').Row & Entry} entry
    * @param {string} html
    * @param {boolean} isGone
@@ -206,17 +206,17 @@ export class Medley {
   }
 }
 
-/** @param {Entry | undefined} entry @param {Choice} choice */
+/** @param {Entry | undefined} entry @param {RowFilter} choice */
 function isSkipped(entry, { passes }) {
-  return entry !== undefined && entry.mark === undefined && passes !== null && !passes(entry);
+  return entry !== undefined && entry.marker === undefined && passes !== null && !passes(entry);
 }
 
 /** The last entries of one log. */
-class Strand {
+class LogBuffer {
   log;
   chars = 0;
   /** Whether entries were let go. */
-  dropped = false;
+  hasDropped = false;
   /** The greatest offset of a row. */
   last = -1;
   /** @type {Entry[]} */
@@ -224,7 +224,7 @@ class Strand {
   /** Entries before this index are gone; the array is compacted now and then, not for each. */
   #head = 0;
   /** Entries before this index are final. */
-  #settled = 0;
+  #finalBefore = 0;
 
   /** @param {number} log */
   constructor(log) {
@@ -247,11 +247,11 @@ class Strand {
   /** @param {Entry} entry */
   add(entry) {
     this.#entries.push(entry);
-    if (entry.mark === undefined) this.chars += entry.html.length;
+    if (entry.marker === undefined) this.chars += entry.html.length;
   }
 
-  settle() {
-    this.#settled = this.#entries.length;
+  finalize() {
+    this.#finalBefore = this.#entries.length;
   }
 
   /**
@@ -260,7 +260,7 @@ class Strand {
    */
   from(offset) {
     let first = this.#entries.length;
-    while (first > Math.max(this.#settled, this.#head) && this.#entries[first - 1].at >= offset) first -= 1;
+    while (first > Math.max(this.#finalBefore, this.#head) && this.#entries[first - 1].logOffset >= offset) first -= 1;
     return this.#entries.slice(first);
   }
 
@@ -280,14 +280,14 @@ class Strand {
   bound(changed) {
     while (this.length > ROWS_MAX || (this.chars > CHARS_MAX && this.length > 1)) {
       const gone = this.#entries[this.#head];
-      if (gone.mark === undefined) this.chars -= gone.html.length;
+      if (gone.marker === undefined) this.chars -= gone.html.length;
       if (gone.element === null) changed.delete(gone);
       this.#head += 1;
-      this.dropped = true;
+      this.hasDropped = true;
     }
     if (this.#head <= ROWS_MAX) return;
     this.#entries = this.#entries.slice(this.#head);
-    this.#settled = Math.max(0, this.#settled - this.#head);
+    this.#finalBefore = Math.max(0, this.#finalBefore - this.#head);
     this.#head = 0;
   }
 }

@@ -2,7 +2,7 @@
 // simply to be live.
 
 import { icon } from '../ui/icon.js';
-import { addressOf, MERGED_MAX } from '../url/multi-log.js';
+import { multiLogUrl, MERGED_MAX } from '../url/multi-log.js';
 
 /**
  * @param {HTMLElement} members
@@ -10,10 +10,10 @@ import { addressOf, MERGED_MAX } from '../url/multi-log.js';
  * @param {string[]} names
  * @param {(number: number) => void} toggle
  */
-export function drawMembers(members, sources, names, toggle) {
+export function drawSwitches(members, sources, names, toggle) {
   for (const { log, number } of sources) {
     const member = document.createElement('span');
-    member.className = 'member';
+    member.className = 'source';
     member.dataset.log = String(number + 1);
     const button = document.createElement('button');
     button.type = 'button';
@@ -22,21 +22,21 @@ export function drawMembers(members, sources, names, toggle) {
     const key = document.createElement('kbd');
     key.setAttribute('aria-hidden', 'true');
     key.textContent = String(number + 1);
-    const name = document.createElement('span');
-    name.className = 'label';
-    name.textContent = names[number];
+    const label = document.createElement('span');
+    label.className = 'label';
+    label.textContent = names[number];
     const state = document.createElement('span');
-    state.className = 'doing';
-    button.append(key, name, state);
+    state.className = 'source-state';
+    button.append(key, label, state);
     button.addEventListener('click', () => toggle(number));
-    const close = document.createElement('a');
-    close.className = 'close';
-    close.title = 'Leave out';
-    close.setAttribute('aria-label', `Leave ${names[number]} out`);
+    const closeLink = document.createElement('a');
+    closeLink.className = 'close';
+    closeLink.title = 'Leave out';
+    closeLink.setAttribute('aria-label', `Leave ${names[number]} out`);
     const others = sources.filter((other) => other.log !== log).map((other) => other.log);
-    close.href = others.length > 0 ? addressOf('merged', others) : '/';
-    close.append(icon('close'));
-    member.append(button, close);
+    closeLink.href = others.length > 0 ? multiLogUrl('merged', others) : '/';
+    closeLink.append(icon('close'));
+    member.append(button, closeLink);
     members.append(member);
   }
   const add = document.createElement('a');
@@ -54,11 +54,11 @@ export function drawMembers(members, sources, names, toggle) {
  * @param {import('./source.js').Source[]} sources
  * @param {string[]} names
  */
-export function showMembers(members, sources, names) {
+export function showSwitches(members, sources, names) {
   sources.forEach((source, at) => {
     const member = /** @type {HTMLElement} */ (members.children[at]);
     const button = /** @type {HTMLElement} */ (member.firstElementChild);
-    const { state, word, detail } = source.words;
+    const { state, word, detail } = source.status;
     member.dataset.state = state;
     button.setAttribute('aria-pressed', String(source.on));
     button.title = `${names[at]}: ${word}${detail ? ` · ${detail}` : ''} (${at + 1} shows it, or not)`;

@@ -3,7 +3,7 @@
 import { Connection } from '../net/connection.js';
 import { describe } from '../ui/status.js';
 import { resetWords } from '../viewer/stream.js';
-import { clock, size } from '../ui/units.js';
+import { formatClock, formatSize } from '../ui/units.js';
 
 /** Lines before the end that each log begins with. */
 const LINES = 200;
@@ -28,23 +28,23 @@ export class Source {
   /** Of the file that is told. */
   #generation = '';
   /** Bytes of the log that were there when it was opened. */
-  #there = Infinity;
-  #medley;
+  #historySize = Infinity;
+  #buffer;
   #connection;
 
   /**
    * @param {string} log
    * @param {number} number
-   * @param {import('./merge-buffer.js').Medley} medley
+   * @param {import('./merge-buffer.js').MergeBuffer} medley
    * @param {(fresh: number) => void} changed
    */
   constructor(log, number, medley, changed) {
     this.log = log;
     this.number = number;
-    this.#medley = medley;
+    this.#buffer = medley;
     this.#connection = new Connection(
       new URL(`${log}?lines=${LINES}`, location.href),
-      (message, resuming) => changed(this.#hear(message, resuming)),
+      (message, resuming) => changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();
         if (phase.name === 'open') this.#lostAt = null;
@@ -55,12 +55,12 @@ export class Source {
   }
 
   /** Whether nothing of what was there before is still to come. */
-  get isGathered() {
+  get isHistoryLoaded() {
     return this.#phase.name !== 'connecting';
   }
 
   /** What it is doing, in words. */
-  get words() {
+  get status() {
     return describe({
       phase: this.#phase, waiting: this.#waiting, following: true, empty: false, newLines: 0,
       lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null,
@@ -76,32 +76,32 @@ export class Source {
    * @param {boolean} resuming
    * @returns {number} how many rows are new
    */
-  #hear(message, resuming) {
+  #handle(message, resuming) {
     this.#waiting = message.type === 'waiting' ? message.reason : null;
     switch (message.type) {
       case 'open':
         this.watch = message.watch;
         this.#generation = String(message.generation);
-        if (resuming && !message.recovered) this.#mark('not-resumed', `could not resume at ${clock(Date.now())}: lines may be missing here, or repeat`, true);
+        if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing here, or repeat`, true);
         if (!this.#opened) {
-          this.#there = message.size;
+          this.#historySize = message.size;
           this.isCut = message.from > 0;
         }
         this.#opened = true;
         return 0;
       case 'rows': {
-        const isNews = message.next > this.#there;
-        const fresh = this.#medley.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
+        const isNews = message.next > this.#historySize;
+        const fresh = this.#buffer.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
         if (isNews) this.heardAt = Date.now();
         return isNews ? fresh : 0;
       }
       case 'gap':
-        this.#mark('gap', message.to === null ? `bytes from ${message.from} on left out` : `${size(message.to - message.from)} left out`, false);
+        this.#addMarker('gap', message.to === null ? `bytes from ${message.from} on left out` : `${formatSize(message.to - message.from)} left out`, false);
         return 0;
       case 'reset':
-        this.#there = -1;
+        this.#historySize = -1;
         this.#generation = String(message.generation);
-        this.#mark(message.reason, resetWords(message.reason), true);
+        this.#addMarker(message.reason, resetWords(message.reason), true);
         return 0;
       case 'signed':
         this.#generation = String(message.generation);
@@ -116,7 +116,7 @@ export class Source {
    * @param {string} text
    * @param {boolean} isOther
    */
-  #mark(mark, text, isOther) {
-    this.#medley.mark(this.number, mark, text, isOther);
+  #addMarker(mark, text, isOther) {
+    this.#buffer.addMarker(this.number, mark, text, isOther);
   }
 }

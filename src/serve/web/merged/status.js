@@ -1,9 +1,9 @@
 // The state line of merged logs, their switches, and what is said at the edges: of all together where they are alike, of the one that is
 // in trouble where one is.
 
-import { byId, say } from '../ui/dom.js';
-import { showMembers } from './source-switches.js';
-import { age, counted } from '../ui/units.js';
+import { byId, setText } from '../ui/dom.js';
+import { showSwitches } from './source-switches.js';
+import { formatAge, plural } from '../ui/units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
 
@@ -26,61 +26,61 @@ let announcedAt = 0;
  * @param {string[]} names
  * @param {Facts} facts
  */
-export function showState(sources, names, facts) {
+export function showStatus(sources, names, facts) {
   const { following, newLines, unseen } = facts;
-  showMembers(byId('members'), sources, names);
-  const words = sources.map((source) => source.words);
+  showSwitches(byId('sources'), sources, names);
+  const words = sources.map((source) => source.status);
   const live = words.filter(({ state }) => state === 'live').length;
   const troubled = words.findIndex(({ state }) => state !== 'live' && state !== 'ended');
   const state = byId('state');
-  let [name, glyph, word, detail] = ['live', 'live', 'Live', counted(sources.length, 'log')];
+  let [stateName, glyph, word, detail] = ['live', 'live', 'Live', plural(sources.length, 'log')];
   if (troubled >= 0) {
     const one = words[troubled];
-    [name, glyph] = [one.state, one.glyph];
+    [stateName, glyph] = [one.state, one.glyph];
     word = live > 0 ? `${live} of ${sources.length} live` : one.word;
     detail = `${names[troubled]}: ${live > 0 ? one.word.toLowerCase() : one.detail ?? ''}`.replace(/: $/, '');
   } else if (!following) {
-    [name, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${counted(newLines, 'new line')} below` : ''];
+    [stateName, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${plural(newLines, 'new line')} below` : ''];
   } else if (words.every(({ state: one }) => one === 'ended')) {
-    [name, glyph, word, detail] = ['ended', 'ended', 'Ended', 'nothing more will come'];
+    [stateName, glyph, word, detail] = ['ended', 'ended', 'Ended', 'nothing more will come'];
   }
-  state.dataset.state = name;
+  state.dataset.state = stateName;
   state.querySelector('use')?.setAttribute('href', `#glyph-${glyph}`);
-  say(byId('state-word'), word);
-  say(byId('state-detail'), detail);
+  setText(byId('state-word'), word);
+  setText(byId('state-detail'), detail);
   byId('retry').hidden = !words.some(({ retry }) => retry);
   const heardAt = Math.max(0, ...sources.map((source) => source.heardAt));
-  say(byId('age'), heardAt > 0 ? `last line ${age(Date.now() - heardAt)}` : '');
+  setText(byId('age'), heardAt > 0 ? `last line ${formatAge(Date.now() - heardAt)}` : '');
   showEdges(sources, words, facts);
-  sayAloud(troubled >= 0 ? `${names[troubled]}: ${words[troubled].announce ?? words[troubled].word}` : word);
+  announceChange(troubled >= 0 ? `${names[troubled]}: ${words[troubled].announce ?? words[troubled].word}` : word);
   const title = names.join(' + ');
   document.title = document.hidden && unseen > 0 ? `(${unseen}) ${title}` : title;
 }
 
 /**
  * @param {import('./source.js').Source[]} sources
- * @param {import('../ui/status.js').Words[]} words
+ * @param {import('../ui/status.js').StatusText[]} words
  * @param {Facts} facts
  */
 function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isCut }) {
   byId('new-lines').hidden = following || isGathering;
-  say(byId('new-lines-count'), newLines > 0 ? counted(newLines, 'new line') : 'To the end');
+  setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'To the end');
   byId('older').hidden = !isCut;
-  say(byId('older'), 'Earlier lines stand in the page of each log.');
+  setText(byId('older'), 'Earlier lines stand in the page of each log.');
   byId('notice').hidden = !isEmpty || isGathering;
-  const [title, text] = emptyWords(sources, words, isFiltering);
-  say(byId('notice-title'), title);
-  say(byId('notice-text'), text);
+  const [title, text] = emptyText(sources, words, isFiltering);
+  setText(byId('notice-title'), title);
+  setText(byId('notice-text'), text);
 }
 
 /**
  * Why there is nothing to read.
  * @param {import('./source.js').Source[]} sources
- * @param {import('../ui/status.js').Words[]} words
+ * @param {import('../ui/status.js').StatusText[]} words
  * @param {boolean} isFiltering
  * @returns {[title: string, text: string]}
  */
-function emptyWords(sources, words, isFiltering) {
+function emptyText(sources, words, isFiltering) {
   if (sources.length === 0) return ['No logs are named', 'Choose some in the list of logs.'];
   if (sources.every(({ on }) => !on)) return ['All logs are switched off', 'Their names above, or 0, show them again.'];
   const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
@@ -90,18 +90,18 @@ function emptyWords(sources, words, isFiltering) {
 }
 
 /** @param {boolean} following */
-export function showFollow(following) {
+export function showFollowButton(following) {
   const button = byId('follow');
   // The button says what it does, so it is never a pressed one.
   button.dataset.does = following ? 'pause' : 'follow';
   button.title = following ? 'Stand still (f)' : 'Follow the end (f)';
   button.setAttribute('aria-label', following ? 'Pause' : 'Follow');
   button.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
-  say(/** @type {HTMLElement} */ (button.querySelector('.label')), following ? 'Pause' : 'Follow');
+  setText(/** @type {HTMLElement} */ (button.querySelector('.label')), following ? 'Pause' : 'Follow');
 }
 
 /** @param {string} words */
-function sayAloud(words) {
+function announceChange(words) {
   if (words === announced || Date.now() - announcedAt < ANNOUNCE_MS_MIN) return;
   announced = words;
   announcedAt = Date.now();

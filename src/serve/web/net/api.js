@@ -13,18 +13,18 @@
  * @property {(number | null)[]} times
  *
  * @typedef {{from: number} | {before: number} | {line: number}} Where
- * @typedef {{total: number | null, lines: (number | null)[]}} Numbers
+ * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
  */
 
 /** The generation that was asked for can't be read any more. */
 export class Gone extends Error {}
 
 /** The server can't say yet, and may be asked again. */
-export class NotYet extends Error {}
+export class Unavailable extends Error {}
 
 const RETRY_MS = 1_000;
 
-export class History {
+export class LogApi {
   #path;
 
   /** @param {string} path the log's, as the page's address has it */
@@ -33,27 +33,27 @@ export class History {
   }
 
   /**
-   * @param {string} name of what is asked for
+   * @param {string} resource of what is asked for
    * @param {Record<string, string | number | null | undefined>} parameters
    */
-  address(name, parameters) {
+  url(resource, parameters) {
     const search = new URLSearchParams();
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }
-    return `/_/${name}${this.#path}?${search}`;
+    return `/_/${resource}${this.#path}?${search}`;
   }
 
   /**
-   * @param {string} name
+   * @param {string} resource
    * @param {Record<string, string | number | null | undefined>} parameters
    * @param {AbortSignal} [signal]
    */
-  async ask(name, parameters, signal) {
-    const answer = await fetch(this.address(name, parameters), { signal, headers: { accept: 'application/json' } });
+  async request(resource, parameters, signal) {
+    const answer = await fetch(this.url(resource, parameters), { signal, headers: { accept: 'application/json' } });
     if (answer.status === 410) throw new Gone();
-    if (answer.status === 503) throw new NotYet();
-    if (!answer.ok) throw new Error(await words(answer));
+    if (answer.status === 503) throw new Unavailable();
+    if (!answer.ok) throw new Error(await errorText(answer));
     return answer;
   }
 
@@ -66,17 +66,17 @@ export class History {
    * @returns {Promise<Rows>}
    */
   async rows(generation, where, count, filter, signal) {
-    const answer = await this.ask('rows', { generation, ...where, count, ...filter }, signal);
+    const answer = await this.request('rows', { generation, ...where, count, ...filter }, signal);
     return answer.json();
   }
 
   /**
    * @param {string} generation
    * @param {number[]} offsets of rows
-   * @returns {Promise<Numbers>}
+   * @returns {Promise<LineNumbers>}
    */
-  async numbers(generation, offsets) {
-    const answer = await this.ask('lines', { generation, at: offsets.join(',') });
+  async lineNumbers(generation, offsets) {
+    const answer = await this.request('lines', { generation, at: offsets.join(',') });
     return answer.json();
   }
 
@@ -87,13 +87,13 @@ export class History {
    * @param {AbortSignal} signal
    * @returns {Promise<{generation: string, line: number, offset: number}>}
    */
-  async offsetOf(generation, line, signal) {
+  async offsetOfLine(generation, line, signal) {
     for (;;) {
       try {
-        const answer = await this.ask('lines', { generation, line }, signal);
+        const answer = await this.request('lines', { generation, line }, signal);
         return await answer.json();
       } catch (error) {
-        if (!(error instanceof NotYet)) throw error;
+        if (!(error instanceof Unavailable)) throw error;
         await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
         signal.throwIfAborted();
       }
@@ -105,7 +105,7 @@ export class History {
  * What a refusal says, in one line.
  * @param {Response} answer
  */
-export async function words(answer) {
+export async function errorText(answer) {
   const text = await answer.text();
   try {
     const { message, error } = JSON.parse(text);

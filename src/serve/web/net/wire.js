@@ -2,10 +2,10 @@
 // behind the path, and a position is a generation with an offset in it.
 
 /**
- * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupNote groups that end and begin here
- * @typedef {{group?: GroupNote, level?: string, time?: number, match?: [start: number, end: number][]}} RowNote what the
+ * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
+ * @typedef {{group?: GroupAnnotation, level?: string, time?: number, match?: [start: number, end: number][]}} RowAnnotation what the
  *   log says about a row by a marker, and where it matches
- * @typedef {[offset: number, html: string, note?: RowNote]} WireRow
+ * @typedef {[offset: number, html: string, note?: RowAnnotation]} WireRow
  *
  * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,
  *   recovered: boolean, watch: 'events' | 'poll'}} Open where this stream starts
@@ -21,7 +21,7 @@
  * @typedef {{type: 'error', code: string | number, message: string}} Refusal the reason of the close that follows
  *
  * @typedef {Open | Patch | Gap | Reset | Signed | Waiting | End | Refusal} Message
- * @typedef {{generation: string | number, offset: number}} Position
+ * @typedef {{generation: string | number, offset: number}} ResumePosition
  */
 
 export const SUBPROTOCOL = 'tailcast.v1';
@@ -36,7 +36,7 @@ const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end
  * @param {unknown} data
  * @returns {Message | null}
  */
-export function parse(data) {
+export function parseMessage(data) {
   if (typeof data !== 'string') return null;
   try {
     const message = JSON.parse(data);
@@ -51,19 +51,19 @@ export function parse(data) {
  * @param {string | number | undefined} one
  * @param {string | number | undefined} other
  */
-export function isSame(one, other) {
+export function isSameGeneration(one, other) {
   /** @param {string | number | undefined} of */
-  const name = (of) => String(of).split('-', 3).join('-');
-  return name(one) === name(other);
+  const withoutSignature = (of) => String(of).split('-', 3).join('-');
+  return withoutSignature(one) === withoutSignature(other);
 }
 
 /**
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
- * @param {Position | null} position
- * @param {Position[]} late how far the files before were told, while bytes may still come to them
+ * @param {ResumePosition | null} position
+ * @param {ResumePosition[]} late how far the files before were told, while bytes may still come to them
  */
-export function address(page, position, late) {
+export function streamUrl(page, position, late) {
   const url = new URL(page.href);
   url.search = '';
   url.hash = '';

@@ -1,9 +1,9 @@
 // The columns beside the text: the number and the time of each row in sight. Numbers that are not known are asked for
 // together, now and then.
 
-import { agoWords, clockWords, gapWords, isLongGap, recognise } from './times.js';
+import { formatAgo, formatPreciseClock, formatTimeGap, isLongGap, parseTime } from './times.js';
 
-const ASK_MS = 250;
+const REQUEST_MS = 250;
 const OFFSETS_MAX = 500;
 const DIGITS_MIN = 4;
 
@@ -14,8 +14,8 @@ const DIGITS_MIN = 4;
 
 export class Columns {
   #log;
-  #history;
-  #spans;
+  #api;
+  #generations;
   #changed;
   #asking = false;
   #askedAt = 0;
@@ -23,14 +23,14 @@ export class Columns {
 
   /**
    * @param {HTMLElement} log
-   * @param {import('../net/api.js').History} history
-   * @param {import('./generations.js').Spans} spans
+   * @param {import('../net/api.js').LogApi} api
+   * @param {import('./generations.js').Generations} generations
    * @param {() => void} changed called when numbers have come
    */
-  constructor(log, history, spans, changed) {
+  constructor(log, api, generations, changed) {
     this.#log = log;
-    this.#history = history;
-    this.#spans = spans;
+    this.#api = api;
+    this.#generations = generations;
     this.#changed = changed;
   }
 
@@ -40,18 +40,18 @@ export class Columns {
    * @param {boolean} numbered whether numbers are needed though they are not shown
    */
   show(entries, options, numbered) {
-    if (options.numbers || numbered) this.#number(entries);
+    if (options.numbers || numbered) this.#showNumbers(entries);
     showTimes(this.#log, entries, options.times);
   }
 
   /** @param {Entry[]} entries */
-  #number(entries) {
+  #showNumbers(entries) {
     /** @type {Row[]} */
     const unknown = [];
     for (const entry of entries) {
-      if (entry.mark !== undefined) continue;
+      if (entry.marker !== undefined) continue;
       if (entry.line === null) {
-        if (!this.#continues(entry) && unknown.length < OFFSETS_MAX && (unknown.length === 0 || unknown[0].span === entry.span)) unknown.push(entry);
+        if (!this.#hasNoNumber(entry) && unknown.length < OFFSETS_MAX && (unknown.length === 0 || unknown[0].gen === entry.gen)) unknown.push(entry);
         continue;
       }
       const { dataset } = /** @type {HTMLElement} */ (entry.element);
@@ -62,26 +62,26 @@ export class Columns {
         this.#log.style.setProperty('--digits', number.length.toFixed());
       }
     }
-    if (unknown.length > 0) this.#ask(unknown);
+    if (unknown.length > 0) this.#requestNumbers(unknown);
   }
 
   /** Rows that go on in a line have no number, which need not be asked again. @type {WeakSet<Row>} */
   #numberless = new WeakSet();
 
   /** @param {Row} row */
-  #continues(row) {
+  #hasNoNumber(row) {
     return this.#numberless.has(row);
   }
 
-  /** @param {Row[]} rows of one span */
-  async #ask(rows) {
+  /** @param {Row[]} rows of one gen */
+  async #requestNumbers(rows) {
     if (this.#asking) return;
     this.#asking = true;
-    const wait = this.#askedAt + ASK_MS - performance.now();
+    const wait = this.#askedAt + REQUEST_MS - performance.now();
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
     this.#askedAt = performance.now();
     try {
-      const { lines, total } = await this.#history.numbers(this.#spans.at(rows[0].span).generation, rows.map(({ offset }) => offset));
+      const { lines, total } = await this.#api.lineNumbers(this.#generations.at(rows[0].gen).id, rows.map(({ offset }) => offset));
       rows.forEach((row, at) => {
         row.line = lines[at] ?? null;
         if (row.line === null && total !== null) this.#numberless.add(row);
@@ -106,16 +106,16 @@ export function showTimes(log, entries, times) {
   /** @type {number | null} */
   let before = null;
   for (const entry of entries) {
-    if (entry.mark !== undefined) continue;
+    if (entry.marker !== undefined) continue;
     const element = /** @type {HTMLElement} */ (entry.element);
     const at = timeOf(entry, now);
     let words = '';
     let isLong = false;
     if (at !== null) {
-      if (times === 'clock') words = clockWords(at);
-      else if (times === 'ago') words = agoWords(now - at);
+      if (times === 'clock') words = formatPreciseClock(at);
+      else if (times === 'ago') words = formatAgo(now - at);
       else if (before !== null) {
-        words = gapWords(at - before);
+        words = formatTimeGap(at - before);
         isLong = isLongGap(at - before);
       }
       before = at;
@@ -128,11 +128,11 @@ export function showTimes(log, entries, times) {
 }
 
 /** What a line said is read once, as long as it does not change. @type {WeakMap<Row, number | null>} */
-const said = new WeakMap();
+const lineTimes = new WeakMap();
 
 /** The row is otherwise than it was. @param {Row} row */
 export function forgetTime(row) {
-  said.delete(row);
+  lineTimes.delete(row);
 }
 
 /**
@@ -141,10 +141,10 @@ export function forgetTime(row) {
  * @param {number} now
  */
 export function timeOf(row, now) {
-  let at = said.get(row);
+  let at = lineTimes.get(row);
   if (at === undefined) {
-    at = recognise(row.element?.textContent ?? '', row.time ?? now);
-    said.set(row, at);
+    at = parseTime(row.element?.textContent ?? '', row.time ?? now);
+    lineTimes.set(row, at);
   }
   return at ?? row.time;
 }

@@ -2,9 +2,9 @@
 // where it is and is hidden; the first row of a group says how many there are, how long they took, and whether an error is among them.
 
 import { timeOf } from './columns.js';
-import { attach } from './row.js';
-import { agoWords } from './times.js';
-import { counted } from '../ui/units.js';
+import { appendControl } from './row.js';
+import { formatAgo } from './times.js';
+import { plural } from '../ui/units.js';
 
 /**
  * @typedef {import('./tail.js').Row} Row
@@ -24,11 +24,11 @@ const END = /(?:^|[\s>])(?:::endgroup::|##\[endgroup\])\s*(?:<|$)/;
 
 export class Folds {
   /** Offsets of groups that the reader opened or folded against what is usual for them. @type {Set<number>} */
-  turned = new Set();
+  toggled = new Set();
   #levels;
   /** Heads of groups that are on the page, by offset. @type {Map<number, Group>} */
   #groups = new Map();
-  #wasRepeats = false;
+  #foldedRepeats = false;
 
   /** @param {import('./levels.js').Levels} levels */
   constructor(levels) {
@@ -44,15 +44,15 @@ export class Folds {
     const group = this.#groups.get(head.offset);
     if (group === undefined) return;
     const isFolded = !group.isFolded;
-    if (isFolded === this.#usual(group)) this.turned.delete(head.offset);
-    else this.turned.add(head.offset);
+    if (isFolded === this.#isFoldedByDefault(group)) this.toggled.delete(head.offset);
+    else this.toggled.add(head.offset);
     // An error opens what is folded by itself; folding that again is the reader's wish.
-    if (isFolded && group.errors > 0) this.#wished.add(head.offset);
-    else this.#wished.delete(head.offset);
+    if (isFolded && group.errors > 0) this.#foldedByReader.add(head.offset);
+    else this.#foldedByReader.delete(head.offset);
   }
 
   /** @type {Set<number>} */
-  #wished = new Set();
+  #foldedByReader = new Set();
 
   /**
    * Hides and shows what is on the page.
@@ -62,65 +62,65 @@ export class Folds {
   update(entries, options) {
     const rows = [...entries];
     this.#options = options;
-    const hasGroups = rows.some((entry) => entry.mark === undefined && entry.note?.group !== undefined);
-    if (!hasGroups && this.#groups.size === 0 && !options.repeats && !this.#wasRepeats) return;
-    const groups = this.#find(rows);
-    const hidden = this.#hidden(rows, groups);
-    if (options.repeats || this.#wasRepeats) repeat(rows, hidden, options.repeats);
-    this.#wasRepeats = options.repeats;
+    const hasGroups = rows.some((entry) => entry.marker === undefined && entry.annotation?.group !== undefined);
+    if (!hasGroups && this.#groups.size === 0 && !options.repeats && !this.#foldedRepeats) return;
+    const groups = this.#findGroups(rows);
+    const hidden = this.#hiddenRows(rows, groups);
+    if (options.repeats || this.#foldedRepeats) foldRepeats(rows, hidden, options.repeats);
+    this.#foldedRepeats = options.repeats;
     for (const entry of rows) {
       const element = /** @type {HTMLElement} */ (entry.element);
       const isHidden = hidden.has(entry);
       if (element.hidden !== isHidden) element.hidden = isHidden;
       if (isHidden && element.nextElementSibling?.matches('.opened')) element.nextElementSibling.remove();
     }
-    for (const group of groups.values()) this.#sign(group);
+    for (const group of groups.values()) this.#showSummary(group);
     this.#groups = groups;
   }
 
   /** How long the groups that are open take goes on. */
   tick() {
-    for (const group of this.#groups.values()) if (!group.isClosed && group.head.element !== null) this.#sign(group);
+    for (const group of this.#groups.values()) if (!group.isClosed && group.head.element !== null) this.#showSummary(group);
   }
 
   /** @type {import('../ui/options.js').Options | undefined} */
   #options = undefined;
 
   /** @param {Group} group */
-  #usual(group) {
-    return this.#options?.groups === true || group.head.note?.group?.collapsed === true;
+  #isFoldedByDefault(group) {
+    return this.#options?.groups === true || group.head.annotation?.group?.collapsed === true;
   }
 
   /** @param {Entry[]} rows */
-  #find(rows) {
+  #findGroups(rows) {
     /** @type {Map<number, Group>} */
     const groups = new Map();
     /** @type {Group[]} */
-    let open = [];
+    let openGroups = [];
     for (const entry of rows) {
-      if (entry.mark !== undefined) {
-        if (entry.mark !== 'gap') open = [];
+      if (entry.marker !== undefined) {
+        if (entry.marker !== 'gap') openGroups = [];
         continue;
       }
-      const note = entry.note?.group;
-      const closes = note?.closes ?? (note === undefined && open.length > 0 && END.test(entry.html) ? open[open.length - 1].level : undefined);
-      if (closes !== undefined && note?.opens !== undefined) open = close(open, closes, null);
-      for (const group of open) {
+      const note = entry.annotation?.group;
+      const closes = note?.closes ?? (note === undefined && openGroups.length > 0 && END.test(entry.html) ? openGroups[openGroups.length - 1].level : undefined);
+      if (closes !== undefined && note?.opens !== undefined) openGroups = closeGroups(openGroups, closes, null);
+      for (const group of openGroups) {
         group.rows += 1;
         group.last = entry;
         if (this.#levels.of(entry) === 'error') group.errors += 1;
       }
-      if (closes !== undefined && note?.opens === undefined) open = close(open, closes, entry);
+      if (closes !== undefined && note?.opens === undefined) openGroups = closeGroups(openGroups, closes, entry);
       if (note?.opens !== undefined) {
         const group = { head: entry, level: note.level ?? 1, isFolded: false, rows: 0, errors: 0, last: null, isClosed: false };
-        open = [...close(open, group.level, null), group];
+        openGroups = [...closeGroups(openGroups, group.level, null), group];
         groups.set(entry.offset, group);
       }
     }
     for (const group of groups.values()) {
-      const isTurned = this.turned.has(group.head.offset);
-      group.isFolded = this.#usual(group) !== isTurned;
-      if (group.errors > 0 && !isTurned && !this.#wished.has(group.head.offset)) group.isFolded = false;
+      const isTurned = this.toggled.has(group.head.offset);
+      group.isFolded = this.#isFoldedByDefault(group) !== isTurned;
+      if (group.errors > 0 && !isTurned && !this.#foldedByReader.has(group.head.offset)) group.isFolded = false;
     }
     return groups;
   }
@@ -129,14 +129,14 @@ export class Folds {
    * @param {Entry[]} rows
    * @param {Map<number, Group>} groups
    */
-  #hidden(rows, groups) {
+  #hiddenRows(rows, groups) {
     /** @type {Set<Entry>} */
     const hidden = new Set();
     /** @type {Group[]} */
     let folded = [];
     for (const entry of rows) {
-      if (entry.mark !== undefined) continue;
-      const note = entry.note?.group;
+      if (entry.marker !== undefined) continue;
+      const note = entry.annotation?.group;
       const closes = note?.closes ?? (note?.opens !== undefined ? note.level ?? 1 : folded.length > 0 && END.test(entry.html) ? folded[folded.length - 1].level : undefined);
       if (closes !== undefined && note?.opens !== undefined) folded = folded.filter(({ level }) => level < Math.min(closes, note.level ?? 1));
       if (folded.length > 0) hidden.add(entry);
@@ -148,50 +148,50 @@ export class Folds {
   }
 
   /** Says on a group's first row what is in it. @param {Group} group */
-  #sign({ head, isFolded, rows, errors, last, isClosed }) {
+  #showSummary({ head, isFolded, rows, errors, last, isClosed }) {
     const element = /** @type {HTMLElement} */ (head.element);
     let button = /** @type {HTMLButtonElement | null} */ (element.querySelector('button.fold'));
     if (button === null) {
       button = document.createElement('button');
       button.type = 'button';
       button.className = 'fold';
-      attach(element, button);
+      appendControl(element, button);
       element.classList.add('head');
     }
     const now = Date.now();
     const from = timeOf(head, now);
     const to = last === null ? null : timeOf(last, now);
-    const took = from === null || to === null || to < from ? '' : tookWords(to - from);
+    const took = from === null || to === null || to < from ? '' : formatDuration(to - from);
     const words = [
-      isFolded ? counted(rows, 'line') : '',
+      isFolded ? plural(rows, 'line') : '',
       took === '' ? '' : isClosed ? took : `${took}…`,
-      errors > 0 ? counted(errors, 'error') : '',
+      errors > 0 ? plural(errors, 'error') : '',
     ].filter((part) => part !== '').join(' · ');
     if (button.dataset.words !== words) button.dataset.words = words;
     button.dataset.errors = String(errors > 0);
     button.setAttribute('aria-expanded', String(!isFolded));
-    button.setAttribute('aria-label', `${head.note?.group?.opens ?? 'group'}: ${words || 'open'}`);
+    button.setAttribute('aria-label', `${head.annotation?.group?.opens ?? 'group'}: ${words || 'open'}`);
   }
 }
 
 /**
- * @param {Group[]} open
+ * @param {Group[]} openGroups
  * @param {number} level
  * @param {Row | null} last
  */
-function close(open, level, last) {
-  for (const group of open) {
+function closeGroups(openGroups, level, last) {
+  for (const group of openGroups) {
     if (group.level < level) continue;
     group.isClosed = true;
     if (last !== null) group.last = last;
   }
-  return open.filter((group) => group.level < level);
+  return openGroups.filter((group) => group.level < level);
 }
 
 /** @param {number} ms */
-function tookWords(ms) {
+function formatDuration(ms) {
   if (ms < 10_000) return `${(ms / 1000).toFixed(1)} s`;
-  return ms < 3_600_000 && ms >= 60_000 ? `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s` : agoWords(ms);
+  return ms < 3_600_000 && ms >= 60_000 ? `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s` : formatAgo(ms);
 }
 
 /**
@@ -200,7 +200,7 @@ function tookWords(ms) {
  * @param {Set<Entry>} hidden
  * @param {boolean} isOn
  */
-function repeat(rows, hidden, isOn) {
+function foldRepeats(rows, hidden, isOn) {
   /** @type {Row | null} */
   let first = null;
   let times = 1;
@@ -213,11 +213,11 @@ function repeat(rows, hidden, isOn) {
     const shown = /** @type {HTMLElement} */ (sign ?? document.createElement('span'));
     shown.className = 'repeat';
     shown.dataset.words = `×${times.toLocaleString('en-US')}`;
-    if (sign === null) attach(first.element, shown);
+    if (sign === null) appendControl(first.element, shown);
   };
   for (const entry of rows) {
-    const isSame = isOn && entry.mark === undefined && first !== null && entry.html === first.html && entry.span === first.span
-      && entry.note?.group === undefined && entry.html !== '';
+    const isSame = isOn && entry.marker === undefined && first !== null && entry.html === first.html && entry.gen === first.gen
+      && entry.annotation?.group === undefined && entry.html !== '';
     if (isSame) {
       times += 1;
       hidden.add(entry);
@@ -225,7 +225,7 @@ function repeat(rows, hidden, isOn) {
       continue;
     }
     count();
-    first = entry.mark === undefined && !hidden.has(entry) ? entry : null;
+    first = entry.marker === undefined && !hidden.has(entry) ? entry : null;
     times = 1;
   }
   count();

@@ -4,12 +4,12 @@
 /** A fraction of a pixel may stay between the view and the end of its content. */
 const END_PX = 2;
 /** How long a smooth scroll may go on after its last wheel event. */
-const GLIDE_MS = 500;
+const SMOOTH_SCROLL_MS = 500;
 
 export class Follow {
   following = true;
   #scroller;
-  #isWhole;
+  #isEndLoaded;
   #changed;
   #top = 0;
   /** When the reader last turned the wheel towards the end. */
@@ -24,7 +24,7 @@ export class Follow {
    */
   constructor(scroller, isWhole, changed) {
     this.#scroller = scroller;
-    this.#isWhole = isWhole;
+    this.#isEndLoaded = isWhole;
     this.#changed = changed;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
     // The first pixels of a smooth scroll would be undone by a row that arrives, so the intention counts.
@@ -59,17 +59,17 @@ export class Follow {
   }
 
   get #fromEnd() {
-    if (!this.#isWhole()) return Infinity;
+    if (!this.#isEndLoaded()) return Infinity;
     return this.#scroller.scrollHeight - this.#scroller.clientHeight - this.#scroller.scrollTop;
   }
 
   #scrolled() {
-    const top = this.#scroller.scrollTop;
-    const down = top > this.#top;
-    const up = top < this.#top;
-    this.#top = top;
+    const scrollTop = this.#scroller.scrollTop;
+    const down = scrollTop > this.#top;
+    const up = scrollTop < this.#top;
+    this.#top = scrollTop;
     // A scroll that glides to where the end was when it began falls back behind the view; that is no wish to pause.
-    const glides = performance.now() - this.#downAt < GLIDE_MS;
+    const glides = performance.now() - this.#downAt < SMOOTH_SCROLL_MS;
     if (this.following && up && this.#fromEnd > END_PX && !glides) this.pause();
     else if (!this.following && !this.#heldBySelection && down && this.#fromEnd <= END_PX) this.resume();
   }

@@ -1,48 +1,48 @@
-// The files that were behind the log's name, in the order in which this page saw them. A position is a span with an
+// The files that were behind the log's name, in the order in which this page saw them. A position is a gen with an
 // offset in it; positions are ordered as their bytes came, also over rotations.
 
 /**
- * @typedef {{span: number, offset: number}} Place
- * @typedef {{offset: number, mark: string, text: string}} Note what happened at an offset
- * @typedef {object} Span
- * @property {string} generation
+ * @typedef {{gen: number, offset: number}} Position
+ * @typedef {{offset: number, marker: string, text: string}} MarkerInfo what happened at an offset
+ * @typedef {object} Generation
+ * @property {string} id
  * @property {number} from the first offset of it that belongs here
  * @property {number} to the offset after the last byte that was heard of
- * @property {Note | null} begins how it began, if another one was before it
- * @property {Note[]} notes gaps and the like inside it
- * @property {boolean} gone whether the server can't read it any more
+ * @property {MarkerInfo | null} firstMarker how it began, if another one was before it
+ * @property {MarkerInfo[]} markers gaps and the like inside it
+ * @property {boolean} isGone whether the server can't read it any more
  */
 
-/** Notes of a span that are kept, so that a log which is all gaps grows no memory. */
-const NOTES_MAX = 500;
+/** Notes of a gen that are kept, so that a log which is all gaps grows no memory. */
+const MARKERS_MAX = 500;
 
 /**
- * @param {Place} a
- * @param {Place} b
+ * @param {Position} a
+ * @param {Position} b
  */
 export function compare(a, b) {
-  return a.span - b.span || a.offset - b.offset;
+  return a.gen - b.gen || a.offset - b.offset;
 }
 
-export class Spans {
-  /** @type {Span[]} */
-  #spans = [];
-  /** Files from before the first one, which a link led to; the first of them has the number -1. @type {Span[]} */
+export class Generations {
+  /** @type {Generation[]} */
+  #seen = [];
+  /** Files from before the first one, which a link led to; the first of them has the number -1. @type {Generation[]} */
   #earlier = [];
 
-  /** The number of the present span; -1 before the first. */
-  get present() {
-    return this.#spans.length - 1;
+  /** The number of the present gen; -1 before the first. */
+  get currentGen() {
+    return this.#seen.length - 1;
   }
 
-  /** The number of the first span there is. */
-  get first() {
+  /** The number of the first gen there is. */
+  get firstGen() {
     return -this.#earlier.length;
   }
 
   /** @param {number} number */
   at(number) {
-    return number < 0 ? this.#earlier[-1 - number] : this.#spans[number];
+    return number < 0 ? this.#earlier[-1 - number] : this.#seen[number];
   }
 
   /**
@@ -50,27 +50,27 @@ export class Spans {
    * @param {string} generation
    * @param {number} size
    */
-  precede(generation, size) {
-    this.#earlier.push({ generation, from: 0, to: size, begins: null, notes: [], gone: false });
-    const [present] = this.#spans;
-    if (present) present.begins ??= { offset: present.from, mark: 'rotated', text: 'rotated: a new file begins' };
-    return this.first;
+  addEarlier(generation, size) {
+    this.#earlier.push({ id: generation, from: 0, to: size, firstMarker: null, markers: [], isGone: false });
+    const [present] = this.#seen;
+    if (present) present.firstMarker ??= { offset: present.from, marker: 'rotated', text: 'rotated: a new file begins' };
+    return this.firstGen;
   }
 
-  /** @returns {Span | undefined} */
-  get last() {
-    return this.#spans[this.present];
+  /** @returns {Generation | undefined} */
+  get current() {
+    return this.#seen[this.currentGen];
   }
 
   /**
    * @param {string | number} generation
    * @param {number} from
    * @param {number} to
-   * @param {{mark: string, text: string} | null} [begins]
+   * @param {{marker: string, text: string} | null} [begins]
    */
-  begin(generation, from, to, begins = null) {
-    this.#spans.push({
-      generation: String(generation), from, to, begins: begins && { offset: from, ...begins }, notes: [], gone: false,
+  add(generation, from, to, begins = null) {
+    this.#seen.push({
+      id: String(generation), from, to, firstMarker: begins && { offset: from, ...begins }, markers: [], isGone: false,
     });
   }
 
@@ -78,30 +78,30 @@ export class Spans {
    * The generation has another text.
    * @param {string | number} generation
    */
-  rename(generation) {
-    if (this.last) this.last.generation = String(generation);
+  renameCurrent(generation) {
+    if (this.current) this.current.id = String(generation);
   }
 
   /**
    * Bytes up to here have been heard of.
    * @param {number} offset
    */
-  advance(offset) {
-    if (this.last && offset > this.last.to) this.last.to = offset;
+  extendTo(offset) {
+    if (this.current && offset > this.current.to) this.current.to = offset;
   }
 
   /**
-   * @param {Note} note
+   * @param {MarkerInfo} marker
    */
-  note(note) {
-    if (this.last && this.last.notes.length < NOTES_MAX) this.last.notes.push(note);
+  addMarker(marker) {
+    if (this.current && this.current.markers.length < MARKERS_MAX) this.current.markers.push(marker);
   }
 
   /**
-   * The span of a generation that a link names: the latest of that name.
+   * The gen of a generation that a link names: the latest of that name.
    * @param {string} generation
    */
-  find(generation) {
-    return this.#spans.findLastIndex((span) => span.generation === generation);
+  indexOf(generation) {
+    return this.#seen.findLastIndex((gen) => gen.id === generation);
   }
 }

@@ -1,19 +1,19 @@
 // Lines of JSON, opened up: laid out over several lines below the row, as text with a class for each kind of word.
 
-import { attach } from './row.js';
+import { appendControl } from './row.js';
 
 /** A value larger than this would only be a wall of text. */
 const OPEN_CHARS_MAX = 200_000;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 /** Whether a row can be opened. @type {WeakMap<import('./tail.js').Row, boolean>} */
-const known = new WeakMap();
+const hasJson = new WeakMap();
 
 /**
  * The object or list that a line is, or ends in; undefined if it does not.
  * @param {string} text
  */
-export function valueIn(text) {
+export function parseJson(text) {
   const end = text.trimEnd();
   if (!/[}\]]$/.test(end) || end.length > OPEN_CHARS_MAX) return undefined;
   const closes = end.endsWith('}') ? '{' : '[';
@@ -31,32 +31,32 @@ export function valueIn(text) {
  * Gives rows in sight that can be opened a control that does it.
  * @param {import('./tail.js').Entry[]} entries
  */
-export function offer(entries) {
+export function addJsonButtons(entries) {
   for (const entry of entries) {
-    if (entry.mark !== undefined || entry.element === null) continue;
-    if (!known.has(entry)) known.set(entry, valueIn(entry.element.textContent ?? '') !== undefined);
+    if (entry.marker !== undefined || entry.element === null) continue;
+    if (!hasJson.has(entry)) hasJson.set(entry, parseJson(entry.element.textContent ?? '') !== undefined);
     // A row that left the page and comes back has another element.
-    if (!known.get(entry) || entry.element.querySelector('button.open') !== null) continue;
+    if (!hasJson.get(entry) || entry.element.querySelector('button.open') !== null) continue;
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'open';
     button.setAttribute('aria-label', 'Open this JSON');
     button.setAttribute('aria-expanded', 'false');
-    attach(entry.element, button);
+    appendControl(entry.element, button);
     entry.element.classList.add('json');
   }
 }
 
 /** The row is otherwise than it was. @param {import('./tail.js').Row} row */
-export function forgetValue(row) {
-  known.delete(row);
+export function forgetJson(row) {
+  hasJson.delete(row);
 }
 
 /**
  * Opens a row below itself, or closes it. Returns whether it could.
  * @param {import('./tail.js').Row} row
  */
-export function toggle(row) {
+export function toggleJson(row) {
   const { element } = row;
   if (element === null) return false;
   const button = element.querySelector('button.open');
@@ -65,11 +65,11 @@ export function toggle(row) {
     button?.setAttribute('aria-expanded', 'false');
     return true;
   }
-  const value = valueIn(element.textContent ?? '');
+  const value = parseJson(element.textContent ?? '');
   if (value === undefined) return false;
   const opened = document.createElement('pre');
   opened.className = 'opened';
-  opened.append(...laidOut(value));
+  opened.append(...formatJson(value));
   element.after(opened);
   button?.setAttribute('aria-expanded', 'true');
   return true;
@@ -79,7 +79,7 @@ export function toggle(row) {
  * @param {unknown} value
  * @returns {(string | HTMLElement)[]}
  */
-function laidOut(value) {
+function formatJson(value) {
   const text = JSON.stringify(value, null, 2);
   /** @type {(string | HTMLElement)[]} */
   const parts = [];

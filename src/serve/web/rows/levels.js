@@ -9,15 +9,15 @@ export class Levels {
   /** @type {{level: string, expression: RegExp}[]} */
   #rules = [];
   /** @type {WeakMap<import('./tail.js').Row, string>} */
-  #known = new WeakMap();
+  #cache = new WeakMap();
 
   /** @param {() => void} changed called when the rules are there */
   async load(changed) {
     try {
       const answer = await fetch('/_/levels.json');
       if (!answer.ok) return;
-      this.#rules = compiled(await answer.json());
-      this.#known = new WeakMap();
+      this.#rules = compileRules(await answer.json());
+      this.#cache = new WeakMap();
       changed();
     } catch {
       // Without rules the log's own markers still count.
@@ -29,10 +29,10 @@ export class Levels {
    * @returns {string} `error`, `warning`, …, or nothing
    */
   of(row) {
-    let level = this.#known.get(row);
+    let level = this.#cache.get(row);
     if (level === undefined) {
-      level = row.note?.level ?? levelOf(this.#rules, row.element?.textContent ?? '');
-      this.#known.set(row, level);
+      level = row.annotation?.level ?? levelOf(this.#rules, row.element?.textContent ?? '');
+      this.#cache.set(row, level);
     }
     return level;
   }
@@ -42,18 +42,18 @@ export class Levels {
    * @param {import('../net/wire.js').WireRow} row
    */
   ofWire([, html, note]) {
-    return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plain(html)) : '');
+    return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plainText(html)) : '');
   }
 
   /** The row is otherwise than it was. @param {import('./tail.js').Row} row */
   forget(row) {
-    this.#known.delete(row);
+    this.#cache.delete(row);
   }
 
   /** @param {import('./tail.js').Entry[]} entries in sight */
   show(entries) {
     for (const entry of entries) {
-      if (entry.mark !== undefined || entry.element === null) continue;
+      if (entry.marker !== undefined || entry.element === null) continue;
       const level = this.of(entry);
       if ((entry.element.dataset.level ?? '') === level) continue;
       if (level === '') delete entry.element.dataset.level;
@@ -66,12 +66,12 @@ export class Levels {
 const ENTITIES = { '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'", '&amp;': '&' };
 
 /** The text of a row's HTML, as the server writes it. @param {string} html */
-export function plain(html) {
+export function plainText(html) {
   return html.replace(/<[^>]*>/g, '').replace(/&(?:lt|gt|quot|#39|amp);/g, (entity) => ENTITIES[entity]);
 }
 
 /** @param {Rule[]} rules */
-export function compiled(rules) {
+export function compileRules(rules) {
   return rules.map(({ level, pattern }) => ({ level, expression: new RegExp(pattern, 'u') }));
 }
 

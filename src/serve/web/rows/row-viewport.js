@@ -1,26 +1,26 @@
 // The window: the rows of the log that are on the page, without a hole between `from` and `to`, in blocks that enter and leave as a
 // whole. Rows above the reader may come, change and leave; what is in sight does not move by a pixel.
 
-import { draw, redraw } from './row.js';
+import { drawRows, redrawRow } from './row.js';
 import { compare } from './generations.js';
 
 /** Rows that are on the page at most: what a browser lays out in a few milliseconds. */
-export const WINDOW_ROWS_MAX = 5_000;
+export const VIEWPORT_ROWS_MAX = 5_000;
 const BLOCK_ROWS = 250;
 /** Scrolling is rounded, so that less than a pixel of a row may stay at the edge; nobody sees it. */
 const EDGE_PX = 1;
 
 /**
- * @typedef {import('./generations.js').Place} Place
+ * @typedef {import('./generations.js').Position} Place
  * @typedef {import('./tail.js').Entry} Entry
  * @typedef {{element: HTMLElement, entries: Entry[]}} Block
  */
 
-export class Window {
+export class RowViewport {
   /** @type {Place} */
-  from = { span: 0, offset: 0 };
+  from = { gen: 0, offset: 0 };
   /** The place after the last row. @type {Place} */
-  to = { span: 0, offset: 0 };
+  to = { gen: 0, offset: 0 };
   /** Counts changes of the entries, for who looks at all of them. */
   version = 0;
   /** @type {Block[]} */
@@ -66,7 +66,7 @@ export class Window {
       if (compare(entries[0], place) > 0) break;
       for (const entry of entries) {
         if (compare(entry, place) > 0) break;
-        if (entry.mark === undefined) found = entry;
+        if (entry.marker === undefined) found = entry;
       }
     }
     return found;
@@ -82,7 +82,7 @@ export class Window {
     const all = [...this.entries()];
     for (let at = all.indexOf(entry) + way; at >= 0 && at < all.length; at += way) {
       const other = all[at];
-      if (other.mark === undefined && !other.element?.hidden) return other;
+      if (other.marker === undefined && !other.element?.hidden) return other;
     }
     return null;
   }
@@ -92,7 +92,7 @@ export class Window {
    * @returns {Entry | null}
    */
   entryOf(element) {
-    const shown = element.closest('.row, .mark');
+    const shown = element.closest('.row, .marker');
     const block = this.#blocks.find((one) => one.element === shown?.parentElement);
     return block?.entries.find((entry) => entry.element === shown) ?? null;
   }
@@ -103,7 +103,7 @@ export class Window {
    * @param {Place} to
    */
   replace(entries, from, to) {
-    for (const block of this.#blocks) forget(block);
+    for (const block of this.#blocks) dropBlock(block);
     this.#blocks = [];
     this.#list.replaceChildren();
     this.from = from;
@@ -120,8 +120,8 @@ export class Window {
   prepend(entries, from) {
     this.from = from;
     if (entries.length === 0) return;
-    this.hold(() => {
-      draw(entries);
+    this.keepInPlace(() => {
+      drawRows(entries);
       let end = entries.length;
       while (end > 0) {
         const block = newBlock(entries.slice(Math.max(0, end - BLOCK_ROWS), end));
@@ -140,7 +140,7 @@ export class Window {
    * @param {Place} to
    */
   patch(cut, entries, to) {
-    const stale = this.#take(cut);
+    const stale = this.#takeFrom(cut);
     let kept = 0;
     while (kept < stale.length && kept < entries.length && this.#keep(stale[kept], entries[kept])) kept += 1;
     for (const entry of stale.slice(kept)) {
@@ -168,11 +168,11 @@ export class Window {
       gone += 1;
     }
     if (gone === 0) return;
-    this.hold(() => {
-      for (const block of this.#blocks.splice(0, gone)) forget(block);
+    this.keepInPlace(() => {
+      for (const block of this.#blocks.splice(0, gone)) dropBlock(block);
     });
-    const { span, offset } = this.#blocks[0].entries[0];
-    this.from = { span, offset };
+    const { gen, offset } = this.#blocks[0].entries[0];
+    this.from = { gen, offset };
     this.version += 1;
   }
 
@@ -189,10 +189,10 @@ export class Window {
       const last = this.#blocks[this.#blocks.length - 1];
       if (last.element.getBoundingClientRect().top < edge || spared.some((node) => last.element.contains(node))) break;
       rows -= last.entries.length;
-      forget(last);
+      dropBlock(last);
       this.#blocks.pop();
-      const { span, offset } = last.entries[0];
-      this.to = { span, offset };
+      const { gen, offset } = last.entries[0];
+      this.to = { gen, offset };
       trimmed = true;
     }
     if (trimmed) this.version += 1;
@@ -203,8 +203,8 @@ export class Window {
    * Changes what may lie above the rows in sight, and puts these back to where they were.
    * @param {() => void} change
    */
-  hold(change) {
-    const entry = this.first();
+  keepInPlace(change) {
+    const entry = this.firstInSight();
     const before = entry?.element?.getBoundingClientRect().top ?? 0;
     change();
     if (!entry?.element?.isConnected) return;
@@ -216,7 +216,7 @@ export class Window {
    * The first entry in sight.
    * @returns {Entry | null}
    */
-  first() {
+  firstInSight() {
     return this.inSight().next().value ?? null;
   }
 
@@ -227,13 +227,13 @@ export class Window {
    */
   * inSight(margin = 0) {
     const box = this.#scroller.getBoundingClientRect();
-    const [top, bottom] = [box.top - margin, box.bottom + margin];
+    const [upper, lower] = [box.top - margin, box.bottom + margin];
     for (const { element, entries } of this.#blocks) {
       const box = element.getBoundingClientRect();
-      if (box.bottom <= top) continue;
-      if (box.top >= bottom) return;
-      const first = box.top >= top ? 0 : search(entries, (row) => row.bottom > top + EDGE_PX);
-      const end = box.bottom <= bottom ? entries.length : search(entries, (row) => row.top >= bottom);
+      if (box.bottom <= upper) continue;
+      if (box.top >= lower) return;
+      const first = box.top >= upper ? 0 : firstThat(entries, (row) => row.bottom > upper + EDGE_PX);
+      const end = box.bottom <= lower ? entries.length : firstThat(entries, (row) => row.top >= lower);
       for (let at = first; at < end; at += 1) if (!entries[at].element?.hidden) yield entries[at];
     }
   }
@@ -244,16 +244,16 @@ export class Window {
    */
   #keep(before, after) {
     if (before === after) return true;
-    if (before.mark !== undefined || after.mark !== undefined || compare(before, after) !== 0 || before.element === null) return false;
+    if (before.marker !== undefined || after.marker !== undefined || compare(before, after) !== 0 || before.element === null) return false;
     after.element = before.element;
     after.line ??= before.line;
     after.time ??= before.time;
-    redraw(before.element, after.html);
+    redrawRow(before.element, after.html);
     return true;
   }
 
   /** The entries from the cut on, taken off the end. Their elements stay. @param {Place} cut */
-  #take(cut) {
+  #takeFrom(cut) {
     /** @type {Entry[]} */
     const stale = [];
     for (;;) {
@@ -270,7 +270,7 @@ export class Window {
 
   /** @param {Entry[]} entries */
   #append(entries) {
-    draw(entries.filter(({ element }) => element === null));
+    drawRows(entries.filter(({ element }) => element === null));
     for (const entry of entries) {
       const element = /** @type {HTMLElement} */ (entry.element);
       const block = this.#lastBlock(element);
@@ -305,7 +305,7 @@ export class Window {
  * @param {Entry[]} entries
  * @param {(row: DOMRect) => boolean} holds
  */
-function search(entries, holds) {
+function firstThat(entries, holds) {
   let low = 0;
   let high = entries.length;
   while (low < high) {
@@ -332,7 +332,7 @@ function newBlock(entries) {
 }
 
 /** @param {Block} block */
-function forget({ element, entries }) {
+function dropBlock({ element, entries }) {
   element.remove();
   for (const entry of entries) entry.element = null;
 }

@@ -2,39 +2,39 @@
 // Everything is made of text nodes and of the few elements that the server sends; nothing of a log is ever parsed twice.
 
 /** Characters of a row that are shown until all of it is asked for. */
-const CUT_CHARS = 4_000;
+const SHOWN_CHARS_MAX = 4_000;
 const WHOLE = new Intl.NumberFormat('en-US');
 /** The server shows what would mislead as ⟨U+202E⟩. */
-const ADDRESS = /https?:\/\/[^\s⟨⟩<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
+const URL_PATTERN = /https?:\/\/[^\s⟨⟩<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
 const TRAILING = /[.,;:!?\]]+$/;
 
 /** Rows whose element is not simply their HTML, so that they can't be drawn on. @type {WeakSet<HTMLElement>} */
-const altered = new WeakSet();
+const isAltered = new WeakSet();
 /** @type {WeakMap<HTMLElement, string>} */
-const drawn = new WeakMap();
+const drawnHtml = new WeakMap();
 
 /**
  * Gives each entry an element. One parse serves them all; should a row's HTML not be whole after all, each is parsed
  * alone, so that it cannot reach into the next one.
  * @param {import('./tail.js').Entry[]} entries
  */
-export function draw(entries) {
+export function drawRows(entries) {
   const template = document.createElement('template');
-  template.innerHTML = entries.map((entry) => (entry.mark === undefined ? `<div>${content(entry.html)}</div>` : '<div></div>')).join('');
+  template.innerHTML = entries.map((entry) => (entry.marker === undefined ? `<div>${content(entry.html)}</div>` : '<div></div>')).join('');
   const whole = template.content.childElementCount === entries.length;
   const parsed = /** @type {HTMLElement[]} */ ([...template.content.children]);
   entries.forEach((entry, at) => {
     const element = whole ? parsed[at] : document.createElement('div');
     entry.element = element;
-    if (entry.mark !== undefined) {
-      element.className = 'mark';
-      element.dataset.mark = entry.mark;
+    if (entry.marker !== undefined) {
+      element.className = 'marker';
+      element.dataset.marker = entry.marker;
       element.textContent = entry.text;
     } else {
       if (!whole) element.innerHTML = content(entry.html);
       element.className = 'row';
       element.dataset.offset = String(entry.offset);
-      finish(element, entry.html);
+      decorate(element, entry.html);
     }
   });
 }
@@ -45,13 +45,13 @@ export function draw(entries) {
  * @param {HTMLElement} element
  * @param {string} html
  */
-export function redraw(element, html) {
-  const before = drawn.get(element) ?? '';
+export function redrawRow(element, html) {
+  const before = drawnHtml.get(element) ?? '';
   if (html === before) return;
-  if (before !== '' && html.startsWith(before) && !altered.has(element)) element.insertAdjacentHTML('beforeend', html.slice(before.length));
+  if (before !== '' && html.startsWith(before) && !isAltered.has(element)) element.insertAdjacentHTML('beforeend', html.slice(before.length));
   else element.innerHTML = content(html);
-  altered.delete(element);
-  finish(element, html);
+  isAltered.delete(element);
+  decorate(element, html);
 }
 
 /**
@@ -59,8 +59,8 @@ export function redraw(element, html) {
  * @param {HTMLElement} element
  */
 export function showAll(element) {
-  element.innerHTML = content(drawn.get(element) ?? '');
-  finish(element, drawn.get(element) ?? '', Infinity);
+  element.innerHTML = content(drawnHtml.get(element) ?? '');
+  decorate(element, drawnHtml.get(element) ?? '', Infinity);
 }
 
 /**
@@ -68,9 +68,9 @@ export function showAll(element) {
  * @param {HTMLElement} element
  * @param {HTMLElement} sign
  */
-export function attach(element, sign) {
+export function appendControl(element, sign) {
   element.append(sign);
-  altered.add(element);
+  isAltered.add(element);
 }
 
 /**
@@ -86,12 +86,12 @@ function content(html) {
  * @param {string} html
  * @param {number} most characters that are shown
  */
-function finish(element, html, most = CUT_CHARS) {
-  drawn.set(element, html);
+function decorate(element, html, most = SHOWN_CHARS_MAX) {
+  drawnHtml.set(element, html);
   element.classList.toggle('tabbed', html.includes('\t'));
-  if (html.length > most) cut(element, most);
-  if (html.includes('://')) link(element);
-  if (!html.includes('<a') && !altered.has(element)) return;
+  if (html.length > most) truncate(element, most);
+  if (html.includes('://')) linkUrls(element);
+  if (!html.includes('<a') && !isAltered.has(element)) return;
   for (const anchor of element.querySelectorAll('a')) {
     anchor.target = '_blank';
     anchor.rel = 'noopener noreferrer';
@@ -102,7 +102,7 @@ function finish(element, html, most = CUT_CHARS) {
  * @param {HTMLElement} element
  * @param {number} most
  */
-function cut(element, most) {
+function truncate(element, most) {
   const whole = element.textContent?.length ?? 0;
   if (whole <= most) return;
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -126,11 +126,11 @@ function cut(element, most) {
   more.dataset.words = `show all ${WHOLE.format(whole)} characters`;
   more.setAttribute('aria-label', more.dataset.words);
   element.append(more);
-  altered.add(element);
+  isAltered.add(element);
 }
 
 /** @param {HTMLElement} element */
-function link(element) {
+function linkUrls(element) {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   /** @type {Text[]} */
   const texts = [];
@@ -138,8 +138,8 @@ function link(element) {
   for (const text of texts) {
     if (text.parentElement?.closest('a')) continue;
     // From the last one on, so that what stands before a link keeps its place.
-    for (const found of [...text.data.matchAll(ADDRESS)].reverse()) {
-      const address = trimmed(found[0]);
+    for (const found of [...text.data.matchAll(URL_PATTERN)].reverse()) {
+      const address = trimUrl(found[0]);
       if (!URL.canParse(address)) continue;
       const shown = text.splitText(found.index);
       shown.splitText(address.length);
@@ -147,7 +147,7 @@ function link(element) {
       anchor.href = address;
       shown.replaceWith(anchor);
       anchor.append(shown);
-      altered.add(element);
+      isAltered.add(element);
     }
   }
 }
@@ -157,10 +157,10 @@ function link(element) {
  * @param {string} address
  * @returns {string}
  */
-function trimmed(address) {
+function trimUrl(address) {
   const shorter = address.replace(TRAILING, '');
   const isOpen = shorter.endsWith(')') && shorter.split(')').length > shorter.split('(').length;
-  return isOpen ? trimmed(shorter.slice(0, -1)) : shorter;
+  return isOpen ? trimUrl(shorter.slice(0, -1)) : shorter;
 }
 
 /**
@@ -169,7 +169,7 @@ function trimmed(address) {
  * @param {number} x
  * @param {number} [least] so many pixels of the row count as that, whatever it shows
  */
-export function isBeside(row, x, least = 0) {
+export function isInColumns(row, x, least = 0) {
   const style = getComputedStyle(row);
   const { left } = row.getBoundingClientRect();
   return x < left + least || x < left + parseFloat(style.paddingLeft) + parseFloat(style.textIndent) - 2;

@@ -8,35 +8,35 @@ export const TAIL_ROWS_MAX = 5_000;
 const TAIL_CHARS_MAX = 8 * 1024 * 1024;
 
 /**
- * @typedef {import('./generations.js').Place} Place
+ * @typedef {import('./generations.js').Position} Place
  *
  * @typedef {object} Row
- * @property {number} span
+ * @property {number} gen
  * @property {number} offset
  * @property {string} html
- * @property {import('../net/wire.js').RowNote | null} note
+ * @property {import('../net/wire.js').RowAnnotation | null} annotation
  * @property {number | null} line
  * @property {number | null} time when it was written or arrived, in ms since 1970
  * @property {HTMLElement | null} element while it is on the page
- * @property {undefined} [mark]
+ * @property {undefined} [marker]
  *
- * @typedef {object} Mark
- * @property {number} span
+ * @typedef {object} Marker
+ * @property {number} gen
  * @property {number} offset
- * @property {string} mark
+ * @property {string} marker
  * @property {string} text
  * @property {HTMLElement | null} element
  *
- * @typedef {Row | Mark} Entry
+ * @typedef {Row | Marker} Entry
  */
 
 export class Tail {
   /** All that came from this place on is held here. @type {Place | null} */
   from = null;
   /** The place after the last byte. @type {Place} */
-  to = { span: 0, offset: 0 };
+  to = { gen: 0, offset: 0 };
   /** Where entries were changed since this was last set to null. @type {Place | null} */
-  cut = null;
+  changedFrom = null;
   /** @type {Entry[]} */
   #entries = [];
   /** Entries before this index are gone; the array is compacted now and then, not for each. */
@@ -48,7 +48,7 @@ export class Tail {
   start(place) {
     this.from = place;
     this.to = place;
-    this.cut = place;
+    this.changedFrom = place;
     this.#entries = [];
     this.#head = 0;
     this.#chars = 0;
@@ -59,42 +59,42 @@ export class Tail {
    * Takes a patch: rows at `from` or later are replaced by these. Returns how many of the rows start at `newsFrom` or
    * later and were not known before, so that a redrawn row is not counted twice.
    * @param {import('../net/wire.js').Patch} patch
-   * @param {number} span
+   * @param {number} gen
    * @param {number} newsFrom
    * @param {number} now
    */
-  patch(patch, span, newsFrom, now) {
+  patch(patch, gen, newsFrom, now) {
     for (;;) {
       const last = this.#entries[this.#entries.length - 1];
-      if (this.#length === 0 || last.mark !== undefined || last.span !== span || last.offset < patch.from) break;
+      if (this.#length === 0 || last.marker !== undefined || last.gen !== gen || last.offset < patch.from) break;
       this.#chars -= last.html.length;
       this.#entries.pop();
     }
-    this.#change({ span, offset: patch.from });
+    this.#changed({ gen, offset: patch.from });
     let fresh = 0;
     for (const [offset, html, note] of patch.rows) {
       const isNews = offset >= newsFrom;
-      this.#entries.push({ span, offset, html, note: note ?? null, line: null, time: note?.time ?? (isNews ? now : null), element: null });
+      this.#entries.push({ gen, offset, html, annotation: note ?? null, line: null, time: note?.time ?? (isNews ? now : null), element: null });
       this.#chars += html.length;
       if (offset > this.#last) {
         this.#last = offset;
         if (isNews) fresh += 1;
       }
     }
-    this.to = { span, offset: patch.next };
+    this.to = { gen, offset: patch.next };
     this.#bound();
     return fresh;
   }
 
   /**
    * Ends what can still change: rows before the marker are final.
-   * @param {Mark} mark
+   * @param {Marker} mark
    */
-  mark(mark) {
+  addMarker(mark) {
     this.#entries.push(mark);
     this.#last = -1;
-    this.to = { span: mark.span, offset: mark.offset };
-    this.#change(this.to);
+    this.to = { gen: mark.gen, offset: mark.offset };
+    this.#changed(this.to);
     this.#bound();
   }
 
@@ -129,7 +129,7 @@ export class Tail {
   }
 
   /** @param {number} max */
-  end(max) {
+  last(max) {
     return this.#entries.slice(Math.max(this.#head, this.#entries.length - max));
   }
 
@@ -150,21 +150,21 @@ export class Tail {
   }
 
   /** @param {Place} place */
-  #change(place) {
-    if (this.cut === null || compare(place, this.cut) < 0) this.cut = place;
+  #changed(place) {
+    if (this.changedFrom === null || compare(place, this.changedFrom) < 0) this.changedFrom = place;
   }
 
   #bound() {
     let dropped = false;
     while (this.#length > TAIL_ROWS_MAX || (this.#chars > TAIL_CHARS_MAX && this.#length > 1)) {
       const gone = this.#entries[this.#head];
-      if (gone.mark === undefined) this.#chars -= gone.html.length;
+      if (gone.marker === undefined) this.#chars -= gone.html.length;
       this.#head += 1;
       dropped = true;
     }
     if (!dropped) return;
-    const { span, offset } = this.#entries[this.#head];
-    this.from = { span, offset };
+    const { gen, offset } = this.#entries[this.#head];
+    this.from = { gen, offset };
     if (this.#head > TAIL_ROWS_MAX) {
       this.#entries = this.#entries.slice(this.#head);
       this.#head = 0;

@@ -22,36 +22,36 @@ const CLOCK = /^\[?(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?![\d:])/;
  * @param {number} now what is near in time: a line that names no year or no day is of the last one before it
  * @returns {number | null}
  */
-export function recognise(text, now) {
+export function parseTime(text, now) {
   const head = text.slice(0, LOOK_CHARS);
   let found = ISO.exec(head);
-  if (found) return stamp(found[1], Number(found[2]) - 1, found[3], found.slice(4, 7), found[7], found[8]);
+  if (found) return timestamp(found[1], Number(found[2]) - 1, found[3], found.slice(4, 7), found[7], found[8]);
   found = EPOCH.exec(head) ?? FIELD.exec(head);
   if (found) return Number(found[1]) * 1000 + (found[3] === undefined ? fraction(found[2]) : Number(found[3]));
   found = ACCESS.exec(head);
-  if (found) return stamp(found[3], month(found[2]), found[1], found.slice(4, 7), undefined, found[7]);
+  if (found) return timestamp(found[3], monthIndexOf(found[2]), found[1], found.slice(4, 7), undefined, found[7]);
   const year = new Date(now).getFullYear();
   const syslog = SYSLOG.exec(head);
-  if (syslog) return within(now, (back) => stamp(String(year - back), month(syslog[1]), syslog[2], syslog.slice(3, 6), syslog[6], undefined));
+  if (syslog) return latestPast(now, (back) => timestamp(String(year - back), monthIndexOf(syslog[1]), syslog[2], syslog.slice(3, 6), syslog[6], undefined));
   const klog = KLOG.exec(head);
-  if (klog) return within(now, (back) => stamp(String(year - back), Number(klog[1]) - 1, klog[2], klog.slice(3, 6), klog[6], undefined));
+  if (klog) return latestPast(now, (back) => timestamp(String(year - back), Number(klog[1]) - 1, klog[2], klog.slice(3, 6), klog[6], undefined));
   const clock = CLOCK.exec(head);
   if (clock === null) return null;
-  return within(now, (back) => {
+  return latestPast(now, (back) => {
     const day = new Date(now - back * DAY_MS);
-    return stamp(String(day.getFullYear()), day.getMonth(), String(day.getDate()), clock.slice(1, 4), clock[4], undefined);
+    return timestamp(String(day.getFullYear()), day.getMonth(), String(day.getDate()), clock.slice(1, 4), clock[4], undefined);
   });
 }
 
 /** @param {number} at */
-export function clockWords(at) {
+export function formatPreciseClock(at) {
   const time = new Date(at);
   const parts = [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0'));
   return `${parts.join(':')}.${String(time.getMilliseconds()).padStart(3, '0')}`;
 }
 
 /** @param {number} ms */
-export function agoWords(ms) {
+export function formatAgo(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
@@ -63,14 +63,14 @@ export function agoWords(ms) {
  * How long after the row before; nothing where that is no time worth telling.
  * @param {number} ms
  */
-export function gapWords(ms) {
+export function formatTimeGap(ms) {
   if (Math.abs(ms) < GAP_MS_MIN) return '';
   const sign = ms < 0 ? '−' : '+';
   const tenths = Math.round(Math.abs(ms) / 100) / 10;
   if (tenths < 60) return `${sign}${tenths.toFixed(1)} s`;
   const seconds = Math.round(Math.abs(ms) / 1000);
   if (seconds < 3600) return `${sign}${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')} min`;
-  return `${sign}${agoWords(Math.abs(ms))}`;
+  return `${sign}${formatAgo(Math.abs(ms))}`;
 }
 
 /** @param {number} ms */
@@ -83,7 +83,7 @@ export function isLongGap(ms) {
  * @param {number} now
  * @param {(back: number) => number | null} at
  */
-function within(now, at) {
+function latestPast(now, at) {
   const first = at(0);
   return first === null || first <= now + DAY_MS / 24 ? first : at(1);
 }
@@ -96,7 +96,7 @@ function within(now, at) {
  * @param {string | undefined} rest digits behind the second
  * @param {string | undefined} zone none: the reader's
  */
-function stamp(year, monthIndex, day, [hours, minutes, seconds], rest, zone) {
+function timestamp(year, monthIndex, day, [hours, minutes, seconds], rest, zone) {
   const parts = /** @type {const} */ ([Number(year), monthIndex, Number(day), Number(hours), Number(minutes), Number(seconds), fraction(rest)]);
   if (monthIndex < 0 || monthIndex > 11 || parts[2] > 31 || parts[2] < 1 || parts[3] > 24 || parts[4] > 59 || parts[5] > 60) return null;
   if (zone === undefined) return new Date(...parts).getTime();
@@ -110,7 +110,7 @@ function fraction(digits) {
   return digits === undefined ? 0 : Math.floor(Number(`0.${digits}`) * 1000 + 1e-6);
 }
 
-/** @param {string} name */
-function month(name) {
-  return MONTHS.indexOf(name.toLowerCase());
+/** @param {string} monthName */
+function monthIndexOf(monthName) {
+  return MONTHS.indexOf(monthName.toLowerCase());
 }

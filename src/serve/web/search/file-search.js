@@ -1,7 +1,7 @@
 // A search through a whole file: the server's answer as it streams in, and what the file has grown by since. The offsets that were
 // found are kept in order, bounded; how many there are is counted beyond that.
 
-import { Gone, NotYet, words } from '../net/api.js';
+import { Gone, Unavailable, errorText } from '../net/api.js';
 
 const FOUND_MAX = 20_000;
 /** A log that grows all the time is searched on in steps. */
@@ -9,25 +9,25 @@ const EXTEND_MS = 400;
 const RETRY_MS = 1_000;
 
 /**
- * @typedef {object} Findings what a search says of itself
+ * @typedef {object} SearchResult what a search says of itself
  * @property {number[]} offsets of rows that match, in ascending order
  * @property {number} count of rows that match, also those that are not in `offsets`
  * @property {boolean} complete whether everything was searched
  * @property {boolean} running
  * @property {string} error why the pattern is none, in words
  *
- * @typedef {{size: number, lastRow: number}} Ends of the file as far as it is known: its size, and where its last row begins
+ * @typedef {{size: number, lastRow: number}} FileEnd of the file as far as it is known: its size, and where its last row begins
  *
  * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
  * @typedef {{type: 'progress', scanned: number, rows: number, matches: number}} Progress
  * @typedef {{type: 'done', rows: number, matches: number, scanned: number, to: number, complete: boolean, reason: string | null}} Done
  *
  * @typedef {{from?: number, to: number, near?: number}} Part of the file: from its beginning on where nothing is said
- * @typedef {{parts: Part[], ends: Ends, before: number}} Run what is left to search, where the file ended, and how many rows had been
+ * @typedef {{parts: Part[], end: FileEnd, before: number}} Run what is left to search, where the file ended, and how many rows had been
  *   found before
  */
 
-export class Scan {
+export class FileSearch {
   /** Offsets of rows that match, in ascending order. @type {number[]} */
   offsets = [];
   /** Rows that match, also those that are not in `offsets`. */
@@ -37,31 +37,31 @@ export class Scan {
   running = false;
   /** Why the pattern is none, in words. */
   error = '';
-  #history;
+  #api;
   #changed;
   /** @type {AbortController | null} */
-  #turn = null;
+  #abort = null;
   /** @type {Record<string, string> | null} */
   #parameters = null;
   #generation = '';
-  /** @type {Ends} */
-  #ends = { size: 0, lastRow: 0 };
+  /** @type {FileEnd} */
+  #end = { size: 0, lastRow: 0 };
   /** The file's ends when it was last searched: what has come behind them is searched next, with the row that may not have been whole.
-   * @type {Ends} */
-  #searched = { size: 0, lastRow: 0 };
+   * @type {FileEnd} */
+  #searchedTo = { size: 0, lastRow: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer = undefined;
 
   /**
-   * @param {import('../net/api.js').History} history
+   * @param {import('../net/api.js').LogApi} api
    * @param {() => void} changed
    */
-  constructor(history, changed) {
-    this.#history = history;
+  constructor(api, changed) {
+    this.#api = api;
     this.#changed = changed;
   }
 
-  get isOn() {
+  get isActive() {
     return this.#parameters !== null;
   }
 
@@ -74,24 +74,24 @@ export class Scan {
    * @param {string} generation
    * @param {Record<string, string>} parameters
    * @param {number} near what is found near this offset comes first
-   * @param {Ends} ends
+   * @param {FileEnd} end
    */
-  start(generation, parameters, near, ends) {
+  start(generation, parameters, near, end) {
     this.stop();
     this.#generation = generation;
     this.#parameters = parameters;
-    this.#ends = ends;
-    this.#run({ parts: [{ to: ends.size, near: Math.max(0, Math.min(near, ends.size)) }], ends, before: 0 });
+    this.#end = end;
+    this.#run({ parts: [{ to: end.size, near: Math.max(0, Math.min(near, end.size)) }], end, before: 0 });
   }
 
   stop() {
     clearTimeout(this.#timer);
-    this.#turn?.abort();
-    this.#turn = null;
+    this.#abort?.abort();
+    this.#abort = null;
     this.#parameters = null;
     this.offsets = [];
     this.count = 0;
-    this.#searched = { size: 0, lastRow: 0 };
+    this.#searchedTo = { size: 0, lastRow: 0 };
     this.complete = false;
     this.running = false;
     this.error = '';
@@ -99,14 +99,14 @@ export class Scan {
 
   /**
    * The file has grown.
-   * @param {Ends} ends
+   * @param {FileEnd} end
    */
-  extend(ends) {
-    this.#ends = ends;
-    if (!this.isOn || this.running || this.error !== '' || !this.complete || ends.size <= this.#searched.size) return;
+  extend(end) {
+    this.#end = end;
+    if (!this.isActive || this.running || this.error !== '' || !this.complete || end.size <= this.#searchedTo.size) return;
     this.running = true;
     this.#timer = setTimeout(() => {
-      this.#run({ parts: [{ from: this.#searched.lastRow, to: this.#ends.size }], ends: this.#ends, before: this.count });
+      this.#run({ parts: [{ from: this.#searchedTo.lastRow, to: this.#end.size }], end: this.#end, before: this.count });
     }, EXTEND_MS);
   }
 
@@ -115,19 +115,19 @@ export class Scan {
    * @param {number} offset
    */
   indexOf(offset) {
-    return indexIn(this.offsets, offset);
+    return lowerBound(this.offsets, offset);
   }
 
   /** @param {Run} run */
   async #run(run) {
     const turn = new AbortController();
-    this.#turn = turn;
+    this.#abort = turn;
     this.running = true;
     try {
       while (run.parts.length > 0) run = await this.#runPart(run, turn.signal);
     } catch (error) {
       if (turn.signal.aborted) return;
-      if (error instanceof Refused) {
+      if (error instanceof SearchRefused) {
         this.error = error.message;
       } else if (!(error instanceof Gone)) {
         // What was found in the part that broke off is found again.
@@ -138,10 +138,10 @@ export class Scan {
       this.#changed();
       return;
     }
-    this.#searched = run.ends;
+    this.#searchedTo = run.end;
     this.running = false;
     this.#changed();
-    this.extend(this.#ends);
+    this.extend(this.#end);
   }
 
   /**
@@ -150,31 +150,31 @@ export class Scan {
    * @param {AbortSignal} signal
    * @returns {Promise<Run>}
    */
-  async #runPart({ parts: [part, ...others], ends, before }, signal) {
+  async #runPart({ parts: [part, ...others], end, before }, signal) {
     const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
-    const answer = await fetch(this.#history.address('find', parameters), { signal });
+    const answer = await fetch(this.#api.url('find', parameters), { signal });
     if (answer.status === 410) throw new Gone();
-    if (answer.status === 503) throw new NotYet();
-    if (!answer.ok) throw new Refused(await words(answer));
+    if (answer.status === 503) throw new Unavailable();
+    if (!answer.ok) throw new SearchRefused(await errorText(answer));
     /** @type {Done | null} */
     let done = null;
-    for await (const message of messages(answer)) {
+    for await (const message of readMessages(answer)) {
       if (message.type === 'done') done = message;
-      this.#take(message, before);
+      this.#handle(message, before);
     }
     if (done?.reason === 'gone') throw new Gone();
     // An answer that ends in its middle is no answer, and one that came nowhere would only be asked for again at once.
-    if (done === null || (!done.complete && done.scanned === 0)) throw new NotYet();
-    const parts = [...(done.complete ? [] : restOf(part, done.to)), ...others];
+    if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable();
+    const parts = [...(done.complete ? [] : remainingParts(part, done.to)), ...others];
     this.complete = parts.length === 0;
-    return { parts, ends, before: this.count };
+    return { parts, end, before: this.count };
   }
 
   /**
    * @param {Found | Progress | Done} message
    * @param {number} before rows that had been found before this part
    */
-  #take(message, before) {
+  #handle(message, before) {
     if (message.type === 'found') {
       this.#insert(message.rows.map(([offset]) => offset));
     } else {
@@ -207,7 +207,7 @@ export class Scan {
  * @param {number[]} offsets
  * @param {number} offset
  */
-export function indexIn(offsets, offset) {
+export function lowerBound(offsets, offset) {
   let low = 0;
   let high = offsets.length;
   while (low < high) {
@@ -219,7 +219,7 @@ export function indexIn(offsets, offset) {
 }
 
 /** What was asked for can't be looked for. */
-class Refused extends Error {}
+class SearchRefused extends Error {}
 
 /**
  * What is left of a part that was searched up to an offset.
@@ -227,7 +227,7 @@ class Refused extends Error {}
  * @param {number} at
  * @returns {Part[]}
  */
-function restOf({ from, to, near }, at) {
+function remainingParts({ from, to, near }, at) {
   if (near === undefined || near >= to) return [{ from: at, to }];
   // What is near came first, up to the end, and then what is before.
   return at < near ? [{ from: at, to: near }] : [{ from: at, to }, { from, to: near }];
@@ -238,7 +238,7 @@ function restOf({ from, to, near }, at) {
  * @param {Response} answer
  * @returns {AsyncGenerator<Found | Progress | Done>}
  */
-async function* messages(answer) {
+async function* readMessages(answer) {
   if (answer.body === null) return;
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';

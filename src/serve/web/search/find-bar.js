@@ -4,7 +4,7 @@
 import { LEVELS, RULES_MAX } from '../url/view-hash.js';
 import { byId } from '../ui/dom.js';
 import { parameters } from './pattern.js';
-import { indexIn } from './file-search.js';
+import { lowerBound } from './file-search.js';
 
 const TYPING_MS = 200;
 /** What the button of the view says. @type {Record<Level, string>} */
@@ -16,14 +16,14 @@ const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 
  * @typedef {import('../url/view-hash.js').Pattern} Pattern
  * @typedef {import('../url/view-hash.js').Level} Level
  *
- * @typedef {object} Asked what the bar asks of the page
+ * @typedef {object} Callbacks what the bar asks of the page
  * @property {() => void} changed the pattern, the filter or the highlights are others
- * @property {(offset: number) => Promise<void>} go to the row at this offset
+ * @property {(offset: number) => Promise<void>} goTo to the row at this offset
  * @property {() => number} here offset of the row that the reader looks at
- * @property {() => void} left the bar was closed
+ * @property {() => void} closed the bar was closed
  */
 
-export class Finder {
+export class FindBar {
   isOpen = false;
   filter = false;
   invert = false;
@@ -36,33 +36,33 @@ export class Finder {
   /** @type {Pattern} */
   #pattern = { text: '', regex: false, case: false, word: false };
   /** A step that was asked for before anything had been found. @type {-1 | 0 | 1} */
-  #step = 0;
-  #asked;
+  #pendingStep = 0;
+  #callbacks;
   #bar = byId('find');
   #text = /** @type {HTMLInputElement} */ (byId('find-text'));
   #count = byId('find-count');
-  #open = byId('find-open');
+  #openButton = byId('find-open');
   #rules = byId('rules');
-  #levels = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="level"]'));
+  #levelInputs = /** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll('input[name="level"]'));
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #typing = undefined;
 
   /**
-   * @param {import('./file-search.js').Findings} scan of what is looked for, which the page begins
-   * @param {Asked} asked
+   * @param {import('./file-search.js').SearchResult} scan of what is looked for, which the page begins
+   * @param {Callbacks} asked
    */
   constructor(scan, asked) {
     this.scan = scan;
-    this.#asked = asked;
+    this.#callbacks = asked;
     this.#text.addEventListener('input', () => {
       clearTimeout(this.#typing);
       this.#typing = setTimeout(() => this.#typed(), TYPING_MS);
     });
     this.#bar.addEventListener('keydown', (event) => this.#key(event));
-    for (const name of SWITCHES) {
-      this.#switch(name).addEventListener('click', () => {
+    for (const option of SWITCHES) {
+      this.#switch(option).addEventListener('click', () => {
         this.#typed();
-        this.#pattern = { ...this.#pattern, [name]: !this.#pattern[name] };
+        this.#pattern = { ...this.#pattern, [option]: !this.#pattern[option] };
         this.#change();
       });
     }
@@ -75,15 +75,15 @@ export class Finder {
       this.invert = !this.invert;
       this.#change();
     });
-    for (const input of this.#levels) input.addEventListener('change', () => this.setLevel(/** @type {Level} */ (input.value)));
+    for (const input of this.#levelInputs) input.addEventListener('change', () => this.setLevel(/** @type {Level} */ (input.value)));
     byId('rule-add').addEventListener('click', () => this.#addRule());
-    this.#open.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
+    this.#openButton.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
   }
 
   /** More was found. */
-  found() {
+  resultsChanged() {
     this.#showCount();
-    if (this.#step !== 0 && this.scan.offsets.length > 0) this.step(this.#step);
+    if (this.#pendingStep !== 0 && this.scan.offsets.length > 0) this.step(this.#pendingStep);
   }
 
   /** The pattern that is looked for, if there is one. */
@@ -92,14 +92,14 @@ export class Finder {
   }
 
   /** What the server is asked to leave out, if anything. @returns {Record<string, string>} */
-  get filtering() {
+  get filterParameters() {
     const level = levelParameters(this.level);
     if (this.filter && this.pattern !== null && this.scan.error === '') return { ...parameters(this.pattern), ...level, filter: '1', ...(this.invert && { invert: '1' }) };
     return this.level === '' ? {} : { ...level, filter: '1' };
   }
 
   /** What the server is asked to look for. @returns {Record<string, string> | null} */
-  get sought() {
+  get searchParameters() {
     return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level) };
   }
 
@@ -118,7 +118,7 @@ export class Finder {
   open(text) {
     this.isOpen = true;
     this.#bar.hidden = false;
-    this.#open.setAttribute('aria-expanded', 'true');
+    this.#openButton.setAttribute('aria-expanded', 'true');
     if (text) {
       this.#pattern = { ...this.#pattern, text };
       this.#change();
@@ -131,12 +131,12 @@ export class Finder {
     clearTimeout(this.#typing);
     this.isOpen = false;
     this.#bar.hidden = true;
-    this.#open.setAttribute('aria-expanded', 'false');
+    this.#openButton.setAttribute('aria-expanded', 'false');
     this.#pattern = { ...this.#pattern, text: '' };
     this.filter = false;
     this.current = null;
     this.#change();
-    this.#asked.left();
+    this.#callbacks.closed();
   }
 
   /**
@@ -155,7 +155,7 @@ export class Finder {
     if (pattern !== null || rules.length > 0) {
       this.isOpen = true;
       this.#bar.hidden = false;
-      this.#open.setAttribute('aria-expanded', 'true');
+      this.#openButton.setAttribute('aria-expanded', 'true');
     }
     this.#change();
   }
@@ -180,15 +180,15 @@ export class Finder {
    */
   async step(way) {
     const { offsets } = this.scan;
-    this.#step = offsets.length === 0 && this.scan.running ? way : 0;
+    this.#pendingStep = offsets.length === 0 && this.scan.running ? way : 0;
     if (offsets.length === 0) return;
-    const here = this.current ?? this.#asked.here();
-    let at = indexIn(offsets, here);
+    const here = this.current ?? this.#callbacks.here();
+    let at = lowerBound(offsets, here);
     if (way < 0) at -= 1;
     else if (offsets[at] === this.current) at += 1;
     this.current = offsets[(at + offsets.length) % offsets.length];
     this.#showCount();
-    await this.#asked.go(this.current);
+    await this.#callbacks.goTo(this.current);
   }
 
   /** Takes what is in the field, which may not have been looked for yet. */
@@ -203,7 +203,7 @@ export class Finder {
   #change() {
     if (this.pattern === null) this.filter = false;
     this.show();
-    this.#asked.changed();
+    this.#callbacks.changed();
   }
 
   /** @param {KeyboardEvent} event */
@@ -230,11 +230,11 @@ export class Finder {
 
   show() {
     if (this.#text.value !== this.#pattern.text) this.#text.value = this.#pattern.text;
-    for (const name of SWITCHES) this.#switch(name).setAttribute('aria-pressed', String(this.#pattern[name]));
+    for (const option of SWITCHES) this.#switch(option).setAttribute('aria-pressed', String(this.#pattern[option]));
     byId('filter').setAttribute('aria-pressed', String(this.filter));
     byId('invert').setAttribute('aria-pressed', String(this.invert));
     byId('invert').hidden = !this.filter;
-    for (const input of this.#levels) input.checked = input.value === this.level;
+    for (const input of this.#levelInputs) input.checked = input.value === this.level;
     const view = byId('view-open');
     view.dataset.level = this.level;
     // Where there is no room for the label this is the button's name.
@@ -270,28 +270,28 @@ export class Finder {
   }
 
   #showCount() {
-    const words = this.#words();
+    const words = this.#countText();
     if (this.#count.textContent !== words) this.#count.textContent = words;
     this.#count.dataset.state = this.scan.error !== '' ? 'error' : '';
     this.#text.setAttribute('aria-invalid', String(this.scan.error !== ''));
   }
 
-  #words() {
+  #countText() {
     const { error, count, offsets, complete, running } = this.scan;
     if (this.pattern === null) return '';
     if (error !== '') return error;
     if (!complete && running && count === 0) return 'looking…';
     const more = complete ? '' : running ? ' so far' : '+';
     if (count === 0) return complete ? 'no match' : 'none so far';
-    const at = this.current === null ? -1 : indexIn(offsets, this.current);
+    const at = this.current === null ? -1 : lowerBound(offsets, this.current);
     const total = `${WHOLE.format(count)}${more}`;
     if (at >= 0 && offsets[at] === this.current) return `${WHOLE.format(at + 1)} of ${total}`;
     return more === ' so far' ? total : `${total} ${count === 1 ? 'line' : 'lines'}`;
   }
 
-  /** @param {string} name */
-  #switch(name) {
-    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${name}"]`));
+  /** @param {string} option */
+  #switch(option) {
+    return /** @type {HTMLElement} */ (this.#bar.querySelector(`[data-find="${option}"]`));
   }
 }
 

@@ -8,86 +8,86 @@ import { compile, matches } from './pattern.js';
  * @typedef {import('../rows/tail.js').Entry} Entry
  */
 
-const CAN_PAINT = typeof Highlight === 'function' && 'highlights' in CSS;
+const HAS_HIGHLIGHTS = typeof Highlight === 'function' && 'highlights' in CSS;
 
-export class Paint {
+export class Highlighter {
   /** @type {{expression: RegExp | null}} */
   #find = { expression: null };
   /** @type {(RegExp | null)[]} */
   #rules = [];
   /** The row that the reader was brought to. @type {HTMLElement | null} */
-  #hit = null;
+  #currentRow = null;
   /** Names of the highlights that are set. @type {Set<string>} */
-  #set = new Set();
+  #names = new Set();
 
   /** @param {Pattern | null} pattern */
-  find(pattern) {
+  setPattern(pattern) {
     this.#find = { expression: pattern === null ? null : compile(pattern) };
   }
 
   /** @param {Pattern[]} rules */
-  rules(rules) {
+  setRules(rules) {
     this.#rules = rules.map(compile);
   }
 
   /**
    * @param {Entry[]} entries in sight
    * @param {number | null} current offset of the row that the reader was brought to
-   * @param {number} span the file of `current`
+   * @param {number} gen the file of `current`
    */
-  show(entries, current, span) {
+  show(entries, current, gen) {
     /** @type {Map<string, AbstractRange[]>} */
-    const painted = new Map();
+    const rangesByName = new Map();
     /** @type {HTMLElement | null} */
     let hit = null;
     const isOn = this.#find.expression !== null || this.#rules.length > 0;
     for (const entry of entries) {
-      if (entry.mark !== undefined || entry.element === null) continue;
-      const isCurrent = entry.span === span && entry.offset === current;
+      if (entry.marker !== undefined || entry.element === null) continue;
+      const isCurrent = entry.gen === gen && entry.offset === current;
       if (isCurrent) hit = entry.element;
-      if (!isOn && entry.note?.match === undefined) continue;
+      if (!isOn && entry.annotation?.match === undefined) continue;
       const text = entry.element.textContent ?? '';
       this.#rules.forEach((rule, at) => {
-        if (rule !== null) add(painted, `rule-${at}`, entry.element, matches(rule, text));
+        if (rule !== null) addRanges(rangesByName, `rule-${at}`, entry.element, matches(rule, text));
       });
-      const found = this.#find.expression === null ? entry.note?.match ?? [] : matches(this.#find.expression, text);
-      add(painted, isCurrent ? 'found-here' : 'found', entry.element, found);
+      const found = this.#find.expression === null ? entry.annotation?.match ?? [] : matches(this.#find.expression, text);
+      addRanges(rangesByName, isCurrent ? 'found-here' : 'found', entry.element, found);
     }
-    if (hit !== this.#hit) {
-      this.#hit?.classList.remove('hit');
-      this.#hit = hit;
+    if (hit !== this.#currentRow) {
+      this.#currentRow?.classList.remove('current');
+      this.#currentRow = hit;
     }
-    this.#hit?.classList.add('hit');
-    this.#apply(painted);
+    this.#currentRow?.classList.add('current');
+    this.#apply(rangesByName);
   }
 
-  /** @param {Map<string, AbstractRange[]>} painted */
-  #apply(painted) {
-    if (!CAN_PAINT) return;
-    for (const name of this.#set) if (!painted.has(name)) CSS.highlights.delete(name);
-    for (const [name, ranges] of painted) {
+  /** @param {Map<string, AbstractRange[]>} rangesByName */
+  #apply(rangesByName) {
+    if (!HAS_HIGHLIGHTS) return;
+    for (const highlightName of this.#names) if (!rangesByName.has(highlightName)) CSS.highlights.delete(highlightName);
+    for (const [highlightName, ranges] of rangesByName) {
       const highlight = new Highlight(...ranges);
-      highlight.priority = name === 'found-here' ? 3 : name === 'found' ? 2 : 1;
-      CSS.highlights.set(name, highlight);
+      highlight.priority = highlightName === 'found-here' ? 3 : highlightName === 'found' ? 2 : 1;
+      CSS.highlights.set(highlightName, highlight);
     }
-    this.#set = new Set(painted.keys());
+    this.#names = new Set(rangesByName.keys());
   }
 }
 
 /**
- * @param {Map<string, AbstractRange[]>} painted
- * @param {string} name
+ * @param {Map<string, AbstractRange[]>} rangesByName
+ * @param {string} highlightName
  * @param {HTMLElement | null} element
  * @param {[number, number][]} places in the element's text, in ascending order
  */
-function add(painted, name, element, places) {
+function addRanges(rangesByName, highlightName, element, places) {
   if (places.length === 0 || element === null) return;
-  if (!CAN_PAINT) {
-    element.dataset.painted = name;
+  if (!HAS_HIGHLIGHTS) {
+    element.dataset.highlighted = highlightName;
     return;
   }
-  const ranges = painted.get(name) ?? [];
-  painted.set(name, ranges);
+  const ranges = rangesByName.get(highlightName) ?? [];
+  rangesByName.set(highlightName, ranges);
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
   let node = /** @type {Text | null} */ (walker.nextNode());
   let start = 0;

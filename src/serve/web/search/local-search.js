@@ -2,7 +2,7 @@
 
 /** @typedef {import('../merged/merge-buffer.js').Entry} Entry */
 
-export class Sift {
+export class LocalSearch {
   /** Places of rows that pass, in ascending order. @type {number[]} */
   offsets = [];
   /** All that is held is looked at, at once. */
@@ -13,33 +13,33 @@ export class Sift {
   /** @type {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} */
   #test = null;
   /** What was judged, as it was then. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
-  #known = new WeakMap();
+  #cache = new WeakMap();
 
   get count() {
     return this.offsets.length;
   }
 
   /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null lets nothing pass */
-  set(test) {
+  setTest(test) {
     this.#test = test;
-    this.#known = new WeakMap();
+    this.#cache = new WeakMap();
   }
 
   /** @param {Entry} entry */
-  passes(entry) {
-    if (this.#test === null || entry.mark !== undefined || entry.isGone) return false;
-    const known = this.#known.get(entry);
+  matches(entry) {
+    if (this.#test === null || entry.marker !== undefined || entry.isGone) return false;
+    const known = this.#cache.get(entry);
     if (known?.html === entry.html) return known.passes;
     const passes = this.#test(entry);
-    this.#known.set(entry, { html: entry.html, passes });
+    this.#cache.set(entry, { html: entry.html, passes });
     return passes;
   }
 
   /** @param {Iterable<Entry>} entries of one log after another */
-  look(entries) {
+  run(entries) {
     this.offsets = [];
     if (this.#test === null) return;
-    for (const entry of entries) if (this.passes(entry)) this.offsets.push(entry.offset);
+    for (const entry of entries) if (this.matches(entry)) this.offsets.push(entry.offset);
     this.offsets.sort((a, b) => a - b);
   }
 }

@@ -1,29 +1,29 @@
 // The errors, or the warnings, that were found: how many there are, and the way from one to the next.
 
-import { indexIn } from './file-search.js';
-import { counted } from '../ui/units.js';
+import { lowerBound } from './file-search.js';
+import { plural } from '../ui/units.js';
 
-export class Troubles {
+export class ProblemNav {
   /** Offset of the error that the reader was brought to. @type {number | null} */
   current = null;
   #level;
   #button;
-  #words;
-  #go;
+  #count;
+  #goTo;
   #here;
 
   /**
    * @param {'error' | 'warning'} level
-   * @param {import('./file-search.js').Findings} scan
+   * @param {import('./file-search.js').SearchResult} scan
    * @param {(offset: number) => Promise<void>} go
    * @param {() => number} here
    */
   constructor(level, scan, go, here) {
     this.#level = level;
     this.#button = /** @type {HTMLElement} */ (document.getElementById(`${level}s`));
-    this.#words = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
+    this.#count = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
     this.scan = scan;
-    this.#go = go;
+    this.#goTo = go;
     this.#here = here;
     this.#button.addEventListener('click', () => this.step(1));
   }
@@ -36,11 +36,11 @@ export class Troubles {
     const { offsets } = this.scan;
     if (offsets.length === 0) return;
     const here = this.#here();
-    let at = indexIn(offsets, here);
+    let at = lowerBound(offsets, here);
     if (way < 0) at -= 1;
     else if (offsets[at] === here && this.current !== null) at += 1;
     this.current = offsets[(at + offsets.length) % offsets.length];
-    await this.#go(this.current);
+    await this.#goTo(this.current);
   }
 
   /** To the first one, which is often the cause of the others. */
@@ -48,20 +48,20 @@ export class Troubles {
     const [first] = this.scan.offsets;
     if (first === undefined) return;
     this.current = first;
-    await this.#go(first);
+    await this.#goTo(first);
   }
 
   /** More was found, or the search is another. */
   show() {
     const { count, complete, running } = this.scan;
     this.#button.hidden = count === 0;
-    const words = `${counted(count, this.#level)}${complete || running ? '' : '+'}`;
-    if (this.#words.textContent === words) return;
+    const words = `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
+    if (this.#count.textContent === words) return;
     const [number, word] = words.split(' ');
     const label = document.createElement('span');
     label.className = 'label';
     label.textContent = ` ${word}`;
-    this.#words.replaceChildren(number, label);
+    this.#count.replaceChildren(number, label);
     this.#button.setAttribute('aria-label', words);
     this.#button.title = `Next ${this.#level} (${this.#level === 'error' ? 'e), previous (E)' : 'a), previous (A)'}`;
   }

@@ -5,7 +5,7 @@ const STEP = 0.05;
 const PART_MIN = 0.1;
 
 /**
- * @typedef {object} Sides
+ * @typedef {object} Panes
  * @property {() => boolean} isVertical whether the panes stand one below the other
  * @property {() => number[]} shares of the panes, in parts of each other
  * @property {(shares: number[]) => void} set
@@ -13,9 +13,9 @@ const PART_MIN = 0.1;
 
 /**
  * @param {HTMLElement} room that holds the panes
- * @param {Sides} sides
+ * @param {Panes} sides
  */
-export function dividers(room, sides) {
+export function makeDividers(room, sides) {
   /** @param {number} at the pane behind it @param {number} part of the two panes' room that goes to the first */
   const divide = (at, part) => {
     const shares = sides.shares();
@@ -34,7 +34,7 @@ export function dividers(room, sides) {
 
   /** @param {number} at @param {PointerEvent} event */
   const drag = (at, event) => {
-    const boxes = room.querySelectorAll('.box');
+    const boxes = room.querySelectorAll('.pane-box');
     const first = boxes[at - 1].getBoundingClientRect();
     const second = boxes[at].getBoundingClientRect();
     const part = sides.isVertical()

@@ -1,13 +1,13 @@
 // Logs side by side: each pane is the whole viewer of one log, in a frame. What a pane shows stands in its own address,
 // and all of these in this page's, so that a link shows the same.
 
-import { dividers } from './divider.js';
+import { makeDividers } from './divider.js';
 import { byId } from '../ui/dom.js';
 import { icon } from '../ui/icon.js';
-import { BESIDE_MAX, addressOf, logsOf, shortNames, shown } from '../url/multi-log.js';
+import { SPLIT_MAX, multiLogUrl, parseLogs, shortNames, displayPath } from '../url/multi-log.js';
 
 /** The panes do not tell when their addresses change, so these are looked at. */
-const LOOK_MS = 500;
+const CHECK_MS = 500;
 
 /**
  * @typedef {object} Pane
@@ -18,7 +18,7 @@ const LOOK_MS = 500;
  * @property {string} hash of its own address
  */
 
-const room = byId('panes');
+const container = byId('panes');
 const narrow = matchMedia('(max-width: 760px)');
 /** @type {Pane[]} */
 let panes = [];
@@ -26,16 +26,16 @@ let stacked = false;
 /** The pane that the keys go to. @type {Pane | undefined} */
 let active;
 
-function open() {
+function openPanes() {
   const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
   const shares = (fields.get('shares') ?? '').split(',').map(Number);
   stacked = fields.get('stacked') === '1';
-  panes = logsOf(location.search, BESIDE_MAX).map((log, at) => {
+  panes = parseLogs(location.search, SPLIT_MAX).map((log, at) => {
     const share = shares[at] > 0 && shares[at] <= 100 ? shares[at] : 1;
     return openPane(log, share, fields.get(String(at + 1)) ?? '');
   });
   [active] = panes;
-  lay();
+  layOut();
 }
 
 /**
@@ -46,34 +46,34 @@ function open() {
  */
 function openPane(log, share, hash) {
   const box = document.createElement('section');
-  box.className = 'box';
-  box.setAttribute('aria-label', shown(log));
+  box.className = 'pane-box';
+  box.setAttribute('aria-label', displayPath(log));
   const frame = document.createElement('iframe');
-  frame.title = shown(log);
+  frame.title = displayPath(log);
   frame.src = `${log}?pane=1${hash === '' ? '' : `#${hash}`}`;
   box.append(frame);
   const pane = { log, box, frame, share, hash };
-  frame.addEventListener('load', () => enter(pane));
+  frame.addEventListener('load', () => paneLoaded(pane));
   return pane;
 }
 
 /** Makes a pane that has loaded part of this page: its keys, its focus, and where its links lead. @param {Pane} pane */
-function enter(pane) {
+function paneLoaded(pane) {
   const within = pane.frame.contentDocument;
   const { contentWindow } = pane.frame;
   if (within === null || contentWindow === null) return;
   const base = within.createElement('base');
   base.target = '_top';
   within.head.append(base);
-  contentWindow.addEventListener('keydown', keyed, true);
+  contentWindow.addEventListener('keydown', onKeyDown, true);
   contentWindow.addEventListener('focus', () => activate(pane));
   within.addEventListener('focusin', () => activate(pane));
   within.addEventListener('pointerdown', () => activate(pane));
-  if (pane === active) focus(pane);
+  if (pane === active) focusPane(pane);
 }
 
 /** @param {Pane} pane */
-function focus(pane) {
+function focusPane(pane) {
   pane.frame.focus();
   const log = /** @type {HTMLElement | null | undefined} */ (pane.frame.contentDocument?.getElementById('log'));
   log?.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
@@ -85,79 +85,79 @@ function focus(pane) {
 function activate(pane) {
   active = pane;
   for (const one of panes) one.box.toggleAttribute('data-active', one === active);
-  showMembers();
+  showPaneTabs();
 }
 
-const divider = dividers(room, {
-  isVertical: () => room.dataset.stacked === 'true',
+const divider = makeDividers(container, {
+  isVertical: () => container.dataset.stacked === 'true',
   shares: () => panes.map(({ share }) => share),
   set: (shares) => {
     shares.forEach((share, at) => {
       panes[at].share = share;
     });
-    size();
-    keepAddress();
+    setSizes();
+    updateUrl();
   },
 });
 
 /** Puts the panes and what divides them onto the page. A frame that is moved loads again, so none is. */
-function lay() {
-  room.dataset.stacked = String(stacked || narrow.matches);
-  for (const element of room.querySelectorAll('.divider')) element.remove();
+function layOut() {
+  container.dataset.stacked = String(stacked || narrow.matches);
+  for (const element of container.querySelectorAll('.divider')) element.remove();
   panes.forEach((pane, at) => {
-    if (!pane.box.isConnected) room.append(pane.box);
+    if (!pane.box.isConnected) container.append(pane.box);
     pane.box.id = `pane-${at + 1}`;
     if (at > 0) pane.box.before(divider.make(at));
   });
   byId('empty').hidden = panes.length > 0;
-  room.hidden = panes.length === 0;
+  container.hidden = panes.length === 0;
   byId('stack').setAttribute('aria-pressed', String(stacked));
   byId('stack').hidden = narrow.matches;
   const logs = panes.map(({ log }) => log);
-  byId('merged').setAttribute('href', addressOf('merged', logs));
-  size();
-  showMembers();
-  keepAddress();
+  byId('merged').setAttribute('href', multiLogUrl('merged', logs));
+  setSizes();
+  showPaneTabs();
+  updateUrl();
 }
 
-function size() {
+function setSizes() {
   for (const { box, share } of panes) box.style.setProperty('--share', String(share));
   divider.show();
 }
 
 function names() {
-  return shortNames(panes.map(({ log }) => shown(log)));
+  return shortNames(panes.map(({ log }) => displayPath(log)));
 }
 
-function showMembers() {
-  const members = byId('members');
+function showPaneTabs() {
+  const members = byId('sources');
   const labels = names();
   while (members.children.length > panes.length) members.lastElementChild?.remove();
   panes.forEach((pane, at) => {
-    const member = members.children[at] ?? members.appendChild(drawMember());
-    const [go, close] = /** @type {HTMLButtonElement[]} */ ([...member.children]);
+    const member = members.children[at] ?? members.appendChild(drawPaneTab());
+    const [go, closeButton] = /** @type {HTMLButtonElement[]} */ ([...member.children]);
     if (go.textContent !== labels[at]) go.textContent = labels[at];
-    go.title = `${shown(pane.log)} (F6 or Ctrl with an arrow changes the pane)`;
+    go.title = `${displayPath(pane.log)} (F6 or Ctrl with an arrow changes the pane)`;
     go.setAttribute('aria-pressed', String(pane === active));
-    close.setAttribute('aria-label', `Close ${labels[at]}`);
-    go.onclick = () => focus(pane);
-    close.onclick = () => closePane(pane);
+    closeButton.setAttribute('aria-label', `Close ${labels[at]}`);
+    go.onclick = () => focusPane(pane);
+    closeButton.onclick = () => closePane(pane);
   });
   showAdd(members);
 }
 
-function drawMember() {
+function drawPaneTab() {
   const member = document.createElement('span');
-  member.className = 'member';
+  member.className = 'source';
   const go = document.createElement('button');
   go.type = 'button';
   go.className = 'name';
-  const close = document.createElement('button');
-  close.type = 'button';
-  close.className = 'close';
-  close.title = 'Close';
-  close.append(icon('close'));
-  member.append(go, close);
+  const closeButton = document.createElement('button');
+  closeButton.type = 'button';
+  closeButton.className = 'close';
+  closeButton.title = 'Close';
+  closeButton.append(icon('close'));
+  member.append(go, closeButton);
   return member;
 }
 
@@ -172,7 +172,7 @@ function showAdd(members) {
     add.append(icon('add'));
     members.after(add);
   }
-  add.hidden = panes.length >= BESIDE_MAX;
+  add.hidden = panes.length >= SPLIT_MAX;
   add.href = `/#${panes.map(({ log }) => `log=${log}`).join('&')}`;
 }
 
@@ -183,22 +183,22 @@ function closePane(pane) {
   pane.box.remove();
   panes.splice(at, 1);
   const next = panes[Math.min(at, panes.length - 1)];
-  lay();
-  if (next !== undefined) focus(next);
+  layOut();
+  if (next !== undefined) focusPane(next);
 }
 
 /** @param {number} by */
 function step(by) {
   if (panes.length === 0) return;
   const at = active === undefined ? 0 : panes.indexOf(active);
-  focus(panes[(at + by + panes.length) % panes.length]);
+  focusPane(panes[(at + by + panes.length) % panes.length]);
 }
 
 /** @param {KeyboardEvent} event */
-function keyed(event) {
+function onKeyDown(event) {
   const target = /** @type {Element | null} */ (event.target);
-  const types = target?.closest?.('input, textarea, select') != null;
-  const arrows = event.ctrlKey && !event.shiftKey && !event.altKey && !event.metaKey && !types;
+  const isTyping = target?.closest?.('input, textarea, select') != null;
+  const arrows = event.ctrlKey && !event.shiftKey && !event.altKey && !event.metaKey && !isTyping;
   if (event.key === 'F6') step(event.shiftKey ? -1 : 1);
   else if (arrows && (event.key === 'ArrowRight' || event.key === 'ArrowDown')) step(1);
   else if (arrows && (event.key === 'ArrowLeft' || event.key === 'ArrowUp')) step(-1);
@@ -207,7 +207,7 @@ function keyed(event) {
   event.stopPropagation();
 }
 
-function keepAddress() {
+function updateUrl() {
   const fields = new URLSearchParams();
   panes.forEach(({ hash }, at) => {
     if (hash !== '') fields.set(String(at + 1), hash);
@@ -215,11 +215,11 @@ function keepAddress() {
   if (panes.some(({ share }) => share !== 1)) fields.set('shares', panes.map(({ share }) => share.toFixed(3)).join(','));
   if (stacked) fields.set('stacked', '1');
   const hash = fields.toString();
-  const address = `${addressOf('beside', panes.map(({ log }) => log))}${hash === '' ? '' : `#${hash}`}`;
+  const address = `${multiLogUrl('beside', panes.map(({ log }) => log))}${hash === '' ? '' : `#${hash}`}`;
   if (address !== `${location.pathname}${location.search}${location.hash}`) history.replaceState(null, '', address);
 }
 
-function look() {
+function checkPanes() {
   /** @type {string[]} */
   const titles = [];
   const labels = names();
@@ -236,16 +236,16 @@ function look() {
   });
   const title = titles.join(' | ');
   if (title !== '' && document.title !== title) document.title = title;
-  keepAddress();
+  updateUrl();
 }
 
 byId('stack').addEventListener('click', () => {
   stacked = !stacked;
-  lay();
+  layOut();
 });
-narrow.addEventListener('change', lay);
-window.addEventListener('keydown', keyed, true);
+narrow.addEventListener('change', layOut);
+window.addEventListener('keydown', onKeyDown, true);
 
-open();
-look();
-setInterval(look, LOOK_MS);
+openPanes();
+checkPanes();
+setInterval(checkPanes, CHECK_MS);

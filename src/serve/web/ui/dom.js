@@ -8,6 +8,6 @@ export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(
  * @param {Element} target
  * @param {string} text
  */
-export function say(target, text) {
+export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }

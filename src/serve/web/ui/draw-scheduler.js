@@ -3,16 +3,16 @@
 
 const HIDDEN_MS = 500;
 /** What arrives all the time is drawn in so many times less time than there is, so that the reader and the machine keep the rest. */
-const REST = 4;
-const REST_MS_MAX = 200;
+const IDLE_FACTOR = 4;
+const DELAY_MS_MAX = 200;
 
-export class Frames {
+export class DrawScheduler {
   #draw;
   #frame = 0;
   #timer = 0;
   /** Waits for the end of a rest. */
-  #rest = 0;
-  #restsUntil = 0;
+  #delayTimer = 0;
+  #delayedUntil = 0;
 
   /** @param {() => boolean} draw returns whether another frame is needed */
   constructor(draw) {
@@ -25,15 +25,15 @@ export class Frames {
   }
 
   /** What has arrived is to be drawn, as soon as what was drawn before has been paid for. */
-  requestPatiently() {
-    const wait = this.#restsUntil - performance.now();
+  requestThrottled() {
+    const wait = this.#delayedUntil - performance.now();
     if (wait <= 0) this.request();
-    else if (this.#rest === 0) this.#rest = window.setTimeout(() => this.request(), wait);
+    else if (this.#delayTimer === 0) this.#delayTimer = window.setTimeout(() => this.request(), wait);
   }
 
   /** What arrives is drawn no earlier than in so many milliseconds. @param {number} ms */
-  rest(ms) {
-    this.#restsUntil = Math.max(this.#restsUntil, performance.now() + ms);
+  delay(ms) {
+    this.#delayedUntil = Math.max(this.#delayedUntil, performance.now() + ms);
   }
 
   /** The reader waits for it. */
@@ -46,12 +46,12 @@ export class Frames {
   #run() {
     this.#frame = 0;
     this.#timer = 0;
-    clearTimeout(this.#rest);
-    this.#rest = 0;
+    clearTimeout(this.#delayTimer);
+    this.#delayTimer = 0;
     const began = performance.now();
     const more = this.#draw();
     const ended = performance.now();
-    this.rest(Math.min(REST_MS_MAX, (REST - 1) * (ended - began)));
+    this.delay(Math.min(DELAY_MS_MAX, (IDLE_FACTOR - 1) * (ended - began)));
     if (more) this.request();
   }
 

@@ -37,18 +37,18 @@ export function bindKeys(table, listing) {
   });
 }
 
-/** Ctrl-F opens our find; the browser's own is for who asks twice. @param {() => void} open */
-export function bindFind(open) {
+/** Ctrl-F opens our find; the browser's own is for who asks twice. @param {() => void} openFindBar */
+export function bindFindKey(openFindBar) {
   document.addEventListener('keydown', (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== 'f') return;
     if (document.activeElement?.id === 'find-text') return;
     event.preventDefault();
-    open();
+    openFindBar();
   });
 }
 
 /** What is selected on one line, to be looked for. */
-export function selected() {
+export function selectedText() {
   const text = document.getSelection()?.toString() ?? '';
   return text !== '' && text.length < 200 && !text.includes('\n') ? text : undefined;
 }

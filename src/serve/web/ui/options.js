@@ -10,21 +10,21 @@ const WRAP_STORE = 'tailcast.wrap';
  */
 
 /** @type {Options} */
-export const PLAIN = { wrap: true, numbers: false, times: 'off', repeats: false, groups: false };
+export const DEFAULTS = { wrap: true, numbers: false, times: 'off', repeats: false, groups: false };
 export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
 
 /** @returns {Options} */
-export function stored() {
+export function loadOptions() {
   try {
     const kept = JSON.parse(localStorage.getItem(STORE) ?? '{}');
-    return checked({ wrap: localStorage.getItem(WRAP_STORE) !== 'false', ...kept });
+    return validate({ wrap: localStorage.getItem(WRAP_STORE) !== 'false', ...kept });
   } catch {
-    return { ...PLAIN };
+    return { ...DEFAULTS };
   }
 }
 
 /** @param {Options} options */
-export function store(options) {
+export function saveOptions(options) {
   try {
     localStorage.setItem(STORE, JSON.stringify(options));
   } catch {
@@ -33,11 +33,11 @@ export function store(options) {
 }
 
 /** @param {Record<string, unknown>} kept @returns {Options} */
-function checked(kept) {
-  const options = { ...PLAIN };
-  for (const name of /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups'])) {
-    const value = kept[name];
-    if (typeof value === 'boolean') options[name] = value;
+function validate(kept) {
+  const options = { ...DEFAULTS };
+  for (const option of /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups'])) {
+    const value = kept[option];
+    if (typeof value === 'boolean') options[option] = value;
   }
   const times = /** @type {Times} */ (kept.times);
   if (TIMES.includes(times)) options.times = times;

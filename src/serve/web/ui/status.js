@@ -1,8 +1,8 @@
 // The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
 // It says what is known, never what is hoped.
 
-import { byId, say } from './dom.js';
-import { age, clock, counted, size } from './units.js';
+import { byId, setText } from './dom.js';
+import { formatAge, formatClock, plural, formatSize } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
 /** New lines are counted for so long before their number is said aloud: who listens must have time to do something else. */
@@ -27,7 +27,7 @@ const WAITING = {
  * @property {number | null} size of the log in bytes
  * @property {string | null} watch
  *
- * @typedef {object} Words
+ * @typedef {object} StatusText
  * @property {string} state stable name, for tests and colour
  * @property {string} glyph
  * @property {string} word
@@ -40,29 +40,29 @@ const WAITING = {
 /**
  * @param {Facts} facts
  * @param {number} now
- * @returns {Words}
+ * @returns {StatusText}
  */
 export function describe(facts, now) {
   const { phase } = facts;
   switch (phase.name) {
     case 'connecting':
-      return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lost(facts.lostAt) };
+      return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lostText(facts.lostAt) };
     case 'retry': {
       const wait = `${Math.max(1, Math.ceil((phase.at - now) / 1000))} s`;
-      if (phase.why === 'full') {
+      if (phase.reason === 'full') {
         return {
           state: 'full', glyph: 'busy', word: 'Server full', detail: `next try in ${wait}`, retry: true,
           notice: ['The server has as many viewers as it takes', 'This page tries again by itself.'],
         };
       }
-      if (phase.why === 'foreign') {
+      if (phase.reason === 'incompatible') {
         return {
-          state: 'foreign', glyph: 'refused', word: 'Server too old', detail: `or a proxy answers for it; next try in ${wait}`, retry: true,
+          state: 'incompatible', glyph: 'refused', word: 'Server too old', detail: `or a proxy answers for it; next try in ${wait}`, retry: true,
           notice: ['What answers does not speak as this page does', 'The server may be of another version: load the page again. A proxy may change what passes through it.'],
         };
       }
       return {
-        state: 'reconnecting', glyph: 'busy', word: `Reconnecting in ${wait}`, announce: 'Connection lost, reconnecting', detail: lost(facts.lostAt), retry: true,
+        state: 'reconnecting', glyph: 'busy', word: `Reconnecting in ${wait}`, announce: 'Connection lost, reconnecting', detail: lostText(facts.lostAt), retry: true,
         notice: ['No answer from the server', 'This page tries again by itself.'],
       };
     }
@@ -84,24 +84,24 @@ export function describe(facts, now) {
         return { state: 'waiting', glyph: 'waiting', word: 'Waiting', detail, notice: [title, text] };
       }
       if (!facts.following) {
-        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: below(facts.newLines) };
+        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: belowText(facts.newLines) };
       }
       return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
   }
 }
 
 /** @param {number} lines */
-function below(lines) {
+function belowText(lines) {
   if (lines === 0) return '';
-  return `${counted(lines, 'new line')} below`;
+  return `${plural(lines, 'new line')} below`;
 }
 
 /** @param {number | null} at */
-function lost(at) {
-  return at === null ? '' : `connection lost at ${clock(at)}, goes on where it stopped`;
+function lostText(at) {
+  return at === null ? '' : `connection lost at ${formatClock(at)}, goes on where it stopped`;
 }
 
-export class StateLine {
+export class StatusBar {
   #state = byId('state');
   #glyph = /** @type {SVGUseElement} */ (document.querySelector('#state use'));
   #word = byId('state-word');
@@ -109,7 +109,7 @@ export class StateLine {
   #retry = byId('retry');
   #age = byId('age');
   #watch = byId('watch');
-  #means = byId('means');
+  #transport = byId('transport');
   #size = byId('size');
   #notice = byId('notice');
   #noticeTitle = byId('notice-title');
@@ -118,17 +118,17 @@ export class StateLine {
   #announced = '';
   #announcedAt = 0;
   /** Lines that came and were not said aloud yet. */
-  #unsaid = 0;
+  #unannounced = 0;
   /** When the first of them came. */
-  #unsaidSince = 0;
+  #unannouncedSince = 0;
 
   /**
    * Lines were written.
    * @param {number} lines
    */
-  hear(lines) {
-    if (this.#unsaid === 0) this.#unsaidSince = Date.now();
-    this.#unsaid += lines;
+  countNewLines(lines) {
+    if (this.#unannounced === 0) this.#unannouncedSince = Date.now();
+    this.#unannounced += lines;
   }
 
   /** @param {Facts} facts */
@@ -137,19 +137,19 @@ export class StateLine {
     const words = describe(facts, now);
     this.#state.dataset.state = words.state;
     this.#glyph.setAttribute('href', `#glyph-${words.glyph}`);
-    say(this.#word, words.word);
-    say(this.#detail, words.detail ?? '');
+    setText(this.#word, words.word);
+    setText(this.#detail, words.detail ?? '');
     this.#retry.hidden = !words.retry;
-    say(this.#age, ageWords(facts, now));
+    setText(this.#age, lastLineText(facts, now));
     this.#watch.hidden = facts.watch !== 'poll';
-    say(this.#watch, 'polling');
+    setText(this.#watch, 'polling');
     this.#watch.title = 'The file system sends no events, so the server looks every 2 s';
-    this.#means.hidden = facts.phase.name !== 'open' || facts.phase.means !== 'events';
-    say(this.#size, facts.size === null ? '' : size(facts.size));
+    this.#transport.hidden = facts.phase.name !== 'open' || facts.phase.transport !== 'events';
+    setText(this.#size, facts.size === null ? '' : formatSize(facts.size));
     this.#notice.hidden = !facts.empty || words.notice === undefined;
-    say(this.#noticeTitle, words.notice?.[0] ?? '');
-    say(this.#noticeText, words.notice?.[1] ?? '');
-    this.#sayAloud(words.announce ?? words.word, now);
+    setText(this.#noticeTitle, words.notice?.[0] ?? '');
+    setText(this.#noticeText, words.notice?.[1] ?? '');
+    this.#announceChange(words.announce ?? words.word, now);
   }
 
   /**
@@ -157,15 +157,15 @@ export class StateLine {
    * @param {string} words
    * @param {number} now
    */
-  #sayAloud(words, now) {
+  #announceChange(words, now) {
     if (now - this.#announcedAt < ANNOUNCE_MS_MIN) return;
     if (words !== this.#announced) {
       this.#announced = words;
       this.#announce.textContent = words;
-    } else if (this.#unsaid > 0 && now - this.#unsaidSince >= NEWS_MS) {
+    } else if (this.#unannounced > 0 && now - this.#unannouncedSince >= NEWS_MS) {
       // The same number twice in a row is news as well: a new node is told, where the same text may not be.
-      this.#announce.replaceChildren(counted(this.#unsaid, 'new line'));
-      this.#unsaid = 0;
+      this.#announce.replaceChildren(plural(this.#unannounced, 'new line'));
+      this.#unannounced = 0;
     } else {
       return;
     }
@@ -177,8 +177,8 @@ export class StateLine {
  * @param {Facts} facts
  * @param {number} now
  */
-function ageWords(facts, now) {
-  if (facts.heardAt > 0) return `last line ${age(now - facts.heardAt)}`;
-  if (facts.openedAt > 0 && facts.waiting === null) return `no new line since ${clock(facts.openedAt)}`;
+function lastLineText(facts, now) {
+  if (facts.heardAt > 0) return `last line ${formatAge(now - facts.heardAt)}`;
+  if (facts.openedAt > 0 && facts.waiting === null) return `no new line since ${formatClock(facts.openedAt)}`;
   return '';
 }

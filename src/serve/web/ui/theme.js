@@ -20,12 +20,12 @@
 
   const show = () => {
     document.documentElement.dataset.theme = theme;
-    const name = theme.charAt(0).toUpperCase() + theme.slice(1);
+    const themeName = theme.charAt(0).toUpperCase() + theme.slice(1);
     for (const button of document.querySelectorAll('[data-theme-switch]')) {
       const label = button.querySelector('.label');
-      if (label) label.textContent = name;
-      button.setAttribute('title', `Theme: ${name.toLowerCase()}`);
-      button.setAttribute('aria-label', `Theme: ${name.toLowerCase()}`);
+      if (label) label.textContent = themeName;
+      button.setAttribute('title', `Theme: ${themeName.toLowerCase()}`);
+      button.setAttribute('aria-label', `Theme: ${themeName.toLowerCase()}`);
     }
   };
 

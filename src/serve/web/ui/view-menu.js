@@ -1,8 +1,8 @@
 // The menu of how rows are shown, and the rows' container, which carries the choices for the style sheet.
 
-import { store } from './options.js';
+import { saveOptions } from './options.js';
 
-export class Menu {
+export class ViewMenu {
   #log;
   #changed;
   /** @type {NodeListOf<HTMLInputElement>} */
@@ -17,20 +17,20 @@ export class Menu {
     this.#log = log;
     this.options = options;
     this.#changed = changed;
-    for (const input of this.#inputs) input.addEventListener('change', () => this.#chosen(input));
+    for (const input of this.#inputs) input.addEventListener('change', () => this.#inputChanged(input));
     this.show();
   }
 
   /** @param {'wrap' | 'numbers' | 'repeats' | 'groups'} option */
   toggle(option) {
     this.options[option] = !this.options[option];
-    this.#choose();
+    this.#optionChanged();
   }
 
   /** @param {import('./options.js').Times} times */
   setTimes(times) {
     this.options.times = times;
-    this.#choose();
+    this.#optionChanged();
   }
 
   show() {
@@ -43,17 +43,17 @@ export class Menu {
     this.#log.dataset.times = this.options.times;
   }
 
-  #choose() {
-    store(this.options);
+  #optionChanged() {
+    saveOptions(this.options);
     this.show();
     this.#changed();
   }
 
   /** @param {HTMLInputElement} input */
-  #chosen(input) {
+  #inputChanged(input) {
     const option = /** @type {keyof import('./options.js').Options} */ (input.dataset.option);
     if (option === 'times') this.options.times = /** @type {import('./options.js').Times} */ (input.value);
     else this.options[option] = input.checked;
-    this.#choose();
+    this.#optionChanged();
   }
 }

@@ -2,7 +2,7 @@
 // own address, percent-encoded, for a path of any bytes has one; it is never decoded on its way.
 
 /** Panes below this width are no use, so more are not offered. */
-export const BESIDE_MAX = 4;
+export const SPLIT_MAX = 4;
 /** As many as there are colours that can be told apart. */
 export const MERGED_MAX = 8;
 
@@ -12,12 +12,12 @@ export const MERGED_MAX = 8;
  * @param {number} max
  * @returns {string[]}
  */
-export function logsOf(search, max) {
+export function parseLogs(search, max) {
   /** @type {Set<string>} */
   const logs = new Set();
   for (const part of search.replace(/^\?/, '').split('&')) {
     if (!part.startsWith('log=')) continue;
-    const log = canonical(part.slice('log='.length));
+    const log = canonicalLog(part.slice('log='.length));
     if (log !== null) logs.add(log);
   }
   return [...logs].slice(0, max);
@@ -25,11 +25,11 @@ export function logsOf(search, max) {
 
 /**
  * The path of a log's address, or null for what names no log here: other hosts, and pages of ours.
- * @param {string} name as it stands in an address, where a person may have left out some of the encoding
+ * @param {string} rawPath as it stands in an address, where a person may have left out some of the encoding
  * @returns {string | null}
  */
-export function canonical(name) {
-  const path = name.replace(/%2F/gi, '/').replace(/%(?![0-9a-f]{2})/gi, '%25').replace(/[^A-Za-z0-9/._~%-]/g, encodeURIComponent);
+export function canonicalLog(rawPath) {
+  const path = rawPath.replace(/%2F/gi, '/').replace(/%(?![0-9a-f]{2})/gi, '%25').replace(/[^A-Za-z0-9/._~%-]/g, encodeURIComponent);
   if (!path.startsWith('/')) return null;
   // What the browser makes of it counts: it resolves `..`, and would take two slashes for a host.
   const { pathname } = new URL(path.replace(/^\/+/, '/'), 'http://localhost/');
@@ -40,7 +40,7 @@ export function canonical(name) {
  * @param {'beside' | 'merged'} page
  * @param {Iterable<string>} logs
  */
-export function addressOf(page, logs) {
+export function multiLogUrl(page, logs) {
   return `/_/${page}?${[...logs].map((log) => `log=${log}`).join('&')}`;
 }
 
@@ -48,7 +48,7 @@ export function addressOf(page, logs) {
  * A log's path for people, until the server tells how it writes it: what does not show is left encoded.
  * @param {string} log
  */
-export function shown(log) {
+export function displayPath(log) {
   return log.replace(/(?:%[0-9a-f]{2})+/gi, (bytes) => {
     try {
       return decodeURIComponent(bytes).replace(/[\p{C}\p{Zl}\p{Zp}]/gu, encodeURIComponent);

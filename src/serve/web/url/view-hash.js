@@ -2,14 +2,14 @@
 // the `#`, so that it never reaches the server and the log is not loaded again for it. A place carries its generation, so that a
 // link into a file that was rotated away says so instead of showing other lines.
 
-import { PLAIN, TIMES } from '../ui/options.js';
+import { DEFAULTS, TIMES } from '../ui/options.js';
 
 /**
- * @typedef {{kind: 'line' | 'offset', from: number, to: number}} Lines selected ones, both ends included
+ * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange selected ones, both ends included
  * @typedef {{text: string, regex: boolean, case: boolean, word: boolean}} Pattern
  * @typedef {'' | 'error' | 'warning'} Level all rows, errors, or errors and warnings
  * @typedef {object} View
- * @property {Lines | null} lines
+ * @property {LineRange | null} lines
  * @property {number | null} top offset of the first row in sight of a view that stands still
  * @property {string | null} generation what `lines` and `top` are in
  * @property {boolean} follow
@@ -38,24 +38,24 @@ export function emptyView() {
  * @param {string} hash
  * @returns {View}
  */
-export function parse(hash) {
+export function parseView(hash) {
   const view = emptyView();
   for (const part of hash.replace(/^#/, '').split('&')) {
     const cut = part.indexOf('=');
-    const name = cut < 0 ? part : part.slice(0, cut);
-    const value = cut < 0 ? '' : decoded(part.slice(cut + 1));
-    const lines = cut < 0 ? parseLines(part) : null;
+    const key = cut < 0 ? part : part.slice(0, cut);
+    const value = cut < 0 ? '' : decode(part.slice(cut + 1));
+    const lines = cut < 0 ? parseLineRange(part) : null;
     if (lines !== null) view.lines = lines;
-    else if (name === 'top') view.top = whole(value);
-    else if (name === 'g') view.generation = value;
-    else if (name === 'follow') view.follow = value !== '0';
-    else if (name === 'find') view.find = parsePattern(value);
-    else if (name === 'filter') [view.filter, view.invert] = [value === '1' || value === 'not', value === 'not'];
-    else if (name === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
-    else if (name === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
-    else if (name === 'fold') view.folds = value.split(',').map(whole).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
-    else if (name === 'times') view.options.times = TIMES.find((times) => times === value);
-    else for (const option of SWITCHES) if (name === option) view.options[option] = value !== '0';
+    else if (key === 'top') view.top = parseNumber(value);
+    else if (key === 'g') view.generation = value;
+    else if (key === 'follow') view.follow = value !== '0';
+    else if (key === 'find') view.find = parsePattern(value);
+    else if (key === 'filter') [view.filter, view.invert] = [value === '1' || value === 'not', value === 'not'];
+    else if (key === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
+    else if (key === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
+    else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
+    else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
+    else for (const option of SWITCHES) if (key === option) view.options[option] = value !== '0';
   }
   if (view.options.times === undefined) delete view.options.times;
   if (view.lines !== null || view.top !== null) view.follow = false;
@@ -66,12 +66,12 @@ export function parse(hash) {
  * @param {View} view
  * @returns {string} with the `#`, or nothing for a plain view
  */
-export function format(view) {
+export function formatView(view) {
   /** @type {string[]} */
   const parts = [];
-  if (view.lines !== null) parts.push(formatLines(view.lines));
+  if (view.lines !== null) parts.push(formatLineRange(view.lines));
   if (view.top !== null && view.lines === null && !view.follow) parts.push(`top=${view.top}`);
-  if (view.generation !== null && parts.length > 0) parts.push(`g=${encoded(view.generation)}`);
+  if (view.generation !== null && parts.length > 0) parts.push(`g=${encode(view.generation)}`);
   if (!view.follow && parts.length === 0) parts.push('follow=0');
   if (view.find !== null) parts.push(`find=${formatPattern(view.find)}`);
   if (view.filter) parts.push(view.invert ? 'filter=not' : 'filter=1');
@@ -79,24 +79,24 @@ export function format(view) {
   for (const rule of view.rules) parts.push(`mark=${formatPattern(rule)}`);
   for (const option of SWITCHES) {
     const value = view.options[option];
-    if (value !== undefined && value !== PLAIN[option]) parts.push(`${option}=${value ? 1 : 0}`);
+    if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
   }
-  if (view.options.times !== undefined && view.options.times !== PLAIN.times) parts.push(`times=${view.options.times}`);
+  if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
   if (view.folds.length > 0) parts.push(`fold=${view.folds.slice(0, FOLDS_MAX).join(',')}`);
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
-/** @param {Lines} lines */
-export function formatLines({ kind, from, to }) {
+/** @param {LineRange} lines */
+export function formatLineRange({ kind, from, to }) {
   const sign = kind === 'line' ? 'L' : '@';
   return from === to ? `${sign}${from}` : `${sign}${from}-${sign}${to}`;
 }
 
 /**
  * @param {string} text
- * @returns {Lines | null}
+ * @returns {LineRange | null}
  */
-function parseLines(text) {
+function parseLineRange(text) {
   const found = /^(?:L(\d{1,15})(?:-L?(\d{1,15}))?|@(\d{1,15})(?:-@?(\d{1,15}))?)$/.exec(text);
   if (found === null) return null;
   const kind = found[1] === undefined ? 'offset' : 'line';
@@ -120,21 +120,21 @@ function parsePattern(value) {
 
 /** @param {Pattern} pattern */
 function formatPattern(pattern) {
-  return encoded(`${FLAGS.filter((flag) => pattern[flag]).map((flag) => flag[0]).join('')}:${pattern.text}`);
+  return encode(`${FLAGS.filter((flag) => pattern[flag]).map((flag) => flag[0]).join('')}:${pattern.text}`);
 }
 
 /** @param {string} value */
-function whole(value) {
+function parseNumber(value) {
   return /^\d{1,15}$/.test(value) ? Number(value) : null;
 }
 
 /** @param {string} value */
-function encoded(value) {
+function encode(value) {
   return encodeURIComponent(value.toWellFormed?.() ?? value).replaceAll('%3A', ':').replaceAll('%2C', ',').replaceAll('%20', '+');
 }
 
 /** @param {string} value */
-function decoded(value) {
+function decode(value) {
   try {
     return decodeURIComponent(value.replaceAll('+', '%20'));
   } catch {

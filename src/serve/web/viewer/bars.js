@@ -1,9 +1,9 @@
 // The bars around the log: its path, the button that follows, what waits below, and what is not there at the edges.
 
-import { byId, say } from '../ui/dom.js';
-import { counted } from '../ui/units.js';
+import { byId, setText } from '../ui/dom.js';
+import { plural } from '../ui/units.js';
 
-export class Toolbar {
+export class ViewerBars {
   /** The log's file name. */
   name = '';
   #path = byId('path');
@@ -54,7 +54,7 @@ export class Toolbar {
    */
   showNewLines(following, lines) {
     this.#newLines.hidden = following;
-    say(this.#newLinesCount, lines > 0 ? counted(lines, 'new line') : 'To the end');
+    setText(this.#newLinesCount, lines > 0 ? plural(lines, 'new line') : 'To the end');
   }
 
   /**
@@ -64,9 +64,9 @@ export class Toolbar {
    */
   showEdges(older, newer) {
     this.#older.hidden = older === '';
-    say(this.#older, older);
+    setText(this.#older, older);
     this.#newer.hidden = newer === '';
-    say(this.#newer, newer);
+    setText(this.#newer, newer);
   }
 
   /**
@@ -75,6 +75,6 @@ export class Toolbar {
    */
   hint(words) {
     this.#hint.hidden = words === '';
-    say(this.#hintWords, words);
+    setText(this.#hintWords, words);
   }
 }

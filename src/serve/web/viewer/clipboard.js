@@ -4,7 +4,7 @@
  * The clipboard interface exists only where the page came over TLS or from this machine; the old command works elsewhere.
  * @param {string} text
  */
-export async function copy(text) {
+export async function copyText(text) {
   if (navigator.clipboard) {
     try {
       await navigator.clipboard.writeText(text);

@@ -3,20 +3,20 @@
 /**
  * @typedef {import('../rows/tail.js').Row} Row
  * @typedef {import('../rows/tail.js').Entry} Entry
- * @typedef {{offset: number, line: number | null}} End
- * @typedef {{span: number, first: End, last: End}} Chosen both ends are in it
+ * @typedef {{offset: number, line: number | null}} LineEnd
+ * @typedef {{gen: number, first: LineEnd, last: LineEnd}} SelectedLines both ends are in it
  */
 
-export class Lines {
-  /** @type {Chosen | null} */
-  chosen = null;
+export class LineSelection {
+  /** @type {SelectedLines | null} */
+  selected = null;
   /** @type {Row | null} */
   cursor = null;
-  /** Where a range that is made larger began. @type {End | null} */
+  /** Where a range that is made larger began. @type {LineEnd | null} */
   #anchor = null;
   #changed;
   /** Rows that carry a class of ours. @type {Set<HTMLElement>} */
-  #dressed = new Set();
+  #marked = new Set();
 
   /** @param {() => void} changed */
   constructor(changed) {
@@ -27,36 +27,36 @@ export class Lines {
    * @param {Row} row
    * @param {boolean} extend the range that is there, to this row
    */
-  choose(row, extend) {
+  select(row, extend) {
     const end = endOf(row);
-    if (extend && this.#anchor !== null && this.chosen?.span === row.span) {
+    if (extend && this.#anchor !== null && this.selected?.gen === row.gen) {
       const [first, last] = this.#anchor.offset <= end.offset ? [this.#anchor, end] : [end, this.#anchor];
-      this.chosen = { span: row.span, first, last };
-    } else if (!extend && this.chosen?.span === row.span && this.chosen.first.offset === row.offset && this.chosen.last.offset === row.offset) {
+      this.selected = { gen: row.gen, first, last };
+    } else if (!extend && this.selected?.gen === row.gen && this.selected.first.offset === row.offset && this.selected.last.offset === row.offset) {
       this.clear();
       return;
     } else {
       this.#anchor = end;
-      this.chosen = { span: row.span, first: end, last: end };
+      this.selected = { gen: row.gen, first: end, last: end };
     }
     this.cursor = row;
     this.#changed();
   }
 
   /** Whether a row is chosen. @param {Entry} entry */
-  has({ span, offset }) {
-    return this.chosen !== null && span === this.chosen.span && offset >= this.chosen.first.offset && offset <= this.chosen.last.offset;
+  has({ gen, offset }) {
+    return this.selected !== null && gen === this.selected.gen && offset >= this.selected.first.offset && offset <= this.selected.last.offset;
   }
 
-  /** @param {Chosen} chosen */
+  /** @param {SelectedLines} chosen */
   set(chosen) {
-    this.chosen = chosen;
+    this.selected = chosen;
     this.#anchor = chosen.first;
     this.#changed();
   }
 
   clear() {
-    this.chosen = null;
+    this.selected = null;
     this.#anchor = null;
     this.#changed();
   }
@@ -69,7 +69,7 @@ export class Lines {
 
   /** Whether numbers of the chosen rows are still to be found. */
   get wantsNumbers() {
-    return this.chosen !== null && (this.chosen.first.line === null || this.chosen.last.line === null);
+    return this.selected !== null && (this.selected.first.line === null || this.selected.last.line === null);
   }
 
   /**
@@ -80,24 +80,24 @@ export class Lines {
     /** @type {Set<HTMLElement>} */
     const dressed = new Set();
     for (const entry of entries) {
-      if (entry.mark !== undefined || entry.element === null) continue;
+      if (entry.marker !== undefined || entry.element === null) continue;
       const isChosen = this.has(entry);
-      const isCursor = this.cursor !== null && entry.span === this.cursor.span && entry.offset === this.cursor.offset;
-      if (isChosen) this.#learn(entry);
+      const isCursor = this.cursor !== null && entry.gen === this.cursor.gen && entry.offset === this.cursor.offset;
+      if (isChosen) this.#learnNumber(entry);
       if (isCursor) this.cursor = entry;
       if (!isChosen && !isCursor) continue;
-      entry.element.classList.toggle('chosen', isChosen);
+      entry.element.classList.toggle('selected', isChosen);
       entry.element.classList.toggle('cursor', isCursor);
       dressed.add(entry.element);
     }
-    for (const element of this.#dressed) if (!dressed.has(element)) element.classList.remove('chosen', 'cursor');
-    this.#dressed = dressed;
+    for (const element of this.#marked) if (!dressed.has(element)) element.classList.remove('selected', 'cursor');
+    this.#marked = dressed;
   }
 
   /** The number of a row may come later than the row. @param {Row} row */
-  #learn(row) {
-    if (this.chosen === null || row.line === null) return;
-    for (const end of [this.chosen.first, this.chosen.last]) {
+  #learnNumber(row) {
+    if (this.selected === null || row.line === null) return;
+    for (const end of [this.selected.first, this.selected.last]) {
       if (end.offset === row.offset && end.line === null) {
         end.line = row.line;
         this.#changed();
@@ -106,7 +106,7 @@ export class Lines {
   }
 }
 
-/** @param {Row} row @returns {End} */
+/** @param {Row} row @returns {LineEnd} */
 export function endOf({ offset, line }) {
   return { offset, line };
 }

@@ -4,7 +4,7 @@
 
 import { Gone } from '../net/api.js';
 import { compare } from '../rows/generations.js';
-import { WINDOW_ROWS_MAX } from '../rows/row-viewport.js';
+import { VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
 /** Bounds the work of one frame: parsing and layout of this many rows take a few milliseconds. */
 const ROWS_PER_FRAME = 300;
@@ -18,20 +18,20 @@ const CALM_MS = 400;
 const ROWS_PER_LOAD = 250;
 /** So many screens are loaded beyond the one in sight. */
 const SCREENS_AHEAD = 3;
-const FOLDED_ROWS_MAX = 4 * WINDOW_ROWS_MAX;
+const FOLDED_ROWS_MAX = 4 * VIEWPORT_ROWS_MAX;
 const RETRY_MS = 1_000;
 
 /**
- * @typedef {import('../rows/generations.js').Place} Place
+ * @typedef {import('../rows/generations.js').Position} Place
  * @typedef {import('../rows/tail.js').Entry} Entry
  * @typedef {'top' | 'middle'} Align
  *
  * @typedef {object} Parts
  * @property {HTMLElement} scroller
- * @property {import('../rows/generations.js').Spans} spans
+ * @property {import('../rows/generations.js').Generations} generations
  * @property {import('../rows/tail.js').Tail} tail
- * @property {import('../rows/row-viewport.js').Window} window
- * @property {import('../net/api.js').History} history
+ * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
+ * @property {import('../net/api.js').LogApi} api
  * @property {import('../rows/follow.js').Follow} follow
  * @property {() => void} changed a frame is needed
  */
@@ -80,7 +80,7 @@ export class Reader {
     const { follow, tail } = this.#parts;
     follow.resume();
     if (!this.attached) {
-      if (this.isFiltering) this.#load({ before: tail.to.offset }, tail.to.span, 'end');
+      if (this.isFiltering) this.#load({ before: tail.to.offset }, tail.to.gen, 'end');
       else this.#showTail(ROWS_PER_FRAME);
     }
     this.#parts.changed();
@@ -88,10 +88,10 @@ export class Reader {
 
   /** To the first byte of the file in sight. */
   async toStart() {
-    const { follow, window, spans } = this.#parts;
+    const { follow, rowViewport, generations } = this.#parts;
     follow.pause();
-    const span = window.first()?.span ?? spans.present;
-    await this.reveal({ span, offset: spans.at(span)?.from ?? 0 }, 'top');
+    const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
+    await this.reveal({ gen, offset: generations.at(gen)?.from ?? 0 }, 'top');
   }
 
   /**
@@ -101,12 +101,12 @@ export class Reader {
    * @returns {Promise<import('../rows/tail.js').Row | null>}
    */
   async reveal(place, align) {
-    const { follow, window } = this.#parts;
+    const { follow, rowViewport } = this.#parts;
     follow.pause();
-    if (!window.covers(place) || (this.isFiltering && window.rowAt(place)?.offset !== place.offset)) {
-      if (!this.#showOfTail(place) && !await this.#load({ from: place.offset }, place.span, align)) return null;
+    if (!rowViewport.covers(place) || (this.isFiltering && rowViewport.rowAt(place)?.offset !== place.offset)) {
+      if (!this.#showOfTail(place) && !await this.#load({ from: place.offset }, place.gen, align)) return null;
     }
-    const row = window.rowAt(place) ?? this.#firstRow();
+    const row = rowViewport.rowAt(place) ?? this.#firstRow();
     if (row?.element) this.#scrollTo(row.element, align);
     this.#parts.changed();
     return row;
@@ -117,16 +117,16 @@ export class Reader {
    * @param {number} part
    */
   async seek(part) {
-    const { window, spans } = this.#parts;
+    const { rowViewport, generations } = this.#parts;
     const isSeeking = this.#wish !== null;
     this.#wish = part;
     if (isSeeking) return;
     for (let wish = -1; wish !== this.#wish;) {
       wish = this.#wish;
-      const span = window.first()?.span ?? spans.present;
-      const { from, to } = spans.at(span) ?? { from: 0, to: 0 };
-      if (wish >= 1 && span === spans.present) this.toEnd();
-      else await this.reveal({ span, offset: Math.floor(from + wish * (to - from)) }, 'top');
+      const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
+      const { from, to } = generations.at(gen) ?? { from: 0, to: 0 };
+      if (wish >= 1 && gen === generations.currentGen) this.toEnd();
+      else await this.reveal({ gen, offset: Math.floor(from + wish * (to - from)) }, 'top');
     }
     this.#wish = null;
   }
@@ -142,8 +142,8 @@ export class Reader {
    * @param {Place | null} around
    */
   async refilter(filter, around) {
-    const { follow, window, spans, tail } = this.#parts;
-    const place = around ?? window.first() ?? null;
+    const { follow, rowViewport, generations, tail } = this.#parts;
+    const place = around ?? rowViewport.firstInSight() ?? null;
     this.filter = filter;
     this.scanning = null;
     if (follow.following || place === null) {
@@ -154,8 +154,8 @@ export class Reader {
     }
     this.attached = false;
     this.#show([], placeOf(place), placeOf(place));
-    if (spans.at(place.span)) await this.#load({ from: place.offset }, place.span, around === null ? 'top' : 'middle');
-    const row = window.rowAt(place);
+    if (generations.at(place.gen)) await this.#load({ from: place.offset }, place.gen, around === null ? 'top' : 'middle');
+    const row = rowViewport.rowAt(place);
     if (row?.element) this.#scrollTo(row.element, around === null ? 'top' : 'middle');
   }
 
@@ -164,7 +164,7 @@ export class Reader {
     const { scroller } = this.#parts;
     const box = scroller.getBoundingClientRect();
     // Only the first row of all keeps the space above it: before any other one there will be rows, of which none was in sight.
-    const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.window.from);
+    const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.rowViewport.from);
     if (isFirst && align === 'top') {
       scroller.scrollTop = 0;
       return;
@@ -175,48 +175,48 @@ export class Reader {
   }
 
   /** Whether nothing is before a place. @param {Place} place */
-  #isStart({ span, offset }) {
-    const { spans } = this.#parts;
-    return span === spans.first && offset <= (spans.at(span)?.from ?? 0);
+  #isStart({ gen, offset }) {
+    const { generations } = this.#parts;
+    return gen === generations.firstGen && offset <= (generations.at(gen)?.from ?? 0);
   }
 
   #firstRow() {
-    for (const entry of this.#parts.window.entries()) if (entry.mark === undefined) return entry;
+    for (const entry of this.#parts.rowViewport.entries()) if (entry.marker === undefined) return entry;
     return null;
   }
 
   /** @returns {boolean} whether more is to be drawn in another frame */
   #drawTail() {
-    const { tail, window, follow, scroller } = this.#parts;
+    const { tail, rowViewport, follow, scroller } = this.#parts;
     if (tail.from === null) return false;
-    const { cut } = tail;
-    tail.cut = null;
-    const start = cut !== null && compare(cut, window.to) < 0 ? later(cut, window.from) : window.to;
+    const { changedFrom } = tail;
+    tail.changedFrom = null;
+    const start = changedFrom !== null && compare(changedFrom, rowViewport.to) < 0 ? later(changedFrom, rowViewport.from) : rowViewport.to;
     const waiting = tail.covers(start) ? tail.countAfter(start) : Infinity;
     if (waiting === Infinity || (follow.following && waiting > BURST_ROWS_MIN)) {
-      if (!window.isEmpty) this.#calmAt = performance.now() + CALM_MS;
-      if (follow.following || window.isEmpty) this.#showTail(window.isEmpty ? ROWS_PER_FRAME : Math.ceil(BURST_SPARE * scroller.clientHeight / ROW_PX_MIN));
+      if (!rowViewport.isEmpty) this.#calmAt = performance.now() + CALM_MS;
+      if (follow.following || rowViewport.isEmpty) this.#showTail(rowViewport.isEmpty ? ROWS_PER_FRAME : Math.ceil(BURST_SPARE * scroller.clientHeight / ROW_PX_MIN));
       else this.attached = false;
       return false;
     }
-    if (waiting > 0 || compare(start, window.to) < 0) {
+    if (waiting > 0 || compare(start, rowViewport.to) < 0) {
       this.#append(start, tail.after(start, ROWS_PER_FRAME), waiting > ROWS_PER_FRAME ? null : tail.to);
     } else {
-      window.to = tail.to;
+      rowViewport.to = tail.to;
     }
-    if (follow.following) window.trimTop(WINDOW_ROWS_MAX, this.#selected());
-    else if (window.length > WINDOW_ROWS_MAX) this.attached = false;
+    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
+    else if (rowViewport.length > VIEWPORT_ROWS_MAX) this.attached = false;
     return this.attached && waiting > ROWS_PER_FRAME;
   }
 
   #drawFiltered() {
     if (this.#grown && this.attached && !this.#loadingDown) {
       this.#grown = false;
-      const { tail, window } = this.#parts;
-      const { cut } = tail;
-      tail.cut = null;
+      const { tail, rowViewport } = this.#parts;
+      const { changedFrom } = tail;
+      tail.changedFrom = null;
       // Rows that were drawn over may pass the filter no more, and others may.
-      if (cut !== null && compare(cut, window.to) < 0) window.to = later(cut, window.from);
+      if (changedFrom !== null && compare(changedFrom, rowViewport.to) < 0) rowViewport.to = later(changedFrom, rowViewport.from);
       this.#loadDown();
     }
     return false;
@@ -228,10 +228,10 @@ export class Reader {
    */
   #showTail(rows) {
     const { tail } = this.#parts;
-    const entries = tail.end(rows);
+    const entries = tail.last(rows);
     const first = entries[0];
     this.#show(entries, first === undefined ? tail.to : placeOf(first), tail.to);
-    tail.cut = null;
+    tail.changedFrom = null;
     this.attached = true;
   }
 
@@ -240,13 +240,13 @@ export class Reader {
    * @param {Place} place
    */
   #showOfTail(place) {
-    const { tail, window } = this.#parts;
+    const { tail, rowViewport } = this.#parts;
     if (this.isFiltering || !tail.covers(place) || compare(place, tail.to) >= 0) return false;
     const before = tail.before(place, ROWS_AROUND);
     const after = tail.after(place, ROWS_AROUND);
     this.#show([...before, ...after], placeOf(before[0] ?? after[0]), tail.to);
     this.attached = tail.countAfter(place) <= after.length;
-    if (!this.attached) window.to = placeOf(tail.after(place, after.length + 1)[after.length]);
+    if (!this.attached) rowViewport.to = placeOf(tail.after(place, after.length + 1)[after.length]);
     return true;
   }
 
@@ -262,7 +262,7 @@ export class Reader {
     this.#loadingDown = false;
     this.top = '';
     this.scanning = null;
-    this.#parts.window.replace(entries, from, to);
+    this.#parts.rowViewport.replace(entries, from, to);
   }
 
   /**
@@ -271,25 +271,25 @@ export class Reader {
    * @param {Place | null} to null: there is more, and it begins behind the last of these
    */
   #append(cut, entries, to) {
-    const { window, tail } = this.#parts;
+    const { rowViewport, tail } = this.#parts;
     if (to === null) {
       const last = entries[entries.length - 1];
       const next = tail.after(last, ROWS_PER_FRAME).find((entry) => compare(entry, last) > 0);
       to = next === undefined ? tail.to : placeOf(next);
     }
-    window.patch(cut, entries, to);
+    rowViewport.patch(cut, entries, to);
   }
 
   /** Loads what will soon be in sight. Returns whether another frame is needed. */
   #fill() {
-    const { scroller, window, tail, follow } = this.#parts;
+    const { scroller, rowViewport, tail, follow } = this.#parts;
     if (tail.from === null) return false;
     // Rows that are folded away take no room, so that all of a log could be loaded for one screen.
-    if (window.length > FOLDED_ROWS_MAX) return false;
+    if (rowViewport.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
     const isNearTop = scroller.scrollTop < ahead;
-    if (!(this.isBursting && follow.following) && (isNearTop || (this.attached && !this.isFiltering && window.length < WINDOW_ROWS_MAX - ROWS_PER_LOAD))) more = this.#loadUp(isNearTop);
+    if (!(this.isBursting && follow.following) && (isNearTop || (this.attached && !this.isFiltering && rowViewport.length < VIEWPORT_ROWS_MAX - ROWS_PER_LOAD))) more = this.#loadUp(isNearTop);
     if (!this.attached && scroller.scrollHeight - scroller.clientHeight - scroller.scrollTop < ahead) more = this.#loadDown() || more;
     return more;
   }
@@ -299,12 +299,12 @@ export class Reader {
    * @returns {boolean} whether something was drawn
    */
   #loadUp(needed) {
-    const { window, tail } = this.#parts;
+    const { rowViewport, tail } = this.#parts;
     if (this.#loadingUp || this.top !== '') return false;
-    if (!this.isFiltering && tail.covers(window.from)) {
-      const entries = tail.before(window.from, ROWS_PER_LOAD);
+    if (!this.isFiltering && tail.covers(rowViewport.from)) {
+      const entries = tail.before(rowViewport.from, ROWS_PER_LOAD);
       if (entries.length > 0) {
-        window.prepend(entries, placeOf(entries[0]));
+        rowViewport.prepend(entries, placeOf(entries[0]));
         this.#trimBottom();
         return true;
       }
@@ -317,27 +317,27 @@ export class Reader {
 
   /** @param {AbortSignal} signal */
   async #fetchUp(signal) {
-    const { window, spans, history } = this.#parts;
+    const { rowViewport, generations, api } = this.#parts;
     await this.#settled(signal, 'up', async () => {
-      let { span, offset } = window.from;
-      const present = spans.at(span);
+      let { gen, offset } = rowViewport.from;
+      const present = generations.at(gen);
       if (present === undefined) return;
       if (offset <= present.from) {
-        if (span === spans.first) {
+        if (gen === generations.firstGen) {
           this.top = 'start';
           return;
         }
-        const first = window.entries().next().value;
-        const mark = this.#beginning(span);
-        const isThere = first?.mark !== undefined && compare(first, mark) === 0;
-        window.prepend(isThere ? [] : [mark], { span: span - 1, offset: spans.at(span - 1).to });
+        const first = rowViewport.entries().next().value;
+        const mark = this.#beginning(gen);
+        const isThere = first?.marker !== undefined && compare(first, mark) === 0;
+        rowViewport.prepend(isThere ? [] : [mark], { gen: gen - 1, offset: generations.at(gen - 1).to });
         return;
       }
-      const answer = await history.rows(present.generation, { before: offset }, ROWS_PER_LOAD, this.filter, signal);
-      const entries = this.#entries(answer, span).filter((entry) => entry.offset < offset);
+      const answer = await api.rows(present.id, { before: offset }, ROWS_PER_LOAD, this.filter, signal);
+      const entries = this.#entries(answer, gen).filter((entry) => entry.offset < offset);
       const from = answer.at_start ? present.from : Math.max(present.from, Math.min(answer.from, offset));
-      window.prepend(entries, { span, offset: from });
-      this.scanning = entries.length === 0 && from > present.from ? { span, offset: from } : null;
+      rowViewport.prepend(entries, { gen, offset: from });
+      this.scanning = entries.length === 0 && from > present.from ? { gen, offset: from } : null;
       this.#trimBottom();
     }, () => {
       this.top = 'gone';
@@ -346,13 +346,13 @@ export class Reader {
 
   /** @returns {boolean} whether something was drawn */
   #loadDown() {
-    const { window, tail } = this.#parts;
+    const { rowViewport, tail } = this.#parts;
     if (this.#loadingDown) return false;
-    if (!this.isFiltering && tail.covers(window.to)) {
-      const waiting = tail.countAfter(window.to);
-      this.#append(window.to, tail.after(window.to, ROWS_PER_LOAD), waiting > ROWS_PER_LOAD ? null : tail.to);
+    if (!this.isFiltering && tail.covers(rowViewport.to)) {
+      const waiting = tail.countAfter(rowViewport.to);
+      this.#append(rowViewport.to, tail.after(rowViewport.to, ROWS_PER_LOAD), waiting > ROWS_PER_LOAD ? null : tail.to);
       this.attached = waiting <= ROWS_PER_LOAD;
-      window.trimTop(WINDOW_ROWS_MAX, this.#selected());
+      rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
       this.top = '';
       return true;
     }
@@ -363,110 +363,110 @@ export class Reader {
 
   /** @param {AbortSignal} signal */
   async #fetchDown(signal) {
-    const { window, spans, history } = this.#parts;
-    const { span, offset } = window.to;
+    const { rowViewport, generations, api } = this.#parts;
+    const { gen, offset } = rowViewport.to;
     await this.#settled(signal, 'down', async () => {
-      const present = spans.at(span);
+      const present = generations.at(gen);
       if (present === undefined) return;
-      const answer = await history.rows(present.generation, { from: offset }, ROWS_PER_LOAD, this.filter, signal);
-      this.#join(answer, span, { span, offset });
-      if (window.length > WINDOW_ROWS_MAX) this.top = '';
-      window.trimTop(WINDOW_ROWS_MAX, this.#selected());
+      const answer = await api.rows(present.id, { from: offset }, ROWS_PER_LOAD, this.filter, signal);
+      this.#join(answer, gen, { gen, offset });
+      if (rowViewport.length > VIEWPORT_ROWS_MAX) this.top = '';
+      rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
     }, () => {
-      const gone = spans.at(span);
-      if (gone === undefined || span === spans.present) return;
-      gone.gone = true;
-      const mark = { span, offset, mark: 'gap', text: 'the rest of this file can not be read any more', element: null };
-      window.patch({ span, offset }, [mark], { span, offset: Math.max(gone.to, offset + 1) });
-      this.#cross(span);
+      const gone = generations.at(gen);
+      if (gone === undefined || gen === generations.currentGen) return;
+      gone.isGone = true;
+      const marker = { gen, offset, marker: 'gap', text: 'the rest of this file can not be read any more', element: null };
+      rowViewport.patch({ gen, offset }, [marker], { gen, offset: Math.max(gone.to, offset + 1) });
+      this.#cross(gen);
     });
   }
 
   /**
    * Appends an answer, up to where the tail or the next file goes on.
    * @param {import('../net/api.js').Rows} answer
-   * @param {number} span
+   * @param {number} gen
    * @param {Place} at the place that was asked for
    */
-  #join(answer, span, at) {
-    const { window, spans, tail } = this.#parts;
-    const isPresent = span === spans.present;
-    let entries = this.#entries(answer, span);
+  #join(answer, gen, at) {
+    const { rowViewport, generations, tail } = this.#parts;
+    const isPresent = gen === generations.currentGen;
+    let entries = this.#entries(answer, gen);
     let next = Math.max(answer.next, at.offset);
     if (!isPresent) {
-      const { to } = spans.at(span);
+      const { to } = generations.at(gen);
       entries = entries.filter((entry) => entry.offset < to);
       next = Math.min(next, to);
     }
-    if (!this.isFiltering && tail.from?.span === span && next >= tail.from.offset) {
+    if (!this.isFiltering && tail.from?.gen === gen && next >= tail.from.offset) {
       // The tail may have come while the answer was on its way, and begin before what was asked for.
-      const end = later(tail.from, window.from).offset;
+      const end = later(tail.from, rowViewport.from).offset;
       entries = entries.filter((entry) => entry.offset < end);
       next = end;
     }
     const first = entries[0];
     const cut = first !== undefined && compare(first, at) < 0 ? placeOf(first) : at;
-    window.patch(cut, entries, { span, offset: next });
-    this.scanning = entries.length === 0 && !answer.at_end ? { span, offset: next } : null;
-    const { to } = spans.at(span);
-    if (!isPresent && (next >= to || answer.at_end)) this.#cross(span);
+    rowViewport.patch(cut, entries, { gen, offset: next });
+    this.scanning = entries.length === 0 && !answer.at_end ? { gen, offset: next } : null;
+    const { to } = generations.at(gen);
+    if (!isPresent && (next >= to || answer.at_end)) this.#cross(gen);
     else if (this.isFiltering) this.attached = answer.at_end;
   }
 
-  /** Goes on from the end of one file to the beginning of the next. @param {number} span */
-  #cross(span) {
-    const { window, spans } = this.#parts;
-    const mark = this.#beginning(span + 1);
-    window.patch(window.to, [mark], { span: span + 1, offset: spans.at(span + 1).from });
+  /** Goes on from the end of one file to the beginning of the next. @param {number} gen */
+  #cross(gen) {
+    const { rowViewport, generations } = this.#parts;
+    const mark = this.#beginning(gen + 1);
+    rowViewport.patch(rowViewport.to, [mark], { gen: gen + 1, offset: generations.at(gen + 1).from });
   }
 
   /**
    * A new window around an offset.
    * @param {import('../net/api.js').Where} where
-   * @param {number} span
+   * @param {number} gen
    * @param {Align | 'end'} align
    * @returns {Promise<boolean>} whether it is there
    */
-  async #load(where, span, align) {
-    const { window, spans, tail, history, scroller, follow, changed } = this.#parts;
+  async #load(where, gen, align) {
+    const { rowViewport, generations, tail, api, scroller, follow, changed } = this.#parts;
     this.#turn.abort();
     this.#turn = new AbortController();
     const { signal } = this.#turn;
-    const generation = spans.at(span)?.generation ?? null;
+    const generation = generations.at(gen)?.id ?? null;
     this.#loadingUp = true;
     this.#loadingDown = true;
     // Else what comes at the end would be drawn in its place meanwhile.
     this.attached = false;
-    tail.cut = null;
+    tail.changedFrom = null;
     try {
-      const answer = await history.rows(generation, where, ROWS_PER_LOAD, this.filter, signal);
+      const answer = await api.rows(generation, where, ROWS_PER_LOAD, this.filter, signal);
       signal.throwIfAborted();
       let at = answer.from;
       let before = null;
-      if (align === 'middle' && !answer.at_start && at > spans.at(span).from) {
-        before = await history.rows(generation, { before: at }, ROWS_PER_LOAD / 2, this.filter, signal);
+      if (align === 'middle' && !answer.at_start && at > generations.at(gen).from) {
+        before = await api.rows(generation, { before: at }, ROWS_PER_LOAD / 2, this.filter, signal);
         signal.throwIfAborted();
       }
       // The tail may have come meanwhile; then the window goes on in it.
-      if ('from' in where && this.#showOfTail({ span, offset: where.from })) return true;
+      if ('from' in where && this.#showOfTail({ gen, offset: where.from })) return true;
       if ('before' in where) at = where.before;
-      this.#show([], { span, offset: answer.from }, { span, offset: answer.from });
+      this.#show([], { gen, offset: answer.from }, { gen, offset: answer.from });
       this.attached = false;
-      this.#join(answer, span, { span, offset: answer.from });
+      this.#join(answer, gen, { gen, offset: answer.from });
       if (align === 'end') {
         this.attached = true;
-        window.to = { span, offset: at };
+        rowViewport.to = { gen, offset: at };
         this.#grown = true;
       } else {
         scroller.scrollTop = 0;
       }
-      if (before !== null) window.prepend(this.#entries(before, span), { span, offset: before.from });
+      if (before !== null) rowViewport.prepend(this.#entries(before, gen), { gen, offset: before.from });
       if (follow.following) follow.pin();
       return true;
     } catch (error) {
       if (signal.aborted) return false;
       if (!(error instanceof Gone)) console.warn(`rows: ${error}`);
-      if (window.isEmpty && !this.isFiltering) this.attached = true;
+      if (rowViewport.isEmpty && !this.isFiltering) this.attached = true;
       return false;
     } finally {
       if (!signal.aborted || signal === this.#turn.signal) {
@@ -480,32 +480,32 @@ export class Reader {
   /**
    * The rows of an answer, with what is known to have happened between them.
    * @param {import('../net/api.js').Rows} answer
-   * @param {number} span
+   * @param {number} gen
    * @returns {Entry[]}
    */
-  #entries(answer, span) {
+  #entries(answer, gen) {
     /** @type {Entry[]} */
-    const entries = answer.rows.map(([offset, html, note], at) => ({
-      span, offset, html, note: note ?? null, line: answer.lines?.[at] ?? null, time: note?.time ?? answer.times?.[at] ?? null, element: null,
+    const entries = answer.rows.map(([offset, html, annotation], at) => ({
+      gen, offset, html, annotation: annotation ?? null, line: answer.lines?.[at] ?? null, time: annotation?.time ?? answer.times?.[at] ?? null, element: null,
     }));
-    const { notes, from } = this.#parts.spans.at(span);
-    for (const { offset, mark, text } of notes) {
+    const { markers, from } = this.#parts.generations.at(gen);
+    for (const { offset, marker, text } of markers) {
       if (offset < answer.from || offset >= answer.next) continue;
       const at = entries.findIndex((entry) => entry.offset >= offset);
-      entries.splice(at < 0 ? entries.length : at, 0, { span, offset, mark, text, element: null });
+      entries.splice(at < 0 ? entries.length : at, 0, { gen, offset, marker, text, element: null });
     }
     return entries.filter(({ offset }) => offset >= from);
   }
 
-  /** @param {number} span @returns {import('../rows/tail.js').Mark} */
-  #beginning(span) {
-    const { begins, from } = this.#parts.spans.at(span);
-    return { span, offset: from, mark: begins?.mark ?? 'reset', text: begins?.text ?? '', element: null };
+  /** @param {number} gen @returns {import('../rows/tail.js').Marker} */
+  #beginning(gen) {
+    const { firstMarker, from } = this.#parts.generations.at(gen);
+    return { gen, offset: from, marker: firstMarker?.marker ?? 'reset', text: firstMarker?.text ?? '', element: null };
   }
 
   #trimBottom() {
-    const { window } = this.#parts;
-    if (window.trimBottom(WINDOW_ROWS_MAX, this.#selected())) this.attached = false;
+    const { rowViewport } = this.#parts;
+    if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, this.#selected())) this.attached = false;
   }
 
   /** The nodes that a selection ends in, which must stay. */
@@ -542,8 +542,8 @@ export class Reader {
 }
 
 /** @param {Place} place @returns {Place} */
-function placeOf({ span, offset }) {
-  return { span, offset };
+function placeOf({ gen, offset }) {
+  return { gen, offset };
 }
 
 /** @param {Place} a @param {Place} b */

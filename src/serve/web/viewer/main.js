@@ -4,94 +4,94 @@ import { Columns } from '../rows/columns.js';
 import { Connection } from '../net/connection.js';
 import { Controls } from './controls.js';
 import { byId } from '../ui/dom.js';
-import { Finder } from '../search/find-bar.js';
+import { FindBar } from '../search/find-bar.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
-import { Frames } from '../ui/draw-scheduler.js';
-import { History } from '../net/api.js';
-import { offer } from '../rows/json.js';
+import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { LogApi } from '../net/api.js';
+import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
-import { LevelScan } from '../search/level-search.js';
-import { Lines } from './line-selection.js';
-import { Link } from './url-sync.js';
-import { Menu } from '../ui/view-menu.js';
-import { stored } from '../ui/options.js';
-import { Overview } from './minimap.js';
-import { Paint } from '../search/highlight.js';
+import { LevelSearch } from '../search/level-search.js';
+import { LineSelection } from './line-selection.js';
+import { UrlSync } from './url-sync.js';
+import { ViewMenu } from '../ui/view-menu.js';
+import { loadOptions } from '../ui/options.js';
+import { Minimap } from './minimap.js';
+import { Highlighter } from '../search/highlight.js';
 import { Reader } from './loader.js';
-import { Scan } from '../search/file-search.js';
-import { StateLine } from '../ui/status.js';
+import { FileSearch } from '../search/file-search.js';
+import { StatusBar } from '../ui/status.js';
 import { Stream } from './stream.js';
-import { Tab } from './tab.js';
-import { Toolbar } from './bars.js';
-import { Troubles } from '../search/problem-nav.js';
-import { Window } from '../rows/row-viewport.js';
+import { TabBadge } from './tab.js';
+import { ViewerBars } from './bars.js';
+import { ProblemNav } from '../search/problem-nav.js';
+import { RowViewport } from '../rows/row-viewport.js';
 
 const TICK_MS = 1_000;
 /** Nobody reads what passes by so fast, so it is drawn less often. */
 const BURST_MS = 100;
 
 const log = byId('log');
-const state = new StateLine();
-const toolbar = new Toolbar();
+const statusBar = new StatusBar();
+const bars = new ViewerBars();
 const stream = new Stream();
-const { spans, tail } = stream;
-const shown = new Window(byId('rows'), log);
-const history = new History(location.pathname);
+const { generations, tail } = stream;
+const rowViewport = new RowViewport(byId('rows'), log);
+const api = new LogApi(location.pathname);
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
   phase: { name: 'connecting' }, waiting: null, following: true, empty: true, newLines: 0,
   lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
 };
-let stateIsDue = true;
+let isStatusDue = true;
 /** Whether rows that stay the same may have to look otherwise. */
-let looksAreDue = true;
+let isStyleDue = true;
 let foldedVersion = -1;
 let isRestored = false;
 /** What the finder last looked for. */
-let looked = '';
+let lastSearch = '';
 
-const frames = new Frames(draw);
+const drawScheduler = new DrawScheduler(draw);
 /** @type {Follow} */
-const follow = new Follow(log, () => reader.attached, () => {
+const follow = new Follow(log, () => loader.attached, () => {
   facts.following = follow.following;
   log.dataset.following = String(follow.following);
   if (follow.following) facts.newLines = 0;
-  toolbar.showFollow(follow.following);
+  bars.showFollow(follow.following);
   refresh();
 });
 /** @type {Reader} */
-const reader = new Reader({ scroller: log, spans, tail, window: shown, history, follow, changed: () => frames.request() });
+const loader = new Reader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
 const levels = new Levels();
-const tab = new Tab((row) => levels.ofWire(row));
+const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
-const lines = new Lines(restyle);
-const paint = new Paint();
-const columns = new Columns(log, history, spans, restyle);
-const found = new Scan(history, () => {
-  finder.found();
+const selection = new LineSelection(restyle);
+const highlighter = new Highlighter();
+const columns = new Columns(log, api, generations, restyle);
+const search = new FileSearch(api, () => {
+  findBar.resultsChanged();
   refresh();
 });
-const finder = new Finder(found, { changed: searched, go: goTo, here, left: () => controls.focusLog() });
-const errors = new LevelScan(history, 'error', () => {
-  troubles.show();
+const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: () => controls.focusLog() });
+const errorSearch = new LevelSearch(api, 'error', () => {
+  errorNav.show();
   refresh();
 });
-const troubles = new Troubles('error', errors, goTo, here);
-const warnings = new LevelScan(history, 'warning', () => {
-  doubts.show();
+const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
+const warningSearch = new LevelSearch(api, 'warning', () => {
+  warningNav.show();
   refresh();
 });
-const doubts = new Troubles('warning', warnings, goTo, here);
-const menu = new Menu(log, stored(), () => {
-  shown.hold(() => menu.show());
+const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
+const menu = new ViewMenu(log, loadOptions(), () => {
+  rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const link = new Link({ spans, window: shown, reader, history, follow, lines, finder, folds, menu, hint: (words) => toolbar.hint(words) });
-const overview = new Overview(byId('overview'), log, (part) => reader.seek(part));
-const controls = new Controls({ log, window: shown, reader, follow, lines, finder, troubles, doubts, folds, menu, link, history, spans, toolbar, restyle, demandTroubles });
-const connection = new Connection(location, heard, connectionChanged);
+const urlSync = new UrlSync({ generations, rowViewport, loader, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
+const minimap = new Minimap(byId('minimap'), log, (part) => loader.seek(part));
+const controls = new Controls({ log, rowViewport, loader, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
+const connection = new Connection(location, onMessage, connectionChanged);
 
 /** @param {import('../net/connection.js').Phase} phase */
 function connectionChanged(phase) {
@@ -106,129 +106,129 @@ function connectionChanged(phase) {
  * @param {import('../net/wire.js').Message} message
  * @param {boolean} resuming
  */
-function heard(message, resuming) {
-  const { fresh, news } = stream.hear(message, resuming);
+function onMessage(message, resuming) {
+  const { fresh, news } = stream.handle(message, resuming);
   facts.waiting = message.type === 'waiting' ? message.reason : null;
   switch (message.type) {
     case 'open':
       facts.openedAt ||= Date.now();
       facts.watch = message.watch;
-      toolbar.showPath(message.path);
+      bars.showPath(message.path);
       break;
     case 'rows':
       if (news) {
         facts.heardAt = Date.now();
-        state.hear(fresh);
+        statusBar.countNewLines(fresh);
       }
       if (!follow.following) facts.newLines += fresh;
-      tab.hear(message.rows, fresh);
+      tab.countRows(message.rows, fresh);
       break;
   }
-  facts.size = spans.last?.to ?? facts.size;
-  if (!isRestored && spans.last) {
+  facts.size = generations.current?.to ?? facts.size;
+  if (!isRestored && generations.current) {
     isRestored = true;
-    link.restore();
+    urlSync.restore();
   }
-  reader.grew();
-  lookOn();
-  stateIsDue = true;
-  frames.requestPatiently();
+  loader.grew();
+  extendSearches();
+  isStatusDue = true;
+  drawScheduler.requestThrottled();
 }
 
 /** Searches on in what has come. */
-function lookOn() {
-  const { last } = spans;
-  if (!last) return;
-  if (errors.look(last.generation, ends(), here())) troubles.current = null;
-  if (warnings.look(last.generation, ends(), here())) doubts.current = null;
-  if (finder.pattern === null) return;
-  if (found.generation === last.generation) found.extend(ends());
-  else searched();
+function extendSearches() {
+  const { current } = generations;
+  if (!current) return;
+  if (errorSearch.update(current.id, fileEnd(), currentOffset())) errorNav.current = null;
+  if (warningSearch.update(current.id, fileEnd(), currentOffset())) warningNav.current = null;
+  if (findBar.pattern === null) return;
+  if (search.generation === current.id) search.extend(fileEnd());
+  else findChanged();
 }
 
 /** Searches the log for errors and warnings, however large it is. */
-function demandTroubles() {
-  if (errors.demand(here())) troubles.current = null;
-  if (warnings.demand(here())) doubts.current = null;
+function searchProblems() {
+  if (errorSearch.searchNow(currentOffset())) errorNav.current = null;
+  if (warningSearch.searchNow(currentOffset())) warningNav.current = null;
 }
 
-/** How far the present file goes. @returns {import('../search/file-search.js').Ends} */
-function ends() {
-  const size = spans.last?.to ?? 0;
-  const [last] = tail.end(1);
-  return { size, lastRow: last?.span === spans.present ? Math.min(last.offset, size) : 0 };
+/** How far the present file goes. @returns {import('../search/file-search.js').FileEnd} */
+function fileEnd() {
+  const size = generations.current?.to ?? 0;
+  const [last] = tail.last(1);
+  return { size, lastRow: last?.gen === generations.currentGen ? Math.min(last.offset, size) : 0 };
 }
 
 /** The pattern, the filter or the highlights are others. */
-function searched() {
-  const { last } = spans;
-  const { pattern } = finder;
-  paint.find(pattern);
-  paint.rules(finder.rules);
-  const wanted = pattern === null ? '' : JSON.stringify([last?.generation, finder.sought]);
-  if (wanted !== looked) {
-    looked = wanted;
-    if (pattern === null || !last) found.stop();
-    else found.start(last.generation, finder.sought ?? {}, here(), ends());
-    finder.show();
+function findChanged() {
+  const { current } = generations;
+  const { pattern } = findBar;
+  highlighter.setPattern(pattern);
+  highlighter.setRules(findBar.rules);
+  const wanted = pattern === null ? '' : JSON.stringify([current?.id, findBar.searchParameters]);
+  if (wanted !== lastSearch) {
+    lastSearch = wanted;
+    if (pattern === null || !current) search.stop();
+    else search.start(current.id, findBar.searchParameters ?? {}, currentOffset(), fileEnd());
+    findBar.show();
   }
-  const filter = finder.filtering;
-  if (JSON.stringify(filter) !== JSON.stringify(reader.filter)) reader.refilter(filter, null);
+  const filter = findBar.filterParameters;
+  if (JSON.stringify(filter) !== JSON.stringify(loader.filter)) loader.refilter(filter, null);
   restyle();
 }
 
 function refresh() {
-  stateIsDue = true;
-  frames.request();
+  isStatusDue = true;
+  drawScheduler.request();
 }
 
 /** Rows may have to look otherwise. */
 function restyle() {
-  looksAreDue = true;
+  isStyleDue = true;
   refresh();
 }
 
 /** One change of the document. Returns whether rows are left for another. */
 function draw() {
-  const more = reader.draw();
-  if (reader.isBursting) frames.rest(BURST_MS);
+  const more = loader.draw();
+  if (loader.isBursting) drawScheduler.delay(BURST_MS);
   fold();
   follow.pin();
-  dress();
-  showOverview();
-  if (stateIsDue) {
-    stateIsDue = false;
-    facts.empty = shown.isEmpty && tail.end(1).length === 0;
-    state.show(facts);
-    toolbar.showNewLines(follow.following, facts.newLines);
-    toolbar.showEdges(olderWords(), newerWords());
-    tab.show(toolbar.name, facts.phase.name === 'open');
-    link.sync();
+  decorateInSight();
+  showMinimap();
+  if (isStatusDue) {
+    isStatusDue = false;
+    facts.empty = rowViewport.isEmpty && tail.last(1).length === 0;
+    statusBar.show(facts);
+    bars.showNewLines(follow.following, facts.newLines);
+    bars.showEdges(olderText(), newerText());
+    tab.show(bars.name, facts.phase.name === 'open');
+    urlSync.sync();
   }
   return more;
 }
 
 function fold() {
-  if (foldedVersion === shown.version && !looksAreDue) return;
-  foldedVersion = shown.version;
-  if (follow.following) folds.update(shown.entries(), menu.options);
-  else shown.hold(() => folds.update(shown.entries(), menu.options));
+  if (foldedVersion === rowViewport.version && !isStyleDue) return;
+  foldedVersion = rowViewport.version;
+  if (follow.following) folds.update(rowViewport.entries(), menu.options);
+  else rowViewport.keepInPlace(() => folds.update(rowViewport.entries(), menu.options));
 }
 
 /** Gives the rows in sight, and those around, what is drawn beside and over their text. */
-function dress() {
-  looksAreDue = false;
-  const near = [...shown.inSight(log.clientHeight)];
+function decorateInSight() {
+  isStyleDue = false;
+  const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
-  offer(near);
-  columns.show(near, menu.options, lines.wantsNumbers);
-  lines.show(near);
-  paint.show(near, finder.current ?? troubles.current ?? doubts.current, spans.present);
+  addJsonButtons(near);
+  columns.show(near, menu.options, selection.wantsNumbers);
+  selection.show(near);
+  highlighter.show(near, findBar.current ?? errorNav.current ?? warningNav.current, generations.currentGen);
 }
 
 /** Offset of the row that the reader looks at. */
-function here() {
-  const first = lines.cursor ?? shown.first();
+function currentOffset() {
+  const first = selection.cursor ?? rowViewport.firstInSight();
   return first?.offset ?? 0;
 }
 
@@ -238,59 +238,59 @@ function here() {
  */
 async function goTo(offset) {
   // One row is the one that the reader was brought to, by whichever way.
-  for (const way of [finder, troubles, doubts]) if (way.current !== offset) way.current = null;
-  const row = await reader.reveal({ span: spans.present, offset }, 'middle');
-  lines.moveTo(row);
+  for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
+  const row = await loader.reveal({ gen: generations.currentGen, offset }, 'middle');
+  selection.moveTo(row);
 }
 
 /** Where in the whole file the view is, and what is where. */
-function showOverview() {
-  const rows = [...shown.inSight()].filter((entry) => entry.mark === undefined);
+function showMinimap() {
+  const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
   const last = rows[rows.length - 1];
   const size = facts.size ?? 0;
   if (first === undefined || last === undefined) {
-    overview.show(0, size, size);
+    minimap.show(0, size, size);
     return;
   }
-  const { to } = spans.at(first.span);
-  const isAtEnd = follow.following || (reader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
-  overview.show(log.scrollTop === 0 && reader.top !== '' ? 0 : first.offset, isAtEnd || last.span !== first.span ? to : last.offset, to);
-  const isPresent = first.span === spans.present;
-  const { chosen } = lines;
-  overview.mark([
-    { kind: 'warning', offsets: isPresent ? warnings.offsets : [] },
-    { kind: 'error', offsets: isPresent ? errors.offsets : [] },
-    { kind: 'found', offsets: isPresent ? found.offsets : [] },
-    { kind: 'chosen', offsets: chosen?.span === first.span ? [chosen.first.offset] : [] },
+  const { to } = generations.at(first.gen);
+  const isAtEnd = follow.following || (loader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
+  minimap.show(log.scrollTop === 0 && loader.top !== '' ? 0 : first.offset, isAtEnd || last.gen !== first.gen ? to : last.offset, to);
+  const isPresent = first.gen === generations.currentGen;
+  const { selected } = selection;
+  minimap.setMarks([
+    { kind: 'warning', offsets: isPresent ? warningSearch.offsets : [] },
+    { kind: 'error', offsets: isPresent ? errorSearch.offsets : [] },
+    { kind: 'found', offsets: isPresent ? search.offsets : [] },
+    { kind: 'selected', offsets: selected?.gen === first.gen ? [selected.first.offset] : [] },
   ]);
 }
 
-function olderWords() {
-  if (reader.top === 'gone') return 'What came before is in a file that can not be read any more.';
-  return reader.isFiltering && reader.top === '' ? scanWords('up') : '';
+function olderText() {
+  if (loader.top === 'gone') return 'What came before is in a file that can not be read any more.';
+  return loader.isFiltering && loader.top === '' ? progressText('up') : '';
 }
 
-function newerWords() {
-  if (!reader.isFiltering) return '';
-  const words = scanWords('down');
-  if (words !== '' || !shown.isEmpty || reader.top === '') return words;
-  return found.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
+function newerText() {
+  if (!loader.isFiltering) return '';
+  const words = progressText('down');
+  if (words !== '' || !rowViewport.isEmpty || loader.top === '') return words;
+  return search.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
 }
 
 /** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */
-function scanWords(way) {
-  const at = reader.scanning;
-  if (at === null || (way === 'up') !== (at.offset <= shown.from.offset)) return '';
-  const { to } = spans.at(at.span);
+function progressText(way) {
+  const at = loader.scanning;
+  if (at === null || (way === 'up') !== (at.offset <= rowViewport.from.offset)) return '';
+  const { to } = generations.at(at.gen);
   const part = to === 0 ? 1 : at.offset / to;
   return `looking for more lines: at ${Math.round(100 * part)} % of the log`;
 }
 
 log.addEventListener('scroll', () => {
   // A view that follows scrolls by what arrives, and is drawn with that.
-  if (follow.following) frames.requestPatiently();
-  else frames.request();
+  if (follow.following) drawScheduler.requestThrottled();
+  else drawScheduler.request();
 }, { passive: true });
 byId('retry').addEventListener('click', () => connection.retry());
 document.addEventListener('visibilitychange', refresh);
@@ -300,8 +300,8 @@ setInterval(() => {
 }, TICK_MS);
 
 // The server has put the path there, with what does not show or would mislead escaped.
-toolbar.showPath(document.title);
-document.title = toolbar.name;
-toolbar.showFollow(true);
+bars.showPath(document.title);
+document.title = bars.name;
+bars.showFollow(true);
 levels.load(restyle);
 controls.focusLog();

@@ -5,13 +5,13 @@ const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
 const FAINT = 0.3;
 /** Each kind has a lane of its own, from one part of the width to another. @type {Record<string, [number, number]>} */
-const LANES = { warning: [0.1, 0.45], error: [0.1, 0.45], found: [0.55, 0.95], chosen: [0, 1] };
+const LANES = { warning: [0.1, 0.45], error: [0.1, 0.45], found: [0.55, 0.95], selected: [0, 1] };
 
 /**
  * @typedef {{kind: string, offsets: number[]}} Marks offsets in ascending order; later kinds are drawn over earlier ones
  */
 
-export class Overview {
+export class Minimap {
   #strip;
   #thumb;
   #canvas;
@@ -24,8 +24,8 @@ export class Overview {
   #marks = [];
   /** Where in the thumb it is held, in pixels; null while it is not. @type {number | null} */
   #held = null;
-  #painted = '';
-  #marked = '';
+  #drawnState = '';
+  #markedState = '';
 
   /**
    * @param {HTMLElement} strip
@@ -37,17 +37,17 @@ export class Overview {
     this.#thumb = /** @type {HTMLElement} */ (strip.querySelector('.thumb'));
     this.#canvas = /** @type {HTMLCanvasElement} */ (strip.querySelector('canvas'));
     this.#seek = seek;
-    strip.addEventListener('pointerdown', (event) => this.#grab(event));
-    strip.addEventListener('pointermove', (event) => this.#drag(event));
-    for (const end of ['pointerup', 'pointercancel']) strip.addEventListener(end, () => this.#release());
+    strip.addEventListener('pointerdown', (event) => this.#pointerDown(event));
+    strip.addEventListener('pointermove', (event) => this.#pointerMoved(event));
+    for (const end of ['pointerup', 'pointercancel']) strip.addEventListener(end, () => this.#pointerUp());
     strip.addEventListener('wheel', (event) => scroller.scrollBy({ top: event.deltaY }), { passive: true });
     new ResizeObserver(() => {
       this.#place();
-      this.#paint(true);
+      this.#drawMarks(true);
     }).observe(strip);
     // The marks' colours are those of the theme.
-    new MutationObserver(() => this.#paint(true)).observe(document.documentElement, { attributes: true });
-    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#paint(true));
+    new MutationObserver(() => this.#drawMarks(true)).observe(document.documentElement, { attributes: true });
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#drawMarks(true));
   }
 
   get isHeld() {
@@ -64,15 +64,15 @@ export class Overview {
     this.#top = size > 0 ? Math.min(1, from / size) : 0;
     this.#bottom = size > 0 ? Math.min(1, Math.max(from, to) / size) : 1;
     if (!this.isHeld) this.#place();
-    this.#paint(false);
+    this.#drawMarks(false);
   }
 
   /** @param {Marks[]} marks */
-  mark(marks) {
+  setMarks(marks) {
     const state = marks.map(({ offsets }) => `${offsets.length} ${offsets[0]} ${offsets[offsets.length - 1]}`).join();
     this.#marks = marks;
-    this.#paint(state !== this.#marked);
-    this.#marked = state;
+    this.#drawMarks(state !== this.#markedState);
+    this.#markedState = state;
   }
 
   get #thumbHeight() {
@@ -92,7 +92,7 @@ export class Overview {
   }
 
   /** @param {PointerEvent} event */
-  #grab(event) {
+  #pointerDown(event) {
     if (event.button !== 0) return;
     event.preventDefault();
     this.#strip.setPointerCapture(event.pointerId);
@@ -100,20 +100,20 @@ export class Overview {
     const isOnThumb = event.clientY >= thumb.top && event.clientY < thumb.bottom;
     this.#held = isOnThumb ? event.clientY - thumb.top : thumb.height / 2;
     this.#strip.dataset.held = 'true';
-    if (!isOnThumb) this.#drag(event);
+    if (!isOnThumb) this.#pointerMoved(event);
   }
 
   /** @param {PointerEvent} event */
-  #drag(event) {
+  #pointerMoved(event) {
     if (this.#held === null) return;
     const strip = this.#strip.getBoundingClientRect();
     const room = strip.height - this.#thumbHeight;
-    const top = Math.min(Math.max(0, event.clientY - strip.top - this.#held), room);
-    this.#thumb.style.transform = `translateY(${top}px)`;
-    this.#seek(room > 0 ? top / room : 1);
+    const thumbTop = Math.min(Math.max(0, event.clientY - strip.top - this.#held), room);
+    this.#thumb.style.transform = `translateY(${thumbTop}px)`;
+    this.#seek(room > 0 ? thumbTop / room : 1);
   }
 
-  #release() {
+  #pointerUp() {
     if (this.#held === null) return;
     this.#held = null;
     delete this.#strip.dataset.held;
@@ -121,12 +121,12 @@ export class Overview {
   }
 
   /** @param {boolean} changed whether more than the size may have changed */
-  #paint(changed) {
+  #drawMarks(changed) {
     const { clientWidth: width, clientHeight: height } = this.#strip;
     const isEmpty = this.#marks.every(({ offsets }) => offsets.length === 0);
     const state = isEmpty ? 'empty' : `${this.#size} ${width} ${height}`;
-    if (!changed && state === this.#painted) return;
-    this.#painted = state;
+    if (!changed && state === this.#drawnState) return;
+    this.#drawnState = state;
     const scale = devicePixelRatio;
     this.#canvas.width = Math.round(width * scale);
     this.#canvas.height = Math.round(height * scale);

@@ -1,12 +1,12 @@
 // What the live stream says, put where it belongs: rows into the tail, files into the spans, and what happened between
 // them as markers into both.
 
-import { Spans } from '../rows/generations.js';
+import { Generations } from '../rows/generations.js';
 import { Tail } from '../rows/tail.js';
-import { clock, size } from '../ui/units.js';
+import { formatClock, formatSize } from '../ui/units.js';
 
 export class Stream {
-  spans = new Spans();
+  generations = new Generations();
   tail = new Tail();
   /** Rows from this offset on are news; earlier ones were there when the stream began. */
   #newsFrom = Infinity;
@@ -17,32 +17,32 @@ export class Stream {
    * @param {boolean} resuming
    * @returns {{fresh: number, news: boolean}}
    */
-  hear(message, resuming) {
+  handle(message, resuming) {
     switch (message.type) {
       case 'open':
         this.#open(message, resuming);
         break;
       case 'rows': {
-        const span = this.spans.present;
-        if (span < 0) break;
-        const fresh = this.tail.patch(message, span, this.#newsFrom, Date.now());
-        this.spans.advance(message.next);
+        const gen = this.generations.currentGen;
+        if (gen < 0) break;
+        const fresh = this.tail.patch(message, gen, this.#newsFrom, Date.now());
+        this.generations.extendTo(message.next);
         return { fresh, news: message.next > this.#newsFrom || fresh > 0 };
       }
       case 'gap': {
         const words = message.to === null
           ? `bytes from ${message.from} on left out`
-          : `${size(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`;
-        this.#note('gap', words, message.from);
-        if (message.to !== null) this.spans.advance(message.to);
+          : `${formatSize(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`;
+        this.#addMarker('gap', words, message.from);
+        if (message.to !== null) this.generations.extendTo(message.to);
         break;
       }
       case 'reset':
         this.#newsFrom = 0;
-        this.#begin(message.generation, message.from, message.reason, resetWords(message.reason));
+        this.#addGeneration(message.generation, message.from, message.reason, resetWords(message.reason));
         break;
       case 'signed':
-        this.spans.rename(message.generation);
+        this.generations.renameCurrent(message.generation);
         break;
     }
     return { fresh: 0, news: false };
@@ -55,49 +55,49 @@ export class Stream {
   #open(message, resuming) {
     if (resuming && message.recovered) {
       this.#newsFrom = 0;
-      this.spans.rename(message.generation);
-      this.spans.advance(message.size);
+      this.generations.renameCurrent(message.generation);
+      this.generations.extendTo(message.size);
       return;
     }
     this.#newsFrom = message.size;
-    if (this.spans.present < 0) {
+    if (this.generations.currentGen < 0) {
       // What lies before the stream is in the same file, and is loaded when it is looked at.
-      this.spans.begin(message.generation, 0, message.size);
-      this.tail.start({ span: this.spans.present, offset: message.from });
+      this.generations.add(message.generation, 0, message.size);
+      this.tail.start({ gen: this.generations.currentGen, offset: message.from });
     } else {
-      this.#note('not-resumed', `could not resume at ${clock(Date.now())}: lines may be missing here, or repeat`, this.tail.to.offset);
+      this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing here, or repeat`, this.tail.to.offset);
     }
   }
 
   /**
    * @param {string | number} generation
    * @param {number} from
-   * @param {string} mark
+   * @param {string} marker
    * @param {string} text
    */
-  #begin(generation, from, mark, text) {
-    const isFirst = this.spans.present < 0;
-    this.spans.begin(generation, from, from, { mark, text });
-    const place = { span: this.spans.present, offset: from };
+  #addGeneration(generation, from, marker, text) {
+    const isFirst = this.generations.currentGen < 0;
+    this.generations.add(generation, from, from, { marker, text });
+    const place = { gen: this.generations.currentGen, offset: from };
     if (isFirst) this.tail.start(place);
-    this.tail.mark({ ...place, mark, text, element: null });
+    this.tail.addMarker({ ...place, marker, text, element: null });
   }
 
   /**
-   * @param {string} mark
+   * @param {string} marker
    * @param {string} text
    * @param {number} offset
    */
-  #note(mark, text, offset) {
-    if (this.spans.present < 0) return;
-    this.spans.note({ offset, mark, text });
-    this.tail.mark({ span: this.spans.present, offset, mark, text, element: null });
+  #addMarker(marker, text, offset) {
+    if (this.generations.currentGen < 0) return;
+    this.generations.addMarker({ offset, marker, text });
+    this.tail.addMarker({ gen: this.generations.currentGen, offset, marker, text, element: null });
   }
 }
 
 /** @param {string} reason */
 export function resetWords(reason) {
-  const at = clock(Date.now());
+  const at = formatClock(Date.now());
   switch (reason) {
     case 'rotated': return `rotated at ${at}: a new file begins`;
     case 'truncated': return `truncated at ${at}: the file begins again`;

@@ -9,7 +9,7 @@ const ERRORS_MAX = 1_000;
 /** Fill and radius of the icon's dot. @type {Record<News, [string, number]>} */
 const DOTS = { quiet: ['#6fd08c', 2.6], lines: ['#58a6ff', 7], errors: ['#ff5f56', 8], lost: ['#8b949e', 2.6] };
 
-export class Tab {
+export class TabBadge {
   #lines = 0;
   /** @type {Set<number>} */
   #errors = new Set();
@@ -32,7 +32,7 @@ export class Tab {
    * @param {import('../net/wire.js').WireRow[]} rows
    * @param {number} fresh
    */
-  hear(rows, fresh) {
+  countRows(rows, fresh) {
     if (!document.hidden) return;
     this.#lines += fresh;
     // The row before the new ones may have been completed.
@@ -43,16 +43,16 @@ export class Tab {
   }
 
   /**
-   * @param {string} name the log's
+   * @param {string} logName the log's
    * @param {boolean} isConnected
    */
-  show(name, isConnected) {
+  show(logName, isConnected) {
     const errors = this.#errors.size;
     const words = [
       this.#lines > 0 ? String(this.#lines) : '',
       errors > 0 ? `${errors >= ERRORS_MAX ? 'many' : errors} error${errors === 1 ? '' : 's'}` : '',
     ].filter((word) => word !== '').join(', ');
-    const title = words === '' ? name : `(${words}) ${name}`;
+    const title = words === '' ? logName : `(${words}) ${logName}`;
     if (document.title !== title) document.title = title;
     const news = !isConnected ? 'lost' : errors > 0 ? 'errors' : this.#lines > 0 ? 'lines' : 'quiet';
     if (news === this.#shown) return;

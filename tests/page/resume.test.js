@@ -9,12 +9,12 @@ import { lines, scene, text } from './scene.js';
 
 test('a page that comes back names the files before, those that it left last, as far as it was told them', async (context) => {
   context.mock.timers.enable({ apis: ['Date'] });
-  const { Whereabouts } = await load('net/resume.js');
-  const place = new Whereabouts();
-  const late = () => place.late.map(({ generation, offset }) => `${generation}:${offset}`);
-  const reset = (generation, from, reason) => place.advance({ type: 'reset', generation, from, reason });
-  const rows = (next) => place.advance({ type: 'rows', from: 0, next, rows: [] });
-  place.advance({ type: 'open', generation: 'a', from: 0 });
+  const { ResumeState } = await load('net/resume.js');
+  const resume = new ResumeState();
+  const late = () => resume.late.map(({ generation, offset }) => `${generation}:${offset}`);
+  const reset = (generation, from, reason) => resume.advance({ type: 'reset', generation, from, reason });
+  const rows = (next) => resume.advance({ type: 'rows', from: 0, next, rows: [] });
+  resume.advance({ type: 'open', generation: 'a', from: 0 });
   rows(1);
   reset('b', 0, 'rotated');
   rows(2);
@@ -25,10 +25,10 @@ test('a page that comes back names the files before, those that it left last, as
   reset('a', 1, 'late');
   rows(5);
   reset('b', 2, 'late');
-  place.advance({ type: 'signed', generation: 'b signed' });
+  resume.advance({ type: 'signed', generation: 'b signed' });
   rows(7);
-  place.part();
-  assert.deepEqual(place.position, { generation: 'c', offset: 0 });
+  resume.disconnect();
+  assert.deepEqual(resume.position, { generation: 'c', offset: 0 });
   assert.deepEqual(late(), ['a:5', 'b signed:7']);
   for (const next of ['d', 'e', 'f']) reset(next, 0, 'rotated');
   assert.deepEqual(late(), ['b signed:7', 'c:0', 'd:0', 'e:0']);
