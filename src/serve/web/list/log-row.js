@@ -1,7 +1,6 @@
 // A row of the list: its cells, and what may change in them.
 
-import { setText } from '../ui/dom.js';
-import { icon } from '../ui/icon.js';
+import { byId, setText } from '../ui/dom.js';
 
 /**
  * @typedef {import('./listing.js').Log} Log
@@ -30,21 +29,23 @@ export function readRows(body) {
   });
 }
 
-/** @param {Line} line @returns {HTMLTableRowElement} */
+/**
+ * A new row, cloned from the page's own: `log-row` is the same that the server fills.
+ * @param {Line} line
+ * @returns {HTMLTableRowElement}
+ */
 export function drawRow(line) {
-  const row = document.createElement('tr');
+  const template = /** @type {HTMLTemplateElement} */ (byId(`${line.kind}-row`));
+  const row = /** @type {HTMLTableRowElement} */ (template.content.firstElementChild?.cloneNode(true));
   row.dataset.key = line.key;
-  row.className = line.kind;
   row.style.setProperty('--depth', String(line.depth));
-  const nameCell = document.createElement('div');
-  nameCell.className = 'name';
-  nameCell.append(...(line.kind === 'log' ? [pickBox(), openLink(line.log), starButton()] : [directoryButton()]));
-  row.insertCell().append(nameCell);
-  row.insertCell().className = 'size';
-  const changed = row.insertCell();
-  changed.className = 'age';
-  changed.append(document.createElement('time'));
-  row.insertCell().className = 'viewers';
+  if (line.kind === 'log') {
+    const link = /** @type {HTMLAnchorElement} */ (row.querySelector('.opens'));
+    link.href = line.log.href;
+    link.title = line.log.path;
+    // These need the script.
+    for (const control of /** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll('[hidden]'))) control.hidden = false;
+  }
   return row;
 }
 
@@ -96,17 +97,10 @@ function showPath(link, path, cut, words) {
   link.dataset.look = look;
   const at = path.lastIndexOf('/') + 1;
   const found = findWords(path, words);
-  const directory = document.createElement('span');
-  directory.className = 'dir';
-  // A long directory is cut on its left by running right to left; inside, it is isolated from that.
-  const isolated = document.createElement('bdi');
-  isolated.dir = 'ltr';
-  isolated.append(...highlightWords(path, cut, at, found));
-  directory.append(isolated);
-  const file = document.createElement('span');
-  file.className = 'file';
-  file.append(...highlightWords(path, Math.max(cut, at), path.length, found));
-  link.replaceChildren(...(at > cut ? [directory, file] : [file]));
+  const directory = /** @type {HTMLElement} */ (link.querySelector('.dir'));
+  directory.hidden = at <= cut;
+  directory.firstElementChild?.replaceChildren(...highlightWords(path, cut, at, found));
+  link.querySelector('.file')?.replaceChildren(...highlightWords(path, Math.max(cut, at), path.length, found));
 }
 
 /**
@@ -156,44 +150,4 @@ function highlightWords(path, from, to, found) {
   }
   parts.push(path.slice(at, to));
   return parts;
-}
-
-function pickBox() {
-  const box = document.createElement('input');
-  box.type = 'checkbox';
-  box.className = 'pick';
-  box.title = 'Choose, to open several together (x)';
-  box.setAttribute('aria-label', 'Choose');
-  return box;
-}
-
-/** @param {Log} log */
-function openLink(log) {
-  const link = document.createElement('a');
-  link.className = 'opens';
-  link.href = log.href;
-  link.title = log.path;
-  return link;
-}
-
-function starButton() {
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.className = 'favourite';
-  button.title = 'Keep at the top (s)';
-  button.setAttribute('aria-label', 'Keep at the top');
-  button.append(icon('favourite'));
-  return button;
-}
-
-function directoryButton() {
-  const button = document.createElement('button');
-  button.type = 'button';
-  button.className = 'opens';
-  const label = document.createElement('span');
-  label.className = 'label';
-  const count = document.createElement('span');
-  count.className = 'count';
-  button.append(icon('open'), label, count);
-  return button;
 }

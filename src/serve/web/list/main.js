@@ -3,13 +3,13 @@
 
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
-import { flat, isWriting, sortLogs, filterLogs, tree, filterWords } from './listing.js';
-import { readRows, drawRow, updateRow } from './log-row.js';
-import { formatState, parseState } from './list-hash.js';
-import { MERGED_MAX, SPLIT_MAX, multiLogUrl } from '../url/multi-log.js';
-import { VirtualTable } from './virtual-table.js';
+import { formatAge, formatSize, plural } from '../ui/units.js';
+import { MERGED_MAX, multiLogUrl, SPLIT_MAX } from '../url/multi-log.js';
 import { Favourites } from './favourites.js';
-import { formatAge, plural, formatSize } from '../ui/units.js';
+import { formatState, parseState } from './list-hash.js';
+import { filterLogs, filterWords, flat, isWriting, sortLogs, tree } from './listing.js';
+import { drawRow, readRows, updateRow } from './log-row.js';
+import { VirtualTable } from './virtual-table.js';
 
 const REFRESH_MS = 3_000;
 /** A page that nobody looks at asks seldom. */

@@ -1,8 +1,8 @@
 // Where the reader is in merged logs: at the end, which is followed, or further up, where what comes is only counted. All
 // that can be looked at is what the medley keeps.
 
+import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 import { redrawRow } from '../rows/row.js';
-import { VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
 /** Bounds the work of one frame. */
 const ROWS_PER_FRAME = 300;
@@ -137,7 +137,7 @@ export class MergedLoader {
       return false;
     }
     this.#append(Math.min(waiting, ROWS_PER_FRAME), waiting <= ROWS_PER_FRAME);
-    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, selected());
+    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
     else if (rowViewport.length > VIEWPORT_ROWS_MAX) this.attached = false;
     return this.attached && waiting > ROWS_PER_FRAME;
   }
@@ -184,7 +184,7 @@ export class MergedLoader {
       if (entries.length > 0) {
         rowViewport.prepend(entries, place(entries[0].offset));
         this.#drawn(entries);
-        if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, selected())) this.attached = false;
+        if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, selectedNodes())) this.attached = false;
         more = !this.isAtTop;
       }
     }
@@ -193,7 +193,7 @@ export class MergedLoader {
       this.#append(ROWS_PER_FRAME, waiting <= ROWS_PER_FRAME);
       this.attached = waiting <= ROWS_PER_FRAME;
       const first = rowViewport.from.offset;
-      rowViewport.trimTop(VIEWPORT_ROWS_MAX, selected());
+      rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
       if (rowViewport.from.offset !== first) this.isAtTop = false;
       more = true;
     }
@@ -217,10 +217,4 @@ function place(offset) {
 /** @param {Entry[]} entries */
 function next(entries) {
   return (entries[entries.length - 1]?.offset ?? -1) + 1;
-}
-
-/** The nodes that a selection ends in, which must stay. */
-function selected() {
-  const selection = document.getSelection();
-  return selection === null || selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode];
 }

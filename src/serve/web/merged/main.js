@@ -1,29 +1,28 @@
 // Several logs as one, by arrival: each with its connection, its colour and its switch.
 
-import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
-import { byId } from '../ui/dom.js';
-import { FindBar } from '../search/find-bar.js';
 import { Follow } from '../rows/follow.js';
-import { DrawScheduler } from '../ui/draw-scheduler.js';
-import { forgetJson, addJsonButtons, toggleJson } from '../rows/json.js';
-import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
-import { MergeBuffer } from './merge-buffer.js';
-import { drawSwitches } from './source-switches.js';
-import { ViewMenu } from '../ui/view-menu.js';
-import { MergedLoader } from './loader.js';
-import { showFollowButton, showStatus } from './status.js';
-import { loadOptions, TIMES } from '../ui/options.js';
-import { Highlighter } from '../search/highlight.js';
-import { compile } from '../search/pattern.js';
-import { isInColumns, showAll } from '../rows/row.js';
-import { multiLogUrl, parseLogs, MERGED_MAX, shortNames, displayPath } from '../url/multi-log.js';
-import { LocalSearch } from '../search/local-search.js';
-import { Source } from './source.js';
-import { parseTime } from '../rows/times.js';
-import { ProblemNav } from '../search/problem-nav.js';
 import { RowViewport } from '../rows/row-viewport.js';
+import { isInColumns, showAll } from '../rows/row.js';
+import { parseTime } from '../rows/times.js';
+import { FindBar } from '../search/find-bar.js';
+import { Highlighter } from '../search/highlight.js';
+import { LocalSearch } from '../search/local-search.js';
+import { compile } from '../search/pattern.js';
+import { ProblemNav } from '../search/problem-nav.js';
+import { byId } from '../ui/dom.js';
+import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { loadOptions, TIMES } from '../ui/options.js';
+import { ViewMenu } from '../ui/view-menu.js';
+import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
+import { emptyView, formatView, parseView } from '../url/view-hash.js';
+import { MergedLoader } from './loader.js';
+import { MergeBuffer } from './merge-buffer.js';
+import { Source } from './source.js';
+import { drawSwitches, showFollowButton, showStatus } from './status.js';
 
 const TICK_MS = 1_000;
 /** What was there before is put in order when all logs have given it, or after this time. */

@@ -2,8 +2,8 @@
 
 import { Connection } from '../net/connection.js';
 import { describe } from '../ui/status.js';
-import { resetWords } from '../viewer/stream.js';
 import { formatClock, formatSize } from '../ui/units.js';
+import { resetWords } from '../viewer/stream.js';
 
 /** Lines before the end that each log begins with. */
 const LINES = 200;

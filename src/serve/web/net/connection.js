@@ -4,8 +4,8 @@
 // A WebSocket is the first choice. Where none says a word, as behind a proxy that refuses them, the same messages come
 // as server-sent events, and a WebSocket is tried again beside them now and then.
 
-import { openStream } from './transport.js';
 import { ResumeState } from './resume.js';
+import { openStream } from './transport.js';
 import { streamUrl } from './wire.js';
 
 const RETRY_MS_MIN = 500;

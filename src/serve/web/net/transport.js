@@ -1,7 +1,7 @@
 // One stream of a log's messages, over a WebSocket or, where a proxy lets none through, as server-sent events. Both
 // bring the same messages, and say in the same words why they ended; what to do then is not theirs to decide.
 
-import { CLOSE, SUBPROTOCOL, parseMessage } from './wire.js';
+import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
 
 /**
  * @typedef {'socket' | 'events'} Transport

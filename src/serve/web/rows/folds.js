@@ -1,10 +1,10 @@
 // What is folded up: groups that the log opens and closes by its markers, and rows that only repeat the one before. A folded row stays
 // where it is and is hidden; the first row of a group says how many there are, how long they took, and whether an error is among them.
 
+import { plural } from '../ui/units.js';
 import { timeOf } from './columns.js';
 import { appendControl } from './row.js';
 import { formatAgo } from './times.js';
-import { plural } from '../ui/units.js';
 
 /**
  * @typedef {import('./tail.js').Row} Row

@@ -1,8 +1,8 @@
 // The window: the rows of the log that are on the page, without a hole between `from` and `to`, in blocks that enter and leave as a
 // whole. Rows above the reader may come, change and leave; what is in sight does not move by a pixel.
 
-import { drawRows, redrawRow } from './row.js';
 import { compare } from './generations.js';
+import { drawRows, redrawRow } from './row.js';
 
 /** Rows that are on the page at most: what a browser lays out in a few milliseconds. */
 export const VIEWPORT_ROWS_MAX = 5_000;
@@ -11,15 +11,15 @@ const BLOCK_ROWS = 250;
 const EDGE_PX = 1;
 
 /**
- * @typedef {import('./generations.js').Position} Place
+ * @typedef {import('./generations.js').Position} Position
  * @typedef {import('./tail.js').Entry} Entry
  * @typedef {{element: HTMLElement, entries: Entry[]}} Block
  */
 
 export class RowViewport {
-  /** @type {Place} */
+  /** @type {Position} */
   from = { gen: 0, offset: 0 };
-  /** The place after the last row. @type {Place} */
+  /** The place after the last row. @type {Position} */
   to = { gen: 0, offset: 0 };
   /** Counts changes of the entries, for who looks at all of them. */
   version = 0;
@@ -50,14 +50,14 @@ export class RowViewport {
     for (const { entries } of this.#blocks) yield* entries;
   }
 
-  /** @param {Place} place */
+  /** @param {Position} place */
   covers(place) {
     return compare(this.from, place) <= 0 && compare(place, this.to) < 0;
   }
 
   /**
    * The row that holds the place, or the last one before it.
-   * @param {Place} place
+   * @param {Position} place
    * @returns {import('./tail.js').Row | null}
    */
   rowAt(place) {
@@ -99,8 +99,8 @@ export class RowViewport {
 
   /**
    * @param {Entry[]} entries
-   * @param {Place} from
-   * @param {Place} to
+   * @param {Position} from
+   * @param {Position} to
    */
   replace(entries, from, to) {
     for (const block of this.#blocks) dropBlock(block);
@@ -115,7 +115,7 @@ export class RowViewport {
   /**
    * Puts entries before the first one; the rows in sight stay where they are.
    * @param {Entry[]} entries
-   * @param {Place} from
+   * @param {Position} from
    */
   prepend(entries, from) {
     this.from = from;
@@ -135,9 +135,9 @@ export class RowViewport {
 
   /**
    * Replaces what is from the cut on. Rows that are there before and after keep their elements, and what is selected in them.
-   * @param {Place} cut
+   * @param {Position} cut
    * @param {Entry[]} entries
-   * @param {Place} to
+   * @param {Position} to
    */
   patch(cut, entries, to) {
     const stale = this.#takeFrom(cut);
@@ -252,7 +252,7 @@ export class RowViewport {
     return true;
   }
 
-  /** The entries from the cut on, taken off the end. Their elements stay. @param {Place} cut */
+  /** The entries from the cut on, taken off the end. Their elements stay. @param {Position} cut */
   #takeFrom(cut) {
     /** @type {Entry[]} */
     const stale = [];
@@ -335,4 +335,10 @@ function newBlock(entries) {
 function dropBlock({ element, entries }) {
   element.remove();
   for (const entry of entries) entry.element = null;
+}
+
+/** The nodes in which the reader's selection begins and ends; a block that holds one of them must stay. */
+export function selectedNodes() {
+  const selection = document.getSelection();
+  return selection === null || selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode];
 }

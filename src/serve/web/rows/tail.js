@@ -8,7 +8,7 @@ export const TAIL_ROWS_MAX = 5_000;
 const TAIL_CHARS_MAX = 8 * 1024 * 1024;
 
 /**
- * @typedef {import('./generations.js').Position} Place
+ * @typedef {import('./generations.js').Position} Position
  *
  * @typedef {object} Row
  * @property {number} gen
@@ -31,11 +31,11 @@ const TAIL_CHARS_MAX = 8 * 1024 * 1024;
  */
 
 export class Tail {
-  /** All that came from this place on is held here. @type {Place | null} */
+  /** All that came from this place on is held here. @type {Position | null} */
   from = null;
-  /** The place after the last byte. @type {Place} */
+  /** The place after the last byte. @type {Position} */
   to = { gen: 0, offset: 0 };
-  /** Where entries were changed since this was last set to null. @type {Place | null} */
+  /** Where entries were changed since this was last set to null. @type {Position | null} */
   changedFrom = null;
   /** @type {Entry[]} */
   #entries = [];
@@ -44,7 +44,7 @@ export class Tail {
   #chars = 0;
   #last = -1;
 
-  /** A stream begins here, where nothing was before. @param {Place} place */
+  /** A stream begins here, where nothing was before. @param {Position} place */
   start(place) {
     this.from = place;
     this.to = place;
@@ -98,14 +98,14 @@ export class Tail {
     this.#bound();
   }
 
-  /** @param {Place} place */
+  /** @param {Position} place */
   covers(place) {
     return this.from !== null && compare(this.from, place) <= 0 && compare(place, this.to) <= 0;
   }
 
   /**
    * The entries from a place on.
-   * @param {Place} place
+   * @param {Position} place
    * @param {number} max
    */
   after(place, max) {
@@ -115,7 +115,7 @@ export class Tail {
 
   /**
    * The entries right before a place.
-   * @param {Place} place
+   * @param {Position} place
    * @param {number} max
    */
   before(place, max) {
@@ -123,7 +123,7 @@ export class Tail {
     return this.#entries.slice(Math.max(this.#head, end - max), end);
   }
 
-  /** @param {Place} place */
+  /** @param {Position} place */
   countAfter(place) {
     return this.#entries.length - this.#find(place);
   }
@@ -137,7 +137,7 @@ export class Tail {
     return this.#entries.length - this.#head;
   }
 
-  /** The index of the first entry at the place or behind it. @param {Place} place */
+  /** The index of the first entry at the place or behind it. @param {Position} place */
   #find(place) {
     let low = this.#head;
     let high = this.#entries.length;
@@ -149,7 +149,7 @@ export class Tail {
     return low;
   }
 
-  /** @param {Place} place */
+  /** @param {Position} place */
   #changed(place) {
     if (this.changedFrom === null || compare(place, this.changedFrom) < 0) this.changedFrom = place;
   }

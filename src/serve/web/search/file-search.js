@@ -1,7 +1,7 @@
 // A search through a whole file: the server's answer as it streams in, and what the file has grown by since. The offsets that were
 // found are kept in order, bounded; how many there are is counted beyond that.
 
-import { Gone, Unavailable, errorText } from '../net/api.js';
+import { errorText, Gone, Unavailable } from '../net/api.js';
 
 const FOUND_MAX = 20_000;
 /** A log that grows all the time is searched on in steps. */

@@ -1,10 +1,10 @@
 // The bar in which the reader finds, filters and highlights: its fields and what they say. What is found comes from a scan of the whole
 // file.
 
-import { LEVELS, RULES_MAX } from '../url/view-hash.js';
 import { byId } from '../ui/dom.js';
-import { parameters } from './pattern.js';
+import { LEVELS, RULES_MAX } from '../url/view-hash.js';
 import { lowerBound } from './file-search.js';
+import { parameters } from './pattern.js';
 
 const TYPING_MS = 200;
 /** What the button of the view says. @type {Record<Level, string>} */

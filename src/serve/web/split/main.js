@@ -1,10 +1,9 @@
 // Logs side by side: each pane is the whole viewer of one log, in a frame. What a pane shows stands in its own address,
 // and all of these in this page's, so that a link shows the same.
 
+import { byId, icon } from '../ui/dom.js';
+import { displayPath, multiLogUrl, parseLogs, shortNames, SPLIT_MAX } from '../url/multi-log.js';
 import { makeDividers } from './divider.js';
-import { byId } from '../ui/dom.js';
-import { icon } from '../ui/icon.js';
-import { SPLIT_MAX, multiLogUrl, parseLogs, shortNames, displayPath } from '../url/multi-log.js';
 
 /** The panes do not tell when their addresses change, so these are looked at. */
 const CHECK_MS = 500;

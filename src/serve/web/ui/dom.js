@@ -1,5 +1,7 @@
 // The elements that a page's HTML has, and their words.
 
+const SVG = 'http://www.w3.org/2000/svg';
+
 /** @param {string} id */
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
@@ -10,4 +12,14 @@ export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(
  */
 export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
+}
+
+/** @param {string} iconName */
+export function icon(iconName) {
+  const svg = document.createElementNS(SVG, 'svg');
+  svg.setAttribute('aria-hidden', 'true');
+  const use = document.createElementNS(SVG, 'use');
+  use.setAttribute('href', `#icon-${iconName}`);
+  svg.append(use);
+  return svg;
 }

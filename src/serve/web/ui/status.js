@@ -2,7 +2,7 @@
 // It says what is known, never what is hoped.
 
 import { byId, setText } from './dom.js';
-import { formatAge, formatClock, plural, formatSize } from './units.js';
+import { formatAge, formatClock, formatSize, plural } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
 /** New lines are counted for so long before their number is said aloud: who listens must have time to do something else. */

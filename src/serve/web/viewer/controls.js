@@ -1,13 +1,12 @@
 // What the reader does by key and by pointer, and what it does to the view.
 
-import { copyText } from './clipboard.js';
-import { COPY_ROWS_MAX, markdown, fetchText } from './copy.js';
-import { byId } from '../ui/dom.js';
 import { toggleJson } from '../rows/json.js';
+import { isInColumns, showAll } from '../rows/row.js';
+import { byId } from '../ui/dom.js';
 import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { TIMES } from '../ui/options.js';
-import { isInColumns, showAll } from '../rows/row.js';
 import { plural } from '../ui/units.js';
+import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
 
 const HINT_MS = 2_500;
 /** So wide is what a finger hits beside the rows. */
@@ -20,7 +19,8 @@ const TOUCH_PX = 32;
  * @typedef {object} Parts
  * @property {HTMLElement} log
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
- * @property {import('./loader.js').Reader} loader
+ * @property {import('./loader.js').RowLoader} loader
+ * @property {import('./seek.js').Seek} seek
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
  * @property {import('../search/find-bar.js').FindBar} findBar
@@ -56,7 +56,7 @@ export class Controls {
   }
 
   #bindKeys() {
-    const { loader, findBar, menu, log } = this.#parts;
+    const { seek, findBar, menu, log } = this.#parts;
     bindKeys([
       { keys: ['/'], does: 'find in the whole log', act: () => findBar.open(selectedText()) },
       { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
@@ -65,8 +65,8 @@ export class Controls {
       { keys: ['a', 'A'], does: 'next warning, previous one', act: (key) => this.#stepWarning(key === 'a' ? 1 : -1) },
       { keys: ['v'], does: 'show all, errors and warnings, errors only', act: () => findBar.nextLevel() },
       { keys: ['1'], does: 'the first error', act: () => this.#withErrors((troubles) => troubles.first()) },
-      { keys: ['g', 'Home'], does: 'to the first byte', act: () => loader.toStart() },
-      { keys: ['G', 'End'], does: 'to the end, and follow', act: () => loader.toEnd() },
+      { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
+      { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
       { keys: ['f'], does: 'follow the end, or stand still', act: () => this.#toggleFollow() },
       { keys: ['j', 'k'], does: 'line cursor down, up', act: (key) => this.#move(key === 'j' ? 1 : -1) },
       { keys: ['J', 'K'], does: 'choose lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },
@@ -85,11 +85,11 @@ export class Controls {
   }
 
   #bindButtons() {
-    const { loader, log } = this.#parts;
+    const { seek, log } = this.#parts;
     byId('follow').addEventListener('click', () => this.#toggleFollow());
     const newLines = byId('new-lines');
     newLines.addEventListener('click', () => {
-      loader.toEnd();
+      seek.toEnd();
       this.focusLog();
     });
     // The button lies over the log, so it hands on the wheel.
@@ -149,9 +149,9 @@ export class Controls {
   }
 
   #toggleFollow() {
-    const { follow, loader } = this.#parts;
+    const { follow, seek } = this.#parts;
     if (follow.following) follow.pause();
-    else loader.toEnd();
+    else seek.toEnd();
   }
 
   /**
@@ -235,7 +235,7 @@ export class Controls {
     findBar.current = row.offset;
     findBar.leaveFilter();
     const { gen, offset } = row;
-    selection.moveTo(await this.#parts.loader.reveal({ gen, offset }, 'middle'));
+    selection.moveTo(await this.#parts.seek.reveal({ gen, offset }, 'middle'));
   }
 
   #clearSelection() {

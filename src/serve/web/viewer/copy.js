@@ -45,3 +45,28 @@ export function markdown(logName, url, lines, text) {
   const title = `${logName} ${formatLineRange(lines)}`.replace(/[\\[\]`*_<>]/g, '\\$&');
   return `[${title}](${url.replace(/[()\s]/g, (sign) => encodeURIComponent(sign).replace('(', '%28').replace(')', '%29'))})\n\n${codeFence}text\n${body}\n${codeFence}\n`;
 }
+
+/**
+ * The clipboard interface exists only where the page came over TLS or from this machine; the old command works elsewhere.
+ * @param {string} text
+ */
+export async function copyText(text) {
+  if (navigator.clipboard) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // Denied: try the old way.
+    }
+  }
+  const before = document.activeElement;
+  const holder = document.createElement('textarea');
+  holder.className = 'unseen';
+  holder.value = text;
+  document.body.append(holder);
+  holder.select();
+  const done = document.execCommand('copy');
+  holder.remove();
+  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+  return done;
+}

@@ -4,10 +4,10 @@
 
 import { Gone } from '../net/api.js';
 import { compare } from '../rows/generations.js';
-import { VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
+import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
 /** Bounds the work of one frame: parsing and layout of this many rows take a few milliseconds. */
-const ROWS_PER_FRAME = 300;
+export const ROWS_PER_FRAME = 300;
 /** A burst that is followed shows its last rows only, those in sight and some more; it is none below so many rows a frame. */
 const BURST_SPARE = 1.2;
 const BURST_ROWS_MIN = 100;
@@ -22,9 +22,9 @@ const FOLDED_ROWS_MAX = 4 * VIEWPORT_ROWS_MAX;
 const RETRY_MS = 1_000;
 
 /**
- * @typedef {import('../rows/generations.js').Position} Place
+ * @typedef {import('../rows/generations.js').Position} Position
  * @typedef {import('../rows/tail.js').Entry} Entry
- * @typedef {'top' | 'middle'} Align
+ * @typedef {'top' | 'middle'} Align where in the view a row is put
  *
  * @typedef {object} Parts
  * @property {HTMLElement} scroller
@@ -36,14 +36,14 @@ const RETRY_MS = 1_000;
  * @property {() => void} changed a frame is needed
  */
 
-export class Reader {
+export class RowLoader {
   /** Whether the window ends where the log ends. */
   attached = true;
   /** Whether nothing before the window can be loaded any more. @type {'' | 'start' | 'gone'} */
   top = '';
   /** Parameters of the filter; none shows every row. @type {Record<string, string>} */
   filter = {};
-  /** How far a search for rows that pass the filter has come. @type {Place | null} */
+  /** How far a search for rows that pass the filter has come. @type {Position | null} */
   scanning = null;
   #parts;
   /** Ends what is being loaded for a window that is no more. */
@@ -52,8 +52,6 @@ export class Reader {
   #loadingDown = false;
   #grown = false;
   #calmAt = 0;
-  /** @type {number | null} */
-  #wish = null;
 
   /** @param {Parts} parts */
   constructor(parts) {
@@ -75,114 +73,9 @@ export class Reader {
     return this.#fill() || more;
   }
 
-  /** To the live end, which is followed from there. */
-  toEnd() {
-    const { follow, tail } = this.#parts;
-    follow.resume();
-    if (!this.attached) {
-      if (this.isFiltering) this.#load({ before: tail.to.offset }, tail.to.gen, 'end');
-      else this.#showTail(ROWS_PER_FRAME);
-    }
-    this.#parts.changed();
-  }
-
-  /** To the first byte of the file in sight. */
-  async toStart() {
-    const { follow, rowViewport, generations } = this.#parts;
-    follow.pause();
-    const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
-    await this.reveal({ gen, offset: generations.at(gen)?.from ?? 0 }, 'top');
-  }
-
-  /**
-   * Brings a place into sight. Returns the row that is there, if there is one.
-   * @param {Place} place
-   * @param {Align} align
-   * @returns {Promise<import('../rows/tail.js').Row | null>}
-   */
-  async reveal(place, align) {
-    const { follow, rowViewport } = this.#parts;
-    follow.pause();
-    if (!rowViewport.covers(place) || (this.isFiltering && rowViewport.rowAt(place)?.offset !== place.offset)) {
-      if (!this.#showOfTail(place) && !await this.#load({ from: place.offset }, place.gen, align)) return null;
-    }
-    const row = rowViewport.rowAt(place) ?? this.#firstRow();
-    if (row?.element) this.#scrollTo(row.element, align);
-    this.#parts.changed();
-    return row;
-  }
-
-  /**
-   * Moves the view to a part of the file in sight, 0 to 1. While that is loaded, only the last wish is kept.
-   * @param {number} part
-   */
-  async seek(part) {
-    const { rowViewport, generations } = this.#parts;
-    const isSeeking = this.#wish !== null;
-    this.#wish = part;
-    if (isSeeking) return;
-    for (let wish = -1; wish !== this.#wish;) {
-      wish = this.#wish;
-      const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
-      const { from, to } = generations.at(gen) ?? { from: 0, to: 0 };
-      if (wish >= 1 && gen === generations.currentGen) this.toEnd();
-      else await this.reveal({ gen, offset: Math.floor(from + wish * (to - from)) }, 'top');
-    }
-    this.#wish = null;
-  }
-
   /** The file grew, or goes on elsewhere. */
   grew() {
     this.#grown = true;
-  }
-
-  /**
-   * Shows what passes the filter, or everything again, around the row in sight.
-   * @param {Record<string, string>} filter
-   * @param {Place | null} around
-   */
-  async refilter(filter, around) {
-    const { follow, rowViewport, generations, tail } = this.#parts;
-    const place = around ?? rowViewport.firstInSight() ?? null;
-    this.filter = filter;
-    this.scanning = null;
-    if (follow.following || place === null) {
-      this.attached = false;
-      if (this.isFiltering) this.#show([], tail.to, tail.to);
-      this.toEnd();
-      return;
-    }
-    this.attached = false;
-    this.#show([], placeOf(place), placeOf(place));
-    if (generations.at(place.gen)) await this.#load({ from: place.offset }, place.gen, around === null ? 'top' : 'middle');
-    const row = rowViewport.rowAt(place);
-    if (row?.element) this.#scrollTo(row.element, around === null ? 'top' : 'middle');
-  }
-
-  /** @param {HTMLElement} row @param {Align} align */
-  #scrollTo(row, align) {
-    const { scroller } = this.#parts;
-    const box = scroller.getBoundingClientRect();
-    // Only the first row of all keeps the space above it: before any other one there will be rows, of which none was in sight.
-    const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.rowViewport.from);
-    if (isFirst && align === 'top') {
-      scroller.scrollTop = 0;
-      return;
-    }
-    const space = align === 'middle' ? Math.max(0, (box.height - row.offsetHeight) / 2.5) : 0;
-    scroller.scrollTop += row.getBoundingClientRect().top - box.top - space;
-    this.#parts.follow.pin();
-  }
-
-  /** Whether nothing is before a place. @param {Place} place */
-  #isStart({ gen, offset }) {
-    const { generations } = this.#parts;
-    return gen === generations.firstGen && offset <= (generations.at(gen)?.from ?? 0);
-  }
-
-  #firstRow() {
-    for (const entry of this.#parts.rowViewport.entries()) if (entry.marker === undefined) return entry;
-    return null;
   }
 
   /** @returns {boolean} whether more is to be drawn in another frame */
@@ -191,11 +84,11 @@ export class Reader {
     if (tail.from === null) return false;
     const { changedFrom } = tail;
     tail.changedFrom = null;
-    const start = changedFrom !== null && compare(changedFrom, rowViewport.to) < 0 ? later(changedFrom, rowViewport.from) : rowViewport.to;
+    const start = changedFrom !== null && compare(changedFrom, rowViewport.to) < 0 ? laterOf(changedFrom, rowViewport.from) : rowViewport.to;
     const waiting = tail.covers(start) ? tail.countAfter(start) : Infinity;
     if (waiting === Infinity || (follow.following && waiting > BURST_ROWS_MIN)) {
       if (!rowViewport.isEmpty) this.#calmAt = performance.now() + CALM_MS;
-      if (follow.following || rowViewport.isEmpty) this.#showTail(rowViewport.isEmpty ? ROWS_PER_FRAME : Math.ceil(BURST_SPARE * scroller.clientHeight / ROW_PX_MIN));
+      if (follow.following || rowViewport.isEmpty) this.showTail(rowViewport.isEmpty ? ROWS_PER_FRAME : Math.ceil(BURST_SPARE * scroller.clientHeight / ROW_PX_MIN));
       else this.attached = false;
       return false;
     }
@@ -204,7 +97,7 @@ export class Reader {
     } else {
       rowViewport.to = tail.to;
     }
-    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
+    if (follow.following) rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
     else if (rowViewport.length > VIEWPORT_ROWS_MAX) this.attached = false;
     return this.attached && waiting > ROWS_PER_FRAME;
   }
@@ -216,7 +109,7 @@ export class Reader {
       const { changedFrom } = tail;
       tail.changedFrom = null;
       // Rows that were drawn over may pass the filter no more, and others may.
-      if (changedFrom !== null && compare(changedFrom, rowViewport.to) < 0) rowViewport.to = later(changedFrom, rowViewport.from);
+      if (changedFrom !== null && compare(changedFrom, rowViewport.to) < 0) rowViewport.to = laterOf(changedFrom, rowViewport.from);
       this.#loadDown();
     }
     return false;
@@ -226,36 +119,36 @@ export class Reader {
    * Shows the last rows of the log.
    * @param {number} rows
    */
-  #showTail(rows) {
+  showTail(rows) {
     const { tail } = this.#parts;
     const entries = tail.last(rows);
     const first = entries[0];
-    this.#show(entries, first === undefined ? tail.to : placeOf(first), tail.to);
+    this.replace(entries, first === undefined ? tail.to : positionOf(first), tail.to);
     tail.changedFrom = null;
     this.attached = true;
   }
 
   /**
    * Shows what is around a place if the tail has it. Returns whether it does.
-   * @param {Place} place
+   * @param {Position} place
    */
-  #showOfTail(place) {
+  showFromTail(place) {
     const { tail, rowViewport } = this.#parts;
     if (this.isFiltering || !tail.covers(place) || compare(place, tail.to) >= 0) return false;
     const before = tail.before(place, ROWS_AROUND);
     const after = tail.after(place, ROWS_AROUND);
-    this.#show([...before, ...after], placeOf(before[0] ?? after[0]), tail.to);
+    this.replace([...before, ...after], positionOf(before[0] ?? after[0]), tail.to);
     this.attached = tail.countAfter(place) <= after.length;
-    if (!this.attached) rowViewport.to = placeOf(tail.after(place, after.length + 1)[after.length]);
+    if (!this.attached) rowViewport.to = positionOf(tail.after(place, after.length + 1)[after.length]);
     return true;
   }
 
   /**
    * @param {Entry[]} entries
-   * @param {Place} from
-   * @param {Place} to
+   * @param {Position} from
+   * @param {Position} to
    */
-  #show(entries, from, to) {
+  replace(entries, from, to) {
     this.#turn.abort();
     this.#turn = new AbortController();
     this.#loadingUp = false;
@@ -266,16 +159,16 @@ export class Reader {
   }
 
   /**
-   * @param {Place} cut
+   * @param {Position} cut
    * @param {Entry[]} entries
-   * @param {Place | null} to null: there is more, and it begins behind the last of these
+   * @param {Position | null} to null: there is more, and it begins behind the last of these
    */
   #append(cut, entries, to) {
     const { rowViewport, tail } = this.#parts;
     if (to === null) {
       const last = entries[entries.length - 1];
       const next = tail.after(last, ROWS_PER_FRAME).find((entry) => compare(entry, last) > 0);
-      to = next === undefined ? tail.to : placeOf(next);
+      to = next === undefined ? tail.to : positionOf(next);
     }
     rowViewport.patch(cut, entries, to);
   }
@@ -304,7 +197,7 @@ export class Reader {
     if (!this.isFiltering && tail.covers(rowViewport.from)) {
       const entries = tail.before(rowViewport.from, ROWS_PER_LOAD);
       if (entries.length > 0) {
-        rowViewport.prepend(entries, placeOf(entries[0]));
+        rowViewport.prepend(entries, positionOf(entries[0]));
         this.#trimBottom();
         return true;
       }
@@ -352,7 +245,7 @@ export class Reader {
       const waiting = tail.countAfter(rowViewport.to);
       this.#append(rowViewport.to, tail.after(rowViewport.to, ROWS_PER_LOAD), waiting > ROWS_PER_LOAD ? null : tail.to);
       this.attached = waiting <= ROWS_PER_LOAD;
-      rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
+      rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
       this.top = '';
       return true;
     }
@@ -371,7 +264,7 @@ export class Reader {
       const answer = await api.rows(present.id, { from: offset }, ROWS_PER_LOAD, this.filter, signal);
       this.#join(answer, gen, { gen, offset });
       if (rowViewport.length > VIEWPORT_ROWS_MAX) this.top = '';
-      rowViewport.trimTop(VIEWPORT_ROWS_MAX, this.#selected());
+      rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
     }, () => {
       const gone = generations.at(gen);
       if (gone === undefined || gen === generations.currentGen) return;
@@ -386,7 +279,7 @@ export class Reader {
    * Appends an answer, up to where the tail or the next file goes on.
    * @param {import('../net/api.js').Rows} answer
    * @param {number} gen
-   * @param {Place} at the place that was asked for
+   * @param {Position} at the place that was asked for
    */
   #join(answer, gen, at) {
     const { rowViewport, generations, tail } = this.#parts;
@@ -400,12 +293,12 @@ export class Reader {
     }
     if (!this.isFiltering && tail.from?.gen === gen && next >= tail.from.offset) {
       // The tail may have come while the answer was on its way, and begin before what was asked for.
-      const end = later(tail.from, rowViewport.from).offset;
+      const end = laterOf(tail.from, rowViewport.from).offset;
       entries = entries.filter((entry) => entry.offset < end);
       next = end;
     }
     const first = entries[0];
-    const cut = first !== undefined && compare(first, at) < 0 ? placeOf(first) : at;
+    const cut = first !== undefined && compare(first, at) < 0 ? positionOf(first) : at;
     rowViewport.patch(cut, entries, { gen, offset: next });
     this.scanning = entries.length === 0 && !answer.at_end ? { gen, offset: next } : null;
     const { to } = generations.at(gen);
@@ -427,7 +320,7 @@ export class Reader {
    * @param {Align | 'end'} align
    * @returns {Promise<boolean>} whether it is there
    */
-  async #load(where, gen, align) {
+  async load(where, gen, align) {
     const { rowViewport, generations, tail, api, scroller, follow, changed } = this.#parts;
     this.#turn.abort();
     this.#turn = new AbortController();
@@ -448,9 +341,9 @@ export class Reader {
         signal.throwIfAborted();
       }
       // The tail may have come meanwhile; then the window goes on in it.
-      if ('from' in where && this.#showOfTail({ gen, offset: where.from })) return true;
+      if ('from' in where && this.showFromTail({ gen, offset: where.from })) return true;
       if ('before' in where) at = where.before;
-      this.#show([], { gen, offset: answer.from }, { gen, offset: answer.from });
+      this.replace([], { gen, offset: answer.from }, { gen, offset: answer.from });
       this.attached = false;
       this.#join(answer, gen, { gen, offset: answer.from });
       if (align === 'end') {
@@ -505,13 +398,7 @@ export class Reader {
 
   #trimBottom() {
     const { rowViewport } = this.#parts;
-    if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, this.#selected())) this.attached = false;
-  }
-
-  /** The nodes that a selection ends in, which must stay. */
-  #selected() {
-    const selection = document.getSelection();
-    return selection === null || selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode];
+    if (rowViewport.trimBottom(VIEWPORT_ROWS_MAX, selectedNodes())) this.attached = false;
   }
 
   /**
@@ -541,12 +428,12 @@ export class Reader {
   }
 }
 
-/** @param {Place} place @returns {Place} */
-function placeOf({ gen, offset }) {
+/** @param {Position} place @returns {Position} */
+export function positionOf({ gen, offset }) {
   return { gen, offset };
 }
 
-/** @param {Place} a @param {Place} b */
-function later(a, b) {
+/** @param {Position} a @param {Position} b */
+function laterOf(a, b) {
   return compare(a, b) < 0 ? b : a;
 }

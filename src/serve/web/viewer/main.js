@@ -1,31 +1,31 @@
 // The viewer page: one log, its connection, its rows, and what surrounds them, tied together.
 
-import { Columns } from '../rows/columns.js';
+import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
-import { Controls } from './controls.js';
-import { byId } from '../ui/dom.js';
-import { FindBar } from '../search/find-bar.js';
+import { Columns } from '../rows/columns.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
-import { DrawScheduler } from '../ui/draw-scheduler.js';
-import { LogApi } from '../net/api.js';
 import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
-import { LevelSearch } from '../search/level-search.js';
-import { LineSelection } from './line-selection.js';
-import { UrlSync } from './url-sync.js';
-import { ViewMenu } from '../ui/view-menu.js';
-import { loadOptions } from '../ui/options.js';
-import { Minimap } from './minimap.js';
-import { Highlighter } from '../search/highlight.js';
-import { Reader } from './loader.js';
+import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
+import { FindBar } from '../search/find-bar.js';
+import { Highlighter } from '../search/highlight.js';
+import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
+import { byId } from '../ui/dom.js';
+import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { loadOptions } from '../ui/options.js';
 import { StatusBar } from '../ui/status.js';
+import { ViewMenu } from '../ui/view-menu.js';
+import { ViewerBars } from './bars.js';
+import { Controls } from './controls.js';
+import { LineSelection } from './line-selection.js';
+import { RowLoader } from './loader.js';
+import { Minimap } from './minimap.js';
+import { Seek } from './seek.js';
 import { Stream } from './stream.js';
 import { TabBadge } from './tab.js';
-import { ViewerBars } from './bars.js';
-import { ProblemNav } from '../search/problem-nav.js';
-import { RowViewport } from '../rows/row-viewport.js';
+import { UrlSync } from './url-sync.js';
 
 const TICK_MS = 1_000;
 /** Nobody reads what passes by so fast, so it is drawn less often. */
@@ -61,8 +61,9 @@ const follow = new Follow(log, () => loader.attached, () => {
   bars.showFollow(follow.following);
   refresh();
 });
-/** @type {Reader} */
-const loader = new Reader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
+/** @type {RowLoader} */
+const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
+const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
@@ -88,9 +89,9 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, loader, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
-const minimap = new Minimap(byId('minimap'), log, (part) => loader.seek(part));
-const controls = new Controls({ log, rowViewport, loader, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
+const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
+const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
 const connection = new Connection(location, onMessage, connectionChanged);
 
 /** @param {import('../net/connection.js').Phase} phase */
@@ -173,7 +174,7 @@ function findChanged() {
     findBar.show();
   }
   const filter = findBar.filterParameters;
-  if (JSON.stringify(filter) !== JSON.stringify(loader.filter)) loader.refilter(filter, null);
+  if (JSON.stringify(filter) !== JSON.stringify(loader.filter)) seek.refilter(filter, null);
   restyle();
 }
 
@@ -239,7 +240,7 @@ function currentOffset() {
 async function goTo(offset) {
   // One row is the one that the reader was brought to, by whichever way.
   for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
-  const row = await loader.reveal({ gen: generations.currentGen, offset }, 'middle');
+  const row = await seek.reveal({ gen: generations.currentGen, offset }, 'middle');
   selection.moveTo(row);
 }
 

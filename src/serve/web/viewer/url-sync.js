@@ -1,7 +1,7 @@
 // The page's address kept up to the view, and the view made from an address.
 
-import { emptyView, formatView, parseView } from '../url/view-hash.js';
 import { Gone } from '../net/api.js';
+import { emptyView, formatView, parseView } from '../url/view-hash.js';
 
 const SYNC_MS = 250;
 
@@ -12,7 +12,7 @@ const SYNC_MS = 250;
  * @typedef {object} Parts
  * @property {import('../rows/generations.js').Generations} generations
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
- * @property {import('./loader.js').Reader} loader
+ * @property {import('./seek.js').Seek} seek
  * @property {import('../net/api.js').LogApi} api
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
@@ -86,7 +86,7 @@ export class UrlSync {
   /** Makes the view that the address asks for. The log must have been opened. */
   async restore() {
     const view = parseView(location.hash);
-    const { menu, findBar, folds, follow, loader, hint } = this.#parts;
+    const { menu, findBar, folds, follow, seek, hint } = this.#parts;
     this.#restoring.abort();
     this.#restoring = new AbortController();
     this.#isRestored = false;
@@ -98,7 +98,7 @@ export class UrlSync {
       const gen = await this.#generationOf(view);
       if (gen === null) hint('This link leads into a file that is no longer there. This is the present one.');
       else if (view.lines !== null) await this.#showLines(view.lines, gen, this.#restoring.signal);
-      else if (view.top !== null) await loader.reveal({ gen, offset: view.top }, 'top');
+      else if (view.top !== null) await seek.reveal({ gen, offset: view.top }, 'top');
       else if (!view.follow) follow.pause();
     } catch (error) {
       if (!this.#restoring.signal.aborted) hint(`The place of this link can not be shown: ${error instanceof Error ? error.message : error}`);
@@ -135,7 +135,7 @@ export class UrlSync {
    * @param {AbortSignal} signal
    */
   async #showLines(wanted, gen, signal) {
-    const { loader, api, generations, selection, hint } = this.#parts;
+    const { seek, api, generations, selection, hint } = this.#parts;
     const { id } = generations.at(gen);
     let { from, to } = wanted;
     if (wanted.kind === 'line') {
@@ -150,7 +150,7 @@ export class UrlSync {
       hint('The log has not come that far.');
       return;
     }
-    const row = await loader.reveal({ gen, offset: from }, 'middle');
+    const row = await seek.reveal({ gen, offset: from }, 'middle');
     if (wanted.kind === 'offset' && row !== null) {
       selection.set({ gen, first: { offset: row.offset, line: row.line }, last: { offset: Math.max(to, row.offset), line: to <= row.offset ? row.line : null } });
     }
