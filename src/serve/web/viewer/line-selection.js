@@ -1,0 +1,112 @@
+// The chosen lines and the line cursor: what a link points to, and what is copied.
+
+/**
+ * @typedef {import('../rows/tail.js').Row} Row
+ * @typedef {import('../rows/tail.js').Entry} Entry
+ * @typedef {{offset: number, line: number | null}} LineEnd
+ * @typedef {{gen: number, first: LineEnd, last: LineEnd}} SelectedLines both ends are in it
+ */
+
+export class LineSelection {
+  /** @type {SelectedLines | null} */
+  selected = null;
+  /** @type {Row | null} */
+  cursor = null;
+  /** Where a range that is made larger began. @type {LineEnd | null} */
+  #anchor = null;
+  #changed;
+  /** Rows that carry a class of ours. @type {Set<HTMLElement>} */
+  #marked = new Set();
+
+  /** @param {() => void} changed */
+  constructor(changed) {
+    this.#changed = changed;
+  }
+
+  /**
+   * @param {Row} row
+   * @param {boolean} extend the range that is there, to this row
+   */
+  select(row, extend) {
+    const end = endOf(row);
+    if (extend && this.#anchor !== null && this.selected?.gen === row.gen) {
+      const [first, last] = this.#anchor.offset <= end.offset ? [this.#anchor, end] : [end, this.#anchor];
+      this.selected = { gen: row.gen, first, last };
+    } else if (!extend && this.selected?.gen === row.gen && this.selected.first.offset === row.offset && this.selected.last.offset === row.offset) {
+      this.clear();
+      return;
+    } else {
+      this.#anchor = end;
+      this.selected = { gen: row.gen, first: end, last: end };
+    }
+    this.cursor = row;
+    this.#changed();
+  }
+
+  /** Whether a row is chosen. @param {Entry} entry */
+  has({ gen, offset }) {
+    return this.selected !== null && gen === this.selected.gen && offset >= this.selected.first.offset && offset <= this.selected.last.offset;
+  }
+
+  /** @param {SelectedLines} chosen */
+  set(chosen) {
+    this.selected = chosen;
+    this.#anchor = chosen.first;
+    this.#changed();
+  }
+
+  clear() {
+    this.selected = null;
+    this.#anchor = null;
+    this.#changed();
+  }
+
+  /** @param {Row | null} row */
+  moveTo(row) {
+    this.cursor = row;
+    this.#changed();
+  }
+
+  /** Whether numbers of the chosen rows are still to be found. */
+  get wantsNumbers() {
+    return this.selected !== null && (this.selected.first.line === null || this.selected.last.line === null);
+  }
+
+  /**
+   * Marks the rows in sight.
+   * @param {Entry[]} entries
+   */
+  show(entries) {
+    /** @type {Set<HTMLElement>} */
+    const dressed = new Set();
+    for (const entry of entries) {
+      if (entry.marker !== undefined || entry.element === null) continue;
+      const isChosen = this.has(entry);
+      const isCursor = this.cursor !== null && entry.gen === this.cursor.gen && entry.offset === this.cursor.offset;
+      if (isChosen) this.#learnNumber(entry);
+      if (isCursor) this.cursor = entry;
+      if (!isChosen && !isCursor) continue;
+      entry.element.classList.toggle('selected', isChosen);
+      entry.element.classList.toggle('cursor', isCursor);
+      dressed.add(entry.element);
+    }
+    for (const element of this.#marked) if (!dressed.has(element)) element.classList.remove('selected', 'cursor');
+    this.#marked = dressed;
+  }
+
+  /** The number of a row may come later than the row. @param {Row} row */
+  #learnNumber(row) {
+    if (this.selected === null || row.line === null) return;
+    for (const end of [this.selected.first, this.selected.last]) {
+      if (end.offset === row.offset && end.line === null) {
+        end.line = row.line;
+        this.#changed();
+      }
+    }
+  }
+}
+
+/** @param {Row} row @returns {LineEnd} */
+export function endOf({ offset, line }) {
+  return { offset, line };
+}
