@@ -125,6 +125,7 @@ mod tests {
     use super::*;
 
     /// The assets in the source folder: names and content.
+    #[expect(clippy::disallowed_methods, reason = "these are no logs")]
     fn sources() -> BTreeMap<String, Vec<u8>> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/web");
         let mut found = BTreeMap::new();

@@ -11,8 +11,8 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::log::catalogue::{Catalogue, Entry};
 use crate::log::Registry;
+use crate::log::catalogue::{Catalogue, Entry};
 use crate::serve::json::json_text;
 use crate::serve::page::{Assets, html};
 use crate::serve::query::href;

@@ -193,7 +193,7 @@ async fn the_list_names_the_logs_for_people_and_for_scripts() {
     assert_eq!(text.text(), format!("{newer}\n{older}\n"), "newest first");
     let page = get(server.address, "/", &[("Accept", "text/html")]).await.text();
     assert!(
-        page.contains("new &lt;&amp;&gt; er.log") && page.contains("%20%3C%26%3E%20er.log"),
+        page.contains("new &#60;&#38;&#62; er.log") && page.contains("%20%3C%26%3E%20er.log"),
         "{page}"
     );
     assert!(page.contains("3 h ago"), "{page}");

@@ -104,7 +104,7 @@ scene('a server that does not speak the page\'s protocol is told from one that i
   isOld = true;
   await scene.open(log);
   await scene.untilState('incompatible');
-  assert.equal(await scene.text('#state-word'), 'Server too old');
+  assert.equal(await scene.text('#state-word'), 'Incompatible server');
   assert.match(await scene.text('#notice-text') ?? '', /another version/);
   assert.deepEqual(await scene.rows(), []);
   isOld = false;
@@ -121,7 +121,7 @@ scene('a full server is told, and a freed seat is taken', async (scene) => {
   await scene.untilRows(['line'], other);
   await scene.open(log);
   await scene.untilState('full');
-  assert.equal(await scene.text('#notice-title'), 'The server has as many viewers as it takes');
+  assert.equal(await scene.text('#notice-title'), 'The server has its maximum number of viewers');
   assert.match(await scene.text('#state-detail') ?? '', /^next try in \d+ s$/);
   await other.close();
   await eventually('the seat is free', async () => (await scene.program.viewers()) === 0 || 'taken');

@@ -74,10 +74,10 @@ scene('case, words and expressions narrow what is found, and a bad one is told i
   await page.fill('#find-text', 'need');
   await scene.untilText('#find-count', '20 lines');
   await page.click('[data-find="word"]');
-  await scene.untilText('#find-count', 'no match');
+  await scene.untilText('#find-count', 'no matches');
   await page.click('[data-find="word"]');
   await page.fill('#find-text', 'line [12]000 n');
-  await scene.untilText('#find-count', 'no match');
+  await scene.untilText('#find-count', 'no matches');
   await page.click('[data-find="regex"]');
   await scene.untilText('#find-count', '2 lines');
   await page.fill('#find-text', 'line (1');

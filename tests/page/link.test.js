@@ -49,7 +49,7 @@ scene('a link beyond the end says how far the log goes', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', text(lines(1, 50)));
   await scene.open(`${log}#L4000`);
-  await scene.until(() => /50 lines only/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+  await scene.until(() => /has 50 lines\./.test(document.querySelector('#hint-words')?.textContent ?? ''));
 });
 
 scene('a click beside a line chooses it, a second one with shift a range, and the address follows', async (scene) => {

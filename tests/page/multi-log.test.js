@@ -278,7 +278,7 @@ scene('addresses that name no logs show nothing of anybody', async (scene) => {
     await scene.until(() => document.querySelector('#empty')?.checkVisibility());
     assert.equal(await page.locator('iframe').count(), 0, query);
     await scene.open(`/_/merged${query}`);
-    await scene.untilText('#notice-title', 'No logs are named');
+    await scene.untilText('#notice-title', 'No logs selected');
   }
   assert.equal(await page.evaluate(() => 'ran' in window), false);
 });
@@ -454,7 +454,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
 
   // Why nothing is there is told.
   await page.keyboard.press('2');
-  await scene.untilText('#notice-title', 'All logs are switched off');
+  await scene.untilText('#notice-title', 'All logs are hidden');
   await page.keyboard.press('2');
   await untilMerged(scene, ['two.log: line 71 ERROR net']);
   await page.keyboard.press('/');

@@ -184,7 +184,7 @@ scene('what is in the place of a log is told while it is waited for', async (sce
   await scene.untilState('waiting');
   assert.equal(await scene.text('#state-detail'), 'the file does not exist yet');
   await mkdir(log);
-  await scene.untilText('#state-detail', 'not a regular file at present');
+  await scene.untilText('#state-detail', 'not a regular file');
   await rmdir(log);
   await logs.write('a.log', 'a file again\n');
   await scene.untilState('live');
@@ -199,7 +199,7 @@ scene('a file that the server may not read is told from one that is not there', 
   await rm(log);
   await scene.untilState('waiting');
   await writeFile(log, 'secret\n', { mode: 0 });
-  await scene.untilText('#state-detail', 'the server may not read it at present');
+  await scene.untilText('#state-detail', 'the server may not read it');
   assert.deepEqual((await scene.rows()).filter((row) => row === 'secret'), []);
   await chmod(log, 0o644);
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'secret');

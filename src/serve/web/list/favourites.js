@@ -1,4 +1,4 @@
-// The reader's favourite logs, kept in this browser and shared by its windows.
+// The reader's favourite logs, stored in the browser for all its windows.
 
 const STORE = 'tailcast.stars';
 const STARS_MAX = 1_000;

@@ -1,5 +1,4 @@
-// How the list is looked at, as it stands behind the `#` of its address: the filter, the order, the tree and what is folded in it,
-// and the logs that are chosen.
+// The state of the list as the URL's fragment: filter, order, tree, folded directories and picked logs.
 
 import { canonicalLog } from '../url/multi-log.js';
 
@@ -19,7 +18,7 @@ const KEYS = /** @type {const} */ (['name', 'size', 'change']);
  * @returns {State}
  */
 export function parseState(hash) {
-  // Names of logs are not decoded: a path of any bytes has an address, but no text.
+  // The paths of logs are not decoded: a path may be any bytes, which are no text.
   /** @type {Set<string>} */
   const picked = new Set();
   const rest = hash.replace(/^#/, '').split('&').filter((part) => {
@@ -42,7 +41,7 @@ export function parseState(hash) {
 
 /**
  * @param {State} state
- * @returns {string} with its `#`, or nothing for a list as it is at first
+ * @returns {string} with the `#`, or empty for the default state
  */
 export function formatState({ filter, sort, tree, folded, picked }) {
   const fields = new URLSearchParams();

@@ -1,6 +1,6 @@
-// What the list shows and in which order: the logs that pass the filter, flat or as a tree. It knows nothing of the page.
+// The lines of the list: logs that pass the filter, sorted, flat or as a tree. Pure functions; no document.
 
-/** A log that changed this recently is being written. */
+/** A log that changed within this time counts as being written. */
 export const WRITING_MS = 10_000;
 const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
@@ -42,8 +42,8 @@ export function filterWords(filter) {
 }
 
 /**
- * The logs in order: starred ones first, and those that are written now before others where the last change decides. These
- * keep their order among themselves, or they would change places with every line.
+ * The logs in order, favourites first. When sorted by change, logs that are being written come first, by name: by time
+ * they would change places with every line.
  * @param {Iterable<Log>} logs
  * @param {Sort} sort
  * @param {Set<string>} stars
@@ -89,7 +89,7 @@ export function flat(logs) {
 }
 
 /**
- * The logs under their directories. A directory that holds nothing but another one is shown as one with it.
+ * The logs as a tree. A directory that contains only another directory is joined with it.
  * @param {Log[]} logs in order
  * @param {Sort} sort
  * @param {(path: string) => boolean} isOpen
@@ -124,7 +124,7 @@ export function tree(logs, sort, isOpen, now) {
     for (const log of within.logs) lines.push({ kind: 'log', key: log.href, log, depth, cut: within.path.length + 1 });
   };
   const topDirectory = joinSingle({ ...root, label: '' });
-  // What all logs have in common is the first line, not a level of its own for each part of it.
+  // The directory that all logs have in common is one line.
   if (topDirectory.path === '') visit(root, 0);
   else visit({ ...root, directories: new Map([[topDirectory.path, { ...topDirectory, label: topDirectory.path }]]), logs: [] }, 0);
   return lines;

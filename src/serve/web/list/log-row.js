@@ -1,4 +1,4 @@
-// A row of the list: its cells, and what may change in them.
+// The rows of the list's table: reading those of the server, drawing new ones, updating them.
 
 import { byId, setText } from '../ui/dom.js';
 
@@ -85,7 +85,7 @@ export function updateRow(row, line, looks) {
 }
 
 /**
- * A path with its directory set apart and the words of the filter marked.
+ * Shows a path, its directory and its file name apart, with the words of the filter marked.
  * @param {HTMLElement} link
  * @param {string} path
  * @param {number} cut
@@ -104,14 +104,14 @@ function showPath(link, path, cut, words) {
 }
 
 /**
- * Where the words are, in ascending order and without overlap.
+ * The ranges of the words in the path, ascending and without overlap.
  * @param {string} path
  * @param {string[]} words
  * @returns {[number, number][]}
  */
 function findWords(path, words) {
   const lower = path.toLowerCase();
-  // Few letters change their length with their case; a path with one is not marked.
+  // Lower case may change the length of a text; such a path is not marked.
   if (lower.length !== path.length) return [];
   /** @type {[number, number][]} */
   const places = [];

@@ -1,5 +1,5 @@
-// The list of logs: the server's table, kept fresh, filtered as one types, in any order, with what the reader chose to open
-// together. What is on the page stands in its address, so that a link or the way back shows the same.
+// The list of logs: refreshes the server's table, filters and sorts it, and opens several logs together. The URL's
+// fragment holds the state, so that a link or the Back button shows the same list.
 
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
@@ -12,13 +12,13 @@ import { drawRow, readRows, updateRow } from './log-row.js';
 import { VirtualTable } from './virtual-table.js';
 
 const REFRESH_MS = 3_000;
-/** A page that nobody looks at asks seldom. */
+/** A hidden page refreshes rarely. */
 const HIDDEN_REFRESH_MS = 60_000;
-/** A server that takes long to list its logs is asked less often. */
+/** The pause between two requests is at least this many times the time of the last one. */
 const REFRESH_PER_ANSWER = 10;
 const ANSWER_MS_MAX = 20_000;
 const TICK_MS = 1_000;
-/** Browsers limit how often an address may change. */
+/** Browsers limit how often a page may change its URL. */
 const URL_MS = 300;
 
 /**
@@ -31,7 +31,7 @@ const filter = /** @type {HTMLInputElement} */ (byId('filter'));
 const sortMenu = /** @type {HTMLSelectElement} */ (byId('sort'));
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
-/** By address. @type {Map<string, Log>} */
+/** By URL. @type {Map<string, Log>} */
 const logs = new Map(readRows(body).map((log) => [log.href, log]));
 /** The logs in order. @type {Log[]} */
 let order = [];
@@ -39,7 +39,7 @@ const favourites = new Favourites(() => updateOrder());
 const state = parseState(location.hash);
 let truncated = false;
 let reachable = true;
-/** The line that the keys act on. @type {string | null} */
+/** The key of the line that keyboard shortcuts act on. @type {string | null} */
 let cursor = null;
 
 /** @type {VirtualTable<Line>} */
@@ -57,7 +57,7 @@ const virtualTable = new VirtualTable(body, byId('table-scroller'), (line) => dr
   });
 });
 
-/** Puts all logs in order, where nobody is about to click on one of them. */
+/** Sorts all logs. Not called while the table is in use: a row must not move under the pointer. */
 function updateOrder() {
   order = sortLogs([...logs.values()].filter((log) => !log.isGone), state.sort, favourites.logs, Date.now());
   for (const [href, log] of logs) if (log.isGone) logs.delete(href);
@@ -68,7 +68,7 @@ function updateOrder() {
 function show() {
   const words = filterWords(state.filter);
   const shown = filterLogs(order, words);
-  // What was found in a folded directory would be hidden by it.
+  // A folded directory would hide matches.
   const isOpen = (/** @type {string} */ path) => words.length > 0 || !state.folded.has(path);
   const lines = state.tree ? tree(shown, state.sort, isOpen, Date.now()) : flat(shown);
   if (cursor !== null && !lines.some(({ key }) => key === cursor)) cursor = null;
@@ -79,7 +79,7 @@ function show() {
   const all = order.filter(({ isGone }) => !isGone).length;
   const total = truncated ? `the ${plural(all, 'log')} that changed last` : plural(all, 'log');
   const found = words.length > 0 ? `${plural(shown.filter(({ isGone }) => !isGone).length, 'log')} of ${total}` : total;
-  setText(byId('count'), reachable ? found : `${found} · no answer from the server, still trying`);
+  setText(byId('count'), reachable ? found : `${found} · no answer from the server, retrying`);
   showControls();
 }
 
@@ -101,12 +101,12 @@ function showPicked() {
   byId('picked').hidden = count === 0;
   document.body.dataset.picking = String(count > 0);
   setText(byId('picked-count'), plural(count, 'log'));
-  setText(byId('picked-hint'), count < 2 ? 'choose another to open them together' : '');
+  setText(byId('picked-hint'), count < 2 ? 'select another to open them together' : '');
   for (const [page, max] of /** @type {const} */ ([['beside', SPLIT_MAX], ['merged', MERGED_MAX]])) {
     const link = byId(page === 'beside' ? 'open-split' : 'open-merged');
     link.hidden = count < 2;
     const fits = count <= max;
-    link.title = fits ? `Open them ${page === 'beside' ? 'side by side (b)' : 'in one list, by arrival (m)'}` : `At most ${max} logs fit`;
+    link.title = fits ? `Open ${page === 'beside' ? 'side by side (b)' : 'in one list, by arrival (m)'}` : `At most ${max} logs fit`;
     if (fits) link.setAttribute('href', multiLogUrl(page, state.picked));
     else link.removeAttribute('href');
     link.setAttribute('role', 'link');
@@ -127,7 +127,7 @@ function writeUrl() {
   if (hash !== location.hash) history.replaceState(null, '', hash === '' ? location.pathname : hash);
 }
 
-/** Whether the order waits for the table to be left. */
+/** Whether sorting waits until the table is no longer in use. */
 let isStale = false;
 
 function inUse() {
@@ -144,8 +144,7 @@ function merge(fresh) {
     if (known === undefined) added.push(log);
     logs.set(log.href, known === undefined ? log : Object.assign(known, log, { isGone: false }));
   }
-  // A table that sorts itself under the pointer opens the wrong log: until it is left, new rows go to the end, and those that are
-  // gone keep their place.
+  // While the table is in use, new rows go to the end and rows of removed logs stay, so that no click opens the wrong log.
   isStale = inUse();
   if (!isStale) {
     updateOrder();
@@ -186,7 +185,7 @@ async function refresh() {
 let refreshTimer = 0;
 let refreshing = false;
 
-/** One answer at a time, however slow the server is. */
+/** Refreshes again and again, one request at a time. */
 async function refreshLoop() {
   window.clearTimeout(refreshTimer);
   if (refreshing) return;
@@ -294,23 +293,23 @@ function openPicked(page) {
 }
 
 bindKeys([
-  { keys: ['/'], does: 'filter by path; each word must be in it', act: focusFilter },
+  { keys: ['/'], does: 'filter by path; every word must occur', act: focusFilter },
   { keys: ['ArrowDown', 'j'], does: 'to the next log', act: () => moveCursor(1) },
-  { keys: ['ArrowUp', 'k'], does: 'to the one before', act: () => moveCursor(-1) },
-  { keys: ['PageDown'], does: 'a page down', act: () => moveCursor(virtualTable.rowsInSight) },
-  { keys: ['PageUp'], does: 'a page up', act: () => moveCursorTo(lineAtCursor().at - virtualTable.rowsInSight) },
+  { keys: ['ArrowUp', 'k'], does: 'to the previous log', act: () => moveCursor(-1) },
+  { keys: ['PageDown'], does: 'a screen down', act: () => moveCursor(virtualTable.rowsInSight) },
+  { keys: ['PageUp'], does: 'a screen up', act: () => moveCursorTo(lineAtCursor().at - virtualTable.rowsInSight) },
   { keys: ['Home'], does: 'to the first', act: () => moveCursorTo(0) },
   { keys: ['End'], does: 'to the last', act: () => moveCursorTo(virtualTable.lines.length - 1) },
-  { keys: ['x'], does: 'choose it, to open several together', act: () => withLog(({ href }) => pick(href)) },
-  { keys: ['b'], does: 'open the chosen ones side by side', act: () => openPicked('beside') },
-  { keys: ['m'], does: 'open the chosen ones merged', act: () => openPicked('merged') },
-  { keys: ['s'], does: 'keep it at the top, with a star', act: () => withLog(star) },
-  { keys: ['v'], does: 'as a tree, or flat', act: toggleTree },
+  { keys: ['x'], does: 'select the log, to open several together', act: () => withLog(({ href }) => pick(href)) },
+  { keys: ['b'], does: 'open the selected logs side by side', act: () => openPicked('beside') },
+  { keys: ['m'], does: 'open the selected logs merged', act: () => openPicked('merged') },
+  { keys: ['s'], does: 'favourite: keep it at the top', act: () => withLog(star) },
+  { keys: ['v'], does: 'tree or flat list', act: toggleTree },
   { keys: ['ArrowRight'], does: 'open a directory', act: () => foldAtCursor(true) },
-  { keys: ['ArrowLeft'], does: 'fold it', act: () => foldAtCursor(false) },
+  { keys: ['ArrowLeft'], does: 'fold the directory', act: () => foldAtCursor(false) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
-  { keys: ['Escape'], does: 'choose none', act: pickNone },
-  { keys: ['?'], does: 'these keys', act: () => help.showModal() },
+  { keys: ['Escape'], does: 'clear the selection', act: pickNone },
+  { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
 ], byId('help-keys'));
 
 filter.addEventListener('input', () => {
@@ -375,7 +374,7 @@ for (const head of /** @type {NodeListOf<HTMLElement>} */ (document.querySelecto
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) refreshLoop();
 });
-// The way back leads to what was there last.
+// The Back button must lead to the last state.
 window.addEventListener('pagehide', writeUrl);
 window.addEventListener('hashchange', () => {
   Object.assign(state, parseState(location.hash));

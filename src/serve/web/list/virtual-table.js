@@ -1,7 +1,7 @@
-// A table of any length, of which only the rows in sight are on the page. All rows are of one height. A row that stays in
+// A virtual table: only the rows in and near sight are on the page. All rows have the same height. A row that stays in
 // sight keeps its element, and with it the focus.
 
-/** A table of up to so many rows is there as a whole, for the browser's own find and for print. */
+/** A table of up to this many rows is on the page as a whole, for the browser's find and for printing. */
 const WHOLE_ROWS_MAX = 300;
 const ROWS_AHEAD = 12;
 
@@ -113,7 +113,7 @@ export class VirtualTable {
 }
 
 /**
- * Makes the children these, in this order, and moves none that stands right already: a row that is moved loses the focus.
+ * Sets the children of an element. Those already in place are not moved: a moved row loses the focus.
  * @param {Element} container
  * @param {Element[]} wanted
  */

@@ -1,12 +1,12 @@
-// Where the reader is in merged logs: at the end, which is followed, or further up, where what comes is only counted. All
-// that can be looked at is what the medley keeps.
+// Loads the rows of the merged viewport from the merge buffer. At the end the viewport shows what arrives; further up
+// new rows are only counted.
 
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 import { redrawRow } from '../rows/row.js';
 
-/** Bounds the work of one frame. */
+/** The most rows drawn in one frame. */
 const ROWS_PER_FRAME = 300;
-/** A burst that is followed shows its last rows only, a few screens. */
+/** In a burst only the last rows are drawn, a few screens. */
 const ROWS_OF_BURST = 150;
 const SCREENS_AHEAD = 2;
 
@@ -26,7 +26,7 @@ const SCREENS_AHEAD = 2;
 export class MergedLoader {
   /** Whether the window ends where the list ends. */
   attached = true;
-  /** Whether the first row that is kept is on the page. */
+  /** Whether the first row of the buffer is on the page. */
   isAtTop = false;
   #parts;
 
@@ -39,7 +39,7 @@ export class MergedLoader {
     return this.#parts.rowViewport.isEmpty;
   }
 
-  /** One change of the document. Returns whether another is needed at once. */
+  /** Draws one frame. Returns whether another is needed at once. */
   draw() {
     const { buffer } = this.#parts;
     let isMissing = false;
@@ -69,7 +69,7 @@ export class MergedLoader {
     scroller.scrollTop = 0;
   }
 
-  /** Shows other rows than before, around the one in sight. */
+  /** Applies a changed filter and keeps the row in sight. */
   refilter() {
     const { rowViewport, follow } = this.#parts;
     const first = rowViewport.firstInSight();
@@ -82,7 +82,7 @@ export class MergedLoader {
   }
 
   /**
-   * Brings a row that is shown into the middle of the view.
+   * Scrolls a row into the middle of the view.
    * @param {number} offset its place
    */
   reveal(offset) {
@@ -93,7 +93,7 @@ export class MergedLoader {
     if (element) this.#scrollTo(element, Math.max(0, (scroller.clientHeight - element.offsetHeight) / 2.5));
   }
 
-  /** Shows what is around a place. Returns the row there, or the last one. @param {number} offset */
+  /** Shows the rows around a place. Returns the element of the row there, or of the last one. @param {number} offset */
   #showAround(offset) {
     const { buffer, rowFilter } = this.#parts;
     const before = buffer.before(offset, ROWS_OF_BURST, rowFilter());
@@ -109,12 +109,12 @@ export class MergedLoader {
     follow.pin();
   }
 
-  /** Changes how rows look, and keeps those in sight where they are. @param {() => void} change */
+  /** Makes a change that may move the rows in sight, and keeps them where they are. @param {() => void} change */
   hold(change) {
     this.#parts.rowViewport.keepInPlace(change);
   }
 
-  /** Returns whether the row is not on the page, but is one that should be. @param {Entry} entry */
+  /** Updates a row. Returns whether it is missing on the page. @param {Entry} entry */
   #redraw(entry) {
     const { rowViewport, rowFilter, redrawn } = this.#parts;
     if (entry.marker !== undefined) return false;
@@ -161,7 +161,7 @@ export class MergedLoader {
     const entries = buffer.before(buffer.next, rows, rowFilter());
     this.#replace(entries, entries[0]?.offset ?? buffer.next, buffer.next);
     this.attached = true;
-    // Else the view would seem to have been scrolled up, where there are other rows than before.
+    // Otherwise the changed rows would look like a scroll by the reader.
     follow.pin();
   }
 
@@ -173,7 +173,7 @@ export class MergedLoader {
     this.#drawn(entries);
   }
 
-  /** Draws what will soon be in sight. Returns whether another frame is needed. */
+  /** Adds the rows that will soon be in sight. Returns whether another frame is needed. */
   #fill() {
     const { scroller, rowViewport, buffer, rowFilter } = this.#parts;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;

@@ -1,4 +1,4 @@
-// Several logs as one, by arrival: each with its connection, its colour and its switch.
+// The merged page: several logs in one list, by arrival. Each has its connection, its colour and its switch.
 
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
@@ -25,17 +25,17 @@ import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
 
 const TICK_MS = 1_000;
-/** What was there before is put in order when all logs have given it, or after this time. */
+/** The history is sorted when all logs have sent theirs, or after this time. */
 const GATHER_MS = 2_000;
 const NAME_CHARS_MAX = 20;
-/** Rows that come are looked through together, now and then. */
+/** Arriving rows are searched in batches. */
 const SEARCH_MS = 250;
 const HINT_MS = 2_500;
 
 const log = byId('log');
 const logs = parseLogs(location.search, MERGED_MAX);
 const names = shortNames(logs.map(displayPath));
-/** The end of a name tells more than its beginning. */
+/** Long names keep their end, which tells more than the beginning. */
 const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${logName.slice(1 - NAME_CHARS_MAX)}` : logName));
 const scratch = document.createElement('template');
 const buffer = new MergeBuffer(logs.length, (html) => {
@@ -45,12 +45,12 @@ const buffer = new MergeBuffer(logs.length, (html) => {
 /** @type {Source[]} */
 const sources = [];
 let newLines = 0;
-/** Lines that came while the page was hidden. */
+/** Lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
-/** Place of the row that the reader was brought to. @type {number | null} */
+/** The place of the row that the reader went to. @type {number | null} */
 let cursor = null;
-/** Of the list when it was last looked through. */
+/** The list's version when it was last searched. */
 let searchedVersion = -1;
 let searchedAt = 0;
 
@@ -103,7 +103,7 @@ function passes(entry) {
   return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
 }
 
-/** Place of the row that the reader looks at: the one they were brought to, as long as it is in sight. */
+/** The place of the reader's current row: the row they went to while it is in sight, else the first in sight. */
 function currentOffset() {
   const inSight = [...rowViewport.inSight()];
   return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
@@ -116,11 +116,11 @@ async function goTo(offset) {
   drawScheduler.request();
 }
 
-/** The pattern, the filter or the highlights are others. */
+/** The pattern, the filter or the highlights changed. */
 function findChanged() {
   const { pattern } = findBar;
   const expression = pattern === null ? null : compile(pattern);
-  search.error = pattern !== null && expression === null ? 'not a pattern that this browser knows' : '';
+  search.error = pattern !== null && expression === null ? 'not a valid pattern in this browser' : '';
   search.setTest(expression === null ? null : ({ html }) => plainText(html).search(expression) >= 0);
   highlighter.setPattern(pattern);
   highlighter.setRules(findBar.rules);
@@ -131,7 +131,7 @@ function findChanged() {
   drawScheduler.request();
 }
 
-/** Looks through what came. */
+/** Searches the rows that arrived. */
 function runSearches() {
   const rest = searchedAt + SEARCH_MS - performance.now();
   if (buffer.version === searchedVersion) return;
@@ -149,7 +149,7 @@ function runSearches() {
   warningNav.show();
 }
 
-/** A row tells by its name and colour which log it is of. @param {import('./merge-buffer.js').Entry} entry */
+/** Gives a row the name and colour of its log. @param {import('./merge-buffer.js').Entry} entry */
 function decorate(entry) {
   const { element } = entry;
   if (element === null) return;
@@ -217,7 +217,7 @@ function toggleLog(number) {
   source.on = !source.on;
   searchedVersion = -1;
   loader.refilter();
-  // The rows change at once, and so does the switch.
+  // The switch changes at once, with the rows.
   updateStatus();
   updateUrl();
   drawScheduler.request();
@@ -226,13 +226,13 @@ function toggleLog(number) {
 /** @param {1 | -1} way */
 function stepError(way) {
   if (errorSearch.offsets.length > 0) errorNav.step(way);
-  else hint('No error in the lines that are here');
+  else hint('No error in the lines on this page');
 }
 
 /** @param {1 | -1} way */
 function stepWarning(way) {
   if (warningSearch.offsets.length > 0) warningNav.step(way);
-  else hint('No warning in the lines that are here');
+  else hint('No warning in the lines on this page');
 }
 
 /** Opens the page of a row's log, at the row. @param {import('./merge-buffer.js').Entry | null} entry */
@@ -243,7 +243,7 @@ function openLogAt(entry) {
   window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
 }
 
-/** The row that the reader was brought to. */
+/** The row that the reader went to. */
 function current() {
   const row = cursor === null ? null : rowViewport.rowAt({ gen: 0, offset: cursor });
   return row?.offset === cursor ? /** @type {import('./merge-buffer.js').Entry | null} */ (row) : null;
@@ -275,22 +275,22 @@ function updateUrl() {
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 
 bindKeys([
-  { keys: ['f'], does: 'follow the end, or stand still', act: toggleFollow },
+  { keys: ['f'], does: 'follow or pause', act: toggleFollow },
   { keys: ['G', 'End'], does: 'to the end, and follow', act: toEnd },
-  { keys: ['g', 'Home'], does: 'to the first line that is here', act: () => loader.toStart() },
-  ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show ${names[number]}, or not`, act: () => toggleLog(number) })),
+  { keys: ['g', 'Home'], does: 'to the first line on this page', act: () => loader.toStart() },
+  ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
   { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
-  { keys: ['/'], does: 'find in the lines that are here', act: () => findBar.open(selectedText()) },
-  { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
+  { keys: ['/'], does: 'find in the lines on this page', act: () => findBar.open(selectedText()) },
+  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
   { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
-  { keys: ['e', 'E'], does: 'next error, previous one', act: (key) => stepError(key === 'e' ? 1 : -1) },
-  { keys: ['a', 'A'], does: 'next warning, previous one', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
-  { keys: ['v'], does: 'show all, errors and warnings, errors only', act: () => findBar.nextLevel() },
-  { keys: ['o', 'Enter'], does: 'open the log of the match or error, at its line', act: () => openLogAt(current()) },
+  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => stepError(key === 'e' ? 1 : -1) },
+  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
+  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
+  { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
-  { keys: ['s'], does: 'times: none, clock, ago, gaps', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+  { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
-  { keys: ['?'], does: 'these keys', act: () => help.showModal() },
+  { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
 ], byId('help-keys'));
 
 bindFindKey(() => findBar.open(selectedText()));
@@ -309,7 +309,7 @@ byId('new-lines').addEventListener('click', () => {
   toEnd();
   focusLog();
 });
-// The button lies over the log, so it hands on the wheel.
+// The button lies over the log, so it passes on the wheel.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
 byId('help-open').addEventListener('click', () => help.showModal());
@@ -323,7 +323,7 @@ document.addEventListener('visibilitychange', () => {
   drawScheduler.request();
 });
 
-/** Lets the reader scroll by keys from the start; the ring is for those who came by key. */
+/** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
 function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }

@@ -1,8 +1,8 @@
-// Several logs as one list, in the order in which their lines came. Of each log the last rows are kept, whatever the
-// others write, so that a busy log can be switched off and does not drive a quiet one out.
+// The k-way merge of several logs: one list in the order in which the lines arrived. The last rows of each log are
+// kept, so that a busy log does not push out a quiet one.
 //
-// A row keeps its place when it is drawn again. What was there before this page looked came all at once and has no order of its own;
-// it is ordered by the times that the lines tell.
+// A row keeps its place in the list when it changes. The history of all logs arrives at once, so it is sorted by the
+// times in its lines.
 
 /** Rows of one log that are kept. */
 export const ROWS_MAX = 4_000;
@@ -10,17 +10,17 @@ export const ROWS_MAX = 4_000;
 const CHARS_MAX = 4 * 1024 * 1024;
 
 /**
- * An entry of the list, in the form that the window takes: `offset` is its place in the list, `at` its offset in that generation
- * of its log.
+ * An entry of the list, in the form that the viewport takes: `offset` is its place in the list, `logOffset` its offset
+ * in that generation of its log.
  * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isGone?: boolean}} Entry
  *
  * @typedef {object} RowFilter what is shown
  * @property {Set<number>} logs
- * @property {((entry: Entry) => boolean) | null} passes whether a row does; null if all do. What happened to a log is always shown
+ * @property {((entry: Entry) => boolean) | null} passes whether a row passes; null if all do. Markers are always shown
  */
 
 export class MergeBuffer {
-  /** Entries that are otherwise than they were. @type {Set<Entry>} */
+  /** Entries that changed since they were drawn. @type {Set<Entry>} */
   changed = new Set();
   /** The place of the next entry. */
   next = 0;
@@ -28,7 +28,7 @@ export class MergeBuffer {
   version = 0;
   /** @type {LogBuffer[]} */
   #logs = [];
-  /** Whether all that came so far was there before. */
+  /** Whether the history is still arriving. */
   #gathering = true;
   #timeOf;
 
@@ -46,11 +46,11 @@ export class MergeBuffer {
   }
 
   /**
-   * Takes a patch of a log. Returns how many rows are new.
+   * Applies a patch of a log. Returns how many rows are new.
    * @param {number} log
    * @param {import('../net/wire.js').Patch} patch
    * @param {string} generation
-   * @param {number | null} now when the rows came, if they were not there before
+   * @param {number | null} now when the rows arrived; null for history
    */
   patch(log, patch, generation, now) {
     this.version += 1;
@@ -76,7 +76,7 @@ export class MergeBuffer {
   }
 
   /**
-   * Says what happened to a log. Its rows before are final.
+   * Appends a marker to a log. Its rows before are final.
    * @param {number} log
    * @param {string} marker
    * @param {string} text
@@ -91,7 +91,7 @@ export class MergeBuffer {
     strand.finalize();
   }
 
-  /** All logs have given what they had: it is put in order, and what comes from now on stands behind it. */
+  /** Sorts the history. Rows that arrive later come after it. */
   sortHistory() {
     this.#gathering = false;
     /** @type {{key: number, entry: Entry}[]} */
@@ -100,7 +100,7 @@ export class MergeBuffer {
       let key = -Infinity;
       for (const entry of strand.entries()) {
         const time = entry.marker === undefined ? this.#timeOf(entry.html) ?? -Infinity : -Infinity;
-        // A line that tells no time, or an earlier one, came after the line before it all the same.
+        // A line without a time, or with an earlier one, still comes after the line before it.
         key = Math.max(key, time);
         all.push({ key, entry });
       }
@@ -139,7 +139,7 @@ export class MergeBuffer {
   }
 
   /**
-   * The entries right before a place.
+   * The entries right before a position.
    * @param {number} place
    * @param {number} max
    * @param {RowFilter} choice
@@ -174,7 +174,7 @@ export class MergeBuffer {
     return count;
   }
 
-  /** All that is kept, one log after another. @param {Set<number>} logs */
+  /** All entries, one log after another. @param {Set<number>} logs */
   * entries(logs) {
     for (const strand of this.#logs) if (logs.has(strand.log)) yield* strand.entries();
   }
@@ -185,7 +185,7 @@ export class MergeBuffer {
   }
 
   /**
-   * The logs of which more came than is kept.
+   * The logs of which rows were dropped.
    * @param {Set<number>} logs
    */
   truncated(logs) {
@@ -215,13 +215,13 @@ function isSkipped(entry, { passes }) {
 class LogBuffer {
   log;
   chars = 0;
-  /** Whether entries were let go. */
+  /** Whether entries were dropped. */
   hasDropped = false;
   /** The greatest offset of a row. */
   last = -1;
   /** @type {Entry[]} */
   #entries = [];
-  /** Entries before this index are gone; the array is compacted now and then, not for each. */
+  /** Entries before this index are dropped. The array is compacted from time to time. */
   #head = 0;
   /** Entries before this index are final. */
   #finalBefore = 0;
@@ -255,7 +255,7 @@ class LogBuffer {
   }
 
   /**
-   * The entries that can still change and begin at an offset of the log or behind it.
+   * The entries at or after an offset of the log that can still change.
    * @param {number} offset
    */
   from(offset) {
@@ -264,7 +264,7 @@ class LogBuffer {
     return this.#entries.slice(first);
   }
 
-  /** The index of the first entry at a place of the list or behind it. @param {number} place */
+  /** The index of the first entry at or after a place of the list. @param {number} place */
   find(place) {
     let low = 0;
     let high = this.length;
@@ -276,7 +276,7 @@ class LogBuffer {
     return low;
   }
 
-  /** @param {Set<Entry>} changed where no entry stays that is gone and was not drawn */
+  /** @param {Set<Entry>} changed loses the dropped entries that are not on the page */
   bound(changed) {
     while (this.length > ROWS_MAX || (this.chars > CHARS_MAX && this.length > 1)) {
       const gone = this.#entries[this.#head];

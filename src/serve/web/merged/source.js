@@ -1,11 +1,11 @@
-// One of several logs that are shown as one: its connection, what it is doing, and what it says to the list.
+// One log of the merged page: its connection, its status, and what it adds to the list.
 
 import { Connection } from '../net/connection.js';
 import { describe } from '../ui/status.js';
 import { formatClock, formatSize } from '../ui/units.js';
 import { resetWords } from '../viewer/stream.js';
 
-/** Lines before the end that each log begins with. */
+/** The number of lines of history of each log. */
 const LINES = 200;
 
 export class Source {
@@ -14,9 +14,9 @@ export class Source {
   name = '';
   watch = '';
   on = true;
-  /** Whether there is more of the log before what it began with. */
+  /** Whether the log has lines before its history here. */
   isCut = false;
-  /** When a byte last came that was not history, or 0. */
+  /** When the last new byte arrived, or 0. */
   heardAt = 0;
   /** Why there is no file to read. @type {string | null} */
   #waiting = null;
@@ -27,7 +27,7 @@ export class Source {
   #opened = false;
   /** Of the file that is told. */
   #generation = '';
-  /** Bytes of the log that were there when it was opened. */
+  /** The size of the log when it was opened: rows up to here are history. */
   #historySize = Infinity;
   #buffer;
   #connection;
@@ -54,12 +54,12 @@ export class Source {
     );
   }
 
-  /** Whether nothing of what was there before is still to come. */
+  /** Whether all of the history has arrived, or cannot. */
   get isHistoryLoaded() {
     return this.#phase.name !== 'connecting';
   }
 
-  /** What it is doing, in words. */
+  /** Its state for display. */
   get status() {
     return describe({
       phase: this.#phase, waiting: this.#waiting, following: true, empty: false, newLines: 0,
@@ -82,7 +82,7 @@ export class Source {
       case 'open':
         this.watch = message.watch;
         this.#generation = String(message.generation);
-        if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing here, or repeat`, true);
+        if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing or repeated here`, true);
         if (!this.#opened) {
           this.#historySize = message.size;
           this.isCut = message.from > 0;

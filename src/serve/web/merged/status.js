@@ -1,5 +1,5 @@
-// The state line of merged logs, their switches, and what is said at the edges: of all together where they are alike, of the one that is
-// in trouble where one is.
+// The status bar and the source switches of the merged page. The status bar shows the common state of all logs, or the
+// state of the first one with a problem.
 
 import { byId, icon, setText } from '../ui/dom.js';
 import { formatAge, plural } from '../ui/units.js';
@@ -11,11 +11,11 @@ const ANNOUNCE_MS_MIN = 3_000;
  * @typedef {object} Facts
  * @property {boolean} following
  * @property {number} newLines lines below a view that stands still
- * @property {number} unseen lines that came while the page was hidden
- * @property {boolean} isGathering whether what was there before is still to come
+ * @property {number} unseen lines that arrived while the page was hidden
+ * @property {boolean} isGathering whether the history is still arriving
  * @property {boolean} isEmpty whether no row is shown
- * @property {boolean} isFiltering whether rows are left out that do not pass
- * @property {boolean} isCut whether the first row that is held is in sight, and the logs have earlier ones
+ * @property {boolean} isFiltering whether a filter hides rows
+ * @property {boolean} isCut whether the first row is on the page, and the logs have earlier ones
  */
 
 let announced = '';
@@ -42,7 +42,7 @@ export function showStatus(sources, names, facts) {
   } else if (!following) {
     [stateName, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${plural(newLines, 'new line')} below` : ''];
   } else if (words.every(({ state: one }) => one === 'ended')) {
-    [stateName, glyph, word, detail] = ['ended', 'ended', 'Ended', 'nothing more will come'];
+    [stateName, glyph, word, detail] = ['ended', 'ended', 'Ended', 'no more lines will come'];
   }
   state.dataset.state = stateName;
   state.querySelector('use')?.setAttribute('href', `#glyph-${glyph}`);
@@ -64,9 +64,9 @@ export function showStatus(sources, names, facts) {
  */
 function showEdges(sources, words, { following, newLines, isGathering, isEmpty, isFiltering, isCut }) {
   byId('new-lines').hidden = following || isGathering;
-  setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'To the end');
+  setText(byId('new-lines-count'), newLines > 0 ? plural(newLines, 'new line') : 'Go to the end');
   byId('older').hidden = !isCut;
-  setText(byId('older'), 'Earlier lines stand in the page of each log.');
+  setText(byId('older'), 'Earlier lines are on the page of each log.');
   byId('notice').hidden = !isEmpty || isGathering;
   const [title, text] = emptyText(sources, words, isFiltering);
   setText(byId('notice-title'), title);
@@ -81,20 +81,20 @@ function showEdges(sources, words, { following, newLines, isGathering, isEmpty, 
  * @returns {[title: string, text: string]}
  */
 function emptyText(sources, words, isFiltering) {
-  if (sources.length === 0) return ['No logs are named', 'Choose some in the list of logs.'];
-  if (sources.every(({ on }) => !on)) return ['All logs are switched off', 'Their names above, or 0, show them again.'];
+  if (sources.length === 0) return ['No logs selected', 'Select some in the list of logs.'];
+  if (sources.every(({ on }) => !on)) return ['All logs are hidden', 'Click their names above, or press 0, to show them again.'];
   const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
   const notice = (refused ?? words.find((one) => one.notice !== undefined))?.notice;
-  if (isFiltering && !refused) return ['No line passes the filter', 'Lines that come and do appear here.'];
+  if (isFiltering && !refused) return ['No line passes the filter', 'New lines that pass appear here.'];
   return notice ?? ['No lines yet', ''];
 }
 
 /** @param {boolean} following */
 export function showFollowButton(following) {
   const button = byId('follow');
-  // The button says what it does, so it is never a pressed one.
+  // The label says what the button does, so it has no pressed state.
   button.dataset.does = following ? 'pause' : 'follow';
-  button.title = following ? 'Stand still (f)' : 'Follow the end (f)';
+  button.title = following ? 'Pause (f)' : 'Follow the end (f)';
   button.setAttribute('aria-label', following ? 'Pause' : 'Follow');
   button.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
   setText(/** @type {HTMLElement} */ (button.querySelector('.label')), following ? 'Pause' : 'Follow');
@@ -135,8 +135,8 @@ export function drawSwitches(members, sources, names, toggle) {
     button.addEventListener('click', () => toggle(number));
     const closeLink = document.createElement('a');
     closeLink.className = 'close';
-    closeLink.title = 'Leave out';
-    closeLink.setAttribute('aria-label', `Leave ${names[number]} out`);
+    closeLink.title = 'Remove';
+    closeLink.setAttribute('aria-label', `Remove ${names[number]}`);
     const others = sources.filter((other) => other.log !== log).map((other) => other.log);
     closeLink.href = others.length > 0 ? multiLogUrl('merged', others) : '/';
     closeLink.append(icon('close'));
@@ -145,8 +145,8 @@ export function drawSwitches(members, sources, names, toggle) {
   }
   const add = document.createElement('a');
   add.className = 'tool add';
-  add.title = 'Choose more logs in the list';
-  add.setAttribute('aria-label', 'Choose more logs');
+  add.title = 'Select more logs in the list';
+  add.setAttribute('aria-label', 'Select more logs');
   add.href = `/#${sources.map(({ log }) => `log=${log}`).join('&')}`;
   add.hidden = sources.length >= MERGED_MAX;
   add.append(icon('add'));
@@ -165,7 +165,7 @@ export function showSwitches(members, sources, names) {
     const { state, word, detail } = source.status;
     member.dataset.state = state;
     button.setAttribute('aria-pressed', String(source.on));
-    button.title = `${names[at]}: ${word}${detail ? ` · ${detail}` : ''} (${at + 1} shows it, or not)`;
+    button.title = `${names[at]}: ${word}${detail ? ` · ${detail}` : ''} (${at + 1} shows or hides it)`;
     const doing = /** @type {HTMLElement} */ (button.lastElementChild);
     const words = state === 'live' ? '' : word.toLowerCase();
     if (doing.textContent !== words) doing.textContent = words;

@@ -1,11 +1,11 @@
-// What the page asks the server about a log: rows anywhere in it, line numbers, and where a line begins.
+// The client of the server's API for one log: rows anywhere in it, line numbers, and the offset of a line.
 
 /**
  * @typedef {object} Rows the server's answer: rows of the file around an offset
  * @property {string} generation
  * @property {number} size
- * @property {number} from offset of the first row, or how far back was looked
- * @property {number} next offset after the last row, or how far was looked
+ * @property {number} from offset of the first row, or of where the search for one stopped
+ * @property {number} next offset after the last row, or of where the search for one stopped
  * @property {boolean} at_start
  * @property {boolean} at_end
  * @property {import('./wire.js').WireRow[]} rows
@@ -16,10 +16,10 @@
  * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
  */
 
-/** The generation that was asked for can't be read any more. */
+/** The server can no longer read the requested generation (status 410). */
 export class Gone extends Error {}
 
-/** The server can't say yet, and may be asked again. */
+/** The server cannot answer yet (status 503). The request may be repeated. */
 export class Unavailable extends Error {}
 
 const RETRY_MS = 1_000;
@@ -81,7 +81,7 @@ export class LogApi {
   }
 
   /**
-   * The offset at which a line begins, asked again until the server has counted that far.
+   * The offset at which a line begins. The request is repeated until the server has counted that far.
    * @param {string | null} generation
    * @param {number} line
    * @param {AbortSignal} signal
@@ -102,7 +102,7 @@ export class LogApi {
 }
 
 /**
- * What a refusal says, in one line.
+ * The message of an error response, in one line.
  * @param {Response} answer
  */
 export async function errorText(answer) {

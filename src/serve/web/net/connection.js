@@ -1,8 +1,8 @@
-// One log's connection, held up for as long as the page is open. It knows the position to resume from, so that
-// a lost connection goes on at the very byte; it never touches the page.
+// The connection of one log. It reconnects for as long as the page is open, and resumes at the byte where it stopped.
+// It does not touch the document.
 //
-// A WebSocket is the first choice. Where none says a word, as behind a proxy that refuses them, the same messages come
-// as server-sent events, and a WebSocket is tried again beside them now and then.
+// It tries a WebSocket first. Where a WebSocket brings no message, as behind a proxy that blocks them, it uses
+// server-sent events, and probes from time to time whether a WebSocket works.
 
 import { ResumeState } from './resume.js';
 import { openStream } from './transport.js';
@@ -10,26 +10,26 @@ import { streamUrl } from './wire.js';
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 15_000;
-/** What will not be mended by the next second is asked less eagerly from the start. */
+/** Where a quick retry cannot help, the back-off starts at this attempt. */
 const SLOW_ATTEMPT_MIN = 3;
-/** A connection that lived this long ends a series of failed ones. */
+/** A connection that lasted this long resets the back-off. */
 const STABLE_MS = 5_000;
 const CONNECT_MS_MAX = 10_000;
-/** So long a connection is waited for to bring what was there when it opened. */
+/** The longest wait for the history of a new connection before it counts as open. */
 const CATCH_UP_MS_MAX = 3_000;
-/** Once a WebSocket has worked, so many failures in a row make one doubt that it still can. */
+/** Once a WebSocket has worked, this many failures in a row lead to server-sent events. */
 const FAILURES_BEFORE_FALLBACK = 3;
 const PROBE_MS_MIN = 20_000;
 const PROBE_MS_MAX = 600_000;
 const CLOCK_CHECK_MS = 5_000;
-/** A pulse this late means that the machine slept, and that the socket may be dead without knowing. A hidden page's
- * timers may come a minute late, which is not sleep. */
+/** A timer this late means that the machine slept, and that the socket may be dead. The timers of a hidden page may be
+ * a minute late without that. */
 const SLEPT_MS = 150_000;
 
 /**
  * @typedef {import('./transport.js').Transport} Transport
  *
- * It is open once the rows have come that were there already, so that nobody takes a log for empty whose rows are on their way.
+ * The phase is `open` once the history has arrived, so that a log does not look empty while its rows are on their way.
  *
  * @typedef {{name: 'connecting'} | {name: 'open', transport: Transport} | {name: 'retry', at: number, reason: 'lost' | 'full' | 'incompatible'}
  *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
@@ -73,7 +73,7 @@ export class Connection {
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.phase.name === 'retry') this.#connect(this.#transport);
     });
-    // A browser may keep a page that was left, with its socket open, for the way back; meanwhile it is no viewer.
+    // A browser may keep a page in its back-forward cache. Meanwhile the page is no viewer.
     window.addEventListener('pagehide', () => this.#disconnect());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect(this.#transport);
@@ -86,7 +86,7 @@ export class Connection {
     return this.#resume.position;
   }
 
-  /** Connects now, whatever was planned, unless a connection stands. */
+  /** Connects now, unless a connection is open. */
   retry() {
     if (this.phase.name !== 'open') this.#connect(this.#transport);
   }
@@ -101,7 +101,7 @@ export class Connection {
     const began = Date.now();
     let spoke = false;
     let isOver = false;
-    /** How far the file went when it opened. */
+    /** The size of the file when the stream opened. */
     let goal = 0;
     /** @param {import('./transport.js').EndReason} reason */
     const onEnd = (reason) => {
@@ -135,13 +135,13 @@ export class Connection {
     this.#setPhase({ name: 'connecting' });
   }
 
-  /** What was there has come. @param {Transport} transport */
+  /** The history has arrived. @param {Transport} transport */
   #caughtUp(transport) {
     clearTimeout(this.#timer);
     if (this.phase.name === 'connecting') this.#setPhase({ name: 'open', transport });
   }
 
-  /** A connection stands. @param {Transport} transport */
+  /** The first message has arrived. @param {Transport} transport */
   #connected(transport) {
     this.#transport = transport;
     if (transport === 'socket') {
@@ -154,7 +154,7 @@ export class Connection {
   }
 
   /**
-   * Not a word came.
+   * The connection ended without a message.
    * @param {Transport} transport
    * @param {import('./transport.js').EndReason} reason
    */
@@ -168,7 +168,7 @@ export class Connection {
     this.#retryLater(reason);
   }
 
-  /** Looks whether a WebSocket gets through by now, beside the events that go on meanwhile. */
+  /** Probes whether a WebSocket works now, while the events go on. */
   #probeSocket() {
     const again = () => {
       this.#probe?.close();
@@ -186,7 +186,7 @@ export class Connection {
     });
   }
 
-  /** Drops the stream without hearing from it again, and what was planned. */
+  /** Closes the stream and cancels all timers. */
   #disconnect() {
     clearTimeout(this.#timer);
     clearTimeout(this.#probeTimer);

@@ -1,24 +1,24 @@
-// Where the page is in a log: in the file that is told, and in those before. A writer may stay with a file that was
-// rotated away; who comes back says how far it had those as well, or else the bytes that came meanwhile are missed.
+// The positions from which a page resumes: in the current file, and in files that were rotated away recently. A writer
+// may still write to those; a page that names its positions in them misses no late bytes.
 
 import { isSameGeneration } from './wire.js';
 
-/** So long after a turn bytes may still come to the file before: servers hear it for 5 s, unless told otherwise. */
+/** How long late bytes are expected after a rotation. Servers follow the old file for 5 s by default. */
 const LATE_MS = 10_000;
-/** So many files before are heard by servers. */
+/** Servers follow at most this many rotated files. */
 const LATE_MAX = 4;
 
 /** @typedef {import('./wire.js').ResumePosition} Position */
 
 export class ResumeState {
-  /** After what has been told so far. @type {Position | null} */
+  /** The position after the last byte received. @type {Position | null} */
   position = null;
-  /** Among late bytes: where the present file goes on after them. @type {Position | null} */
+  /** While late bytes arrive: where the current file goes on after them. @type {Position | null} */
   #afterLate = null;
   /** The oldest first. @type {{position: Position, until: number}[]} */
   #late = [];
 
-  /** How far the files before were told, while it matters. @returns {Position[]} */
+  /** The positions reached in rotated files, while late bytes may come. @returns {Position[]} */
   get late() {
     return this.#late.filter(({ until }) => Date.now() < until).map(({ position }) => position);
   }
@@ -33,15 +33,15 @@ export class ResumeState {
     else if (message.type === 'gap' && message.to !== null) {
       this.position = { generation: message.generation, offset: message.to };
     } else if (message.type === 'signed') {
-      // Among late bytes: how far it was is kept when they are left, by the new name.
+      // While late bytes arrive, their position is kept under the new name.
       this.#removeLate(this.position.generation);
       this.position = { ...this.position, generation: message.generation };
     } else if (message.type === 'rows') this.position = { ...this.position, offset: message.next };
   }
 
   /**
-   * The connection is gone: among late bytes it goes on in the present file, and with what is left of them.
-   * @returns {Position | null} where it goes back to
+   * The connection was lost. If late bytes were arriving, the current file becomes the position again.
+   * @returns {Position | null} that position; null if no late bytes were arriving
    */
   disconnect() {
     const home = this.#afterLate;
@@ -60,11 +60,11 @@ export class ResumeState {
     const left = this.position;
     const stays = isSameGeneration(left?.generation, position.generation);
     if (reason === 'late') {
-      // From late bytes it may go on to those of another file.
+      // Late bytes of one file may be followed by those of another.
       if (this.#afterLate === null) this.#afterLate = left;
       else if (!stays) this.#addLate(left);
     } else if (reason !== 'truncated' && !(stays && reason === 'replaced')) {
-      // Where a position could not be honoured nothing turned.
+      // The same generation again: the position could not be honoured, and no file was rotated.
       this.#removeLate(position.generation);
       if (!isSameGeneration(this.#afterLate?.generation, position.generation)) this.#addLate(this.#afterLate);
       this.#afterLate = null;

@@ -1,13 +1,13 @@
-// One stream of a log's messages, over a WebSocket or, where a proxy lets none through, as server-sent events. Both
-// bring the same messages, and say in the same words why they ended; what to do then is not theirs to decide.
+// One stream of a log's messages, by WebSocket or, where a proxy blocks those, by server-sent events. Both carry the
+// same messages and report their end with the same reasons. The caller decides what to do then.
 
 import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
 
 /**
  * @typedef {'socket' | 'events'} Transport
  *
- * @typedef {'lost' | 'full' | 'forbidden' | 'missing' | 'incompatible'} EndReason why a stream ended; `foreign`: whatever
- *   answers there does not speak the page's protocol
+ * @typedef {'lost' | 'full' | 'forbidden' | 'missing' | 'incompatible'} EndReason why a stream ended; `incompatible`: the peer
+ *   does not speak the page's protocol
  *
  * @typedef {object} Handlers
  * @property {(message: import('./wire.js').Message) => void} onMessage
@@ -35,7 +35,7 @@ function openSocket(url, ears) {
   address.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = new WebSocket(address, SUBPROTOCOL);
   let isForeign = false;
-  // Some browsers end such a connection themselves, and do not say why.
+  // Some browsers close such a connection themselves, without a reason.
   socket.onopen = () => {
     isForeign = socket.protocol !== SUBPROTOCOL;
     if (isForeign) socket.close();
@@ -56,8 +56,8 @@ function openSocket(url, ears) {
 }
 
 /**
- * Server-sent events, read by hand: the browser's own reader does not tell a refusal from a lost connection, and comes
- * back when it likes.
+ * Server-sent events, read by `fetch`: `EventSource` does not tell a refusal from a lost connection, and reconnects by
+ * itself.
  * @param {URL} url
  * @param {Handlers} ears
  */
@@ -88,7 +88,7 @@ async function readEvents(url, signal, heard) {
     const blocks = (rest + value).split('\n\n');
     rest = blocks.pop() ?? '';
     for (const block of blocks) {
-      // Each message is one line; what is not data is a position or a sign of life.
+      // Each message is one `data:` line. Other lines are positions and heartbeats.
       const data = block.split('\n').find((line) => line.startsWith('data: '));
       const message = data === undefined || signal.aborted ? null : parseMessage(data.slice('data: '.length));
       if (message !== null) heard(message);

@@ -26,13 +26,13 @@
 
 export const SUBPROTOCOL = 'tailcast.v1';
 
-/** Close codes that say something; any other one is a lost connection. */
+/** Close codes with a meaning. Any other one is a lost connection. */
 export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, missing: 4404 };
 
 const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end', 'error']);
 
 /**
- * The message, or null for one that this page does not know: a newer server may say more.
+ * The message, or null if this page does not know its type: a newer server may send more types.
  * @param {unknown} data
  * @returns {Message | null}
  */
@@ -47,7 +47,7 @@ export function parseMessage(data) {
 }
 
 /**
- * Whether two texts name the same generation. Behind the third dash is its signature, which may have grown with the file.
+ * Whether two names are of the same generation. The part after the third dash is its signature, which may grow.
  * @param {string | number | undefined} one
  * @param {string | number | undefined} other
  */
@@ -61,7 +61,7 @@ export function isSameGeneration(one, other) {
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
  * @param {ResumePosition | null} position
- * @param {ResumePosition[]} late how far the files before were told, while bytes may still come to them
+ * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
 export function streamUrl(page, position, late) {
   const url = new URL(page.href);

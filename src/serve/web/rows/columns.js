@@ -1,5 +1,5 @@
-// The columns beside the text: the number and the time of each row in sight. Numbers that are not known are asked for
-// together, now and then.
+// The columns before the text: the line number and the time of each row in sight. Unknown line numbers are requested
+// from the server in batches.
 
 import { formatAgo, formatPreciseClock, formatTimeGap, isLongGap, parseTime } from './times.js';
 
@@ -65,7 +65,7 @@ export class Columns {
     if (unknown.length > 0) this.#requestNumbers(unknown);
   }
 
-  /** Rows that go on in a line have no number, which need not be asked again. @type {WeakSet<Row>} */
+  /** Rows without a line number, because they continue a line. They are not requested again. @type {WeakSet<Row>} */
   #numberless = new WeakSet();
 
   /** @param {Row} row */
@@ -87,7 +87,7 @@ export class Columns {
         if (row.line === null && total !== null) this.#numberless.add(row);
       });
     } catch {
-      // Rows without a number are still rows; they are asked for again when the view changes.
+      // The numbers are requested again when the view changes.
     }
     this.#asking = false;
     this.#changed();
@@ -95,7 +95,7 @@ export class Columns {
 }
 
 /**
- * The times of rows that follow each other.
+ * Shows the times of consecutive rows.
  * @param {HTMLElement} log
  * @param {Entry[]} entries
  * @param {import('../ui/options.js').Times} times
@@ -127,16 +127,16 @@ export function showTimes(log, entries, times) {
   log.style.setProperty('--time-chars', String(chars));
 }
 
-/** What a line said is read once, as long as it does not change. @type {WeakMap<Row, number | null>} */
+/** The times in rows' texts, parsed once until the row changes. @type {WeakMap<Row, number | null>} */
 const lineTimes = new WeakMap();
 
-/** The row is otherwise than it was. @param {Row} row */
+/** Call when the row changed. @param {Row} row */
 export function forgetTime(row) {
   lineTimes.delete(row);
 }
 
 /**
- * When a row was written: what it says itself, else what is known of its arrival.
+ * When a row was written: the time in its text, else its time of arrival.
  * @param {Row} row
  * @param {number} now
  */

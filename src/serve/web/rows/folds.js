@@ -1,5 +1,5 @@
-// What is folded up: groups that the log opens and closes by its markers, and rows that only repeat the one before. A folded row stays
-// where it is and is hidden; the first row of a group says how many there are, how long they took, and whether an error is among them.
+// Folding of groups, which the log opens and closes by CI markers, and of repeated rows. A folded row is hidden and
+// stays on the page. The first row of a group shows the number of rows, their duration and the number of errors.
 
 import { plural } from '../ui/units.js';
 import { timeOf } from './columns.js';
@@ -19,14 +19,14 @@ import { formatAgo } from './times.js';
  * @property {boolean} isClosed
  */
 
-/** An end that the server read without its beginning is not noted, as it reads rows that lie far from the end of a log. */
+/** The end of a group in a row's HTML. The server annotates it only where it has read the group's beginning. */
 const END = /(?:^|[\s>])(?:::endgroup::|##\[endgroup\])\s*(?:<|$)/;
 
 export class Folds {
-  /** Offsets of groups that the reader opened or folded against what is usual for them. @type {Set<number>} */
+  /** Offsets of groups that the reader opened or folded against their default. @type {Set<number>} */
   toggled = new Set();
   #levels;
-  /** Heads of groups that are on the page, by offset. @type {Map<number, Group>} */
+  /** The groups whose first row is on the page, by its offset. @type {Map<number, Group>} */
   #groups = new Map();
   #foldedRepeats = false;
 
@@ -46,7 +46,7 @@ export class Folds {
     const isFolded = !group.isFolded;
     if (isFolded === this.#isFoldedByDefault(group)) this.toggled.delete(head.offset);
     else this.toggled.add(head.offset);
-    // An error opens what is folded by itself; folding that again is the reader's wish.
+    // A group with an error opens by itself. If the reader folds it again, it stays folded.
     if (isFolded && group.errors > 0) this.#foldedByReader.add(head.offset);
     else this.#foldedByReader.delete(head.offset);
   }
@@ -55,7 +55,7 @@ export class Folds {
   #foldedByReader = new Set();
 
   /**
-   * Hides and shows what is on the page.
+   * Hides and shows the rows on the page.
    * @param {Iterable<Entry>} entries all that are
    * @param {import('../ui/options.js').Options} options
    */
@@ -78,7 +78,7 @@ export class Folds {
     this.#groups = groups;
   }
 
-  /** How long the groups that are open take goes on. */
+  /** Updates the durations of groups that have not ended. */
   tick() {
     for (const group of this.#groups.values()) if (!group.isClosed && group.head.element !== null) this.#showSummary(group);
   }
@@ -147,7 +147,7 @@ export class Folds {
     return hidden;
   }
 
-  /** Says on a group's first row what is in it. @param {Group} group */
+  /** Shows on a group's first row what is in the group. @param {Group} group */
   #showSummary({ head, isFolded, rows, errors, last, isClosed }) {
     const element = /** @type {HTMLElement} */ (head.element);
     let button = /** @type {HTMLButtonElement | null} */ (element.querySelector('button.fold'));
@@ -195,7 +195,7 @@ function formatDuration(ms) {
 }
 
 /**
- * Hides rows that only repeat the one before, and counts them on that.
+ * Hides rows that repeat the row before, and shows their number on that row.
  * @param {Entry[]} rows
  * @param {Set<Entry>} hidden
  * @param {boolean} isOn

@@ -1,5 +1,6 @@
-// The files that were behind the log's name, in the order in which this page saw them. A position is a gen with an
-// offset in it; positions are ordered as their bytes came, also over rotations.
+// The generations of the log (the files that had its name), in the order in which this page saw them. `gen` is a
+// generation's number in that order; a position is a `gen` and an offset. Positions are ordered as their bytes came,
+// across rotations.
 
 /**
  * @typedef {{gen: number, offset: number}} Position
@@ -8,12 +9,12 @@
  * @property {string} id
  * @property {number} from the first offset of it that belongs here
  * @property {number} to the offset after the last byte that was heard of
- * @property {MarkerInfo | null} firstMarker how it began, if another one was before it
+ * @property {MarkerInfo | null} firstMarker why it began, if there was a generation before it
  * @property {MarkerInfo[]} markers gaps and the like inside it
  * @property {boolean} isGone whether the server can't read it any more
  */
 
-/** Notes of a gen that are kept, so that a log which is all gaps grows no memory. */
+/** Markers kept for one generation. The bound keeps memory small for a log that is all gaps. */
 const MARKERS_MAX = 500;
 
 /**
@@ -27,15 +28,15 @@ export function compare(a, b) {
 export class Generations {
   /** @type {Generation[]} */
   #seen = [];
-  /** Files from before the first one, which a link led to; the first of them has the number -1. @type {Generation[]} */
+  /** Generations from before this page was opened, which a link named. They are numbered -1, -2 and so on. @type {Generation[]} */
   #earlier = [];
 
-  /** The number of the present gen; -1 before the first. */
+  /** The number of the current generation; -1 before there is one. */
   get currentGen() {
     return this.#seen.length - 1;
   }
 
-  /** The number of the first gen there is. */
+  /** The number of the earliest generation. */
   get firstGen() {
     return -this.#earlier.length;
   }
@@ -46,7 +47,7 @@ export class Generations {
   }
 
   /**
-   * A file that was behind the name before this page was opened. Returns its number.
+   * Adds a generation from before this page was opened. Returns its number.
    * @param {string} generation
    * @param {number} size
    */
@@ -75,7 +76,7 @@ export class Generations {
   }
 
   /**
-   * The generation has another text.
+   * The current generation has a new name: its signature grew with the file.
    * @param {string | number} generation
    */
   renameCurrent(generation) {
@@ -83,7 +84,7 @@ export class Generations {
   }
 
   /**
-   * Bytes up to here have been heard of.
+   * The current generation has bytes up to this offset.
    * @param {number} offset
    */
   extendTo(offset) {
@@ -98,7 +99,7 @@ export class Generations {
   }
 
   /**
-   * The gen of a generation that a link names: the latest of that name.
+   * The number of the latest generation with this name; -1 if there is none.
    * @param {string} generation
    */
   indexOf(generation) {

@@ -1,16 +1,16 @@
-// Lines of JSON, opened up: laid out over several lines below the row, as text with a class for each kind of word.
+// JSON in rows: a control on the row shows the value below it, indented and coloured.
 
 import { appendControl } from './row.js';
 
-/** A value larger than this would only be a wall of text. */
+/** Larger values are not offered: they would be too long to read. */
 const OPEN_CHARS_MAX = 200_000;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
-/** Whether a row can be opened. @type {WeakMap<import('./tail.js').Row, boolean>} */
+/** Whether a row ends in JSON. @type {WeakMap<import('./tail.js').Row, boolean>} */
 const hasJson = new WeakMap();
 
 /**
- * The object or list that a line is, or ends in; undefined if it does not.
+ * The JSON object or array that a line is or ends in; undefined if there is none.
  * @param {string} text
  */
 export function parseJson(text) {
@@ -28,32 +28,32 @@ export function parseJson(text) {
 }
 
 /**
- * Gives rows in sight that can be opened a control that does it.
+ * Adds a control to the rows in sight that end in JSON.
  * @param {import('./tail.js').Entry[]} entries
  */
 export function addJsonButtons(entries) {
   for (const entry of entries) {
     if (entry.marker !== undefined || entry.element === null) continue;
     if (!hasJson.has(entry)) hasJson.set(entry, parseJson(entry.element.textContent ?? '') !== undefined);
-    // A row that left the page and comes back has another element.
+    // A row that was removed from the page and added again has a new element.
     if (!hasJson.get(entry) || entry.element.querySelector('button.open') !== null) continue;
     const button = document.createElement('button');
     button.type = 'button';
     button.className = 'open';
-    button.setAttribute('aria-label', 'Open this JSON');
+    button.setAttribute('aria-label', 'Show the JSON below');
     button.setAttribute('aria-expanded', 'false');
     appendControl(entry.element, button);
     entry.element.classList.add('json');
   }
 }
 
-/** The row is otherwise than it was. @param {import('./tail.js').Row} row */
+/** Call when the row changed. @param {import('./tail.js').Row} row */
 export function forgetJson(row) {
   hasJson.delete(row);
 }
 
 /**
- * Opens a row below itself, or closes it. Returns whether it could.
+ * Shows or hides a row's JSON below it. Returns false if the row has none.
  * @param {import('./tail.js').Row} row
  */
 export function toggleJson(row) {

@@ -1,6 +1,6 @@
-// How grave a row is: what the log says by a marker, else what the rules recognise in its text. The rules are the server's.
+// The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
 
-/** A level is told near the beginning of a line; a dump of data is not searched for it. */
+/** Only the beginning of a line is searched for its level. */
 const LOOK_CHARS = 4_000;
 
 /** @typedef {{level: string, pattern: string}} Rule */
@@ -20,7 +20,7 @@ export class Levels {
       this.#cache = new WeakMap();
       changed();
     } catch {
-      // Without rules the log's own markers still count.
+      // Without rules only annotations give a level.
     }
   }
 
@@ -38,14 +38,14 @@ export class Levels {
   }
 
   /**
-   * The same of a row that is not on the page.
+   * The level of a row that is not on the page.
    * @param {import('../net/wire.js').WireRow} row
    */
   ofWire([, html, note]) {
     return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plainText(html)) : '');
   }
 
-  /** The row is otherwise than it was. @param {import('./tail.js').Row} row */
+  /** Call when the row changed. @param {import('./tail.js').Row} row */
   forget(row) {
     this.#cache.delete(row);
   }
@@ -76,7 +76,7 @@ export function compileRules(rules) {
 }
 
 /**
- * @param {{level: string, expression: RegExp}[]} rules the graver first
+ * @param {{level: string, expression: RegExp}[]} rules the most severe first
  * @param {string} text
  */
 export function levelOf(rules, text) {

@@ -1,13 +1,13 @@
-// The window: the rows of the log that are on the page, without a hole between `from` and `to`, in blocks that enter and leave as a
-// whole. Rows above the reader may come, change and leave; what is in sight does not move by a pixel.
+// The rows that are on the page: all rows between `from` and `to`, in blocks that are added and removed as a whole.
+// When rows above the reader are added, changed or removed, the rows in sight do not move.
 
 import { compare } from './generations.js';
 import { drawRows, redrawRow } from './row.js';
 
-/** Rows that are on the page at most: what a browser lays out in a few milliseconds. */
+/** The most rows on the page: a browser lays them out in a few milliseconds. */
 export const VIEWPORT_ROWS_MAX = 5_000;
 const BLOCK_ROWS = 250;
-/** Scrolling is rounded, so that less than a pixel of a row may stay at the edge; nobody sees it. */
+/** Scrolling is rounded: a row of which less than a pixel shows does not count as in sight. */
 const EDGE_PX = 1;
 
 /**
@@ -21,7 +21,7 @@ export class RowViewport {
   from = { gen: 0, offset: 0 };
   /** The place after the last row. @type {Position} */
   to = { gen: 0, offset: 0 };
-  /** Counts changes of the entries, for who looks at all of them. */
+  /** Changes whenever the entries do. */
   version = 0;
   /** @type {Block[]} */
   #blocks = [];
@@ -56,7 +56,7 @@ export class RowViewport {
   }
 
   /**
-   * The row that holds the place, or the last one before it.
+   * The row at the position, or the last one before it.
    * @param {Position} place
    * @returns {import('./tail.js').Row | null}
    */
@@ -73,7 +73,7 @@ export class RowViewport {
   }
 
   /**
-   * The row that comes next in either way, and is not folded away.
+   * The next row in the given direction that is not folded.
    * @param {Entry} entry
    * @param {1 | -1} way
    * @returns {import('./tail.js').Row | null}
@@ -113,7 +113,7 @@ export class RowViewport {
   }
 
   /**
-   * Puts entries before the first one; the rows in sight stay where they are.
+   * Inserts entries before the first one. The rows in sight do not move.
    * @param {Entry[]} entries
    * @param {Position} from
    */
@@ -134,7 +134,7 @@ export class RowViewport {
   }
 
   /**
-   * Replaces what is from the cut on. Rows that are there before and after keep their elements, and what is selected in them.
+   * Replaces the entries from `cut` on. Rows that stay keep their elements, and with them a selection.
    * @param {Position} cut
    * @param {Entry[]} entries
    * @param {Position} to
@@ -153,7 +153,7 @@ export class RowViewport {
   }
 
   /**
-   * Lets blocks at the top leave until so many rows are left, but none that is in sight, or that holds one of these nodes.
+   * Removes blocks at the top until `max` rows are left. Blocks in sight, or with one of the spared nodes, stay.
    * @param {number} max
    * @param {(Node | null)[]} spared
    */
@@ -177,7 +177,7 @@ export class RowViewport {
   }
 
   /**
-   * The same at the bottom. Returns whether anything left.
+   * The same at the bottom. Returns whether a block was removed.
    * @param {number} max
    * @param {(Node | null)[]} spared
    */
@@ -200,7 +200,7 @@ export class RowViewport {
   }
 
   /**
-   * Changes what may lie above the rows in sight, and puts these back to where they were.
+   * Makes a change that may move the rows in sight, and scrolls them back to where they were.
    * @param {() => void} change
    */
   keepInPlace(change) {
@@ -221,7 +221,7 @@ export class RowViewport {
   }
 
   /**
-   * The entries in sight, and those so many pixels above and below.
+   * The entries in sight, and those within `margin` pixels above and below.
    * @param {number} [margin]
    * @returns {Generator<Entry>}
    */
@@ -252,7 +252,7 @@ export class RowViewport {
     return true;
   }
 
-  /** The entries from the cut on, taken off the end. Their elements stay. @param {Position} cut */
+  /** Removes and returns the entries from `cut` on. Their elements stay on the page. @param {Position} cut */
   #takeFrom(cut) {
     /** @type {Entry[]} */
     const stale = [];
@@ -279,7 +279,7 @@ export class RowViewport {
     }
   }
 
-  /** The block that takes the next entry, which may have stood in one. @param {HTMLElement} element */
+  /** The block for the next entry, whose element may already be in one. @param {HTMLElement} element */
   #lastBlock(element) {
     const last = this.#blocks[this.#blocks.length - 1];
     if (last !== undefined && (last.entries.length < BLOCK_ROWS || element.parentElement === last.element)) return last;
@@ -301,7 +301,8 @@ export class RowViewport {
 }
 
 /**
- * The index of the first entry for which this holds, as it does for all behind it: the place of each is dear to ask for.
+ * The index of the first entry for which `holds` is true; it is then true for all later ones. A binary search, because
+ * each call makes the browser compute the layout.
  * @param {Entry[]} entries
  * @param {(row: DOMRect) => boolean} holds
  */
@@ -311,7 +312,7 @@ function firstThat(entries, holds) {
   while (low < high) {
     const middle = (low + high) >> 1;
     let shown = middle;
-    // What is folded away is nowhere.
+    // A folded row has no position on the page.
     while (shown < high && entries[shown].element?.hidden) shown += 1;
     const element = /** @type {HTMLElement} */ (entries[shown]?.element);
     if (shown === high || holds(element.getBoundingClientRect())) high = middle;

@@ -1,21 +1,21 @@
-// A row's element: drawn from the server's HTML, drawn again when it changes, with long ones cut and addresses linked.
-// Everything is made of text nodes and of the few elements that the server sends; nothing of a log is ever parsed twice.
+// A row's element: made from the server's HTML and updated when the row changes. Long rows are truncated, and URLs
+// become links. The server has escaped the log's text; the page adds only text nodes and its own elements.
 
-/** Characters of a row that are shown until all of it is asked for. */
+/** Longer rows are truncated until the reader asks for the whole row. */
 const SHOWN_CHARS_MAX = 4_000;
 const WHOLE = new Intl.NumberFormat('en-US');
-/** The server shows what would mislead as ⟨U+202E⟩. */
+/** The server writes misleading characters as ⟨U+202E⟩, so the brackets end a URL. */
 const URL_PATTERN = /https?:\/\/[^\s⟨⟩<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
 const TRAILING = /[.,;:!?\]]+$/;
 
-/** Rows whose element is not simply their HTML, so that they can't be drawn on. @type {WeakSet<HTMLElement>} */
+/** Elements that differ from their row's HTML. They are made again instead of being extended. @type {WeakSet<HTMLElement>} */
 const isAltered = new WeakSet();
 /** @type {WeakMap<HTMLElement, string>} */
 const drawnHtml = new WeakMap();
 
 /**
- * Gives each entry an element. One parse serves them all; should a row's HTML not be whole after all, each is parsed
- * alone, so that it cannot reach into the next one.
+ * Gives each entry an element. All are parsed at once. If the HTML of a row is not balanced, each row is parsed
+ * separately, so that none can reach into the next.
  * @param {import('./tail.js').Entry[]} entries
  */
 export function drawRows(entries) {
@@ -40,8 +40,7 @@ export function drawRows(entries) {
 }
 
 /**
- * Draws a row again on the element that it had. A row that only grew gets what it grew by, so that what is selected in
- * it stays selected.
+ * Updates a row's element. If the row only grew, the new part is appended, so that a selection in it stays.
  * @param {HTMLElement} element
  * @param {string} html
  */
@@ -55,7 +54,7 @@ export function redrawRow(element, html) {
 }
 
 /**
- * Shows all of a row that was cut.
+ * Shows the whole of a truncated row.
  * @param {HTMLElement} element
  */
 export function showAll(element) {
@@ -64,7 +63,7 @@ export function showAll(element) {
 }
 
 /**
- * Puts a control or a sign of the page's behind a row's text, of which it is no part: it has no text of its own.
+ * Appends a control or a label to a row. It has no text of its own, so that it is not copied with the row.
  * @param {HTMLElement} element
  * @param {HTMLElement} sign
  */
@@ -74,7 +73,7 @@ export function appendControl(element, sign) {
 }
 
 /**
- * A line break keeps an empty line's height, and its place when it is copied.
+ * A line break gives an empty row its height and keeps it when rows are copied.
  * @param {string} html which the server has escaped
  */
 function content(html) {
@@ -122,7 +121,7 @@ function truncate(element, most) {
   const more = document.createElement('button');
   more.className = 'more';
   more.type = 'button';
-  // The words are drawn by the style sheet, so that they are no part of the row's text.
+  // The style sheet draws the label, so that it is not part of the row's text.
   more.dataset.words = `show all ${WHOLE.format(whole)} characters`;
   more.setAttribute('aria-label', more.dataset.words);
   element.append(more);
@@ -137,7 +136,7 @@ function linkUrls(element) {
   while (walker.nextNode()) texts.push(/** @type {Text} */ (walker.currentNode));
   for (const text of texts) {
     if (text.parentElement?.closest('a')) continue;
-    // From the last one on, so that what stands before a link keeps its place.
+    // From the last match to the first, so that earlier indexes stay valid.
     for (const found of [...text.data.matchAll(URL_PATTERN)].reverse()) {
       const address = trimUrl(found[0]);
       if (!URL.canParse(address)) continue;
@@ -153,7 +152,7 @@ function linkUrls(element) {
 }
 
 /**
- * Stops and brackets at the end of an address belong to the sentence around it, unless the bracket was opened in it.
+ * Removes punctuation that belongs to the sentence around the URL: stops, and closing brackets without an opening one.
  * @param {string} address
  * @returns {string}
  */
@@ -164,10 +163,10 @@ function trimUrl(address) {
 }
 
 /**
- * Whether a place is in the columns beside a row's text.
+ * Whether a point is in the columns before a row's text.
  * @param {HTMLElement} row
  * @param {number} x
- * @param {number} [least] so many pixels of the row count as that, whatever it shows
+ * @param {number} [least] pixels that always count as columns
  */
 export function isInColumns(row, x, least = 0) {
   const style = getComputedStyle(row);

@@ -1,5 +1,5 @@
-// The end of the log as it comes in, before it is drawn: the last rows and markers, bounded. What it no longer holds
-// is in the file, from where the window loads it when it is looked at.
+// The last rows and markers of the live stream, before they are drawn. Their number and length are bounded. Older
+// rows are loaded from the server when the reader scrolls to them.
 
 import { compare } from './generations.js';
 
@@ -31,20 +31,20 @@ const TAIL_CHARS_MAX = 8 * 1024 * 1024;
  */
 
 export class Tail {
-  /** All that came from this place on is held here. @type {Position | null} */
+  /** The tail holds everything from this position on. @type {Position | null} */
   from = null;
-  /** The place after the last byte. @type {Position} */
+  /** The position after the last byte. @type {Position} */
   to = { gen: 0, offset: 0 };
-  /** Where entries were changed since this was last set to null. @type {Position | null} */
+  /** The first position whose entries changed since this was last set to null. @type {Position | null} */
   changedFrom = null;
   /** @type {Entry[]} */
   #entries = [];
-  /** Entries before this index are gone; the array is compacted now and then, not for each. */
+  /** Entries before this index are dropped. The array is compacted from time to time. */
   #head = 0;
   #chars = 0;
   #last = -1;
 
-  /** A stream begins here, where nothing was before. @param {Position} place */
+  /** Starts an empty tail at this position. @param {Position} place */
   start(place) {
     this.from = place;
     this.to = place;
@@ -56,8 +56,8 @@ export class Tail {
   }
 
   /**
-   * Takes a patch: rows at `from` or later are replaced by these. Returns how many of the rows start at `newsFrom` or
-   * later and were not known before, so that a redrawn row is not counted twice.
+   * Applies a patch: its rows replace those at `from` or later. Returns how many of them are new: they start at
+   * `newsFrom` or later and were not known before. A redrawn row is not counted twice.
    * @param {import('../net/wire.js').Patch} patch
    * @param {number} gen
    * @param {number} newsFrom
@@ -87,7 +87,7 @@ export class Tail {
   }
 
   /**
-   * Ends what can still change: rows before the marker are final.
+   * Appends a marker. The rows before it are final.
    * @param {Marker} mark
    */
   addMarker(mark) {
@@ -104,7 +104,7 @@ export class Tail {
   }
 
   /**
-   * The entries from a place on.
+   * The entries from a position on.
    * @param {Position} place
    * @param {number} max
    */
@@ -114,7 +114,7 @@ export class Tail {
   }
 
   /**
-   * The entries right before a place.
+   * The entries right before a position.
    * @param {Position} place
    * @param {number} max
    */
@@ -137,7 +137,7 @@ export class Tail {
     return this.#entries.length - this.#head;
   }
 
-  /** The index of the first entry at the place or behind it. @param {Position} place */
+  /** The index of the first entry at the position or after it. @param {Position} place */
   #find(place) {
     let low = this.#head;
     let high = this.#entries.length;

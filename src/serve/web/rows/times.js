@@ -1,10 +1,10 @@
-// Times of rows: recognised in the text of a line, and put in words for the column beside it.
+// Times of rows: parsed from a line's text, and formatted for the column before it.
 
 const MONTHS = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec'];
-/** A time stands near the beginning of a line, or is none. */
+/** Only the beginning of a line is searched for its time. */
 const LOOK_CHARS = 200;
 const DAY_MS = 86_400_000;
-/** Gaps below this are not worth a reader's eye. */
+/** Shorter gaps are not shown. */
 const GAP_MS_MIN = 100;
 const LONG_GAP_MS = 1_000;
 
@@ -17,9 +17,9 @@ const FIELD = /"(?:time|ts|timestamp|@timestamp)"\s*:\s*"?(1[5-9]\d{8}|[2-3]\d{9
 const CLOCK = /^\[?(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?![\d:])/;
 
 /**
- * When a line says it was written, in milliseconds since 1970; null if it does not say.
+ * The time in a line's text, in milliseconds since 1970; null if there is none.
  * @param {string} text
- * @param {number} now what is near in time: a line that names no year or no day is of the last one before it
+ * @param {number} now a line without a year or a day is from the latest one before this time
  * @returns {number | null}
  */
 export function parseTime(text, now) {
@@ -60,7 +60,7 @@ export function formatAgo(ms) {
 }
 
 /**
- * How long after the row before; nothing where that is no time worth telling.
+ * The time since the row before; empty for a short one.
  * @param {number} ms
  */
 export function formatTimeGap(ms) {
@@ -79,7 +79,7 @@ export function isLongGap(ms) {
 }
 
 /**
- * The latest of these times that is not in the future, give or take a day's part for clocks that differ.
+ * The latest of these times that is not in the future; an hour is allowed for clocks that differ.
  * @param {number} now
  * @param {(back: number) => number | null} at
  */

@@ -1,10 +1,10 @@
-// A search through a whole file: the server's answer as it streams in, and what the file has grown by since. The offsets that were
-// found are kept in order, bounded; how many there are is counted beyond that.
+// A search through a whole file by the server, continued as the file grows. The offsets found are kept in order, up to
+// a bound; the count goes on beyond it.
 
 import { errorText, Gone, Unavailable } from '../net/api.js';
 
 const FOUND_MAX = 20_000;
-/** A log that grows all the time is searched on in steps. */
+/** The pause before the search of newly written bytes. */
 const EXTEND_MS = 400;
 const RETRY_MS = 1_000;
 
@@ -14,7 +14,7 @@ const RETRY_MS = 1_000;
  * @property {number} count of rows that match, also those that are not in `offsets`
  * @property {boolean} complete whether everything was searched
  * @property {boolean} running
- * @property {string} error why the pattern is none, in words
+ * @property {string} error why the pattern is invalid
  *
  * @typedef {{size: number, lastRow: number}} FileEnd of the file as far as it is known: its size, and where its last row begins
  *
@@ -32,10 +32,10 @@ export class FileSearch {
   offsets = [];
   /** Rows that match, also those that are not in `offsets`. */
   count = 0;
-  /** Whether it has come to the end of the file as far as that was known. */
+  /** Whether the search has reached the known end of the file. */
   complete = false;
   running = false;
-  /** Why the pattern is none, in words. */
+  /** Why the pattern is invalid. */
   error = '';
   #api;
   #changed;
@@ -46,7 +46,7 @@ export class FileSearch {
   #generation = '';
   /** @type {FileEnd} */
   #end = { size: 0, lastRow: 0 };
-  /** The file's ends when it was last searched: what has come behind them is searched next, with the row that may not have been whole.
+  /** The end of the file when it was last searched. The next search starts there, at the row that may have been incomplete.
    * @type {FileEnd} */
   #searchedTo = { size: 0, lastRow: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -73,7 +73,7 @@ export class FileSearch {
    * Searches a file from its beginning.
    * @param {string} generation
    * @param {Record<string, string>} parameters
-   * @param {number} near what is found near this offset comes first
+   * @param {number} near matches after this offset are sent first
    * @param {FileEnd} end
    */
   start(generation, parameters, near, end) {
@@ -98,7 +98,7 @@ export class FileSearch {
   }
 
   /**
-   * The file has grown.
+   * Searches what the file has grown by.
    * @param {FileEnd} end
    */
   extend(end) {
@@ -111,7 +111,7 @@ export class FileSearch {
   }
 
   /**
-   * The place of an offset among those that were found, or that of the next one.
+   * The index of the first match at or after an offset.
    * @param {number} offset
    */
   indexOf(offset) {
@@ -130,7 +130,7 @@ export class FileSearch {
       if (error instanceof SearchRefused) {
         this.error = error.message;
       } else if (!(error instanceof Gone)) {
-        // What was found in the part that broke off is found again.
+        // The interrupted part is searched again.
         this.#timer = setTimeout(() => this.#run(run), RETRY_MS);
         return;
       }
@@ -145,7 +145,7 @@ export class FileSearch {
   }
 
   /**
-   * Searches the first part, or as much of it as the server does at once. Returns what is left.
+   * Searches the first part, or as much of it as the server does in one response. Returns what is left.
    * @param {Run} run
    * @param {AbortSignal} signal
    * @returns {Promise<Run>}
@@ -163,7 +163,7 @@ export class FileSearch {
       this.#handle(message, before);
     }
     if (done?.reason === 'gone') throw new Gone();
-    // An answer that ends in its middle is no answer, and one that came nowhere would only be asked for again at once.
+    // A response that broke off does not count. One without progress is retried after a pause.
     if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable();
     const parts = [...(done.complete ? [] : remainingParts(part, done.to)), ...others];
     this.complete = parts.length === 0;
@@ -178,7 +178,7 @@ export class FileSearch {
     if (message.type === 'found') {
       this.#insert(message.rows.map(([offset]) => offset));
     } else {
-      // A row that was found before it was whole is found again with its end.
+      // A row that was found when incomplete is found again when complete.
       const isAll = before + message.rows <= FOUND_MAX;
       this.count = isAll ? this.offsets.length : before + message.rows;
     }
@@ -203,7 +203,7 @@ export class FileSearch {
 }
 
 /**
- * The place of an offset among others in ascending order, or that of the next one.
+ * The index of the first of the ascending offsets that is not less than `offset`.
  * @param {number[]} offsets
  * @param {number} offset
  */
@@ -218,7 +218,7 @@ export function lowerBound(offsets, offset) {
   return low;
 }
 
-/** What was asked for can't be looked for. */
+/** The server refused the search. */
 class SearchRefused extends Error {}
 
 /**
@@ -229,12 +229,12 @@ class SearchRefused extends Error {}
  */
 function remainingParts({ from, to, near }, at) {
   if (near === undefined || near >= to) return [{ from: at, to }];
-  // What is near came first, up to the end, and then what is before.
+  // The server searches from `near` to the end first, then from the start to `near`.
   return at < near ? [{ from: at, to: near }] : [{ from: at, to }, { from, to: near }];
 }
 
 /**
- * The lines of a streamed answer, each a JSON object. Whoever stops reading them ends the answer.
+ * The messages of a streamed response, one JSON object a line. Leaving the loop cancels the response.
  * @param {Response} answer
  * @returns {AsyncGenerator<Found | Progress | Done>}
  */
@@ -251,7 +251,7 @@ async function* readMessages(answer) {
       for (const line of lines) if (line !== '') yield JSON.parse(line);
     }
   } finally {
-    // Else it would hold its place among those who search. One that was read to its end is left alone by this.
+    // Otherwise the search would keep its slot on the server. After the last message this does nothing.
     reader.cancel().catch(() => {});
   }
 }

@@ -1,5 +1,4 @@
-// The bar in which the reader finds, filters and highlights: its fields and what they say. What is found comes from a scan of the whole
-// file.
+// The find bar: its fields for finding, filtering and highlighting, and the count of matches. The page runs the search.
 
 import { byId } from '../ui/dom.js';
 import { LEVELS, RULES_MAX } from '../url/view-hash.js';
@@ -7,7 +6,7 @@ import { lowerBound } from './file-search.js';
 import { parameters } from './pattern.js';
 
 const TYPING_MS = 200;
-/** What the button of the view says. @type {Record<Level, string>} */
+/** The label of the View button. @type {Record<Level, string>} */
 const LEVEL_WORDS = { '': 'View', error: 'Errors only', warning: 'Errors, warnings' };
 const WHOLE = new Intl.NumberFormat('en-US');
 const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 'regex']);
@@ -16,10 +15,10 @@ const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 
  * @typedef {import('../url/view-hash.js').Pattern} Pattern
  * @typedef {import('../url/view-hash.js').Level} Level
  *
- * @typedef {object} Callbacks what the bar asks of the page
- * @property {() => void} changed the pattern, the filter or the highlights are others
- * @property {(offset: number) => Promise<void>} goTo to the row at this offset
- * @property {() => number} here offset of the row that the reader looks at
+ * @typedef {object} Callbacks the bar's calls to the page
+ * @property {() => void} changed the pattern, the filter or the highlights changed
+ * @property {(offset: number) => Promise<void>} goTo goes to the row at this offset
+ * @property {() => number} here the offset of the reader's current row
  * @property {() => void} closed the bar was closed
  */
 
@@ -31,11 +30,11 @@ export class FindBar {
   level = '';
   /** @type {Pattern[]} */
   rules = [];
-  /** Offset of the row that the reader was brought to. @type {number | null} */
+  /** The offset of the row that the reader went to. @type {number | null} */
   current = null;
   /** @type {Pattern} */
   #pattern = { text: '', regex: false, case: false, word: false };
-  /** A step that was asked for before anything had been found. @type {-1 | 0 | 1} */
+  /** A step to make as soon as there is a match. @type {-1 | 0 | 1} */
   #pendingStep = 0;
   #callbacks;
   #bar = byId('find');
@@ -80,25 +79,25 @@ export class FindBar {
     this.#openButton.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
   }
 
-  /** More was found. */
+  /** Call when there are more results. */
   resultsChanged() {
     this.#showCount();
     if (this.#pendingStep !== 0 && this.scan.offsets.length > 0) this.step(this.#pendingStep);
   }
 
-  /** The pattern that is looked for, if there is one. */
+  /** The pattern to find; null if there is none. */
   get pattern() {
     return this.#pattern.text === '' ? null : this.#pattern;
   }
 
-  /** What the server is asked to leave out, if anything. @returns {Record<string, string>} */
+  /** The filter as parameters for the server; empty without a filter. @returns {Record<string, string>} */
   get filterParameters() {
     const level = levelParameters(this.level);
     if (this.filter && this.pattern !== null && this.scan.error === '') return { ...parameters(this.pattern), ...level, filter: '1', ...(this.invert && { invert: '1' }) };
     return this.level === '' ? {} : { ...level, filter: '1' };
   }
 
-  /** What the server is asked to look for. @returns {Record<string, string> | null} */
+  /** The search as parameters for the server. @returns {Record<string, string> | null} */
   get searchParameters() {
     return this.pattern === null ? null : { ...parameters(this.pattern), ...levelParameters(this.level) };
   }
@@ -109,7 +108,7 @@ export class FindBar {
     this.#change();
   }
 
-  /** All rows, errors and warnings, errors. */
+  /** Cycles through all rows, errors and warnings, errors only. */
   nextLevel() {
     this.setLevel(LEVELS[(LEVELS.indexOf(this.level) + 1) % LEVELS.length]);
   }
@@ -167,7 +166,7 @@ export class FindBar {
     this.#change();
   }
 
-  /** Shows every line again, and goes on finding. */
+  /** Shows every line again and keeps the pattern. */
   leaveFilter() {
     this.filter = false;
     this.level = '';
@@ -175,7 +174,7 @@ export class FindBar {
   }
 
   /**
-   * To the next match, or the previous one; behind the last one is the first.
+   * Goes to the next or the previous match; after the last comes the first.
    * @param {1 | -1} way
    */
   async step(way) {
@@ -191,7 +190,7 @@ export class FindBar {
     await this.#callbacks.goTo(this.current);
   }
 
-  /** Takes what is in the field, which may not have been looked for yet. */
+  /** Applies the text of the field at once. */
   #typed() {
     clearTimeout(this.#typing);
     if (this.#text.value === this.#pattern.text) return;
@@ -238,7 +237,7 @@ export class FindBar {
     const view = byId('view-open');
     view.dataset.level = this.level;
     // Where there is no room for the label this is the button's name.
-    view.title = this.level === '' ? 'How rows are shown' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
+    view.title = this.level === '' ? 'Display options' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
     const label = view.querySelector('.label');
     if (label) label.textContent = LEVEL_WORDS[this.level];
     /** @type {HTMLButtonElement} */ (byId('rule-add')).disabled = this.pattern === null || this.rules.length >= RULES_MAX;
@@ -280,9 +279,9 @@ export class FindBar {
     const { error, count, offsets, complete, running } = this.scan;
     if (this.pattern === null) return '';
     if (error !== '') return error;
-    if (!complete && running && count === 0) return 'looking…';
+    if (!complete && running && count === 0) return 'searching…';
     const more = complete ? '' : running ? ' so far' : '+';
-    if (count === 0) return complete ? 'no match' : 'none so far';
+    if (count === 0) return complete ? 'no matches' : 'no matches so far';
     const at = this.current === null ? -1 : lowerBound(offsets, this.current);
     const total = `${WHOLE.format(count)}${more}`;
     if (at >= 0 && offsets[at] === this.current) return `${WHOLE.format(at + 1)} of ${total}`;

@@ -1,5 +1,5 @@
-// Colours over the rows in sight: what was found, and what the reader wants to stand out. They are painted by the browser's own
-// highlights, which leave the rows as they are; a browser without these marks the whole row.
+// Highlights matches and the reader's own patterns in the rows in sight, by the CSS Custom Highlight API, which leaves
+// the document as it is. A browser without that API highlights the whole row.
 
 import { compile, matches } from './pattern.js';
 
@@ -15,7 +15,7 @@ export class Highlighter {
   #find = { expression: null };
   /** @type {(RegExp | null)[]} */
   #rules = [];
-  /** The row that the reader was brought to. @type {HTMLElement | null} */
+  /** The row that the reader went to. @type {HTMLElement | null} */
   #currentRow = null;
   /** Names of the highlights that are set. @type {Set<string>} */
   #names = new Set();
@@ -32,8 +32,8 @@ export class Highlighter {
 
   /**
    * @param {Entry[]} entries in sight
-   * @param {number | null} current offset of the row that the reader was brought to
-   * @param {number} gen the file of `current`
+   * @param {number | null} current the offset of the row that the reader went to
+   * @param {number} gen the generation of `current`
    */
   show(entries, current, gen) {
     /** @type {Map<string, AbstractRange[]>} */
@@ -102,7 +102,7 @@ function addRanges(rangesByName, highlightName, element, places) {
     const range = new StaticRange({ startContainer: node, startOffset: from - start, ...endOf() });
     ranges.push(range);
 
-    /** The text node that holds the end; the next match may begin in it. */
+    /** Finds the text node that holds the end; the next match may begin in it. */
     function endOf() {
       while (endStart + end.length < to) {
         const next = /** @type {Text | null} */ (walker.nextNode());

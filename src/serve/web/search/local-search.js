@@ -1,25 +1,25 @@
-// A search through the rows that the page itself holds, of several logs: which of them pass, by their places in the list.
+// A search in the rows that the merged page holds, without the server. Matches are given by their place in the list.
 
 /** @typedef {import('../merged/merge-buffer.js').Entry} Entry */
 
 export class LocalSearch {
-  /** Places of rows that pass, in ascending order. @type {number[]} */
+  /** Places of matching rows, in ascending order. @type {number[]} */
   offsets = [];
-  /** All that is held is looked at, at once. */
+  /** A local search is always complete. */
   complete = true;
   running = false;
-  /** Why the pattern is none, in words. */
+  /** Why the pattern is invalid. */
   error = '';
   /** @type {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} */
   #test = null;
-  /** What was judged, as it was then. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
+  /** Earlier results, with the HTML for which they hold. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
   #cache = new WeakMap();
 
   get count() {
     return this.offsets.length;
   }
 
-  /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null lets nothing pass */
+  /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null matches nothing */
   setTest(test) {
     this.#test = test;
     this.#cache = new WeakMap();

@@ -1,4 +1,4 @@
-// A pattern: as the server is asked for it, and as the page finds it in the rows that are in sight.
+// Search patterns: as parameters for the server, and as regular expressions for the rows on the page.
 
 /** @typedef {import('../url/view-hash.js').Pattern} Pattern */
 
@@ -11,7 +11,8 @@ export function parameters({ text, regex, case: isCase, word }) {
 }
 
 /**
- * The pattern in the language of the browser, or null where that has no word for it; what matches is then known by row only.
+ * The pattern as the browser's regular expression; null if the browser cannot express it. The server then still says
+ * which rows match.
  * @param {Pattern} pattern
  * @returns {RegExp | null}
  */
@@ -33,7 +34,7 @@ export function compile({ text, regex, case: isCase, word }) {
 }
 
 /**
- * Where a pattern is in a text, as pairs of start and end; empty matches are none.
+ * The matches in a text, as pairs of start and end. Empty matches are left out.
  * @param {RegExp} expression
  * @param {string} text
  * @returns {[number, number][]}
@@ -48,5 +49,5 @@ export function matches(expression, text) {
   return found;
 }
 
-/** In one row: more would only slow its drawing down. */
+/** The most matches highlighted in one row, so that it is drawn quickly. */
 const MATCHES_MAX = 500;

@@ -1,9 +1,9 @@
-// The errors, or the warnings, that were found: how many there are, and the way from one to the next.
+// The search for a log's errors or warnings, and the button and keys that go from one to the next.
 
 import { plural } from '../ui/units.js';
 import { FileSearch, lowerBound } from './file-search.js';
 
-/** A log up to this size is searched as soon as it is opened. */
+/** A log up to this size is searched when it is opened, a larger one when the reader asks for it. */
 const EAGER_BYTES = 64 * 1024 * 1024;
 
 export class LevelSearch extends FileSearch {
@@ -22,7 +22,7 @@ export class LevelSearch extends FileSearch {
   }
 
   /**
-   * The present file, and how far it goes. Returns whether a search of it began.
+   * Call when the file changed. Returns whether a new search began.
    * @param {string} generation
    * @param {import('./file-search.js').FileEnd} ends
    * @param {number} near where the reader is
@@ -34,7 +34,7 @@ export class LevelSearch extends FileSearch {
     return false;
   }
 
-  /** Searches the file, however large it is. @param {number} near */
+  /** Searches the file whatever its size. @param {number} near */
   searchNow(near) {
     if (this.#file === null || (this.isActive && this.generation === this.#file.generation)) return false;
     this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
@@ -43,7 +43,7 @@ export class LevelSearch extends FileSearch {
 }
 
 export class ProblemNav {
-  /** Offset of the error that the reader was brought to. @type {number | null} */
+  /** The offset of the error that the reader went to. @type {number | null} */
   current = null;
   #level;
   #button;
@@ -68,7 +68,7 @@ export class ProblemNav {
   }
 
   /**
-   * To the next error, or the previous one.
+   * Goes to the next or the previous error.
    * @param {1 | -1} way
    */
   async step(way) {
@@ -82,7 +82,7 @@ export class ProblemNav {
     await this.#goTo(this.current);
   }
 
-  /** To the first one, which is often the cause of the others. */
+  /** Goes to the first one, which is often the cause of the others. */
   async first() {
     const [first] = this.scan.offsets;
     if (first === undefined) return;
@@ -90,7 +90,7 @@ export class ProblemNav {
     await this.#goTo(first);
   }
 
-  /** More was found, or the search is another. */
+  /** Call when the results changed. */
   show() {
     const { count, complete, running } = this.scan;
     this.#button.hidden = count === 0;

@@ -1,7 +1,7 @@
-// What stands between panes and moves their border, by the pointer or by keys.
+// The dividers between panes, moved by pointer or by keys.
 
 const STEP = 0.05;
-/** A pane keeps this part of what two panes share. */
+/** The smallest part of two panes' size that one of them keeps. */
 const PART_MIN = 0.1;
 
 /**
@@ -49,15 +49,15 @@ export function makeDividers(room, sides) {
     bar.className = 'divider';
     bar.tabIndex = 0;
     bar.setAttribute('role', 'separator');
-    bar.setAttribute('aria-label', `Between panes ${at} and ${at + 1}`);
+    bar.setAttribute('aria-label', `Divider between panes ${at} and ${at + 1}`);
     bar.setAttribute('aria-controls', `pane-${at}`);
-    bar.title = 'Drag, or use the arrow keys; a double click makes them equal';
+    bar.title = 'Drag, or use the arrow keys; double-click for equal sizes';
     bar.addEventListener('pointerdown', (event) => {
       if (event.button !== 0) return;
       event.preventDefault();
       bar.focus();
       bar.setPointerCapture(event.pointerId);
-      // A frame would take the pointer's moves for itself.
+      // A frame would receive the pointer's moves otherwise.
       room.dataset.dragged = 'true';
     });
     bar.addEventListener('pointermove', (event) => {

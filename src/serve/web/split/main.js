@@ -1,11 +1,11 @@
-// Logs side by side: each pane is the whole viewer of one log, in a frame. What a pane shows stands in its own address,
-// and all of these in this page's, so that a link shows the same.
+// The split view: each pane is the viewer page of one log, in a frame. The fragment of this page's URL holds those of
+// all panes, so that a link shows the same.
 
 import { byId, icon } from '../ui/dom.js';
 import { displayPath, multiLogUrl, parseLogs, shortNames, SPLIT_MAX } from '../url/multi-log.js';
 import { makeDividers } from './divider.js';
 
-/** The panes do not tell when their addresses change, so these are looked at. */
+/** How often the URLs of the panes are read: a frame does not report when its URL changes. */
 const CHECK_MS = 500;
 
 /**
@@ -22,7 +22,7 @@ const narrow = matchMedia('(max-width: 760px)');
 /** @type {Pane[]} */
 let panes = [];
 let stacked = false;
-/** The pane that the keys go to. @type {Pane | undefined} */
+/** The pane with the focus. @type {Pane | undefined} */
 let active;
 
 function openPanes() {
@@ -56,7 +56,7 @@ function openPane(log, share, hash) {
   return pane;
 }
 
-/** Makes a pane that has loaded part of this page: its keys, its focus, and where its links lead. @param {Pane} pane */
+/** Connects a loaded pane: its keys, its focus, and the target of its links. @param {Pane} pane */
 function paneLoaded(pane) {
   const within = pane.frame.contentDocument;
   const { contentWindow } = pane.frame;
@@ -99,7 +99,7 @@ const divider = makeDividers(container, {
   },
 });
 
-/** Puts the panes and what divides them onto the page. A frame that is moved loads again, so none is. */
+/** Lays out the panes and their dividers. No frame is moved, because it would load again. */
 function layOut() {
   container.dataset.stacked = String(stacked || narrow.matches);
   for (const element of container.querySelectorAll('.divider')) element.remove();
@@ -136,7 +136,7 @@ function showPaneTabs() {
     const member = members.children[at] ?? members.appendChild(drawPaneTab());
     const [go, closeButton] = /** @type {HTMLButtonElement[]} */ ([...member.children]);
     if (go.textContent !== labels[at]) go.textContent = labels[at];
-    go.title = `${displayPath(pane.log)} (F6 or Ctrl with an arrow changes the pane)`;
+    go.title = `${displayPath(pane.log)} (F6 or Ctrl with an arrow key changes the pane)`;
     go.setAttribute('aria-pressed', String(pane === active));
     closeButton.setAttribute('aria-label', `Close ${labels[at]}`);
     go.onclick = () => focusPane(pane);
@@ -166,8 +166,8 @@ function showAdd(members) {
   if (add === null || add === undefined) {
     add = document.createElement('a');
     add.className = 'tool add';
-    add.title = 'Choose more logs in the list';
-    add.setAttribute('aria-label', 'Choose more logs');
+    add.title = 'Select more logs in the list';
+    add.setAttribute('aria-label', 'Select more logs');
     add.append(icon('add'));
     members.after(add);
   }
@@ -224,7 +224,7 @@ function checkPanes() {
   const labels = names();
   panes.forEach((pane, at) => {
     const within = pane.frame.contentDocument;
-    // A frame that shows the browser's own page for an error has no document that can be looked into.
+    // A frame with the browser's error page has no accessible document.
     if (within === null || within.URL === 'about:blank') {
       titles.push(labels[at]);
       return;

@@ -1,4 +1,4 @@
-// The elements that a page's HTML has, and their words.
+// Access to the page's elements and icons.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -6,7 +6,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /**
- * Writes only what is not there already, so that nothing is laid out or announced again.
+ * Sets a text only if it changed, so that nothing is laid out or announced again.
  * @param {Element} target
  * @param {string} text
  */

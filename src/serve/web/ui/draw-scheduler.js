@@ -1,8 +1,8 @@
-// One change of the document a frame. A hidden page has no frames: a slow timer then takes their place, so that
-// memory stays bounded and the page is up to date when it is looked at.
+// Draws at most once a frame. A hidden page has no frames, so a slow timer draws it: memory stays bounded, and the page
+// is up to date when it is shown again.
 
 const HIDDEN_MS = 500;
-/** What arrives all the time is drawn in so many times less time than there is, so that the reader and the machine keep the rest. */
+/** Arriving rows take at most one part in this many of the time; the rest is left for input and other work. */
 const IDLE_FACTOR = 4;
 const DELAY_MS_MAX = 200;
 
@@ -10,7 +10,7 @@ export class DrawScheduler {
   #draw;
   #frame = 0;
   #timer = 0;
-  /** Waits for the end of a rest. */
+  /** Runs until the delay is over. */
   #delayTimer = 0;
   #delayedUntil = 0;
 
@@ -24,19 +24,19 @@ export class DrawScheduler {
     });
   }
 
-  /** What has arrived is to be drawn, as soon as what was drawn before has been paid for. */
+  /** Draws what has arrived, once the delay after the last frame is over. */
   requestThrottled() {
     const wait = this.#delayedUntil - performance.now();
     if (wait <= 0) this.request();
     else if (this.#delayTimer === 0) this.#delayTimer = window.setTimeout(() => this.request(), wait);
   }
 
-  /** What arrives is drawn no earlier than in so many milliseconds. @param {number} ms */
+  /** Delays throttled drawing by at least this many milliseconds. @param {number} ms */
   delay(ms) {
     this.#delayedUntil = Math.max(this.#delayedUntil, performance.now() + ms);
   }
 
-  /** The reader waits for it. */
+  /** Draws in the next frame, for something that the reader waits for. */
   request() {
     if (this.#frame !== 0 || this.#timer !== 0) return;
     if (document.hidden) this.#timer = window.setTimeout(() => this.#run(), HIDDEN_MS);

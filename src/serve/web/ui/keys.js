@@ -1,4 +1,4 @@
-// The keyboard: one table of keys that acts, and that the help dialog lists.
+// Keyboard shortcuts: one table both acts and fills the help dialog.
 
 /**
  * @typedef {object} Key
@@ -28,7 +28,7 @@ export function bindKeys(table, listing) {
   document.addEventListener('keydown', (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || event.isComposing) return;
     if (event.target instanceof Element && event.target.closest('input, textarea, select, dialog')) return;
-    // Enter is for what has the focus.
+    // Enter activates the focused link or button.
     if (event.key === 'Enter' && event.target instanceof Element && event.target.closest('a, button')) return;
     const entry = table.find(({ keys }) => keys.includes(event.key));
     if (entry === undefined) return;
@@ -37,7 +37,7 @@ export function bindKeys(table, listing) {
   });
 }
 
-/** Ctrl-F opens our find; the browser's own is for who asks twice. @param {() => void} openFindBar */
+/** Ctrl-F opens the find bar; a second Ctrl-F opens the browser's own find. @param {() => void} openFindBar */
 export function bindFindKey(openFindBar) {
   document.addEventListener('keydown', (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey || event.key.toLowerCase() !== 'f') return;
@@ -47,7 +47,7 @@ export function bindFindKey(openFindBar) {
   });
 }
 
-/** What is selected on one line, to be looked for. */
+/** The selected text if it is within one line, as a pattern to find. */
 export function selectedText() {
   const text = document.getSelection()?.toString() ?? '';
   return text !== '' && text.length < 200 && !text.includes('\n') ? text : undefined;

@@ -1,4 +1,4 @@
-// How rows are shown: what the reader chose, kept in the browser; a link's wishes count for its visit only.
+// The display options of rows. The reader's choice is kept in the browser; those of a link hold for its visit only.
 
 const STORE = 'tailcast.options';
 /** Kept by earlier versions. */

@@ -1,17 +1,16 @@
-// The state line: what the page is doing, in words, and how old, how long and how closely watched the log is.
-// It says what is known, never what is hoped.
+// The status bar: the state of the connection, and the age, size and watch mode of the log.
 
 import { byId, setText } from './dom.js';
 import { formatAge, formatClock, formatSize, plural } from './units.js';
 
 const ANNOUNCE_MS_MIN = 3_000;
-/** New lines are counted for so long before their number is said aloud: who listens must have time to do something else. */
+/** New lines are counted for this long before a screen reader announces their number. */
 const NEWS_MS = 5_000;
 
 const WAITING = {
-  missing: ['the file does not exist yet', 'Waiting for the file', 'Nothing is there yet. Its lines appear here as soon as it is created.'],
-  untailable: ['not a regular file at present', 'Not a file that can be followed', 'A directory or a device is in its place. Lines appear here as soon as it is a regular file.'],
-  unreadable: ['the server may not read it at present', 'The server may not read this file', 'Its permissions keep the server out. Lines appear here as soon as they allow it.'],
+  missing: ['the file does not exist yet', 'Waiting for the file', 'The file does not exist yet. Its lines appear here as soon as it is created.'],
+  untailable: ['not a regular file', 'This is not a regular file', 'There is a directory or a device at this path. Lines appear here as soon as there is a regular file.'],
+  unreadable: ['the server may not read it', 'The server may not read this file', 'The permissions of the file do not allow it. Lines appear here as soon as they do.'],
 };
 
 /**
@@ -32,7 +31,7 @@ const WAITING = {
  * @property {string} glyph
  * @property {string} word
  * @property {string} [detail]
- * @property {string} [announce] what is said aloud, if not the word: it must not change each second
+ * @property {string} [announce] what a screen reader announces, if not the word: it must not change each second
  * @property {[title: string, text: string]} [notice] what an empty page says
  * @property {boolean} [retry] whether the reader can do something about it
  */
@@ -52,13 +51,13 @@ export function describe(facts, now) {
       if (phase.reason === 'full') {
         return {
           state: 'full', glyph: 'busy', word: 'Server full', detail: `next try in ${wait}`, retry: true,
-          notice: ['The server has as many viewers as it takes', 'This page tries again by itself.'],
+          notice: ['The server has its maximum number of viewers', 'This page tries again by itself.'],
         };
       }
       if (phase.reason === 'incompatible') {
         return {
-          state: 'incompatible', glyph: 'refused', word: 'Server too old', detail: `or a proxy answers for it; next try in ${wait}`, retry: true,
-          notice: ['What answers does not speak as this page does', 'The server may be of another version: load the page again. A proxy may change what passes through it.'],
+          state: 'incompatible', glyph: 'refused', word: 'Incompatible server', detail: `next try in ${wait}`, retry: true,
+          notice: ['The server does not speak the protocol of this page', 'The server may have another version: reload the page. A proxy may also change the messages.'],
         };
       }
       return {
@@ -69,15 +68,15 @@ export function describe(facts, now) {
     case 'forbidden':
       return {
         state: 'forbidden', glyph: 'refused', word: 'Forbidden', detail: phase.message, retry: true,
-        notice: ['This file is not served', 'It lies outside the places that this server was told to show.'],
+        notice: ['This file is not served', 'It is outside the directories that this server serves.'],
       };
     case 'not-found':
       return {
         state: 'not-found', glyph: 'refused', word: 'Not found', detail: phase.message, retry: true,
-        notice: ['No such log', 'The path names nothing that this server can show.'],
+        notice: ['No such log', 'There is no log with this path.'],
       };
     case 'ended':
-      return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'nothing more will come', notice: ['The log is empty', 'It ended without a line.'] };
+      return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'no more lines will come', notice: ['The log is empty', 'It ended without a line.'] };
     case 'open':
       if (facts.waiting !== null) {
         const [detail, title, text] = WAITING[/** @type {keyof typeof WAITING} */ (facts.waiting)] ?? [facts.waiting, 'Waiting for the file', ''];
@@ -98,7 +97,7 @@ function belowText(lines) {
 
 /** @param {number | null} at */
 function lostText(at) {
-  return at === null ? '' : `connection lost at ${formatClock(at)}, goes on where it stopped`;
+  return at === null ? '' : `connection lost at ${formatClock(at)}; the page resumes where it stopped`;
 }
 
 export class StatusBar {
@@ -117,7 +116,7 @@ export class StatusBar {
   #announce = byId('announce');
   #announced = '';
   #announcedAt = 0;
-  /** Lines that came and were not said aloud yet. */
+  /** New lines that were not announced yet. */
   #unannounced = 0;
   /** When the first of them came. */
   #unannouncedSince = 0;
@@ -143,7 +142,7 @@ export class StatusBar {
     setText(this.#age, lastLineText(facts, now));
     this.#watch.hidden = facts.watch !== 'poll';
     setText(this.#watch, 'polling');
-    this.#watch.title = 'The file system sends no events, so the server looks every 2 s';
+    this.#watch.title = 'The file system sends no events, so the server checks the file every 2 s';
     this.#transport.hidden = facts.phase.name !== 'open' || facts.phase.transport !== 'events';
     setText(this.#size, facts.size === null ? '' : formatSize(facts.size));
     this.#notice.hidden = !facts.empty || words.notice === undefined;
@@ -153,7 +152,7 @@ export class StatusBar {
   }
 
   /**
-   * A state that lasts is said aloud once, one that flickers by is not; then how many lines came, now and then.
+   * Announces a state once if it lasts, and from time to time the number of new lines.
    * @param {string} words
    * @param {number} now
    */
@@ -163,7 +162,7 @@ export class StatusBar {
       this.#announced = words;
       this.#announce.textContent = words;
     } else if (this.#unannounced > 0 && now - this.#unannouncedSince >= NEWS_MS) {
-      // The same number twice in a row is news as well: a new node is told, where the same text may not be.
+      // A new node, because screen readers may not announce the same text again.
       this.#announce.replaceChildren(plural(this.#unannounced, 'new line'));
       this.#unannounced = 0;
     } else {

@@ -1,10 +1,10 @@
-// The reader's theme: the system's, or one chosen here and kept for the next visit.
-// A classic script in the head, so that the first paint already has the right colours.
+// The colour theme: the system's, or the reader's choice, stored in the browser.
+// A classic script in the head, so that the first frame has the right colours.
 (() => {
   const STORE = 'tailcast.theme';
   const THEMES = ['auto', 'light', 'dark'];
 
-  // Storage may be denied altogether; the theme then lasts as long as the page.
+  // Where storage is denied, the choice lasts as long as the page.
   const stored = () => {
     try {
       return localStorage.getItem(STORE);

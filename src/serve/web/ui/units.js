@@ -1,4 +1,4 @@
-// Quantities in words: bytes, counts, ages and clock times, as every page says them.
+// Formats sizes, counts, ages and clock times for all pages.
 
 const WHOLE = new Intl.NumberFormat('en-US');
 const BYTE_UNITS = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
@@ -25,7 +25,7 @@ export function formatSize(bytes) {
 }
 
 /**
- * How long ago, in its largest whole unit. A time slightly in the future is a clock that differs, and reads as just now.
+ * Age, in the largest whole unit. A time in the future, from a clock that differs, gives "just now".
  * @param {number} ms
  */
 export function formatAge(ms) {

@@ -1,4 +1,4 @@
-// The menu of how rows are shown, and the rows' container, which carries the choices for the style sheet.
+// The View menu. It writes the options to the rows' container, where the style sheet reads them.
 
 import { saveOptions } from './options.js';
 

@@ -1,9 +1,9 @@
-// The logs that a page shows together, as its address names them: `?log=/a&log=/b`. A name is the path of the log's
-// own address, percent-encoded, for a path of any bytes has one; it is never decoded on its way.
+// The URL of a page with several logs: `?log=/a&log=/b`. Each log is given by the path of its own URL, percent-encoded.
+// It is never decoded, because a path may be any bytes.
 
-/** Panes below this width are no use, so more are not offered. */
+/** More panes would be too narrow. */
 export const SPLIT_MAX = 4;
-/** As many as there are colours that can be told apart. */
+/** There are this many colours that can be told apart. */
 export const MERGED_MAX = 8;
 
 /**
@@ -24,14 +24,14 @@ export function parseLogs(search, max) {
 }
 
 /**
- * The path of a log's address, or null for what names no log here: other hosts, and pages of ours.
+ * The path of a log's URL; null for what is no log here, such as another host or a page of tailcast.
  * @param {string} rawPath as it stands in an address, where a person may have left out some of the encoding
  * @returns {string | null}
  */
 export function canonicalLog(rawPath) {
   const path = rawPath.replace(/%2F/gi, '/').replace(/%(?![0-9a-f]{2})/gi, '%25').replace(/[^A-Za-z0-9/._~%-]/g, encodeURIComponent);
   if (!path.startsWith('/')) return null;
-  // What the browser makes of it counts: it resolves `..`, and would take two slashes for a host.
+  // The browser's reading counts: it resolves `..`, and takes two leading slashes for a host.
   const { pathname } = new URL(path.replace(/^\/+/, '/'), 'http://localhost/');
   return pathname.endsWith('/') || pathname.startsWith('/_/') || pathname.startsWith('//') ? null : pathname;
 }
@@ -45,7 +45,7 @@ export function multiLogUrl(page, logs) {
 }
 
 /**
- * A log's path for people, until the server tells how it writes it: what does not show is left encoded.
+ * A log's path for display until the server has sent its own form. Invisible characters stay encoded.
  * @param {string} log
  */
 export function displayPath(log) {
@@ -59,7 +59,7 @@ export function displayPath(log) {
 }
 
 /**
- * The shortest ends of paths that tell them apart, whole names at least.
+ * The shortest ends of paths, of whole names, that tell them apart.
  * @param {string[]} paths
  * @returns {string[]}
  */

@@ -1,6 +1,6 @@
-// The view in the page's address: where the reader is, what is found, filtered and highlighted, how rows are shown. It stands behind
-// the `#`, so that it never reaches the server and the log is not loaded again for it. A place carries its generation, so that a
-// link into a file that was rotated away says so instead of showing other lines.
+// The view as the URL's fragment: position, pattern, filter, highlights and options. A fragment is never sent to the
+// server, and changing it does not reload the page. A position has its generation with it, so that a link into a file
+// that was rotated away does not show other lines.
 
 import { DEFAULTS, TIMES } from '../ui/options.js';
 
@@ -34,7 +34,7 @@ export function emptyView() {
 }
 
 /**
- * What an address's hash says. What is not understood is left out: it comes from a newer page, or from a person.
+ * Parses a fragment. Unknown parts are ignored: a newer page or a person may have written them.
  * @param {string} hash
  * @returns {View}
  */
@@ -64,7 +64,7 @@ export function parseView(hash) {
 
 /**
  * @param {View} view
- * @returns {string} with the `#`, or nothing for a plain view
+ * @returns {string} with the `#`, or empty for the default view
  */
 export function formatView(view) {
   /** @type {string[]} */
@@ -107,7 +107,7 @@ function parseLineRange(text) {
 }
 
 /**
- * Flags stand before the text, and a colon always does, so that any text can follow: `ri:pan(ic)?`.
+ * Flags and a colon come before the text, as in `r:pan(ic)?`, so that the text can be anything.
  * @param {string} value
  * @returns {Pattern | null}
  */

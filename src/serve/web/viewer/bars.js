@@ -1,4 +1,4 @@
-// The bars around the log: its path, the button that follows, what waits below, and what is not there at the edges.
+// The bars around the log: its path, the Follow button, the number of new lines, hints, and notes at the edges.
 
 import { byId, setText } from '../ui/dom.js';
 import { plural } from '../ui/units.js';
@@ -25,7 +25,7 @@ export class ViewerBars {
     this.name = path.slice(cut) || path;
     const directory = document.createElement('span');
     directory.className = 'dir';
-    // A long directory is cut on its left by running right to left; inside, it is isolated from that.
+    // A long directory is truncated at its left by `direction: rtl`; `bdi` keeps its text left to right.
     const isolated = document.createElement('bdi');
     isolated.dir = 'ltr';
     isolated.textContent = path.slice(0, cut);
@@ -39,10 +39,10 @@ export class ViewerBars {
 
   /** @param {boolean} following */
   showFollow(following) {
-    // Its name says what it does next, so it is no toggle: a name and a pressed state that both change say nothing.
+    // Its label says what it does next, so it is no toggle button: label and pressed state must not both change.
     this.#follow.dataset.following = String(following);
-    this.#follow.title = following ? 'Stand still (f)' : 'Follow the end (f)';
-    this.#follow.setAttribute('aria-label', following ? 'Pause, stand still' : 'Follow the end');
+    this.#follow.title = following ? 'Pause (f)' : 'Follow the end (f)';
+    this.#follow.setAttribute('aria-label', following ? 'Pause' : 'Follow the end');
     this.#follow.querySelector('use')?.setAttribute('href', following ? '#icon-pause' : '#icon-follow');
     const label = this.#follow.querySelector('.label');
     if (label) label.textContent = following ? 'Pause' : 'Follow';
@@ -54,11 +54,11 @@ export class ViewerBars {
    */
   showNewLines(following, lines) {
     this.#newLines.hidden = following;
-    setText(this.#newLinesCount, lines > 0 ? plural(lines, 'new line') : 'To the end');
+    setText(this.#newLinesCount, lines > 0 ? plural(lines, 'new line') : 'Go to the end');
   }
 
   /**
-   * Says at the edges of the rows what is not there.
+   * Shows notes above the first and below the last row; an empty one is hidden.
    * @param {string} older
    * @param {string} newer
    */
@@ -70,7 +70,7 @@ export class ViewerBars {
   }
 
   /**
-   * What the reader asked for and can't get, or got otherwise.
+   * Shows a short message over the log; an empty one hides it.
    * @param {string} words
    */
   hint(words) {

@@ -1,4 +1,4 @@
-// What the reader does by key and by pointer, and what it does to the view.
+// Keyboard and pointer input of the viewer page.
 
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
@@ -9,7 +9,7 @@ import { plural } from '../ui/units.js';
 import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
 
 const HINT_MS = 2_500;
-/** So wide is what a finger hits beside the rows. */
+/** The width of the touch target at the start of a row. */
 const TOUCH_PX = 32;
 
 /**
@@ -50,7 +50,7 @@ export class Controls {
     parts.log.addEventListener('click', (event) => this.#click(event));
   }
 
-  /** Lets the reader scroll by keys from the start; the ring is for those who came by key. */
+  /** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
   focusLog() {
     this.#parts.log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
   }
@@ -59,27 +59,27 @@ export class Controls {
     const { seek, findBar, menu, log } = this.#parts;
     bindKeys([
       { keys: ['/'], does: 'find in the whole log', act: () => findBar.open(selectedText()) },
-      { keys: ['n', 'N'], does: 'next match, previous one', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
+      { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
       { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
-      { keys: ['e', 'E'], does: 'next error, previous one', act: (key) => this.#withErrors((troubles) => troubles.step(key === 'e' ? 1 : -1)) },
-      { keys: ['a', 'A'], does: 'next warning, previous one', act: (key) => this.#stepWarning(key === 'a' ? 1 : -1) },
-      { keys: ['v'], does: 'show all, errors and warnings, errors only', act: () => findBar.nextLevel() },
+      { keys: ['e', 'E'], does: 'next, previous error', act: (key) => this.#withErrors((troubles) => troubles.step(key === 'e' ? 1 : -1)) },
+      { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => this.#stepWarning(key === 'a' ? 1 : -1) },
+      { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
       { keys: ['1'], does: 'the first error', act: () => this.#withErrors((troubles) => troubles.first()) },
       { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
       { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
-      { keys: ['f'], does: 'follow the end, or stand still', act: () => this.#toggleFollow() },
+      { keys: ['f'], does: 'follow or pause', act: () => this.#toggleFollow() },
       { keys: ['j', 'k'], does: 'line cursor down, up', act: (key) => this.#move(key === 'j' ? 1 : -1) },
-      { keys: ['J', 'K'], does: 'choose lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },
-      { keys: [']', '['], does: 'next group or marker, previous one', act: (key) => this.#jump(key === ']' ? 1 : -1) },
-      { keys: ['o', 'Enter'], does: 'open or fold the line: group, JSON, match in its place', act: () => this.#open(this.#parts.selection.cursor) },
+      { keys: ['J', 'K'], does: 'select lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },
+      { keys: [']', '['], does: 'next, previous group or marker', act: (key) => this.#jump(key === ']' ? 1 : -1) },
+      { keys: ['o', 'Enter'], does: 'open or fold the line: group, JSON, match in context', act: () => this.#open(this.#parts.selection.cursor) },
       { keys: ['y', 'm', 'c'], does: 'copy lines, as Markdown, link', act: (key) => this.#copy(key === 'y' ? 'text' : key === 'm' ? 'markdown' : 'link') },
       { keys: ['w', 'l'], does: 'wrap long lines, line numbers', act: (key) => menu.toggle(key === 'w' ? 'wrap' : 'numbers') },
-      { keys: ['s'], does: 'times: none, clock, ago, gaps', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+      { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
       { keys: ['r', 'z'], does: 'fold repeated lines, groups', act: (key) => menu.toggle(key === 'r' ? 'repeats' : 'groups') },
       { keys: ['PageUp', 'PageDown'], does: 'a screen up, down', act: (key) => log.scrollBy({ top: (key === 'PageUp' ? -0.9 : 0.9) * log.clientHeight }) },
       { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
-      { keys: ['Escape'], does: 'let go of what is chosen', act: () => this.#clearSelection() },
-      { keys: ['?'], does: 'these keys', act: () => this.#help.showModal() },
+      { keys: ['Escape'], does: 'clear the selection', act: () => this.#clearSelection() },
+      { keys: ['?'], does: 'show these keys', act: () => this.#help.showModal() },
     ], byId('help-keys'));
     bindFindKey(() => findBar.open(selectedText()));
   }
@@ -92,7 +92,7 @@ export class Controls {
       seek.toEnd();
       this.focusLog();
     });
-    // The button lies over the log, so it hands on the wheel.
+    // The button lies over the log, so it passes on the wheel.
     newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
     byId('help-open').addEventListener('click', () => this.#help.showModal());
     byId('help-close').addEventListener('click', () => this.#help.close());
@@ -110,7 +110,7 @@ export class Controls {
     this.#updateLinks();
   }
 
-  /** Where the menu's links lead. */
+  /** Sets the targets of the menu's links. */
   #updateLinks() {
     const { findBar, api, bars } = this.#parts;
     /** @type {HTMLAnchorElement} */ (byId('raw')).href = '?format=raw';
@@ -139,7 +139,7 @@ export class Controls {
     } else if (isInColumns(entry.element, event.clientX, isTouch ? TOUCH_PX : 0)) {
       if (event.shiftKey) document.getSelection()?.removeAllRanges();
       if (this.#parts.loader.isFiltering && !event.shiftKey) this.#showInContext(entry);
-      // A finger has no shift: its second tap makes a range of the first one, a tap on what is chosen lets go of it.
+      // On touch there is no Shift: a second tap selects a range, a tap on the selection clears it.
       else if (isTouch && selection.has(entry)) selection.clear();
       else selection.select(entry, event.shiftKey || isTouch);
     } else {
@@ -191,7 +191,7 @@ export class Controls {
     this.#show(row);
   }
 
-  /** The row that a cursor comes to first. @param {1 | -1} way */
+  /** The row where a new cursor starts. @param {1 | -1} way */
   #rowInSight(way) {
     const rows = [...this.#parts.rowViewport.inSight()].filter((entry) => entry.marker === undefined);
     return /** @type {Row | undefined} */ (way > 0 && !this.#parts.follow.following ? rows[0] : rows[rows.length - 1]) ?? null;
@@ -214,7 +214,7 @@ export class Controls {
       this.#announceLine(row);
       return;
     }
-    this.showHint(way > 0 ? 'No further group or marker is loaded' : 'No earlier group or marker is loaded');
+    this.showHint(way > 0 ? 'No later group or marker is loaded' : 'No earlier group or marker is loaded');
   }
 
   /** @param {Row | null} row */
@@ -228,7 +228,7 @@ export class Controls {
     restyle();
   }
 
-  /** Shows a row that passed the filter among all others. @param {Row} row */
+  /** Leaves the filter and shows the row among all others. @param {Row} row */
   async #showInContext(row) {
     const { findBar, selection } = this.#parts;
     selection.select(row, false);
@@ -257,7 +257,7 @@ export class Controls {
   }
 
   /**
-   * Says something in passing.
+   * Shows a message for a short time.
    * @param {string} words
    */
   showHint(words) {
@@ -286,7 +286,7 @@ export class Controls {
     if (selection.selected === null && selection.cursor !== null) selection.select(selection.cursor, false);
     const { selected } = selection;
     if (selected === null) {
-      this.showHint(matchMedia('(pointer: coarse)').matches ? 'Choose lines first: tap at the beginning of one, then of another' : 'Choose lines first: click beside one, shift-click another');
+      this.showHint(matchMedia('(pointer: coarse)').matches ? 'Select lines first: tap the start of one, then of another' : 'Select lines first: click before one, Shift-click another');
       return;
     }
     try {

@@ -1,9 +1,9 @@
-// Lines as text, also beyond what is on the page, and the link to them.
+// Copying: the text of lines, on the page or not, as plain text or Markdown, and the clipboard.
 
 import { formatLineRange } from '../url/view-hash.js';
 
 const ROWS_PER_REQUEST = 2_000;
-/** What a clipboard is for. */
+/** The most rows that are copied at once. */
 export const COPY_ROWS_MAX = 20_000;
 
 /**
@@ -39,7 +39,7 @@ export async function fetchText(api, generation, first, last) {
  */
 export function markdown(logName, url, lines, text) {
   const body = text.join('\n');
-  // A fence is longer than any run of its character inside.
+  // The fence must be longer than any run of backticks inside.
   const longest = Math.max(2, ...[...body.matchAll(/`+/g)].map(([run]) => run.length));
   const codeFence = '`'.repeat(longest + 1);
   const title = `${logName} ${formatLineRange(lines)}`.replace(/[\\[\]`*_<>]/g, '\\$&');
@@ -47,7 +47,7 @@ export function markdown(logName, url, lines, text) {
 }
 
 /**
- * The clipboard interface exists only where the page came over TLS or from this machine; the old command works elsewhere.
+ * The Clipboard API exists only in secure contexts (TLS or localhost); elsewhere `execCommand` does it.
  * @param {string} text
  */
 export async function copyText(text) {

@@ -1,4 +1,4 @@
-// The chosen lines and the line cursor: what a link points to, and what is copied.
+// The selected lines, which a link points to and which are copied, and the line cursor.
 
 /**
  * @typedef {import('../rows/tail.js').Row} Row
@@ -12,10 +12,10 @@ export class LineSelection {
   selected = null;
   /** @type {Row | null} */
   cursor = null;
-  /** Where a range that is made larger began. @type {LineEnd | null} */
+  /** The fixed end of a range that is being extended. @type {LineEnd | null} */
   #anchor = null;
   #changed;
-  /** Rows that carry a class of ours. @type {Set<HTMLElement>} */
+  /** Rows that have one of the two classes. @type {Set<HTMLElement>} */
   #marked = new Set();
 
   /** @param {() => void} changed */
@@ -43,7 +43,7 @@ export class LineSelection {
     this.#changed();
   }
 
-  /** Whether a row is chosen. @param {Entry} entry */
+  /** Whether a row is selected. @param {Entry} entry */
   has({ gen, offset }) {
     return this.selected !== null && gen === this.selected.gen && offset >= this.selected.first.offset && offset <= this.selected.last.offset;
   }
@@ -67,13 +67,13 @@ export class LineSelection {
     this.#changed();
   }
 
-  /** Whether numbers of the chosen rows are still to be found. */
+  /** Whether line numbers of the selection are missing. */
   get wantsNumbers() {
     return this.selected !== null && (this.selected.first.line === null || this.selected.last.line === null);
   }
 
   /**
-   * Marks the rows in sight.
+   * Sets the classes of the rows in sight.
    * @param {Entry[]} entries
    */
   show(entries) {
@@ -94,7 +94,7 @@ export class LineSelection {
     this.#marked = dressed;
   }
 
-  /** The number of a row may come later than the row. @param {Row} row */
+  /** Takes over a line number that arrived after the row. @param {Row} row */
   #learnNumber(row) {
     if (this.selected === null || row.line === null) return;
     for (const end of [this.selected.first, this.selected.last]) {

@@ -1,22 +1,22 @@
-// Where the reader is in the log, and what the page holds for it. Near an edge of the window more rows are loaded: from the tail as
-// long as it has them, from the server otherwise. At the live end the window takes what the tail gets; further up it is
-// detached, and what comes is only counted.
+// Loads the rows of the viewport. Near an edge more rows are added: from the tail where it has them, else from the
+// server. At the live end the viewport is attached and shows what arrives; further up it is detached, and new rows are
+// only counted.
 
 import { Gone } from '../net/api.js';
 import { compare } from '../rows/generations.js';
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
-/** Bounds the work of one frame: parsing and layout of this many rows take a few milliseconds. */
+/** The most rows drawn in one frame: parsing and layout of these take a few milliseconds. */
 export const ROWS_PER_FRAME = 300;
-/** A burst that is followed shows its last rows only, those in sight and some more; it is none below so many rows a frame. */
+/** In a burst only the last rows are drawn: those in sight and some more. Fewer rows a frame than these are no burst. */
 const BURST_SPARE = 1.2;
 const BURST_ROWS_MIN = 100;
 const ROW_PX_MIN = 15;
 const ROWS_AROUND = 150;
-/** So long after a burst the rows that it left out are drawn above. */
+/** How long after a burst the rows that it left out are drawn. */
 const CALM_MS = 400;
 const ROWS_PER_LOAD = 250;
-/** So many screens are loaded beyond the one in sight. */
+/** The number of screens loaded beyond the one in sight. */
 const SCREENS_AHEAD = 3;
 const FOLDED_ROWS_MAX = 4 * VIEWPORT_ROWS_MAX;
 const RETRY_MS = 1_000;
@@ -37,16 +37,16 @@ const RETRY_MS = 1_000;
  */
 
 export class RowLoader {
-  /** Whether the window ends where the log ends. */
+  /** Whether the viewport ends where the log ends. */
   attached = true;
-  /** Whether nothing before the window can be loaded any more. @type {'' | 'start' | 'gone'} */
+  /** Why no row before the viewport can be loaded; empty if one can. @type {'' | 'start' | 'gone'} */
   top = '';
-  /** Parameters of the filter; none shows every row. @type {Record<string, string>} */
+  /** The parameters of the filter; without any, every row is shown. @type {Record<string, string>} */
   filter = {};
-  /** How far a search for rows that pass the filter has come. @type {Position | null} */
+  /** How far the search for rows that pass the filter has come. @type {Position | null} */
   scanning = null;
   #parts;
-  /** Ends what is being loaded for a window that is no more. */
+  /** Aborts the requests for a viewport that was replaced. */
   #turn = new AbortController();
   #loadingUp = false;
   #loadingDown = false;
@@ -62,18 +62,18 @@ export class RowLoader {
     return Object.keys(this.filter).length > 0;
   }
 
-  /** Whether rows come too fast to be read, so that most are left out. */
+  /** Whether rows arrive too fast to be read, so that most are not drawn. */
   get isBursting() {
     return performance.now() < this.#calmAt;
   }
 
-  /** One change of the document. Returns whether another is needed at once. */
+  /** Draws one frame. Returns whether another is needed at once. */
   draw() {
     const more = this.isFiltering ? this.#drawFiltered() : this.attached && this.#drawTail();
     return this.#fill() || more;
   }
 
-  /** The file grew, or goes on elsewhere. */
+  /** The log grew or was rotated. */
   grew() {
     this.#grown = true;
   }
@@ -108,7 +108,7 @@ export class RowLoader {
       const { tail, rowViewport } = this.#parts;
       const { changedFrom } = tail;
       tail.changedFrom = null;
-      // Rows that were drawn over may pass the filter no more, and others may.
+      // Rows that changed may pass the filter now, or no longer.
       if (changedFrom !== null && compare(changedFrom, rowViewport.to) < 0) rowViewport.to = laterOf(changedFrom, rowViewport.from);
       this.#loadDown();
     }
@@ -129,7 +129,7 @@ export class RowLoader {
   }
 
   /**
-   * Shows what is around a place if the tail has it. Returns whether it does.
+   * Shows the rows around a position if the tail has it. Returns whether it does.
    * @param {Position} place
    */
   showFromTail(place) {
@@ -173,11 +173,11 @@ export class RowLoader {
     rowViewport.patch(cut, entries, to);
   }
 
-  /** Loads what will soon be in sight. Returns whether another frame is needed. */
+  /** Loads the rows that will soon be in sight. Returns whether another frame is needed. */
   #fill() {
     const { scroller, rowViewport, tail, follow } = this.#parts;
     if (tail.from === null) return false;
-    // Rows that are folded away take no room, so that all of a log could be loaded for one screen.
+    // Folded rows have no height, so that one screen could need the whole log.
     if (rowViewport.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
@@ -269,14 +269,14 @@ export class RowLoader {
       const gone = generations.at(gen);
       if (gone === undefined || gen === generations.currentGen) return;
       gone.isGone = true;
-      const marker = { gen, offset, marker: 'gap', text: 'the rest of this file can not be read any more', element: null };
+      const marker = { gen, offset, marker: 'gap', text: 'the rest of this file can no longer be read', element: null };
       rowViewport.patch({ gen, offset }, [marker], { gen, offset: Math.max(gone.to, offset + 1) });
       this.#cross(gen);
     });
   }
 
   /**
-   * Appends an answer, up to where the tail or the next file goes on.
+   * Appends a response, up to where the tail or the next generation begins.
    * @param {import('../net/api.js').Rows} answer
    * @param {number} gen
    * @param {Position} at the place that was asked for
@@ -292,7 +292,7 @@ export class RowLoader {
       next = Math.min(next, to);
     }
     if (!this.isFiltering && tail.from?.gen === gen && next >= tail.from.offset) {
-      // The tail may have come while the answer was on its way, and begin before what was asked for.
+      // The tail may have arrived during the request, and begin before the requested position.
       const end = laterOf(tail.from, rowViewport.from).offset;
       entries = entries.filter((entry) => entry.offset < end);
       next = end;
@@ -306,7 +306,7 @@ export class RowLoader {
     else if (this.isFiltering) this.attached = answer.at_end;
   }
 
-  /** Goes on from the end of one file to the beginning of the next. @param {number} gen */
+  /** Continues from the end of one generation at the beginning of the next. @param {number} gen */
   #cross(gen) {
     const { rowViewport, generations } = this.#parts;
     const mark = this.#beginning(gen + 1);
@@ -314,7 +314,7 @@ export class RowLoader {
   }
 
   /**
-   * A new window around an offset.
+   * Loads new rows around an offset.
    * @param {import('../net/api.js').Where} where
    * @param {number} gen
    * @param {Align | 'end'} align
@@ -328,7 +328,7 @@ export class RowLoader {
     const generation = generations.at(gen)?.id ?? null;
     this.#loadingUp = true;
     this.#loadingDown = true;
-    // Else what comes at the end would be drawn in its place meanwhile.
+    // Otherwise rows that arrive would be drawn here during the request.
     this.attached = false;
     tail.changedFrom = null;
     try {
@@ -340,7 +340,7 @@ export class RowLoader {
         before = await api.rows(generation, { before: at }, ROWS_PER_LOAD / 2, this.filter, signal);
         signal.throwIfAborted();
       }
-      // The tail may have come meanwhile; then the window goes on in it.
+      // The tail may have arrived meanwhile; then its rows are used.
       if ('from' in where && this.showFromTail({ gen, offset: where.from })) return true;
       if ('before' in where) at = where.before;
       this.replace([], { gen, offset: answer.from }, { gen, offset: answer.from });
@@ -371,7 +371,7 @@ export class RowLoader {
   }
 
   /**
-   * The rows of an answer, with what is known to have happened between them.
+   * The rows of a response, with the markers between them.
    * @param {import('../net/api.js').Rows} answer
    * @param {number} gen
    * @returns {Entry[]}

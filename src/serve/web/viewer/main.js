@@ -1,4 +1,4 @@
-// The viewer page: one log, its connection, its rows, and what surrounds them, tied together.
+// The viewer page: creates the parts of the page of one log and connects them.
 
 import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
@@ -28,7 +28,7 @@ import { TabBadge } from './tab.js';
 import { UrlSync } from './url-sync.js';
 
 const TICK_MS = 1_000;
-/** Nobody reads what passes by so fast, so it is drawn less often. */
+/** During a burst the page draws less often. */
 const BURST_MS = 100;
 
 const log = byId('log');
@@ -45,11 +45,11 @@ const facts = {
   lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
 };
 let isStatusDue = true;
-/** Whether rows that stay the same may have to look otherwise. */
+/** Whether the decoration of rows may have to change. */
 let isStyleDue = true;
 let foldedVersion = -1;
 let isRestored = false;
-/** What the finder last looked for. */
+/** The last search, as JSON. */
 let lastSearch = '';
 
 const drawScheduler = new DrawScheduler(draw);
@@ -136,7 +136,7 @@ function onMessage(message, resuming) {
   drawScheduler.requestThrottled();
 }
 
-/** Searches on in what has come. */
+/** Extends the searches to new bytes. */
 function extendSearches() {
   const { current } = generations;
   if (!current) return;
@@ -153,14 +153,14 @@ function searchProblems() {
   if (warningSearch.searchNow(currentOffset())) warningNav.current = null;
 }
 
-/** How far the present file goes. @returns {import('../search/file-search.js').FileEnd} */
+/** The end of the current file. @returns {import('../search/file-search.js').FileEnd} */
 function fileEnd() {
   const size = generations.current?.to ?? 0;
   const [last] = tail.last(1);
   return { size, lastRow: last?.gen === generations.currentGen ? Math.min(last.offset, size) : 0 };
 }
 
-/** The pattern, the filter or the highlights are others. */
+/** The pattern, the filter or the highlights changed. */
 function findChanged() {
   const { current } = generations;
   const { pattern } = findBar;
@@ -183,13 +183,13 @@ function refresh() {
   drawScheduler.request();
 }
 
-/** Rows may have to look otherwise. */
+/** The decoration of rows may have to change. */
 function restyle() {
   isStyleDue = true;
   refresh();
 }
 
-/** One change of the document. Returns whether rows are left for another. */
+/** Draws one frame. Returns whether rows are left for another. */
 function draw() {
   const more = loader.draw();
   if (loader.isBursting) drawScheduler.delay(BURST_MS);
@@ -216,7 +216,7 @@ function fold() {
   else rowViewport.keepInPlace(() => folds.update(rowViewport.entries(), menu.options));
 }
 
-/** Gives the rows in sight, and those around, what is drawn beside and over their text. */
+/** Decorates the rows in and near sight: levels, columns, selection and highlights. */
 function decorateInSight() {
   isStyleDue = false;
   const near = [...rowViewport.inSight(log.clientHeight)];
@@ -227,24 +227,24 @@ function decorateInSight() {
   highlighter.show(near, findBar.current ?? errorNav.current ?? warningNav.current, generations.currentGen);
 }
 
-/** Offset of the row that the reader looks at. */
+/** The offset of the reader's current row. */
 function currentOffset() {
   const first = selection.cursor ?? rowViewport.firstInSight();
   return first?.offset ?? 0;
 }
 
 /**
- * To a row that was found in the present file.
+ * Goes to a row that was found in the current file.
  * @param {number} offset
  */
 async function goTo(offset) {
-  // One row is the one that the reader was brought to, by whichever way.
+  // Only one row is the current one, whichever way led to it.
   for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
   const row = await seek.reveal({ gen: generations.currentGen, offset }, 'middle');
   selection.moveTo(row);
 }
 
-/** Where in the whole file the view is, and what is where. */
+/** Shows the view's position in the file, and the marks. */
 function showMinimap() {
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
@@ -268,7 +268,7 @@ function showMinimap() {
 }
 
 function olderText() {
-  if (loader.top === 'gone') return 'What came before is in a file that can not be read any more.';
+  if (loader.top === 'gone') return 'Earlier lines are in a file that can no longer be read.';
   return loader.isFiltering && loader.top === '' ? progressText('up') : '';
 }
 
@@ -285,11 +285,11 @@ function progressText(way) {
   if (at === null || (way === 'up') !== (at.offset <= rowViewport.from.offset)) return '';
   const { to } = generations.at(at.gen);
   const part = to === 0 ? 1 : at.offset / to;
-  return `looking for more lines: at ${Math.round(100 * part)} % of the log`;
+  return `searching for more lines: at ${Math.round(100 * part)} % of the log`;
 }
 
 log.addEventListener('scroll', () => {
-  // A view that follows scrolls by what arrives, and is drawn with that.
+  // While following, the page itself scrolls when rows arrive.
   if (follow.following) drawScheduler.requestThrottled();
   else drawScheduler.request();
 }, { passive: true });
@@ -300,7 +300,7 @@ setInterval(() => {
   refresh();
 }, TICK_MS);
 
-// The server has put the path there, with what does not show or would mislead escaped.
+// The server wrote the path into the title, with invisible and misleading characters escaped.
 bars.showPath(document.title);
 document.title = bars.name;
 bars.showFollow(true);

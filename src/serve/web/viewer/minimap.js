@@ -1,10 +1,10 @@
-// The strip at the right: a scrollbar of the whole file by bytes, with marks where something was found. The native
-// scrollbar would show the loaded window only, so it lies hidden under this one.
+// The minimap at the right: a scrollbar of the whole file by bytes, with marks for matches, errors, warnings and the
+// selection. The native scrollbar covers the loaded rows only, so the minimap lies over it.
 
 const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
 const FAINT = 0.3;
-/** Each kind has a lane of its own, from one part of the width to another. @type {Record<string, [number, number]>} */
+/** The lane of each kind of mark, as parts of the width. @type {Record<string, [number, number]>} */
 const LANES = { warning: [0.1, 0.45], error: [0.1, 0.45], found: [0.55, 0.95], selected: [0, 1] };
 
 /**
@@ -16,13 +16,13 @@ export class Minimap {
   #thumb;
   #canvas;
   #seek;
-  /** What is in sight, as parts of the file. */
+  /** The part of the file in sight, 0 to 1. */
   #top = 0;
   #bottom = 1;
   #size = 0;
   /** @type {Marks[]} */
   #marks = [];
-  /** Where in the thumb it is held, in pixels; null while it is not. @type {number | null} */
+  /** Where the pointer holds the thumb, in pixels from its top; null if it does not. @type {number | null} */
   #held = null;
   #drawnState = '';
   #markedState = '';
@@ -45,7 +45,7 @@ export class Minimap {
       this.#place();
       this.#drawMarks(true);
     }).observe(strip);
-    // The marks' colours are those of the theme.
+    // The colours of the marks depend on the theme.
     new MutationObserver(() => this.#drawMarks(true)).observe(document.documentElement, { attributes: true });
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#drawMarks(true));
   }
@@ -134,7 +134,7 @@ export class Minimap {
     if (context === null || this.#size === 0 || isEmpty) return;
     context.scale(scale, scale);
     for (const { kind, offsets } of this.#marks) {
-      // A canvas knows no variables, so the colour is computed on the strip itself.
+      // A canvas has no CSS variables, so the element computes the colour.
       this.#strip.style.color = `var(--mark-${kind})`;
       context.fillStyle = getComputedStyle(this.#strip).color;
       const [left, right] = LANES[kind] ?? [0, 1];
@@ -147,7 +147,7 @@ export class Minimap {
         rows.set(y, count);
         most = Math.max(most, count);
       }
-      // Where they are everywhere, the place still shows where there are most of them, and where the first one is.
+      // With marks everywhere, opacity shows their density, and the first error has the full width.
       for (const [y, count] of rows) {
         context.globalAlpha = most === 1 ? 1 : FAINT + (1 - FAINT) * (count / most);
         context.fillRect(left * width, y, (right - left) * width, MARK_PX);

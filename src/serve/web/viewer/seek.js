@@ -1,4 +1,4 @@
-// Where the view goes: to the end, the start, a position or a part of the file, and what it shows when the filter changes.
+// Moves the view: to the end, the start, a position or a part of the file. Keeps its position when the filter changes.
 
 import { positionOf, ROWS_PER_FRAME } from './loader.js';
 
@@ -26,7 +26,7 @@ export class Seek {
     this.#parts = parts;
   }
 
-  /** To the live end, which is followed from there. */
+  /** Goes to the live end and follows it. */
   toEnd() {
     const { follow, tail, loader } = this.#parts;
     follow.resume();
@@ -37,7 +37,7 @@ export class Seek {
     this.#parts.changed();
   }
 
-  /** To the first byte of the file in sight. */
+  /** Goes to the first byte of the file in sight. */
   async toStart() {
     const { follow, rowViewport, generations } = this.#parts;
     follow.pause();
@@ -46,7 +46,7 @@ export class Seek {
   }
 
   /**
-   * Brings a position into sight. Returns the row that is there, if there is one.
+   * Scrolls a position into sight. Returns the row there; null if there is none.
    * @param {Position} position
    * @param {Align} align
    * @returns {Promise<import('../rows/tail.js').Row | null>}
@@ -64,7 +64,7 @@ export class Seek {
   }
 
   /**
-   * Moves the view to a part of the file in sight, 0 to 1. While that is loaded, only the last wish is kept.
+   * Moves the view to a part of the file in sight, 0 to 1. During a request only the last call is remembered.
    * @param {number} part
    */
   async toPart(part) {
@@ -83,7 +83,7 @@ export class Seek {
   }
 
   /**
-   * Shows what passes the filter, or everything again, around the row in sight.
+   * Applies a filter, or none, and keeps the row in sight where it is.
    * @param {Record<string, string>} filter
    * @param {Position | null} around
    */
@@ -109,7 +109,7 @@ export class Seek {
   #scrollTo(row, align) {
     const { scroller } = this.#parts;
     const box = scroller.getBoundingClientRect();
-    // Only the first row of all keeps the space above it: before any other one there will be rows, of which none was in sight.
+    // Only the log's first row keeps the space above it. Before any other row more rows will be loaded.
     const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.rowViewport.from);
     if (isFirst && align === 'top') {
       scroller.scrollTop = 0;

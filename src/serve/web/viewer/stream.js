@@ -1,5 +1,4 @@
-// What the live stream says, put where it belongs: rows into the tail, files into the spans, and what happened between
-// them as markers into both.
+// Applies the messages of the live stream: rows go to the tail, generations to their list, and markers to both.
 
 import { Generations } from '../rows/generations.js';
 import { Tail } from '../rows/tail.js';
@@ -8,11 +7,11 @@ import { formatClock, formatSize } from '../ui/units.js';
 export class Stream {
   generations = new Generations();
   tail = new Tail();
-  /** Rows from this offset on are news; earlier ones were there when the stream began. */
+  /** Rows from this offset on are new; earlier ones existed when the stream began. */
   #newsFrom = Infinity;
 
   /**
-   * Takes a message. Returns how many rows of it are new, and whether any byte of it is.
+   * Applies a message. Returns how many of its rows are new, and whether any byte is.
    * @param {import('../net/wire.js').Message} message
    * @param {boolean} resuming
    * @returns {{fresh: number, news: boolean}}
@@ -61,11 +60,11 @@ export class Stream {
     }
     this.#newsFrom = message.size;
     if (this.generations.currentGen < 0) {
-      // What lies before the stream is in the same file, and is loaded when it is looked at.
+      // Rows before the stream's start are in the same file, and are loaded when the reader scrolls there.
       this.generations.add(message.generation, 0, message.size);
       this.tail.start({ gen: this.generations.currentGen, offset: message.from });
     } else {
-      this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing here, or repeat`, this.tail.to.offset);
+      this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing or repeated here`, this.tail.to.offset);
     }
   }
 
@@ -102,8 +101,8 @@ export function resetWords(reason) {
     case 'rotated': return `rotated at ${at}: a new file begins`;
     case 'truncated': return `truncated at ${at}: the file begins again`;
     case 'replaced': return `replaced at ${at}: another file begins`;
-    case 'late': return 'late lines of the file that was rotated away';
-    case 'back': return 'back to the present file';
+    case 'late': return 'late lines of the rotated file';
+    case 'back': return 'back to the current file';
     default: return `${reason} at ${at}`;
   }
 }

@@ -1,7 +1,7 @@
-// What the browser's tab says of a log that nobody looks at: the new lines and errors in its title, and a dot on its
-// icon. Looking at the page is all that it takes to have seen them.
+// The browser tab of a hidden page: its title counts new lines and errors, its icon shows a dot. Showing the page
+// resets both.
 
-/** Redrawn rows must not count twice, so the errors are kept by their offsets; more than so many are many. */
+/** Errors are kept by offset, so that redrawn rows do not count twice. Beyond this number the title says "many". */
 const ERRORS_MAX = 1_000;
 
 /** @typedef {'quiet' | 'lines' | 'errors' | 'lost'} News */
@@ -35,7 +35,7 @@ export class TabBadge {
   countRows(rows, fresh) {
     if (!document.hidden) return;
     this.#lines += fresh;
-    // The row before the new ones may have been completed.
+    // The row before the new ones may have been completed by the patch.
     for (const row of rows.slice(-fresh - 1)) {
       if (this.#errors.size >= ERRORS_MAX) break;
       if (this.#levelOf(row) === 'error') this.#errors.add(row[0]);

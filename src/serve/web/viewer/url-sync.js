@@ -1,4 +1,4 @@
-// The page's address kept up to the view, and the view made from an address.
+// Keeps the URL in step with the view, and restores the view from a URL.
 
 import { Gone } from '../net/api.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
@@ -57,7 +57,7 @@ export class UrlSync {
     };
   }
 
-  /** The chosen lines as an address says them: by number where both are known. @returns {Wanted | null} */
+  /** The selected lines for the URL: by number if both numbers are known, else by offset. @returns {Wanted | null} */
   get selectedLines() {
     const { selected } = this.#parts.selection;
     if (selected === null) return null;
@@ -70,12 +70,12 @@ export class UrlSync {
     return `${location.origin}${location.pathname}${location.search}${formatView(this.view)}`;
   }
 
-  /** The view changed: the address follows, without a step in the browser's history. */
+  /** Updates the URL after the view changed, without a new entry in the browser's history. */
   sync() {
     if (!this.#isRestored || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      // An address that the reader has just changed is about to be followed.
+      // The reader changed the URL; it will be restored next.
       if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = formatView(this.view);
       this.#written = hash;
@@ -83,7 +83,7 @@ export class UrlSync {
     }, SYNC_MS);
   }
 
-  /** Makes the view that the address asks for. The log must have been opened. */
+  /** Restores the view that the URL describes. The log must be open. */
   async restore() {
     const view = parseView(location.hash);
     const { menu, findBar, folds, follow, seek, hint } = this.#parts;
@@ -96,12 +96,12 @@ export class UrlSync {
     findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
     try {
       const gen = await this.#generationOf(view);
-      if (gen === null) hint('This link leads into a file that is no longer there. This is the present one.');
+      if (gen === null) hint('The file of this link is no longer there. This is the current file.');
       else if (view.lines !== null) await this.#showLines(view.lines, gen, this.#restoring.signal);
       else if (view.top !== null) await seek.reveal({ gen, offset: view.top }, 'top');
       else if (!view.follow) follow.pause();
     } catch (error) {
-      if (!this.#restoring.signal.aborted) hint(`The place of this link can not be shown: ${error instanceof Error ? error.message : error}`);
+      if (!this.#restoring.signal.aborted) hint(`The position of this link cannot be shown: ${error instanceof Error ? error.message : error}`);
     }
     this.#written = location.hash;
     this.#isRestored = true;
@@ -109,7 +109,7 @@ export class UrlSync {
   }
 
   /**
-   * The file that a view is of; null if there is none any more.
+   * The number of the generation that a view is in; null if it is no longer there.
    * @param {View} view
    */
   async #generationOf(view) {
@@ -119,7 +119,7 @@ export class UrlSync {
     const known = generations.indexOf(generation);
     if (known >= 0) return known;
     try {
-      // A generation may have two texts; the answer has the one that the stream has, too.
+      // A generation may have two names; the response has the one that the stream uses.
       const answer = await api.rows(generation, { from: 0 }, 1, {});
       if (answer.generation === generations.current?.id) return generations.currentGen;
       return generations.addEarlier(answer.generation, answer.size);
@@ -141,13 +141,13 @@ export class UrlSync {
     if (wanted.kind === 'line') {
       const first = await api.offsetOfLine(id, from, signal);
       const last = to === from ? first : await api.offsetOfLine(id, to, signal);
-      // Beyond the end, the last line is given.
+      // For a line beyond the end, the server gives the last one.
       const { lines: [firstLine, lastLine] } = await api.lineNumbers(id, [first.offset, last.offset]);
-      if (firstLine !== null && firstLine < from) hint(`The log has ${firstLine.toLocaleString('en-US')} lines only.`);
+      if (firstLine !== null && firstLine < from) hint(`The log has ${firstLine.toLocaleString('en-US')} lines.`);
       selection.set({ gen, first: { offset: first.offset, line: firstLine }, last: { offset: last.offset, line: lastLine } });
       from = first.offset;
     } else if (from > generations.at(gen).to) {
-      hint('The log has not come that far.');
+      hint('The log is not that long.');
       return;
     }
     const row = await seek.reveal({ gen, offset: from }, 'middle');
