@@ -5,12 +5,16 @@
 
 mod assets;
 mod connection_limit;
+mod health;
 mod http;
+mod json;
 mod listener;
+mod listing;
 mod origin_check;
 mod page;
 mod query;
 mod routes;
+mod security;
 mod websocket;
 mod write_timeout;
 

@@ -22,12 +22,12 @@ use crate::search::levels;
 use crate::serve::connection_limit::AccessLogEntry;
 use crate::serve::http::stream::{self, StreamFormat};
 use crate::serve::http::{api, download};
-use crate::serve::page::Place;
+use crate::serve::security::{self, Framing};
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::websocket::negotiation;
 use crate::serve::websocket::viewer::{self, Denial, ViewerRequest};
 use crate::serve::write_timeout::WriteTimeout;
-use crate::serve::{App, assets, origin_check, page};
+use crate::serve::{App, assets, health, json, listing, origin_check, page};
 use crate::session::WantedGeneration;
 use crate::wire::frame::{Form, Packing};
 use crate::wire::message::SUBPROTOCOL;
@@ -147,7 +147,7 @@ pub(super) async fn answer(
         *response.body_mut() = empty();
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        page::secure(&mut response, Place::of(&parts.uri));
+        security::set_headers(&mut response, Framing::of(&parts.uri));
     }
     response
 }
@@ -211,9 +211,9 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 async fn list(app: &Arc<App>, headers: &HeaderMap) -> Response<Body> {
     let catalogue = app.catalogue().await;
     if accepts(headers, "text/html") {
-        page::list(&catalogue, app.hub.registry(), app.access.prefixes())
+        listing::page(&catalogue, app.hub.registry(), app.access.prefixes())
     } else {
-        page::list_text(&catalogue)
+        listing::text(&catalogue)
     }
 }
 
@@ -222,12 +222,12 @@ async fn own(app: &Arc<App>, parts: &Parts, name: &str) -> Result<Response<Body>
     match name {
         "logs" => {
             let catalogue = app.catalogue().await;
-            Ok(page::list_json(&catalogue, app.hub.registry(), &parts.headers))
+            Ok(listing::json(&catalogue, app.hub.registry(), &parts.headers))
         }
-        "levels.json" => Ok(page::json_text(levels::RULES)),
-        "healthz" => Ok(page::health(app)),
-        name => page::several(name)
-            .or_else(|| assets::asset(name))
+        "levels.json" => Ok(json::json_text(levels::RULES)),
+        "healthz" => Ok(health::health(app)),
+        name => page::multi_log(name)
+            .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),
     }
 }
@@ -362,10 +362,10 @@ impl RequestContext<'_> {
     async fn page(&self, log: &LogPath) -> Result<Response<Body>, Refused> {
         let (access, wanted) = (Arc::clone(&self.app.access), log.clone());
         let opened = tokio::task::spawn_blocking(move || access.open(&wanted).map(drop)).await;
-        let place = Place::of(&self.parts.uri);
+        let framing = Framing::of(&self.parts.uri);
         match opened.unwrap_or(Err(Refusal::Unreadable)) {
-            Ok(()) => Ok(page::view(StatusCode::OK, log, place)),
-            Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, place)),
+            Ok(()) => Ok(page::view(StatusCode::OK, log, framing)),
+            Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, framing)),
             Err(refusal) => Err(refusal.into()),
         }
     }

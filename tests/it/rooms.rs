@@ -71,7 +71,14 @@ fn what_is_absent_is_absent() {
         ("hyper", &[], &ROOMS[..5]),
         (
             "Serialize",
-            &["wire/message.rs", "wire/rows.rs", "wire/answer.rs", "serve/page.rs"],
+            &[
+                "wire/message.rs",
+                "wire/rows.rs",
+                "wire/answer.rs",
+                "serve/health.rs",
+                "serve/json.rs",
+                "serve/listing.rs",
+            ],
             ROOMS.as_slice(),
         ),
         ("Deserialize", &["wire/message.rs", "wire/rows.rs"], ROOMS.as_slice()),
@@ -80,7 +87,7 @@ fn what_is_absent_is_absent() {
         // Somebody may set that clock: it says when files were made and lines came, and no timer hangs on it.
         (
             "SystemTime::now",
-            &["log/rotated.rs", "log/timeline.rs", "serve/page.rs", "bench/load/stamp.rs"],
+            &["log/rotated.rs", "log/timeline.rs", "serve/listing.rs", "bench/load/stamp.rs"],
             ROOMS.as_slice(),
         ),
     ] {
