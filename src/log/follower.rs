@@ -75,7 +75,7 @@ pub struct Follower {
     is_unwanted: AtomicBool,
     /// Files that were found again, for the tracker.
     found: Mutex<Vec<TailedFile>>,
-    /// So many late files are to be dropped for those that were found again.
+    /// So many late files are to be dropped for files that were found again.
     excess_files: AtomicUsize,
     /// Locked by the one that finds a file: others may need the same.
     finding: tokio::sync::Mutex<()>,
@@ -210,17 +210,21 @@ impl Follower {
             self.found.lock().push(tailed);
             self.wake.wake();
         }
-        self.close_excess_files();
+        let in_use = self.close_excess_files();
+        if in_use > 0 {
+            self.excess_files.store(in_use, Ordering::SeqCst);
+            self.wake.wake();
+        }
         Some(span)
     }
 
     /// Closes old files beyond [`OLD_FILES_MAX`]: those that can be found again by their names, the ones that were opened
-    /// first before others. Where all others are in use, the tracker drops late files. It may block.
-    fn close_excess_files(&self) {
+    /// first before others. Returns how many are too many still, because they are in use. It may block.
+    fn close_excess_files(&self) -> usize {
         let files = self.timeline().old_files();
         let excess = files.len().saturating_sub(OLD_FILES_MAX);
         if excess == 0 {
-            return;
+            return 0;
         }
         // The last one was opened a moment ago.
         let closable = files.iter().rev().skip(1).rev().filter(|old| !old.is_in_use);
@@ -228,10 +232,7 @@ impl Follower {
         let identities: Vec<_> = named.map(|old| old.file.identity()).collect();
         drop(files);
         self.timeline().close_files(&identities);
-        if identities.len() < excess {
-            self.excess_files.store(excess - identities.len(), Ordering::SeqCst);
-            self.wake.wake();
-        }
+        excess - identities.len()
     }
 
     /// How many late files are to be dropped. Asked once, they are no longer.

@@ -95,7 +95,8 @@ impl<R: Registration> FollowerTask<R> {
             self.renew_watches();
         }
         self.follower.hand_over_found_files(&mut self.tracker, now);
-        self.tracker.drop_late_files(self.follower.take_excess_files());
+        let excess = self.follower.take_excess_files();
+        self.tracker.drop_late_files(excess);
         self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
         if poll.rotated && self.tracker.watch_places() != self.places {
@@ -103,8 +104,9 @@ impl<R: Registration> FollowerTask<R> {
         }
         let Poll { more, rotated, truncated, .. } = poll;
         self.follower.publish(poll);
-        if rotated {
-            self.follower.close_excess_files();
+        if rotated || excess > 0 {
+            // What is in use now is closed at the next rotation, or when the next file is found.
+            let _in_use = self.follower.close_excess_files();
         }
         self.answer(asked, more);
         (more, truncated)
