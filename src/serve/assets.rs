@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 
-use crate::serve::routes::{Body, full};
+use crate::serve::body::{Body, full};
 
 /// The list of logs.
 pub(super) static LIST: LazyLock<String> =

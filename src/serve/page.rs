@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode, Uri};
 use serde::Serialize;
 
@@ -14,8 +14,9 @@ use crate::log::catalogue::Catalogue;
 use crate::log::{LogPath, Registry};
 use crate::serve::App;
 use crate::serve::assets::{BESIDE, ERROR, LIST, MERGED, VIEW};
+use crate::serve::body::{Body, full};
 use crate::serve::query::{self, href};
-use crate::serve::routes::{Body, full};
+use crate::serve::shared_listing::ListFormat;
 
 /// What pages may do: load our own scripts and styles and talk to this server. Log content brings colours with it as
 /// style attributes, and nothing else inline.
@@ -146,7 +147,7 @@ pub(super) fn list<'a>(
     catalogue: &Catalogue,
     registry: &Registry,
     prefixes: impl Iterator<Item = &'a Path>,
-) -> Response<Body> {
+) -> String {
     let now = SystemTime::now();
     let mut rows = String::new();
     for entry in &catalogue.entries {
@@ -169,7 +170,7 @@ pub(super) fn list<'a>(
     let prefixes: Vec<String> = prefixes.map(|path| escaped(&path.to_string_lossy())).collect();
     let (head, rest) = LIST.split_once("<!--rows-->").unwrap_or((&LIST, ""));
     let (middle, tail) = rest.split_once("<!--prefixes-->").unwrap_or((rest, ""));
-    html(StatusCode::OK, [head, &rows, middle, &prefixes.join(", "), tail].concat())
+    [head, &rows, middle, &prefixes.join(", "), tail].concat()
 }
 
 /// A log's path with its directory set apart.
@@ -183,16 +184,29 @@ fn name(log: &LogPath) -> String {
 }
 
 /// The list for a script: a path on each line, escaped where a line would break.
-pub(super) fn list_text(catalogue: &Catalogue) -> Response<Body> {
+pub(super) fn list_text(catalogue: &Catalogue) -> String {
     let mut lines = String::new();
     for entry in &catalogue.entries {
         let _written = writeln!(lines, "{}", entry.log.display());
     }
-    let mut response = Response::new(full(lines));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    lines
+}
+
+/// Says what a list is.
+pub(super) fn set_list_type(response: &mut Response<Body>, format: ListFormat) {
+    let content_type = match format {
+        ListFormat::Html => "text/html; charset=utf-8",
+        ListFormat::Text => "text/plain; charset=utf-8",
+        ListFormat::Json => "application/json",
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+}
+
+/// A tag that changes with the text.
+pub(super) fn tag(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 #[derive(Serialize)]
@@ -210,12 +224,8 @@ struct Listing {
     truncated: bool,
 }
 
-/// The list for the list page, which asks again and again: nothing is sent if it has the same.
-pub(super) fn list_json(
-    catalogue: &Catalogue,
-    registry: &Registry,
-    headers: &HeaderMap,
-) -> Response<Body> {
+/// The list for the list page, as JSON.
+pub(super) fn list_json(catalogue: &Catalogue, registry: &Registry) -> String {
     let logs = catalogue.entries.iter().map(|entry| Listed {
         path: entry.log.display().to_string(),
         href: href(&entry.log),
@@ -224,22 +234,7 @@ pub(super) fn list_json(
         viewers: registry.viewers(&entry.log),
     });
     let listing = Listing { logs: logs.collect(), truncated: catalogue.truncated };
-    let text = serde_json::to_string(&listing).unwrap_or_default();
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let etag = format!("\"{:016x}\"", hasher.finish());
-    let is_known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|known| known.trim() == etag));
-    let mut response = json_text(if is_known { String::new() } else { text });
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
+    serde_json::to_string(&listing).unwrap_or_default()
 }
 
 /// How the server is, and what it has done so far.
@@ -265,7 +260,7 @@ pub(super) fn health(app: &App) -> Response<Body> {
     json(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        viewers: app.connection_limit.taken(),
+        viewers: app.viewer_limit.viewers(),
         logs: app.hub.registry().followed(),
         counters: Counters {
             reads: counts.reads.get(),

@@ -88,6 +88,15 @@ impl Query {
         Ok(parsed)
     }
 
+    /// Whether a plain GET means the file itself: the query says nothing about lines, a position, following or a form
+    /// other than the bytes.
+    pub(super) fn is_whole_file(&self) -> bool {
+        !self.tail
+            && self.lines.is_none()
+            && self.from.is_none()
+            && matches!(self.format, None | Some(Format::Raw))
+    }
+
     /// Where to start and how to go on. `lines` holds where nothing else is asked for.
     pub(super) fn start(&self, lines: Lines, wait: bool) -> StreamRequest {
         let last = |lines| match lines {

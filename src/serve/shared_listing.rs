@@ -1,0 +1,124 @@
+//! The list of logs, made once for everybody who asks at about the same time.
+//!
+//! Walking the prefixes and rendering ten thousand entries takes a thread for a while. One thread at a time does both,
+//! however many ask: the others wait for its result without a thread, and get the same bytes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::log::catalogue::{self, Catalogue};
+use crate::log::{Access, Registry};
+use crate::serve::page;
+
+/// How old a list may be.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// In which form the list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListFormat {
+    Html,
+    Text,
+    Json,
+}
+
+/// The list, ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct ListBody {
+    pub(super) bytes: Bytes,
+    /// Changes with the bytes; for an `ETag`.
+    pub(super) tag: String,
+}
+
+/// The list that was made last.
+#[derive(Default)]
+struct Kept {
+    catalogue: Option<(Instant, Catalogue)>,
+    /// In the forms in which it was asked for.
+    bodies: Vec<(ListFormat, ListBody)>,
+}
+
+impl Kept {
+    fn body(&self, format: ListFormat) -> Option<ListBody> {
+        let (made, _) = self.catalogue.as_ref()?;
+        let is_fresh = made.elapsed() < MAX_AGE;
+        let mut bodies = self.bodies.iter().filter(|(kept, _)| is_fresh && *kept == format);
+        bodies.next().map(|(_, body)| body.clone())
+    }
+
+    /// Makes the list in a form. Blocks.
+    fn make(&mut self, access: &Access, registry: &Registry, format: ListFormat) -> ListBody {
+        if self.catalogue.as_ref().is_none_or(|(made, _)| made.elapsed() >= MAX_AGE) {
+            self.bodies.clear();
+            let catalogue = catalogue::list(access);
+            self.catalogue = Some((Instant::now(), catalogue));
+        }
+        let empty = Catalogue::default();
+        let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
+        let text = match format {
+            ListFormat::Html => page::list(catalogue, registry, access.prefixes()),
+            ListFormat::Text => page::list_text(catalogue),
+            ListFormat::Json => page::list_json(catalogue, registry),
+        };
+        let body = ListBody { tag: page::tag(&text), bytes: Bytes::from(text) };
+        self.bodies.push((format, body.clone()));
+        body
+    }
+}
+
+/// The list of logs of a server.
+#[derive(Clone, Default)]
+pub(super) struct SharedListing(Arc<Mutex<Kept>>);
+
+impl SharedListing {
+    /// The list in a form, at most [`MAX_AGE`] old, with the viewers that each log had when the form was made.
+    pub(super) async fn get(
+        &self,
+        access: &Arc<Access>,
+        registry: &Arc<Registry>,
+        format: ListFormat,
+    ) -> ListBody {
+        // Whoever makes the list holds the lock until it is made, even if the request goes away meanwhile.
+        let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
+        if let Some(body) = kept.body(format) {
+            return body;
+        }
+        let (access, registry) = (Arc::clone(access), Arc::clone(registry));
+        let made = spawn_blocking(move || kept.make(&access, &registry, format)).await;
+        // Only a runtime that is going down fails here.
+        made.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::registry::ROTATE_WAIT;
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_get_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let listing = SharedListing::default();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let (listing, access, registry) =
+                (listing.clone(), Arc::clone(&access), Arc::clone(&registry));
+            asking.spawn(
+                async move { listing.get(&access, &registry, ListFormat::Json).await.bytes },
+            );
+        }
+        let bodies = asking.join_all().await;
+        assert!(bodies[0].starts_with(b"{"), "{:?}", bodies[0]);
+        let first = bodies[0].as_ptr();
+        assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
+        let text = listing.get(&access, &registry, ListFormat::Text).await;
+        assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
+    }
+}
