@@ -68,14 +68,14 @@ pub(super) async fn accept_until(
         match accepted {
             Ok((stream, remote)) => {
                 pause = ACCEPT_PAUSE_MIN;
-                let has_room = !is_kept_back(&stream) || {
+                let stream = if is_kept_back(&stream) {
                     shortage.log(bound);
-                    app.idle_connections.close_oldest().await
-                };
-                if has_room {
-                    app.tasks.spawn(connection(Arc::clone(app), stream, remote));
+                    make_room(app, stream).await
                 } else {
-                    turn_away(&stream);
+                    Some(stream)
+                };
+                if let Some(stream) = stream {
+                    app.tasks.spawn(connection(Arc::clone(app), stream, remote));
                 }
             }
             Err(error) if is_of_the_connection(&error) => {}
@@ -120,6 +120,27 @@ fn is_kept_back(stream: &TcpStream) -> bool {
     let limit = getrlimit(Resource::Nofile).current;
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
     limit.is_some_and(|limit| number >= first_kept_back(limit))
+}
+
+/// Closes idle connections until a new one has a descriptor that is not kept back. None when it has to be turned away.
+async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
+    while app.idle_connections.close_oldest().await {
+        match renumber(stream) {
+            Ok(renumbered) if is_kept_back(&renumbered) => stream = renumbered,
+            Ok(renumbered) => return Some(renumbered),
+            Err(error) => {
+                tracing::debug!(%error, "can't give a connection another descriptor");
+                return None;
+            }
+        }
+    }
+    turn_away(&stream);
+    None
+}
+
+/// Gives a connection the lowest descriptor that is free.
+fn renumber(stream: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?.try_clone()?)
 }
 
 /// The first of the descriptors that are kept back, under a limit.

@@ -43,16 +43,28 @@ struct Kept {
 }
 
 impl Kept {
-    fn body(&self, format: ListFormat) -> Option<ListBody> {
-        let (made, _) = self.catalogue.as_ref()?;
-        let is_fresh = made.elapsed() < MAX_AGE;
+    /// Whether the list is good enough for a request that arrived at this time. One that was made while the request
+    /// waited is.
+    fn is_fresh(&self, arrived: Instant) -> bool {
+        let made = self.catalogue.as_ref().map(|(made, _)| *made);
+        made.is_some_and(|made| arrived.saturating_duration_since(made) < MAX_AGE)
+    }
+
+    fn body(&self, arrived: Instant, format: ListFormat) -> Option<ListBody> {
+        let is_fresh = self.is_fresh(arrived);
         let mut bodies = self.bodies.iter().filter(|(kept, _)| is_fresh && *kept == format);
         bodies.next().map(|(_, body)| body.clone())
     }
 
     /// Makes the list in a form. Blocks.
-    fn make(&mut self, access: &Access, registry: &Registry, format: ListFormat) -> ListBody {
-        if self.catalogue.as_ref().is_none_or(|(made, _)| made.elapsed() >= MAX_AGE) {
+    fn make(
+        &mut self,
+        access: &Access,
+        registry: &Registry,
+        arrived: Instant,
+        format: ListFormat,
+    ) -> ListBody {
+        if !self.is_fresh(arrived) {
             self.bodies.clear();
             let catalogue = catalogue::list(access);
             self.catalogue = Some((Instant::now(), catalogue));
@@ -75,20 +87,21 @@ impl Kept {
 pub(super) struct SharedListing(Arc<Mutex<Kept>>);
 
 impl SharedListing {
-    /// The list in a form, at most [`MAX_AGE`] old, with the viewers that each log had when the form was made.
+    /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that each log had when the form was made.
     pub(super) async fn get(
         &self,
         access: &Arc<Access>,
         registry: &Arc<Registry>,
         format: ListFormat,
     ) -> ListBody {
+        let arrived = Instant::now();
         // Whoever makes the list holds the lock until it is made, even if the request goes away meanwhile.
         let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
-        if let Some(body) = kept.body(format) {
+        if let Some(body) = kept.body(arrived, format) {
             return body;
         }
         let (access, registry) = (Arc::clone(access), Arc::clone(registry));
-        let made = spawn_blocking(move || kept.make(&access, &registry, format)).await;
+        let made = spawn_blocking(move || kept.make(&access, &registry, arrived, format)).await;
         // Only a runtime that is going down fails here.
         made.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
@@ -120,5 +133,23 @@ mod tests {
         assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
         let text = listing.get(&access, &registry, ListFormat::Text).await;
         assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_takes_a_list_that_was_made_while_it_waited_and_no_older_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let mut kept = Kept::default();
+        let arrived = Instant::now();
+        tokio::time::advance(MAX_AGE * 10).await;
+        kept.make(&access, &registry, arrived, ListFormat::Json);
+        tokio::time::advance(MAX_AGE / 2).await;
+        assert!(kept.body(arrived, ListFormat::Json).is_some());
+        assert!(kept.body(Instant::now(), ListFormat::Json).is_some());
+        assert!(kept.body(arrived, ListFormat::Html).is_none(), "nobody asked for that form");
+        tokio::time::advance(MAX_AGE).await;
+        assert!(kept.body(Instant::now(), ListFormat::Json).is_none(), "it is too old");
+        assert!(kept.body(arrived, ListFormat::Json).is_some());
     }
 }

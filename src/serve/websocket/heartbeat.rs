@@ -151,3 +151,133 @@ impl HeartbeatScheduler {
         self.queues.lock().beats.push_back((due, heartbeat));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::websocket::connection::tests::connected;
+    use std::future::poll_fn;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::time::{advance, sleep};
+
+    const INTERVAL: Duration = Duration::from_secs(15);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// A scheduler that runs, with one viewer.
+    struct Scene {
+        heartbeats: Arc<HeartbeatScheduler>,
+        connection: Arc<Connection>,
+        viewer: TcpStream,
+        cut: CancellationToken,
+    }
+
+    impl Scene {
+        async fn new(kind: Heartbeat, is_original: bool) -> Self {
+            let settings = Settings {
+                heartbeat: kind,
+                heartbeat_interval: INTERVAL,
+                pong_timeout: TIMEOUT,
+                ..Settings::default()
+            };
+            let heartbeats = Arc::new(HeartbeatScheduler::new(&settings));
+            let (connection, viewer) = connected().await;
+            let cut = CancellationToken::new();
+            tokio::spawn({
+                let (heartbeats, cut) = (Arc::clone(&heartbeats), cut.clone());
+                async move { heartbeats.run(&cut).await }
+            });
+            heartbeats.add(&connection, is_original);
+            Self { heartbeats, connection, viewer, cut }
+        }
+
+        async fn expect(&mut self, frame: &[u8]) {
+            let mut got = vec![0; frame.len()];
+            self.viewer.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, frame);
+        }
+
+        async fn notice(&self) -> Notice {
+            poll_fn(|cx| self.connection.poll_notice(cx)).await
+        }
+
+        /// Lets the scheduler do what is due.
+        async fn settle(&self) {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        async fn assert_kept(&self) {
+            let notice = poll_fn(|cx| std::task::Poll::Ready(self.connection.poll_notice(cx)));
+            assert!(notice.await.is_pending(), "it was told something");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_answers_nothing_is_asked_once_and_found_silent() {
+        let mut scene = Scene::new(Heartbeat::Ping, false).await;
+        let joined = Instant::now();
+        assert!(matches!(scene.notice().await, Notice::Silent));
+        let after = joined.elapsed();
+        let expected = INTERVAL + TIMEOUT;
+        assert!(after >= expected && after < expected + Duration::from_millis(20), "{after:?}");
+        scene.expect(PING).await;
+        scene.assert_kept().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_answers_in_time_is_kept_however_long_there_is_nothing_to_read() {
+        for delay in [Duration::ZERO, TIMEOUT - Duration::from_millis(10)] {
+            let mut scene = Scene::new(Heartbeat::Ping, false).await;
+            for _ in 0..20 {
+                scene.expect(PING).await;
+                sleep(delay).await;
+                scene.connection.mark_heard();
+            }
+            sleep(TIMEOUT).await;
+            scene.assert_kept().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_gets_more_time_after_the_server_was_held_up() {
+        let mut scene = Scene::new(Heartbeat::Ping, false).await;
+        scene.expect(PING).await;
+        advance(TIMEOUT + LATE).await;
+        scene.settle().await;
+        scene.assert_kept().await;
+        scene.connection.mark_heard();
+        sleep(TIMEOUT).await;
+        scene.assert_kept().await;
+        scene.expect(PING).await;
+        advance(TIMEOUT + LATE).await;
+        assert!(matches!(scene.notice().await, Notice::Silent), "more time is given once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_originals_protocol_gets_text() {
+        Scene::new(Heartbeat::Text, true).await.expect(TEXT).await;
+        Scene::new(Heartbeat::Text, false).await.expect(PING).await;
+        Scene::new(Heartbeat::Ping, true).await.expect(PING).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_heartbeats_nobody_is_asked_and_everybody_is_cut_at_the_end() {
+        let scene = Scene::new(Heartbeat::Off, true).await;
+        sleep(INTERVAL * 10).await;
+        scene.assert_kept().await;
+        assert_eq!(scene.connection.taken(), 0);
+        scene.cut.cancel();
+        assert!(matches!(scene.notice().await, Notice::Cut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_has_gone_is_forgotten() {
+        let Scene { heartbeats, connection, .. } = Scene::new(Heartbeat::Ping, false).await;
+        drop(connection);
+        sleep(INTERVAL * 2).await;
+        let queues = heartbeats.queues.lock();
+        assert!(queues.beats.is_empty() && queues.answers.is_empty());
+    }
+}
