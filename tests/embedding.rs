@@ -1,6 +1,7 @@
 //! A server in a process that lives on: when it has ended, nothing of it is left.
 //!
-//! This is a program of its own, because it counts the threads, tasks and descriptors of its process.
+//! This is a program of its own, because it counts the threads, tasks and descriptors of its
+//! process.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected fails")]
 

@@ -1,5 +1,5 @@
-//! Conditional requests (RFC 9110, section 13): whether a client has an answer already, and whether a range may be cut
-//! from it.
+//! Conditional requests (RFC 9110, section 13): whether a client has an answer already, and whether
+//! a range may be cut from it.
 
 use std::time::SystemTime;
 
@@ -29,8 +29,8 @@ impl Validators {
         }
     }
 
-    /// Whether the client has this state, so that 304 is the answer. `If-Modified-Since` counts only without
-    /// `If-None-Match` (section 13.2.2).
+    /// Whether the client has this state, so that 304 is the answer. `If-Modified-Since` counts
+    /// only without `If-None-Match` (section 13.2.2).
     pub(super) fn is_known(&self, request: &HeaderMap) -> bool {
         if let Some(known) = request.typed_get::<IfNoneMatch>() {
             return self.etag.as_ref().is_some_and(|etag| !known.precondition_passes(etag));
@@ -41,7 +41,8 @@ impl Validators {
             .is_some_and(|(since, modified)| !since.is_modified(SystemTime::from(modified)))
     }
 
-    /// Whether a range is of the state that the client has a part of (`If-Range`). Without that header it is.
+    /// Whether a range is of the state that the client has a part of (`If-Range`). Without that
+    /// header it is.
     pub(super) fn permit_range(&self, request: &HeaderMap) -> bool {
         if !request.contains_key(hyper::header::IF_RANGE) {
             return true;

@@ -1,8 +1,9 @@
-//! What pages of the origins that `--allow-origin` lists may read, told to browsers (Fetch standard, "HTTP extensions").
+//! What pages of the origins that `--allow-origin` lists may read, told to browsers (Fetch
+//! standard, "HTTP extensions").
 //!
-//! The check in [`origin_check`](crate::serve::origin_check) refuses the pages of all other origins; these headers let
-//! a browser hand the answer over to a listed one. No credentials are involved. The server's own pages stay as they
-//! are: nobody but a person is to read them.
+//! The check in [`origin_check`](crate::serve::origin_check) refuses the pages of all other
+//! origins; these headers let a browser hand the answer over to a listed one. No credentials are
+//! involved. The server's own pages stay as they are: nobody but a person is to read them.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -21,8 +22,8 @@ const RESPONSE_HEADERS: &str =
 /// Seconds for which a browser need not ask again.
 const PREFLIGHT_SECONDS: &str = "600";
 
-/// The answer to a browser that asks whether a page may send a request. Without the headers that [`allow`] adds it
-/// means no.
+/// The answer to a browser that asks whether a page may send a request. Without the headers that
+/// [`allow`] adds it means no.
 pub(super) fn preflight() -> Response<Body> {
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -30,7 +31,8 @@ pub(super) fn preflight() -> Response<Body> {
     response
 }
 
-/// Lets the page that sent a request read its answer, if its origin is listed and the answer is no page.
+/// Lets the page that sent a request read its answer, if its origin is listed and the answer is no
+/// page.
 pub(super) fn allow(settings: &Settings, origin: &RequestOrigin, response: &mut Response<Body>) {
     let is_preflight = response.status() == StatusCode::NO_CONTENT;
     let headers = response.headers_mut();

@@ -1,7 +1,8 @@
-//! Connections that have asked for nothing, or for nothing more, in the order in which they may be closed.
+//! Connections that have asked for nothing, or for nothing more, in the order in which they may be
+//! closed.
 //!
-//! An idle connection costs a descriptor. When descriptors run short the one that has been idle for longest is closed
-//! first.
+//! An idle connection costs a descriptor. When descriptors run short the one that has been idle for
+//! longest is closed first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ pub(super) struct IdleConnections(Arc<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By number; a connection gets a new one each time it becomes idle, so the first has been idle for longest.
+    /// By number; a connection gets a new one each time it becomes idle, so the first has been idle
+    /// for longest.
     idle: Mutex<BTreeMap<u64, Arc<Signals>>>,
     next: AtomicU64,
 }

@@ -1,8 +1,8 @@
 //! Connections: accepting them, bounding what one may take, ending them.
 //!
-//! Some descriptors are always kept back for logs: a log that rotates must be opened however many connections there are.
-//! When descriptors run short the connection that has been idle for longest is closed for a new one; when none is idle
-//! the new one is answered 503.
+//! Some descriptors are always kept back for logs: a log that rotates must be opened however many
+//! connections there are. When descriptors run short the connection that has been idle for longest
+//! is closed for a new one; when none is idle the new one is answered 503.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,10 +32,11 @@ use crate::serve::{App, dispatch};
 
 /// The most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes that the kernel may hold for a peer that has not taken them. It doubles this for its own book-keeping
-/// (socket(7), SO_SNDBUF).
+/// Bytes that the kernel may hold for a peer that has not taken them. It doubles this for its own
+/// book-keeping (socket(7), SO_SNDBUF).
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// Bytes that may lie unsent in the kernel before a socket counts as full (tcp(7), TCP_NOTSENT_LOWAT).
+/// Bytes that may lie unsent in the kernel before a socket counts as full (tcp(7),
+/// TCP_NOTSENT_LOWAT).
 const UNSENT_BYTES: u32 = 64 * 1024;
 /// The pause after an accept that failed doubles between these.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
@@ -114,15 +115,16 @@ impl Shortage {
 
 /// Whether the descriptor of a connection is one of those that are kept back for logs.
 ///
-/// The kernel gives out the lowest number that is free (open(2)), so a high number means that about as many descriptors
-/// are open, whoever opened them.
+/// The kernel gives out the lowest number that is free (open(2)), so a high number means that about
+/// as many descriptors are open, whoever opened them.
 fn is_kept_back(stream: &TcpStream) -> bool {
     let limit = getrlimit(Resource::Nofile).current;
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
     limit.is_some_and(|limit| number >= first_kept_back(limit))
 }
 
-/// Closes idle connections until a new one has a descriptor that is not kept back. None when it has to be turned away.
+/// Closes idle connections until a new one has a descriptor that is not kept back. None when it has
+/// to be turned away.
 async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
     while app.idle_connections.close_oldest().await {
         match renumber(stream) {

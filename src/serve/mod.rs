@@ -1,7 +1,8 @@
 //! The server: one port for pages, WebSockets, event streams and plain HTTP.
 //!
-//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need neither ports nor
-//! signals. hyper owns a connection until it becomes a WebSocket; then [`websocket`] owns the bare socket.
+//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
+//! neither ports nor signals. hyper owns a connection until it becomes a WebSocket; then
+//! [`websocket`] owns the bare socket.
 
 mod access_log;
 mod assets;
@@ -59,13 +60,14 @@ pub struct Settings {
     pub heartbeat: Heartbeat,
     /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// A viewer is gone if, for this time after a heartbeat, nothing came from it and its socket took nothing.
+    /// A viewer is gone if, for this time after a heartbeat, nothing came from it and its socket
+    /// took nothing.
     pub pong_timeout: Duration,
-    /// Viewers at once, of all logs together. A request for rows, lines, matches or text counts as one, unless its log
-    /// has viewers anyway.
+    /// Viewers at once, of all logs together. A request for rows, lines, matches or text counts as
+    /// one, unless its log has viewers anyway.
     pub max_viewers: usize,
-    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. It holds for WebSockets, event
-    /// streams and `fetch`.
+    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. It holds
+    /// for WebSockets, event streams and `fetch`.
     pub allow_origins: Vec<String>,
     /// Host names by which the server may be called, besides IP literals and `localhost`.
     pub allow_hosts: Vec<String>,
@@ -75,10 +77,11 @@ pub struct Settings {
     pub rotate_wait: Duration,
     /// Time for a connection to send its request's head, and between two requests.
     pub head_timeout: Duration,
-    /// A viewer whose socket has taken nothing for this time, though there was something to take, is closed. Zero closes
-    /// every viewer that is not instant.
+    /// A viewer whose socket has taken nothing for this time, though there was something to take,
+    /// is closed. Zero closes every viewer that is not instant.
     pub stall_timeout: Duration,
-    /// Time for the viewers to take what has been written when the server ends. Then they are cut off.
+    /// Time for the viewers to take what has been written when the server ends. Then they are cut
+    /// off.
     pub shutdown_timeout: Duration,
 }
 
@@ -102,9 +105,10 @@ impl Default for Settings {
 
 /// A server of the logs that an [`Access`] admits.
 ///
-/// Each viewer takes a descriptor, and so does each open log. The library leaves the process's limit (`RLIMIT_NOFILE`)
-/// as it is, and keeps within it: it closes idle connections, and answers 503, before none are left for logs. Raise the
-/// limit before serving many viewers, as `tailcast serve` does.
+/// Each viewer takes a descriptor, and so does each open log. The library leaves the process's
+/// limit (`RLIMIT_NOFILE`) as it is, and keeps within it: it closes idle connections, and answers
+/// 503, before none are left for logs. Raise the limit before serving many viewers, as `tailcast
+/// serve` does.
 pub struct Server {
     app: Arc<App>,
 }
@@ -156,9 +160,11 @@ impl Server {
         Self { app: Arc::new(app) }
     }
 
-    /// Serves until `shutdown` is done, then sends what has been written so far, closes the viewers and returns.
+    /// Serves until `shutdown` is done, then sends what has been written so far, closes the viewers
+    /// and returns.
     ///
-    /// When it has returned, or its future is dropped, nothing of the server goes on: no task, no watch, no descriptor.
+    /// When it has returned, or its future is dropped, nothing of the server goes on: no task, no
+    /// watch, no descriptor.
     ///
     /// # Errors
     /// When the listener's address can't be read. Nothing that a connection does ends the server.

@@ -1,8 +1,8 @@
 //! The `Host` and `Origin` checks, made before anything else is done with a request.
 //!
-//! A page of another origin must not read logs through its visitor's browser. The browser names the page's origin in
-//! `Origin`. A host name that an attacker points at this server's address (DNS rebinding) shows in `Host`. Command-line
-//! clients send no `Origin` and pass.
+//! A page of another origin must not read logs through its visitor's browser. The browser names the
+//! page's origin in `Origin`. A host name that an attacker points at this server's address (DNS
+//! rebinding) shows in `Host`. Command-line clients send no `Origin` and pass.
 
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -24,8 +24,9 @@ pub(super) enum RequestOrigin {
 /// Checks where a request comes from and which host it asks for.
 ///
 /// # Errors
-/// 421 for a host that is not this server's, 403 for an origin that is neither its own nor listed, 400 for a header
-/// that is missing, unreadable or there more than once: which of several counts is for no one to guess.
+/// 421 for a host that is not this server's, 403 for an origin that is neither its own nor listed,
+/// 400 for a header that is missing, unreadable or there more than once: which of several counts is
+/// for no one to guess.
 pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigin, Refused> {
     let host = host(request)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');

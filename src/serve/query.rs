@@ -48,7 +48,8 @@ impl Query {
     /// Parses the part of the target after `?`. Unknown parameters are ignored.
     ///
     /// # Errors
-    /// When a value can't be understood, a parameter is repeated, or one lacks another that it needs.
+    /// When a value can't be understood, a parameter is repeated, or one lacks another that it
+    /// needs.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -91,8 +92,8 @@ impl Query {
         Ok(parsed)
     }
 
-    /// Whether a plain GET means the file itself: the query says nothing about lines, a position, following or a form
-    /// other than the bytes.
+    /// Whether a plain GET means the file itself: the query says nothing about lines, a position,
+    /// following or a form other than the bytes.
     pub(super) fn is_whole_file(&self) -> bool {
         !self.tail
             && self.lines.is_none()
@@ -100,7 +101,8 @@ impl Query {
             && matches!(self.format, None | Some(Format::Raw))
     }
 
-    /// Where the stream starts and how it goes on. `lines` and `wait` are the defaults of the transport.
+    /// Where the stream starts and how it goes on. `lines` and `wait` are the defaults of the
+    /// transport.
     pub(super) fn start(&self, lines: Lines, wait: bool) -> StreamRequest {
         let last = |lines| match lines {
             Lines::Last(lines) => Some(lines),
@@ -128,7 +130,8 @@ pub(super) fn is_pane(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "pane" && value == "1")
 }
 
-/// The generation that a text names. One that no server made was never current, so it can't be recovered.
+/// The generation that a text names. One that no server made was never current, so it can't be
+/// recovered.
 pub(super) fn of(generation: &str) -> WantedGeneration {
     generation.parse().map_or(WantedGeneration::Nothing, WantedGeneration::Generation)
 }

@@ -76,7 +76,8 @@ impl Refused {
             );
             response
         };
-        // What each of these statuses must or should carry: RFC 9110, sections 15.5.6, 15.5.22 and 15.6.4.
+        // What each of these statuses must or should carry: RFC 9110, sections 15.5.6, 15.5.22 and
+        // 15.6.4.
         let extra = match *status {
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "5")),
             StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),

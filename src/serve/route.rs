@@ -1,7 +1,9 @@
-//! From a request's method, target and headers to what is asked for. Pure: it reads no file and no clock.
+//! From a request's method, target and headers to what is asked for. Pure: it reads no file and no
+//! clock.
 //!
-//! A log's URL is its absolute path, `/` is the list of logs, and everything else of the server's lies under `/_/`. How
-//! a log is sent depends on the request: an upgrade, an event stream, a page, or the bytes.
+//! A log's URL is its absolute path, `/` is the list of logs, and everything else of the server's
+//! lies under `/_/`. How a log is sent depends on the request: an upgrade, an event stream, a page,
+//! or the bytes.
 
 use hyper::Method;
 use hyper::header::{self, HeaderMap};
@@ -44,7 +46,8 @@ impl<'a> Route<'a> {
     /// The route of a request.
     ///
     /// # Errors
-    /// 405 for a method that only a writer needs, 400 for a path or parameter that can't be understood.
+    /// 405 for a method that only a writer needs, 400 for a path or parameter that can't be
+    /// understood.
     pub(super) fn of(request: &'a Parts) -> Result<Self, Refused> {
         let headers = &request.headers;
         if is_preflight(&request.method, headers) {
@@ -85,8 +88,8 @@ impl<'a> Route<'a> {
     }
 }
 
-/// Whether the `Accept` header names the media type. `*/*` names none, and a weight of zero declines (RFC 9110,
-/// section 12.5.1).
+/// Whether the `Accept` header names the media type. `*/*` names none, and a weight of zero
+/// declines (RFC 9110, section 12.5.1).
 pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
     let items = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     items.flat_map(|accept| accept.split(',')).any(|item| {

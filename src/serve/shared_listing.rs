@@ -1,7 +1,8 @@
 //! The list of logs, made once for everybody who asks at about the same time.
 //!
-//! Walking the prefixes and rendering ten thousand entries takes a thread for a while. One thread at a time does both,
-//! however many ask: the others wait for its result without a thread, and get the same bytes.
+//! Walking the prefixes and rendering ten thousand entries takes a thread for a while. One thread
+//! at a time does both, however many ask: the others wait for its result without a thread, and get
+//! the same bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,8 +44,8 @@ struct Kept {
 }
 
 impl Kept {
-    /// Whether the list is good enough for a request that arrived at this time. One that was made while the request
-    /// waited is.
+    /// Whether the list is good enough for a request that arrived at this time. One that was made
+    /// while the request waited is.
     fn is_fresh(&self, arrived: Instant) -> bool {
         let made = self.catalogue.as_ref().map(|(made, _)| *made);
         made.is_some_and(|made| arrived.saturating_duration_since(made) < MAX_AGE)
@@ -87,7 +88,8 @@ impl Kept {
 pub(super) struct SharedListing(Arc<Mutex<Kept>>);
 
 impl SharedListing {
-    /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that each log had when the form was made.
+    /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that
+    /// each log had when the form was made.
     pub(super) async fn get(
         &self,
         access: &Arc<Access>,
@@ -95,7 +97,8 @@ impl SharedListing {
         format: ListFormat,
     ) -> ListBody {
         let arrived = Instant::now();
-        // Whoever makes the list holds the lock until it is made, even if the request goes away meanwhile.
+        // Whoever makes the list holds the lock until it is made, even if the request goes away
+        // meanwhile.
         let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
         if let Some(body) = kept.body(arrived, format) {
             return body;

@@ -1,10 +1,10 @@
 //! Ends a connection whose peer takes nothing for too long.
 //!
-//! hyper waits for ever for a peer that reads nothing. The kernel's own timeout does not help: such a peer still
-//! acknowledges that its window is shut.
+//! hyper waits for ever for a peer that reads nothing. The kernel's own timeout does not help: such
+//! a peer still acknowledges that its window is shut.
 //!
-//! `tokio-io-timeout` does the same, but its stream can't be moved once it is polled, and an upgrade must take the socket
-//! out again.
+//! `tokio-io-timeout` does the same, but its stream can't be moved once it is polled, and an
+//! upgrade must take the socket out again.
 
 use std::io;
 use std::pin::Pin;

@@ -65,7 +65,8 @@ struct LogView {
 /// Answers a question about a log. `path` is percent-encoded.
 ///
 /// # Errors
-/// 400 for a path or parameter that can't be understood, 503 when the server is full, and what opening the log refuses.
+/// 400 for a path or parameter that can't be understood, 503 when the server is full, and what
+/// opening the log refuses.
 pub(in crate::serve) async fn answer(
     app: &Arc<App>,
     parts: &Parts,
@@ -74,15 +75,16 @@ pub(in crate::serve) async fn answer(
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
     let log = app.access.locate(&decode_path(path)?)?;
-    // A log without viewers gets a follower for this request, and that is what the limit is for. A page whose viewer
-    // is admitted can look around in its log even when the server is full.
+    // A log without viewers gets a follower for this request, and that is what the limit is for. A
+    // page whose viewer is admitted can look around in its log even when the server is full.
     let permit = if app.hub.registry().viewers(&log) > 0 {
         None
     } else {
         let permit = app.viewer_limit.admit().ok_or_else(Refused::full)?;
         if query.of != WantedGeneration::Present {
-            // Asking for a generation starts a follower that waits for the log, which is no use for a name that leads
-            // nowhere. While the log has viewers it is of use: an older file may still be open.
+            // Asking for a generation starts a follower that waits for the log, which is no use for
+            // a name that leads nowhere. While the log has viewers it is of use: an older file may
+            // still be open.
             let (access, log) = (Arc::clone(&app.access), log.clone());
             let opened = spawn_blocking(move || access.open(&log).map(drop)).await;
             opened.unwrap_or(Err(Refusal::Unreadable))?;

@@ -34,7 +34,8 @@ enum Part {
     Unsatisfiable,
 }
 
-/// The answer to a GET or HEAD of a log's bytes. A GET whose answer has a body counts as a viewer until that is sent.
+/// The answer to a GET or HEAD of a log's bytes. A GET whose answer has a body counts as a viewer
+/// until that is sent.
 ///
 /// # Errors
 /// What opening the log refuses, and 503 when the server is full.
@@ -102,8 +103,8 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// The part that `Range` asks for. Several ranges at once, and what is no range, get the whole file, as RFC 9110,
-/// section 14.2 allows.
+/// The part that `Range` asks for. Several ranges at once, and what is no range, get the whole
+/// file, as RFC 9110, section 14.2 allows.
 fn part(headers: &HeaderMap, size: u64) -> Part {
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let Some(Ok(ranges)) = range.map(parse_range_header) else { return Part::Whole };

@@ -1,6 +1,7 @@
 //! Streams over plain HTTP: server-sent events, and what `curl` follows.
 //!
-//! The peer's reading drives the session: nothing is read from the log before the connection has room for it.
+//! The peer's reading drives the session: nothing is read from the log before the connection has
+//! room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,8 @@ use crate::serve::refusal::Refused;
 use crate::session::{Ending, Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
-/// An event stream with nothing to send gets a comment after this time, so that proxies keep it open and a write to a
-/// dead peer fails.
+/// An event stream with nothing to send gets a comment after this time, so that proxies keep it
+/// open and a write to a dead peer fails.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How a stream's messages become a body.
@@ -51,7 +52,8 @@ impl StreamFormat {
 /// Server-sent events of a log. `Last-Event-ID` wins over the position in the URL, which is older.
 ///
 /// # Errors
-/// 400 for a format that events lack, 503 when the server is full, and what joining the log refuses.
+/// 400 for a format that events lack, 503 when the server is full, and what joining the log
+/// refuses.
 pub(in crate::serve) async fn events(
     request: &LogRequest<'_>,
     log: &LogPath,
@@ -82,8 +84,8 @@ pub(in crate::serve) async fn events(
 /// A log as a stream of its bytes, text or HTML, which follows with `tail=1`.
 ///
 /// # Errors
-/// 400 for a format that needs messages, 416 for a position that the log does not have now, 503 when the server is
-/// full, and what joining the log refuses.
+/// 400 for a format that needs messages, 416 for a position that the log does not have now, 503
+/// when the server is full, and what joining the log refuses.
 pub(in crate::serve) async fn plain(
     request: &LogRequest<'_>,
     log: &LogPath,
@@ -175,7 +177,8 @@ impl StreamState {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
-                // A browser opens an event stream again that just ends, so the stream says that it is complete.
+                // A browser opens an event stream again that just ends, so the stream says that it
+                // is complete.
                 let last = self.session.end_frames(ending);
                 (!last.is_empty()).then(|| self.encode(&last))
             }

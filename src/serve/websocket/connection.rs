@@ -1,8 +1,9 @@
-//! The write half of a WebSocket, shared by the viewer's task, the broadcast group and the heartbeats.
+//! The write half of a WebSocket, shared by the viewer's task, the broadcast group and the
+//! heartbeats.
 //!
-//! Whoever writes holds the lock, and writes whole frames or leaves the rest of one for the viewer's task. So nobody
-//! cuts into a frame: while one is half written the broadcast group leaves the connection alone, and a heartbeat waits
-//! behind it.
+//! Whoever writes holds the lock, and writes whole frames or leaves the rest of one for the
+//! viewer's task. So nobody cuts into a frame: while one is half written the broadcast group leaves
+//! the connection alone, and a heartbeat waits behind it.
 
 use std::io;
 use std::sync::Arc;
@@ -53,7 +54,8 @@ struct Outbound {
     progress_at: Instant,
     /// Something came from the viewer since the last heartbeat.
     has_heard: bool,
-    /// While the answer to a heartbeat is awaited: what `taken` is when the socket has taken the heartbeat itself.
+    /// While the answer to a heartbeat is awaited: what `taken` is when the socket has taken the
+    /// heartbeat itself.
     heartbeat_end: Option<u64>,
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
@@ -87,7 +89,8 @@ pub(in crate::serve) struct Handback {
 pub(in crate::serve) enum WriteResult {
     /// The socket has taken all of them.
     Complete,
-    /// The socket is full. This many frames were begun; the connection keeps the rest of the last one.
+    /// The socket is full. This many frames were begun; the connection keeps the rest of the last
+    /// one.
     Full(usize),
     /// The viewer has left.
     Left,
@@ -172,12 +175,14 @@ impl Connection {
         self.outbound.lock().taken
     }
 
-    /// Since when the socket has taken nothing, though there is something for it. Means nothing while it is clear.
+    /// Since when the socket has taken nothing, though there is something for it. Means nothing
+    /// while it is clear.
     pub(in crate::serve) fn stuck_since(&self) -> Instant {
         self.outbound.lock().progress_at
     }
 
-    /// Begins a frame of the viewer's own, which [`poll_flush`](Self::poll_flush) then writes. Only when clear.
+    /// Begins a frame of the viewer's own, which [`poll_flush`](Self::poll_flush) then writes. Only
+    /// when clear.
     pub(in crate::serve) fn start_frame(&self, frame: &Frame) {
         let mut outbound = self.outbound.lock();
         debug_assert!(outbound.is_clear(), "a frame began while another is half written");
@@ -289,8 +294,9 @@ impl Connection {
         }
     }
 
-    /// Ends the wait for an answer to the heartbeat. True if nothing came since, and the socket took nothing either. A
-    /// viewer that reads slowly, with the heartbeat still behind data, is not silent.
+    /// Ends the wait for an answer to the heartbeat. True if nothing came since, and the socket
+    /// took nothing either. A viewer that reads slowly, with the heartbeat still behind data, is
+    /// not silent.
     pub(in crate::serve) fn is_silent(&self) -> bool {
         let mut outbound = self.outbound.lock();
         let (has_heard, taken) = (outbound.has_heard, outbound.taken);

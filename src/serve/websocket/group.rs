@@ -1,11 +1,13 @@
 //! Broadcast groups: one session that sends to many viewers.
 //!
-//! Viewers that are up to date stand at the same position of a log and get the same frames. So one session makes them:
-//! it is woken once for each chunk, renders and encodes once, and writes to all sockets, with one system call for each.
-//! A viewer whose socket is full leaves the group with the frames that it still lacks, catches up in a session of its
-//! own, and comes back. Chunks that come during a broadcast go out together in the next one.
+//! Viewers that are up to date stand at the same position of a log and get the same frames. So one
+//! session makes them: it is woken once for each chunk, renders and encodes once, and writes to all
+//! sockets, with one system call for each. A viewer whose socket is full leaves the group with the
+//! frames that it still lacks, catches up in a session of its own, and comes back. Chunks that come
+//! during a broadcast go out together in the next one.
 //!
-//! All members stand where the group's session does. A viewer that joins must stand there, too, or be ahead and wait.
+//! All members stand where the group's session does. A viewer that joins must stand there, too, or
+//! be ahead and wait.
 
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ use crate::wire::frame::{Frame, Frames, Packing};
 /// Sockets that are written to before other tasks get their turn.
 const BURST: usize = 1024;
 
-/// The groups of a server. Viewers without compression have groups of their own, and never wait for it.
+/// The groups of a server. Viewers without compression have groups of their own, and never wait for
+/// it.
 pub(in crate::serve) type BroadcastGroups = DashMap<(GroupKey, Packing), Arc<BroadcastGroup>>;
 
 /// A group, as its members know it.
@@ -63,8 +66,8 @@ impl BroadcastGroup {
     }
 }
 
-/// Lets a viewer that is up to date join the group of its log and form. Without one its session becomes that of a new
-/// group. None when the session's log has ended.
+/// Lets a viewer that is up to date join the group of its log and form. Without one its session
+/// becomes that of a new group. None when the session's log has ended.
 pub(in crate::serve) fn join(
     app: &Arc<App>,
     mut session: Session,
@@ -112,7 +115,8 @@ enum Verdict {
     Decline,
 }
 
-/// Judges a viewer by its position and the group's, which is none in the middle of an output of several steps.
+/// Judges a viewer by its position and the group's, which is none in the middle of an output of
+/// several steps.
 fn judge(group: Option<&GroupPosition>, viewer: &GroupPosition) -> Verdict {
     match group {
         Some(group) if viewer == group => Verdict::Admit,
@@ -154,8 +158,8 @@ impl GroupTask {
         }
     }
 
-    /// Admits or declines joining viewers, and forgets members that have left. False when nobody is left, and the group
-    /// is closed.
+    /// Admits or declines joining viewers, and forgets members that have left. False when nobody is
+    /// left, and the group is closed.
     fn admit(&mut self) -> bool {
         let mut admission = self.group.admission.lock();
         if std::mem::take(&mut admission.has_lost_members) {

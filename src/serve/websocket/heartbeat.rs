@@ -1,7 +1,8 @@
 //! The heartbeats of all WebSocket viewers, sent by one task.
 //!
-//! All viewers wait equally long, so those that are due are at the front of a queue, and nothing has to be sorted. The
-//! clock is the monotonic one: nobody is closed because somebody sets the time.
+//! All viewers wait equally long, so those that are due are at the front of a queue, and nothing
+//! has to be sorted. The clock is the monotonic one: nobody is closed because somebody sets the
+//! time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -19,8 +20,8 @@ use crate::serve::{Heartbeat, Settings};
 const PING: &[u8] = b"\x89\x00";
 /// The text `ping`, as the original sends it.
 const TEXT: &[u8] = b"\x81\x04ping";
-/// A check that comes this late was held up with the whole server: it was stopped, or the machine slept. Answers may lie
-/// unread in the sockets then.
+/// A check that comes this late was held up with the whole server: it was stopped, or the machine
+/// slept. Answers may lie unread in the sockets then.
 const LATE: Duration = Duration::from_millis(500);
 /// Heartbeats in a row before other tasks get their turn.
 const BURST: usize = 128;
@@ -70,7 +71,8 @@ impl HeartbeatScheduler {
         }
     }
 
-    /// Adds a viewer. Only one in the original's protocol gets text heartbeats: in `tailcast.v1` all text is JSON.
+    /// Adds a viewer. Only one in the original's protocol gets text heartbeats: in `tailcast.v1`
+    /// all text is JSON.
     pub(in crate::serve) fn add(&self, connection: &Arc<Connection>, is_original: bool) {
         let frame = match self.kind {
             Heartbeat::Text if is_original => TEXT,
@@ -90,7 +92,8 @@ impl HeartbeatScheduler {
         fronts.into_iter().flatten().map(|(due, _)| *due).min()
     }
 
-    /// Sends heartbeats until `cut` is cancelled, and tells the viewers that are left then that they are cut off.
+    /// Sends heartbeats until `cut` is cancelled, and tells the viewers that are left then that
+    /// they are cut off.
     pub(in crate::serve) async fn run(&self, cut: &CancellationToken) {
         loop {
             let due = self.next_due().filter(|_| self.kind != Heartbeat::Off);

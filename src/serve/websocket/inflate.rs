@@ -1,8 +1,9 @@
 //! Inflates compressed messages from viewers below tungstenite, which does not know RFC 7692.
 //!
-//! A compressed message keeps its shape: the first fragment is handed on empty, the last with the whole message. So
-//! tungstenite checks the order of frames as always. An error is handed on so that tungstenite finds it: with a reserved
-//! bit where nothing can be inflated, with a length above the limit where a message is too long.
+//! A compressed message keeps its shape: the first fragment is handed on empty, the last with the
+//! whole message. So tungstenite checks the order of frames as always. An error is handed on so
+//! that tungstenite finds it: with a reserved bit where nothing can be inflated, with a length
+//! above the limit where a message is too long.
 
 use std::io::Cursor;
 
@@ -54,7 +55,8 @@ impl InflateStream {
             && self.ready.is_empty()
     }
 
-    /// Takes a frame, or a part of one that is handed on as it is, and gives its length. None when too little has come.
+    /// Takes a frame, or a part of one that is handed on as it is, and gives its length. None when
+    /// too little has come.
     fn step(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.passing > 0 && !bytes.is_empty() {
             let passed = bytes.len().min(usize::try_from(self.passing).unwrap_or(usize::MAX));
@@ -135,7 +137,8 @@ mod tests {
         frame
     }
 
-    /// The frames that are handed on when the input comes in pieces of this size: first byte and payload.
+    /// The frames that are handed on when the input comes in pieces of this size: first byte and
+    /// payload.
     fn handed_on(came: &[u8], piece: usize) -> Vec<(u8, Vec<u8>)> {
         let mut inflating = InflateStream::default();
         let mut ready = Vec::new();

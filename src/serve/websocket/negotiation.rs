@@ -10,11 +10,12 @@ const NAME: &str = "permessage-deflate";
 /// Window sizes that an offer may name, as powers of two (RFC 7692, section 7.1.2).
 const BITS: std::ops::RangeInclusive<u8> = 8..=15;
 
-/// The answer to a viewer's offers: the first that the server can accept. None when there is none, or a header is
-/// malformed.
+/// The answer to a viewer's offers: the first that the server can accept. None when there is none,
+/// or a header is malformed.
 ///
-/// Neither side keeps its window after a message (`no_context_takeover`): the server, because all viewers get the same
-/// frames; the viewer, because it sends little and a window for each viewer costs much.
+/// Neither side keeps its window after a message (`no_context_takeover`): the server, because all
+/// viewers get the same frames; the viewer, because it sends little and a window for each viewer
+/// costs much.
 pub(in crate::serve) fn agree(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut answer = None;
     for offers in headers.get_all("sec-websocket-extensions") {
@@ -28,8 +29,8 @@ pub(in crate::serve) fn agree(headers: &HeaderMap) -> Option<HeaderValue> {
 /// An offer: the extension's name, then its parameters, with or without a value.
 type ExtensionOffer = Vec<(String, Option<String>)>;
 
-/// The answer to an offer. None when the server declines it: for another extension, an unknown or repeated parameter, an
-/// invalid value (section 7.1), or a window that is too small.
+/// The answer to an offer. None when the server declines it: for another extension, an unknown or
+/// repeated parameter, an invalid value (section 7.1), or a window that is too small.
 fn accept(offer: &ExtensionOffer) -> Option<String> {
     let ((name, None), parameters) = offer.split_first()? else { return None };
     if name != NAME {
@@ -63,8 +64,8 @@ fn bits(value: &str) -> Option<u8> {
     value.parse().ok().filter(|bits| is_plain && BITS.contains(bits))
 }
 
-/// Reads the header (RFC 6455, section 9.1): `name; parameter; parameter=value, name…`, a value in quotes or not. None
-/// when it is not well formed.
+/// Reads the header (RFC 6455, section 9.1): `name; parameter; parameter=value, name…`, a value in
+/// quotes or not. None when it is not well formed.
 fn parse(header: &str) -> Option<Vec<ExtensionOffer>> {
     let mut offers = Vec::new();
     let mut rest = Rest(header);

@@ -1,7 +1,9 @@
-//! A WebSocket to a viewer: data frames go straight to the socket, everything else through tungstenite.
+//! A WebSocket to a viewer: data frames go straight to the socket, everything else through
+//! tungstenite.
 //!
-//! tungstenite copies each message into a buffer of the connection and keeps the largest it ever had. Data frames are
-//! encoded once for all viewers, so they bypass it, on the same [`Connection`].
+//! tungstenite copies each message into a buffer of the connection and keeps the largest it ever
+//! had. Data frames are encoded once for all viewers, so they bypass it, on the same
+//! [`Connection`].
 
 use std::io;
 use std::net::Shutdown;
@@ -22,7 +24,8 @@ use crate::serve::websocket::connection::{Connection, Notice, Sent};
 use crate::serve::websocket::inflate::InflateStream;
 use crate::wire::frame::{Frame, Packing};
 
-/// The largest message that a viewer may send, in bytes. It has answers to heartbeats and a close to send.
+/// The largest message that a viewer may send, in bytes. It has answers to heartbeats and a close
+/// to send.
 pub(in crate::serve) const INBOUND_BYTES_MAX: usize = 4 * 1024;
 /// Bytes that tungstenite allocates and clears for each connection.
 const READ_BUFFER_BYTES: usize = 128;
@@ -212,21 +215,23 @@ impl WebSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a close after what is half written, and waits for the viewer's. The caller bounds the time.
+    /// Sends a close after what is half written, and waits for the viewer's. The caller bounds the
+    /// time.
     pub(in crate::serve) async fn close(mut self, code: CloseCode, reason: &'static str) {
         self.queue(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
         loop {
             match self.next_event().await {
                 SocketEvent::Clear | SocketEvent::Inbound | SocketEvent::Notice(_) => {}
-                // What the viewer still sends must be read: otherwise the kernel resets the connection, and
-                // the close is lost.
+                // What the viewer still sends must be read: otherwise the kernel resets the
+                // connection, and the close is lost.
                 SocketEvent::ProtocolError(_) => break self.drain().await,
                 SocketEvent::Closed { .. } => break,
             }
         }
     }
 
-    /// Ends a connection that tungstenite no longer reads: sends what is left, and discards what comes.
+    /// Ends a connection that tungstenite no longer reads: sends what is left, and discards what
+    /// comes.
     async fn drain(mut self) {
         if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;

@@ -20,8 +20,8 @@ use crate::serve::write_timeout::WriteTimeout;
 use crate::wire::frame::{Form, Packing};
 use crate::wire::message::SUBPROTOCOL;
 
-/// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original does: a browser does
-/// not show a page why an upgrade was refused.
+/// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original
+/// does: a browser does not show a page why an upgrade was refused.
 ///
 /// # Errors
 /// 400 or 426 for what is no handshake, 400 for a format that the subprotocol lacks.

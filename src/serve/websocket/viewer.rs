@@ -1,6 +1,8 @@
-//! Serves one WebSocket viewer, from joining its log to the close, in the original's protocol or in `tailcast.v1`.
+//! Serves one WebSocket viewer, from joining its log to the close, in the original's protocol or in
+//! `tailcast.v1`.
 //!
-//! Frames come from the viewer's own session while it catches up, and from a broadcast group while it is up to date.
+//! Frames come from the viewer's own session while it catches up, and from a broadcast group while
+//! it is up to date.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -72,8 +74,8 @@ enum FrameSource {
 
 /// Serves one viewer until it leaves or the log ends.
 ///
-/// The futures for joining, catching up and leaving are boxed apart, so that a viewer that is up to date takes little
-/// memory.
+/// The futures for joining, catching up and leaving are boxed apart, so that a viewer that is up to
+/// date takes little memory.
 pub(in crate::serve) async fn serve(
     app: Arc<App>,
     io: TcpStream,
@@ -125,7 +127,8 @@ fn end_of(event: &SocketEvent) -> StreamEnd {
     }
 }
 
-/// Takes the connection over and joins the log. None when that is refused and the close has been sent.
+/// Takes the connection over and joins the log. None when that is refused and the close has been
+/// sent.
 async fn open(
     app: &App,
     io: TcpStream,
@@ -166,7 +169,8 @@ async fn leave(
     entry: &mut AccessLogEntry,
 ) {
     entry.reason = end.logged_as();
-    // A viewer that is only slow gets the time to take the end of its log; one that is gone does not.
+    // A viewer that is only slow gets the time to take the end of its log; one that is gone does
+    // not.
     let patience = match end {
         StreamEnd::Ended(_) => app.settings.stall_timeout,
         _ => CLOSE_TIMEOUT,
@@ -193,7 +197,8 @@ impl StreamEnd {
         }
     }
 
-    /// The code and reason of the close. None where nobody would read it, or the protocol is broken.
+    /// The code and reason of the close. None where nobody would read it, or the protocol is
+    /// broken.
     fn close(self) -> Option<(CloseCode, &'static str)> {
         match self {
             Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
@@ -221,7 +226,8 @@ struct Farewell {
     reason: &'static str,
 }
 
-/// How a viewer is told that it gets nothing: by the text that the original sends, or by an `error` message.
+/// How a viewer is told that it gets nothing: by the text that the original sends, or by an `error`
+/// message.
 fn farewell_of(denial: &Denial, form: Form) -> Farewell {
     let refusal = match denial {
         Denial::Full => {
@@ -268,7 +274,8 @@ async fn send_and_close(
     }
 }
 
-/// Sends what the viewer's own session gives, until the viewer is up to date and joins a broadcast group.
+/// Sends what the viewer's own session gives, until the viewer is up to date and joins a broadcast
+/// group.
 async fn catch_up(
     app: &Arc<App>,
     socket: &mut WebSocket,

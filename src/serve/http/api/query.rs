@@ -75,7 +75,8 @@ impl ApiQuery {
     /// Parses the part of the target after `?`. Unknown parameters are ignored.
     ///
     /// # Errors
-    /// When a value can't be understood, a parameter is repeated, or several say where the rows are.
+    /// When a value can't be understood, a parameter is repeated, or several say where the rows
+    /// are.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();

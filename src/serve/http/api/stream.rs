@@ -1,7 +1,7 @@
 //! Answers that are sent while a log is searched.
 //!
-//! The peer's reading drives the search: one that takes nothing is searched for no further, and one that leaves ends its
-//! search.
+//! The peer's reading drives the search: one that takes nothing is searched for no further, and one
+//! that leaves ends its search.
 
 use std::io;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
 
 /// The right to search, which a peer that takes nothing loses.
 ///
-/// A search waits while its peer takes what was found. After `stall_timeout` it gives its permit to other searches, and
-/// needs a new one when the peer asks for more.
+/// A search waits while its peer takes what was found. After `stall_timeout` it gives its permit to
+/// other searches, and needs a new one when the peer asks for more.
 struct SearchTurn {
     app: Arc<App>,
     permit: Arc<Mutex<Option<SearchPermit>>>,
@@ -175,8 +175,8 @@ fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
     io::ErrorKind::Other.into()
 }
 
-/// `Content-Disposition` with the log's file name. Characters that mean something to a header, a shell or a file system
-/// become `_`.
+/// `Content-Disposition` with the log's file name. Characters that mean something to a header, a
+/// shell or a file system become `_`.
 fn attachment(log: &LogPath) -> String {
     let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
     let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
