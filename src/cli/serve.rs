@@ -22,8 +22,8 @@ pub(super) struct Arguments {
     #[arg(value_name = "PREFIX")]
     prefixes: Vec<PathBuf>,
 
-    /// The same, repeatable
-    #[arg(long = "prefix", value_name = "PREFIX", env = "TAILCAST_PREFIX", value_delimiter = ':')]
+    /// The same, repeatable, for one directory or file each [env: TAILCAST_PREFIX, several separated by `:`]
+    #[arg(long = "prefix", value_name = "PREFIX")]
     more_prefixes: Vec<PathBuf>,
 
     /// Address or name to listen on
@@ -61,8 +61,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 10_000, value_name = "N", env = "TAILCAST_MAX_VIEWERS")]
     max_viewers: usize,
 
-    /// Seconds after which a viewer that takes nothing is closed (code 4408)
-    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_STALL_TIMEOUT")]
+    /// Seconds after which a viewer that takes nothing is closed (code 4408); more than 0
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = positive_seconds, env = "TAILCAST_STALL_TIMEOUT")]
     stall_timeout: f64,
 
     /// Deflate messages for viewers that offer to take them so, as browsers do: `auto`, or `off`
@@ -108,11 +108,23 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    match seconds(text) {
+        Ok(seconds) if seconds > 0.0 => Ok(seconds),
+        Ok(_) => Err("expected more than 0 seconds: 0 would close every viewer at once".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     talk();
     let mut prefixes = arguments.prefixes;
-    prefixes.extend(arguments.more_prefixes);
+    if arguments.more_prefixes.is_empty() {
+        prefixes.extend(prefixes_of_environment());
+    } else {
+        prefixes.extend(arguments.more_prefixes);
+    }
     if prefixes.is_empty() {
         prefixes.push(PathBuf::from("."));
     }
@@ -153,6 +165,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     // A read that hangs on a dead disk must not hold the end up.
     runtime.shutdown_background();
     served
+}
+
+/// The prefixes that `TAILCAST_PREFIX` names, as `PATH` names directories. A `:` on the command line is part of a name.
+fn prefixes_of_environment() -> Vec<PathBuf> {
+    let value = std::env::var_os("TAILCAST_PREFIX").unwrap_or_default();
+    std::env::split_paths(&value).filter(|prefix| !prefix.as_os_str().is_empty()).collect()
 }
 
 /// Starts the talk on stderr.

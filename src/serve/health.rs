@@ -4,8 +4,8 @@ use hyper::Response;
 use serde::Serialize;
 
 use crate::serve::App;
+use crate::serve::body::Body;
 use crate::serve::json::json;
-use crate::serve::routes::Body;
 
 /// The answer to `/_/healthz`: version, viewers, followed logs, and what has been counted since the start.
 pub(super) fn health(app: &App) -> Response<Body> {
@@ -30,7 +30,7 @@ pub(super) fn health(app: &App) -> Response<Body> {
     json(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),
-        viewers: app.connection_limit.taken(),
+        viewers: app.viewer_limit.viewers(),
         logs: app.hub.registry().followed(),
         counters: Counters {
             reads: counts.reads.get(),

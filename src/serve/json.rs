@@ -5,7 +5,7 @@ use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use serde::Serialize;
 
-use crate::serve::routes::{Body, full};
+use crate::serve::body::{Body, full};
 
 /// The value as JSON.
 pub(super) fn json(value: &impl Serialize) -> Response<Body> {

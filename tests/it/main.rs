@@ -43,6 +43,7 @@ mod resume;
 mod rooms;
 mod rotate;
 mod security;
+mod serving;
 mod shutdown;
 mod states;
 mod tail;
