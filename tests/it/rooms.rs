@@ -247,6 +247,24 @@ fn nothing_below_session_knows_that_viewers_exist_but_for_their_number() {
 }
 
 #[test]
+fn tests_wait_for_conditions_and_not_for_a_time() {
+    let absence = Absence {
+        says: "a test waits by `eventually`; what only shapes a load is a `pace`",
+        names: &["std::thread::sleep", "tokio::time::sleep"],
+        rooms: &[],
+        except: &[
+            ("servers.rs", "it has these two"),
+            ("lag.rs", "the clock is paused"),
+            ("model/machine.rs", "it measures how late a timer is"),
+            ("heartbeats.rs", "what is tested is time itself"),
+            ("limits.rs", "what is tested is time itself"),
+        ],
+    };
+    let (found, unused) = trespasses(&absence, &read_sources("tests/it"));
+    assert!(found.is_empty() && unused.is_empty(), "{}; not needed: {unused:?}", found.join("\n"));
+}
+
+#[test]
 fn the_main_file_is_short() {
     let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
     let lines = std::fs::read_to_string(main).unwrap().lines().count();
