@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
-use serde::Serialize;
 
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
+use crate::wire::answer::{ListedLog, Listing, to_json};
 
 #[derive(Template)]
 #[template(path = "list.html")]
@@ -76,32 +76,16 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
     lines
 }
 
-#[derive(Serialize)]
-struct Listed {
-    path: String,
-    href: String,
-    size: u64,
-    modified: u64,
-    viewers: usize,
-}
-
-#[derive(Serialize)]
-struct Listing {
-    logs: Vec<Listed>,
-    truncated: bool,
-}
-
 /// The list as JSON, for the list page.
 pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
-    let logs = catalogue.entries.iter().map(|entry| Listed {
+    let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
         href: href(&entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
         viewers: registry.viewers(&entry.log),
     });
-    let listing = Listing { logs: logs.collect(), truncated: catalogue.truncated };
-    serde_json::to_string(&listing).unwrap_or_default()
+    to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
 }
 
 fn milliseconds(time: SystemTime) -> u64 {

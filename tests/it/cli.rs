@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use crate::clients::{Viewer, get};
-use crate::servers::{Program, command, eventually};
+use crate::servers::{Program, command, eventually, first_line, output_of};
 
 fn fails(arguments: &[&str]) -> String {
     let started = Instant::now();
-    let output = command().args(arguments).output().unwrap();
+    let output = output_of(command().args(arguments));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
     assert!(
@@ -137,7 +137,7 @@ fn wrong_arguments_are_named() {
 
 #[test]
 fn the_help_names_every_flag_and_its_environment() {
-    let output = command().args(["serve", "--help"]).output().unwrap();
+    let output = output_of(command().args(["serve", "--help"]));
     let help = String::from_utf8(output.stdout).unwrap();
     for flag in [
         "prefix",
@@ -167,12 +167,7 @@ async fn without_a_prefix_the_current_directory_is_served() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(child.stdout.take().unwrap()),
-        &mut line,
-    )
-    .unwrap();
+    let line = first_line(&mut child);
     let address = line.trim().trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
     let list = get(address, "/", &[]).await.text();
     child.kill().unwrap();
@@ -199,7 +194,7 @@ async fn prefixes_come_by_argument_flag_and_environment() {
 }
 
 #[tokio::test]
-async fn each_viewer_leaves_two_lines_and_cannot_forge_a_third() {
+async fn each_viewer_causes_two_access_log_lines_and_cannot_forge_a_third() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x\n").unwrap();
@@ -224,21 +219,39 @@ async fn each_viewer_leaves_two_lines_and_cannot_forge_a_third() {
     }
 }
 
+/// The TCP port on which a process listens, as /proc/net/tcp says.
+fn listening_port(pid: u32) -> Option<u16> {
+    const LISTEN: &str = "0A";
+    let links = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let links = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    let sockets: Vec<String> = links
+        .filter_map(|link| {
+            link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned)
+        })
+        .collect();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().skip(1).find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_its = fields[3] == LISTEN && sockets.iter().any(|inode| inode == fields[9]);
+        let (_, port) = fields[1].split_once(':')?;
+        is_its.then(|| u16::from_str_radix(port, 16).unwrap())
+    })
+}
+
 #[tokio::test]
 async fn it_serves_on_with_its_outputs_closed() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x\n").unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let shell = format!(
-        "exec {} serve {} --port {port} >&- 2>&-",
+        "exec {} serve {} --port 0 >&- 2>&-",
         env!("CARGO_BIN_EXE_tailcast"),
         directory.path().display()
     );
     let mut child = std::process::Command::new("sh").args(["-c", &shell]).spawn().unwrap();
-    let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    eventually("it listens", async || tokio::net::TcpStream::connect(address).await.map(drop))
-        .await;
+    let pid = child.id();
+    eventually("it listens", async || listening_port(pid).map(drop).ok_or("no port")).await;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], listening_port(pid).unwrap()));
     let answer = get(address, log.to_str().unwrap(), &[]).await;
     let alive = child.try_wait().unwrap();
     child.kill().unwrap();
