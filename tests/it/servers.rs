@@ -78,7 +78,6 @@ impl TestServer {
         let many = before + 2 * logs * calls_per_poll + 1;
         eventually("they look again", async || {
             let calls = self.faults.calls();
-            eprintln!("{:?} {}", began.elapsed(), calls - before);
             if calls >= many { Ok(()) } else { Err(calls - before) }
         })
         .await;
