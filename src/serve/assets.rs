@@ -1,149 +1,215 @@
-//! The files that the pages are made of. All are in the binary; none asks another host for anything.
+//! The scripts, styles and pictures of the pages. All are in the program, compressed when it was built;
+//! none asks another host for anything.
 //!
-//! Scripts and styles have an address that changes with any of them, so that a browser keeps them for good and asks for
-//! them once.
+//! An asset's address is `/_/page/VERSION/NAME`. The version changes with any of the assets, so that a
+//! browser keeps what it has for good. What a page loads follows from the imports in its modules:
+//! `build.rs` reads them, and nothing is listed by hand.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::LazyLock;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::Read;
 
+use bytes::Bytes;
+use flate2::read::GzDecoder;
 use hyper::Response;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use rust_embed::RustEmbed;
 
-use crate::serve::routes::{Body, full};
+use crate::serve::body::{Body, full};
 
-/// The list of logs.
-pub(super) static LIST: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/list.html")));
-/// One log.
-pub(super) static VIEW: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/view.html")));
-/// Logs side by side.
-pub(super) static BESIDE: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/beside.html")));
-/// Logs in one.
-pub(super) static MERGED: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/merged.html")));
-/// A refusal.
-pub(super) static ERROR: LazyLock<String> =
-    LazyLock::new(|| addressed(include_str!("page/error.html")));
+/// Changes with any of the assets.
+const VERSION: &str = env!("TAILCAST_WEB_VERSION");
 
-/// Stands for all assets as they are.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let mut hasher = DefaultHasher::new();
-    ASSETS.hash(&mut hasher);
-    format!("{:016x}", hasher.finish())
-});
+/// Each module, and the modules that it imports itself.
+const IMPORTS: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/web_imports.rs"));
 
-macro_rules! assets {
-    ($($name:literal: $kind:literal),* $(,)?) => {
-        /// Name, content type, content.
-        const ASSETS: &[(&str, &str, &[u8])] = &[$(($name, $kind, include_bytes!(concat!("page/", $name)))),*];
+/// Each asset under its name and `.gz`.
+#[derive(RustEmbed)]
+#[folder = "$OUT_DIR/web"]
+struct Compressed;
+
+/// The address of an asset, for the templates.
+pub(super) fn url(name: &str) -> String {
+    format!("/_/page/{VERSION}/{name}")
+}
+
+/// All modules that `entry` imports, directly or through others, without itself, in the order of their names.
+pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
+    let direct = |name: &str| {
+        IMPORTS.iter().find(|(module, _)| *module == name).map_or(&[][..], |(_, imports)| imports)
     };
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&'static str> = direct(entry).to_vec();
+    while let Some(module) = open.pop() {
+        if module != entry && found.insert(module) {
+            open.extend(direct(module));
+        }
+    }
+    found
 }
 
-assets! {
-    "address.js": "text/javascript; charset=utf-8",
-    "beside.js": "text/javascript; charset=utf-8",
-    "members.js": "text/javascript; charset=utf-8",
-    "clipboard.js": "text/javascript; charset=utf-8",
-    "columns.js": "text/javascript; charset=utf-8",
-    "connection.js": "text/javascript; charset=utf-8",
-    "controls.js": "text/javascript; charset=utf-8",
-    "copy.js": "text/javascript; charset=utf-8",
-    "divider.js": "text/javascript; charset=utf-8",
-    "dom.js": "text/javascript; charset=utf-8",
-    "favicon.svg": "image/svg+xml",
-    "finder.js": "text/javascript; charset=utf-8",
-    "folds.js": "text/javascript; charset=utf-8",
-    "follow.js": "text/javascript; charset=utf-8",
-    "frames.js": "text/javascript; charset=utf-8",
-    "history.js": "text/javascript; charset=utf-8",
-    "icon.js": "text/javascript; charset=utf-8",
-    "json.js": "text/javascript; charset=utf-8",
-    "keys.js": "text/javascript; charset=utf-8",
-    "levels.js": "text/javascript; charset=utf-8",
-    "levelscan.js": "text/javascript; charset=utf-8",
-    "lines.js": "text/javascript; charset=utf-8",
-    "link.js": "text/javascript; charset=utf-8",
-    "list.css": "text/css; charset=utf-8",
-    "list.js": "text/javascript; charset=utf-8",
-    "listing.js": "text/javascript; charset=utf-8",
-    "listrow.js": "text/javascript; charset=utf-8",
-    "liststate.js": "text/javascript; charset=utf-8",
-    "medley.js": "text/javascript; charset=utf-8",
-    "menu.js": "text/javascript; charset=utf-8",
-    "merged.js": "text/javascript; charset=utf-8",
-    "mergedreader.js": "text/javascript; charset=utf-8",
-    "mergedstate.js": "text/javascript; charset=utf-8",
-    "options.js": "text/javascript; charset=utf-8",
-    "overview.js": "text/javascript; charset=utf-8",
-    "page.css": "text/css; charset=utf-8",
-    "paint.js": "text/javascript; charset=utf-8",
-    "pattern.js": "text/javascript; charset=utf-8",
-    "reader.js": "text/javascript; charset=utf-8",
-    "row.js": "text/javascript; charset=utf-8",
-    "scan.js": "text/javascript; charset=utf-8",
-    "several.css": "text/css; charset=utf-8",
-    "several.js": "text/javascript; charset=utf-8",
-    "shelf.js": "text/javascript; charset=utf-8",
-    "sift.js": "text/javascript; charset=utf-8",
-    "source.js": "text/javascript; charset=utf-8",
-    "spans.js": "text/javascript; charset=utf-8",
-    "stars.js": "text/javascript; charset=utf-8",
-    "state.js": "text/javascript; charset=utf-8",
-    "stream.js": "text/javascript; charset=utf-8",
-    "tab.js": "text/javascript; charset=utf-8",
-    "tail.js": "text/javascript; charset=utf-8",
-    "theme.js": "text/javascript; charset=utf-8",
-    "times.js": "text/javascript; charset=utf-8",
-    "toolbar.js": "text/javascript; charset=utf-8",
-    "transport.js": "text/javascript; charset=utf-8",
-    "troubles.js": "text/javascript; charset=utf-8",
-    "units.js": "text/javascript; charset=utf-8",
-    "view.js": "text/javascript; charset=utf-8",
-    "window.js": "text/javascript; charset=utf-8",
-    "whereabouts.js": "text/javascript; charset=utf-8",
-    "wire.js": "text/javascript; charset=utf-8",
-}
-
-/// A page, with the assets' addresses in place of their names.
-fn addressed(page: &str) -> String {
-    ASSETS.iter().fold(page.to_owned(), |page, (name, ..)| {
-        page.replace(&format!("\"/_/{name}\""), &format!("\"/_/page/{}/{name}\"", *VERSION))
-    })
-}
-
-/// The asset of a name, or of an address, which a browser may keep as long as it likes.
-pub(super) fn asset(target: &str) -> Option<Response<Body>> {
-    let (version, name) = match target.strip_prefix("page/") {
-        Some(address) => address.split_once('/')?,
-        None => ("", target),
-    };
-    let (_, kind, content) = ASSETS.iter().find(|(asset, ..)| *asset == name)?;
-    let mut response = Response::new(full(*content));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    if version == *VERSION {
+/// The asset at `page/VERSION/NAME`; none for any other target. A browser may keep one of this version as
+/// long as it likes. It is sent compressed where the request accepts gzip.
+pub(super) fn asset(target: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    let (version, name) = target.strip_prefix("page/")?.split_once('/')?;
+    let compressed = Compressed::get(&format!("{name}.gz"))?.data;
+    let is_gzip = accepts_gzip(headers);
+    let body = if is_gzip { shared(compressed) } else { plain(&compressed) };
+    let mut response = Response::new(full(body));
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(name)));
+    answer.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if is_gzip {
+        answer.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    if version == VERSION {
         let for_good = HeaderValue::from_static("public, max-age=31536000, immutable");
-        response.headers_mut().insert(header::CACHE_CONTROL, for_good);
+        answer.insert(header::CACHE_CONTROL, for_good);
     }
     Some(response)
 }
 
+fn content_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map(|(_, extension)| extension) {
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}
+
+fn shared(data: Cow<'static, [u8]>) -> Bytes {
+    match data {
+        Cow::Borrowed(data) => Bytes::from_static(data),
+        Cow::Owned(data) => Bytes::from(data),
+    }
+}
+
+fn plain(compressed: &[u8]) -> Bytes {
+    let mut content = Vec::new();
+    // `build.rs` made it, and a test decodes each.
+    let _whole = GzDecoder::new(compressed).read_to_end(&mut content);
+    Bytes::from(content)
+}
+
+/// Whether `Accept-Encoding` admits gzip (RFC 9110, section 12.5.3): by its name, or else by `*`, and not with a
+/// weight of 0. Without the header nothing is compressed.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut by_name = None;
+    let mut by_star = None;
+    let values =
+        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    for item in values.flat_map(|value| value.split(',')) {
+        let mut parts = item.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let weight = parts
+            .filter_map(|part| part.split_once('='))
+            .find(|(key, _)| key.trim().eq_ignore_ascii_case("q"))
+            .map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
+        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
+            by_name = Some(weight > 0.0);
+        } else if coding == "*" {
+            by_star = Some(weight > 0.0);
+        }
+    }
+    by_name.or(by_star).unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use http_body_util::BodyExt;
+
     use super::*;
 
+    /// The assets in the source folder: names and content.
+    #[expect(clippy::disallowed_methods, reason = "these are no logs")]
+    fn sources() -> BTreeMap<String, Vec<u8>> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/web");
+        let mut found = BTreeMap::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension() != Some("html".as_ref()) {
+                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
+                    found.insert(name, std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        assert!(found.len() > 40, "{} assets", found.len());
+        found
+    }
+
+    fn get(target: &str, accept: Option<&'static str>) -> Option<(HeaderMap, Vec<u8>)> {
+        let mut headers = HeaderMap::new();
+        if let Some(accept) = accept {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
+        }
+        let (parts, body) = asset(target, &headers)?.into_parts();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(body.collect()).unwrap().to_bytes();
+        Some((parts.headers, body.to_vec()))
+    }
+
     #[test]
-    fn every_asset_of_the_folder_is_served() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/page");
-        let mut on_disk: Vec<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.ends_with(".html") && !name.ends_with(".json"))
-            .collect();
-        on_disk.sort();
-        let mut served: Vec<String> = ASSETS.iter().map(|(name, ..)| (*name).to_owned()).collect();
-        served.sort();
-        assert_eq!(served, on_disk);
+    fn every_asset_is_served_compressed_and_plain() {
+        for (name, source) in sources() {
+            let target = url(&name).strip_prefix("/_/").unwrap().to_owned();
+            let (headers, body) =
+                get(&target, Some("br, gzip")).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(headers[header::CONTENT_ENCODING], "gzip", "{name}");
+            assert_eq!(headers[header::VARY], "Accept-Encoding", "{name}");
+            assert_ne!(headers[header::CONTENT_TYPE], "application/octet-stream", "{name}");
+            assert_eq!(plain(&body), source, "{name}");
+            for refusing in [None, Some("gzip;q=0, *"), Some("identity"), Some("*; q=0")] {
+                let (headers, body) = get(&target, refusing).unwrap();
+                assert!(!headers.contains_key(header::CONTENT_ENCODING), "{name}: {refusing:?}");
+                assert_eq!(headers[header::VARY], "Accept-Encoding", "{name}");
+                assert_eq!(body, source, "{name}: {refusing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_module_is_reached_from_a_page() {
+        let theme = "ui/theme.js";
+        let names: BTreeSet<String> =
+            sources().into_keys().filter(|name| name.ends_with(".js")).collect();
+        let mut reached = BTreeSet::from([theme.to_owned()]);
+        for entry in names.iter().filter(|name| name.ends_with("/main.js")) {
+            reached.insert(entry.clone());
+            reached.extend(imported_by(entry).into_iter().map(ToOwned::to_owned));
+        }
+        assert_eq!(reached, names);
+        assert!(
+            imported_by("viewer/main.js").contains("net/wire.js"),
+            "it is imported through another"
+        );
+    }
+
+    #[test]
+    fn an_encoding_is_accepted_by_name_or_star_but_not_with_weight_zero() {
+        for (accept, expected) in [
+            ("gzip", true),
+            ("deflate, GZIP;q=0.5", true),
+            ("*", true),
+            ("br;q=1, *;q=0.1", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.000, *", false),
+            ("*;q=0", false),
+            ("*;q=0, gzip", true),
+            ("br", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accept));
+            assert_eq!(accepts_gzip(&headers), expected, "{accept}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
     }
 }

@@ -414,7 +414,11 @@ async fn lost_and_repeated_lines_are_named_and_fail_the_run() {
         let (run, report) = scripted(script).await;
         assert_eq!(run.code, Some(1), "{script:?}: {report:#} {}", run.stderr);
         let first = run.stderr.lines().next().unwrap_or_default();
-        assert!(first.starts_with("error: ") && first.contains(said), "{script:?}: {}", run.stderr);
+        assert!(
+            first.starts_with("tailcast: ") && first.contains(said),
+            "{script:?}: {}",
+            run.stderr
+        );
         assert!(run.stderr.contains("\nhint: "), "{script:?}: {}", run.stderr);
         let faults = report["faults"].to_string();
         assert!(faults.contains(fault), "{script:?}: {report:#}");
@@ -529,11 +533,11 @@ async fn a_target_that_cannot_be_loaded_is_reported_with_a_hint() {
         (&[&missing], 1, "Not found", "lists its logs"),
         (&[&foreign], 1, "Forbidden", "other directories"),
         (&[&missing, "--protocol", "original", "--duration", "1"], 1, "1008", ""),
-        (&[&bad], 1, "perhaps", "look at the URL"),
+        (&[&bad], 1, "perhaps", "check the URL"),
         (&[&old, "--protocol", "v1"], 1, "tailcast.v1", "--protocol original"),
         (&["https://127.0.0.1/a"], 2, "TLS", "http://"),
-        (&["127.0.0.1:8765"], 2, "no `http://` before", "http://127.0.0.1:8765/"),
-        (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "may be written"),
+        (&["127.0.0.1:8765"], 2, "does not begin with `http://`", "http://127.0.0.1:8765/"),
+        (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "able to write"),
         (&[&good, &good, "--write", &never], 2, "several", "one URL"),
         (&[&good, "--write", &never, "--line-bytes", "39"], 2, "39 bytes", "40 to"),
         (&[&good, "--rate", "5"], 2, "--write", ""),

@@ -37,9 +37,89 @@ fn startup_errors_are_one_line_and_a_hint() {
         let said = fails(arguments);
         let lines: Vec<&str> = said.lines().filter(|line| !line.contains(" INFO ")).collect();
         assert_eq!(lines.len(), 2, "{said}");
-        assert!(lines[0].starts_with("error: ") && lines[0].contains(message), "{said}");
+        assert!(lines[0].starts_with("tailcast: cannot ") && lines[0].contains(message), "{said}");
         assert!(lines[1].starts_with("hint: "), "{said}");
     }
+}
+
+#[test]
+fn startup_errors_name_their_cause() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.log");
+    std::fs::write(&file, "x\n").unwrap();
+    let below_a_file = file.join("b").display().to_string();
+    let missing = directory.path().join("none").display().to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let address = format!("`127.0.0.1:{port}`");
+    for (arguments, message) in [
+        (
+            &["serve", &missing, "--port", "0"][..],
+            format!("cannot serve prefix `{missing}`: No such file or directory (os error 2)"),
+        ),
+        (
+            &["serve", &below_a_file, "--port", "0"],
+            format!("cannot serve prefix `{below_a_file}`: Not a directory (os error 20)"),
+        ),
+        (
+            &["serve", "/dev/null", "--port", "0"],
+            "cannot serve prefix `/dev/null`: not a directory or a regular file".to_owned(),
+        ),
+        (
+            &["serve", "/tmp", "--port", &port],
+            format!("cannot listen on {address}: Address already in use (os error 98)"),
+        ),
+        (
+            &["bench", "http://127.0.0.1:1/a", "--write", &below_a_file],
+            format!("cannot write `{below_a_file}`: Not a directory (os error 20)"),
+        ),
+        (
+            &["bench", "http://127.0.0.1:1/a", "--pid", "4194304"],
+            "cannot read the process of `--pid`: No such file or directory (os error 2)".to_owned(),
+        ),
+        (
+            &["tail", "https://127.0.0.1/a.log"],
+            "cannot follow `https://127.0.0.1/a.log`: TLS is not supported".to_owned(),
+        ),
+    ] {
+        let said = fails(arguments);
+        let line = said.lines().find(|line| line.starts_with("tailcast: ")).unwrap_or_default();
+        assert_eq!(line, format!("tailcast: {message}"), "{said}");
+    }
+}
+
+/// Root can open everything, so as root this starts the program as the user `nobody`.
+#[test]
+fn a_prefix_without_permission_is_refused_with_the_cause() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65534;
+    let directory = tempfile::tempdir().unwrap();
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(directory.path(), 0o755);
+    let closed = directory.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    mode(&closed, 0);
+    // A copy, since the user may not reach the build directory.
+    let program = directory.path().join("tailcast");
+    std::fs::copy(command().get_program(), &program).unwrap();
+    let mut serve = std::process::Command::new(&program);
+    serve.args(["serve", "--port", "0"]).arg(&closed).current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        serve.uid(NOBODY).gid(NOBODY);
+    }
+    let output = serve.output().unwrap();
+    mode(&closed, 0o700);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let message = format!(
+        "tailcast: cannot serve prefix `{}`: Permission denied (os error 13)\nhint: ",
+        closed.display()
+    );
+    assert!(said.starts_with(&message), "{said}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod resume;
 mod rooms;
 mod rotate;
 mod security;
+mod serving;
 mod shutdown;
 mod tail;
 mod truncate;

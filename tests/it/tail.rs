@@ -285,7 +285,10 @@ async fn refused_and_missing_logs_end_with_a_message() {
             assert_eq!((code, tail.printed().len()), (Some(1), 0), "{source}: {said}");
             let lines: Vec<&str> = said.lines().collect();
             assert_eq!(lines.len(), 2, "{said}");
-            assert!(lines[0].starts_with(&format!("error: can't follow {source}: ")), "{said}");
+            assert!(
+                lines[0].starts_with(&format!("tailcast: cannot follow `{source}`: ")),
+                "{said}"
+            );
             assert!(lines[0].ends_with(words) && lines[1].starts_with("hint: "), "{said}");
         }
     }

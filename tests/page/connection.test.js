@@ -10,7 +10,7 @@ import { lines, scene, text } from './scene.js';
 
 /** @param {Scene} scene */
 const untilMeans = (scene, means) => scene.until(
-  (hidden) => document.querySelector('#means')?.hasAttribute('hidden') === hidden, means === 'socket',
+  (hidden) => document.querySelector('#transport')?.hasAttribute('hidden') === hidden, means === 'socket',
 );
 
 for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
@@ -29,7 +29,7 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
       await scene.untilRows(all);
       await scene.untilState('live');
       await untilMeans(scene, 'events');
-      assert.equal(await scene.text('#means'), 'no WebSocket');
+      assert.equal(await scene.text('#transport'), 'no WebSocket');
       for (let line = 31; line <= 40; line += 1) {
         await logs.append('a.log', `line ${line}\n`);
         all.push(`line ${line}`);
@@ -67,7 +67,7 @@ scene('a WebSocket is tried again beside the events, and taken when it gets thro
     await page.clock.runFor(100);
     await eventually('events', async () => {
       await page.clock.runFor(100);
-      return (await page.locator('#means').getAttribute('hidden')) === null;
+      return (await page.locator('#transport').getAttribute('hidden')) === null;
     });
     const refused = proxy.upgrades;
     await page.clock.runFor(25_000);
@@ -75,7 +75,7 @@ scene('a WebSocket is tried again beside the events, and taken when it gets thro
     proxy.manner = 'passes';
     await eventually('the WebSocket is taken', async () => {
       await page.clock.runFor(10_000);
-      return (await page.locator('#means').getAttribute('hidden')) === '' || scene.text('#state');
+      return (await page.locator('#transport').getAttribute('hidden')) === '' || scene.text('#state');
     });
     await logs.append('a.log', 'line 31\n');
     all.push('line 31');
@@ -103,8 +103,8 @@ scene('a server that does not speak the page\'s protocol is told from one that i
   await page.route(/tail=1/, (route) => (isOld ? route.fulfill({ body: '<b>line</b>', contentType: 'text/html' }) : route.fallback()));
   isOld = true;
   await scene.open(log);
-  await scene.untilState('foreign');
-  assert.equal(await scene.text('#state-word'), 'Server too old');
+  await scene.untilState('incompatible');
+  assert.equal(await scene.text('#state-word'), 'Incompatible server');
   assert.match(await scene.text('#notice-text') ?? '', /another version/);
   assert.deepEqual(await scene.rows(), []);
   isOld = false;
@@ -121,7 +121,7 @@ scene('a full server is told, and a freed seat is taken', async (scene) => {
   await scene.untilRows(['line'], other);
   await scene.open(log);
   await scene.untilState('full');
-  assert.equal(await scene.text('#notice-title'), 'The server has as many viewers as it takes');
+  assert.equal(await scene.text('#notice-title'), 'The server has its maximum number of viewers');
   assert.match(await scene.text('#state-detail') ?? '', /^next try in \d+ s$/);
   await other.close();
   await eventually('the seat is free', async () => (await scene.program.viewers()) === 0 || 'taken');

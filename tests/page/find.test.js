@@ -16,7 +16,7 @@ function haystack(from, to) {
 /** @param {import('./scene.js').Scene} scene */
 function hit({ page }) {
   return page.evaluate(() => {
-    const row = document.querySelector('.row.hit');
+    const row = document.querySelector('.row.current');
     const box = row?.getBoundingClientRect();
     const log = document.querySelector('#log')?.getBoundingClientRect();
     const isInSight = box !== undefined && log !== undefined && box.top >= log.top && box.bottom <= log.bottom;
@@ -74,10 +74,10 @@ scene('case, words and expressions narrow what is found, and a bad one is told i
   await page.fill('#find-text', 'need');
   await scene.untilText('#find-count', '20 lines');
   await page.click('[data-find="word"]');
-  await scene.untilText('#find-count', 'no match');
+  await scene.untilText('#find-count', 'no matches');
   await page.click('[data-find="word"]');
   await page.fill('#find-text', 'line [12]000 n');
-  await scene.untilText('#find-count', 'no match');
+  await scene.untilText('#find-count', 'no matches');
   await page.click('[data-find="regex"]');
   await scene.untilText('#find-count', '2 lines');
   await page.fill('#find-text', 'line (1');
@@ -174,7 +174,7 @@ scene('a filter shows matching lines only, back through history and as they come
   await eventually('its neighbours', async () => {
     const around = await page.evaluate(() => {
       const rows = [...document.querySelectorAll('#rows .row')];
-      const at = rows.findIndex((row) => row.matches('.chosen'));
+      const at = rows.findIndex((row) => row.matches('.selected'));
       return rows.slice(Math.max(0, at - 1), at + 2).map((row) => row.textContent);
     });
     return JSON.stringify(around) === JSON.stringify(['line 14999 of hay', 'line 15000 Needle(s) in it', 'line 15001 of hay']) || around;
@@ -309,13 +309,13 @@ scene('warnings are counted, marked and gone through, and a switch shows errors 
   for (const [key, row] of [['a', 'WARN slow line 31'], ['e', 'ERROR net line 61'], ['a', 'WARN slow line 131'], ['A', 'WARN slow line 31'], ['A', 'WARN slow line 2931']]) {
     await page.keyboard.press(key);
     await scene.until((row) => {
-      const hits = [...document.querySelectorAll('#rows .row.hit')];
+      const hits = [...document.querySelectorAll('#rows .row.current')];
       return hits.length === 1 && hits[0].textContent === row;
     }, row);
   }
   // On the strip at the right, each in its colour.
   await scene.until(() => {
-    const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector('#overview canvas'));
+    const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector('#minimap canvas'));
     const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
     const colours = new Set();
     for (let at = 0; at < data.length; at += 4) if (data[at + 3] === 255) colours.add(`${data[at]},${data[at + 1]},${data[at + 2]}`);

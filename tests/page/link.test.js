@@ -9,7 +9,7 @@ const clipboard = { context: { permissions: ['clipboard-read', 'clipboard-write'
 
 /** The texts of the chosen rows. @param {import('./scene.js').Scene} scene */
 function chosen({ page }) {
-  return page.evaluate(() => [...document.querySelectorAll('.row.chosen')].map((row) => row.textContent));
+  return page.evaluate(() => [...document.querySelectorAll('.row.selected')].map((row) => row.textContent));
 }
 
 /** Waits until these lines are chosen and in sight. @param {import('./scene.js').Scene} scene @param {string[]} wanted */
@@ -19,7 +19,7 @@ async function untilChosen(scene, wanted) {
     return JSON.stringify(seen) === JSON.stringify(wanted) || seen;
   });
   const isInSight = await scene.page.evaluate(() => {
-    const box = document.querySelector('.row.chosen')?.getBoundingClientRect();
+    const box = document.querySelector('.row.selected')?.getBoundingClientRect();
     const log = document.querySelector('#log')?.getBoundingClientRect();
     return box !== undefined && log !== undefined && box.top >= log.top && box.bottom <= log.bottom;
   });
@@ -49,7 +49,7 @@ scene('a link beyond the end says how far the log goes', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', text(lines(1, 50)));
   await scene.open(`${log}#L4000`);
-  await scene.until(() => /50 lines only/.test(document.querySelector('#hint-words')?.textContent ?? ''));
+  await scene.until(() => /has 50 lines\./.test(document.querySelector('#hint-words')?.textContent ?? ''));
 });
 
 scene('a click beside a line chooses it, a second one with shift a range, and the address follows', async (scene) => {
@@ -79,20 +79,20 @@ scene('a click beside a line chooses it, a second one with shift a range, and th
   await page.mouse.click(x + 300, y);
   await untilChosen(scene, lines(280, 284));
   await page.keyboard.press('Escape');
-  await scene.until(() => document.querySelector('.row.chosen') === null && !location.hash.startsWith('#L'));
+  await scene.until(() => document.querySelector('.row.selected') === null && !location.hash.startsWith('#L'));
 });
 
 scene('chosen lines are copied as text and as Markdown with their link, also those that are not on the page', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 9000).map((line) => `\x1b[31m${line}\x1b[0m <b>\`\`\``)));
   await scene.open(`${log}#L100-L8100`);
-  await scene.until(() => document.querySelector('.row.chosen') !== null);
+  await scene.until(() => document.querySelector('.row.selected') !== null);
   await page.keyboard.press('y');
   await scene.until(() => document.querySelector('#hint-words')?.textContent === '8,001 lines copied');
   const copied = await page.evaluate(() => navigator.clipboard.readText());
   assert.equal(copied, text(lines(100, 8100).map((line) => `${line} <b>\`\`\``)));
   await page.evaluate(() => { location.hash = '#L7-L8'; });
-  await scene.until(() => document.querySelectorAll('.row.chosen').length === 2);
+  await scene.until(() => document.querySelectorAll('.row.selected').length === 2);
   await page.keyboard.press('m');
   await scene.until(() => document.querySelector('#hint-words')?.textContent === '2 lines copied');
   const markdown = await page.evaluate(() => navigator.clipboard.readText());

@@ -135,7 +135,7 @@ scene('ten thousand logs are filtered as one types, and only those in sight are 
   await page.keyboard.press('Escape');
 
   // The last one can be reached, by scrolling and by key, and has its place in the whole.
-  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#shelf')).scrollTop = 1e9; });
+  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#table-scroller')).scrollTop = 1e9; });
   await scene.until(() => [...document.querySelectorAll('#logs .file')].at(-1)?.textContent === 'worker-09989.log');
   assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
   await page.keyboard.press('Home');
@@ -181,7 +181,7 @@ scene('an update leaves the focus, the place and the choice', async (scene) => {
   await page.keyboard.press('x');
   const look = () => page.evaluate(() => ({
     focus: document.activeElement?.textContent,
-    top: document.querySelector('#shelf')?.scrollTop,
+    top: document.querySelector('#table-scroller')?.scrollTop,
     picked: [...document.querySelectorAll('tr:has(.pick:checked) .opens')].map((link) => link.textContent),
   }));
   const before = await look();
@@ -196,7 +196,7 @@ scene('an update leaves the focus, the place and the choice', async (scene) => {
   assert.deepEqual(await look(), before);
   // When the table is left, it is put in order.
   await page.keyboard.press('/');
-  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#shelf')).scrollTop = 0; });
+  await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#table-scroller')).scrollTop = 0; });
   await scene.until(() => [...document.querySelectorAll('#logs .file')].slice(0, 2).map((file) => file.textContent).sort().join() === 'log-390.log,new.log');
   assert.ok(!(await listed(page)).includes('log-010.log'));
 });
@@ -209,11 +209,11 @@ scene('a star keeps a log at the top, in all windows of this browser', async (sc
   await scene.open('/', other);
   assert.deepEqual(await listed(other), ['a.log', 'b.log', 'c.log']);
   await page.locator('tr', { hasText: 'c.log' }).hover();
-  await page.locator('tr', { hasText: 'c.log' }).locator('.star').click();
+  await page.locator('tr', { hasText: 'c.log' }).locator('.favourite').click();
   await scene.until(() => document.querySelector('#logs .file')?.textContent === 'c.log', undefined, other);
   await page.reload();
   assert.deepEqual(await listed(page), ['c.log', 'a.log', 'b.log']);
-  assert.equal(await page.locator('tr', { hasText: 'c.log' }).locator('.star').getAttribute('aria-pressed'), 'true');
+  assert.equal(await page.locator('tr', { hasText: 'c.log' }).locator('.favourite').getAttribute('aria-pressed'), 'true');
 });
 
 scene('chosen logs open together, and no more than there is room for', async (scene) => {
@@ -223,13 +223,13 @@ scene('chosen logs open together, and no more than there is room for', async (sc
   const picked = page.locator('#picked');
   await page.locator('.pick').nth(0).check({ force: true });
   assert.equal(await picked.isVisible(), true);
-  assert.equal(await page.locator('#open-beside').isVisible(), false);
+  assert.equal(await page.locator('#open-split').isVisible(), false);
   for (const at of [1, 2, 3]) await page.locator('.pick').nth(at).check();
-  assert.equal(await page.locator('#open-beside').getAttribute('href'), `/_/beside?${['a', 'b', 'c', 'd'].map((name) => `log=${logs.path(`${name}.log`)}`).join('&')}`);
+  assert.equal(await page.locator('#open-split').getAttribute('href'), `/_/beside?${['a', 'b', 'c', 'd'].map((name) => `log=${logs.path(`${name}.log`)}`).join('&')}`);
   await page.locator('.pick').nth(4).check();
-  assert.equal(await page.locator('#open-beside').getAttribute('href'), null);
+  assert.equal(await page.locator('#open-split').getAttribute('href'), null);
   await page.click('#open-merged');
-  await scene.until(() => location.pathname === '/_/merged' && document.querySelectorAll('#members .member').length === 5);
+  await scene.until(() => location.pathname === '/_/merged' && document.querySelectorAll('#sources .source').length === 5);
   // The way back has the same logs chosen.
   await page.goBack();
   await scene.until(() => document.querySelectorAll('.pick:checked').length === 5);

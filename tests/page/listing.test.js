@@ -5,12 +5,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
+import { load } from './modules.js';
 import { ROOT } from './program.js';
 
-const page = path.join(ROOT, 'src/serve/page');
-const { flat, ordered, sieve, tree, wordsOf } = await import(path.join(page, 'listing.js'));
-const { formatState, parseState } = await import(path.join(page, 'liststate.js'));
-const { addressOf, canonical, logsOf, shortNames, shown } = await import(path.join(page, 'several.js'));
+const { flat, sortLogs, filterLogs, tree, filterWords } = await load('list/listing.js');
+const { formatState, parseState } = await load('list/list-hash.js');
+const { multiLogUrl, canonicalLog, parseLogs, shortNames, displayPath } = await load('url/multi-log.js');
 
 const NOW = 1_000_000_000;
 
@@ -23,25 +23,25 @@ const paths = (/** @type {{path: string}[]} */ logs) => logs.map((one) => one.pa
 
 test('starred logs come first, then those that are written now, which keep their order', () => {
   const logs = [log('/old', 1, 90_000), log('/b-now', 1, 10), log('/a-now', 1, 5_000), log('/starred', 1, 999_999), log('/newer', 1, 20_000)];
-  const stars = new Set(['/starred']);
+  const favourites = new Set(['/starred']);
   const byChange = { by: 'change', descending: true };
-  assert.deepEqual(paths(ordered(logs, byChange, stars, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
+  assert.deepEqual(paths(sortLogs(logs, byChange, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
   // Another line in one of them changes nothing.
   logs[2].modified = NOW;
-  assert.deepEqual(paths(ordered(logs, byChange, stars, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
-  assert.deepEqual(paths(ordered(logs, { by: 'name', descending: false }, stars, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
+  assert.deepEqual(paths(sortLogs(logs, byChange, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
+  assert.deepEqual(paths(sortLogs(logs, { by: 'name', descending: false }, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
 });
 
 test('numbers in names are ordered as numbers, sizes as sizes', () => {
   const logs = [log('/w-10.log', 5), log('/w-9.log', 70), log('/W-1.log', 600)];
-  assert.deepEqual(paths(ordered(logs, { by: 'name', descending: false }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
-  assert.deepEqual(paths(ordered(logs, { by: 'size', descending: true }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
+  assert.deepEqual(paths(sortLogs(logs, { by: 'name', descending: false }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
+  assert.deepEqual(paths(sortLogs(logs, { by: 'size', descending: true }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
 });
 
 test('a filter wants every word, anywhere in the path and in any case', () => {
   const logs = [log('/srv/App/error.log'), log('/srv/app/access.log'), log('/srv/error.log')];
-  assert.deepEqual(paths(sieve(logs, wordsOf(' APP  err '))), ['/srv/App/error.log']);
-  assert.deepEqual(paths(sieve(logs, wordsOf(''))), paths(logs));
+  assert.deepEqual(paths(filterLogs(logs, filterWords(' APP  err '))), ['/srv/App/error.log']);
+  assert.deepEqual(paths(filterLogs(logs, filterWords(''))), paths(logs));
   assert.equal(flat(logs).length, 3);
 });
 
@@ -63,30 +63,30 @@ test('what is looked at survives its address, and an address of anybody changes 
 });
 
 test('only paths of logs are taken from an address', () => {
-  assert.equal(canonical('/var/log/a.log'), '/var/log/a.log');
-  assert.equal(canonical('%2Fvar%2Flog%2Fa+b.log'), '/var/log/a%2Bb.log');
-  assert.equal(canonical('/a%FF%0A%25.log'), '/a%FF%0A%25.log');
-  assert.equal(canonical('/100%.log'), '/100%25.log');
-  assert.equal(canonical('/a?x=1'), '/a%3Fx%3D1');
-  assert.equal(canonical('//evil.example/a.log'), '/evil.example/a.log');
-  assert.equal(canonical('/\\evil.example/a'), '/%5Cevil.example/a');
+  assert.equal(canonicalLog('/var/log/a.log'), '/var/log/a.log');
+  assert.equal(canonicalLog('%2Fvar%2Flog%2Fa+b.log'), '/var/log/a%2Bb.log');
+  assert.equal(canonicalLog('/a%FF%0A%25.log'), '/a%FF%0A%25.log');
+  assert.equal(canonicalLog('/100%.log'), '/100%25.log');
+  assert.equal(canonicalLog('/a?x=1'), '/a%3Fx%3D1');
+  assert.equal(canonicalLog('//evil.example/a.log'), '/evil.example/a.log');
+  assert.equal(canonicalLog('/\\evil.example/a'), '/%5Cevil.example/a');
   for (const bad of ['', 'a.log', 'http://evil.example/a', 'javascript:1', '/', '/dir/', '/_/logs', '/x/../_/beside', '/%2e%2e/_/logs', '/..//evil.example/x']) {
-    assert.equal(canonical(bad), null, bad);
+    assert.equal(canonicalLog(bad), null, bad);
   }
 });
 
 test('an address names each log once and no more than fit', () => {
-  assert.deepEqual(logsOf('?log=/b&x=1&log=/a&log=/b&log=%2Fa&log=evil', 4), ['/b', '/a']);
-  assert.deepEqual(logsOf('?log=/a&log=/b&log=/c', 2), ['/a', '/b']);
-  assert.deepEqual(logsOf(new URL(addressOf('beside', ['/a%FF', '/b%26']), 'http://x').search, 4), ['/a%FF', '/b%26']);
+  assert.deepEqual(parseLogs('?log=/b&x=1&log=/a&log=/b&log=%2Fa&log=evil', 4), ['/b', '/a']);
+  assert.deepEqual(parseLogs('?log=/a&log=/b&log=/c', 2), ['/a', '/b']);
+  assert.deepEqual(parseLogs(new URL(multiLogUrl('beside', ['/a%FF', '/b%26']), 'http://x').search, 4), ['/a%FF', '/b%26']);
 });
 
 test('names are as short as they can be told apart, and show nothing that misleads', () => {
   assert.deepEqual(shortNames(['/srv/a/app.log', '/srv/b/app.log', '/srv/b/db.log']), ['a/app.log', 'b/app.log', 'db.log']);
   assert.deepEqual(shortNames(['/app.log']), ['app.log']);
-  assert.equal(shown('/gr%C3%BCn%20%3C.log'), '/grün <.log');
-  assert.equal(shown('/a%FF%C3%BC.log'), '/a%FF%C3%BC.log');
-  assert.equal(shown('/two%0Alines%E2%80%AEgol.%C3%BC'), '/two%0Alines%E2%80%AEgol.ü');
+  assert.equal(displayPath('/gr%C3%BCn%20%3C.log'), '/grün <.log');
+  assert.equal(displayPath('/a%FF%C3%BC.log'), '/a%FF%C3%BC.log');
+  assert.equal(displayPath('/two%0Alines%E2%80%AEgol.%C3%BC'), '/two%0Alines%E2%80%AEgol.ü');
 });
 
 /** @param {string} colour */
@@ -117,12 +117,12 @@ function lab([r, g, b]) {
 }
 
 test('the colours of merged logs can be read, and told apart by all eyes', () => {
-  const merged = readFileSync(path.join(page, 'several.css'), 'utf8');
-  const common = readFileSync(path.join(page, 'page.css'), 'utf8');
+  const merged = readFileSync(path.join(ROOT, 'src/serve/web/styles/multi-log.css'), 'utf8');
+  const common = readFileSync(path.join(ROOT, 'src/serve/web/styles/base.css'), 'utf8');
   const pairs = [...merged.matchAll(/--log-\d: light-dark\((#\w{6}), (#\w{6})\)/g)];
   assert.equal(pairs.length, 8);
   for (const theme of [1, 2]) {
-    const grounds = ['bg', 'hover', 'press', 'chosen'].map((name) => new RegExp(`--${name}: light-dark\\((#\\w{6}), (#\\w{6})\\)`).exec(common)?.[theme] ?? '');
+    const grounds = ['bg', 'hover', 'press', 'selected'].map((name) => new RegExp(`--${name}: light-dark\\((#\\w{6}), (#\\w{6})\\)`).exec(common)?.[theme] ?? '');
     const colours = pairs.map((pair) => pair[theme]);
     for (const [at, colour] of colours.entries()) {
       for (const ground of grounds) assert.ok(contrast(colour, ground) >= 4.5, `${colour} on ${ground}: ${contrast(colour, ground)}`);

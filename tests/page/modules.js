@@ -10,7 +10,7 @@ import { ROOT } from './program.js';
 // Beside the sources no file tells node that they are modules, and an older node does not find out by itself.
 const directory = mkdtempSync(path.join(tmpdir(), 'tailcast-page-'));
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
-cpSync(path.join(ROOT, 'src/serve/page'), directory, { recursive: true });
+cpSync(path.join(ROOT, 'src/serve/web'), directory, { recursive: true });
 writeFileSync(path.join(directory, 'package.json'), '{"type": "module"}');
 
 /**

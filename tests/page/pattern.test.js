@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { compile, matches, parameters } = await load('pattern.js');
+const { compile, matches, parameters } = await load('search/pattern.js');
 const pattern = (text, flags = '') => ({ text, regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w') });
 const found = (wanted, text) => matches(compile(wanted), text).map(([from, to]) => text.slice(from, to));
 

@@ -189,7 +189,7 @@ scene('the line cursor goes through the log by key, over folds and past the edge
   await page.keyboard.press('J');
   await page.keyboard.press('J');
   await eventually('three are chosen', async () => {
-    const rows = await page.evaluate(() => [...document.querySelectorAll('.row.chosen')].map((row) => row.textContent));
+    const rows = await page.evaluate(() => [...document.querySelectorAll('.row.selected')].map((row) => row.textContent));
     return JSON.stringify(rows) === JSON.stringify(lines(181, 183)) || rows;
   });
   assert.equal(await scene.text('#announce'), 'line 183', 'what the cursor is on is said aloud');

@@ -140,8 +140,8 @@ export class Scene {
 
   /** Rows, and markers as `[their kind]`, in the order of the page. @param {string[]} wanted */
   async untilRowsAndMarks(wanted) {
-    await this.until((wanted) => JSON.stringify([...document.querySelectorAll('#rows .row, #rows .mark')]
-      .map((row) => (row instanceof HTMLElement && row.dataset.mark ? `[${row.dataset.mark}]` : row.textContent))) === JSON.stringify(wanted), wanted);
+    await this.until((wanted) => JSON.stringify([...document.querySelectorAll('#rows .row, #rows .marker')]
+      .map((row) => (row instanceof HTMLElement && row.dataset.marker ? `[${row.dataset.marker}]` : row.textContent))) === JSON.stringify(wanted), wanted);
   }
 
   /** @param {string} selector */
@@ -160,7 +160,7 @@ export class Scene {
         url: location.href,
         title: document.title,
         state: document.querySelector('#state')?.textContent,
-        marks: [...document.querySelectorAll('#rows .mark')].map((mark) => mark.textContent),
+        marks: [...document.querySelectorAll('#rows .marker')].map((mark) => mark.textContent),
         last: [...document.querySelectorAll('#rows .row')].slice(-10).map((row) => row.outerHTML.slice(0, 300)),
         text: document.body.innerText.slice(0, 1500),
       }));
@@ -187,8 +187,8 @@ export class Scene {
       if (message.type() === 'error' && !fromNetwork) this.troubles.push(`console: ${message.text()}`);
     });
     if (PAGE_FROM_DISK) {
-      await this.context.route(/\/_\/(page\/[0-9a-f]+\/)?[a-z-]+\.(js|css|svg)$/, async (route) => {
-        const file = path.join(ROOT, 'src/serve/page', path.basename(new URL(route.request().url()).pathname));
+      await this.context.route(/\/_\/page\/[0-9a-f]+\//, async (route) => {
+        const file = path.join(ROOT, 'src/serve/web', new URL(route.request().url()).pathname.replace(/^\/_\/page\/[0-9a-f]+\//, ''));
         if (!existsSync(file)) return route.fallback();
         const contentType = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }[path.extname(file)];
         return route.fulfill({ body: readFileSync(file), contentType });

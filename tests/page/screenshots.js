@@ -140,11 +140,11 @@ const STATES = {
     await scene.untilState('live');
     await scene.logs.rename('marks.log', 'marks.log.1');
     await scene.logs.append('marks.log', 'after the rotation, before the truncation\n');
-    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 1);
+    await scene.until(() => document.querySelectorAll('.marker[data-marker]').length === 1);
     await scene.logs.write('marks.log', 'after the truncation\n');
-    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 2);
+    await scene.until(() => document.querySelectorAll('.marker[data-marker]').length === 2);
     await scene.logs.append('marks.log', Buffer.concat([Buffer.alloc(3 << 20), Buffer.from('after 3 MiB of nothing\n')]));
-    await scene.until(() => document.querySelectorAll('.mark[data-mark]').length === 3);
+    await scene.until(() => document.querySelectorAll('.marker[data-marker]').length === 3);
     await shoot('gap');
     await rm(log);
     await rm(`${log}.1`);

@@ -48,7 +48,7 @@ scene('a page outlives its server and shows every line once', async (scene) => {
     all.push(`after ${round}`);
     await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, `after ${round}`);
     // A mark would say that it is not known whether lines are missing.
-    assert.equal(await page.locator('#rows .mark').count(), 0);
+    assert.equal(await page.locator('#rows .marker').count(), 0);
   }
   // None missing and none twice, up to the first line, over both restarts.
   await page.mouse.move(600, 300);
@@ -184,7 +184,7 @@ scene('what is in the place of a log is told while it is waited for', async (sce
   await scene.untilState('waiting');
   assert.equal(await scene.text('#state-detail'), 'the file does not exist yet');
   await mkdir(log);
-  await scene.untilText('#state-detail', 'not a regular file at present');
+  await scene.untilText('#state-detail', 'not a regular file');
   await rmdir(log);
   await logs.write('a.log', 'a file again\n');
   await scene.untilState('live');
@@ -199,7 +199,7 @@ scene('a file that the server may not read is told from one that is not there', 
   await rm(log);
   await scene.untilState('waiting');
   await writeFile(log, 'secret\n', { mode: 0 });
-  await scene.untilText('#state-detail', 'the server may not read it at present');
+  await scene.untilText('#state-detail', 'the server may not read it');
   assert.deepEqual((await scene.rows()).filter((row) => row === 'secret'), []);
   await chmod(log, 0o644);
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'secret');
@@ -213,7 +213,7 @@ scene('a gap says how much was left out', async (scene) => {
   await scene.untilRows(['before']);
   await logs.append('a.log', Buffer.concat([Buffer.alloc(3 << 20), Buffer.from('after\n')]));
   await scene.untilRowsAndMarks(['before', '[gap]', 'after']);
-  assert.match(await scene.text('#rows .mark') ?? '', /^3\.0 MiB left out/);
+  assert.match(await scene.text('#rows .marker') ?? '', /^3\.0 MiB left out/);
 });
 
 scene('a stream that is over says so, and is not asked for again', async (scene) => {

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { load } from './modules.js';
 
-const { agoWords, clockWords, gapWords, recognise } = await load('times.js');
+const { formatAgo, formatPreciseClock, formatTimeGap, parseTime } = await load('rows/times.js');
 
 const NOW = new Date(2026, 10, 25, 12, 0, 0).getTime();
 const local = (...parts) => new Date(...parts).getTime();
@@ -30,7 +30,7 @@ test('a time is recognised in the forms in which logs write it', () => {
     ['02:07:30.5 start', local(2026, 10, 25, 2, 7, 30, 500)],
     ['[23:07:30] yesterday', local(2026, 10, 24, 23, 7, 30)],
   ]) {
-    assert.equal(recognise(line, NOW), time, line);
+    assert.equal(parseTime(line, NOW), time, line);
   }
 });
 
@@ -39,12 +39,12 @@ test('what is no time is not taken for one', () => {
     '', 'plain', '12345', 'port 1764036450123456', '2026-13-25T02:07:30Z', '2026-11-25T25:01:00Z', '2026-11-25T02:61:00Z', '1.2.3.4', 'version 2026-11-25',
     '00:11:22:33:44:55 is a hardware address', 'ratio 12:34', `${' '.repeat(300)}2026-11-25T02:07:30Z`,
   ]) {
-    assert.equal(recognise(line, NOW), null, line);
+    assert.equal(parseTime(line, NOW), null, line);
   }
 });
 
 test('times and gaps are told in few words', () => {
-  assert.equal(clockWords(local(2026, 10, 25, 2, 7, 30, 5)), '02:07:30.005');
-  assert.deepEqual([0, 59_999, 60_000, 3_600_000, 86_400_000].map(agoWords), ['0 s', '59 s', '1 min', '1 h', '1 d']);
-  assert.deepEqual([0, 99, 100, 5_540, -2_000, 61_000, 7_200_000].map(gapWords), ['', '', '+0.1 s', '+5.5 s', '−2.0 s', '+1:01 min', '+2 h']);
+  assert.equal(formatPreciseClock(local(2026, 10, 25, 2, 7, 30, 5)), '02:07:30.005');
+  assert.deepEqual([0, 59_999, 60_000, 3_600_000, 86_400_000].map(formatAgo), ['0 s', '59 s', '1 min', '1 h', '1 d']);
+  assert.deepEqual([0, 99, 100, 5_540, -2_000, 61_000, 7_200_000].map(formatTimeGap), ['', '', '+0.1 s', '+5.5 s', '−2.0 s', '+1:01 min', '+2 h']);
 });

@@ -77,7 +77,7 @@ scene('a phone finds, filters, copies and changes the view by taps', async (scen
   await scene.untilText('#find-count', '3 lines');
   assert.deepEqual(await badTargets(scene), [], 'with find');
   await page.tap('#find-previous');
-  await scene.until(() => document.querySelector('.row.hit')?.textContent?.startsWith('line 251 ') === true);
+  await scene.until(() => document.querySelector('.row.current')?.textContent?.startsWith('line 251 ') === true);
   await page.tap('#filter');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 3);
   await page.tap('#find-close');
@@ -101,7 +101,7 @@ scene('two taps choose a range of lines, and a tap on it lets go', async (scene)
   /** @param {number} line */
   const tap = (line) => page.locator('#rows .row').nth(line - 1).tap({ position: { x: 22, y: 8 } });
   /** @param {string} wanted */
-  const chosen = (wanted) => scene.until((wanted) => [...document.querySelectorAll('#rows .row.chosen')].map((row) => row.textContent?.slice(5)).join() === wanted, wanted);
+  const chosen = (wanted) => scene.until((wanted) => [...document.querySelectorAll('#rows .row.selected')].map((row) => row.textContent?.slice(5)).join() === wanted, wanted);
   await tap(12);
   await chosen('12');
   await tap(9);

@@ -121,7 +121,7 @@ scene('a rotation and a truncation are marked between the lines', async (scene) 
   await logs.rename('a.log', 'a.log.1');
   await logs.append('a.log', 'three\n');
   await scene.untilRowsAndMarks(['one', 'two', '[rotated]', 'three']);
-  assert.match(await scene.text('#rows .mark') ?? '', /^rotated at /);
+  assert.match(await scene.text('#rows .marker') ?? '', /^rotated at /);
   await logs.write('a.log', '');
   await logs.append('a.log', 'four\n');
   await scene.untilRowsAndMarks(['one', 'two', '[rotated]', 'three', '[truncated]', 'four']);

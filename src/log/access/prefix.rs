@@ -47,7 +47,7 @@ impl Prefix {
             Err(source) => return Err(PrefixError::Unopened { path: asked, source }),
         };
         if asked.as_os_str().is_empty() {
-            return Err(PrefixError::Missing { path: asked });
+            return Err(PrefixError::new(&asked, Errno::NOENT));
         }
         let object = resolver
             .look_up(CWD, &absolute, OFlags::empty(), ResolveFlags::empty())
@@ -152,10 +152,12 @@ fn name_of(absolute: &Path, canonical: &Path) -> PathBuf {
 /// Why a prefix cannot be served, for whoever starts the program.
 #[derive(Debug)]
 pub enum PrefixError {
-    /// Nothing is there.
+    /// It does not exist.
     Missing {
         /// The prefix as it was given.
         path: PathBuf,
+        /// The error of the system call.
+        source: io::Error,
     },
     /// It is there, or may be, but this user cannot open it.
     Unopened {
@@ -180,7 +182,7 @@ impl PrefixError {
     fn new(path: &Path, error: Errno) -> Self {
         let path = path.to_path_buf();
         match error {
-            Errno::NOENT | Errno::NOTDIR => Self::Missing { path },
+            Errno::NOENT | Errno::NOTDIR => Self::Missing { path, source: error.into() },
             other => Self::Unopened { path, source: other.into() },
         }
     }
@@ -188,11 +190,9 @@ impl PrefixError {
     /// What to do about it, in a few words.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "create it first, or name another directory or file",
-            Self::Unopened { .. } => {
-                "run as a user who may search the directory, or change its mode"
-            }
-            Self::NeitherFileNorDirectory { .. } => "name a directory or a regular file",
+            Self::Missing { .. } => "create it first, or give another directory or file",
+            Self::Unopened { .. } => "run as a user who may open it, or change its mode",
+            Self::NeitherFileNorDirectory { .. } => "give a directory or a regular file",
             Self::NoProc { .. } => "mount procfs at `/proc`",
         }
     }
@@ -201,16 +201,13 @@ impl PrefixError {
 impl Display for PrefixError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { path } => {
-                write!(f, "prefix `{}` does not exist", Visible(path.as_os_str()))
-            }
-            Self::Unopened { path, .. } => {
-                write!(f, "prefix `{}` cannot be opened", Visible(path.as_os_str()))
+            Self::Missing { path, .. } | Self::Unopened { path, .. } => {
+                write!(f, "cannot serve prefix `{}`", Visible(path.as_os_str()))
             }
             Self::NeitherFileNorDirectory { path } => {
                 write!(
                     f,
-                    "prefix `{}` is neither a directory nor a regular file",
+                    "cannot serve prefix `{}`: not a directory or a regular file",
                     Visible(path.as_os_str())
                 )
             }
@@ -222,8 +219,10 @@ impl Display for PrefixError {
 impl std::error::Error for PrefixError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unopened { source, .. } | Self::NoProc { source } => Some(source),
-            Self::Missing { .. } | Self::NeitherFileNorDirectory { .. } => None,
+            Self::Missing { source, .. }
+            | Self::Unopened { source, .. }
+            | Self::NoProc { source } => Some(source),
+            Self::NeitherFileNorDirectory { .. } => None,
         }
     }
 }

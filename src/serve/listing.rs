@@ -1,0 +1,159 @@
+//! The list of logs: as a page for people, as lines for scripts, and as JSON for the page, which asks for it
+//! every few seconds.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use askama::Template;
+use serde::Serialize;
+
+use crate::log::Registry;
+use crate::log::catalogue::{Catalogue, Entry};
+use crate::serve::page::{self, Assets};
+use crate::serve::query::href;
+
+#[derive(Template)]
+#[template(path = "list.html")]
+struct ListPage {
+    rows: Vec<LogRow>,
+    prefixes: String,
+}
+
+impl Assets for ListPage {}
+
+/// A row of the table. The page's script clones the empty one for the rows that it draws itself.
+#[derive(Default)]
+struct LogRow {
+    href: String,
+    /// The path up to its last slash, and what is after it.
+    directory: String,
+    file: String,
+    bytes: u64,
+    size: String,
+    /// Milliseconds since 1970.
+    modified: u64,
+    age: String,
+    viewers: usize,
+}
+
+impl LogRow {
+    fn new(entry: &Entry, registry: &Registry, now: SystemTime) -> Self {
+        let mut directory = entry.log.display().to_string();
+        let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
+        Self {
+            href: href(&entry.log),
+            directory,
+            file,
+            bytes: entry.size,
+            size: size(entry.size),
+            modified: milliseconds(entry.modified),
+            age: age(now.duration_since(entry.modified).unwrap_or_default()),
+            viewers: registry.viewers(&entry.log),
+        }
+    }
+}
+
+/// The list as a page.
+pub(super) fn page<'a>(
+    catalogue: &Catalogue,
+    registry: &Registry,
+    prefixes: impl Iterator<Item = &'a Path>,
+) -> String {
+    let now = SystemTime::now();
+    let rows = catalogue.entries.iter().map(|entry| LogRow::new(entry, registry, now)).collect();
+    let prefixes: Vec<String> = prefixes.map(|path| path.to_string_lossy().into_owned()).collect();
+    page::render(&ListPage { rows, prefixes: prefixes.join(", ") })
+}
+
+/// The list for scripts: one path on each line, escaped where it would break the line.
+pub(super) fn text(catalogue: &Catalogue) -> String {
+    let mut lines = String::new();
+    for entry in &catalogue.entries {
+        // Writing to a string does not fail.
+        let _written = writeln!(lines, "{}", entry.log.display());
+    }
+    lines
+}
+
+#[derive(Serialize)]
+struct Listed {
+    path: String,
+    href: String,
+    size: u64,
+    modified: u64,
+    viewers: usize,
+}
+
+#[derive(Serialize)]
+struct Listing {
+    logs: Vec<Listed>,
+    truncated: bool,
+}
+
+/// The list as JSON, for the list page.
+pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
+    let logs = catalogue.entries.iter().map(|entry| Listed {
+        path: entry.log.display().to_string(),
+        href: href(&entry.log),
+        size: entry.size,
+        modified: milliseconds(entry.modified),
+        viewers: registry.viewers(&entry.log),
+    });
+    let listing = Listing { logs: logs.collect(), truncated: catalogue.truncated };
+    serde_json::to_string(&listing).unwrap_or_default()
+}
+
+fn milliseconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// A number of bytes in words. The page's script (`formatSize`) uses the same words, so that a row does not change
+/// when the script draws it; the crates for this write sizes otherwise.
+fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if bytes < 1024 || value >= 9.95 {
+        format!("{value:.0} {unit}")
+    } else {
+        format!("{value:.1} {unit}")
+    }
+}
+
+/// How long ago, in the largest whole unit.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    match seconds {
+        0..5 => "just now".to_owned(),
+        5..60 => format!("{seconds} s ago"),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..86_400 => format!("{} h ago", seconds / 3600),
+        86_400..172_800 => "1 day ago".to_owned(),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_ages_are_for_people() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1023), "1023 B");
+        assert_eq!(size(1024), "1.0 KiB");
+        assert_eq!(size(12 * 1024 * 1024), "12 MiB");
+        assert_eq!(size(u64::MAX), "16 EiB");
+        assert_eq!(age(Duration::from_secs(0)), "just now");
+        assert_eq!(age(Duration::from_secs(59)), "59 s ago");
+        assert_eq!(age(Duration::from_secs(7200)), "2 h ago");
+    }
+}

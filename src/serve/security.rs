@@ -1,0 +1,71 @@
+//! The headers that every answer carries: what a page may load, who may frame it, and that nothing is guessed.
+
+use hyper::header::{self, HeaderValue};
+use hyper::{Response, Uri};
+
+use crate::serve::body::Body;
+use crate::serve::query;
+
+/// The Content-Security-Policy of pages. They load their scripts and styles from this server and talk to no other.
+/// Log content has its colours in style attributes; nothing else is inline.
+macro_rules! page_policy {
+    ($framing:literal) => {
+        concat!(
+            "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; ",
+            "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; ",
+            $framing
+        )
+    };
+}
+/// The Content-Security-Policy of everything else.
+const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
+
+/// Which frames a page takes part in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// The page is in no frame and has none.
+    Alone,
+    /// The page is a pane of the split view, which alone may frame it. The URL says so (`pane=1`), because browsers
+    /// send `Sec-Fetch-Dest` only to servers with TLS or on this machine.
+    Pane,
+    /// The page is the split view. It frames pages of this server.
+    Split,
+}
+
+impl Framing {
+    pub(super) fn of(target: &Uri) -> Self {
+        let path = target.path();
+        let is_ours = path == "/" || path.starts_with("/_/");
+        if path == "/_/beside" {
+            Self::Split
+        } else if !is_ours && query::is_pane(target.query().unwrap_or_default()) {
+            Self::Pane
+        } else {
+            Self::Alone
+        }
+    }
+
+    fn policy(self) -> &'static str {
+        match self {
+            Self::Alone => page_policy!("frame-ancestors 'none'"),
+            Self::Pane => page_policy!("frame-ancestors 'self'"),
+            Self::Split => page_policy!("frame-src 'self'; frame-ancestors 'none'"),
+        }
+    }
+}
+
+/// Sets the security headers of an answer, and `Vary` and `Cache-Control` where the answer has none of its own.
+pub(super) fn set_headers(response: &mut Response<Body>, framing: Framing) {
+    let is_page = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let policy = if is_page { framing.policy() } else { DATA_POLICY };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::VARY).or_insert(HeaderValue::from_static("Accept"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+}

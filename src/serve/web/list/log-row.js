@@ -1,0 +1,153 @@
+// The rows of the list's table: reading those of the server, drawing new ones, updating them.
+
+import { byId, setText } from '../ui/dom.js';
+
+/**
+ * @typedef {import('./listing.js').Log} Log
+ * @typedef {import('./listing.js').Line} Line
+ *
+ * @typedef {object} RowState
+ * @property {string[]} words of the filter, which are marked in the path
+ * @property {boolean} isCursor whether Tab and the keys reach it
+ * @property {boolean} isStarred
+ * @property {boolean} isPicked
+ * @property {boolean} isWriting
+ * @property {string} size
+ * @property {string} age
+ */
+
+/**
+ * The logs of the table that the server wrote.
+ * @param {HTMLTableSectionElement} body
+ * @returns {Log[]}
+ */
+export function readRows(body) {
+  return [...body.rows].map((row) => {
+    const link = row.querySelector('a');
+    const { modified, size, viewers } = row.dataset;
+    return { path: link?.textContent ?? '', href: link?.getAttribute('href') ?? '', modified: Number(modified), size: Number(size), viewers: Number(viewers) };
+  });
+}
+
+/**
+ * A new row, cloned from the page's own: `log-row` is the same that the server fills.
+ * @param {Line} line
+ * @returns {HTMLTableRowElement}
+ */
+export function drawRow(line) {
+  const template = /** @type {HTMLTemplateElement} */ (byId(`${line.kind}-row`));
+  const row = /** @type {HTMLTableRowElement} */ (template.content.firstElementChild?.cloneNode(true));
+  row.dataset.key = line.key;
+  row.style.setProperty('--depth', String(line.depth));
+  if (line.kind === 'log') {
+    const link = /** @type {HTMLAnchorElement} */ (row.querySelector('.opens'));
+    link.href = line.log.href;
+    link.title = line.log.path;
+    // These need the script.
+    for (const control of /** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll('[hidden]'))) control.hidden = false;
+  }
+  return row;
+}
+
+/**
+ * @param {HTMLTableRowElement} row
+ * @param {Line} line
+ * @param {RowState} looks
+ */
+export function updateRow(row, line, looks) {
+  const [, size, changed, viewers] = row.cells;
+  row.classList.toggle('writing', looks.isWriting);
+  row.style.setProperty('--depth', String(line.depth));
+  setText(size, looks.size);
+  const time = /** @type {HTMLTimeElement} */ (changed.firstElementChild);
+  setText(time, looks.isWriting ? 'writing now' : looks.age);
+  const openControl = /** @type {HTMLElement} */ (row.querySelector('.opens'));
+  const tabIndex = looks.isCursor ? 0 : -1;
+  openControl.tabIndex = tabIndex;
+  if (line.kind === 'directory') {
+    openControl.setAttribute('aria-expanded', String(line.isExpanded));
+    setText(/** @type {HTMLElement} */ (row.querySelector('.label')), line.label);
+    setText(/** @type {HTMLElement} */ (row.querySelector('.count')), String(line.count));
+    return;
+  }
+  const { log } = line;
+  row.classList.toggle('gone', log.isGone === true);
+  row.classList.toggle('picked', looks.isPicked);
+  time.dateTime = new Date(log.modified).toISOString();
+  setText(viewers, log.viewers > 0 ? String(log.viewers) : '');
+  showPath(openControl, log.path, line.cut, looks.words);
+  const box = /** @type {HTMLInputElement} */ (row.querySelector('.pick'));
+  box.checked = looks.isPicked;
+  box.tabIndex = tabIndex;
+  const star = /** @type {HTMLElement} */ (row.querySelector('.favourite'));
+  star.setAttribute('aria-pressed', String(looks.isStarred));
+  star.tabIndex = tabIndex;
+}
+
+/**
+ * Shows a path, its directory and its file name apart, with the words of the filter marked.
+ * @param {HTMLElement} link
+ * @param {string} path
+ * @param {number} cut
+ * @param {string[]} words
+ */
+function showPath(link, path, cut, words) {
+  const look = `${cut} ${words.join(' ')}`;
+  if (link.dataset.look === look) return;
+  link.dataset.look = look;
+  const at = path.lastIndexOf('/') + 1;
+  const found = findWords(path, words);
+  const directory = /** @type {HTMLElement} */ (link.querySelector('.dir'));
+  directory.hidden = at <= cut;
+  directory.firstElementChild?.replaceChildren(...highlightWords(path, cut, at, found));
+  link.querySelector('.file')?.replaceChildren(...highlightWords(path, Math.max(cut, at), path.length, found));
+}
+
+/**
+ * The ranges of the words in the path, ascending and without overlap.
+ * @param {string} path
+ * @param {string[]} words
+ * @returns {[number, number][]}
+ */
+function findWords(path, words) {
+  const lower = path.toLowerCase();
+  // Lower case may change the length of a text; such a path is not marked.
+  if (lower.length !== path.length) return [];
+  /** @type {[number, number][]} */
+  const places = [];
+  for (const word of words) {
+    for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + word.length)) places.push([at, at + word.length]);
+  }
+  places.sort((a, b) => a[0] - b[0]);
+  /** @type {[number, number][]} */
+  const joined = [];
+  for (const [from, to] of places) {
+    const last = joined[joined.length - 1];
+    if (last !== undefined && from <= last[1]) last[1] = Math.max(last[1], to);
+    else joined.push([from, to]);
+  }
+  return joined;
+}
+
+/**
+ * @param {string} path
+ * @param {number} from
+ * @param {number} to
+ * @param {[number, number][]} found
+ */
+function highlightWords(path, from, to, found) {
+  /** @type {(string | HTMLElement)[]} */
+  const parts = [];
+  let at = from;
+  for (const [start, end] of found) {
+    const first = Math.max(start, at);
+    const last = Math.min(end, to);
+    if (first >= last) continue;
+    const mark = document.createElement('mark');
+    mark.textContent = path.slice(first, last);
+    parts.push(path.slice(at, first), mark);
+    at = last;
+  }
+  parts.push(path.slice(at, to));
+  return parts;
+}

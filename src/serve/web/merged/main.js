@@ -1,0 +1,355 @@
+// The merged page: several logs in one list, by arrival. Each has its connection, its colour and its switch.
+
+import { forgetTime, showTimes } from '../rows/columns.js';
+import { Follow } from '../rows/follow.js';
+import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
+import { Levels, plainText } from '../rows/levels.js';
+import { RowViewport } from '../rows/row-viewport.js';
+import { isInColumns, showAll } from '../rows/row.js';
+import { parseTime } from '../rows/times.js';
+import { FindBar } from '../search/find-bar.js';
+import { Highlighter } from '../search/highlight.js';
+import { LocalSearch } from '../search/local-search.js';
+import { compile } from '../search/pattern.js';
+import { ProblemNav } from '../search/problem-nav.js';
+import { byId } from '../ui/dom.js';
+import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { loadOptions, TIMES } from '../ui/options.js';
+import { ViewMenu } from '../ui/view-menu.js';
+import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
+import { emptyView, formatView, parseView } from '../url/view-hash.js';
+import { MergedLoader } from './loader.js';
+import { MergeBuffer } from './merge-buffer.js';
+import { Source } from './source.js';
+import { drawSwitches, showFollowButton, showStatus } from './status.js';
+
+const TICK_MS = 1_000;
+/** The history is sorted when all logs have sent theirs, or after this time. */
+const GATHER_MS = 2_000;
+const NAME_CHARS_MAX = 20;
+/** Arriving rows are searched in batches. */
+const SEARCH_MS = 250;
+const HINT_MS = 2_500;
+
+const log = byId('log');
+const logs = parseLogs(location.search, MERGED_MAX);
+const names = shortNames(logs.map(displayPath));
+/** Long names keep their end, which tells more than the beginning. */
+const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${logName.slice(1 - NAME_CHARS_MAX)}` : logName));
+const scratch = document.createElement('template');
+const buffer = new MergeBuffer(logs.length, (html) => {
+  scratch.innerHTML = html;
+  return parseTime(scratch.content.textContent ?? '', Date.now());
+});
+/** @type {Source[]} */
+const sources = [];
+let newLines = 0;
+/** Lines that arrived while the page was hidden. */
+let unseen = 0;
+let isRestored = false;
+/** The place of the row that the reader went to. @type {number | null} */
+let cursor = null;
+/** The list's version when it was last searched. */
+let searchedVersion = -1;
+let searchedAt = 0;
+
+const drawScheduler = new DrawScheduler(draw);
+const levels = new Levels();
+/** @type {Follow} */
+const follow = new Follow(log, () => loader.attached, () => {
+  log.dataset.following = String(follow.following);
+  if (follow.following) newLines = 0;
+  showFollowButton(follow.following);
+  updateUrl();
+  drawScheduler.request();
+});
+const rowViewport = new RowViewport(byId('rows'), log);
+/** @type {MergedLoader} */
+const loader = new MergedLoader({
+  scroller: log, rowViewport, buffer, follow, decorate, redrawn: rowChanged,
+  rowFilter: () => ({ logs: logsOn(), passes: isFiltering() ? passes : null }),
+});
+const search = new LocalSearch();
+const errorSearch = new LocalSearch();
+const warningSearch = new LocalSearch();
+const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: focusLog });
+const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
+const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
+const highlighter = new Highlighter();
+const menu = new ViewMenu(log, loadOptions(), () => {
+  loader.hold(() => menu.show());
+  follow.pin();
+  updateUrl();
+  drawScheduler.request();
+});
+
+function logsOn() {
+  return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
+}
+
+/** Whether the finder's pattern leaves rows out. */
+function filtersText() {
+  return findBar.filter && findBar.pattern !== null && search.error === '';
+}
+
+function isFiltering() {
+  return filtersText() || findBar.level !== '';
+}
+
+/** @param {import('./merge-buffer.js').Entry} entry */
+function passes(entry) {
+  if (filtersText() && search.matches(entry) === findBar.invert) return false;
+  return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
+}
+
+/** The place of the reader's current row: the row they went to while it is in sight, else the first in sight. */
+function currentOffset() {
+  const inSight = [...rowViewport.inSight()];
+  return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
+}
+
+/** @param {number} offset */
+async function goTo(offset) {
+  cursor = offset;
+  loader.reveal(offset);
+  drawScheduler.request();
+}
+
+/** The pattern, the filter or the highlights changed. */
+function findChanged() {
+  const { pattern } = findBar;
+  const expression = pattern === null ? null : compile(pattern);
+  search.error = pattern !== null && expression === null ? 'not a valid pattern in this browser' : '';
+  search.setTest(expression === null ? null : ({ html }) => plainText(html).search(expression) >= 0);
+  highlighter.setPattern(pattern);
+  highlighter.setRules(findBar.rules);
+  searchedVersion = -1;
+  runSearches();
+  if (!buffer.isGathering) loader.refilter();
+  updateUrl();
+  drawScheduler.request();
+}
+
+/** Searches the rows that arrived. */
+function runSearches() {
+  const rest = searchedAt + SEARCH_MS - performance.now();
+  if (buffer.version === searchedVersion) return;
+  if (searchedVersion >= 0 && rest > 0) {
+    setTimeout(() => drawScheduler.request(), rest);
+    return;
+  }
+  searchedVersion = buffer.version;
+  searchedAt = performance.now();
+  search.run(buffer.entries(logsOn()));
+  errorSearch.run(buffer.entries(logsOn()));
+  warningSearch.run(buffer.entries(logsOn()));
+  findBar.resultsChanged();
+  errorNav.show();
+  warningNav.show();
+}
+
+/** Gives a row the name and colour of its log. @param {import('./merge-buffer.js').Entry} entry */
+function decorate(entry) {
+  const { element } = entry;
+  if (element === null) return;
+  element.dataset.log = String(entry.log + 1);
+  element.dataset.name = labels[entry.log];
+  if (entry.marker !== undefined && entry.log >= 0) element.textContent = `${names[entry.log]}: ${entry.text}`;
+}
+
+/** @param {import('./merge-buffer.js').Entry} entry */
+function rowChanged(entry) {
+  if (entry.marker !== undefined) return;
+  levels.forget(entry);
+  forgetTime(entry);
+  forgetJson(entry);
+}
+
+/** @param {number} number @param {number} fresh */
+function changed(number, fresh) {
+  if (sources[number]?.on !== false) {
+    if (!follow.following) newLines += fresh;
+    if (document.hidden) unseen += fresh;
+  }
+  drawScheduler.request();
+}
+
+function draw() {
+  if (buffer.isGathering && (sources.every(({ isHistoryLoaded }) => isHistoryLoaded) || Date.now() - began > GATHER_MS)) {
+    buffer.sortHistory();
+    loader.restart();
+  }
+  const more = !buffer.isGathering && loader.draw();
+  runSearches();
+  const near = [...rowViewport.inSight(log.clientHeight)];
+  levels.show(near);
+  addJsonButtons(near);
+  showTimes(log, near, menu.options.times);
+  highlighter.show(near, cursor, 0);
+  follow.pin();
+  updateStatus();
+  return more;
+}
+
+function updateStatus() {
+  const on = logsOn();
+  showStatus(sources, names, {
+    following: follow.following, newLines, unseen, isGathering: buffer.isGathering, isEmpty: loader.isEmpty, isFiltering: isFiltering(),
+    isCut: loader.isAtTop && (buffer.truncated(on).length > 0 || sources.some(({ number, isCut }) => isCut && on.has(number))),
+  });
+}
+
+function toEnd() {
+  loader.toEnd();
+  drawScheduler.request();
+}
+
+function toggleFollow() {
+  if (follow.following) follow.pause();
+  else toEnd();
+}
+
+/** @param {number} number */
+function toggleLog(number) {
+  const source = sources[number];
+  if (source === undefined) return;
+  source.on = !source.on;
+  searchedVersion = -1;
+  loader.refilter();
+  // The switch changes at once, with the rows.
+  updateStatus();
+  updateUrl();
+  drawScheduler.request();
+}
+
+/** @param {1 | -1} way */
+function stepError(way) {
+  if (errorSearch.offsets.length > 0) errorNav.step(way);
+  else hint('No error in the lines on this page');
+}
+
+/** @param {1 | -1} way */
+function stepWarning(way) {
+  if (warningSearch.offsets.length > 0) warningNav.step(way);
+  else hint('No warning in the lines on this page');
+}
+
+/** Opens the page of a row's log, at the row. @param {import('./merge-buffer.js').Entry | null} entry */
+function openLogAt(entry) {
+  if (entry === null || entry.marker !== undefined) return;
+  const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
+  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern });
+  window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
+}
+
+/** The row that the reader went to. */
+function current() {
+  const row = cursor === null ? null : rowViewport.rowAt({ gen: 0, offset: cursor });
+  return row?.offset === cursor ? /** @type {import('./merge-buffer.js').Entry | null} */ (row) : null;
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let hintTimer;
+
+/** @param {string} words */
+function hint(words) {
+  clearTimeout(hintTimer);
+  byId('hint').hidden = words === '';
+  byId('hint').textContent = words;
+  if (words !== '') hintTimer = setTimeout(() => hint(''), HINT_MS);
+}
+
+function updateUrl() {
+  if (!isRestored) return;
+  const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
+  const { wrap, times } = menu.options;
+  const view = formatView({
+    ...emptyView(), follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
+  });
+  const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
+  const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
+  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+}
+
+const help = /** @type {HTMLDialogElement} */ (byId('help'));
+
+bindKeys([
+  { keys: ['f'], does: 'follow or pause', act: toggleFollow },
+  { keys: ['G', 'End'], does: 'to the end, and follow', act: toEnd },
+  { keys: ['g', 'Home'], does: 'to the first line on this page', act: () => loader.toStart() },
+  ...logs.map((_, number) => ({ keys: [String(number + 1)], does: `show or hide ${names[number]}`, act: () => toggleLog(number) })),
+  { keys: ['0'], does: 'show all', act: () => sources.forEach(({ on }, number) => on || toggleLog(number)) },
+  { keys: ['/'], does: 'find in the lines on this page', act: () => findBar.open(selectedText()) },
+  { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
+  { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
+  { keys: ['e', 'E'], does: 'next, previous error', act: (key) => stepError(key === 'e' ? 1 : -1) },
+  { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
+  { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
+  { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
+  { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
+  { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+  { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
+  { keys: ['?'], does: 'show these keys', act: () => help.showModal() },
+], byId('help-keys'));
+
+bindFindKey(() => findBar.open(selectedText()));
+byId('follow').addEventListener('click', toggleFollow);
+log.addEventListener('click', (event) => {
+  if (event.button !== 0 || !(event.target instanceof Element) || event.target.closest('a')) return;
+  const entry = /** @type {import('./merge-buffer.js').Entry | null} */ (rowViewport.entryOf(event.target));
+  if (entry === null || entry.marker !== undefined || entry.element === null) return;
+  const { element } = entry;
+  if (event.target.closest('.more')) loader.hold(() => showAll(element));
+  else if (event.target.closest('.open')) toggleJson(entry);
+  else if (isInColumns(element, event.clientX)) openLogAt(entry);
+  drawScheduler.request();
+});
+byId('new-lines').addEventListener('click', () => {
+  toEnd();
+  focusLog();
+});
+// The button lies over the log, so it passes on the wheel.
+byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
+byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
+byId('help-open').addEventListener('click', () => help.showModal());
+byId('help-close').addEventListener('click', () => help.close());
+help.addEventListener('click', (event) => {
+  if (event.target === help) help.close();
+});
+log.addEventListener('scroll', () => drawScheduler.request(), { passive: true });
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) unseen = 0;
+  drawScheduler.request();
+});
+
+/** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+function focusLog() {
+  log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
+}
+
+const began = Date.now();
+const view = parseView(location.hash);
+const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
+logs.forEach((one, number) => sources.push(new Source(one, number, buffer, (fresh) => changed(number, fresh))));
+for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
+log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
+drawSwitches(byId('sources'), sources, names, toggleLog);
+byId('split').setAttribute('href', multiLogUrl('beside', logs));
+Object.assign(menu.options, view.options);
+menu.show();
+findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
+if (!view.follow) follow.pause();
+isRestored = true;
+showFollowButton(follow.following);
+levels.load(() => {
+  for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {
+    sift.setTest(({ logOffset, html, annotation }) => levels.ofWire([logOffset, html, annotation ?? undefined]) === level);
+  }
+  searchedVersion = -1;
+  if (findBar.level !== '' && !buffer.isGathering) loader.refilter();
+  drawScheduler.request();
+});
+focusLog();
+drawScheduler.request();
+setInterval(() => drawScheduler.request(), TICK_MS);

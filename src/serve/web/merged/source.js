@@ -1,0 +1,122 @@
+// One log of the merged page: its connection, its status, and what it adds to the list.
+
+import { Connection } from '../net/connection.js';
+import { describe } from '../ui/status.js';
+import { formatClock, formatSize } from '../ui/units.js';
+import { resetWords } from '../viewer/stream.js';
+
+/** The number of lines of history of each log. */
+const LINES = 200;
+
+export class Source {
+  log;
+  number;
+  name = '';
+  watch = '';
+  on = true;
+  /** Whether the log has lines before its history here. */
+  isCut = false;
+  /** When the last new byte arrived, or 0. */
+  heardAt = 0;
+  /** Why there is no file to read. @type {string | null} */
+  #waiting = null;
+  /** @type {import('../net/connection.js').Phase} */
+  #phase = { name: 'connecting' };
+  /** When the connection was lost. @type {number | null} */
+  #lostAt = null;
+  #opened = false;
+  /** Of the file that is told. */
+  #generation = '';
+  /** The size of the log when it was opened: rows up to here are history. */
+  #historySize = Infinity;
+  #buffer;
+  #connection;
+
+  /**
+   * @param {string} log
+   * @param {number} number
+   * @param {import('./merge-buffer.js').MergeBuffer} medley
+   * @param {(fresh: number) => void} changed
+   */
+  constructor(log, number, medley, changed) {
+    this.log = log;
+    this.number = number;
+    this.#buffer = medley;
+    this.#connection = new Connection(
+      new URL(`${log}?lines=${LINES}`, location.href),
+      (message, resuming) => changed(this.#handle(message, resuming)),
+      (phase) => {
+        if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();
+        if (phase.name === 'open') this.#lostAt = null;
+        this.#phase = phase;
+        changed(0);
+      },
+    );
+  }
+
+  /** Whether all of the history has arrived, or cannot. */
+  get isHistoryLoaded() {
+    return this.#phase.name !== 'connecting';
+  }
+
+  /** Its state for display. */
+  get status() {
+    return describe({
+      phase: this.#phase, waiting: this.#waiting, following: true, empty: false, newLines: 0,
+      lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null,
+    }, Date.now());
+  }
+
+  retry() {
+    this.#connection.retry();
+  }
+
+  /**
+   * @param {import('../net/wire.js').Message} message
+   * @param {boolean} resuming
+   * @returns {number} how many rows are new
+   */
+  #handle(message, resuming) {
+    this.#waiting = message.type === 'waiting' ? message.reason : null;
+    switch (message.type) {
+      case 'open':
+        this.watch = message.watch;
+        this.#generation = String(message.generation);
+        if (resuming && !message.recovered) this.#addMarker('not-resumed', `could not resume at ${formatClock(Date.now())}: lines may be missing or repeated here`, true);
+        if (!this.#opened) {
+          this.#historySize = message.size;
+          this.isCut = message.from > 0;
+        }
+        this.#opened = true;
+        return 0;
+      case 'rows': {
+        const isNews = message.next > this.#historySize;
+        const fresh = this.#buffer.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
+        if (isNews) this.heardAt = Date.now();
+        return isNews ? fresh : 0;
+      }
+      case 'gap':
+        this.#addMarker('gap', message.to === null ? `bytes from ${message.from} on left out` : `${formatSize(message.to - message.from)} left out`, false);
+        return 0;
+      case 'reset':
+        this.#historySize = -1;
+        this.#generation = String(message.generation);
+        this.#addMarker(message.reason, resetWords(message.reason), true);
+        return 0;
+      case 'signed':
+        this.#generation = String(message.generation);
+        return 0;
+      default:
+        return 0;
+    }
+  }
+
+  /**
+   * @param {string} mark
+   * @param {string} text
+   * @param {boolean} isOther
+   */
+  #addMarker(mark, text, isOther) {
+    this.#buffer.addMarker(this.number, mark, text, isOther);
+  }
+}

@@ -1,0 +1,116 @@
+// The client of the server's API for one log: rows anywhere in it, line numbers, and the offset of a line.
+
+/**
+ * @typedef {object} Rows the server's answer: rows of the file around an offset
+ * @property {string} generation
+ * @property {number} size
+ * @property {number} from offset of the first row, or of where the search for one stopped
+ * @property {number} next offset after the last row, or of where the search for one stopped
+ * @property {boolean} at_start
+ * @property {boolean} at_end
+ * @property {import('./wire.js').WireRow[]} rows
+ * @property {(number | null)[]} lines
+ * @property {(number | null)[]} times
+ *
+ * @typedef {{from: number} | {before: number} | {line: number}} Where
+ * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
+ */
+
+/** The server can no longer read the requested generation (status 410). */
+export class Gone extends Error {}
+
+/** The server cannot answer yet (status 503). The request may be repeated. */
+export class Unavailable extends Error {}
+
+const RETRY_MS = 1_000;
+
+export class LogApi {
+  #path;
+
+  /** @param {string} path the log's, as the page's address has it */
+  constructor(path) {
+    this.#path = path;
+  }
+
+  /**
+   * @param {string} resource of what is asked for
+   * @param {Record<string, string | number | null | undefined>} parameters
+   */
+  url(resource, parameters) {
+    const search = new URLSearchParams();
+    for (const [key, value] of Object.entries(parameters)) {
+      if (value !== null && value !== undefined) search.set(key, String(value));
+    }
+    return `/_/${resource}${this.#path}?${search}`;
+  }
+
+  /**
+   * @param {string} resource
+   * @param {Record<string, string | number | null | undefined>} parameters
+   * @param {AbortSignal} [signal]
+   */
+  async request(resource, parameters, signal) {
+    const answer = await fetch(this.url(resource, parameters), { signal, headers: { accept: 'application/json' } });
+    if (answer.status === 410) throw new Gone();
+    if (answer.status === 503) throw new Unavailable();
+    if (!answer.ok) throw new Error(await errorText(answer));
+    return answer;
+  }
+
+  /**
+   * @param {string | null} generation
+   * @param {Where} where
+   * @param {number} count
+   * @param {Record<string, string>} filter
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Rows>}
+   */
+  async rows(generation, where, count, filter, signal) {
+    const answer = await this.request('rows', { generation, ...where, count, ...filter }, signal);
+    return answer.json();
+  }
+
+  /**
+   * @param {string} generation
+   * @param {number[]} offsets of rows
+   * @returns {Promise<LineNumbers>}
+   */
+  async lineNumbers(generation, offsets) {
+    const answer = await this.request('lines', { generation, at: offsets.join(',') });
+    return answer.json();
+  }
+
+  /**
+   * The offset at which a line begins. The request is repeated until the server has counted that far.
+   * @param {string | null} generation
+   * @param {number} line
+   * @param {AbortSignal} signal
+   * @returns {Promise<{generation: string, line: number, offset: number}>}
+   */
+  async offsetOfLine(generation, line, signal) {
+    for (;;) {
+      try {
+        const answer = await this.request('lines', { generation, line }, signal);
+        return await answer.json();
+      } catch (error) {
+        if (!(error instanceof Unavailable)) throw error;
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        signal.throwIfAborted();
+      }
+    }
+  }
+}
+
+/**
+ * The message of an error response, in one line.
+ * @param {Response} answer
+ */
+export async function errorText(answer) {
+  const text = await answer.text();
+  try {
+    const { message, error } = JSON.parse(text);
+    return String(message ?? error);
+  } catch {
+    return text.split('\n')[0] || `the server answered ${answer.status}`;
+  }
+}

@@ -1,0 +1,227 @@
+// The connection of one log. It reconnects for as long as the page is open, and resumes at the byte where it stopped.
+// It does not touch the document.
+//
+// It tries a WebSocket first. Where a WebSocket brings no message, as behind a proxy that blocks them, it uses
+// server-sent events, and probes from time to time whether a WebSocket works.
+
+import { ResumeState } from './resume.js';
+import { openStream } from './transport.js';
+import { streamUrl } from './wire.js';
+
+const RETRY_MS_MIN = 500;
+const RETRY_MS_MAX = 15_000;
+/** Where a quick retry cannot help, the back-off starts at this attempt. */
+const SLOW_ATTEMPT_MIN = 3;
+/** A connection that lasted this long resets the back-off. */
+const STABLE_MS = 5_000;
+const CONNECT_MS_MAX = 10_000;
+/** The longest wait for the history of a new connection before it counts as open. */
+const CATCH_UP_MS_MAX = 3_000;
+/** Once a WebSocket has worked, this many failures in a row lead to server-sent events. */
+const FAILURES_BEFORE_FALLBACK = 3;
+const PROBE_MS_MIN = 20_000;
+const PROBE_MS_MAX = 600_000;
+const CLOCK_CHECK_MS = 5_000;
+/** A timer this late means that the machine slept, and that the socket may be dead. The timers of a hidden page may be
+ * a minute late without that. */
+const SLEPT_MS = 150_000;
+
+/**
+ * @typedef {import('./transport.js').Transport} Transport
+ *
+ * The phase is `open` once the history has arrived, so that a log does not look empty while its rows are on their way.
+ *
+ * @typedef {{name: 'connecting'} | {name: 'open', transport: Transport} | {name: 'retry', at: number, reason: 'lost' | 'full' | 'incompatible'}
+ *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
+ */
+
+export class Connection {
+  /** @type {Phase} */
+  phase = { name: 'connecting' };
+  #resume = new ResumeState();
+  /** @type {{close: () => void} | null} */
+  #stream = null;
+  /** @type {{close: () => void} | null} */
+  #probe = null;
+  /** What the next connection is tried with first. @type {Transport} */
+  #transport = 'socket';
+  #socketsWork = false;
+  #attempt = 0;
+  #refusal = '';
+  #checkedAt = Date.now();
+  #probeDelay = PROBE_MS_MIN;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #probeTimer = undefined;
+  #url;
+  #onMessage;
+  #onPhase;
+
+  /**
+   * @param {Location | URL} url the log's, which is the page's where it shows one log
+   * @param {(message: import('./wire.js').Message, resuming: boolean) => void} onMessage
+   * @param {(phase: Phase) => void} onPhase
+   */
+  constructor(url, onMessage, onPhase) {
+    this.#url = url;
+    this.#onMessage = onMessage;
+    this.#onPhase = onPhase;
+    window.addEventListener('online', () => {
+      if (this.phase.name === 'open' || this.phase.name === 'retry') this.#connect(this.#transport);
+    });
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden && this.phase.name === 'retry') this.#connect(this.#transport);
+    });
+    // A browser may keep a page in its back-forward cache. Meanwhile the page is no viewer.
+    window.addEventListener('pagehide', () => this.#disconnect());
+    window.addEventListener('pageshow', (event) => {
+      if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect(this.#transport);
+    });
+    setInterval(() => this.#checkClock(), CLOCK_CHECK_MS);
+    this.#connect(this.#transport);
+  }
+
+  get position() {
+    return this.#resume.position;
+  }
+
+  /** Connects now, unless a connection is open. */
+  retry() {
+    if (this.phase.name !== 'open') this.#connect(this.#transport);
+  }
+
+  /** @param {Transport} transport */
+  #connect(transport) {
+    this.#disconnect();
+    const position = this.#resume.disconnect();
+    if (position) this.#onMessage({ type: 'reset', generation: position.generation, from: position.offset, reason: 'back' }, true);
+    this.#refusal = '';
+    const resuming = this.position !== null;
+    const began = Date.now();
+    let spoke = false;
+    let isOver = false;
+    /** The size of the file when the stream opened. */
+    let goal = 0;
+    /** @param {import('./transport.js').EndReason} reason */
+    const onEnd = (reason) => {
+      this.#disconnect();
+      if (isOver) this.#setPhase({ name: 'ended' });
+      else if (reason === 'forbidden') this.#setPhase({ name: 'forbidden', message: this.#refusal });
+      else if (reason === 'missing') this.#setPhase({ name: 'not-found', message: this.#refusal });
+      else if (spoke || reason === 'full') {
+        if (Date.now() - began >= STABLE_MS) this.#attempt = 0;
+        this.#retryLater(reason);
+      } else this.#fallBack(transport, reason);
+    };
+    this.#timer = setTimeout(onEnd, CONNECT_MS_MAX, 'lost');
+    this.#stream = openStream(transport, this.#streamUrl(), {
+      onEnd,
+      onMessage: (message) => {
+        if (message.type === 'error') this.#refusal = String(message.message ?? '');
+        if (message.type === 'end') isOver = true;
+        this.#resume.advance(message);
+        if (message.type !== 'error' && !spoke) {
+          spoke = true;
+          clearTimeout(this.#timer);
+          this.#connected(transport);
+        }
+        this.#onMessage(message, resuming);
+        if (message.type === 'open') goal = message.size;
+        const at = message.type === 'open' ? message.from : message.type === 'rows' ? message.next : Infinity;
+        if (spoke && at >= goal && message.type !== 'signed') this.#caughtUp(transport);
+      },
+    });
+    this.#setPhase({ name: 'connecting' });
+  }
+
+  /** The history has arrived. @param {Transport} transport */
+  #caughtUp(transport) {
+    clearTimeout(this.#timer);
+    if (this.phase.name === 'connecting') this.#setPhase({ name: 'open', transport });
+  }
+
+  /** The first message has arrived. @param {Transport} transport */
+  #connected(transport) {
+    this.#transport = transport;
+    if (transport === 'socket') {
+      this.#socketsWork = true;
+      this.#probeDelay = PROBE_MS_MIN;
+    } else {
+      this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeDelay);
+    }
+    this.#timer = setTimeout(() => this.#caughtUp(transport), CATCH_UP_MS_MAX);
+  }
+
+  /**
+   * The connection ended without a message.
+   * @param {Transport} transport
+   * @param {import('./transport.js').EndReason} reason
+   */
+  #fallBack(transport, reason) {
+    const doubtful = !this.#socketsWork || this.#attempt >= FAILURES_BEFORE_FALLBACK;
+    if (transport === 'socket' && doubtful) {
+      this.#connect('events');
+      return;
+    }
+    this.#transport = 'socket';
+    this.#retryLater(reason);
+  }
+
+  /** Probes whether a WebSocket works now, while the events go on. */
+  #probeSocket() {
+    const again = () => {
+      this.#probe?.close();
+      this.#probe = null;
+      this.#probeDelay = Math.min(PROBE_MS_MAX, this.#probeDelay * 2);
+      clearTimeout(this.#probeTimer);
+      this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeDelay);
+    };
+    this.#probeTimer = setTimeout(again, CONNECT_MS_MAX);
+    this.#probe = openStream('socket', this.#streamUrl(), {
+      onEnd: again,
+      onMessage: (message) => {
+        if (message.type !== 'error') this.#connect('socket');
+      },
+    });
+  }
+
+  /** Closes the stream and cancels all timers. */
+  #disconnect() {
+    clearTimeout(this.#timer);
+    clearTimeout(this.#probeTimer);
+    this.#stream?.close();
+    this.#stream = null;
+    this.#probe?.close();
+    this.#probe = null;
+  }
+
+  /** Exponential back-off with full jitter, so that many viewers of a restarted server do not come back at once.
+   * @param {import('./transport.js').EndReason} reason */
+  #retryLater(reason) {
+    const shown = reason === 'full' || reason === 'incompatible' ? reason : 'lost';
+    if (shown !== 'lost') this.#attempt = Math.max(this.#attempt, SLOW_ATTEMPT_MIN);
+    const longest = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#attempt + 1));
+    const delay = RETRY_MS_MIN + Math.random() * (longest - RETRY_MS_MIN);
+    this.#attempt += 1;
+    this.#timer = setTimeout(() => this.#connect(this.#transport), delay);
+    this.#setPhase({ name: 'retry', at: Date.now() + delay, reason: shown });
+  }
+
+  #streamUrl() {
+    return streamUrl(this.#url, this.position, this.#resume.late);
+  }
+
+  #checkClock() {
+    const now = Date.now();
+    const late = now - this.#checkedAt;
+    this.#checkedAt = now;
+    if (late > SLEPT_MS && this.phase.name === 'open') this.#connect(this.#transport);
+  }
+
+  /** @param {Phase} phase */
+  #setPhase(phase) {
+    this.phase = phase;
+    this.#onPhase(phase);
+  }
+}

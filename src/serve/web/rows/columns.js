@@ -1,0 +1,150 @@
+// The columns before the text: the line number and the time of each row in sight. Unknown line numbers are requested
+// from the server in batches.
+
+import { formatAgo, formatPreciseClock, formatTimeGap, isLongGap, parseTime } from './times.js';
+
+const REQUEST_MS = 250;
+const OFFSETS_MAX = 500;
+const DIGITS_MIN = 4;
+
+/**
+ * @typedef {import('./tail.js').Row} Row
+ * @typedef {import('./tail.js').Entry} Entry
+ */
+
+export class Columns {
+  #log;
+  #api;
+  #generations;
+  #changed;
+  #asking = false;
+  #askedAt = 0;
+  #digits = DIGITS_MIN;
+
+  /**
+   * @param {HTMLElement} log
+   * @param {import('../net/api.js').LogApi} api
+   * @param {import('./generations.js').Generations} generations
+   * @param {() => void} changed called when numbers have come
+   */
+  constructor(log, api, generations, changed) {
+    this.#log = log;
+    this.#api = api;
+    this.#generations = generations;
+    this.#changed = changed;
+  }
+
+  /**
+   * @param {Entry[]} entries in sight, in their order
+   * @param {import('../ui/options.js').Options} options
+   * @param {boolean} numbered whether numbers are needed though they are not shown
+   */
+  show(entries, options, numbered) {
+    if (options.numbers || numbered) this.#showNumbers(entries);
+    showTimes(this.#log, entries, options.times);
+  }
+
+  /** @param {Entry[]} entries */
+  #showNumbers(entries) {
+    /** @type {Row[]} */
+    const unknown = [];
+    for (const entry of entries) {
+      if (entry.marker !== undefined) continue;
+      if (entry.line === null) {
+        if (!this.#hasNoNumber(entry) && unknown.length < OFFSETS_MAX && (unknown.length === 0 || unknown[0].gen === entry.gen)) unknown.push(entry);
+        continue;
+      }
+      const { dataset } = /** @type {HTMLElement} */ (entry.element);
+      const number = String(entry.line);
+      if (dataset.line !== number) dataset.line = number;
+      if (number.length > this.#digits) {
+        this.#digits = number.length;
+        this.#log.style.setProperty('--digits', number.length.toFixed());
+      }
+    }
+    if (unknown.length > 0) this.#requestNumbers(unknown);
+  }
+
+  /** Rows without a line number, because they continue a line. They are not requested again. @type {WeakSet<Row>} */
+  #numberless = new WeakSet();
+
+  /** @param {Row} row */
+  #hasNoNumber(row) {
+    return this.#numberless.has(row);
+  }
+
+  /** @param {Row[]} rows of one gen */
+  async #requestNumbers(rows) {
+    if (this.#asking) return;
+    this.#asking = true;
+    const wait = this.#askedAt + REQUEST_MS - performance.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    this.#askedAt = performance.now();
+    try {
+      const { lines, total } = await this.#api.lineNumbers(this.#generations.at(rows[0].gen).id, rows.map(({ offset }) => offset));
+      rows.forEach((row, at) => {
+        row.line = lines[at] ?? null;
+        if (row.line === null && total !== null) this.#numberless.add(row);
+      });
+    } catch {
+      // The numbers are requested again when the view changes.
+    }
+    this.#asking = false;
+    this.#changed();
+  }
+}
+
+/**
+ * Shows the times of consecutive rows.
+ * @param {HTMLElement} log
+ * @param {Entry[]} entries
+ * @param {import('../ui/options.js').Times} times
+ */
+export function showTimes(log, entries, times) {
+  if (times === 'off') return;
+  const now = Date.now();
+  /** @type {number | null} */
+  let before = null;
+  for (const entry of entries) {
+    if (entry.marker !== undefined) continue;
+    const element = /** @type {HTMLElement} */ (entry.element);
+    const at = timeOf(entry, now);
+    let words = '';
+    let isLong = false;
+    if (at !== null) {
+      if (times === 'clock') words = formatPreciseClock(at);
+      else if (times === 'ago') words = formatAgo(now - at);
+      else if (before !== null) {
+        words = formatTimeGap(at - before);
+        isLong = isLongGap(at - before);
+      }
+      before = at;
+    }
+    if ((element.dataset.time ?? '') !== words) element.dataset.time = words;
+    if (element.classList.contains('long-gap') !== isLong) element.classList.toggle('long-gap', isLong);
+  }
+  const chars = times === 'clock' ? 12 : 9;
+  log.style.setProperty('--time-chars', String(chars));
+}
+
+/** The times in rows' texts, parsed once until the row changes. @type {WeakMap<Row, number | null>} */
+const lineTimes = new WeakMap();
+
+/** Call when the row changed. @param {Row} row */
+export function forgetTime(row) {
+  lineTimes.delete(row);
+}
+
+/**
+ * When a row was written: the time in its text, else its time of arrival.
+ * @param {Row} row
+ * @param {number} now
+ */
+export function timeOf(row, now) {
+  let at = lineTimes.get(row);
+  if (at === undefined) {
+    at = parseTime(row.element?.textContent ?? '', row.time ?? now);
+    lineTimes.set(row, at);
+  }
+  return at ?? row.time;
+}

@@ -1,0 +1,108 @@
+// The generations of the log (the files that had its name), in the order in which this page saw them. `gen` is a
+// generation's number in that order; a position is a `gen` and an offset. Positions are ordered as their bytes came,
+// across rotations.
+
+/**
+ * @typedef {{gen: number, offset: number}} Position
+ * @typedef {{offset: number, marker: string, text: string}} MarkerInfo what happened at an offset
+ * @typedef {object} Generation
+ * @property {string} id
+ * @property {number} from the first offset of it that belongs here
+ * @property {number} to the offset after the last byte that was heard of
+ * @property {MarkerInfo | null} firstMarker why it began, if there was a generation before it
+ * @property {MarkerInfo[]} markers gaps and the like inside it
+ * @property {boolean} isGone whether the server can't read it any more
+ */
+
+/** Markers kept for one generation. The bound keeps memory small for a log that is all gaps. */
+const MARKERS_MAX = 500;
+
+/**
+ * @param {Position} a
+ * @param {Position} b
+ */
+export function compare(a, b) {
+  return a.gen - b.gen || a.offset - b.offset;
+}
+
+export class Generations {
+  /** @type {Generation[]} */
+  #seen = [];
+  /** Generations from before this page was opened, which a link named. They are numbered -1, -2 and so on. @type {Generation[]} */
+  #earlier = [];
+
+  /** The number of the current generation; -1 before there is one. */
+  get currentGen() {
+    return this.#seen.length - 1;
+  }
+
+  /** The number of the earliest generation. */
+  get firstGen() {
+    return -this.#earlier.length;
+  }
+
+  /** @param {number} number */
+  at(number) {
+    return number < 0 ? this.#earlier[-1 - number] : this.#seen[number];
+  }
+
+  /**
+   * Adds a generation from before this page was opened. Returns its number.
+   * @param {string} generation
+   * @param {number} size
+   */
+  addEarlier(generation, size) {
+    this.#earlier.push({ id: generation, from: 0, to: size, firstMarker: null, markers: [], isGone: false });
+    const [present] = this.#seen;
+    if (present) present.firstMarker ??= { offset: present.from, marker: 'rotated', text: 'rotated: a new file begins' };
+    return this.firstGen;
+  }
+
+  /** @returns {Generation | undefined} */
+  get current() {
+    return this.#seen[this.currentGen];
+  }
+
+  /**
+   * @param {string | number} generation
+   * @param {number} from
+   * @param {number} to
+   * @param {{marker: string, text: string} | null} [begins]
+   */
+  add(generation, from, to, begins = null) {
+    this.#seen.push({
+      id: String(generation), from, to, firstMarker: begins && { offset: from, ...begins }, markers: [], isGone: false,
+    });
+  }
+
+  /**
+   * The current generation has a new name: its signature grew with the file.
+   * @param {string | number} generation
+   */
+  renameCurrent(generation) {
+    if (this.current) this.current.id = String(generation);
+  }
+
+  /**
+   * The current generation has bytes up to this offset.
+   * @param {number} offset
+   */
+  extendTo(offset) {
+    if (this.current && offset > this.current.to) this.current.to = offset;
+  }
+
+  /**
+   * @param {MarkerInfo} marker
+   */
+  addMarker(marker) {
+    if (this.current && this.current.markers.length < MARKERS_MAX) this.current.markers.push(marker);
+  }
+
+  /**
+   * The number of the latest generation with this name; -1 if there is none.
+   * @param {string} generation
+   */
+  indexOf(generation) {
+    return this.#seen.findLastIndex((gen) => gen.id === generation);
+  }
+}

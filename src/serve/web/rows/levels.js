@@ -1,0 +1,85 @@
+// The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
+
+/** Only the beginning of a line is searched for its level. */
+const LOOK_CHARS = 4_000;
+
+/** @typedef {{level: string, pattern: string}} Rule */
+
+export class Levels {
+  /** @type {{level: string, expression: RegExp}[]} */
+  #rules = [];
+  /** @type {WeakMap<import('./tail.js').Row, string>} */
+  #cache = new WeakMap();
+
+  /** @param {() => void} changed called when the rules are there */
+  async load(changed) {
+    try {
+      const answer = await fetch('/_/levels.json');
+      if (!answer.ok) return;
+      this.#rules = compileRules(await answer.json());
+      this.#cache = new WeakMap();
+      changed();
+    } catch {
+      // Without rules only annotations give a level.
+    }
+  }
+
+  /**
+   * @param {import('./tail.js').Row} row that is on the page
+   * @returns {string} `error`, `warning`, …, or nothing
+   */
+  of(row) {
+    let level = this.#cache.get(row);
+    if (level === undefined) {
+      level = row.annotation?.level ?? levelOf(this.#rules, row.element?.textContent ?? '');
+      this.#cache.set(row, level);
+    }
+    return level;
+  }
+
+  /**
+   * The level of a row that is not on the page.
+   * @param {import('../net/wire.js').WireRow} row
+   */
+  ofWire([, html, note]) {
+    return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plainText(html)) : '');
+  }
+
+  /** Call when the row changed. @param {import('./tail.js').Row} row */
+  forget(row) {
+    this.#cache.delete(row);
+  }
+
+  /** @param {import('./tail.js').Entry[]} entries in sight */
+  show(entries) {
+    for (const entry of entries) {
+      if (entry.marker !== undefined || entry.element === null) continue;
+      const level = this.of(entry);
+      if ((entry.element.dataset.level ?? '') === level) continue;
+      if (level === '') delete entry.element.dataset.level;
+      else entry.element.dataset.level = level;
+    }
+  }
+}
+
+/** @type {Record<string, string>} */
+const ENTITIES = { '&lt;': '<', '&gt;': '>', '&quot;': '"', '&#39;': "'", '&amp;': '&' };
+
+/** The text of a row's HTML, as the server writes it. @param {string} html */
+export function plainText(html) {
+  return html.replace(/<[^>]*>/g, '').replace(/&(?:lt|gt|quot|#39|amp);/g, (entity) => ENTITIES[entity]);
+}
+
+/** @param {Rule[]} rules */
+export function compileRules(rules) {
+  return rules.map(({ level, pattern }) => ({ level, expression: new RegExp(pattern, 'u') }));
+}
+
+/**
+ * @param {{level: string, expression: RegExp}[]} rules the most severe first
+ * @param {string} text
+ */
+export function levelOf(rules, text) {
+  const head = text.slice(0, LOOK_CHARS);
+  return rules.find(({ expression }) => expression.test(head))?.level ?? '';
+}

@@ -1,0 +1,257 @@
+// A search through a whole file by the server, continued as the file grows. The offsets found are kept in order, up to
+// a bound; the count goes on beyond it.
+
+import { errorText, Gone, Unavailable } from '../net/api.js';
+
+const FOUND_MAX = 20_000;
+/** The pause before the search of newly written bytes. */
+const EXTEND_MS = 400;
+const RETRY_MS = 1_000;
+
+/**
+ * @typedef {object} SearchResult what a search says of itself
+ * @property {number[]} offsets of rows that match, in ascending order
+ * @property {number} count of rows that match, also those that are not in `offsets`
+ * @property {boolean} complete whether everything was searched
+ * @property {boolean} running
+ * @property {string} error why the pattern is invalid
+ *
+ * @typedef {{size: number, lastRow: number}} FileEnd of the file as far as it is known: its size, and where its last row begins
+ *
+ * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
+ * @typedef {{type: 'progress', scanned: number, rows: number, matches: number}} Progress
+ * @typedef {{type: 'done', rows: number, matches: number, scanned: number, to: number, complete: boolean, reason: string | null}} Done
+ *
+ * @typedef {{from?: number, to: number, near?: number}} Part of the file: from its beginning on where nothing is said
+ * @typedef {{parts: Part[], end: FileEnd, before: number}} Run what is left to search, where the file ended, and how many rows had been
+ *   found before
+ */
+
+export class FileSearch {
+  /** Offsets of rows that match, in ascending order. @type {number[]} */
+  offsets = [];
+  /** Rows that match, also those that are not in `offsets`. */
+  count = 0;
+  /** Whether the search has reached the known end of the file. */
+  complete = false;
+  running = false;
+  /** Why the pattern is invalid. */
+  error = '';
+  #api;
+  #changed;
+  /** @type {AbortController | null} */
+  #abort = null;
+  /** @type {Record<string, string> | null} */
+  #parameters = null;
+  #generation = '';
+  /** @type {FileEnd} */
+  #end = { size: 0, lastRow: 0 };
+  /** The end of the file when it was last searched. The next search starts there, at the row that may have been incomplete.
+   * @type {FileEnd} */
+  #searchedTo = { size: 0, lastRow: 0 };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer = undefined;
+
+  /**
+   * @param {import('../net/api.js').LogApi} api
+   * @param {() => void} changed
+   */
+  constructor(api, changed) {
+    this.#api = api;
+    this.#changed = changed;
+  }
+
+  get isActive() {
+    return this.#parameters !== null;
+  }
+
+  get generation() {
+    return this.#generation;
+  }
+
+  /**
+   * Searches a file from its beginning.
+   * @param {string} generation
+   * @param {Record<string, string>} parameters
+   * @param {number} near matches after this offset are sent first
+   * @param {FileEnd} end
+   */
+  start(generation, parameters, near, end) {
+    this.stop();
+    this.#generation = generation;
+    this.#parameters = parameters;
+    this.#end = end;
+    this.#run({ parts: [{ to: end.size, near: Math.max(0, Math.min(near, end.size)) }], end, before: 0 });
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#abort?.abort();
+    this.#abort = null;
+    this.#parameters = null;
+    this.offsets = [];
+    this.count = 0;
+    this.#searchedTo = { size: 0, lastRow: 0 };
+    this.complete = false;
+    this.running = false;
+    this.error = '';
+  }
+
+  /**
+   * Searches what the file has grown by.
+   * @param {FileEnd} end
+   */
+  extend(end) {
+    this.#end = end;
+    if (!this.isActive || this.running || this.error !== '' || !this.complete || end.size <= this.#searchedTo.size) return;
+    this.running = true;
+    this.#timer = setTimeout(() => {
+      this.#run({ parts: [{ from: this.#searchedTo.lastRow, to: this.#end.size }], end: this.#end, before: this.count });
+    }, EXTEND_MS);
+  }
+
+  /**
+   * The index of the first match at or after an offset.
+   * @param {number} offset
+   */
+  indexOf(offset) {
+    return lowerBound(this.offsets, offset);
+  }
+
+  /** @param {Run} run */
+  async #run(run) {
+    const turn = new AbortController();
+    this.#abort = turn;
+    this.running = true;
+    try {
+      while (run.parts.length > 0) run = await this.#runPart(run, turn.signal);
+    } catch (error) {
+      if (turn.signal.aborted) return;
+      if (error instanceof SearchRefused) {
+        this.error = error.message;
+      } else if (!(error instanceof Gone)) {
+        // The interrupted part is searched again.
+        this.#timer = setTimeout(() => this.#run(run), RETRY_MS);
+        return;
+      }
+      this.running = false;
+      this.#changed();
+      return;
+    }
+    this.#searchedTo = run.end;
+    this.running = false;
+    this.#changed();
+    this.extend(this.#end);
+  }
+
+  /**
+   * Searches the first part, or as much of it as the server does in one response. Returns what is left.
+   * @param {Run} run
+   * @param {AbortSignal} signal
+   * @returns {Promise<Run>}
+   */
+  async #runPart({ parts: [part, ...others], end, before }, signal) {
+    const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
+    const answer = await fetch(this.#api.url('find', parameters), { signal });
+    if (answer.status === 410) throw new Gone();
+    if (answer.status === 503) throw new Unavailable();
+    if (!answer.ok) throw new SearchRefused(await errorText(answer));
+    /** @type {Done | null} */
+    let done = null;
+    for await (const message of readMessages(answer)) {
+      if (message.type === 'done') done = message;
+      this.#handle(message, before);
+    }
+    if (done?.reason === 'gone') throw new Gone();
+    // A response that broke off does not count. One without progress is retried after a pause.
+    if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable();
+    const parts = [...(done.complete ? [] : remainingParts(part, done.to)), ...others];
+    this.complete = parts.length === 0;
+    return { parts, end, before: this.count };
+  }
+
+  /**
+   * @param {Found | Progress | Done} message
+   * @param {number} before rows that had been found before this part
+   */
+  #handle(message, before) {
+    if (message.type === 'found') {
+      this.#insert(message.rows.map(([offset]) => offset));
+    } else {
+      // A row that was found when incomplete is found again when complete.
+      const isAll = before + message.rows <= FOUND_MAX;
+      this.count = isAll ? this.offsets.length : before + message.rows;
+    }
+    this.#changed();
+  }
+
+  /** @param {number[]} found in ascending order, but for the step from the end of the file to its beginning */
+  #insert(found) {
+    const step = found.findIndex((offset, at) => at > 0 && offset < found[at - 1]);
+    if (step > 0) {
+      this.#insert(found.slice(step));
+      found = found.slice(0, step);
+    }
+    const fresh = found.filter((offset) => this.offsets[this.indexOf(offset)] !== offset);
+    if (fresh.length === 0) return;
+    const place = this.indexOf(fresh[0]);
+    if (place === this.offsets.length) for (const offset of fresh) this.offsets.push(offset);
+    else this.offsets.splice(place, 0, ...fresh);
+    if (this.offsets.length > FOUND_MAX) this.offsets.length = FOUND_MAX;
+    this.count = Math.max(this.count, this.offsets.length);
+  }
+}
+
+/**
+ * The index of the first of the ascending offsets that is not less than `offset`.
+ * @param {number[]} offsets
+ * @param {number} offset
+ */
+export function lowerBound(offsets, offset) {
+  let low = 0;
+  let high = offsets.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (offsets[middle] < offset) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** The server refused the search. */
+class SearchRefused extends Error {}
+
+/**
+ * What is left of a part that was searched up to an offset.
+ * @param {Part} part
+ * @param {number} at
+ * @returns {Part[]}
+ */
+function remainingParts({ from, to, near }, at) {
+  if (near === undefined || near >= to) return [{ from: at, to }];
+  // The server searches from `near` to the end first, then from the start to `near`.
+  return at < near ? [{ from: at, to: near }] : [{ from: at, to }, { from, to: near }];
+}
+
+/**
+ * The messages of a streamed response, one JSON object a line. Leaving the loop cancels the response.
+ * @param {Response} answer
+ * @returns {AsyncGenerator<Found | Progress | Done>}
+ */
+async function* readMessages(answer) {
+  if (answer.body === null) return;
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const lines = (rest + value).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) if (line !== '') yield JSON.parse(line);
+    }
+  } finally {
+    // Otherwise the search would keep its slot on the server. After the last message this does nothing.
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,118 @@
+// Highlights matches and the reader's own patterns in the rows in sight, by the CSS Custom Highlight API, which leaves
+// the document as it is. A browser without that API highlights the whole row.
+
+import { compile, matches } from './pattern.js';
+
+/**
+ * @typedef {import('../url/view-hash.js').Pattern} Pattern
+ * @typedef {import('../rows/tail.js').Entry} Entry
+ */
+
+const HAS_HIGHLIGHTS = typeof Highlight === 'function' && 'highlights' in CSS;
+
+export class Highlighter {
+  /** @type {{expression: RegExp | null}} */
+  #find = { expression: null };
+  /** @type {(RegExp | null)[]} */
+  #rules = [];
+  /** The row that the reader went to. @type {HTMLElement | null} */
+  #currentRow = null;
+  /** Names of the highlights that are set. @type {Set<string>} */
+  #names = new Set();
+
+  /** @param {Pattern | null} pattern */
+  setPattern(pattern) {
+    this.#find = { expression: pattern === null ? null : compile(pattern) };
+  }
+
+  /** @param {Pattern[]} rules */
+  setRules(rules) {
+    this.#rules = rules.map(compile);
+  }
+
+  /**
+   * @param {Entry[]} entries in sight
+   * @param {number | null} current the offset of the row that the reader went to
+   * @param {number} gen the generation of `current`
+   */
+  show(entries, current, gen) {
+    /** @type {Map<string, AbstractRange[]>} */
+    const rangesByName = new Map();
+    /** @type {HTMLElement | null} */
+    let hit = null;
+    const isOn = this.#find.expression !== null || this.#rules.length > 0;
+    for (const entry of entries) {
+      if (entry.marker !== undefined || entry.element === null) continue;
+      const isCurrent = entry.gen === gen && entry.offset === current;
+      if (isCurrent) hit = entry.element;
+      if (!isOn && entry.annotation?.match === undefined) continue;
+      const text = entry.element.textContent ?? '';
+      this.#rules.forEach((rule, at) => {
+        if (rule !== null) addRanges(rangesByName, `rule-${at}`, entry.element, matches(rule, text));
+      });
+      const found = this.#find.expression === null ? entry.annotation?.match ?? [] : matches(this.#find.expression, text);
+      addRanges(rangesByName, isCurrent ? 'found-here' : 'found', entry.element, found);
+    }
+    if (hit !== this.#currentRow) {
+      this.#currentRow?.classList.remove('current');
+      this.#currentRow = hit;
+    }
+    this.#currentRow?.classList.add('current');
+    this.#apply(rangesByName);
+  }
+
+  /** @param {Map<string, AbstractRange[]>} rangesByName */
+  #apply(rangesByName) {
+    if (!HAS_HIGHLIGHTS) return;
+    for (const highlightName of this.#names) if (!rangesByName.has(highlightName)) CSS.highlights.delete(highlightName);
+    for (const [highlightName, ranges] of rangesByName) {
+      const highlight = new Highlight(...ranges);
+      highlight.priority = highlightName === 'found-here' ? 3 : highlightName === 'found' ? 2 : 1;
+      CSS.highlights.set(highlightName, highlight);
+    }
+    this.#names = new Set(rangesByName.keys());
+  }
+}
+
+/**
+ * @param {Map<string, AbstractRange[]>} rangesByName
+ * @param {string} highlightName
+ * @param {HTMLElement | null} element
+ * @param {[number, number][]} places in the element's text, in ascending order
+ */
+function addRanges(rangesByName, highlightName, element, places) {
+  if (places.length === 0 || element === null) return;
+  if (!HAS_HIGHLIGHTS) {
+    element.dataset.highlighted = highlightName;
+    return;
+  }
+  const ranges = rangesByName.get(highlightName) ?? [];
+  rangesByName.set(highlightName, ranges);
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+  let node = /** @type {Text | null} */ (walker.nextNode());
+  let start = 0;
+  for (const [from, to] of places) {
+    while (node !== null && start + node.length <= from) {
+      start += node.length;
+      node = /** @type {Text | null} */ (walker.nextNode());
+    }
+    if (node === null) return;
+    let end = node;
+    let endStart = start;
+    const range = new StaticRange({ startContainer: node, startOffset: from - start, ...endOf() });
+    ranges.push(range);
+
+    /** Finds the text node that holds the end; the next match may begin in it. */
+    function endOf() {
+      while (endStart + end.length < to) {
+        const next = /** @type {Text | null} */ (walker.nextNode());
+        if (next === null) break;
+        endStart += end.length;
+        end = next;
+      }
+      return { endContainer: end, endOffset: Math.min(to - endStart, end.length) };
+    }
+    node = end;
+    start = endStart;
+  }
+}

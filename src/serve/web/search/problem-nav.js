@@ -1,0 +1,107 @@
+// The search for a log's errors or warnings, and the button and keys that go from one to the next.
+
+import { plural } from '../ui/units.js';
+import { FileSearch, lowerBound } from './file-search.js';
+
+/** A log up to this size is searched when it is opened, a larger one when the reader asks for it. */
+const EAGER_BYTES = 64 * 1024 * 1024;
+
+export class LevelSearch extends FileSearch {
+  #level;
+  /** @type {{generation: string, ends: import('./file-search.js').FileEnd} | null} */
+  #file = null;
+
+  /**
+   * @param {import('../net/api.js').LogApi} api
+   * @param {'error' | 'warning'} level
+   * @param {() => void} changed
+   */
+  constructor(api, level, changed) {
+    super(api, changed);
+    this.#level = level;
+  }
+
+  /**
+   * Call when the file changed. Returns whether a new search began.
+   * @param {string} generation
+   * @param {import('./file-search.js').FileEnd} ends
+   * @param {number} near where the reader is
+   */
+  update(generation, ends, near) {
+    this.#file = { generation, ends };
+    if (this.isActive && this.generation === generation) this.extend(ends);
+    else if (ends.size <= EAGER_BYTES || this.isActive) return this.searchNow(near);
+    return false;
+  }
+
+  /** Searches the file whatever its size. @param {number} near */
+  searchNow(near) {
+    if (this.#file === null || (this.isActive && this.generation === this.#file.generation)) return false;
+    this.start(this.#file.generation, { level: this.#level }, near, this.#file.ends);
+    return true;
+  }
+}
+
+export class ProblemNav {
+  /** The offset of the error that the reader went to. @type {number | null} */
+  current = null;
+  #level;
+  #button;
+  #count;
+  #goTo;
+  #here;
+
+  /**
+   * @param {'error' | 'warning'} level
+   * @param {import('./file-search.js').SearchResult} scan
+   * @param {(offset: number) => Promise<void>} go
+   * @param {() => number} here
+   */
+  constructor(level, scan, go, here) {
+    this.#level = level;
+    this.#button = /** @type {HTMLElement} */ (document.getElementById(`${level}s`));
+    this.#count = /** @type {HTMLElement} */ (document.getElementById(`${level}s-count`));
+    this.scan = scan;
+    this.#goTo = go;
+    this.#here = here;
+    this.#button.addEventListener('click', () => this.step(1));
+  }
+
+  /**
+   * Goes to the next or the previous error.
+   * @param {1 | -1} way
+   */
+  async step(way) {
+    const { offsets } = this.scan;
+    if (offsets.length === 0) return;
+    const here = this.#here();
+    let at = lowerBound(offsets, here);
+    if (way < 0) at -= 1;
+    else if (offsets[at] === here && this.current !== null) at += 1;
+    this.current = offsets[(at + offsets.length) % offsets.length];
+    await this.#goTo(this.current);
+  }
+
+  /** Goes to the first one, which is often the cause of the others. */
+  async first() {
+    const [first] = this.scan.offsets;
+    if (first === undefined) return;
+    this.current = first;
+    await this.#goTo(first);
+  }
+
+  /** Call when the results changed. */
+  show() {
+    const { count, complete, running } = this.scan;
+    this.#button.hidden = count === 0;
+    const words = `${plural(count, this.#level)}${complete || running ? '' : '+'}`;
+    if (this.#count.textContent === words) return;
+    const [number, word] = words.split(' ');
+    const label = document.createElement('span');
+    label.className = 'label';
+    label.textContent = ` ${word}`;
+    this.#count.replaceChildren(number, label);
+    this.#button.setAttribute('aria-label', words);
+    this.#button.title = `Next ${this.#level} (${this.#level === 'error' ? 'e), previous (E)' : 'a), previous (A)'}`;
+  }
+}

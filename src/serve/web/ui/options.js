@@ -1,0 +1,45 @@
+// The display options of rows. The reader's choice is kept in the browser; those of a link hold for its visit only.
+
+const STORE = 'tailcast.options';
+/** Kept by earlier versions. */
+const WRAP_STORE = 'tailcast.wrap';
+
+/**
+ * @typedef {'off' | 'clock' | 'ago' | 'gap'} Times
+ * @typedef {{wrap: boolean, numbers: boolean, times: Times, repeats: boolean, groups: boolean}} Options
+ */
+
+/** @type {Options} */
+export const DEFAULTS = { wrap: true, numbers: false, times: 'off', repeats: false, groups: false };
+export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
+
+/** @returns {Options} */
+export function loadOptions() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(STORE) ?? '{}');
+    return validate({ wrap: localStorage.getItem(WRAP_STORE) !== 'false', ...kept });
+  } catch {
+    return { ...DEFAULTS };
+  }
+}
+
+/** @param {Options} options */
+export function saveOptions(options) {
+  try {
+    localStorage.setItem(STORE, JSON.stringify(options));
+  } catch {
+    // Kept for this page only.
+  }
+}
+
+/** @param {Record<string, unknown>} kept @returns {Options} */
+function validate(kept) {
+  const options = { ...DEFAULTS };
+  for (const option of /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups'])) {
+    const value = kept[option];
+    if (typeof value === 'boolean') options[option] = value;
+  }
+  const times = /** @type {Times} */ (kept.times);
+  if (TIMES.includes(times)) options.times = times;
+  return options;
+}

@@ -1,0 +1,183 @@
+// The status bar: the state of the connection, and the age, size and watch mode of the log.
+
+import { byId, setText } from './dom.js';
+import { formatAge, formatClock, formatSize, plural } from './units.js';
+
+const ANNOUNCE_MS_MIN = 3_000;
+/** New lines are counted for this long before a screen reader announces their number. */
+const NEWS_MS = 5_000;
+
+const WAITING = {
+  missing: ['the file does not exist yet', 'Waiting for the file', 'The file does not exist yet. Its lines appear here as soon as it is created.'],
+  untailable: ['not a regular file', 'This is not a regular file', 'There is a directory or a device at this path. Lines appear here as soon as there is a regular file.'],
+  unreadable: ['the server may not read it', 'The server may not read this file', 'The permissions of the file do not allow it. Lines appear here as soon as they do.'],
+};
+
+/**
+ * @typedef {object} Facts
+ * @property {import('../net/connection.js').Phase} phase
+ * @property {string | null} waiting why there is no file to read
+ * @property {boolean} following
+ * @property {boolean} empty whether no line is on the page
+ * @property {number} newLines lines below a view that stands still
+ * @property {number | null} lostAt when the connection was lost
+ * @property {number} openedAt when the log was first open here, or 0
+ * @property {number} heardAt when a byte last came that was not history, or 0
+ * @property {number | null} size of the log in bytes
+ * @property {string | null} watch
+ *
+ * @typedef {object} StatusText
+ * @property {string} state stable name, for tests and colour
+ * @property {string} glyph
+ * @property {string} word
+ * @property {string} [detail]
+ * @property {string} [announce] what a screen reader announces, if not the word: it must not change each second
+ * @property {[title: string, text: string]} [notice] what an empty page says
+ * @property {boolean} [retry] whether the reader can do something about it
+ */
+
+/**
+ * @param {Facts} facts
+ * @param {number} now
+ * @returns {StatusText}
+ */
+export function describe(facts, now) {
+  const { phase } = facts;
+  switch (phase.name) {
+    case 'connecting':
+      return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lostText(facts.lostAt) };
+    case 'retry': {
+      const wait = `${Math.max(1, Math.ceil((phase.at - now) / 1000))} s`;
+      if (phase.reason === 'full') {
+        return {
+          state: 'full', glyph: 'busy', word: 'Server full', detail: `next try in ${wait}`, retry: true,
+          notice: ['The server has its maximum number of viewers', 'This page tries again by itself.'],
+        };
+      }
+      if (phase.reason === 'incompatible') {
+        return {
+          state: 'incompatible', glyph: 'refused', word: 'Incompatible server', detail: `next try in ${wait}`, retry: true,
+          notice: ['The server does not speak the protocol of this page', 'The server may have another version: reload the page. A proxy may also change the messages.'],
+        };
+      }
+      return {
+        state: 'reconnecting', glyph: 'busy', word: `Reconnecting in ${wait}`, announce: 'Connection lost, reconnecting', detail: lostText(facts.lostAt), retry: true,
+        notice: ['No answer from the server', 'This page tries again by itself.'],
+      };
+    }
+    case 'forbidden':
+      return {
+        state: 'forbidden', glyph: 'refused', word: 'Forbidden', detail: phase.message, retry: true,
+        notice: ['This file is not served', 'It is outside the directories that this server serves.'],
+      };
+    case 'not-found':
+      return {
+        state: 'not-found', glyph: 'refused', word: 'Not found', detail: phase.message, retry: true,
+        notice: ['No such log', 'There is no log with this path.'],
+      };
+    case 'ended':
+      return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'no more lines will come', notice: ['The log is empty', 'It ended without a line.'] };
+    case 'open':
+      if (facts.waiting !== null) {
+        const [detail, title, text] = WAITING[/** @type {keyof typeof WAITING} */ (facts.waiting)] ?? [facts.waiting, 'Waiting for the file', ''];
+        return { state: 'waiting', glyph: 'waiting', word: 'Waiting', detail, notice: [title, text] };
+      }
+      if (!facts.following) {
+        return { state: 'paused', glyph: 'paused', word: 'Paused', detail: belowText(facts.newLines) };
+      }
+      return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
+  }
+}
+
+/** @param {number} lines */
+function belowText(lines) {
+  if (lines === 0) return '';
+  return `${plural(lines, 'new line')} below`;
+}
+
+/** @param {number | null} at */
+function lostText(at) {
+  return at === null ? '' : `connection lost at ${formatClock(at)}; the page resumes where it stopped`;
+}
+
+export class StatusBar {
+  #state = byId('state');
+  #glyph = /** @type {SVGUseElement} */ (document.querySelector('#state use'));
+  #word = byId('state-word');
+  #detail = byId('state-detail');
+  #retry = byId('retry');
+  #age = byId('age');
+  #watch = byId('watch');
+  #transport = byId('transport');
+  #size = byId('size');
+  #notice = byId('notice');
+  #noticeTitle = byId('notice-title');
+  #noticeText = byId('notice-text');
+  #announce = byId('announce');
+  #announced = '';
+  #announcedAt = 0;
+  /** New lines that were not announced yet. */
+  #unannounced = 0;
+  /** When the first of them came. */
+  #unannouncedSince = 0;
+
+  /**
+   * Lines were written.
+   * @param {number} lines
+   */
+  countNewLines(lines) {
+    if (this.#unannounced === 0) this.#unannouncedSince = Date.now();
+    this.#unannounced += lines;
+  }
+
+  /** @param {Facts} facts */
+  show(facts) {
+    const now = Date.now();
+    const words = describe(facts, now);
+    this.#state.dataset.state = words.state;
+    this.#glyph.setAttribute('href', `#glyph-${words.glyph}`);
+    setText(this.#word, words.word);
+    setText(this.#detail, words.detail ?? '');
+    this.#retry.hidden = !words.retry;
+    setText(this.#age, lastLineText(facts, now));
+    this.#watch.hidden = facts.watch !== 'poll';
+    setText(this.#watch, 'polling');
+    this.#watch.title = 'The file system sends no events, so the server checks the file every 2 s';
+    this.#transport.hidden = facts.phase.name !== 'open' || facts.phase.transport !== 'events';
+    setText(this.#size, facts.size === null ? '' : formatSize(facts.size));
+    this.#notice.hidden = !facts.empty || words.notice === undefined;
+    setText(this.#noticeTitle, words.notice?.[0] ?? '');
+    setText(this.#noticeText, words.notice?.[1] ?? '');
+    this.#announceChange(words.announce ?? words.word, now);
+  }
+
+  /**
+   * Announces a state once if it lasts, and from time to time the number of new lines.
+   * @param {string} words
+   * @param {number} now
+   */
+  #announceChange(words, now) {
+    if (now - this.#announcedAt < ANNOUNCE_MS_MIN) return;
+    if (words !== this.#announced) {
+      this.#announced = words;
+      this.#announce.textContent = words;
+    } else if (this.#unannounced > 0 && now - this.#unannouncedSince >= NEWS_MS) {
+      // A new node, because screen readers may not announce the same text again.
+      this.#announce.replaceChildren(plural(this.#unannounced, 'new line'));
+      this.#unannounced = 0;
+    } else {
+      return;
+    }
+    this.#announcedAt = now;
+  }
+}
+
+/**
+ * @param {Facts} facts
+ * @param {number} now
+ */
+function lastLineText(facts, now) {
+  if (facts.heardAt > 0) return `last line ${formatAge(now - facts.heardAt)}`;
+  if (facts.openedAt > 0 && facts.waiting === null) return `no new line since ${formatClock(facts.openedAt)}`;
+  return '';
+}

@@ -1,0 +1,53 @@
+// The colour theme: the system's, or the reader's choice, stored in the browser.
+// A classic script in the head, so that the first frame has the right colours.
+(() => {
+  const STORE = 'tailcast.theme';
+  const THEMES = ['auto', 'light', 'dark'];
+
+  // Where storage is denied, the choice lasts as long as the page.
+  const stored = () => {
+    try {
+      return localStorage.getItem(STORE);
+    } catch {
+      return null;
+    }
+  };
+
+  /** @param {string | null} theme */
+  const valid = (theme) => (theme !== null && THEMES.includes(theme) ? theme : 'auto');
+
+  let theme = valid(stored());
+
+  const show = () => {
+    document.documentElement.dataset.theme = theme;
+    const themeName = theme.charAt(0).toUpperCase() + theme.slice(1);
+    for (const button of document.querySelectorAll('[data-theme-switch]')) {
+      const label = button.querySelector('.label');
+      if (label) label.textContent = themeName;
+      button.setAttribute('title', `Theme: ${themeName.toLowerCase()}`);
+      button.setAttribute('aria-label', `Theme: ${themeName.toLowerCase()}`);
+    }
+  };
+
+  const next = () => {
+    theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+    try {
+      localStorage.setItem(STORE, theme);
+    } catch {
+      // Kept for this page only.
+    }
+    show();
+  };
+
+  show();
+  document.addEventListener('DOMContentLoaded', show);
+  document.addEventListener('click', (event) => {
+    if (event.target instanceof Element && event.target.closest('[data-theme-switch]')) next();
+  });
+  window.addEventListener('storage', (event) => {
+    if (event.key === STORE) {
+      theme = valid(event.newValue);
+      show();
+    }
+  });
+})();

@@ -1,0 +1,301 @@
+// Keyboard and pointer input of the viewer page.
+
+import { toggleJson } from '../rows/json.js';
+import { isInColumns, showAll } from '../rows/row.js';
+import { byId } from '../ui/dom.js';
+import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
+import { TIMES } from '../ui/options.js';
+import { plural } from '../ui/units.js';
+import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
+
+const HINT_MS = 2_500;
+/** The width of the touch target at the start of a row. */
+const TOUCH_PX = 32;
+
+/**
+ * @typedef {import('../rows/tail.js').Row} Row
+ * @typedef {'link' | 'text' | 'markdown' | 'curl'} Copied
+ *
+ * @typedef {object} Parts
+ * @property {HTMLElement} log
+ * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
+ * @property {import('./loader.js').RowLoader} loader
+ * @property {import('./seek.js').Seek} seek
+ * @property {import('../rows/follow.js').Follow} follow
+ * @property {import('./line-selection.js').LineSelection} selection
+ * @property {import('../search/find-bar.js').FindBar} findBar
+ * @property {import('../search/problem-nav.js').ProblemNav} errorNav errors
+ * @property {import('../search/problem-nav.js').ProblemNav} warningNav warnings
+ * @property {import('../rows/folds.js').Folds} folds
+ * @property {import('../ui/view-menu.js').ViewMenu} menu
+ * @property {import('./url-sync.js').UrlSync} urlSync
+ * @property {import('../net/api.js').LogApi} api
+ * @property {import('../rows/generations.js').Generations} generations
+ * @property {import('./bars.js').ViewerBars} bars
+ * @property {() => void} restyle
+ * @property {() => void} searchProblems
+ */
+
+export class Controls {
+  #parts;
+  #help = /** @type {HTMLDialogElement} */ (byId('help'));
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #hintTimer = undefined;
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+    this.#bindKeys();
+    this.#bindButtons();
+    parts.log.addEventListener('click', (event) => this.#click(event));
+  }
+
+  /** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+  focusLog() {
+    this.#parts.log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
+  }
+
+  #bindKeys() {
+    const { seek, findBar, menu, log } = this.#parts;
+    bindKeys([
+      { keys: ['/'], does: 'find in the whole log', act: () => findBar.open(selectedText()) },
+      { keys: ['n', 'N'], does: 'next, previous match', act: (key) => findBar.step(key === 'n' ? 1 : -1) },
+      { keys: ['\\'], does: 'show matching lines only', act: () => findBar.toggleFilter() },
+      { keys: ['e', 'E'], does: 'next, previous error', act: (key) => this.#withErrors((troubles) => troubles.step(key === 'e' ? 1 : -1)) },
+      { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => this.#stepWarning(key === 'a' ? 1 : -1) },
+      { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
+      { keys: ['1'], does: 'the first error', act: () => this.#withErrors((troubles) => troubles.first()) },
+      { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
+      { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
+      { keys: ['f'], does: 'follow or pause', act: () => this.#toggleFollow() },
+      { keys: ['j', 'k'], does: 'line cursor down, up', act: (key) => this.#move(key === 'j' ? 1 : -1) },
+      { keys: ['J', 'K'], does: 'select lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },
+      { keys: [']', '['], does: 'next, previous group or marker', act: (key) => this.#jump(key === ']' ? 1 : -1) },
+      { keys: ['o', 'Enter'], does: 'open or fold the line: group, JSON, match in context', act: () => this.#open(this.#parts.selection.cursor) },
+      { keys: ['y', 'm', 'c'], does: 'copy lines, as Markdown, link', act: (key) => this.#copy(key === 'y' ? 'text' : key === 'm' ? 'markdown' : 'link') },
+      { keys: ['w', 'l'], does: 'wrap long lines, line numbers', act: (key) => menu.toggle(key === 'w' ? 'wrap' : 'numbers') },
+      { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
+      { keys: ['r', 'z'], does: 'fold repeated lines, groups', act: (key) => menu.toggle(key === 'r' ? 'repeats' : 'groups') },
+      { keys: ['PageUp', 'PageDown'], does: 'a screen up, down', act: (key) => log.scrollBy({ top: (key === 'PageUp' ? -0.9 : 0.9) * log.clientHeight }) },
+      { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
+      { keys: ['Escape'], does: 'clear the selection', act: () => this.#clearSelection() },
+      { keys: ['?'], does: 'show these keys', act: () => this.#help.showModal() },
+    ], byId('help-keys'));
+    bindFindKey(() => findBar.open(selectedText()));
+  }
+
+  #bindButtons() {
+    const { seek, log } = this.#parts;
+    byId('follow').addEventListener('click', () => this.#toggleFollow());
+    const newLines = byId('new-lines');
+    newLines.addEventListener('click', () => {
+      seek.toEnd();
+      this.focusLog();
+    });
+    // The button lies over the log, so it passes on the wheel.
+    newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
+    byId('help-open').addEventListener('click', () => this.#help.showModal());
+    byId('help-close').addEventListener('click', () => this.#help.close());
+    this.#help.addEventListener('click', (event) => {
+      if (event.target === this.#help) this.#help.close();
+    });
+    const more = byId('more-menu');
+    more.addEventListener('beforetoggle', () => this.#updateLinks());
+    for (const button of /** @type {NodeListOf<HTMLElement>} */ (more.querySelectorAll('[data-copy]'))) {
+      button.addEventListener('click', () => {
+        more.hidePopover();
+        this.#copy(/** @type {Copied} */ (button.dataset.copy));
+      });
+    }
+    this.#updateLinks();
+  }
+
+  /** Sets the targets of the menu's links. */
+  #updateLinks() {
+    const { findBar, api, bars } = this.#parts;
+    /** @type {HTMLAnchorElement} */ (byId('raw')).href = '?format=raw';
+    const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
+    whole.href = '?format=raw';
+    whole.download = bars.name;
+    const matches = /** @type {HTMLAnchorElement} */ (byId('download-matches'));
+    const filter = findBar.filterParameters;
+    matches.hidden = Object.keys(filter).length === 0;
+    matches.href = api.url('text', filter);
+  }
+
+  /** @param {MouseEvent} event */
+  #click(event) {
+    const { rowViewport, folds, selection, restyle } = this.#parts;
+    const isTouch = event instanceof PointerEvent && event.pointerType === 'touch';
+    if (event.button !== 0 || !(event.target instanceof Element) || event.target.closest('a')) return;
+    const entry = rowViewport.entryOf(event.target);
+    if (entry === null || entry.marker !== undefined || entry.element === null) return;
+    if (event.target.closest('.more')) {
+      rowViewport.keepInPlace(() => showAll(/** @type {HTMLElement} */ (entry.element)));
+    } else if (event.target.closest('.fold')) {
+      folds.toggle(entry);
+    } else if (event.target.closest('.open')) {
+      toggleJson(entry);
+    } else if (isInColumns(entry.element, event.clientX, isTouch ? TOUCH_PX : 0)) {
+      if (event.shiftKey) document.getSelection()?.removeAllRanges();
+      if (this.#parts.loader.isFiltering && !event.shiftKey) this.#showInContext(entry);
+      // On touch there is no Shift: a second tap selects a range, a tap on the selection clears it.
+      else if (isTouch && selection.has(entry)) selection.clear();
+      else selection.select(entry, event.shiftKey || isTouch);
+    } else {
+      return;
+    }
+    restyle();
+  }
+
+  #toggleFollow() {
+    const { follow, seek } = this.#parts;
+    if (follow.following) follow.pause();
+    else seek.toEnd();
+  }
+
+  /**
+   * @param {(troubles: import('../search/problem-nav.js').ProblemNav) => Promise<void>} act
+   */
+  #withErrors(act) {
+    const { errorNav, searchProblems } = this.#parts;
+    searchProblems();
+    if (errorNav.scan.offsets.length > 0) act(errorNav);
+    else this.showHint(errorNav.scan.complete ? 'No error in this log' : 'No error found so far');
+  }
+
+  /** @param {1 | -1} way */
+  #stepWarning(way) {
+    const { warningNav, searchProblems } = this.#parts;
+    searchProblems();
+    if (warningNav.scan.offsets.length > 0) warningNav.step(way);
+    else this.showHint(warningNav.scan.complete ? 'No warning in this log' : 'No warning found so far');
+  }
+
+  /**
+   * @param {1 | -1} way
+   * @param {boolean} [choose]
+   */
+  #move(way, choose = false) {
+    const { rowViewport, selection, follow } = this.#parts;
+    const cursor = selection.cursor?.element?.isConnected ? selection.cursor : null;
+    const row = cursor === null ? this.#rowInSight(way) : rowViewport.neighbour(cursor, way);
+    if (row === null) return;
+    follow.pause();
+    if (choose) {
+      if (selection.selected === null) selection.select(cursor ?? row, false);
+      selection.select(row, true);
+    } else {
+      selection.moveTo(row);
+    }
+    this.#show(row);
+  }
+
+  /** The row where a new cursor starts. @param {1 | -1} way */
+  #rowInSight(way) {
+    const rows = [...this.#parts.rowViewport.inSight()].filter((entry) => entry.marker === undefined);
+    return /** @type {Row | undefined} */ (way > 0 && !this.#parts.follow.following ? rows[0] : rows[rows.length - 1]) ?? null;
+  }
+
+  /** @param {1 | -1} way */
+  #jump(way) {
+    const { rowViewport, selection, follow } = this.#parts;
+    const all = [...rowViewport.entries()];
+    const from = selection.cursor?.element?.isConnected ? selection.cursor : rowViewport.firstInSight();
+    if (from === null) return;
+    for (let at = all.indexOf(from) + way; at >= 0 && at < all.length; at += way) {
+      const entry = all[at];
+      if (entry.element === null || entry.element.hidden) continue;
+      if (entry.marker === undefined && entry.annotation?.group?.opens === undefined) continue;
+      follow.pause();
+      const row = entry.marker === undefined ? entry : rowViewport.neighbour(entry, 1);
+      selection.moveTo(row);
+      entry.element.scrollIntoView({ block: 'start' });
+      this.#announceLine(row);
+      return;
+    }
+    this.showHint(way > 0 ? 'No later group or marker is loaded' : 'No earlier group or marker is loaded');
+  }
+
+  /** @param {Row | null} row */
+  #open(row) {
+    const { folds, restyle, loader } = this.#parts;
+    if (row === null || row.element === null) return;
+    if (loader.isFiltering) this.#showInContext(row);
+    else if (row.annotation?.group?.opens !== undefined) folds.toggle(row);
+    else if (row.element.querySelector('.more')) showAll(row.element);
+    else toggleJson(row);
+    restyle();
+  }
+
+  /** Leaves the filter and shows the row among all others. @param {Row} row */
+  async #showInContext(row) {
+    const { findBar, selection } = this.#parts;
+    selection.select(row, false);
+    findBar.current = row.offset;
+    findBar.leaveFilter();
+    const { gen, offset } = row;
+    selection.moveTo(await this.#parts.seek.reveal({ gen, offset }, 'middle'));
+  }
+
+  #clearSelection() {
+    const { selection } = this.#parts;
+    document.getSelection()?.removeAllRanges();
+    selection.clear();
+    selection.moveTo(null);
+  }
+
+  /** @param {Row} row */
+  #show(row) {
+    row.element?.scrollIntoView({ block: 'nearest' });
+    this.#announceLine(row);
+  }
+
+  /** @param {Row | null} row */
+  #announceLine(row) {
+    if (row?.element) byId('announce').textContent = row.element.textContent;
+  }
+
+  /**
+   * Shows a message for a short time.
+   * @param {string} words
+   */
+  showHint(words) {
+    const { bars } = this.#parts;
+    clearTimeout(this.#hintTimer);
+    bars.hint(words);
+    this.#hintTimer = setTimeout(() => bars.hint(''), HINT_MS);
+  }
+
+  /** @param {Copied} what */
+  async #copy(what) {
+    const { urlSync } = this.#parts;
+    if (what === 'link') {
+      this.showHint(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
+    } else if (what === 'curl') {
+      const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1`;
+      this.showHint(await copyText(`curl -N '${url}'`) ? 'Command copied' : 'Could not copy');
+    } else {
+      await this.#copyLines(what === 'markdown');
+    }
+  }
+
+  /** @param {boolean} isMarkdown */
+  async #copyLines(isMarkdown) {
+    const { selection, generations, api, bars, urlSync } = this.#parts;
+    if (selection.selected === null && selection.cursor !== null) selection.select(selection.cursor, false);
+    const { selected } = selection;
+    if (selected === null) {
+      this.showHint(matchMedia('(pointer: coarse)').matches ? 'Select lines first: tap the start of one, then of another' : 'Select lines first: click before one, Shift-click another');
+      return;
+    }
+    try {
+      const { lines: text, complete } = await fetchText(api, generations.at(selected.gen).id, selected.first.offset, selected.last.offset);
+      const done = await copyText(isMarkdown && urlSync.selectedLines ? markdown(bars.name, urlSync.url, urlSync.selectedLines, text) : text.map((line) => `${line}\n`).join(''));
+      const words = complete ? `${plural(text.length, 'line')} copied` : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
+      this.showHint(done ? words : 'Could not copy');
+    } catch {
+      this.showHint('Could not copy: the lines are no longer there');
+    }
+  }
+}

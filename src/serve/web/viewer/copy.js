@@ -1,0 +1,72 @@
+// Copying: the text of lines, on the page or not, as plain text or Markdown, and the clipboard.
+
+import { formatLineRange } from '../url/view-hash.js';
+
+const ROWS_PER_REQUEST = 2_000;
+/** The most rows that are copied at once. */
+export const COPY_ROWS_MAX = 20_000;
+
+/**
+ * The text of the rows from one offset to another, both included.
+ * @param {import('../net/api.js').LogApi} api
+ * @param {string} generation
+ * @param {number} first
+ * @param {number} last
+ * @returns {Promise<{lines: string[], complete: boolean}>}
+ */
+export async function fetchText(api, generation, first, last) {
+  /** @type {string[]} */
+  const lines = [];
+  let from = first;
+  while (lines.length < COPY_ROWS_MAX) {
+    const answer = await api.rows(generation, { from }, ROWS_PER_REQUEST, { format: 'text' });
+    for (const [offset, text] of answer.rows) {
+      if (offset > last) return { lines, complete: true };
+      if (offset >= first) lines.push(text);
+    }
+    if (answer.at_end || answer.next <= from) return { lines, complete: true };
+    from = answer.next;
+  }
+  return { lines, complete: false };
+}
+
+/**
+ * A link with the lines as a code block, for issues and chats.
+ * @param {string} logName of the log
+ * @param {string} url
+ * @param {import('../url/view-hash.js').LineRange} lines
+ * @param {string[]} text
+ */
+export function markdown(logName, url, lines, text) {
+  const body = text.join('\n');
+  // The fence must be longer than any run of backticks inside.
+  const longest = Math.max(2, ...[...body.matchAll(/`+/g)].map(([run]) => run.length));
+  const codeFence = '`'.repeat(longest + 1);
+  const title = `${logName} ${formatLineRange(lines)}`.replace(/[\\[\]`*_<>]/g, '\\$&');
+  return `[${title}](${url.replace(/[()\s]/g, (sign) => encodeURIComponent(sign).replace('(', '%28').replace(')', '%29'))})\n\n${codeFence}text\n${body}\n${codeFence}\n`;
+}
+
+/**
+ * The Clipboard API exists only in secure contexts (TLS or localhost); elsewhere `execCommand` does it.
+ * @param {string} text
+ */
+export async function copyText(text) {
+  if (navigator.clipboard) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      // Denied: try the old way.
+    }
+  }
+  const before = document.activeElement;
+  const holder = document.createElement('textarea');
+  holder.className = 'unseen';
+  holder.value = text;
+  document.body.append(holder);
+  holder.select();
+  const done = document.execCommand('copy');
+  holder.remove();
+  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+  return done;
+}

@@ -1,0 +1,308 @@
+// The viewer page: creates the parts of the page of one log and connects them.
+
+import { LogApi } from '../net/api.js';
+import { Connection } from '../net/connection.js';
+import { Columns } from '../rows/columns.js';
+import { Folds } from '../rows/folds.js';
+import { Follow } from '../rows/follow.js';
+import { addJsonButtons } from '../rows/json.js';
+import { Levels } from '../rows/levels.js';
+import { RowViewport } from '../rows/row-viewport.js';
+import { FileSearch } from '../search/file-search.js';
+import { FindBar } from '../search/find-bar.js';
+import { Highlighter } from '../search/highlight.js';
+import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
+import { byId } from '../ui/dom.js';
+import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { loadOptions } from '../ui/options.js';
+import { StatusBar } from '../ui/status.js';
+import { ViewMenu } from '../ui/view-menu.js';
+import { ViewerBars } from './bars.js';
+import { Controls } from './controls.js';
+import { LineSelection } from './line-selection.js';
+import { RowLoader } from './loader.js';
+import { Minimap } from './minimap.js';
+import { Seek } from './seek.js';
+import { Stream } from './stream.js';
+import { TabBadge } from './tab.js';
+import { UrlSync } from './url-sync.js';
+
+const TICK_MS = 1_000;
+/** During a burst the page draws less often. */
+const BURST_MS = 100;
+
+const log = byId('log');
+const statusBar = new StatusBar();
+const bars = new ViewerBars();
+const stream = new Stream();
+const { generations, tail } = stream;
+const rowViewport = new RowViewport(byId('rows'), log);
+const api = new LogApi(location.pathname);
+
+/** @type {import('../ui/status.js').Facts} */
+const facts = {
+  phase: { name: 'connecting' }, waiting: null, following: true, empty: true, newLines: 0,
+  lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
+};
+let isStatusDue = true;
+/** Whether the decoration of rows may have to change. */
+let isStyleDue = true;
+let foldedVersion = -1;
+let isRestored = false;
+/** The last search, as JSON. */
+let lastSearch = '';
+
+const drawScheduler = new DrawScheduler(draw);
+/** @type {Follow} */
+const follow = new Follow(log, () => loader.attached, () => {
+  facts.following = follow.following;
+  log.dataset.following = String(follow.following);
+  if (follow.following) facts.newLines = 0;
+  bars.showFollow(follow.following);
+  refresh();
+});
+/** @type {RowLoader} */
+const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
+const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
+const levels = new Levels();
+const tab = new TabBadge((row) => levels.ofWire(row));
+const folds = new Folds(levels);
+const selection = new LineSelection(restyle);
+const highlighter = new Highlighter();
+const columns = new Columns(log, api, generations, restyle);
+const search = new FileSearch(api, () => {
+  findBar.resultsChanged();
+  refresh();
+});
+const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: () => controls.focusLog() });
+const errorSearch = new LevelSearch(api, 'error', () => {
+  errorNav.show();
+  refresh();
+});
+const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
+const warningSearch = new LevelSearch(api, 'warning', () => {
+  warningNav.show();
+  refresh();
+});
+const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
+const menu = new ViewMenu(log, loadOptions(), () => {
+  rowViewport.keepInPlace(() => menu.show());
+  restyle();
+});
+const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
+const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
+const connection = new Connection(location, onMessage, connectionChanged);
+
+/** @param {import('../net/connection.js').Phase} phase */
+function connectionChanged(phase) {
+  const before = facts.phase.name;
+  facts.phase = phase;
+  if (facts.phase.name === 'retry' && before === 'open') facts.lostAt = Date.now();
+  if (facts.phase.name === 'open') facts.lostAt = null;
+  refresh();
+}
+
+/**
+ * @param {import('../net/wire.js').Message} message
+ * @param {boolean} resuming
+ */
+function onMessage(message, resuming) {
+  const { fresh, news } = stream.handle(message, resuming);
+  facts.waiting = message.type === 'waiting' ? message.reason : null;
+  switch (message.type) {
+    case 'open':
+      facts.openedAt ||= Date.now();
+      facts.watch = message.watch;
+      bars.showPath(message.path);
+      break;
+    case 'rows':
+      if (news) {
+        facts.heardAt = Date.now();
+        statusBar.countNewLines(fresh);
+      }
+      if (!follow.following) facts.newLines += fresh;
+      tab.countRows(message.rows, fresh);
+      break;
+  }
+  facts.size = generations.current?.to ?? facts.size;
+  if (!isRestored && generations.current) {
+    isRestored = true;
+    urlSync.restore();
+  }
+  loader.grew();
+  extendSearches();
+  isStatusDue = true;
+  drawScheduler.requestThrottled();
+}
+
+/** Extends the searches to new bytes. */
+function extendSearches() {
+  const { current } = generations;
+  if (!current) return;
+  if (errorSearch.update(current.id, fileEnd(), currentOffset())) errorNav.current = null;
+  if (warningSearch.update(current.id, fileEnd(), currentOffset())) warningNav.current = null;
+  if (findBar.pattern === null) return;
+  if (search.generation === current.id) search.extend(fileEnd());
+  else findChanged();
+}
+
+/** Searches the log for errors and warnings, however large it is. */
+function searchProblems() {
+  if (errorSearch.searchNow(currentOffset())) errorNav.current = null;
+  if (warningSearch.searchNow(currentOffset())) warningNav.current = null;
+}
+
+/** The end of the current file. @returns {import('../search/file-search.js').FileEnd} */
+function fileEnd() {
+  const size = generations.current?.to ?? 0;
+  const [last] = tail.last(1);
+  return { size, lastRow: last?.gen === generations.currentGen ? Math.min(last.offset, size) : 0 };
+}
+
+/** The pattern, the filter or the highlights changed. */
+function findChanged() {
+  const { current } = generations;
+  const { pattern } = findBar;
+  highlighter.setPattern(pattern);
+  highlighter.setRules(findBar.rules);
+  const wanted = pattern === null ? '' : JSON.stringify([current?.id, findBar.searchParameters]);
+  if (wanted !== lastSearch) {
+    lastSearch = wanted;
+    if (pattern === null || !current) search.stop();
+    else search.start(current.id, findBar.searchParameters ?? {}, currentOffset(), fileEnd());
+    findBar.show();
+  }
+  const filter = findBar.filterParameters;
+  if (JSON.stringify(filter) !== JSON.stringify(loader.filter)) seek.refilter(filter, null);
+  restyle();
+}
+
+function refresh() {
+  isStatusDue = true;
+  drawScheduler.request();
+}
+
+/** The decoration of rows may have to change. */
+function restyle() {
+  isStyleDue = true;
+  refresh();
+}
+
+/** Draws one frame. Returns whether rows are left for another. */
+function draw() {
+  const more = loader.draw();
+  if (loader.isBursting) drawScheduler.delay(BURST_MS);
+  fold();
+  follow.pin();
+  decorateInSight();
+  showMinimap();
+  if (isStatusDue) {
+    isStatusDue = false;
+    facts.empty = rowViewport.isEmpty && tail.last(1).length === 0;
+    statusBar.show(facts);
+    bars.showNewLines(follow.following, facts.newLines);
+    bars.showEdges(olderText(), newerText());
+    tab.show(bars.name, facts.phase.name === 'open');
+    urlSync.sync();
+  }
+  return more;
+}
+
+function fold() {
+  if (foldedVersion === rowViewport.version && !isStyleDue) return;
+  foldedVersion = rowViewport.version;
+  if (follow.following) folds.update(rowViewport.entries(), menu.options);
+  else rowViewport.keepInPlace(() => folds.update(rowViewport.entries(), menu.options));
+}
+
+/** Decorates the rows in and near sight: levels, columns, selection and highlights. */
+function decorateInSight() {
+  isStyleDue = false;
+  const near = [...rowViewport.inSight(log.clientHeight)];
+  levels.show(near);
+  addJsonButtons(near);
+  columns.show(near, menu.options, selection.wantsNumbers);
+  selection.show(near);
+  highlighter.show(near, findBar.current ?? errorNav.current ?? warningNav.current, generations.currentGen);
+}
+
+/** The offset of the reader's current row. */
+function currentOffset() {
+  const first = selection.cursor ?? rowViewport.firstInSight();
+  return first?.offset ?? 0;
+}
+
+/**
+ * Goes to a row that was found in the current file.
+ * @param {number} offset
+ */
+async function goTo(offset) {
+  // Only one row is the current one, whichever way led to it.
+  for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
+  const row = await seek.reveal({ gen: generations.currentGen, offset }, 'middle');
+  selection.moveTo(row);
+}
+
+/** Shows the view's position in the file, and the marks. */
+function showMinimap() {
+  const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
+  const first = rows[0];
+  const last = rows[rows.length - 1];
+  const size = facts.size ?? 0;
+  if (first === undefined || last === undefined) {
+    minimap.show(0, size, size);
+    return;
+  }
+  const { to } = generations.at(first.gen);
+  const isAtEnd = follow.following || (loader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
+  minimap.show(log.scrollTop === 0 && loader.top !== '' ? 0 : first.offset, isAtEnd || last.gen !== first.gen ? to : last.offset, to);
+  const isPresent = first.gen === generations.currentGen;
+  const { selected } = selection;
+  minimap.setMarks([
+    { kind: 'warning', offsets: isPresent ? warningSearch.offsets : [] },
+    { kind: 'error', offsets: isPresent ? errorSearch.offsets : [] },
+    { kind: 'found', offsets: isPresent ? search.offsets : [] },
+    { kind: 'selected', offsets: selected?.gen === first.gen ? [selected.first.offset] : [] },
+  ]);
+}
+
+function olderText() {
+  if (loader.top === 'gone') return 'Earlier lines are in a file that can no longer be read.';
+  return loader.isFiltering && loader.top === '' ? progressText('up') : '';
+}
+
+function newerText() {
+  if (!loader.isFiltering) return '';
+  const words = progressText('down');
+  if (words !== '' || !rowViewport.isEmpty || loader.top === '') return words;
+  return search.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
+}
+
+/** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */
+function progressText(way) {
+  const at = loader.scanning;
+  if (at === null || (way === 'up') !== (at.offset <= rowViewport.from.offset)) return '';
+  const { to } = generations.at(at.gen);
+  const part = to === 0 ? 1 : at.offset / to;
+  return `searching for more lines: at ${Math.round(100 * part)} % of the log`;
+}
+
+log.addEventListener('scroll', () => {
+  // While following, the page itself scrolls when rows arrive.
+  if (follow.following) drawScheduler.requestThrottled();
+  else drawScheduler.request();
+}, { passive: true });
+byId('retry').addEventListener('click', () => connection.retry());
+document.addEventListener('visibilitychange', refresh);
+setInterval(() => {
+  folds.tick();
+  refresh();
+}, TICK_MS);
+
+// The server wrote the path into the title, with invisible and misleading characters escaped.
+bars.showPath(document.title);
+document.title = bars.name;
+bars.showFollow(true);
+levels.load(restyle);
+controls.focusLog();

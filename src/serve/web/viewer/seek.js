@@ -1,0 +1,133 @@
+// Moves the view: to the end, the start, a position or a part of the file. Keeps its position when the filter changes.
+
+import { positionOf, ROWS_PER_FRAME } from './loader.js';
+
+/**
+ * @typedef {import('../rows/generations.js').Position} Position
+ * @typedef {import('./loader.js').Align} Align
+ *
+ * @typedef {object} Parts
+ * @property {HTMLElement} scroller
+ * @property {import('../rows/generations.js').Generations} generations
+ * @property {import('../rows/tail.js').Tail} tail
+ * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
+ * @property {import('./loader.js').RowLoader} loader
+ * @property {import('../rows/follow.js').Follow} follow
+ * @property {() => void} changed called when a frame is needed
+ */
+
+export class Seek {
+  #parts;
+  /** The part of the file to go to next, 0 to 1. @type {number | null} */
+  #wantedPart = null;
+
+  /** @param {Parts} parts */
+  constructor(parts) {
+    this.#parts = parts;
+  }
+
+  /** Goes to the live end and follows it. */
+  toEnd() {
+    const { follow, tail, loader } = this.#parts;
+    follow.resume();
+    if (!loader.attached) {
+      if (loader.isFiltering) loader.load({ before: tail.to.offset }, tail.to.gen, 'end');
+      else loader.showTail(ROWS_PER_FRAME);
+    }
+    this.#parts.changed();
+  }
+
+  /** Goes to the first byte of the file in sight. */
+  async toStart() {
+    const { follow, rowViewport, generations } = this.#parts;
+    follow.pause();
+    const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
+    await this.reveal({ gen, offset: generations.at(gen)?.from ?? 0 }, 'top');
+  }
+
+  /**
+   * Scrolls a position into sight. Returns the row there; null if there is none.
+   * @param {Position} position
+   * @param {Align} align
+   * @returns {Promise<import('../rows/tail.js').Row | null>}
+   */
+  async reveal(position, align) {
+    const { follow, rowViewport, loader } = this.#parts;
+    follow.pause();
+    if (!rowViewport.covers(position) || (loader.isFiltering && rowViewport.rowAt(position)?.offset !== position.offset)) {
+      if (!loader.showFromTail(position) && !await loader.load({ from: position.offset }, position.gen, align)) return null;
+    }
+    const row = rowViewport.rowAt(position) ?? this.#firstRow();
+    if (row?.element) this.#scrollTo(row.element, align);
+    this.#parts.changed();
+    return row;
+  }
+
+  /**
+   * Moves the view to a part of the file in sight, 0 to 1. During a request only the last call is remembered.
+   * @param {number} part
+   */
+  async toPart(part) {
+    const { rowViewport, generations } = this.#parts;
+    const isSeeking = this.#wantedPart !== null;
+    this.#wantedPart = part;
+    if (isSeeking) return;
+    for (let target = -1; target !== this.#wantedPart;) {
+      target = this.#wantedPart;
+      const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
+      const { from, to } = generations.at(gen) ?? { from: 0, to: 0 };
+      if (target >= 1 && gen === generations.currentGen) this.toEnd();
+      else await this.reveal({ gen, offset: Math.floor(from + target * (to - from)) }, 'top');
+    }
+    this.#wantedPart = null;
+  }
+
+  /**
+   * Applies a filter, or none, and keeps the row in sight where it is.
+   * @param {Record<string, string>} filter
+   * @param {Position | null} around
+   */
+  async refilter(filter, around) {
+    const { follow, rowViewport, generations, tail, loader } = this.#parts;
+    const position = around ?? rowViewport.firstInSight() ?? null;
+    loader.filter = filter;
+    loader.scanning = null;
+    if (follow.following || position === null) {
+      loader.attached = false;
+      if (loader.isFiltering) loader.replace([], tail.to, tail.to);
+      this.toEnd();
+      return;
+    }
+    loader.attached = false;
+    loader.replace([], positionOf(position), positionOf(position));
+    if (generations.at(position.gen)) await loader.load({ from: position.offset }, position.gen, around === null ? 'top' : 'middle');
+    const row = rowViewport.rowAt(position);
+    if (row?.element) this.#scrollTo(row.element, around === null ? 'top' : 'middle');
+  }
+
+  /** @param {HTMLElement} row @param {Align} align */
+  #scrollTo(row, align) {
+    const { scroller } = this.#parts;
+    const box = scroller.getBoundingClientRect();
+    // Only the log's first row keeps the space above it. Before any other row more rows will be loaded.
+    const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.rowViewport.from);
+    if (isFirst && align === 'top') {
+      scroller.scrollTop = 0;
+      return;
+    }
+    const space = align === 'middle' ? Math.max(0, (box.height - row.offsetHeight) / 2.5) : 0;
+    scroller.scrollTop += row.getBoundingClientRect().top - box.top - space;
+    this.#parts.follow.pin();
+  }
+
+  /** Whether nothing is before a position. @param {Position} position */
+  #isStart({ gen, offset }) {
+    const { generations } = this.#parts;
+    return gen === generations.firstGen && offset <= (generations.at(gen)?.from ?? 0);
+  }
+
+  #firstRow() {
+    for (const entry of this.#parts.rowViewport.entries()) if (entry.marker === undefined) return entry;
+    return null;
+  }
+}

@@ -1,0 +1,65 @@
+// Names in the pages' modules: none of them hides a global of the browser.
+//
+// A local `name`, `status` or `history` that is misspelt or removed later still means something, the
+// browser's own: no checker would report it.
+
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+
+import ts from 'typescript';
+
+import { ROOT } from './program.js';
+import { scene } from './scene.js';
+
+const WEB = path.join(ROOT, 'src/serve/web');
+
+/**
+ * Every name that a module declares, with its line: variables, destructured ones too, functions, classes, imports and parameters.
+ * The parameter `event` is left out: listeners everywhere have it, and `window.event` is the same object.
+ * @param {string} file
+ * @returns {{text: string, where: string}[]}
+ */
+function declaredNames(file) {
+  const source = ts.createSourceFile(file, readFileSync(path.join(WEB, file), 'utf8'), ts.ScriptTarget.ES2023, true, ts.ScriptKind.JS);
+  /** @type {{text: string, where: string}[]} */
+  const found = [];
+  /** @param {ts.BindingName | undefined} binding */
+  const add = (binding) => {
+    if (binding === undefined) return;
+    if (ts.isIdentifier(binding)) {
+      found.push({ text: binding.text, where: `${file}:${source.getLineAndCharacterOfPosition(binding.getStart(source)).line + 1}` });
+    } else {
+      for (const element of binding.elements) if (ts.isBindingElement(element)) add(element.name);
+    }
+  };
+  /** @param {ts.Node} node */
+  const visit = (node) => {
+    const isEvent = ts.isParameter(node) && ts.isIdentifier(node.name) && node.name.text === 'event';
+    if (ts.isVariableDeclaration(node) || (ts.isParameter(node) && !isEvent)) add(node.name);
+    else if (ts.isFunctionDeclaration(node) || ts.isClassDeclaration(node) || ts.isImportSpecifier(node)) add(node.name);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+const modules = readdirSync(WEB, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
+
+test('the names that modules declare are found', () => {
+  assert.ok(modules.length > 40, `${modules.length} modules`);
+  const names = declaredNames('viewer/main.js').map(({ text }) => text);
+  for (const expected of ['Connection', 'log', 'generations', 'tail', 'onMessage', 'phase']) assert.ok(names.includes(expected), expected);
+});
+
+scene('no name in a module hides a global of the browser', async ({ page }) => {
+  const globals = new Set(await page.evaluate(() => {
+    const names = [];
+    for (let object = window; object !== null; object = Object.getPrototypeOf(object)) names.push(...Object.getOwnPropertyNames(object));
+    return names;
+  }));
+  for (const known of ['window', 'history', 'location', 'name', 'status', 'find', 'top', 'Selection']) assert.ok(globals.has(known), known);
+  const hiding = modules.flatMap(declaredNames).filter(({ text }) => globals.has(text)).map(({ text, where }) => `${text} at ${where}`);
+  assert.deepEqual(hiding, []);
+});

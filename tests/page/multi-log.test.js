@@ -1,0 +1,493 @@
+// Several logs at once: side by side, and merged by arrival.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+
+import { violations } from './axe.js';
+import { Program, eventually } from './program.js';
+import { lines, scene, text } from './scene.js';
+
+/** @param {'beside' | 'merged'} page @param {(string | Buffer)[]} logs their paths */
+function addressOf(page, ...logs) {
+  const encoded = (/** @type {string | Buffer} */ path) => [...Buffer.from(path)].map((byte) => (
+    /[A-Za-z0-9/._~-]/.test(String.fromCharCode(byte)) ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`)).join('');
+  return `/_/${page}?${logs.map((path) => `log=${encoded(path)}`).join('&')}`;
+}
+
+/** The frame of a pane. @param {import('playwright-core').Page} page @param {number} at */
+function pane(page, at) {
+  return page.frameLocator('#panes iframe').nth(at);
+}
+
+/** Rows of the merged page, each with the name of its log. @param {import('playwright-core').Page} page @returns {Promise<string[]>} */
+const merged = (page) => page.evaluate(() => [...document.querySelectorAll('#rows .row:not([hidden]), #rows .marker')]
+  .map((row) => (row instanceof HTMLElement && row.dataset.marker ? `[${row.dataset.marker}]` : `${/** @type {HTMLElement} */ (row).dataset.name}: ${row.textContent}`)));
+
+/** @param {import('./scene.js').Scene} scene @param {string[]} wanted */
+async function untilMerged(scene, wanted) {
+  await eventually('the merged rows', async () => {
+    const rows = await merged(scene.page);
+    const at = wanted.findIndex((row, index) => rows[index] !== row);
+    return (at < 0 && rows.length === wanted.length) || { rows: rows.length, wanted: wanted.length, at, row: rows[at], instead: wanted[at] };
+  });
+}
+
+scene('logs stand side by side, each a whole viewer, and what they show stands in the address', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(lines(1, 300)));
+  const two = await logs.write('two.log', 'in two\n');
+  await scene.open(addressOf('beside', one, two));
+  await pane(page, 0).locator('.row', { hasText: /^line 300$/ }).waitFor();
+  await pane(page, 1).locator('.row', { hasText: 'in two' }).waitFor();
+  await logs.append('two.log', 'and more\n');
+  await pane(page, 1).locator('.row', { hasText: 'and more' }).waitFor();
+  await scene.until(() => document.title === 'one.log | two.log');
+
+  // Keys go to one pane, and from pane to pane.
+  const focused = () => page.evaluate(() => /** @type {HTMLIFrameElement} */ (document.activeElement)?.title);
+  assert.equal(await focused(), one);
+  await page.keyboard.press('F6');
+  assert.equal(await focused(), two);
+  await page.keyboard.press('Control+ArrowLeft');
+  assert.equal(await focused(), one);
+  await page.keyboard.press('Home');
+  await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
+  assert.equal(await pane(page, 1).locator('#state').getAttribute('data-state'), 'live');
+
+  // The border moves by key and by pointer.
+  const widths = () => page.evaluate(() => [...document.querySelectorAll('.pane-box')].map((box) => box.getBoundingClientRect().width));
+  const equal = await widths();
+  assert.ok(Math.abs(equal[0] - equal[1]) < 2, String(equal));
+  await page.locator('.divider').focus();
+  await page.keyboard.press('ArrowRight');
+  const moved = await widths();
+  assert.ok(moved[0] > equal[0] + 20, `${moved} after ${equal}`);
+  assert.equal(await page.locator('.divider').getAttribute('aria-valuenow'), '55');
+  const bar = await page.locator('.divider').boundingBox();
+  assert.ok(bar);
+  await page.mouse.move(bar.x + 3, bar.y + 300);
+  await page.mouse.down();
+  await page.mouse.move(303, 300, { steps: 5 });
+  await page.mouse.up();
+  const dragged = await widths();
+  assert.ok(Math.abs(dragged[0] - 300) < 12, String(dragged));
+
+  await scene.until(() => location.hash.includes('top%3D0') && location.hash.includes('shares'));
+  await page.reload();
+  await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
+  await pane(page, 0).locator('.row', { hasText: /^line 1$/ }).waitFor();
+  assert.ok(Math.abs((await widths())[0] - dragged[0]) < 2);
+
+  // A pane is closed, and the others stay as they are.
+  await page.click('.source:has-text("two.log") .close');
+  assert.equal(await page.locator('#panes iframe').count(), 1);
+  await scene.until(() => !location.search.includes('two.log') && location.hash.includes('top%3D0'));
+  await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
+});
+
+scene('a pane of a log that is refused says so, and one of a log to come waits', async (scene) => {
+  const { logs, page } = scene;
+  await scene.open(addressOf('beside', '/etc/passwd', logs.path('to-come.log')));
+  await pane(page, 0).locator('h1', { hasText: 'Forbidden' }).waitFor();
+  await pane(page, 1).locator('#state[data-state="waiting"]').waitFor();
+  await logs.write('to-come.log', 'here it is\n');
+  await pane(page, 1).locator('.row', { hasText: 'here it is' }).waitFor();
+  // Links of a pane lead out of it.
+  await pane(page, 0).locator('a').click();
+  await scene.until(() => location.pathname === '/' && window.top === window);
+});
+
+scene('no page but ours has a log in a frame', async (scene) => {
+  const { logs, page, program } = scene;
+  const log = await logs.write('a.log', 'not for strangers\n');
+  const stranger = createServer((request, response) => {
+    response.setHeader('content-type', 'text/html');
+    response.end(`<iframe src="${program.origin}${log}?pane=1"></iframe><iframe src="${program.origin}/_/beside?log=${log}"></iframe><iframe src="${program.origin}${log}"></iframe>`);
+  });
+  await new Promise((resolve) => { stranger.listen(0, '127.0.0.1', () => resolve(undefined)); });
+  try {
+    const refusals = [];
+    page.on('console', (message) => { if (/frame-ancestors/.test(message.text())) refusals.push(message.text()); });
+    await page.goto(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (stranger.address()).port}/`);
+    await eventually('all three frames are refused', () => refusals.length >= 3 || refusals);
+    for (const frame of page.frames().slice(1)) assert.equal(await frame.locator('.row').count(), 0, frame.url());
+    // They are troubles of that page, and wanted.
+    scene.troubles = scene.troubles.filter((trouble) => !/frame-ancestors/.test(trouble));
+  } finally {
+    stranger.close();
+  }
+});
+
+scene('merged logs stand in the order in which their lines came, none twice and none missing', async (scene) => {
+  const { logs, page } = scene;
+  // What was there is ordered by the times that the lines tell.
+  const one = await logs.write('one.log', '2026-11-25T10:00:00Z a\n2026-11-25T10:00:02Z c\n  of c\n');
+  const two = await logs.write('two.log', '2026-11-25T10:00:01Z b\n2026-11-25T10:00:03Z d\n');
+  await scene.open(addressOf('merged', one, two));
+  const all = ['one.log: 2026-11-25T10:00:00Z a', 'two.log: 2026-11-25T10:00:01Z b', 'one.log: 2026-11-25T10:00:02Z c', 'one.log:   of c', 'two.log: 2026-11-25T10:00:03Z d'];
+  await untilMerged(scene, all);
+  await scene.until(() => document.title === 'one.log + two.log');
+
+  // Lines come in turns.
+  for (const at of [1, 2, 3]) {
+    for (const name of ['two.log', 'one.log']) {
+      await logs.append(name, `${name} ${at}\n`);
+      all.push(`${name}: ${name} ${at}`);
+      await untilMerged(scene, all);
+    }
+  }
+
+  // A line that is drawn again keeps its place.
+  await logs.append('one.log', '10 %');
+  all.push('one.log: 10 %');
+  await untilMerged(scene, all);
+  await logs.append('two.log', 'meanwhile\n');
+  all.push('two.log: meanwhile');
+  await untilMerged(scene, all);
+  await logs.append('one.log', '\r100 %\n');
+  all[all.length - 2] = 'one.log: 100 %';
+  await untilMerged(scene, all);
+
+  // One is rotated, the other is truncated.
+  await logs.rename('one.log', 'one.log.1');
+  await logs.write('one.log', 'after the rotation\n');
+  all.push('[rotated]', 'one.log: after the rotation');
+  await untilMerged(scene, all);
+  assert.match(await scene.text('#rows .marker') ?? '', /^one\.log: rotated/);
+  await logs.write('two.log', 'after the truncation\n');
+  all.push('[truncated]', 'two.log: after the truncation');
+  await untilMerged(scene, all);
+
+  // The server is killed in the middle, twice, while both are written.
+  for (const round of [1, 2]) {
+    const { port } = scene.program;
+    await scene.program.kill();
+    // More of one than a page that begins anew is given.
+    const more = { 'one.log': lines(1, 250).map((line) => `${line} of round ${round}`), 'two.log': lines(1, 30).map((line) => `${line} of round ${round}`) };
+    for (const [name, come] of Object.entries(more)) await logs.append(name, text(come));
+    await scene.untilState('reconnecting');
+    scene.program = await Program.serve([logs.directory], { port });
+    await scene.untilState('live');
+    await eventually('each line of the round is there once', async () => {
+      const rows = await merged(page);
+      const wanted = [...all, ...Object.entries(more).flatMap(([name, come]) => come.map((line) => `${name}: ${line}`))];
+      const missing = wanted.filter((row) => !rows.includes(row));
+      return (missing.length === 0 && rows.length === wanted.length) || { missing, rows: rows.length, wanted: wanted.length, last: rows.slice(-3) };
+    });
+    const rows = await merged(page);
+    for (const [name, come] of Object.entries(more)) {
+      // Within a log the order is the file's, whatever comes in between.
+      assert.deepEqual(rows.slice(all.length).filter((row) => row.startsWith(name)), come.map((line) => `${name}: ${line}`));
+    }
+    all.splice(0, all.length, ...rows);
+  }
+  assert.equal(await page.locator('.marker[data-marker="not-resumed"]').count(), 0);
+});
+
+scene('a merged log is switched off and on, and a loud one does not drive a quiet one out', async (scene) => {
+  const { logs, page } = scene;
+  const loud = await logs.write('loud.log', 'loud 0\n');
+  const quiet = await logs.write('quiet.log', 'quiet 0\n');
+  await scene.open(addressOf('merged', loud, quiet));
+  await scene.untilState('live');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 2);
+  await logs.append('quiet.log', 'quiet 1\n');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 3);
+  for (let round = 0; round < 4; round += 1) {
+    await logs.append('loud.log', text(lines(round * 15_000 + 1, (round + 1) * 15_000)));
+    const last = `line ${(round + 1) * 15_000}`;
+    await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, last);
+  }
+  const onPage = await page.locator('#rows .row').count();
+  assert.ok(onPage <= 6_000, `${onPage} rows are on the page`);
+  await logs.append('quiet.log', 'quiet 2\n');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'quiet 2');
+
+  await page.keyboard.press('1');
+  await untilMerged(scene, ['quiet.log: quiet 0', 'quiet.log: quiet 1', 'quiet.log: quiet 2']);
+  assert.equal(await page.locator('.source .name').nth(0).getAttribute('aria-pressed'), 'false');
+  await scene.until(() => location.hash === '#off=1');
+  await logs.append('loud.log', 'not seen\n');
+  await logs.append('quiet.log', 'quiet 3\n');
+  await untilMerged(scene, ['quiet.log: quiet 0', 'quiet.log: quiet 1', 'quiet.log: quiet 2', 'quiet.log: quiet 3']);
+  await page.click('.source:has-text("loud.log") .name');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].slice(-2).map((row) => row.textContent).sort().join() === 'not seen,quiet 3');
+});
+
+scene('a merged view that was scrolled up stands still, counts, and goes to the end when it is asked to', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(lines(1, 150)));
+  const two = await logs.write('two.log', text(lines(1, 150)));
+  await scene.open(addressOf('merged', one, two));
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 300);
+  await page.mouse.move(600, 400);
+  await page.mouse.wheel(0, -1500);
+  await scene.untilState('paused');
+  const placeOfFirst = () => page.evaluate(() => {
+    const top = /** @type {Element} */ (document.querySelector('#log')).getBoundingClientRect().top;
+    const row = [...document.querySelectorAll('#rows .row')].find((one) => one.getBoundingClientRect().bottom > top);
+    return `${row?.textContent} at ${row?.getBoundingClientRect().top}`;
+  });
+  let before = await placeOfFirst();
+  // A smooth scroll comes to rest.
+  await eventually('the view stands still', async () => {
+    const now = await placeOfFirst();
+    const stands = now === before;
+    before = now;
+    return stands || now;
+  });
+  for (const name of ['one.log', 'two.log']) await logs.append(name, text(lines(1, 107)));
+  await scene.untilText('#new-lines-count', '214 new lines');
+  assert.equal(await placeOfFirst(), before);
+  await page.keyboard.press('End');
+  await scene.untilState('live');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'line 107');
+  assert.equal(await page.locator('#new-lines').isVisible(), false);
+});
+
+scene('a log of any name stands side by side and merged, as text', async (scene) => {
+  const { logs, page } = scene;
+  const names = [
+    Buffer.from('<img src=x onerror=window.ran=1>.log'), Buffer.from('"q" \'s\' `b`.log'), Buffer.from('two\nlines.log'), Buffer.from('100%25 a+b.log'),
+    Buffer.from('a#b?c&d=e.log'), Buffer.from('byte \xff.log', 'latin1'), Buffer.from('bidi \u202egol.txt'), Buffer.from('back\\slash.log'),
+  ];
+  for (const [at, name] of names.entries()) await writeFile(logs.path(name), `inside ${at}\n`);
+  // From the list to both pages, by the choice of a person.
+  await scene.open('/');
+  await scene.until((count) => document.querySelectorAll('#logs .pick').length === count, names.length);
+  for (let at = 0; at < names.length; at += 1) await page.locator('.pick').nth(at).check({ force: true });
+  await page.click('#open-merged');
+  await scene.until((count) => document.querySelectorAll('#rows .row').length === count, names.length);
+  assert.deepEqual((await scene.rows()).sort(), names.map((_, at) => `inside ${at}`));
+  for (const half of [names.slice(0, 4), names.slice(4)]) {
+    await scene.open(addressOf('beside', ...half.map((name) => /** @type {Buffer} */ (logs.path(name)))));
+    for (const [at, name] of half.entries()) await pane(page, at).locator('.row', { hasText: `inside ${names.indexOf(name)}` }).waitFor();
+  }
+  // The tree shows them too.
+  await scene.open('/#tree=1');
+  await scene.until((count) => document.querySelectorAll('#logs .log').length === count, names.length);
+  assert.equal(await page.evaluate(() => document.querySelectorAll('#logs img').length), 0);
+  for (const open of scene.context.pages()) assert.equal(await open.evaluate(() => 'ran' in window), false);
+});
+
+scene('addresses that name no logs show nothing of anybody', async (scene) => {
+  const { page } = scene;
+  for (const query of ['', '?log=', '?log=//evil.example/x/', '?log=javascript:window.ran=1', '?log=/_/beside?log=/x/..', '?log=%2F%2e%2e%2F_%2Flogs']) {
+    await scene.open(`/_/beside${query}`);
+    await scene.until(() => document.querySelector('#empty')?.checkVisibility());
+    assert.equal(await page.locator('iframe').count(), 0, query);
+    await scene.open(`/_/merged${query}`);
+    await scene.untilText('#notice-title', 'No logs selected');
+  }
+  assert.equal(await page.evaluate(() => 'ran' in window), false);
+});
+
+scene('a phone stacks the panes and keeps the merged names short', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', text(lines(1, 50)));
+  await mkdir(logs.path('a'));
+  const two = await logs.write('a/two.log', text(lines(1, 50)));
+  await scene.open(addressOf('beside', one, two));
+  await pane(page, 1).locator('.row', { hasText: /^line 50$/ }).waitFor();
+  const boxes = await page.evaluate(() => [...document.querySelectorAll('.pane-box')].map((box) => {
+    const { left, top, width, bottom } = box.getBoundingClientRect();
+    return { left, top, width, bottom };
+  }));
+  assert.ok(boxes[1].top >= boxes[0].bottom && boxes[0].left === boxes[1].left, JSON.stringify(boxes));
+  assert.equal(await page.locator('.divider').getAttribute('aria-orientation'), 'horizontal');
+  for (const target of [addressOf('merged', one, two), addressOf('beside', one, two), '/']) {
+    await scene.open(target);
+    await scene.until(() => document.querySelectorAll('.row, .pane-box, #logs a').length > 0);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+    assert.ok(wide <= 0, `${target} is ${wide} px too wide`);
+  }
+  await rm(logs.path('a'), { recursive: true });
+}, { context: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } });
+
+for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
+  scene(`several logs can be used without seeing well, ${colorScheme}`, async (scene) => {
+    const { logs, page } = scene;
+    const one = await logs.write('one.log', text(lines(1, 80)));
+    const two = await logs.write('two.log', 'ERROR: one\nWARN two\n');
+    /** @param {string} state */
+    const check = async (state) => {
+      for (const frame of page.frames()) assert.deepEqual(await violations(frame), [], `${state}: ${frame.url()}`);
+    };
+    await scene.open('/');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('x');
+    await page.keyboard.press('s');
+    await check('one is chosen');
+    await page.keyboard.press('ArrowDown');
+    await page.keyboard.press('x');
+    await check('two are chosen');
+    await page.keyboard.press('v');
+    await page.fill('#filter', 'one');
+    await check('a tree, filtered');
+    await page.locator('#filter').blur();
+    await page.keyboard.press('?');
+    await check('the keys of the list');
+
+    await scene.open(addressOf('beside', one, two, '/etc/passwd'));
+    await pane(page, 1).locator('.row', { hasText: 'WARN two' }).waitFor();
+    await check('side by side');
+
+    await scene.open(addressOf('merged', one, two));
+    await scene.untilState('live');
+    await scene.until(() => document.querySelectorAll('#rows .row').length === 82);
+    await check('merged');
+    await page.keyboard.press('/');
+    await page.keyboard.type('line');
+    await page.click('#filter');
+    await scene.untilText('#find-count', '80 lines');
+    await check('merged, filtered');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('End');
+    await page.click('#view-open');
+    await page.click('#view-menu label:has(input[value="clock"])');
+    await page.click('#view-menu label:has(input[value="warning"])');
+    await scene.until(() => document.querySelectorAll('#rows .row').length === 2);
+    await check('merged, the menu of the view, errors and warnings only');
+    await page.click('#view-menu label:has(input[name="level"][value=""])');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('End');
+    await scene.untilState('live');
+    await page.keyboard.press('2');
+    await page.keyboard.press('f');
+    await logs.append('one.log', text(lines(1, 5)));
+    await scene.untilText('#new-lines-count', '5 new lines');
+    await check('merged, paused, one switched off');
+    await page.keyboard.press('?');
+    await check('the keys of the merged page');
+    await scene.open(addressOf('merged', one, logs.path('to-come.log'), '/etc/passwd'));
+    await scene.until(() => document.querySelector('.source[data-state="forbidden"]') !== null && document.querySelector('.source[data-state="waiting"]') !== null);
+    await check('merged, with one to come and one refused');
+  }, { context: { colorScheme, reducedMotion: 'reduce' } });
+}
+
+scene('in merged logs errors and matches are found, filtered, and opened in the log that they are of', async (scene) => {
+  const { logs, page, context } = scene;
+  const one = await logs.write('one.log', text(lines(1, 120).map((line, at) => (at === 20 ? `${line} ERROR disk <full>` : line))));
+  const two = await logs.write('two.log', text(lines(1, 120).map((line, at) => (at === 70 ? `${line} ERROR net` : line))));
+  await scene.open(addressOf('merged', one, two));
+  await scene.untilText('#errors-count', '2 errors');
+  await page.keyboard.press('g');
+  await scene.untilState('paused');
+  assert.equal(await page.locator('#older').isVisible(), false, 'there is nothing before');
+  await page.keyboard.press('G');
+  await scene.untilState('live');
+  const inSight = (/** @type {string} */ text) => scene.until((text) => {
+    const log = document.querySelector('#log')?.getBoundingClientRect();
+    const box = [...document.querySelectorAll('#rows .row.current')].find((row) => row.textContent === text)?.getBoundingClientRect();
+    return log !== undefined && box !== undefined && box.top >= log.top && box.bottom <= log.bottom;
+  }, text);
+  await page.keyboard.press('e');
+  await inSight('line 21 ERROR disk <full>');
+  await page.keyboard.press('e');
+  await inSight('line 71 ERROR net');
+  await page.keyboard.press('E');
+  await inSight('line 21 ERROR disk <full>');
+
+  // To its place in its own log, by key and by a click on the name.
+  for (const open of [() => page.keyboard.press('o'), () => page.click('.row.current', { position: { x: 30, y: 8 } })]) {
+    const opening = context.waitForEvent('page');
+    await open();
+    const other = await opening;
+    await other.locator('.row.selected', { hasText: 'line 21 ERROR disk <full>' }).waitFor();
+    assert.equal(new URL(other.url()).pathname, one);
+    await other.close();
+  }
+
+  // Found as text, never as markup, also what comes.
+  await page.keyboard.press('Control+f');
+  await page.keyboard.type('<FULL>');
+  await scene.untilText('#find-count', '1 line');
+  await page.click('#filter');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>']);
+  await logs.append('two.log', 'nothing of it\nthis is <full> too\n');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('End');
+  await page.keyboard.press('/');
+  await page.keyboard.type('<full>');
+  await page.click('#filter');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too']);
+  await scene.untilText('#find-count', '2 lines');
+
+  // A row that passes only when it is whole has its place.
+  await page.click('#filter');
+  await logs.append('one.log', 'half <fu');
+  await page.locator('.row', { hasText: /^half <fu$/ }).waitFor();
+  await logs.append('two.log', 'last <full>\n');
+  await page.locator('.row', { hasText: /^last/ }).waitFor();
+  await page.click('#filter');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'two.log: last <full>']);
+  await logs.append('one.log', 'll> ERROR\n');
+  await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'one.log: half <full> ERROR', 'two.log: last <full>']);
+  await scene.untilText('#errors-count', '3 errors');
+
+  // A link shows the same; a log that is off has no errors and no matches.
+  await scene.until(() => location.hash === '#find=:%3Cfull%3E&filter=1');
+  await page.reload();
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 4);
+  await page.locator('#log').focus();
+  await page.keyboard.press('1');
+  await scene.untilText('#find-count', '2 lines');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].map((row) => row.textContent).join() === 'this is <full> too,last <full>');
+  await scene.untilText('#errors-count', '1 error');
+  await page.click('#invert');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 121);
+  await page.locator('#find-text').fill('');
+  await page.locator('#find-text').press('Escape');
+  await scene.until(() => document.querySelectorAll('#rows .row').length === 123);
+
+  // Errors and warnings only.
+  await logs.append('two.log', 'WARN of two\n');
+  await scene.untilText('#warnings-count', '1 warning');
+  await page.keyboard.press('v');
+  await untilMerged(scene, ['two.log: line 71 ERROR net', 'two.log: WARN of two']);
+  await page.keyboard.press('v');
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
+  await scene.until(() => location.hash === '#off=1&level=error');
+  await page.reload();
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
+
+  // Why nothing is there is told.
+  await page.keyboard.press('2');
+  await scene.untilText('#notice-title', 'All logs are hidden');
+  await page.keyboard.press('2');
+  await untilMerged(scene, ['two.log: line 71 ERROR net']);
+  await page.keyboard.press('/');
+  await page.keyboard.type('nowhere');
+  await page.click('#filter');
+  await scene.untilText('#notice-title', 'No line passes the filter');
+});
+
+scene('merged rows tell when they came, and JSON and long lines are opened in them', async (scene) => {
+  const { logs, page } = scene;
+  const one = await logs.write('one.log', 'was there before\n');
+  const two = await logs.write('two.log', '2026-11-25T10:00:00Z tells it\n');
+  await scene.open(addressOf('merged', one, two));
+  await scene.untilState('live');
+  await logs.append('one.log', '{"a":{"b":1}}\n');
+  await logs.append('two.log', `${'x'.repeat(9_000)}\n`);
+  await page.locator('.row', { hasText: 'xxx' }).waitFor();
+  await page.keyboard.press('s');
+  const times = () => page.evaluate(() => [...document.querySelectorAll('#rows .row')].map((row) => (row instanceof HTMLElement ? row.dataset.time : undefined)));
+  await eventually('the times', async () => {
+    const shown = await times();
+    return (shown.length === 4 && shown.filter((time) => /^\d\d:\d\d:\d\d/.test(time ?? '')).length === 3) || shown;
+  });
+  // What came before this page looked has no time of arrival, and gets none.
+  assert.equal(await page.locator('.row', { hasText: 'was there before' }).getAttribute('data-time'), null);
+  // Rows that left and came again can be opened, too.
+  await page.keyboard.press('1');
+  await scene.until(() => document.querySelector('.row.json') === null);
+  await page.keyboard.press('1');
+  await page.locator('.row.json .open').waitFor({ state: 'attached' });
+  await page.locator('.row.json').click({ position: { x: 8, y: 8 } });
+  await page.locator('pre.opened').waitFor();
+  await page.locator('.row .more').focus();
+  await page.keyboard.press('Enter');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].some((row) => row.textContent?.length === 9_000));
+});
