@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Viewer};
-use crate::servers::{DEADLINE, Program, TestServer, append, eventually, pace};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually, no_heartbeat, pace};
 
 /// What a viewer of the raw bytes got, run by run: each begins with an `open`, a `reset` or a
 /// `gap`.
@@ -61,7 +61,7 @@ async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();
@@ -132,7 +132,7 @@ async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once() {
 /// Little in the log makes much on the way, so that what is said takes several steps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_falls_behind_within_a_burst_gets_every_row() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let mut reading = Vec::new();
     for number in 0..6u64 {

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{Program, TestServer, append};
+use crate::servers::{Program, TestServer, append, inotify_left};
 
 /// How the server learns of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -362,7 +362,7 @@ impl CheckedViewer {
                 return;
             }
         }
-        panic!("no event woke the follower: {times:?}");
+        panic!("no event woke the follower: {times:?}; {}", inotify_left());
     }
 }
 

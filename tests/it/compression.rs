@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clients::{Viewer, head_of};
-use crate::servers::{DEADLINE, Program, TestServer, append, pace};
+use crate::servers::{DEADLINE, Program, TestServer, append, no_heartbeat, pace};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -257,7 +257,7 @@ fn words(seed: u32, bytes: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_falls_behind_in_a_deflated_frame_rejoins_its_group_without_a_lost_byte() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();

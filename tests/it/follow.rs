@@ -19,9 +19,9 @@ use crate::checked_viewer::{CheckedViewer, Mode, PROMPT, Writer, in_both_modes};
 use crate::clients::{Rows, Viewer, get};
 use crate::servers::{Program, TestServer, append, eventually, not_run, pace, pace_blocking};
 
-/// So many system calls one poll of a log takes at most.
+/// So many system calls one poll of a log that cannot be followed takes.
 #[cfg(feature = "faults")]
-const CALLS_PER_POLL: u64 = 7;
+const CALLS_PER_POLL: u64 = 1;
 
 in_both_modes! {
     a_part_of_a_line_comes_at_once,

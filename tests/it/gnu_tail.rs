@@ -87,12 +87,12 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
     let ending = CancellationToken::new();
     let viewing = tokio::spawn(view(address, target(&log), outputs[0].1.clone(), ending.clone()));
     // A server that is started again needs a follower that is not.
-    let address_of_log = match script.restarts {
+    let source = match script.restarts {
         0 => log.display().to_string(),
         _ => format!("http://{address}{}", log.display()),
     };
     let tail = Printer::start(
-        command().args(["tail", "-F", "-n", "all", &address_of_log]),
+        command().args(["tail", "-F", "-n", "all", &source]),
         "tailcast: ",
         outputs[1].1.clone(),
     );

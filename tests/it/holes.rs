@@ -14,7 +14,7 @@ use crate::servers::{TestServer, append};
 
 /// So many system calls one poll of a log takes at most.
 #[cfg(feature = "faults")]
-const CALLS_PER_POLL: u64 = 7;
+const CALLS_PER_POLL: u64 = 3;
 
 in_both_modes! {
     a_preallocated_file_is_followed_as_it_is_written,

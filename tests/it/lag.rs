@@ -177,7 +177,7 @@ async fn a_viewer_that_took_nothing_is_closed_with_4408() {
 
 #[tokio::test]
 async fn a_reader_that_pauses_gets_everything_once() {
-    let server = TestServer::start().await;
+    let server = TestServer::with(no_heartbeat()).await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
     let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;

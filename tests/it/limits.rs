@@ -15,7 +15,7 @@ use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
+async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
     let settings = Settings { head_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let mut slow = Vec::new();
@@ -36,7 +36,7 @@ async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_request_head_that_is_too_large_is_refused() {
     let server = TestServer::start().await;
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let large = format!("X: {}\r\n", "y".repeat(1 << 20));
@@ -87,7 +87,7 @@ async fn a_message_that_is_too_large_is_closed_with_its_code() {
 }
 
 #[tokio::test]
-async fn an_announced_length_reserves_nothing() {
+async fn an_announced_frame_length_reserves_no_memory() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
@@ -234,7 +234,7 @@ async fn a_ping_is_answered_while_much_is_queued() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_takes_nothing_is_closed_though_it_talks() {
+async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
     let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");

@@ -59,6 +59,7 @@ const ABSENCES: &[Absence] = &[
         rooms: &["log"],
         except: &[
             ("bench/process.rs", "it reads what the kernel says of the server that is measured"),
+            ("bench/run.rs", "it takes the file that `--write` names"),
             ("bench/writer.rs", "it writes the log that the load client follows"),
             ("cli/bench.rs", "it opens the file that `--write` names"),
             ("cli/tail/output.rs", "standard output is written past the buffer of `std::io`"),
@@ -125,7 +126,7 @@ const ABSENCES: &[Absence] = &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
             ("log/rotated.rs", "the age of a file is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
-            ("serve/page.rs", "the list says how long ago a log was written"),
+            ("serve/listing.rs", "the list says how long ago a log was written"),
         ],
     },
 ];

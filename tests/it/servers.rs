@@ -78,12 +78,16 @@ impl TestServer {
         let many = before + 2 * logs * calls_per_poll + 1;
         eventually("they look again", async || {
             let calls = self.faults.calls();
-            eprintln!("{:?} {}", began.elapsed(), calls - before);
             if calls >= many { Ok(()) } else { Err(calls - before) }
         })
         .await;
         let calls = self.faults.calls() - before;
-        assert!(began.elapsed() >= BACKSTOP_INTERVAL, "{calls} calls in {:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= BACKSTOP_INTERVAL,
+            "{calls} calls in {:?}; {}",
+            began.elapsed(),
+            inotify_left()
+        );
     }
 
     /// A path in the served directory.
@@ -207,6 +211,15 @@ pub fn first_line(child: &mut Child) -> String {
             child.kill().ok();
             panic!("it printed no line within {DEADLINE:?}");
         }
+    }
+}
+
+/// Whether this user can have one more inotify instance, for the report of a failure: without one a
+/// server polls, and 128 are shared by all programs of a user, other runs of these tests included.
+pub fn inotify_left() -> &'static str {
+    match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
+        Ok(_) => "this user has inotify instances left",
+        Err(_) => "this user has no inotify instance left",
     }
 }
 

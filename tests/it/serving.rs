@@ -1,4 +1,4 @@
-//! What the port promises whoever asks: bounds, origins, and an end to every wait.
+//! What the port promises every client: bounds, origins, and an end to every wait.
 
 use std::time::{Duration, Instant};
 

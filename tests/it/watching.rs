@@ -194,30 +194,30 @@ async fn a_mount_over_the_log_and_an_unmount_are_noticed(mode: Mode) {
 #[tokio::test]
 async fn writes_to_the_upper_layer_of_an_overlay_are_seen() {
     let directory = tempfile::tempdir().unwrap();
-    let segment = |name: &str| directory.path().join(name);
+    let part = |name: &str| directory.path().join(name);
     for name in ["lower", "upper", "work", "merged"] {
-        std::fs::create_dir(segment(name)).unwrap();
+        std::fs::create_dir(part(name)).unwrap();
     }
-    std::fs::write(segment("lower/image.log"), "from the image\n").unwrap();
-    std::fs::write(segment("upper/upper.log"), "from the layer\n").unwrap();
+    std::fs::write(part("lower/image.log"), "from the image\n").unwrap();
+    std::fs::write(part("upper/upper.log"), "from the layer\n").unwrap();
     let root = directory.path().to_str().unwrap();
     let mount = format!(
         "mount -t overlay overlay -o lowerdir={root}/lower,upperdir={root}/upper,workdir={root}/work {root}/merged"
     );
     let program = Program::serve_under(&mount, &[&format!("{root}/merged")]);
     let open = async |name| {
-        let log = segment("merged").join(name);
+        let log = part("merged").join(name);
         CheckedViewer::open(program.address, log.to_str().unwrap(), "&lines=all").await
     };
     let (mut upper, mut image) = (open("upper.log").await, open("image.log").await);
     upper.read_until("layer\n").await;
     image.read_until("image\n").await;
-    append(segment("upper/upper.log"), "behind its back\n");
+    append(part("upper/upper.log"), "behind its back\n");
     upper.read_until("back\n").await;
     // The first write copies the file up: what is held open is the lower one.
-    append(program.through_mounts(&segment("merged/image.log")), "copied up\n");
+    append(program.through_mounts(&part("merged/image.log")), "copied up\n");
     image.read_until("up\n").await;
-    append(segment("upper/image.log"), "behind its back\n");
+    append(part("upper/image.log"), "behind its back\n");
     image.read_until("back\n").await;
     upper.assert_events(&[("open", 0, "from the layer\nbehind its back\n")]);
     image.assert_events(&[("open", 0, "from the image\ncopied up\nbehind its back\n")]);
