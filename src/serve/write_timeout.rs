@@ -118,8 +118,9 @@ mod tests {
                 sleep(TIMEOUT - Duration::from_secs(1)).await;
                 taken += peer.read(&mut [0; 5]).await.unwrap();
             }
+            peer
         });
         stream.write_all(&[0; 110]).await.unwrap();
-        taking.await.unwrap();
+        drop(taking.await.unwrap());
     }
 }

@@ -266,6 +266,37 @@ async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why() {
+    let stall_timeout = Duration::from_secs(4);
+    let server = TestServer::with(Settings { stall_timeout, ..Settings::default() }).await;
+    let path = server.path("big.log");
+    std::fs::write(&path, vec![b'x'; 32 << 20]).unwrap();
+    let target = format!("{}?lines=all&format=raw&tail=1", path.display());
+    let began = Instant::now();
+    let _never_reads = Viewer::original(server.address, &target).await;
+    let mut reads_too_late = Viewer::original(server.address, &target).await;
+    // The close is on its way for two seconds.
+    tokio::time::sleep(stall_timeout + Duration::from_secs(1)).await;
+    let close = async {
+        loop {
+            if let Err(close) = reads_too_late.next().await {
+                return close;
+            }
+        }
+    };
+    let close =
+        timeout(stall_timeout, close).await.expect("its time is over, and it is not closed");
+    assert_eq!(close.map(|(code, _)| code), Some(4408));
+    eventually("nobody is left", async || match server.viewers().await {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    let after = began.elapsed();
+    assert!(after < 2 * stall_timeout, "closed after {after:?}");
+}
+
+#[tokio::test]
 async fn without_inotify_it_polls_and_names_the_limit() {
     for (limit, named) in [
         ("max_inotify_instances", "fs.inotify.max_user_instances"),

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
-use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Offset, Refusal};
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
@@ -80,16 +79,7 @@ pub(in crate::serve) async fn answer(
     let permit = if app.hub.registry().viewers(&log) > 0 {
         None
     } else {
-        let permit = app.viewer_limit.admit().ok_or_else(Refused::full)?;
-        if query.of != WantedGeneration::Present {
-            // Asking for a generation starts a follower that waits for the log, which is no use for
-            // a name that leads nowhere. While the log has viewers it is of use: an older file may
-            // still be open.
-            let (access, log) = (Arc::clone(&app.access), log.clone());
-            let opened = spawn_blocking(move || access.open(&log).map(drop)).await;
-            opened.unwrap_or(Err(Refusal::Unreadable))?;
-        }
-        Some(permit)
+        Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
     };
     let snapshot = match Snapshot::open(app.hub.registry(), &log, query.of).await {
         Ok(snapshot) => snapshot,

@@ -322,47 +322,6 @@ async fn catch_up(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Access;
-    use crate::serve::websocket::connection::tests::pair;
-    use crate::serve::{Server, Settings};
-    use crate::wire::request::StartAt;
-    use tokio::io::AsyncReadExt;
-    use tokio::time::sleep;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("big.log");
-        std::fs::write(&path, vec![b'x'; 32 << 20]).unwrap();
-        let access = Access::new([directory.path()]).unwrap();
-        let app = Server::new(access, Settings::default()).app;
-        let log = app.access.locate(path.as_os_str().as_encoded_bytes());
-        let start = StreamRequest {
-            begin: StartAt::All,
-            late: Vec::new(),
-            tail: true,
-            wait: false,
-            signed: false,
-            skip: false,
-        };
-        let log = log.map_err(Denial::Refused);
-        let request = ViewerRequest { log, start, form: Form::Raw, packing: Packing::Plain };
-        let (io, mut viewer) = pair().await;
-        let remote = viewer.local_addr().unwrap();
-        let entry = AccessLogEntry::begin(remote, "the log".to_owned(), "test", None);
-        let stall_timeout = app.settings.stall_timeout;
-        let serving = tokio::spawn(serve(app, io, Bytes::new(), request, entry));
-        sleep(stall_timeout - Duration::from_secs(1)).await;
-        assert!(!serving.is_finished());
-        // The close is on its way for two seconds.
-        sleep(Duration::from_secs(2)).await;
-        let mut got = Vec::new();
-        viewer.read_to_end(&mut got).await.unwrap();
-        serving.await.unwrap();
-        let close = [&[0x88, 32, 0x11, 0x38], "nothing was taken for too long".as_bytes()].concat();
-        assert!(got.ends_with(&close), "{:x?}", &got[got.len() - 40..]);
-        assert!(got.len() < 32 << 20, "it got everything");
-    }
 
     #[test]
     fn every_end_has_its_close_and_its_word_in_the_access_log() {

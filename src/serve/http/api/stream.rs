@@ -199,7 +199,6 @@ mod tests {
     use super::*;
     use crate::log::Access;
     use crate::serve::{Server, Settings};
-    use tokio::time::advance;
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_nothing_loses_its_search_to_others() {
@@ -211,20 +210,14 @@ mod tests {
         let mut turns: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
         turns.iter_mut().for_each(SearchTurn::wait_for_peer);
         assert!(SearchTurn::begin(&app).is_none(), "all are taken");
-        tokio::task::yield_now().await;
-        advance(patience - Duration::from_secs(1)).await;
-        tokio::task::yield_now().await;
+        // Sleeping lets all waiting tasks run first.
+        sleep(patience - Duration::from_secs(1)).await;
         assert!(SearchTurn::begin(&app).is_none(), "their time is not up");
         let mut in_time = turns.pop().unwrap();
         in_time.resume().unwrap();
-        advance(Duration::from_secs(2)).await;
-        let others: Vec<SearchTurn> = loop {
-            tokio::task::yield_now().await;
-            let others: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
-            if others.len() == turns.len() {
-                break others;
-            }
-        };
+        sleep(Duration::from_secs(2)).await;
+        let others: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
+        assert_eq!(others.len(), turns.len(), "all but the one that was in time");
         assert!(turns[0].resume().is_err(), "another has its place");
         drop(others);
         turns[0].resume().unwrap();
