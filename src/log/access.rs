@@ -3,15 +3,15 @@
 //! A path is first judged by its text alone, without a look at the file system: a path outside the
 //! prefixes gets the same answer in the same time whether or not it exists. A path inside is looked
 //! up without opening it for reading. Either the kernel keeps the whole way below the prefix, or
-//! links are followed anywhere and the kernel is asked where the object lies that was found. What is
-//! opened for reading is that object, through its handle. So there is no gap between check and open,
-//! and no FIFO or device is ever opened.
+//! links are followed anywhere and the kernel is asked where the object lies that was found. What
+//! is opened for reading is that object, through its handle. So there is no gap between check and
+//! open, and no FIFO or device is ever opened.
 //!
 //! A link works when its final target lies in any of the prefixes. A prefix that is itself a link
 //! stands for the place it led to at the start. Two things are beyond this check. A hard link to a
-//! foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence). And a user who
-//! may put links into a prefix can learn whether an outside directory exists, by a link that passes
-//! through it and comes back.
+//! foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence). And a user
+//! who may put links into a prefix can learn whether an outside directory exists, by a link that
+//! passes through it and comes back.
 
 mod path;
 mod prefix;
@@ -40,7 +40,8 @@ pub use path::LogPath;
 pub use prefix::PrefixError;
 pub(super) use resolve::{is_kernel_made, path_of, type_of};
 
-/// How often a path is looked up again when the object that was found was moved or removed meanwhile.
+/// How often a path is looked up again when the object that was found was moved or removed
+/// meanwhile.
 const FIND_ATTEMPTS_MAX: usize = 8;
 
 /// The prefixes that may be served.
@@ -109,7 +110,8 @@ impl Identity {
     }
 }
 
-/// Proof that the file behind a path was inside the prefixes when it was opened, and is a regular file.
+/// Proof that the file behind a path was inside the prefixes when it was opened, and is a regular
+/// file.
 #[derive(Debug)]
 pub struct Admitted {
     file: File,

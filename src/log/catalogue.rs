@@ -1,10 +1,10 @@
 //! The logs that lie under the prefixes now.
 //!
 //! The walk goes from directory handle to directory handle and never over a link to a directory. So
-//! a directory that is swapped for a link while it runs cannot make it name what lies outside. Every
-//! dimension of the walk has a bound, and the answer says when one was met. Hidden files are listed,
-//! hidden directories are not entered: they hold caches and repositories far more often than logs.
-//! A log that is not listed can still be opened by its path.
+//! a directory that is swapped for a link while it runs cannot make it name what lies outside.
+//! Every dimension of the walk has a bound, and the answer says when one was met. Hidden files are
+//! listed, hidden directories are not entered: they hold caches and repositories far more often
+//! than logs. A log that is not listed can still be opened by its path.
 
 #[cfg(test)]
 mod tests;
@@ -79,8 +79,8 @@ fn list_within(access: &Access, bounds: &Bounds, stop: &CancellationToken) -> Ca
     let Ok(mut roots) = access.roots() else {
         return Catalogue { truncated: true, ..Catalogue::default() };
     };
-    // Inner prefixes go first, for the depth is counted from the nearest one. Files go last, when it
-    // is known which directories have been listed.
+    // Inner prefixes go first, for the depth is counted from the nearest one. Files go last, when
+    // it is known which directories have been listed.
     roots.sort_by_key(|(name, root)| (root.only.is_some(), Reverse(name.components().count())));
     let mut walk = DirectoryWalk {
         access,
@@ -262,7 +262,8 @@ fn open_directory(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// The time of the last write; before 1970 the seconds are negative and the nanoseconds still count forward.
+/// The time of the last write; before 1970 the seconds are negative and the nanoseconds still count
+/// forward.
 fn modified(stat: &Stat) -> SystemTime {
     let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
     let whole = if stat.st_mtime < 0 {

@@ -157,7 +157,8 @@ fn given_path(absolute: &Path, canonical: &Path) -> PathBuf {
 
 /// Why a prefix cannot be served, in words for the one who starts the program.
 ///
-/// The message does not repeat what the system said: that is the [source](std::error::Error::source).
+/// The message does not repeat what the system said. That is in
+/// [`source`](std::error::Error::source).
 #[derive(Debug)]
 pub enum PrefixError {
     /// Nothing is there.

@@ -1,5 +1,5 @@
-//! Access to real directories, links, races and names. What concerns links and places runs both with
-//! openat2 and without it.
+//! Access to real directories, links, races and names. What concerns links and places runs both
+//! with openat2 and without it.
 
 mod links;
 mod races;
