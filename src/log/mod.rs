@@ -1,9 +1,11 @@
 //! The ground floor: which logs may be read, reading them at offsets, and following them.
 //!
-//! A log is a sequence of bytes with offsets, and the file itself is the buffer. [`access`] decides which paths may be
-//! read and gives proof; [`file`](mod@file) reads at offsets; [`watch`] turns file system events into wakes;
-//! [`follower::rotation`] finds out, at each poll, what really happened to the file; a [`follower`] owns that state for
-//! one log and publishes each chunk once; the [`registry`] keeps one follower for each log while it has viewers.
+//! A log is a sequence of bytes with offsets, and the file itself is the buffer. [`access`] decides
+//! which paths may be read and gives proof. [`file`](mod@file) reads at offsets. [`watch`] turns
+//! file system events into wakes. [`follower::rotation`] finds out, at each poll, what happened to
+//! the file. A [`follower`] owns that state for one log and publishes each chunk once. The
+//! [`timeline`] holds what was published. The [`registry`] keeps one follower for each log while it
+//! has viewers. The [`catalogue`] lists the logs under the prefixes.
 //!
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
