@@ -67,7 +67,7 @@ async fn of_log(
 ) -> Result<Response<Body>, Refused> {
     let around = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
     let log = app.access.locate(&decode_path(path)?)?;
-    let view = match Snapshot::open(app.hub.registry(), &log, around.of).await {
+    let view = match Snapshot::open(&app.hub, &log, around.of).await {
         Ok(view) => view,
         Err(error) => return error_answer(&log, &error),
     };
@@ -82,7 +82,7 @@ async fn of_log(
         Ok(answer) => Ok(answer),
         // It was cut while it was read.
         Err(SearchError::Gone(None)) => {
-            match Snapshot::open(app.hub.registry(), &log, WantedGeneration::Present).await {
+            match Snapshot::open(&app.hub, &log, WantedGeneration::Present).await {
                 Ok(present) => error_answer(&log, &SearchError::Gone(Some(present.generation))),
                 Err(_) => error_answer(&log, &SearchError::Gone(None)),
             }

@@ -69,9 +69,9 @@ pub(in crate::serve) fn join(
     line: &Arc<Connection>,
 ) -> Option<(Detached, Arc<BroadcastGroup>)> {
     let joiner =
-        JoiningViewer { line: Arc::clone(line), standing, standpoint: session.standpoint() };
-    let kind = (session.kind(), line.packing());
-    let parked = session.lead()?;
+        JoiningViewer { line: Arc::clone(line), standing, standpoint: session.saved_cursor() };
+    let kind = (session.group_key(), line.packing());
+    let parked = session.detach()?;
     let entry = app.groups.entry(kind.clone());
     if let Entry::Occupied(walk) = &entry {
         let mut door = walk.get().door();
@@ -162,7 +162,7 @@ impl GroupTask {
                 }
                 WriteResult::Full(taken) => {
                     let frames = frames.get(taken..).unwrap_or_default().to_vec();
-                    let standpoint = self.session.standpoint();
+                    let standpoint = self.session.saved_cursor();
                     let left = Handback { frames, standpoint, ending: None };
                     self.members[at].notify(Notice::Handback(Box::new(left)));
                 }
@@ -172,7 +172,7 @@ impl GroupTask {
         if len > 0 {
             self.members.truncate(kept);
         }
-        self.at = self.session.stand();
+        self.at = self.session.group_position();
     }
 
     /// Nothing more comes: everybody gets what was held back, and takes leave by itself.
@@ -181,7 +181,7 @@ impl GroupTask {
         let mut door = self.walk.door();
         door.is_shut = true;
         for line in self.members.drain(..) {
-            let standpoint = self.session.standpoint();
+            let standpoint = self.session.saved_cursor();
             let left = Handback { frames: frames.clone(), standpoint, ending: Some(ending) };
             line.notify(Notice::Handback(Box::new(left)));
         }

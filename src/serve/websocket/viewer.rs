@@ -254,7 +254,7 @@ async fn live(
             is_clear = false;
         }
         let is_idle = queue.is_empty() && is_clear;
-        if is_idle && let Some(standing) = session.standing() {
+        if is_idle && let Some(standing) = session.idle_position() {
             return match group::join(app, *session, standing, socket.line()) {
                 Some((parked, walk)) => FrameSource::BroadcastGroup(parked, walk),
                 None => FrameSource::Over(StreamEnd::Cut),

@@ -10,6 +10,7 @@
 //! The [`stage`] has the files and knows what was written. The [`record`] holds what the follower publishes against
 //! that, and each [`spectator`] what it is given against what was published.
 
+mod joins;
 mod record;
 mod spectator;
 mod stage;

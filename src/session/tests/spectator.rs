@@ -1,5 +1,6 @@
 //! A viewer, and what it is given held against what was published.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -8,8 +9,8 @@ use super::record::{Key, Record, key};
 use super::stage::Stage;
 use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason};
 use crate::log::{Generation, Offset};
-use crate::session::viewer::{self, Item, Viewer};
-use crate::session::{StartAt, StreamRequest, WantedGeneration};
+use crate::session::viewer::{Item, Viewer};
+use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
 
 /// Where a viewer is by what it was told.
 #[derive(Clone, Copy)]
@@ -44,9 +45,13 @@ fn start(begin: StartAt) -> StreamRequest {
     StreamRequest { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
 }
 
+async fn viewer(record: &Record, begin: StartAt) -> Viewer {
+    Viewer::new(record.subscribe(), start(begin), Arc::default(), |_| true).await
+}
+
 impl Spectator {
     pub(super) async fn join(record: &Record, begin: StartAt) -> Self {
-        let viewer = Some(Viewer::new(record.subscribe(), start(begin)).await);
+        let viewer = Some(viewer(record, begin).await);
         let end = record.end();
         Self { begin, end, viewer, stand: None, left: None, reset_due: false, is_over: false }
     }
@@ -80,7 +85,7 @@ impl Spectator {
         }
         (self.stand, self.reset_due, self.is_over) = (None, false, false);
         self.end = record.end();
-        self.viewer = Some(Viewer::new(record.subscribe(), start(self.begin)).await);
+        self.viewer = Some(viewer(record, self.begin).await);
         self.hear(record, stage, 1).await;
     }
 
@@ -169,7 +174,7 @@ impl Spectator {
                 assert_eq!(stand.offset, record.span(stand.span).unwrap().end.0, "not all");
             }
             Item::End(ending) => {
-                assert_eq!(ending, viewer::Ending::Shutdown);
+                assert_eq!(ending, session::Ending::Shutdown);
                 self.is_over = true;
             }
         }
