@@ -10,96 +10,18 @@
 //! cursor is dropped, one that covers the cursor is cut to its suffix, and one that starts after
 //! it sends the cursor back to reading the file.
 
+mod place;
+mod step;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
-
 use crate::log::fingerprint::Fingerprint;
-use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
+use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, WaitReason};
 use crate::log::{Chunk, Generation, Offset, Splice, TimelinePosition};
-
-/// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The viewer has been given everything that it asked for.
-    Complete,
-    /// The server is going away.
-    Shutdown,
-}
-
-/// What a viewer does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Announce where the stream starts.
-    Open {
-        /// The generation of the first byte.
-        generation: Generation,
-        /// The offset of the first byte.
-        from: Offset,
-    },
-    /// Give the bytes of the chunk or of the read without the first `skip`.
-    Deliver {
-        /// Bytes that the viewer has already.
-        skip: usize,
-    },
-    /// Announce that the stream continues in another generation or at another offset.
-    Reset {
-        /// The generation of the next byte.
-        generation: Generation,
-        /// The offset of the next byte.
-        from: Offset,
-        /// Why.
-        reason: Reason,
-    },
-    /// Announce bytes that are left out.
-    Gap {
-        /// The generation that the bytes belong to.
-        generation: Generation,
-        /// The offset of the first missing byte.
-        from: Offset,
-        /// The offset after the last missing byte; none when unknown.
-        to: Option<Offset>,
-    },
-    /// Announce a longer signature of the present generation.
-    Signed(Generation),
-    /// Announce that there is nothing to follow.
-    Waiting(WaitReason),
-    /// Announce that everything so far has been given.
-    CaughtUp,
-    /// Nothing follows.
-    End(Ending),
-    /// Read the file, and call [`Cursor::on_read`].
-    Read {
-        /// The first byte to read.
-        from: Offset,
-        /// The end of what is published.
-        to: Offset,
-    },
-    /// Pause, since the last read failed as the one before it did.
-    Retry,
-    /// Read the fingerprint of the present offset again, and call [`Cursor::on_fingerprint`].
-    ReadFingerprint,
-    /// Go to the end of the span without reading, and call [`Cursor::on_skip`].
-    Skip,
-    /// Find the start of the stream in the span after this one, and call [`Cursor::open_at`];
-    /// without such a span, call [`Cursor::on_rotation`].
-    Seek {
-        /// The number of a span.
-        after: u64,
-    },
-    /// Look for the span after this one, and call [`Cursor::on_rotation`].
-    Enter {
-        /// The number of a span.
-        after: u64,
-    },
-    /// Wait for the next event of the follower.
-    Wait,
-    /// Ask for the next step.
-    Continue,
-}
+pub use place::{SpanCursor, SpanHandle};
+pub use step::{Ending, NextSpan, ReadOutcome, SpanState, Step};
 
 /// How a viewer follows, from what it asked for.
 #[derive(Clone, Copy, Debug)]
@@ -135,116 +57,6 @@ pub enum Mode {
         /// The number of a span.
         after: u64,
     },
-}
-
-/// What a cursor has to know of the span that it is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SpanState {
-    /// Nothing more will be published in the span.
-    pub closed: bool,
-    /// The offset after the last published byte.
-    pub end: Offset,
-    /// The generation with its longest signature.
-    pub signed: Generation,
-}
-
-impl SpanState {
-    /// The present state of a span.
-    #[must_use]
-    pub fn of(span: &Span) -> Self {
-        // In this order: the end of a closed span is final.
-        let closed = span.is_closed();
-        Self { closed, end: span.end(), signed: span.signed() }
-    }
-}
-
-/// Keeps the file of a span open for a viewer. Each clone is a reader of its own.
-#[derive(Debug)]
-pub struct SpanHandle(SpanReader);
-
-impl SpanHandle {
-    /// Keeps the file of this span.
-    #[must_use]
-    pub fn new(span: &std::sync::Arc<Span>) -> Self {
-        Self(SpanReader::enter(span))
-    }
-
-    /// The span.
-    #[must_use]
-    pub fn span(&self) -> &std::sync::Arc<Span> {
-        self.0.span()
-    }
-}
-
-impl From<SpanReader> for SpanHandle {
-    fn from(reader: SpanReader) -> Self {
-        Self(reader)
-    }
-}
-
-impl Clone for SpanHandle {
-    fn clone(&self) -> Self {
-        Self::new(self.span())
-    }
-}
-
-/// A position in a span.
-///
-/// `H` keeps the file of the span open. The cursor carries it and never looks into it.
-#[derive(Clone, Debug)]
-pub struct SpanCursor<H> {
-    /// Keeps the file.
-    pub handle: H,
-    /// The number of the span.
-    pub span: u64,
-    /// The generation under the name that the viewer knows.
-    pub generation: Generation,
-    /// The next byte, and the bytes before it.
-    pub fingerprint: Fingerprint,
-}
-
-impl<H> SpanCursor<H> {
-    /// The next byte.
-    #[must_use]
-    pub fn offset(&self) -> Offset {
-        self.fingerprint.offset()
-    }
-
-    /// The next byte, as a position in the timeline.
-    #[must_use]
-    pub fn position(&self) -> TimelinePosition {
-        TimelinePosition { span: self.span, offset: self.offset() }
-    }
-}
-
-/// What follows a span.
-#[derive(Debug)]
-pub enum NextSpan<H> {
-    /// The next span, from this position on.
-    Span(SpanCursor<H>, Reason),
-    /// Nothing yet.
-    Nothing,
-    /// The log has no file that can be read.
-    Waiting(WaitReason),
-    /// The follower has ended.
-    Ended,
-}
-
-/// What a read of the file gave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadOutcome {
-    /// Bytes from the cursor on; not empty.
-    Bytes(Bytes),
-    /// A long run of NULs up to this offset.
-    Hole(Offset),
-    /// The file ends at the cursor.
-    Short,
-    /// The file has other bytes before the cursor, or another beginning, than it had.
-    Changed,
-    /// The file is not open any more and can't be found.
-    Gone,
-    /// The read failed.
-    Failed,
 }
 
 /// Late bytes to be read before the stream continues at its position.

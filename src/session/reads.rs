@@ -71,3 +71,49 @@ impl FileReads {
         self.count.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::log::Access;
+
+    /// A read that hangs until the sender is dropped.
+    fn hanging() -> (Sender<()>, impl FnOnce(&LogFile) -> io::Result<()> + Send + 'static) {
+        let (release, hang) = channel();
+        (release, move |_: &LogFile| {
+            let _released = hang.recv();
+            Ok(())
+        })
+    }
+
+    #[tokio::test]
+    async fn reads_that_hang_hold_up_only_their_own_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        std::fs::write(&path, "x").unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
+        let file = Arc::new(LogFile::new(access.open(&log).unwrap()));
+        let (stuck, other) = (FileReads::default(), FileReads::default());
+        let mut held = Vec::new();
+        for _ in 0..READS_PER_LOG_MAX {
+            let (release, read) = hanging();
+            held.push(release);
+            // The viewer leaves; its thread hangs on, and counts.
+            let reading = timeout(Duration::from_millis(10), stuck.run(&file, read));
+            assert!(reading.await.is_err());
+        }
+        let head = timeout(Duration::from_millis(50), stuck.run(&file, LogFile::head));
+        assert!(head.await.is_err(), "more threads than the limit");
+        let head = timeout(Duration::from_secs(10), other.run(&file, LogFile::head));
+        assert_eq!(head.await.expect("held up by another log").unwrap(), b"x");
+        held.clear();
+        let head = timeout(Duration::from_secs(10), stuck.run(&file, LogFile::head));
+        assert_eq!(head.await.expect("still held up").unwrap(), b"x");
+    }
+}
