@@ -83,8 +83,8 @@ pub struct Cursor<H> {
     /// None while seeking or waiting.
     at: Option<SpanCursor<H>>,
     late: Option<Box<LateReplay<H>>>,
-    /// A reset that is announced next.
-    due: Option<Step>,
+    /// Why a reset to the present position is announced next.
+    reset_due: Option<Reason>,
     /// What the viewer was told that it waits for, until it is given something again.
     announced: Option<WaitReason>,
     /// The viewer has been live, or has been told that it has everything.
@@ -97,7 +97,15 @@ impl<H: Clone> Cursor<H> {
     #[must_use]
     pub fn new(options: Options, after: u64) -> Self {
         let mode = Mode::Seeking { after };
-        Self { options, mode, at: None, late: None, due: None, announced: None, caught_up: false }
+        Self {
+            options,
+            mode,
+            at: None,
+            late: None,
+            reset_due: None,
+            announced: None,
+            caught_up: false,
+        }
     }
 
     /// The same position for a viewer that has been given everything before it.
@@ -114,11 +122,7 @@ impl<H: Clone> Cursor<H> {
     /// Starts the stream at a position, after the `late` bytes of earlier files. A start that is
     /// not the requested one is announced as a reset.
     pub fn open_at(&mut self, at: SpanCursor<H>, late: VecDeque<Replay<H>>, is_requested: bool) {
-        self.due = (!is_requested).then(|| Step::Reset {
-            generation: at.generation,
-            from: at.offset(),
-            reason: Reason::Replaced,
-        });
+        self.reset_due = (!is_requested).then_some(Reason::Replaced);
         self.late = (!late.is_empty()).then(|| Box::new(LateReplay { due: late, home: None }));
         (self.mode, self.at, self.announced) = (Mode::Opening, Some(at), None);
     }
@@ -152,7 +156,7 @@ impl<H: Clone> Cursor<H> {
             |at: &SpanCursor<H>| !self.options.signed || at.generation == look(&at.handle).signed;
         self.options.until.is_none()
             && self.mode == Mode::Live
-            && self.due.is_none()
+            && self.reset_due.is_none()
             && self.at.as_ref().is_some_and(is_told)
     }
 
@@ -160,7 +164,8 @@ impl<H: Clone> Cursor<H> {
     #[must_use]
     pub fn history_end(&self, look: impl FnOnce(&H) -> SpanState) -> Option<Offset> {
         let at = self.at.as_ref()?;
-        let is_next = self.mode == Mode::CatchingUp && self.late.is_none() && self.due.is_none();
+        let is_next =
+            self.mode == Mode::CatchingUp && self.late.is_none() && self.reset_due.is_none();
         let published = look(&at.handle).end;
         let stop = self.options.until.filter(|until| until.span == at.span);
         let end = stop.map_or(published, |until| until.offset);
@@ -206,8 +211,8 @@ impl<H: Clone> Cursor<H> {
             self.mode = Mode::CatchingUp;
             return Some(Step::Open { generation: at.generation, from: at.offset() });
         }
-        if self.due.is_some() {
-            return self.due.take();
+        if let Some(reason) = self.reset_due.take() {
+            return Some(Step::Reset { generation: at.generation, from: at.offset(), reason });
         }
         if !self.options.signed || at.generation.signature.is_whole() {
             return None;
@@ -365,12 +370,11 @@ impl<H: Clone> Cursor<H> {
         if self.mode != Mode::Live {
             self.mode = Mode::CatchingUp;
         }
-        let reset = Step::Reset { generation, from, reason };
         if are_spans_missing {
-            self.due = Some(reset);
+            self.reset_due = Some(reason);
             return Step::Gap { generation, from, to: None };
         }
-        reset
+        Step::Reset { generation, from, reason }
     }
 
     /// What a read gave that was to go from the cursor up to `to`, in a span that was `closed` by

@@ -88,7 +88,7 @@ pub struct Viewer {
     /// Whether a requested position was honoured, as far as that is known.
     recovered: bool,
     /// Until the stream has been opened and the first bytes are given.
-    start: Option<Start>,
+    start: Option<Box<Start>>,
     /// The start of the stream, if a row of the log begins there.
     row_start: Option<TimelinePosition>,
     /// For a viewer that listens for a group: chunks that have queued up are given as one.

@@ -18,7 +18,7 @@ pub enum Ending {
 }
 
 /// What a viewer does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Announce where the stream starts.
     Open {

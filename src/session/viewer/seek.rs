@@ -181,7 +181,7 @@ impl Viewer {
         let late = self.replays(late, late_before, &at);
         let first = reading.first.map(|bytes| (at.position(), bytes));
         self.row_start = reading.begins_row.then(|| at.position());
-        self.start = Some(Start { status: reading.status, bytes: first });
+        self.start = Some(Box::new(Start { status: reading.status, bytes: first }));
         self.request.late = Vec::new();
         self.cursor.open_at(at, late, is_requested);
     }
