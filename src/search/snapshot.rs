@@ -8,10 +8,10 @@ use std::time::UNIX_EPOCH;
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
-use crate::log::{Follower, Generation, LogPath, Offset, Refusal, Registry};
+use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
 use crate::render::Terminal;
-use crate::session::WantedGeneration;
 use crate::session::checkpoints::Checkpoints;
+use crate::session::{Hub, WantedGeneration};
 
 /// The bytes of one generation of a log that were published when it was opened.
 #[derive(Clone, Debug)]
@@ -80,13 +80,13 @@ impl Snapshot {
     /// # Errors
     /// [`SearchError::Refused`] and [`SearchError::Gone`].
     pub async fn open(
-        registry: &Arc<Registry>,
+        hub: &Hub,
         log: &LogPath,
         wanted: WantedGeneration,
     ) -> Result<Self, SearchError> {
         // An older generation can be open although no file has the log's name now.
         let is_named = matches!(wanted, WantedGeneration::Generation(_));
-        let subscription = registry.join(log, is_named).await?;
+        let subscription = hub.registry().join(log, is_named).await?;
         if subscription.is_barred {
             return Err(Refusal::Unreadable.into());
         }
@@ -108,7 +108,7 @@ impl Snapshot {
             WantedGeneration::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span, checkpoints: follower.companion() })
+        Ok(Self { generation, end: span.end(), file, span, checkpoints: hub.checkpoints(follower) })
     }
 
     /// The same snapshot with an earlier end.
@@ -208,7 +208,7 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::log::Access;
+    use crate::log::{Access, Registry};
     use std::time::Duration;
 
     /// A snapshot of a new log with this content.
@@ -234,8 +234,8 @@ pub(super) mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
-            let registry = Registry::new(access, Duration::from_secs(5));
-            Snapshot::open(&registry, &log, WantedGeneration::Present).await.unwrap()
+            let hub = Hub::new(Registry::new(access, Duration::from_secs(5)));
+            Snapshot::open(&hub, &log, WantedGeneration::Present).await.unwrap()
         })
     }
 

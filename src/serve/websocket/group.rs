@@ -74,10 +74,10 @@ pub(in crate::serve) fn join(
     position: GroupPosition,
     connection: &Arc<Connection>,
 ) -> Option<(Detached, Arc<BroadcastGroup>)> {
-    let cursor = session.standpoint();
+    let cursor = session.saved_cursor();
     let joining = JoiningViewer { connection: Arc::clone(connection), position, cursor };
-    let key = (session.kind(), connection.packing());
-    let detached = session.lead()?;
+    let key = (session.group_key(), connection.packing());
+    let detached = session.detach()?;
     let entry = app.groups.entry(key.clone());
     if let Entry::Occupied(group) = &entry {
         let mut admission = group.get().admission.lock();
@@ -192,7 +192,7 @@ impl GroupTask {
                 }
                 WriteResult::Full(begun) => {
                     let frames = frames.get(begun..).unwrap_or_default().to_vec();
-                    let cursor = self.session.standpoint();
+                    let cursor = self.session.saved_cursor();
                     let handback = Handback { frames, cursor, ending: None };
                     self.members[at].notify(Notice::Handback(Box::new(handback)));
                 }
@@ -202,7 +202,7 @@ impl GroupTask {
         if len > 0 {
             self.members.truncate(kept);
         }
-        self.position = self.session.stand();
+        self.position = self.session.group_position();
     }
 
     /// Hands all members back with the last frames, because nothing more comes.
@@ -211,7 +211,7 @@ impl GroupTask {
         let mut admission = self.group.admission.lock();
         admission.is_closed = true;
         for member in self.members.drain(..) {
-            let cursor = self.session.standpoint();
+            let cursor = self.session.saved_cursor();
             let handback = Handback { frames: frames.clone(), cursor, ending: Some(ending) };
             member.notify(Notice::Handback(Box::new(handback)));
         }
@@ -277,7 +277,7 @@ mod tests {
             session.begin().await;
             let until = Instant::now() + DEADLINE;
             loop {
-                if let Some(position) = session.standing() {
+                if let Some(position) = session.idle_position() {
                     return (session, position);
                 }
                 assert!(Instant::now() < until, "the session does not catch up");

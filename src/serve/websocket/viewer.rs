@@ -289,7 +289,7 @@ async fn catch_up(
             is_clear = false;
         }
         let is_idle = queue.is_empty() && is_clear;
-        if is_idle && let Some(position) = session.standing() {
+        if is_idle && let Some(position) = session.idle_position() {
             return match group::join(app, *session, position, socket.connection()) {
                 Some((detached, group)) => FrameSource::BroadcastGroup(detached, group),
                 None => FrameSource::None(StreamEnd::Cut),
