@@ -1,7 +1,8 @@
-//! Big logs: their last lines, the whole of them, and one that is written faster than most disks.
+//! Big logs: their last lines, the whole of them, and a log that is written faster than most disks.
 //!
-//! `cargo bench --bench catchup`; words after `--` choose from `tail`, `http`, `messages`, `html`, `stream`. `GIB=4` sets
-//! the size of the big log, `HTML_MIB=512` that of the one for `html`, `SECONDS=10` how long the stream is written, at `MB_PER_SECOND=200`.
+//! `cargo bench --bench catchup`; words after `--` select from `tail`, `http`, `messages`, `html`
+//! and `stream`. `GIB=4` is the size of the big log, `HTML_MIB=512` that of the log for `html`,
+//! `SECONDS=10` the length of the stream, at `MB_PER_SECOND=200`.
 
 #![allow(
     dead_code,
@@ -11,7 +12,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 mod floor;
@@ -26,14 +27,14 @@ use std::time::{Duration, Instant};
 use stage::{Counter, Server, Stage, get, heading, median, range, row, setting};
 
 const MEBI: f64 = 1048576.0;
-/// So often each of the quick things is done.
+/// Repetitions of the quick measurements.
 const TIMES: usize = 15;
 /// Viewers of the stream.
 const VIEWERS: usize = 10;
 
 const LEVELS: [&str; 4] = ["INFO", "INFO", "WARN", "ERROR"];
 
-/// A log of so many bytes, of lines that differ.
+/// Writes a log of this size with lines that differ.
 fn fill(path: &Path, bytes: u64, levels: [&str; 4]) {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
     let (mut written, mut number) = (0, 0u64);
@@ -57,7 +58,7 @@ fn size(path: &Path) -> u64 {
     std::fs::metadata(path).unwrap().len()
 }
 
-/// Reads an answer to its end: its length.
+/// Reads a response to its end, and returns its length.
 fn read_all(mut body: impl Read) -> u64 {
     let mut buffer = vec![0; 1 << 20];
     let mut read = 0;
@@ -126,7 +127,7 @@ fn http(stage: &Stage, big: &Path) {
             speeds[at].push(size(big) as f64 / 1e9 / began.elapsed().as_secs_f64());
         }
     }
-    row(&[&"server", &"GB/s", &"tailcast / it"]);
+    row(&[&"server", &"GB/s", &"tailcast / server"]);
     println!("|---|---|---|");
     for (name, of) in [("tailcast", 0), ("a bare `sendfile`", 1), ("nginx with `sendfile`", 2)] {
         if speeds[of].is_empty() {
@@ -136,10 +137,10 @@ fn http(stage: &Stage, big: &Path) {
         let ratios = speeds[0].iter().zip(&speeds[of]).map(|(one, other)| one / other);
         row(&[&name, &range(&speeds[of]), &range(&ratios.collect::<Vec<_>>())]);
     }
-    println!("\ntailcast's memory at its peak: + {:.1} MiB", (server.peak() - rss) / MEBI);
+    println!("\npeak memory of tailcast: + {:.1} MiB", (server.peak() - rss) / MEBI);
 }
 
-/// Answers every request with this file, by `sendfile` alone. Its address.
+/// Answers every request with this file, by `sendfile` alone. Returns the address.
 fn bare_sendfile(path: &Path) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -175,7 +176,7 @@ fn messages(stage: &Stage, big: &Path) {
         Counter::connect(&server.address, &target, true).count_to(len);
         speeds.push(len as f64 / 1e9 / began.elapsed().as_secs_f64());
     }
-    println!("{} GB/s; + {:.1} MiB at its peak", range(&speeds), (server.peak() - rss) / MEBI);
+    println!("{} GB/s; peak memory + {:.1} MiB", range(&speeds), (server.peak() - rss) / MEBI);
 }
 
 /// A whole log as HTML, in both protocols: plain lines, and lines with one coloured word.
@@ -216,7 +217,8 @@ fn html(stage: &Stage) {
     }
 }
 
-/// One log that is written fast, with viewers that keep up: beside a loop that reads once and sends to each.
+/// A log that is written fast, with viewers that keep up, beside a loop that reads once and sends
+/// to each.
 fn stream(stage: &Stage) {
     let seconds = setting("SECONDS", 10);
     let speed = setting("MB_PER_SECOND", 200);
@@ -226,7 +228,7 @@ fn stream(stage: &Stage) {
     row(&[
         &"server",
         &"CPU, s",
-        &"everybody has everything after, s",
+        &"all viewers have everything after, s",
         &"peak RSS, + MiB",
         &"CPU / the loop",
     ]);
@@ -263,9 +265,10 @@ fn stream(stage: &Stage) {
     }
 }
 
-/// Writes, and counts what comes: the server's CPU, the time until all have all, and the growth of its memory.
+/// Writes, and counts what arrives. Returns the CPU of the server, the time until all viewers have
+/// everything, and the growth of its memory.
 fn keep_up(server: &Server, log: &Path, is_v1: bool, seconds: u64, speed: u64) -> (f64, f64, f64) {
-    // 64 KiB of whole lines, without anything that is escaped in HTML.
+    // 64 KiB of whole lines without characters that HTML escapes.
     let line =
         format!("{}\n", "a line of a log that is as long as most lines are, or longer; ".repeat(2));
     let block = line.repeat(64 * 1024 / line.len());
@@ -303,7 +306,7 @@ fn main() {
     if let [mode, log] = &arguments[..]
         && mode == "serve"
     {
-        // Its viewers are waited for here: they are few, and keep up.
+        // Waiting for full sockets is fine here: there are few viewers, and they keep up.
         return floor::serve(Path::new(log), true);
     }
     heading("catchup");

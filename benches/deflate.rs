@@ -1,7 +1,8 @@
-//! What it costs to deflate messages, and what it saves: the same load with and without, in turn.
+//! The cost and the gain of compressed messages: the same load with and without, in turns.
 //!
-//! `cargo bench --bench deflate`, with `ROUNDS=3 SECONDS=5 VIEWERS=1000` by default. The lines are like those of a
-//! service: a time, a level, words, and numbers by chance. Viewers take the bytes as they are, and check their offsets.
+//! `cargo bench --bench deflate`, with `ROUNDS=3 SECONDS=5 VIEWERS=1000` by default. The lines are
+//! like those of a service: a time, a level, words and random numbers. Viewers receive raw bytes,
+//! and check their offsets.
 
 #![allow(
     dead_code,
@@ -11,7 +12,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 mod stage;
@@ -25,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use stage::{Client, Server, Stage, heading, number, range, row, setting, wait_until};
 
-/// Lines that are written at once, and how often in a second.
+/// Lines per write, and writes per second.
 const LOADS: [(&str, u32, u32); 2] =
-    [("messages of a line", 1, 100), ("messages of 34 lines, 4 KiB", 34, 25)];
+    [("messages of one line", 1, 100), ("messages of 34 lines, 4 KiB", 34, 25)];
 const WORDS: [&str; 16] = [
     "request",
     "handled",
@@ -47,7 +48,7 @@ const WORDS: [&str; 16] = [
     "worker",
 ];
 
-/// What came of one load, over the rounds.
+/// The results of one load, over the rounds.
 #[derive(Default)]
 struct Figures {
     bytes: Vec<f64>,
@@ -96,7 +97,7 @@ fn measure(stage: &Stage, figures: &mut Figures, load: (u32, u32), more: &[&str]
     ];
     arguments.extend(more.iter().map(|&word| word.to_owned()));
     let client = Client::start(&[server.url(&log)], &arguments);
-    wait_until("all viewers are there", || server.viewers() == viewers);
+    wait_until("all viewers are connected", || server.viewers() == viewers);
     let stop = AtomicBool::new(false);
     let (report, wrong) = std::thread::scope(|scope| {
         scope.spawn(|| write(&log, load, &stop));
@@ -112,7 +113,7 @@ fn measure(stage: &Stage, figures: &mut Figures, load: (u32, u32), more: &[&str]
     figures.cpu.push(number(&report, "/server/cpu_us_per_message"));
 }
 
-/// Resident memory for each viewer that hears nothing, in bytes.
+/// Resident memory per idle viewer, in bytes.
 fn idle(stage: &Stage, more: &[&str]) -> f64 {
     const VIEWERS: u64 = 5000;
     let log = stage.log("a.log");
@@ -122,7 +123,7 @@ fn idle(stage: &Stage, more: &[&str]) -> f64 {
     arguments.extend(["--duration=6", "--protocol=original"].map(str::to_owned));
     arguments.extend(more.iter().map(|&word| word.to_owned()));
     let client = Client::start(&[server.url(&log)], &arguments);
-    wait_until("all viewers are there", || server.viewers() == VIEWERS);
+    wait_until("all viewers are connected", || server.viewers() == VIEWERS);
     std::thread::sleep(std::time::Duration::from_secs(2));
     let there = server.rss();
     let (report, wrong) = client.report();
@@ -133,14 +134,14 @@ fn idle(stage: &Stage, more: &[&str]) -> f64 {
 fn main() {
     heading("deflate");
     let stage = Stage::new();
-    row(&[&"", &"bytes a message", &"CPU µs a message", &"bytes / plain", &"CPU / plain"]);
+    row(&[&"", &"bytes per message", &"CPU µs per message", &"bytes / plain", &"CPU / plain"]);
     println!("|---|---|---|---|---|");
     for (name, burst, often) in LOADS {
         let ways: [(&str, &[&str]); 2] = [("plain", &[]), ("deflated", &["--compress"])];
         let mut all = [Figures::default(), Figures::default()];
         for round in 0..setting("ROUNDS", 3) as usize {
             for turn in 0..2 {
-                // Neither is always the first.
+                // Each of them is first in turn.
                 let at = (turn + round) % 2;
                 measure(&stage, &mut all[at], (burst, often), ways[at].1);
             }
@@ -166,5 +167,5 @@ fn main() {
         plain.push(idle(&stage, &[]));
         deflated.push(idle(&stage, &["--compress"]));
     }
-    println!("\nbytes for an idle viewer: {} plain, {} deflated", range(&plain), range(&deflated));
+    println!("\nbytes per idle viewer: {} plain, {} deflated", range(&plain), range(&deflated));
 }

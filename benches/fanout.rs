@@ -1,8 +1,9 @@
-//! The floor and tailcast in turn, under the same loads by the same client: what a delivery costs the server, and when
-//! a line has reached the last viewer.
+//! The floor and tailcast in turns, under the same loads by the same client: the cost of a
+//! delivery, and the time until a line has reached the last viewer.
 //!
-//! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` choose loads by their names.
-//! `PEERS=original,websocketd,nchan,frontail` measures other servers with it, where they are installed.
+//! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
+//! loads by name. `PEERS=original,websocketd,nchan,frontail` measures other servers as well, if
+//! they are installed.
 
 #![allow(
     dead_code,
@@ -12,7 +13,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 mod floor;
@@ -22,7 +23,7 @@ use std::path::Path;
 
 use stage::{Server, Stage, heading, load, number, range, row, setting};
 
-/// Viewers and lines a second.
+/// Viewers, and lines per second.
 const LOADS: [(&str, u64, u64); 4] = [
     ("1000x100", 1000, 100),
     ("5000x20", 5000, 20),
@@ -30,7 +31,7 @@ const LOADS: [(&str, u64, u64); 4] = [
     ("overload", 1000, 1000),
 ];
 
-/// What one server did under one load, over the rounds.
+/// The results of one server under one load, over the rounds.
 #[derive(Default)]
 struct Figures {
     cpu_per_line: Vec<f64>,
@@ -38,7 +39,7 @@ struct Figures {
     p50: Vec<f64>,
     p99: Vec<f64>,
     lines_per_message: Vec<f64>,
-    /// Percent of a core that the client used.
+    /// The percentage of a core that the client used.
     client: Vec<f64>,
 }
 
@@ -83,7 +84,7 @@ fn main() {
         if !arguments.is_empty() && !arguments.iter().any(|wanted| wanted == name) {
             continue;
         }
-        // The page's protocol and the plain bytes ride along, and are compared with the floor as well.
+        // The protocol of the page is compared with the floor as well.
         let ours = [("floor", ""), ("tailcast", ""), ("tailcast rows", "?format=rows")];
         let peers = std::env::var("PEERS").unwrap_or_default();
         let peers = peers.split(',').filter(|peer| !peer.is_empty()).map(|peer| (peer, ""));
@@ -94,7 +95,7 @@ fn main() {
             .collect();
         for round in 0..setting("ROUNDS", 5) as usize {
             for turn in 0..all.len() {
-                // Nobody is always the first.
+                // Each server is first in turn.
                 let at = (turn + round) % all.len();
                 let (name, query, figures) = &mut all[at];
                 let log = stage.log("a.log");
@@ -110,12 +111,12 @@ fn main() {
                 measure(figures, &server, &log, query, (viewers, rate));
             }
         }
-        println!("\n## {name}: {viewers} viewers, {rate} lines a second, 120 bytes each\n");
+        println!("\n## {name}: {viewers} viewers, {rate} lines per second of 120 bytes\n");
         row(&[
             &"",
-            &"CPU µs a line",
-            &"µs a message",
-            &"lines a message",
+            &"CPU µs per line",
+            &"µs per message",
+            &"lines per message",
             &"p50 ms",
             &"p99 ms",
             &"client, % of a core",

@@ -1,7 +1,7 @@
-//! Looking around in a big log: finding, rows in its middle, the numbers of its lines.
+//! Random access to a big log: finding, rows in its middle, line numbers.
 //!
-//! `cargo bench --bench find`; words after `--` choose from `find`, `rows`. `GIB=1` sets the size of the logs that are
-//! searched, `ROWS_GIB=4` of the one that is looked into.
+//! `cargo bench --bench find`; words after `--` select from `find` and `rows`. `GIB=1` is the size
+//! of the logs that are searched, `ROWS_GIB=4` that of the log whose rows are requested.
 
 #![allow(
     dead_code,
@@ -11,7 +11,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 mod stage;
@@ -27,14 +27,14 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch}
 use serde_json::Value;
 use stage::{Server, Stage, get, heading, median, range, row, setting};
 
-/// Rounds of each search, in turns with the others.
+/// Rounds of each search. The programs take turns.
 const ROUNDS: usize = 3;
-/// So often rows are asked for.
+/// The number of requests for rows.
 const TIMES: u64 = 40;
-/// One in so many lines is rare.
+/// One line in this many contains the rare text.
 const RARE: u64 = 1_000_003;
 
-/// A log of so many bytes, of lines that differ; with a coloured word in each, or without.
+/// Writes a log of this size with lines that differ; optionally with a coloured word in each.
 fn fill(path: &Path, bytes: u64, is_coloured: bool) {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path).unwrap());
     let (mut written, mut number) = (0, 0u64);
@@ -74,7 +74,7 @@ fn answer(server: &Server, target: &str) -> Value {
     serde_json::from_str(&body(server, target)).unwrap()
 }
 
-/// Something that is looked for.
+/// A pattern to search for.
 struct Search {
     name: &'static str,
     pattern: &'static str,
@@ -111,7 +111,7 @@ impl Sink for Counted {
     }
 }
 
-/// The engine by itself, over the bytes of the file: what there is to reach.
+/// The search engine alone, on the bytes of the file: the best possible speed.
 fn engine(log: &Path, search: &Search) -> u64 {
     let matcher: RegexMatcher = RegexMatcherBuilder::new()
         .line_terminator(Some(b'\n'))
@@ -159,10 +159,10 @@ fn find(stage: &Stage) {
             &"what",
             &"rows",
             &"tailcast",
-            &"the engine alone",
-            &"tailcast / it",
+            &"engine alone",
+            &"tailcast / engine",
             &"`grep -c`",
-            &"tailcast / it",
+            &"tailcast / grep",
         ]);
         println!("|---|---:|---:|---:|---:|---:|---:|");
         let server = Server::tailcast(stage.path());
@@ -204,8 +204,8 @@ fn find(stage: &Stage) {
         let text = body(&server, &target);
         let speed = gigabytes / began.elapsed().as_secs_f64();
         let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        println!("\nrows of the level `error`: {} at {speed:.2} GB/s", done["rows"]);
-        println!("memory of the server at its peak: {:.1} MiB", server.peak() / 1048576.0);
+        println!("\nrows of level `error`: {} at {speed:.2} GB/s", done["rows"]);
+        println!("peak memory of the server: {:.1} MiB", server.peak() / 1048576.0);
     }
 }
 
@@ -219,7 +219,7 @@ fn rows(stage: &Stage) {
     let log = stage.path().join("big.log");
     fill(&log, setting("ROWS_GIB", 4) << 30, true);
     let size = size(&log);
-    println!("\n## looking into {:.1} GB\n", size as f64 / 1e9);
+    println!("\n## random access to {:.1} GB\n", size as f64 / 1e9);
     let server = Server::tailcast(stage.path());
     let target = |question: &str, query: &str| format!("/_/{question}{}?{query}", log.display());
     let began = Instant::now();
@@ -230,7 +230,7 @@ fn rows(stage: &Stage) {
         first = answer(&server, &target("lines", "at=0"));
     }
     println!(
-        "{} lines are counted {:.0} ms after the first question, which is answered after {first_answer:.1} ms\n",
+        "{} lines are counted {:.0} ms after the first request, which is answered after {first_answer:.1} ms\n",
         first["total"],
         began.elapsed().as_secs_f64() * 1e3
     );
@@ -269,14 +269,14 @@ fn rows(stage: &Stage) {
         &times(&|_| assert_eq!(rows_of(&answer(&server, &target("rows", ""))), 500)),
     ]);
     row(&[
-        &"rows that match, a quarter of them",
+        &"500 matching rows, a quarter of all rows",
         &times(&|n| {
             let page =
                 answer(&server, &target("rows", &format!("from={}&filter=1&q=ERROR", far(n))));
             assert_eq!(rows_of(&page), 500);
         }),
     ]);
-    println!("\nmemory of the server at its peak: {:.1} MiB", server.peak() / 1048576.0);
+    println!("\npeak memory of the server: {:.1} MiB", server.peak() / 1048576.0);
 }
 
 fn main() {

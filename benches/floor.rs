@@ -1,8 +1,9 @@
-//! The floor: a program that does nothing but what has to be done. It waits for inotify, reads what was appended, puts
-//! one WebSocket header before it, and writes that to each socket, with one system call for each.
+//! The floor: a program that does only what is necessary. It waits for inotify, reads what was
+//! appended, puts one WebSocket header before it, and writes it to each socket with one system
+//! call.
 //!
-//! There is no history, no heartbeat and no care for a socket that is full: a viewer that does not keep up is cut off,
-//! and the load client says so. It is what every ratio in `README.md` refers to, and is written plainly for that.
+//! It has no history and no heartbeat, and it closes a full socket, which the load client reports.
+//! All ratios in `README.md` refer to it, so it is written plainly.
 //!
 //! `cargo bench --bench floor -- serve FILE` serves the file at any path, and prints its address.
 
@@ -14,7 +15,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 use std::fs::File;
@@ -29,10 +30,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-/// What is read at once, and so the most that one message carries.
+/// The most bytes of a read, and so of a message.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Serves a file until it is killed. `waits` for a socket that is full, rather than to cut it off.
+/// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
 pub fn serve(path: &Path, waits: bool) {
     let file = File::open(path).unwrap();
     let mut offset = file.metadata().unwrap().len();
@@ -64,7 +65,7 @@ pub fn serve(path: &Path, waits: bool) {
             sockets.retain(|mut socket| match socket.write(message) {
                 Ok(written) if written == message.len() => true,
                 cut => {
-                    eprintln!("a viewer does not keep up: {cut:?} of {}", message.len());
+                    eprintln!("a viewer is too slow: {cut:?} of {}", message.len());
                     false
                 }
             });
@@ -76,7 +77,8 @@ pub fn serve(path: &Path, waits: bool) {
     }
 }
 
-/// Puts the header of a text message before the payload, which begins at the tenth byte. Gives where it begins.
+/// Writes the header of a text message before the payload, which begins at byte 10. Returns the
+/// start of the header.
 fn put_header(frame: &mut [u8], len: usize) -> usize {
     let start = match len {
         0..=125 => {
@@ -98,7 +100,7 @@ fn put_header(frame: &mut [u8], len: usize) -> usize {
     start
 }
 
-/// Takes one viewer in, whatever path it asks for.
+/// Accepts one viewer, whatever path it requests.
 fn accept(listener: &TcpListener) -> Option<TcpStream> {
     let (mut socket, _) = listener.accept().ok()?;
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

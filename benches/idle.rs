@@ -1,7 +1,7 @@
-//! What viewers cost that hear nothing, and what it costs when all of them come at once.
+//! The cost of idle viewers, and of many viewers that connect at once.
 //!
-//! `cargo bench --bench idle`; words after `--` choose from `memory`, `silence`, `herd`. `VIEWERS=5000,9500` sets the
-//! numbers of viewers, `IDLE_SECONDS=60` how long silence lasts.
+//! `cargo bench --bench idle`; words after `--` select from `memory`, `silence` and `herd`.
+//! `VIEWERS=5000,9500` sets the numbers of viewers, `IDLE_SECONDS=60` the length of the silence.
 
 #![allow(
     dead_code,
@@ -11,7 +11,7 @@
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::unwrap_used,
-    reason = "a bench ends with the first thing that is wrong, and is a room of its own"
+    reason = "a bench panics at the first error, and prints its results"
 )]
 
 mod stage;
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant};
 
 use stage::{Client, Server, Stage, heading, number, row, setting, wait_until};
 
-/// So many viewers one client process takes; each is a descriptor there.
+/// Viewers per client process; each takes a descriptor there.
 const VIEWERS_A_CLIENT: u64 = 5000;
-/// Of the server's memory, once it has come to rest.
+/// The pause before the memory of the server is read.
 const REST: Duration = Duration::from_secs(2);
 
 fn wanted(part: &str) -> bool {
@@ -37,7 +37,7 @@ fn sizes() -> Vec<u64> {
     sizes.split(',').map(|size| size.parse().unwrap()).collect()
 }
 
-/// Viewers that stay for so long, in as many processes as it takes.
+/// Viewers that stay for this time, in as many processes as necessary.
 fn crowd(urls: &[String], viewers: u64, protocol: &str, seconds: u64) -> Vec<Client> {
     let clients = viewers.div_ceil(VIEWERS_A_CLIENT);
     let share = |client| (viewers * (client + 1) / clients) - (viewers * client / clients);
@@ -64,10 +64,10 @@ fn kibibytes(bytes: f64) -> String {
     format!("{:.2}", bytes / 1024.0)
 }
 
-/// Resident memory for each viewer that hears nothing, and after a broadcast.
+/// Resident memory per viewer: idle, and after a broadcast.
 fn memory(stage: &Stage) {
-    println!("\n## memory of an idle viewer, of the whole process, in KiB\n");
-    row(&[&"viewers", &"protocol", &"before, MiB", &"a viewer", &"after 64 KiB to all"]);
+    println!("\n## memory per idle viewer, of the whole process, in KiB\n");
+    row(&[&"viewers", &"protocol", &"before, MiB", &"per viewer", &"after 64 KiB to all"]);
     println!("|---|---|---|---|---|");
     for viewers in sizes() {
         for protocol in ["original", "v1"] {
@@ -75,7 +75,7 @@ fn memory(stage: &Stage) {
             let server = Server::tailcast(stage.path());
             let before = server.rss();
             let clients = crowd(&[server.url(&log)], viewers, protocol, 30);
-            wait_until("all viewers are there", || server.viewers() == viewers);
+            wait_until("all viewers are connected", || server.viewers() == viewers);
             std::thread::sleep(REST);
             let there = server.rss();
             append(&log, 64 * 1024);
@@ -93,14 +93,14 @@ fn memory(stage: &Stage) {
     }
 }
 
-/// Appends so many bytes of lines, in one write.
+/// Appends lines of this size in one write.
 fn append(log: &Path, bytes: usize) {
     let line = "a line of a log that is quite as long as most lines of logs are\n";
     let text = line.repeat(bytes / line.len());
     std::fs::File::options().append(true).open(log).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
-/// CPU of viewers of logs that say nothing, with their heartbeats.
+/// CPU of viewers of silent logs, with their heartbeats.
 fn silence(stage: &Stage) {
     let seconds = setting("IDLE_SECONDS", 60);
     let logs: Vec<PathBuf> =
@@ -109,7 +109,7 @@ fn silence(stage: &Stage) {
     let urls: Vec<String> = logs.iter().map(|log| server.url(log)).collect();
     let viewers = VIEWERS_A_CLIENT;
     let clients = crowd(&urls, viewers, "original", seconds + 10);
-    wait_until("all viewers are there", || server.viewers() == viewers);
+    wait_until("all viewers are connected", || server.viewers() == viewers);
     std::thread::sleep(REST);
     let before = server.cpu();
     std::thread::sleep(Duration::from_secs(seconds));
@@ -123,16 +123,16 @@ fn silence(stage: &Stage) {
     finish(clients);
 }
 
-/// All viewers come at once, each with a history of 1,000 lines, twice.
+/// All viewers connect at once, each with a history of 1,000 lines, twice.
 fn herd(stage: &Stage) {
-    println!("\n## the herd: all at once, each with 1,000 lines of history\n");
+    println!("\n## all viewers at once, each with 1,000 lines of history\n");
     row(&[
         &"viewers",
         &"format",
-        &"which",
-        &"all live after, s",
+        &"time",
+        &"all up to date after, s",
         &"p50, s",
-        &"RSS at its peak, + MiB",
+        &"peak RSS, + MiB",
         &"RSS after, + MiB",
         &"server CPU, s",
     ]);

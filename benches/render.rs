@@ -1,10 +1,12 @@
-//! How fast bytes become rows and rows become HTML, on one core.
+//! The speed from bytes to rows and from rows to HTML, on one core.
 //!
-//! Each log is fed in the pieces that a session feeds, and every row that comes back is written as HTML into one buffer.
-//! Beside it stand two floors for the same bytes: a `vte` parser whose events are dropped, and a search for the newlines.
-//! The best of several passes is shown, since what disturbs a pass only ever makes it slower.
+//! Each log is fed in the pieces that a session feeds, and every changed row is written as HTML to
+//! one buffer. Two floors stand beside it for the same bytes: a `vte` parser whose events are
+//! dropped, and a search for the newlines. The table shows the best of several passes, since
+//! disturbances only make a pass slower.
 //!
-//! `cargo bench --bench render` runs all of them; words after `--` choose logs by name, and `--passes N` sets the number of passes.
+//! `cargo bench --bench render` runs all of them; words after `--` select logs by name, and
+//! `--passes N` sets the number of passes.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its results")]
 
@@ -43,7 +45,7 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     out.write_fmt(text).unwrap_or_default();
 }
 
-/// A service's log, 110 bytes a line.
+/// The log of a service, 110 bytes per line.
 fn plain() -> Vec<u8> {
     log(|out, i| {
         let (s, ms, took) = (i / 1000 % 60, i % 1000, i * 7919 % 997);
@@ -56,7 +58,7 @@ fn plain() -> Vec<u8> {
     })
 }
 
-/// The same with the level coloured: one word in each line.
+/// The same with a coloured level: one word in each line.
 fn coloured() -> Vec<u8> {
     const LEVELS: [(u8, &str); 4] = [(32, "INFO "), (33, "WARN "), (31, "ERROR"), (34, "DEBUG")];
     log(|out, i| {
@@ -71,7 +73,7 @@ fn coloured() -> Vec<u8> {
     })
 }
 
-/// Structured logging in full colour: 18 escapes in each line of about 210 bytes.
+/// Structured logging in full colour: 18 escape sequences in each line of about 210 bytes.
 fn colourful() -> Vec<u8> {
     log(|out, i| {
         let (s, took) = (i / 1000 % 60, i * 7919 % 997);
@@ -84,7 +86,7 @@ fn colourful() -> Vec<u8> {
     })
 }
 
-/// A container build that draws its last rows again and again.
+/// A container build that redraws its last rows.
 fn docker() -> Vec<u8> {
     log(|out, i| {
         let done = i % 64;
@@ -122,7 +124,7 @@ fn docker() -> Vec<u8> {
     })
 }
 
-/// A downloader's bar, drawn a hundred times over one line.
+/// A progress bar that is drawn a hundred times on one line.
 fn progress() -> Vec<u8> {
     log(|out, i| {
         let done = i % 101;
@@ -142,7 +144,7 @@ fn progress() -> Vec<u8> {
     })
 }
 
-/// Lines in a script of three bytes a character.
+/// Lines in a script of three bytes per character.
 fn chinese() -> Vec<u8> {
     log(|out, i| {
         put(
@@ -152,7 +154,7 @@ fn chinese() -> Vec<u8> {
     })
 }
 
-/// The time that this thread has been on a processor: what others do on the machine counts less.
+/// The CPU time of this thread, which other programs affect less than the wall time.
 fn on_processor() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
@@ -187,7 +189,7 @@ fn main() {
         ("progress", progress),
         ("chinese", chinese),
     ];
-    println!("MB/s, the best of {passes} passes over {} MiB", LOG_BYTES >> 20);
+    println!("MB/s, best of {passes} passes over {} MiB", LOG_BYTES >> 20);
     println!(
         "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "log", "html", "feed", "text", "append", "vte", "memchr"

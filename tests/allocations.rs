@@ -1,7 +1,8 @@
 //! What a delivery allocates, counted: nothing.
 //!
-//! It is a test of its own, since it counts with an allocator of its own. That counts for one thread: the one on which the
-//! server runs here, but for its file reads. The viewers are on another.
+//! It is a test of its own, since it counts with an allocator of its own. That counts for one
+//! thread: the one on which the server runs here, but for its file reads. The viewers are on
+//! another.
 
 #![allow(
     clippy::disallowed_methods,
@@ -83,8 +84,9 @@ fn tell(log: &mut File, viewers: &mut [Viewer], round: usize) {
     }
 }
 
-/// How often memory was taken while so many viewers were told the lines of a round, in the round that took least: what is
-/// allocated for each delivery is in all of them, and what happens now and then is not.
+/// How often memory was taken while so many viewers were told the lines of a round, in the round
+/// that took least: what is allocated for each delivery is in all of them, and what happens now and
+/// then is not.
 fn allocations(viewers: usize, protocol: &'static str) -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
@@ -133,7 +135,8 @@ fn a_delivery_allocates_nothing() {
     for protocol in ["", "Sec-WebSocket-Protocol: tailcast.v1\r\n"] {
         let (some, twice) = (allocations(VIEWERS, protocol), allocations(2 * VIEWERS, protocol));
         let more = twice.saturating_sub(some) as f64 / (LINES * VIEWERS) as f64;
-        // On a busy machine a line may take another way than the one before; that is a few for each line.
+        // On a busy machine a line may take another way than the one before; that is a few for each
+        // line.
         assert!(
             more < 0.1,
             "{protocol:?}: {some} for {VIEWERS} viewers, {twice} for twice as many"

@@ -1,10 +1,10 @@
-//! Figures, and how they are shown.
+//! Statistics, and how they are printed.
 
 use std::fmt;
 
 pub const MIB: f64 = 1024.0 * 1024.0;
 
-/// Latencies in nanoseconds, in order.
+/// Latencies in nanoseconds, sorted.
 pub struct Latencies(Vec<u64>);
 
 impl Latencies {
@@ -17,7 +17,7 @@ impl Latencies {
         self.0.len()
     }
 
-    /// The value that this share of all does not exceed; 0 where there is none.
+    /// The smallest latency that is at least as high as this share of all; 0 without latencies.
     fn quantile(&self, share: f64) -> u64 {
         let at = (self.0.len() as f64 * share).ceil() as usize;
         self.0.get(at.saturating_sub(1)).copied().unwrap_or_default()
@@ -44,7 +44,7 @@ pub fn ratio(without: u64, with: u64) -> String {
     format!("{:.2}", with as f64 / without.max(1) as f64)
 }
 
-/// A table in Markdown.
+/// A Markdown table.
 pub struct Table(Vec<Vec<String>>);
 
 impl Table {

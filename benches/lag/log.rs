@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A record: its number, the time when it was due, and filling. All of them are of this size.
+/// The size of a record: its number, the time at which it was due, and padding.
 pub const RECORD_BYTES: usize = 512;
 /// Number and time as hexadecimal digits, each followed by a space.
 const HEAD_BYTES: usize = 34;
 
-/// Nanoseconds since it was started, on the clock that nobody sets.
+/// Nanoseconds since its start, on the monotonic clock.
 #[derive(Clone, Copy)]
 pub struct Clock(Instant);
 
@@ -56,12 +56,12 @@ fn get(from: &[u8]) -> Option<u64> {
 }
 
 /// Makes records.
-struct Mint {
+struct RecordBuilder {
     record: [u8; RECORD_BYTES],
     next: u64,
 }
 
-impl Mint {
+impl RecordBuilder {
     fn new() -> Self {
         Self { record: filling(), next: 0 }
     }
@@ -74,20 +74,20 @@ impl Mint {
     }
 }
 
-/// Reads records back, and says which bytes are not those that were written.
+/// Reads records, and reports bytes that differ from those written.
 pub struct Checker {
     filling: [u8; RECORD_BYTES],
-    /// The next record's number; the first may be any.
+    /// The number of the next record; the first may be any.
     next: Option<u64>,
 }
 
 impl Checker {
-    /// A reader that begins with the record at this offset.
+    /// A checker that begins with the record at this offset.
     pub fn at(offset: u64) -> Self {
         Self { filling: filling(), next: Some(offset / RECORD_BYTES as u64) }
     }
 
-    /// When the record was due, or what is wrong with it.
+    /// The time at which the record was due, or what is wrong with it.
     pub fn check(&mut self, record: &[u8]) -> Result<u64, String> {
         let wrong = |what: &str| {
             format!("{what} in {:?}", String::from_utf8_lossy(&record[..HEAD_BYTES + 8]))
@@ -101,23 +101,23 @@ impl Checker {
             && number != expected
         {
             self.next = Some(number + 1);
-            return Err(format!("record {number} where {expected} is to come"));
+            return Err(format!("record {number} instead of {expected}"));
         }
         self.next = Some(number + 1);
         Ok(due)
     }
 }
 
-/// Writes a log of this size as fast as the disk takes it. Gives the exact size.
+/// Writes a log of about this size as fast as possible. Returns the exact size.
 pub fn fill(path: &Path, bytes: u64) -> u64 {
     const BATCH: u64 = 2048;
     let mut file = File::options().append(true).create_new(true).open(path).unwrap();
-    let mut mint = Mint::new();
+    let mut builder = RecordBuilder::new();
     let batches = bytes.div_ceil(BATCH * RECORD_BYTES as u64);
     let mut buffer = Vec::with_capacity(BATCH as usize * RECORD_BYTES);
     for _ in 0..batches {
         buffer.clear();
-        (0..BATCH).for_each(|_| mint.append(&mut buffer, 0));
+        (0..BATCH).for_each(|_| builder.append(&mut buffer, 0));
         file.write_all(&buffer).unwrap();
     }
     batches * BATCH * RECORD_BYTES as u64
@@ -126,38 +126,38 @@ pub fn fill(path: &Path, bytes: u64) -> u64 {
 /// What a writer has written.
 pub struct Written {
     pub bytes: u64,
-    /// When each batch was due, and how much later it had been written.
+    /// For each batch: when it was due, and how much later it was written.
     pub lateness: Vec<(u64, u64)>,
 }
 
-/// A thread that appends at a rate, in batches, each when it is due and never all at once for lost time: one that is
-/// behind writes batch after batch, and each keeps the time when it was due.
+/// A thread that appends batches at a rate. A writer that is late writes the next batches at once,
+/// but each keeps the time at which it was due.
 pub struct Writer {
-    enough: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<Written>,
 }
 
 impl Writer {
     pub fn start(path: &Path, clock: Clock, bytes_per_second: u64, interval: Duration) -> Self {
         let mut file = File::options().append(true).create_new(true).open(path).unwrap();
-        let enough = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&enough);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let interval = interval.as_nanos() as u64;
         let records_per_batch =
             bytes_per_second as f64 * interval as f64 / 1e9 / RECORD_BYTES as f64;
         let thread = std::thread::spawn(move || {
-            let mut mint = Mint::new();
+            let mut builder = RecordBuilder::new();
             let mut written = Written { bytes: 0, lateness: Vec::new() };
             let mut buffer = Vec::new();
             let mut due = clock.now();
             let mut owed = 0.0;
-            while !asked.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 due += interval;
                 clock.sleep_until(due);
                 owed += records_per_batch;
                 buffer.clear();
                 while owed >= 1.0 {
-                    mint.append(&mut buffer, due);
+                    builder.append(&mut buffer, due);
                     owed -= 1.0;
                 }
                 file.write_all(&buffer).unwrap();
@@ -166,11 +166,11 @@ impl Writer {
             }
             written
         });
-        Self { enough, thread }
+        Self { stop, thread }
     }
 
     pub fn stop(self) -> Written {
-        self.enough.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }

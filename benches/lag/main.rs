@@ -1,17 +1,19 @@
-//! What one viewer does to the others: latency beside a slow viewer, beside a catch-up and beside a hot log, and what a
-//! viewer that never reads costs. `benches/README.md` says how to run it and what it measured.
+//! The effect of one viewer on the others: their latency beside a slow viewer, beside viewers that
+//! catch up and beside a hot log, and the cost of a viewer that never reads. `benches/README.md`
+//! says how to run it and what it measured.
 //!
-//! The real program serves a temporary directory; the writer and the viewers are threads of this process, on the same
-//! clock. Each record carries the time at which it was *due*, so that a writer that is held up counts against the
-//! latency instead of hiding it. Bytes are checked by their content: one that is lost, repeated or wrong ends the run
-//! with a failure. What the clock says never does, since it depends on the machine.
+//! The real program serves a temporary directory. The writer and the viewers are threads of this
+//! process, on the same clock. Each record carries the time at which it was *due*, so a writer that
+//! is held up adds to the latency instead of hiding it. The content of every byte is checked: a
+//! lost, repeated or wrong byte fails the run. Latencies never do, since they depend on the
+//! machine.
 
 #![allow(
     unreachable_pub,
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a bench prints what it measured, and one that meets something unexpected has failed"
+    reason = "a bench prints its results, and panics at an unexpected error"
 )]
 
 mod figures;
@@ -27,20 +29,20 @@ use std::time::{Duration, Instant};
 use figures::{Latencies, MIB, Table, millis, ratio};
 use log::{Clock, RECORD_BYTES, Writer};
 use server::{Memory, Server};
-use viewer::{Pace, Place, Taken, Viewer};
+use viewer::{Pace, Position, Received, Viewer};
 
-/// What can be set by the environment.
+/// Settings from the environment.
 struct Settings {
     /// Viewers beside the slow one.
     viewers: usize,
-    /// Each round measures without the disturbance, and with it.
+    /// Rounds, each with a half without the disturbance and a half with it.
     rounds: usize,
-    /// One half of a round.
+    /// The length of a half.
     half: Duration,
-    /// The log that is caught up on.
+    /// The size of the log to catch up on.
     catch_up_bytes: u64,
     catching_up: usize,
-    /// Nothing is disturbed after all: the ratio is then what the machine makes of two equal halves.
+    /// Disturb nothing. The ratio then shows the noise of the machine.
     control: bool,
 }
 
@@ -62,9 +64,9 @@ impl Settings {
     }
 }
 
-/// The first part of a half, in which things begin, is not measured.
+/// The start of a half is not measured.
 const RUN_IN: Duration = Duration::from_millis(300);
-/// From the end of a half to the next: what was due in it has come by then, or is late enough to be seen.
+/// The pause between two halves, in which late records of the first arrive.
 const BETWEEN: Duration = Duration::from_millis(200);
 
 const HOT: u64 = 50_000_000;
@@ -95,10 +97,10 @@ fn main() -> ExitCode {
     if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// A disturbance is measured in turns: without it, with it, with it, without it, so that what else changes with the time
-/// falls on both alike.
+/// A disturbance is measured in the order without, with, with, without, so that slow changes of the
+/// machine affect both alike.
 struct Halves {
-    /// When a half was measured, and whether with the disturbance.
+    /// The time of each half, and whether it had the disturbance.
     windows: Vec<(u64, u64, bool)>,
 }
 
@@ -119,7 +121,8 @@ impl Halves {
         Self { windows }
     }
 
-    /// The latencies without and with it, of all rounds and of each.
+    /// The latencies without and with the disturbance, over all rounds, and the ratio of each
+    /// round.
     fn split(&self, samples: &[(u64, u64)]) -> (Latencies, Latencies, Vec<f64>) {
         let of = |window: &(u64, u64, bool)| {
             let within = samples.iter().filter(|(due, _)| (window.0..window.1).contains(due));
@@ -136,7 +139,7 @@ impl Halves {
         (Latencies::new(all(false)), Latencies::new(all(true)), rounds.collect())
     }
 
-    /// Rows of a table: those who were disturbed, and the writer, whose own lateness is in their latency.
+    /// Prints the latencies of the viewers, and the lateness of the writer, which is part of them.
     fn report(&self, title: &str, who: &str, samples: &[(u64, u64)], writer: &[(u64, u64)]) {
         let mut table = Table::new(&["", "samples", "p50 ms", "p99 ms", "max ms"]);
         let (without, with, rounds) = self.split(samples);
@@ -168,17 +171,17 @@ impl Halves {
     }
 }
 
-/// What is wrong with what a viewer got.
-fn faults_of(who: &str, taken: &Taken, expected: u64) -> Vec<String> {
+/// The faults in what a viewer received.
+fn faults_of(who: &str, received: &Received, expected: u64) -> Vec<String> {
     let mut faults: Vec<String> =
-        taken.faults.iter().map(|fault| format!("{who}: {fault}")).collect();
-    if taken.bytes != expected {
-        faults.push(format!("{who}: {} of {expected} bytes came", taken.bytes));
+        received.faults.iter().map(|fault| format!("{who}: {fault}")).collect();
+    if received.bytes != expected {
+        faults.push(format!("{who}: {} of {expected} bytes arrived", received.bytes));
     }
     faults
 }
 
-/// One log at 50 MB/s, some viewers that keep up, and one that reads 64 KiB a second.
+/// One log at 50 MB/s, some viewers that keep up, and one that reads 64 KiB per second.
 fn slow(settings: &Settings) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
@@ -190,22 +193,22 @@ fn slow(settings: &Settings) -> Vec<String> {
         .collect();
     std::thread::sleep(RUN_IN);
     let memory = Memory::watch(server.pid());
-    // The slow one leaves between its halves, and comes back to its own place: it lags by more each time.
+    // The slow viewer leaves between its halves, and resumes at its own position, so its lag grows.
     let slow: Mutex<Option<Viewer>> = Mutex::new(None);
-    let mut place: Option<Place> = None;
-    let mut slowly_taken = Taken::default();
-    let mut first_place = None;
+    let mut position: Option<Position> = None;
+    let mut slowly_received = Received::default();
+    let mut first_position = None;
     let halves = Halves::run(settings, clock, |with| {
         let mut slow = slow.lock().unwrap();
         if let Some(viewer) = slow.take() {
-            let taken = viewer.leave();
-            place = taken.place.clone();
-            slowly_taken.add(taken);
+            let received = viewer.leave();
+            position = received.position.clone();
+            slowly_received.add(received);
         }
         if with {
             let viewer =
-                Viewer::start(&server, &path, clock, place.clone(), Pace::BytesPerSecond(SLOW));
-            first_place.get_or_insert_with(|| viewer.wait_for_place());
+                Viewer::start(&server, &path, clock, position.clone(), Pace::BytesPerSecond(SLOW));
+            first_position.get_or_insert_with(|| viewer.wait_for_position());
             *slow = Some(viewer);
         }
     });
@@ -214,29 +217,29 @@ fn slow(settings: &Settings) -> Vec<String> {
     let mut faults = Vec::new();
     let mut samples = Vec::new();
     for (at, viewer) in viewers.into_iter().enumerate() {
-        let taken = viewer.finish(written.bytes);
-        faults.extend(faults_of(&format!("viewer {at}"), &taken, written.bytes));
-        samples.extend(taken.samples);
+        let received = viewer.finish(written.bytes);
+        faults.extend(faults_of(&format!("viewer {at}"), &received, written.bytes));
+        samples.extend(received.samples);
     }
     halves.report(
         &format!(
-            "A: {} viewers of a log at 50 MB/s, beside one that reads 64 KiB/s",
+            "A: {} viewers of a log at 50 MB/s, beside a viewer that reads 64 KiB/s",
             settings.viewers
         ),
         "latency",
         &samples,
         &written.lateness,
     );
-    let lagged = slowly_taken.bytes;
+    let lagged = slowly_received.bytes;
     let began = Instant::now();
-    let rest = Viewer::start(&server, &path, clock, place, Pace::Full).finish(written.bytes);
+    let rest = Viewer::start(&server, &path, clock, position, Pace::Full).finish(written.bytes);
     let took = began.elapsed().as_secs_f64();
-    slowly_taken.add(rest);
-    let expected = written.bytes - first_place.map_or(0, |place: Place| place.offset);
-    faults.extend(faults_of("the slow viewer", &slowly_taken, expected));
+    slowly_received.add(rest);
+    let expected = written.bytes - first_position.map_or(0, |position: Position| position.offset);
+    faults.extend(faults_of("the slow viewer", &slowly_received, expected));
     println!(
-        "The slow viewer took {:.1} MiB of {:.1} MiB, over {} connections; let go, the rest came in {took:.2} s \
-         ({:.0} MB/s), every byte once: {}.\n",
+        "The slow viewer read {:.1} MiB of {:.1} MiB over {} connections. At full speed the rest came in \
+         {took:.2} s ({:.0} MB/s), every byte once: {}.\n",
         lagged as f64 / MIB,
         expected as f64 / MIB,
         settings.rounds,
@@ -247,7 +250,7 @@ fn slow(settings: &Settings) -> Vec<String> {
     faults
 }
 
-/// Viewers that ask for a large log and read nothing of it.
+/// Viewers that request a large log and read nothing.
 fn never(_: &Settings) -> Vec<String> {
     const VIEWERS: usize = 10;
     const STALL: u64 = 5;
@@ -256,12 +259,12 @@ fn never(_: &Settings) -> Vec<String> {
     let written = log::fill(&path, 256 << 20);
     let server = Server::start(directory.path(), &["--stall-timeout", &STALL.to_string()]);
     let clock = Clock::start();
-    // One that reads, so that what the first viewer costs is not counted.
-    let taken = Viewer::start(&server, &path, clock, None, Pace::Full).finish(written);
-    let mut faults = faults_of("a viewer that reads", &taken, written);
+    // A viewer that reads first, so that the cost of the first viewer is not counted.
+    let received = Viewer::start(&server, &path, clock, None, Pace::Full).finish(written);
+    let mut faults = faults_of("a viewer that reads", &received, written);
     let memory = Memory::watch(server.pid());
     let began = Instant::now();
-    let stuck: Vec<_> = (0..VIEWERS).map(|_| viewer::Stuck::start(&server, &path)).collect();
+    let stuck: Vec<_> = (0..VIEWERS).map(|_| viewer::SilentViewer::start(&server, &path)).collect();
     let mut queued = [0; VIEWERS];
     let mut closed_after = [None; VIEWERS];
     let until = began + Duration::from_secs(STALL + 8);
@@ -278,21 +281,21 @@ fn never(_: &Settings) -> Vec<String> {
         std::thread::sleep(Duration::from_millis(20));
     }
     let memory = memory.stop();
-    // Another begins to read just when its time is over, and so hears why it is closed.
-    let told = viewer::Stuck::start(&server, &path);
+    // Another viewer begins to read when its time is over, so it receives the reason.
+    let late_reader = viewer::SilentViewer::start(&server, &path);
     std::thread::sleep(Duration::from_secs(STALL) + Duration::from_millis(700));
-    let code = told.close_code();
+    let code = late_reader.close_code();
     let closed: Vec<Duration> = closed_after.iter().flatten().copied().collect();
     if closed.len() < VIEWERS {
         faults.push(format!(
-            "{} of {VIEWERS} who never read were not closed",
+            "{} of {VIEWERS} viewers that never read were not closed",
             VIEWERS - closed.len()
         ));
     }
     println!("### B: {VIEWERS} viewers that never read, `--stall-timeout {STALL}`\n");
     println!(
         "Send queue in the kernel, at most: {:.0} KiB each. Memory of the server for all of them: {memory}. \
-         Closed after {:.1} to {:.1} s; one that began to read then was told the code {code:?}.\n",
+         Closed after {:.1} to {:.1} s; a viewer that began to read then received code {code:?}.\n",
         queued.iter().max().unwrap().to_owned() as f64 / 1024.0,
         closed.iter().min().map_or(f64::NAN, Duration::as_secs_f64),
         closed.iter().max().map_or(f64::NAN, Duration::as_secs_f64),
@@ -300,7 +303,7 @@ fn never(_: &Settings) -> Vec<String> {
     faults
 }
 
-/// A log with a line every 10 ms, while others catch up on a large one.
+/// A log with a line every 10 ms, while other viewers catch up on a large one.
 fn catch_up(settings: &Settings) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
@@ -318,24 +321,25 @@ fn catch_up(settings: &Settings) -> Vec<String> {
     let mut took = Duration::ZERO;
     let mut began = Instant::now();
     let halves = Halves::run(settings, clock, |with| {
-        if let Some((enough, threads)) = crowd.take() {
-            enough.store(true, Ordering::Relaxed);
+        if let Some((stop, threads)) = crowd.take() {
+            stop.store(true, Ordering::Relaxed);
             whole += threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>();
             took += began.elapsed();
         }
         if with {
             began = Instant::now();
-            let enough = Arc::new(AtomicBool::new(false));
+            let stop = Arc::new(AtomicBool::new(false));
             let threads = (0..settings.catching_up).map(|_| {
-                let (enough, faults) = (Arc::clone(&enough), Arc::clone(&faults));
+                let (stop, faults) = (Arc::clone(&stop), Arc::clone(&faults));
                 let (server, large) = (server.address(), large.clone());
                 std::thread::spawn(move || {
-                    // Again and again, so that there is a catch-up as long as it is measured; each is read to its end.
+                    // Again and again, so that there is a catch-up as long as it is measured; each
+                    // is read to its end.
                     let mut whole = 0;
-                    while !enough.load(Ordering::Relaxed) {
-                        let taken =
+                    while !stop.load(Ordering::Relaxed) {
+                        let received =
                             Viewer::start_at(server, &large, clock, None, Pace::Full).finish(bytes);
-                        let of_this = faults_of("a viewer that catches up", &taken, bytes);
+                        let of_this = faults_of("a viewer that catches up", &received, bytes);
                         faults.lock().unwrap().extend(of_this);
                         whole += 1;
                     }
@@ -343,33 +347,33 @@ fn catch_up(settings: &Settings) -> Vec<String> {
                 })
             });
             let threads: Vec<_> = threads.collect();
-            crowd = Some((enough, threads));
+            crowd = Some((stop, threads));
         }
     });
     let written = writer.stop();
     let memory = memory.stop();
-    let taken = viewer.finish(written.bytes);
+    let received = viewer.finish(written.bytes);
     let mut faults = std::mem::take(&mut *faults.lock().unwrap());
-    faults.extend(faults_of("the quiet log's viewer", &taken, written.bytes));
+    faults.extend(faults_of("the quiet log's viewer", &received, written.bytes));
     halves.report(
         &format!(
-            "C: a log with a line every 10 ms, beside {} catch-ups at once on {:.1} GB",
+            "C: a log with a line every 10 ms, beside {} viewers that catch up on {:.1} GB",
             settings.catching_up,
             bytes as f64 / 1e9
         ),
         "latency",
-        &taken.samples,
+        &received.samples,
         &written.lateness,
     );
     println!(
-        "{whole} catch-ups of {:.1} GB, all together at {:.0} MB/s. Memory of the server: {memory}.\n",
+        "{whole} times {:.1} GB, at {:.0} MB/s in all. Memory of the server: {memory}.\n",
         bytes as f64 / 1e9,
         (whole * bytes) as f64 / took.as_secs_f64() / 1e6,
     );
     faults
 }
 
-/// A quiet log beside one that is written at 100 MB/s, each with a viewer.
+/// A quiet log beside a log that is written at 100 MB/s, each with a viewer.
 fn hot(settings: &Settings) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(directory.path(), &[]);
@@ -384,8 +388,8 @@ fn hot(settings: &Settings) -> Vec<String> {
     let mut end = |beside: Option<(Writer, Viewer)>| {
         if let Some((writer, viewer)) = beside {
             let written = writer.stop();
-            let taken = viewer.finish(written.bytes);
-            faults.extend(faults_of("the hot log's viewer", &taken, written.bytes));
+            let received = viewer.finish(written.bytes);
+            faults.extend(faults_of("the hot log's viewer", &received, written.bytes));
         }
     };
     let halves = Halves::run(settings, clock, |with| {
@@ -398,12 +402,12 @@ fn hot(settings: &Settings) -> Vec<String> {
         }
     });
     let written = writer.stop();
-    let taken = viewer.finish(written.bytes);
-    faults.extend(faults_of("the quiet log's viewer", &taken, written.bytes));
+    let received = viewer.finish(written.bytes);
+    faults.extend(faults_of("the quiet log's viewer", &received, written.bytes));
     halves.report(
         "D: a log with a line every 50 ms, beside one at 100 MB/s with a viewer",
         "latency",
-        &taken.samples,
+        &received.samples,
         &written.lateness,
     );
     faults

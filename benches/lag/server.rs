@@ -1,4 +1,4 @@
-//! The real program, and what the system says of it.
+//! The real program, and what the kernel reports about it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The program, serving on a free port. Killed when dropped.
+/// The program on a free port. Killed when dropped.
 pub struct Server {
     child: Child,
     address: SocketAddr,
@@ -40,7 +40,7 @@ impl Server {
         self.child.id()
     }
 
-    /// The bytes in the send queues of its established connections, by the port of the other side.
+    /// The bytes in the send queues of its open connections, by remote port.
     pub fn send_queues(&self) -> HashMap<u16, u64> {
         const ESTABLISHED: &str = "01";
         let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
@@ -63,7 +63,7 @@ impl Drop for Server {
     }
 }
 
-/// What runs here, and how busy it is with other things.
+/// The machine, and its load from other programs.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let load = read("/proc/loadavg");
@@ -76,7 +76,7 @@ pub fn machine() -> String {
     )
 }
 
-/// The resident memory of a process, in KiB: of its own, and with the files that it maps.
+/// The resident memory of a process in KiB: anonymous, and with mapped files.
 fn resident(pid: u32) -> Option<(u64, u64)> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
@@ -86,13 +86,13 @@ fn resident(pid: u32) -> Option<(u64, u64)> {
     Some((field("RssAnon:")?, field("VmRSS:")?))
 }
 
-/// A thread that watches how much memory a process has.
+/// A thread that watches the memory of a process.
 pub struct Memory {
-    enough: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<Growth>,
 }
 
-/// What it saw, in KiB of resident memory.
+/// What it measured, in KiB of resident memory.
 #[derive(Default)]
 pub struct Growth {
     first: u64,
@@ -104,12 +104,12 @@ pub struct Growth {
 
 impl Memory {
     pub fn watch(pid: u32) -> Self {
-        let enough = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&enough);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let (own, all) = resident(pid).unwrap();
         let mut growth = Growth { first: all, last: all, most: all, most_own: own, first_own: own };
         let thread = std::thread::spawn(move || {
-            while !asked.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 if let Some((own, all)) = resident(pid) {
                     growth.last = all;
                     growth.most = growth.most.max(all);
@@ -119,11 +119,11 @@ impl Memory {
             }
             growth
         });
-        Self { enough, thread }
+        Self { stop, thread }
     }
 
     pub fn stop(self) -> Growth {
-        self.enough.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
@@ -134,7 +134,7 @@ impl fmt::Display for Growth {
         let Self { first, last, most, most_own, first_own } = self;
         write!(
             f,
-            "{:.1} MiB resident before, {:.1} MiB at most, {:.1} MiB after; of its own at most {:+.1} MiB",
+            "{:.1} MiB resident before, {:.1} MiB at most, {:.1} MiB after; anonymous at most {:+.1} MiB",
             mib(*first),
             mib(*most),
             mib(*last),

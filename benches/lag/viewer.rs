@@ -1,4 +1,4 @@
-//! Viewers: a socket, the frames of a WebSocket, and as little more as can be.
+//! Viewers: a socket, WebSocket frames, and as little else as possible.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,9 +13,9 @@ use socket2::{Domain, Socket, Type};
 use crate::log::{Checker, Clock, RECORD_BYTES};
 use crate::server::Server;
 
-/// No viewer waits longer for what has to come.
+/// The longest wait for expected bytes.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A slow viewer's receive buffer: what the kernel takes for it does not count as read.
+/// The receive buffer of a slow viewer. Bytes in it do not count as read.
 const SLOW_BUFFER_BYTES: usize = 64 * 1024;
 
 /// How fast a viewer reads.
@@ -25,30 +25,30 @@ pub enum Pace {
     BytesPerSecond(u64),
 }
 
-/// Where a viewer goes on.
+/// The position to resume from.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Position {
     pub generation: String,
     pub offset: u64,
 }
 
-/// What a viewer got.
+/// What a viewer received.
 #[derive(Default)]
-pub struct Taken {
+pub struct Received {
     pub bytes: u64,
-    /// When a record was due, and how much later it was here: one for each time.
+    /// For each time: when a record was due, and how much later it arrived.
     pub samples: Vec<(u64, u64)>,
-    /// Where it goes on.
-    pub place: Option<Place>,
+    /// The position to resume from.
+    pub position: Option<Position>,
     pub faults: Vec<String>,
 }
 
-impl Taken {
+impl Received {
     pub fn add(&mut self, more: Self) {
         self.bytes += more.bytes;
         self.samples.extend(more.samples);
         self.faults.extend(more.faults);
-        self.place = more.place;
+        self.position = more.position;
     }
 
     fn fault(&mut self, words: String) {
@@ -58,20 +58,20 @@ impl Taken {
     }
 }
 
-/// What the thread and its owner share.
+/// The state that the thread and its owner share.
 #[derive(Default)]
 struct Shared {
     leave: AtomicBool,
-    /// The viewer ends at this offset.
+    /// The offset at which the viewer ends.
     end: AtomicU64,
-    opened: Mutex<Option<Place>>,
+    opened: Mutex<Option<Position>>,
     is_open: Condvar,
 }
 
 /// A viewer of `tailcast.v1` with `format=raw`, on a thread of its own.
 pub struct Viewer {
     shared: Arc<Shared>,
-    thread: JoinHandle<Taken>,
+    thread: JoinHandle<Received>,
 }
 
 impl Viewer {
@@ -79,78 +79,80 @@ impl Viewer {
         server: &Server,
         log: &Path,
         clock: Clock,
-        place: Option<Place>,
+        position: Option<Position>,
         pace: Pace,
     ) -> Self {
-        Self::start_at(server.address(), log, clock, place, pace)
+        Self::start_at(server.address(), log, clock, position, pace)
     }
 
-    /// A viewer that begins at a place, or at the first byte.
+    /// A viewer that starts at a position, or at the first byte.
     pub fn start_at(
         server: SocketAddr,
         log: &Path,
         clock: Clock,
-        place: Option<Place>,
+        position: Option<Position>,
         pace: Pace,
     ) -> Self {
         let shared = Arc::new(Shared { end: AtomicU64::new(u64::MAX), ..Shared::default() });
-        let begin = match &place {
-            Some(Place { generation, offset }) => format!("from={offset}&generation={generation}"),
+        let begin = match &position {
+            Some(Position { generation, offset }) => {
+                format!("from={offset}&generation={generation}")
+            }
             None => "lines=all".to_owned(),
         };
         let target = format!("{}?tail=1&format=raw&{begin}", log.display());
         let small = matches!(pace, Pace::BytesPerSecond(_)).then_some(SLOW_BUFFER_BYTES);
-        let stream = ask(server, &target, small);
-        let viewing = Viewing {
+        let stream = connect(server, &target, small);
+        let thread = ViewerThread {
             frames: Frames::new(stream),
             shared: Arc::clone(&shared),
             clock,
             pace,
-            wanted: place,
+            wanted: position,
             checker: None,
             rest: Vec::new(),
             last_due: 0,
-            taken: Taken::default(),
+            received: Received::default(),
         };
-        Self { shared, thread: std::thread::spawn(move || viewing.run()) }
+        Self { shared, thread: std::thread::spawn(move || thread.run()) }
     }
 
-    /// Where it began.
-    pub fn wait_for_place(&self) -> Place {
+    /// The position at which it started.
+    pub fn wait_for_position(&self) -> Position {
         let opened = self.shared.opened.lock().unwrap();
         let wait =
-            self.shared.is_open.wait_timeout_while(opened, PATIENCE, |place| place.is_none());
+            self.shared.is_open.wait_timeout_while(opened, PATIENCE, |position| position.is_none());
         wait.unwrap().0.clone().expect("the viewer was not opened")
     }
 
     /// Leaves now.
-    pub fn leave(self) -> Taken {
+    pub fn leave(self) -> Received {
         self.shared.leave.store(true, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 
-    /// Leaves when it has everything up to this offset, or when nothing comes any more.
-    pub fn finish(self, end: u64) -> Taken {
+    /// Leaves after the byte before this offset, or when nothing arrives any more.
+    pub fn finish(self, end: u64) -> Received {
         self.shared.end.store(end, Ordering::Relaxed);
         self.thread.join().unwrap()
     }
 }
 
-struct Viewing {
+struct ViewerThread {
     frames: Frames,
     shared: Arc<Shared>,
     clock: Clock,
     pace: Pace,
-    wanted: Option<Place>,
+    wanted: Option<Position>,
     checker: Option<Checker>,
-    /// A record whose end has not come yet.
+    /// The start of a record that is not complete.
     rest: Vec<u8>,
     last_due: u64,
-    taken: Taken,
+    received: Received,
 }
 
-impl Viewing {
-    fn run(mut self) -> Taken {
+impl ViewerThread {
+    fn run(mut self) -> Received {
         let mut last_sign = Instant::now();
         let began = Instant::now();
         let mut read = 0;
@@ -164,99 +166,99 @@ impl Viewing {
             let limit = if let Pace::BytesPerSecond(_) = self.pace { 8 * 1024 } else { usize::MAX };
             match self.frames.read(limit) {
                 Ok(0) => {
-                    self.taken.fault("the connection ended".to_owned());
+                    self.received.fault("the connection ended".to_owned());
                     break;
                 }
                 Ok(bytes) => {
                     last_sign = Instant::now();
                     read += bytes as u64;
-                    self.take_frames();
+                    self.handle_frames();
                 }
                 Err(error) if is_timeout(&error) => {
                     if last_sign.elapsed() > PATIENCE {
-                        self.taken.fault(format!("nothing came for {PATIENCE:?}"));
+                        self.received.fault(format!("nothing came for {PATIENCE:?}"));
                         break;
                     }
                 }
                 Err(error) => {
-                    self.taken.fault(error.to_string());
+                    self.received.fault(error.to_string());
                     break;
                 }
             }
         }
         self.frames.cut();
-        self.take_frames();
-        // A record that has not come whole is asked for again.
-        if let Some(place) = &mut self.taken.place {
-            place.offset -= self.rest.len() as u64;
+        self.handle_frames();
+        // An incomplete record is requested again.
+        if let Some(position) = &mut self.received.position {
+            position.offset -= self.rest.len() as u64;
         }
-        self.taken.bytes -= self.rest.len() as u64;
-        self.taken
+        self.received.bytes -= self.rest.len() as u64;
+        self.received
     }
 
     fn is_over(&self) -> bool {
         let end = self.shared.end.load(Ordering::Relaxed);
         self.shared.leave.load(Ordering::Relaxed)
-            || self.taken.place.as_ref().is_some_and(|place| place.offset >= end)
+            || self.received.position.as_ref().is_some_and(|position| position.offset >= end)
     }
 
-    fn take_frames(&mut self) {
+    fn handle_frames(&mut self) {
         let now = self.clock.now();
         while let Some((opcode, payload)) = self.frames.next() {
             match opcode {
                 BINARY => {
-                    let Some(place) = &mut self.taken.place else {
-                        return self.taken.fault("bytes before it was opened".to_owned());
+                    let Some(position) = &mut self.received.position else {
+                        return self.received.fault("bytes before it was opened".to_owned());
                     };
                     let checker = self.checker.as_mut().unwrap();
                     let offset = u64::from_be_bytes(payload[..8].try_into().unwrap());
                     let bytes = &payload[8..];
-                    if place.offset != offset {
-                        let words = format!("bytes at {offset} where {} was next", place.offset);
-                        self.taken.fault(words);
+                    if position.offset != offset {
+                        let words = format!("bytes at {offset} where {} was next", position.offset);
+                        self.received.fault(words);
                     }
-                    self.taken.place.as_mut().unwrap().offset = offset + bytes.len() as u64;
-                    self.taken.bytes += bytes.len() as u64;
-                    let (taken, rest) = (&mut self.taken, &mut self.rest);
+                    self.received.position.as_mut().unwrap().offset = offset + bytes.len() as u64;
+                    self.received.bytes += bytes.len() as u64;
+                    let (received, rest) = (&mut self.received, &mut self.rest);
                     each_record(rest, bytes, |record| match checker.check(record) {
                         Ok(due) if due > self.last_due => {
                             self.last_due = due;
-                            taken.samples.push((due, now - due));
+                            received.samples.push((due, now - due));
                         }
                         Ok(_) => {}
-                        Err(words) => taken.fault(words),
+                        Err(words) => received.fault(words),
                     });
                 }
                 TEXT => {
                     let message: serde_json::Value = serde_json::from_slice(payload).unwrap();
                     if message["type"] == "open" {
-                        let place = Place {
+                        let position = Position {
                             generation: message["generation"].as_str().unwrap().to_owned(),
                             offset: message["from"].as_u64().unwrap(),
                         };
-                        let is_wanted = |wanted: &Place| wanted.offset == place.offset;
+                        let is_wanted = |wanted: &Position| wanted.offset == position.offset;
                         if message["recovered"] != true
                             || !self.wanted.as_ref().is_none_or(is_wanted)
                         {
-                            self.taken.fault(format!("wanted {:?}, got {message}", self.wanted));
+                            self.received.fault(format!("wanted {:?}, got {message}", self.wanted));
                         }
-                        self.checker = Some(Checker::at(place.offset));
-                        *self.shared.opened.lock().unwrap() = Some(place.clone());
+                        self.checker = Some(Checker::at(position.offset));
+                        *self.shared.opened.lock().unwrap() = Some(position.clone());
                         self.shared.is_open.notify_all();
-                        self.taken.place = Some(place);
+                        self.received.position = Some(position);
                     } else {
-                        self.taken.fault(message.to_string());
+                        self.received.fault(message.to_string());
                     }
                 }
                 PING => self.frames.pong(),
-                other => self.taken.fault(format!("a frame of kind {other}")),
+                other => self.received.fault(format!("a frame of kind {other}")),
             }
             self.frames.done();
         }
     }
 }
 
-/// Calls for each record; `rest` keeps the one that is not whole.
+/// Calls `record` for each record. `rest` keeps an incomplete one.
 fn each_record(rest: &mut Vec<u8>, mut bytes: &[u8], mut record: impl FnMut(&[u8])) {
     if !rest.is_empty() {
         let lacking = (RECORD_BYTES - rest.len()).min(bytes.len());
@@ -277,8 +279,8 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// Connects, and takes the upgrade's head.
-fn ask(server: SocketAddr, target: &str, receive_buffer: Option<usize>) -> TcpStream {
+/// Connects, and reads the head of the upgrade response.
+fn connect(server: SocketAddr, target: &str, receive_buffer: Option<usize>) -> TcpStream {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, None).unwrap();
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes).unwrap();
@@ -286,7 +288,7 @@ fn ask(server: SocketAddr, target: &str, receive_buffer: Option<usize>) -> TcpSt
     socket.connect(&server.into()).unwrap();
     let mut stream = TcpStream::from(socket);
     stream.set_nodelay(true).unwrap();
-    // So that one that waits looks now and then whether it is to end.
+    // So that a waiting viewer notices that it is to end.
     stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let head = format!(
         "GET {target} HTTP/1.1\r\nHost: {server}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -313,14 +315,14 @@ const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 
-/// The frames of a server: never masked, and in one piece.
+/// The frames of a server, which are never masked or fragmented.
 struct Frames {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What lies in the buffer.
+    /// The range of the buffer that is filled.
     from: usize,
     to: usize,
-    /// The frame that was given last.
+    /// The length of the last frame.
     given: usize,
 }
 
@@ -341,7 +343,7 @@ impl Frames {
         Ok(read)
     }
 
-    /// The next frame that is whole; [`done`](Self::done) drops it.
+    /// The next whole frame; [`done`](Self::done) drops it.
     fn next(&mut self) -> Option<(u8, &[u8])> {
         let bytes = &self.buffer[self.from..self.to];
         let (head, len) = match *bytes.get(1)? {
@@ -355,7 +357,7 @@ impl Frames {
         Some((bytes[0] & 0x0f, payload))
     }
 
-    /// Takes what there is of a frame of data for the whole of it: nothing more is read.
+    /// Treats the start of an incomplete data frame as the whole frame: nothing more is read.
     fn cut(&mut self) {
         let there = self.to - self.from;
         let (opcode, head) = match self.buffer[self.from..self.to] {
@@ -364,7 +366,7 @@ impl Frames {
             _ => return,
         };
         if opcode & 0x0f == BINARY && there > head + 8 {
-            // Written again as a frame of this length, in the longest form.
+            // Written again as a frame of this length, with the longest header.
             let payload = self.buffer[self.from + head..self.to].to_vec();
             self.buffer[0..2].copy_from_slice(&[opcode, 127]);
             self.buffer[2..10].copy_from_slice(&(payload.len() as u64).to_be_bytes());
@@ -377,27 +379,27 @@ impl Frames {
         self.from += self.given;
     }
 
-    /// An empty pong, masked by zeros.
+    /// An empty pong, with a zero mask.
     fn pong(&mut self) {
         self.stream.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).ok();
     }
 }
 
-/// A viewer that asks for everything and reads nothing.
-pub struct Stuck(TcpStream);
+/// A viewer that requests everything and reads nothing.
+pub struct SilentViewer(TcpStream);
 
-impl Stuck {
+impl SilentViewer {
     pub fn start(server: &Server, log: &Path) -> Self {
         let target = format!("{}?tail=1&format=raw&lines=all", log.display());
-        Self(ask(server.address(), &target, None))
+        Self(connect(server.address(), &target, None))
     }
 
-    /// The port on this side.
+    /// The local port.
     pub fn port(&self) -> u16 {
         self.0.local_addr().unwrap().port()
     }
 
-    /// Reads to the end after all, and gives the code of the close.
+    /// Starts to read, and returns the code of the close frame.
     pub fn close_code(self) -> Option<u16> {
         let mut frames = Frames::new(self.0);
         let until = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! What the benches share: servers as processes of their own, the load client, and the printing of ratios.
+//! Shared by the benches: servers as processes, the load client, and the printing of tables.
 
 pub mod peers;
 
@@ -13,10 +13,10 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// The program as it is released.
+/// The release build of the program.
 pub const TAILCAST: &str = env!("CARGO_BIN_EXE_tailcast");
 
-/// A number from the environment, or this one.
+/// A number from the environment, or the default.
 pub fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(value) => value.parse().unwrap_or_else(|_| panic!("{name} is a number, not {value:?}")),
@@ -32,7 +32,7 @@ pub struct Server {
 
 impl Server {
     pub fn start(mut command: Command) -> Self {
-        let quiet = std::env::var_os("TALK").is_none();
+        let quiet = std::env::var_os("SHOW_LOG").is_none();
         if quiet {
             command.stderr(Stdio::null());
         }
@@ -43,7 +43,7 @@ impl Server {
         Self { child, address: address.trim_end_matches('/').to_owned() }
     }
 
-    /// The present program, in another role.
+    /// This program in the role of the floor.
     pub fn floor(log: &Path) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.arg("serve").arg(log);
@@ -52,7 +52,7 @@ impl Server {
 
     pub fn tailcast(directory: &Path) -> Self {
         let mut command = Command::new(TAILCAST);
-        // A line on stderr for each viewer that comes is not what is measured here.
+        // The access log is not part of the measurement.
         command.env("TAILCAST_LOG", "warn").args([
             "serve",
             "--port",
@@ -77,12 +77,12 @@ impl Server {
         self.status("VmRSS:")
     }
 
-    /// The most memory that was ever resident, in bytes.
+    /// Peak resident memory in bytes.
     pub fn peak(&self) -> f64 {
         self.status("VmHWM:")
     }
 
-    /// Begins a new peak.
+    /// Resets the peak.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
     }
@@ -109,7 +109,7 @@ impl Drop for Server {
     }
 }
 
-/// The load client, begun. Its report is a JSON object.
+/// A running load client. Its report is a JSON object.
 pub struct Client {
     child: Child,
 }
@@ -123,7 +123,7 @@ impl Client {
         Self { child }
     }
 
-    /// Its report, and whether nothing was lost.
+    /// The report, and the messages of the client if it failed.
     pub fn report(self) -> (Value, Option<String>) {
         let output = self.child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -133,30 +133,30 @@ impl Client {
     }
 }
 
-/// One load, run to its end.
+/// Runs one load to its end.
 pub fn load<A: AsRef<str>>(url: String, arguments: &[A]) -> (Value, Option<String>) {
     Client::start(&[url], arguments).report()
 }
 
-/// A number of a report.
+/// A number in a report.
 pub fn number(report: &Value, path: &str) -> f64 {
     report.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {report:#}"))
 }
 
-/// The middle one; of an even count the lower of the two.
+/// The median; of an even count the lower of the two.
 pub fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[(numbers.len() - 1) / 2]
 }
 
-/// The least, the middle and the greatest.
+/// The median, the minimum and the maximum.
 pub fn range(numbers: &[f64]) -> String {
     let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
     let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{:.2} ({least:.2} to {most:.2})", median(numbers.to_vec()))
 }
 
-/// A directory for logs: `TAILCAST_BENCH_DIR`, or a temporary one.
+/// A directory for logs: in `TAILCAST_BENCH_DIR`, or a temporary one.
 pub struct Stage {
     directory: tempfile::TempDir,
 }
@@ -182,7 +182,7 @@ impl Stage {
     }
 }
 
-/// Waits for something, for a minute at most.
+/// Waits for a condition, for at most a minute.
 pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(60);
     while !look() {
@@ -191,7 +191,7 @@ pub fn wait_until(what: &str, mut look: impl FnMut() -> bool) {
     }
 }
 
-/// Where and when this was run.
+/// Prints where the bench runs.
 pub fn heading(title: &str) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let kernel = read("/proc/sys/kernel/osrelease");
@@ -201,14 +201,14 @@ pub fn heading(title: &str) {
     println!("# {title}: Linux {}, {cpus} cores, load average {busy} at the start", kernel.trim());
 }
 
-/// A row of a table, in columns.
+/// Prints a row of a table.
 pub fn row(columns: &[&dyn Display]) {
     let columns: Vec<String> = columns.iter().map(|column| format!("{column}")).collect();
     println!("| {} |", columns.join(" | "));
 }
 
 impl Server {
-    /// How many viewers a tailcast server says it has.
+    /// The number of viewers that a tailcast server reports.
     pub fn viewers(&self) -> u64 {
         let mut body = Vec::new();
         get(&self.address, "/_/healthz").read_to_end(&mut body).unwrap();
@@ -216,7 +216,7 @@ impl Server {
     }
 }
 
-/// The body of an answer over HTTP, as it comes. Asked as by a client of the older version, which knows no chunks.
+/// The body of an HTTP response. The request is HTTP/1.0, so that the body is not chunked.
 pub fn get(address: &str, target: &str) -> impl Read {
     let request = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n");
     let (stream, head, begun) = ask(address, &request);
@@ -225,7 +225,7 @@ pub fn get(address: &str, target: &str) -> impl Read {
     std::io::Cursor::new(begun).chain(stream)
 }
 
-/// Sends a request and reads the head of its answer, and what has come with it.
+/// Sends a request, and reads the head of the response and the bytes that came with it.
 fn ask(address: &str, request: &str) -> (TcpStream, String, Vec<u8>) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -242,21 +242,21 @@ fn ask(address: &str, request: &str) -> (TcpStream, String, Vec<u8>) {
     }
 }
 
-/// A viewer that counts the bytes of its messages, and does nothing else with them.
+/// A viewer that only counts the bytes of its messages.
 pub struct Counter {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// What of the buffer is still to be looked at.
+    /// The unread range of the buffer.
     unread: std::ops::Range<usize>,
     is_v1: bool,
     /// Bytes of the log so far.
     pub bytes: u64,
-    /// Bytes of its messages so far.
+    /// Bytes of messages so far.
     sent: u64,
 }
 
 impl Counter {
-    /// Connects; in `tailcast.v1` when that is wanted, where the offset of each message is checked.
+    /// Connects. With `is_v1` it uses `tailcast.v1`, and checks the offset of each message.
     pub fn connect(address: &str, target: &str, is_v1: bool) -> Self {
         let offer = if is_v1 { "Sec-WebSocket-Protocol: tailcast.v1\r\n" } else { "" };
         let request = format!(
@@ -283,23 +283,23 @@ impl Counter {
         self.unread.end += read;
     }
 
-    /// Reads until the server closes the connection. Gives the length of all that it sent.
+    /// Reads until the server closes the connection. Returns the bytes of all messages.
     pub fn read_to_close(mut self) -> u64 {
-        while self.hear() {}
+        while self.read_frame() {}
         self.stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).unwrap();
         self.sent
     }
 
-    /// Reads until so many bytes of the log have come.
+    /// Reads until this many bytes of the log have arrived.
     pub fn count_to(&mut self, bytes: u64) {
         while self.bytes < bytes {
-            assert!(self.hear(), "closed after {} bytes", self.bytes);
+            assert!(self.read_frame(), "closed after {} bytes", self.bytes);
         }
         assert_eq!(self.bytes, bytes, "more than there is");
     }
 
-    /// Reads a frame. False when it is the last.
-    fn hear(&mut self) -> bool {
+    /// Reads a frame. Returns false after the last one.
+    fn read_frame(&mut self) -> bool {
         loop {
             let mut cursor = std::io::Cursor::new(&self.buffer[self.unread.clone()]);
             let header = FrameHeader::parse(&mut cursor).unwrap();
@@ -323,7 +323,7 @@ impl Counter {
                 OpCode::Data(_) if !self.is_v1 => self.bytes += len as u64,
                 _ => {}
             }
-            // The rest of a long message is read over what has been looked at.
+            // The rest of a long message replaces what was read of it.
             while len > self.unread.len() {
                 len -= self.unread.len();
                 self.unread = 0..0;

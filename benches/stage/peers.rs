@@ -1,4 +1,4 @@
-//! Other servers, where they are installed, each started as its users start it, on a free port.
+//! Other servers, if they are installed. Each is started as its users start it, on a free port.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::{Server, ask, get};
 
-/// How often those look whether a log grew that are fed or read by the bench.
+/// The interval at which the bench polls a log for a server that does not read files.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 impl Server {
-    /// The server of this name, or none where it is not installed.
+    /// The server of this name; `None` if it is not installed.
     pub fn peer(name: &str, log: &Path) -> Option<Self> {
         let port = free_port();
         match name {
@@ -76,7 +76,7 @@ impl Server {
         Self::other(command, port)
     }
 
-    /// Started, once it listens.
+    /// Starts a server, and waits until it listens.
     fn other(mut command: Command, port: u16) -> Option<Self> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
         let mut server = Self { child, address: format!("127.0.0.1:{port}") };
@@ -95,7 +95,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Publishes what a log grows by, as long as the server is there: nchan reads no files.
+/// Publishes what is appended to a log while the server runs: nchan reads no files.
 fn feed(address: &str, log: &Path) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
@@ -121,7 +121,7 @@ fn feed(address: &str, log: &Path) {
     });
 }
 
-/// A way to frontail for who speaks WebSocket and no Socket.IO: for each viewer it enters the namespace of the log.
+/// A proxy for frontail that lets a plain WebSocket client join the Socket.IO namespace of the log.
 fn translate(server: String) -> String {
     let mut page = String::new();
     get(&server, "/").read_to_string(&mut page).unwrap();
@@ -147,7 +147,7 @@ fn pass_on(mut viewer: TcpStream, server: &str, namespace: &str) {
     let (mut stream, answer, begun) =
         ask(server, &format!("GET /socket.io/?EIO=3&transport=websocket HTTP/1.1\r\n{fields}"));
     let enter = format!("40/{namespace},");
-    // A text frame under a mask of zeros.
+    // A text frame with a zero mask.
     let mut frame = vec![0x81, 0x80 | enter.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(enter.as_bytes());
     stream.write_all(&frame).unwrap();

@@ -1,13 +1,14 @@
-//! What rows say about groups is bounded and safe to show, and where no cursor moves the groups are nested.
+//! The groups that rows announce are bounded and safe to show, and they are nested if no cursor
+//! moves.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tailcast::render::{GroupStart, Row, Terminal};
 
-/// How deep groups are followed.
+/// The deepest nesting of groups.
 const DEPTH_MAX: usize = 32;
 
-/// Markers that a byte stands for, so that they are met often.
+/// Markers that one byte stands for, so that the fuzzer finds them often.
 const MARKERS: [&str; 12] = [
     "::group::",
     "::endgroup::",
@@ -44,7 +45,7 @@ fuzz_target!(|bytes: &[u8]| {
         rows.retain(|row| row.offset < patch.from);
         rows.extend(patch.rows().cloned());
     }
-    // Where rows are erased and moved, what they said goes with them.
+    // If rows are erased or moved, their notes go with them.
     let moves = bytes.iter().any(|byte| matches!(byte, 0x1b | 0x08 | 0x0b | 0x0c | 0xc2));
     let mut depth = 0;
     for group in rows.iter().filter_map(|row| row.note()?.group.as_ref()) {

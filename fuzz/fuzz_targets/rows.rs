@@ -1,4 +1,5 @@
-//! Any bytes, divided anywhere, are the same rows, and their HTML is safe and shows their text.
+//! Any bytes give the same rows however they are divided, and the HTML of a row is safe and shows
+//! its text.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -8,7 +9,7 @@ use tailcast::render::{Row, Terminal};
 #[path = "../../tests/it/markup.rs"]
 mod markup;
 
-/// Feeds the pieces and applies the patches as a viewer does.
+/// Feeds the pieces, and applies the patches as a viewer does.
 fn rows<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     let mut terminal = Terminal::new(0);
     let mut rows: Vec<Row> = Vec::new();

@@ -1,4 +1,5 @@
-//! What is sent to viewers that can only be sent more is safe in every message, and what they have in the end holds what did not move.
+//! The output for append-only viewers is safe in every message, and contains all lines without
+//! control characters.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +25,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     check(&html.finish_html());
     sent += &text.finish_text();
-    // Lines without controls arrive as they are.
+    // Lines without control characters arrive unchanged.
     if bytes.iter().all(|&byte| byte == b'\n' || (b' '..=b'~').contains(&byte)) {
         assert_eq!(sent.as_bytes(), bytes);
     }

@@ -1,9 +1,10 @@
-//! A load: thousands of viewers of a log in a few threads, which find out how late each line is and whether one is
-//! missing or comes twice.
+//! A load: thousands of viewers of a log in a few threads. They measure the latency of each line,
+//! and notice lines that are missing or come twice.
 //!
-//! Lines are known by the [`Stamp`]s in them, whatever the server makes of the rest; in `tailcast.v1` the offsets of
-//! the bytes are checked as well. The viewers are no library clients: each is a socket and a few numbers, and reads
-//! frames where they lie, so that one core loads a server with 5,000 of them.
+//! Lines are recognised by their [`Stamp`]s, whatever the server makes of the rest. In
+//! `tailcast.v1` the offsets of the bytes are checked as well. Each viewer is only a socket and a
+//! few numbers, and parses frames in the read buffer, so that one core can load a server with 5,000
+//! viewers.
 
 mod decode;
 mod stamp;
@@ -26,24 +27,24 @@ pub(crate) use target::{BadTarget, Protocol, Target};
 
 use stats::LastViewerLatency;
 
-/// What a load consists of.
+/// The viewers of a load.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Viewers go to these in turn.
+    /// Viewers use these in turn.
     pub(crate) targets: Vec<Target>,
     /// Viewers at full speed.
     pub(crate) viewers: u64,
-    /// So many connect in a second; none: all at once.
+    /// Viewers that connect per second; `None` for all at once.
     pub(crate) ramp: Option<f64>,
-    /// More viewers, each with the bytes a second that it reads.
+    /// The bytes per second of each additional slow viewer.
     pub(crate) slow: Vec<u64>,
-    /// The run whose lines are written by this process.
+    /// The run that this process writes, if it writes one.
     pub(crate) run: Option<u32>,
     pub(crate) threads: u64,
 }
 
 impl Plan {
-    /// Viewers in all.
+    /// The number of viewers, with slow ones.
     pub(crate) fn all(&self) -> u64 {
         self.viewers + self.slow.len() as u64
     }
@@ -52,23 +53,23 @@ impl Plan {
         &self.targets[number as usize % self.targets.len()]
     }
 
-    /// When a viewer connects, after the start.
+    /// The time from the start until a viewer connects.
     fn due(&self, number: u64) -> Duration {
         self.ramp.map_or(Duration::ZERO, |ramp| Duration::from_secs_f64(number as f64 / ramp))
     }
 
-    /// What a slow viewer reads in a second.
+    /// The bytes per second of a slow viewer; `None` for others.
     fn pace(&self, number: u64) -> Option<u64> {
         number.checked_sub(self.viewers).and_then(|slow| self.slow.get(slow as usize).copied())
     }
 }
 
-/// Whose lines are counted.
+/// The run whose lines are counted.
 #[derive(Debug)]
 enum Run {
-    /// Those that this process writes.
+    /// The run that this process writes.
     Own(u32),
-    /// Those of the run that is met first, and was written after this moment.
+    /// The first run that arrives, of those that were written after this moment.
     Met(OnceLock<u32>, u64),
 }
 
@@ -83,19 +84,19 @@ impl Run {
     }
 }
 
-/// What the threads of a load share.
+/// The state that the threads of a load share.
 #[derive(Debug)]
 struct Shared {
     started: Instant,
     run: Run,
     counts: LiveCounts,
-    across: LastViewerLatency,
+    last_viewer: LastViewerLatency,
     is_over: AtomicBool,
-    /// How many lines were written in all.
+    /// The number of lines that were written.
     total: OnceLock<u32>,
 }
 
-/// A load that is under way. It ends with [`Load::finish`].
+/// A load in progress. [`Load::finish`] ends it.
 #[derive(Debug)]
 pub(crate) struct Load {
     shared: Arc<Shared>,
@@ -103,14 +104,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Lets the viewers come.
+    /// Starts the threads, which connect the viewers.
     pub(crate) fn start(plan: Plan) -> io::Result<Self> {
         let threads = plan.threads.clamp(1, plan.viewers.max(1));
         let shared = Arc::new(Shared {
             started: Instant::now(),
             run: plan.run.map_or_else(|| Run::Met(OnceLock::new(), now()), Run::Own),
             counts: LiveCounts::default(),
-            across: LastViewerLatency::new(threads as u32),
+            last_viewer: LastViewerLatency::new(threads as u32),
             is_over: AtomicBool::new(false),
             total: OnceLock::new(),
         });
@@ -124,12 +125,12 @@ impl Load {
         Ok(Self { shared, threads })
     }
 
-    /// What has been counted so far.
+    /// The counts so far.
     pub(crate) fn counts(&self) -> &LiveCounts {
         &self.shared.counts
     }
 
-    /// Whether every viewer at full speed whose connection stands has so many lines.
+    /// Whether all connected viewers at full speed have this many lines.
     pub(crate) fn have_all(&self, lines: u32) -> bool {
         let counts = self.counts();
         let (standing, advanced) =
@@ -137,13 +138,13 @@ impl Load {
         advanced >= standing * u64::from(lines)
     }
 
-    /// Whether a thread has ended by itself, which it only does when something is wrong.
+    /// Whether a thread ended by itself, which happens only after an error.
     pub(crate) fn is_broken(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }
 
-    /// Ends it. `total` lines were written, if this process wrote them. Besides what was counted it gives how late each
-    /// line was for the last viewer.
+    /// Ends the load. `total` is the number of written lines, if this process wrote them. Returns
+    /// the statistics, and the latency of each line for the last viewer.
     pub(crate) fn finish(self, total: Option<u32>) -> io::Result<(Statistics, Histogram<u64>)> {
         if let Some(total) = total {
             self.shared.total.get_or_init(|| total);
@@ -153,6 +154,6 @@ impl Load {
         for thread in self.threads {
             statistics.add(thread.join().map_err(|_| io::Error::other("a thread panicked"))??);
         }
-        Ok((statistics, self.shared.across.histogram()))
+        Ok((statistics, self.shared.last_viewer.histogram()))
     }
 }

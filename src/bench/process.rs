@@ -1,28 +1,28 @@
-//! What a process and its children have used, as /proc tells.
+//! CPU and memory of processes, from `/proc`.
 
 use std::collections::BTreeMap;
 use std::io;
 
-/// CPU and memory of a process and of its children that run.
+/// CPU and memory of processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Usage {
-    /// Seconds of CPU since they began, in the kernel and outside of it.
+    /// Seconds of CPU since their start, in user and kernel mode.
     pub(crate) cpu: f64,
-    /// Bytes that are resident.
+    /// Resident memory in bytes.
     pub(crate) rss: u64,
 }
 
 impl Usage {
-    /// Of these processes, together.
+    /// The sum over these processes and their descendants.
     pub(crate) fn of(pids: &[u32]) -> io::Result<Self> {
         let mut usage = Self::default();
-        for pid in family(pids)? {
+        for pid in with_descendants(pids)? {
             match Self::of_one(pid) {
                 Ok(one) => {
                     usage.cpu += one.cpu;
                     usage.rss += one.rss;
                 }
-                // A child may end while it is looked at.
+                // A descendant may end in the meantime.
                 Err(_) if !pids.contains(&pid) => {}
                 Err(error) => return Err(error),
             }
@@ -30,7 +30,7 @@ impl Usage {
         Ok(usage)
     }
 
-    /// Of this process alone.
+    /// The usage of this process.
     pub(crate) fn own() -> io::Result<Self> {
         Self::of_one(std::process::id())
     }
@@ -45,23 +45,23 @@ impl Usage {
     }
 }
 
-/// What is used of `/proc/PID/stat`.
+/// The used fields of `/proc/PID/stat`, see proc_pid_stat(5).
 struct Stat {
     parent: u32,
-    /// In the kernel and outside, with the children that have ended and been waited for.
+    /// Clock ticks in user and kernel mode, with those of children that were waited for.
     ticks: u64,
 }
 
 impl Stat {
     fn of(pid: u32) -> io::Result<Self> {
         let stat = read(&format!("/proc/{pid}/stat"))?;
-        // The name may hold anything, and ends at the last bracket.
+        // The name may contain anything, and ends at the last bracket.
         let fields: Vec<&str> =
             stat.rsplit(") ").next().unwrap_or_default().split_whitespace().collect();
         let field = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
         let sum = |range: std::ops::Range<usize>| range.map(field).sum::<Option<u64>>();
         match (field(1), sum(11..15)) {
-            // It has ended, and has not been waited for.
+            // A zombie: the process has ended and was not waited for.
             _ if fields.first() == Some(&"Z") => Err(io::ErrorKind::NotFound.into()),
             (Some(parent), Some(ticks)) => Ok(Self { parent: parent as u32, ticks }),
             _ => Err(io::ErrorKind::InvalidData.into()),
@@ -69,13 +69,13 @@ impl Stat {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "what the kernel tells in /proc is no log")]
+#[expect(clippy::disallowed_methods, reason = "a file in /proc is no log")]
 fn read(path: &str) -> io::Result<String> {
     std::fs::read_to_string(path)
 }
 
-/// These processes and all that descend from them.
-fn family(pids: &[u32]) -> io::Result<Vec<u32>> {
+/// These processes and all of their descendants.
+fn with_descendants(pids: &[u32]) -> io::Result<Vec<u32>> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -85,13 +85,13 @@ fn family(pids: &[u32]) -> io::Result<Vec<u32>> {
             children.entry(stat.parent).or_default().push(pid);
         }
     }
-    let mut family: Vec<u32> = Vec::new();
+    let mut with_descendants: Vec<u32> = Vec::new();
     let mut found = pids.to_vec();
     while let Some(pid) = found.pop() {
-        if !family.contains(&pid) {
-            family.push(pid);
+        if !with_descendants.contains(&pid) {
+            with_descendants.push(pid);
             found.extend(children.get(&pid).into_iter().flatten());
         }
     }
-    Ok(family)
+    Ok(with_descendants)
 }

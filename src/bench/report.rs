@@ -1,23 +1,24 @@
-//! What came out of it: a table for people, JSON for programs, and the verdict.
+//! The report of a measurement: a table for people, JSON for programs, and the verdict.
 
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
+use humansize::{BINARY, format_size_i};
 use serde_json::{Value, json};
 
 use crate::bench::load::Statistics;
 use crate::bench::process::Usage;
 use crate::bench::writer::Written;
 
-/// The percentiles that are told.
+/// The percentiles of a report.
 const PERCENTILES: [(&str, f64); 5] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
-/// From this part of a core on the client may be what is slow.
-const BUSY: f64 = 0.8;
-/// Of fewer seconds nothing is told by the second.
-const MOMENT: f64 = 0.01;
+/// If the client uses more of its cores than this share, it may be the bottleneck.
+const CLIENT_CPU_MAX: f64 = 0.8;
+/// For a shorter time no rates are given.
+const SECONDS_MIN: f64 = 0.01;
 
-/// How many viewers there were.
+/// The numbers of viewers.
 #[derive(Debug)]
 pub(crate) struct Viewers {
     pub(crate) asked: u64,
@@ -26,25 +27,25 @@ pub(crate) struct Viewers {
     pub(crate) live: u64,
     pub(crate) failed: u64,
     pub(crate) closed: u64,
-    /// Those whose log the server looks at every now and then, because nothing wakes it.
+    /// Viewers of a log that the server polls, because it gets no events for it.
     pub(crate) polled: u64,
-    /// Seconds from the start until the last was live.
+    /// Seconds from the start until the last viewer was up to date.
     pub(crate) live_after: f64,
 }
 
-/// What came while it was measured.
+/// What arrived during the measurement.
 #[derive(Debug)]
 pub(crate) struct Delivered {
     /// Stamped lines, summed over the viewers.
     pub(crate) lines: u64,
     pub(crate) messages: u64,
-    /// WantedGeneration these, those that came compressed.
+    /// Of these, the compressed ones.
     pub(crate) compressed: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
 }
 
-/// The server before the viewers came, once they were there, when the measuring began, and at its end.
+/// The server before the viewers connected, at the begin of the measurement and at its end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Server {
     pub(crate) before: Usage,
@@ -52,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) ended: Usage,
 }
 
-/// Everything that was found out.
+/// The result of a measurement.
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) urls: Vec<String>,
@@ -60,12 +61,12 @@ pub(crate) struct Report {
     pub(crate) written: Option<Written>,
     pub(crate) delivered: Delivered,
     pub(crate) statistics: Statistics,
-    /// How late each line was for the last viewer, in nanoseconds.
+    /// The latency of each line for the last viewer, in nanoseconds.
     pub(crate) last: Histogram<u64>,
     pub(crate) server: Option<Server>,
-    /// Why the server's process could not be looked at in the end.
+    /// Why the server's processes could not be read at the end.
     pub(crate) gone: Option<String>,
-    /// Seconds of CPU that the client used while it was measured, and its threads that read.
+    /// Seconds of CPU that the client used during the measurement, and its threads.
     pub(crate) client: (f64, u64),
     pub(crate) interrupted: bool,
 }
@@ -82,14 +83,14 @@ fn percentiles(histogram: &Histogram<u64>) -> Value {
     value
 }
 
-/// A share, where there is something to share.
-fn each(whole: f64, parts: u64) -> f64 {
+/// A quotient; 0 without parts.
+fn average(whole: f64, parts: u64) -> f64 {
     if parts == 0 { 0.0 } else { whole / parts as f64 }
 }
 
-/// So much a second, where it went on for long enough.
-fn a_second(amount: f64, seconds: f64) -> f64 {
-    if seconds < MOMENT { 0.0 } else { amount / seconds }
+/// A rate; 0 if the time is too short.
+fn per_second(amount: f64, seconds: f64) -> f64 {
+    if seconds < SECONDS_MIN { 0.0 } else { amount / seconds }
 }
 
 impl Server {
@@ -97,14 +98,14 @@ impl Server {
         (self.ended.cpu - self.begun.cpu).max(0.0)
     }
 
-    /// Bytes of memory for each viewer.
-    fn a_viewer(&self, viewers: u64) -> f64 {
-        each(self.begun.rss as f64 - self.before.rss as f64, viewers)
+    /// The growth of resident memory per viewer, in bytes.
+    fn rss_per_viewer(&self, viewers: u64) -> f64 {
+        average(self.begun.rss as f64 - self.before.rss as f64, viewers)
     }
 }
 
 impl Report {
-    /// What is wrong, in words; nothing if all came once.
+    /// The faults in words, without those of slow viewers; empty if every line arrived once.
     pub(crate) fn verdict(&self) -> Vec<String> {
         let Statistics { lost, twice, lost_bytes, twice_bytes, .. } = self.statistics;
         let mut wrong = Vec::new();
@@ -128,12 +129,12 @@ impl Report {
         wrong
     }
 
-    fn lines_a_second(&self) -> f64 {
-        a_second(self.delivered.lines as f64, self.delivered.seconds)
+    fn lines_per_second(&self) -> f64 {
+        per_second(self.delivered.lines as f64, self.delivered.seconds)
     }
 
-    fn bytes_a_second(&self) -> f64 {
-        a_second(self.delivered.bytes as f64, self.delivered.seconds)
+    fn bytes_per_second(&self) -> f64 {
+        per_second(self.delivered.bytes as f64, self.delivered.seconds)
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -151,8 +152,8 @@ impl Report {
                 "lines": delivered.lines, "messages": delivered.messages,
                 "compressed": delivered.compressed,
                 "bytes": delivered.bytes, "seconds": delivered.seconds,
-                "lines_per_second": self.lines_a_second(),
-                "bytes_per_second": self.bytes_a_second(),
+                "lines_per_second": self.lines_per_second(),
+                "bytes_per_second": self.bytes_per_second(),
             },
             "lost": statistics.lost, "twice": statistics.twice, "gaps": statistics.gaps,
             "lost_bytes": statistics.lost_bytes, "twice_bytes": statistics.twice_bytes,
@@ -177,12 +178,12 @@ impl Report {
         if let Some(server) = &self.server {
             value["server"] = json!({
                 "cpu_seconds": server.cpu(),
-                "cpu_us_per_line": each(server.cpu() * 1e6, delivered.lines),
-                "cpu_us_per_message": each(server.cpu() * 1e6, delivered.messages),
-                "cpu_of_a_core": a_second(server.cpu(), delivered.seconds),
+                "cpu_us_per_line": average(server.cpu() * 1e6, delivered.lines),
+                "cpu_us_per_message": average(server.cpu() * 1e6, delivered.messages),
+                "cpu_of_a_core": per_second(server.cpu(), delivered.seconds),
                 "rss_before": server.before.rss, "rss_with_viewers": server.begun.rss,
                 "rss_after": server.ended.rss,
-                "rss_per_viewer": server.a_viewer(viewers.connected),
+                "rss_per_viewer": server.rss_per_viewer(viewers.connected),
             });
         }
         value
@@ -214,7 +215,7 @@ impl Report {
             rows.push(("", format!("{}: {reason}", thousands(*count))));
         }
         if viewers.polled > 0 {
-            let what = "the server is not woken by the log, and looks at it every now and then";
+            let what = "the server gets no events for this log, and polls it";
             rows.push(("", format!("{}: {what}", thousands(viewers.polled))));
         }
         if let Some(written) = &self.written {
@@ -241,8 +242,8 @@ impl Report {
                 thousands(delivered.lines),
                 thousands(delivered.messages),
                 bytes(delivered.bytes as f64),
-                thousands(self.lines_a_second() as u64),
-                bytes(self.bytes_a_second()),
+                thousands(self.lines_per_second() as u64),
+                bytes(self.bytes_per_second()),
             ),
         ));
         let gaps = match statistics.gaps {
@@ -286,7 +287,7 @@ impl Report {
 
     fn latencies(&self, rows: &mut Vec<(&'static str, String)>) {
         if self.statistics.each.is_empty() {
-            rows.push(("latency", "no stamped line came".to_owned()));
+            rows.push(("latency", "no stamped line arrived".to_owned()));
             return;
         }
         let mut head = String::new();
@@ -311,10 +312,10 @@ impl Report {
         let seconds = delivered.seconds;
         if let Some(server) = &self.server {
             let cpu = server.cpu();
-            let mut words = format!("{:.1} % of a core", 100.0 * a_second(cpu, seconds));
+            let mut words = format!("{:.1} % of a core", 100.0 * per_second(cpu, seconds));
             for (what, count) in [("line", delivered.lines), ("message", delivered.messages)] {
                 if count > 0 {
-                    let _written = write!(words, ", {:.2} µs a {what}", each(cpu * 1e6, count));
+                    let _written = write!(words, ", {:.2} µs a {what}", average(cpu * 1e6, count));
                 }
             }
             rows.push(("server CPU", words));
@@ -324,15 +325,15 @@ impl Report {
                     "{} before, {} with the viewers ({} each), {} at the end",
                     bytes(server.before.rss as f64),
                     bytes(server.begun.rss as f64),
-                    bytes(server.a_viewer(viewers.connected)),
+                    bytes(server.rss_per_viewer(viewers.connected)),
                     bytes(server.ended.rss as f64)
                 ),
             ));
         }
         let (cpu, threads) = self.client;
-        let share = a_second(cpu, seconds);
-        let busy = if share > BUSY * threads as f64 {
-            ": it may be what is slow here; give it another `--threads`, or fewer viewers"
+        let share = per_second(cpu, seconds);
+        let busy = if share > CLIENT_CPU_MAX * threads as f64 {
+            ": the client may be the bottleneck; give it more `--threads`, or fewer viewers"
         } else {
             ""
         };
@@ -340,7 +341,7 @@ impl Report {
     }
 }
 
-/// A number in groups of three digits.
+/// A number with a separator after each three digits.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::new();
@@ -353,20 +354,9 @@ pub(crate) fn thousands(number: u64) -> String {
     grouped
 }
 
-/// An amount of bytes.
-pub(crate) fn bytes(amount: f64) -> String {
-    let mut amount = amount;
-    for unit in ["B", "KiB", "MiB", "GiB"] {
-        if amount.abs() < 1024.0 {
-            return if unit == "B" {
-                format!("{amount:.0} B")
-            } else {
-                format!("{amount:.1} {unit}")
-            };
-        }
-        amount /= 1024.0;
-    }
-    format!("{amount:.1} TiB")
+/// A number of bytes with a binary unit; it may be negative.
+fn bytes(amount: f64) -> String {
+    format_size_i(amount as i64, BINARY.decimal_places(1).decimal_zeroes(1))
 }
 
 #[cfg(test)]
@@ -374,7 +364,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
+    fn numbers_have_separators_and_units() {
         for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
             assert_eq!(thousands(number), words);
         }

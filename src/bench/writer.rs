@@ -1,4 +1,4 @@
-//! The one who writes: stamped lines, at their times.
+//! Writes stamped lines at their times.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -12,30 +12,31 @@ use hdrhistogram::Histogram;
 
 use crate::bench::load::{STAMP_BYTES, Stamp, histogram, now};
 
-/// The longest sleep before it looks whether it is to stop.
+/// The longest sleep between two checks of the stop flag.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
-/// What is written, and when.
+/// What to write, and when.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
+    /// The number of the run, in each stamp.
     pub(crate) run: u32,
-    /// Lines a second.
+    /// Lines per second.
     pub(crate) rate: f64,
-    /// Lines in one write.
+    /// Lines per write.
     pub(crate) burst: u32,
     /// Bytes of a line, with its newline.
     pub(crate) line_bytes: usize,
-    /// Lines in all.
+    /// The number of lines.
     pub(crate) lines: u32,
 }
 
-/// What has been written.
+/// What was written.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) lines: u32,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
-    /// How late each write was done, in nanoseconds.
+    /// The delay of each write, in nanoseconds.
     pub(crate) late: Histogram<u64>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) struct Writer {
     thread: JoinHandle<io::Result<Written>>,
 }
 
-/// Opens a log to be written, as a program does that appends to it.
+/// Opens a log to append to it, and creates it if necessary.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).open(path)
 }
@@ -55,14 +56,14 @@ impl Writer {
     pub(crate) fn start(file: File, schedule: Schedule) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let lines = Arc::new(AtomicU64::new(0));
-        let (stopped, told) = (Arc::clone(&stop), Arc::clone(&lines));
+        let (should_stop, written_lines) = (Arc::clone(&stop), Arc::clone(&lines));
         let thread = thread::Builder::new()
             .name("writer".to_owned())
-            .spawn(move || write(file, schedule, &stopped, &told))?;
+            .spawn(move || write(file, schedule, &should_stop, &written_lines))?;
         Ok(Self { stop, lines, thread })
     }
 
-    /// Lines that have been written so far.
+    /// The lines written so far.
     pub(crate) fn lines(&self) -> u64 {
         self.lines.load(Ordering::Relaxed)
     }
@@ -71,12 +72,12 @@ impl Writer {
         self.thread.is_finished()
     }
 
-    /// Stops it, if it has not come to its end yet.
+    /// Makes it stop before all lines are written.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// What it has written.
+    /// Waits for the end, and returns what was written.
     pub(crate) fn finish(self) -> io::Result<Written> {
         self.thread.join().map_err(|_| io::Error::other("the writer panicked"))?
     }
@@ -86,7 +87,7 @@ fn write(
     mut file: File,
     schedule: Schedule,
     stop: &AtomicBool,
-    told: &AtomicU64,
+    written_lines: &AtomicU64,
 ) -> io::Result<Written> {
     let Schedule { run, rate, burst, line_bytes, lines } = schedule;
     let mut line = vec![b'.'; line_bytes];
@@ -113,7 +114,7 @@ fn write(
         file.write_all(&block[..bytes])?;
         late.saturating_record(now().saturating_sub(due_at));
         sequence += count;
-        told.store(sequence.into(), Ordering::Relaxed);
+        written_lines.store(sequence.into(), Ordering::Relaxed);
     }
     let bytes = u64::from(sequence) * line_bytes as u64;
     Ok(Written { lines: sequence, bytes, seconds: began.elapsed().as_secs_f64(), late })

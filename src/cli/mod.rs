@@ -1,20 +1,24 @@
-//! The command line; the only place that prints.
+//! The command line; the only room that prints.
 //!
-//! stdout is for data: `serve` prints one line there, the address, and `tail` the log. Everything else is talk and goes
-//! to stderr.
+//! stdout is for data: `serve` prints one line there, its address, `tail` the log, and `bench` its
+//! report. Log output, messages and errors go to stderr.
 
 mod bench;
+mod failure;
 mod serve;
 mod tail;
 
-use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tracing_subscriber::EnvFilter;
 
-/// Shared live log viewer: one watcher per log file, fanned out to every browser that looks.
+use failure::{Failure, OrFail};
+
+/// Show log files live, to many viewers at once
 #[derive(Debug, Parser)]
 #[command(name = "tailcast", version, max_term_width = 100, arg_required_else_help = true)]
 struct Arguments {
@@ -29,40 +33,7 @@ enum Command {
     Bench(bench::Arguments),
 }
 
-/// The next thing to do, for an error that reaches the person who started the command, and the exit code.
-#[derive(Debug)]
-struct Hint {
-    words: String,
-    exit: u8,
-}
-
-impl fmt::Display for Hint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.words)
-    }
-}
-
-impl std::error::Error for Hint {}
-
-/// An error of these words, with a hint under them: something is wrong with the arguments.
-fn failure(message: impl fmt::Display, hint: impl Into<String>) -> anyhow::Error {
-    let hint = Hint { words: hint.into(), exit: EXIT_USAGE };
-    anyhow::Error::new(hint).context(message.to_string())
-}
-
-/// The same where the arguments make sense, and what they ask for is not to be had.
-fn unmet(message: impl fmt::Display, hint: impl Into<String>) -> anyhow::Error {
-    let hint = Hint { words: hint.into(), exit: EXIT_UNMET };
-    anyhow::Error::new(hint).context(message.to_string())
-}
-
-/// What was asked for is refused, or not there.
-const EXIT_UNMET: u8 = 1;
-
-/// Wrong arguments, or something that they name: as clap's own errors.
-const EXIT_USAGE: u8 = 2;
-
-/// Runs the program with the process's arguments.
+/// Runs the program with the process's arguments, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
@@ -72,24 +43,42 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let hint = error.downcast_ref::<Hint>();
-            let words = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-            // With stderr closed there is nobody to tell.
-            let _told = writeln!(io::stderr(), "error: {error}{words}");
-            ExitCode::from(hint.map_or(EXIT_USAGE, |hint| hint.exit))
-        }
+        Err(failure) => failure.report(),
     }
 }
 
-/// Each connection is a descriptor, and the soft limit is often 1024. Gives the limit that there is now.
+const HINT_LIMITS: &str = "check the limits of this user with `ulimit -a`";
+const HINT_STDOUT: &str = "check where stdout is redirected to";
+
+/// Starts the log output on stderr. `TAILCAST_LOG` overrides the filter.
+fn init_logging(filter: &str) {
+    let filter = EnvFilter::try_from_env("TAILCAST_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    // It fails only if the process has a subscriber already, which is then kept.
+    let _initialised = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .try_init();
+}
+
+/// Prints the result of a command. It is no error if nobody reads stdout any more.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot write to stdout").or_unavailable(HINT_STDOUT),
+    }
+}
+
+/// Raises the soft limit of open files to `wanted` if the hard limit allows it, since each
+/// connection takes a descriptor and the soft limit is often 1024. Returns the limit now.
 fn raise_descriptor_limit(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
     if current.is_some_and(|current| current < raised)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
     {
-        tracing::debug!(%error, "can't raise the limit of open files");
+        tracing::debug!(%error, "cannot raise the limit of open files");
         return current.unwrap_or(raised);
     }
     raised.max(current.unwrap_or(wanted))

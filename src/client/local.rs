@@ -40,7 +40,7 @@ impl Local {
             signed: false,
         };
         let subscription = registry.join(&log, start.wait).await?;
-        let viewer = Viewer::new(subscription, start).await;
+        let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;
         Ok(Self { viewer, _registry: registry, ended: false })
     }
 

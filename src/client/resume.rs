@@ -268,7 +268,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, a new connection sends positions with which no byte is missed or repeated.
+        /// Whatever happens, a new connection sends positions with which no byte is missed or
+        /// repeated.
         #[test]
         fn a_new_connection_continues_where_the_last_one_ended(steps in prop::collection::vec(step(), 1..60)) {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();

@@ -1,15 +1,17 @@
 //! Which paths may be read, with proof.
 //!
-//! A path is first judged by its name alone, without a look at the file system, so that a path outside the prefixes
-//! gets the same answer in the same time whether or not it exists.  One whose name lies inside is looked up without
-//! opening it for reading.  Either the kernel itself kept the way below the prefix, or links were followed anywhere and it
-//! is asked where that very object lies.  What is opened for reading is that object, through its handle, never a path
-//! that was checked earlier.  So there is no gap between check and open, and no FIFO or device is ever opened.
+//! A path is first judged by its text alone, without a look at the file system: a path outside the
+//! prefixes gets the same answer in the same time whether or not it exists. A path inside is looked
+//! up without opening it for reading. Either the kernel keeps the whole way below the prefix, or
+//! links are followed anywhere and the kernel is asked where the object lies that was found. What
+//! is opened for reading is that object, through its handle. So there is no gap between check and
+//! open, and no FIFO or device is ever opened.
 //!
-//! The rule for links: a link works when what it leads to in the end lies in any of the prefixes.  A prefix that is
-//! itself a link stands for the place it led to at the start.  Two things cannot be told from here.  A hard link
-//! to a foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence).  And who may put links into
-//! a prefix can learn whether an outside directory exists, by a link that passes through it and comes back.
+//! A link works when its final target lies in any of the prefixes. A prefix that is itself a link
+//! stands for the place it led to at the start. Two things are beyond this check. A hard link to a
+//! foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence). And a user
+//! who may put links into a prefix can learn whether an outside directory exists, by a link that
+//! passes through it and comes back.
 
 mod path;
 mod prefix;
@@ -18,6 +20,7 @@ mod symlink_walk;
 #[cfg(test)]
 mod tests;
 
+use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,17 +30,19 @@ use std::sync::Arc;
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::failpoints::{Call, Failpoint, Failpoints};
-use super::metrics::Metrics;
+use crate::log::failpoints::{Call, Failpoint, Failpoints};
+use crate::log::metrics::Metrics;
+
+use prefix::{Prefix, Root};
+use resolve::{ResolvedPath, Resolver};
 
 pub use path::LogPath;
 pub use prefix::PrefixError;
-use prefix::{Prefix, Root};
-use resolve::{ResolvedPath, Resolver};
 pub(super) use resolve::{is_kernel_made, path_of, type_of};
 
-/// How often a path is looked up anew when what was found has been moved or removed meanwhile.
-const LOOKS_MAX: usize = 8;
+/// How often a path is looked up again when the object that was found was moved or removed
+/// meanwhile.
+const FIND_ATTEMPTS_MAX: usize = 8;
 
 /// The prefixes that may be served.
 #[derive(Debug)]
@@ -51,15 +56,17 @@ pub struct Access {
 /// Why a path is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Outside the prefixes, by its name or by where its links lead, whether or not anything is there.
+    /// The path lies outside the prefixes, by its text or by where its links lead, whether or not
+    /// anything is there.
     Forbidden,
-    /// Inside, but nothing is there.
+    /// The path lies inside, but nothing is there.
     NotFound,
-    /// Inside, but not readable now: permission, an input error, a stale handle.
+    /// The file cannot be read now: permission, an input error, a stale handle.
     Unreadable,
-    /// Not known: this process has no descriptor or memory left to find out.
+    /// This process has no descriptor or memory left to find out.
     Exhausted,
-    /// Inside and there, but not a regular file on a file system that holds files.
+    /// The path leads to something that is not a regular file, or that the kernel makes up, as in
+    /// `/proc`.
     Untailable,
 }
 
@@ -78,7 +85,7 @@ impl Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Errno> for Refusal {
-    /// What a failed call says about a path that leads nowhere outside.
+    /// The reason of a failed system call on a path inside.
     fn from(error: Errno) -> Self {
         match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => Self::NotFound,
@@ -88,12 +95,12 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// What tells a file from every other one as long as it is held open.
+/// Tells a file from every other one for as long as it is held open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
-    /// The number of the device that holds the file.
+    /// The number of the device that holds the file (`st_dev`).
     pub device: u64,
-    /// Its number there, which is used again once the file is gone.
+    /// The number of the file on it (`st_ino`), which is used again once the file is gone.
     pub inode: u64,
 }
 
@@ -103,7 +110,8 @@ impl Identity {
     }
 }
 
-/// Proof that the file behind a path was inside the prefixes when it was opened, and is a regular file.
+/// Proof that the file behind a path was inside the prefixes when it was opened, and is a regular
+/// file.
 #[derive(Debug)]
 pub struct Admitted {
     file: File,
@@ -114,12 +122,12 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    /// Where its calls are made to fail.
+    /// The failpoints of this file.
     pub(super) fn point(&self) -> Failpoint {
         self.faults.point(&self.real_path)
     }
 
-    /// Where its reads are counted.
+    /// The counters of its reads.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
@@ -129,7 +137,7 @@ impl Admitted {
         self.file
     }
 
-    /// Where the file lay, without links, when it was opened.
+    /// The path of the file, without links, when it was opened.
     pub fn real_path(&self) -> &Path {
         &self.real_path
     }
@@ -148,8 +156,11 @@ struct Found {
 }
 
 impl Access {
-    /// Opens the prefixes, which are directories or regular files; relative ones start at the current directory.
-    /// With no prefix at all, everything is forbidden.
+    /// Opens the prefixes, which are directories or regular files; relative ones start at the
+    /// current directory. Without any prefix, everything is forbidden.
+    ///
+    /// # Errors
+    /// The first prefix that cannot be served, and why.
     pub fn new<I, P>(prefixes: I) -> Result<Self, PrefixError>
     where
         I: IntoIterator<Item = P>,
@@ -166,27 +177,29 @@ impl Access {
         })
     }
 
-    /// What a test makes fail.
+    /// The failpoints of everything that is opened here, for tests.
     #[must_use]
     pub fn faults(&self) -> &Failpoints {
         &self.faults
     }
 
-    /// What has been done with the logs so far.
+    /// The counters of everything that is opened here.
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// The prefixes as they were given, made absolute, in that order.
+    /// The prefixes in the order in which they were given, made absolute.
     pub fn prefixes(&self) -> impl Iterator<Item = &Path> {
         self.prefixes.iter().map(|prefix| prefix.given.as_path())
     }
 
-    /// Judges a decoded URL path by its name alone; touches no file.
+    /// Judges a decoded URL path by its text alone, without touching the file system. `.`, `..` and
+    /// empty components are resolved by the text.
     ///
-    /// `.`, `..` and empty components are resolved by the text.  A path outside is Forbidden; one inside that can name
-    /// no file (a NUL, a component over 255 bytes, more than 4095 bytes in all) is NotFound.
+    /// # Errors
+    /// [`Refusal::Forbidden`] for a path outside; [`Refusal::NotFound`] for a path inside that can
+    /// name no file: with a NUL, a component over 255 bytes, or more than 4095 bytes in all.
     pub fn locate(&self, decoded: &[u8]) -> Result<LogPath, Refusal> {
         if decoded.first() != Some(&b'/') {
             return Err(Refusal::Forbidden);
@@ -200,7 +213,18 @@ impl Access {
         }
     }
 
-    /// Opens a log for reading, checked now; for the first open and for every later one.
+    /// The path of a name in a directory that was reached from a prefix, and so lies inside by its
+    /// text. None when it is too long to be opened.
+    pub(super) fn locate_in(&self, directory: &Path, name: &OsStr) -> Option<LogPath> {
+        let path = directory.join(name);
+        debug_assert!(self.nearest(&path).is_some(), "a walk starts at a prefix");
+        path::can_name_a_file(&path).then(|| LogPath::new(path))
+    }
+
+    /// Opens a log for reading. The path is checked at this very moment, at each open.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
     pub fn open(&self, log: &LogPath) -> Result<Admitted, Refusal> {
         let found = self.find(log)?;
         self.faults.check(Call::Open, log.as_path())?;
@@ -210,17 +234,20 @@ impl Access {
         Ok(Admitted { file, real_path, identity, faults, metrics })
     }
 
-    /// What the path leads to now, under the same confinement, without opening it for reading.
+    /// The identity of the file to which the path leads now, without opening it for reading.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
     pub fn identify(&self, log: &LogPath) -> Result<Identity, Refusal> {
         self.stat(log).map(|stat| Identity::of(&stat))
     }
 
-    /// Size, times and identity of what the path leads to now.
+    /// Size, times and identity of the file to which the path leads now.
     pub(super) fn stat(&self, log: &LogPath) -> Result<Stat, Refusal> {
         self.find(log).map(|found| found.stat)
     }
 
-    /// The prefixes that are there now, by their given names, with the directories they stand on.
+    /// The prefixes that exist now: the path each was given, and its directory.
     pub(super) fn roots(&self) -> Result<Vec<(&Path, Root)>, Refusal> {
         let mut roots = Vec::with_capacity(self.prefixes.len());
         for prefix in &self.prefixes {
@@ -236,7 +263,7 @@ impl Access {
         Ok(roots)
     }
 
-    /// The prefix that lies nearest above a normalised path, by name.
+    /// The innermost prefix that holds a normalised path, by its text.
     fn nearest(&self, path: &Path) -> Option<&Prefix> {
         let above =
             self.prefixes.iter().filter_map(|prefix| Some((prefix.distance(path)?, prefix)));
@@ -246,16 +273,16 @@ impl Access {
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
         self.metrics.lookups.add(1);
         self.faults.check(Call::Look, log.as_path())?;
-        for _ in 0..LOOKS_MAX {
-            if let Some(found) = self.look(log.as_path())? {
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            if let Some(found) = self.find_once(log.as_path())? {
                 return Ok(found);
             }
         }
         Err(Refusal::NotFound)
     }
 
-    /// One look at what a path leads to; `None` when it moved or went away under the look.
-    fn look(&self, path: &Path) -> Result<Option<Found>, Refusal> {
+    /// One attempt to find the file of a path; None when it was moved or removed meanwhile.
+    fn find_once(&self, path: &Path) -> Result<Option<Found>, Refusal> {
         let prefix = self.nearest(path).ok_or(Refusal::Forbidden)?;
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,
@@ -274,10 +301,10 @@ impl Access {
             && !root.admits(&place.path)
             && !self.roots()?.iter().any(|(_, other)| other.admits(&place.path))
         {
-            // The root may have been moved between the looks, and the object with it.
-            let stands = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
-            let lies = ResolvedPath::of(object.as_fd())?.path == place.path;
-            return if stands && lies { Err(Refusal::Forbidden) } else { Ok(None) };
+            // The root may have been moved between the two questions, and the object with it.
+            let root_stays = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
+            let object_stays = ResolvedPath::of(object.as_fd())?.path == place.path;
+            return if root_stays && object_stays { Err(Refusal::Forbidden) } else { Ok(None) };
         }
         if place.gone {
             return Ok(None);
@@ -289,7 +316,7 @@ impl Access {
         Ok(Some(Found { object, real_path: place.path, stat }))
     }
 
-    /// Follows links wherever they lead; what is found must then be asked where it lies.
+    /// Follows links wherever they lead. The caller has to check where the object lies.
     fn look_up_anywhere(&self, root: &Root, rest: &Path) -> Result<OwnedFd, Refusal> {
         let found = self.resolver.look_up(
             root.directory.as_fd(),
@@ -300,7 +327,7 @@ impl Access {
         found.map_err(|error| self.refusal(root, rest, error))
     }
 
-    /// What to answer when a path inside could not be looked up.
+    /// The answer for a path inside whose lookup failed.
     fn refusal(&self, start: &Root, rest: &Path, error: Errno) -> Refusal {
         let all = match self.roots() {
             Ok(all) => all,
@@ -314,11 +341,11 @@ impl Access {
         if outside { Refusal::Forbidden } else { error.into() }
     }
 
-    /// An absolute path that begins with a prefix's given name, with its real place instead.
+    /// An absolute path that begins with the given path of a prefix, with its real path instead.
     fn real_name(&self, target: &Path) -> Option<PathBuf> {
-        let plain = target.is_absolute()
+        let is_plain = target.is_absolute()
             && !target.components().any(|step| step == std::path::Component::ParentDir);
-        let prefix = plain.then(|| self.nearest(target)).flatten()?;
+        let prefix = is_plain.then(|| self.nearest(target)).flatten()?;
         let root = prefix.root(&self.resolver).ok()?;
         Some(root.place.join(prefix.rest(target)?))
     }

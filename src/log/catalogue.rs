@@ -1,145 +1,209 @@
 //! The logs that lie under the prefixes now.
 //!
-//! The walk goes from directory handle to directory handle and never over a directory link, so a directory that is
-//! swapped for a link while it runs cannot make it name what lies outside.  It is bounded in every direction, and says
-//! so when a bound was met.  Hidden files are listed, hidden directories are not entered: they hold caches and
-//! repositories far more often than logs.  What is not listed can still be opened by its path.
+//! The walk goes from directory handle to directory handle and never over a link to a directory. So
+//! a directory that is swapped for a link while it runs cannot make it name what lies outside.
+//! Every dimension of the walk has a bound, and the answer says when one was met. Hidden files are
+//! listed, hidden directories are not entered: they hold caches and repositories far more often
+//! than logs. A log that is not listed can still be opened by its path.
 
 #[cfg(test)]
 mod tests;
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat};
 use rustix::io::Result;
+use tokio_util::sync::CancellationToken;
 
-use super::access::{Access, Identity, LogPath, is_kernel_made, type_of};
+use crate::log::access::{Access, Identity, LogPath, is_kernel_made, type_of};
 
 /// One log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name, by which it can be opened.
+    /// Its path, by which it can be opened.
     pub log: LogPath,
-    /// Its size in bytes when it was seen.
+    /// Its size in bytes when it was listed.
     pub size: u64,
-    /// When it was last written to.
+    /// When it was last written.
     pub modified: SystemTime,
 }
 
-/// The logs under the prefixes, the last changed one first.
+/// The logs under the prefixes. Empty where there are none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
-    /// The logs, by last change, newest first, then by path.
+    /// The logs by last change, newest first, then by path.
     pub entries: Vec<Entry>,
-    /// Whether a bound kept something out.
+    /// Whether a bound, or the end of the walk before its time, has kept something out.
     pub truncated: bool,
 }
 
 /// How far a walk goes.
 struct Bounds {
-    /// Logs in the answer; the ones that changed last are kept.
+    /// The most logs in the answer; those that changed last are kept.
     entries: usize,
-    /// Directories below a prefix's own, one in another.  Each takes a descriptor while the walk is in it.
+    /// The most directories below a prefix's own, one in another. Each takes a descriptor while the
+    /// walk is in it.
     depth: usize,
-    /// Directories entered in all.
+    /// The most directories that are entered.
     directories: usize,
-    /// Names read in all, whatever they name.
+    /// The most names that are read, of whatever type.
     names: usize,
 }
 
 const BOUNDS: Bounds = Bounds { entries: 10_000, depth: 16, directories: 10_000, names: 200_000 };
 
-/// Walks the prefixes.  It blocks: call it from a thread that may.
+/// After this many names the walk looks whether it is to stop, and rests for [`REST_TIME`], so that
+/// a large tree does not take a processor from those who follow logs.
+const STEP_NAMES: usize = 1024;
+const REST_TIME: Duration = Duration::from_micros(200);
+
+/// Walks the prefixes to the end. It blocks: call it from a thread that may.
 pub fn list(access: &Access) -> Catalogue {
-    list_within(access, &BOUNDS)
+    list_until(access, &CancellationToken::new())
 }
 
-fn list_within(access: &Access, bounds: &Bounds) -> Catalogue {
+/// Walks the prefixes until `stop` is cancelled; the answer is then truncated. It blocks: call it
+/// from a thread that may, and from one at a time.
+pub fn list_until(access: &Access, stop: &CancellationToken) -> Catalogue {
+    list_within(access, &BOUNDS, stop)
+}
+
+fn list_within(access: &Access, bounds: &Bounds, stop: &CancellationToken) -> Catalogue {
     let Ok(mut roots) = access.roots() else {
         return Catalogue { truncated: true, ..Catalogue::default() };
     };
-    // Inner prefixes go first, for the depth is counted from the nearest one; files go last, when it is known which
-    // directories have named them.
+    // Inner prefixes go first, for the depth is counted from the nearest one. Files go last, when
+    // it is known which directories have been listed.
     roots.sort_by_key(|(name, root)| (root.only.is_some(), Reverse(name.components().count())));
     let mut walk = DirectoryWalk {
         access,
         bounds,
+        stop,
         entered: HashSet::new(),
         names: 0,
+        oldest: None,
         catalogue: Catalogue::default(),
     };
     for (name, root) in &roots {
         match &root.only {
-            None => walk.enter(root.directory.as_fd(), Path::new("."), name, 0),
+            None => walk.enter(root.directory.as_fd(), Path::new("."), name, 0, None),
             Some(_) => walk.add_file_prefix(root.directory.as_fd(), name),
         }
     }
     walk.keep_newest();
+    let Catalogue { entries, .. } = &mut walk.catalogue;
+    entries.sort_unstable_by(newest_first);
     walk.catalogue
+}
+
+fn newest_first(one: &Entry, other: &Entry) -> std::cmp::Ordering {
+    other.modified.cmp(&one.modified).then_with(|| one.log.cmp(&other.log))
 }
 
 struct DirectoryWalk<'a> {
     access: &'a Access,
     bounds: &'a Bounds,
+    stop: &'a CancellationToken,
     /// The directories that were read, so that overlapping prefixes name a file once.
     entered: HashSet<Identity>,
     names: usize,
+    /// The last change of the oldest log that is kept, once there are too many.
+    oldest: Option<SystemTime>,
     catalogue: Catalogue,
 }
 
 impl DirectoryWalk<'_> {
-    /// Lists a directory, if it can be read.
-    fn enter(&mut self, parent: BorrowedFd<'_>, name: &Path, path: &Path, depth: usize) {
+    /// Lists a directory, if it can be read. `above` is the device of the directory that it was
+    /// found in.
+    fn enter(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &Path,
+        path: &Path,
+        depth: usize,
+        above: Option<u64>,
+    ) {
         let Ok(directory) = open_directory(parent, name) else { return };
-        let (Ok(stat), Ok(false)) =
-            (rustix::fs::fstat(&directory), is_kernel_made(directory.as_fd()))
-        else {
+        let Ok(identity) = rustix::fs::fstat(&directory).map(|stat| Identity::of(&stat)) else {
             return;
         };
-        if self.entered.contains(&Identity::of(&stat)) {
+        // Directories of one device are of one file system.
+        if above != Some(identity.device) && is_kernel_made(directory.as_fd()) != Ok(false) {
+            return;
+        }
+        if self.entered.contains(&identity) {
             return;
         }
         if depth > self.bounds.depth || self.entered.len() >= self.bounds.directories {
             self.catalogue.truncated = true;
             return;
         }
-        self.entered.insert(Identity::of(&stat));
+        self.entered.insert(identity);
         let Ok(mut entries) = Dir::new(directory) else { return };
         while let Some(Ok(entry)) = entries.read() {
             if matches!(entry.file_name().to_bytes(), b"." | b"..") {
                 continue;
             }
-            if self.names >= self.bounds.names {
+            if self.names >= self.bounds.names || self.is_stopped() {
                 self.catalogue.truncated = true;
                 return;
             }
             self.names += 1;
             if let Ok(directory) = entries.fd() {
-                self.visit(directory, &entry, path, depth);
+                self.visit(directory, &entry, path, depth, identity.device);
             }
         }
     }
 
-    fn visit(&mut self, directory: BorrowedFd<'_>, entry: &DirEntry, parent: &Path, depth: usize) {
-        let name = Path::new(std::ffi::OsStr::from_bytes(entry.file_name().to_bytes()));
-        let path = parent.join(name);
+    fn is_stopped(&self) -> bool {
+        if !self.names.is_multiple_of(STEP_NAMES) {
+            return false;
+        }
+        if self.names > 0 {
+            thread::sleep(REST_TIME);
+        }
+        self.stop.is_cancelled()
+    }
+
+    fn visit(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        entry: &DirEntry,
+        parent: &Path,
+        depth: usize,
+        device: u64,
+    ) {
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
         let mut stat = None;
         let mut file_type = entry.file_type();
         if matches!(file_type, FileType::RegularFile | FileType::Unknown) {
             // Some file systems do not keep the type beside the name (readdir(3), DT_UNKNOWN).
-            stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+            stat = rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok();
             file_type = stat.as_ref().map_or(FileType::Unknown, type_of);
         }
         match (file_type, stat) {
-            (FileType::RegularFile, Some(stat)) => self.add(&path, Some(&stat)),
-            (FileType::Symlink, _) => self.add(&path, None),
-            (FileType::Directory, _) if !entry.file_name().to_bytes().starts_with(b".") => {
-                self.enter(directory, name, &path, depth + 1);
+            (FileType::RegularFile, Some(stat)) => {
+                if self.is_wanted(&stat)
+                    && let Some(log) = self.access.locate_in(parent, name)
+                {
+                    self.add(log, &stat);
+                }
+            }
+            (FileType::Symlink, _) => {
+                if let Some(log) = self.access.locate_in(parent, name) {
+                    self.add_followed(log);
+                }
+            }
+            (FileType::Directory, _) if !name.as_bytes().starts_with(b".") => {
+                let path = parent.join(name);
+                self.enter(directory, Path::new(name), &path, depth + 1, Some(device));
             }
             _ => {}
         }
@@ -149,20 +213,33 @@ impl DirectoryWalk<'_> {
     fn add_file_prefix(&mut self, directory: BorrowedFd<'_>, path: &Path) {
         let listed = rustix::fs::fstat(directory)
             .is_ok_and(|stat| self.entered.contains(&Identity::of(&stat)));
-        let named = |entry: &Entry| entry.log.as_path() == path;
-        if !listed && !self.catalogue.entries.iter().any(named) {
-            self.add(path, None);
+        let is_named = |entry: &Entry| entry.log.as_path() == path;
+        if !listed
+            && !self.catalogue.entries.iter().any(is_named)
+            && let Ok(log) = self.access.locate(path.as_os_str().as_bytes())
+        {
+            self.add_followed(log);
         }
     }
 
-    /// Adds a log; without a stat of its own it is one that access must follow to see.
-    fn add(&mut self, path: &Path, stat: Option<&Stat>) {
-        let Ok(log) = self.access.locate(path.as_os_str().as_bytes()) else { return };
-        let followed = if stat.is_none() { self.access.stat(&log).ok() } else { None };
-        let Some(stat) = stat.or(followed.as_ref()) else { return };
+    /// Adds what a link or the name of a prefix leads to, if it may be read.
+    fn add_followed(&mut self, log: LogPath) {
+        if let Ok(stat) = self.access.stat(&log)
+            && self.is_wanted(&stat)
+        {
+            self.add(log, &stat);
+        }
+    }
+
+    /// Whether a log changed late enough to be kept.
+    fn is_wanted(&self, stat: &Stat) -> bool {
+        self.oldest.is_none_or(|oldest| modified(stat) >= oldest)
+    }
+
+    fn add(&mut self, log: LogPath, stat: &Stat) {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.catalogue.entries.push(Entry { log, size, modified: modified(stat) });
-        // Twice the bound is let in before the older half goes, so that the newest are kept at little cost.
+        // Twice the bound is let in before the older half goes, so that this seldom happens.
         if self.catalogue.entries.len() >= self.bounds.entries.saturating_mul(2) {
             self.keep_newest();
         }
@@ -170,10 +247,12 @@ impl DirectoryWalk<'_> {
 
     fn keep_newest(&mut self) {
         let Catalogue { entries, truncated } = &mut self.catalogue;
-        entries
-            .sort_unstable_by(|a, b| b.modified.cmp(&a.modified).then_with(|| a.log.cmp(&b.log)));
-        *truncated |= entries.len() > self.bounds.entries;
-        entries.truncate(self.bounds.entries);
+        if entries.len() > self.bounds.entries {
+            *truncated = true;
+            entries.select_nth_unstable_by(self.bounds.entries, newest_first);
+            entries.truncate(self.bounds.entries);
+            self.oldest = entries.iter().map(|entry| entry.modified).min();
+        }
     }
 }
 
@@ -183,7 +262,8 @@ fn open_directory(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// The time of the last write; before 1970 the seconds are negative and the nanoseconds still count forward.
+/// The time of the last write; before 1970 the seconds are negative and the nanoseconds still count
+/// forward.
 fn modified(stat: &Stat) -> SystemTime {
     let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
     let whole = if stat.st_mtime < 0 {

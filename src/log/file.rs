@@ -201,7 +201,8 @@ impl LogFile {
         self.read_at(Offset(0), SIGNATURE_BYTES_MAX)
     }
 
-    /// The same without the NULs at its end, which may be allocated for what is still to be written.
+    /// The same without the NULs at its end, which may be allocated for what is still to be
+    /// written.
     ///
     /// # Errors
     /// Those of `pread`.

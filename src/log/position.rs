@@ -1,9 +1,9 @@
 //! Positions: which byte of which file.
 //!
-//! An [`Offset`] alone means nothing once a file has been rotated or truncated. So a position on the
-//! wire is a [`Generation`] and an offset. Inside the process a position is a [`TimelinePosition`]:
-//! the number of a span and an offset. The splice rule, the only join logic there is, compares such
-//! a position with a [`Chunk`].
+//! An [`Offset`] alone means nothing once a file has been rotated or truncated. So a position on
+//! the wire is a [`Generation`] and an offset. Inside the process a position is a
+//! [`TimelinePosition`]: the number of a span and an offset. The splice rule, the only join logic
+//! there is, compares such a position with a [`Chunk`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -319,7 +319,8 @@ mod tests {
             }
         }
 
-        /// However a log is cut into chunks, and wherever they overlap or miss, splicing gives each byte once.
+        /// However a log is cut into chunks, and wherever they overlap or miss, splicing gives each
+        /// byte once.
         #[test]
         fn splicing_gives_every_byte_once(log in proptest::collection::vec(any::<u8>(), 1..200),
                                           cuts in proptest::collection::vec((0usize..200, 1usize..60), 0..40)) {

@@ -1,8 +1,9 @@
-//! Long runs of NULs: what was allocated and is not written yet, or was cut away under a writer that does not append.
+//! Long runs of NULs: space that was allocated and is not written yet, or that a truncation left
+//! under a writer that does not append.
 //!
-//! Nobody wants a gigabyte of them. A run of more than [`HOLE_BYTES_MIN`] with something after it is left out. A run
-//! at the end of the file is waited out, since the writer of a file that was allocated beforehand writes into it: sent
-//! now, it would be contradicted later. A few NULs at the end are what somebody wrote.
+//! A run of more than [`HOLE_BYTES_MIN`] with data after it is left out. A run at the end of the
+//! file is not sent until data follows: the writer of a file that was allocated beforehand will
+//! write into it, and would contradict NULs that were sent. A few NULs at the end are data.
 
 use std::io;
 
@@ -12,29 +13,30 @@ use rustix::io::Errno;
 use crate::log::file::LogFile;
 use crate::log::position::Offset;
 
-/// A longer run of NULs is left out.
+/// A longer run of NULs is left out, in bytes.
 pub const HOLE_BYTES_MIN: usize = 64 * 1024;
-/// A shorter run of NULs at the end of a file is data.
+/// A shorter run of NULs at the end of a file is data, in bytes.
 pub const ALLOCATED_BYTES_MIN: usize = 4096;
-/// The unit in which runs are searched for their end.
+/// The unit, in bytes, in which the end of a run is searched for.
 const BLOCK_BYTES: usize = 64 * 1024;
-/// So far a run is searched at once.
+/// How much of a run is searched in one call, in bytes.
 const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Where a run of NULs ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RunEnd {
-    /// Something else stands here.
+    /// At this offset, where data begins.
     Data(Offset),
-    /// With the file.
+    /// At the end of the file.
     File,
-    /// Not before here: the search goes on another time.
+    /// Not before this offset. The search has to go on from here.
     NotBefore(Offset),
 }
 
-/// How many of these bytes can be taken before a run of NULs that may be a hole.
+/// How many of these bytes come before the first run of NULs that may be a hole; all where there is
+/// none.
 pub(super) fn data_before(bytes: &[u8]) -> usize {
-    // A run that is long enough within them covers one of these probes.
+    // A run that is long enough covers one of these probes.
     for probe in (0..bytes.len()).step_by(HOLE_BYTES_MIN) {
         let start = probe - nuls_at_end(&bytes[..probe]);
         let len = nuls_at_start(&bytes[start..]);
@@ -55,7 +57,7 @@ fn nuls_at_start(bytes: &[u8]) -> usize {
 }
 
 impl LogFile {
-    /// Where the run of NULs that `from` is in ends, before `end`.
+    /// Where the run of NULs around `from` ends, looking no further than `end`.
     ///
     /// # Errors
     /// Those of `lseek` and `pread`.
@@ -82,19 +84,21 @@ impl LogFile {
         Ok(RunEnd::File)
     }
 
-    /// Where the file system has data next, at or after `from`, for it may know that nothing was ever written there.
+    /// The next offset at or after `from` where the file system has data (`SEEK_DATA`, lseek(2)).
+    /// None when there is none.
     fn next_data(&self, from: Offset) -> io::Result<Option<Offset>> {
         match self.seek(SeekFrom::Data(from.0)) {
             Ok(data) => Ok(Some(Offset(data))),
             Err(Errno::NXIO) => Ok(None),
-            // Not every file system can say.
+            // Not every file system supports it.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(from)),
             Err(error) => Err(self.failed_to("find the data of", &error.into())),
         }
     }
 
-    /// The end of what is written in a file of this size: before the NULs that were allocated beforehand, if there are.
-    /// What is written in order is found in few reads; what stands behind a hole may be taken for not written yet.
+    /// The end of the written data in a file of this size: before the NULs that were allocated
+    /// beforehand, if there are any. A binary search finds it in few reads. Data after a hole may
+    /// be missed.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -109,7 +113,7 @@ impl LogFile {
         if !nuls(last, size)? {
             return Ok(Offset(size));
         }
-        // Blocks from `empty` on are taken for empty, the one before `some` is not.
+        // Blocks from `empty` on are taken for empty. The one before `some` has data.
         let block = BLOCK_BYTES as u64;
         let (mut some, mut empty) = (0, size.div_ceil(block));
         while some < empty {

@@ -1,33 +1,34 @@
-//! Rows for viewers that can only be sent more, never take anything back.
+//! Rows for viewers that can only append: nothing that was sent can be changed.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
 
 use super::{Patch, Row, SCREEN_ROWS, html};
 
-/// Turns patches into text that only ever grows.
+/// Turns patches into text that only grows.
 ///
-/// An open row is sent as it grows. Once it was rewritten (a progress bar) nothing more of it is sent until it has ended, and then it is
-/// sent whole, on a line of its own: the states between are lost, the final one never. Rows that had been sent as ended and are redrawn are
-/// sent again, those that changed, once for each patch. Rows that are erased stay on the viewer's screen.
+/// An open row is sent as it grows. Once it is rewritten (a progress bar), nothing more of it is
+/// sent until it has ended. Then the whole row is sent, on a line of its own: the states between
+/// are lost, the final one never is. A row that was sent as ended and is redrawn is sent again,
+/// once for each patch that changes it. Erased rows stay on the viewer's screen.
 #[derive(Clone, Debug, Default)]
 pub struct Appender {
-    /// Something was sent after the last newline, and the next row does not simply go on with it.
+    /// Text was sent after the last newline, and the next row does not continue it.
     mid_line: bool,
-    /// The last row was cut, so the next one goes on in the same line.
+    /// The last row was cut, so the next one continues the same line.
     continues: bool,
-    /// The open row: as it was last seen, and how much of it was sent.
+    /// The open row as it last was, and how much of it was sent.
     open: Option<Open>,
-    /// The rows that were sent as ended and can still change, by their offsets, which increase.
+    /// The rows that were sent as ended and can still change, in the order of their offsets.
     sent: VecDeque<(u64, u64)>,
 }
 
 #[derive(Clone, Debug)]
 struct Open {
     row: Row,
-    /// Bytes of its text that were sent and are still where they were.
+    /// How many bytes of its text were sent and have not changed since.
     sent: usize,
-    /// What was sent of it is not its beginning any more.
+    /// The sent text is not the beginning of the row any more.
     stale: bool,
 }
 
@@ -38,22 +39,24 @@ enum Form {
 }
 
 impl Appender {
-    /// An appender to which nothing was sent yet.
+    /// An appender that has sent nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What to send after this patch as HTML in which every element is closed, rows joined by newlines.
+    /// The HTML to send after this patch: every element is closed, rows are joined by newlines.
+    /// Empty when there is nothing to send.
     pub fn html(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Html)
     }
 
-    /// What to send after this patch without styling, rows joined by newlines.
+    /// The plain text to send after this patch, rows joined by newlines.
     pub fn text(&mut self, patch: &Patch<'_>) -> String {
         self.append(patch, Form::Text)
     }
 
-    /// What was held back of the open row, for a log that ends here. If another goes on after it, its first row is on a line of its own.
+    /// The HTML that was held back of the open row, for a log that ends here. If another log
+    /// follows, its first row is on a line of its own.
     pub fn finish_html(&mut self) -> String {
         self.finish(Form::Html)
     }
@@ -69,7 +72,7 @@ impl Appender {
             open.row.offset < patch.from || patch.rows().any(|row| row.offset == open.row.offset)
         };
         self.open.take_if(|open| !lives(open));
-        // Rows that are certain to be final need not be remembered.
+        // Final rows need not be remembered.
         let first_kept = patch.rows().len().saturating_sub(SCREEN_ROWS);
         for (i, row) in patch.rows().enumerate() {
             let known = self.sent.binary_search_by_key(&row.offset, |&(offset, _)| offset).ok();
@@ -95,7 +98,7 @@ impl Appender {
         out
     }
 
-    /// Sends a row that is complete, or the rest of it.
+    /// Sends a complete row, or the rest of it.
     fn ended(&mut self, row: &Row, form: Form, out: &mut String) {
         let open = self.open.take_if(|open| open.row.offset == row.offset);
         match open {
@@ -114,7 +117,7 @@ impl Appender {
         self.continues = row.cut;
     }
 
-    /// Sends what an open row has grown by, unless it was rewritten.
+    /// Sends the new text of an open row, unless the row was rewritten.
     fn opened(&mut self, row: &Row, form: Form, out: &mut String) {
         let mut open = match self.open.take_if(|open| open.row.offset == row.offset) {
             Some(open) => open,
@@ -134,7 +137,7 @@ impl Appender {
         self.open = Some(open);
     }
 
-    /// Goes to a new line if something else stands in this one. What was begun there and goes on will have to be sent whole.
+    /// Starts a new line if this one has text. A row that began in it will have to be sent whole.
     fn begin_line(&mut self, row: &Row, out: &mut String) {
         if self.mid_line && !self.continues {
             out.push('\n');
@@ -179,11 +182,12 @@ fn fingerprint(row: &Row) -> u64 {
     hasher.finish()
 }
 
-/// A quick hash. A log that was made to collide would be shown one of its own rows as it was before it was redrawn.
+/// A quick hash. A log that is made to collide would show one of its own rows as it was before a
+/// redraw.
 struct Folding(u64);
 
 impl Folding {
-    /// Words that are folded side by side, since each fold of one waits for the one before.
+    /// Words that are folded side by side: the folds of one word wait for each other.
     const LANES: usize = 4;
 
     fn fold(hash: u64, word: u64) -> u64 {
@@ -266,7 +270,7 @@ mod tests {
         check(&["a\n1%\r2%"], &["a\n"], "2%");
         check(&["1%", "\r2%"], &["1%", ""], "\n2%");
         check(&["abc", "\r\x1b[K", "xyz", "\n"], &["abc", "", "", "\nxyz\n"], "");
-        // Written over with the same, it may go on where it was.
+        // Overwritten with the same text, the row may continue where it was.
         check(&["ab", "\rab", "c\n"], &["ab", "", "c\n"], "");
     }
 

@@ -1,7 +1,7 @@
-//! A row as cells, which it becomes when something other than its end is edited.
+//! A row as cells: its form once something other than its end is edited.
 //!
-//! A row is taken apart into cells and put together again without loss, so it does not matter when that happens:
-//! the same bytes give the same row however they are divided into chunks.
+//! A row becomes cells and text again without loss, so it does not matter when that happens: the
+//! same bytes give the same row, however they are divided into chunks.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::style::Style;
 /// The distance of tab stops, in columns.
 pub(super) const TAB_COLUMNS: usize = 8;
 
-/// What stands in the columns that a wide character or a tab takes after its first.
+/// Fills the columns that a wide character or a tab takes after its first.
 const CONTINUATION: char = '\0';
 
 #[derive(Clone, Debug)]
 struct Cell {
     ch: char,
     style: Style,
-    /// Characters without a width of their own that are drawn over this one.
+    /// Combining characters, which are drawn over this one.
     marks: Option<Box<str>>,
 }
 
@@ -40,14 +40,14 @@ impl Cell {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cells {
     cells: Vec<Cell>,
-    /// The length of the text that the cells stand for.
+    /// The length of the cells' text in bytes.
     bytes: usize,
-    /// How many runs of one style there are, if it has been counted since the last edit.
+    /// How many runs of one style there are; None where an edit has changed that.
     runs: Option<usize>,
     links: Vec<Arc<str>>,
 }
 
-/// The columns a character takes when it comes to stand at this column.
+/// How many columns a character takes at this column.
 pub(super) fn columns(ch: char, column: usize) -> usize {
     match ch {
         '\t' => TAB_COLUMNS - column % TAB_COLUMNS,
@@ -56,7 +56,7 @@ pub(super) fn columns(ch: char, column: usize) -> usize {
     }
 }
 
-/// The columns a text takes that begins a row.
+/// How many columns a text takes at the start of a row.
 pub(super) fn text_columns(text: &str) -> usize {
     text.chars().fold(0, |column, ch| match columns(ch, column) {
         0 if column == 0 => 1,
@@ -130,7 +130,7 @@ impl Cells {
         self.cells.first().and_then(|cell| cell.ch.encode_utf8(&mut buffer).bytes().next())
     }
 
-    /// The beginning of the text, of at most so many bytes.
+    /// The beginning of the text, at most `max` bytes.
     pub(super) fn head(&self, bytes_max: usize) -> String {
         let mut head = String::new();
         for cell in self.cells.iter().filter(|cell| cell.ch != CONTINUATION) {
@@ -156,7 +156,7 @@ impl Cells {
         *self.runs.get_or_insert_with(count)
     }
 
-    /// The length of the links that some cell has.
+    /// The length in bytes of the links that cells refer to.
     pub(super) fn link_bytes(&self) -> usize {
         let mut used = [false; LINKS_MAX + 1];
         if !self.links.is_empty() {
@@ -174,7 +174,7 @@ impl Cells {
         self.cells.last().map(|cell| cell.style)
     }
 
-    /// The index of this link for a style of this row, or 0 when a row cannot hold more of them.
+    /// The index of this link for a style of this row; 0 when the row cannot hold more links.
     pub(super) fn link(&mut self, link: &Arc<str>) -> u8 {
         if self.links.len() == LINKS_MAX {
             self.forget_unused_links();
@@ -182,7 +182,7 @@ impl Cells {
         intern(&mut self.links, link).unwrap_or(0)
     }
 
-    /// Overwritten text may have left links that nothing refers to any more.
+    /// Drops the links to which no cell refers any more.
     fn forget_unused_links(&mut self) {
         let old = std::mem::take(&mut self.links);
         for cell in &mut self.cells {
@@ -191,7 +191,8 @@ impl Cells {
         }
     }
 
-    /// Puts a character of `n` columns at a column; it is padded with blanks up to there. Says whether something was overwritten.
+    /// Puts a character of `n` columns at a column, after blanks if the row is shorter. Returns
+    /// whether it has overwritten something.
     pub(super) fn put(&mut self, column: usize, ch: char, n: usize, style: Style) -> bool {
         let overwrites = column < self.cells.len();
         if overwrites {
@@ -205,7 +206,7 @@ impl Cells {
         overwrites
     }
 
-    /// Adds a character without width to the one before the column.
+    /// Adds a combining character to the one before the column.
     pub(super) fn mark(&mut self, column: usize, ch: char) {
         self.pad(column);
         let Some(base) = (0..column).rev().find(|&i| self.cells[i].ch != CONTINUATION) else {
@@ -217,7 +218,7 @@ impl Cells {
         self.bytes += ch.len_utf8();
     }
 
-    /// Removes what stands at the column and after. Says whether there was anything.
+    /// Removes the cells from the column on. Returns whether there were any.
     pub(super) fn truncate(&mut self, column: usize) -> bool {
         let removes = column < self.cells.len();
         if removes {
@@ -228,7 +229,7 @@ impl Cells {
         removes
     }
 
-    /// Blanks `n` columns. Says whether there was anything.
+    /// Blanks `n` columns. Returns whether there was anything.
     pub(super) fn blank(&mut self, column: usize, n: usize, style: Style) -> bool {
         let end = column.saturating_add(n).min(self.cells.len());
         if column < end {
@@ -241,7 +242,7 @@ impl Cells {
         column < end
     }
 
-    /// Removes `n` columns and moves what follows to the left.
+    /// Removes `n` columns and moves the cells behind them to the left.
     pub(super) fn delete(&mut self, column: usize, n: usize) -> bool {
         let end = column.saturating_add(n).min(self.cells.len());
         if column < end {
@@ -254,7 +255,8 @@ impl Cells {
         column < end
     }
 
-    /// Inserts `n` blank columns before the column; what is moved past `max` columns is lost, as at the edge of a screen.
+    /// Inserts `n` blank columns before the column. Cells that move past `max` columns are lost, as
+    /// at the edge of a screen.
     pub(super) fn insert(&mut self, column: usize, n: usize, max: usize, style: Style) -> bool {
         if column >= self.cells.len() {
             return false;
@@ -270,7 +272,7 @@ impl Cells {
         true
     }
 
-    /// Adds blanks up to a column. Says whether any were.
+    /// Adds blanks up to a column. Returns whether it added any.
     pub(super) fn pad(&mut self, column: usize) -> bool {
         let pads = self.cells.len() < column;
         while self.cells.len() < column {
@@ -286,7 +288,8 @@ impl Cells {
             self.cells[i] = cell;
             self.runs = None;
         } else {
-            // Appending keeps the count, or a long row would be counted again for each change of style.
+            // Appending keeps the count: a long row must not be counted again at each change of
+            // style.
             if let (Some(runs), Some(last)) = (&mut self.runs, self.cells.last()) {
                 *runs += usize::from(last.style != cell.style);
             }
@@ -294,7 +297,8 @@ impl Cells {
         }
     }
 
-    /// Blanks what would not keep its width if it were moved: tabs, and a character without width that begins the row.
+    /// Blanks the cells that would not keep their width when they move: tabs, and a combining
+    /// character at the start of the row.
     fn unbind(&mut self, from: usize) {
         for i in from..self.cells.len() {
             match self.cells[i].ch {
@@ -309,7 +313,7 @@ impl Cells {
         }
     }
 
-    /// Turns a wide character or a tab that reaches over the left edge of this column into blanks.
+    /// Turns a wide character or a tab that reaches into this column from the left into blanks.
     fn part(&mut self, column: usize) {
         let is_continuation =
             |cells: &[Cell], i: usize| cells.get(i).is_some_and(|cell| cell.ch == CONTINUATION);
@@ -334,7 +338,7 @@ impl Cells {
 /// The most links that one row holds; text after that is shown without its link.
 const LINKS_MAX: usize = 64;
 
-/// One more than the index of the link in the list, which takes it in if there is room.
+/// One more than the index of the link in the list, to which it is added if there is room.
 pub(super) fn intern(links: &mut Vec<Arc<str>>, link: &Arc<str>) -> Option<u8> {
     let index = links.iter().position(|known| known == link).or_else(|| {
         (links.len() < LINKS_MAX).then(|| {

@@ -1,6 +1,6 @@
-//! The line drawing characters, which old programs draw boxes with by switching to another character set.
+//! The line drawing characters: old programs draw boxes by switching to another character set.
 
-/// Which characters the codes `_` to `~` stand for.
+/// The characters that the codes `_` to `~` stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Charsets {
     /// Whether G0 and G1 hold the line drawing set.
@@ -9,14 +9,14 @@ pub(super) struct Charsets {
     shifted: bool,
 }
 
-/// What DEC's special graphics have in the places of `_` to `~`.
+/// DEC's special graphics in the places of `_` to `~`.
 const DRAWING: [char; 32] = [
     ' ', '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─',
     '⎼', '⎽', '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
 ];
 
 impl Charsets {
-    /// Whether text is what it says, as nearly always.
+    /// Whether text is shown unchanged, as nearly always.
     pub(super) fn is_ascii(self) -> bool {
         !self.drawing[usize::from(self.shifted)]
     }

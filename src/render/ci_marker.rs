@@ -1,23 +1,24 @@
-//! The markers that build systems put at the beginning of a line, recognised in what the line shows.
+//! The markers that build systems put at the start of a line, recognised in the line's text.
 //!
-//! GitHub (and those who follow it): `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored logs `##[group]NAME`, after a time
-//! stamp. GitLab: `section_start:TIME:NAME[collapsed=true]`, wiped from the screen by a carriage return, and `section_end:TIME:NAME`.
-//! Buildkite: `--- NAME`, `+++ NAME`, `~~~ NAME`.
+//! GitHub (and those who follow it): `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored
+//! logs `##[group]NAME`, after a time stamp. GitLab: `section_start:TIME:NAME[collapsed=true]`,
+//! wiped from the screen by a carriage return, and `section_end:TIME:NAME`. Buildkite: `--- NAME`,
+//! `+++ NAME`, `~~~ NAME`.
 
 use super::annotation::Level;
 
-/// How much of a line is looked at.
+/// How much of a line is searched for a marker, in bytes.
 pub(super) const BYTES_MAX: usize = 512;
 
-/// The longest name of a group that is kept.
+/// The longest group name that is kept, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
 /// The longest time stamp in front of a marker, with the blank after it.
 const TIME_BYTES_MAX: usize = 40;
 
-/// Whose markers they are: one system's do not end what another's began.
+/// The build system of a marker. Markers of one system do not end groups of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CiSystem {
     GitHub,
     GitLab,
     Buildkite,
@@ -25,27 +26,29 @@ pub(super) enum Kind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CiMarker {
-    Open { kind: Kind, name: String, collapsed: bool },
-    Close { kind: Kind, name: String },
+    Open { system: CiSystem, name: String, collapsed: bool },
+    Close { system: CiSystem, name: String },
     Level(Level),
 }
 
 impl CiMarker {
-    /// Whether it counts when its line ends, and not when the cursor returns in it.
+    /// Whether it takes effect when its line ends, and not when the cursor returns to the line's
+    /// start.
     pub(super) fn is_read_at_end(&self) -> bool {
         !matches!(
             self,
-            Self::Open { kind: Kind::GitLab, .. } | Self::Close { kind: Kind::GitLab, .. }
+            Self::Open { system: CiSystem::GitLab, .. }
+                | Self::Close { system: CiSystem::GitLab, .. }
         )
     }
 }
 
-/// Whether a line that begins with this byte may have a marker; most lines are done with here.
+/// Whether a line that begins with this byte may have a marker. This rules out most lines.
 pub(super) fn may_begin(byte: u8) -> bool {
     matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b'0'..=b'9')
 }
 
-/// The marker of a line that a newline ends.
+/// The marker of a line that ends with a newline.
 pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     let line = after_timestamp(line);
     if let Some(rest) = line.strip_prefix("::") {
@@ -75,23 +78,23 @@ pub(super) fn at_return(line: &str) -> Option<CiMarker> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
         return None;
     }
-    let (kind, name) = (Kind::GitLab, name.to_owned());
+    let (system, name) = (CiSystem::GitLab, name.to_owned());
     match word {
         "start" => {
             let options = options.strip_suffix(']').unwrap_or_default();
             let collapsed = options.split(',').any(|option| option.trim() == "collapsed=true");
-            Some(CiMarker::Open { kind, name, collapsed })
+            Some(CiMarker::Open { system, name, collapsed })
         }
-        "end" => Some(CiMarker::Close { kind, name }),
+        "end" => Some(CiMarker::Close { system, name }),
         _ => None,
     }
 }
 
 fn github(word: &str, text: &str) -> Option<CiMarker> {
-    let kind = Kind::GitHub;
+    let system = CiSystem::GitHub;
     Some(match word {
-        "group" => CiMarker::Open { kind, name: name(text), collapsed: false },
-        "endgroup" => CiMarker::Close { kind, name: String::new() },
+        "group" => CiMarker::Open { system, name: name(text), collapsed: false },
+        "endgroup" => CiMarker::Close { system, name: String::new() },
         "error" => CiMarker::Level(Level::Error),
         "warning" => CiMarker::Level(Level::Warning),
         "notice" => CiMarker::Level(Level::Notice),
@@ -111,10 +114,10 @@ fn buildkite(line: &str) -> Option<CiMarker> {
     if is_of_a_diff(text) || is_of_go_test(text) {
         return None;
     }
-    Some(CiMarker::Open { kind: Kind::Buildkite, name: name(text), collapsed })
+    Some(CiMarker::Open { system: CiSystem::Buildkite, name: name(text), collapsed })
 }
 
-/// The names of the files that a diff compares stand behind the same marks.
+/// Whether the text after `---` or `+++` is that of a diff, which names a file there.
 fn is_of_a_diff(text: &str) -> bool {
     ["a/", "b/", "\"a/", "\"b/", "/dev/null"].iter().any(|prefix| text.starts_with(prefix))
         || text.contains('\t')
@@ -129,7 +132,8 @@ fn name(text: &str) -> String {
     text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().to_owned()
 }
 
-/// The line without the time that GitHub, Azure and GitLab put in front of it: `2026-03-14T15:09:26.5358979Z `.
+/// The line without the time that GitHub, Azure and GitLab put in front of it:
+/// `2026-03-14T15:09:26.5358979Z `.
 fn after_timestamp(line: &str) -> &str {
     let bytes = line.as_bytes();
     if bytes.get(4) != Some(&b'-') || bytes.get(10) != Some(&b'T') {

@@ -1,4 +1,4 @@
-//! Erasing and shifting: what edits rows other than by writing over them.
+//! Erasing and shifting: edits of rows other than by writing over them.
 
 use super::cells::Cells;
 use super::line::Line;
@@ -7,7 +7,7 @@ use super::style::Style;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
 impl Screen {
-    /// Carries out an edit of the row's cells that says whether it changed anything.
+    /// Carries out an edit of the row's cells. The edit returns whether it changed anything.
     fn edit(&mut self, edit: impl FnOnce(&mut Cells, usize) -> bool) {
         let column = self.column_number();
         if (self.column.is_some() || !self.erased().is_plain())
@@ -19,8 +19,8 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// What is left where something was erased: the background alone. What is erased up to the right edge leaves nothing, for a row has
-    /// no edge that a background could reach to.
+    /// The style of erased cells: the background alone. Erasing up to the right edge leaves
+    /// nothing: a row has no edge up to which a background could be drawn.
     fn erased(&self) -> Style {
         Style { bg: self.pen.style.bg, ..Style::default() }
     }
@@ -83,13 +83,13 @@ impl Screen {
         });
     }
 
-    /// Erases from the cursor to the end: the rows below are gone, and this one is open again.
+    /// Erases from the cursor to the end: removes the rows below and opens this one again.
     pub(super) fn erase_after(&mut self) {
         self.erase_row_after();
         self.truncate_lines(self.row + 1);
     }
 
-    /// Erases from the beginning of the page, or of what can be reached, to the cursor.
+    /// Erases from the start of the page, or from the first row in reach, to the cursor.
     pub(super) fn erase_before(&mut self) {
         let first = self.page.home().unwrap_or(0).max(self.top);
         for row in first..self.row {
@@ -110,7 +110,8 @@ impl Screen {
         }
     }
 
-    /// IL: contents move down. Offsets stay in their order, so it is the contents that move and not the rows.
+    /// IL (insert lines): contents move down. The rows keep their offsets, which must stay in
+    /// order.
     pub(super) fn insert_rows(&mut self, n: usize) {
         // The last row will not be empty, so it must be named by a byte that is already here.
         self.fresh.1 = self.fresh.1.saturating_sub(1);
@@ -128,7 +129,7 @@ impl Screen {
         self.set_column(0);
     }
 
-    /// DL: contents move up, and the last rows are gone.
+    /// DL (delete lines): contents move up, and the last rows are removed.
     pub(super) fn delete_rows(&mut self, n: usize) {
         let n = n.min(self.lines.len() - self.row);
         for to in self.row..self.lines.len() - n {

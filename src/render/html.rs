@@ -1,13 +1,14 @@
 //! Rows as HTML: elements from an allow-list (`a b i s span u`), inline styles, text escaped.
 //!
-//! Each run of one style stands between the tags that [`tags`](super::tags) has for it. The sixteen theme colours are CSS variables with a
-//! fallback (`var(--red,#a00)`), and so are the default colours where they are swapped (`--fg`, `--bg`) and the animation of blinking
-//! text (`--blink`), which stands still unless the page wants it otherwise.
+//! Each run of one style stands between the tags that [`tags`](super::tags) makes for it. The
+//! sixteen theme colours are CSS variables with a fallback (`var(--red,#a00)`), and so are the
+//! default colours where they are swapped (`--fg`, `--bg`) and the animation of blinking text
+//! (`--blink`), which does not move unless the page defines it.
 
 use super::row::Row;
 use super::tags;
 
-/// Writes what the row shows from byte `from` of its text on.
+/// Writes the row's text from byte `from` on as HTML.
 pub(super) fn write(row: &Row, from: usize, out: &mut String) {
     if row.styled.is_none() {
         return escape(row.text.get(from..).unwrap_or_default(), out);
@@ -49,7 +50,7 @@ fn entity(byte: u8) -> Option<&'static str> {
     }
 }
 
-/// Appends text so that it is text in HTML, in an element or in an attribute.
+/// Appends text, escaped for an HTML element or attribute value.
 pub fn escape(text: &str, out: &mut String) {
     let mut start = 0;
     let mut done = 0;

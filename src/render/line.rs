@@ -1,4 +1,4 @@
-//! A row that is being written: text while it only grows, cells once it is edited elsewhere.
+//! A row that is being written: text while it only grows, cells once it is edited within.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,22 +9,23 @@ use super::row::{Row, Run, Styled};
 use super::style::Style;
 use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
 
-/// A row with more bytes of text, more runs or more bytes of link targets than this is final once the cursor has left it, and so are
-/// those above it. It bounds what a terminal remembers.
+/// A row with more bytes of text, more runs or more bytes of link targets than this is final once
+/// the cursor has left it, and so are the rows above it. This bounds the memory of a terminal.
 const REACH_BYTES_MAX: usize = 2048;
 const REACH_RUNS_MAX: usize = 256;
 const REACH_LINK_BYTES_MAX: usize = 4096;
 
-/// The longest line, in bytes, and the most runs in it for which edits are made in place. Others are taken apart into cells once, and
-/// then an edit costs the same wherever it is.
+/// The longest line, in bytes, and the most runs in it for which edits are made in place. Other
+/// lines become cells once, and then an edit costs the same wherever it is.
 const SIMPLE_BYTES_MAX: usize = 512;
 const SIMPLE_RUNS_MAX: usize = 32;
 
-/// Room that is made for a line that comes in parts, in bytes and in runs: a usual line has so many.
+/// The capacity that a line gets when it comes in parts, in bytes and in runs: that of a usual
+/// line.
 const PARTS_BYTES: usize = 128;
 const RUNS_USUAL: usize = 4;
 
-/// What new text looks like. The link is kept apart from the style because each row has its own list of them.
+/// The style of new text. The link is kept apart, because each row has its own list of links.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pen {
     pub(super) style: Style,
@@ -33,10 +34,10 @@ pub(super) struct Pen {
 
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// While there are cells, its text and runs are out of date.
+    /// While there are cells, the text and the runs are out of date.
     row: Row,
     cells: Option<Box<Cells>>,
-    /// It goes on with a line whose row was full, and so begins no line.
+    /// It continues a line whose row was full, and so begins no line.
     pub(super) continues: bool,
 }
 
@@ -53,7 +54,7 @@ impl Line {
         self.row.offset
     }
 
-    /// What it shows, if it is flat.
+    /// Its text, while it has no cells.
     pub(super) fn as_row(&self) -> &Row {
         &self.row
     }
@@ -73,7 +74,7 @@ impl Line {
         }
     }
 
-    /// The beginning of its text, of at most so many bytes.
+    /// The beginning of its text, at most `max` bytes.
     pub(super) fn head(&self, bytes_max: usize) -> Cow<'_, str> {
         match &self.cells {
             Some(cells) => Cow::Owned(cells.head(bytes_max)),
@@ -97,7 +98,8 @@ impl Line {
         self.cells.as_ref().map_or(self.row.text.len(), |cells| cells.bytes())
     }
 
-    /// Whether its bytes are its columns, so that it can be edited as it is. Only for short lines, since it is found out each time.
+    /// Whether each byte is one column, so that the text can be edited in place. Only short lines
+    /// are tested, since each edit tests again.
     fn is_simple(&self) -> bool {
         self.cells.is_none()
             && self.row.text.len() <= SIMPLE_BYTES_MAX
@@ -105,7 +107,8 @@ impl Line {
             && self.row.styled.as_deref().is_none_or(Styled::is_simple)
     }
 
-    /// Writes over what stands at a column, as far as that is easy. Says false if nothing was done.
+    /// Overwrites the text at a column in place. Returns false, and does nothing, where that takes
+    /// cells.
     pub(super) fn overwrite(&mut self, column: usize, text: &str, pen: &Pen) -> bool {
         let end = column + text.len();
         let fits = end <= SIMPLE_BYTES_MAX && pen.link.is_none() && is_plain_ascii(text);
@@ -132,7 +135,8 @@ impl Line {
         true
     }
 
-    /// Removes what stands at the column and after, if that is easy: then it says whether there was anything.
+    /// Removes the text from a column on in place, and returns whether there was any. None where
+    /// that takes cells.
     pub(super) fn truncate(&mut self, column: usize) -> Option<bool> {
         if !self.is_simple() {
             return None;
@@ -159,7 +163,7 @@ impl Line {
         }
     }
 
-    /// Whether too much is in it to keep it for editing.
+    /// Whether it is too large to be kept for editing.
     pub(super) fn is_heavy(&mut self) -> bool {
         self.bytes() > REACH_BYTES_MAX
             || self.runs() > REACH_RUNS_MAX
@@ -177,7 +181,7 @@ impl Line {
         }
     }
 
-    /// What its buffers take, in bytes.
+    /// The memory of its buffers, in bytes.
     pub(super) fn weight(&self) -> usize {
         let styled = self.row.styled.as_deref().map_or(0, |styled| {
             styled.runs.capacity() * size_of::<Run>() + styled.links.len() * 16
@@ -197,7 +201,7 @@ impl Line {
         }
     }
 
-    /// Removes all of it. Says whether there was anything.
+    /// Removes all text. Returns whether there was any.
     pub(super) fn clear(&mut self) -> bool {
         let had = !self.is_empty();
         self.cells = None;
@@ -207,7 +211,7 @@ impl Line {
         had
     }
 
-    /// Gives this line what another shows, and empties that. Offsets and ends stay where they are.
+    /// Moves the content of another line into this one. Offsets and ends do not move.
     pub(super) fn take_content(&mut self, from: &mut Self) {
         from.flatten();
         self.cells = None;
@@ -218,7 +222,8 @@ impl Line {
         from.row.edited = true;
     }
 
-    /// Appends as much of the text as a row takes and gives the rest back. Only for a line without cells.
+    /// Appends as much of the text as the row takes and returns the rest. Only for a line without
+    /// cells.
     pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
         let mut text = text;
         if pen.link.is_some() || !pen.style.is_plain() || self.row.styled.is_some() {
@@ -226,7 +231,7 @@ impl Line {
             if text.is_empty() {
                 return text;
             }
-            // It is not to grow part by part.
+            // Reserve once, so that it does not grow part by part.
             if self.row.text.capacity() < PARTS_BYTES {
                 self.row.text.reserve(PARTS_BYTES);
             }
@@ -240,7 +245,7 @@ impl Line {
         later
     }
 
-    /// Characters without width belong to the one before them, whatever the pen is now.
+    /// Appends combining characters. They belong to the one before them, whatever the pen is now.
     fn append_marks<'t>(&mut self, text: &'t str) -> &'t str {
         let is_mark = |ch: char| ch > '~' && cells::columns(ch, 0) == 0;
         if self.row.text.is_empty() || !text.starts_with(is_mark) {
@@ -257,7 +262,8 @@ impl Line {
         rest
     }
 
-    /// Accounts for text of this length that is about to be appended. Says false if the row can hold no more runs.
+    /// Adds text of this length to the last run, or a new run. Returns false if the row can hold no
+    /// more runs.
     fn append_style(&mut self, len: usize, pen: &Pen) -> bool {
         let start = self.row.text.len();
         if self.row.styled.is_none() {
@@ -283,7 +289,7 @@ impl Line {
         styled.runs.last().is_some_and(|run| run.end == start + len)
     }
 
-    /// Whether a character that comes to stand behind all others is still in the limits of a row.
+    /// Whether one more character at the end is within the limits of a row.
     pub(super) fn takes(&mut self, bytes: usize, style: Style) -> bool {
         let cells = self.cells();
         cells.bytes() + bytes <= ROW_BYTES_MAX
@@ -298,10 +304,10 @@ impl Styled {
         self.links.is_empty() && self.runs.len() <= SIMPLE_RUNS_MAX
     }
 
-    /// Gives a part of a text of `len` bytes another style. The part may reach over the end or begin behind it.
+    /// Gives a part of a text of `len` bytes another style. The part may reach beyond the end.
     fn paint(&mut self, len: usize, start: usize, end: usize, style: Style) {
         let old = std::mem::take(&mut self.runs);
-        // What is written where nothing was yet has blanks before it.
+        // Between the end and the part there are blanks.
         let blanks = Run { end: start.max(len), style: Style::default() };
         let plain = old.is_empty().then_some(Run { end: len, style: Style::default() });
         let mut begin = 0;
@@ -322,7 +328,7 @@ impl Styled {
         }
     }
 
-    /// Appends a run that begins there, unless it is empty.
+    /// Appends a run that begins at `start`, unless it is empty.
     fn push(&mut self, run: Run, begin: usize) {
         if run.end <= begin {
             return;

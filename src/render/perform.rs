@@ -1,4 +1,4 @@
-//! What escape sequences mean for the screen. Those that are not named here are swallowed.
+//! The effect of escape sequences on the screen. All others are swallowed.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl Perform for Screen {
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, action: char) {
         match (intermediates, action) {
             ([], 'm') => return self.pen.style.sgr(params.iter()),
-            // Selective erasing, which spares what nobody protects.
+            // Selective erasing. Protected characters are not supported, so it erases all.
             ([], _) | (b"?", 'J' | 'K') => {}
             (b"?", _) => return self.mode(params, action),
             (b"!", 'p') => return self.reset_pen(),
@@ -65,7 +65,7 @@ impl Perform for Screen {
             'J' => match param(0) {
                 0 => self.erase_after(),
                 1 => self.erase_before(),
-                // What 3 clears is history alone, and a log is history.
+                // 3 clears the scrollback only, and a log is all scrollback.
                 2 => self.clear(),
                 _ => {}
             },
@@ -121,13 +121,14 @@ impl Screen {
         }
     }
 
-    /// What new text looks like is as at the beginning. A link goes on until it is closed.
+    /// Resets the style of new text. A link goes on until it is closed.
     pub(super) fn reset_pen(&mut self) {
         self.pen.style = Style::default();
         self.charsets = Charsets::default();
     }
 
-    /// A command to the terminal, of which two concern a log: links, and the time that Buildkite puts in front of a row.
+    /// A command to the terminal, of which two concern a log: links, and the time that Buildkite
+    /// puts in front of a row.
     pub(super) fn string(&mut self, kind: StringKind, command: &[u8]) {
         match kind {
             StringKind::Osc => self.link(command),
@@ -152,8 +153,8 @@ impl Screen {
     }
 }
 
-/// Only what leads to another document or opens a letter. A control character or a blank could hide the scheme from this check and not
-/// from a browser.
+/// Only what leads to another document or opens a letter. A control character or a blank could hide
+/// the scheme from this check and not from a browser.
 fn is_safe_link(target: &str) -> bool {
     let scheme = target.split(':').next().unwrap_or_default();
     ["http", "https", "mailto"].iter().any(|safe| scheme.eq_ignore_ascii_case(safe))

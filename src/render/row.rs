@@ -7,16 +7,19 @@ use super::style::Style;
 
 /// One line as a terminal would show it, or a part of one that is too long for one row.
 ///
-/// The last row of a log is open: bytes to come may add to it. Every other row has `ended` or was `cut`.
+/// The last row of a log is open: bytes to come may add to it. Every other row has `ended` or was
+/// `cut`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row {
     /// The offset of the byte that began it. Later rows have greater offsets.
     pub offset: u64,
     /// A newline ended it, or a cursor movement made a row below it.
     pub ended: bool,
-    /// It reached the limit of a row and the line goes on in the next row, without a newline between them.
+    /// It reached the limit of a row and the line goes on in the next row, without a newline
+    /// between them.
     pub cut: bool,
-    /// Something that it once showed was overwritten or erased, so what was sent of it need not be its beginning.
+    /// Something that it once showed was overwritten or erased, so what was sent of it need not be
+    /// its beginning.
     pub(super) edited: bool,
     pub(super) text: String,
     /// None when all of the text is unstyled, which most rows are.
@@ -25,7 +28,8 @@ pub struct Row {
     pub(super) note: Option<Box<Annotation>>,
 }
 
-/// The looks of a row's text: runs that cover it without gaps, no two neighbours alike, and the targets of its links.
+/// The looks of a row's text: runs that cover it without gaps, no two neighbours alike, and the
+/// targets of its links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Styled {
     pub(super) runs: Vec<Run>,
@@ -54,7 +58,8 @@ impl Row {
         self.note.as_deref()
     }
 
-    /// Appends it to `out` as escaped HTML with inline styles, every element closed, without a newline.
+    /// Appends it to `out` as escaped HTML with inline styles, every element closed, without a
+    /// newline.
     pub fn write_html(&self, out: &mut String) {
         super::html::write(self, 0, out);
     }
@@ -82,7 +87,7 @@ impl Row {
         self.styled.as_deref()?.links.get(index)
     }
 
-    /// Whether this row, as it looks, is how `other` begins.
+    /// Whether `other` begins with this row, styles included.
     pub(super) fn begins(&self, other: &Self) -> bool {
         if !other.text.starts_with(&self.text) {
             return false;
@@ -103,7 +108,7 @@ impl Row {
         let theirs = spans(other);
         let mut theirs = theirs.iter();
         mine.iter().enumerate().all(|(i, (end, style, link))| {
-            // The last run of the shorter row may go on in the longer one.
+            // The last run of the shorter row may be longer in the other one.
             let last = i + 1 == mine.len();
             theirs.next().is_some_and(|(other_end, other_style, other_link)| {
                 style == other_style

@@ -1,7 +1,8 @@
-//! The rows that a cursor can still reach, and what it does to them.
+//! The rows in reach of the cursor, and the edits that it makes.
 //!
-//! The screen has no height: it grows with each newline, and rows that are more than [`SCREEN_ROWS`] above its end are final.
-//! The last line is always open, every other one has ended or was cut, and their offsets increase.
+//! The screen has no height: it grows with each newline, and rows that are more than
+//! [`SCREEN_ROWS`] above its end are final. The last line is always open, every other one has ended
+//! or was cut, and their offsets increase.
 
 use super::annotation::Annotation;
 use super::charset::Charsets;
@@ -28,14 +29,15 @@ pub(super) struct Screen {
     dirty: usize,
     pub(super) page: ScreenModes,
     pub(super) row: usize,
-    /// None behind the last character of the row, which spares measuring it.
+    /// None behind the last character of the row, where it need not be measured.
     pub(super) column: Option<usize>,
     pub(super) pen: Pen,
     pub(super) charsets: Charsets,
     pub(super) saved: Option<Saved>,
     last_char: Option<char>,
     pub(super) groups: Groups,
-    /// The offsets that new rows may have: those of the bytes that are being carried out, and of the byte after them.
+    /// The offsets that new rows may get: those of the bytes that are being carried out, and of the
+    /// byte after them.
     pub(super) fresh: (u64, u64),
 }
 
@@ -57,7 +59,7 @@ impl Screen {
         }
     }
 
-    /// Says which bytes are carried out next: those from `start` up to `end`.
+    /// Sets which bytes are carried out next: those from `start` up to `end`.
     pub(super) fn locate(&mut self, start: u64, end: u64) {
         self.fresh = (start, end);
     }
@@ -80,14 +82,15 @@ impl Screen {
         Patch { from, next, screen: self, lines }
     }
 
-    /// Whether the cursor is on a last line that has nothing yet, and nothing stands between it and the text that comes.
+    /// Whether the cursor is on an empty last line, so that the next text is appended to it as it
+    /// is.
     pub(super) fn is_at_rest(&self) -> bool {
         let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
         let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
         is_last && is_new && self.charsets.is_ascii() && !self.page.is_hidden()
     }
 
-    /// Says that the last line, which has nothing yet, begins here.
+    /// Sets the offset of the last line, which is empty.
     pub(super) fn begin_at(&mut self, offset: u64) {
         if let Some(line) = self.lines.last_mut() {
             line.row().offset = offset;
@@ -95,7 +98,7 @@ impl Screen {
         self.locate(offset, offset);
     }
 
-    /// Forgets the lines that have become final, once they have been told.
+    /// Forgets the lines that have become final and were in a patch.
     pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
@@ -117,7 +120,8 @@ impl Screen {
         &mut self.lines[self.row]
     }
 
-    /// Adds an open line below the last, if an offset for it is left: one sequence cannot make more rows than it has bytes.
+    /// Adds an open line below the last, if an offset for it is left: one sequence cannot make more
+    /// rows than it has bytes.
     pub(super) fn push_line(&mut self) -> bool {
         let Some(last) = self.lines.last_mut() else { return false };
         let offset = self.fresh.0.max(last.offset() + 1);
@@ -135,7 +139,8 @@ impl Screen {
 
     // Text
 
-    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the offset of the first byte.
+    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the
+    /// offset of the first byte.
     pub(super) fn print_lines(&mut self, text: &str, at: u64) {
         let offset = |i: usize| at + u64::try_from(i).unwrap_or_default();
         let mut start = 0;
@@ -148,12 +153,13 @@ impl Screen {
         self.print(text.get(start..).unwrap_or_default(), offset(start));
     }
 
-    /// Shows text without control characters; tabs may be in it. `at` is the offset of its first byte.
+    /// Shows text without control characters; tabs may be in it. `at` is the offset of its first
+    /// byte.
     pub(super) fn print(&mut self, text: &str, at: u64) {
         if self.page.is_hidden() || text.is_empty() {
             return;
         }
-        // A tab is no character that could be repeated.
+        // REP does not repeat a tab.
         self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
         if !self.charsets.is_ascii() {
             for (i, ch) in text.char_indices() {
@@ -198,7 +204,7 @@ impl Screen {
         }
     }
 
-    /// Cuts the row, which is full, and goes on in the next.
+    /// Cuts the full row and continues in the next.
     fn wrap(&mut self, at: u64) {
         self.locate(at, at.max(self.lines[self.row].offset() + 1));
         self.leave(1);
@@ -216,7 +222,8 @@ impl Screen {
         self.row += 1;
     }
 
-    /// Shows text in the middle of a row, character by character, up to the first that no longer fits.
+    /// Shows text in the middle of a row, character by character, up to the first that no longer
+    /// fits.
     fn overwrite<'t>(&mut self, text: &'t str) -> &'t str {
         let mut style = self.pen.style;
         let line = &mut self.lines[self.row];
@@ -238,7 +245,7 @@ impl Screen {
             let len = line.cells().len();
             let mut width = cells::columns(ch, column);
             if ch == '\t' && column < len {
-                // A tab moves over what is there.
+                // A tab moves over the characters that are there.
                 column += width;
                 continue;
             }
@@ -248,7 +255,7 @@ impl Screen {
                 break rest;
             }
             let edited = if mark {
-                // Marks that pile up on one character are bounded as the row is.
+                // Combining characters on one character count towards the limits of the row.
                 if column >= len || line.bytes() < super::ROW_BYTES_MAX {
                     line.cells().mark(column, ch);
                 }
@@ -276,7 +283,8 @@ impl Screen {
 
     // Movement
 
-    /// Settles that rows above a heavy one are final, before the cursor leaves it. `down` is 1 if the row itself is, too.
+    /// Makes the rows above a heavy one final before the cursor leaves it. `down` is 1 if the row
+    /// itself becomes final, too.
     pub(super) fn leave(&mut self, down: usize) {
         if self.row >= self.top && self.current().is_heavy() {
             self.top = self.top.max(self.row + down);
@@ -307,14 +315,14 @@ impl Screen {
             return;
         }
         self.page.leave_status();
-        // What was garbled by a stray shift should not garble the next line, too.
+        // A stray shift to the line drawing set must not garble the next line, too.
         self.charsets = Charsets::default();
         self.read_marker(ci_marker::at_line_end);
         self.next_row();
         self.set_column(0);
     }
 
-    /// Down to the next row, which is made if there is none.
+    /// Goes down to the next row, and makes it if there is none.
     pub(super) fn next_row(&mut self) {
         self.leave(1);
         if self.row + 1 < self.lines.len() || self.push_line() {
@@ -340,9 +348,9 @@ impl Screen {
         self.set_column(0);
     }
 
-    // Notes
+    // Annotations
 
-    /// Looks for a marker in the line that the cursor is about to leave, and keeps what it says about the row.
+    /// Looks for a marker in the line that the cursor is about to leave, and annotates the row.
     fn read_marker(&mut self, read: fn(&str) -> Option<ci_marker::CiMarker>) {
         let line = &mut self.lines[self.row];
         if line.continues || !line.first_byte().is_some_and(ci_marker::may_begin) {
@@ -352,7 +360,7 @@ impl Screen {
         let note = line.row().note.get_or_insert_default();
         match marker {
             ci_marker::CiMarker::Level(level) => note.level = Some(level),
-            // A row that is drawn again does not open its group once more.
+            // A redrawn row does not open its group again.
             _ if marker.is_read_at_end() && note.group.is_some() => return,
             _ => self.groups.apply(marker, &mut note.group),
         }
@@ -362,7 +370,7 @@ impl Screen {
         self.touch(self.row);
     }
 
-    /// When the program wrote this row, by its own account.
+    /// Sets when the program wrote this row, in milliseconds since 1970.
     pub(super) fn timestamp(&mut self, milliseconds: u64) {
         if self.page.is_hidden() {
             return;
@@ -375,7 +383,7 @@ impl Screen {
         self.go_to_row(self.row.saturating_sub(n));
     }
 
-    /// Down to the last row and no further, as at the bottom of a screen.
+    /// Goes down, to the last row at most, as at the bottom of a screen.
     pub(super) fn down(&mut self, n: usize) {
         self.go_to_row(self.row.saturating_add(n));
     }

@@ -1,14 +1,17 @@
-//! The page: what absolute addresses, cleared screens and full-screen programs are for a screen that has no height.
+//! Screen modes: absolute addresses, cleared screens and full-screen programs on a screen that has
+//! no height.
 //!
-//! A page begins where a program first addresses a row by its number, or clears the screen. What stood above is history. The rows
-//! under a scroll region hold a status line, as that of `apt`: it would be gone when the program ends, and is never shown.
+//! A page begins where a program first addresses a row by its number, or clears the screen. The
+//! rows above are history. The rows under a scroll region hold a status line, such as that of
+//! `apt`: it is gone when the program ends, and is never shown.
 
 use super::line::{Line, Pen};
 use super::screen::Screen;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
-/// How many bytes a full-screen program may write before the log is shown again although it never left its screen.
-/// Without a limit, a program that was killed would hide all that follows.
+/// How many bytes a full-screen program may write before the log is shown again, though the program
+/// has not left its screen. Without a limit, a program that was killed would hide everything after
+/// it.
 pub(super) const ALTERNATE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The row that stands for all that a full-screen program drew.
@@ -16,13 +19,14 @@ const ALTERNATE_NOTE: &str = "⟨full-screen program⟩";
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ScreenModes {
-    /// The line that absolute addressing calls the first.
+    /// The line that is row 1 for absolute addresses.
     home: Option<usize>,
     /// How many rows of the page scroll, if a region was set; those below are for a status line.
     scrolling: Option<usize>,
-    /// The cursor is on the status line. Its place among the rows is kept for when it comes back.
+    /// The cursor is on the status line. Its row is kept for its return.
     in_status: bool,
-    /// A full-screen program draws: the offset at which it is given up, and the pen that comes back after it.
+    /// A full-screen program draws: the offset at which it is given up, and the pen to restore
+    /// after it.
     alternate: Option<(u64, Pen)>,
 }
 
@@ -41,7 +45,7 @@ impl ScreenModes {
         self.alternate.as_ref().map(|(until, _)| *until)
     }
 
-    /// Whether what is drawn now belongs to no row of the log.
+    /// Whether text that is drawn now belongs to no row of the log.
     pub(super) fn is_hidden(&self) -> bool {
         self.in_status || self.alternate.is_some()
     }
@@ -54,7 +58,8 @@ impl ScreenModes {
         self.in_status = false;
     }
 
-    /// DECSTBM. The region itself is not followed, since a log scrolls as a whole, and the cursor stays where it is.
+    /// DECSTBM. The region itself is not followed, since a log scrolls as a whole, and the cursor
+    /// stays where it is.
     pub(super) fn set_region(&mut self, first: usize, last: usize) {
         self.scrolling = (first <= 1 && last > 1).then_some(last);
     }
@@ -69,7 +74,8 @@ impl Screen {
         }
     }
 
-    /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to name them.
+    /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to
+    /// name them.
     pub(super) fn address_row(&mut self, row: usize) {
         self.page.in_status = self.page.scrolling.is_some_and(|rows| row >= rows);
         if self.page.in_status {
@@ -97,7 +103,8 @@ impl Screen {
         self.lines.len() - 1
     }
 
-    /// A cleared screen becomes history, as in terminals with a scrollback: what was there is final, and a page begins below it.
+    /// A cleared screen becomes history, as in terminals with a scrollback: its rows are final, and
+    /// a page begins below them.
     pub(super) fn clear(&mut self) {
         let column = self.column_number();
         let page = self.open_page();
@@ -107,7 +114,8 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// SU: the rows of the screen move up, and the cursor stays in its place: it is further down in the log.
+    /// SU (scroll up): the rows of the screen move up and the cursor does not, so it is further
+    /// down in the log.
     pub(super) fn scroll_up(&mut self, n: usize) {
         let column = self.column_number();
         for _ in 0..n.min(SCREEN_ROWS) {
@@ -118,7 +126,7 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// SD: blank rows come in at the top of the page. Where no page was begun, the top is nowhere and nothing moves.
+    /// SD (scroll down): blank rows appear at the top of the page. Without a page nothing moves.
     pub(super) fn scroll_down(&mut self, n: usize) {
         let Some(home) = self.page.home.filter(|&home| home <= self.row) else { return };
         let (row, column) = (self.row, self.column_number());
@@ -128,7 +136,7 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// RIS: everything as at the beginning, but for what is history.
+    /// RIS: resets everything but history.
     pub(super) fn reset(&mut self) {
         self.page.alternate = None;
         self.page.in_status = false;
@@ -155,7 +163,7 @@ impl Screen {
         self.page.alternate = Some((self.fresh.1.saturating_add(ALTERNATE_BYTES_MAX), pen));
     }
 
-    /// The colours of a full-screen program do not outlive it, even if it was killed.
+    /// Restores the pen: the colours of a full-screen program end with it, even if it was killed.
     pub(super) fn leave_alternate(&mut self) {
         if let Some((_, pen)) = self.page.alternate.take() {
             self.pen = pen;

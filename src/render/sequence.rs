@@ -1,12 +1,13 @@
-//! Where an escape sequence ends: the part of a terminal that must hold when a program is killed in the middle of one.
+//! Where an escape sequence ends. This must be right even when a program is killed within one.
 //!
-//! `vte` would buffer an unterminated string without bound and swallow everything after it. Here only whole sequences are handed on,
-//! and a newline ends whatever was not closed, since no log line should vanish in the rest of another.
+//! `vte` would buffer an unterminated string without bound and swallow everything after it. Here
+//! only whole sequences are handed on, and a newline ends any open sequence, so that no log line
+//! vanishes in the rest of another.
 
-/// How much of a sequence is kept. What is longer is followed to its end, but means nothing.
+/// The longest sequence that has an effect, in bytes. A longer one is swallowed to its end.
 const KEPT_BYTES_MAX: usize = 4096;
 
-/// How long a sequence may be before it is given up and what follows is text again.
+/// The longest sequence that is swallowed, in bytes. After that the bytes are text again.
 const SWALLOWED_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +16,7 @@ enum Stage {
     EscapeIntermediate,
     Csi,
     Osc,
-    /// APC, for what a build system says to itself in it. It may end with BEL, as its writers have it.
+    /// APC, in which a build system writes notes for itself. Its writers may end it with BEL.
     Apc,
     /// DCS, SOS, PM, and the window title of `screen` and `tmux`: swallowed.
     Text,
@@ -32,7 +33,7 @@ pub(super) enum StringKind {
     Text,
 }
 
-/// What a byte did to a sequence.
+/// The effect of a byte on a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     More,
@@ -40,9 +41,9 @@ pub(super) enum Step {
     Escape,
     /// It was the last byte of a string.
     String(StringKind),
-    /// The sequence is over with this byte and means nothing.
+    /// The sequence ends with this byte and has no effect.
     Nothing,
-    /// The sequence is over without this byte, which is to be looked at anew.
+    /// The sequence ends before this byte, which is no part of it.
     Aborted,
     /// The same, and a new sequence has begun with the ESC before this byte. Only in strings.
     Restarted(StringKind),
@@ -99,7 +100,8 @@ impl Sequence {
                 _ => Step::More,
             },
         };
-        // The end of a string is no part of its command, and the last byte of a sequence says what it is.
+        // The end of a string is no part of its command. The last byte of a sequence names the
+        // command.
         let keep = match step {
             Step::More => {
                 self.bytes.len() < KEPT_BYTES_MAX

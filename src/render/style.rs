@@ -1,6 +1,7 @@
-//! How a cell looks: colours and attributes, and how SGR sequences change them.
+//! The style of a cell: colours and attributes, and how SGR sequences change them (ECMA-48,
+//! 8.3.117).
 
-/// A colour as the log named it; what it looks like is the page's matter.
+/// A colour as the log names it. The page decides how it looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Color {
     #[default]
@@ -49,7 +50,8 @@ impl Flags {
     }
 }
 
-/// The look of a run of text. `link` is 0 for none, else one more than an index into the links of the row that holds it.
+/// The style of a run of text. `link` is 0 for none, else one more than an index into the row's
+/// links.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Style {
     pub(super) fg: Color,
@@ -65,7 +67,7 @@ impl Style {
         *self == Self::default()
     }
 
-    /// A number that few other styles have.
+    /// A hash of the style.
     pub(super) fn number(&self) -> usize {
         let color = |color: Color| match color {
             Color::Default => 0,
@@ -79,7 +81,7 @@ impl Style {
         usize::try_from(mixed ^ mixed >> 13).unwrap_or_default()
     }
 
-    /// Whether a blank of this style is more than a blank.
+    /// Whether a blank in this style can be seen.
     pub(super) fn paints_blanks(&self) -> bool {
         let lined = self.flags.has(Flags::STRIKE) || self.flags.has(Flags::OVERLINE);
         lined
@@ -88,7 +90,7 @@ impl Style {
             || self.underline != Underline::None
     }
 
-    /// Applies a `CSI … m`. A parameter that means nothing is skipped, and the next is looked at.
+    /// Applies a `CSI … m`. Unknown parameters are skipped.
     pub(super) fn sgr<'p>(&mut self, params: impl IntoIterator<Item = &'p [u16]>) {
         let mut groups = params.into_iter();
         while let Some(group) = groups.next() {
@@ -97,7 +99,8 @@ impl Style {
                     let color = match groups.next() {
                         Some([5]) => groups.next().and_then(indexed),
                         Some([2]) => {
-                            // All three are taken before any is judged, so that a bad one does not turn the others into codes.
+                            // All three are taken first, so that a bad one does not turn the others
+                            // into codes.
                             let (r, g, b) = (groups.next(), groups.next(), groups.next());
                             rgb(&[first(r), first(g), first(b)])
                         }
@@ -106,7 +109,7 @@ impl Style {
                     self.paint(code, color);
                 }
                 [code @ (38 | 48 | 58), 5, ref n @ ..] => self.paint(code, indexed(n)),
-                // With a colour space, as the standard has it, or without, as many programs write it.
+                // With a colour space, as the standard says, or without, as many programs write it.
                 [code @ (38 | 48 | 58), 2, _, r, g, b, ..]
                 | [code @ (38 | 48 | 58), 2, r, g, b] => {
                     self.paint(code, rgb(&[Some(r), Some(g), Some(b)]));
@@ -118,8 +121,9 @@ impl Style {
         }
     }
 
-    /// Applies the parameters of a `CSI … m` as text, if they are of the plain kind that nearly all are: numbers and semicolons.
-    /// Says whether they were; what they mean is as [`sgr`](Self::sgr) has it.
+    /// Applies the parameters of a `CSI … m` as text, with the effect of [`sgr`](Self::sgr).
+    /// Returns false, and does nothing, unless they are only numbers and semicolons, as nearly all
+    /// are.
     pub(super) fn sgr_text(&mut self, text: &[u8]) -> bool {
         const PARAMS_MAX: usize = 16;
         let mut params = [0_u16; PARAMS_MAX];

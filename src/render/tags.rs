@@ -1,7 +1,8 @@
-//! The tags of a style, which `ansi-to-html` makes once and which are remembered.
+//! The HTML tags of a style. `ansi-to-html` makes them once, then they are cached.
 //!
-//! It gets a style as one SGR sequence of its own dialect, since it fails on codes that it does not know, keeps no state between calls and
-//! is quadratic on styles that pile up; what it cannot say is put around its output. It never sees the log.
+//! The library gets each style as one SGR sequence that it knows: it fails on unknown codes, keeps
+//! no state between calls and is quadratic on nested styles. Attributes that it lacks are put
+//! around its output. It never sees the log.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -15,27 +16,27 @@ static CONVERTER: LazyLock<Converter> = LazyLock::new(|| {
     Converter::new().skip_escape(true).skip_optimize(true).four_bit_var_prefix(None)
 });
 
-/// How many styles a thread remembers the tags of, at some 200 bytes each. Logs use a dozen.
+/// How many styles a thread caches, at some 200 bytes each. Logs use a dozen.
 const REMEMBERED: usize = 256;
 
 /// Stands for the text when a style is converted. It is in no tag.
 const TEXT: char = '|';
 
-/// What stands before and after a text of some style.
+/// The tags before and after a text of some style.
 #[derive(Debug, Default)]
 pub(super) struct Tags {
     pub(super) open: String,
     pub(super) close: String,
 }
 
-/// The tags of the styles that were met last. Each style has one place, and the last to come has it.
+/// The tags of the latest styles. Each style has one slot, which it may take from another style.
 pub(super) struct Remembered(Vec<Option<(Style, Tags)>>);
 
 thread_local! {
     static TAGS: RefCell<Remembered> = const { RefCell::new(Remembered(Vec::new())) };
 }
 
-/// Lends the tags that this thread remembers.
+/// Lends the cache of this thread.
 pub(super) fn with<T>(use_them: impl FnOnce(&mut Remembered) -> T) -> T {
     TAGS.with_borrow_mut(use_them)
 }
@@ -61,7 +62,8 @@ impl Tags {
         let mut sgr = String::new();
         write_sgr(&inner, &mut sgr);
         sgr.push(TEXT);
-        // It knows all the codes that are written here. If it ever did not, the text would matter more than its colour.
+        // The library knows all codes that are written here. If it did not, the text would still
+        // matter more than its colour.
         let html = CONVERTER.convert(&sgr).unwrap_or_default();
         let (open, close) = html.split_once(TEXT).unwrap_or_default();
         let mut tags = Self::default();
@@ -105,7 +107,8 @@ fn element(out: &mut String, name: &str, css: &str) {
     }
 }
 
-/// Divides a style into what the converter can say, the CSS of a `span` around it, and the CSS of a `u` around it.
+/// Divides a style into the part for the converter, the CSS of a `span` and the CSS of a `u` around
+/// it.
 fn unwrap(style: Style) -> (Style, String, Option<String>) {
     let mut inner = style;
     let mut css = Vec::new();

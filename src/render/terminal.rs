@@ -1,4 +1,4 @@
-//! Bytes in, patches out: text, controls and sequences are told apart here.
+//! Bytes in, patches out: text, control characters and sequences are separated here.
 
 use std::fmt;
 
@@ -14,11 +14,13 @@ const IN_PLACE_BYTES_MAX: usize = 256;
 /// More NULs than any sequence has bytes.
 const NULS_FED: usize = 8 * 1024;
 
-/// The state of a log's terminal between two chunks: the rows that can still change, the style, and what was left unfinished.
+/// The state of a log's terminal between two chunks: the rows that can still change, the style, and
+/// an unfinished sequence or character.
 ///
-/// It is bounded whatever the log says: the last [`SCREEN_ROWS`](super::SCREEN_ROWS) rows, of which only the open one may be long, a
-/// character or sequence of at most 4 KiB, the names of open groups, and a cursor. For common logs that is a few KiB, and never more
-/// than 2 MiB.
+/// Its size has a bound whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
+/// rows, of which only the open one may be long, a character or sequence of at most 4 KiB, the
+/// names of open groups, and a cursor. For common logs that is a few KiB, and never more than 2
+/// MiB.
 pub struct Terminal {
     at: u64,
     screen: Screen,
@@ -26,7 +28,8 @@ pub struct Terminal {
     sequence: Option<Sequence>,
     /// Where the sequence began.
     began: u64,
-    /// In its ground state between calls, because only whole sequences are given to it; so it holds nothing of the log.
+    /// It gets whole sequences only, so it is in its ground state between calls and holds nothing
+    /// of the log.
     parser: vte::Parser,
 }
 
@@ -72,9 +75,10 @@ impl Terminal {
         self.at
     }
 
-    /// Feeds bytes that begin at [`at`](Self::at) and says what the rows look like now.
+    /// Feeds the bytes that begin at [`at`](Self::at) and returns how they changed the rows.
     ///
-    /// It takes any bytes, in time linear in their number and in the length of the rows that they change.
+    /// It takes any bytes, in time linear in their number and in the length of the rows that they
+    /// change.
     pub fn feed(&mut self, bytes: &[u8]) -> Patch<'_> {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -99,34 +103,36 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// What it takes, in bytes.
+    /// The memory that it takes, in bytes.
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
         size_of::<Self>() + lines + sequence + self.screen.groups.weight()
     }
 
-    /// Whether text that comes next begins a new last row, and is shown in it as it is.
+    /// Whether the next text begins a new last row and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
         self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
     }
 
-    /// Passes over NULs up to this offset, which show nothing. So many of them end every sequence.
+    /// Skips NULs up to this offset. They show nothing, and so many of them end every sequence.
     pub fn pass_nuls(&mut self, to: u64) {
         let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
         self.at = self.at.max(to);
     }
 
-    /// Passes over bytes up to this offset. The terminal is at rest, and they are lines of text that change nothing: as long as
-    /// they are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence, it is as if they had been fed.
+    /// Skips bytes up to this offset: lines of plain text, while the terminal is at rest. If they
+    /// are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence,
+    /// the result is the same as if they had been fed.
     pub fn pass(&mut self, to: u64) {
         debug_assert!(self.is_at_rest() && self.at <= to);
         self.at = to;
         self.screen.begin_at(to);
     }
 
-    /// Takes lines of text up to a control character, or that character. Says how many bytes that was.
+    /// Takes lines of text up to a control character, or that character. Returns how many bytes it
+    /// took.
     fn ground(&mut self, bytes: &[u8]) -> usize {
         match bytes.first() {
             Some(0x1b) => self.escape(bytes),
@@ -142,7 +148,7 @@ impl Terminal {
         }
     }
 
-    /// Carries out a control character that is not common.
+    /// Carries out one of the less common control characters.
     fn control(&mut self, bytes: &[u8]) -> usize {
         if let Some(&byte) = bytes.first() {
             self.screen.locate(self.at, self.at + 1);
@@ -151,7 +157,7 @@ impl Terminal {
         1
     }
 
-    /// Shows the first `len` bytes, but for a character that the next chunk may complete.
+    /// Shows the first `len` bytes, without an incomplete character at the end.
     fn text(&mut self, bytes: &[u8], len: usize) -> usize {
         let mut rest = bytes.get(..len).unwrap_or_default();
         let mut at = self.at;
@@ -195,7 +201,7 @@ impl Terminal {
         used
     }
 
-    /// Passes over what a full-screen program draws.
+    /// Skips the drawing of a full-screen program.
     fn skip(&mut self, bytes: &[u8], until: u64) -> usize {
         let limit = usize::try_from(until.saturating_sub(self.at)).unwrap_or(usize::MAX);
         if limit == 0 {
@@ -249,7 +255,8 @@ impl Terminal {
                     return i;
                 }
                 Step::Restarted(kind) => {
-                    // An ESC that does not end a string begins another sequence, and ends the string all the same.
+                    // An ESC that does not end a string begins another sequence, and ends the
+                    // string all the same.
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.at + offset(i) - 1;

@@ -1,11 +1,11 @@
-//! Bytes as text: where it ends, what of it may be shown, and characters that are split between chunks.
+//! Bytes as text: where it ends, which parts may be shown, and characters split between chunks.
 
-/// Whether a byte may stand in lines of text. The tab may, so that text stays as it can be searched for.
+/// Whether a byte may stand in lines of text. A tab may, so that a search finds the text.
 fn is_text(byte: u8) -> bool {
     (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
 }
 
-/// How many bytes come before the first control character that is no newline.
+/// How many bytes come before the first control character other than a newline.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let mut len = 0;
@@ -20,18 +20,19 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
-/// How much of a text without control characters is shown as it is: it goes up to the first character that is not.
+/// How many bytes of a text without control characters are shown unchanged, from its start.
 pub fn shown_as_it_is(text: &str) -> usize {
     let unsafe_at = memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes())
         .find(|&i| text.get(i..).and_then(|rest| rest.chars().next()).is_some_and(is_unsafe));
     unsafe_at.unwrap_or(text.len())
 }
 
-/// Divides text into parts that may be shown, each with the index of the byte in the text that it stands for.
-/// The characters that reorder or end lines in a browser become visible marks, and C1 controls vanish.
+/// Divides text into parts that may be shown, each with the index of its first byte in the text.
+/// The characters that reorder or end lines in a browser become visible marks, and C1 controls
+/// vanish.
 pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
     let mut start = 0;
-    // The first bytes of all that is unsafe. They are never inside of a character.
+    // The first bytes of all unsafe characters. They are never within a character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
         let Some(ch) =
             text.get(i..).and_then(|rest| rest.chars().next()).filter(|&ch| is_unsafe(ch))
@@ -42,7 +43,8 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
         start = i + ch.len_utf8();
         let code = u32::from(ch);
         if code > 0x9f {
-            // Character by character, so that whatever part of it comes to begin a row has the offset of the whole.
+            // Each character by itself, so that a row that begins with a part of it gets its
+            // offset.
             for part in format!("⟨U+{code:04X}⟩").chars() {
                 show(i, part.encode_utf8(&mut [0; 4]));
             }
@@ -51,8 +53,8 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
     show(start, text.get(start..).unwrap_or_default());
 }
 
-/// The twelve characters with the Unicode property `Bidi_Control`, the line and paragraph separators, and C1. In UTF-8 they begin with C2,
-/// D8 or E2.
+/// The twelve characters with the Unicode property `Bidi_Control`, the line and paragraph
+/// separators, and C1. In UTF-8 they begin with C2, D8 or E2.
 fn is_unsafe(ch: char) -> bool {
     ch > '~'
         && matches!(
@@ -66,7 +68,7 @@ fn is_unsafe(ch: char) -> bool {
         )
 }
 
-/// The beginning of a character whose other bytes have not come yet.
+/// The beginning of a character whose other bytes are still to come.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Partial {
     bytes: [u8; 4],
@@ -91,7 +93,8 @@ impl Partial {
         self.len
     }
 
-    /// Goes on with these bytes: the character, if it is known now, and how many of the bytes belong to it.
+    /// Continues with these bytes. Returns the character, if it is complete now, and how many of
+    /// the bytes belong to it.
     pub(super) fn join(&mut self, bytes: &[u8]) -> (Option<char>, usize) {
         let old = self.len;
         let joined = [&self.bytes[..old], bytes.get(..4 - old).unwrap_or(bytes)].concat();

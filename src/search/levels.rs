@@ -1,7 +1,7 @@
 //! The log level of a row, judged by its text.
 //!
-//! The rules are in `levels.json`, because the page uses the same ones. Their patterns mean the same
-//! to the regex engines of Rust and JavaScript.
+//! The rules are in `levels.json`, because the page uses the same ones. Their patterns mean the
+//! same to the regex engines of Rust and JavaScript.
 
 use std::sync::LazyLock;
 

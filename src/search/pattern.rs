@@ -66,7 +66,7 @@ impl Pattern {
         let text = match spec.pattern.as_deref() {
             Some(pattern) => Some(compile(pattern, spec)?),
             None if spec.level.is_none() => {
-                return Err(BadPattern("there is no pattern and no level".to_owned()));
+                return Err(BadPattern("there is nothing to look for".to_owned()));
             }
             None => None,
         };

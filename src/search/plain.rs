@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use crate::render::shown_as_it_is;
 
-/// A line ends in every block of this size. A longer line may be cut into several rows, and may have
-/// more changes of colour than a row can hold.
+/// A line ends in every block of this size. A longer line may be cut into several rows, and may
+/// have more changes of colour than a row can hold.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Escape sequences with more parameter bytes go through a terminal.

@@ -15,7 +15,7 @@ use hyper::Response;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use rust_embed::RustEmbed;
 
-use crate::serve::routes::{Body, full};
+use crate::serve::body::{Body, full};
 
 /// Changes with any of the assets.
 const VERSION: &str = env!("TAILCAST_WEB_VERSION");

@@ -1,4 +1,5 @@
-//! Answers over plain HTTP: downloads with ranges, event streams, and random access to a log's rows.
+//! Answers over plain HTTP: downloads with ranges, event streams, and random access to a log's
+//! rows.
 
 pub(super) mod api;
 pub(super) mod download;

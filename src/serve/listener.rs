@@ -1,30 +1,55 @@
 //! Connections: accepting them, bounding what one may take, ending them.
+//!
+//! Some descriptors are always kept back for logs: a log that rotates must be opened however many
+//! connections there are. When descriptors run short the connection that has been idle for longest
+//! is closed for a new one; when none is idle the new one is answered 503.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 
+use crate::serve::body::Body;
+use crate::serve::idle_connections::TrackedConnection;
 use crate::serve::write_timeout::WriteTimeout;
-use crate::serve::{App, routes};
+use crate::serve::{App, dispatch};
 
 /// The most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// What the kernel may hold of what a peer has not taken. The kernel doubles it for its own book-keeping.
+/// Bytes that the kernel may hold for a peer that has not taken them. It doubles this for its own
+/// book-keeping (socket(7), SO_SNDBUF).
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// What may lie unsent in the kernel before a socket counts as full.
+/// Bytes that may lie unsent in the kernel before a socket counts as full (tcp(7),
+/// TCP_NOTSENT_LOWAT).
 const UNSENT_BYTES: u32 = 64 * 1024;
 /// The pause after an accept that failed doubles between these.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A quarter of the descriptors is kept back for logs, within these bounds.
+const LOG_DESCRIPTORS_MIN: u64 = 8;
+const LOG_DESCRIPTORS_MAX: u64 = 512;
+/// Running short of descriptors is logged at most this often.
+const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// What a connection gets that no descriptor is left for.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
+content-type: text/plain; charset=utf-8\r\ncontent-length: 33\r\n\r\nthe server is out of descriptors\n";
 
 /// Accepts connections until `shutdown` is done.
 pub(super) async fn accept_until(
@@ -35,6 +60,7 @@ pub(super) async fn accept_until(
     let bound = listener.local_addr()?;
     tokio::pin!(shutdown);
     let mut pause = ACCEPT_PAUSE_MIN;
+    let mut shortage = Shortage::default();
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => return Ok(()),
@@ -43,14 +69,23 @@ pub(super) async fn accept_until(
         match accepted {
             Ok((stream, remote)) => {
                 pause = ACCEPT_PAUSE_MIN;
-                app.tasks.spawn(connection(Arc::clone(app), stream, remote));
+                let stream = if is_kept_back(&stream) {
+                    shortage.log(bound);
+                    make_room(app, stream).await
+                } else {
+                    Some(stream)
+                };
+                if let Some(stream) = stream {
+                    app.tasks.spawn(connection(Arc::clone(app), stream, remote));
+                }
             }
-            Err(error) if is_the_peers(&error) => {}
+            Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open go on, and as they end there is room again.
+                // Something else in the process has used up the descriptors that are kept back.
                 if pause == ACCEPT_PAUSE_MIN {
                     tracing::warn!(%bound, %error, "can't accept a connection; hint: raise `ulimit -n`");
                 }
+                app.idle_connections.close_oldest().await;
                 tokio::select! {
                     () = &mut shutdown => return Ok(()),
                     () = tokio::time::sleep(pause) => {}
@@ -61,8 +96,69 @@ pub(super) async fn accept_until(
     }
 }
 
+/// When running short of descriptors was logged last.
+#[derive(Default)]
+struct Shortage(Option<Instant>);
+
+impl Shortage {
+    fn log(&mut self, bound: SocketAddr) {
+        if self.0.is_none_or(|logged| logged.elapsed() >= SHORTAGE_LOG_INTERVAL) {
+            tracing::warn!(
+                %bound,
+                "can't accept more connections: the other descriptors are kept for logs; idle connections are closed \
+                 for new ones; hint: raise `ulimit -n`"
+            );
+            self.0 = Some(Instant::now());
+        }
+    }
+}
+
+/// Whether the descriptor of a connection is one of those that are kept back for logs.
+///
+/// The kernel gives out the lowest number that is free (open(2)), so a high number means that about
+/// as many descriptors are open, whoever opened them.
+fn is_kept_back(stream: &TcpStream) -> bool {
+    let limit = getrlimit(Resource::Nofile).current;
+    let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
+    limit.is_some_and(|limit| number >= first_kept_back(limit))
+}
+
+/// Closes idle connections until a new one has a descriptor that is not kept back. None when it has
+/// to be turned away.
+async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
+    while app.idle_connections.close_oldest().await {
+        match renumber(stream) {
+            Ok(renumbered) if is_kept_back(&renumbered) => stream = renumbered,
+            Ok(renumbered) => return Some(renumbered),
+            Err(error) => {
+                tracing::debug!(%error, "can't give a connection another descriptor");
+                return None;
+            }
+        }
+    }
+    turn_away(&stream);
+    None
+}
+
+/// Gives a connection the lowest descriptor that is free.
+fn renumber(stream: TcpStream) -> io::Result<TcpStream> {
+    TcpStream::from_std(stream.into_std()?.try_clone()?)
+}
+
+/// The first of the descriptors that are kept back, under a limit.
+fn first_kept_back(limit: u64) -> u64 {
+    limit.saturating_sub((limit / 4).clamp(LOG_DESCRIPTORS_MIN, LOG_DESCRIPTORS_MAX))
+}
+
+/// Answers 503 without waiting for the request.
+fn turn_away(stream: &TcpStream) {
+    if let Err(error) = stream.try_write(FULL) {
+        tracing::debug!(%error, "can't turn a connection away with an answer");
+    }
+}
+
 /// Whether an accept failed because of the one connection, which is gone.
-fn is_the_peers(error: &io::Error) -> bool {
+fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -78,18 +174,63 @@ fn bound_buffers(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
+/// The body of an answer, after which its connection is idle again.
+struct AnswerBody {
+    body: Body,
+    /// None for a connection that becomes a WebSocket: it is never idle.
+    connection: Option<Arc<TrackedConnection>>,
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.set_idle();
+        }
+    }
+}
+
 async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
     if let Err(error) = bound_buffers(&stream) {
         tracing::debug!(%remote, %error, "can't bound the socket's buffers");
         return;
     }
-    let asked = Arc::new(AtomicBool::new(false));
+    let tracked = Arc::new(app.idle_connections.track());
+    let has_asked = Arc::new(AtomicBool::new(false));
     let service = {
-        let (app, asked) = (Arc::clone(&app), Arc::clone(&asked));
+        let (app, tracked, has_asked) =
+            (Arc::clone(&app), Arc::clone(&tracked), Arc::clone(&has_asked));
         service_fn(move |request| {
-            asked.store(true, Ordering::Relaxed);
-            let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(routes::answer(&app, remote, request).await) }
+            has_asked.store(true, Ordering::Relaxed);
+            tracked.set_busy();
+            let (app, tracked) = (Arc::clone(&app), Arc::clone(&tracked));
+            async move {
+                let response = dispatch::answer(&app, remote, request).await;
+                let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let connection = Some(tracked).filter(|_| !is_upgrade);
+                let response: Response<AnswerBody> =
+                    response.map(|body| AnswerBody { body, connection });
+                Ok::<_, Infallible>(response)
+            }
         })
     };
     let connection = http1::Builder::new()
@@ -104,11 +245,16 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = app.closing.cancelled() => {
-            if !asked.load(Ordering::Relaxed) {
-                // It has asked for nothing yet.
+        () = async {
+            tokio::select! {
+                () = app.closing.cancelled() => {}
+                () = tracked.close_wanted() => {}
+            }
+        } => {
+            if !has_asked.load(Ordering::Relaxed) {
                 return;
             }
+            // An answer may still be on its way.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,
@@ -118,5 +264,25 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
     };
     if let Err(error) = ended {
         tracing::debug!(%remote, %error, "the connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_descriptors_are_kept_back_under_every_limit() {
+        for (limit, expected) in [(4, 0), (20, 12), (64, 48), (1024, 768), (11_024, 10_512)] {
+            assert_eq!(first_kept_back(limit), expected, "of {limit}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_is_turned_away_gets_a_whole_answer() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{text}");
+        assert!(!head.contains("\\"), "{text}");
     }
 }

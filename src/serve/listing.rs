@@ -2,21 +2,16 @@
 //! every few seconds.
 
 use std::fmt::Write;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
-use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper::{Response, StatusCode};
-use serde::Serialize;
 
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
-use crate::serve::json::json_text;
-use crate::serve::page::{Assets, html};
+use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
-use crate::serve::routes::{Body, full};
+use crate::wire::answer::{ListedLog, Listing, to_json};
 
 #[derive(Template)]
 #[template(path = "list.html")]
@@ -64,72 +59,33 @@ pub(super) fn page<'a>(
     catalogue: &Catalogue,
     registry: &Registry,
     prefixes: impl Iterator<Item = &'a Path>,
-) -> Response<Body> {
+) -> String {
     let now = SystemTime::now();
     let rows = catalogue.entries.iter().map(|entry| LogRow::new(entry, registry, now)).collect();
     let prefixes: Vec<String> = prefixes.map(|path| path.to_string_lossy().into_owned()).collect();
-    html(StatusCode::OK, &ListPage { rows, prefixes: prefixes.join(", ") })
+    page::render(&ListPage { rows, prefixes: prefixes.join(", ") })
 }
 
 /// The list for scripts: one path on each line, escaped where it would break the line.
-pub(super) fn text(catalogue: &Catalogue) -> Response<Body> {
+pub(super) fn text(catalogue: &Catalogue) -> String {
     let mut lines = String::new();
     for entry in &catalogue.entries {
         // Writing to a string does not fail.
         let _written = writeln!(lines, "{}", entry.log.display());
     }
-    let mut response = Response::new(full(lines));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response
+    lines
 }
 
-#[derive(Serialize)]
-struct Listed {
-    path: String,
-    href: String,
-    size: u64,
-    modified: u64,
-    viewers: usize,
-}
-
-#[derive(Serialize)]
-struct Listing {
-    logs: Vec<Listed>,
-    truncated: bool,
-}
-
-/// The list for the page. The body is left out (304) if the page has the same list already.
-pub(super) fn json(
-    catalogue: &Catalogue,
-    registry: &Registry,
-    headers: &HeaderMap,
-) -> Response<Body> {
-    let logs = catalogue.entries.iter().map(|entry| Listed {
+/// The list as JSON, for the list page.
+pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
+    let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
         href: href(&entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
         viewers: registry.viewers(&entry.log),
     });
-    let listing = Listing { logs: logs.collect(), truncated: catalogue.truncated };
-    let text = serde_json::to_string(&listing).unwrap_or_default();
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    let etag = format!("\"{:016x}\"", hasher.finish());
-    let is_known = headers
-        .get(header::IF_NONE_MATCH)
-        .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| known.split(',').any(|known| known.trim() == etag));
-    let mut response = json_text(if is_known { String::new() } else { text });
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    }
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
+    to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
 }
 
 fn milliseconds(time: SystemTime) -> u64 {

@@ -1,37 +1,47 @@
 //! The server: one port for pages, WebSockets, event streams and plain HTTP.
 //!
-//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need neither ports nor
-//! signals. A connection is hyper's until it asks for a WebSocket; then the bare socket is ours.
+//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
+//! neither ports nor signals. hyper owns a connection until it becomes a WebSocket; then
+//! [`websocket`] owns the bare socket.
 
+mod access_log;
 mod assets;
-mod connection_limit;
+mod body;
+mod conditional;
+mod cors;
+mod dispatch;
 mod health;
 mod http;
+mod idle_connections;
 mod json;
 mod listener;
 mod listing;
 mod origin_check;
 mod page;
 mod query;
-mod routes;
+mod refusal;
+mod route;
 mod security;
+mod shared_listing;
+mod viewer_limit;
 mod websocket;
 mod write_timeout;
 
 use std::io;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry, registry};
 use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
-use connection_limit::ConnectionLimit;
+use idle_connections::IdleConnections;
+use shared_listing::SharedListing;
+use viewer_limit::ViewerLimit;
 use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
@@ -39,7 +49,7 @@ use websocket::heartbeat::HeartbeatScheduler;
 /// How the server finds out whether a viewer is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// It does not.
+    /// Not at all.
     Off,
     /// WebSocket pings.
     Ping,
@@ -47,30 +57,35 @@ pub enum Heartbeat {
     Text,
 }
 
-/// What can be set.
+/// What can be set. The command line documents each of them in the same words.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
     pub heartbeat: Heartbeat,
     /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// A viewer from which nothing came, and whose socket took nothing, for so long after a heartbeat is gone.
+    /// A viewer is gone if, for this time after a heartbeat, nothing came from it and its socket
+    /// took nothing.
     pub pong_timeout: Duration,
-    /// So many viewers at once, of all logs together.
+    /// Viewers at once, of all logs together. A request for rows, lines, matches or text counts as
+    /// one, unless its log has viewers anyway.
     pub max_viewers: usize,
-    /// Origins of pages that may connect, besides the server's own: `http://host:port`.
+    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. It holds
+    /// for WebSockets, event streams and `fetch`.
     pub allow_origins: Vec<String>,
     /// Host names by which the server may be called, besides IP literals and `localhost`.
     pub allow_hosts: Vec<String>,
-    /// Whether messages are deflated for viewers that offer to take them so (`permessage-deflate`).
+    /// Whether messages are compressed for viewers that offer `permessage-deflate`.
     pub compress: bool,
-    /// How long a file that was rotated away is heard.
+    /// How long a file that was rotated away is still followed.
     pub rotate_wait: Duration,
     /// Time for a connection to send its request's head, and between two requests.
     pub head_timeout: Duration,
-    /// A viewer whose socket has taken nothing for so long, though there was something to take, is closed.
+    /// A viewer whose socket has taken nothing for this time, though there was something to take,
+    /// is closed. Zero closes every viewer that is not instant.
     pub stall_timeout: Duration,
-    /// Time for the viewers to take what has been written when the server ends; those that are left are cut.
+    /// Time for the viewers to take what has been written when the server ends. Then they are cut
+    /// off.
     pub shutdown_timeout: Duration,
 }
 
@@ -93,6 +108,11 @@ impl Default for Settings {
 }
 
 /// A server of the logs that an [`Access`] admits.
+///
+/// Each viewer takes a descriptor, and so does each open log. The library leaves the process's
+/// limit (`RLIMIT_NOFILE`) as it is, and keeps within it: it closes idle connections, and answers
+/// 503, before none are left for logs. Raise the limit before serving many viewers, as `tailcast
+/// serve` does.
 pub struct Server {
     app: Arc<App>,
 }
@@ -100,26 +120,23 @@ pub struct Server {
 /// What all connections share.
 struct App {
     hub: Hub,
-    /// Those who look around in logs.
+    /// Bounds reads and searches of whole logs.
     limiter: Limiter,
     lines: LineIndexes,
     access: Arc<Access>,
     settings: Settings,
-    connection_limit: ConnectionLimit,
+    viewer_limit: ViewerLimit,
+    idle_connections: IdleConnections,
     heartbeats: HeartbeatScheduler,
     groups: BroadcastGroups,
     sent: Arc<Sent>,
-    /// The list of logs, kept for a moment, so that many who look at it cost one walk.
-    catalogue: Mutex<Option<(Instant, Arc<Catalogue>)>>,
+    listing: SharedListing,
     tasks: TaskTracker,
-    /// No more requests.
+    /// Cancelled when no more requests are accepted.
     closing: CancellationToken,
-    /// Whoever is still there is cut off.
+    /// Cancelled when nothing waits for a peer any more.
     cut: CancellationToken,
 }
-
-/// How long the list of logs is kept.
-const CATALOGUE_AGE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// A server that is not serving yet.
@@ -133,12 +150,13 @@ impl Server {
             limiter: Limiter::new(tasks.clone(), closing.clone()),
             lines: LineIndexes::default(),
             access,
-            connection_limit: ConnectionLimit::new(settings.max_viewers),
-            heartbeats: HeartbeatScheduler::default(),
+            viewer_limit: ViewerLimit::new(settings.max_viewers),
+            idle_connections: IdleConnections::default(),
+            heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),
             settings,
-            catalogue: Mutex::default(),
+            listing: SharedListing::default(),
             tasks,
             closing,
             cut: CancellationToken::new(),
@@ -146,7 +164,11 @@ impl Server {
         Self { app: Arc::new(app) }
     }
 
-    /// Serves until `shutdown` is done, then sends what has been written so far, closes the viewers and returns.
+    /// Serves until `shutdown` is done, then sends what has been written so far, closes the viewers
+    /// and returns.
+    ///
+    /// When it has returned, or its future is dropped, nothing of the server goes on: no task, no
+    /// watch, no descriptor.
     ///
     /// # Errors
     /// When the listener's address can't be read. Nothing that a connection does ends the server.
@@ -156,8 +178,13 @@ impl Server {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
-        let heartbeats = Arc::clone(&app);
-        tokio::spawn(async move { heartbeats.heartbeats.run(&heartbeats).await });
+        // However this function ends, the tasks end, too.
+        let _closing = app.closing.clone().drop_guard();
+        let cut = app.cut.clone().drop_guard();
+        let heartbeats = tokio::spawn({
+            let app = Arc::clone(&app);
+            async move { app.heartbeats.run(&app.cut).await }
+        });
         listener::accept_until(&app, listener, shutdown).await?;
         app.closing.cancel();
         let drained = async {
@@ -165,38 +192,19 @@ impl Server {
             app.tasks.close();
             app.tasks.wait().await;
         };
-        if timeout(app.settings.shutdown_timeout, drained).await.is_err() {
+        let has_drained = timeout(app.settings.shutdown_timeout, drained).await.is_ok();
+        if !has_drained {
             tracing::warn!(
-                viewers = app.connection_limit.taken(),
-                "cutting off those who did not take the end in time"
+                viewers = app.viewer_limit.viewers(),
+                "cutting off the viewers that did not take the end of their logs in time"
             );
-            app.cut.cancel();
-            // Nothing waits for a peer any more; this only lets the tasks say goodbye to the log.
-            let _late = timeout(Duration::from_secs(1), app.tasks.wait()).await;
+        }
+        drop(cut);
+        // Nothing waits for a peer any more; the tasks only log how their viewers ended.
+        let ended = async { (heartbeats.await, app.tasks.wait().await) };
+        if timeout(Duration::from_secs(1), ended).await.is_err() {
+            tracing::warn!("some tasks of the server have not ended yet");
         }
         Ok(())
-    }
-}
-
-impl App {
-    /// The list of logs, at most a second old.
-    async fn catalogue(self: &Arc<Self>) -> Arc<Catalogue> {
-        let app = Arc::clone(self);
-        let walk = move || {
-            // Those who ask at the same time wait for one walk, here.
-            let mut kept = app.catalogue.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if let Some((at, catalogue)) = kept.as_ref()
-                && at.elapsed() < CATALOGUE_AGE
-            {
-                return Arc::clone(catalogue);
-            }
-            let catalogue = Arc::new(catalogue::list(&app.access));
-            *kept = Some((Instant::now(), Arc::clone(&catalogue)));
-            catalogue
-        };
-        match tokio::task::spawn_blocking(walk).await {
-            Ok(catalogue) => catalogue,
-            Err(_) => Arc::new(Catalogue { entries: Vec::new(), truncated: true }),
-        }
     }
 }

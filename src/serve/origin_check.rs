@@ -1,66 +1,82 @@
-//! Who may ask: the `Host` and `Origin` checks.
+//! The `Host` and `Origin` checks, made before anything else is done with a request.
 //!
-//! A page of another origin must not read logs through its visitor's browser. The browser says where the page came
-//! from (`Origin`), and a name that was rebound to this address is told by the `Host` that it asks for. Command-line
-//! clients send no `Origin` and pass.
+//! A page of another origin must not read logs through its visitor's browser. The browser names the
+//! page's origin in `Origin`. A host name that an attacker points at this server's address (DNS
+//! rebinding) shows in `Host`. Command-line clients send no `Origin` and pass.
 
 use hyper::StatusCode;
-use hyper::header::{HOST, HeaderMap, ORIGIN};
+use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
 use crate::serve::Settings;
+use crate::serve::refusal::Refused;
 
-/// A request that is refused for where it comes from, in words for its sender.
-#[derive(Debug)]
-pub(super) struct OriginRefused {
-    pub(super) status: StatusCode,
-    pub(super) message: String,
-    pub(super) hint: String,
+/// Where an admitted request comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RequestOrigin {
+    /// The server's own pages, or no page at all.
+    Own,
+    /// A page of another origin that `--allow-origin` lists, as its header names it.
+    Listed(HeaderValue),
 }
 
-/// Checks a request before anything else is done with it.
-pub(super) fn check(settings: &Settings, request: &Parts) -> Result<(), OriginRefused> {
+/// Checks where a request comes from and which host it asks for.
+///
+/// # Errors
+/// 421 for a host that is not this server's, 403 for an origin that is neither its own nor listed,
+/// 400 for a header that is missing, unreadable or there more than once: which of several counts is
+/// for no one to guess.
+pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigin, Refused> {
     let host = host(request)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
-    let known = name.parse::<std::net::IpAddr>().is_ok()
+    let is_known = name.parse::<std::net::IpAddr>().is_ok()
         || name.eq_ignore_ascii_case("localhost")
         || settings.allow_hosts.iter().any(|allowed| is_host(allowed, &host));
-    if !known {
-        return Err(OriginRefused {
-            status: StatusCode::MISDIRECTED_REQUEST,
-            message: format!("this server is not known by the name `{name}`"),
-            hint: format!("start it with `--allow-host {name}`"),
-        });
+    if !is_known {
+        return Err(Refused::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            format!("this server is not known by the name `{name}`"),
+            format!("start it with `--allow-host {name}`"),
+        ));
     }
-    match origin(&request.headers) {
-        None => Ok(()),
-        Some(origin)
-            if is_own(origin, &host)
-                || settings.allow_origins.iter().any(|allowed| same(allowed, origin)) =>
-        {
-            Ok(())
-        }
-        Some(origin) => Err(OriginRefused {
-            status: StatusCode::FORBIDDEN,
-            message: format!("pages of the origin `{origin}` may not read these logs"),
-            hint: format!("start the server with `--allow-origin {origin}`"),
-        }),
+    let Some(header) = only(&request.headers, &ORIGIN)? else { return Ok(RequestOrigin::Own) };
+    // Bytes that are no text match nothing and are refused.
+    let origin = header.to_str().unwrap_or("?");
+    if is_own(origin, &host) {
+        Ok(RequestOrigin::Own)
+    } else if settings.allow_origins.iter().any(|allowed| is_origin(allowed, origin)) {
+        Ok(RequestOrigin::Listed(header.clone()))
+    } else {
+        Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            format!("pages of the origin `{origin}` may not read these logs"),
+            format!("start the server with `--allow-origin {origin}`"),
+        ))
     }
 }
 
-/// The authority that the request asks for. An absolute target and the header must agree.
-fn host(request: &Parts) -> Result<Authority, OriginRefused> {
-    let bad = |message: &str| OriginRefused {
-        status: StatusCode::BAD_REQUEST,
-        message: message.to_owned(),
-        hint: "send one `Host` header with the server's name and port".to_owned(),
-    };
-    let mut hosts = request.headers.get_all(HOST).iter();
-    let header = hosts.next().ok_or_else(|| bad("the request names no host"))?;
-    if hosts.next().is_some() {
-        return Err(bad("the request names more than one host"));
+/// The value of a header that a request has once at most.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(bad(format!("the request has more than one `{name}` header"))),
     }
+}
+
+fn bad(message: impl Into<String>) -> Refused {
+    Refused::new(
+        StatusCode::BAD_REQUEST,
+        message,
+        "send one `Host` header with the server's name and port, and one `Origin` at most",
+    )
+}
+
+/// The host and port that the request asks for. An absolute target and the header must agree.
+fn host(request: &Parts) -> Result<Authority, Refused> {
+    let header = only(&request.headers, &HOST)?.ok_or_else(|| bad("the request names no host"))?;
     let host: Authority = header
         .to_str()
         .ok()
@@ -73,14 +89,9 @@ fn host(request: &Parts) -> Result<Authority, OriginRefused> {
     }
 }
 
-/// A listed name, with or without a port.
+/// Whether a listed name, with or without a port, is that of the host.
 fn is_host(allowed: &str, host: &Authority) -> bool {
     allowed.eq_ignore_ascii_case(host.host()) || allowed.eq_ignore_ascii_case(host.as_str())
-}
-
-fn origin(headers: &HeaderMap) -> Option<&str> {
-    // Bytes that are no text match nothing and are refused.
-    headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or("?"))
 }
 
 /// Whether the origin is the server's own, by either scheme: a proxy in front may speak TLS.
@@ -96,7 +107,7 @@ fn is_own(origin: &str, host: &Authority) -> bool {
     })
 }
 
-fn same(allowed: &str, origin: &str) -> bool {
+fn is_origin(allowed: &str, origin: &str) -> bool {
     allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)
 }
 
@@ -105,18 +116,38 @@ mod tests {
     use super::*;
     use hyper::Request;
 
-    fn status(host: Option<&str>, origin: Option<&str>, target: &str) -> u16 {
+    fn checked(headers: &[(HeaderName, &str)], target: &str) -> Result<RequestOrigin, u16> {
         let settings = Settings {
             allow_hosts: vec!["logs.example".to_owned()],
             allow_origins: vec!["http://app.example:3000".to_owned()],
             ..Settings::default()
         };
         let mut request = Request::builder().uri(target);
-        request = host.into_iter().fold(request, |request, host| request.header(HOST, host));
-        request =
-            origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin));
-        check(&settings, &request.body(()).unwrap().into_parts().0)
-            .map_or_else(|stranger| stranger.status.as_u16(), |()| 200)
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let parts = request.body(()).unwrap().into_parts().0;
+        check(&settings, &parts).map_err(|refused| refused.status.as_u16())
+    }
+
+    fn status(host: Option<&str>, origin: Option<&str>, target: &str) -> u16 {
+        let host = host.map(|host| (HOST, host));
+        let headers: Vec<_> =
+            host.into_iter().chain(origin.map(|origin| (ORIGIN, origin))).collect();
+        checked(&headers, target).map_or_else(|status| status, |_| 200)
+    }
+
+    #[test]
+    fn a_header_that_is_there_twice_is_refused() {
+        let host = (HOST, "127.0.0.1");
+        let [own, listed] =
+            ["http://127.0.0.1", "http://app.example:3000"].map(|url| (ORIGIN, url));
+        assert_eq!(checked(&[host.clone(), own.clone(), own.clone()], "/x"), Err(400));
+        assert_eq!(checked(&[host.clone(), own.clone(), listed.clone()], "/x"), Err(400));
+        assert_eq!(checked(&[host.clone(), (HOST, "evil.example")], "/x"), Err(400));
+        let as_sent = RequestOrigin::Listed(HeaderValue::from_static("http://app.example:3000"));
+        assert_eq!(checked(&[host.clone(), listed], "/x"), Ok(as_sent));
+        assert_eq!(checked(&[host, own], "/x"), Ok(RequestOrigin::Own));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use hyper::{Response, StatusCode};
 
 use crate::log::LogPath;
 use crate::serve::assets;
-use crate::serve::routes::{Body, full};
+use crate::serve::body::{Body, full};
 use crate::serve::security::Framing;
 
 /// What the templates ask about the scripts and styles that they name.
@@ -52,10 +52,15 @@ impl Assets for SplitPage {}
 impl Assets for MergedPage {}
 impl Assets for ErrorPage<'_> {}
 
+/// The HTML of a page.
+pub(super) fn render(page: &impl Template) -> String {
+    // Rendering fails only where a value's `Display` does; those of texts and numbers do not.
+    page.render().unwrap_or_default()
+}
+
 /// A page as an answer.
 pub(super) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
-    // Rendering fails only where a value's `Display` does; those of texts and numbers do not.
-    let mut response = Response::new(full(page.render().unwrap_or_default()));
+    let mut response = Response::new(full(render(page)));
     *response.status_mut() = status;
     response
         .headers_mut()

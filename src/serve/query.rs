@@ -1,4 +1,4 @@
-//! What a request asks for, from its target: the log's path and the parameters.
+//! The target of a request: the log's path and the parameters of a stream.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -7,14 +7,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use crate::log::{LogPath, Offset};
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
-/// How many lines before the end a stream starts.
+/// How many lines before the end a stream starts unless the request says otherwise.
 pub(super) const LINES: u64 = 1000;
 
-/// A parameter that can't be understood, in words for the sender.
+/// A path or parameter that can't be understood, in words for the sender.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadParameter(pub(super) String);
 
-/// The parameters as they were given.
+/// The parameters of a stream, as they were given. `docs/protocol.md` explains each of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) tail: bool,
@@ -45,7 +45,11 @@ pub(super) enum Format {
 }
 
 impl Query {
-    /// Reads the part of the target after `?`. Parameters that are not ours are left alone.
+    /// Parses the part of the target after `?`. Unknown parameters are ignored.
+    ///
+    /// # Errors
+    /// When a value can't be understood, a parameter is repeated, or one lacks another that it
+    /// needs.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -66,7 +70,7 @@ impl Query {
                         let words = format!("`late` is given more than {LATE_MAX} times");
                         return Err(BadParameter(words));
                     }
-                    // There may be several.
+                    // This one may be repeated.
                     continue;
                 }
                 "format" => parsed.format = Some(format(&value)?),
@@ -88,7 +92,17 @@ impl Query {
         Ok(parsed)
     }
 
-    /// Where to start and how to go on. `lines` holds where nothing else is asked for.
+    /// Whether a plain GET means the file itself: the query says nothing about lines, a position,
+    /// following or a form other than the bytes.
+    pub(super) fn is_whole_file(&self) -> bool {
+        !self.tail
+            && self.lines.is_none()
+            && self.from.is_none()
+            && matches!(self.format, None | Some(Format::Raw))
+    }
+
+    /// Where the stream starts and how it goes on. `lines` and `wait` are the defaults of the
+    /// transport.
     pub(super) fn start(&self, lines: Lines, wait: bool) -> StreamRequest {
         let last = |lines| match lines {
             Lines::Last(lines) => Some(lines),
@@ -111,12 +125,13 @@ impl Query {
     }
 }
 
-/// Whether a page is asked for to be shown beside others.
+/// Whether the page is to be shown in a pane beside others (`pane=1`).
 pub(super) fn is_pane(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "pane" && value == "1")
 }
 
-/// The generation that a text names. One that is not of our making was never current, and so can't be recovered.
+/// The generation that a text names. One that no server made was never current, so it can't be
+/// recovered.
 pub(super) fn of(generation: &str) -> WantedGeneration {
     generation.parse().map_or(WantedGeneration::Nothing, WantedGeneration::Generation)
 }
@@ -139,7 +154,7 @@ pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
 }
 
 pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
-    // `parse` would take a sign as well.
+    // `parse` would accept a sign, too.
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { value.parse().ok() } else { None };
     let shown: String = value.chars().take(40).collect();
@@ -167,6 +182,9 @@ fn lag(value: &str) -> Result<bool, BadParameter> {
 }
 
 /// The bytes of the path in a target, percent-decoded once.
+///
+/// # Errors
+/// When a `%` is not followed by two hexadecimal digits.
 pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
     let mut rest = path.as_bytes();
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -231,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_had_of_the_file_before_is_read_though_its_generation_is_unknown() {
+    fn late_positions_are_read_even_if_their_generation_is_unknown() {
         let late = |query| Query::parse(query).unwrap().late[0];
         let known = Late { generation: "1-2-3-4-5".parse().ok(), offset: Offset(6) };
         assert!(known.generation.is_some());

@@ -3,8 +3,8 @@
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, Uri};
 
+use crate::serve::body::Body;
 use crate::serve::query;
-use crate::serve::routes::Body;
 
 /// The Content-Security-Policy of pages. They load their scripts and styles from this server and talk to no other.
 /// Log content has its colours in style attributes; nothing else is inline.

@@ -1,112 +1,182 @@
-//! Each chunk is rendered and encoded once for each form, by the first viewer that meets it.
+//! Each chunk is rendered and encoded once for each form, by the first session that takes it.
 //!
-//! The painter that renders the live chunks is shared too. A viewer that has read history with a painter of its own
-//! gives it to the others when nobody else has one at that place, and drops it otherwise: viewers that keep up hold
-//! no terminal.
+//! The renderer of the live chunks is shared, too. A session that has read history with a renderer
+//! of its own hands it to the others where they have none at that position, and drops it
+//! otherwise: viewers that keep up hold no terminal.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::runtime::Handle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::log::fingerprint::Fingerprint;
+use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
 use crate::session::checkpoints::{Checkpoint, Checkpoints, replay};
+use crate::session::merge::MergedChunks;
+use crate::session::reads::FileReads;
 use crate::session::renderer::Renderer;
+use crate::session::session::STEP_BYTES;
 use crate::session::viewer::ByteRange;
 use crate::wire::frame::{Form, Frame, Frames};
 
-/// The fan-outs of all logs that are looked at.
-#[derive(Default)]
+/// The fan-outs of all logs.
 pub struct Fanouts {
-    logs: DashMap<LogPath, Weak<Fanout>>,
-    /// They outlive the last viewer for a little, as the follower does, since viewers often come back soon.
-    checkpoints: DashMap<LogPath, (Weak<Follower>, Arc<Checkpoints>)>,
+    logs: DashMap<LogPath, LogEntry>,
     renders: Counter,
+    /// A task is waiting to drop the entries of logs that nobody follows.
+    is_cleaning: AtomicBool,
+    closed: CancellationToken,
+    _close: DropGuard,
+}
+
+/// What belongs to one follower. The checkpoints live as long as the follower, a little longer
+/// than the last viewer: that one may be back soon.
+struct LogEntry {
+    follower: Weak<Follower>,
+    fanout: Weak<Fanout>,
+    checkpoints: Arc<Checkpoints>,
+    reads: Arc<FileReads>,
+}
+
+impl LogEntry {
+    fn new(follower: &Arc<Follower>) -> Self {
+        let follower = Arc::downgrade(follower);
+        Self { follower, fanout: Weak::new(), checkpoints: Arc::default(), reads: Arc::default() }
+    }
+
+    fn is_of(&self, follower: &Arc<Follower>) -> bool {
+        std::ptr::eq(self.follower.as_ptr(), Arc::as_ptr(follower))
+    }
+
+    fn is_used(&self) -> bool {
+        self.follower.strong_count() > 0
+    }
+}
+
+impl Default for Fanouts {
+    fn default() -> Self {
+        let closed = CancellationToken::new();
+        Self {
+            logs: DashMap::new(),
+            renders: Counter::default(),
+            is_cleaning: AtomicBool::new(false),
+            _close: closed.clone().drop_guard(),
+            closed,
+        }
+    }
 }
 
 impl Fanouts {
-    /// How often a piece of a log was rendered and encoded in a form, for all viewers or for one.
+    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
     pub(super) fn renders(&self) -> u64 {
         self.renders.get()
     }
 
-    /// The checkpoints of a follower's log, which are kept until the follower ends.
-    pub(super) fn checkpoints(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Checkpoints> {
-        let is_own = |other: &Weak<Follower>| std::ptr::eq(other.as_ptr(), Arc::as_ptr(follower));
-        let kept = self.checkpoints.get(follower.log());
-        if let Some((_, checkpoints)) = kept.as_deref().filter(|(other, _)| is_own(other)) {
-            return Arc::clone(checkpoints);
-        }
-        drop(kept);
-        let own = Arc::downgrade(follower);
-        let mut entry = self.checkpoints.entry(follower.log().clone()).or_default();
-        if !is_own(&entry.0) {
-            *entry = (Weak::clone(&own), Arc::default());
-            let (fanouts, log, ended) =
-                (Arc::clone(self), follower.log().clone(), follower.ended());
-            tokio::spawn(async move {
-                ended.await;
-                // Another follower may have the log by now.
-                fanouts.checkpoints.remove_if(&log, |_, (other, _)| other.ptr_eq(&own));
-            });
-        }
-        Arc::clone(&entry.1)
+    /// The fan-out of a follower, for as long as somebody holds it.
+    pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
+        self.with_entry(follower, |entry| {
+            entry.fanout.upgrade().unwrap_or_else(|| {
+                let fanout = Arc::new(Fanout {
+                    fanouts: Arc::clone(self),
+                    shared: std::array::from_fn(|_| Mutex::default()),
+                    histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+                    checkpoints: Arc::clone(&entry.checkpoints),
+                    reads: Arc::clone(&entry.reads),
+                    merged: Arc::default(),
+                    replaying: tokio::sync::Mutex::default(),
+                });
+                entry.fanout = Arc::downgrade(&fanout);
+                fanout
+            })
+        })
     }
 
-    /// The fan-out of a follower's log, for as long as somebody holds it.
-    pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
-        let states = self.checkpoints(follower);
-        let mut entry = self.logs.entry(follower.log().clone()).or_default();
-        if let Some(fanout) = entry.upgrade() {
-            return fanout;
-        }
-        let fanout = Arc::new(Fanout {
-            fanouts: Arc::clone(self),
-            log: follower.log().clone(),
-            shared: std::array::from_fn(|_| Mutex::default()),
-            histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
-            states,
-            replaying: tokio::sync::Mutex::default(),
+    /// The checkpoints that viewers of a log have left.
+    pub(super) fn checkpoints(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Checkpoints> {
+        self.with_entry(follower, |entry| Arc::clone(&entry.checkpoints))
+    }
+
+    fn with_entry<T>(
+        self: &Arc<Self>,
+        follower: &Arc<Follower>,
+        take: impl FnOnce(&mut LogEntry) -> T,
+    ) -> T {
+        let mut is_new = false;
+        let log = follower.log().clone();
+        let mut entry = self.logs.entry(log).or_insert_with(|| {
+            is_new = true;
+            LogEntry::new(follower)
         });
-        *entry = Arc::downgrade(&fanout);
-        fanout
+        // Numbers of spans mean nothing to another follower.
+        if !entry.is_of(follower) {
+            *entry = LogEntry::new(follower);
+        }
+        let taken = take(&mut entry);
+        drop(entry);
+        if is_new {
+            self.clean_up_later();
+        }
+        taken
+    }
+
+    /// Drops the entries of followers that have ended, once they have. The task ends with the last
+    /// entry, or with `self`.
+    fn clean_up_later(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.is_cleaning.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let (fanouts, closed) = (Arc::downgrade(self), self.closed.clone());
+        runtime.spawn(closed.run_until_cancelled_owned(async move {
+            loop {
+                tokio::time::sleep(LINGER).await;
+                let Some(fanouts) = fanouts.upgrade() else { return };
+                fanouts.logs.retain(|_, entry| entry.is_used());
+                if fanouts.logs.is_empty() {
+                    fanouts.is_cleaning.store(false, Ordering::SeqCst);
+                    // One may have come since, and have found the task there.
+                    if fanouts.logs.is_empty() || fanouts.is_cleaning.swap(true, Ordering::SeqCst) {
+                        return;
+                    }
+                }
+            }
+        }));
     }
 }
 
 /// What the viewers of one log share.
 pub struct Fanout {
     fanouts: Arc<Fanouts>,
-    log: LogPath,
     shared: [Mutex<Shared>; Form::COUNT],
-    /// What was rendered last for one that joined, while somebody is still at it.
+    /// The history that was rendered last in each form, while a session still has it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
-    states: Arc<Checkpoints>,
-    /// Who holds it finds out a state for those who wait.
+    checkpoints: Arc<Checkpoints>,
+    reads: Arc<FileReads>,
+    merged: Arc<MergedChunks>,
+    /// Held during a replay: the viewers that wait for it often need the same one.
     replaying: tokio::sync::Mutex<()>,
 }
 
-/// The lines that a viewer is given when it joins. Many who come at the same time are given the same.
+/// The lines that a viewer starts with. Viewers that come at the same time share them.
 #[derive(Debug)]
 pub(super) struct History {
-    pub(super) stretch: ByteRange,
+    pub(super) range: ByteRange,
     pub(super) frames: Frames,
-    /// The place behind it.
+    /// The end of the range, with the bytes before it.
     pub(super) fingerprint: Fingerprint,
 }
 
-impl Drop for Fanout {
-    fn drop(&mut self) {
-        // Another may have taken the place since the last holder left.
-        self.fanouts.logs.remove_if(&self.log, |_, fanout| fanout.strong_count() == 0);
-    }
-}
-
 impl Fanout {
-    /// The frames of a chunk. None when nobody has rendered up to its start: the viewer then renders by itself.
-    /// `own` is the viewer's own painter, given up in exchange for the shared one.
+    /// The frames of a chunk. None when nobody has rendered up to its start: the session then
+    /// renders by itself. `own` is the session's own renderer; it is taken where it is not needed
+    /// any more.
     pub(super) fn frames(
         &self,
         chunk: &Arc<Chunk>,
@@ -116,86 +186,127 @@ impl Fanout {
         self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
     }
 
-    /// Takes a viewer's painter into common use where nobody has one, and away where it has no more to say than the
-    /// shared one: viewers that wait hold none.
-    pub(super) fn settle(&self, span: u64, at: Offset, form: Form, own: &mut Option<Renderer>) {
+    /// Shares the renderer of a session that has caught up, or drops it where the shared one is at
+    /// the same position and has seen as much of the log.
+    pub(super) fn share_renderer(
+        &self,
+        span: u64,
+        at: Offset,
+        form: Form,
+        own: &mut Option<Renderer>,
+    ) {
         if !own.as_ref().is_some_and(|own| own.is_at(span, at)) {
             return;
         }
         let mut shared = self.shared(form);
-        match &shared.painter {
-            Some(painter) if painter.is_at(span, at) => {
-                *own = own.take().and_then(|own| shared.teach(own));
+        match &shared.renderer {
+            Some(renderer) if renderer.is_at(span, at) => {
+                *own = own.take().and_then(|own| shared.merge(own));
             }
             Some(_) => {}
-            None => shared.painter = own.take(),
+            None => shared.renderer = own.take(),
         }
     }
 
-    /// Counts what a viewer has rendered for itself.
-    pub(super) fn count_own(&self) {
+    /// Counts a piece that a session has rendered for itself.
+    pub(super) fn count_own_render(&self) {
         self.fanouts.renders.add(1);
     }
 
-    /// A painter at a place, whose rows have been seen: that of the others, or one with the state that the log has there.
-    pub(super) async fn painter(&self, span: &Arc<Span>, at: Offset, form: Form) -> Renderer {
-        match self.painter_at(span.number, at, form) {
-            Some(painter) => painter,
+    /// A renderer that continues at a position whose rows have been sent: a copy of the shared
+    /// one, or a new one with the terminal state of the log there.
+    /// `begins_row` says that a row is known to begin there.
+    pub(super) async fn renderer(
+        &self,
+        span: &Arc<Span>,
+        at: Offset,
+        begins_row: bool,
+        form: Form,
+    ) -> Renderer {
+        match self.renderer_at(span.number, at, form) {
+            Some(renderer) => renderer,
             None => {
-                let state = self.state_at(span, at).await;
-                self.new_painter(span.number, state, form)
+                let state = self.checkpoint_at(span, at, begins_row).await;
+                self.new_renderer(span.number, state, form)
             }
         }
     }
 
-    /// A painter that goes on where a terminal stands.
-    pub(super) fn new_painter(&self, span: u64, state: Checkpoint, form: Form) -> Renderer {
-        Renderer::new(span, state, form, &self.states)
+    /// A renderer that continues from a checkpoint.
+    pub(super) fn new_renderer(&self, span: u64, state: Checkpoint, form: Form) -> Renderer {
+        Renderer::new(span, state, form, &self.checkpoints)
     }
 
-    /// What a terminal is like that has seen everything of a span before `at`, as far as it is known: a start where
-    /// nothing was seen before knows the row that holds the place, and nothing else.
-    pub async fn state_at(&self, span: &Arc<Span>, at: Offset) -> Checkpoint {
-        let _turn = self.replaying.lock().await;
-        let known = self.states.before(span.number, at);
-        let state = match (known, span.file()) {
+    /// The terminal state at an offset. Where no viewer has seen anything before it, the terminal
+    /// knows the beginning of its row only, and nothing is read where a row begins.
+    pub(super) async fn checkpoint_at(
+        &self,
+        span: &Arc<Span>,
+        at: Offset,
+        begins_row: bool,
+    ) -> Checkpoint {
+        let _replaying = self.replaying.lock().await;
+        let before = self.checkpoints.before(span.number, at);
+        let state = match (before, span.file()) {
             (Some(state), _) if state.at() == at => return state,
-            (known, Some(file)) => replay(known, &file, at).await,
+            (None, _) if begins_row || at == Offset(0) => Checkpoint::new(at),
+            (before, Some(file)) => replay(before, &self.reads, &file, at).await,
             (_, None) => return Checkpoint::new(at),
         };
-        self.states.keep_asked(span.number, &state);
+        self.checkpoints.keep_requested(span.number, &state);
         state
     }
 
-    /// A copy of the painter that has rendered up to this place, if it is still there.
-    pub(super) fn painter_at(&self, span: u64, at: Offset, form: Form) -> Option<Renderer> {
+    /// A copy of the shared renderer that has rendered up to this position, if there is one.
+    pub(super) fn renderer_at(&self, span: u64, at: Offset, form: Form) -> Option<Renderer> {
         let shared = self.shared(form);
-        let painters = [&shared.painter, &shared.before_turn];
-        painters.into_iter().flatten().find(|painter| painter.is_at(span, at)).cloned()
+        let renderers = [&shared.renderer, &shared.previous_span];
+        renderers.into_iter().flatten().find(|renderer| renderer.is_at(span, at)).cloned()
     }
 
-    /// The history that was rendered last in this form. Who holds the lock renders for those who wait.
+    /// The history that was rendered last in this form. The session that holds the lock renders
+    /// for those that wait for it.
     pub(super) fn history(&self, form: Form) -> &tokio::sync::Mutex<Weak<History>> {
         &self.histories[form.slot()]
     }
 
+    /// Whether these bytes are rendered as a history already, or are likely to be right now.
+    pub(super) fn has_history(&self, range: ByteRange, form: Form) -> bool {
+        let is_shared = range.len() <= STEP_BYTES as u64;
+        is_shared
+            && self.history(form).try_lock().map_or(true, |history| {
+                history.upgrade().is_some_and(|history| history.range == range)
+            })
+    }
+
+    /// The reads of the log's viewers.
+    pub(super) fn reads(&self) -> &Arc<FileReads> {
+        &self.reads
+    }
+
+    /// The chunks that are merged for broadcast groups.
+    pub(super) fn merged(&self) -> &Arc<MergedChunks> {
+        &self.merged
+    }
+
     fn shared(&self, form: Form) -> MutexGuard<'_, Shared> {
-        self.shared[form.slot()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared[form.slot()].lock()
     }
 }
 
-/// The most bytes of frames that are kept for those who are behind by a few chunks, for each log and form.
-/// What has been deflated of them comes on top, and is smaller.
+/// The most bytes of frames that are kept for sessions that are a few chunks behind, for each log
+/// and form. Their compressed copies come on top, and are smaller.
 const RECENT_BYTES_MAX: usize = 512 * 1024;
 
 #[derive(Default)]
 struct Shared {
-    painter: Option<Renderer>,
-    /// The painter of the span before, at its end: what it held back is still to be told to some.
-    before_turn: Option<Renderer>,
-    /// The frames of chunks that not everybody has had yet.
+    renderer: Option<Renderer>,
+    /// The renderer of the span before, at its end: some sessions have not sent yet what it holds
+    /// back.
+    previous_span: Option<Renderer>,
+    /// The frames of chunks that some sessions have not taken yet.
     recent: VecDeque<(Weak<Chunk>, Frames)>,
-    /// What these frames weigh.
+    /// The size of these frames.
     recent_bytes: usize,
 }
 
@@ -207,51 +318,51 @@ impl Shared {
         own: &mut Option<Renderer>,
         renders: &Counter,
     ) -> Option<Frames> {
-        let Some(known) = self.known(chunk).cloned() else {
+        let Some(frames) = self.frames_of(chunk).cloned() else {
             let frames = self.encode(chunk, form, own)?;
             renders.add(1);
             self.keep(chunk, &frames);
             *own = None;
             return Some(frames);
         };
-        let knows_more = |own: &mut Renderer| {
-            let shared = self.painter.as_ref();
+        let has_seen_more = |own: &mut Renderer| {
+            let shared = self.renderer.as_ref();
             own.is_at(chunk.span, chunk.start)
                 && shared.is_some_and(|shared| own.origin() < shared.origin())
         };
-        let Some(mut mine) = own.take().take_if(knows_more) else { return Some(known) };
-        // It goes on by itself until it stands where the shared one stands.
+        let Some(mut better) = own.take().take_if(has_seen_more) else { return Some(frames) };
+        // It renders by itself until it is at the position of the shared one.
         renders.add(1);
-        let (frames, _) = mine.paint(&chunk.bytes, form, usize::MAX);
-        *own = self.teach(mine);
+        let (frames, _) = better.render(&chunk.bytes, form, usize::MAX);
+        *own = self.merge(better);
         Some(frames)
     }
 
-    fn known(&self, chunk: &Arc<Chunk>) -> Option<&Frames> {
+    fn frames_of(&self, chunk: &Arc<Chunk>) -> Option<&Frames> {
         let same =
             |(known, _): &&(Weak<Chunk>, Frames)| std::ptr::eq(known.as_ptr(), Arc::as_ptr(chunk));
         self.recent.iter().rev().find(same).map(|(_, frames)| frames)
     }
 
     fn keep(&mut self, chunk: &Arc<Chunk>, frames: &Frames) {
-        let weight = |frames: &Frames| frames.iter().map(Frame::weight).sum::<usize>();
-        self.recent_bytes += weight(frames);
+        let size = |frames: &Frames| frames.iter().map(Frame::size).sum::<usize>();
+        self.recent_bytes += size(frames);
         self.recent.push_back((Arc::downgrade(chunk), frames.clone()));
-        // A chunk that everybody has had is gone from the broadcast.
+        // The broadcast drops a chunk that everybody has taken.
         while let Some((oldest, _)) = self.recent.front()
             && (oldest.strong_count() == 0
                 || (self.recent_bytes > RECENT_BYTES_MAX && self.recent.len() > 1))
         {
             let Some((_, frames)) = self.recent.pop_front() else { break };
-            self.recent_bytes -= weight(&frames);
+            self.recent_bytes -= size(&frames);
         }
     }
 
-    /// Takes over what a painter knows that stands at the same place. Gives it back if it stands elsewhere.
-    fn teach(&mut self, own: Renderer) -> Option<Renderer> {
-        match &mut self.painter {
-            Some(painter) if painter.is_where(&own) => {
-                painter.learn(own);
+    /// Merges a renderer into the shared one. Gives it back if that is at another position.
+    fn merge(&mut self, own: Renderer) -> Option<Renderer> {
+        match &mut self.renderer {
+            Some(renderer) if renderer.is_at_position_of(&own) => {
+                renderer.merge(own);
                 None
             }
             _ => Some(own),
@@ -262,12 +373,13 @@ impl Shared {
         if !form.is_rendered() {
             return Some(form.raw(chunk.start, &chunk.bytes));
         }
-        if !self.painter.as_ref().is_some_and(|painter| painter.is_at(chunk.span, chunk.start)) {
-            let own = own.take_if(|own| own.is_at(chunk.span, chunk.start))?;
-            self.before_turn = self.painter.replace(own);
+        let is_next = |renderer: &Renderer| renderer.is_at(chunk.span, chunk.start);
+        if !self.renderer.as_ref().is_some_and(is_next) {
+            let own = own.take_if(|own| is_next(own))?;
+            self.previous_span = self.renderer.replace(own);
         }
-        *own = own.take().and_then(|own| self.teach(own));
-        let (frames, _) = self.painter.as_mut()?.paint(&chunk.bytes, form, usize::MAX);
+        *own = own.take().and_then(|own| self.merge(own));
+        let (frames, _) = self.renderer.as_mut()?.render(&chunk.bytes, form, usize::MAX);
         Some(frames)
     }
 }
@@ -287,28 +399,29 @@ mod tests {
     }
 
     #[test]
-    fn who_has_seen_more_teaches_the_others() {
-        let states = Arc::default();
-        let painter = |from: u64, log: &str| {
-            let mut painter = Renderer::new(1, Checkpoint::new(Offset(from)), Form::Rows, &states);
-            painter.paint(log.as_bytes(), Form::Rows, usize::MAX);
-            Some(painter)
+    fn a_session_that_has_seen_more_of_the_log_improves_the_shared_rendering() {
+        let checkpoints = Arc::default();
+        let renderer = |from: u64, log: &str| {
+            let state = Checkpoint::new(Offset(from));
+            let mut renderer = Renderer::new(1, state, Form::Rows, &checkpoints);
+            renderer.render(log.as_bytes(), Form::Rows, usize::MAX);
+            Some(renderer)
         };
         let mut shared = Shared::default();
         let chunks = [chunk(7, "a\n"), chunk(9, "b\n"), chunk(11, "c\n")];
         let mut frames = |i: usize, own: &mut Option<Renderer>| {
             let frames = shared
                 .frames(&chunks[i], Form::Rows, own, &Counter::default())
-                .expect("a painter is there");
+                .expect("a renderer is there");
             String::from_utf8(frames[0].payload().to_vec()).unwrap().contains("--red")
         };
-        let mut knows_little = painter(7, "");
-        assert!(!frames(0, &mut knows_little) && knows_little.is_none());
+        let mut from_the_middle = renderer(7, "");
+        assert!(!frames(0, &mut from_the_middle) && from_the_middle.is_none());
         assert!(!frames(1, &mut None));
-        // It comes late, and is not made to forget what it knows.
-        let mut knows_all = painter(0, "\x1b[31m_\n");
-        assert!(frames(0, &mut knows_all) && knows_all.is_some(), "the others are further on");
-        assert!(frames(1, &mut knows_all) && knows_all.is_none(), "where the others stand");
-        assert!(frames(2, &mut None), "the others know it now");
+        // It comes late, and keeps what it has seen.
+        let mut from_the_start = renderer(0, "\x1b[31m_\n");
+        assert!(frames(0, &mut from_the_start) && from_the_start.is_some(), "the others are ahead");
+        assert!(frames(1, &mut from_the_start) && from_the_start.is_none(), "merged");
+        assert!(frames(2, &mut None), "shared with the others");
     }
 }

@@ -1,4 +1,7 @@
-//! A terminal and what it has shown so far, in one form.
+//! Renders the bytes of a log to messages of one form, piece by piece.
+//!
+//! A renderer holds the terminal of the log and what has been sent of its screen, so that each
+//! piece gives only what changes. It leaves checkpoints of the terminal behind.
 
 use std::sync::Arc;
 
@@ -8,102 +11,105 @@ use crate::session::checkpoints::{Checkpoint, Checkpoints};
 use crate::wire::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::wire::rows::RowsMessages;
 
-/// A terminal is fed in pieces of this size, so that a log which makes much out of little is stopped in time.
+/// The terminal is fed in pieces of this size, so that a log whose output is much larger than its
+/// bytes is stopped in time.
 const PIECE_BYTES: usize = 8 * 1024;
-/// So much room is made for what a step puts out, before it is known how much that is.
-const ROOM_BYTES_MAX: usize = 192 * 1024;
-/// What a row weighs besides its content: its offset, and the signs around the two.
+/// The most bytes that are allocated for the output of a step before its size is known.
+const CAPACITY_BYTES_MAX: usize = 192 * 1024;
+/// The size of a row besides its content: the offset, and the punctuation around the two.
 const ROW_OVERHEAD_BYTES: usize = 24;
 
-/// Renders the bytes of one span in order, and leaves copies of its terminal behind.
+/// Renders the bytes of one span in order.
 #[derive(Clone, Debug)]
 pub struct Renderer {
     span: u64,
     state: Checkpoint,
     appender: Appender,
-    states: Arc<Checkpoints>,
-    /// Where the next copy is left.
-    due: Offset,
+    checkpoints: Arc<Checkpoints>,
+    /// The offset of the next checkpoint.
+    checkpoint_at: Offset,
 }
 
 impl Renderer {
-    /// Goes on where a terminal stands, whose rows have been seen already.
+    /// Continues from a terminal whose rows have been sent already.
     #[must_use]
-    pub fn new(span: u64, state: Checkpoint, form: Form, states: &Arc<Checkpoints>) -> Self {
-        let mut painter = Self {
+    pub fn new(span: u64, state: Checkpoint, form: Form, checkpoints: &Arc<Checkpoints>) -> Self {
+        let mut renderer = Self {
             span,
-            due: state.at(),
+            checkpoint_at: state.at(),
             state,
             appender: Appender::new(),
-            states: Arc::clone(states),
+            checkpoints: Arc::clone(checkpoints),
         };
-        let seen = painter.state.terminal.screen();
+        let sent = renderer.state.terminal.screen();
         match form {
-            Form::Html => drop(painter.appender.html(&seen)),
-            Form::Text => drop(painter.appender.text(&seen)),
+            Form::Html => drop(renderer.appender.html(&sent)),
+            Form::Text => drop(renderer.appender.text(&sent)),
             Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => {}
         }
-        drop(seen);
-        painter.leave_copy();
-        painter
+        drop(sent);
+        renderer.save_checkpoint();
+        renderer
     }
 
-    /// Whether the bytes from there come next.
+    /// Whether the byte at this position comes next.
     #[must_use]
     pub fn is_at(&self, span: u64, at: Offset) -> bool {
         self.span == span && self.state.at() == at
     }
 
-    /// Whether it stands where another does.
+    /// Whether both have rendered up to the same position.
     #[must_use]
-    pub fn is_where(&self, other: &Self) -> bool {
+    pub fn is_at_position_of(&self, other: &Self) -> bool {
         self.is_at(other.span, other.state.at())
     }
 
-    /// From where on it has seen everything.
+    /// The offset from which on the terminal has seen every byte.
     #[must_use]
     pub fn origin(&self) -> Offset {
         self.state.origin
     }
 
-    /// Takes the terminal of one that stands at the same place, if that has seen more. What was sent remains sent.
-    pub fn learn(&mut self, other: Self) {
+    /// Takes the terminal of a renderer at the same position if that one has seen more of the log.
+    pub fn merge(&mut self, other: Self) {
         if other.state.origin < self.state.origin {
             self.state = other.state;
         }
     }
 
-    fn leave_copy(&mut self) {
+    fn save_checkpoint(&mut self) {
         let at = self.state.at();
-        if at >= self.due {
-            self.due = self.states.due_after(at);
-            self.states.keep(self.span, &self.state);
+        if at >= self.checkpoint_at {
+            self.checkpoint_at = self.checkpoints.next_after(at);
+            self.checkpoints.keep(self.span, &self.state);
         }
     }
 
-    /// Renders bytes until all are, or the messages weigh `enough`. Says how many were taken.
-    pub fn paint(&mut self, bytes: &[u8], form: Form, enough: usize) -> (Frames, usize) {
-        let mut canvas = Canvas::new(form, self.state.at().0, bytes.len().min(ROOM_BYTES_MAX));
+    /// Renders `bytes` until the messages have `bytes_max` bytes. Gives the messages, and how many
+    /// of `bytes` were rendered.
+    pub fn render(&mut self, bytes: &[u8], form: Form, bytes_max: usize) -> (Frames, usize) {
+        let capacity = bytes.len().min(CAPACITY_BYTES_MAX);
+        let mut output = StepOutput::new(form, self.state.at().0, capacity);
         let mut taken = 0;
         for piece in bytes.chunks(PIECE_BYTES) {
-            if canvas.weight >= enough {
+            if output.size >= bytes_max {
                 break;
             }
             let patch = self.state.terminal.feed(piece);
             taken += piece.len();
             match form {
-                Form::Html => canvas.append(&self.appender.html(&patch)),
-                Form::Text => canvas.append(&self.appender.text(&patch)),
-                Form::Rows | Form::TextRows => canvas.redraw(&patch),
+                Form::Html => output.append(&self.appender.html(&patch)),
+                Form::Text => output.append(&self.appender.text(&patch)),
+                Form::Rows | Form::TextRows => output.replace_rows(&patch),
                 Form::Raw | Form::RawMessages => {}
             }
             drop(patch);
-            self.leave_copy();
+            self.save_checkpoint();
         }
-        (canvas.into_frames(self.state.at().0), taken)
+        (output.into_frames(self.state.at().0), taken)
     }
 
-    /// What was held back, since it was being rewritten, and now is not going to change any more.
+    /// The text that was held back because it could still change; now it is final.
     pub fn finish(&mut self, form: Form) -> Frames {
         match form {
             Form::Html => messages(&self.appender.finish_html()),
@@ -112,40 +118,40 @@ impl Renderer {
         }
     }
 
-    /// Goes on at another place after what was held back.
-    pub fn turn(&mut self, span: u64, state: Checkpoint, form: Form) -> Frames {
-        (self.span, self.due, self.state) = (span, state.at(), state);
-        self.leave_copy();
+    /// Continues at another position. Gives the text that was held back.
+    pub fn move_to(&mut self, span: u64, state: Checkpoint, form: Form) -> Frames {
+        (self.span, self.checkpoint_at, self.state) = (span, state.at(), state);
+        self.save_checkpoint();
         self.finish(form)
     }
 }
 
-/// What one step of painting has put out.
-struct Canvas {
+/// The output of one call of [`Renderer::render`].
+struct StepOutput {
     form: Form,
-    /// What only grows; or the row that is being made.
+    /// The text of a form that only grows, or the content of the present row.
     text: String,
     rows: RowsMessages,
-    weight: usize,
+    size: usize,
 }
 
-impl Canvas {
-    fn new(form: Form, from: u64, room: usize) -> Self {
+impl StepOutput {
+    fn new(form: Form, from: u64, capacity: usize) -> Self {
         let has_rows = matches!(form, Form::Rows | Form::TextRows);
-        let rows = RowsMessages::new(from, if has_rows { room + room / 2 } else { 0 });
-        Self { form, text: String::new(), rows, weight: 0 }
+        let rows = RowsMessages::new(from, if has_rows { capacity + capacity / 2 } else { 0 });
+        Self { form, text: String::new(), rows, size: 0 }
     }
 
     fn append(&mut self, text: &str) {
         self.text.push_str(text);
-        self.weight = self.text.len();
+        self.size = self.text.len();
     }
 
-    fn redraw(&mut self, patch: &Patch<'_>) {
+    fn replace_rows(&mut self, patch: &Patch<'_>) {
         self.rows.replace_from(patch.from);
         for row in patch.rows() {
             self.text.clear();
-            self.weight += write_content(row, self.form, &mut self.text) + ROW_OVERHEAD_BYTES;
+            self.size += write_content(row, self.form, &mut self.text) + ROW_OVERHEAD_BYTES;
             self.rows.push(row.offset, &self.text, row.note());
         }
     }
@@ -158,23 +164,24 @@ impl Canvas {
     }
 }
 
-/// Writes a row as it is sent in a form that has rows, and says how many bytes it took to make it.
+/// Appends a row's content in a form that has rows. Gives how many bytes were written for it,
+/// which is more than what is left of it where a row has too many styles to be sent with them.
 pub fn write_content(row: &Row, form: Form, content: &mut String) -> usize {
     let start = content.len();
     match form {
         Form::TextRows => content.push_str(row.text()),
         _ => row.write_html(content),
     }
-    let weight = content.len() - start;
-    if weight > RowsMessages::ROW_BYTES_MAX {
-        // So many styles that they weigh more than a message may: the text is what matters.
+    let written = content.len() - start;
+    if written > RowsMessages::ROW_BYTES_MAX {
+        // The styles alone are larger than a message: send the text without them.
         content.truncate(start);
         escape(row.text(), content);
     }
-    weight
+    written
 }
 
-/// Cuts text into messages, at line ends where there are any.
+/// Cuts text into messages, at line ends where possible.
 fn messages(mut text: &str) -> Frames {
     let mut frames = Frames::new();
     while text.len() > MESSAGE_BYTES_MAX {
@@ -188,7 +195,8 @@ fn messages(mut text: &str) -> Frames {
     frames
 }
 
-/// Where a text that is too long for a message is cut: after a newline, or else outside of any tag or entity.
+/// Where to cut a text that is too long for a message: after a newline, or else outside of tags
+/// and entities.
 fn cut(text: &str) -> usize {
     let at = text.floor_char_boundary(MESSAGE_BYTES_MAX);
     let head = text.as_bytes().get(..at).unwrap_or_default();
@@ -236,16 +244,16 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_in_rendering_comes_in_steps() {
+    fn output_that_is_much_larger_than_the_log_comes_in_bounded_steps() {
         let log = "a\x1b[500Gb\n".repeat(20_000);
         for form in [Form::Html, Form::Text, Form::Rows, Form::TextRows] {
             let mut whole = new(form);
             let mut steps = new(form);
-            whole.paint(log.as_bytes(), form, usize::MAX);
+            whole.render(log.as_bytes(), form, usize::MAX);
             let mut rest = log.as_bytes();
             let mut count = 0;
             while !rest.is_empty() {
-                let (frames, taken) = steps.paint(rest, form, 64 * 1024);
+                let (frames, taken) = steps.render(rest, form, 64 * 1024);
                 let weight: usize = frames.iter().map(|frame| frame.payload().len()).sum();
                 assert!(weight < 1024 * 1024, "{form:?}: a step of {weight} bytes");
                 rest = &rest[taken..];
@@ -260,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn rows_without_content_have_their_weight() {
-        let enough = 64 * 1024;
-        let (frames, taken) = new(Form::Rows).paint(&[b'\n'; 60_000], Form::Rows, enough);
-        let weight: usize = frames.iter().map(|frame| frame.payload().len()).sum();
-        assert!(weight < 2 * enough, "{weight} bytes from {taken} newlines");
+    fn empty_rows_count_towards_the_size_of_a_step() {
+        let bytes_max = 64 * 1024;
+        let (frames, taken) = new(Form::Rows).render(&[b'\n'; 60_000], Form::Rows, bytes_max);
+        let size: usize = frames.iter().map(|frame| frame.payload().len()).sum();
+        assert!(size < 2 * bytes_max, "{size} bytes from {taken} newlines");
     }
 }

@@ -1,163 +1,207 @@
-//! A viewer: a position that walks a log.
+//! One viewer of a log: drives a [`Cursor`] between the follower's events and the file.
 //!
-//! Where it is behind it reads the file; where it keeps up it takes the shared chunks by the splice rule; where a
-//! span ends it goes on with the next and says so. Joining late, lagging and coming back are the same walk.
+//! The cursor decides, the viewer does the IO. A viewer that is behind reads the file, one that
+//! keeps up takes the shared chunks, and where a span ends the viewer enters the next one. So
+//! joining late, lagging and coming back are one rule.
 
 mod item;
-mod late_replay;
-mod saved_cursor;
+mod late;
 mod seek;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use bytes::Bytes;
+use tokio::sync::broadcast::error::RecvError;
 
-use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
+use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
-use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
-use crate::log::{
-    Event, Generation, LogPath, Offset, Presence, Splice, Subscription, TimelinePosition,
+use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Span};
+use crate::log::{Event, Generation, LogPath, Offset, Presence, Subscription, TimelinePosition};
+use crate::session::cursor::{
+    Cursor, Mode, NextSpan, Options, ReadOutcome, SpanCursor, SpanHandle, SpanState, Step,
 };
+use crate::session::merge::MergedChunks;
+use crate::session::reads::FileReads;
 use crate::wire::message::Opening;
 use crate::wire::request::{StartAt, StreamRequest};
-pub use item::{Ending, Item};
-use late_replay::LateReplay;
-pub(super) use saved_cursor::read;
-pub use saved_cursor::{ByteRange, SavedCursor};
-use saved_cursor::{SpanCursor, fingerprint};
+pub use item::Item;
 
-/// The most bytes that a viewer reads of the file at once: a thousand usual lines come as one message.
+/// The most bytes that a viewer reads of the file at once: a thousand usual lines fit one message.
 const READ_BYTES_MAX: usize = 192 * 1024;
 
 /// The pause after a read that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
+/// A range of bytes of one span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ByteRange {
+    /// The number of the span.
+    pub span: u64,
+    /// The offset of the first byte.
+    pub from: Offset,
+    /// The offset after the last byte.
+    pub end: Offset,
+}
+
+impl ByteRange {
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.end.0.saturating_sub(self.from.0)
+    }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A viewer's cursor without its viewer: enough to continue the stream for another one.
+#[derive(Debug)]
+pub struct SavedCursor(Cursor<SpanHandle>);
+
+impl SavedCursor {
+    /// The same cursor at an earlier offset of its span.
+    pub(super) fn rewound_to(mut self, offset: Offset) -> Self {
+        self.0.rewind_to(offset);
+        self
+    }
+}
+
+/// Where a stream starts, with what was read there.
+struct Start {
+    status: Option<Status>,
+    /// The first bytes, until they are given.
+    bytes: Option<(TimelinePosition, Bytes)>,
+}
+
 /// One viewer of one log.
 pub struct Viewer {
     subscription: Subscription,
-    start: StreamRequest,
-    at: Option<SpanCursor>,
-    /// To late bytes, and back.
-    aside: Option<Box<LateReplay>>,
-    /// Number of the last span that was left, or before which the viewer begins.
-    passed: u64,
-    /// The shared chunks are taken; otherwise the file is read.
-    live: bool,
-    opened: bool,
+    request: StreamRequest,
+    reads: Arc<FileReads>,
+    cursor: Cursor<SpanHandle>,
+    /// Whether a requested position was honoured, as far as that is known.
     recovered: bool,
-    /// A reset that is still to be told.
-    told: Option<Item>,
-    waiting_told: Option<WaitReason>,
-    /// That the file can't be read has been told.
-    trouble_told: bool,
-    caught_up: bool,
-    /// What was missed is left out.
-    skip_due: bool,
-    /// Where a viewer that does not follow stops.
-    stop: Option<TimelinePosition>,
-    /// Chunks that have come already are given together.
-    gathering: bool,
-    /// What was heard behind them.
-    ahead: Option<Result<Event, RecvError>>,
+    /// Until the stream has been opened and the first bytes are given.
+    start: Option<Box<Start>>,
+    /// The start of the stream, if a row of the log begins there.
+    row_start: Option<TimelinePosition>,
+    /// For a viewer that listens for a group: chunks that have queued up are given as one.
+    merged: Option<Arc<MergedChunks>>,
+    /// An event that was received with the chunks before it, and is due.
+    received: Option<Result<Event, RecvError>>,
+}
+
+fn look(handle: &SpanHandle) -> SpanState {
+    SpanState::of(handle.span())
+}
+
+fn options(request: &StreamRequest, until: TimelinePosition) -> Options {
+    Options { until: (!request.tail).then_some(until), signed: request.signed, skip: request.skip }
 }
 
 impl Viewer {
-    /// A viewer that has subscribed already, and now looks where to begin.
-    pub async fn new(subscription: Subscription, start: StreamRequest) -> Self {
-        let mut viewer = Self::nowhere(subscription, start);
+    /// A viewer of a log that it has subscribed to. Finds the start of the stream.
+    ///
+    /// The first bytes are read with it unless `reads_ahead` says, for the bytes that are there
+    /// already, that somebody else has them.
+    pub async fn new(
+        subscription: Subscription,
+        request: StreamRequest,
+        reads: Arc<FileReads>,
+        reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
+    ) -> Self {
+        let nowhere = TimelinePosition { span: 0, offset: Offset(0) };
+        let cursor = Cursor::new(options(&request, nowhere), ROTATED_NUMBER_MAX);
+        let mut viewer = Self::at_cursor(subscription, request, reads, cursor);
         if !viewer.subscription.is_barred {
-            viewer.arrive().await;
+            viewer.seek_from_present(reads_ahead).await;
         }
         viewer
     }
 
-    /// A viewer that goes on from where one stood, and has been given everything up to there.
+    /// A viewer that continues from a saved cursor, and has been given everything before it.
     #[must_use]
     pub fn resume(
         subscription: Subscription,
-        start: StreamRequest,
-        standpoint: SavedCursor,
+        request: StreamRequest,
+        reads: Arc<FileReads>,
+        SavedCursor(cursor): SavedCursor,
     ) -> Self {
-        let SavedCursor { at, aside, passed, told, waiting_told } = standpoint;
-        let nowhere = Self::nowhere(subscription, start);
-        let (opened, caught_up) = (true, true);
-        Self { at, aside, passed, told, waiting_told, opened, caught_up, ..nowhere }
+        let nowhere = TimelinePosition { span: 0, offset: Offset(0) };
+        let cursor = cursor.resumed(options(&request, nowhere));
+        Self::at_cursor(subscription, request, reads, cursor)
     }
 
-    fn nowhere(subscription: Subscription, start: StreamRequest) -> Self {
+    fn at_cursor(
+        subscription: Subscription,
+        request: StreamRequest,
+        reads: Arc<FileReads>,
+        cursor: Cursor<SpanHandle>,
+    ) -> Self {
+        let (start, row_start, merged, received) = (None, None, None, None);
         Self {
             subscription,
-            start,
-            at: None,
-            aside: None,
-            passed: ROTATED_NUMBER_MAX,
-            live: false,
-            opened: false,
+            request,
+            reads,
+            cursor,
             recovered: true,
-            told: None,
-            waiting_told: None,
-            trouble_told: false,
-            caught_up: false,
-            skip_due: false,
-            stop: None,
-            gathering: false,
-            ahead: None,
+            start,
+            row_start,
+            merged,
+            received,
         }
     }
 
-    /// Where it stands.
+    /// The cursor, to continue from it later.
     #[must_use]
-    pub fn standpoint(&self) -> SavedCursor {
-        let Self { passed, waiting_told, .. } = *self;
-        let (at, aside, told) = (self.at.clone(), self.aside.clone(), self.told.clone());
-        SavedCursor { at, aside, passed, told, waiting_told }
+    pub fn saved_cursor(&self) -> SavedCursor {
+        SavedCursor(self.cursor.clone())
     }
 
-    /// The place of one that follows and has been given all there is; none while there is something to come.
+    /// The position of a viewer that follows and has been given everything; none while there is
+    /// something to give.
     #[must_use]
-    pub fn standing(&self) -> Option<(TimelinePosition, Generation)> {
-        let at = self.at.as_ref()?;
-        let is_done = self.start.tail
-            && self.live
-            && self.caught_up
-            && self.opened
-            && self.told.is_none()
-            && !self.skip_due
-            && self.subscription.events.is_empty();
-        let is_signed = !self.start.signed || at.generation == at.reader.signed();
-        (is_done && is_signed).then(|| (at.place(), at.generation))
+    pub fn idle_position(&self) -> Option<(TimelinePosition, Generation)> {
+        let is_idle = self.received.is_none()
+            && self.subscription.events.is_empty()
+            && self.cursor.is_idle(look);
+        if is_idle { self.timeline_position() } else { None }
     }
 
-    /// The place up to which everything was given, and by which name the generation is known.
+    /// The position up to which everything was given, and its generation as the viewer knows it;
+    /// none while the log has no file.
     #[must_use]
-    pub fn place(&self) -> Option<(TimelinePosition, Generation)> {
-        self.at.as_ref().map(|at| (at.place(), at.generation))
+    pub fn timeline_position(&self) -> Option<(TimelinePosition, Generation)> {
+        self.cursor.at().map(|at| (at.position(), at.generation))
     }
 
-    /// From now on it listens for others, which are counted as viewers themselves: gives its own presence, and gives
-    /// chunks that have come at the same time together.
-    pub fn lead(&mut self) -> Option<Presence> {
-        self.gathering = true;
-        self.start.skip = false;
+    /// From now on the viewer listens for others, which are counted as viewers themselves. It
+    /// leaves nothing out, and gives chunks that have queued up as one. Gives its own presence.
+    pub fn detach(&mut self, merged: Arc<MergedChunks>) -> Option<Presence> {
+        self.cursor.keep_all();
+        self.merged = Some(merged);
         self.subscription.take_presence()
     }
 
-    /// Which log.
+    /// The log.
     #[must_use]
     pub fn log(&self) -> &LogPath {
         self.subscription.follower.log()
     }
 
-    /// Whether lines that are there already were asked for.
+    /// Whether lines that are there already were requested.
     #[must_use]
     pub fn wants_history(&self) -> bool {
-        self.start.begin != StartAt::Lines(0)
+        self.request.begin != StartAt::Lines(0)
     }
 
-    /// Whether a wanted position was honoured, as far as it is known.
+    /// Whether a requested position was honoured, as far as that is known.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         self.recovered
@@ -166,342 +210,309 @@ impl Viewer {
     /// The number of the span that the viewer is in, or was in last.
     #[must_use]
     pub fn span_number(&self) -> u64 {
-        self.at.as_ref().map_or(self.passed, |at| at.reader.number)
+        self.cursor.span_number()
     }
 
-    /// Where it goes on.
+    /// Where a client resumes; none while the log has no file.
     #[must_use]
     pub fn position(&self) -> Option<(Generation, Offset)> {
-        self.at.as_ref().map(|at| (at.generation, at.offset()))
+        self.cursor.at().map(|at| (at.generation, at.offset()))
     }
 
-    /// The span that it is in.
+    /// The span that the viewer is in; none while the log has no file.
     #[must_use]
     pub fn span(&self) -> Option<&Arc<Span>> {
-        self.at.as_ref().map(|at| at.reader.span())
+        self.cursor.at().map(|at| at.handle.span())
     }
 
-    /// What comes next. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Item {
-        loop {
-            if let Some(item) = self.open() {
-                return item;
-            }
-            let item = if self.live { self.listen().await } else { self.catch_up().await };
-            if let Some(item) = item {
-                return item;
-            }
-        }
-    }
-
-    /// The bytes that are there already and come first, if they are in one piece.
+    /// The bytes that are there already and come next; none when something else comes first.
     #[must_use]
     pub fn history(&self) -> Option<ByteRange> {
-        let at = self.at.as_ref()?;
-        let end =
-            self.stop.filter(|_| !self.start.tail).map_or(at.reader.end(), |stop| stop.offset);
-        let is_there = self.opened
-            && self.aside.is_none()
-            && self.told.is_none()
-            && !self.caught_up
-            && at.offset() < end;
-        is_there.then(|| ByteRange { span: at.reader.number, from: at.offset(), end })
+        let end = self.cursor.history_end(look)?;
+        self.cursor.at().map(|at| ByteRange { span: at.span, from: at.offset(), end })
     }
 
-    /// Goes on behind bytes that were given already.
+    /// Continues after bytes that the viewer was given from elsewhere.
     pub fn pass(&mut self, fingerprint: Fingerprint) {
-        if let Some(at) = &mut self.at {
-            at.fingerprint = fingerprint;
+        self.start = None;
+        self.cursor.pass(fingerprint);
+    }
+
+    /// Whether the stream starts at this offset of its span and a row of the log begins there.
+    #[must_use]
+    pub fn begins_row(&self, offset: Offset) -> bool {
+        self.row_start == Some(TimelinePosition { span: self.span_number(), offset })
+    }
+
+    /// Forgets the first bytes, where they were read already. They are read again when they are due.
+    pub fn forget_read_ahead(&mut self) {
+        if let Some(start) = &mut self.start {
+            start.bytes = None;
         }
     }
 
-    /// The last bytes that were given, and the place behind them.
+    /// The next offset with the bytes before it; none while the log has no file.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
-        self.at.as_ref().map(|at| at.fingerprint.clone())
+        self.cursor.at().map(|at| at.fingerprint.clone())
     }
 
-    /// What is told before anything else.
-    pub(super) fn open(&mut self) -> Option<Item> {
-        let at = self.at.as_ref()?;
-        if self.opened {
-            let is_signed = self.start.signed;
-            return self.told.take().or_else(|| self.at.as_mut().filter(|_| is_signed)?.signed());
+    /// What is announced before the stream goes on; none when everything is.
+    pub(super) fn announcement(&mut self) -> Option<Item> {
+        let step = self.cursor.announcement(look)?;
+        self.announce(step)
+    }
+
+    /// What comes next. Dropping the future loses nothing: the cursor moves only together with an
+    /// item that is given.
+    pub async fn next(&mut self) -> Item {
+        loop {
+            // A viewer that has missed more than the broadcast holds is too slow.
+            if self.cursor.mode() == Mode::CatchingUp
+                && self.subscription.events.len() > BROADCAST_MESSAGES
+            {
+                self.cursor.on_lag();
+            }
+            let step = self.cursor.step(look);
+            if let Some(item) = self.perform(step).await {
+                return item;
+            }
         }
-        self.opened = true;
-        let end = at.reader.end();
-        let status = at.reader.file().and_then(|file| file.status().ok());
-        Some(Item::Open(Opening {
-            log: self.subscription.follower.log().clone(),
-            generation: at.generation,
-            from: at.offset(),
+    }
+
+    /// Does what a step asks for. None when the cursor has to be asked for the next one.
+    async fn perform(&mut self, step: Step) -> Option<Item> {
+        match step {
+            Step::Wait => self.listen().await,
+            Step::Read { from, to } => self.read(from, to).await,
+            Step::Skip => self.skip().await,
+            // Boxed: a viewer that waits for lines is to hold little.
+            Step::Seek { after } => Box::pin(self.seek_after(after)).await,
+            Step::Enter { after } => self.enter(after).await,
+            step => self.announce(step),
+        }
+    }
+
+    /// The item of a step that announces something.
+    fn announce(&self, step: Step) -> Option<Item> {
+        Some(match step {
+            Step::Open { generation, from } => self.opening(generation, from),
+            Step::Reset { generation, from, reason } => Item::Reset { generation, from, reason },
+            Step::Gap { generation, from, to } => Item::Gap { generation, from, to },
+            Step::Signed(generation) => Item::Signed(generation),
+            Step::Waiting(reason) => Item::Waiting(reason),
+            Step::CaughtUp => Item::CaughtUp,
+            Step::End(ending) => Item::End(ending),
+            Step::Deliver { .. }
+            | Step::Read { .. }
+            | Step::ReadFingerprint
+            | Step::Retry
+            | Step::Skip
+            | Step::Seek { .. }
+            | Step::Enter { .. }
+            | Step::Wait
+            | Step::Continue => return None,
+        })
+    }
+
+    fn opening(&self, generation: Generation, from: Offset) -> Item {
+        let status = self.start.as_ref().and_then(|start| start.status);
+        let end = self.span().map_or(from, |span| span.end());
+        Item::Open(Opening {
+            log: self.log().clone(),
+            generation,
+            from,
             size: status.map_or(end.0, |status| status.size),
             modified: status.map(|status| status.modified),
-            tail: self.start.tail,
+            tail: self.request.tail,
             recovered: self.recovered,
             polling: self.subscription.follower.is_polling(),
-        }))
+        })
     }
 
-    /// Walks the timeline, reading what lies behind its end. None when there is nothing to tell yet.
-    async fn catch_up(&mut self) -> Option<Item> {
-        if self.subscription.is_barred {
-            return self.wait_outside().await;
-        }
-        if let Some(item) = self.step_aside() {
-            return Some(item);
-        }
-        let Some(at) = &self.at else { return self.enter_next().await };
-        let number = at.reader.number;
-        if !self.start.tail
-            && self.stop.is_none_or(|stop| (number, at.offset()) >= (stop.span, stop.offset))
-        {
-            return Some(self.caught_up().unwrap_or(Item::End(Ending::Complete)));
-        }
-        // In this order: the end of a closed span is final, and nothing is read beyond it.
-        let closed = at.reader.is_closed();
-        let (offset, end) = (at.offset(), at.reader.end());
-        // One that was up to date once, and has missed more than is broadcast, is too slow.
-        let is_slow = self.caught_up && self.subscription.events.len() > BROADCAST_MESSAGES;
-        if self.skip_due || (self.start.skip && is_slow) {
-            return self.skip().await;
-        }
-        if offset < end {
-            return self.read_on(offset, end, closed).await;
-        }
-        if let Some(reset) = self.step_back() {
-            return Some(reset);
-        }
-        if closed {
-            return match self.enter_next_rotated().await {
-                Some(reset) => Some(reset),
-                None => {
-                    self.passed = number.max(ROTATED_NUMBER_MAX);
-                    self.enter_next().await
-                }
-            };
-        }
-        (self.live, self.caught_up) = (true, true);
-        Some(Item::CaughtUp)
-    }
-
-    /// Told once: a viewer that waits for the first lines knows that there are no more.
-    fn caught_up(&mut self) -> Option<Item> {
-        (!std::mem::replace(&mut self.caught_up, true)).then_some(Item::CaughtUp)
-    }
-
-    async fn read_on(&mut self, offset: Offset, end: Offset, closed: bool) -> Option<Item> {
-        let at = self.at.as_ref()?;
-        let Some(file) = at.reader.file() else {
-            // It was let go for others, and may still lie beside the log.
-            let follower = Arc::clone(&self.subscription.follower);
-            let generation = at.reader.signed();
-            if !follower.timeline().is_lost(generation)
-                && follower.find_rotated(generation, end).await.is_some()
-                && self.at.as_ref()?.reader.file().is_some()
-            {
-                return None;
-            }
-            return self.leave_out(end);
-        };
-        let len = READ_BYTES_MAX;
-        let (before, tail, signed) = (at.fingerprint.clone(), at.reader.tail(), at.reader.signed());
-        let reading = move |file: &LogFile| {
-            let found = file.read_after(&before, len, end, Nuls::Written)?;
-            // A file that was cut and filled again may have other bytes from here on. Then it has others at its end, or
-            // at its head.
-            let at_end = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
-            let is_as_it_was = !matches!(at_end, Read::Changed) && signed.is_of(&file.head()?);
-            Ok(if is_as_it_was { found } else { Read::Changed })
-        };
-        match read(&file, reading).await {
-            Ok(Read::Bytes(bytes)) if !bytes.is_empty() => {
-                self.trouble_told = false;
-                self.at.as_mut()?.fingerprint.advance(&bytes);
-                Some(Item::Bytes { start: offset, bytes })
-            }
-            Ok(Read::Hole(to)) => self.leave_out(to.min(end)),
-            // What was in a file that is closed is gone when it is not there any more.
-            Ok(_) if closed => self.leave_out(end),
-            Ok(found) => {
-                // The file was cut or written over. If it was cut the follower sees that too, and closes the span.
-                self.subscription.follower.refresh().await;
-                if self.at.as_ref()?.reader.is_closed() {
-                    return None;
-                }
-                if matches!(found, Read::Bytes(_)) {
-                    return self.leave_out(end);
-                }
-                let fresh = fingerprint(Some(&file), offset).await;
-                self.at.as_mut()?.fingerprint = fresh;
-                None
-            }
-            Err(error) => {
-                if !std::mem::replace(&mut self.trouble_told, true) {
-                    tracing::warn!(log = %self.subscription.follower.log().display(), %error, "can't read");
-                    return Some(Item::Waiting(WaitReason::Unreadable));
-                }
-                tokio::time::sleep(RETRY_INTERVAL).await;
-                None
-            }
-        }
-    }
-
-    /// Goes on at `end`: what lies before it can't be read any more.
-    fn leave_out(&mut self, end: Offset) -> Option<Item> {
-        let at = self.at.as_mut()?;
-        let from = at.offset();
-        at.fingerprint = Fingerprint::at(end);
-        Some(Item::Gap { generation: at.generation, from, to: Some(end) })
-    }
-
-    /// Behind a file that was rotated away before anybody followed: goes on with the one that had the name then.
-    async fn enter_next_rotated(&mut self) -> Option<Item> {
-        let span = self.at.as_ref().map(|at| at.reader.span()).filter(|span| span.is_rotated())?;
-        let next = self.subscription.follower.find_next_rotated(span).await?;
-        let (from, reason) = (Offset(0), Reason::Rotated);
-        let at =
-            SpanCursor::new(SpanReader::enter(&next), Fingerprint::at(from), self.start.signed);
-        let generation = at.generation;
-        self.at = Some(at);
-        Some(Item::Reset { generation, from, reason })
-    }
-
-    /// Between two spans: goes on with the next, if there is one. The span before is left only then.
-    async fn enter_next(&mut self) -> Option<Item> {
-        let next = self.subscription.follower.timeline().after(self.passed);
-        match next {
-            Next::Span(reader) => {
-                self.waiting_told = None;
-                if !self.opened {
-                    self.begin(Some(reader.span()), reader.from).await;
-                    return None;
-                }
-                let missed = reader.number > self.passed + 1;
-                let (from, reason) = match reader.reason {
-                    // From a file that was rotated away before anybody followed.
-                    Reason::Joined => (Offset(0), Reason::Rotated),
-                    reason => (reader.from, reason),
-                };
-                let at = SpanCursor::new(reader, Fingerprint::at(from), self.start.signed);
-                let generation = at.generation;
-                self.at = Some(at);
-                let reset = Item::Reset { generation, from, reason };
-                if missed {
-                    self.told = Some(reset);
-                    return Some(Item::Gap { generation, from, to: None });
-                }
-                Some(reset)
-            }
-            Next::Waiting(reason) if self.waiting_told != Some(reason) => {
-                self.at = None;
-                self.waiting_told = Some(reason);
-                Some(Item::Waiting(reason))
-            }
-            Next::Ended => Some(Item::End(Ending::Shutdown)),
-            _ if !self.start.tail => Some(Item::End(Ending::Complete)),
-            Next::Waiting(_) | Next::Nothing => {
-                // Any event is reason enough to look at the timeline again.
-                let _event = self.subscription.events.recv().await;
-                None
-            }
-        }
-    }
-
-    /// Takes the shared chunks.
+    /// Takes the next event of the follower.
     async fn listen(&mut self) -> Option<Item> {
-        let event = match self.ahead.take() {
+        let event = match self.received.take() {
             Some(event) => event,
             None => self.subscription.events.recv().await,
         };
-        let at = self.at.as_mut()?;
-        match event {
-            Ok(Event::Chunk(chunk)) => match at.place().splice(&chunk) {
-                Splice::Stale => None,
-                Splice::Take { skip } => {
-                    let bytes = chunk.bytes.slice(skip..);
-                    let start = at.offset();
-                    at.fingerprint.advance(&bytes);
-                    if self.gathering {
-                        let all = self.gather(&bytes);
-                        if let Some(bytes) = all {
-                            return Some(Item::Bytes { start, bytes });
-                        }
+        let step = match event {
+            Ok(Event::Chunk(chunk)) => {
+                let chunk = match &self.merged {
+                    Some(merged) => {
+                        let queue = &mut self.subscription.events;
+                        merged.merge(chunk, queue, &mut self.received)
                     }
-                    Some(if skip == 0 { Item::Chunk(chunk) } else { Item::Bytes { start, bytes } })
+                    None => chunk,
+                };
+                match self.cursor.on_chunk(&chunk) {
+                    Step::Deliver { skip: 0 } => return Some(Item::Chunk(chunk)),
+                    Step::Deliver { skip } => {
+                        let (start, bytes) = (chunk.start.plus(skip), chunk.bytes.slice(skip..));
+                        return Some(Item::Bytes { start, bytes });
+                    }
+                    step => step,
                 }
-                Splice::Gap => {
-                    self.live = false;
-                    None
-                }
-            },
-            Ok(Event::TimelineChanged) => self.turn().await,
-            Err(RecvError::Closed) => {
-                self.live = false;
-                None
             }
-            Err(RecvError::Lagged(_)) => {
-                self.live = false;
-                self.skip_due = self.start.skip;
-                None
-            }
+            Ok(Event::TimelineChanged) => self.cursor.on_timeline(look),
+            Err(RecvError::Lagged(_)) => self.cursor.on_lag(),
+            Err(RecvError::Closed) => self.cursor.on_closed(),
+        };
+        match step {
+            // Without a read between, so that the chunks that follow are taken.
+            Step::Enter { after } => self.enter(after).await,
+            step => self.announce(step),
         }
     }
 
-    /// The timeline has turned. Who has been given all of a span that is closed goes on with the next, whose bytes are
-    /// among the events that follow: nothing has to be read of a file that may be gone already.
-    async fn turn(&mut self) -> Option<Item> {
-        let at = self.at.as_ref()?;
-        let (is_closed, number) = (at.reader.is_closed(), at.reader.number);
-        self.live = at.offset() == at.reader.end();
-        if !self.live || !is_closed {
-            return None;
+    /// Reads the file from the cursor on.
+    async fn read(&mut self, from: Offset, to: Offset) -> Option<Item> {
+        let at = self.cursor.at()?;
+        let span = Arc::clone(at.handle.span());
+        let closed = look(&at.handle).closed;
+        let ahead = self.start.take().and_then(|start| start.bytes);
+        if let Some((_, bytes)) = ahead.filter(|(position, _)| *position == at.position()) {
+            return self.read_gave(ReadOutcome::Bytes(bytes), from, to, closed).await;
         }
-        self.passed = number;
-        let next = self.subscription.follower.timeline().after(number);
-        if !matches!(next, Next::Span(_)) {
-            self.live = false;
-            return None;
-        }
-        self.enter_next().await
-    }
-
-    /// The bytes with those of the chunks that have come behind them already, if there are any.
-    fn gather(&mut self, first: &Bytes) -> Option<Bytes> {
-        let at = self.at.as_mut()?;
-        let mut all: Option<BytesMut> = None;
-        while self.ahead.is_none() {
-            match self.subscription.events.try_recv() {
-                Ok(Event::Chunk(chunk))
-                    if at.place().splice(&chunk) == (Splice::Take { skip: 0 })
-                        && all.as_ref().map_or(first.len(), BytesMut::len) + chunk.bytes.len()
-                            <= CHUNK_BYTES_MAX =>
-                {
-                    at.fingerprint.advance(&chunk.bytes);
-                    all.get_or_insert_with(|| BytesMut::from(first.as_ref()))
-                        .extend_from_slice(&chunk.bytes);
-                }
-                Ok(event) => self.ahead = Some(Ok(event)),
-                Err(TryRecvError::Lagged(missed)) => {
-                    self.ahead = Some(Err(RecvError::Lagged(missed)))
-                }
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        let Some(file) = span.file() else {
+            // It was closed in favour of others, and may still lie beside the log.
+            if self.is_open_again(&span, to).await {
+                return None;
+            }
+            return self.read_gave(ReadOutcome::Gone, from, to, closed).await;
+        };
+        let (before, tail, signed) = (at.fingerprint.clone(), span.tail(), span.signed());
+        let reading = move |file: &LogFile| read_checked(file, &before, to, &tail, signed);
+        let outcome = match self.reads.run(&file, reading).await {
+            Ok(Read::Bytes(bytes)) if !bytes.is_empty() => ReadOutcome::Bytes(bytes),
+            Ok(Read::Hole(hole)) => ReadOutcome::Hole(hole),
+            Ok(Read::Changed) => ReadOutcome::Changed,
+            Ok(Read::Bytes(_) | Read::Searching(_)) => ReadOutcome::Short,
+            Err(error) => return self.read_failed(&error, to, closed).await,
+        };
+        if !closed && matches!(outcome, ReadOutcome::Short | ReadOutcome::Changed) {
+            // If the file was truncated, the follower sees that too, and closes the span.
+            self.subscription.follower.refresh().await;
+            if span.is_closed() {
+                return None;
             }
         }
-        all.map(BytesMut::freeze)
+        self.read_gave(outcome, from, to, closed).await
+    }
+
+    /// Whether the file of a span is open again, after a search for it beside the log.
+    async fn is_open_again(&self, span: &Span, to: Offset) -> bool {
+        let follower = &self.subscription.follower;
+        let generation = span.signed();
+        let is_lost = follower.timeline().is_lost(generation);
+        !is_lost && follower.find_rotated(generation, to).await.is_some() && span.file().is_some()
+    }
+
+    async fn read_gave(
+        &mut self,
+        outcome: ReadOutcome,
+        start: Offset,
+        to: Offset,
+        closed: bool,
+    ) -> Option<Item> {
+        let step = self.cursor.on_read(&outcome, to, closed);
+        match (step, outcome) {
+            (Step::Deliver { .. }, ReadOutcome::Bytes(bytes)) => Some(Item::Bytes { start, bytes }),
+            (Step::ReadFingerprint, _) => {
+                let file = self.span().and_then(|span| span.file());
+                let fingerprint = self.fingerprint_of(file, start).await;
+                let step = self.cursor.on_fingerprint(fingerprint);
+                self.announce(step)
+            }
+            (step, _) => self.announce(step),
+        }
+    }
+
+    async fn read_failed(&mut self, error: &io::Error, to: Offset, closed: bool) -> Option<Item> {
+        let step = self.cursor.on_read(&ReadOutcome::Failed, to, closed);
+        if step == Step::Retry {
+            tokio::time::sleep(RETRY_INTERVAL).await;
+            return None;
+        }
+        tracing::warn!(log = %self.log().display(), %error, "can't read");
+        self.announce(step)
+    }
+
+    /// The fingerprint of an offset; without the bytes before it where they can't be read.
+    async fn fingerprint_of(&self, file: Option<Arc<LogFile>>, offset: Offset) -> Fingerprint {
+        let Some(file) = file else { return Fingerprint::at(offset) };
+        let reading = self.reads.run(&file, move |file| file.fingerprint(offset));
+        reading.await.unwrap_or_else(|_| Fingerprint::at(offset))
+    }
+
+    /// Enters the span after this one.
+    async fn enter(&mut self, after: u64) -> Option<Item> {
+        let follower = Arc::clone(&self.subscription.follower);
+        // After a file that was rotated away before anybody followed the log comes the file that
+        // had the name next, if it can be found.
+        if let Some(span) = self.span().filter(|span| span.is_rotated())
+            && let Some(found) = follower.find_next_rotated(&Arc::clone(span)).await
+        {
+            let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
+            let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
+            return self.announce(step);
+        }
+        let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
+        let next = match next {
+            Next::Span(reader) => {
+                let (from, reason) = (reader.from, reader.reason);
+                let at = self.span_cursor(reader.into(), Fingerprint::at(from));
+                NextSpan::Span(at, reason)
+            }
+            Next::Nothing => NextSpan::Nothing,
+            Next::Waiting(reason) => NextSpan::Waiting(reason),
+            Next::Ended => NextSpan::Ended,
+        };
+        self.entered(next).await
+    }
+
+    /// Tells the cursor what comes after its span, and waits for an event where nothing does.
+    async fn entered(&mut self, next: NextSpan<SpanHandle>) -> Option<Item> {
+        match self.cursor.on_rotation(next) {
+            Step::Wait => {
+                // After any event the timeline may have another span.
+                let _event = self.subscription.events.recv().await;
+                None
+            }
+            step => self.announce(step),
+        }
+    }
+
+    fn span_cursor(&self, handle: SpanHandle, fingerprint: Fingerprint) -> SpanCursor<SpanHandle> {
+        let span = handle.span();
+        let generation = if self.request.signed { span.signed() } else { span.generation };
+        SpanCursor { span: span.number, generation, fingerprint, handle }
     }
 
     /// Leaves out what was missed.
     async fn skip(&mut self) -> Option<Item> {
-        // In this order: what comes after the end is heard.
+        // In this order: events after the end are received.
         self.subscription.events = self.subscription.events.resubscribe();
-        let reader = &self.at.as_ref()?.reader;
-        let (end, file) = (reader.end(), reader.file());
-        let fresh = fingerprint(file.as_ref(), end).await;
-        let at = self.at.as_mut()?;
-        let (generation, from) = (at.generation, at.offset());
-        at.fingerprint = fresh;
-        self.skip_due = false;
-        (from < end).then_some(Item::Gap { generation, from, to: Some(end) })
+        let span = self.span()?;
+        let (end, file) = (span.end(), span.file());
+        let fingerprint = self.fingerprint_of(file, end).await;
+        let step = self.cursor.on_skip(fingerprint);
+        self.announce(step)
     }
+}
+
+/// Reads the bytes after a fingerprint and before `end`, if the file is what it was. A file that
+/// was truncated and filled again may have the same bytes before the cursor; then its `tail` or
+/// its head is another.
+fn read_checked(
+    file: &LogFile,
+    before: &Fingerprint,
+    end: Offset,
+    tail: &Fingerprint,
+    signed: Generation,
+) -> io::Result<Read> {
+    let found = file.read_after(before, READ_BYTES_MAX, end, Nuls::Written)?;
+    let at_end = file.read_after(tail, 0, tail.offset(), Nuls::Written)?;
+    let is_unchanged = !matches!(at_end, Read::Changed) && signed.is_of(&file.head()?);
+    Ok(if is_unchanged { found } else { Read::Changed })
 }

@@ -1,4 +1,5 @@
-//! The JSON answers of the random-access API: rows, line numbers, matches and errors.
+//! The JSON answers over HTTP: the list of logs, the state of the server, and those of the
+//! random-access API: rows, line numbers, matches and errors.
 //!
 //! Offsets and sizes are in bytes, lines are numbered from 1, and times are in milliseconds since
 //! 1970. A field without a value is `null`. `docs/protocol.md` describes each answer.
@@ -167,6 +168,62 @@ pub enum Failure<'a> {
         #[serde(serialize_with = "as_optional_text")]
         generation: Option<Generation>,
     },
+}
+
+/// The answer to `/_/logs`.
+#[derive(Debug, Serialize)]
+pub struct Listing {
+    /// The logs, in the order of the list.
+    pub logs: Vec<ListedLog>,
+    /// Some logs were left out.
+    pub truncated: bool,
+}
+
+/// One log of a [`Listing`].
+#[derive(Debug, Serialize)]
+pub struct ListedLog {
+    /// The absolute path as it is shown.
+    pub path: String,
+    /// The address of its page, without the host.
+    pub href: String,
+    /// The size in bytes.
+    pub size: u64,
+    /// When it was written last.
+    pub modified: u64,
+    /// How many viewers it has now.
+    pub viewers: usize,
+}
+
+/// The answer to `/_/healthz`.
+#[derive(Debug, Serialize)]
+pub struct Health {
+    /// `ok`.
+    pub status: &'static str,
+    /// The version of the program.
+    pub version: &'static str,
+    /// How many viewers there are now.
+    pub viewers: usize,
+    /// How many logs are followed now.
+    pub logs: usize,
+    /// What was counted since the start.
+    pub counters: HealthCounters,
+}
+
+/// What a server counts from its start on.
+#[derive(Debug, Serialize)]
+pub struct HealthCounters {
+    /// Reads of logs by followers.
+    pub reads: u64,
+    /// Lookups of a log's path.
+    pub lookups: u64,
+    /// Published chunks.
+    pub chunks: u64,
+    /// How often a part of a log was rendered and encoded.
+    pub renders: u64,
+    /// Frames of data that were handed to sockets.
+    pub frames: u64,
+    /// Calls of `write` on the sockets of WebSockets.
+    pub writes: u64,
 }
 
 /// An answer as JSON, on one line without a newline.

@@ -1,19 +1,21 @@
-//! Messages made smaller, as RFC 7692 (`permessage-deflate`) has it: each by itself, so that one result serves everybody.
+//! Compression of messages by RFC 7692 (`permessage-deflate`). Each message is compressed by
+//! itself, so that one result serves all viewers.
 
 use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// The window within which repetitions are found is so many bits wide: 4 KiB. A client may ask for so small a one, and
-/// all are sent the same. Messages of a few lines gain nothing by a larger one, and those of 64 KiB a tenth at most.
+/// The window in which repetitions are found, in bits: 4 KiB. A client may ask for a window as
+/// small as this, and all clients are sent the same. A larger one saves nothing in messages of a
+/// few lines, and a tenth at most in those of 64 KiB.
 pub const WINDOW_BITS: u8 = 12;
-/// Fast, and made for messages as small as these are.
+/// The fastest level, which suits small messages.
 const LEVEL: u32 = 1;
-/// Smaller messages are left alone: what little can be gained is less than a packet.
+/// Smaller messages are not compressed: what that could save is less than a packet.
 const BYTES_MIN: usize = 128;
-/// What ends a flush, and is left out of a message (RFC 7692, section 7.2.1).
+/// The end of a flush, which is left out of a message (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// What is inflated at once.
+/// The bytes that are inflated at once.
 const PIECE_BYTES: usize = 4 * 1024;
 
 fn compressor() -> Compress {
@@ -21,11 +23,11 @@ fn compressor() -> Compress {
 }
 
 thread_local! {
-    /// To make one costs as much as to deflate a small message.
+    /// Kept, since making one costs as much as deflating a small message.
     static COMPRESSOR: RefCell<Compress> = RefCell::new(compressor());
 }
 
-/// Deflates a message. None where that does not save an eighth of it, or there is too little to save.
+/// Deflates a message. None for a short message, and where that saves less than an eighth.
 pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
     if message.len() < BYTES_MIN {
         return None;
@@ -39,7 +41,7 @@ pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
             deflated.truncate(deflated.len() - TAIL.len());
             Some(deflated)
         } else {
-            // One that has not come to the end keeps the rest of it, over a reset too.
+            // A compressor that ran out of room keeps the rest of the input over a reset.
             *shared = compressor();
             None
         }
@@ -49,16 +51,16 @@ pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
 /// Why a message can't be inflated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// It is not what a compressor makes.
+    /// It is not a valid deflate stream.
     Invalid,
-    /// It is longer than it may be.
+    /// Inflated it is longer than allowed.
     TooLong,
 }
 
-/// Inflates a message of at most so many bytes, that was deflated by itself.
+/// Inflates a message of at most `bytes_max` bytes that was deflated by itself.
 ///
 /// # Errors
-/// When it is not deflated as it should be, or longer.
+/// When it is no valid deflate stream, or longer.
 pub fn inflate(deflated: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
     let mut inflater = Decompress::new(false);
     let mut message = Vec::new();
@@ -71,7 +73,7 @@ pub fn inflate(deflated: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable>
             if message.len() > bytes_max {
                 return Err(Unreadable::TooLong);
             }
-            // The last block may say that it is the last (section 7.2.3.4 has an example).
+            // The last block may be marked as the last (section 7.2.3.4 has an example).
             if status == Status::StreamEnd {
                 return Ok(message);
             }
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_deflated_is_inflated_again() {
+    fn deflated_messages_inflate_to_what_they_were() {
         let lines: String = (0..9_000).map(|line| format!("line {line} is a line\n")).collect();
         for len in [BYTES_MIN, 1_000, PIECE_BYTES, 70_000, lines.len()] {
             let message = &lines.as_bytes()[..len];
@@ -101,7 +103,7 @@ mod tests {
         }
     }
 
-    /// Messages of any length and noise, one after the other: what one leaves behind is not seen in the next.
+    /// Messages of any length and noise, one after the other: none changes the next.
     #[test]
     fn every_message_is_deflated_by_itself() {
         let mut seed = 7_u32;
@@ -131,7 +133,7 @@ mod tests {
         assert!(smaller > 50 && alone > 50, "{smaller} became smaller, {alone} did not");
     }
 
-    /// Bytes that nothing can be made of.
+    /// Bytes that can't be compressed.
     fn noise(len: usize) -> Vec<u8> {
         let mut seed = 1_u32;
         let noise = std::iter::repeat_with(|| {
@@ -142,16 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn what_gains_nothing_is_left_alone() {
+    fn short_and_incompressible_messages_are_not_deflated() {
         assert_eq!(deflate(b""), None);
         assert_eq!(deflate(&[b'a'; BYTES_MIN - 1]), None);
         assert!(deflate(&[b'a'; BYTES_MIN]).is_some());
         assert_eq!(deflate(&noise(10_000)), None);
     }
 
-    /// The inflater at hand does not mind what reaches too far back, so this asks what is found there.
+    /// The inflater accepts references that reach too far back, so the test looks at what is saved.
     #[test]
-    fn what_is_further_back_than_the_window_is_not_referred_to() {
+    fn repetitions_further_back_than_the_window_are_not_used() {
         let window = 1 << WINDOW_BITS;
         assert!(deflate(&noise(window / 2).repeat(2)).is_some());
         assert_eq!(deflate(&noise(window + 1).repeat(2)), None);
@@ -159,7 +161,7 @@ mod tests {
 
     /// The examples of RFC 7692, section 7.2.3.
     #[test]
-    fn what_others_deflate_is_inflated() {
+    fn messages_of_other_compressors_are_inflated() {
         let no_compression = b"\x00\x05\x00\xfa\xffHello\x00";
         let final_block = b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00";
         let two_blocks = b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00";
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bomb_is_stopped_where_the_limit_is() {
+    fn a_bomb_is_stopped_at_the_limit() {
         let bomb = deflate(&vec![0; 1 << 20]).unwrap();
         assert!(bomb.len() < 10_000, "{}", bomb.len());
         assert_eq!(inflate(&bomb, 4096), Err(Unreadable::TooLong));

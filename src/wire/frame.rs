@@ -1,4 +1,4 @@
-//! Encoded messages, made once and shared by all who get them.
+//! Encoded messages, made once and shared by all viewers that are sent them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -15,18 +15,18 @@ pub const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 /// Messages in order.
 pub type Frames = Vec<Frame>;
 
-/// Whether a viewer takes messages that are deflated (`permessage-deflate`, RFC 7692).
+/// Whether a viewer takes compressed messages (`permessage-deflate`, RFC 7692).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Packing {
-    /// As they are.
+    /// Uncompressed.
     Plain,
-    /// Deflated, each by itself; as they are where that gains nothing.
+    /// Each message compressed by itself; uncompressed where that saves too little.
     Deflated,
 }
 
-/// One message, encoded as a WebSocket frame with its header in front. Other transports take the payload alone.
+/// One message, encoded as a WebSocket frame. Other transports use the payload alone.
 ///
-/// It is deflated by the first that sends it to somebody who takes it so, once for all of them.
+/// The first connection that sends it compressed compresses it, once for all others.
 #[derive(Clone, Debug)]
 pub struct Frame(Arc<Encoded>);
 
@@ -35,11 +35,11 @@ struct Encoded {
     kind: Data,
     plain: Bytes,
     payload_at: usize,
-    /// None inside where it is sent as it is.
+    /// The compressed frame, once it was asked for; none inside where it saves too little.
     deflated: OnceLock<Option<Bytes>>,
 }
 
-/// A frame's bytes, and where in them the payload begins.
+/// The bytes of a frame, and where in them the payload begins.
 fn encode(header: &FrameHeader, parts: &[&[u8]]) -> (Bytes, usize) {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let payload_at = header.len(len as u64);
@@ -58,7 +58,7 @@ impl Frame {
         Self::new(Data::Text, &[text.as_bytes()])
     }
 
-    /// A text message made of these parts, which are text together.
+    /// A text message made of these parts, which together are UTF-8.
     pub(crate) fn text_of(parts: &[&[u8]]) -> Self {
         Self::new(Data::Text, parts)
     }
@@ -77,12 +77,12 @@ impl Frame {
         Self(Arc::new(Encoded { kind, plain, payload_at, deflated: OnceLock::new() }))
     }
 
-    /// How many bytes it takes, for those who take it as it is.
-    pub(crate) fn weight(&self) -> usize {
+    /// The size of the uncompressed frame, in bytes.
+    pub(crate) fn size(&self) -> usize {
         self.0.plain.len()
     }
 
-    /// Header and payload, to be written to a WebSocket as they are.
+    /// Header and payload, as they are written to a WebSocket.
     #[must_use]
     pub fn encoded(&self, packing: Packing) -> &Bytes {
         match packing {
@@ -101,27 +101,27 @@ impl Frame {
         self.0.deflated.get_or_init(deflate).as_ref()
     }
 
-    /// The payload alone.
+    /// The uncompressed payload.
     #[must_use]
     pub fn payload(&self) -> Bytes {
         self.0.plain.slice(self.0.payload_at..)
     }
 }
 
-/// In which form a viewer wants the log.
+/// The form in which a viewer wants the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// HTML that only grows, as the original server sent it.
+    /// HTML that is only appended to, as the original server sent it.
     Html,
-    /// The text of the rows, which only grows.
+    /// The text of the rows, which is only appended to.
     Text,
-    /// The bytes as they are.
+    /// The bytes of the log.
     Raw,
     /// `tailcast.v1`: rows of HTML that may be rewritten.
     Rows,
     /// `tailcast.v1`: rows of text.
     TextRows,
-    /// `tailcast.v1`: binary messages with their offset.
+    /// `tailcast.v1`: binary messages of an offset and bytes.
     RawMessages,
 }
 
@@ -129,7 +129,7 @@ impl Form {
     /// How many forms there are.
     pub(crate) const COUNT: usize = 6;
 
-    /// Its place among them.
+    /// Its index among them.
     pub(crate) fn slot(self) -> usize {
         match self {
             Self::Html => 0,
@@ -141,19 +141,19 @@ impl Form {
         }
     }
 
-    /// Whether control messages go with it.
+    /// Whether it has control messages.
     #[must_use]
     pub fn has_control(self) -> bool {
         matches!(self, Self::Rows | Self::TextRows | Self::RawMessages)
     }
 
-    /// Whether it goes through the terminal.
+    /// Whether the bytes go through the terminal.
     #[must_use]
     pub fn is_rendered(self) -> bool {
         !matches!(self, Self::Raw | Self::RawMessages)
     }
 
-    /// The bytes as messages, for the forms that are not rendered.
+    /// Bytes as messages, in the forms that are not rendered.
     pub(crate) fn raw(self, start: Offset, bytes: &Bytes) -> Frames {
         match self {
             Self::RawMessages => vec![Frame::binary(&[&start.0.to_be_bytes(), bytes])],
@@ -163,7 +163,7 @@ impl Form {
         }
     }
 
-    /// What a plain viewer of an empty log is sent, as the original did.
+    /// The messages for a viewer of an empty log, as the original server sent them.
     pub(crate) fn empty(self) -> Frames {
         if self == Self::Html { vec![Frame::text("")] } else { Frames::new() }
     }

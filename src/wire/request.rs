@@ -1,70 +1,72 @@
-//! What a viewer asks for.
+//! What a viewer requests.
 
 use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
 
-/// Where a viewer wants to begin.
+/// Where a stream is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAt {
     /// So many lines before the end.
     Lines(u64),
     /// At the first byte.
     All,
-    /// At a position. Where it can't be honoured, at `otherwise` lines before the end, or at the first byte.
+    /// At a position. If it can't be honoured, `otherwise` lines before the end, or at the first
+    /// byte.
     From {
-        /// The wanted byte.
+        /// The offset of the first byte.
         offset: Offset,
-        /// Whose byte it is.
+        /// The generation that the offset is in.
         of: WantedGeneration,
-        /// Where to begin if that can't be had.
+        /// The lines before the end where the position can't be honoured; none for the first byte.
         otherwise: Option<u64>,
     },
 }
 
 impl StartAt {
-    /// Whether it is a position of this generation.
+    /// Whether it is a position in this generation.
     pub(crate) fn is_of(&self, generation: Generation) -> bool {
         matches!(self, Self::From { of: WantedGeneration::Generation(wanted), .. } if wanted.is(&generation))
     }
 }
 
-/// Whose byte an offset names.
+/// The generation that a requested offset is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WantedGeneration {
-    /// Of the file that is there now.
+    /// That of the file that is there now.
     #[default]
     Present,
-    /// Of this generation.
+    /// This one.
     Generation(Generation),
-    /// Of a generation that is not of our making: there is no such byte.
+    /// One whose text is not of this program's making: there is no such file.
     Nothing,
 }
 
-/// How far a viewer that comes back had the file from which its stream turned a moment ago: a writer may have stayed with
-/// that one.
+/// How far a resuming viewer had an earlier file of the log, to which a writer may have written
+/// after the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late {
-    /// The file's; none if the text is not of our making.
+    /// The generation of the file; none if its text is not of this program's making.
     pub generation: Option<Generation>,
-    /// The first byte that the viewer has not been given.
+    /// The offset of the first byte that the viewer has not been given.
     pub offset: Offset,
 }
 
-/// So many files before are asked for at most, which is as many as a follower hears.
+/// The most earlier files of a request: a follower reads late bytes of as many.
 pub const LATE_MAX: usize = OLD_FILES_MAX;
 
-/// What a viewer asks for.
+/// The request for a stream.
 #[derive(Clone, Debug)]
 pub struct StreamRequest {
-    /// Where to begin.
+    /// Where to start.
     pub begin: StartAt,
-    /// What it had of the files before that of its position, at most [`LATE_MAX`], the one that it left last at the end.
+    /// What the viewer had of the files before that of its position, at most [`LATE_MAX`], in the
+    /// order in which it left them.
     pub late: Vec<Late>,
-    /// Follow on, rather than end where the log ends now.
+    /// Follow the log, rather than end where it ends now.
     pub tail: bool,
-    /// Wait for a log that is not there.
+    /// Wait for a log that does not exist.
     pub wait: bool,
-    /// Be told when the generation is signed better than it was.
+    /// Send a message when the generation gets a longer signature.
     pub signed: bool,
     /// On lag leave out what was missed, rather than send it later.
     pub skip: bool,

@@ -1,4 +1,5 @@
-//! `tailcast bench`: the real program, against real servers, and against some that make mistakes on purpose.
+//! `tailcast bench`: the real program, against real servers, and against some that make mistakes on
+//! purpose.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -132,7 +133,7 @@ async fn compressed_messages_are_read_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_tells_the_same_and_lines_of_earlier_runs_do_not_count() {
+async fn the_table_agrees_with_the_report_and_ignores_lines_of_earlier_runs() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "a line that was there before\n");
     let url = url(server.address, &log);
@@ -400,7 +401,7 @@ async fn lines_are_known_in_messages_that_are_cut_anywhere_with_markup_around_th
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_server_loses_or_repeats_is_named_and_the_exit_code_tells() {
+async fn lost_and_repeated_lines_are_named_and_fail_the_run() {
     for (script, said, fault) in [
         (Script::Omit, "1 line was lost", "viewer 0: line 3 is missing"),
         (Script::Repeat, "1 line came twice", "viewer 0: line 6 came twice, or too late"),
@@ -413,7 +414,11 @@ async fn what_a_server_loses_or_repeats_is_named_and_the_exit_code_tells() {
         let (run, report) = scripted(script).await;
         assert_eq!(run.code, Some(1), "{script:?}: {report:#} {}", run.stderr);
         let first = run.stderr.lines().next().unwrap_or_default();
-        assert!(first.starts_with("error: ") && first.contains(said), "{script:?}: {}", run.stderr);
+        assert!(
+            first.starts_with("tailcast: ") && first.contains(said),
+            "{script:?}: {}",
+            run.stderr
+        );
         assert!(run.stderr.contains("\nhint: "), "{script:?}: {}", run.stderr);
         let faults = report["faults"].to_string();
         assert!(faults.contains(fault), "{script:?}: {report:#}");
@@ -425,14 +430,14 @@ async fn what_a_server_loses_or_repeats_is_named_and_the_exit_code_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_polls_is_told_so_that_the_latency_is_understood() {
+async fn the_report_says_that_the_server_polls() {
     let (run, report) = scripted(Script::Poll).await;
     assert_whole(&run, &report, 20, 2);
     assert_eq!(report["viewers"]["polled"], 2, "{report:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_no_time_nothing_is_told_by_the_second() {
+async fn without_a_time_limit_no_progress_is_printed_each_second() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n".repeat(1000));
     let url = url(server.address, &log);
@@ -446,7 +451,7 @@ async fn of_no_time_nothing_is_told_by_the_second() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_gone_in_the_end_leaves_the_report_of_what_was_lost() {
+async fn the_report_says_what_was_lost_when_the_server_is_gone_at_the_end() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log").display().to_string();
     let mut program = Program::serve(&[directory.path().to_str().unwrap()]);
@@ -474,7 +479,7 @@ async fn a_server_that_is_gone_in_the_end_leaves_the_report_of_what_was_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_table_tells_gaps_and_names_them() {
+async fn the_table_counts_gaps_and_names_them() {
     let server = Scripted::start(Script::Omit).await;
     let (url, log) = (url(server.address, "/any"), server.log());
     let run = Run::of(&[&url, "--write", &log, "-v", "2", "--ramp", "10", "-d", "0.2"]).await;
@@ -485,7 +490,7 @@ async fn the_table_tells_gaps_and_names_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_does_not_read_the_report_still_gets_the_exit_code() {
+async fn an_unread_report_does_not_change_the_exit_code() {
     for (script, code) in [(Script::Cut, 0), (Script::Omit, 1)] {
         let server = Scripted::start(script).await;
         let (url, log) = (url(server.address, "/any"), server.log());
@@ -502,7 +507,7 @@ async fn who_does_not_read_the_report_still_gets_the_exit_code() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_is_closed_early_is_told_with_the_servers_words() {
+async fn an_early_close_is_reported_with_the_servers_reason() {
     let (run, report) = scripted(Script::Close).await;
     assert_eq!(run.code, Some(1), "{report:#}");
     assert!(run.stderr.contains("15 lines were lost, 1 viewer was closed early"), "{}", run.stderr);
@@ -511,7 +516,7 @@ async fn a_viewer_that_is_closed_early_is_told_with_the_servers_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_can_not_be_loaded_is_told_with_a_hint() {
+async fn a_target_that_cannot_be_loaded_is_reported_with_a_hint() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let good = url(server.address, &log);
@@ -528,11 +533,11 @@ async fn what_can_not_be_loaded_is_told_with_a_hint() {
         (&[&missing], 1, "Not found", "lists its logs"),
         (&[&foreign], 1, "Forbidden", "other directories"),
         (&[&missing, "--protocol", "original", "--duration", "1"], 1, "1008", ""),
-        (&[&bad], 1, "perhaps", "look at the URL"),
+        (&[&bad], 1, "perhaps", "check the URL"),
         (&[&old, "--protocol", "v1"], 1, "tailcast.v1", "--protocol original"),
         (&["https://127.0.0.1/a"], 2, "TLS", "http://"),
-        (&["127.0.0.1:8765"], 2, "no `http://` before", "http://127.0.0.1:8765/"),
-        (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "may be written"),
+        (&["127.0.0.1:8765"], 2, "does not begin with `http://`", "http://127.0.0.1:8765/"),
+        (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "able to write"),
         (&[&good, &good, "--write", &never], 2, "several", "one URL"),
         (&[&good, "--write", &never, "--line-bytes", "39"], 2, "39 bytes", "40 to"),
         (&[&good, "--rate", "5"], 2, "--write", ""),

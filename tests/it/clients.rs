@@ -311,23 +311,34 @@ impl Streaming {
     }
 
     /// Reads on until the body ends with this.
-    pub async fn until(&mut self, wanted: &str) -> String {
+    pub async fn read_until(&mut self, wanted: &str) -> String {
         while !self.body().ends_with(wanted) {
             assert!(self.read().await, "ended after {:?}", self.body());
         }
         self.body()
     }
 
+    /// Reads until the server ends the connection, cleanly or not. Returns how many bytes of the
+    /// body came, chunk headers included. Fails when nothing more comes and the connection stays
+    /// open.
+    pub async fn read_to_end(&mut self) -> u64 {
+        let mut came = self.raw.len() as u64;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let reading = self.stream.read(&mut buffer);
+            match timeout(DEADLINE, reading).await {
+                Ok(Ok(read @ 1..)) => came += read as u64,
+                Ok(Ok(0) | Err(_)) => return came,
+                Err(_) => panic!("the connection is open, and nothing came after {came} bytes"),
+            }
+        }
+    }
+
     /// Whether the connection ends before the promised length has come.
     pub async fn rest_is_cut(&mut self) -> bool {
         let length = self.head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.expect("a length is promised").parse().unwrap();
-        let mut got = self.raw.len();
-        let mut buffer = vec![0; 1 << 20];
-        while let Ok(Ok(read @ 1..)) = timeout(DEADLINE, self.stream.read(&mut buffer)).await {
-            got += read;
-        }
-        got < length
+        let length: u64 = length.expect("a length is promised").parse().unwrap();
+        self.read_to_end().await < length
     }
 
     /// Reads on until the server ends the stream.

@@ -1,4 +1,5 @@
-//! `permessage-deflate`: what is agreed is done, in both directions, and what was not agreed is never sent.
+//! `permessage-deflate`: what is agreed is done, in both directions, and what was not agreed is
+//! never sent.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +8,10 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tailcast::serve::{Heartbeat, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::clients::{Viewer, head_of};
-use crate::servers::{DEADLINE, Program, TestServer, append};
+use crate::servers::{DEADLINE, Program, TestServer, append, no_heartbeat, pace};
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -58,7 +59,8 @@ fn handshake(address: SocketAddr, target: &str, headers: &str) -> String {
 }
 
 impl Taker {
-    /// A viewer that offers to take deflated messages. Some frames may come right behind the handshake.
+    /// A viewer that offers to take deflated messages. Some frames may come right behind the
+    /// handshake.
     async fn connect(address: SocketAddr, target: &str, headers: &str, behind: &[u8]) -> Self {
         let headers = format!("Sec-WebSocket-Extensions: {OFFER}\r\n{headers}");
         let mut io = TcpStream::connect(address).await.unwrap();
@@ -174,7 +176,7 @@ fn lines(range: std::ops::Range<u32>) -> String {
 }
 
 #[tokio::test]
-async fn history_and_what_is_live_come_deflated_where_that_gains_something() {
+async fn history_and_live_data_are_deflated_where_that_saves_bytes() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines(0..5_000));
     let target = format!("{log}?tail=1&lines=all&format=text");
@@ -209,7 +211,7 @@ async fn history_and_what_is_live_come_deflated_where_that_gains_something() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_deflated_says_what_all_others_are_told() {
+async fn deflated_messages_say_the_same_as_plain_ones() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     for query in ["", "&format=text", "&format=raw"] {
@@ -254,8 +256,8 @@ fn words(seed: u32, bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_falls_behind_in_a_deflated_frame_leaves_and_comes_back_and_nobody_misses_a_byte() {
-    let server = TestServer::start().await;
+async fn a_viewer_that_falls_behind_in_a_deflated_frame_rejoins_its_group_without_a_lost_byte() {
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();
@@ -268,7 +270,7 @@ async fn who_falls_behind_in_a_deflated_frame_leaves_and_comes_back_and_nobody_m
         reading.push(tokio::spawn(async move {
             let mut log = Vec::new();
             while !log.ends_with(b"the end\n") {
-                sleep(pause).await;
+                pace(pause).await;
                 let message = match &mut viewer {
                     Some(viewer) => viewer.next().await.unwrap().into_data().to_vec(),
                     None => {
@@ -296,7 +298,7 @@ async fn who_falls_behind_in_a_deflated_frame_leaves_and_comes_back_and_nobody_m
         let block = words(block, 60_000);
         append(&log, &block);
         written.extend_from_slice(&block);
-        sleep(Duration::from_millis(2)).await;
+        pace(Duration::from_millis(2)).await;
     }
     append(&log, "the end\n");
     written.extend_from_slice(b"the end\n");
@@ -306,7 +308,7 @@ async fn who_falls_behind_in_a_deflated_frame_leaves_and_comes_back_and_nobody_m
 }
 
 #[tokio::test]
-async fn what_a_viewer_deflates_is_understood() {
+async fn deflated_messages_from_viewers_are_understood() {
     let settings = Settings {
         heartbeat: Heartbeat::Text,
         heartbeat_interval: Duration::from_millis(300),
@@ -345,7 +347,7 @@ async fn what_a_viewer_deflates_is_understood() {
 }
 
 #[tokio::test]
-async fn what_a_viewer_deflates_wrongly_is_closed_with_its_code() {
+async fn badly_deflated_messages_from_viewers_are_closed_with_their_code() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let hello = deflated(b"hello");
@@ -379,7 +381,7 @@ async fn what_a_viewer_deflates_wrongly_is_closed_with_its_code() {
 }
 
 #[tokio::test]
-async fn nothing_is_deflated_for_who_does_not_offer_it_or_where_it_is_off() {
+async fn nothing_is_deflated_without_an_offer_or_with_compression_off() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines(0..500));
     for offer in [

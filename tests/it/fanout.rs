@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Streaming, Viewer};
-use crate::servers::{Program, TestServer, append, eventually};
+use crate::servers::{Program, TestServer, append, eventually, pace};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_viewers_get_every_line_once() {
@@ -32,7 +32,7 @@ async fn a_thousand_viewers_get_every_line_once() {
     let reading: Vec<_> = reading.collect();
     for line in lines.split_inclusive('\n') {
         append(&log, line);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        pace(Duration::from_millis(1)).await;
     }
     for reader in reading {
         reader.await.unwrap();
@@ -54,7 +54,7 @@ async fn viewers_of_a_log_share_one_watch_and_one_descriptor() {
         viewers.push(viewer);
     }
     let mut curl = Streaming::get(program.address, &target, &[]).await;
-    curl.until("x\n").await;
+    curl.read_until("x\n").await;
     assert_eq!((program.watches(), program.descriptors_of(&log)), (1, 1));
     append(&log, "y\n");
     for viewer in &mut viewers {
@@ -71,12 +71,13 @@ async fn viewers_of_a_log_share_one_watch_and_one_descriptor() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_lags_gets_everything_later() {
+async fn a_lagging_viewer_gets_everything_later() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&format=raw")).await;
     viewer.expect("open").await;
-    // Far more than the socket, the broadcast and every buffer hold, before the viewer reads a byte.
+    // Far more than the socket, the broadcast and every buffer hold, before the viewer reads a
+    // byte.
     let block: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
     for _ in 0..64 {
         append(&log, &block);
@@ -94,7 +95,7 @@ async fn a_viewer_that_lags_gets_everything_later() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_skips_is_told_what_it_missed() {
+async fn a_skipping_viewer_gets_a_gap_that_names_what_it_missed() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&format=raw");
@@ -102,7 +103,8 @@ async fn a_viewer_that_skips_is_told_what_it_missed() {
     let mut other = Viewer::v1(server.address, &target).await;
     viewer.expect("open").await;
     other.expect("open").await;
-    // One that has not been up to date yet is given all, however slow it is. What is rendered once for both is live.
+    // One that has not been up to date yet is given all, however slow it is. What is rendered once
+    // for both is live.
     let mut offset = 0;
     eventually("both are up to date", async || {
         let before = server.renders().await;
@@ -117,7 +119,8 @@ async fn a_viewer_that_skips_is_told_what_it_missed() {
         }
     })
     .await;
-    // Far more than the sockets and the broadcast hold, and it is all published before the viewer reads on.
+    // Far more than the sockets and the broadcast hold, and it is all published before the viewer
+    // reads on.
     let end = offset + (64 << 20);
     let block = vec![b'x'; 1 << 20];
     (0..64).for_each(|_| append(&log, &block));

@@ -1,25 +1,24 @@
-//! System calls that fail, and what a viewer is told then.
+//! System calls that fail, and what viewers receive then.
 
 use std::fs::File;
-use std::time::Duration;
 
 use rustix::io::Errno;
 use tailcast::log::failpoints::Call;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::checked_viewer::{CheckedViewer, Mode, in_both_modes};
 use crate::clients::Viewer;
-use crate::listeners::{Listener, Mode, in_both_modes};
-use crate::servers::{DEADLINE, TestServer, append};
+use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 /// What one viewer got of a log that was rotated while a call failed.
 #[derive(Debug, Default)]
-struct FollowEvent {
+struct Received {
     bytes: Vec<u8>,
     told: Vec<String>,
 }
 
-impl FollowEvent {
+impl Received {
     /// Listens until `last` has come. False when the connection ended before.
     async fn listen(&mut self, viewer: &mut Viewer, last: &[u8]) -> bool {
         while !self.bytes.ends_with(last) {
@@ -34,14 +33,15 @@ impl FollowEvent {
     }
 }
 
-/// Rotates a log under a viewer while the `nth` call of its kind fails, and gives all that the viewer got.
+/// Rotates a log under a viewer while the `nth` call of its kind fails, and gives all that the
+/// viewer got.
 async fn survive(server: &TestServer, call: Call, nth: u64, errno: Errno) -> Vec<u8> {
     let log = server.log("a.log", "one\n");
     server.faults.fail_nth(call, nth, errno);
-    let mut heard = FollowEvent::default();
+    let mut heard = Received::default();
     let query = format!("{log}?tail=1&lines=all&format=raw");
     let mut viewer = Viewer::v1(server.address, &query).await;
-    // Who is refused because of the fault comes again; the fault comes once.
+    // A viewer that is refused because of the fault tries again; the fault happens once.
     if !heard.listen(&mut viewer, b"one\n").await {
         assert!(heard.bytes.is_empty(), "{heard:?}");
         viewer = Viewer::v1(server.address, &query).await;
@@ -101,7 +101,7 @@ async fn any_call_may_fail_once_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
+async fn a_log_that_cannot_be_read_is_reported_recovers_and_delays_no_other() {
     for errno in [Errno::IO, Errno::STALE, Errno::ACCESS] {
         let server = TestServer::start().await;
         let log = server.log("a.log", "one\n");
@@ -110,7 +110,7 @@ async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
             Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
         let mut neighbour =
             Viewer::v1(server.address, &format!("{other}?tail=1&lines=all&format=raw")).await;
-        let (mut heard, mut nearby) = (FollowEvent::default(), FollowEvent::default());
+        let (mut heard, mut nearby) = (Received::default(), Received::default());
         heard.listen(&mut viewer, b"one\n").await;
         server.faults.fail(Call::Read, &log, errno);
         append(&log, "two\n");
@@ -122,7 +122,12 @@ async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
         }
         append(&other, "meanwhile\n");
         assert!(nearby.listen(&mut neighbour, b"meanwhile\n").await);
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        let failed = server.faults.calls_of(Call::Read);
+        eventually("the follower tries again", async || {
+            let now = server.faults.calls_of(Call::Read);
+            if now > failed { Ok(()) } else { Err(now) }
+        })
+        .await;
         server.faults.mend();
         append(&log, "three\n");
         assert!(heard.listen(&mut viewer, b"three\n").await);
@@ -134,16 +139,16 @@ async fn a_log_that_cannot_be_read_says_so_recovers_and_disturbs_no_other() {
 }
 
 in_both_modes! {
-    one_wrong_size_is_no_truncation,
+    one_wrong_size_is_not_taken_for_a_truncation,
 }
 
-async fn one_wrong_size_is_no_truncation(mode: Mode) {
+async fn one_wrong_size_is_not_taken_for_a_truncation(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "0123456789\n");
-    let mut viewer = Listener::of_all(&server, &log).await;
-    viewer.until("9\n").await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
+    viewer.read_until("9\n").await;
     server.faults.shorten_once(&log, 5);
     append(&log, "more\n");
-    viewer.until("more\n").await;
-    viewer.assert_story(&[("open", 0, "0123456789\nmore\n")]);
+    viewer.read_until("more\n").await;
+    viewer.assert_events(&[("open", 0, "0123456789\nmore\n")]);
 }

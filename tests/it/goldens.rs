@@ -1,4 +1,4 @@
-//! Logs that real tools wrote to a terminal, beside what a terminal showed at the end.
+//! Logs that real tools wrote to a terminal, compared with what a terminal showed at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ fn recorded_logs_look_as_in_another_terminal() {
 }
 
 #[test]
-fn recorded_logs_look_as_when_they_were_reviewed() {
+fn recorded_logs_look_as_in_the_reviewed_files() {
     for_each(|path, log| {
         let rows = rows_of(log, usize::MAX);
         let html: String = rows.iter().map(|row| row.html() + "\n").collect();

@@ -1,4 +1,8 @@
-//! Heartbeats, and viewers that answer them as no library does: late, never, or while the server is stopped.
+//! Heartbeats, and viewers that answer them as no library does: never, or while the server is
+//! stopped.
+//!
+//! When a viewer is asked, and for how long an answer is awaited, is tested beside the scheduler on
+//! a paused clock.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -12,7 +16,8 @@ use tokio::time::{sleep, timeout};
 use crate::clients::get;
 use crate::servers::{DEADLINE, Program, TestServer, append, put};
 
-/// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no lines.
+/// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no
+/// lines.
 pub struct Bare(pub TcpStream);
 
 /// A frame from the server, as short as those are that come here.
@@ -74,16 +79,12 @@ impl Bare {
     }
 }
 
-async fn server_that_asks(interval: Duration, wait: Duration) -> TestServer {
+#[tokio::test]
+async fn a_viewer_that_reads_and_answers_nothing_is_closed_after_one_heartbeat() {
+    let (interval, wait) = (Duration::from_millis(500), Duration::from_millis(300));
     let settings =
         Settings { heartbeat_interval: interval, pong_timeout: wait, ..Settings::default() };
-    TestServer::with(settings).await
-}
-
-#[tokio::test]
-async fn who_takes_everything_and_answers_nothing_is_asked_once_and_closed() {
-    let (interval, wait) = (Duration::from_millis(500), Duration::from_millis(300));
-    let server = server_that_asks(interval, wait).await;
+    let server = TestServer::with(settings).await;
     let log = server.log("a.log", "x\n");
     let joined = Instant::now();
     let mut viewer = Bare::join(server.address, &log).await;
@@ -94,36 +95,7 @@ async fn who_takes_everything_and_answers_nothing_is_asked_once_and_closed() {
 }
 
 #[tokio::test]
-async fn who_answers_is_kept_however_long_there_is_nothing_to_read() {
-    let interval = Duration::from_secs(2);
-    let server = server_that_asks(interval, interval).await;
-    let log = server.log("a.log", "x\n");
-    let mut viewer = Bare::join(server.address, &log).await;
-    for asked in 0..5 {
-        assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers");
-        viewer.answer().await;
-    }
-    append(&log, "here\n");
-    assert_eq!(viewer.next_text().await, "here\n");
-}
-
-#[tokio::test]
-async fn who_answers_late_but_in_time_is_kept() {
-    let interval = Duration::from_secs(4);
-    let server = server_that_asks(interval, interval).await;
-    let log = server.log("a.log", "x\n");
-    let mut viewer = Bare::join(server.address, &log).await;
-    for asked in 0..2 {
-        assert_eq!(viewer.hear().await, Frame::Ping, "after {asked} answers");
-        sleep(interval / 2).await;
-        viewer.answer().await;
-    }
-    append(&log, "here\n");
-    assert_eq!(viewer.next_text().await, "here\n");
-}
-
-#[tokio::test]
-async fn who_answers_is_kept_though_the_server_was_stopped_for_longer_than_it_waits() {
+async fn viewers_that_answer_are_kept_after_the_server_was_stopped_for_long() {
     const INTERVAL: Duration = Duration::from_secs(3);
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
@@ -178,7 +150,7 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 "#;
 
 #[tokio::test]
-async fn nobody_is_closed_when_the_clock_is_set() {
+async fn a_clock_that_is_set_closes_no_viewer() {
     const DAY: i64 = 24 * 60 * 60;
     let outside = tempfile::tempdir().unwrap();
     let [source, library, clock] =

@@ -4,24 +4,26 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, Stdio};
-#[cfg(feature = "faults")]
-use std::time::{Duration, Instant};
 
 use rustix::fs::FallocateFlags;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::checked_viewer::{CheckedViewer, Mode, in_both_modes};
 use crate::clients::Viewer;
-use crate::listeners::{Listener, Mode, in_both_modes};
 use crate::servers::{TestServer, append};
 
+/// So many system calls one poll of a log takes at most.
+#[cfg(feature = "faults")]
+const CALLS_PER_POLL: u64 = 3;
+
 in_both_modes! {
-    a_file_that_was_allocated_beforehand_is_followed_as_it_is_written,
-    stores_into_what_was_allocated_beforehand_are_seen,
-    a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut,
-    a_huge_hole_costs_no_time_and_a_small_one_is_sent,
+    a_preallocated_file_is_followed_as_it_is_written,
+    stores_into_a_preallocated_file_are_noticed,
+    a_truncated_log_with_a_writer_at_an_offset_gets_a_hole,
+    a_huge_hole_is_a_gap_and_a_small_one_is_sent,
 }
 
-/// What a viewer was told, in short.
+/// What a viewer received, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     Bytes(u64, Vec<u8>),
@@ -30,7 +32,7 @@ enum Told {
 }
 
 /// All that comes until the bytes end with `last`.
-async fn until(viewer: &mut Viewer, last: &[u8]) -> Vec<Told> {
+async fn read_until(viewer: &mut Viewer, last: &[u8]) -> Vec<Told> {
     let mut all: Vec<Told> = Vec::new();
     loop {
         match viewer.next().await.unwrap() {
@@ -74,7 +76,7 @@ fn bytes(start: u64, bytes: &[u8]) -> Told {
     Told::Bytes(start, bytes.to_vec())
 }
 
-async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written(mode: Mode) {
+async fn a_preallocated_file_is_followed_as_it_is_written(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "");
     let file = File::options().write(true).open(&log).unwrap();
@@ -88,23 +90,23 @@ async fn a_file_that_was_allocated_beforehand_is_followed_as_it_is_written(mode:
         file.write_all_at(record.as_bytes(), written.len() as u64).unwrap();
         written.extend_from_slice(record.as_bytes());
         if written.len() < one_by_one {
-            until(&mut viewer, record.as_bytes()).await;
+            read_until(&mut viewer, record.as_bytes()).await;
         }
     }
-    until(&mut viewer, b"record 99\n").await;
-    // Who comes now sees the lines, and not the megabyte behind them.
+    read_until(&mut viewer, b"record 99\n").await;
+    // A viewer that joins now gets the lines, and not the megabyte of NULs behind them.
     let mut late = Viewer::v1(server.address, &format!("{log}?tail=1&lines=2&format=raw")).await;
     let from = (written.len() - 20) as u64;
-    assert_eq!(until(&mut late, b"99\n").await, [bytes(from, b"record 98\nrecord 99\n")]);
+    assert_eq!(read_until(&mut late, b"99\n").await, [bytes(from, b"record 98\nrecord 99\n")]);
     // To the last byte of what was allocated, however few are left, and then beyond.
     let rest = vec![b'x'; (1 << 20) - written.len() - 100];
     file.write_all_at(&rest, written.len() as u64).unwrap();
     written.extend_from_slice(&rest);
-    until(&mut viewer, b"x").await;
+    read_until(&mut viewer, b"x").await;
     file.write_all_at(b"almost\n", written.len() as u64).unwrap();
     file.set_len((written.len() + 7) as u64).unwrap();
     append(&log, "the end\n");
-    let told = until(&mut late, b"the end\n").await;
+    let told = read_until(&mut late, b"the end\n").await;
     let Told::Bytes(start, got) = &told[0] else { panic!("{told:?}") };
     assert_eq!((*start, told.len()), (from + 20, 1), "no reset, no gap, no NUL");
     assert!(!got.contains(&0));
@@ -137,22 +139,22 @@ impl Drop for Mapping {
     }
 }
 
-async fn stores_into_what_was_allocated_beforehand_are_seen(mode: Mode) {
+async fn stores_into_a_preallocated_file_are_noticed(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "");
     File::options().write(true).open(&log).unwrap().set_len(1 << 20).unwrap();
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     assert_eq!(viewer.opened["size"], 1 << 20);
     let mut mapping = Mapping::of(&log);
     // The first store into a page may change the file's time, those after it do not.
     for line in ["stored\n", "stored beside it\n", "and another\n"] {
         mapping.store(line);
-        viewer.until(line).await;
+        viewer.read_until(line).await;
     }
-    viewer.assert_story(&[("open", 0, "stored\nstored beside it\nand another\n")]);
+    viewer.assert_events(&[("open", 0, "stored\nstored beside it\nand another\n")]);
 }
 
-async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut(mode: Mode) {
+async fn a_truncated_log_with_a_writer_at_an_offset_gets_a_hole(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "");
     let file = File::options().write(true).open(&log).unwrap();
@@ -160,10 +162,10 @@ async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut(mode: M
     before.splice((1 << 20) - 4.., *b"end\n");
     file.write_all_at(&before, 0).unwrap();
     let mut viewer = viewer_of(&server, &log).await;
-    until(&mut viewer, b"end\n").await;
+    read_until(&mut viewer, b"end\n").await;
     file.set_len(0).unwrap();
     file.write_all_at(b"goes on\n", 1 << 20).unwrap();
-    let told = until(&mut viewer, b"goes on\n").await;
+    let told = read_until(&mut viewer, b"goes on\n").await;
     let expected = [
         Told::Reset("truncated".to_owned(), 0),
         Told::Gap(0, 1 << 20),
@@ -171,41 +173,39 @@ async fn a_writer_that_does_not_append_leaves_a_hole_when_its_log_is_cut(mode: M
     ];
     assert_eq!(told, expected);
     let mut late = viewer_of(&server, &log).await;
-    assert_eq!(until(&mut late, b"goes on\n").await, expected[1..]);
+    assert_eq!(read_until(&mut late, b"goes on\n").await, expected[1..]);
 }
 
-async fn a_huge_hole_costs_no_time_and_a_small_one_is_sent(mode: Mode) {
+async fn a_huge_hole_is_a_gap_and_a_small_one_is_sent(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "start");
     let mut viewer = viewer_of(&server, &log).await;
-    until(&mut viewer, b"start").await;
+    read_until(&mut viewer, b"start").await;
     let file = File::options().write(true).open(&log).unwrap();
     file.write_all_at(b"far\n", 1 << 40).unwrap();
-    let told = until(&mut viewer, b"far\n").await;
+    let told = read_until(&mut viewer, b"far\n").await;
     assert_eq!(told, [Told::Gap(5, 1 << 40), bytes(1 << 40, b"far\n")]);
-    // Real zeros, that the file system takes for data, in the middle and then waited for at the end.
+    // Real zeros, that the file system takes for data, in the middle and then waited for at the
+    // end.
     let at = (1 << 40) + 4;
     file.write_all_at(&[&vec![0; 300_000][..], b"zeros\n"].concat(), at).unwrap();
-    let told = until(&mut viewer, b"zeros\n").await;
+    let told = read_until(&mut viewer, b"zeros\n").await;
     assert_eq!(told, [Told::Gap(at, at + 300_000), bytes(at + 300_000, b"zeros\n")]);
     let at = at + 300_006;
     file.write_all_at(&[&[0; 60_000][..], b"few\n"].concat(), at).unwrap();
-    let told = until(&mut viewer, b"few\n").await;
+    let told = read_until(&mut viewer, b"few\n").await;
     assert_eq!(told, [bytes(at, &[&[0; 60_000][..], b"few\n"].concat())]);
     append(&log, "record\0");
-    until(&mut viewer, b"record\0").await;
+    read_until(&mut viewer, b"record\0").await;
 }
 
 #[cfg(feature = "faults")]
 #[tokio::test]
-async fn nuls_that_are_waited_out_cost_nothing() {
+async fn trailing_nuls_are_polled_by_the_timer_alone() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "start\n");
     File::options().write(true).open(&log).unwrap().set_len(1 << 30).unwrap();
     let mut viewer = viewer_of(&server, &log).await;
-    until(&mut viewer, b"start\n").await;
-    let (before, began) = (server.faults.calls(), Instant::now());
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    let (calls, seconds) = (server.faults.calls() - before, began.elapsed().as_secs_f64());
-    assert!((calls as f64) < 7.0 * seconds, "{calls} system calls in {seconds} s without a write");
+    read_until(&mut viewer, b"start\n").await;
+    server.assert_polls_by_timer(1, CALLS_PER_POLL).await;
 }

@@ -1,15 +1,19 @@
-//! Viewers that are not where the log ends: they start behind, stop reading, come back, or ask for what cannot be.
+//! Viewers that are not where the log ends: they start behind, stop reading, come back, or ask for
+//! what cannot be.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tailcast::serve::Settings;
-use tokio::time::{sleep, timeout};
+use tokio::time::{pause, sleep};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::checked_viewer::{CheckedViewer, PROMPT, Writer};
 use crate::clients::{Streaming, Viewer, get};
-use crate::listeners::{Listener, PROMPT, Writer};
-use crate::servers::{DEADLINE, Program, TestServer, append, eventually};
+use crate::servers::{
+    DEADLINE, Program, StoppedClock, TestServer, append, eventually, no_heartbeat, pace,
+    pace_blocking,
+};
 
 /// So many MiB of text, of which no two pieces are alike.
 fn numbered(mebibytes: usize) -> Vec<u8> {
@@ -55,23 +59,23 @@ async fn a_stream_starts_at_the_line_or_the_byte_that_was_asked_for() {
             let answer = get(server.address, &format!("{log}?format=raw&{query}"), &[]).await;
             let expected = &content.as_bytes()[*from..];
             assert!(answer.body == expected, "{name}, {query}: {:?}", answer.text());
-            let mut viewer = Listener::open(server.address, &log, &format!("&{query}")).await;
+            let mut viewer = CheckedViewer::open(server.address, &log, &format!("&{query}")).await;
             assert_eq!(viewer.opened["from"], *from, "{name}, {query}");
             assert_eq!(viewer.opened["size"], content.len(), "{name}, {query}");
-            viewer.until(expected).await;
+            viewer.read_until(expected).await;
             viewers.push(viewer);
         }
         append(&log, "after it\n");
         for (viewer, (query, from)) in viewers.iter_mut().zip(&starts) {
-            viewer.until("after it\n").await;
+            viewer.read_until("after it\n").await;
             let expected = format!("{}after it\n", &content[*from..]);
-            assert_eq!(viewer.story(), [("open", *from as u64, expected)], "{name}, {query}");
+            assert_eq!(viewer.events(), [("open", *from as u64, expected)], "{name}, {query}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_very_long_line_is_one_line() {
+async fn a_line_of_50_mib_is_one_line() {
     const LONG: usize = 50 << 20;
     let server = TestServer::start().await;
     let mut content = b"first\n".to_vec();
@@ -80,19 +84,19 @@ async fn a_very_long_line_is_one_line() {
     for (query, from) in [("lines=0", 6 + LONG), ("lines=1", 6), ("lines=2", 0), ("lines=1000", 0)]
     {
         let asked = Instant::now();
-        let mut viewer = Listener::open(server.address, &log, &format!("&{query}")).await;
+        let mut viewer = CheckedViewer::open(server.address, &log, &format!("&{query}")).await;
         assert_eq!(viewer.opened["from"], from, "{query}");
         if query == "lines=1" {
-            viewer.until("x").await;
+            viewer.read_until("x").await;
             eprintln!("the first bytes of a line of 50 MiB came after {:?}", asked.elapsed());
-            viewer.until_length(LONG).await;
-            assert!(viewer.parts[0].bytes == content[6..]);
+            viewer.read_until_length(LONG).await;
+            assert!(viewer.segments[0].bytes == content[6..]);
         }
     }
 }
 
 #[tokio::test]
-async fn viewers_that_never_read_cost_little_and_are_closed() {
+async fn viewers_that_never_read_are_closed_and_cost_at_most_1_mib() {
     const STUCK: usize = 16;
     let directory = tempfile::tempdir().unwrap();
     let [text, empty, other] = ["text.log", "empty.log", "other.log"]
@@ -102,8 +106,8 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
     std::fs::write(&empty, vec![b'\n'; 8 << 20]).unwrap();
     append(&other, "");
     let program = Program::serve(&["--stall-timeout", "3", directory.path().to_str().unwrap()]);
-    let mut neighbour = Listener::open(program.address, &other, "&lines=0").await;
-    // Whoever has read everything has made the process take what it takes once.
+    let mut neighbour = CheckedViewer::open(program.address, &other, "&lines=0").await;
+    // One reader of everything makes the process allocate what it allocates once.
     let all = get(program.address, &format!("{text}?format=raw&lines=all"), &[]).await.body;
     assert_eq!(all.len(), 32 << 20);
     let sockets = || -> usize {
@@ -130,9 +134,9 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
         let line = format!("beside {}\n", beside.len());
         let written = Instant::now();
         append(&other, &line);
-        neighbour.until(&line).await;
+        neighbour.read_until(&line).await;
         beside.push(written.elapsed());
-        sleep(Duration::from_millis(50)).await;
+        pace(Duration::from_millis(50)).await;
     }
     let each = growth / STUCK as u64;
     eprintln!("each that never reads costs {each} bytes, and {queue} in the kernel at most");
@@ -141,7 +145,7 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
     assert!(each + queue <= 1 << 20, "{each} bytes each, and {queue} in the kernel");
     beside.sort();
     assert!(beside[beside.len() / 2] < PROMPT, "they delay another log: {beside:?}");
-    assert_eq!(neighbour.parts.len(), 1);
+    assert_eq!(neighbour.segments.len(), 1);
     eventually("their sockets are closed", async || match sockets() {
         now if now <= sockets_before => Ok(()),
         now => Err(now),
@@ -150,65 +154,58 @@ async fn viewers_that_never_read_cost_little_and_are_closed() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_took_nothing_is_told_by_the_code() {
-    let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
-    let server = TestServer::with(settings).await;
+async fn a_viewer_that_took_nothing_is_closed_with_4408() {
+    let stall_timeout = Duration::from_secs(30);
+    let server = TestServer::with(Settings { stall_timeout, ..no_heartbeat() }).await;
     let log = server.log("a.log", numbered(16));
-    let mut heard = Vec::new();
-    // The close waits for two seconds behind what is half written: who is late misses it.
-    for _ in 0..5 {
-        let target = format!("{log}?tail=1&lines=all&format=raw");
-        let mut viewer = Viewer::v1(server.address, &target).await;
-        sleep(Duration::from_secs(2)).await;
-        let rest = async {
-            loop {
-                match viewer.next().await {
-                    Ok(_) => {}
-                    Err(close) => break close.map(|(code, _)| code),
-                }
-            }
-        };
-        let close = timeout(Duration::from_secs(3), rest).await;
-        if close == Ok(Some(4408)) {
-            return;
+    let mut viewer =
+        Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
+    // The paused clock moves on only while the server has nothing to do. So when this sleep ends,
+    // the server has filled the socket, has waited for the stall timeout, and waits for the close
+    // handshake for one second more.
+    pause();
+    sleep(stall_timeout + Duration::from_secs(1)).await;
+    let stopped = StoppedClock::new();
+    let close = loop {
+        if let Err(close) = viewer.next().await {
+            break close;
         }
-        heard.push(close);
-    }
-    panic!("closed otherwise: {heard:?}");
+    };
+    drop(stopped);
+    assert_eq!(close.map(|(code, _)| code), Some(4408));
 }
 
 #[tokio::test]
 async fn a_reader_that_pauses_gets_everything_once() {
-    let settings = Settings { stall_timeout: Duration::from_secs(5), ..Settings::default() };
-    let server = TestServer::with(settings).await;
+    let server = TestServer::with(no_heartbeat()).await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
-    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
-    let content = numbered(24);
+    let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
+    let mut beside = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
+    let content = numbered(48);
     for half in content.chunks(content.len() / 2) {
-        for block in half.chunks(1 << 20) {
-            writer.append(block);
-            // Nobody reads meanwhile.
-            sleep(Duration::from_millis(100)).await;
-        }
-        viewer.until_length(writer.now().len()).await;
+        writer.append(half);
+        // Once the other viewer has it all, the server has sent this one what its socket holds, and
+        // that is full.
+        beside.read_until_length(writer.now().len()).await;
+        viewer.read_until_length(writer.now().len()).await;
     }
-    assert_eq!(viewer.parts.len(), 1);
-    assert!(viewer.parts[0].bytes == writer.now());
+    assert_eq!(viewer.segments.len(), 1);
+    assert!(viewer.segments[0].bytes == writer.now());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_breaks_off_anywhere_goes_on_at_the_next_byte() {
+async fn a_viewer_that_reconnects_anywhere_continues_at_the_next_byte() {
     let server = TestServer::start().await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
-    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
     let content = numbered(16);
     let total = content.len();
     let writing = tokio::task::spawn_blocking(move || {
         for block in content.chunks(1 << 14) {
             writer.append(block);
-            std::thread::sleep(Duration::from_millis(1));
+            pace_blocking(Duration::from_millis(1));
         }
         writer
     });
@@ -217,16 +214,16 @@ async fn a_viewer_that_breaks_off_anywhere_goes_on_at_the_next_byte() {
         let wanted = (round * 7919) % 10;
         for _ in 0..wanted {
             // How many messages there are depends on how much of the log each finds.
-            if viewer.parts.iter().map(|part| part.bytes.len()).sum::<usize>() < total {
-                viewer.hear().await;
+            if viewer.segments.iter().map(|segment| segment.bytes.len()).sum::<usize>() < total {
+                viewer.read_message().await;
             }
         }
-        viewer.come_back().await;
+        viewer.reconnect().await;
     }
     let writer = writing.await.unwrap();
-    viewer.until_length(writer.now().len()).await;
-    assert!(viewer.parts.iter().all(|part| part.told == "open"), "always recovered");
-    let bytes: Vec<u8> = viewer.parts.iter().flat_map(|part| part.bytes.clone()).collect();
+    viewer.read_until_length(writer.now().len()).await;
+    assert!(viewer.segments.iter().all(|segment| segment.event == "open"), "always recovered");
+    let bytes: Vec<u8> = viewer.segments.iter().flat_map(|segment| segment.bytes.clone()).collect();
     assert!(bytes == writer.now(), "{} of {} bytes", bytes.len(), writer.now().len());
 }
 
@@ -261,16 +258,16 @@ async fn by_events(address: SocketAddr, target: &str, last: Option<&str>) -> Ans
     if status != 200 {
         return Answer::Refused(status);
     }
-    let body = stream.until("]]}\n\n").await;
+    let body = stream.read_until("]]}\n\n").await;
     Answer::Recovered(body.contains("\"recovered\":true"))
 }
 
 #[tokio::test]
-async fn a_position_that_cannot_be_is_refused_or_not_recovered() {
+async fn an_impossible_position_is_refused_or_not_recovered() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "0123456789\n".repeat(10));
-    let mut viewer = Listener::of_all(&server, &log).await;
-    viewer.until("9\n").await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
+    viewer.read_until("9\n").await;
     let generation = viewer.opened["generation"].as_str().unwrap().to_owned();
     let digits = "9".repeat(10_000);
     let zeros = "0".repeat(10_000);
@@ -352,7 +349,7 @@ async fn a_position_that_cannot_be_is_refused_or_not_recovered() {
     let last = format!("{generation}:100");
     assert_eq!(by_events(server.address, &format!("{log}?tail=1"), Some(&last)).await, kept);
     append(&log, "alive\n");
-    viewer.until("alive\n").await;
+    viewer.read_until("alive\n").await;
 }
 
 #[cfg(feature = "faults")]
@@ -364,10 +361,10 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
 
     let server = TestServer::start().await;
     let log = server.log("a.log", "start\n".repeat(100));
-    let mut viewers: Vec<Listener> = stream::iter(0..1000)
+    let mut viewers: Vec<CheckedViewer> = stream::iter(0..1000)
         .map(|number| {
             let query = if number % 2 == 0 { "&lines=1" } else { "&lines=0" };
-            Listener::open(server.address, &log, query)
+            CheckedViewer::open(server.address, &log, query)
         })
         .buffer_unordered(50)
         .collect()
@@ -379,13 +376,14 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
         let before = server.faults.calls_of(Call::Read);
         append(&log, &line);
         for viewer in &mut viewers {
-            viewer.until(&line).await;
+            viewer.read_until(&line).await;
         }
         reads.push(server.faults.calls_of(Call::Read) - before);
     }
-    // Two for each append, and the third leaves room for a look more. The backstop looks now and then as well.
+    // Two for each append, and the third leaves room for a look more. The backstop looks now and
+    // then as well.
     let looks = began.elapsed().as_secs() / BACKSTOP_INTERVAL.as_secs() + 1;
     let most = 3 * reads.len() as u64 + 2 * looks;
     assert!(reads.iter().sum::<u64>() <= most, "reads of the file for each append: {reads:?}");
-    assert!(viewers.iter().all(|viewer| viewer.parts.len() == 1));
+    assert!(viewers.iter().all(|viewer| viewer.segments.len() == 1));
 }

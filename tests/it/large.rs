@@ -1,4 +1,5 @@
-//! Logs of a gigabyte and more: what it costs to be read at many places, and whom a long catch-up delays.
+//! Logs of a gigabyte and more: what it costs to be read at many places, and whom a long catch-up
+//! delays.
 
 use std::fs::File;
 use std::io::Write;
@@ -6,11 +7,9 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
+use crate::checked_viewer::{CheckedViewer, PROMPT};
 use crate::clients::Viewer;
-use crate::listeners::{Listener, PROMPT};
-use crate::servers::{Program, TestServer, append};
+use crate::servers::{Program, TestServer, append, pace};
 
 const BLOCK_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 4096;
@@ -33,7 +32,7 @@ fn write_blocks(path: &Path, blocks: usize) {
     (0..blocks).for_each(|number| file.write_all(&block(number)).unwrap());
 }
 
-/// A viewer of such a log, who keeps nothing of it but where it is.
+/// A viewer of such a log that keeps nothing but its offset.
 struct Reader {
     viewer: Viewer,
     at: usize,
@@ -50,7 +49,7 @@ impl Reader {
     }
 
     /// Reads until it is there or beyond.
-    async fn until(&mut self, end: usize) {
+    async fn read_until(&mut self, end: usize) {
         while self.at < end {
             let message = self.viewer.next().await.unwrap().into_data();
             let (head, mut bytes) = message.split_at(8);
@@ -83,7 +82,7 @@ async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little(
     let target = log.to_str().unwrap();
     // What it takes for the first of them, it takes once.
     let mut first = Reader::open(program.address, target, 0).await;
-    first.until(8 * BLOCK_BYTES).await;
+    first.read_until(8 * BLOCK_BYTES).await;
     let before = program.resident();
     let mut readers = Vec::new();
     for number in 0..READERS {
@@ -92,7 +91,7 @@ async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little(
     }
     let mut growth = 0;
     for reader in &mut readers {
-        reader.until(reader.at + 600_000).await;
+        reader.read_until(reader.at + 600_000).await;
         growth = growth.max(program.resident().saturating_sub(before));
     }
     let each = growth / READERS as u64;
@@ -112,18 +111,18 @@ async fn a_long_catch_up_does_not_delay_another_log() {
     let server = TestServer::start().await;
     let (long, other) = (server.path("long.log"), server.log("other.log", ""));
     write_blocks(&long, blocks);
-    let mut viewer = Listener::at_end(&server, &other).await;
+    let mut viewer = CheckedViewer::from_end(&server, &other).await;
     let mut behind = Reader::open(server.address, long.to_str().unwrap(), 0).await;
     let began = Instant::now();
-    let catching_up = tokio::spawn(async move { behind.until(blocks * BLOCK_BYTES).await });
+    let catching_up = tokio::spawn(async move { behind.read_until(blocks * BLOCK_BYTES).await });
     let mut times = Vec::new();
     while !catching_up.is_finished() {
         let line = format!("line {}\n", times.len());
         let written = Instant::now();
         append(&other, &line);
-        viewer.until(&line).await;
+        viewer.read_until(&line).await;
         times.push(written.elapsed());
-        sleep(Duration::from_millis(10)).await;
+        pace(Duration::from_millis(10)).await;
     }
     let took = began.elapsed();
     catching_up.await.unwrap();

@@ -1,4 +1,5 @@
-//! Coming back after several rotations: each file before is named, and what was written late to it is told.
+//! Resuming after several rotations: late writes to each file before are sent, and the files are
+//! named.
 
 use std::fs::File;
 use std::io::Write;
@@ -15,7 +16,7 @@ use crate::servers::{Program, append, put, target};
 /// Where a viewer is in a file.
 type Position = (String, u64);
 
-/// What a viewer of the raw bytes is told, each reset with the bytes behind it.
+/// What a viewer of the raw bytes receives: each reset with the bytes after it.
 struct Reader {
     viewer: Viewer,
     at: Position,
@@ -28,14 +29,14 @@ impl Reader {
         Self { viewer, at: Position::default(), told: Vec::new() }
     }
 
-    /// Comes back, and says how far the files before were told.
+    /// Resumes, and says how much of the files before was received.
     async fn resume(server: SocketAddr, log: &str, at: &Position, late: &[&Position]) -> Self {
         let late: String = late.iter().map(|(of, at)| format!("&late={of}:{at}")).collect();
         Self::of(server, log, &format!("&from={}&generation={}{late}", at.1, at.0)).await
     }
 
-    /// Reads until this is the last that it has been told, and the bytes behind it.
-    async fn until(&mut self, head: &str, bytes: &str) {
+    /// Reads until this event is the last one, with these bytes after it.
+    async fn read_until(&mut self, head: &str, bytes: &str) {
         let is_there =
             |last: &(String, String)| (last.0.as_str(), last.1.as_str()) == (head, bytes);
         while !self.told.last().is_some_and(is_there) {
@@ -66,7 +67,7 @@ impl Reader {
         self.told.push((head, String::new()));
     }
 
-    /// Whether it has been told this, and nothing else.
+    /// Whether it has received these events, and no others.
     #[track_caller]
     fn assert_told(&self, expected: &[(&str, &str)]) {
         let told: Vec<_> =
@@ -80,12 +81,12 @@ fn lines(of: &str) -> String {
     (0..100).map(|line| format!("{of} {line}\n")).collect()
 }
 
-/// Late writers are heard for longer than anything takes here.
+/// The rotate-wait: longer than anything takes here.
 fn serve(directory: &Path) -> Program {
     Program::serve(&[directory.to_str().unwrap(), "--rotate-wait", "20"])
 }
 
-/// A log that is served by a program, and somebody who has read it.
+/// A log that a program serves, and a viewer that has read it.
 struct Served {
     directory: TempDir,
     path: PathBuf,
@@ -102,13 +103,13 @@ impl Served {
         append(&path, lines("a"));
         let program = serve(directory.path());
         let mut reader = Reader::of(program.address, &log, "&lines=all").await;
-        reader.until("open true", &lines("a")).await;
+        reader.read_until("open true", &lines("a")).await;
         Self { directory, path, log, program, reader }
     }
 }
 
-/// A log that is served by a program, and was rotated twice while writers stay with both old files. The server is killed
-/// when its viewer has been told the third, and nothing of what comes late.
+/// A log that is served by a program, and was rotated twice while writers stay with both old files.
+/// The server is killed when its viewer has been told the third, and nothing of what comes late.
 struct Killed {
     directory: TempDir,
     log: String,
@@ -123,11 +124,11 @@ impl Killed {
         let a = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
         std::fs::rename(&path, directory.path().join("a.log.first")).unwrap();
         put(&path, lines("b"));
-        reader.until("rotated 0", &lines("b")).await;
+        reader.read_until("rotated 0", &lines("b")).await;
         let b = (File::options().append(true).open(&path).unwrap(), reader.at.clone());
         std::fs::rename(&path, directory.path().join("a.log.second")).unwrap();
         put(&path, lines("c"));
-        reader.until("rotated 0", &lines("c")).await;
+        reader.read_until("rotated 0", &lines("c")).await;
         program.signal(rustix::process::Signal::KILL);
         program.wait().await;
         Self { directory, log, before: [a, b], at: reader.at }
@@ -135,7 +136,7 @@ impl Killed {
 }
 
 #[tokio::test]
-async fn late_bytes_of_two_files_that_a_killed_server_did_not_tell_are_told_by_the_next() {
+async fn late_bytes_of_two_files_that_a_killed_server_did_not_send_are_sent_by_the_next() {
     let mut killed = Killed::after_two_rotations().await;
     for ((writer, _), text) in killed.before.iter_mut().zip(["late a\n", "late b\n"]) {
         writer.write_all(text.as_bytes()).unwrap();
@@ -145,34 +146,34 @@ async fn late_bytes_of_two_files_that_a_killed_server_did_not_tell_are_told_by_t
     let mut again = Reader::resume(program.address, &log, &at, &[&had_a, &had_b]).await;
     let [late_a, late_b] = [&had_a, &had_b].map(|had| format!("late {}", had.1));
     let back = format!("back {}", at.1);
-    again.until(&back, "").await;
+    again.read_until(&back, "").await;
     let expected =
         [("open true", ""), (&*late_a, "late a\n"), (&*late_b, "late b\n"), (&*back, "")];
     again.assert_told(&expected);
     // The writers are heard from now on, and the log goes on.
     a.write_all(b"later a\n").unwrap();
-    again.until(&format!("late {}", had_a.1 + 7), "later a\n").await;
-    again.until(&back, "").await;
+    again.read_until(&format!("late {}", had_a.1 + 7), "later a\n").await;
+    again.read_until(&back, "").await;
     append(directory.path().join("a.log"), "and on\n");
-    again.until(&back, "and on\n").await;
-    // One who has been told some of it already gets the rest.
+    again.read_until(&back, "and on\n").await;
+    // A viewer that has received some of it already gets the rest.
     let some_of_a = (had_a.0.clone(), had_a.1 + 5);
     let all_of_b = (had_b.0.clone(), had_b.1 + 7);
     let mut third = Reader::resume(program.address, &log, &at, &[&some_of_a, &all_of_b]).await;
-    third.until(&back, "and on\n").await;
+    third.read_until(&back, "and on\n").await;
     assert_eq!(
         third.told.iter().map(|(_, text)| text.as_str()).collect::<String>(),
         "a\nlater a\nand on\n"
     );
-    // Who names a file twice has it as far as it says last.
+    // Where a file is named twice, the last position counts.
     let twice = [&had_a, &all_of_b, &some_of_a];
     let mut fourth = Reader::resume(program.address, &log, &at, &twice).await;
-    fourth.until(&back, "and on\n").await;
+    fourth.read_until(&back, "and on\n").await;
     assert_eq!(fourth.told, third.told);
 }
 
 #[tokio::test]
-async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_told() {
+async fn a_missing_rotated_file_is_a_gap_and_the_others_are_sent() {
     let mut killed = Killed::after_two_rotations().await;
     for (writer, _) in &mut killed.before {
         writer.write_all(b"late\n").unwrap();
@@ -188,19 +189,19 @@ async fn where_one_of_the_files_before_is_gone_it_is_a_gap_and_the_others_are_to
     let home = (back.as_str(), "meanwhile\n");
     let program = serve(directory.path());
     let mut again = Reader::resume(program.address, &log, &at, &[&unknown, &had_b]).await;
-    again.until(&back, "meanwhile\n").await;
+    again.read_until(&back, "meanwhile\n").await;
     again.assert_told(&[open, (&gap(at.1), ""), (&late_b, "late\n"), home]);
     drop((again, program));
 
     std::fs::remove_file(directory.path().join("a.log.second")).unwrap();
     let program = serve(directory.path());
     let mut again = Reader::resume(program.address, &log, &at, &[&had_b, &had_a, &unknown]).await;
-    again.until(&back, "meanwhile\n").await;
+    again.read_until(&back, "meanwhile\n").await;
     again.assert_told(&[open, (&gap(had_b.1), ""), (&late_a, "late\n"), (&gap(at.1), ""), home]);
 }
 
 #[tokio::test]
-async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_come_once() {
+async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_once() {
     let Served { directory, path, log, program, mut reader } = Served::begin().await;
     let before_the_cut = reader.at.clone();
     // What is left is a whole signature, and proves both generations.
@@ -209,11 +210,11 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
     writer.set_len(left).unwrap();
     writer.write_all(lines("more").as_bytes()).unwrap();
     let cut = lines("a")[..left as usize].to_owned() + &lines("more");
-    reader.until("truncated 0", &cut).await;
+    reader.read_until("truncated 0", &cut).await;
     let after_the_cut = reader.at.clone();
     std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
     put(&path, lines("b"));
-    reader.until("rotated 0", &lines("b")).await;
+    reader.read_until("rotated 0", &lines("b")).await;
     program.signal(rustix::process::Signal::KILL);
 
     let server = serve(directory.path());
@@ -221,7 +222,7 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
     let mut viewers = Vec::new();
     for at in [(old_names[0].clone(), left), after_the_cut] {
         let mut again = Reader::resume(server.address, &log, &at, &[]).await;
-        again.until("rotated 0", &lines("b")).await;
+        again.read_until("rotated 0", &lines("b")).await;
         viewers.push(again);
     }
     let back = format!("back {}", lines("b").len());
@@ -229,9 +230,9 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
     for (head, text) in [(&late, "late\n"), (&later, "later\n")] {
         writer.write_all(text.as_bytes()).unwrap();
         for viewer in &mut viewers {
-            viewer.until(head, text).await;
+            viewer.read_until(head, text).await;
             assert!(!old_names.contains(&viewer.at.0), "{} was given before", viewer.at.0);
-            viewer.until(&back, "").await;
+            viewer.read_until(&back, "").await;
         }
     }
     for viewer in &viewers {
@@ -241,14 +242,14 @@ async fn a_file_that_is_asked_for_by_two_old_names_has_one_and_its_late_bytes_co
 }
 
 #[tokio::test]
-async fn how_far_the_file_of_a_position_was_had_the_position_says() {
+async fn a_position_says_how_much_of_its_file_was_received() {
     let Served { directory: _directory, path, log, program, mut reader } = Served::begin().await;
     // It is gone when the viewer comes back, which takes it for a file before that it had not.
     let at = reader.at.clone();
     let had = (at.0.clone(), 0);
     std::fs::write(&path, lines("b")).unwrap();
-    reader.until("truncated 0", &lines("b")).await;
+    reader.read_until("truncated 0", &lines("b")).await;
     let mut again = Reader::resume(program.address, &log, &at, &[&had]).await;
-    again.until("replaced 0", &lines("b")).await;
+    again.read_until("replaced 0", &lines("b")).await;
     again.assert_told(&[("open false", ""), ("replaced 0", &lines("b"))]);
 }

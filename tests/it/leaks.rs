@@ -1,4 +1,4 @@
-//! Whoever comes and goes, however he goes, leaves nothing behind.
+//! Viewers that come and go leave nothing behind, however they go.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,8 @@ const OF_EACH_KIND: usize = 4;
 const ROUNDS: usize = 4;
 /// Some come twice.
 const CAME: u64 = (ROUNDS * LOGS * OF_EACH_KIND * 6) as u64;
-/// One who is not let go costs several times as much; memory that is free again may still be the program's.
+/// A leaked viewer costs several times as much. Memory that was freed may still belong to the
+/// process.
 const LEFT_BYTES_MAX: u64 = 4096;
 
 /// How somebody leaves.
@@ -114,7 +115,7 @@ impl TailedFile {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_comes_and_goes_leaves_nothing_behind() {
+async fn viewers_that_come_and_go_leave_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
     let logs: Vec<_> =
         (0..LOGS).map(|number| directory.path().join(format!("{number}.log"))).collect();
@@ -146,7 +147,7 @@ async fn who_comes_and_goes_leaves_nothing_behind() {
     assert!(each < LEFT_BYTES_MAX, "{each} bytes are left of each");
     eventually("nothing else is held", async || {
         let now = TailedFile::by(&program);
-        // The watcher, which is made for the first who comes, has a thread of its own.
+        // The watcher is made for the first viewer, and has a thread of its own.
         let is_so = now.descriptors <= before.descriptors && now.threads <= at_first.threads + 1;
         if is_so { Ok(()) } else { Err((at_first, before, now)) }
     })

@@ -15,7 +15,7 @@ use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
 
 #[tokio::test]
-async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
+async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
     let settings = Settings { head_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let mut slow = Vec::new();
@@ -36,7 +36,7 @@ async fn a_head_that_never_ends_is_closed_and_hinders_nobody() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_request_head_that_is_too_large_is_refused() {
     let server = TestServer::start().await;
     let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
     let large = format!("X: {}\r\n", "y".repeat(1 << 20));
@@ -87,7 +87,7 @@ async fn a_message_that_is_too_large_is_closed_with_its_code() {
 }
 
 #[tokio::test]
-async fn an_announced_length_reserves_nothing() {
+async fn an_announced_frame_length_reserves_no_memory() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
@@ -167,24 +167,28 @@ async fn handshakes_are_checked() {
 }
 
 #[tokio::test]
-async fn more_viewers_than_seats_are_told_to_come_back() {
+async fn more_viewers_than_the_limit_are_told_to_come_back() {
     let server = TestServer::with(Settings { max_viewers: 3, ..Settings::default() }).await;
     let log = server.log("a.log", "x\n");
     let target = format!("{log}?tail=1");
-    let mut seated = Vec::new();
+    let mut admitted = Vec::new();
     for _ in 0..3 {
         let mut viewer = Viewer::original(server.address, &target).await;
         viewer.text().await;
-        seated.push(viewer);
+        admitted.push(viewer);
     }
     let mut refused = Viewer::original(server.address, &target).await;
     assert_eq!(refused.rest().await.1.unwrap().0, 1013);
     let stream = get(server.address, &target, &[]).await;
     assert_eq!((stream.status, stream.header("retry-after")), (503, Some("5")));
-    assert_eq!(get(server.address, &log, &[]).await.status, 503, "a download takes a seat too");
+    assert_eq!(
+        get(server.address, &log, &[]).await.status,
+        503,
+        "a download counts as a viewer, too"
+    );
     assert_eq!(get(server.address, "/", &[]).await.status, 200, "the list does not");
-    drop(seated.pop());
-    eventually("the seat is free", async || match server.viewers().await {
+    drop(admitted.pop());
+    eventually("there is room again", async || match server.viewers().await {
         2 => Ok(()),
         other => Err(other),
     })
@@ -230,7 +234,7 @@ async fn a_ping_is_answered_while_much_is_queued() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_is_closed_though_it_talks() {
+async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
     let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");
@@ -262,7 +266,7 @@ async fn who_takes_nothing_is_closed_though_it_talks() {
 }
 
 #[tokio::test]
-async fn who_takes_nothing_is_closed_when_its_time_is_over_and_told_why() {
+async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why() {
     let stall_timeout = Duration::from_secs(4);
     let server = TestServer::with(Settings { stall_timeout, ..Settings::default() }).await;
     let path = server.path("big.log");

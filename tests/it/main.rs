@@ -1,4 +1,5 @@
-//! The promises, tested from outside: real sockets, real files, the real program, real foreign clients.
+//! The promises, tested from outside: real sockets, real files, the real program, real foreign
+//! clients.
 
 #![allow(
     unreachable_pub,
@@ -9,16 +10,17 @@
     reason = "a test that meets something unexpected fails, and may look at any file"
 )]
 
+mod checked_viewer;
 mod clients;
 mod emulators;
-mod listeners;
 mod markup;
 mod servers;
 
-mod around;
+mod api;
 mod bench;
-mod beside;
+mod broadcast_group;
 mod budget;
+mod checkpoints;
 mod cli;
 mod compression;
 mod fanout;
@@ -27,6 +29,7 @@ mod faults;
 mod follow;
 mod followers;
 mod foreign;
+mod gnu_tail;
 mod goldens;
 mod heartbeats;
 mod holes;
@@ -44,10 +47,9 @@ mod resume;
 mod rooms;
 mod rotate;
 mod security;
+mod serving;
 mod shutdown;
-mod states;
 mod tail;
 mod truncate;
 mod v1;
-mod walk;
 mod watching;

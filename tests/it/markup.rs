@@ -1,6 +1,7 @@
 //! HTML as a browser would show it, cell by cell, and nothing that is not allowed in it.
 
-/// How a cell looks. Colours are `red`, `bright-red`, `#rrggbb`, or what stands for the default where it is swapped.
+/// How a cell looks. Colours are `red`, `bright-red`, `#rrggbb`, or what stands for the default
+/// where it is swapped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     pub fg: String,
@@ -22,7 +23,7 @@ pub struct Cell {
     pub look: Look,
 }
 
-/// A row as text in which each change of look is told, for those who compare.
+/// A row as text that names each change of style, to be compared.
 pub fn shown(row: &[Cell]) -> String {
     let mut text = String::new();
     let mut look = &Look::default();
@@ -80,12 +81,14 @@ pub const NAMES: [&str; 16] = [
     "bright-white",
 ];
 
-/// What can be seen of the rows: blanks have no colour of their own, and at the end of a row they are nothing. A background that was left by
-/// erasing up to the right edge has no edge in a log, so that is passed over, too.
+/// What can be seen of the rows: blanks have no colour of their own, and at the end of a row they
+/// are nothing. A background that was left by erasing up to the right edge has no edge in a log, so
+/// that is passed over, too.
 pub fn trimmed(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     for row in &mut rows {
         for i in 1..row.len() {
-            // The second half of a wide character looks as the first, whatever an emulator keeps there.
+            // The second half of a wide character looks as the first, whatever an emulator keeps
+            // there.
             if row[i].text.is_empty() {
                 row[i].look = row[i - 1].look.clone();
             }
@@ -119,7 +122,8 @@ pub fn of_html(html: &str) -> Vec<Cell> {
     cells
 }
 
-/// Reads HTML into its text and looks, and fails on any element, attribute or style that is not on the list.
+/// Reads HTML into its text and looks, and fails on any element, attribute or style that is not on
+/// the list.
 pub fn parts(html: &str) -> Vec<(String, Look)> {
     let mut parts = Vec::new();
     let mut open: Vec<(&str, Look)> = Vec::new();

@@ -42,7 +42,8 @@ fn words(wide: bool) -> impl Strategy<Value = String> {
     ]
 }
 
-/// A new row at the bottom of a screen takes the pen's background, and in this emulator more of the pen: that is put away before.
+/// A new row at the bottom of a screen takes the pen's background, and in this emulator more of the
+/// pen: that is put away before.
 const BREAK: &str = "\x1b[22;23;24;25;27;29;49m";
 
 /// A look, by one SGR sequence or two. Without `blanks` it is none that is seen on blanks.
@@ -73,8 +74,9 @@ fn numbered(finals: &'static str, max: u8) -> impl Strategy<Value = String> {
     })
 }
 
-/// What stays in a row. What the emulators do differently with the pen when they erase is fixed before, and what they do with the other
-/// half of a wide character is seen only without a background: they differ in what it gets.
+/// What stays in a row. What the emulators do differently with the pen when they erase is fixed
+/// before, and what they do with the other half of a wide character is seen only without a
+/// background: they differ in what it gets.
 fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
     let erased = if wide { 0 } else { 8_u8 };
     prop_oneof![
@@ -124,7 +126,8 @@ fn redrawing() -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// The same with what leaves blank rows at the bottom of a screen, which a log does not have: the cursor never goes down into them.
+/// The same with what leaves blank rows at the bottom of a screen, which a log does not have: the
+/// cursor never goes down into them.
 fn erasing() -> impl Strategy<Value = Pieces> {
     pieces(|| {
         prop_oneof![
@@ -139,7 +142,8 @@ fn erasing() -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// A page that is drawn by addresses. Rows that are deleted at its very top go into the history of this emulator.
+/// A page that is drawn by addresses. Rows that are deleted at its very top go into the history of
+/// this emulator.
 fn addressing() -> impl Strategy<Value = Pieces> {
     pieces(|| {
         prop_oneof![
@@ -212,7 +216,7 @@ proptest! {
 }
 
 #[test]
-fn marks_stand_on_their_character_as_in_a_terminal() {
+fn combining_marks_join_their_character_as_in_a_terminal() {
     for log in [
         "e\u{301}x",
         "ae\u{301}\u{302}b\x1b[2DX",

@@ -1,10 +1,13 @@
-//! The original's protocol: a page or script that was written for the Python server works unchanged.
+//! The original's protocol: a page or script that was written for the Python server works
+//! unchanged.
 
+use futures_util::StreamExt;
 use tailcast::serve::{Heartbeat, Settings};
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{TestServer, append, eventually};
+use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 fn lines(range: std::ops::RangeInclusive<u32>) -> String {
     range.map(|line| format!("line {line}\n")).collect()
@@ -30,7 +33,7 @@ async fn an_empty_log_is_one_empty_message() {
 }
 
 #[tokio::test]
-async fn who_asks_for_no_lines_gets_no_empty_message() {
+async fn a_viewer_that_wants_no_lines_gets_no_empty_message() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "history\n");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1&lines=0")).await;
@@ -39,7 +42,8 @@ async fn who_asks_for_no_lines_gets_no_empty_message() {
         other => Err(other),
     })
     .await;
-    // The follower is there before the viewer has looked where the log ends: the first lines may be before that.
+    // The follower is there before the viewer has looked where the log ends: the first lines may be
+    // before that.
     let mut number = 0;
     let first = loop {
         append(&log, format!("{number}\n"));
@@ -77,7 +81,8 @@ async fn an_append_is_seen_within_300_ms() {
         times.push(written.elapsed());
     }
     times.sort();
-    // The median: one turn of a busy machine is no fault of the server, and the backstop would take 2 s each.
+    // The median: one turn of a busy machine is no fault of the server, and the backstop would take
+    // 2 s each.
     assert!(times[10] < Duration::from_millis(300), "{times:?}");
 }
 
@@ -118,13 +123,14 @@ async fn text_is_escaped_and_colours_are_inline_styles() {
 }
 
 #[tokio::test]
-async fn what_is_split_between_two_writes_comes_out_whole() {
+async fn characters_and_sequences_split_between_two_writes_arrive_whole() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "start\n");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     viewer.text().await;
     let bytes = "\x1b[32mgrün ✓\x1b[0m done\n".as_bytes();
-    // Each byte is seen by the server before the next is written: a second viewer's bytes say how far it is.
+    // Each byte is seen by the server before the next is written: a second viewer's bytes say how
+    // far it is.
     let mut raw = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0&format=raw")).await;
     raw.expect("open").await;
     for byte in bytes {
@@ -192,7 +198,14 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
     // A viewer that reads and answers stays, for many intervals.
     let mut answering = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     answering.text().await;
-    let answered = tokio::spawn(async move { answering.text().await });
+    let answered = tokio::spawn(async move {
+        for _ in 0..5 {
+            let message = timeout(DEADLINE, answering.stream.next()).await.expect("no heartbeat");
+            let message = message.unwrap().unwrap();
+            assert!(matches!(message, Message::Ping(_)), "{message:?}");
+        }
+        answering
+    });
     // One that reads nothing answers nothing: tungstenite answers a ping while it reads.
     let silent = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     let joined = Instant::now();
@@ -204,7 +217,7 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
     let after = joined.elapsed();
     assert!(after >= interval + wait, "closed after {after:?}, before its time was over");
     drop(silent);
-    tokio::time::sleep(interval * 4).await;
+    let mut answering = answered.await.unwrap();
     append(&log, "still here\n");
-    assert_eq!(answered.await.unwrap(), "still here\n");
+    assert_eq!(answering.text().await, "still here\n");
 }

@@ -1,4 +1,5 @@
-//! What docs/proof.md says of the cases that are replayed: each of the tests is there, and is run as it says.
+//! What docs/proof.md says of the cases that are replayed: each of the tests is there, and is run
+//! as it says.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Coming back with a position: to the byte, or told that it is not there any more.
+//! Resuming with a position: at the byte, or with word that the position is lost.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clients::Viewer;
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, put, target};
 
-/// A server over a directory that outlives it. It hears late writers for longer than anything takes here.
+/// A server over a directory that outlives it. Its rotate-wait is longer than anything takes here.
 async fn server_over(directory: &Path) -> TestServer {
     let access = Access::new([directory]).unwrap();
     let settings = Settings { rotate_wait: DEADLINE, ..Settings::default() };
@@ -28,7 +28,7 @@ struct Position {
     next: u64,
 }
 
-/// A viewer of the raw bytes that knows where it is, and what it was told.
+/// A viewer of the raw bytes that keeps its position and the events it received.
 struct Reader {
     viewer: Viewer,
     at: Position,
@@ -52,29 +52,29 @@ impl Reader {
         Self::open(server, log, &query).await
     }
 
-    /// Comes back, and says how far the file before was told.
+    /// Resumes, and says how much of the file before was received.
     async fn resume_late(server: SocketAddr, log: &str, at: &Position, late: &Position) -> Self {
         let late = format!("&late={}:{}", late.generation, late.next);
         let query = format!("&from={}&generation={}{late}", at.next, at.generation);
         Self::of(server, log, &query).await
     }
 
-    /// Reads until it has been told this.
-    async fn until_told(&mut self, head: &str) {
+    /// Reads until this is the last event.
+    async fn read_until_event(&mut self, head: &str) {
         while self.heads().last().is_none_or(|last| last != head) {
-            self.hear().await;
+            self.read_message().await;
         }
     }
 
     /// Reads until the bytes end with this.
-    async fn until(&mut self, last: &[u8]) {
+    async fn read_until(&mut self, last: &[u8]) {
         while !self.bytes.ends_with(last) {
-            self.hear().await;
+            self.read_message().await;
         }
     }
 
     /// Takes the next message.
-    async fn hear(&mut self) {
+    async fn read_message(&mut self) {
         match self.viewer.next().await {
             Ok(Message::Binary(data)) => {
                 let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
@@ -96,7 +96,8 @@ impl Reader {
         }
     }
 
-    /// The types of the messages, with the reason of a reset, and whether the position was honoured.
+    /// The types of the messages, with the reason of a reset, and whether the position was
+    /// honoured.
     fn heads(&self) -> Vec<String> {
         let head = |message: &Value| match message["type"].as_str().unwrap() {
             "open" => format!("open {}", message["recovered"]),
@@ -114,14 +115,14 @@ fn lines(of: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_file_that_was_rotated_away_while_the_server_was_down_is_finished_first() {
+async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
     append(&path, lines("old"));
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"old 99\n").await;
+    reader.read_until(b"old 99\n").await;
     server.stop().await.unwrap();
     append(&path, "the last of the old\n");
     std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
@@ -129,12 +130,12 @@ async fn a_file_that_was_rotated_away_while_the_server_was_down_is_finished_firs
 
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"new 99\n").await;
+    again.read_until(b"new 99\n").await;
     assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
     let expected = format!("the last of the old\n{}", lines("new"));
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     append(&path, "live\n");
-    again.until(b"live\n").await;
+    again.read_until(b"live\n").await;
     // Rows too, and for one that does not follow.
     let query = format!("?from={}&generation={}", reader.at.next, reader.at.generation);
     let mut rows = Viewer::v1(server.address, &format!("{log}{query}&format=text")).await;
@@ -151,11 +152,12 @@ async fn a_file_that_was_rotated_away_while_the_server_was_down_is_finished_firs
     })
     .await;
     let mut third = Reader::resume(&server, &log, &reader.at).await;
-    third.until(b"live\n").await;
+    third.read_until(b"live\n").await;
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
 }
 
-/// Makes the log anew under its name, later than the file before as the file system counts the time.
+/// Makes the log anew under its name, later than the file before as the file system counts the
+/// time.
 fn make_later(log: &Path, before: &Path) -> File {
     let born = |path: &Path| path.metadata().unwrap().created().unwrap();
     loop {
@@ -168,7 +170,7 @@ fn make_later(log: &Path, before: &Path) -> File {
 }
 
 #[tokio::test]
-async fn files_that_came_and_were_rotated_away_while_the_server_was_down_come_in_order() {
+async fn files_that_came_and_were_rotated_while_the_server_was_down_come_in_order() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let aside = |number: u32| directory.path().join(format!("a.log.{number}"));
@@ -176,7 +178,7 @@ async fn files_that_came_and_were_rotated_away_while_the_server_was_down_come_in
     append(&path, lines("file 0"));
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"file 0 99\n").await;
+    reader.read_until(b"file 0 99\n").await;
     server.stop().await.unwrap();
     let mut expected = String::new();
     for file in 1..=6 {
@@ -195,7 +197,7 @@ async fn files_that_came_and_were_rotated_away_while_the_server_was_down_come_in
 
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"file 6 99\n").await;
+    again.read_until(b"file 6 99\n").await;
     let mut heads = vec!["open true"];
     heads.extend(["reset rotated 0"; 6]);
     assert_eq!(again.heads(), heads);
@@ -204,13 +206,13 @@ async fn files_that_came_and_were_rotated_away_while_the_server_was_down_come_in
     let fourth = &again.told[4]["generation"];
     let at = Position { generation: fourth.as_str().unwrap().to_owned(), next: 9 };
     let mut third = Reader::resume(&server, &log, &at).await;
-    third.until(b"file 6 99\n").await;
+    third.read_until(b"file 6 99\n").await;
     let at = expected.find("file 4 1\n").unwrap();
     assert_eq!(String::from_utf8_lossy(&third.bytes), expected[at..]);
 }
 
 #[tokio::test]
-async fn a_file_that_was_empty_when_it_was_met_is_not_missed_after_a_restart() {
+async fn a_file_that_was_empty_when_it_was_opened_is_not_missed_after_a_restart() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
@@ -218,7 +220,7 @@ async fn a_file_that_was_empty_when_it_was_met_is_not_missed_after_a_restart() {
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
     while reader.told.is_empty() {
-        reader.hear().await;
+        reader.read_message().await;
     }
     server.stop().await.unwrap();
     append(&path, lines("old"));
@@ -228,13 +230,13 @@ async fn a_file_that_was_empty_when_it_was_met_is_not_missed_after_a_restart() {
 
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"new\n").await;
+    again.read_until(b"new\n").await;
     assert_eq!(again.heads(), ["open false", "reset replaced 0", "reset rotated 0"]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), lines("old") + "new\n");
 }
 
 #[tokio::test]
-async fn a_writer_that_stays_with_a_file_over_a_rotation_and_a_restart_is_heard() {
+async fn late_writes_over_a_rotation_and_a_restart_are_sent() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
@@ -242,7 +244,7 @@ async fn a_writer_that_stays_with_a_file_over_a_rotation_and_a_restart_is_heard(
     let mut late = File::options().append(true).open(&path).unwrap();
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"old 99\n").await;
+    reader.read_until(b"old 99\n").await;
     server.stop().await.unwrap();
     let aside = directory.path().join("a.log.1");
     std::fs::rename(&path, &aside).unwrap();
@@ -250,24 +252,24 @@ async fn a_writer_that_stays_with_a_file_over_a_rotation_and_a_restart_is_heard(
 
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"new\n").await;
+    again.read_until(b"new\n").await;
     late.write_all(b"late\n").unwrap();
-    again.until(b"late\n").await;
+    again.read_until(b"late\n").await;
     append(&path, "and on\n");
-    again.until(b"and on\n").await;
+    again.read_until(b"and on\n").await;
     let end = lines("old").len();
     let heads = ["open true", "reset rotated 0", &format!("reset late {end}"), "reset back 4"];
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "new\nlate\nand on\n");
-    // Who comes back later hears it in the same place.
+    // A viewer that resumes later gets it in the same place.
     let mut third = Reader::resume(&server, &log, &reader.at).await;
-    third.until(b"and on\n").await;
+    third.read_until(b"and on\n").await;
     assert_eq!(third.heads(), again.heads());
     assert_eq!(third.bytes, again.bytes);
 }
 
-/// A log that is served by a program, and was rotated away while a writer stays with the old file. The server is killed
-/// when its viewer has been told `new`, and nothing of what comes late.
+/// A log that is served by a program, and was rotated away while a writer stays with the old file.
+/// The server is killed when its viewer has been told `new`, and nothing of what comes late.
 struct Killed {
     directory: TempDir,
     log: String,
@@ -285,12 +287,12 @@ impl Killed {
         let late = File::options().append(true).open(&path).unwrap();
         let mut program = Self::serve(&directory);
         let mut reader = Reader::of(program.address, &log, "&lines=all").await;
-        reader.until(b"old 99\n").await;
+        reader.read_until(b"old 99\n").await;
         let before = reader.at.clone();
         std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
         // Told while it was empty, its generation would prove nothing to the next server.
         put(&path, lines("new"));
-        reader.until(b"new 99\n").await;
+        reader.read_until(b"new 99\n").await;
         assert_eq!(reader.heads(), ["open true", "reset rotated 0"]);
         program.signal(rustix::process::Signal::KILL);
         program.wait().await;
@@ -304,7 +306,7 @@ impl Killed {
 }
 
 #[tokio::test]
-async fn late_bytes_that_a_killed_server_did_not_tell_are_told_by_the_next() {
+async fn late_bytes_that_a_killed_server_did_not_send_are_sent_by_the_next() {
     let Killed { directory, log, late: mut writer, at, before } = Killed::after_a_rotation().await;
     writer.write_all(b"late 1\n").unwrap();
     let program = Killed::serve(&directory);
@@ -312,21 +314,22 @@ async fn late_bytes_that_a_killed_server_did_not_tell_are_told_by_the_next() {
     let mut again = Reader::resume_late(program.address, log, at, before).await;
     let late = format!("reset late {}", before.next);
     let back = format!("reset back {}", at.next);
-    again.until_told(&back).await;
+    again.read_until_event(&back).await;
     assert_eq!(again.heads(), ["open true", &late, &back]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\n");
     // The writer is heard from now on, and the log goes on.
     writer.write_all(b"late 2\n").unwrap();
-    again.until(b"late 2\n").await;
+    again.read_until(b"late 2\n").await;
     append(directory.path().join("a.log"), "and on\n");
-    again.until(b"and on\n").await;
+    again.read_until(b"and on\n").await;
     assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\nlate 2\nand on\n");
-    // One who has been told some of it already gets the rest.
+    // A viewer that has received some of it already gets the rest.
     let half = Position { next: before.next + 3, ..before.clone() };
     let mut third = Reader::resume_late(program.address, log, at, &half).await;
-    third.until(b"and on\n").await;
+    third.read_until(b"and on\n").await;
     assert_eq!(String::from_utf8_lossy(&third.bytes), "e 1\nlate 2\nand on\n");
-    // Rows as well; and who does not say how far it was meets only what was written since.
+    // The same for rows. A viewer that does not say how far it was gets only what was written
+    // since.
     let query = format!("?from={}&generation={}", at.next, at.generation);
     let late = format!("&late={}:{}", before.generation, before.next);
     let mut rows = Viewer::v1(program.address, &format!("{log}{query}{late}&format=text")).await;
@@ -335,12 +338,12 @@ async fn late_bytes_that_a_killed_server_did_not_tell_are_told_by_the_next() {
     assert_eq!(rows.expect("rows").await["rows"][0][1], "late 1");
     assert_eq!(rows.expect("reset").await["reason"], "back");
     let mut silent = Reader::of(program.address, log, &query.replace('?', "&")).await;
-    silent.until(b"and on\n").await;
+    silent.read_until(b"and on\n").await;
     assert_eq!(String::from_utf8_lossy(&silent.bytes), "late 2\nand on\n");
 }
 
 #[tokio::test]
-async fn late_bytes_are_told_though_the_present_file_was_empty_and_is_not_known_again() {
+async fn late_bytes_are_sent_though_the_present_file_was_empty_and_is_not_recognised() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
@@ -348,24 +351,24 @@ async fn late_bytes_are_told_though_the_present_file_was_empty_and_is_not_known_
     let mut late = File::options().append(true).open(&path).unwrap();
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"old 99\n").await;
+    reader.read_until(b"old 99\n").await;
     let before = reader.at.clone();
     std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
     append(&path, "");
-    reader.until_told("reset rotated 0").await;
+    reader.read_until_event("reset rotated 0").await;
     server.stop().await.unwrap();
     late.write_all(b"late\n").unwrap();
     append(&path, "new\n");
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume_late(server.address, &log, &reader.at, &before).await;
-    again.until(b"new\n").await;
+    again.read_until(b"new\n").await;
     let late = format!("reset late {}", before.next);
     assert_eq!(again.heads(), ["open false", "reset replaced 0", &late, "reset back 0"]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "late\nnew\n");
 }
 
 #[tokio::test]
-async fn where_the_file_before_is_gone_what_may_be_missed_of_it_is_a_gap() {
+async fn the_unread_rest_of_a_missing_rotated_file_is_a_gap() {
     let mut killed = Killed::after_a_rotation().await;
     killed.late.write_all(b"late\n").unwrap();
     std::fs::remove_file(killed.directory.path().join("a.log.1")).unwrap();
@@ -375,33 +378,33 @@ async fn where_the_file_before_is_gone_what_may_be_missed_of_it_is_a_gap() {
     let unknown = Position { generation: "of:another:making".to_owned(), next: 5 };
     for (late, gap) in [(before, before.next), (&unknown, at.next)] {
         let mut again = Reader::resume_late(program.address, log, at, late).await;
-        again.until_told(&back).await;
+        again.read_until_event(&back).await;
         assert_eq!(again.heads(), ["open true", &format!("gap {gap} null"), &back]);
         let line = format!("on with {gap}\n");
         append(directory.path().join("a.log"), &line);
-        again.until(line.as_bytes()).await;
+        again.read_until(line.as_bytes()).await;
         assert!(again.heads().len() == 3, "{:?}", again.told);
     }
 }
 
 #[tokio::test]
-async fn late_bytes_that_came_while_a_viewer_was_away_come_once() {
+async fn late_bytes_written_while_a_viewer_was_away_are_sent_once() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines("old"));
     let mut late = File::options().append(true).open(&log).unwrap();
     let mut other = Reader::open(&server, &log, "&lines=all").await;
-    other.until(b"old 99\n").await;
+    other.read_until(b"old 99\n").await;
     let before = other.at.clone();
     std::fs::rename(&log, server.path("a.log.1")).unwrap();
     append(&log, "new\n");
-    other.until(b"new\n").await;
+    other.read_until(b"new\n").await;
     let at = other.at.clone();
     late.write_all(b"late\n").unwrap();
-    other.until(b"late\n").await;
-    other.until_told("reset back 4").await;
+    other.read_until(b"late\n").await;
+    other.read_until_event("reset back 4").await;
     let after = Position { next: before.next + 5, ..before.clone() };
     append(&log, "and on\n");
-    other.until(b"and on\n").await;
+    other.read_until(b"and on\n").await;
     let further = other.at.clone();
     let half = Position { next: before.next + 2, ..before.clone() };
     // Where it stands, what it had of the file before, and what it is to be told.
@@ -419,20 +422,20 @@ async fn late_bytes_that_came_while_a_viewer_was_away_come_once() {
     }
     append(&log, "last\n");
     for (mut reader, expected) in readers {
-        reader.until(b"last\n").await;
+        reader.read_until(b"last\n").await;
         assert_eq!(String::from_utf8_lossy(&reader.bytes), expected, "{:#?}", reader.told);
     }
 }
 
 #[tokio::test]
-async fn another_file_with_the_old_inode_is_not_taken_for_it() {
+async fn a_new_file_with_the_old_inode_number_is_not_resumed() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
     append(&path, lines("old"));
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"old 99\n").await;
+    reader.read_until(b"old 99\n").await;
     server.stop().await.unwrap();
     let aside = directory.path().join("a.log.1");
     std::fs::rename(&path, &aside).unwrap();
@@ -440,17 +443,17 @@ async fn another_file_with_the_old_inode_is_not_taken_for_it() {
     append(&path, lines("new"));
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"new 99\n").await;
+    again.read_until(b"new 99\n").await;
     assert_eq!(again.heads(), ["open false", "reset replaced 0"]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), lines("new"));
 }
 
 #[tokio::test]
-async fn a_file_that_was_rotated_away_while_nobody_looked_is_finished_first() {
+async fn a_file_that_was_rotated_while_nobody_followed_is_finished_first() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines("old"));
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"old 99\n").await;
+    reader.read_until(b"old 99\n").await;
     let at = reader.at.clone();
     drop(reader);
     eventually("the follower ends", async || match server.health().await["logs"].as_u64() {
@@ -462,7 +465,7 @@ async fn a_file_that_was_rotated_away_while_nobody_looked_is_finished_first() {
     std::fs::rename(&log, server.path("a.log.1")).unwrap();
     append(&log, lines("new"));
     let mut again = Reader::resume(&server, &log, &at).await;
-    again.until(b"new 99\n").await;
+    again.read_until(b"new 99\n").await;
     assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
     assert!(again.bytes.starts_with(b"the last of the old\nnew 0\n"));
 }
@@ -472,21 +475,21 @@ async fn more_rotations_than_files_are_held_lose_nothing_while_the_files_are_the
     let server = TestServer::start().await;
     let log = server.log("a.log", lines("file 0"));
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"file 0 99\n").await;
+    reader.read_until(b"file 0 99\n").await;
     let at = reader.at.clone();
     drop(reader);
     let mut other = Reader::open(&server, &log, "&lines=all").await;
-    other.until(b"file 0 99\n").await;
+    other.read_until(b"file 0 99\n").await;
     let mut expected = Vec::new();
     for file in 1..=8 {
         std::fs::rename(&log, server.path(&format!("a.log.{file}"))).unwrap();
         let content = lines(&format!("file {file}"));
         append(&log, &content);
         expected.extend_from_slice(content.as_bytes());
-        other.until(format!("file {file} 99\n").as_bytes()).await;
+        other.read_until(format!("file {file} 99\n").as_bytes()).await;
     }
     let mut again = Reader::resume(&server, &log, &at).await;
-    again.until(b"file 8 99\n").await;
+    again.read_until(b"file 8 99\n").await;
     let mut heads = vec!["open true"];
     heads.extend(["reset rotated 0"; 8]);
     assert_eq!(again.heads(), heads);
@@ -494,19 +497,19 @@ async fn more_rotations_than_files_are_held_lose_nothing_while_the_files_are_the
 }
 
 #[tokio::test]
-async fn a_short_log_is_recognised_after_a_restart_as_far_as_it_was_signed() {
+async fn a_short_log_is_recognised_after_a_restart_up_to_the_signed_length() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
     append(&path, "a few bytes\n");
     let server = server_over(directory.path()).await;
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.until(b"bytes\n").await;
+    reader.read_until(b"bytes\n").await;
     server.stop().await.unwrap();
     append(&path, "and more\n");
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
-    again.until(b"more\n").await;
+    again.read_until(b"more\n").await;
     assert_eq!(again.heads(), ["open true"]);
     assert_eq!(again.bytes, b"and more\n");
     server.stop().await.unwrap();
@@ -514,12 +517,12 @@ async fn a_short_log_is_recognised_after_a_restart_as_far_as_it_was_signed() {
     std::fs::write(&path, "other bytes\nthat are longer than before\n").unwrap();
     let server = server_over(directory.path()).await;
     let mut third = Reader::resume(&server, &log, &reader.at).await;
-    third.until(b"before\n").await;
+    third.read_until(b"before\n").await;
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
 }
 
 #[tokio::test]
-async fn a_log_that_was_short_is_recognised_after_a_restart_by_who_asked_for_its_signature() {
+async fn a_short_log_is_recognised_after_a_restart_by_its_signature() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
@@ -530,19 +533,19 @@ async fn a_log_that_was_short_is_recognised_after_a_restart_by_who_asked_for_its
     for line in 0..40 {
         let line = format!("line {line}\n");
         append(&path, &line);
-        reader.until(line.as_bytes()).await;
+        reader.read_until(line.as_bytes()).await;
     }
-    plain.until(b"line 39\n").await;
+    plain.read_until(b"line 39\n").await;
     assert_eq!(plain.heads(), ["open true"], "who did not ask is not told");
     // The last word on its name comes after the bytes that made it.
     append(&path, "last\n");
-    reader.until(b"last\n").await;
+    reader.read_until(b"last\n").await;
     let at = reader.at.clone();
     assert!(reader.heads().iter().skip(1).all(|head| head == "signed"), "{:?}", reader.heads());
     server.stop().await.unwrap();
     append(&path, "after\n");
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &at).await;
-    again.until(b"after\n").await;
+    again.read_until(b"after\n").await;
     assert_eq!((again.heads(), again.bytes), (vec!["open true".to_owned()], b"after\n".to_vec()));
 }

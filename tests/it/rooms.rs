@@ -1,114 +1,268 @@
-//! The rooms of the source: imports point down, and what is said of absences is so.
+//! The rooms of the source: imports point down, and each room names only what is its own.
 
-use std::path::{Path, PathBuf};
+mod source;
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use source::{Name, Source};
 
 /// From the ground up; each may name those before it.
 const ROOMS: [&str; 9] =
     ["log", "render", "wire", "session", "search", "serve", "client", "bench", "cli"];
 
-fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+/// Names that one room may not use, though it is above what they belong to.
+const FORBIDDEN: [(&str, &str, &str); 3] = [
+    ("render", "crate::log", "rendering is pure: bytes to rows to HTML"),
+    ("client", "crate::serve", "the two sides share the messages alone"),
+    ("bench", "crate::serve", "it measures servers of other versions, too"),
+];
+
+/// The rooms that know nothing of viewers.
+const VIEWERLESS: [&str; 3] = ["log", "render", "wire"];
+
+/// Names that only some rooms may use.
+struct Absence {
+    /// The invariant.
+    says: &'static str,
+    /// Paths, macros (`std::println!`) and methods (`.exists`), with all that is below a path.
+    names: &'static [&'static str],
+    /// The rooms that may use them.
+    rooms: &'static [&'static str],
+    /// The files elsewhere that may, and why.
+    except: &'static [(&'static str, &'static str)],
+}
+
+const ABSENCES: &[Absence] = &[
+    Absence {
+        says: "only `log::watch` names the crate that watches the file system",
+        names: &["notify"],
+        rooms: &[],
+        except: &[("log/watch.rs", "it is what watches")],
+    },
+    Absence {
+        says: "only `log` touches the file system",
+        names: &[
+            "std::fs",
+            "std::os::unix::fs",
+            "tokio::fs",
+            "rustix::fs",
+            ".canonicalize",
+            ".exists",
+            ".is_dir",
+            ".is_file",
+            ".read_dir",
+            ".read_link",
+            ".symlink_metadata",
+            ".try_exists",
+        ],
+        rooms: &["log"],
+        except: &[
+            ("bench/process.rs", "it reads what the kernel says of the server that is measured"),
+            ("bench/run.rs", "it takes the file that `--write` names"),
+            ("bench/writer.rs", "it writes the log that the load client follows"),
+            ("cli/bench.rs", "it opens the file that `--write` names"),
+            ("cli/tail/output.rs", "standard output is written past the buffer of `std::io`"),
+            (
+                "client/local.rs",
+                "a path on the command line becomes the absolute path that `Access` wants",
+            ),
+        ],
+    },
+    Absence {
+        says: "logs are opened through `Access` alone",
+        names: &["std::fs::File::open", "std::fs::read", "std::fs::read_to_string"],
+        rooms: &[],
+        except: &[("bench/process.rs", "what it reads is in `/proc`")],
+    },
+    Absence {
+        says: "nothing below `serve` knows HTTP",
+        names: &[
+            "hyper",
+            "hyper_util",
+            "http",
+            "http_body_util",
+            "http_range_header",
+            "httpdate",
+            "tokio_tungstenite::tungstenite::http",
+            "tokio_tungstenite::tungstenite::handshake",
+        ],
+        rooms: &["serve", "client", "bench", "cli"],
+        except: &[],
+    },
+    Absence {
+        says: "nothing below `serve` knows sockets",
+        names: &["std::net", "std::os::unix::net", "tokio::net", "socket2", "rustix::net"],
+        rooms: &["serve", "client", "bench", "cli"],
+        except: &[],
+    },
+    Absence {
+        says: "only `wire` is serialisable",
+        names: &["serde"],
+        rooms: &["wire"],
+        except: &[],
+    },
+    Absence {
+        says: "only `cli` prints",
+        names: &[
+            "std::print!",
+            "std::println!",
+            "std::eprint!",
+            "std::eprintln!",
+            "std::dbg!",
+            "std::io::stdout",
+            "std::io::stderr",
+            "tokio::io::stdout",
+            "tokio::io::stderr",
+        ],
+        rooms: &["cli"],
+        except: &[],
+    },
+    Absence {
+        says: "no timer depends on a clock that somebody may set",
+        names: &["std::time::SystemTime::now"],
+        rooms: &[],
+        except: &[
+            ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("log/rotated.rs", "the age of a file is told by its time of modification"),
+            ("log/timeline.rs", "viewers are told when a line came"),
+            ("serve/listing.rs", "the list says how long ago a log was written"),
+        ],
+    },
+];
+
+/// All sources of the crate, without those that are compiled for tests alone.
+static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| read_sources("src"));
+
+fn read_sources(folder: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut folders = vec![root.clone()];
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.ends_with("tests") {
-            // What a room keeps for itself.
-        } else if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs")
-            && !path.ends_with("tests.rs")
-        {
-            let text = std::fs::read_to_string(&path).unwrap();
-            found.push((path, text));
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let file = path.strip_prefix(&root).unwrap().to_str().unwrap();
+                found.push(Source::new(file, &std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let tests: Vec<String> =
+        found.iter().flat_map(|source| source.content.test_modules.clone()).collect();
+    found.retain(|source| !tests.iter().any(|tests| is_or_below(&source.module, tests)));
+    found
+}
+
+/// Whether a name is this one, or lies below it.
+fn is_or_below(name: &str, path: &str) -> bool {
+    name.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+fn place(source: &Source, Name { name, line }: &Name) -> String {
+    format!("{}:{line}: `{name}`", source.file)
+}
+
+/// Where a room names one above it, or one that is forbidden to it.
+fn upward(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources {
+        let Some(level) = ROOMS.iter().position(|room| *room == source.room()) else { continue };
+        let above = ROOMS[level + 1..].iter().map(|room| format!("crate::{room}"));
+        let own = FORBIDDEN.iter().filter(|(room, ..)| *room == source.room());
+        let forbidden: Vec<String> =
+            above.chain(own.map(|(_, path, _)| (*path).to_owned())).collect();
+        for name in &source.content.names {
+            let path = name.name.trim_end_matches('!');
+            if forbidden.iter().any(|forbidden| is_or_below(path, forbidden)) {
+                found.push(place(source, name));
+            }
         }
     }
     found
 }
 
-fn of(room: &str) -> Vec<(PathBuf, String)> {
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(room))
+/// Where a source uses a name that its room may not use; and which exceptions are not needed.
+fn trespasses(absence: &Absence, sources: &[Source]) -> (Vec<String>, Vec<String>) {
+    let mut unused: Vec<String> =
+        absence.except.iter().map(|(file, _)| (*file).to_owned()).collect();
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| !absence.rooms.contains(&source.room())) {
+        for name in &source.content.names {
+            if !absence.names.iter().any(|forbidden| is_or_below(&name.name, forbidden)) {
+                continue;
+            }
+            if absence.except.iter().any(|(file, _)| *file == source.file) {
+                unused.retain(|file| *file != source.file);
+            } else {
+                found.push(place(source, name));
+            }
+        }
+    }
+    (found, unused)
 }
 
-/// The code lines of a source: without comments, and without its own tests.
-fn code(text: &str) -> impl Iterator<Item = &str> {
-    let tests = ["#[cfg(test)]\nmod tests {", "#[cfg(test)]\npub(super) mod tests {"];
-    let code = tests.iter().fold(text, |code, tests| code.split(tests).next().unwrap_or(code));
-    code.lines().map(str::trim).filter(|line| !line.starts_with("//"))
+/// Where a room below `session` speaks of viewers. `log` may count them: the list of logs shows how
+/// many each has.
+fn viewers_below_session(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| VIEWERLESS.contains(&source.room())) {
+        let words = source.content.words.iter().filter(|Name { name, .. }| {
+            let is_number = name == "viewers" && source.room() == "log";
+            name.to_lowercase().contains("viewer") && !is_number
+        });
+        found.extend(words.map(|word| place(source, word)));
+    }
+    found
 }
 
 #[test]
 fn imports_point_down() {
-    let mut upward = Vec::new();
-    for (level, room) in ROOMS.iter().enumerate() {
-        // What turns bytes into rows needs no log.
-        let forbidden = ROOMS[level + 1..].iter().chain((*room == "render").then_some(&"log"));
-        let forbidden: Vec<String> = forbidden.map(|above| format!("crate::{above}")).collect();
-        let found = of(room);
-        assert!(!found.is_empty(), "no sources in {room}");
-        for (path, text) in found {
-            for line in code(&text) {
-                if forbidden.iter().any(|above| mentions(line, above)) {
-                    upward.push(format!("{}: {line}", path.display()));
-                }
-            }
-        }
+    for room in ROOMS {
+        assert!(SOURCES.iter().any(|source| source.room() == room), "no sources in {room}");
     }
-    assert!(upward.is_empty(), "imports that point up:\n{}", upward.join("\n"));
-}
-
-/// Whether the line has the path of a room, and not just of one whose name is longer.
-fn mentions(line: &str, room: &str) -> bool {
-    line.match_indices(room).any(|(at, _)| {
-        !line[at + room.len()..].starts_with(|after: char| after.is_alphanumeric() || after == '_')
-    })
+    let found = upward(&SOURCES);
+    assert!(found.is_empty(), "imports that point up:\n{}", found.join("\n"));
 }
 
 #[test]
-fn what_is_absent_is_absent() {
-    for (word, allowed, whole) in [
-        ("notify::", &["log/watch.rs"][..], ROOMS.as_slice()),
-        ("println!", &[], &ROOMS[..8]),
-        ("eprintln!", &[], &ROOMS[..8]),
-        ("hyper", &[], &ROOMS[..5]),
-        (
-            "Serialize",
-            &[
-                "wire/message.rs",
-                "wire/rows.rs",
-                "wire/answer.rs",
-                "serve/health.rs",
-                "serve/json.rs",
-                "serve/listing.rs",
-            ],
-            ROOMS.as_slice(),
-        ),
-        ("Deserialize", &["wire/message.rs", "wire/rows.rs"], ROOMS.as_slice()),
-        ("crate::serve", &[], &ROOMS[6..7]),
-        ("File::open", &[], ROOMS.as_slice()),
-        // Somebody may set that clock: it says when files were made and lines came, and no timer hangs on it.
-        (
-            "SystemTime::now",
-            &["log/rotated.rs", "log/timeline.rs", "serve/listing.rs", "bench/load/stamp.rs"],
-            ROOMS.as_slice(),
-        ),
-    ] {
-        for room in whole {
-            for (path, text) in of(room) {
-                if allowed.iter().any(|allowed| path.ends_with(allowed)) {
-                    continue;
-                }
-                let found: Vec<&str> = code(&text).filter(|line| names(line, word)).collect();
-                assert!(found.is_empty(), "`{word}` in {}: {found:#?}", path.display());
-            }
+fn each_room_names_only_what_is_its_own() {
+    let mut wrong = Vec::new();
+    for absence in ABSENCES {
+        let (found, unused) = trespasses(absence, &SOURCES);
+        if !found.is_empty() {
+            wrong.push(format!("{}:\n{}", absence.says, found.join("\n")));
+        }
+        if !unused.is_empty() {
+            wrong.push(format!("{}: an exception that is not needed: {unused:?}", absence.says));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
-/// Whether the line names the word, and not just a longer one.
-fn names(line: &str, word: &str) -> bool {
-    line.match_indices(word).any(|(at, _)| {
-        !line[..at]
-            .ends_with(|before: char| before.is_alphanumeric() || before == '_' || before == ':')
-    })
+#[test]
+fn nothing_below_session_knows_that_viewers_exist_but_for_their_number() {
+    let found = viewers_below_session(&SOURCES);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn tests_wait_for_conditions_and_not_for_a_time() {
+    let absence = Absence {
+        says: "a test waits by `eventually`; what only shapes a load is a `pace`",
+        names: &["std::thread::sleep", "tokio::time::sleep"],
+        rooms: &[],
+        except: &[
+            ("servers.rs", "it has these two"),
+            ("lag.rs", "the clock is paused"),
+            ("model/machine.rs", "it measures how late a timer is"),
+            ("heartbeats.rs", "what is tested is time itself"),
+            ("limits.rs", "what is tested is time itself"),
+        ],
+    };
+    let (found, unused) = trespasses(&absence, &read_sources("tests/it"));
+    assert!(found.is_empty() && unused.is_empty(), "{}; not needed: {unused:?}", found.join("\n"));
 }
 
 #[test]
@@ -116,4 +270,135 @@ fn the_main_file_is_short() {
     let main = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/main.rs");
     let lines = std::fs::read_to_string(main).unwrap().lines().count();
     assert!(lines < 60, "{lines} lines");
+}
+
+#[test]
+fn an_import_that_points_up_is_found_however_it_is_written() {
+    for text in [
+        "use crate::serve::App;",
+        "use crate::{render, serve::{self, App}};",
+        "use super::super::serve;",
+        "use super::super::serve as other;",
+        "use crate::serve::*;",
+        "fn f() { crate::serve::run(); }",
+        "fn f() { super::super::serve::run(); }",
+        "fn f() { use crate::serve::run; run(); }",
+        "fn f() { println!(\"{}\", crate::serve::NAME); }",
+        "fn f(app: &dyn Into<crate::serve::App>) {}",
+        "#[derive(crate::serve::Derive)] struct S;",
+        "mod inner { fn f() { super::super::super::serve::run(); } }",
+        "fn f() { crate::serve::say!(\"x\"); }",
+        "use super::super as up; fn f() { up::serve::run(); }",
+    ] {
+        assert!(!upward(&[Source::new("log/watch.rs", text)]).is_empty(), "not found: {text}");
+    }
+    for text in [
+        "use crate::log::serve;",
+        "use crate::served::App;",
+        "fn serve() { serve(); self::serve(); }",
+        "/// Used by [`crate::serve`].\nfn f() {}",
+        "fn f() -> &'static str { \"crate::serve\" }",
+        "#[cfg(test)] mod tests { use crate::serve::App; }",
+        "mod inner { use super::super::serve; }",
+    ] {
+        assert_eq!(upward(&[Source::new("log/watch.rs", text)]), [""; 0], "{text}");
+    }
+    assert!(!upward(&[Source::new("render/mod.rs", "use crate::log::Offset;")]).is_empty());
+    assert!(!upward(&[Source::new("render/mod.rs", "use super::log::Offset;")]).is_empty());
+    assert!(upward(&[Source::new("session/mod.rs", "use super::log::Offset;")]).is_empty());
+}
+
+#[test]
+fn a_name_that_does_not_belong_to_a_room_is_found_however_it_is_written() {
+    for (says, texts) in [
+        (
+            "only `log::watch` names the crate that watches the file system",
+            &["use notify::Watcher;", "fn f() { notify::recommended_watcher(); }"][..],
+        ),
+        (
+            "only `log` touches the file system",
+            &[
+                "use std::fs;",
+                "use std::{fs::File, io};",
+                "use std::fs as files;",
+                "fn f() { std::fs::File::open(\"x\"); }",
+                "fn f() { ::std::fs::remove_file(\"x\"); }",
+                "fn f(path: &Path) -> bool { path.exists() }",
+                "fn f() { assert!(vec![std::fs::read(\"x\")].is_empty()); }",
+            ],
+        ),
+        (
+            "logs are opened through `Access` alone",
+            &[
+                "fn f() { std::fs::File::open(\"x\"); }",
+                "use std::fs::File; fn f() { File::open(\"x\"); }",
+                "use std::fs::File as F; fn f() { F::open(\"x\"); }",
+                "use std::fs; fn f() { fs::read(\"x\"); }",
+                "fn f() { use std::fs::read_to_string; }",
+            ],
+        ),
+        (
+            "nothing below `serve` knows HTTP",
+            &["fn f(_: hyper::Request<()>) {}", "use tokio_tungstenite::tungstenite::http::Uri;"],
+        ),
+        (
+            "only `wire` is serialisable",
+            &[
+                "#[derive(serde::Serialize)] struct S;",
+                "use serde::Serialize;",
+                "use serde as s;",
+                "impl serde::de::Deserialize<'_> for S {}",
+                "fn f() { #[derive(Debug, serde::Deserialize)] struct S; }",
+            ],
+        ),
+        (
+            "only `cli` prints",
+            &[
+                "fn f() { println!(); }",
+                "fn f() { std::println!(\"x\"); }",
+                "use std::eprintln; fn f() { eprintln!(\"x\"); }",
+                "fn f() { tokio::select! { _ = g() => { eprint!(\"x\"); } } }",
+                "use std::io; fn f() { writeln!(io::stdout(), \"x\"); }",
+            ],
+        ),
+        (
+            "no timer depends on a clock that somebody may set",
+            &[
+                "fn f() { std::time::SystemTime::now(); }",
+                "use std::time::{Duration, SystemTime}; fn f() { SystemTime::now(); }",
+            ],
+        ),
+    ] {
+        let absence = ABSENCES.iter().find(|absence| absence.says == says).unwrap();
+        for text in texts {
+            let (found, _) = trespasses(absence, &[Source::new("search/scan.rs", text)]);
+            assert!(!found.is_empty(), "not found: {text}");
+        }
+    }
+    for absence in ABSENCES {
+        let text = "// println!\n/// `std::fs::read`\nfn notify(println: bool) -> bool { println != true }\n\
+            fn exists() -> bool { \"serde::Serialize hyper\".is_empty() }\n\
+            #[cfg(test)] mod tests { use std::fs; fn f() { println!(); } }";
+        let (found, _) = trespasses(absence, &[Source::new("search/scan.rs", text)]);
+        assert_eq!(found, [""; 0], "{}", absence.says);
+    }
+}
+
+#[test]
+fn a_room_that_knows_of_viewers_is_found() {
+    let text = "struct Viewer; fn f(viewers: usize) {}";
+    let found = |file| viewers_below_session(&[Source::new(file, text)]).len();
+    assert_eq!(
+        (found("log/registry.rs"), found("wire/mod.rs"), found("session/mod.rs")),
+        (1, 2, 0)
+    );
+}
+
+#[test]
+fn an_exception_that_is_not_needed_is_found() {
+    let absence =
+        ABSENCES.iter().find(|absence| absence.names == ["notify"]).expect("it has one exception");
+    let unused = |text| trespasses(absence, &[Source::new("log/watch.rs", text)]).1;
+    assert_eq!(unused("use notify::Watcher;"), [""; 0]);
+    assert_eq!(unused("fn f() {}"), ["log/watch.rs"]);
 }

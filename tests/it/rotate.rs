@@ -1,5 +1,5 @@
-//! A log's name that goes from one file to another: the old file is read to its end, the new one is given whole, and
-//! each step is told.
+//! A log's name that goes from one file to another: the old file is read to its end, the new one is
+//! given whole, and each step is told.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,26 +7,26 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, FileType, Mode as Permissions};
 use tailcast::serve::Settings;
 
+use crate::checked_viewer::{CheckedViewer, Mode, Writer, in_both_modes};
 use crate::clients::{Rows, Viewer};
-use crate::listeners::{Listener, Mode, Writer, in_both_modes};
-use crate::servers::{DEADLINE, append};
+use crate::servers::{append, eventually};
 
 in_both_modes! {
     slow_rotations_lose_nothing,
-    fifty_logs_over_which_another_is_renamed_go_on_in_it,
-    rotations_faster_than_looks_are_told,
-    a_late_writer_is_heard,
-    files_that_are_renamed_over_the_log_are_each_whole_and_the_last_one_comes,
+    fifty_logs_that_are_replaced_by_a_rename_are_followed_in_the_new_file,
+    rotations_faster_than_polls_are_announced,
+    late_writes_are_sent_as_late,
+    files_renamed_over_the_log_arrive_whole_and_the_last_one_always,
     nine_logs_are_followed_on_when_one_is_renamed,
     a_log_that_is_renamed_over_another_one_is_its_new_file,
-    what_is_written_after_the_rotate_wait_is_never_shown,
-    an_editor_that_saves_is_seen_each_time,
-    a_removed_log_is_heard_for_the_rotate_wait_and_let_go,
-    a_log_with_a_second_link_that_is_removed_and_made_again_was_replaced,
+    writes_after_the_rotate_wait_are_never_sent,
+    each_save_of_an_editor_is_noticed,
+    a_removed_log_is_followed_for_the_rotate_wait_and_then_closed,
+    a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced,
     a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file,
-    nothing_of_a_cut_line_leaks_into_the_new_file,
+    a_line_cut_by_a_rotation_does_not_leak_into_the_new_file,
     logs_that_are_shifted_by_number_are_each_followed_by_name,
-    what_takes_the_name_and_is_no_file_is_told,
+    a_fifo_or_directory_in_place_of_the_log_is_announced,
 }
 
 /// A rotate-wait that a test can wait for.
@@ -43,48 +43,44 @@ fn short_wait() -> Settings {
 /// Waits until this process holds no removed file with this name but what the test holds itself.
 async fn is_let_go(path: impl AsRef<Path>, by_the_test: usize) {
     let deleted = format!("{} (deleted)", path.as_ref().display());
-    let until = Instant::now() + DEADLINE;
-    loop {
+    eventually("a removed file is let go", async || {
         let links = std::fs::read_dir("/proc/self/fd").unwrap();
         let links = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
         let held = links.filter(|link| link.as_os_str() == deleted.as_str()).count();
-        if held == by_the_test {
-            return;
-        }
-        assert!(Instant::now() < until, "{deleted} is held {held} times, not {by_the_test}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        if held == by_the_test { Ok(()) } else { Err((&deleted, held)) }
+    })
+    .await;
 }
 
 async fn slow_rotations_lose_nothing(mode: Mode) {
     let rounds = if mode == Mode::Events { 10 } else { 2 };
     let server = mode.server().await;
     let log = server.log("a.log", "");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     let mut contents = vec![String::new()];
     for round in 0..rounds {
         let (last, first) = (format!("last of {round}\n"), format!("first after {round}\n"));
         append(&log, &last);
         rename(&log, server.path(&format!("a.log.{round}")));
         append(&log, &first);
-        viewer.until(&first).await;
+        viewer.read_until(&first).await;
         contents.last_mut().unwrap().push_str(&last);
         contents.push(first);
     }
     let mut story: Vec<_> =
         contents.iter().map(|content| ("rotated", 0, content.as_str())).collect();
     story[0].0 = "open";
-    viewer.assert_story(&story);
+    viewer.assert_events(&story);
 }
 
-async fn fifty_logs_over_which_another_is_renamed_go_on_in_it(mode: Mode) {
+async fn fifty_logs_that_are_replaced_by_a_rename_are_followed_in_the_new_file(mode: Mode) {
     let server = mode.server().await;
     let logs: Vec<_> =
         (0..50).map(|number| server.log(&format!("{number}.log"), "tailed\n")).collect();
     let mut viewers = Vec::new();
     for log in &logs {
-        let mut viewer = Listener::of_all(&server, log).await;
-        viewer.until("tailed\n").await;
+        let mut viewer = CheckedViewer::from_start(&server, log).await;
+        viewer.read_until("tailed\n").await;
         viewers.push(viewer);
     }
     for log in &logs {
@@ -94,16 +90,16 @@ async fn fifty_logs_over_which_another_is_renamed_go_on_in_it(mode: Mode) {
         append(log, "ok\n");
     }
     for viewer in &mut viewers {
-        viewer.until("ok\n").await;
-        viewer.assert_story(&[("open", 0, "tailed\n"), ("replaced", 0, "moved\nok\n")]);
+        viewer.read_until("ok\n").await;
+        viewer.assert_events(&[("open", 0, "tailed\n"), ("replaced", 0, "moved\nok\n")]);
     }
 }
 
-async fn rotations_faster_than_looks_are_told(mode: Mode) {
+async fn rotations_faster_than_polls_are_announced(mode: Mode) {
     let server = mode.server().await;
     let path = server.path("a.log");
     let mut files = vec![Writer::create(&path)];
-    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
     for round in 0..50 {
         files[round].append(format!("last of {round}\n"));
         rename(&path, server.path(&format!("a.log.{round}")));
@@ -111,7 +107,7 @@ async fn rotations_faster_than_looks_are_told(mode: Mode) {
         files[round + 1].append(format!("first after {round}\n"));
     }
     files[50].append("end\n");
-    viewer.until("end\n").await;
+    viewer.read_until("end\n").await;
     let came = viewer.assert_written_by(&files.iter().collect::<Vec<_>>());
     // Without events nothing tells of those between, but that the last one is not the first.
     let least = if mode == Mode::Events { 51 } else { 2 };
@@ -120,24 +116,25 @@ async fn rotations_faster_than_looks_are_told(mode: Mode) {
         assert_eq!(end, files[file].now().len() as u64, "file {file} is not whole");
     }
     assert!(came.contains_key(&(0, 0)) && came.contains_key(&(50, 0)), "{came:?}");
-    let told: Vec<&str> = viewer.parts[1..].iter().map(|part| part.told.as_str()).collect();
+    let told: Vec<&str> =
+        viewer.segments[1..].iter().map(|segment| segment.event.as_str()).collect();
     // Where the event of one is late, the next may have begun: it goes on behind it.
     assert!(told.iter().all(|told| matches!(*told, "rotated" | "back")), "{told:?}");
 }
 
-async fn a_late_writer_is_heard(mode: Mode) {
+async fn late_writes_are_sent_as_late(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "old\n");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     let old = server.path("a.log.1");
     rename(&log, &old);
     append(&log, "new\n");
-    viewer.until("new\n").await;
+    viewer.read_until("new\n").await;
     append(&old, "late\n");
-    viewer.until_told("back").await;
+    viewer.read_until_event("back").await;
     append(&log, "more\n");
-    viewer.until("more\n").await;
-    viewer.assert_story(&[
+    viewer.read_until("more\n").await;
+    viewer.assert_events(&[
         ("open", 0, "old\n"),
         ("rotated", 0, "new\n"),
         ("late", 4, "late\n"),
@@ -145,12 +142,12 @@ async fn a_late_writer_is_heard(mode: Mode) {
     ]);
 }
 
-async fn files_that_are_renamed_over_the_log_are_each_whole_and_the_last_one_comes(mode: Mode) {
+async fn files_renamed_over_the_log_arrive_whole_and_the_last_one_always(mode: Mode) {
     let server = mode.server().await;
     let path = server.path("a.log");
     let mut files = vec![Writer::create(&path)];
     files[0].append("the first\n");
-    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
     let nexts: Vec<_> = (1..=3).map(|number| server.path(&format!("next.{number}"))).collect();
     for (number, next) in nexts.iter().enumerate() {
         let mut file = Writer::create(next);
@@ -158,12 +155,12 @@ async fn files_that_are_renamed_over_the_log_are_each_whole_and_the_last_one_com
         files.push(file);
     }
     nexts.iter().for_each(|next| rename(next, &path));
-    viewer.until("content 2\n").await;
+    viewer.read_until("content 2\n").await;
     let last = files[3].now().len();
-    while viewer.parts.last().unwrap().bytes.len() < last {
-        viewer.hear().await;
+    while viewer.segments.last().unwrap().bytes.len() < last {
+        viewer.read_message().await;
     }
-    assert!(viewer.parts[1..].iter().all(|part| part.told == "replaced"));
+    assert!(viewer.segments[1..].iter().all(|segment| segment.event == "replaced"));
     for ((file, epoch), came) in viewer.assert_written_by(&files.iter().collect::<Vec<_>>()) {
         assert_eq!(came, files[file].epochs[epoch].len() as u64, "file {file} is not whole");
     }
@@ -174,77 +171,80 @@ async fn nine_logs_are_followed_on_when_one_is_renamed(mode: Mode) {
     let logs: Vec<_> = (1..=9).map(|number| server.log(&number.to_string(), "x\n")).collect();
     let mut viewers = Vec::new();
     for log in &logs {
-        viewers.push(Listener::of_all(&server, log).await);
+        viewers.push(CheckedViewer::from_start(&server, log).await);
     }
     rename(&logs[0], server.path("f"));
     append(&logs[0], "made again\n");
-    viewers[0].until("made again\n").await;
+    viewers[0].read_until("made again\n").await;
     for log in &logs {
         append(log, "alive\n");
     }
     for viewer in &mut viewers {
-        viewer.until("alive\n").await;
+        viewer.read_until("alive\n").await;
     }
-    viewers[0].assert_story(&[("open", 0, "x\n"), ("rotated", 0, "made again\nalive\n")]);
+    viewers[0].assert_events(&[("open", 0, "x\n"), ("rotated", 0, "made again\nalive\n")]);
     for viewer in &viewers[1..] {
-        viewer.assert_story(&[("open", 0, "x\nalive\n")]);
+        viewer.assert_events(&[("open", 0, "x\nalive\n")]);
     }
 }
 
 async fn a_log_that_is_renamed_over_another_one_is_its_new_file(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let (a, b) = (server.log("a.log", "a one\n"), server.log("b.log", "b one\n"));
-    let mut of_a = Listener::of_all(&server, &a).await;
-    let mut of_b = Listener::of_all(&server, &b).await;
+    let mut of_a = CheckedViewer::from_start(&server, &a).await;
+    let mut of_b = CheckedViewer::from_start(&server, &b).await;
     append(&b, "b two\n");
     rename(&a, &b);
-    of_b.until("a one\n").await;
-    of_a.until_told("waiting").await;
+    of_b.read_until("a one\n").await;
+    of_a.read_until_event("waiting").await;
     append(&b, "on\n");
-    of_b.until("on\n").await;
+    of_b.read_until("on\n").await;
     append(&a, "again\n");
-    of_a.until("again\n").await;
-    of_a.assert_story(&[
+    of_a.read_until("again\n").await;
+    of_a.assert_events(&[
         ("open", 0, "a one\n"),
         ("waiting missing", 0, ""),
         ("replaced", 0, "again\n"),
     ]);
-    of_b.assert_story(&[("open", 0, "b one\nb two\n"), ("replaced", 0, "a one\non\n")]);
+    of_b.assert_events(&[("open", 0, "b one\nb two\n"), ("replaced", 0, "a one\non\n")]);
 }
 
-async fn what_is_written_after_the_rotate_wait_is_never_shown(mode: Mode) {
+async fn writes_after_the_rotate_wait_are_never_sent(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let log = server.log("k", "first\n");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     let aside = server.path("l");
     rename(&log, &aside);
     append(&log, "");
     rename(&log, &aside);
-    viewer.until_told("waiting").await;
+    viewer.read_until_event("waiting").await;
     append(&aside, "NO\n");
     append(&log, "second\n");
-    viewer.until("second\n").await;
+    viewer.read_until("second\n").await;
     append(&aside, "NO\n");
     append(&log, "end\n");
-    viewer.until("end\n").await;
+    viewer.read_until("end\n").await;
     // The empty file between may have been seen, before it was renamed over the first one or after.
-    viewer.parts.retain(|part| !part.bytes.is_empty() || part.told.starts_with("waiting"));
-    viewer.assert_story(&[
+    viewer
+        .segments
+        .retain(|segment| !segment.bytes.is_empty() || segment.event.starts_with("waiting"));
+    viewer.assert_events(&[
         ("open", 0, "first\n"),
         ("waiting missing", 0, ""),
         ("replaced", 0, "second\nend\n"),
     ]);
 }
 
-async fn an_editor_that_saves_is_seen_each_time(mode: Mode) {
+async fn each_save_of_an_editor_is_noticed(mode: Mode) {
     let server = mode.server().await;
     let logs = [server.log("a.log", "one\n"), server.log("b.log", "one\n")];
     let mut viewers = Vec::new();
     for log in &logs {
-        viewers.push(Listener::of_all(&server, log).await);
+        viewers.push(CheckedViewer::from_start(&server, log).await);
     }
     for content in ["one\ntwo\n", "one\ntwo\nthree\n"] {
-        // By a backup that is renamed away, written anew and removed; and by a copy that is renamed over.
+        // By a backup that is renamed away, written anew and removed; and by a copy that is renamed
+        // over.
         let backup = server.path("a.log~");
         rename(&logs[0], &backup);
         std::fs::write(&logs[0], content).unwrap();
@@ -253,16 +253,16 @@ async fn an_editor_that_saves_is_seen_each_time(mode: Mode) {
         std::fs::write(&copy, content).unwrap();
         rename(&copy, &logs[1]);
         for viewer in &mut viewers {
-            viewer.until(content).await;
+            viewer.read_until(content).await;
         }
     }
     for viewer in &mut viewers {
-        for part in &mut viewer.parts[1..] {
+        for segment in &mut viewer.segments[1..] {
             // A backup that is still there has been renamed, one that is gone has not.
-            assert!(matches!(part.told.as_str(), "rotated" | "replaced"), "{}", part.told);
-            part.told = "saved".to_owned();
+            assert!(matches!(segment.event.as_str(), "rotated" | "replaced"), "{}", segment.event);
+            segment.event = "saved".to_owned();
         }
-        viewer.assert_story(&[
+        viewer.assert_events(&[
             ("open", 0, "one\n"),
             ("saved", 0, "one\ntwo\n"),
             ("saved", 0, "one\ntwo\nthree\n"),
@@ -270,13 +270,13 @@ async fn an_editor_that_saves_is_seen_each_time(mode: Mode) {
     }
 }
 
-async fn a_removed_log_is_heard_for_the_rotate_wait_and_let_go(mode: Mode) {
+async fn a_removed_log_is_followed_for_the_rotate_wait_and_then_closed(mode: Mode) {
     let settings = Settings { rotate_wait: Duration::from_secs(1), ..Settings::default() };
     let server = mode.server_with(settings).await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
     writer.append("before\n");
-    let mut viewer = Listener::of_all(&server, path.to_str().unwrap()).await;
+    let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
     // No later than the server can know of it.
     let removed = Instant::now();
     std::fs::remove_file(&path).unwrap();
@@ -286,38 +286,38 @@ async fn a_removed_log_is_heard_for_the_rotate_wait_and_let_go(mode: Mode) {
         if removed.elapsed() < Duration::from_millis(800) {
             in_time = writer.now().len();
         }
-        let waiting = viewer.until_told("waiting");
+        let waiting = viewer.read_until_event("waiting");
         if tokio::time::timeout(Duration::from_millis(50), waiting).await.is_ok() {
             break;
         }
     }
     let came = viewer.assert_written_by(&[&writer])[&(0, 0)] as usize;
     assert!(came >= in_time, "{came} bytes, {in_time} were written in time");
-    assert_eq!(viewer.parts.len(), 2, "open and waiting");
+    assert_eq!(viewer.segments.len(), 2, "open and waiting");
     is_let_go(&path, 1).await;
     writer.append("too late\n");
     append(&path, "a new file\n");
-    viewer.until("a new file\n").await;
-    let last = viewer.story().pop().unwrap();
+    viewer.read_until("a new file\n").await;
+    let last = viewer.events().pop().unwrap();
     assert_eq!(last, ("replaced", 0, "a new file\n".to_owned()));
 }
 
-async fn a_log_with_a_second_link_that_is_removed_and_made_again_was_replaced(mode: Mode) {
+async fn a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "old\n");
     std::fs::hard_link(&log, server.path("kept")).unwrap();
-    let mut viewer = Listener::of_all(&server, &log).await;
-    viewer.until("old\n").await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
+    viewer.read_until("old\n").await;
     std::fs::remove_file(&log).unwrap();
     server.log("a.log", "new\n");
-    viewer.until("new\n").await;
-    viewer.assert_story(&[("open", 0, "old\n"), ("replaced", 0, "new\n")]);
+    viewer.read_until("new\n").await;
+    viewer.assert_events(&[("open", 0, "old\n"), ("replaced", 0, "new\n")]);
 }
 
 async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let log = server.log("a.log", "old\n");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     append(&log, "the last of it\n");
     let old = server.path("a.log.1");
     rename(&log, &old);
@@ -325,19 +325,19 @@ async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode
     assert!(gzip.arg(&old).status().unwrap().success());
     assert!(server.path("a.log.1.gz").exists() && !old.exists());
     append(&log, "new\n");
-    viewer.until("new\n").await;
+    viewer.read_until("new\n").await;
     is_let_go(&old, 0).await;
     append(&log, "on\n");
-    viewer.until("on\n").await;
-    viewer.assert_story(&[("open", 0, "old\nthe last of it\n"), ("replaced", 0, "new\non\n")]);
+    viewer.read_until("on\n").await;
+    viewer.assert_events(&[("open", 0, "old\nthe last of it\n"), ("replaced", 0, "new\non\n")]);
 }
 
-async fn nothing_of_a_cut_line_leaks_into_the_new_file(mode: Mode) {
+async fn a_line_cut_by_a_rotation_does_not_leak_into_the_new_file(mode: Mode) {
     let server = mode.server().await;
     // Cut in a colour and a character, and in an escape sequence.
     let contents: [&[u8]; 3] = [b"\x1b[31mred \xc3", b"\xa9 plain\n\x1b[1;3", b"1m plain\n"];
     let log = server.log("a.log", contents[0]);
-    let mut raw = Listener::of_all(&server, &log).await;
+    let mut raw = CheckedViewer::from_start(&server, &log).await;
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=all")).await;
     viewer.expect("open").await;
     let mut files = vec![Rows::default()];
@@ -346,7 +346,7 @@ async fn nothing_of_a_cut_line_leaks_into_the_new_file(mode: Mode) {
             rename(&log, server.path(&format!("a.log.{number}")));
             append(&log, content);
         }
-        raw.until(content).await;
+        raw.read_until(content).await;
     }
     while files.len() < 3 || files[2].0.is_empty() {
         let message = viewer.json().await;
@@ -360,7 +360,7 @@ async fn nothing_of_a_cut_line_leaks_into_the_new_file(mode: Mode) {
     assert_eq!(files[0].texts(), ["<span style='color:var(--red,#a00)'>red </span>"]);
     assert_eq!(files[1].texts(), ["\u{fffd} plain"]);
     assert_eq!(files[2].texts(), ["1m plain"]);
-    let bytes: Vec<_> = raw.parts.iter().map(|part| part.bytes.as_slice()).collect();
+    let bytes: Vec<_> = raw.segments.iter().map(|segment| segment.bytes.as_slice()).collect();
     assert_eq!(bytes, contents);
 }
 
@@ -369,7 +369,7 @@ async fn logs_that_are_shifted_by_number_are_each_followed_by_name(mode: Mode) {
     let logs = ["f", "f.1", "f.2"].map(|name| server.log(name, format!("first of {name}\n")));
     let mut viewers = Vec::new();
     for log in &logs {
-        viewers.push(Listener::of_all(&server, log).await);
+        viewers.push(CheckedViewer::from_start(&server, log).await);
     }
     for shift in ["one", "two"] {
         rename(&logs[2], server.path("f.3"));
@@ -378,57 +378,57 @@ async fn logs_that_are_shifted_by_number_are_each_followed_by_name(mode: Mode) {
         append(&logs[0], format!("after shift {shift}\n"));
         for viewer in &mut viewers {
             let parts = if shift == "one" { 2 } else { 3 };
-            while viewer.parts.len() < parts || viewer.parts[parts - 1].bytes.is_empty() {
-                viewer.hear().await;
+            while viewer.segments.len() < parts || viewer.segments[parts - 1].bytes.is_empty() {
+                viewer.read_message().await;
             }
         }
     }
     let (one, two) = ("after shift one\n", "after shift two\n");
     let first = ["first of f\n", "first of f.1\n", "first of f.2\n"];
-    viewers[0].assert_story(&[("open", 0, first[0]), ("rotated", 0, one), ("rotated", 0, two)]);
-    viewers[1].assert_story(&[
+    viewers[0].assert_events(&[("open", 0, first[0]), ("rotated", 0, one), ("rotated", 0, two)]);
+    viewers[1].assert_events(&[
         ("open", 0, first[1]),
         ("rotated", 0, first[0]),
         ("rotated", 0, one),
     ]);
-    viewers[2].assert_story(&[
+    viewers[2].assert_events(&[
         ("open", 0, first[2]),
         ("rotated", 0, first[1]),
         ("rotated", 0, first[0]),
     ]);
     // The same write is the next byte of one log, and late in another.
     append(&logs[1], "late\n");
-    viewers[0].until_told("back").await;
-    viewers[1].until("late\n").await;
+    viewers[0].read_until_event("back").await;
+    viewers[1].read_until("late\n").await;
     assert_eq!(
-        viewers[0].story()[3..],
+        viewers[0].events()[3..],
         [("late", 16, "late\n".to_owned()), ("back", 16, String::new())]
     );
-    assert_eq!(viewers[1].story()[2], ("rotated", 0, format!("{one}late\n")));
+    assert_eq!(viewers[1].events()[2], ("rotated", 0, format!("{one}late\n")));
 }
 
-async fn what_takes_the_name_and_is_no_file_is_told(mode: Mode) {
+async fn a_fifo_or_directory_in_place_of_the_log_is_announced(mode: Mode) {
     let settings = Settings { rotate_wait: Duration::ZERO, ..Settings::default() };
     let server = mode.server_with(settings).await;
     let log = server.log("a.log", "a file\n");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     let (fifo, file) = (server.path("fifo"), server.path("file"));
     rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Permissions::RUSR | Permissions::WUSR, 0)
         .unwrap();
     rename(&fifo, &log);
-    viewer.until_told("waiting untailable").await;
+    viewer.read_until_event("waiting untailable").await;
     append(&file, "a file again\n");
     rename(&file, &log);
-    viewer.until("a file again\n").await;
+    viewer.read_until("a file again\n").await;
     std::fs::remove_file(&log).unwrap();
     std::fs::create_dir(&log).unwrap();
-    viewer.until_told("waiting untailable").await;
+    viewer.read_until_event("waiting untailable").await;
     std::fs::remove_dir(&log).unwrap();
     append(&log, "and again\n");
-    viewer.until("and again\n").await;
+    viewer.read_until("and again\n").await;
     // For a moment nothing has the name: that may be seen.
-    viewer.parts.retain(|part| part.told != "waiting missing");
-    viewer.assert_story(&[
+    viewer.segments.retain(|segment| segment.event != "waiting missing");
+    viewer.assert_events(&[
         ("open", 0, "a file\n"),
         ("waiting untailable", 0, ""),
         ("replaced", 0, "a file again\n"),

@@ -8,7 +8,7 @@ use tailcast::serve::Settings;
 use crate::clients::{Viewer, get};
 use crate::servers::{TestServer, append};
 
-/// A directory with a log, a secret beside it, and links; served is only `logs`.
+/// A directory with a log, a secret file outside of it, and links. Only `logs` is served.
 async fn fortress() -> (TestServer, String) {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("logs");
@@ -33,7 +33,7 @@ async fn fortress() -> (TestServer, String) {
 }
 
 #[tokio::test]
-async fn only_what_is_inside_is_given_through_any_entrance() {
+async fn every_entrance_serves_only_what_is_inside_the_prefixes() {
     let (server, base) = fortress().await;
     let long = "n".repeat(256);
     let deep = "a/".repeat(300);
@@ -102,7 +102,7 @@ async fn only_what_is_inside_is_given_through_any_entrance() {
 }
 
 #[tokio::test]
-async fn outside_nothing_tells_whether_a_file_exists() {
+async fn outside_the_prefixes_no_answer_depends_on_whether_a_file_exists() {
     let (server, _) = fortress().await;
     let mut there = get(server.address, "/etc/passwd", &[]).await;
     let missing = get(server.address, "/etc/no-such-file", &[]).await;
@@ -201,7 +201,7 @@ async fn odd_names_are_reachable_and_shown_safely() {
 }
 
 #[tokio::test]
-async fn strangers_are_refused_before_anything_is_opened() {
+async fn requests_from_other_origins_are_refused_before_anything_is_opened() {
     let settings = Settings {
         allow_origins: vec!["http://app.example:3000".to_owned()],
         allow_hosts: vec!["logs.example".to_owned()],

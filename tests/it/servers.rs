@@ -3,12 +3,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use tailcast::log::Access;
 use tailcast::log::failpoints::Failpoints;
-use tailcast::serve::{Server, Settings};
+use tailcast::serve::{Heartbeat, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -67,6 +67,29 @@ impl TestServer {
         self.health().await["counters"]["renders"].as_u64().unwrap()
     }
 
+    /// That the followers of so many logs look at them by their timer alone, though nobody writes:
+    /// so many calls as are more than two polls of each can make take at least the time between two
+    /// polls.
+    #[cfg(feature = "faults")]
+    pub async fn assert_polls_by_timer(&self, logs: u64, calls_per_poll: u64) {
+        use tailcast::log::follower::BACKSTOP_INTERVAL;
+
+        let (before, began) = (self.faults.calls(), Instant::now());
+        let many = before + 2 * logs * calls_per_poll + 1;
+        eventually("they look again", async || {
+            let calls = self.faults.calls();
+            if calls >= many { Ok(()) } else { Err(calls - before) }
+        })
+        .await;
+        let calls = self.faults.calls() - before;
+        assert!(
+            began.elapsed() >= BACKSTOP_INTERVAL,
+            "{calls} calls in {:?}; {}",
+            began.elapsed(),
+            inotify_left()
+        );
+    }
+
     /// A path in the served directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -107,7 +130,8 @@ pub fn append(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     file.write_all(content.as_ref()).unwrap();
 }
 
-/// Puts a file with this content under a name, in one step: nobody sees it empty, or cut and not yet filled.
+/// Puts a file with this content under a name, in one step: nobody sees it empty, or cut and not
+/// yet filled.
 pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
@@ -122,6 +146,89 @@ pub fn write_big(path: impl AsRef<Path>, mebibytes: usize) {
         "a line of a log that is quite as long as most lines of logs are\n".repeat(mebibytes << 14),
     )
     .unwrap();
+}
+
+/// Keeps the paused clock of a test's runtime where it is, until it is dropped: tokio moves a
+/// paused clock on only while nothing runs on a blocking thread. After [`DEADLINE`] of real time it
+/// lets go, so that timeouts fail and nothing hangs.
+pub struct StoppedClock {
+    _release: std::sync::mpsc::Sender<()>,
+}
+
+impl StoppedClock {
+    pub fn new() -> Self {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        tokio::task::spawn_blocking(move || released.recv_timeout(DEADLINE).ok());
+        Self { _release: release }
+    }
+}
+
+/// Settings without heartbeats, which a viewer that does not read can't answer.
+pub fn no_heartbeat() -> Settings {
+    Settings { heartbeat: Heartbeat::Off, ..Settings::default() }
+}
+
+/// Slows a writer or a reader down, or lets time pass in a script that is drawn by chance: the
+/// shape of a load. No verdict depends on how long it takes. To wait for something, use
+/// [`eventually`].
+pub async fn pace(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// The same on a thread that may block.
+pub fn pace_blocking(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Runs a program to its end. Kills it and fails when that takes longer than [`DEADLINE`].
+pub fn output_of(command: &mut Command) -> Output {
+    let what = format!("{command:?}");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || done.send(child.wait_with_output()).ok());
+    result.recv_timeout(DEADLINE).map_or_else(
+        |_| {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).ok();
+            panic!("{what} did not end within {DEADLINE:?}");
+        },
+        Result::unwrap,
+    )
+}
+
+/// The first line of what a program prints, empty when it prints none. Kills it and fails when
+/// neither the line nor the end of its output comes within [`DEADLINE`].
+pub fn first_line(child: &mut Child) -> String {
+    let stdout = child.stdout.take().expect("its output is piped");
+    let (done, result) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        done.send(BufReader::new(stdout).read_line(&mut line).map(|_| line)).ok();
+    });
+    match result.recv_timeout(DEADLINE) {
+        Ok(line) => line.unwrap(),
+        Err(_) => {
+            child.kill().ok();
+            panic!("it printed no line within {DEADLINE:?}");
+        }
+    }
+}
+
+/// Whether this user can have one more inotify instance, for the report of a failure: without one a
+/// server polls, and 128 are shared by all programs of a user, other runs of these tests included.
+pub fn inotify_left() -> &'static str {
+    match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
+        Ok(_) => "this user has inotify instances left",
+        Err(_) => "this user has no inotify instance left",
+    }
+}
+
+/// Says that this machine does not allow what a test needs. `tests/run` shows it in its last lines.
+pub fn not_run(test: &str, why: &str) {
+    eprintln!("{test}: NOT RUN: {why}");
+    if let Some(file) = std::env::var_os("TAILCAST_NOT_RUN") {
+        append(PathBuf::from(file), format!("{test}: {why}\n"));
+    }
 }
 
 /// Waits for a condition, and says what it saw last when it does not come.
@@ -157,7 +264,8 @@ impl Program {
         Self::in_shell(&format!("{limits} && exec \"$0\" serve --port 0 \"$@\""), arguments)
     }
 
-    /// The same, without the rights of root over files: a mode that keeps their owner out keeps it out.
+    /// The same, without the rights of root over files: a mode that keeps their owner out keeps it
+    /// out.
     pub fn serve_without_rights(limits: &str, arguments: &[&str]) -> Self {
         let line = format!("{limits} && exec unshare --user \"$0\" serve --port 0 \"$@\"");
         Self::in_shell(&line, arguments)
@@ -172,11 +280,9 @@ impl Program {
     /// Runs a line of shell under the program's limits and among its mounts.
     pub fn inside(&self, line: &str) {
         let pid = self.child.id().to_string();
-        let output = Command::new("nsenter")
-            .args(["--preserve-credentials", "--user", "--mount", "--target", &pid])
-            .args(["sh", "-c", line])
-            .output()
-            .unwrap();
+        let mut nsenter = Command::new("nsenter");
+        nsenter.args(["--preserve-credentials", "--user", "--mount", "--target", &pid]);
+        let output = output_of(nsenter.args(["sh", "-c", line]));
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
@@ -190,8 +296,7 @@ impl Program {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child =
             command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let line = first_line(&mut child);
         let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
         let Some(address) = address else {
             let said = std::fs::read_to_string(stderr.path()).unwrap();
@@ -218,7 +323,7 @@ impl Program {
                 return status;
             }
             assert!(Instant::now() < until, "the program did not end; it said: {}", self.said());
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pace(Duration::from_millis(10)).await;
         }
     }
 

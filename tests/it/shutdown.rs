@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tailcast::serve::Settings;
 
+use crate::checked_viewer::CheckedViewer;
 use crate::clients::{Streaming, Viewer};
-use crate::listeners::Listener;
 use crate::servers::{Program, TestServer, append, write_big};
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn everything_written_so_far_arrives_then_1001() {
     }
     let mut curl = Streaming::get(server.address, &format!("{log}?tail=1"), &[]).await;
     append(&log, "first\n");
-    curl.until("first\n").await;
+    curl.read_until("first\n").await;
     let all: String = (0..50_000).map(|n| format!("{n}\n")).collect();
     append(&log, &all);
     server.begin_stop();
@@ -35,25 +35,25 @@ async fn everything_written_so_far_arrives_then_1001() {
 }
 
 #[tokio::test]
-async fn a_late_writer_is_heard_to_the_end() {
+async fn late_writes_are_read_to_the_end() {
     let mut server = TestServer::start().await;
     let log = server.log("a.log", "");
-    let mut viewer = Listener::of_all(&server, &log).await;
+    let mut viewer = CheckedViewer::from_start(&server, &log).await;
     std::fs::rename(&log, server.path("a.log.1")).unwrap();
     server.log("a.log", "new\n");
-    viewer.until("new\n").await;
+    viewer.read_until("new\n").await;
     append(server.path("a.log.1"), "late\n");
-    viewer.until("late\n").await;
-    // It was heard just now, and would be next in a while.
+    viewer.read_until("late\n").await;
+    // The file was polled just now; the next poll by the timer is some time away.
     append(server.path("a.log.1"), "later\n");
     server.begin_stop();
-    viewer.until("later\n").await;
+    viewer.read_until("later\n").await;
     drop(viewer);
     server.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_stuck_viewer_does_not_hold_the_end_up() {
+async fn a_stuck_viewer_does_not_delay_the_shutdown() {
     let settings = Settings { shutdown_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::SinkExt;
 use rustix::process::{Pid, Signal, kill_process};
@@ -22,7 +22,9 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::clients::A_MOMENT;
-use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually};
+use crate::servers::{
+    DEADLINE, Program, TestServer, append, command, eventually, output_of, pace_blocking,
+};
 
 /// `tailcast tail`, with what it has printed so far. Killed when dropped.
 struct Tail {
@@ -79,11 +81,11 @@ impl Tail {
     }
 
     async fn wait(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < until, "it did not end; it said: {}", self.said());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually("it ends", async || match self.child.try_wait().unwrap() {
+            Some(_) => Ok(()),
+            None => Err(text(&self.stderr.lock().unwrap())),
+        })
+        .await;
         self.child.wait().unwrap()
     }
 }
@@ -118,7 +120,7 @@ fn url(server: &TestServer, log: &str) -> String {
 
 /// Runs to its end: exit code, stdout, stderr.
 fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = command().arg("tail").args(arguments).output().unwrap();
+    let output = output_of(command().arg("tail").args(arguments));
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
@@ -149,7 +151,7 @@ async fn lines_come_as_they_are_written_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_in_a_storm_costs_no_byte() {
+async fn killing_the_server_while_lines_are_written_loses_no_byte() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("storm.log");
     std::fs::write(&log, "head\n".repeat(100)).unwrap();
@@ -170,7 +172,7 @@ async fn a_server_that_is_killed_in_a_storm_costs_no_byte() {
                     writeln!(file, "{number:08} {}", "x".repeat(number as usize % 300)).unwrap();
                     number += 1;
                 }
-                std::thread::sleep(Duration::from_millis(2));
+                pace_blocking(Duration::from_millis(2));
             }
         })
     };
@@ -184,7 +186,8 @@ async fn a_server_that_is_killed_in_a_storm_costs_no_byte() {
         program.signal(Signal::KILL);
         program.wait().await;
         program = Program::serve_on(address.port(), &[prefix]);
-        // What it goes on with is of this server, and not what was still under way of the one before.
+        // What it goes on with is of this server, and not what was still under way of the one
+        // before.
         eventually("it is connected again", async || {
             let said = tail.said();
             if said.matches("connected again\n").count() == round { Ok(()) } else { Err(said) }
@@ -204,7 +207,7 @@ async fn a_server_that_is_killed_in_a_storm_costs_no_byte() {
 }
 
 #[tokio::test]
-async fn a_rotation_is_told_and_costs_no_byte() {
+async fn a_rotation_is_announced_and_loses_no_byte() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\n");
     for source in [url(&server, &log), log.clone()] {
@@ -227,7 +230,7 @@ fn rotate(log: &str) {
 }
 
 #[tokio::test]
-async fn quiet_says_nothing() {
+async fn quiet_prints_no_messages() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     let log = log.to_str().unwrap();
@@ -243,7 +246,7 @@ async fn quiet_says_nothing() {
 }
 
 #[tokio::test]
-async fn it_ends_well_when_nobody_reads_any_more() {
+async fn it_ends_with_success_when_its_output_is_closed() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\nthree\n");
     for source in [url(&server, &log), log.clone()] {
@@ -261,7 +264,7 @@ async fn it_ends_well_when_nobody_reads_any_more() {
 }
 
 #[tokio::test]
-async fn what_is_refused_or_missing_ends_with_words() {
+async fn refused_and_missing_logs_end_with_a_message() {
     let server = TestServer::start().await;
     let missing = format!("{}/missing.log", server.directory.path().display());
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -282,7 +285,10 @@ async fn what_is_refused_or_missing_ends_with_words() {
             assert_eq!((code, tail.printed().len()), (Some(1), 0), "{source}: {said}");
             let lines: Vec<&str> = said.lines().collect();
             assert_eq!(lines.len(), 2, "{said}");
-            assert!(lines[0].starts_with(&format!("error: can't follow {source}: ")), "{said}");
+            assert!(
+                lines[0].starts_with(&format!("tailcast: cannot follow `{source}`: ")),
+                "{said}"
+            );
             assert!(lines[0].ends_with(words) && lines[1].starts_with("hint: "), "{said}");
         }
     }
@@ -402,7 +408,7 @@ async fn text_is_what_a_terminal_would_show() {
 }
 
 #[tokio::test]
-async fn the_library_hears_rows_and_resumes_at_the_byte() {
+async fn the_library_receives_rows_and_resumes_at_the_byte() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x".repeat(300) + "\n\x1b[31mtwo\n").unwrap();
@@ -505,7 +511,7 @@ fn binary(offset: u64, bytes: &[u8]) -> Message {
 }
 
 #[tokio::test]
-async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently() {
+async fn the_client_repeats_and_misses_no_byte_whatever_a_server_sends() {
     let close = CloseFrame { code: CloseCode::from(4408), reason: "".into() };
     let url = scripted(vec![
         Message::text(OPEN),
@@ -539,7 +545,7 @@ async fn whatever_a_server_sends_no_byte_comes_twice_and_none_is_missed_silently
 }
 
 #[tokio::test]
-async fn a_server_without_a_sign_of_life_is_left() {
+async fn a_silent_server_is_disconnected() {
     let mut follow = Follow::new(scripted(vec![Message::text(OPEN)]).await, RAW);
     for _ in 0..2 {
         assert!(matches!(next(&mut follow).await, FollowEvent::Opened { .. }));
@@ -555,16 +561,23 @@ async fn a_server_without_a_sign_of_life_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_by_a_signal_though_its_output_takes_nothing() {
+async fn a_signal_ends_it_though_its_output_is_full() {
+    /// What a pipe holds, as pipe(7) says.
+    const PIPE_BYTES: u64 = 64 * 1024;
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n".repeat(1_000_000));
     for source in [url(&server, &log), log.clone()] {
         let mut child =
             command().args(["tail", "-n", "all", &source]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = child.stdout.take().unwrap();
+        let out = child.stdout.take().unwrap();
         let mut tail = Tail { child, stdout: Arc::default(), stderr: Arc::default() };
-        out.read_exact(&mut [0; 2]).unwrap();
-        tokio::time::sleep(A_MOMENT).await;
+        eventually("its output takes nothing more", async || {
+            match rustix::io::ioctl_fionread(&out).unwrap() {
+                PIPE_BYTES.. => Ok(()),
+                held => Err(held),
+            }
+        })
+        .await;
         tail.signal(Signal::TERM);
         assert_eq!(tail.wait().await.code(), Some(0));
         drop(out);
@@ -577,7 +590,7 @@ async fn next(follow: &mut Follow) -> FollowEvent {
 
 #[test]
 fn the_help_shows_a_newcomer_what_to_type() {
-    let output = command().args(["tail", "--help"]).output().unwrap();
+    let output = output_of(command().args(["tail", "--help"]));
     let help = String::from_utf8(output.stdout).unwrap();
     for words in [
         "--lines",

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::Value;
 use tailcast::serve::{Heartbeat, Settings};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Streaming, Viewer, get};
-use crate::servers::{TestServer, append, eventually};
+use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 #[tokio::test]
 async fn a_stream_opens_with_its_position_and_goes_on_in_rows() {
@@ -225,7 +227,7 @@ async fn events_carry_the_same_messages_and_resume_by_their_id() {
         "{}",
         stream.head
     );
-    let first = stream.until("[0,\"one\"]]}\n\n").await;
+    let first = stream.read_until("[0,\"one\"]]}\n\n").await;
     assert!(first.contains("data: {\"type\":\"open\""), "{first}");
     let id = first.lines().rev().find_map(|line| line.strip_prefix("id: ")).unwrap().to_owned();
     assert!(id.ends_with(":4"), "{id}");
@@ -234,12 +236,12 @@ async fn events_carry_the_same_messages_and_resume_by_their_id() {
     let mut stream =
         Streaming::get(server.address, &format!("{log}?tail=1"), &[accept, ("Last-Event-ID", &id)])
             .await;
-    let second = stream.until("[4,\"two\"]]}\n\n").await;
+    let second = stream.read_until("[4,\"two\"]]}\n\n").await;
     assert!(second.contains("\"recovered\":true") && !second.contains("\"one\""), "{second}");
     let foreign = [accept, ("Last-Event-ID", "rubbish:4")];
     let third = Streaming::get(server.address, &format!("{log}?tail=1"), &foreign)
         .await
-        .until("[4,\"two\"]]}\n\n")
+        .read_until("[4,\"two\"]]}\n\n")
         .await;
     assert!(third.contains("\"recovered\":false") && third.contains("\"reset\""), "{third}");
     // Without following it says that it is complete, or the browser would ask again.
@@ -248,7 +250,7 @@ async fn events_carry_the_same_messages_and_resume_by_their_id() {
 }
 
 #[tokio::test]
-async fn a_form_that_cannot_be_is_refused_by_name() {
+async fn an_unknown_format_is_refused_by_name() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let rows = Viewer::connect(server.address, &format!("{log}?format=rows"), &[]).await;
@@ -299,7 +301,7 @@ async fn nobody_follows(server: &TestServer) {
 }
 
 #[tokio::test]
-async fn a_position_before_late_bytes_goes_through_what_lay_between() {
+async fn a_position_before_late_bytes_resumes_through_everything_after_it() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "old one\nold two\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
@@ -324,7 +326,7 @@ async fn a_position_before_late_bytes_goes_through_what_lay_between() {
 }
 
 #[tokio::test]
-async fn a_position_in_a_log_that_is_not_there_is_not_honoured_when_it_comes() {
+async fn a_position_in_a_missing_log_is_not_recovered_when_the_log_appears() {
     let server = TestServer::start().await;
     let path = server.path("later.log");
     let target = format!("{}?tail=1&from=3&generation=1-2-3-100-4", path.display());
@@ -337,7 +339,7 @@ async fn a_position_in_a_log_that_is_not_there_is_not_honoured_when_it_comes() {
 }
 
 #[tokio::test]
-async fn a_row_that_weighs_too_much_comes_as_text() {
+async fn a_row_with_too_much_markup_is_sent_as_text() {
     let server = TestServer::start().await;
     let quotes = "\"".repeat(60_000);
     let colours = "\x1b[95mx\x1b[4;9;1mx".repeat(10_000);
@@ -369,9 +371,11 @@ async fn heartbeats_of_the_original_are_not_for_v1() {
     let log = server.log("a.log", "");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
     viewer.expect("open").await;
-    // It answers pings while it listens, and hears nothing that is no JSON.
-    let later = tokio::spawn(async move { viewer.expect("rows").await });
-    tokio::time::sleep(Duration::from_millis(600)).await;
+    for heartbeat in 0..5 {
+        let message = timeout(DEADLINE, viewer.stream.next()).await.expect("no heartbeat came");
+        let message = message.unwrap().unwrap();
+        assert!(matches!(message, Message::Ping(_)), "heartbeat {heartbeat}: {message:?}");
+    }
     append(&log, "x\n");
-    assert_eq!(later.await.unwrap()["rows"][0][1], "x");
+    assert_eq!(viewer.expect("rows").await["rows"][0][1], "x");
 }

@@ -1,39 +1,39 @@
-//! Stamps: what a line of a load says of itself, so that everybody who gets it knows which it is and how late.
+//! Stamps: each written line carries its number and the time at which it was due.
 //!
-//! A stamp carries the time at which its line was due, not that at which it was written. So a writer that is held up
-//! counts as late, and the lines that wait behind it do too (there is no coordinated omission). It is made of small
-//! letters and digits alone, which no rendering changes.
+//! The latency of a line counts from that time, not from the time of the write. So a writer that is
+//! held up, and the lines that wait behind it, count as late ("coordinated omission" does not
+//! occur). A stamp consists of lower-case letters and digits, which no rendering changes.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use memchr::memmem::Finder;
 
-/// What a stamp begins with.
+/// The begin of each stamp.
 const MARKER: &[u8] = b"tcbench";
 const RUN_AT: usize = MARKER.len();
 const SEQUENCE_AT: usize = RUN_AT + 8;
 const DUE_AT: usize = SEQUENCE_AT + 8;
-/// How long a stamp is, in bytes.
+/// The length of a stamp, in bytes.
 pub(crate) const STAMP_BYTES: usize = DUE_AT + 16;
 
-/// Which line of which run, and when it was due.
+/// The run and the number of a line, and the time at which it was due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// Tells the lines of one run from those of others in the same log.
+    /// Distinguishes the run from others in the same log.
     pub(crate) run: u32,
-    /// LiveCounts the lines of the run, from 0.
+    /// The number of the line in its run, from 0.
     pub(crate) sequence: u32,
-    /// In nanoseconds since 1970.
+    /// Nanoseconds since 1970.
     pub(crate) due: u64,
 }
 
-/// Now, in nanoseconds since 1970.
+/// The present time, in nanoseconds since 1970.
 pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }
 
 impl Stamp {
-    /// The stamp as it stands in a line.
+    /// The stamp as it is written.
     pub(crate) fn to_bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
         let (marker, rest) = bytes.split_at_mut(RUN_AT);
@@ -46,7 +46,7 @@ impl Stamp {
         bytes
     }
 
-    /// The stamp that these bytes begin with.
+    /// The stamp at the start of these bytes.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..STAMP_BYTES)?;
         Some(Self {
@@ -83,18 +83,18 @@ impl Stamps {
         Self(Finder::new(MARKER))
     }
 
-    /// The stamps that are whole in these bytes.
+    /// The whole stamps in these bytes.
     pub(super) fn find(&self, bytes: &[u8]) -> impl Iterator<Item = Stamp> {
         let found = self.0.find_iter(bytes);
         found.filter_map(|at| Stamp::parse(bytes.get(at..)?))
     }
 
-    /// The stamp that these bytes begin with, if it is whole.
+    /// The stamp at the start of these bytes, if it is whole.
     pub(super) fn whole(&self, bytes: &[u8]) -> Option<Stamp> {
         bytes.starts_with(MARKER).then(|| Stamp::parse(bytes)).flatten()
     }
 
-    /// The end of these bytes that may be the beginning of a stamp.
+    /// The end of these bytes that may be the start of a stamp.
     pub(super) fn unfinished<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let from = bytes.len().saturating_sub(STAMP_BYTES - 1);
         let mut end = bytes.get(from..).unwrap_or_default();
@@ -120,7 +120,7 @@ mod tests {
     const STAMP: Stamp = Stamp { run: 0xfade, sequence: 7, due: 0x18a_0000_0000_0001 };
 
     #[test]
-    fn a_stamp_is_found_wherever_it_stands() {
+    fn a_stamp_is_found_at_any_position() {
         let stamps = Stamps::new();
         let other = Stamp { sequence: 8, ..STAMP };
         let mut text = b"<b>tcbench not a stamp</b>".to_vec();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_that_is_cut_anywhere_is_seen_to_be_unfinished() {
+    fn a_stamp_that_is_cut_anywhere_counts_as_unfinished() {
         let stamps = Stamps::new();
         let bytes = STAMP.to_bytes();
         for cut in 1..STAMP_BYTES {

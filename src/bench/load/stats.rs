@@ -1,59 +1,61 @@
-//! What a load has counted: how late each line was, and what is missing or came twice.
+//! The counts and the statistics of a load.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
 
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 
-/// The longest latency that is told apart, in nanoseconds: an hour.
+/// The longest latency that is recorded exactly, in nanoseconds: an hour.
 const LATENCY_MAX: u64 = 3_600_000_000_000;
-/// So many faults are told one by one.
-const FAULTS_TOLD: usize = 8;
-/// So many lines may be under way to some of the viewers; more are given up, as far as the last viewer goes.
-const UNDER_WAY_MAX: usize = 1 << 20;
+/// The most faults that are described.
+const FAULTS_MAX: usize = 8;
+/// The most lines that have reached only some of the viewers. Older ones are dropped from the
+/// latency of the last viewer.
+const IN_FLIGHT_MAX: usize = 1 << 20;
 
-/// A histogram of nanoseconds, to three digits.
+/// A histogram of nanoseconds, with three significant digits.
 pub(crate) fn histogram() -> Histogram<u64> {
     let wanted = Histogram::new_with_bounds(1_000, LATENCY_MAX, 3);
     // These bounds are valid.
     wanted.unwrap_or_else(|_| unreachable!("the bounds of the histogram"))
 }
 
-/// What all threads count together, while it goes on.
+/// The counts of all threads, readable while the load runs.
 #[derive(Debug, Default)]
 pub(crate) struct LiveCounts {
-    /// Connections that stand or stood.
+    /// Connections that are or were open.
     pub(crate) connected: AtomicU64,
-    /// Those that have got their history.
+    /// Viewers that have received their history.
     pub(crate) live: AtomicU64,
-    /// Attempts that failed.
+    /// Connections that could not be made.
     pub(crate) failed: AtomicU64,
     /// Connections that ended before the load did.
     pub(crate) closed: AtomicU64,
-    /// Viewers whose log the server looks at every now and then, because nothing wakes it.
+    /// Viewers whose log the server polls, because it gets no events for it.
     pub(crate) polled: AtomicU64,
-    /// Viewers at full speed whose connection stands.
+    /// Viewers at full speed whose connection is open.
     pub(crate) standing: AtomicU64,
-    /// How far these have come, in lines, all together.
+    /// The sum of the line positions of these viewers.
     pub(crate) advanced: AtomicU64,
-    /// Stamped lines that came.
+    /// Stamped lines that arrived.
     pub(crate) lines: AtomicU64,
-    /// Messages of data that came.
+    /// Data messages that arrived.
     pub(crate) messages: AtomicU64,
-    /// Of these, those that came compressed.
+    /// Of these, the compressed ones.
     pub(crate) compressed: AtomicU64,
-    /// Bytes that came.
+    /// Bytes that arrived.
     pub(crate) bytes: AtomicU64,
-    /// WantedGeneration these, those to viewers at full speed that are no heartbeats.
+    /// Payload bytes (without heartbeats) received by full-speed viewers.
     pub(crate) progress: AtomicU64,
-    /// The same of slow viewers.
+    /// Payload bytes (without heartbeats) received by slow viewers.
     pub(crate) slow_progress: AtomicU64,
-    /// Lines that are missing among those that came, that came twice, or bytes.
+    /// Missing and repeated lines, and faults in offsets.
     pub(crate) faults: AtomicU64,
-    /// When the last viewer was live, in nanoseconds since the start.
+    /// When the last viewer was up to date, in nanoseconds since the start.
     pub(crate) live_after: AtomicU64,
-    /// Why the first connection that was lost or not made was so.
+    /// Why the first connection failed or ended.
     first_reason: OnceLock<String>,
 }
 
@@ -66,7 +68,7 @@ impl LiveCounts {
         counter.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// Why the first connection could not be made, or ended.
+    /// Why the first connection failed or ended; empty if none did.
     pub(crate) fn first_reason(&self) -> &str {
         self.first_reason.get().map_or("", String::as_str)
     }
@@ -76,41 +78,41 @@ impl LiveCounts {
     }
 }
 
-/// What one thread has counted, or all of them.
+/// The results of one thread, or the sum over all.
 #[derive(Debug)]
 pub(crate) struct Statistics {
-    /// How late each line was for each viewer, in nanoseconds.
+    /// The latency of each line for each viewer, in nanoseconds.
     pub(crate) each: Histogram<u64>,
-    /// Lines that never came, summed over the viewers at full speed.
+    /// Lines that never arrived, summed over the viewers at full speed.
     pub(crate) lost: u64,
-    /// Lines that came again or after a later one.
+    /// Lines that arrived again, or after a later line.
     pub(crate) twice: u64,
-    /// Runs of lines or bytes that are missing.
+    /// Runs of missing lines or bytes.
     pub(crate) gaps: u64,
-    /// Bytes of the log that are missing, where the protocol tells offsets.
+    /// Missing bytes of the log, if the protocol sends offsets.
     pub(crate) lost_bytes: u64,
-    /// Bytes of the log that came again.
+    /// Repeated bytes of the log.
     pub(crate) twice_bytes: u64,
-    /// How long it took to be live, for each viewer, in nanoseconds.
+    /// The time until each viewer was up to date, in nanoseconds.
     pub(crate) joins: Histogram<u64>,
     /// The first faults, in words.
     pub(crate) faults: Vec<String>,
-    /// Why connections could not be made or ended, and how many.
+    /// Why connections failed or ended, and how many.
     pub(crate) reasons: BTreeMap<String, u64>,
-    /// Of each slow viewer: bytes that it took, and the lines that it has come to.
+    /// The results of each slow viewer.
     pub(crate) slow: Vec<Slow>,
 }
 
-/// How far a slow viewer has come.
+/// The result of a slow viewer.
 #[derive(Clone, Debug)]
 pub(crate) struct Slow {
-    /// The bytes a second that it reads at most.
+    /// The most bytes per second that it reads.
     pub(crate) pace: u64,
     /// The bytes that it has read.
     pub(crate) bytes: u64,
-    /// The lines that it has come to.
+    /// The number of the next line.
     pub(crate) lines: u64,
-    /// Whether its connection stood to the end.
+    /// Whether its connection was open until the end.
     pub(crate) stood: bool,
 }
 
@@ -130,20 +132,20 @@ impl Statistics {
         }
     }
 
-    /// Notes a fault; only the first are put in words.
+    /// Records a fault; only the first are described.
     pub(super) fn fault(&mut self, words: impl FnOnce() -> String) {
-        if self.faults.len() < FAULTS_TOLD {
+        if self.faults.len() < FAULTS_MAX {
             self.faults.push(words());
         }
     }
 
-    /// Notes why a connection ended or could not be made.
+    /// Records why a connection failed or ended.
     pub(super) fn reason(&mut self, why: &str, counts: &LiveCounts) {
         counts.first_reason.get_or_init(|| why.to_owned());
         *self.reasons.entry(why.to_owned()).or_default() += 1;
     }
 
-    /// Adds what another thread has counted.
+    /// Adds the results of another thread.
     pub(super) fn add(&mut self, other: Self) {
         // All histograms have the same bounds.
         let _added = self.each.add(&other.each);
@@ -154,7 +156,7 @@ impl Statistics {
         self.lost_bytes += other.lost_bytes;
         self.twice_bytes += other.twice_bytes;
         self.faults.extend(other.faults);
-        self.faults.truncate(FAULTS_TOLD);
+        self.faults.truncate(FAULTS_MAX);
         for (reason, count) in other.reasons {
             *self.reasons.entry(reason).or_default() += count;
         }
@@ -162,15 +164,15 @@ impl Statistics {
     }
 }
 
-/// When each line reached the last of all viewers at full speed.
+/// The latency of each line for the last viewer at full speed, across all threads.
 #[derive(Debug)]
 pub(super) struct LastViewerLatency {
-    /// How many threads have such viewers.
+    /// The threads that have such viewers.
     threads: u32,
     state: Mutex<(BTreeMap<u32, LineArrivals>, Histogram<u64>)>,
 }
 
-/// A line on its way through the threads.
+/// A line that has reached the viewers of some threads.
 #[derive(Debug)]
 struct LineArrivals {
     done: u32,
@@ -182,22 +184,23 @@ impl LastViewerLatency {
         Self { threads, state: Mutex::new((BTreeMap::new(), histogram())) }
     }
 
-    /// A line has reached the last viewer of a thread, so late.
+    /// A line has reached the last viewer of a thread, with this latency.
     fn arrived(&self, sequence: u32, late: u64) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (rounds, histogram) = &mut *state;
+        let mut state = self.state.lock();
+        let (lines_in_threads, histogram) = &mut *state;
         if self.threads > 1 {
-            let round = rounds.entry(sequence).or_insert(LineArrivals { done: 0, last: 0 });
-            round.done += 1;
-            round.last = round.last.max(late);
-            if round.done < self.threads {
-                if rounds.len() > UNDER_WAY_MAX {
-                    rounds.pop_first();
+            let line =
+                lines_in_threads.entry(sequence).or_insert(LineArrivals { done: 0, last: 0 });
+            line.done += 1;
+            line.last = line.last.max(late);
+            if line.done < self.threads {
+                if lines_in_threads.len() > IN_FLIGHT_MAX {
+                    lines_in_threads.pop_first();
                 }
                 return;
             }
-            let last = round.last;
-            rounds.remove(&sequence);
+            let last = line.last;
+            lines_in_threads.remove(&sequence);
             histogram.saturating_record(last);
         } else {
             histogram.saturating_record(late);
@@ -205,17 +208,17 @@ impl LastViewerLatency {
     }
 
     pub(super) fn histogram(&self) -> Histogram<u64> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1.clone()
+        self.state.lock().1.clone()
     }
 }
 
-/// The lines that have reached some of a thread's viewers, and not all.
+/// The lines that have reached some viewers of a thread, but not all.
 #[derive(Debug, Default)]
 pub(super) struct LinesInFlight {
     first: u32,
     lines: VecDeque<LineInFlight>,
-    /// The thread's viewers at full speed that a new line is for.
-    attending: u32,
+    /// The thread's viewers at full speed that new lines are for.
+    viewers: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -225,49 +228,49 @@ struct LineInFlight {
 }
 
 impl LinesInFlight {
-    /// One more viewer attends. It gives the first line that it is counted for.
+    /// Adds a viewer. Returns the first line that is counted for it.
     pub(super) fn enter(&mut self) -> u32 {
-        self.attending += 1;
+        self.viewers += 1;
         self.first.saturating_add(self.lines.len() as u32)
     }
 
-    /// A viewer that was counted from `entered` on, and has come to `next`, is gone.
-    pub(super) fn leave(&mut self, entered: u32, next: u32, across: &LastViewerLatency) {
-        self.attending = self.attending.saturating_sub(1);
-        let from = entered.max(next).saturating_sub(self.first) as usize;
+    /// Removes a viewer that was counted from `first_counted` on and has all lines before `next`.
+    pub(super) fn leave(&mut self, first_counted: u32, next: u32, last_viewer: &LastViewerLatency) {
+        self.viewers = self.viewers.saturating_sub(1);
+        let from = first_counted.max(next).saturating_sub(self.first) as usize;
         for line in self.lines.iter_mut().skip(from) {
             line.awaited = line.awaited.saturating_sub(1);
         }
-        self.finish(across);
+        self.finish(last_viewer);
     }
 
-    /// A line has reached a viewer so late.
-    pub(super) fn arrive(&mut self, sequence: u32, late: u64, across: &LastViewerLatency) {
+    /// A line has reached a viewer, with this latency.
+    pub(super) fn arrive(&mut self, sequence: u32, late: u64, last_viewer: &LastViewerLatency) {
         if self.lines.is_empty() && self.first == 0 {
-            // The run was under way when it was first heard of.
+            // The run had begun before its first line arrived here.
             self.first = sequence;
         }
         let Some(at) = sequence.checked_sub(self.first).map(|at| at as usize) else { return };
-        if at >= UNDER_WAY_MAX {
+        if at >= IN_FLIGHT_MAX {
             return;
         }
         while self.lines.len() <= at {
-            self.lines.push_back(LineInFlight { awaited: self.attending, late: 0 });
+            self.lines.push_back(LineInFlight { awaited: self.viewers, late: 0 });
         }
         let line = &mut self.lines[at];
         line.late = line.late.max(late);
         line.awaited = line.awaited.saturating_sub(1);
         if line.awaited == 0 && at == 0 {
-            self.finish(across);
+            self.finish(last_viewer);
         }
     }
 
-    fn finish(&mut self, across: &LastViewerLatency) {
+    fn finish(&mut self, last_viewer: &LastViewerLatency) {
         while let Some(line) = self.lines.front()
-            && (line.awaited == 0 || self.lines.len() == UNDER_WAY_MAX)
+            && (line.awaited == 0 || self.lines.len() == IN_FLIGHT_MAX)
         {
             if line.awaited == 0 && line.late > 0 {
-                across.arrived(self.first, line.late);
+                last_viewer.arrived(self.first, line.late);
             }
             self.lines.pop_front();
             self.first += 1;
@@ -279,63 +282,63 @@ impl LinesInFlight {
 mod tests {
     use super::*;
 
-    /// The lines that have reached the last viewer, and how late.
-    fn told(across: &LastViewerLatency) -> (u64, u64) {
-        let histogram = across.histogram();
+    /// The number of lines that have reached the last viewer, and the highest latency in ms.
+    fn reached_all(last_viewer: &LastViewerLatency) -> (u64, u64) {
+        let histogram = last_viewer.histogram();
         (histogram.len(), histogram.max() / 1_000_000)
     }
 
     const MILLISECOND: u64 = 1_000_000;
 
     #[test]
-    fn a_line_counts_when_the_last_viewer_has_it() {
-        let across = LastViewerLatency::new(1);
-        let mut under_way = LinesInFlight::default();
-        assert_eq!((under_way.enter(), under_way.enter()), (0, 0));
-        under_way.arrive(0, MILLISECOND, &across);
-        under_way.arrive(1, MILLISECOND, &across);
-        assert_eq!(told(&across).0, 0);
-        under_way.arrive(1, 9 * MILLISECOND, &across);
-        assert_eq!(told(&across).0, 0, "the second line came to all before the first did");
-        under_way.arrive(0, 5 * MILLISECOND, &across);
-        assert_eq!(told(&across), (2, 9));
+    fn a_line_counts_when_it_reaches_the_last_viewer() {
+        let last_viewer = LastViewerLatency::new(1);
+        let mut in_flight = LinesInFlight::default();
+        assert_eq!((in_flight.enter(), in_flight.enter()), (0, 0));
+        in_flight.arrive(0, MILLISECOND, &last_viewer);
+        in_flight.arrive(1, MILLISECOND, &last_viewer);
+        assert_eq!(reached_all(&last_viewer).0, 0);
+        in_flight.arrive(1, 9 * MILLISECOND, &last_viewer);
+        assert_eq!(reached_all(&last_viewer).0, 0, "the second line reached all before the first");
+        in_flight.arrive(0, 5 * MILLISECOND, &last_viewer);
+        assert_eq!(reached_all(&last_viewer), (2, 9));
     }
 
     #[test]
-    fn a_line_is_not_waited_for_by_those_who_came_later_or_have_gone() {
-        let across = LastViewerLatency::new(1);
-        let mut under_way = LinesInFlight::default();
-        under_way.enter();
-        under_way.enter();
-        under_way.arrive(0, MILLISECOND, &across);
-        assert_eq!(under_way.enter(), 1);
-        under_way.leave(0, 0, &across);
-        assert_eq!(told(&across).0, 1);
-        under_way.arrive(1, MILLISECOND, &across);
-        under_way.arrive(1, MILLISECOND, &across);
-        assert_eq!(told(&across).0, 2);
+    fn a_line_does_not_wait_for_viewers_that_joined_later_or_left() {
+        let last_viewer = LastViewerLatency::new(1);
+        let mut in_flight = LinesInFlight::default();
+        in_flight.enter();
+        in_flight.enter();
+        in_flight.arrive(0, MILLISECOND, &last_viewer);
+        assert_eq!(in_flight.enter(), 1);
+        in_flight.leave(0, 0, &last_viewer);
+        assert_eq!(reached_all(&last_viewer).0, 1);
+        in_flight.arrive(1, MILLISECOND, &last_viewer);
+        in_flight.arrive(1, MILLISECOND, &last_viewer);
+        assert_eq!(reached_all(&last_viewer).0, 2);
     }
 
     #[test]
-    fn a_line_that_was_missed_by_one_holds_up_no_other() {
-        let across = LastViewerLatency::new(1);
-        let mut under_way = LinesInFlight::default();
-        under_way.enter();
-        under_way.enter();
-        under_way.arrive(0, MILLISECOND, &across);
-        under_way.arrive(1, MILLISECOND, &across);
-        under_way.arrive(0, 0, &across);
-        under_way.arrive(1, MILLISECOND, &across);
-        assert_eq!(told(&across).0, 2);
+    fn a_line_that_one_viewer_missed_delays_no_other_line() {
+        let last_viewer = LastViewerLatency::new(1);
+        let mut in_flight = LinesInFlight::default();
+        in_flight.enter();
+        in_flight.enter();
+        in_flight.arrive(0, MILLISECOND, &last_viewer);
+        in_flight.arrive(1, MILLISECOND, &last_viewer);
+        in_flight.arrive(0, 0, &last_viewer);
+        in_flight.arrive(1, MILLISECOND, &last_viewer);
+        assert_eq!(reached_all(&last_viewer).0, 2);
     }
 
     #[test]
-    fn the_last_viewer_may_be_in_another_thread() {
-        let across = LastViewerLatency::new(2);
-        across.arrived(0, MILLISECOND);
-        across.arrived(1, MILLISECOND);
-        assert_eq!(told(&across).0, 0);
-        across.arrived(1, 7 * MILLISECOND);
-        assert_eq!(told(&across), (1, 7));
+    fn the_last_viewer_can_be_in_another_thread() {
+        let last_viewer = LastViewerLatency::new(2);
+        last_viewer.arrived(0, MILLISECOND);
+        last_viewer.arrived(1, MILLISECOND);
+        assert_eq!(reached_all(&last_viewer).0, 0);
+        last_viewer.arrived(1, 7 * MILLISECOND);
+        assert_eq!(reached_all(&last_viewer), (1, 7));
     }
 }

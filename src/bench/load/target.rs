@@ -1,4 +1,4 @@
-//! Where viewers are sent: the address, and the request that opens a WebSocket there.
+//! The address of the viewers' connections, and the request that opens a WebSocket there.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -12,25 +12,26 @@ use crate::client::connection::{ConnectionError, upgrade_error};
 use crate::client::url::{BadUrl, UrlParts};
 use crate::wire::message::SUBPROTOCOL;
 
-/// Offers to take messages compressed, each by itself: they are expanded once for all viewers.
+/// Offers compression without context takeover, so that a message can be decompressed once for all
+/// viewers.
 const EXTENSION: &str =
     "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
 
-/// So long one of several addresses has to answer.
+/// The time that each of several addresses has to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Which protocol is wanted.
+/// The protocol to request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// `tailcast.v1` where the server speaks it, otherwise the original's.
+    /// `tailcast.v1` if the server supports it, otherwise the original's protocol.
     Any,
-    /// `tailcast.v1`, or nothing.
+    /// `tailcast.v1` only.
     V1,
-    /// The original's: messages of text.
+    /// The original's protocol: text messages.
     Original,
 }
 
-/// A URL, and how to ask there.
+/// A URL, resolved, with its upgrade request.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(super) address: SocketAddr,
@@ -39,18 +40,18 @@ pub(crate) struct Target {
     protocol: Protocol,
 }
 
-/// Why there is no target.
+/// Why a URL is not a target.
 #[derive(Debug)]
 pub(crate) enum BadTarget {
-    /// The URL makes no sense.
+    /// The URL is not valid.
     Url(BadUrl),
-    /// The host has no address, in the system's words.
+    /// The host has no address.
     Host(io::Error),
 }
 
 impl Target {
-    /// The target that a person typed. What the URL itself says after `?` is passed on; `tail=1` is added, and so is
-    /// the number of lines of history, and for `tailcast.v1` that the bytes are wanted as they are, and at once.
+    /// The target of a typed URL. Its query is kept. `tail=1` is added, and so is the number of
+    /// lines of history, and for `tailcast.v1` the raw format without waiting.
     pub(crate) fn new(
         url: &str,
         protocol: Protocol,
@@ -99,15 +100,15 @@ impl Target {
         })
     }
 
-    /// Whether the server's answer, up to the empty line and with what has come after it, speaks `tailcast.v1`. In
-    /// words why there is no WebSocket.
+    /// Checks the response to the upgrade, up to the empty line and with the bytes after it.
+    /// Returns whether the server speaks `tailcast.v1`, or in words why there is no WebSocket.
     pub(super) fn agree(&self, head: &[u8], body: &[u8]) -> Result<bool, String> {
         let head = String::from_utf8_lossy(head);
         let mut lines = head.lines();
         let status = lines.next().unwrap_or_default();
         let code = status.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
         let Some(code) = code.and_then(|code| code.parse::<u16>().ok()) else {
-            return Err("it answers something that is not HTTP".to_owned());
+            return Err("its answer is not HTTP".to_owned());
         };
         if code != 101 {
             return Err(refusal(code, body));
@@ -119,7 +120,7 @@ impl Target {
             })
         };
         if header("sec-websocket-accept").as_deref() != Some(&self.accept) {
-            return Err("its handshake is not that of a WebSocket".to_owned());
+            return Err("its answer is not a WebSocket handshake".to_owned());
         }
         let is_v1 = header("sec-websocket-protocol").as_deref() == Some(SUBPROTOCOL);
         if self.protocol == Protocol::V1 && !is_v1 {
@@ -129,8 +130,8 @@ impl Target {
     }
 }
 
-/// The first address at which somebody listens, otherwise the first of all: `localhost` may be `::1` as well as
-/// 127.0.0.1, and the server at one of them only.
+/// The first address at which a server listens, otherwise the first of all. `localhost` can be
+/// `::1` and 127.0.0.1, with a server at only one of them.
 fn answering(addresses: &[SocketAddr]) -> Option<SocketAddr> {
     let listens = |address: &&SocketAddr| TcpStream::connect_timeout(address, PATIENCE).is_ok();
     let found = if addresses.len() > 1 { addresses.iter().find(listens) } else { None };
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_url_says_itself_is_passed_on() {
+    fn the_query_of_the_url_is_kept() {
         for (url, protocol, lines, asked) in [
             ("http://127.0.0.1:1/a", Protocol::V1, None, "/a?tail=1&lines=0&format=raw&wait=0"),
             ("ws://127.0.0.1/a", Protocol::Original, None, "/a?tail=1"),
@@ -174,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn of_a_host_with_several_addresses_the_one_that_listens_is_taken() {
+    fn of_several_addresses_the_first_with_a_listener_is_used() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let open = listener.local_addr().unwrap();
-        // Nobody else has the port while this socket holds it, and it does not listen.
+        // The port is taken while this socket has it, and nothing listens there.
         let held =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         held.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_no_websocket_is_told_in_words() {
+    fn an_answer_that_is_not_a_websocket_is_described() {
         let target = Target::new("ws://127.0.0.1:1/a", Protocol::V1, None, true).unwrap();
         let accept = target.accept.clone();
         let good = format!("HTTP/1.1 101 X\r\nSEC-WebSocket-Accept: {accept}\r\n");

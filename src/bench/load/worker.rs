@@ -1,4 +1,4 @@
-//! One thread of a load, and its viewers: it waits for all of their sockets at once.
+//! One thread of a load: it waits for the sockets of all of its viewers at once.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::bench::load::viewer::{READ_BYTES, Readiness, Results, ThreadState, Vi
 use crate::bench::load::{Plan, Shared};
 use crate::client::connection::without_code;
 
-/// So long it waits at most before it looks whether it is to end.
+/// The longest wait before the end of the load is noticed.
 const WAIT: Duration = Duration::from_millis(50);
-/// So often slow viewers read.
+/// The interval at which slow viewers read.
 const TICK: Duration = Duration::from_millis(20);
-/// So many viewers begin to connect before those that are there are heard.
+/// The most viewers that start to connect before sockets are read again.
 const CONNECT_BURST: usize = 64;
-/// So many sockets are told ready at once.
+/// The most sockets of one wait.
 const EVENTS: usize = 1024;
 
 /// The viewers of one thread.
@@ -27,30 +27,30 @@ struct Worker<'a> {
     plan: &'a Plan,
     epoll: OwnedFd,
     viewers: Vec<Viewer>,
-    /// Those that read when it is their time.
+    /// Viewers that read at each tick.
     slow: Vec<usize>,
-    desk: ThreadState<'a>,
+    state: ThreadState<'a>,
 }
 
-/// Runs the viewers whose number leaves this rest, until the load is over.
+/// Runs the viewers whose number modulo `threads` is `rest`, until the load is over.
 pub(super) fn run(
     plan: &Plan,
     shared: &Arc<Shared>,
     rest: u64,
     threads: u64,
 ) -> std::io::Result<Statistics> {
-    let book =
-        Results { shared, statistics: Statistics::new(), under_way: LinesInFlight::default() };
+    let results =
+        Results { shared, statistics: Statistics::new(), in_flight: LinesInFlight::default() };
     let mut worker = Worker {
         plan,
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
         viewers: Vec::new(),
         slow: Vec::new(),
-        desk: ThreadState {
-            recent: MessageCache::new(),
+        state: ThreadState {
+            cache: MessageCache::new(),
             buffer: vec![0; READ_BYTES],
             heartbeats: 0,
-            book,
+            results,
         },
     };
     let mut numbers = (rest..plan.all()).step_by(threads as usize).peekable();
@@ -74,9 +74,9 @@ pub(super) fn run(
     }
     let total = shared.total.get().copied();
     for viewer in &mut worker.viewers {
-        viewer.leave(total, &mut worker.desk.book);
+        viewer.leave(total, &mut worker.state.results);
     }
-    Ok(worker.desk.book.statistics)
+    Ok(worker.state.results.statistics)
 }
 
 impl Worker<'_> {
@@ -89,13 +89,13 @@ impl Worker<'_> {
             Ok(())
         });
         if let Err(error) = added {
-            let counts = &self.desk.book.shared.counts;
+            let counts = &self.state.results.shared.counts;
             LiveCounts::add(&counts.failed, 1);
-            self.desk.book.statistics.reason(&without_code(&error), counts);
+            self.state.results.statistics.reason(&without_code(&error), counts);
         }
     }
 
-    /// Waits until something happens, or so long, and sees to it.
+    /// Waits for events for at most this time, and handles them.
     fn wait(&mut self, events: &mut Vec<epoll::Event>, wait: Duration) -> std::io::Result<()> {
         events.clear();
         let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
@@ -107,15 +107,15 @@ impl Worker<'_> {
             let at = event.data.u64() as usize;
             let viewer = &mut self.viewers[at];
             let target = self.plan.target(viewer.number());
-            let go = viewer.ready(target, &mut self.desk);
-            self.go(at, go)?;
+            let change = viewer.ready(target, &mut self.state);
+            self.apply(at, change)?;
         }
         Ok(())
     }
 
-    fn go(&mut self, at: usize, go: Readiness) -> std::io::Result<()> {
+    fn apply(&mut self, at: usize, change: Readiness) -> std::io::Result<()> {
         let io = self.viewers[at].io();
-        match go {
+        match change {
             Readiness::On => {}
             Readiness::Read => {
                 let data = epoll::EventData::new_u64(at as u64);
@@ -126,7 +126,7 @@ impl Worker<'_> {
                 self.slow.push(at);
             }
             Readiness::Gone => {
-                // A slow one has been taken out already.
+                // A slow viewer has been removed already.
                 let _gone = epoll::delete(&self.epoll, io);
                 let _shut = io.shutdown(std::net::Shutdown::Both);
             }
@@ -138,7 +138,7 @@ impl Worker<'_> {
         for at in &self.slow {
             let viewer = &mut self.viewers[*at];
             let target = self.plan.target(viewer.number());
-            if viewer.tick(target, &mut self.desk) == Readiness::Gone {
+            if viewer.tick(target, &mut self.state) == Readiness::Gone {
                 let _shut = viewer.io().shutdown(std::net::Shutdown::Both);
             }
         }

@@ -1,48 +1,50 @@
-//! stderr: what happens to the log, in words.
+//! Messages on stderr about what happens to the log.
 
 use std::io::{self, IsTerminal, Write};
 
+use humansize::{DECIMAL, format_size};
+
 use crate::client::{FollowEvent, Reason, WaitReason};
 
-/// Who talks.
+/// Prints messages, unless `--quiet` is given.
 pub(super) struct Messages {
     quiet: bool,
-    /// stdout and stderr are the same screen, as far as can be told.
-    shared: bool,
+    /// stdout and stderr are both a terminal, and most likely the same one.
+    is_same_screen: bool,
 }
 
 impl Messages {
     pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, shared: io::stdout().is_terminal() && io::stderr().is_terminal() }
+        Self { quiet, is_same_screen: io::stdout().is_terminal() && io::stderr().is_terminal() }
     }
 
-    pub(super) fn say(&self, words: &str, mid_line: bool) {
+    pub(super) fn print(&self, message: &str, mid_line: bool) {
         if self.quiet {
             return;
         }
-        let newline = if self.shared && mid_line { "\n" } else { "" };
-        // With stderr closed there is nobody to tell.
-        let _told = writeln!(io::stderr(), "{newline}tailcast: {words}");
+        let newline = if self.is_same_screen && mid_line { "\n" } else { "" };
+        // If stderr is closed nobody reads the messages.
+        let _printed = writeln!(io::stderr(), "{newline}tailcast: {message}");
     }
 }
 
-/// What to say of it, if anything. `back` is whether the connection was lost before.
-pub(super) fn notice(heard: &FollowEvent, back: bool) -> Option<String> {
-    let words = match heard {
+/// The message for an event, if there is one. `is_reconnect`: the connection was lost before.
+pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<String> {
+    let message = match event {
         FollowEvent::Opened { recovered: false, .. } => {
-            "connected again, but the place is not to be found any more".to_owned()
+            "connected again, but the last position no longer exists".to_owned()
         }
-        FollowEvent::Opened { .. } if back => "connected again".to_owned(),
+        FollowEvent::Opened { .. } if is_reconnect => "connected again".to_owned(),
         FollowEvent::Reset { reason, from, .. } => match reason {
             Reason::Rotated => "rotated".to_owned(),
             Reason::Truncated => "truncated".to_owned(),
-            Reason::Replaced => format!("replaced by another file, which starts at offset {from}"),
-            Reason::Late => "the file that was rotated away was written to once more".to_owned(),
+            Reason::Replaced => format!("replaced by another file, continuing at offset {from}"),
+            Reason::Late => "late lines of the rotated file".to_owned(),
             Reason::Back => "back to the present file".to_owned(),
-            Reason::Other => format!("on at offset {from}"),
+            Reason::Other => format!("continuing at offset {from}"),
         },
         FollowEvent::Gap { from, to: Some(to), .. } => {
-            let size = size(to.saturating_sub(*from));
+            let size = format_size(to.saturating_sub(*from), DECIMAL.decimal_places(1));
             format!("{size} were left out (offsets {from} to {to})")
         }
         FollowEvent::Gap { from, to: None, .. } => {
@@ -50,8 +52,8 @@ pub(super) fn notice(heard: &FollowEvent, back: bool) -> Option<String> {
         }
         FollowEvent::Waiting { reason } => match reason {
             WaitReason::Missing | WaitReason::Other => "waiting for the file".to_owned(),
-            WaitReason::Untailable => "waiting: what has the name is no regular file".to_owned(),
-            WaitReason::Unreadable => "waiting: the file can't be read".to_owned(),
+            WaitReason::Untailable => "waiting: the path is not a regular file".to_owned(),
+            WaitReason::Unreadable => "waiting: the file cannot be read".to_owned(),
         },
         FollowEvent::Lost { why, retry_in } => {
             format!("connection lost ({why}), trying again in {:.1} s", retry_in.as_secs_f64())
@@ -63,15 +65,7 @@ pub(super) fn notice(heard: &FollowEvent, back: bool) -> Option<String> {
             return None;
         }
     };
-    Some(words)
-}
-
-fn size(bytes: u64) -> String {
-    let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} bytes"),
-    }
+    Some(message)
 }
 
 #[cfg(test)]
@@ -82,18 +76,18 @@ mod tests {
     use crate::client::Disconnect;
 
     #[test]
-    fn notices_have_sizes_places_and_times() {
+    fn messages_have_sizes_offsets_and_times() {
         let gap = |from, to| {
-            notice(&FollowEvent::Gap { generation: String::new(), from, to }, false).unwrap()
+            message_for(&FollowEvent::Gap { generation: String::new(), from, to }, false).unwrap()
         };
         assert_eq!(gap(7, Some(3_100_007)), "3.1 MB were left out (offsets 7 to 3100007)");
-        assert_eq!(gap(0, Some(999)), "999 bytes were left out (offsets 0 to 999)");
+        assert_eq!(gap(0, Some(999)), "999 B were left out (offsets 0 to 999)");
         assert!(gap(9, None).contains("offset 9"));
         let lost =
             FollowEvent::Lost { why: Disconnect::GoingAway, retry_in: Duration::from_millis(1234) };
         assert_eq!(
-            notice(&lost, false).unwrap(),
-            "connection lost (the server is going away), trying again in 1.2 s"
+            message_for(&lost, false).unwrap(),
+            "connection lost (the server is shutting down), trying again in 1.2 s"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! The name of a log: normalised, absolute, bytes.
+//! The path of a log: normalised, absolute, bytes.
 //!
-//! Names are compared and shown, never trusted: that a name lies inside a prefix says nothing about the
-//! file behind it, which only an open handle can prove.
+//! A log path is compared and shown, never trusted: that it lies inside a prefix by its text says
+//! nothing about the file behind it. Only an open handle proves that.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -15,14 +15,14 @@ pub(super) const PATH_BYTES_MAX: usize = 4095;
 /// The longest component of a path, in bytes (`NAME_MAX` in limits.h).
 pub(super) const NAME_BYTES_MAX: usize = 255;
 
-/// The normalised absolute path of a log that lies, by its name, inside a prefix.
+/// The normalised absolute path of a log that lies, by its text, inside a prefix.
 ///
-/// It is bytes, not UTF-8, and it is a name only: two names may lead to one file.
+/// It is bytes, not UTF-8. Two log paths may lead to one file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LogPath(Arc<Path>);
 
 impl LogPath {
-    /// Only `Access::locate` makes a log's name, after it has looked for its prefix.
+    /// Only `Access` makes log paths, after it has found the prefix.
     pub(super) fn new(normalised: PathBuf) -> Self {
         Self(normalised.into())
     }
@@ -32,14 +32,14 @@ impl LogPath {
         &self.0
     }
 
-    /// The path for people: what could forge a line, hide or reorder text is escaped visibly.
+    /// The path for people: characters that could forge a line, hide or reorder text are escaped.
     pub fn display(&self) -> impl Display + '_ {
         Visible(self.0.as_os_str())
     }
 }
 
-/// Shows a name with control characters, line separators, bidi controls, invalid bytes and the backslash itself
-/// escaped as Rust writes them, so that no two names look the same.
+/// Shows a name with control characters, line separators, bidi controls, invalid bytes and the
+/// backslash escaped as Rust writes them, so that no two names look the same.
 pub(super) struct Visible<'a>(pub(super) &'a OsStr);
 
 impl Display for Visible<'_> {
@@ -60,13 +60,23 @@ impl Display for Visible<'_> {
     }
 }
 
-/// The bidi controls (Unicode UAX #9), the two separators that start a line, and the marks of no width that
-/// no script needs inside a word.
+/// The bidi controls (Unicode UAX #9), the line and paragraph separators, and the marks of no width
+/// that no script needs inside a word.
 fn reorders_or_hides(c: char) -> bool {
-    matches!(c, '\u{061c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    matches!(
+        c,
+        '\u{061c}'
+            | '\u{200b}'
+            | '\u{200e}'
+            | '\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+            | '\u{feff}'
+    )
 }
 
-/// Resolves `.`, `..` and empty components of an absolute path by its text alone; `..` at the root stays there.
+/// Resolves `.`, `..` and empty components of an absolute path by its text alone. `..` at the root
+/// stays there.
 pub(super) fn normalise(absolute: &[u8]) -> PathBuf {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in absolute.split(|&byte| byte == b'/') {
@@ -89,7 +99,7 @@ pub(super) fn normalise(absolute: &[u8]) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&bytes))
 }
 
-/// Whether a normalised path can name a file at all: no NUL, and within the kernel's lengths.
+/// Whether a normalised path can name a file: it has no NUL and is within the kernel's lengths.
 pub(super) fn can_name_a_file(path: &Path) -> bool {
     let bytes = path.as_os_str().as_bytes();
     bytes.len() <= PATH_BYTES_MAX

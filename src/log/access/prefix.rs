@@ -1,4 +1,4 @@
-//! One prefix: the name it was given, the place it led to at the start, and the directory there.
+//! One prefix: the path it was given, the path it led to at the start, and the directory there.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::path::{Visible, normalise};
-use super::resolve::{ResolvedPath, Resolver, type_of};
+use crate::log::access::path::{Visible, normalise};
+use crate::log::access::resolve::{ResolvedPath, Resolver, type_of};
 
 /// A directory or a regular file that may be served, held open from the start.
 #[derive(Debug)]
 pub(super) struct Prefix {
-    /// Absolute, as it was asked for.
+    /// The path as it was given, made absolute.
     pub(super) given: PathBuf,
-    /// Without links, as it was at the start.
+    /// The path without links, as it was at the start.
     canonical: PathBuf,
     /// The directory, or the one that holds the file.
     directory: OwnedFd,
@@ -28,11 +28,11 @@ pub(super) struct Prefix {
     only: Option<OsString>,
 }
 
-/// The ground a prefix stands on at this moment.
+/// The directory of a prefix at this moment.
 #[derive(Debug)]
 pub(in crate::log) struct Root {
     pub(in crate::log) directory: OwnedFd,
-    /// Where that directory lies.
+    /// The path of that directory.
     pub(in crate::log) place: PathBuf,
     /// The only name served in it, when the prefix is a file.
     pub(in crate::log) only: Option<OsString>,
@@ -44,10 +44,10 @@ impl Prefix {
         let absolute = match std::env::current_dir() {
             Ok(here) => here.join(&asked),
             Err(_) if asked.is_absolute() => asked.clone(),
-            Err(source) => return Err(PrefixError::Unopened { path: asked, source }),
+            Err(source) => return Err(PrefixError::NoCurrentDirectory { path: asked, source }),
         };
         if asked.as_os_str().is_empty() {
-            return Err(PrefixError::Missing { path: asked });
+            return Err(PrefixError::new(&asked, Errno::NOENT));
         }
         let object = resolver
             .look_up(CWD, &absolute, OFlags::empty(), ResolveFlags::empty())
@@ -56,10 +56,10 @@ impl Prefix {
             .map_err(|error| PrefixError::NoProc { source: error.into() })?
             .path;
         let stat = rustix::fs::fstat(&object).map_err(|error| failed(&asked, error))?;
-        let given = name_of(&absolute, &canonical);
+        let given = given_path(&absolute, &canonical);
         match (type_of(&stat), canonical.parent(), canonical.file_name()) {
             (FileType::Directory, ..) => {
-                // To look up even `.` takes the right to search the directory, which O_PATH alone does not ask for.
+                // Looking up `.` takes the right to search the directory, which O_PATH does not check.
                 resolver
                     .look_up(
                         object.as_fd(),
@@ -87,7 +87,8 @@ impl Prefix {
         }
     }
 
-    /// The part of a normalised path below this prefix's directory, by name alone; `None` when it is not inside.
+    /// The part of a normalised path below this prefix's directory, by its text alone. None when it is
+    /// not inside.
     pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
         if let Some(name) = &self.only {
             return (path == self.given || path == self.canonical).then_some(Path::new(name));
@@ -101,17 +102,22 @@ impl Prefix {
         }
     }
 
-    /// How much of a path is left below this prefix, in bytes; a file prefix leaves nothing.
+    /// How many bytes of a path are left below this prefix: none for a file prefix. None when the
+    /// path is not inside.
     pub(super) fn distance(&self, path: &Path) -> Option<usize> {
         let rest = self.rest(path)?;
         Some(if self.only.is_some() { 0 } else { rest.as_os_str().len() })
     }
 
-    /// The directory to look in now.
+    /// The prefix's directory now.
     ///
-    /// One that was removed and made again, or swapped by a rename, is found by its path, no component of which may
-    /// be a link.  When the path now leads over a link or nowhere, the directory opened at the start still counts
-    /// for as long as it exists, so a link put in the root's place moves nobody elsewhere.
+    /// A directory that was removed and made again, or swapped by a rename, is found by its path, of
+    /// which no component may be a link. When the path leads over a link or nowhere, the directory
+    /// that was opened at the start counts for as long as it exists: a link in its place leads nobody
+    /// elsewhere.
+    ///
+    /// # Errors
+    /// ENOENT when neither is there.
     pub(super) fn root(&self, resolver: &Resolver) -> rustix::io::Result<Root> {
         let only = self.only.clone();
         if let Ok(directory) = resolver.directory_without_links(&self.place) {
@@ -127,7 +133,7 @@ impl Prefix {
 }
 
 impl Root {
-    /// Whether an object at this real path may be served, compared by components.
+    /// Whether an object at this real path may be served. Paths compare by components.
     pub(super) fn admits(&self, real: &Path) -> bool {
         self.below(real).is_some()
     }
@@ -139,9 +145,9 @@ impl Root {
     }
 }
 
-/// The name a prefix is known by: as it was asked for, without `.` and `..`, unless a `..` after a link makes that text
+/// The given path without `.` and `..`. The canonical one where a `..` after a link makes that text
 /// name another place than the one that was opened.
-fn name_of(absolute: &Path, canonical: &Path) -> PathBuf {
+fn given_path(absolute: &Path, canonical: &Path) -> PathBuf {
     let by_text = normalise(absolute.as_os_str().as_bytes());
     match std::fs::canonicalize(&by_text) {
         Ok(real) if real == canonical => by_text,
@@ -149,15 +155,20 @@ fn name_of(absolute: &Path, canonical: &Path) -> PathBuf {
     }
 }
 
-/// Why a prefix cannot be served, for whoever starts the program.
+/// Why a prefix cannot be served, in words for the one who starts the program.
+///
+/// The message does not repeat what the system said. That is in
+/// [`source`](std::error::Error::source).
 #[derive(Debug)]
 pub enum PrefixError {
-    /// Nothing is there.
+    /// It does not exist.
     Missing {
         /// The prefix as it was given.
         path: PathBuf,
+        /// The error of the system call.
+        source: io::Error,
     },
-    /// It is there, or may be, but this user cannot open it.
+    /// It cannot be opened.
     Unopened {
         /// The prefix as it was given.
         path: PathBuf,
@@ -169,7 +180,14 @@ pub enum PrefixError {
         /// The prefix as it was given.
         path: PathBuf,
     },
-    /// `/proc/self/fd` does not answer, and without it nothing can be proved about an open file.
+    /// The prefix is relative, and the current directory is not known.
+    NoCurrentDirectory {
+        /// The prefix as it was given.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// `/proc/self/fd` cannot be read. Without it nothing can be proved about an open file.
     NoProc {
         /// What the system said.
         source: io::Error,
@@ -180,18 +198,21 @@ impl PrefixError {
     fn new(path: &Path, error: Errno) -> Self {
         let path = path.to_path_buf();
         match error {
-            Errno::NOENT | Errno::NOTDIR => Self::Missing { path },
+            Errno::NOENT | Errno::NOTDIR => Self::Missing { path, source: error.into() },
             other => Self::Unopened { path, source: other.into() },
         }
     }
 
     /// What to do about it, in a few words.
+    #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "create it first, or name another directory or file",
-            Self::Unopened { .. } => {
+            Self::Unopened { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "run as a user who may search the directory, or change its mode"
             }
+            Self::Unopened { .. } => "name a directory or a file that can be opened",
+            Self::NoCurrentDirectory { .. } => "give the prefix as an absolute path",
             Self::NeitherFileNorDirectory { .. } => "name a directory or a regular file",
             Self::NoProc { .. } => "mount procfs at `/proc`",
         }
@@ -201,20 +222,24 @@ impl PrefixError {
 impl Display for PrefixError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { path } => {
-                write!(f, "prefix `{}` does not exist", Visible(path.as_os_str()))
-            }
-            Self::Unopened { path, .. } => {
-                write!(f, "prefix `{}` cannot be opened", Visible(path.as_os_str()))
+            Self::Missing { path, .. } | Self::Unopened { path, .. } => {
+                write!(f, "cannot serve prefix `{}`", Visible(path.as_os_str()))
             }
             Self::NeitherFileNorDirectory { path } => {
                 write!(
                     f,
-                    "prefix `{}` is neither a directory nor a regular file",
+                    "cannot serve prefix `{}`: not a directory or a regular file",
                     Visible(path.as_os_str())
                 )
             }
-            Self::NoProc { .. } => f.write_str("cannot read `/proc/self/fd`"),
+            Self::NoCurrentDirectory { path, .. } => {
+                write!(
+                    f,
+                    "the current directory, where prefix `{}` starts, cannot be read",
+                    Visible(path.as_os_str())
+                )
+            }
+            Self::NoProc { .. } => f.write_str("`/proc/self/fd` cannot be read"),
         }
     }
 }
@@ -222,8 +247,11 @@ impl Display for PrefixError {
 impl std::error::Error for PrefixError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Unopened { source, .. } | Self::NoProc { source } => Some(source),
-            Self::Missing { .. } | Self::NeitherFileNorDirectory { .. } => None,
+            Self::Missing { source, .. }
+            | Self::Unopened { source, .. }
+            | Self::NoCurrentDirectory { source, .. }
+            | Self::NoProc { source } => Some(source),
+            Self::NeitherFileNorDirectory { .. } => None,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! The few system calls that access stands on: open a path without reading it, ask where an open object lies
-//! now, open for reading what was looked at.
+//! The system calls of access: open a path without reading it, ask where an open object lies now,
+//! open that object for reading.
 //!
-//! Everything here works on handles.  `O_PATH` opens nothing for reading, so a FIFO, a device or a socket at the
-//! end of a path neither blocks nor notices.
+//! All of them work on handles. `O_PATH` opens nothing for reading (open(2)), so a FIFO, a device or
+//! a socket at the end of a path neither blocks nor notices.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -14,18 +14,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::{Errno, Result};
 
-use super::Identity;
-use super::prefix::Root;
+use crate::log::access::Identity;
+use crate::log::access::prefix::Root;
 
-/// How often a path is resolved anew when the kernel says that the tree changed under it (EAGAIN).
+/// How often a path is resolved again when the kernel says that the tree has changed (EAGAIN).
 const RESOLVE_ATTEMPTS_MAX: usize = 16;
 
-/// What the kernel appends to the place of an object whose name is gone (`d_path`, proc(5)).
+/// The kernel appends this to the path of an object whose name is gone (proc(5)).
 const DELETED: &[u8] = b" (deleted)";
 
 /// Resolves paths with openat2(2) where the kernel has it, else with openat(2).
 ///
-/// The checks of the opened object hold either way; openat2 only keeps magic links from being passed at all.
+/// The checks of the opened object hold either way. openat2 also refuses to pass magic links.
 #[derive(Debug)]
 pub(super) struct Resolver {
     has_openat2: AtomicBool,
@@ -36,13 +36,13 @@ impl Resolver {
         Self { has_openat2: AtomicBool::new(true) }
     }
 
-    /// What an old kernel (before 5.6), or a seccomp filter that does not know openat2, looks like.
+    /// Behaves as on a kernel before 5.6, or under a seccomp filter that does not know openat2.
     #[cfg(test)]
     pub(super) fn forget_openat2(&self) {
         self.has_openat2.store(false, Ordering::Relaxed);
     }
 
-    /// Looks an object up without opening it for reading.
+    /// Opens the object at a path without opening it for reading.
     pub(super) fn look_up(
         &self,
         directory: BorrowedFd<'_>,
@@ -63,10 +63,12 @@ impl Resolver {
         rustix::io::retry_on_intr(|| rustix::fs::openat(directory, path, flags, Mode::empty()))
     }
 
-    /// Looks up what may be served below a root while the kernel keeps the way below it, which is proof by itself.
+    /// Looks up a path below a root. The kernel keeps the whole way below the root, which is proof by
+    /// itself.
     ///
-    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there is no openat2; LOOP
-    /// when the only file of a root is a link.
+    /// # Errors
+    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there is
+    /// no openat2. LOOP when the only file of a root is a link.
     pub(super) fn look_up_beneath(&self, root: &Root, path: &Path) -> Result<OwnedFd> {
         let links = if root.only.is_some() {
             ResolveFlags::NO_SYMLINKS
@@ -79,15 +81,15 @@ impl Resolver {
             OFlags::empty(),
             ResolveFlags::BENEATH | links,
         )?;
-        // Asked afterwards, for this very call may have found openat2 missing and gone on without it.
+        // This call itself may have found openat2 missing and gone on without it.
         if self.has_openat2.load(Ordering::Relaxed) { Ok(object) } else { Err(Errno::XDEV) }
     }
 
-    /// The directory at a path none of whose components is a link.
+    /// The directory at a path of which no component is a link.
     pub(super) fn directory_without_links(&self, path: &Path) -> Result<OwnedFd> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let directory = self.look_up(CWD, path, flags, ResolveFlags::NO_SYMLINKS)?;
-        // Without openat2 only the last component was kept from being a link, so the place is asked.
+        // Without openat2 only the last component could not be a link: compare the whole path.
         if !self.has_openat2.load(Ordering::Relaxed)
             && ResolvedPath::of(directory.as_fd())?.path != path
         {
@@ -97,23 +99,23 @@ impl Resolver {
     }
 }
 
-/// Where an opened object lies now.
+/// Where an open object lies now.
 #[derive(Debug)]
 pub(super) struct ResolvedPath {
-    /// Its present path; the last one it had, when it is gone.
+    /// Its present path, or its last one when it is gone.
     pub(super) path: PathBuf,
-    /// Whether this name of it was removed since it was opened.
+    /// Whether the name by which it was opened has been removed. It may have others.
     pub(super) gone: bool,
 }
 
 impl ResolvedPath {
-    /// Asks the kernel.  An object without a path (a pipe, one outside our root) gets a text that is not absolute.
+    /// Asks the kernel. An object without a path, such as a pipe, gets a text that is not absolute.
     pub(super) fn of(object: BorrowedFd<'_>) -> Result<Self> {
-        let path = link_text(CWD, &own_name(object))?;
+        let path = link_text(CWD, &proc_link(object))?;
         let Some(bare) = path.as_os_str().as_bytes().strip_suffix(DELETED) else {
             return Ok(Self { path, gone: false });
         };
-        // A name may also end so by itself; then it is there and leads to this very object.
+        // A name may end like this by itself. Then it exists and leads to this object.
         let itself = rustix::fs::fstat(object)?;
         let named = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
         if itself.st_nlink > 0
@@ -134,23 +136,23 @@ pub(in crate::log) fn path_of(object: BorrowedFd<'_>) -> Result<Option<PathBuf>>
     Ok((!place.gone).then_some(place.path))
 }
 
-/// Opens for reading exactly the object behind a handle, whatever lies at its path by now.
+/// Opens the object of a handle for reading, whatever lies at its path by now.
 pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = rustix::io::retry_on_intr(|| {
-        rustix::fs::openat(CWD, own_name(object), flags, Mode::empty())
+        rustix::fs::openat(CWD, proc_link(object), flags, Mode::empty())
     })?;
     Ok(File::from(opened))
 }
 
-/// Where a link leads, by its text, if the object is a link.
+/// The text of a link; None when the object is not a link.
 pub(super) fn link_target(object: BorrowedFd<'_>) -> Option<PathBuf> {
     link_text(object, Path::new("")).ok()
 }
 
-/// Whether the object belongs to a file system of the kernel's own making, by its magic in statfs(2): procfs, sysfs,
-/// debugfs, tracefs, securityfs, configfs, cgroup, cgroup2.  Their files say that they are regular, but have no size of
-/// their own, and reading them may block (tracefs) or act.
+/// Whether the object belongs to a file system that the kernel makes up, by its magic in statfs(2):
+/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2. Their files say that they
+/// are regular, but have no size of their own, and reading them may block (tracefs) or act.
 pub(in crate::log) fn is_kernel_made(object: BorrowedFd<'_>) -> Result<bool> {
     let magic = rustix::fs::fstatfs(object)?.f_type;
     Ok(matches!(
@@ -166,13 +168,13 @@ pub(in crate::log) fn is_kernel_made(object: BorrowedFd<'_>) -> Result<bool> {
     ))
 }
 
-/// The type of an object from what stat says.
+/// The type of an object by its `st_mode`.
 pub(in crate::log) fn type_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-/// The link in procfs that leads to an open object itself, not to its path (proc(5), /proc/pid/fd).
-fn own_name(object: BorrowedFd<'_>) -> PathBuf {
+/// The link in procfs that leads to the open object itself, not to its path (proc(5)).
+fn proc_link(object: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", object.as_raw_fd()))
 }
 

@@ -1,8 +1,8 @@
-//! Where a path that cannot be opened was going.
+//! Where a path leads that cannot be opened.
 //!
-//! A link inside a prefix that leads outside must get one answer whether or not anything is there, or it would tell
-//! which files exist.  When the kernel fails to open a path, this walk follows it by the text of the links, and stops
-//! at the border: it looks at nothing outside the prefixes.
+//! A link inside a prefix that leads outside must get the same answer whether or not anything is
+//! there, or it would tell which files exist. When the kernel fails to open a path, this walk follows
+//! it by the text of the links and stops at the border: it touches nothing outside the prefixes.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
@@ -10,34 +10,35 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{OFlags, ResolveFlags};
 
-use super::prefix::Root;
-use super::resolve::{Resolver, link_target};
+use crate::log::access::prefix::Root;
+use crate::log::access::resolve::{Resolver, link_target};
 
-/// Links followed in one path before it counts as a loop, as the kernel has it (path_resolution(7)).
+/// More links in one path count as a loop, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// What the walk finds under its feet.
+/// What lies at a path on the way.
 enum Location {
-    /// A directory or file inside, or a directory above a prefix.
+    /// A directory or file inside a prefix, or a directory above one.
     Plain,
-    /// A link inside, with its text.
+    /// A link inside a prefix, with its text.
     Link(PathBuf),
-    /// Nothing to be seen, inside.
+    /// Nothing, inside a prefix.
     Missing,
+    /// Neither in a prefix nor above one.
     Outside,
 }
 
-/// Whether the way of `rest`, from the directory `start`, crosses or ends beyond the border of the prefixes.
+/// Whether the path `rest`, from the directory `start`, leads out of the prefixes on its way.
 ///
-/// `rename` turns the name a prefix was given, at the head of an absolute link, into its real place.
+/// `real_path` replaces the given path of a prefix at the head of an absolute link by its real path.
 pub(super) fn leads_outside(
     resolver: &Resolver,
     roots: &[&Root],
     start: &Path,
     rest: &Path,
-    rename: impl Fn(&Path) -> Option<PathBuf>,
+    real_path: impl Fn(&Path) -> Option<PathBuf>,
 ) -> bool {
-    // The walked part never holds a link, so that its parent by text is its parent.
+    // The walked part holds no link, so its parent by text is its parent.
     let mut walked = start.to_path_buf();
     let mut ahead = steps_reversed(rest);
     let mut links = 0;
@@ -47,7 +48,7 @@ pub(super) fn leads_outside(
             continue;
         }
         walked.push(&step);
-        match look_at(resolver, roots, &walked) {
+        match location_of(resolver, roots, &walked) {
             Location::Plain => {}
             Location::Outside => return true,
             Location::Missing => return false,
@@ -55,20 +56,21 @@ pub(super) fn leads_outside(
             Location::Link(target) => {
                 links += 1;
                 walked.pop();
-                ahead.extend(steps_reversed(&rename(&target).unwrap_or(target)));
+                ahead.extend(steps_reversed(&real_path(&target).unwrap_or(target)));
             }
         }
     }
     !roots.iter().any(|root| root.admits(&walked))
 }
 
-/// The steps of a path, the first one last; an absolute path begins with `/`, which `push` takes as a new start.
+/// The steps of a path, the first one last. An absolute path begins with `/`, which `push` takes as
+/// a new start.
 fn steps_reversed(path: &Path) -> Vec<OsString> {
     let named = path.components().filter(|step| *step != Component::CurDir);
     named.rev().map(|step| OsStr::to_os_string(step.as_os_str())).collect()
 }
 
-fn look_at(resolver: &Resolver, roots: &[&Root], place: &Path) -> Location {
+fn location_of(resolver: &Resolver, roots: &[&Root], place: &Path) -> Location {
     let inside = roots.iter().find_map(|root| Some((root, root.below(place)?)));
     let Some((root, below)) = inside else {
         let above = roots.iter().any(|root| root.place.starts_with(place));

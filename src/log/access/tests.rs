@@ -1,5 +1,5 @@
-//! Access against real directories, links, races and names.  What concerns links and places runs both with openat2 and
-//! without it.
+//! Access to real directories, links, races and names. What concerns links and places runs both
+//! with openat2 and without it.
 
 mod links;
 mod races;
@@ -303,6 +303,23 @@ fn a_prefix_that_cannot_be_served_says_so() {
         assert!(!error.hint().is_empty());
     }
     assert!(error(fifo).to_string().contains("fi\\nfo` is neither"));
+}
+
+#[test]
+fn a_prefix_that_cannot_be_opened_keeps_the_cause() {
+    let ground = Fixture::new();
+    ground.link("endless", ground.path("endless"));
+    let long = "n".repeat(300);
+    for (name, cause) in [
+        ("endless", "Too many levels of symbolic links (os error 40)"),
+        (long.as_str(), "File name too long (os error 36)"),
+    ] {
+        let path = ground.path(name);
+        let error = Access::new([&path]).unwrap_err();
+        let chain = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+        assert_eq!(chain, format!("prefix `{}` cannot be opened: {cause}", path.display()));
+        assert_eq!(error.hint(), "name a directory or a file that can be opened");
+    }
 }
 
 #[test]

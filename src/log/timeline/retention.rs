@@ -265,7 +265,7 @@ mod tests {
         }
         let sources = timeline.spans.iter().filter_map(|span| span.state().source.clone());
         let mut tables: Vec<_> = sources.map(|source| source.arrivals).collect();
-        tables.sort_by_key(|table| Arc::as_ptr(table));
+        tables.sort_by_key(Arc::as_ptr);
         tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let bytes: usize = tables.iter().map(|table| table.lock().bytes()).sum();
         assert!(bytes <= 2 * ARRIVAL_BYTES_MAX, "{bytes} bytes in {} tables", tables.len());

@@ -84,8 +84,8 @@ fn many_toggles_cost_no_more_than_their_bytes() {
     assert!(!out.contains("<span style='color:var(--red,#a00)'><span"), "styles do not pile up");
 }
 
-/// Feeds a log of `len` bytes in pieces, of which each is a part of the pattern over and over, and says how much HTML it made. Between any two
-/// pieces the terminal must be light.
+/// Feeds a log of `len` bytes in pieces, of which each is a part of the pattern over and over, and
+/// says how much HTML it made. Between any two pieces the terminal must be light.
 fn made_of(pattern: &[u8], len: usize) -> usize {
     const PIECE_BYTES: usize = 64 * 1024;
     let piece = pattern.repeat(PIECE_BYTES.div_ceil(pattern.len()));

@@ -104,7 +104,8 @@ fn sequences_without_meaning_are_swallowed() {
     ]);
 }
 
-/// Each sequence once, in the order of its final byte, with the default and with a number where it takes one.
+/// Each sequence once, in the order of its final byte, with the default and with a number where it
+/// takes one.
 #[test]
 fn every_sequence_of_the_table() {
     check_texts(&[

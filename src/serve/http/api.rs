@@ -1,6 +1,6 @@
-//! Looking around in a log: what lies under `/_/NAME/PATH`.
+//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH` and `/_/text/PATH`.
 //!
-//! The path is the log's own, and so are the checks: what a log's URL refuses is refused here.
+//! The path is the log's own, and so are the checks: what a log's URL refuses is refused here, too.
 
 mod answer;
 mod query;
@@ -18,74 +18,87 @@ use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
 use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
 use crate::serve::App;
+use crate::serve::body::{Body, full};
 use crate::serve::query::decode_path;
-use crate::serve::routes::{Body, Refused, full};
+use crate::serve::refusal::Refused;
+use crate::serve::viewer_limit::ViewerPermit;
 use crate::session::WantedGeneration;
 use query::ApiQuery;
 
 /// What can be asked about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ApiCall {
-    /// Rows anywhere in it.
+pub(in crate::serve) enum ApiCall {
+    /// Rows anywhere in the log.
     Rows,
     /// Which lines offsets are in, and where lines begin.
     Lines,
-    /// Where something is in it.
+    /// Where a pattern matches.
     Find,
-    /// Lines of it, to be kept.
+    /// Lines of the log as a download.
     Text,
 }
 
-/// The question and the log's path of what lies under `/_/`, if it is one of these.
-fn question(name: &str) -> Option<(ApiCall, &str)> {
-    let (question, path) = name.split_at(name.find('/')?);
-    let question = match question {
-        "rows" => ApiCall::Rows,
-        "lines" => ApiCall::Lines,
-        "find" => ApiCall::Find,
-        "text" => ApiCall::Text,
-        _ => return None,
-    };
-    Some((question, path))
+impl ApiCall {
+    /// The call and the log's path in what follows `/_/`; `None` when that is something else.
+    pub(in crate::serve) fn parse(name: &str) -> Option<(Self, &str)> {
+        let (call, path) = name.split_at(name.find('/')?);
+        let call = match call {
+            "rows" => Self::Rows,
+            "lines" => Self::Lines,
+            "find" => Self::Find,
+            "text" => Self::Text,
+            _ => return None,
+        };
+        Some((call, path))
+    }
 }
 
-/// Answers what is asked about a log; none when `name` asks for something else.
+/// A log that a request is about.
+struct LogView {
+    log: LogPath,
+    snapshot: Snapshot,
+    /// The request counts as a viewer for as long as this lives, unless the log has viewers anyway.
+    permit: Option<ViewerPermit>,
+}
+
+/// Answers a question about a log. `path` is percent-encoded.
+///
+/// # Errors
+/// 400 for a path or parameter that can't be understood, 503 when the server is full, and what
+/// opening the log refuses.
 pub(in crate::serve) async fn answer(
     app: &Arc<App>,
     parts: &Parts,
-    name: &str,
-) -> Option<Result<Response<Body>, Refused>> {
-    let (question, path) = question(name)?;
-    Some(of_log(app, parts, question, path).await)
-}
-
-async fn of_log(
-    app: &Arc<App>,
-    parts: &Parts,
-    question: ApiCall,
+    call: ApiCall,
     path: &str,
 ) -> Result<Response<Body>, Refused> {
-    let around = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
+    let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
     let log = app.access.locate(&decode_path(path)?)?;
-    let view = match Snapshot::open(&app.hub, &log, around.of).await {
-        Ok(view) => view,
+    // A log without viewers gets a follower for this request, and that is what the limit is for. A
+    // page whose viewer is admitted can look around in its log even when the server is full.
+    let permit = if app.hub.registry().viewers(&log) > 0 {
+        None
+    } else {
+        Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
+    };
+    let snapshot = match Snapshot::open(&app.hub, &log, query.of).await {
+        Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
-    let index = app.lines.of(&log, &view);
-    let answer = match question {
-        ApiCall::Rows => rows(app, around, view, index).await,
-        ApiCall::Lines => lines(app, around, view, index).await,
-        ApiCall::Find => stream::find(app, around, view, &log).await,
-        ApiCall::Text => stream::text(app, around, view, &log).await,
+    let view = LogView { log: log.clone(), snapshot, permit };
+    let answered = match call {
+        ApiCall::Rows => rows(app, query, view).await,
+        ApiCall::Lines => lines(app, query, view).await,
+        ApiCall::Find => stream::find(app, query, view).await,
+        ApiCall::Text => stream::text(app, query, view).await,
     };
-    match answer {
+    match answered {
         Ok(answer) => Ok(answer),
-        // It was cut while it was read.
+        // The log was truncated while it was read.
         Err(SearchError::Gone(None)) => {
-            match Snapshot::open(&app.hub, &log, WantedGeneration::Present).await {
-                Ok(present) => error_answer(&log, &SearchError::Gone(Some(present.generation))),
-                Err(_) => error_answer(&log, &SearchError::Gone(None)),
-            }
+            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present).await;
+            let generation = present.ok().map(|present| present.generation);
+            error_answer(&log, &SearchError::Gone(generation))
         }
         Err(error) => error_answer(&log, &error),
     }
@@ -93,40 +106,42 @@ async fn of_log(
 
 async fn rows(
     app: &Arc<App>,
-    around: ApiQuery,
-    view: Snapshot,
-    index: Arc<LineIndex>,
+    query: ApiQuery,
+    view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    app.limiter.count(&index, &view).await?;
-    let place = around.place.unwrap_or(RowPosition::From(Offset(0)));
-    let wanted = RowsRequest { place, count: around.count, form: around.form };
-    let pattern = match around.filter {
-        true => match compile(app, around.sought).await? {
+    let index = app.lines.of(&view.log, &view.snapshot);
+    app.limiter.count(&index, &view.snapshot).await?;
+    let position = query.place.unwrap_or(RowPosition::From(Offset(0)));
+    let wanted = RowsRequest { place: position, count: query.count, form: query.form };
+    let pattern = match query.filter {
+        true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
             Err(bad) => return Ok(bad_pattern(&bad)),
         },
         false => None,
     };
     let is_search = pattern.is_some();
-    let look = move || {
-        let stretch = match &pattern {
-            Some(pattern) => filter::filtered(&view, &index, wanted, pattern)?,
-            None => rows::rows(&view, &index, wanted)?,
+    let LogView { snapshot, permit, .. } = view;
+    let read = move || {
+        let _permit = permit;
+        let range = match &pattern {
+            Some(pattern) => filter::filtered(&snapshot, &index, wanted, pattern)?,
+            None => rows::rows(&snapshot, &index, wanted)?,
         };
-        let lines = index.numbers(&view, stretch.rows.iter().map(|row| row.offset))?;
-        if !view.is_intact()? {
+        let lines = index.numbers(&snapshot, range.rows.iter().map(|row| row.offset))?;
+        if !snapshot.is_intact()? {
             return Err(SearchError::Gone(None));
         }
-        Ok(answer::rows(&view, &stretch, &lines))
+        Ok(answer::rows(&snapshot, &range, &lines))
     };
     let answer = match is_search {
-        true => app.limiter.time_slice(look).await,
-        false => app.limiter.quick(look).await,
+        true => app.limiter.time_slice(read).await,
+        false => app.limiter.quick(read).await,
     };
     answer.map(|answer| json(StatusCode::OK, answer))
 }
 
-/// A pattern takes a while to compile.
+/// Compiles a pattern, which can take a while.
 async fn compile(
     app: &App,
     sought: PatternSpec,
@@ -140,34 +155,36 @@ fn bad_pattern(bad: &BadPattern) -> Response<Body> {
 
 async fn lines(
     app: &Arc<App>,
-    around: ApiQuery,
-    view: Snapshot,
-    index: Arc<LineIndex>,
+    query: ApiQuery,
+    view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    app.limiter.count(&index, &view).await?;
-    let look = move || {
-        let answer = match around.place {
+    let index = app.lines.of(&view.log, &view.snapshot);
+    app.limiter.count(&index, &view.snapshot).await?;
+    let LogView { snapshot, permit, .. } = view;
+    let read = move || {
+        let _permit = permit;
+        let answer = match query.place {
             Some(RowPosition::Line(line)) => {
-                let start =
-                    index.start_of(&view, line)?.ok_or(SearchError::Counting(index.indexed()))?;
-                answer::line(&view, line, start)
+                let start = index.start_of(&snapshot, line)?;
+                let start = start.ok_or(SearchError::Counting(index.indexed()))?;
+                answer::line(&snapshot, line, start)
             }
             _ => {
-                let lines = numbers(&view, &index, &around.at)?;
-                let total = index.newlines(&view, view.end)?;
-                answer::lines(&view, &lines, total, index.indexed().min(view.end))
+                let lines = numbers(&snapshot, &index, &query.at)?;
+                let total = index.newlines(&snapshot, snapshot.end)?;
+                answer::lines(&snapshot, &lines, total, index.indexed().min(snapshot.end))
             }
         };
-        if view.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
+        if snapshot.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
     };
-    app.limiter.quick(look).await.map(|answer| json(StatusCode::OK, answer))
+    app.limiter.quick(read).await.map(|answer| json(StatusCode::OK, answer))
 }
 
-/// The numbers of the lines that begin at offsets, whatever their order.
-fn numbers(view: &Snapshot, index: &LineIndex, at: &[Offset]) -> io::Result<Vec<Option<u64>>> {
+/// The numbers of the lines that begin at offsets, in the order of the offsets.
+fn numbers(snapshot: &Snapshot, index: &LineIndex, at: &[Offset]) -> io::Result<Vec<Option<u64>>> {
     let mut order: Vec<usize> = (0..at.len()).collect();
     order.sort_unstable_by_key(|&nth| at[nth]);
-    let sorted = index.numbers(view, order.iter().map(|&nth| at[nth]))?;
+    let sorted = index.numbers(snapshot, order.iter().map(|&nth| at[nth]))?;
     let mut lines = vec![None; at.len()];
     for (nth, line) in order.into_iter().zip(sorted) {
         lines[nth] = line;
@@ -175,7 +192,7 @@ fn numbers(view: &Snapshot, index: &LineIndex, at: &[Offset]) -> io::Result<Vec<
     Ok(lines)
 }
 
-/// That there are too many who search.
+/// The answer when too many searches are open.
 fn crowded() -> Response<Body> {
     let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, answer::crowded());
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

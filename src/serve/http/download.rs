@@ -1,44 +1,51 @@
 //! A log as a plain file: whole, or a range of it, as it is at this moment.
 
 use std::io;
-use std::ops::RangeInclusive;
+use std::ops::Range;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header};
 use hyper::body::Frame as BodyFrame;
-use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
 use crate::log::file::LogFile;
-use crate::log::{Access, LogPath, Offset, Refusal};
-use crate::serve::connection_limit::AccessLogEntry;
-use crate::serve::routes::{Body, Refused, empty, full};
+use crate::log::{LogPath, Offset, Refusal};
+use crate::serve::access_log::AccessLogEntry;
+use crate::serve::body::{Body, empty, full};
+use crate::serve::conditional::Validators;
+use crate::serve::dispatch::LogRequest;
+use crate::serve::refusal::Refused;
 
 /// The unit in which a file is read and sent.
 const READ_BYTES: u64 = 256 * 1024;
 
-/// What is asked of a file.
-enum FindRequest {
+/// Which part of a file is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Part {
     Whole,
-    Range(RangeInclusive<u64>),
+    Range(Range<u64>),
+    /// The range lies beyond the end.
     Unsatisfiable,
 }
 
-/// The answer to a GET or HEAD of a log's bytes. A GET's body holds a seat, which `visit` takes.
+/// The answer to a GET or HEAD of a log's bytes. A GET whose answer has a body counts as a viewer
+/// until that is sent.
+///
+/// # Errors
+/// What opening the log refuses, and 503 when the server is full.
 pub(in crate::serve) async fn answer(
-    access: &Arc<Access>,
+    request: &LogRequest<'_>,
     log: &LogPath,
-    method: &Method,
-    headers: &HeaderMap,
-    visit: impl FnOnce() -> Result<AccessLogEntry, Refused>,
 ) -> Result<Response<Body>, Refused> {
+    let (method, headers) = (&request.parts.method, &request.parts.headers);
     let (file, size, modified) = {
-        let (access, log) = (Arc::clone(access), log.clone());
+        let (access, log) = (Arc::clone(&request.app.access), log.clone());
         let open = move || {
             let file = LogFile::new(access.open(&log)?);
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
@@ -47,104 +54,75 @@ pub(in crate::serve) async fn answer(
         spawn_blocking(open).await.unwrap_or(Err(Refusal::Unreadable))?
     };
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let etag = format!("\"{:x}-{size:x}-{:x}\"", file.identity().inode, since_epoch.as_nanos());
+    let tag = format!("{:x}-{size:x}-{:x}", file.identity().inode, since_epoch.as_nanos());
+    let validators = Validators::new(&tag, Some(modified));
     let mut response = Response::new(empty());
-    let set = response.headers_mut();
-    set.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    set.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    insert(set, header::ETAG, &etag);
-    insert(set, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
-    if not_modified(headers, &etag, modified) {
+    let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answered.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    validators.insert(answered);
+    if validators.is_known(headers) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
-    let range = match part(method, headers, &etag, modified, size) {
-        FindRequest::Unsatisfiable => {
-            insert(set, header::CONTENT_RANGE, &format!("bytes */{size}"));
+    let part = if method == Method::GET && validators.permit_range(headers) {
+        part(headers, size)
+    } else {
+        Part::Whole
+    };
+    let range = match part {
+        Part::Unsatisfiable => {
+            insert(answered, header::CONTENT_RANGE, &format!("bytes */{size}"));
             *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
             *response.body_mut() = full(format!("the log has {size} bytes\n"));
             return Ok(response);
         }
-        FindRequest::Range(range) => {
+        Part::Range(range) => {
+            let last = range.end - 1;
             insert(
-                set,
+                answered,
                 header::CONTENT_RANGE,
-                &format!("bytes {}-{}/{size}", range.start(), range.end()),
+                &format!("bytes {}-{last}/{size}", range.start),
             );
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-            *range.start()..range.end() + 1
+            range
         }
-        FindRequest::Whole => 0..size,
+        Part::Whole => 0..size,
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     if method != Method::HEAD {
-        *response.body_mut() = bytes_of(file, range, visit()?);
+        *response.body_mut() = bytes_of(file, range, request.admit(log, "download")?);
     }
     Ok(response)
 }
 
-fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // All that is put here is digits and punctuation.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
-}
-
-/// HTTP dates have whole seconds.
-fn is_newer(modified: SystemTime, than: &str) -> bool {
-    let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    httpdate::parse_http_date(than).map_or(true, |than| seconds(modified) > seconds(than))
-}
-
-fn not_modified(headers: &HeaderMap, etag: &str, modified: SystemTime) -> bool {
-    match text(headers, header::IF_NONE_MATCH) {
-        Some(known) => known.split(',').any(|known| matches!(known.trim().trim_start_matches("W/"), known if known == "*" || known == etag)),
-        None => text(headers, header::IF_MODIFIED_SINCE).is_some_and(|since| !is_newer(modified, since)),
-    }
-}
-
-/// What part is asked for. Several ranges at once, and what is no range, get the whole, as the standard allows.
-fn part(
-    method: &Method,
-    headers: &HeaderMap,
-    etag: &str,
-    modified: SystemTime,
-    size: u64,
-) -> FindRequest {
-    if method != Method::GET {
-        return FindRequest::Whole;
-    }
-    let Some(Ok(ranges)) = text(headers, header::RANGE).map(parse_range_header) else {
-        return FindRequest::Whole;
-    };
-    if let Some(condition) = text(headers, header::IF_RANGE) {
-        let same = condition == etag || condition == httpdate::fmt_http_date(modified);
-        if !same {
-            return FindRequest::Whole;
-        }
-    }
-    match ranges.validate(size) {
-        Ok(mut ranges) if ranges.len() == 1 => {
-            ranges.pop().map_or(FindRequest::Whole, FindRequest::Range)
-        }
-        Ok(_) => FindRequest::Whole,
-        Err(RangeUnsatisfiableError::Unsatisfiable) => FindRequest::Unsatisfiable,
-        Err(_) => FindRequest::Whole,
+/// The part that `Range` asks for. Several ranges at once, and what is no range, get the whole
+/// file, as RFC 9110, section 14.2 allows.
+fn part(headers: &HeaderMap, size: u64) -> Part {
+    let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let Some(Ok(ranges)) = range.map(parse_range_header) else { return Part::Whole };
+    match ranges.validate(size).as_deref() {
+        Ok([range]) => Part::Range(*range.start()..*range.end() + 1),
+        Err(RangeUnsatisfiableError::Unsatisfiable) => Part::Unsatisfiable,
+        Ok(_) | Err(_) => Part::Whole,
     }
 }
 
 /// The bytes of a range, read as the peer takes them.
-fn bytes_of(file: LogFile, range: std::ops::Range<u64>, visit: AccessLogEntry) -> Body {
+fn bytes_of(file: LogFile, range: Range<u64>, entry: AccessLogEntry) -> Body {
     let file = Arc::new(file);
-    let frames = stream::try_unfold((range, visit), move |(mut range, mut visit)| {
+    let frames = stream::try_unfold((range, entry), move |(mut range, mut entry)| {
         let file = Arc::clone(&file);
         async move {
             if range.is_empty() {
-                visit.end("complete");
+                entry.end("complete");
                 return Ok(None);
             }
             let len = READ_BYTES.min(range.end - range.start) as usize;
@@ -159,8 +137,8 @@ fn bytes_of(file: LogFile, range: std::ops::Range<u64>, visit: AccessLogEntry) -
                 ));
             }
             range.start += bytes.len() as u64;
-            visit.bytes += bytes.len() as u64;
-            Ok(Some((BodyFrame::data(Bytes::from(bytes)), (range, visit))))
+            entry.bytes += bytes.len() as u64;
+            Ok(Some((BodyFrame::data(Bytes::from(bytes)), (range, entry))))
         }
     });
     StreamBody::new(frames).boxed_unsync()

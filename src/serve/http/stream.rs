@@ -1,4 +1,7 @@
 //! Streams over plain HTTP: server-sent events, and what `curl` follows.
+//!
+//! The peer's reading drives the session: nothing is read from the log before the connection has
+//! room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,37 +9,33 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::Response;
 use hyper::body::Frame as BodyFrame;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use tokio::time::sleep;
 
+use crate::log::{LogPath, Offset};
 use crate::serve::App;
-use crate::serve::connection_limit::AccessLogEntry;
-use crate::serve::routes::Body;
-use crate::session::{Ending, Output, Session};
-use crate::wire::frame::Frame;
+use crate::serve::access_log::AccessLogEntry;
+use crate::serve::body::Body;
+use crate::serve::dispatch::LogRequest;
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
+use crate::serve::refusal::Refused;
+use crate::session::{Ending, Output, Session, WantedGeneration};
+use crate::wire::frame::{Form, Frame};
 
-/// An event stream that is silent for so long gets a comment, so that proxies keep it and a dead peer shows.
+/// An event stream with nothing to send gets a comment after this time, so that proxies keep it
+/// open and a write to a dead peer fails.
 const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// A stream in the making.
-struct StreamState {
-    app: Arc<App>,
-    session: Session,
-    visit: AccessLogEntry,
-    events: bool,
-    ended: bool,
-}
-
-/// What a stream is made of.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::serve) enum StreamFormat {
+/// How a stream's messages become a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StreamFormat {
     /// Server-sent events.
     Events,
     /// HTML, one payload after the other.
     Html,
-    /// The same of text, or of bytes as they are.
+    /// Text, or bytes as they are, one payload after the other.
     Text,
 }
 
@@ -50,23 +49,105 @@ impl StreamFormat {
     }
 }
 
+/// Server-sent events of a log. `Last-Event-ID` wins over the position in the URL, which is older.
+///
+/// # Errors
+/// 400 for a format that events lack, 503 when the server is full, and what joining the log
+/// refuses.
+pub(in crate::serve) async fn events(
+    request: &LogRequest<'_>,
+    log: &LogPath,
+) -> Result<Response<Body>, Refused> {
+    let form = match request.query.format {
+        None | Some(Format::Rows | Format::Html) => Form::Rows,
+        Some(Format::Text) => Form::TextRows,
+        Some(Format::Raw) => {
+            return Err(BadParameter(
+                "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
+            )
+            .into());
+        }
+    };
+    let mut query = request.query.clone();
+    if let Some(id) = request.parts.headers.get("last-event-id") {
+        let position = id.to_str().ok().and_then(last_event_id);
+        let (from, of) = position.unwrap_or((Offset(0), WantedGeneration::Nothing));
+        (query.from, query.of) = (Some(from), of);
+        query.late.clear();
+    }
+    let entry = request.admit(log, "events")?;
+    let start = query.start(Lines::Last(LINES), true);
+    let session = request.app.hub.join(log, start, form).await?;
+    Ok(answer(request.app, session, entry, StreamFormat::Events))
+}
+
+/// A log as a stream of its bytes, text or HTML, which follows with `tail=1`.
+///
+/// # Errors
+/// 400 for a format that needs messages, 416 for a position that the log does not have now, 503
+/// when the server is full, and what joining the log refuses.
+pub(in crate::serve) async fn plain(
+    request: &LogRequest<'_>,
+    log: &LogPath,
+) -> Result<Response<Body>, Refused> {
+    let query = &request.query;
+    let form = match query.format {
+        None | Some(Format::Raw) => Form::Raw,
+        Some(Format::Text) => Form::Text,
+        Some(Format::Html) => Form::Html,
+        Some(Format::Rows) => {
+            return Err(BadParameter(
+                "`format=rows` is for WebSockets and event streams".to_owned(),
+            )
+            .into());
+        }
+    };
+    let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
+    let entry = request.admit(log, "stream")?;
+    let session = request.app.hub.join(log, query.start(lines, false), form).await?;
+    if !session.is_recovered() {
+        return Err(Refused::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "the log has no such position now: `from` is beyond its end, or of another generation",
+            "ask without `from`",
+        ));
+    }
+    let format = if form == Form::Html { StreamFormat::Html } else { StreamFormat::Text };
+    Ok(answer(request.app, session, entry, format))
+}
+
+/// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
+fn last_event_id(id: &str) -> Option<(Offset, WantedGeneration)> {
+    let (generation, offset) = id.rsplit_once(':')?;
+    Some((Offset(offset.parse().ok()?), query::of(generation)))
+}
+
+/// A session that is sent as a body.
+struct StreamState {
+    app: Arc<App>,
+    session: Session,
+    entry: AccessLogEntry,
+    is_events: bool,
+    has_ended: bool,
+}
+
 /// The messages of a session, as they come.
-pub(in crate::serve) fn answer(
+fn answer(
     app: &Arc<App>,
     session: Session,
-    visit: AccessLogEntry,
-    kind: StreamFormat,
+    entry: AccessLogEntry,
+    format: StreamFormat,
 ) -> Response<Body> {
-    let events = kind == StreamFormat::Events;
-    let stream = StreamState { app: Arc::clone(app), session, visit, events, ended: false };
+    let is_events = format == StreamFormat::Events;
+    let stream = StreamState { app: Arc::clone(app), session, entry, is_events, has_ended: false };
     let frames = stream::unfold(stream, |mut stream| async move {
         let bytes = stream.next().await?;
-        stream.visit.bytes += bytes.len() as u64;
+        stream.entry.bytes += bytes.len() as u64;
         Some((Ok(BodyFrame::data(bytes)), stream))
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind.content_type()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // nginx holds streams back otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -74,45 +155,48 @@ pub(in crate::serve) fn answer(
 }
 
 impl StreamState {
+    /// The next bytes of the body; `None` when it is complete or the server can't wait any longer.
     async fn next(&mut self) -> Option<Bytes> {
-        if self.ended {
+        if self.has_ended {
             return None;
         }
         let silence = sleep(COMMENT_INTERVAL);
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = silence, if self.events => return Some(Bytes::from_static(b":\n\n")),
+            () = silence, if self.is_events => return Some(Bytes::from_static(b":\n\n")),
             () = self.app.cut.cancelled() => {
-                self.visit.reason = "cut";
+                self.entry.reason = "cut";
                 return None;
             }
         };
         match output {
-            Output::Frames(frames) => Some(self.join(&frames)),
+            Output::Frames(frames) => Some(self.encode(&frames)),
             Output::End(ending) => {
-                self.ended = true;
-                self.visit.reason = match ending {
+                self.has_ended = true;
+                self.entry.reason = match ending {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
-                // An event stream that just ends is asked for again: it has to say that it is complete.
+                // A browser opens an event stream again that just ends, so the stream says that it
+                // is complete.
                 let last = self.session.end_frames(ending);
-                (!last.is_empty()).then(|| self.join(&last))
+                (!last.is_empty()).then(|| self.encode(&last))
             }
         }
     }
 
-    fn join(&self, frames: &[Frame]) -> Bytes {
+    /// The bytes that stand for these frames.
+    fn encode(&self, frames: &[Frame]) -> Bytes {
         match frames {
-            [frame] if !self.events => frame.payload(),
-            frames if !self.events => {
+            [frame] if !self.is_events => frame.payload(),
+            frames if !self.is_events => {
                 let payloads: Vec<Bytes> = frames.iter().map(Frame::payload).collect();
                 Bytes::from(payloads.concat())
             }
             frames => {
                 let mut events = Vec::new();
                 for (at, frame) in frames.iter().enumerate() {
-                    // The position is that after the last of them.
+                    // The session's position is the one after the last frame.
                     if let (true, Some((generation, offset))) =
                         (at + 1 == frames.len(), self.session.position())
                     {

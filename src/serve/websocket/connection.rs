@@ -1,14 +1,17 @@
-//! A viewer's connection, as those see it that write to it: its own task, the walk that speaks for many, the pulse.
+//! The write half of a WebSocket, shared by the viewer's task, the broadcast group and the
+//! heartbeats.
 //!
-//! Whoever writes holds the lock, and writes whole frames or leaves the rest behind for the viewer's own task. So
-//! nobody cuts into a frame: the walk leaves a line alone that is in the middle of one.
+//! Whoever writes holds the lock, and writes whole frames or leaves the rest of one for the
+//! viewer's task. So nobody cuts into a frame: while one is half written the broadcast group leaves
+//! the connection alone, and a heartbeat waits behind it.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -22,76 +25,79 @@ use crate::wire::frame::{Frame, Frames, Packing};
 pub(in crate::serve) struct Connection {
     io: TcpStream,
     sent: Arc<Sent>,
-    /// How the viewer takes messages.
     packing: Packing,
-    out: Mutex<Out>,
+    outbound: Mutex<Outbound>,
+    /// Of the viewer's task.
     waker: AtomicWaker,
 }
 
-/// What has been done to send, for all viewers of a server.
+/// Counts what was sent, for all viewers of a server together.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct Sent {
-    /// Frames of data that sockets were given.
+    /// Data frames that were given to sockets, one for each viewer.
     pub(in crate::serve) frames: Counter,
     /// Calls of `write` on sockets, for data, control and the rest of either.
     pub(in crate::serve) writes: Counter,
 }
 
 #[derive(Debug)]
-struct Out {
+struct Outbound {
     /// The rest of a frame that the socket did not take at once.
     rest: Bytes,
-    /// A frame of control that waits for its end.
-    control: Option<&'static [u8]>,
-    /// tungstenite has written a part of a frame.
-    is_busy: bool,
+    /// A heartbeat that waits for the end of that frame.
+    heartbeat: Option<&'static [u8]>,
+    /// tungstenite has written a part of a frame of its own.
+    is_tungstenite_writing: bool,
     /// Bytes that the socket has taken since the connection began.
     taken: u64,
-    /// When it took some last, or was given some after it had taken all.
-    moved: Instant,
-    /// Something came since the last heartbeat.
-    heard: bool,
-    /// While an answer to a heartbeat is awaited: what the socket had taken, with the heartbeat itself.
-    asked: Option<u64>,
+    /// When the socket took bytes last, or was given some after it had taken all.
+    progress_at: Instant,
+    /// Something came from the viewer since the last heartbeat.
+    has_heard: bool,
+    /// While the answer to a heartbeat is awaited: what `taken` is when the socket has taken the
+    /// heartbeat itself.
+    heartbeat_end: Option<u64>,
     notice: Option<Notice>,
-    is_closed: bool,
+    /// The viewer has left its broadcast group for good.
+    has_left: bool,
 }
 
-/// What a viewer's task is told by others.
+/// What other tasks tell a viewer's task. A later notice replaces one that has not been read.
 #[derive(Debug)]
 pub(in crate::serve) enum Notice {
-    /// Nobody speaks for it any more.
+    /// The broadcast group no longer sends for the viewer.
     Handback(Box<Handback>),
-    /// It gave no sign of life.
+    /// The viewer did not answer a heartbeat.
     Silent,
     /// The server can't wait any longer.
     Cut,
 }
 
-/// What a viewer goes on with that is not spoken for any more.
+/// With what a viewer's own session goes on after its broadcast group.
 #[derive(Debug)]
 pub(in crate::serve) struct Handback {
-    /// What is still to be sent, in order.
+    /// Frames that are still to be sent, in order.
     pub(in crate::serve) frames: Frames,
-    /// Where it stands then.
-    pub(in crate::serve) standpoint: SavedCursor,
-    /// That nothing more comes.
+    /// Where the viewer stands once it has got these.
+    pub(in crate::serve) cursor: SavedCursor,
+    /// Set if nothing comes after these.
     pub(in crate::serve) ending: Option<Ending>,
 }
 
-/// What became of frames that were offered.
+/// What became of frames that were written for a broadcast group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum WriteResult {
-    /// The socket has taken them.
-    Taken,
-    /// It took so many, the last perhaps in part.
+    /// The socket has taken all of them.
+    Complete,
+    /// The socket is full. This many frames were begun; the connection keeps the rest of the last
+    /// one.
     Full(usize),
-    /// Nobody reads any more.
-    Closed,
+    /// The viewer has left.
+    Left,
 }
 
-impl Out {
-    /// Writes what is left. False when the socket takes no more.
+impl Outbound {
+    /// Writes what is left over, then a waiting heartbeat. False when the socket takes no more.
     fn flush(&mut self, io: &TcpStream, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
@@ -99,12 +105,12 @@ impl Out {
                     return Ok(false);
                 };
                 self.rest.advance(written);
-                self.moved = Instant::now();
+                self.progress_at = Instant::now();
             }
-            // An empty slice of a shared frame would keep the whole of it.
+            // An empty slice of a shared frame would keep the whole frame.
             self.rest = Bytes::new();
-            match self.control.take() {
-                Some(control) => self.rest = Bytes::from_static(control),
+            match self.heartbeat.take() {
+                Some(heartbeat) => self.rest = Bytes::from_static(heartbeat),
                 None => return Ok(true),
             }
         }
@@ -127,100 +133,99 @@ impl Out {
         }
     }
 
+    /// Whether a new frame may begin.
     fn is_clear(&self) -> bool {
-        self.rest.is_empty() && self.control.is_none() && !self.is_busy
+        self.rest.is_empty() && self.heartbeat.is_none() && !self.is_tungstenite_writing
     }
 }
 
 impl Connection {
     pub(in crate::serve) fn new(io: TcpStream, packing: Packing, sent: Arc<Sent>) -> Self {
-        let out = Out {
+        let outbound = Outbound {
             rest: Bytes::new(),
-            control: None,
-            is_busy: false,
+            heartbeat: None,
+            is_tungstenite_writing: false,
             taken: 0,
-            moved: Instant::now(),
-            heard: false,
-            asked: None,
+            progress_at: Instant::now(),
+            has_heard: false,
+            heartbeat_end: None,
             notice: None,
-            is_closed: false,
+            has_left: false,
         };
-        Self { io, sent, packing, out: Mutex::new(out), waker: AtomicWaker::new() }
+        Self { io, sent, packing, outbound: Mutex::new(outbound), waker: AtomicWaker::new() }
     }
 
-    /// How the viewer takes messages.
+    /// Whether the viewer takes compressed messages.
     pub(in crate::serve) fn packing(&self) -> Packing {
         self.packing
     }
 
-    /// The connection itself.
+    /// The socket.
     pub(in crate::serve) fn io(&self) -> &TcpStream {
         &self.io
     }
 
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether nothing is half written.
+    /// Whether no frame is half written and none waits.
     pub(in crate::serve) fn is_clear(&self) -> bool {
-        self.out().is_clear()
+        self.outbound.lock().is_clear()
     }
 
     /// Bytes that the kernel has taken so far.
     pub(in crate::serve) fn taken(&self) -> u64 {
-        self.out().taken
+        self.outbound.lock().taken
     }
 
-    /// Since when the socket has taken nothing of what there is for it.
+    /// Since when the socket has taken nothing, though there is something for it. Means nothing
+    /// while it is clear.
     pub(in crate::serve) fn stuck_since(&self) -> Instant {
-        self.out().moved
+        self.outbound.lock().progress_at
     }
 
-    /// The viewer's own frame, to be written by its task. Only when the line is clear.
-    pub(in crate::serve) fn give(&self, frame: &Frame) {
-        let mut out = self.out();
-        debug_assert!(out.is_clear(), "a frame was given while another is half written");
-        out.rest = frame.encoded(self.packing).clone();
+    /// Begins a frame of the viewer's own, which [`poll_flush`](Self::poll_flush) then writes. Only
+    /// when clear.
+    pub(in crate::serve) fn start_frame(&self, frame: &Frame) {
+        let mut outbound = self.outbound.lock();
+        debug_assert!(outbound.is_clear(), "a frame began while another is half written");
+        outbound.rest = frame.encoded(self.packing).clone();
         self.sent.frames.add(1);
-        out.moved = Instant::now();
+        outbound.progress_at = Instant::now();
     }
 
-    /// Frames that many viewers get, written at once as far as the socket takes them.
-    pub(in crate::serve) fn offer(&self, frames: &[Frame]) -> WriteResult {
-        let mut out = self.out();
-        if out.is_closed {
-            return WriteResult::Closed;
+    /// Writes frames that many viewers get, as far as the socket takes them at once.
+    pub(in crate::serve) fn write_frames(&self, frames: &[Frame]) -> WriteResult {
+        let mut outbound = self.outbound.lock();
+        if outbound.has_left {
+            return WriteResult::Left;
         }
-        if !out.is_clear() {
+        if !outbound.is_clear() {
             return WriteResult::Full(0);
         }
         for (at, frame) in frames.iter().enumerate() {
             let encoded = frame.encoded(self.packing);
-            match out.write(&self.io, &self.sent, encoded) {
+            match outbound.write(&self.io, &self.sent, encoded) {
                 Ok(Some(written)) if written == encoded.len() => self.sent.frames.add(1),
                 Ok(Some(written)) => {
                     self.sent.frames.add(1);
-                    out.rest = encoded.slice(written..);
-                    out.moved = Instant::now();
+                    outbound.rest = encoded.slice(written..);
+                    outbound.progress_at = Instant::now();
                     return WriteResult::Full(at + 1);
                 }
-                // What is wrong with the connection is for the viewer's task to find out.
+                // The viewer's task finds out what is wrong with the connection.
                 Ok(None) | Err(_) => return WriteResult::Full(at),
             }
         }
-        WriteResult::Taken
+        WriteResult::Complete
     }
 
-    /// Writes on what is left of a frame.
-    pub(in crate::serve) fn poll_rest(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.out().flush(&self.io, &self.sent)? {
+    /// Writes the rest of a frame and a waiting heartbeat.
+    pub(in crate::serve) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbound.lock().flush(&self.io, &self.sent)? {
             ready!(self.io.poll_write_ready(cx))?;
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Writes what tungstenite has, after what is left of a frame.
+    /// Writes bytes of tungstenite's, after the rest of a frame.
     pub(in crate::serve) fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -228,14 +233,14 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         loop {
             {
-                let mut out = self.out();
-                if out.flush(&self.io, &self.sent)? {
-                    let written = out.write(&self.io, &self.sent, bytes)?;
-                    let is_busy = written.is_none_or(|written| written < bytes.len());
-                    if written.is_some() || (is_busy && !out.is_busy) {
-                        out.moved = Instant::now();
+                let mut outbound = self.outbound.lock();
+                if outbound.flush(&self.io, &self.sent)? {
+                    let written = outbound.write(&self.io, &self.sent, bytes)?;
+                    let is_partial = written.is_none_or(|written| written < bytes.len());
+                    if written.is_some() || (is_partial && !outbound.is_tungstenite_writing) {
+                        outbound.progress_at = Instant::now();
                     }
-                    out.is_busy = is_busy;
+                    outbound.is_tungstenite_writing = is_partial;
                     if let Some(written) = written {
                         return Poll::Ready(Ok(written));
                     }
@@ -245,9 +250,9 @@ impl Connection {
         }
     }
 
-    /// tungstenite has nothing half written any more.
-    pub(in crate::serve) fn settle(&self) {
-        self.out().is_busy = false;
+    /// Notes that tungstenite has nothing half written any more.
+    pub(in crate::serve) fn end_tungstenite_frame(&self) {
+        self.outbound.lock().is_tungstenite_writing = false;
     }
 
     /// Reads what the viewer sent.
@@ -269,52 +274,197 @@ impl Connection {
         }
     }
 
-    /// Something came from the viewer.
-    pub(in crate::serve) fn hear(&self) {
-        self.out().heard = true;
+    /// Notes that something came from the viewer.
+    pub(in crate::serve) fn mark_heard(&self) {
+        self.outbound.lock().has_heard = true;
     }
 
-    /// A heartbeat: this frame, at once or after what is being written.
-    pub(in crate::serve) fn beat(&self, frame: &'static [u8]) {
-        let mut out = self.out();
-        out.heard = false;
-        out.asked = Some(out.taken + frame.len() as u64);
-        let is_clear = out.is_clear();
-        out.control = Some(frame);
-        // What fails is found out by the viewer's task, and so is what the socket does not take now.
-        let is_out = is_clear && matches!(out.flush(&self.io, &self.sent), Ok(true));
-        drop(out);
-        if !is_out {
+    /// Sends a heartbeat: this frame, at once or after what is half written.
+    pub(in crate::serve) fn send_heartbeat(&self, frame: &'static [u8]) {
+        let mut outbound = self.outbound.lock();
+        outbound.has_heard = false;
+        outbound.heartbeat_end = Some(outbound.taken + frame.len() as u64);
+        let is_clear = outbound.is_clear();
+        outbound.heartbeat = Some(frame);
+        // The viewer's task finds out about errors, and writes what the socket does not take now.
+        let is_sent = is_clear && matches!(outbound.flush(&self.io, &self.sent), Ok(true));
+        drop(outbound);
+        if !is_sent {
             self.waker.wake();
         }
     }
 
-    /// Whether nothing came since the heartbeat, and nothing was taken either.
+    /// Ends the wait for an answer to the heartbeat. True if nothing came since, and the socket
+    /// took nothing either. A viewer that reads slowly, with the heartbeat still behind data, is
+    /// not silent.
     pub(in crate::serve) fn is_silent(&self) -> bool {
-        let mut out = self.out();
-        let (heard, taken) = (out.heard, out.taken);
-        out.asked.take().is_some_and(|before| !heard && taken <= before)
+        let mut outbound = self.outbound.lock();
+        let (has_heard, taken) = (outbound.has_heard, outbound.taken);
+        outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end)
     }
 
-    /// Tells the viewer's task.
+    /// Tells the viewer's task something.
     pub(in crate::serve) fn notify(&self, notice: Notice) {
-        self.out().notice = Some(notice);
+        self.outbound.lock().notice = Some(notice);
         self.waker.wake();
     }
 
-    /// What the viewer's task was told.
+    /// What the viewer's task was told, once.
     pub(in crate::serve) fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Notice> {
         self.waker.register(cx.waker());
-        self.out().notice.take().map_or(Poll::Pending, Poll::Ready)
+        self.outbound.lock().notice.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Nobody else is to write any more.
-    pub(in crate::serve) fn close(&self) {
-        self.out().is_closed = true;
+    /// Leaves the broadcast group for good: it writes no more.
+    pub(in crate::serve) fn leave(&self) {
+        self.outbound.lock().has_left = true;
     }
 
-    /// Whether nobody is to write any more.
-    pub(in crate::serve) fn is_closed(&self) -> bool {
-        self.out().is_closed
+    /// Whether the viewer has left its broadcast group for good.
+    pub(in crate::serve) fn has_left(&self) -> bool {
+        self.outbound.lock().has_left
+    }
+}
+
+#[cfg(test)]
+pub(in crate::serve) mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::time::advance;
+
+    const PING: &[u8] = b"\x89\x00";
+
+    /// Both ends of a connection: the server's, and the viewer's.
+    pub(in crate::serve) async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (viewer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (accepted.unwrap().0, viewer.unwrap())
+    }
+
+    /// A connection to a viewer that has read nothing yet.
+    pub(in crate::serve) async fn connected() -> (Arc<Connection>, TcpStream) {
+        let (io, viewer) = pair().await;
+        io.writable().await.unwrap();
+        (Arc::new(Connection::new(io, Packing::Plain, Arc::default())), viewer)
+    }
+
+    /// Writes large frames until the socket is full. Gives how many were begun.
+    pub(in crate::serve) fn fill(connection: &Connection) -> usize {
+        let frame = Frame::text(&"x".repeat(100_000));
+        for count in 0.. {
+            match connection.write_frames(std::slice::from_ref(&frame)) {
+                WriteResult::Complete => assert!(count < 1000, "it is never full"),
+                WriteResult::Full(begun) => return count + begun,
+                WriteResult::Left => panic!("nobody left"),
+            }
+        }
+        unreachable!("the loop has no end")
+    }
+
+    /// Writes everything while the viewer reads as much.
+    async fn flush_to(connection: &Connection, viewer: &mut TcpStream, len: usize) -> Vec<u8> {
+        let mut got = vec![0; len];
+        let flush = poll_fn(|cx| connection.poll_flush(cx));
+        let (flushed, read) = tokio::join!(flush, viewer.read_exact(&mut got));
+        flushed.unwrap();
+        read.unwrap();
+        got
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_never_cut_into() {
+        let (connection, mut viewer) = connected().await;
+        let begun = fill(&connection);
+        assert!(!connection.is_clear(), "a frame is half written");
+        connection.send_heartbeat(PING);
+        let other = [Frame::text("other")];
+        assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
+        let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
+        let whole = frame.repeat(begun);
+        let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
+        assert!(got[..whole.len()] == whole, "a frame is not as it was");
+        assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
+        assert!(connection.is_clear());
+        assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+    }
+
+    #[tokio::test]
+    async fn frames_of_tungstenite_and_data_do_not_mix() {
+        let (connection, mut viewer) = connected().await;
+        connection.start_frame(&Frame::text("data"));
+        let data = Frame::text("data").encoded(Packing::Plain).clone();
+        let pong = b"\x8a\x00";
+        let written = poll_fn(|cx| connection.poll_write(cx, pong)).await.unwrap();
+        assert_eq!(written, pong.len());
+        let mut got = vec![0; data.len() + pong.len()];
+        viewer.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, [data.as_ref(), pong].concat());
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_has_left_gets_nothing() {
+        let (connection, _viewer) = connected().await;
+        connection.leave();
+        assert_eq!(connection.write_frames(&[Frame::text("x")]), WriteResult::Left);
+        assert_eq!(connection.taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn only_a_viewer_that_neither_sends_nor_takes_is_silent() {
+        let (connection, mut viewer) = connected().await;
+        assert!(!connection.is_silent(), "no heartbeat was sent");
+        connection.send_heartbeat(PING);
+        assert!(connection.is_silent());
+        assert!(!connection.is_silent(), "each heartbeat is judged once");
+        connection.send_heartbeat(PING);
+        connection.mark_heard();
+        assert!(!connection.is_silent(), "it has sent something");
+        fill(&connection);
+        connection.send_heartbeat(PING);
+        assert!(connection.is_silent(), "its socket is full");
+        connection.send_heartbeat(PING);
+        let mut some = vec![0; 1 << 20];
+        let reading = async {
+            while connection.outbound.lock().rest.has_remaining() {
+                let _read = viewer.read(&mut some).await.unwrap();
+            }
+        };
+        tokio::join!(async { poll_fn(|cx| connection.poll_flush(cx)).await.unwrap() }, reading);
+        assert!(!connection.is_silent(), "it takes what there is");
+    }
+
+    #[tokio::test]
+    async fn a_notice_is_read_once_and_wakes_the_viewers_task() {
+        let (connection, _viewer) = connected().await;
+        let told = tokio::spawn({
+            let connection = Arc::clone(&connection);
+            async move { poll_fn(|cx| connection.poll_notice(cx)).await }
+        });
+        tokio::task::yield_now().await;
+        connection.notify(Notice::Cut);
+        assert!(matches!(told.await.unwrap(), Notice::Cut));
+        let again = poll_fn(|cx| Poll::Ready(connection.poll_notice(cx))).await;
+        assert!(again.is_pending());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_socket_is_stuck_since_it_took_something_last() {
+        let (connection, mut viewer) = connected().await;
+        let begun = Instant::now();
+        fill(&connection);
+        advance(Duration::from_secs(30)).await;
+        assert_eq!(connection.stuck_since(), begun);
+        let mut some = vec![0; 16 << 20];
+        let mut left = true;
+        while left {
+            let _read = viewer.read(&mut some).await.unwrap();
+            left = !connection.outbound.lock().flush(&connection.io, &connection.sent).unwrap();
+        }
+        assert!(connection.stuck_since() >= begun + Duration::from_secs(30));
+        viewer.shutdown().await.unwrap();
     }
 }

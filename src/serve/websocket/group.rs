@@ -1,13 +1,18 @@
-//! One session that speaks for many viewers, and writes what it says to their sockets itself.
+//! Broadcast groups: one session that sends to many viewers.
 //!
-//! Viewers that are up to date stand at the same place of a log, and would all be told the same. So one session tells
-//! it for all of them: it is woken once for each chunk, renders and encodes once, and walks over the sockets, with one
-//! system call for each. A viewer whose socket takes no more leaves the walk with the rest of what was said, catches
-//! up in a session of its own, and comes back. Chunks that come while a walk is under way go out together in the next.
+//! Viewers that are up to date stand at the same position of a log and get the same frames. So one
+//! session makes them: it is woken once for each chunk, renders and encodes once, and writes to all
+//! sockets, with one system call for each. A viewer whose socket is full leaves the group with the
+//! frames that it still lacks, catches up in a session of its own, and comes back. Chunks that come
+//! during a broadcast go out together in the next one.
+//!
+//! All members stand where the group's session does. A viewer that joins must stand there, too, or
+//! be ahead and wait.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use dashmap::{DashMap, Entry};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::serve::App;
@@ -15,179 +20,362 @@ use crate::serve::websocket::connection::{Connection, Handback, Notice, WriteRes
 use crate::session::{Detached, Ending, GroupKey, GroupPosition, Output, SavedCursor, Session};
 use crate::wire::frame::{Frame, Frames, Packing};
 
-/// So many sockets are written to before others get their turn.
+/// Sockets that are written to before other tasks get their turn.
 const BURST: usize = 1024;
 
-/// The walks there are. Who takes messages as they are does not wait until they are deflated for others.
+/// The groups of a server. Viewers without compression have groups of their own, and never wait for
+/// it.
 pub(in crate::serve) type BroadcastGroups = DashMap<(GroupKey, Packing), Arc<BroadcastGroup>>;
 
-/// One walk, as its members know it.
+/// A group, as its members know it.
 pub(in crate::serve) struct BroadcastGroup {
-    door: Mutex<Admission>,
+    admission: Mutex<Admission>,
+    /// Wakes the group's task when `admission` has changed.
     changed: Notify,
 }
 
 #[derive(Default)]
 struct Admission {
     joining: Vec<JoiningViewer>,
-    /// Some of the members have gone.
-    left: bool,
-    is_shut: bool,
+    /// Some of the members have left.
+    has_lost_members: bool,
+    /// The group has ended, or is about to: nobody joins it any more.
+    is_closed: bool,
 }
 
-/// A viewer that wants to be spoken for.
+/// A viewer that wants to join.
 struct JoiningViewer {
-    line: Arc<Connection>,
-    standing: GroupPosition,
-    standpoint: SavedCursor,
+    connection: Arc<Connection>,
+    position: GroupPosition,
+    cursor: SavedCursor,
 }
 
 impl JoiningViewer {
-    fn turn_away(self, frames: Frames, ending: Option<Ending>) {
-        let standpoint = self.standpoint;
-        self.line.notify(Notice::Handback(Box::new(Handback { frames, standpoint, ending })));
+    /// Sends the viewer back to its own session, which finds out what it lacks.
+    fn decline(self) {
+        let handback = Handback { frames: Frames::new(), cursor: self.cursor, ending: None };
+        self.connection.notify(Notice::Handback(Box::new(handback)));
     }
 }
 
 impl BroadcastGroup {
-    fn door(&self) -> MutexGuard<'_, Admission> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// A member has closed its line.
-    pub(in crate::serve) fn left(&self) {
-        self.door().left = true;
+    /// Tells the group that a member's connection [has left](Connection::leave).
+    pub(in crate::serve) fn member_left(&self) {
+        self.admission.lock().has_lost_members = true;
         self.changed.notify_one();
     }
 }
 
-/// Lets a viewer that is up to date be spoken for: by the walk that there is, or by its own session as a new one.
+/// Lets a viewer that is up to date join the group of its log and form. Without one its session
+/// becomes that of a new group. None when the session's log has ended.
 pub(in crate::serve) fn join(
     app: &Arc<App>,
     mut session: Session,
-    standing: GroupPosition,
-    line: &Arc<Connection>,
+    position: GroupPosition,
+    connection: &Arc<Connection>,
 ) -> Option<(Detached, Arc<BroadcastGroup>)> {
-    let joiner =
-        JoiningViewer { line: Arc::clone(line), standing, standpoint: session.standpoint() };
-    let kind = (session.kind(), line.packing());
-    let parked = session.lead()?;
-    let entry = app.groups.entry(kind.clone());
-    if let Entry::Occupied(walk) = &entry {
-        let mut door = walk.get().door();
-        if !door.is_shut {
-            door.joining.push(joiner);
-            walk.get().changed.notify_one();
-            drop(door);
-            return Some((parked, Arc::clone(walk.get())));
+    let cursor = session.saved_cursor();
+    let joining = JoiningViewer { connection: Arc::clone(connection), position, cursor };
+    let key = (session.group_key(), connection.packing());
+    let detached = session.detach()?;
+    let entry = app.groups.entry(key.clone());
+    if let Entry::Occupied(group) = &entry {
+        let mut admission = group.get().admission.lock();
+        if !admission.is_closed {
+            admission.joining.push(joining);
+            group.get().changed.notify_one();
+            drop(admission);
+            return Some((detached, Arc::clone(group.get())));
         }
     }
-    let door = Mutex::new(Admission { joining: vec![joiner], ..Admission::default() });
-    let walk = Arc::new(BroadcastGroup { door, changed: Notify::new() });
-    entry.insert(Arc::clone(&walk));
-    let walking =
-        GroupTask { members: Vec::new(), at: Some(standing), session, walk: Arc::clone(&walk) };
+    let admission = Mutex::new(Admission { joining: vec![joining], ..Admission::default() });
+    let group = Arc::new(BroadcastGroup { admission, changed: Notify::new() });
+    entry.insert(Arc::clone(&group));
+    let task = GroupTask {
+        members: Vec::new(),
+        position: Some(position),
+        session,
+        group: Arc::clone(&group),
+    };
     let owner = Arc::clone(app);
     app.tasks.spawn(async move {
-        let ended = walking.run().await;
-        owner.groups.remove_if(&kind, |_, walk| Arc::ptr_eq(walk, &ended));
+        let ended = task.run().await;
+        owner.groups.remove_if(&key, |_, group| Arc::ptr_eq(group, &ended));
     });
-    Some((parked, walk))
+    Some((detached, group))
 }
 
-/// A walk, as its own task knows it.
+/// What a group does with a viewer that wants to join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Admit,
+    /// It is ahead: the group will come there.
+    Wait,
+    /// It is behind, or in another generation.
+    Decline,
+}
+
+/// Judges a viewer by its position and the group's, which is none in the middle of an output of
+/// several steps.
+fn judge(group: Option<&GroupPosition>, viewer: &GroupPosition) -> Verdict {
+    match group {
+        Some(group) if viewer == group => Verdict::Admit,
+        Some(group) if !viewer.is_beyond(group) => Verdict::Decline,
+        Some(_) | None => Verdict::Wait,
+    }
+}
+
+/// A group, as its own task knows it.
 struct GroupTask {
     session: Session,
-    /// Where all members stand; none in the middle of something that takes several steps to say.
-    at: Option<GroupPosition>,
+    /// Where all members stand; none in the middle of an output of several steps.
+    position: Option<GroupPosition>,
     members: Vec<Arc<Connection>>,
-    walk: Arc<BroadcastGroup>,
+    group: Arc<BroadcastGroup>,
 }
 
 impl GroupTask {
+    /// Sends what the session gives until no member is left or the log ends.
     async fn run(mut self) -> Arc<BroadcastGroup> {
         loop {
             if !self.admit() {
-                return self.walk;
+                return self.group;
             }
             let output = tokio::select! {
                 biased;
                 output = self.session.next() => output,
-                () = self.walk.changed.notified() => continue,
+                () = self.group.changed.notified() => continue,
             };
-            // Who came meanwhile stands where the others do, or ahead.
+            // Viewers that came meanwhile stand where the members do, or ahead.
             self.admit();
             match output {
-                Output::Frames(frames) => self.say(&frames).await,
+                Output::Frames(frames) => self.broadcast(&frames).await,
                 Output::End(ending) => {
                     self.end(ending);
-                    return self.walk;
+                    return self.group;
                 }
             }
         }
     }
 
-    /// Lets those in who stand here, sends those away who are behind, and forgets those who have gone. False when
-    /// nobody is left, and the door is shut.
+    /// Admits or declines joining viewers, and forgets members that have left. False when nobody is
+    /// left, and the group is closed.
     fn admit(&mut self) -> bool {
-        let mut door = self.walk.door();
-        if std::mem::take(&mut door.left) {
-            self.members.retain(|line| !line.is_closed());
-            door.joining.retain(|joiner| !joiner.line.is_closed());
+        let mut admission = self.group.admission.lock();
+        if std::mem::take(&mut admission.has_lost_members) {
+            self.members.retain(|member| !member.has_left());
+            admission.joining.retain(|joining| !joining.connection.has_left());
         }
-        for joiner in std::mem::take(&mut door.joining) {
-            match &self.at {
-                Some(at) if joiner.standing == *at => self.members.push(joiner.line),
-                Some(at) if !joiner.standing.is_beyond(at) => joiner.turn_away(Frames::new(), None),
-                _ => door.joining.push(joiner),
+        for joining in std::mem::take(&mut admission.joining) {
+            match judge(self.position.as_ref(), &joining.position) {
+                Verdict::Admit => self.members.push(joining.connection),
+                Verdict::Wait => admission.joining.push(joining),
+                Verdict::Decline => joining.decline(),
             }
         }
-        door.is_shut = self.members.is_empty() && door.joining.is_empty();
-        !door.is_shut
+        admission.is_closed = self.members.is_empty() && admission.joining.is_empty();
+        !admission.is_closed
     }
 
-    /// BroadcastGroups over the members.
-    async fn say(&mut self, frames: &[Frame]) {
+    /// Writes frames to all members. One whose socket is full is handed back to its own session.
+    async fn broadcast(&mut self, frames: &[Frame]) {
         let mut kept = 0;
-        // Nothing to say is no reason to walk.
         let len = if frames.is_empty() { 0 } else { self.members.len() };
         for at in 0..len {
             if at % BURST == BURST - 1 {
                 tokio::task::yield_now().await;
             }
-            match self.members[at].offer(frames) {
-                WriteResult::Taken => {
+            match self.members[at].write_frames(frames) {
+                WriteResult::Complete => {
                     self.members.swap(kept, at);
                     kept += 1;
                 }
-                WriteResult::Full(taken) => {
-                    let frames = frames.get(taken..).unwrap_or_default().to_vec();
-                    let standpoint = self.session.standpoint();
-                    let left = Handback { frames, standpoint, ending: None };
-                    self.members[at].notify(Notice::Handback(Box::new(left)));
+                WriteResult::Full(begun) => {
+                    let frames = frames.get(begun..).unwrap_or_default().to_vec();
+                    let cursor = self.session.saved_cursor();
+                    let handback = Handback { frames, cursor, ending: None };
+                    self.members[at].notify(Notice::Handback(Box::new(handback)));
                 }
-                WriteResult::Closed => {}
+                WriteResult::Left => {}
             }
         }
         if len > 0 {
             self.members.truncate(kept);
         }
-        self.at = self.session.stand();
+        self.position = self.session.group_position();
     }
 
-    /// Nothing more comes: everybody gets what was held back, and takes leave by itself.
+    /// Hands all members back with the last frames, because nothing more comes.
     fn end(&mut self, ending: Ending) {
         let frames = self.session.end_frames(ending);
-        let mut door = self.walk.door();
-        door.is_shut = true;
-        for line in self.members.drain(..) {
-            let standpoint = self.session.standpoint();
-            let left = Handback { frames: frames.clone(), standpoint, ending: Some(ending) };
-            line.notify(Notice::Handback(Box::new(left)));
+        let mut admission = self.group.admission.lock();
+        admission.is_closed = true;
+        for member in self.members.drain(..) {
+            let cursor = self.session.saved_cursor();
+            let handback = Handback { frames: frames.clone(), cursor, ending: Some(ending) };
+            member.notify(Notice::Handback(Box::new(handback)));
         }
-        for joiner in std::mem::take(&mut door.joining) {
-            // It finds out by itself what it has not been given yet.
-            joiner.turn_away(Frames::new(), None);
+        for joining in std::mem::take(&mut admission.joining) {
+            joining.decline();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Access;
+    use crate::serve::websocket::connection::tests::{connected, fill};
+    use crate::serve::{Server, Settings};
+    use crate::session::{Form, StartAt, StreamRequest};
+    use std::future::poll_fn;
+    use std::io::Write;
+    use std::time::Duration;
+    use tempfile::TempDir;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::time::{Instant, timeout};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    /// A log that is followed by a server without a port.
+    struct Scene {
+        directory: TempDir,
+        app: Arc<App>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let access = Access::new([directory.path()]).unwrap();
+            let app = Server::new(access, Settings::default()).app;
+            let scene = Self { directory, app };
+            scene.append("start\n");
+            scene
+        }
+
+        fn append(&self, line: &str) {
+            let path = self.directory.path().join("a.log");
+            let mut file =
+                std::fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
+        }
+
+        /// A session that has given everything there is.
+        async fn session(&self) -> (Session, GroupPosition) {
+            let path = self.directory.path().join("a.log");
+            let log = self.app.access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
+            let start = StreamRequest {
+                begin: StartAt::Lines(0),
+                late: Vec::new(),
+                tail: true,
+                wait: false,
+                signed: false,
+                skip: false,
+            };
+            let mut session = self.app.hub.join(&log, start, Form::Text).await.unwrap();
+            session.begin().await;
+            let until = Instant::now() + DEADLINE;
+            loop {
+                if let Some(position) = session.idle_position() {
+                    return (session, position);
+                }
+                assert!(Instant::now() < until, "the session does not catch up");
+                // It may only drop what it has already, and then wait for more.
+                let _output = timeout(Duration::from_millis(10), session.next()).await;
+            }
+        }
+
+        /// A viewer that has joined its group.
+        async fn member(&self) -> (Arc<Connection>, TcpStream, Arc<BroadcastGroup>, Detached) {
+            let (session, position) = self.session().await;
+            let (connection, viewer) = connected().await;
+            let (detached, group) = join(&self.app, session, position, &connection).unwrap();
+            (connection, viewer, group, detached)
+        }
+    }
+
+    async fn notice(connection: &Connection) -> Notice {
+        timeout(DEADLINE, poll_fn(|cx| connection.poll_notice(cx))).await.unwrap()
+    }
+
+    async fn expect_text(viewer: &mut TcpStream, text: &str) {
+        let wanted = Frame::text(text).encoded(Packing::Plain).clone();
+        let mut got = vec![0; wanted.len()];
+        timeout(DEADLINE, viewer.read_exact(&mut got)).await.unwrap().unwrap();
+        assert_eq!(got, wanted);
+    }
+
+    #[tokio::test]
+    async fn viewers_join_at_the_groups_position_wait_ahead_of_it_and_are_declined_behind() {
+        let scene = Scene::new();
+        let (_first, here) = scene.session().await;
+        scene.append("more\n");
+        let ahead = async {
+            loop {
+                let (_second, position) = scene.session().await;
+                if position != here {
+                    break position;
+                }
+            }
+        };
+        let ahead = timeout(DEADLINE, ahead).await.unwrap();
+        assert_eq!(judge(Some(&here), &here), Verdict::Admit);
+        assert_eq!(judge(Some(&here), &ahead), Verdict::Wait);
+        assert_eq!(judge(Some(&ahead), &here), Verdict::Decline);
+        assert_eq!(judge(None, &here), Verdict::Wait);
+    }
+
+    #[tokio::test]
+    async fn members_get_the_same_frames_from_one_group() {
+        let scene = Scene::new();
+        let (_first, mut a, group, _a) = scene.member().await;
+        let (_second, mut b, same, _b) = scene.member().await;
+        assert!(Arc::ptr_eq(&group, &same));
+        scene.append("to all\n");
+        expect_text(&mut a, "to all\n").await;
+        expect_text(&mut b, "to all\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_member_whose_socket_is_full_is_handed_back_with_what_it_lacks() {
+        let scene = Scene::new();
+        let (slow, _unread, _group, _slow) = scene.member().await;
+        let (_fast, mut viewer, _same, _fast_detached) = scene.member().await;
+        scene.append("first\n");
+        expect_text(&mut viewer, "first\n").await;
+        fill(&slow);
+        scene.append("second\n");
+        expect_text(&mut viewer, "second\n").await;
+        let Notice::Handback(handback) = notice(&slow).await else { panic!("no handback") };
+        let lacking: Vec<_> = handback.frames.iter().map(Frame::payload).collect();
+        assert_eq!(lacking, ["second\n".as_bytes()]);
+        assert!(handback.ending.is_none());
+        scene.append("third\n");
+        expect_text(&mut viewer, "third\n").await;
+    }
+
+    #[tokio::test]
+    async fn a_group_that_nobody_is_left_in_ends() {
+        let scene = Scene::new();
+        let (connection, _viewer, group, _detached) = scene.member().await;
+        assert_eq!(scene.app.groups.len(), 1);
+        connection.leave();
+        group.member_left();
+        let ended = async {
+            while !scene.app.groups.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, ended).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn at_the_end_every_member_is_handed_back_with_the_ending() {
+        let scene = Scene::new();
+        let (connection, _viewer, _group, _detached) = scene.member().await;
+        scene.app.hub.registry().close().await;
+        let Notice::Handback(handback) = notice(&connection).await else { panic!("no handback") };
+        assert_eq!(handback.ending, Some(Ending::Shutdown));
     }
 }

@@ -1,136 +1,286 @@
-//! The heartbeats of all WebSocket viewers, from one task, on the clock that no one sets.
+//! The heartbeats of all WebSocket viewers, sent by one task.
 //!
-//! All wait equally long, so those that are due are at the front of a queue, and nothing has to be sorted.
+//! All viewers wait equally long, so those that are due are at the front of a queue, and nothing
+//! has to be sorted. The clock is the monotonic one: nobody is closed because somebody sets the
+//! time.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::serve::websocket::connection::{Connection, Notice};
-use crate::serve::{App, Heartbeat, Settings};
+use crate::serve::{Heartbeat, Settings};
 
-/// A ping without content, as RFC 6455, section 5.5.2 has it.
+/// A ping without content (RFC 6455, section 5.5.2).
 const PING: &[u8] = b"\x89\x00";
-/// The text `ping`, as the original sent it.
+/// The text `ping`, as the original sends it.
 const TEXT: &[u8] = b"\x81\x04ping";
-/// A server that comes so late to see who has answered was held up itself: stopped, or on a machine that slept.
+/// A check that comes this late was held up with the whole server: it was stopped, or the machine
+/// slept. Answers may lie unread in the sockets then.
 const LATE: Duration = Duration::from_millis(500);
-/// So many heartbeats are sent before others get their turn.
+/// Heartbeats in a row before other tasks get their turn.
 const BURST: usize = 128;
 
-/// Whose heart is to beat.
-#[derive(Default)]
+/// Sends heartbeats and finds out who does not answer.
 pub(in crate::serve) struct HeartbeatScheduler {
+    kind: Heartbeat,
+    /// Time between two heartbeats.
+    interval: Duration,
+    /// Time for the answer, at most the interval.
+    timeout: Duration,
     queues: Mutex<Queues>,
-    came: Notify,
+    added: Notify,
 }
 
 #[derive(Default)]
 struct Queues {
-    /// Who gets a heartbeat next.
+    /// Viewers that wait for their next heartbeat, by when it is due.
     beats: VecDeque<(Instant, ScheduledHeartbeat)>,
-    /// Of whom an answer is awaited.
+    /// Viewers that have got one, by when their answer is due.
     answers: VecDeque<(Instant, ScheduledHeartbeat)>,
 }
 
 struct ScheduledHeartbeat {
-    line: Weak<Connection>,
+    connection: Weak<Connection>,
     frame: &'static [u8],
-    /// It has been given more time to answer this one.
-    is_spared: bool,
+    /// The viewer has been given more time to answer this heartbeat.
+    has_more_time: bool,
 }
 
-/// How long an answer is awaited.
-fn timeout(settings: &Settings) -> Duration {
-    settings.pong_timeout.min(settings.heartbeat_interval)
+/// Takes the first of a queue if it is due.
+fn pop_due(
+    queue: &mut VecDeque<(Instant, ScheduledHeartbeat)>,
+    now: Instant,
+) -> Option<(Instant, ScheduledHeartbeat)> {
+    queue.front().is_some_and(|(due, _)| *due <= now).then(|| queue.pop_front()).flatten()
 }
 
 impl HeartbeatScheduler {
-    /// Takes a viewer in. `plain` when it speaks the original's protocol; who speaks `tailcast.v1` is promised that
-    /// text is JSON.
-    pub(in crate::serve) fn enter(&self, app: &App, line: &Arc<Connection>, plain: bool) {
-        let frame = match app.settings.heartbeat {
-            Heartbeat::Text if plain => TEXT,
+    pub(in crate::serve) fn new(settings: &Settings) -> Self {
+        Self {
+            kind: settings.heartbeat,
+            interval: settings.heartbeat_interval,
+            timeout: settings.pong_timeout.min(settings.heartbeat_interval),
+            queues: Mutex::default(),
+            added: Notify::new(),
+        }
+    }
+
+    /// Adds a viewer. Only one in the original's protocol gets text heartbeats: in `tailcast.v1`
+    /// all text is JSON.
+    pub(in crate::serve) fn add(&self, connection: &Arc<Connection>, is_original: bool) {
+        let frame = match self.kind {
+            Heartbeat::Text if is_original => TEXT,
             Heartbeat::Text | Heartbeat::Ping | Heartbeat::Off => PING,
         };
         // It waits as if it had answered just now, so that the queues stay in order.
-        let due = Instant::now() + timeout(&app.settings);
-        let beat = ScheduledHeartbeat { line: Arc::downgrade(line), frame, is_spared: false };
-        self.queues().answers.push_back((due, beat));
-        self.came.notify_one();
-    }
-
-    fn queues(&self) -> MutexGuard<'_, Queues> {
-        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+        let due = Instant::now() + self.timeout;
+        let connection = Arc::downgrade(connection);
+        let heartbeat = ScheduledHeartbeat { connection, frame, has_more_time: false };
+        self.queues.lock().answers.push_back((due, heartbeat));
+        self.added.notify_one();
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let queues = self.queues();
+        let queues = self.queues.lock();
         let fronts = [queues.beats.front(), queues.answers.front()];
         fronts.into_iter().flatten().map(|(due, _)| *due).min()
     }
 
-    /// Beats until the server ends; those that are still there then are told when they are cut.
-    pub(in crate::serve) async fn run(&self, app: &App) {
+    /// Sends heartbeats until `cut` is cancelled, and tells the viewers that are left then that
+    /// they are cut off.
+    pub(in crate::serve) async fn run(&self, cut: &CancellationToken) {
         loop {
-            let due = self.next_due().filter(|_| app.settings.heartbeat != Heartbeat::Off);
+            let due = self.next_due().filter(|_| self.kind != Heartbeat::Off);
+            let is_due = async {
+                match due {
+                    Some(due) => sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = app.cut.cancelled() => break,
-                () = self.came.notified() => {}
-                () = async {
-                    match due {
-                        Some(due) => sleep_until(due).await,
-                        None => std::future::pending().await,
-                    }
-                } => self.beat(app).await,
+                () = cut.cancelled() => break,
+                () = self.added.notified() => {}
+                () = is_due => self.handle_due().await,
             }
         }
-        let queues = std::mem::take(&mut *self.queues());
-        for (_, beat) in queues.beats.into_iter().chain(queues.answers) {
-            if let Some(line) = beat.line.upgrade() {
-                line.notify(Notice::Cut);
+        let queues = std::mem::take(&mut *self.queues.lock());
+        for (_, heartbeat) in queues.beats.into_iter().chain(queues.answers) {
+            if let Some(connection) = heartbeat.connection.upgrade() {
+                connection.notify(Notice::Cut);
             }
         }
     }
 
-    async fn beat(&self, app: &App) {
-        let settings = &app.settings;
-        let timeout = timeout(settings);
+    /// Sends the heartbeats that are due, and checks the answers that are.
+    async fn handle_due(&self) {
         let now = Instant::now();
-        let is_due = |queue: &mut VecDeque<(Instant, ScheduledHeartbeat)>| {
-            let is_due = queue.front().is_some_and(|(due, _)| *due <= now);
-            is_due.then(|| queue.pop_front()).flatten()
-        };
         for count in 1.. {
             if count % BURST == 0 {
                 tokio::task::yield_now().await;
             }
-            let mut queues = self.queues();
-            if let Some((due, mut beat)) = is_due(&mut queues.answers) {
-                // What came meanwhile may not have been read yet.
-                if now - due >= LATE && !std::mem::replace(&mut beat.is_spared, true) {
-                    queues.answers.push_back((now + timeout, beat));
-                    continue;
-                }
+            let mut queues = self.queues.lock();
+            if let Some((due, heartbeat)) = pop_due(&mut queues.answers, now) {
                 drop(queues);
-                beat.is_spared = false;
-                let Some(line) = beat.line.upgrade() else { continue };
-                if line.is_silent() {
-                    line.notify(Notice::Silent);
-                }
-                let due = now + settings.heartbeat_interval.saturating_sub(timeout);
-                self.queues().beats.push_back((due, beat));
-            } else if let Some((_, beat)) = is_due(&mut queues.beats) {
+                self.check_answer(now, due, heartbeat);
+            } else if let Some((_, heartbeat)) = pop_due(&mut queues.beats, now) {
                 drop(queues);
-                let Some(line) = beat.line.upgrade() else { continue };
-                line.beat(beat.frame);
-                self.queues().answers.push_back((now + timeout, beat));
+                let Some(connection) = heartbeat.connection.upgrade() else { continue };
+                connection.send_heartbeat(heartbeat.frame);
+                self.queues.lock().answers.push_back((now + self.timeout, heartbeat));
             } else {
                 return;
             }
         }
+    }
+
+    fn check_answer(&self, now: Instant, due: Instant, mut heartbeat: ScheduledHeartbeat) {
+        if now - due >= LATE && !heartbeat.has_more_time {
+            heartbeat.has_more_time = true;
+            self.queues.lock().answers.push_back((now + self.timeout, heartbeat));
+            return;
+        }
+        heartbeat.has_more_time = false;
+        let Some(connection) = heartbeat.connection.upgrade() else { return };
+        if connection.is_silent() {
+            connection.notify(Notice::Silent);
+        }
+        let due = now + self.interval.saturating_sub(self.timeout);
+        self.queues.lock().beats.push_back((due, heartbeat));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::websocket::connection::tests::connected;
+    use std::future::poll_fn;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpStream;
+    use tokio::time::{advance, sleep};
+
+    const INTERVAL: Duration = Duration::from_secs(15);
+    const TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// A scheduler that runs, with one viewer.
+    struct Scene {
+        heartbeats: Arc<HeartbeatScheduler>,
+        connection: Arc<Connection>,
+        viewer: TcpStream,
+        cut: CancellationToken,
+    }
+
+    impl Scene {
+        async fn new(kind: Heartbeat, is_original: bool) -> Self {
+            let settings = Settings {
+                heartbeat: kind,
+                heartbeat_interval: INTERVAL,
+                pong_timeout: TIMEOUT,
+                ..Settings::default()
+            };
+            let heartbeats = Arc::new(HeartbeatScheduler::new(&settings));
+            let (connection, viewer) = connected().await;
+            let cut = CancellationToken::new();
+            tokio::spawn({
+                let (heartbeats, cut) = (Arc::clone(&heartbeats), cut.clone());
+                async move { heartbeats.run(&cut).await }
+            });
+            heartbeats.add(&connection, is_original);
+            Self { heartbeats, connection, viewer, cut }
+        }
+
+        async fn expect(&mut self, frame: &[u8]) {
+            let mut got = vec![0; frame.len()];
+            self.viewer.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, frame);
+        }
+
+        async fn notice(&self) -> Notice {
+            poll_fn(|cx| self.connection.poll_notice(cx)).await
+        }
+
+        /// Lets the scheduler do what is due.
+        async fn settle(&self) {
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+
+        async fn assert_kept(&self) {
+            let notice = poll_fn(|cx| std::task::Poll::Ready(self.connection.poll_notice(cx)));
+            assert!(notice.await.is_pending(), "it was told something");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_answers_nothing_is_asked_once_and_found_silent() {
+        let mut scene = Scene::new(Heartbeat::Ping, false).await;
+        let joined = Instant::now();
+        assert!(matches!(scene.notice().await, Notice::Silent));
+        let after = joined.elapsed();
+        let expected = INTERVAL + TIMEOUT;
+        assert!(after >= expected && after < expected + Duration::from_millis(20), "{after:?}");
+        scene.expect(PING).await;
+        scene.assert_kept().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_answers_in_time_is_kept_however_long_there_is_nothing_to_read() {
+        for delay in [Duration::ZERO, TIMEOUT - Duration::from_millis(10)] {
+            let mut scene = Scene::new(Heartbeat::Ping, false).await;
+            for _ in 0..20 {
+                scene.expect(PING).await;
+                sleep(delay).await;
+                scene.connection.mark_heard();
+            }
+            sleep(TIMEOUT).await;
+            scene.assert_kept().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_gets_more_time_after_the_server_was_held_up() {
+        let mut scene = Scene::new(Heartbeat::Ping, false).await;
+        scene.expect(PING).await;
+        advance(TIMEOUT + LATE).await;
+        scene.settle().await;
+        scene.assert_kept().await;
+        scene.connection.mark_heard();
+        sleep(TIMEOUT).await;
+        scene.assert_kept().await;
+        scene.expect(PING).await;
+        advance(TIMEOUT + LATE).await;
+        assert!(matches!(scene.notice().await, Notice::Silent), "more time is given once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_originals_protocol_gets_text() {
+        Scene::new(Heartbeat::Text, true).await.expect(TEXT).await;
+        Scene::new(Heartbeat::Text, false).await.expect(PING).await;
+        Scene::new(Heartbeat::Ping, true).await.expect(PING).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_heartbeats_nobody_is_asked_and_everybody_is_cut_at_the_end() {
+        let scene = Scene::new(Heartbeat::Off, true).await;
+        sleep(INTERVAL * 10).await;
+        scene.assert_kept().await;
+        assert_eq!(scene.connection.taken(), 0);
+        scene.cut.cancel();
+        assert!(matches!(scene.notice().await, Notice::Cut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_has_gone_is_forgotten() {
+        let Scene { heartbeats, connection, .. } = Scene::new(Heartbeat::Ping, false).await;
+        drop(connection);
+        sleep(INTERVAL * 2).await;
+        let queues = heartbeats.queues.lock();
+        assert!(queues.beats.is_empty() && queues.answers.is_empty());
     }
 }

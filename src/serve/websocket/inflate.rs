@@ -1,8 +1,9 @@
-//! What comes from viewers that may deflate it, inflated below tungstenite, which knows nothing of RFC 7692.
+//! Inflates compressed messages from viewers below tungstenite, which does not know RFC 7692.
 //!
-//! A deflated message is handed on in the shape that it came in: its first fragment as an empty one, the last with all
-//! of it. So tungstenite sees to the order of frames as ever. What is wrong is handed on so that tungstenite finds it
-//! wrong too: a reserved bit where nothing can be inflated, a length above the limit where it is too long.
+//! A compressed message keeps its shape: the first fragment is handed on empty, the last with the
+//! whole message. So tungstenite checks the order of frames as always. An error is handed on so
+//! that tungstenite finds it: with a reserved bit where nothing can be inflated, with a length
+//! above the limit where a message is too long.
 
 use std::io::Cursor;
 
@@ -13,21 +14,21 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use crate::serve::websocket::stream::INBOUND_BYTES_MAX;
 use crate::wire::deflate::{Unreadable, inflate};
 
-/// What has come and has not been handed on.
+/// Input that has come and has not been handed on.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct InflateStream {
-    /// The head of a frame that is not complete, or a frame of a deflated message that is not.
+    /// An incomplete head of a frame, or an incomplete frame of a compressed message.
     partial: Vec<u8>,
-    /// So much is to come of a frame that is handed on as it is.
+    /// Bytes that are still to come of a frame that is handed on as it is.
     passing: u64,
-    /// What came so far of a deflated message in several frames.
+    /// What came so far of a compressed message in several frames.
     message: Option<Vec<u8>>,
-    /// What is handed on.
+    /// Bytes for tungstenite.
     ready: Vec<u8>,
 }
 
 impl InflateStream {
-    /// Takes what came.
+    /// Adds input.
     pub(in crate::serve) fn take(&mut self, bytes: &[u8]) {
         let mut came = std::mem::take(&mut self.partial);
         came.extend_from_slice(bytes);
@@ -38,23 +39,24 @@ impl InflateStream {
         self.partial = rest.to_vec();
     }
 
-    /// Hands on what there is room for. False when there is nothing.
-    pub(in crate::serve) fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+    /// Hands on as much as the buffer has room for. False when there is nothing.
+    pub(in crate::serve) fn read(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let given = self.ready.len().min(buffer.remaining());
         buffer.put_slice(self.ready.get(..given).unwrap_or_default());
         self.ready.drain(..given);
         given > 0
     }
 
-    /// Whether it is between two messages, and everything has been handed on.
-    pub(in crate::serve) fn is_at_rest(&self) -> bool {
+    /// Whether everything has been handed on and no message is incomplete.
+    pub(in crate::serve) fn is_empty(&self) -> bool {
         self.partial.is_empty()
             && self.passing == 0
             && self.message.is_none()
             && self.ready.is_empty()
     }
 
-    /// Takes a frame, or a part of one that is handed on as it is. None when there is too little of it.
+    /// Takes a frame, or a part of one that is handed on as it is, and gives its length. None when
+    /// too little has come.
     fn step(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.passing > 0 && !bytes.is_empty() {
             let passed = bytes.len().min(usize::try_from(self.passing).unwrap_or(usize::MAX));
@@ -64,7 +66,7 @@ impl InflateStream {
         }
         let mut cursor = Cursor::new(bytes);
         let Ok(parsed) = FrameHeader::parse(&mut cursor) else {
-            // Nothing behind it can be understood.
+            // Nothing after it can be understood.
             self.passing = u64::MAX;
             return Some(0);
         };
@@ -87,7 +89,7 @@ impl InflateStream {
         Some(head as usize + payload.len())
     }
 
-    /// Hands on what stands for a frame of a deflated message.
+    /// Hands on a frame in place of one of a compressed message.
     fn frame(&mut self, header: &FrameHeader) {
         let message = self.message.as_ref().map_or(0, Vec::len);
         if message > INBOUND_BYTES_MAX {
@@ -101,7 +103,7 @@ impl InflateStream {
         }
     }
 
-    /// The mask is all zeros: it has done its work.
+    /// Writes a frame for tungstenite. The mask is zero because the payload is unmasked already.
     fn hand_on(&mut self, header: &FrameHeader, payload: Result<Vec<u8>, Unreadable>) {
         let (rsv1, len, payload) = match payload {
             Ok(payload) => (false, payload.len(), payload),
@@ -135,22 +137,23 @@ mod tests {
         frame
     }
 
-    /// What is handed on, by opcode with its bits and unmasked payload, when it comes in pieces of this size.
+    /// The frames that are handed on when the input comes in pieces of this size: first byte and
+    /// payload.
     fn handed_on(came: &[u8], piece: usize) -> Vec<(u8, Vec<u8>)> {
-        let mut inflow = InflateStream::default();
+        let mut inflating = InflateStream::default();
         let mut ready = Vec::new();
         for piece in came.chunks(piece) {
-            inflow.take(piece);
+            inflating.take(piece);
             loop {
                 let mut room = [0; 7];
                 let mut room = ReadBuf::new(&mut room);
-                if !inflow.give(&mut room) {
+                if !inflating.read(&mut room) {
                     break;
                 }
                 ready.extend_from_slice(room.filled());
             }
         }
-        assert!(inflow.is_at_rest(), "{inflow:?}");
+        assert!(inflating.is_empty(), "{inflating:?}");
         let mut frames = Vec::new();
         let mut rest = ready.as_slice();
         while !rest.is_empty() {
@@ -166,7 +169,7 @@ mod tests {
         frames
     }
 
-    /// A text of some length, deflated as the server does it.
+    /// A text, compressed as the server does it.
     fn deflated(text: &str) -> Vec<u8> {
         let frame = Frame::text(text);
         let encoded = frame.encoded(Packing::Deflated);
@@ -209,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_stays_wrong() {
+    fn an_error_stays_an_error() {
         let frames = |frames: &[Vec<u8>]| {
-            let mut inflow = InflateStream::default();
-            frames.iter().for_each(|frame| inflow.take(frame));
-            inflow.ready
+            let mut inflating = InflateStream::default();
+            frames.iter().for_each(|frame| inflating.take(frame));
+            inflating.ready
         };
         let deflated = deflated(&"a".repeat(200));
         for reserved in [
@@ -226,12 +229,12 @@ mod tests {
         ] {
             assert_eq!(frames(std::slice::from_ref(&reserved)), reserved, "as it came");
         }
-        // No compressor makes this.
+        // No compressor produces this.
         assert_eq!(
             frames(&[frame(FINAL | RSV1 | TEXT, &[0xff; 9])])[..2],
             [FINAL | RSV1 | TEXT, 0x80]
         );
-        // A second beginning, and a bit on what is no beginning.
+        // A second first frame, and the bit on a later one.
         let begun = frame(RSV1 | TEXT, &deflated);
         for second in [begun.clone(), frame(FINAL | TEXT, b"a"), frame(FINAL | RSV1, &deflated)] {
             let handed_on = frames(&[begun.clone(), second.clone()]);
@@ -240,26 +243,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_long_is_not_kept() {
+    fn a_message_that_is_too_long_is_not_kept() {
         let too_long = (INBOUND_BYTES_MAX + 1).to_be_bytes();
         let announced = [&[FINAL | TEXT, 0x80 | 126], &too_long[6..], &[0; 4]].concat();
-        let mut inflow = InflateStream::default();
-        inflow.take(&frame(FINAL | RSV1 | TEXT, &deflated(&"a".repeat(INBOUND_BYTES_MAX + 1))));
-        assert_eq!(inflow.ready, announced);
-        let mut inflow = InflateStream::default();
-        inflow.take(&frame(RSV1 | TEXT, &[0; 3000]));
-        inflow.take(&frame(0, &[0; 3000]));
-        assert!(inflow.ready.ends_with(&[&[0, 0x80 | 126], &too_long[6..], &[0; 4]].concat()));
+        let mut inflating = InflateStream::default();
+        inflating.take(&frame(FINAL | RSV1 | TEXT, &deflated(&"a".repeat(INBOUND_BYTES_MAX + 1))));
+        assert_eq!(inflating.ready, announced);
+        let mut inflating = InflateStream::default();
+        inflating.take(&frame(RSV1 | TEXT, &[0; 3000]));
+        inflating.take(&frame(0, &[0; 3000]));
+        assert!(inflating.ready.ends_with(&[&[0, 0x80 | 126], &too_long[6..], &[0; 4]].concat()));
         // A frame that is too long is passed on as it comes.
-        let mut inflow = InflateStream::default();
-        inflow.take(&[FINAL | RSV1 | TEXT, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
-        assert_eq!((inflow.ready.len(), inflow.partial.len()), (14, 0));
+        let mut inflating = InflateStream::default();
+        inflating.take(&[FINAL | RSV1 | TEXT, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
+        assert_eq!((inflating.ready.len(), inflating.partial.len()), (14, 0));
     }
 
     proptest! {
-        /// Whatever is sent to a viewer that takes deflated messages is, once inflated, what all others are sent.
+        /// A compressed message, once inflated, is the message that other viewers get.
         #[test]
-        fn what_is_sent_deflated_is_what_is_sent(rows in prop::collection::vec("[a-c<ü ]{0,40}\n", 0..120)) {
+        fn a_compressed_message_is_the_same_message(rows in prop::collection::vec("[a-c<ü ]{0,40}\n", 0..120)) {
             let message = rows.concat();
             let frame = Frame::text(&message);
             let encoded = frame.encoded(Packing::Deflated);
@@ -277,11 +280,11 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_comes_is_too_much(came in prop::collection::vec(any::<u8>(), 0..300), piece in 1..50_usize) {
-            let mut inflow = InflateStream::default();
+        fn no_input_takes_much_memory(came in prop::collection::vec(any::<u8>(), 0..300), piece in 1..50_usize) {
+            let mut inflating = InflateStream::default();
             for piece in came.chunks(piece) {
-                inflow.take(piece);
-                prop_assert!(inflow.partial.len() <= INBOUND_BYTES_MAX + 14);
+                inflating.take(piece);
+                prop_assert!(inflating.partial.len() <= INBOUND_BYTES_MAX + 14);
             }
         }
     }

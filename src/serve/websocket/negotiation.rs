@@ -1,36 +1,37 @@
-//! The handshake's part about extensions, of which there is one: `permessage-deflate` (RFC 7692).
+//! Negotiates the WebSocket extension `permessage-deflate` (RFC 7692) in the handshake.
 
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 
 use crate::wire::deflate::WINDOW_BITS;
 
-/// The only extension that is understood.
+/// The only extension that the server knows.
 const NAME: &str = "permessage-deflate";
-/// Widths of a window that can be named (RFC 7692, section 7.1.2).
+/// Window sizes that an offer may name, as powers of two (RFC 7692, section 7.1.2).
 const BITS: std::ops::RangeInclusive<u8> = 8..=15;
 
-/// The answer to what a viewer offers to take deflated messages by: the first offer that can be met. None when there is
-/// none, or the header is not well formed, in which case nothing in it counts.
+/// The answer to a viewer's offers: the first that the server can accept. None when there is none,
+/// or a header is malformed.
 ///
-/// Both sides forget each message after it (`no_context_takeover`): the server, since all viewers are sent the same;
-/// the viewer, since what it says is little, and a window for each is not.
+/// Neither side keeps its window after a message (`no_context_takeover`): the server, because all
+/// viewers get the same frames; the viewer, because it sends little and a window for each viewer
+/// costs much.
 pub(in crate::serve) fn agree(headers: &HeaderMap) -> Option<HeaderValue> {
     let mut answer = None;
     for offers in headers.get_all("sec-websocket-extensions") {
         for offer in parse(offers.to_str().ok()?)? {
-            answer = answer.or_else(|| meet(&offer));
+            answer = answer.or_else(|| accept(&offer));
         }
     }
     HeaderValue::from_str(&answer?).ok()
 }
 
-/// What an extension is offered with: its name, and then parameters with or without a value.
+/// An offer: the extension's name, then its parameters, with or without a value.
 type ExtensionOffer = Vec<(String, Option<String>)>;
 
-/// The answer to an offer. None when it has to be declined: for what it names, a value that makes no sense, a parameter
-/// that is unknown or there twice (section 7.1), or a window that is too small.
-fn meet(offer: &ExtensionOffer) -> Option<String> {
+/// The answer to an offer. None when the server declines it: for another extension, an unknown or
+/// repeated parameter, an invalid value (section 7.1), or a window that is too small.
+fn accept(offer: &ExtensionOffer) -> Option<String> {
     let ((name, None), parameters) = offer.split_first()? else { return None };
     if name != NAME {
         return None;
@@ -42,7 +43,7 @@ fn meet(offer: &ExtensionOffer) -> Option<String> {
         }
         match (name.as_str(), value) {
             ("server_no_context_takeover" | "client_no_context_takeover", None) => {}
-            // The viewer's own window may be as large as it likes.
+            // The viewer's own window may have any size.
             ("client_max_window_bits", value) => {
                 value.as_deref().map_or(Some(*BITS.end()), bits)?;
             }
@@ -63,8 +64,8 @@ fn bits(value: &str) -> Option<u8> {
     value.parse().ok().filter(|bits| is_plain && BITS.contains(bits))
 }
 
-/// Reads the header (RFC 6455, section 9.1): `name; parameter; parameter=value, name…`, a value in quotes or not. None
-/// when it is not well formed.
+/// Reads the header (RFC 6455, section 9.1): `name; parameter; parameter=value, name…`, a value in
+/// quotes or not. None when it is not well formed.
 fn parse(header: &str) -> Option<Vec<ExtensionOffer>> {
     let mut offers = Vec::new();
     let mut rest = Rest(header);

@@ -1,7 +1,9 @@
-//! A WebSocket to a viewer: shared frames go straight to the socket, everything else through tungstenite.
+//! A WebSocket to a viewer: data frames go straight to the socket, everything else through
+//! tungstenite.
 //!
-//! tungstenite copies each message into a buffer of its own for each connection, and keeps the largest it ever had.
-//! So data frames, which are encoded once for all viewers, are written past it, on the same [`Connection`].
+//! tungstenite copies each message into a buffer of the connection and keeps the largest it ever
+//! had. Data frames are encoded once for all viewers, so they bypass it, on the same
+//! [`Connection`].
 
 use std::io;
 use std::net::Shutdown;
@@ -22,21 +24,22 @@ use crate::serve::websocket::connection::{Connection, Notice, Sent};
 use crate::serve::websocket::inflate::InflateStream;
 use crate::wire::frame::{Frame, Packing};
 
-/// A viewer has little to say: heartbeats, and a close.
+/// The largest message that a viewer may send, in bytes. It has answers to heartbeats and a close
+/// to send.
 pub(in crate::serve) const INBOUND_BYTES_MAX: usize = 4 * 1024;
-/// tungstenite allocates and clears so much for each connection.
+/// Bytes that tungstenite allocates and clears for each connection.
 const READ_BUFFER_BYTES: usize = 128;
 
 /// The stream under tungstenite.
 struct ConnectionGate {
-    line: Arc<Connection>,
-    /// What came deflated, while there is something of it.
-    inflow: Option<Box<InflateStream>>,
+    connection: Arc<Connection>,
+    /// Only while there is compressed input that has not been handed on.
+    inflate: Option<Box<InflateStream>>,
 }
 
 impl ConnectionGate {
     fn take(&mut self, bytes: &[u8]) {
-        self.inflow.get_or_insert_default().take(bytes);
+        self.inflate.get_or_insert_default().take(bytes);
     }
 }
 
@@ -47,19 +50,19 @@ impl AsyncRead for ConnectionGate {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let gate = self.get_mut();
-        if gate.line.packing() == Packing::Plain {
-            return gate.line.poll_read(cx, buffer);
+        if gate.connection.packing() == Packing::Plain {
+            return gate.connection.poll_read(cx, buffer);
         }
         loop {
-            if let Some(inflow) = &mut gate.inflow
-                && inflow.give(buffer)
+            if let Some(inflate) = &mut gate.inflate
+                && inflate.read(buffer)
             {
-                gate.inflow.take_if(|inflow| inflow.is_at_rest());
+                gate.inflate.take_if(|inflate| inflate.is_empty());
                 return Poll::Ready(Ok(()));
             }
             let mut read = [0; READ_BUFFER_BYTES];
             let mut read = ReadBuf::new(&mut read);
-            ready!(gate.line.poll_read(cx, &mut read))?;
+            ready!(gate.connection.poll_read(cx, &mut read))?;
             if read.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -74,7 +77,7 @@ impl AsyncWrite for ConnectionGate {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.line.poll_write(cx, bytes)
+        self.connection.poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -82,33 +85,30 @@ impl AsyncWrite for ConnectionGate {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.line.io()).shutdown(Shutdown::Write))
+        Poll::Ready(SockRef::from(self.connection.io()).shutdown(Shutdown::Write))
     }
 }
 
-/// What the socket has to say.
+/// What happens on a socket.
 #[derive(Debug)]
 pub(in crate::serve) enum SocketEvent {
-    /// All that was given has been taken by the kernel: there is room for a frame.
+    /// The kernel has taken everything: a new frame may begin.
     Clear,
-    /// Somebody has something to tell.
-    Told(Notice),
+    /// Another task tells the viewer's task something.
+    Notice(Notice),
     /// The viewer sent something.
     Inbound,
-    /// The viewer broke the protocol: tell it by this code.
-    Misbehaved(CloseCode),
-    /// The connection is over; `clean` after a close handshake.
-    Over {
-        /// Whether it ended as it should.
-        clean: bool,
-    },
+    /// The viewer broke the protocol. The code says how.
+    ProtocolError(CloseCode),
+    /// The connection has ended; `clean` after a close handshake.
+    Closed { clean: bool },
 }
 
 /// One viewer's WebSocket.
 pub(in crate::serve) struct WebSocket {
     stream: WebSocketStream<ConnectionGate>,
     /// tungstenite may have something to write.
-    flushing: bool,
+    needs_flush: bool,
 }
 
 impl WebSocket {
@@ -125,8 +125,10 @@ impl WebSocket {
             .max_write_buffer_size(64 * 1024)
             .max_message_size(Some(INBOUND_BYTES_MAX))
             .max_frame_size(Some(INBOUND_BYTES_MAX));
-        let mut gate =
-            ConnectionGate { line: Arc::new(Connection::new(io, packing, sent)), inflow: None };
+        let mut gate = ConnectionGate {
+            connection: Arc::new(Connection::new(io, packing, sent)),
+            inflate: None,
+        };
         let read_already = match packing {
             Packing::Plain => read_already.to_vec(),
             Packing::Deflated => {
@@ -137,104 +139,108 @@ impl WebSocket {
         let stream =
             WebSocketStream::from_partially_read(gate, read_already, Role::Server, Some(config))
                 .await;
-        Self { stream, flushing: false }
+        Self { stream, needs_flush: false }
     }
 
-    /// The connection, for others that write to it.
-    pub(in crate::serve) fn line(&self) -> &Arc<Connection> {
-        &self.stream.get_ref().line
+    /// The connection, for other tasks that write to it.
+    pub(in crate::serve) fn connection(&self) -> &Arc<Connection> {
+        &self.stream.get_ref().connection
     }
 
-    /// Whether a frame may be given.
+    /// Whether a frame may begin.
     pub(in crate::serve) fn is_clear(&self) -> bool {
-        !self.flushing && self.line().is_clear()
+        !self.needs_flush && self.connection().is_clear()
     }
 
-    /// Gives an encoded frame to be written. Only when the socket is clear.
-    pub(in crate::serve) fn give(&mut self, frame: &Frame) {
-        self.line().give(frame);
+    /// Begins an encoded frame. Only when the socket is clear.
+    pub(in crate::serve) fn start_frame(&mut self, frame: &Frame) {
+        self.connection().start_frame(frame);
     }
 
+    /// Hands a control message to tungstenite.
     fn queue(&mut self, message: Message) {
-        self.flushing = true;
+        self.needs_flush = true;
         if let Err(error) = Pin::new(&mut self.stream).start_send(message) {
-            // The next turn meets the same end.
+            // The next event is the same error.
             tracing::debug!(%error, "can't send");
         }
     }
 
-    /// Writes on, and waits for the next thing that happens.
-    pub(in crate::serve) async fn turn(&mut self) -> SocketEvent {
-        std::future::poll_fn(|cx| self.poll_turn(cx)).await
+    /// Continues writing and reading until something happens.
+    pub(in crate::serve) async fn next_event(&mut self) -> SocketEvent {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// The next thing that is more than a sign of life.
-    pub(in crate::serve) async fn turn_but_inbound(&mut self) -> SocketEvent {
+    /// The next event but [`Clear`](SocketEvent::Clear) and [`Inbound`](SocketEvent::Inbound).
+    pub(in crate::serve) async fn next_end(&mut self) -> SocketEvent {
         std::future::poll_fn(|cx| {
             loop {
-                match ready!(self.poll_turn(cx)) {
+                match ready!(self.poll_event(cx)) {
                     SocketEvent::Clear | SocketEvent::Inbound => {}
-                    turn => return Poll::Ready(turn),
+                    event => return Poll::Ready(event),
                 }
             }
         })
         .await
     }
 
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
-        if let Poll::Ready(notice) = self.line().poll_notice(cx) {
-            return Poll::Ready(SocketEvent::Told(notice));
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<SocketEvent> {
+        if let Poll::Ready(notice) = self.connection().poll_notice(cx) {
+            return Poll::Ready(SocketEvent::Notice(notice));
         }
         if let Poll::Ready(inbound) = Pin::new(&mut self.stream).poll_next(cx) {
             // tungstenite may have an answer to write now.
-            self.flushing = true;
-            self.line().hear();
+            self.needs_flush = true;
+            self.connection().mark_heard();
             return Poll::Ready(match inbound {
                 Some(Ok(_)) => SocketEvent::Inbound,
-                Some(Err(error)) => judge(&error),
-                None => SocketEvent::Over { clean: true },
+                Some(Err(error)) => event_of(&error),
+                None => SocketEvent::Closed { clean: true },
             });
         }
         if self.is_clear() {
             return Poll::Pending;
         }
         if ready!(self.poll_flush(cx)).is_err() {
-            return Poll::Ready(SocketEvent::Over { clean: false });
+            return Poll::Ready(SocketEvent::Closed { clean: false });
         }
         Poll::Ready(SocketEvent::Clear)
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.line().poll_rest(cx))?;
+        ready!(self.connection().poll_flush(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx)).map_err(io::Error::other)?;
-        self.line().settle();
-        self.flushing = false;
+        self.connection().end_tungstenite_frame();
+        self.needs_flush = false;
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a close after what is being written, and waits for the viewer's. The caller bounds the time.
+    /// Sends a close after what is half written, and waits for the viewer's. The caller bounds the
+    /// time.
     pub(in crate::serve) async fn close(mut self, code: CloseCode, reason: &'static str) {
         self.queue(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
         loop {
-            match self.turn().await {
-                SocketEvent::Clear | SocketEvent::Inbound | SocketEvent::Told(_) => {}
-                // What the viewer still sends must be read, or the kernel resets the connection under the close.
-                SocketEvent::Misbehaved(_) => break self.drain().await,
-                SocketEvent::Over { .. } => break,
+            match self.next_event().await {
+                SocketEvent::Clear | SocketEvent::Inbound | SocketEvent::Notice(_) => {}
+                // What the viewer still sends must be read: otherwise the kernel resets the
+                // connection, and the close is lost.
+                SocketEvent::ProtocolError(_) => break self.drain().await,
+                SocketEvent::Closed { .. } => break,
             }
         }
     }
 
-    /// Ends a connection that tungstenite reads no more: sends what is left, and throws away what comes.
+    /// Ends a connection that tungstenite no longer reads: sends what is left, and discards what
+    /// comes.
     async fn drain(mut self) {
         if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;
         }
-        let line = self.line();
-        if SockRef::from(line.io()).shutdown(Shutdown::Write).is_ok() {
-            let mut rubbish = [0; 512];
-            let mut buffer = ReadBuf::new(&mut rubbish);
-            while std::future::poll_fn(|cx| line.poll_read(cx, &mut buffer)).await.is_ok()
+        let connection = self.connection();
+        if SockRef::from(connection.io()).shutdown(Shutdown::Write).is_ok() {
+            let mut discarded = [0; 512];
+            let mut buffer = ReadBuf::new(&mut discarded);
+            while std::future::poll_fn(|cx| connection.poll_read(cx, &mut buffer)).await.is_ok()
                 && !buffer.filled().is_empty()
             {
                 buffer.clear();
@@ -242,21 +248,130 @@ impl WebSocket {
         }
     }
 
-    /// Tells a viewer that broke the protocol so, and ends. The caller bounds the time.
-    pub(in crate::serve) async fn refuse(mut self, code: CloseCode) {
+    /// Sends a close to a viewer that broke the protocol, and ends. The caller bounds the time.
+    pub(in crate::serve) async fn close_broken(mut self, code: CloseCode) {
         self.queue(Message::Close(Some(CloseFrame { code, reason: "".into() })));
         self.drain().await;
     }
 }
 
-fn judge(error: &Error) -> SocketEvent {
+/// What an error of tungstenite's means.
+fn event_of(error: &Error) -> SocketEvent {
     match error {
-        Error::Capacity(_) => SocketEvent::Misbehaved(CloseCode::Size),
-        Error::Utf8(_) => SocketEvent::Misbehaved(CloseCode::Invalid),
+        Error::Capacity(_) => SocketEvent::ProtocolError(CloseCode::Size),
+        Error::Utf8(_) => SocketEvent::ProtocolError(CloseCode::Invalid),
         Error::Protocol(
             tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-        ) => SocketEvent::Over { clean: false },
-        Error::Protocol(_) => SocketEvent::Misbehaved(CloseCode::Protocol),
-        _ => SocketEvent::Over { clean: false },
+        ) => SocketEvent::Closed { clean: false },
+        Error::Protocol(_) => SocketEvent::ProtocolError(CloseCode::Protocol),
+        _ => SocketEvent::Closed { clean: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::websocket::connection::tests::{fill, pair};
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn socket() -> (WebSocket, TcpStream) {
+        let (io, viewer) = pair().await;
+        io.writable().await.unwrap();
+        (WebSocket::new(io, &[], Packing::Plain, Arc::default()).await, viewer)
+    }
+
+    async fn event(socket: &mut WebSocket) -> SocketEvent {
+        timeout(DEADLINE, socket.next_event()).await.unwrap()
+    }
+
+    /// A frame from a viewer, with a mask of zeros.
+    fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    #[tokio::test]
+    async fn a_frame_is_written_and_the_socket_is_clear_again() {
+        let (mut socket, mut viewer) = socket().await;
+        assert!(socket.is_clear());
+        socket.start_frame(&Frame::text("hello"));
+        assert!(!socket.is_clear());
+        assert!(matches!(event(&mut socket).await, SocketEvent::Clear));
+        assert!(socket.is_clear());
+        let mut got = [0; 7];
+        viewer.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"\x81\x05hello");
+    }
+
+    #[tokio::test]
+    async fn a_ping_is_answered_between_frames() {
+        let (mut socket, mut viewer) = socket().await;
+        viewer.write_all(&masked(0x89, b"here")).await.unwrap();
+        assert!(matches!(event(&mut socket).await, SocketEvent::Inbound));
+        assert!(matches!(event(&mut socket).await, SocketEvent::Clear));
+        let mut got = [0; 6];
+        viewer.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"\x8a\x04here");
+    }
+
+    #[tokio::test]
+    async fn what_breaks_the_protocol_is_told_by_its_code() {
+        for (name, sent, code) in [
+            ("a reserved bit", masked(0xf1, b"x"), CloseCode::Protocol),
+            ("no mask", b"\x81\x01x".to_vec(), CloseCode::Protocol),
+            ("no text", masked(0x81, b"\xff"), CloseCode::Invalid),
+            ("too long", vec![0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0], CloseCode::Size),
+        ] {
+            let (mut socket, mut viewer) = socket().await;
+            viewer.write_all(&sent).await.unwrap();
+            let SocketEvent::ProtocolError(told) =
+                timeout(DEADLINE, socket.next_end()).await.unwrap()
+            else {
+                panic!("{name} is no error");
+            };
+            assert_eq!(told, code, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_a_close_is_not_clean() {
+        let (mut socket, viewer) = socket().await;
+        drop(viewer);
+        let end = timeout(DEADLINE, socket.next_end()).await.unwrap();
+        assert!(matches!(end, SocketEvent::Closed { clean: false }), "{end:?}");
+        let (mut closing, mut viewer) = self::socket().await;
+        viewer.write_all(&masked(0x88, &1000_u16.to_be_bytes())).await.unwrap();
+        let end = async {
+            let end = closing.next_end().await;
+            drop(closing);
+            end
+        };
+        let mut answer = Vec::new();
+        let (end, read) =
+            tokio::join!(timeout(DEADLINE, end), async { viewer.read_to_end(&mut answer).await });
+        read.unwrap();
+        assert!(matches!(end.unwrap(), SocketEvent::Closed { clean: true }));
+        assert_eq!(answer, b"\x88\x02\x03\xe8");
+    }
+
+    #[tokio::test]
+    async fn a_close_waits_for_the_frame_that_is_half_written() {
+        let (socket, mut viewer) = socket().await;
+        fill(socket.connection());
+        let closing = tokio::spawn(socket.close(CloseCode::Away, "bye"));
+        let mut got = Vec::new();
+        let mut block = vec![0; 1 << 20];
+        while !got.ends_with(b"\x88\x05\x03\xe9bye") {
+            let read = timeout(DEADLINE, viewer.read(&mut block)).await.unwrap().unwrap();
+            assert!(read > 0, "it ended without a close");
+            got.extend_from_slice(&block[..read]);
+        }
+        drop(viewer);
+        timeout(DEADLINE, closing).await.unwrap().unwrap();
     }
 }

@@ -1,4 +1,8 @@
-//! The life of a viewer that came by WebSocket, in the original's protocol or in `tailcast.v1`.
+//! Serves one WebSocket viewer, from joining its log to the close, in the original's protocol or in
+//! `tailcast.v1`.
+//!
+//! Frames come from the viewer's own session while it catches up, and from a broadcast group while
+//! it is up to date.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::log::{LogPath, Refusal};
 use crate::serve::App;
-use crate::serve::connection_limit::AccessLogEntry;
+use crate::serve::access_log::AccessLogEntry;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
@@ -25,7 +29,7 @@ const STALLED: u16 = 4408;
 /// How long a close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a viewer asked for with its upgrade.
+/// What a viewer asks for with its upgrade.
 #[derive(Debug)]
 pub(in crate::serve) struct ViewerRequest {
     /// The log, or why there is none.
@@ -35,167 +39,178 @@ pub(in crate::serve) struct ViewerRequest {
     pub(in crate::serve) packing: Packing,
 }
 
-/// Why a viewer gets nothing. It is told over the WebSocket: a browser does not show a page what an upgrade was
-/// refused for.
+/// Why a viewer gets nothing. The close says so.
 #[derive(Debug)]
 pub(in crate::serve) enum Denial {
-    /// There is no such log for it.
+    /// The log may not be read, or is not there.
     Refused(Refusal),
-    /// All seats are taken.
+    /// There are as many viewers as the server takes.
     Full,
 }
 
 /// How a viewer's stream ended.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum StreamEnd {
+    /// The log has ended, or the server ends.
     Ended(Ending),
-    Misbehaved(CloseCode),
+    /// The viewer broke the protocol.
+    ProtocolError(CloseCode),
+    /// The viewer did not answer a heartbeat.
     Silent,
+    /// The socket took nothing for `stall_timeout`.
     Stalled,
-    Over { clean: bool },
+    /// The viewer closed the connection, cleanly or not.
+    Closed { clean: bool },
+    /// The server can't wait any longer.
     Cut,
 }
 
-/// What is given to a viewer next.
+/// Where a viewer's frames come from.
 enum FrameSource {
-    /// What its own session says.
     Session(Box<Session>),
-    /// What a walk says, until it tells otherwise.
     BroadcastGroup(Detached, Arc<BroadcastGroup>),
-    /// Nothing.
-    Over(StreamEnd),
+    None(StreamEnd),
 }
 
 /// Serves one viewer until it leaves or the log ends.
 ///
-/// What a viewer needs at its beginning, at its end, and while it is behind, is boxed apart: one that is up to date is
-/// to hold little.
+/// The futures for joining, catching up and leaving are boxed apart, so that a viewer that is up to
+/// date takes little memory.
 pub(in crate::serve) async fn serve(
     app: Arc<App>,
     io: TcpStream,
     read_already: Bytes,
-    asked: ViewerRequest,
-    mut visit: AccessLogEntry,
+    request: ViewerRequest,
+    mut entry: AccessLogEntry,
 ) {
-    let opening = Box::pin(open(&app, io, read_already, asked, &mut visit));
+    let opening = Box::pin(open(&app, io, read_already, request, &mut entry));
     let Some((mut socket, session)) = opening.await else { return };
     let mut source = FrameSource::Session(session);
     let mut queue = VecDeque::new();
-    let gone = loop {
+    let end = loop {
         source = match source {
             FrameSource::Session(session) => {
-                Box::pin(live(&app, &mut socket, session, &mut queue)).await
+                Box::pin(catch_up(&app, &mut socket, session, &mut queue)).await
             }
-            FrameSource::BroadcastGroup(parked, walk) => {
-                let turn = socket.turn_but_inbound().await;
-                match turn {
-                    SocketEvent::Told(Notice::Handback(left)) => {
-                        queue.extend(left.frames);
-                        match left.ending {
-                            Some(ending) => FrameSource::Over(StreamEnd::Ended(ending)),
-                            None => FrameSource::Session(Box::new(
-                                app.hub.resume(parked, left.standpoint),
-                            )),
-                        }
-                    }
-                    turn => {
-                        socket.line().close();
-                        walk.left();
-                        FrameSource::Over(gone_by(&turn))
+            FrameSource::BroadcastGroup(detached, group) => match socket.next_end().await {
+                SocketEvent::Notice(Notice::Handback(handback)) => {
+                    queue.extend(handback.frames);
+                    match handback.ending {
+                        Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
+                        None => FrameSource::Session(Box::new(
+                            app.hub.resume(detached, handback.cursor),
+                        )),
                     }
                 }
-            }
-            FrameSource::Over(gone) => break gone,
+                event => {
+                    socket.connection().leave();
+                    group.member_left();
+                    FrameSource::None(end_of(&event))
+                }
+            },
+            FrameSource::None(end) => break end,
         };
     };
-    visit.bytes = socket.line().taken();
-    Box::pin(leave(&app, socket, queue, gone, &mut visit)).await;
+    entry.bytes = socket.connection().taken();
+    Box::pin(leave(&app, socket, queue, end, &mut entry)).await;
 }
 
-/// What a turn means that is not about data.
-fn gone_by(turn: &SocketEvent) -> StreamEnd {
-    match *turn {
-        SocketEvent::Misbehaved(code) => StreamEnd::Misbehaved(code),
-        SocketEvent::Over { clean } => StreamEnd::Over { clean },
-        SocketEvent::Told(Notice::Silent) => StreamEnd::Silent,
-        SocketEvent::Told(Notice::Cut | Notice::Handback(_))
+/// How an event that is not about data ends the stream.
+fn end_of(event: &SocketEvent) -> StreamEnd {
+    match *event {
+        SocketEvent::ProtocolError(code) => StreamEnd::ProtocolError(code),
+        SocketEvent::Closed { clean } => StreamEnd::Closed { clean },
+        SocketEvent::Notice(Notice::Silent) => StreamEnd::Silent,
+        SocketEvent::Notice(Notice::Cut | Notice::Handback(_))
         | SocketEvent::Clear
         | SocketEvent::Inbound => StreamEnd::Cut,
     }
 }
 
-/// Takes the connection over and joins the log. None when that is refused, and has been told.
+/// Takes the connection over and joins the log. None when that is refused and the close has been
+/// sent.
 async fn open(
     app: &App,
     io: TcpStream,
     read_already: Bytes,
-    asked: ViewerRequest,
-    visit: &mut AccessLogEntry,
+    request: ViewerRequest,
+    entry: &mut AccessLogEntry,
 ) -> Option<(WebSocket, Box<Session>)> {
-    let socket = WebSocket::new(io, &read_already, asked.packing, Arc::clone(&app.sent)).await;
-    let session = match asked.log {
-        Ok(log) => app.hub.join(&log, asked.start, asked.form).await.map_err(Denial::Refused),
+    let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
+    let session = match request.log {
+        Ok(log) => app.hub.join(&log, request.start, request.form).await.map_err(Denial::Refused),
         Err(denial) => Err(denial),
     };
     match session {
         Ok(mut session) => {
             session.begin().await;
-            app.heartbeats.enter(app, socket.line(), !asked.form.has_control());
+            app.heartbeats.add(socket.connection(), !request.form.has_control());
             Some((socket, Box::new(session)))
         }
-        Err(Denial::Full) => {
-            visit.reason = "full";
-            let words = "as many viewers as this server takes";
-            let goodbye = farewell(socket, VecDeque::new(), CloseCode::Again, words);
-            bounded(app, CLOSE_TIMEOUT, goodbye).await;
-            None
-        }
-        Err(Denial::Refused(refusal)) => {
-            visit.reason = "refused";
-            bounded(app, CLOSE_TIMEOUT, refuse(socket, asked.form, refusal)).await;
+        Err(denial) => {
+            entry.reason = match denial {
+                Denial::Full => "full",
+                Denial::Refused(_) => "refused",
+            };
+            let Farewell { frame, code, reason } = farewell_of(&denial, request.form);
+            let frames = frame.into_iter().collect();
+            bounded(app, CLOSE_TIMEOUT, send_and_close(socket, frames, code, reason)).await;
             None
         }
     }
 }
 
-/// Says goodbye as it is due, with what is still to be sent.
+/// Ends a viewer's stream: sends what is still to be sent, and the close.
 async fn leave(
     app: &App,
     socket: WebSocket,
     queue: VecDeque<Frame>,
-    gone: StreamEnd,
-    visit: &mut AccessLogEntry,
+    end: StreamEnd,
+    entry: &mut AccessLogEntry,
 ) {
-    let (reason, code, words) = match gone {
-        StreamEnd::Over { clean } => {
-            visit.reason = if clean { "left" } else { "lost" };
-            return;
-        }
-        StreamEnd::Cut => {
-            visit.reason = "cut";
-            return;
-        }
-        StreamEnd::Misbehaved(code) => {
-            visit.reason = "broke the protocol";
-            return bounded(app, CLOSE_TIMEOUT, socket.refuse(code)).await;
-        }
-        StreamEnd::Stalled => {
-            ("stalled", CloseCode::from(STALLED), "nothing was taken for too long")
-        }
-        StreamEnd::Silent => ("silent", CloseCode::Error, "no heartbeat"),
-        StreamEnd::Ended(Ending::Shutdown) => {
-            ("shutdown", CloseCode::Away, "the server is going away")
-        }
-        StreamEnd::Ended(Ending::Complete) => ("complete", CloseCode::Normal, ""),
+    entry.reason = end.logged_as();
+    // A viewer that is only slow gets the time to take the end of its log; one that is gone does
+    // not.
+    let patience = match end {
+        StreamEnd::Ended(_) => app.settings.stall_timeout,
+        _ => CLOSE_TIMEOUT,
     };
-    visit.reason = reason;
-    // One that takes its time is given it; one that is gone is not.
-    let patience =
-        if let StreamEnd::Ended(_) = gone { app.settings.stall_timeout } else { CLOSE_TIMEOUT };
-    bounded(app, patience, farewell(socket, queue, code, words)).await;
+    if let StreamEnd::ProtocolError(code) = end {
+        bounded(app, patience, socket.close_broken(code)).await;
+    } else if let Some((code, reason)) = end.close() {
+        bounded(app, patience, send_and_close(socket, queue, code, reason)).await;
+    }
 }
 
-/// Nobody's goodbye takes for ever.
+impl StreamEnd {
+    /// The reason in the access log.
+    fn logged_as(self) -> &'static str {
+        match self {
+            Self::Ended(Ending::Complete) => "complete",
+            Self::Ended(Ending::Shutdown) => "shutdown",
+            Self::ProtocolError(_) => "broke the protocol",
+            Self::Silent => "silent",
+            Self::Stalled => "stalled",
+            Self::Closed { clean: true } => "left",
+            Self::Closed { clean: false } => "lost",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// The code and reason of the close. None where nobody would read it, or the protocol is
+    /// broken.
+    fn close(self) -> Option<(CloseCode, &'static str)> {
+        match self {
+            Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
+            Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, "the server is going away")),
+            Self::Silent => Some((CloseCode::Error, "no heartbeat")),
+            Self::Stalled => Some((CloseCode::from(STALLED), "nothing was taken for too long")),
+            Self::ProtocolError(_) | Self::Closed { .. } | Self::Cut => None,
+        }
+    }
+}
+
+/// Waits for a goodbye until its time is up or the server can't wait any longer.
 async fn bounded(app: &App, patience: Duration, goodbye: impl Future<Output = ()>) {
     tokio::select! {
         _late = timeout(patience, goodbye) => {}
@@ -203,45 +218,65 @@ async fn bounded(app: &App, patience: Duration, goodbye: impl Future<Output = ()
     }
 }
 
-async fn refuse(socket: WebSocket, form: Form, refusal: Refusal) {
-    let (code, message) = Message::refusal(refusal);
+/// What a viewer gets that gets nothing else.
+#[derive(Debug)]
+struct Farewell {
+    frame: Option<Frame>,
+    code: CloseCode,
+    reason: &'static str,
+}
+
+/// How a viewer is told that it gets nothing: by the text that the original sends, or by an `error`
+/// message.
+fn farewell_of(denial: &Denial, form: Form) -> Farewell {
+    let refusal = match denial {
+        Denial::Full => {
+            let reason = "as many viewers as this server takes";
+            return Farewell { frame: None, code: CloseCode::Again, reason };
+        }
+        Denial::Refused(refusal) => *refusal,
+    };
     if form.has_control() {
-        let frame = Frame::text(&message.to_json());
-        return farewell(socket, [frame].into(), CloseCode::from(code), "").await;
+        let (code, message) = Message::refusal(refusal);
+        let frame = Some(Frame::text(&message.to_json()));
+        return Farewell { frame, code: CloseCode::from(code), reason: "" };
     }
     let words = match refusal {
         Refusal::Forbidden | Refusal::Unreadable => "Forbidden",
         Refusal::NotFound | Refusal::Untailable => "Not found",
         Refusal::Exhausted => {
-            return farewell(socket, VecDeque::new(), CloseCode::Again, "out of descriptors").await;
+            return Farewell { frame: None, code: CloseCode::Again, reason: "out of descriptors" };
         }
     };
-    let frame = Frame::text(&format!("<font color=\"red\"><strong>{words}</strong></font>"));
-    farewell(socket, [frame].into(), CloseCode::Policy, "").await;
+    let html = format!("<font color=\"red\"><strong>{words}</strong></font>");
+    Farewell { frame: Some(Frame::text(&html)), code: CloseCode::Policy, reason: "" }
 }
 
 /// Sends the last frames and closes.
-async fn farewell(
+async fn send_and_close(
     mut socket: WebSocket,
     mut queue: VecDeque<Frame>,
     code: CloseCode,
-    words: &'static str,
+    reason: &'static str,
 ) {
     loop {
         if socket.is_clear() {
             match queue.pop_front() {
-                Some(frame) => socket.give(&frame),
-                None => break socket.close(code, words).await,
+                Some(frame) => socket.start_frame(&frame),
+                None => break socket.close(code, reason).await,
             }
         }
-        if let SocketEvent::Over { .. } | SocketEvent::Misbehaved(_) = socket.turn().await {
+        if let SocketEvent::Closed { .. } | SocketEvent::ProtocolError(_) =
+            socket.next_event().await
+        {
             return;
         }
     }
 }
 
-/// Gives a viewer what its session says, until it is up to date and a walk speaks for it.
-async fn live(
+/// Sends what the viewer's own session gives, until the viewer is up to date and joins a broadcast
+/// group.
+async fn catch_up(
     app: &Arc<App>,
     socket: &mut WebSocket,
     mut session: Box<Session>,
@@ -250,36 +285,97 @@ async fn live(
     loop {
         let mut is_clear = socket.is_clear();
         if is_clear && let Some(frame) = queue.pop_front() {
-            socket.give(&frame);
+            socket.start_frame(&frame);
             is_clear = false;
         }
         let is_idle = queue.is_empty() && is_clear;
-        if is_idle && let Some(standing) = session.standing() {
-            return match group::join(app, *session, standing, socket.line()) {
-                Some((parked, walk)) => FrameSource::BroadcastGroup(parked, walk),
-                None => FrameSource::Over(StreamEnd::Cut),
+        if is_idle && let Some(position) = session.idle_position() {
+            return match group::join(app, *session, position, socket.connection()) {
+                Some((detached, group)) => FrameSource::BroadcastGroup(detached, group),
+                None => FrameSource::None(StreamEnd::Cut),
             };
         }
-        let give_up_at = socket.line().stuck_since() + app.settings.stall_timeout;
+        let give_up_at = socket.connection().stuck_since() + app.settings.stall_timeout;
         tokio::select! {
-            // In order: what a viewer has sent counts before its time is over.
+            // In order: what a viewer has sent counts before its time is up.
             biased;
-            turn = socket.turn() => match turn {
+            event = socket.next_event() => match event {
                 SocketEvent::Clear | SocketEvent::Inbound => {}
-                turn => return FrameSource::Over(gone_by(&turn)),
+                event => return FrameSource::None(end_of(&event)),
             },
             () = sleep_until(give_up_at), if !is_clear => {
-                if socket.line().stuck_since() + app.settings.stall_timeout <= Instant::now() {
-                    return FrameSource::Over(StreamEnd::Stalled);
+                if socket.connection().stuck_since() + app.settings.stall_timeout <= Instant::now() {
+                    return FrameSource::None(StreamEnd::Stalled);
                 }
             }
             output = session.next(), if is_idle => match output {
                 Output::Frames(frames) => queue.extend(frames),
                 Output::End(ending) => {
                     queue.extend(session.end_frames(ending));
-                    return FrameSource::Over(StreamEnd::Ended(ending));
+                    return FrameSource::None(StreamEnd::Ended(ending));
                 }
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_end_has_its_close_and_its_word_in_the_access_log() {
+        for (end, word, code) in [
+            (StreamEnd::Ended(Ending::Complete), "complete", Some(1000)),
+            (StreamEnd::Ended(Ending::Shutdown), "shutdown", Some(1001)),
+            (StreamEnd::Silent, "silent", Some(1011)),
+            (StreamEnd::Stalled, "stalled", Some(4408)),
+            (StreamEnd::ProtocolError(CloseCode::Size), "broke the protocol", None),
+            (StreamEnd::Closed { clean: true }, "left", None),
+            (StreamEnd::Closed { clean: false }, "lost", None),
+            (StreamEnd::Cut, "cut", None),
+        ] {
+            assert_eq!(end.logged_as(), word);
+            assert_eq!(end.close().map(|(code, _)| u16::from(code)), code, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_that_is_not_about_data_ends_the_stream() {
+        for (event, end) in [
+            (
+                SocketEvent::ProtocolError(CloseCode::Size),
+                StreamEnd::ProtocolError(CloseCode::Size),
+            ),
+            (SocketEvent::Closed { clean: true }, StreamEnd::Closed { clean: true }),
+            (SocketEvent::Notice(Notice::Silent), StreamEnd::Silent),
+            (SocketEvent::Notice(Notice::Cut), StreamEnd::Cut),
+        ] {
+            assert_eq!(end_of(&event), end, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_denied_viewer_is_told_in_its_own_protocol() {
+        let told = |denial, form| {
+            let Farewell { frame, code, .. } = farewell_of(&denial, form);
+            let text = frame.map(|frame| String::from_utf8(frame.payload().to_vec()).unwrap());
+            (text, u16::from(code))
+        };
+        let original = |words| Some(format!("<font color=\"red\"><strong>{words}</strong></font>"));
+        for (refusal, words, code) in [
+            (Refusal::Forbidden, "Forbidden", 4403),
+            (Refusal::Unreadable, "Forbidden", 4403),
+            (Refusal::NotFound, "Not found", 4404),
+            (Refusal::Untailable, "Not found", 4404),
+        ] {
+            let html = told(Denial::Refused(refusal), Form::Html);
+            assert_eq!(html, (original(words), 1008), "{refusal:?}");
+            let (message, v1) = told(Denial::Refused(refusal), Form::Rows);
+            assert_eq!(v1, code, "{refusal:?}");
+            assert!(message.unwrap().contains("\"type\":\"error\""), "{refusal:?}");
+        }
+        assert_eq!(told(Denial::Full, Form::Rows), (None, 1013));
+        assert_eq!(told(Denial::Refused(Refusal::Exhausted), Form::Html), (None, 1013));
     }
 }

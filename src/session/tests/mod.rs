@@ -1,18 +1,20 @@
-//! The whole core, without a server, a watcher or a clock: a tracker, its timeline and the viewers of one log.
+//! The core without a server, a watcher or a clock: a rotation tracker, its timeline, and the
+//! viewers of one log, in random scenarios.
 //!
-//! The files are real, since what becomes of them when they are renamed and cut is what this is about; a view of a file
-//! made of values would have to know all that from us. All else is drawn by chance: what is done to the files,
-//! when the follower polls and what time it is then, whether events tell of renamings, how little the broadcast holds,
-//! when each viewer listens, leaves and comes back, when the follower ends and whether the next one remembers. One
-//! thread does it all, in the order that was drawn, and the clock of the runtime stands still. So a case that fails
-//! fails again, and is made as short as it can be.
+//! The files are real: a model of files would assume what is to be tested. Everything else is
+//! random: what is done to the files, when the follower polls and what time it is then, whether
+//! events report renames, how many messages the broadcast holds, when each viewer receives, leaves
+//! and resumes, and how the follower ends. One thread does it all in order, and the runtime's
+//! clock is paused, so a failing case fails again and can be shrunk.
 //!
-//! The [`stage`] has the files and knows what was written. The [`record`] holds what the follower publishes against
-//! that, and each [`spectator`] what it is given against what was published.
+//! [`log_files`] has the files and knows what was written. The [`record`] compares what the
+//! follower publishes with that, and each [`checked_viewer`] compares what it is given with what
+//! was published.
 
+mod checked_viewer;
+mod joins;
+mod log_files;
 mod record;
-mod spectator;
-mod stage;
 
 use std::time::Duration;
 
@@ -21,13 +23,13 @@ use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
+use checked_viewer::CheckedViewer;
+use log_files::{LogFiles, Refill};
 use record::{Ending, Record};
-use spectator::Spectator;
-use stage::{Refill, Stage};
 
 use crate::session::StartAt;
 
-/// One thing that happens.
+/// One event of a scenario.
 #[derive(Clone, Debug)]
 enum Act {
     Append(usize),
@@ -35,26 +37,27 @@ enum Act {
     Rotate {
         beside: bool,
     },
-    /// The file is renamed, and nothing has its name.
-    SetAside,
+    /// The file is renamed, and no other is made.
+    RenameAway,
     RenameOver(usize),
     Remove,
     Create(usize),
-    Cut(Index),
+    Truncate(Index),
     Fill(Refill, usize),
-    /// A writer that stayed with a file that has lost the name.
+    /// A writer appends to a file that was rotated away.
     WriteLate(Index, usize),
-    CutOld(Index, Index),
+    TruncateOld(Index, Index),
     RemoveOld(Index),
-    ComeBack(Index),
-    /// The follower polls, so many milliseconds later.
+    RenameBack(Index),
+    /// The follower polls, this many milliseconds later.
     Poll(u64),
     Join(StartAt),
-    Hear(Index, usize),
+    Receive(Index, usize),
     Leave(Index),
-    Return(Index),
+    Resume(Index),
     End(Ending),
-    StartAt,
+    /// A follower starts, unless there is one.
+    Follow,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -76,86 +79,86 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         12 => len().prop_map(Act::Append),
         4 => any::<bool>().prop_map(|beside| Act::Rotate { beside }),
-        1 => Just(Act::SetAside),
+        1 => Just(Act::RenameAway),
         2 => len().prop_map(Act::RenameOver),
         1 => Just(Act::Remove),
         2 => len().prop_map(Act::Create),
-        2 => index().prop_map(Act::Cut),
+        2 => index().prop_map(Act::Truncate),
         3 => (any::<Refill>(), len()).prop_map(|(refill, len)| Act::Fill(refill, len)),
         3 => (index(), len()).prop_map(|(which, len)| Act::WriteLate(which, len)),
-        1 => (index(), index()).prop_map(|(which, to)| Act::CutOld(which, to)),
+        1 => (index(), index()).prop_map(|(which, to)| Act::TruncateOld(which, to)),
         1 => index().prop_map(Act::RemoveOld),
-        1 => index().prop_map(Act::ComeBack),
+        1 => index().prop_map(Act::RenameBack),
         14 => prop_oneof![4 => 0..20u64, 1 => 20..7000u64].prop_map(Act::Poll),
         3 => begin.prop_map(Act::Join),
-        8 => (index(), 1..8usize).prop_map(|(who, items)| Act::Hear(who, items)),
+        8 => (index(), 1..8usize).prop_map(|(who, items)| Act::Receive(who, items)),
         2 => index().prop_map(Act::Leave),
-        3 => index().prop_map(Act::Return),
+        3 => index().prop_map(Act::Resume),
         1 => ending.prop_map(Act::End),
-        2 => Just(Act::StartAt),
+        2 => Just(Act::Follow),
     ]
 }
 
-/// What is played: the log, its follower, and who polls.
-struct Play {
-    stage: Stage,
+/// The log, its follower and its viewers.
+struct Scenario {
+    log_files: LogFiles,
     record: Record,
-    spectators: Vec<Spectator>,
+    viewers: Vec<CheckedViewer>,
 }
 
-impl Play {
-    fn new(hears: bool, messages: usize) -> Self {
-        let mut stage = Stage::new(hears);
-        stage.create(10);
-        let mut record = Record::new(&stage, messages);
-        record.begin(&mut stage);
-        Self { stage, record, spectators: Vec::new() }
+impl Scenario {
+    fn new(has_rename_events: bool, messages: usize) -> Self {
+        let mut log_files = LogFiles::new(has_rename_events);
+        log_files.create(10);
+        let mut record = Record::new(&log_files, messages);
+        record.begin(&mut log_files);
+        Self { log_files, record, viewers: Vec::new() }
     }
 
     fn who(&self, index: Index) -> Option<usize> {
-        (!self.spectators.is_empty()).then(|| index.index(self.spectators.len()))
+        (!self.viewers.is_empty()).then(|| index.index(self.viewers.len()))
     }
 
     async fn act(&mut self, act: Act) {
-        let Self { stage, record, .. } = self;
+        let Self { log_files, record, .. } = self;
         match act {
-            Act::Append(len) => stage.append(len),
+            Act::Append(len) => log_files.append(len),
             Act::Rotate { beside } => {
-                if stage.set_aside(beside) {
-                    stage.create(0);
+                if log_files.rename_away(beside) {
+                    log_files.create(0);
                 }
             }
-            Act::SetAside => {
-                stage.set_aside(true);
+            Act::RenameAway => {
+                log_files.rename_away(true);
             }
-            Act::RenameOver(len) => stage.rename_over(len),
-            Act::Remove => stage.remove(),
-            Act::Create(len) => stage.create(len),
-            Act::Cut(to) => stage.cut(to),
-            Act::Fill(refill, len) => stage.fill(refill, len),
-            Act::WriteLate(which, len) => stage.write_late(which, len),
-            Act::CutOld(which, to) => stage.cut_old(which, to),
-            Act::RemoveOld(which) => stage.remove_old(which),
-            Act::ComeBack(which) => stage.come_back(which),
-            Act::Poll(later) => record.poll(stage, Duration::from_millis(later)),
-            Act::StartAt => record.begin(stage),
+            Act::RenameOver(len) => log_files.rename_over(len),
+            Act::Remove => log_files.remove(),
+            Act::Create(len) => log_files.create(len),
+            Act::Truncate(to) => log_files.truncate(to),
+            Act::Fill(refill, len) => log_files.fill(refill, len),
+            Act::WriteLate(which, len) => log_files.write_late(which, len),
+            Act::TruncateOld(which, to) => log_files.truncate_old(which, to),
+            Act::RemoveOld(which) => log_files.remove_old(which),
+            Act::RenameBack(which) => log_files.rename_back(which),
+            Act::Poll(later) => record.poll(log_files, Duration::from_millis(later)),
+            Act::Follow => record.begin(log_files),
             Act::Join(begin) => self.join(begin).await,
-            Act::Hear(index, items) => {
+            Act::Receive(index, items) => {
                 if let Some(who) = self.who(index) {
-                    self.spectators[who].hear(&self.record, &self.stage, items).await;
+                    self.viewers[who].receive(&self.record, &self.log_files, items).await;
                 }
             }
             Act::Leave(index) => {
                 if let Some(who) = self.who(index) {
-                    self.spectators[who].leave(&self.record, &self.stage);
+                    self.viewers[who].leave(&self.record, &self.log_files);
                 }
             }
-            Act::Return(index) => {
+            Act::Resume(index) => {
                 if let Some(who) = self.who(index)
                     && self.record.is_following()
                 {
-                    self.record.look_until_all_is_read(&mut self.stage);
-                    self.spectators[who].come_back(&self.record, &self.stage).await;
+                    self.record.poll_until_all_is_read(&mut self.log_files);
+                    self.viewers[who].resume(&self.record, &self.log_files).await;
                 }
             }
             Act::End(ending) => self.end(ending).await,
@@ -163,45 +166,45 @@ impl Play {
     }
 
     async fn join(&mut self, begin: StartAt) {
-        if self.record.is_following() && self.spectators.len() < 4 {
-            self.record.look_until_all_is_read(&mut self.stage);
-            self.spectators.push(Spectator::join(&self.record, begin).await);
+        if self.record.is_following() && self.viewers.len() < 4 {
+            self.record.poll_until_all_is_read(&mut self.log_files);
+            self.viewers.push(CheckedViewer::join(&self.record, begin).await);
         }
     }
 
-    /// The follower ends. Where it has the time, who listens is given all there is.
+    /// The follower ends. After a proper end the viewers are given everything first.
     async fn end(&mut self, ending: Ending) {
         if !self.record.is_following() {
             return;
         }
         if ending == Ending::Closed {
-            self.record.look_until_all_is_read(&mut self.stage);
+            self.record.poll_until_all_is_read(&mut self.log_files);
             self.record.close();
-            for spectator in &mut self.spectators {
-                spectator.hear_the_end(&self.record, &self.stage).await;
+            for checked_viewer in &mut self.viewers {
+                checked_viewer.receive_the_end(&self.record, &self.log_files).await;
             }
         }
-        for spectator in &mut self.spectators {
-            spectator.leave(&self.record, &self.stage);
+        for checked_viewer in &mut self.viewers {
+            checked_viewer.leave(&self.record, &self.log_files);
         }
-        self.record.cease(ending);
+        self.record.end_follower(ending);
     }
 
-    /// Time passes, and everybody gets what there is.
+    /// Time passes, and every viewer is given everything.
     async fn settle(&mut self) {
-        self.record.begin(&mut self.stage);
-        for index in 0..self.spectators.len() {
-            self.record.look_until_all_is_read(&mut self.stage);
-            self.spectators[index].come_back(&self.record, &self.stage).await;
+        self.record.begin(&mut self.log_files);
+        for index in 0..self.viewers.len() {
+            self.record.poll_until_all_is_read(&mut self.log_files);
+            self.viewers[index].resume(&self.record, &self.log_files).await;
         }
         for _ in 0..4 {
-            self.record.poll(&mut self.stage, Duration::from_millis(120));
-            self.record.look_until_all_is_read(&mut self.stage);
+            self.record.poll(&mut self.log_files, Duration::from_millis(120));
+            self.record.poll_until_all_is_read(&mut self.log_files);
         }
-        self.record.assert_all_is_published(&self.stage);
-        for spectator in &mut self.spectators {
-            spectator.hear(&self.record, &self.stage, usize::MAX).await;
-            spectator.assert_has_all(&self.record);
+        self.record.assert_all_is_published(&self.log_files);
+        for checked_viewer in &mut self.viewers {
+            checked_viewer.receive(&self.record, &self.log_files, usize::MAX).await;
+            checked_viewer.assert_has_all(&self.record);
         }
     }
 }
@@ -215,36 +218,36 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_is_received_and_what_is_announced_is_what_was_written(
-        hears in any::<bool>(),
+    fn viewers_receive_what_was_written_or_are_told_what_is_missing(
+        has_rename_events in any::<bool>(),
         messages in prop_oneof![Just(1), Just(2), Just(32)],
         acts in proptest::collection::vec(act(), 1..80),
     ) {
-        play(hears, messages, acts);
+        run_scenario(has_rename_events, messages, acts);
     }
 }
 
-/// Plays these acts to the end, and demands what is promised.
-fn play(hears: bool, messages: usize, acts: impl IntoIterator<Item = Act>) {
+/// Runs these acts, and checks the promises.
+fn run_scenario(has_rename_events: bool, messages: usize, acts: impl IntoIterator<Item = Act>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
-        let mut play = Play::new(hears, messages);
+        let mut scenario = Scenario::new(has_rename_events, messages);
         for act in acts {
-            play.act(act).await;
+            scenario.act(act).await;
         }
-        play.settle().await;
+        scenario.settle().await;
     });
 }
 
 #[test]
-fn who_reads_a_file_that_was_found_again_is_kept_the_one_after_it_though_that_is_removed() {
+fn the_file_after_a_found_one_stays_open_for_its_reader_even_if_it_is_removed() {
     let (join, close) = (Act::Join(StartAt::All), Act::End(Ending::Closed));
-    let meanwhile = [Act::SetAside, Act::Create(1), Act::StartAt, Act::Remove];
+    let meanwhile = [Act::RenameAway, Act::Create(1), Act::Follow, Act::Remove];
     let polls = [Act::Poll(0), Act::Poll(4510), Act::Poll(10)];
-    play(true, 1, [join, close].into_iter().chain(meanwhile).chain(polls));
+    run_scenario(true, 1, [join, close].into_iter().chain(meanwhile).chain(polls));
 }
 
-/// The first of many.
+/// An index that is always 0.
 fn first() -> Index {
     let mut tree = any::<Index>().new_tree(&mut TestRunner::deterministic()).unwrap();
     while tree.simplify() {}
@@ -252,9 +255,9 @@ fn first() -> Index {
 }
 
 #[test]
-fn what_came_late_to_a_file_without_a_name_is_a_gap_once_that_is_let_go() {
+fn late_bytes_of_a_removed_file_are_a_gap_after_the_file_is_closed() {
     let late = Act::WriteLate(first(), 1_100_000);
-    let before = [Act::RenameOver(1), Act::Poll(0), Act::SetAside, Act::Poll(5), late];
+    let before = [Act::RenameOver(1), Act::Poll(0), Act::RenameAway, Act::Poll(5), late];
     let after = [Act::Poll(0), Act::Poll(5000), Act::Join(StartAt::All)];
-    play(false, 1, before.into_iter().chain(after));
+    run_scenario(false, 1, before.into_iter().chain(after));
 }

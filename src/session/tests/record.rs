@@ -1,10 +1,10 @@
-//! What the follower has published, held against what was written.
+//! What the follower has published, compared with what was written.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::stage::Stage;
+use super::log_files::LogFiles;
 use crate::log::access::Identity;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
@@ -17,33 +17,33 @@ const ROTATE_WAIT: Duration = Duration::from_secs(5);
 /// How a follower ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The next one knows nothing.
+    /// The next one remembers nothing.
     Killed,
-    /// Nobody polled for a while. The next one is told what this one knew.
+    /// Nobody viewed the log for a while. The next one gets what this one remembered.
     Retired,
-    /// With the server, that has the time to send what there is.
+    /// With the server, after everything is published.
     Closed,
 }
 
-/// A generation, however well it is signed.
+/// A generation without its signature, which may grow.
 pub(super) type Key = (Identity, u32);
 
 pub(super) fn key(generation: Generation) -> Key {
     (generation.identity, generation.nonce)
 }
 
-/// What has been published of a generation, from the file's first byte on.
-pub(super) struct Truth {
+/// The content of a generation as far as it was published, from the file's first byte on.
+pub(super) struct PublishedGeneration {
     pub(super) file: usize,
-    /// Which of the file's epochs it was when it was met first.
+    /// The file's epoch when the generation was first published.
     pub(super) epoch: usize,
     pub(super) bytes: Vec<u8>,
-    /// It is said that the file was cut.
+    /// A truncation was published.
     pub(super) lost: bool,
 }
 
 /// A span as it was published.
-pub(super) struct Told {
+pub(super) struct PublishedSpan {
     pub(super) key: Key,
     pub(super) from: Offset,
     pub(super) end: Offset,
@@ -53,13 +53,13 @@ pub(super) struct Told {
 struct Following {
     follower: Arc<Follower>,
     tracker: RotationTracker,
-    /// That of the file that has the name, or had it last.
+    /// The generation of the file that has the log's name, or had it last.
     present: Option<Key>,
-    /// Those that have lost it, and are heard until then.
+    /// Those that were rotated away, and until when late bytes of them are read.
     late: VecDeque<(Key, Instant)>,
 }
 
-/// The followers of the log, one after the other, and all that they have published.
+/// The followers of the log, one after the other, and everything that they have published.
 pub(super) struct Record {
     access: Arc<Access>,
     log: LogPath,
@@ -69,20 +69,20 @@ pub(super) struct Record {
     memory: Option<RememberedFile>,
     /// How many followers there have been.
     pub(super) life: usize,
-    /// Of the present one.
-    pub(super) spans: Vec<Told>,
+    /// The spans of the present follower.
+    pub(super) spans: Vec<PublishedSpan>,
     pub(super) waiting: Option<WaitReason>,
-    pub(super) truths: HashMap<Key, Truth>,
-    /// Files that had the name when the follower polled.
+    pub(super) generations: HashMap<Key, PublishedGeneration>,
+    /// Files that had the log's name at some poll.
     seen: HashSet<usize>,
-    /// Those that had it before, and lay beside the log by then.
-    set_aside: HashSet<usize>,
+    /// Files that had it between two polls, and were beside the log at the next one.
+    rename_away: HashSet<usize>,
 }
 
 impl Record {
-    pub(super) fn new(stage: &Stage, messages: usize) -> Self {
-        let access = Arc::new(Access::new([stage.root()]).unwrap());
-        let log = access.locate(stage.log.as_os_str().as_encoded_bytes()).unwrap();
+    pub(super) fn new(log_files: &LogFiles, messages: usize) -> Self {
+        let access = Arc::new(Access::new([log_files.root()]).unwrap());
+        let log = access.locate(log_files.log.as_os_str().as_encoded_bytes()).unwrap();
         Self {
             access,
             log,
@@ -93,9 +93,9 @@ impl Record {
             life: 0,
             spans: Vec::new(),
             waiting: None,
-            truths: HashMap::new(),
+            generations: HashMap::new(),
             seen: HashSet::new(),
-            set_aside: HashSet::new(),
+            rename_away: HashSet::new(),
         }
     }
 
@@ -107,18 +107,18 @@ impl Record {
         Subscription::new(Presence::enter(&self.following.as_ref().unwrap().follower))
     }
 
-    /// The span of this number, if the follower has published it. The others are of files that were found again.
-    pub(super) fn span(&self, number: u64) -> Option<&Told> {
+    /// The span of this number; none for spans of files that were found again.
+    pub(super) fn span(&self, number: u64) -> Option<&PublishedSpan> {
         self.spans.get(usize::try_from(number.checked_sub(ROTATED_NUMBER_MAX + 1)?).unwrap())
     }
 
-    /// Where the log ends, if it is there.
+    /// The end of the log; none while it has no file.
     pub(super) fn end(&self) -> Option<Offset> {
         self.spans.last().filter(|_| self.waiting.is_none()).map(|span| span.end)
     }
 
-    /// A follower begins, unless there is one.
-    pub(super) fn begin(&mut self, stage: &mut Stage) {
+    /// Starts a follower, unless there is one.
+    pub(super) fn begin(&mut self, log_files: &mut LogFiles) {
         if self.is_following() {
             return;
         }
@@ -130,29 +130,29 @@ impl Record {
         self.spans.clear();
         self.waiting = None;
         self.seen.clear();
-        self.set_aside.clear();
-        stage.set_aside.clear();
-        self.seen.extend(stage.named);
+        self.rename_away.clear();
+        log_files.rename_away.clear();
+        self.seen.extend(log_files.named);
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
-        // What befell the name before is no news.
-        while stage.wake.next_renamed().is_some() {}
-        self.take(poll, stage);
+        // Events from before the follower started are not its business.
+        while log_files.wake.next_renamed().is_some() {}
+        self.take(poll, log_files);
     }
 
-    /// All that there is has been published, and nothing comes any more.
+    /// Ends the follower after everything is published.
     pub(super) fn close(&self) {
         self.following.as_ref().unwrap().follower.end();
     }
 
-    pub(super) fn cease(&mut self, ending: Ending) {
+    pub(super) fn end_follower(&mut self, ending: Ending) {
         let following = self.following.take().unwrap();
         if ending == Ending::Retired {
             self.memory = following.tracker.remembered_file();
         }
     }
 
-    /// Whether the follower has the file open, which has the name or had it a while ago.
+    /// Whether the follower has the generation's file open.
     pub(super) fn holds(&self, key: Key) -> bool {
         self.following.as_ref().is_some_and(|Following { present, late, .. }| {
             *present == Some(key)
@@ -160,34 +160,34 @@ impl Record {
         })
     }
 
-    /// The follower polls once. Whether there is more.
-    pub(super) fn poll(&mut self, stage: &mut Stage, later: Duration) {
+    /// The follower polls once.
+    pub(super) fn poll(&mut self, log_files: &mut LogFiles, later: Duration) {
         self.now += later;
-        self.look_once(stage);
+        self.poll_once(log_files);
     }
 
-    fn look_once(&mut self, stage: &mut Stage) -> bool {
+    fn poll_once(&mut self, log_files: &mut LogFiles) -> bool {
         let Some(following) = &mut self.following else { return false };
         let asked = following.follower.asked();
-        self.seen.extend(stage.named);
-        let set_aside = std::mem::take(&mut stage.set_aside);
-        self.set_aside.extend(set_aside.into_iter().filter(|&file| stage.is_beside(file)));
+        self.seen.extend(log_files.named);
+        let rename_away = std::mem::take(&mut log_files.rename_away);
+        self.rename_away.extend(rename_away.into_iter().filter(|&file| log_files.is_beside(file)));
         following.follower.hand_over_found_files(&mut following.tracker, self.now);
-        let poll = following.tracker.poll(self.now, &stage.wake);
+        let poll = following.tracker.poll(self.now, &log_files.wake);
         let more = poll.more || following.tracker.is_rotating();
         let follower = Arc::clone(&following.follower);
-        self.take(poll, stage);
+        self.take(poll, log_files);
         if !more {
             follower.answer(asked);
-            self.assert_is_up_to_date(stage);
+            self.assert_is_up_to_date(log_files);
         }
         more
     }
 
-    /// As the follower does for who asks for it.
-    pub(super) fn look_until_all_is_read(&mut self, stage: &mut Stage) {
+    /// Polls until everything is read, as the follower does for a refresh.
+    pub(super) fn poll_until_all_is_read(&mut self, log_files: &mut LogFiles) {
         for _ in 0..1000 {
-            if !self.look_once(stage) {
+            if !self.poll_once(log_files) {
                 return;
             }
             self.now += Duration::from_millis(1);
@@ -195,13 +195,13 @@ impl Record {
         panic!("the tracker finds no end");
     }
 
-    /// Writes down what a poll found, and has it published.
-    fn take(&mut self, poll: Poll, stage: &Stage) {
+    /// Records what a poll found, and publishes it.
+    fn take(&mut self, poll: Poll, log_files: &LogFiles) {
         let mut grown = HashSet::new();
         for event in &poll.events {
             match event {
                 FileEvent::Began { generation, before, reason, .. } => {
-                    self.turn(key(*generation), before.offset(), *reason, stage);
+                    self.turn(key(*generation), before.offset(), *reason, log_files);
                     grown.insert(key(*generation));
                 }
                 FileEvent::Bytes { start, bytes, signed } => {
@@ -209,13 +209,13 @@ impl Record {
                     assert_eq!(key(*signed), span.key, "of another generation than the span's");
                     assert_eq!(*start, span.end, "{bytes:?} of {signed} do not follow");
                     span.end = start.plus(bytes.len());
-                    let truth = self.truths.get_mut(&span.key).unwrap();
-                    truth.bytes.extend_from_slice(bytes);
+                    let known = self.generations.get_mut(&span.key).unwrap();
+                    known.bytes.extend_from_slice(bytes);
                     grown.insert(span.key);
                 }
                 FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
-                    self.truths.get_mut(&span.key).unwrap().lost = true;
+                    self.generations.get_mut(&span.key).unwrap().lost = true;
                     grown.remove(&span.key);
                 }
                 FileEvent::Waiting(reason) => {
@@ -225,35 +225,35 @@ impl Record {
             }
         }
         for key in grown {
-            let truth = &self.truths[&key];
-            let content = stage.files[truth.file].content();
+            let known = &self.generations[&key];
+            let content = log_files.files[known.file].content();
             assert!(
-                content.starts_with(&truth.bytes),
+                content.starts_with(&known.bytes),
                 "{key:?} goes on as another file: {} published, {} are there",
-                truth.bytes.len(),
+                known.bytes.len(),
                 content.len()
             );
         }
         self.following.as_ref().unwrap().follower.publish(poll);
     }
 
-    /// A span begins.
-    fn turn(&mut self, key: Key, from: Offset, reason: Reason, stage: &Stage) {
-        let file = stage.file_of(key.0);
-        // A file that was found again goes on where it ended then.
+    /// Records a span that begins.
+    fn turn(&mut self, key: Key, from: Offset, reason: Reason, log_files: &LogFiles) {
+        let file = log_files.file_of(key.0);
+        // The span of a file that was found again starts where the file ended then.
         let is_found = matches!(reason, Reason::Late | Reason::Back)
             && self.spans.iter().all(|span| span.key != key);
-        match self.truths.get_mut(&key) {
-            // What was written while nobody followed is history to who comes next.
-            Some(truth) if is_found || (reason == Reason::Joined && from.0 > 0) => {
-                let content = &stage.files[file].content()[..from.0 as usize];
-                assert!(content.starts_with(&truth.bytes), "another file is taken for {key:?}");
-                truth.bytes = content.to_vec();
+        match self.generations.get_mut(&key) {
+            // What was written while nobody followed is history for the next viewers.
+            Some(known) if is_found || (reason == Reason::Joined && from.0 > 0) => {
+                let content = &log_files.files[file].content()[..from.0 as usize];
+                assert!(content.starts_with(&known.bytes), "another file is taken for {key:?}");
+                known.bytes = content.to_vec();
             }
-            Some(truth) if reason != Reason::Joined => {
-                assert!(!truth.lost, "{key:?} goes on though it was cut");
+            Some(known) if reason != Reason::Joined => {
+                assert!(!known.lost, "{key:?} goes on though it was truncate");
                 assert_eq!(
-                    truth.bytes.len() as u64,
+                    known.bytes.len() as u64,
                     from.0,
                     "{reason:?}: {key:?} goes on elsewhere"
                 );
@@ -262,12 +262,13 @@ impl Record {
             None => {
                 let is_at_its_place = from.0 == 0 || reason == Reason::Joined || is_found;
                 assert!(is_at_its_place, "{reason:?} begins at {from}");
-                let bytes = stage.files[file].content()[..from.0 as usize].to_vec();
-                let epoch = stage.files[file].epochs.len() - 1;
-                self.truths.insert(key, Truth { file, epoch, bytes, lost: false });
+                let bytes = log_files.files[file].content()[..from.0 as usize].to_vec();
+                let epoch = log_files.files[file].epochs.len() - 1;
+                self.generations
+                    .insert(key, PublishedGeneration { file, epoch, bytes, lost: false });
             }
         }
-        self.spans.push(Told { key, from, end: from, reason });
+        self.spans.push(PublishedSpan { key, from, end: from, reason });
         self.waiting = None;
         let following = self.following.as_mut().unwrap();
         let until = self.now + ROTATE_WAIT;
@@ -282,59 +283,59 @@ impl Record {
                     while following.late.len() > OLD_FILES_MAX {
                         following.late.pop_front();
                     }
-                    self.assert_is_read(before, stage, "before the next file begins");
+                    self.assert_is_read(before, log_files, "before the next file begins");
                 }
             }
         }
     }
 
-    /// As far as it can be: what a file holds now has all been published.
-    fn assert_is_read(&self, key: Key, stage: &Stage, when: &str) {
-        let truth = &self.truths[&key];
-        let content = stage.files[truth.file].content();
-        if stage.file_of(key.0) == truth.file && !truth.lost {
-            assert_eq!(truth.bytes.len(), content.len(), "{when}, of {key:?} is published");
+    /// Asserts that the content of a file is published, unless the file was truncated.
+    fn assert_is_read(&self, key: Key, log_files: &LogFiles, when: &str) {
+        let known = &self.generations[&key];
+        let content = log_files.files[known.file].content();
+        if log_files.file_of(key.0) == known.file && !known.lost {
+            assert_eq!(known.bytes.len(), content.len(), "{when}, of {key:?} is published");
         }
     }
 
-    /// After a poll that left nothing to be read.
-    fn assert_is_up_to_date(&self, stage: &Stage) {
+    /// Asserts that nothing is left to be read after a poll that said so.
+    fn assert_is_up_to_date(&self, log_files: &LogFiles) {
         let Some(following) = &self.following else { return };
         let present = following.present;
         if let Some(present) = present {
-            self.assert_is_read(present, stage, "after a poll");
+            self.assert_is_read(present, log_files, "after a poll");
         }
-        if let Some(named) = stage.named {
-            let file = present.map(|present| self.truths[&present].file);
+        if let Some(named) = log_files.named {
+            let file = present.map(|present| self.generations[&present].file);
             assert_eq!(file, Some(named), "not the file that has the name: {:?}", self.waiting);
         }
     }
 
-    /// After polls one after the other, over more time than late writers may have to wait.
-    pub(super) fn assert_all_is_published(&self, stage: &Stage) {
+    /// Asserts that everything is published, after polls over more time than late bytes may take.
+    pub(super) fn assert_all_is_published(&self, log_files: &LogFiles) {
         let following = self.following.as_ref().unwrap();
         for (late, until) in &following.late {
-            if self.now < *until && self.was_never_cut(*late, stage) {
-                self.assert_is_read(*late, stage, "though late, all that was written");
+            if self.now < *until && self.was_never_cut(*late, log_files) {
+                self.assert_is_read(*late, log_files, "though late, all that was written");
             }
         }
-        let set_aside = self.set_aside.iter().filter(|&&file| stage.is_beside(file));
-        for &file in self.seen.iter().chain(set_aside) {
-            let is_known = self.truths.values().any(|truth| truth.file == file);
+        let rename_away = self.rename_away.iter().filter(|&&file| log_files.is_beside(file));
+        for &file in self.seen.iter().chain(rename_away) {
+            let is_known = self.generations.values().any(|known| known.file == file);
             assert!(is_known, "file {file} had the name, and never came");
         }
-        // What was written is what was published and what is said to be lost: of each generation all, or it was cut.
-        for (key, truth) in &self.truths {
-            let epochs = &stage.files[truth.file].epochs;
+        // Each generation is the whole content of one epoch of its file, or the start of one.
+        for (key, known) in &self.generations {
+            let epochs = &log_files.files[known.file].epochs;
             let is_whole =
-                epochs[truth.epoch..].iter().any(|epoch| epoch.starts_with(&truth.bytes));
-            assert!(is_whole, "{key:?} is no content of file {}", truth.file);
+                epochs[known.epoch..].iter().any(|epoch| epoch.starts_with(&known.bytes));
+            assert!(is_whole, "{key:?} is no content of file {}", known.file);
         }
     }
 
-    /// Nobody hears a file that was cut after it had lost the name.
-    fn was_never_cut(&self, key: Key, stage: &Stage) -> bool {
-        let truth = &self.truths[&key];
-        truth.epoch + 1 == stage.files[truth.file].epochs.len()
+    /// Late bytes are not read of a file that was truncated after it was rotated away.
+    fn was_never_cut(&self, key: Key, log_files: &LogFiles) -> bool {
+        let known = &self.generations[&key];
+        known.epoch + 1 == log_files.files[known.file].epochs.len()
     }
 }

@@ -1,4 +1,4 @@
-//! What a viewer is given, in order: where it starts, bytes, and all that happens between them.
+//! What a viewer gives, in order: where the stream starts, bytes, and what happens between them.
 
 use std::sync::Arc;
 
@@ -6,55 +6,47 @@ use bytes::Bytes;
 
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Chunk, Generation, Offset};
+use crate::session::cursor::Ending;
 use crate::wire::message::Opening;
 
-/// Why a stream came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// All that was asked for has been given.
-    Complete,
-    /// The server is going away.
-    Shutdown,
-}
-
-/// What comes next in a log.
+/// What comes next in a stream.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// The stream starts here.
     Open(Opening),
     /// Bytes that were read for this viewer.
     Bytes {
-        /// Offset of the first.
+        /// The offset of the first byte.
         start: Offset,
-        /// Never empty.
+        /// The bytes, never empty.
         bytes: Bytes,
     },
-    /// Bytes that all viewers share.
+    /// A chunk that all viewers share.
     Chunk(Arc<Chunk>),
-    /// Bytes left out.
+    /// Bytes that are left out.
     Gap {
-        /// Whose.
+        /// The generation that the bytes belong to.
         generation: Generation,
-        /// The first.
+        /// The offset of the first missing byte.
         from: Offset,
-        /// The first after them, if it is known.
+        /// The offset after the last missing byte; none when unknown.
         to: Option<Offset>,
     },
-    /// On with another generation, or at another place.
+    /// The stream continues in another generation or at another offset.
     Reset {
-        /// The generation.
+        /// The generation of the next byte.
         generation: Generation,
-        /// From here.
+        /// The offset of the next byte.
         from: Offset,
         /// Why.
         reason: Reason,
     },
-    /// The generation is signed by more of the file's head than when it was told.
+    /// The same generation with a longer signature.
     Signed(Generation),
-    /// Nothing to follow for now.
+    /// There is nothing to follow at the moment.
     Waiting(WaitReason),
     /// Everything so far has been given.
     CaughtUp,
-    /// Nothing more comes.
+    /// Nothing follows.
     End(Ending),
 }

@@ -1,8 +1,8 @@
 //! What is written: bytes that tell their epoch.
 //!
-//! Each epoch's bytes come from one of eight alphabets that take turns (but for the newline), so that one byte is
-//! enough to see that it belongs elsewhere. Each write begins with a number of its own, so that no two epochs begin
-//! alike and no two places look alike.
+//! Each epoch's bytes come from one of eight alphabets that take turns (but for the newline), so
+//! that one byte is enough to see that it belongs elsewhere. Each write begins with a number of its
+//! own, so that no two epochs begin alike and no two places look alike.
 
 use std::sync::OnceLock;
 
@@ -10,13 +10,14 @@ use super::random::Random;
 
 /// So many alphabets take turns.
 pub const ALPHABETS: usize = 8;
-/// What is written is cut out of so many bytes of each alphabet: to draw each byte anew is what a script's time would
-/// go to.
+/// What is written is cut out of so many bytes of each alphabet: to draw each byte anew is what a
+/// script's time would go to.
 const POOL_BYTES: usize = 1 << 18;
 /// At most so much is cut out at once.
 const CUT_BYTES_MAX: u64 = 1 << 16;
 
-/// Lines of one alphabet, with one letter in six a character of two bytes. A cut may fall inside one.
+/// Lines of one alphabet, with one letter in six a character of two bytes. A cut may fall inside
+/// one.
 fn pool(alphabet: u8) -> Vec<u8> {
     let mut random = Random(u64::from(alphabet));
     let mut bytes = Vec::with_capacity(POOL_BYTES + 1);

@@ -1,15 +1,15 @@
-//! Which bytes a viewer heard: each stream is the content of one epoch, or wrong.
+//! Which bytes a viewer received: each stream is the content of one epoch, or wrong.
 
 use super::log::{Model, Presence};
 use super::oracle::Witness;
-use super::walk::{Began, Stream, Walk, inode_of, signed_bytes};
+use super::received::{Began, ReceivedStreams, Stream, inode_of, signed_bytes};
 
 /// How many bytes of a file's head prove a position after the server was started again.
 const HEAD_BYTES: u64 = 256;
 /// Fewer prove nothing: other files begin like that.
 const FEW_BYTES: u64 = 64;
 
-impl Walk {
+impl ReceivedStreams {
     /// Finds the epoch of each generation.
     pub fn find(&mut self, model: &Model) {
         for at in 0..self.streams.len() {
@@ -33,7 +33,8 @@ impl Walk {
         }
     }
 
-    /// A position of an earlier life goes on in the same epoch, or in one that begins with the same bytes.
+    /// A position of an earlier life goes on in the same epoch, or in one that begins with the same
+    /// bytes.
     fn check_continued(&mut self, model: &Model, before: usize, after: usize) {
         let (old, new) = (&self.streams[before], &self.streams[after]);
         let Some(is) = new.found else { return };
@@ -44,7 +45,8 @@ impl Walk {
             );
             return self.fault(fault);
         }
-        // Under the one before nothing may have come: then the one before that tells which bytes the position is of.
+        // Under the one before nothing may have come: then the one before that tells which bytes
+        // the position is of.
         let Some(old) = self.lineage(old).find(|stream| stream.found.is_some()) else { return };
         let Some(was) = old.found.filter(|_| epoch_of(model, &[old, new]).is_none()) else {
             return;

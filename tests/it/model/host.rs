@@ -1,4 +1,5 @@
-//! The server that is looked through: in this process, or the real program, which is stopped, killed and started again.
+//! The server that is looked through: in this process, or the real program, which is stopped,
+//! killed and started again.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,8 @@ pub struct Life {
     pub to: Option<Instant>,
 }
 
-/// When the server lived, and when it was blind: stopped, failed by its system calls, or not let run by the machine.
+/// When the server lived, and when it was blind: stopped, failed by its system calls, or not let
+/// run by the machine.
 #[derive(Default)]
 pub struct History {
     pub lives: Vec<Life>,
@@ -98,7 +100,8 @@ impl Host {
         Self::new(server.address, Running::Within(server))
     }
 
-    /// The real program. It has an address of its own, where nobody takes its port while it is dead.
+    /// The real program. It has an address of its own, where nobody takes its port while it is
+    /// dead.
     pub async fn program() -> Self {
         static HOSTS: AtomicU32 = AtomicU32::new(0);
         let [.., first] = std::process::id().to_be_bytes();

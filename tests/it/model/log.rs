@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::content::{ALPHABETS, content};
 use super::random::Random;
-use super::tale::Tale;
+use super::transcript::Transcript;
 use crate::servers::target;
 
 /// So long a file that lost the name is heard beyond doubt; the server hears it for 5 s.
@@ -72,12 +72,12 @@ pub struct Model {
     pub names: usize,
     /// Whether other files take the name. While one that lost it is heard, the server looks often.
     pub turns: bool,
-    pub tale: Tale,
+    pub transcript: Transcript,
     pub steps: u64,
 }
 
 impl Model {
-    pub fn new(mut random: Random, root: PathBuf, tale: Tale) -> Self {
+    pub fn new(mut random: Random, root: PathBuf, transcript: Transcript) -> Self {
         let link = random.one_in(3).then(|| root.join("current.log"));
         std::fs::create_dir(root.join("elsewhere")).unwrap();
         let mut model = Self {
@@ -92,7 +92,7 @@ impl Model {
             epochs: 0,
             names: 0,
             turns: true,
-            tale,
+            transcript,
             steps: 0,
         };
         if let Some(link) = &model.link {
@@ -115,7 +115,7 @@ impl Model {
     }
 
     pub fn note(&self, what: std::fmt::Arguments<'_>) {
-        self.tale.note(what);
+        self.transcript.note(what);
     }
 
     pub fn name(&mut self, kind: &str) -> PathBuf {
@@ -231,7 +231,7 @@ impl Model {
             destroyed,
             late,
         });
-        self.tale.note_write(file, born, start, end);
+        self.transcript.note_write(file, born, start, end);
     }
 
     pub fn truncate(&mut self, file: usize, to: u64) {
@@ -278,8 +278,8 @@ impl Model {
         })
     }
 
-    /// Whether a viewer can't have what was written later without a turn away from this: it was written in time, it is
-    /// there still, and no file got the name back.
+    /// Whether a viewer can't have what was written later without a turn away from this: it was
+    /// written in time, it is there still, and no file got the name back.
     pub fn was_left_for_good(&self, segment: &Segment) -> bool {
         segment.destroyed.is_none()
             && self.was_in_time(segment)

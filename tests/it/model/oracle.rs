@@ -5,32 +5,32 @@ use std::time::{Duration, Instant};
 
 use super::host::{History, Life};
 use super::log::{HELD_FILES, LATE, Model, Segment};
-use super::walk::{Began, Stay, Stream, Walk, inode_of, is_same};
+use super::received::{Began, ReceivedStreams, Stay, Stream, inode_of, is_same};
 
-/// Within this a write to a file that lost the name is heard.
+/// A write within this time to a file that lost the name is read.
 const LATE_HEARD: Duration = Duration::from_secs(1);
 /// So many bytes are found in no other file by chance.
 const BEYOND_DOUBT: usize = 32;
 
-/// What is known beside a viewer's own record.
+/// What is known apart from a viewer's own record.
 pub struct Witness<'a> {
     pub model: &'a Model,
     pub history: &'a History,
     /// By life of the server, since when somebody looked.
     followed: HashMap<usize, Instant>,
-    /// By life and file, when a viewer first heard of it.
+    /// By life and file, when a viewer first received its generation.
     heard: HashMap<(usize, usize), Instant>,
 }
 
 impl<'a> Witness<'a> {
-    pub fn new(model: &'a Model, history: &'a History, walks: &[&Walk]) -> Self {
+    pub fn new(model: &'a Model, history: &'a History, all_received: &[&ReceivedStreams]) -> Self {
         let mut witness = Self { model, history, followed: HashMap::new(), heard: HashMap::new() };
-        for walk in walks {
-            for stay in &walk.stays {
+        for received in all_received {
+            for stay in &received.stays {
                 let since = witness.followed.entry(stay.life).or_insert(stay.opened);
                 *since = stay.opened.min(*since);
             }
-            for stream in &walk.streams {
+            for stream in &received.streams {
                 witness.hear(stream);
             }
         }
@@ -70,8 +70,8 @@ struct Reach {
     presence: Option<usize>,
 }
 
-impl Walk {
-    /// Every byte came once, or it could not, or its loss was told.
+impl ReceivedStreams {
+    /// Every byte came once, or it could not, or its loss was announced.
     pub fn weigh(&mut self, witness: &Witness<'_>, keeps_up: bool) {
         if self.stays.is_empty() {
             return self.fault("never opened".to_owned());
@@ -132,7 +132,8 @@ impl Walk {
         })
     }
 
-    /// A server that was started again tells the files that follow a resumed one from their beginning.
+    /// A server that was started again tells the files that follow a resumed one from their
+    /// beginning.
     fn is_told_anew(&self, stream: &Stream) -> bool {
         stream.began == Began::Rotated
             && self.stays.first().is_some_and(|first| first.life < stream.life)
@@ -201,7 +202,8 @@ impl Walk {
                         || witness.model.taken_since(segment.file) >= HELD_FILES))
             }));
         }
-        // What was written while the server was dead is demanded in no life of it, but missed all the same.
+        // What was written while the server was dead is demanded in no life of it, but missed all
+        // the same.
         let is_after = self.stays.first().is_some_and(|first| first.opened <= segment.begun);
         let Some(wanted) = wanted.or(is_after.then_some(segment.start)) else { return };
         for (a, b) in missing((wanted, segment.end), got) {
@@ -211,7 +213,7 @@ impl Walk {
                     "file {} epoch {} {a}..{b} (segment {number}, written at {:.4}) never came{}",
                     segment.file,
                     segment.born,
-                    (segment.written - witness.model.tale.began).as_secs_f64(),
+                    (segment.written - witness.model.transcript.began).as_secs_f64(),
                     if self.is_told(witness.model, segment, (a, b)) {
                         ", but for a gap"
                     } else {
@@ -240,7 +242,8 @@ impl Walk {
         }
     }
 
-    /// Whether it said, when all of the segment was there already, that it had the file up to here at most.
+    /// Whether it said, when all of the segment was there already, that it had the file up to here
+    /// at most.
     fn is_named(&self, segment: &Segment, from: u64) -> bool {
         segment.late
             && segment.destroyed.is_none()
@@ -261,7 +264,7 @@ impl Walk {
         first.find_map(|stream| stream.found).map(|(file, _)| file)
     }
 
-    /// Whether these bytes of a segment were told as left out, in one gap or several.
+    /// Whether gaps, one or several, announced that these bytes of a segment were left out.
     fn is_told(&self, model: &Model, segment: &Segment, range: (u64, u64)) -> bool {
         let inode = model.files[segment.file].number;
         let of_its_file = self.streams.iter().filter(|stream| match stream.found {
@@ -282,7 +285,8 @@ impl Walk {
             let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
                 (cuts + file.cuts, turns + file.presences.len())
             });
-            // A position that was not recovered is told as one more; each life of the server tells what is there anew.
+            // A position that was not recovered is told as one more; each life of the server tells
+            // what is there anew.
             let allowed = match kind {
                 "truncated" => cuts,
                 "turned" => turns + self.losses.len() + self.stays.len().saturating_sub(1),
@@ -361,8 +365,8 @@ impl Witness<'_> {
         })
     }
 
-    /// Whether the viewer got to what was published later, in the same life of the server. What it was still to get
-    /// when the server died it gets in the next one, or not.
+    /// Whether the viewer got to what was published later, in the same life of the server. What it
+    /// was still to get when the server died it gets in the next one, or not.
     fn was_passed(
         &self,
         segment: &Segment,

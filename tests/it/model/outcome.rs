@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
+use crate::servers::pace;
 
 use super::host::Host;
 use super::log::Model;
 use super::machine::delays;
 use super::oracle::Witness;
+use super::received::ReceivedStreams;
 use super::table::Totals;
 use super::viewers::Watcher;
-use super::walk::Walk;
 
 /// The last line comes within this, or never: less than the time after which a viewer gives up.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,32 +36,33 @@ impl Outcome {
         let last = format!("the end of {seed}\n").into_bytes();
         model.write(present, &last, None);
         wait_for(&last, &watchers).await;
-        host.history.add_delays(delays(model.tale.began));
-        let mut walks = Vec::new();
+        host.history.add_delays(delays(model.transcript.began));
+        let mut all_received = Vec::new();
         for watcher in watchers {
             watcher.task.abort();
             let has_all = watcher.has(&last);
             let record = std::mem::take(&mut *watcher.record.lock().unwrap());
-            let mut walk = Walk::new(&record);
+            let mut received = ReceivedStreams::new(&record);
             if !has_all {
-                walk.fault("never got the last line".to_owned());
+                received.fault("never got the last line".to_owned());
             }
-            walk.find(&model);
-            walks.push((watcher.kind, walk, record));
+            received.find(&model);
+            all_received.push((watcher.kind, received, record));
         }
-        let heard: Vec<&Walk> = walks.iter().map(|(_, walk, _)| walk).collect();
+        let heard: Vec<&ReceivedStreams> =
+            all_received.iter().map(|(_, received, _)| received).collect();
         let witness = Witness::new(&model, &host.history, &heard);
         let (mut totals, mut faults) = (Vec::new(), Vec::new());
-        let mut told = model.tale.text();
-        for (at, (kind, walk, record)) in walks.iter_mut().enumerate() {
-            walk.weigh(&witness, *kind == "keeps up");
-            walk.check_losses(&witness);
-            walk.count_turns(&model);
-            totals.push((*kind, walk.totals));
-            if !walk.faults.is_empty() {
-                let of = walk.faults.iter();
+        let mut told = model.transcript.text();
+        for (at, (kind, received, record)) in all_received.iter_mut().enumerate() {
+            received.weigh(&witness, *kind == "keeps up");
+            received.check_losses(&witness);
+            received.count_turns(&model);
+            totals.push((*kind, received.totals));
+            if !received.faults.is_empty() {
+                let of = received.faults.iter();
                 faults.extend(of.map(|fault| format!("viewer {at}, which {kind}: {fault}")));
-                told += &format!("viewer {at} heard:\n{}", model.tale.text_of(record));
+                told += &format!("viewer {at} heard:\n{}", model.transcript.text_of(record));
             }
         }
         let written = model.segments.iter().map(|segment| segment.end - segment.start).sum();
@@ -75,11 +76,11 @@ impl Outcome {
 async fn wait_for(last: &[u8], watchers: &[Watcher]) {
     let until = Instant::now() + PATIENCE;
     while !watchers.iter().all(|watcher| watcher.has(last)) && Instant::now() < until {
-        sleep(Duration::from_millis(20)).await;
+        pace(Duration::from_millis(20)).await;
     }
     loop {
         let heard: usize = watchers.iter().map(Watcher::len).sum();
-        sleep(QUIET).await;
+        pace(QUIET).await;
         if heard == watchers.iter().map(Watcher::len).sum::<usize>() {
             return;
         }

@@ -1,27 +1,29 @@
-//! The hardest scene: a log that is written at full speed and rotated, and a server that is killed in the middle of
-//! it, with a viewer that is fast and one that is slow.
+//! The hardest scene: a log that is written at full speed and rotated, and a server that is killed
+//! in the middle of it, with a viewer that is fast and one that is slow.
 
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+
+use crate::servers::pace;
 
 use super::host::Host;
 use super::log::Model;
 use super::outcome::Outcome;
 use super::random::Random;
-use super::tale::Tale;
+use super::transcript::Transcript;
 use super::viewers::{Order, Watcher};
 
-/// So often the log is rotated; the server is killed in the first rotation and in one of two that follow.
+/// So often the log is rotated; the server is killed in the first rotation and in one of two that
+/// follow.
 const ROTATIONS: u64 = 4;
 
 /// Runs the scene of a seed.
 pub async fn run(seed: u64) -> Outcome {
     let mut host = Host::program().await;
-    let tale = Tale::new();
-    let mut model = Model::new(Random(seed), host.root(), tale.clone());
+    let transcript = Transcript::new();
+    let mut model = Model::new(Random(seed), host.root(), transcript.clone());
     let log = model.log();
     let watchers: Vec<_> = ["fast", "slow"]
         .into_iter()
@@ -31,7 +33,7 @@ pub async fn run(seed: u64) -> Outcome {
     watchers[1].orders.send(Order::Slow(pause)).ok();
     // The fast one is there beyond doubt.
     while watchers[0].len() < 2 {
-        sleep(Duration::from_millis(5)).await;
+        pace(Duration::from_millis(5)).await;
     }
     for rotation in 0..ROTATIONS {
         let megabytes = 1 + model.random.below(4);
@@ -42,8 +44,8 @@ pub async fn run(seed: u64) -> Outcome {
             continue;
         }
         let kill = async {
-            sleep(moment).await;
-            tale.note(format_args!("the server is killed"));
+            pace(moment).await;
+            transcript.note(format_args!("the server is killed"));
             host.end(Signal::KILL);
         };
         let turn = async {
@@ -53,9 +55,9 @@ pub async fn run(seed: u64) -> Outcome {
         tokio::join!(kill, turn);
         let dead_for = Duration::from_millis(model.random.below(300));
         let restart = async {
-            sleep(dead_for).await;
+            pace(dead_for).await;
             host.start_again().await;
-            tale.note(format_args!("the server has been started again"));
+            transcript.note(format_args!("the server has been started again"));
         };
         tokio::join!(restart, go_on(&mut model));
     }
@@ -105,6 +107,6 @@ async fn moment(model: &mut Model) {
     match model.random.below(4) {
         0 => {}
         1 => yield_now().await,
-        _ => sleep(Duration::from_micros(model.random.below(2000))).await,
+        _ => pace(Duration::from_micros(model.random.below(2000))).await,
     }
 }

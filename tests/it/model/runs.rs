@@ -5,21 +5,20 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
-use super::fate::{Fate, befall};
+use super::disturbance::{Disturbance, disturb};
 use super::host::{Door, Host};
 use super::log::Model;
 use super::machine;
 use super::outcome::Outcome;
 use super::random::Random;
 use super::table::show;
-use super::tale::Tale;
+use super::transcript::Transcript;
 use super::viewers::{Order, Watcher};
-use crate::servers::DEADLINE;
+use crate::servers::{DEADLINE, pace};
 
-/// So many scripts run at once, in all tests together. They sleep most of the time. Each needs an inotify instance, and
-/// a user has 128.
+/// So many scripts run at once, in all tests together. They sleep most of the time. Each needs an
+/// inotify instance, and a user has 128.
 static AT_ONCE: Semaphore = Semaphore::const_new(48);
 /// More viewers than this do not come.
 const VIEWERS_MAX: usize = 7;
@@ -28,7 +27,8 @@ pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// Runs the scripts of so many seeds, or of those that the environment names, and wants none of them to fail.
+/// Runs the scripts of so many seeds, or of those that the environment names, and wants none of
+/// them to fail.
 pub async fn run_all<F: Future<Output = Outcome> + Send + 'static>(
     name: &str,
     seeds: u64,
@@ -56,28 +56,36 @@ pub async fn run_all<F: Future<Output = Outcome> + Send + 'static>(
 }
 
 /// Runs the script of a seed.
-pub async fn run(fate: Fate, seed: u64) -> Outcome {
-    let mut host =
-        if fate == Fate::Restarts { Host::program().await } else { Host::within().await };
-    let tale = Tale::new();
-    let mut random = Random(seed << 8 | fate as u64);
+pub async fn run(disturbance: Disturbance, seed: u64) -> Outcome {
+    let mut host = if disturbance == Disturbance::Restarts {
+        Host::program().await
+    } else {
+        Host::within().await
+    };
+    let transcript = Transcript::new();
+    let mut random = Random(seed << 8 | disturbance as u64);
     let befalls = Random(random.next());
-    let one_in = if fate == Fate::Restarts || fate == Fate::Troubles { 6 } else { 2 };
+    let one_in = if disturbance == Disturbance::Restarts || disturbance == Disturbance::Troubles {
+        6
+    } else {
+        2
+    };
     let turns = !random.one_in(one_in);
-    let model = Model { turns, ..Model::new(random, host.root(), tale.clone()) };
+    let model = Model { turns, ..Model::new(random, host.root(), transcript.clone()) };
     let mut script = Script::new(model, host.door());
-    // Who is the first to look may be refused while the log can not be read; who looks already is not.
+    // The first viewer may be refused while the log cannot be read; one that follows already is
+    // not.
     script.until_all_look().await;
     let over = AtomicBool::new(false);
     let play = async {
         script.play(setting("TAILCAST_STEPS").unwrap_or(40)).await;
         over.store(true, Ordering::SeqCst);
     };
-    tokio::join!(play, befall(fate, &mut host, befalls, &tale, &over));
+    tokio::join!(play, disturb(disturbance, &mut host, befalls, &transcript, &over));
     Outcome::of(seed, host, script.model, script.watchers).await
 }
 
-/// A log, and those who look at it.
+/// A log and its viewers.
 struct Script {
     model: Model,
     door: Door,
@@ -102,7 +110,7 @@ impl Script {
         let until = Instant::now() + DEADLINE;
         while let Some(late) = self.watchers.iter().find(|watcher| watcher.len() < 2) {
             assert!(Instant::now() < until, "{} has heard nothing", late.kind);
-            sleep(Duration::from_millis(1)).await;
+            pace(Duration::from_millis(1)).await;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use crate::servers::pace;
 
 use super::log::Model;
 
@@ -161,6 +161,6 @@ impl Model {
             37 | 38 => 600 + self.random.below(600),
             _ => 2600,
         };
-        sleep(Duration::from_millis(millis)).await;
+        pace(Duration::from_millis(millis)).await;
     }
 }

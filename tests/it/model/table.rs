@@ -18,7 +18,8 @@ pub struct Totals {
     pub silent: u64,
     pub duplicated: u64,
     pub malformed: u64,
-    /// Not sent after a restart, since the head alone was the proof: the file had been cut behind it.
+    /// Not sent after a restart, since the head alone was the proof: the file had been cut behind
+    /// it.
     pub unproved: u64,
     /// Positions that were honoured, and that were not.
     pub resumed: u64,
@@ -63,7 +64,8 @@ impl Totals {
     }
 }
 
-/// Shows what became of all scripts, on the terminal and in a file beside what cargo builds. Gives how many failed.
+/// Shows what became of all scripts, on the terminal and in a file beside what cargo builds. Gives
+/// how many failed.
 pub fn show(name: &str, outcomes: &[Outcome], took: Duration, delayed: Duration) -> usize {
     let mut text = format!("{name}: {}", table(outcomes, took, delayed));
     let failed = tell_faults(outcomes, &mut text);

@@ -1,18 +1,17 @@
-//! Those who look at the log, and what they hear.
+//! The viewers of the log, and what they receive.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::host::Door;
 use super::log::HELD_FILES;
-use super::walk::is_same;
+use super::received::is_same;
 use crate::clients::{Close, Viewer};
-use crate::servers::DEADLINE;
+use crate::servers::{DEADLINE, pace};
 
 /// The pause before a server that does not answer is asked again.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
@@ -32,7 +31,7 @@ pub enum Order {
     Slow(Duration),
 }
 
-/// What a viewer did and heard.
+/// What a viewer did and received.
 #[derive(Clone, Debug)]
 pub enum FollowEvent {
     /// A connection, to a server in this life.
@@ -88,7 +87,7 @@ impl Watcher {
     pub fn start(kind: &'static str, door: Door, log: &str, query: &str) -> Self {
         let record = Record::default();
         let (orders, heard) = mpsc::unbounded_channel();
-        // One who does not ask for better names of generations is recognised less often.
+        // A viewer that does not ask for signed generations is recognised less often.
         let signed = if kind == "stalls" { "" } else { "&signed=1" };
         let seat = Seat {
             door,
@@ -129,7 +128,8 @@ struct Seat {
     at: Option<Position>,
     /// Where it goes on after late bytes.
     home: Option<Position>,
-    /// How far it had the files before, and when it left them, if it is one who says so.
+    /// How much it had of the files before, and when it left them, if it sends that when it
+    /// resumes.
     before: Option<Vec<(Position, Instant)>>,
     record: Record,
 }
@@ -163,7 +163,8 @@ impl Seat {
             let (came, life) = (Instant::now(), self.door.lives.load(Ordering::SeqCst));
             let protocol = [("sec-websocket-protocol", "tailcast.v1")];
             match Viewer::connect(self.door.address, &target, &protocol).await {
-                // Else it is not known whether it was the last of the one life or the first of the next.
+                // Else it is not known whether it was the last of the one life or the first of the
+                // next.
                 Ok((viewer, _)) if life == self.door.lives.load(Ordering::SeqCst) => {
                     self.record.lock().unwrap().push((came, FollowEvent::Connected { life }));
                     if let Some((generation, offset)) = self.at.clone() {
@@ -175,7 +176,7 @@ impl Seat {
                 Err(error) => {
                     let may_be = self.door.restarts && Instant::now() < until;
                     assert!(may_be, "no connection with {target}: {error}");
-                    sleep(RETRY_INTERVAL).await;
+                    pace(RETRY_INTERVAL).await;
                 }
             }
         }
@@ -233,7 +234,8 @@ impl Seat {
         }
     }
 
-    /// Keeps how far it has what it leaves, as the protocol asks of those who come back.
+    /// Keeps how much it has of the file that it leaves, as the protocol asks of viewers that
+    /// resume.
     fn turn(&mut self, to: &Position, reason: &str) {
         let left = self.at.replace(to.clone());
         let is_elsewhere = |position: &Position| !is_same(&position.0, &to.0);
@@ -287,11 +289,11 @@ async fn watch(mut seat: Seat, mut orders: mpsc::UnboundedReceiver<Order>) {
         tokio::select! {
             order = orders.recv() => match order {
                 None => return,
-                Some(Order::Stall(time)) => sleep(time).await,
+                Some(Order::Stall(time)) => pace(time).await,
                 Some(Order::Slow(time)) => pause = time,
                 Some(Order::Away(time)) => {
                     drop(viewer);
-                    sleep(time).await;
+                    pace(time).await;
                     viewer = seat.connect().await;
                 }
             },
@@ -299,7 +301,7 @@ async fn watch(mut seat: Seat, mut orders: mpsc::UnboundedReceiver<Order>) {
                 Ok(message) => {
                     seat.hear(&message);
                     if !pause.is_zero() {
-                        sleep(pause).await;
+                        pace(pause).await;
                     }
                 }
                 Err(close) if seat.hear_end(close.clone()) => viewer = seat.connect().await,

@@ -9,7 +9,8 @@ use rustix::fs::{RenameFlags, renameat_with};
 
 use super::*;
 
-/// Runs `disturb` in a thread again and again while `look` runs here for a while and at least so often.
+/// Runs `disturb` in a thread again and again while `look` runs here for a while and at least so
+/// often.
 fn race(looks_min: usize, mut disturb: impl FnMut() + Send + 'static, mut look: impl FnMut()) {
     let stop = Arc::new(AtomicBool::new(false));
     let disturber = std::thread::spawn({

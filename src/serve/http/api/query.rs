@@ -1,4 +1,4 @@
-//! The parameters of those who look around.
+//! The parameters of the random-access API.
 
 use crate::log::Offset;
 use crate::render::Level;
@@ -8,38 +8,38 @@ use crate::serve::query::{self, BadParameter, Format, number, switch};
 use crate::session::WantedGeneration;
 use crate::wire::frame::Form;
 
-/// So many rows are given where nothing is said.
+/// Rows in an answer unless the request says otherwise.
 const ROWS: usize = 500;
-/// The most rows that are given at once.
+/// The most rows in an answer.
 const ROWS_MAX: usize = 2000;
-/// So many rows that were found are told where nothing is said.
+/// Rows that a search reports unless the request says otherwise.
 const FOUND_ROWS: usize = 10_000;
-/// The most rows that were found which are told.
+/// The most rows that a search reports.
 const FOUND_ROWS_MAX: usize = 50_000;
-/// The most offsets whose lines are told at once.
+/// The most offsets whose line numbers are asked for at once.
 const OFFSETS_MAX: usize = 500;
 
-/// The parameters as they were given.
+/// The parameters, as they were given. `docs/protocol.md` explains each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiQuery {
     pub(super) of: WantedGeneration,
-    /// Which rows; the first ones where nothing is said.
+    /// Which rows; `None` means the first ones.
     pub(super) place: Option<RowPosition>,
-    /// Of which offsets the lines are wanted.
+    /// Offsets whose line numbers are wanted.
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
     pub(super) form: Form,
-    /// What is looked for.
+    /// The pattern.
     pub(super) sought: PatternSpec,
-    /// Only rows that are looked for.
+    /// Only rows that match the pattern.
     pub(super) filter: bool,
-    /// Up to where.
+    /// The offset at which a search ends; `None` means the end of the log.
     pub(super) to: Option<Offset>,
-    /// Beside what first.
+    /// The offset near which a search begins.
     pub(super) near: Option<Offset>,
-    /// At most so many rows are told.
+    /// The most rows that a search reports.
     pub(super) max: usize,
-    /// Lines as they are shown.
+    /// Lines as they are shown, without escape sequences.
     pub(super) plain: bool,
 }
 
@@ -72,9 +72,13 @@ impl Default for ApiQuery {
 }
 
 impl ApiQuery {
-    /// Reads the part of the target after `?`. Parameters that are not ours are left alone.
+    /// Parses the part of the target after `?`. Unknown parameters are ignored.
+    ///
+    /// # Errors
+    /// When a value can't be understood, a parameter is repeated, or several say where the rows
+    /// are.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
-        let mut around = Self::default();
+        let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let offset = || number(&name, &value, "a byte offset").map(Offset);
@@ -85,43 +89,43 @@ impl ApiQuery {
             };
             let mut place = None;
             match name.as_ref() {
-                "generation" => around.of = query::of(&value),
+                "generation" => parsed.of = query::of(&value),
                 "from" => place = Some(RowPosition::From(offset()?)),
                 "before" => place = Some(RowPosition::Before(offset()?)),
                 "line" => {
                     place = Some(RowPosition::Line(number(&name, &value, "the number of a line")?))
                 }
-                "at" => around.at = offsets(&value)?,
-                "count" => around.count = rows(ROWS_MAX)?,
-                "format" => around.form = form(&value)?,
-                "q" => around.sought.pattern = Some(value.into_owned()),
-                "regex" => around.sought.is_regex = flag()?,
-                "case" => around.sought.has_case = flag()?,
-                "word" => around.sought.is_word = flag()?,
+                "at" => parsed.at = offsets(&value)?,
+                "count" => parsed.count = rows(ROWS_MAX)?,
+                "format" => parsed.form = form(&value)?,
+                "q" => parsed.sought.pattern = Some(value.into_owned()),
+                "regex" => parsed.sought.is_regex = flag()?,
+                "case" => parsed.sought.has_case = flag()?,
+                "word" => parsed.sought.is_word = flag()?,
                 "level" => {
                     let (level, or_worse) = level(&value)?;
-                    around.sought.level = Some(level);
-                    around.sought.or_worse = or_worse;
+                    parsed.sought.level = Some(level);
+                    parsed.sought.or_worse = or_worse;
                 }
-                "invert" => around.sought.invert = flag()?,
-                "filter" => around.filter = flag()?,
-                "to" => around.to = Some(offset()?),
-                "near" => around.near = Some(offset()?),
-                "plain" => around.plain = flag()?,
-                "max" => around.max = rows(FOUND_ROWS_MAX)?,
+                "invert" => parsed.sought.invert = flag()?,
+                "filter" => parsed.filter = flag()?,
+                "to" => parsed.to = Some(offset()?),
+                "near" => parsed.near = Some(offset()?),
+                "plain" => parsed.plain = flag()?,
+                "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
                 return Err(BadParameter(format!("`{name}` is given more than once")));
             }
             seen.push(name.into_owned());
-            if place.is_some() && around.place.is_some() {
+            if place.is_some() && parsed.place.is_some() {
                 let one = "only one of `from`, `before` and `line` can be met";
                 return Err(BadParameter(one.to_owned()));
             }
-            around.place = around.place.or(place);
+            parsed.place = parsed.place.or(place);
         }
-        Ok(around)
+        Ok(parsed)
     }
 }
 
@@ -133,7 +137,7 @@ fn form(value: &str) -> Result<Form, BadParameter> {
     }
 }
 
-/// A level, and whether it is also about worse ones.
+/// A level, and whether worse ones are included.
 fn level(value: &str) -> Result<(Level, bool), BadParameter> {
     match value {
         "error" => Ok((Level::Error, false)),

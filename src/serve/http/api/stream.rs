@@ -1,10 +1,11 @@
-//! Answers that come bit by bit, as a log is searched.
+//! Answers that are sent while a log is searched.
 //!
-//! What is searched next is asked for by the peer's taking of what was found: one that takes nothing is searched for no
-//! further, and one that leaves ends its search.
+//! The peer's reading drives the search: one that takes nothing is searched for no further, and one
+//! that leaves ends its search.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -12,122 +13,175 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::Response;
 use hyper::body::Frame as BodyFrame;
 use hyper::header::{self, HeaderValue};
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::log::LogPath;
+use crate::search::SearchError;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
-use crate::search::limiter::TIME_SLICE;
-use crate::search::{SearchError, Snapshot};
+use crate::search::limiter::{SearchPermit, TIME_SLICE};
 use crate::serve::App;
+use crate::serve::body::Body;
 use crate::serve::http::api::answer;
 use crate::serve::http::api::query::ApiQuery;
-use crate::serve::http::api::{bad_pattern, compile, crowded, report};
-use crate::serve::routes::Body;
+use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
 
-/// Where something is in a log: lines of JSON.
+/// The right to search, which a peer that takes nothing loses.
+///
+/// A search waits while its peer takes what was found. After `stall_timeout` it gives its permit to
+/// other searches, and needs a new one when the peer asks for more.
+struct SearchTurn {
+    app: Arc<App>,
+    permit: Arc<Mutex<Option<SearchPermit>>>,
+    /// Ends the wait for the peer.
+    waiting: Option<DropGuard>,
+}
+
+impl SearchTurn {
+    /// Enters a search; `None` when too many are open.
+    fn begin(app: &Arc<App>) -> Option<Self> {
+        let permit = app.limiter.search()?;
+        let permit = Arc::new(Mutex::new(Some(permit)));
+        Some(Self { app: Arc::clone(app), permit, waiting: None })
+    }
+
+    /// The peer has been given something and is to take it.
+    fn wait_for_peer(&mut self) {
+        let has_asked = CancellationToken::new();
+        self.waiting = Some(has_asked.clone().drop_guard());
+        let permit = Arc::clone(&self.permit);
+        let closing = self.app.closing.clone();
+        let patience: Duration = self.app.settings.stall_timeout;
+        self.app.tasks.spawn(async move {
+            tokio::select! {
+                () = has_asked.cancelled() => {}
+                () = closing.cancelled() => {}
+                () = sleep(patience) => drop(permit.lock().take()),
+            }
+        });
+    }
+
+    /// The peer asks for more.
+    ///
+    /// # Errors
+    /// When it took so long that its permit is gone, and there is no other.
+    fn resume(&mut self) -> io::Result<()> {
+        self.waiting = None;
+        let mut permit = self.permit.lock();
+        if permit.is_none() {
+            *permit = self.app.limiter.search();
+        }
+        match *permit {
+            Some(_) => Ok(()),
+            None => Err(io::Error::new(io::ErrorKind::TimedOut, "the peer took too long")),
+        }
+    }
+}
+
+/// Where a pattern matches: lines of JSON.
 pub(super) async fn find(
     app: &Arc<App>,
-    around: ApiQuery,
-    view: Snapshot,
-    log: &LogPath,
+    query: ApiQuery,
+    view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    let Some(searching) = app.limiter.search() else { return Ok(crowded()) };
-    let from = around.from();
-    let pattern = match compile(app, around.sought).await? {
+    let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
+    let from = query.from();
+    let pattern = match compile(app, query.sought).await? {
         Ok(pattern) => pattern,
         Err(bad) => return Ok(bad_pattern(&bad)),
     };
-    let to = around.to.unwrap_or(view.end);
-    let part = FindRequest { from, to, near: around.near, rows_max: around.max };
-    let find = app.limiter.quick(move || Find::new(view, pattern, part)).await?;
-    let (app, log) = (Arc::clone(app), log.clone());
-    let lines = stream::try_unfold((Some(find), searching), move |(find, searching)| {
-        let (app, log) = (Arc::clone(&app), log.clone());
-        async move {
-            let Some(mut find) = find.filter(|_| !app.closing.is_cancelled()) else {
-                return Ok(None);
-            };
-            let run = move || {
-                find.run(TIME_SLICE)?;
-                Ok(find)
-            };
-            let found = app.limiter.time_slice(run).await;
-            let mut find = found.map_err(|error| broken_off(&log, &error))?;
-            let lines = BodyFrame::data(Bytes::from(answer::found(&mut find)));
-            let rest = Some(find).filter(|find| !find.is_done());
-            Ok::<_, io::Error>(Some((lines, (rest, searching))))
-        }
+    let LogView { log, snapshot, permit } = view;
+    let to = query.to.unwrap_or(snapshot.end);
+    let request = FindRequest { from, to, near: query.near, rows_max: query.max };
+    let find = app.limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
+    let state = (Some(find), turn, log, permit);
+    let lines = stream::try_unfold(state, |(find, mut turn, log, permit)| async move {
+        let Some(mut find) = find.filter(|_| !turn.app.closing.is_cancelled()) else {
+            return Ok(None);
+        };
+        turn.resume()?;
+        let run = move || {
+            find.run(TIME_SLICE)?;
+            Ok(find)
+        };
+        let found = turn.app.limiter.time_slice(run).await;
+        let mut find = found.map_err(|error| broken_off(&log, &error))?;
+        let lines = BodyFrame::data(Bytes::from(answer::found(&mut find)));
+        let rest = Some(find).filter(|find| !find.is_done());
+        turn.wait_for_peer();
+        Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit))))
     });
     Ok(streamed(StreamBody::new(lines).boxed_unsync(), "application/x-ndjson"))
 }
 
-/// Lines of a log, to be kept: all of a part, or those that are looked for.
+/// Lines of a log as a download: all of a part, or those that match a pattern.
 pub(super) async fn text(
     app: &Arc<App>,
-    around: ApiQuery,
-    view: Snapshot,
-    log: &LogPath,
+    query: ApiQuery,
+    view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    let Some(searching) = app.limiter.search() else { return Ok(crowded()) };
-    let part = around.from()..around.to.unwrap_or(view.end);
-    let is_shown = around.plain;
-    let pattern = match around.filter {
-        true => match compile(app, around.sought).await? {
+    let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
+    let LogView { log, snapshot, permit } = view;
+    let part = query.from()..query.to.unwrap_or(snapshot.end);
+    let is_plain = query.plain;
+    let pattern = match query.filter {
+        true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
             Err(bad) => return Ok(bad_pattern(&bad)),
         },
         false => None,
     };
-    let extract = app.limiter.quick(move || Extract::new(view, part, pattern, is_shown)).await?;
-    let (app, owned) = (Arc::clone(app), log.clone());
-    let pieces = stream::try_unfold((extract, searching), move |(mut extract, searching)| {
-        let (app, owned) = (Arc::clone(&app), owned.clone());
-        async move {
-            loop {
-                if app.closing.is_cancelled() {
-                    // It must not look as if it were all.
-                    return Err(io::ErrorKind::Interrupted.into());
-                }
-                let run = move || {
-                    let piece = extract.next(TIME_SLICE)?;
-                    Ok((extract, piece))
-                };
-                let (back, piece) = app
-                    .limiter
-                    .time_slice(run)
-                    .await
-                    .map_err(|error| broken_off(&owned, &error))?;
-                match piece {
-                    None => return Ok::<_, io::Error>(None),
-                    Some(piece) if piece.is_empty() => extract = back,
-                    Some(piece) => {
-                        let piece = BodyFrame::data(Bytes::from(piece));
-                        return Ok(Some((piece, (back, searching))));
-                    }
+    let extract =
+        app.limiter.quick(move || Extract::new(snapshot, part, pattern, is_plain)).await?;
+    let disposition = attachment(&log);
+    let state = (extract, turn, log, permit);
+    let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
+        turn.resume()?;
+        loop {
+            if turn.app.closing.is_cancelled() {
+                // It must not look as if it were all.
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let run = move || {
+                let piece = extract.next(TIME_SLICE)?;
+                Ok((extract, piece))
+            };
+            let extracted = turn.app.limiter.time_slice(run).await;
+            let (rest, piece) = extracted.map_err(|error| broken_off(&log, &error))?;
+            match piece {
+                None => return Ok::<_, io::Error>(None),
+                Some(piece) if piece.is_empty() => extract = rest,
+                Some(piece) => {
+                    let piece = BodyFrame::data(Bytes::from(piece));
+                    turn.wait_for_peer();
+                    return Ok(Some((piece, (rest, turn, log, permit))));
                 }
             }
         }
     });
     let mut response =
         streamed(StreamBody::new(pieces).boxed_unsync(), "text/plain; charset=utf-8");
-    if let Ok(disposition) = HeaderValue::from_str(&attachment(log)) {
+    if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
     Ok(response)
-}
-
-/// Under which name a log is kept: its own, as far as it says nothing else to a browser or a file system.
-fn attachment(log: &LogPath) -> String {
-    let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
-    let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
-    let name: String = name.chars().map(|ch| if is_safe(&ch) { ch } else { '_' }).collect();
-    format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
 /// Logs why a stream ends early: the response has begun, so its status can no longer say it.
 fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
     report(log, error);
     io::ErrorKind::Other.into()
+}
+
+/// `Content-Disposition` with the log's file name. Characters that mean something to a header, a
+/// shell or a file system become `_`.
+fn attachment(log: &LogPath) -> String {
+    let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
+    let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
+    let name: String = name.chars().map(|ch| if is_safe(&ch) { ch } else { '_' }).collect();
+    format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
 fn streamed(body: Body, kind: &'static str) -> Response<Body> {
@@ -138,4 +192,34 @@ fn streamed(body: Body, kind: &'static str) -> Response<Body> {
     // nginx holds streams back otherwise.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Access;
+    use crate::serve::{Server, Settings};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_takes_nothing_loses_its_search_to_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        let settings = Settings::default();
+        let patience = settings.stall_timeout;
+        let app = Server::new(access, settings).app;
+        let mut turns: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
+        turns.iter_mut().for_each(SearchTurn::wait_for_peer);
+        assert!(SearchTurn::begin(&app).is_none(), "all are taken");
+        // Sleeping lets all waiting tasks run first.
+        sleep(patience - Duration::from_secs(1)).await;
+        assert!(SearchTurn::begin(&app).is_none(), "their time is not up");
+        let mut in_time = turns.pop().unwrap();
+        in_time.resume().unwrap();
+        sleep(Duration::from_secs(2)).await;
+        let others: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
+        assert_eq!(others.len(), turns.len(), "all but the one that was in time");
+        assert!(turns[0].resume().is_err(), "another has its place");
+        drop(others);
+        turns[0].resume().unwrap();
+    }
 }

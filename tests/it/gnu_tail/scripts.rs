@@ -5,13 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::beside::verdict::Ledger;
+use crate::gnu_tail::verdict::Ledger;
+
+use crate::servers::pace_blocking;
 
 /// The log that all follow, and its writer.
-pub struct Stage {
+pub struct FollowedLog {
     /// Another directory of the same file system.
     elsewhere: PathBuf,
     /// The name that is followed.
@@ -30,7 +31,7 @@ pub struct Script {
     pub turns: usize,
     /// So many in CI.
     pub few_turns: usize,
-    pub turn: fn(&mut Stage),
+    pub turn: fn(&mut FollowedLog),
     /// The log's name is a link.
     pub linked: bool,
     /// So often are the server, and GNU tail, started again meanwhile.
@@ -40,7 +41,12 @@ pub struct Script {
 }
 
 impl Script {
-    const fn new(name: &'static str, turns: usize, few_turns: usize, turn: fn(&mut Stage)) -> Self {
+    const fn new(
+        name: &'static str,
+        turns: usize,
+        few_turns: usize,
+        turn: fn(&mut FollowedLog),
+    ) -> Self {
         Self { name, turns, few_turns, turn, linked: false, restarts: 0, is_lossless: false }
     }
 }
@@ -48,92 +54,103 @@ impl Script {
 const RECORDS: usize = 20;
 
 pub const SCRIPTS: &[Script] = &[
-    Script::new("renamed beside it, created; no pause", 50, 10, |stage| stage.rotate(0)),
-    Script::new("renamed beside it, created; every 1 ms", 50, 10, |stage| stage.rotate(1)),
-    Script::new("renamed beside it, created; every 20 ms", 50, 10, |stage| stage.rotate(20)),
+    Script::new("renamed beside it, created; no pause", 50, 10, |followed| followed.rotate(0)),
+    Script::new("renamed beside it, created; every 1 ms", 50, 10, |followed| followed.rotate(1)),
+    Script::new("renamed beside it, created; every 20 ms", 50, 10, |followed| followed.rotate(20)),
     Script {
         is_lossless: true,
-        ..Script::new("renamed beside it, created; every 500 ms", 10, 2, |stage| stage.rotate(500))
+        ..Script::new("renamed beside it, created; every 500 ms", 10, 2, |followed| {
+            followed.rotate(500)
+        })
     },
-    Script::new("numbers shifted (.1 to .2, the log to .1), created; no pause", 50, 10, |stage| {
-        stage.shift(0);
-    }),
+    Script::new(
+        "numbers shifted (.1 to .2, the log to .1), created; no pause",
+        50,
+        10,
+        |followed| {
+            followed.shift(0);
+        },
+    ),
     Script {
         is_lossless: true,
         ..Script::new(
             "numbers shifted (.1 to .2, the log to .1), created; every 5.5 s",
             5,
             2,
-            |stage| {
-                stage.shift(5500);
+            |followed| {
+                followed.shift(5500);
             },
         )
     },
-    Script::new("renamed into another directory, created; no pause", 50, 10, |stage| {
-        let aside = stage.elsewhere();
-        stage.rotate_to(&aside, 0);
+    Script::new("renamed into another directory, created; no pause", 50, 10, |followed| {
+        let aside = followed.elsewhere();
+        followed.rotate_to(&aside, 0);
     }),
-    Script::new("another file renamed over it; no pause", 50, 10, |stage| stage.rename_over(0)),
-    Script::new("another file renamed over it; every 20 ms", 50, 10, |stage| stage.rename_over(20)),
-    Script::new("copied and truncated after 2,000 records; every 20 ms", 50, 5, |stage| {
-        stage.write(2000);
-        let copy = stage.aside();
-        std::fs::copy(&stage.log, copy).unwrap();
-        stage.truncate();
+    Script::new("another file renamed over it; no pause", 50, 10, |followed| {
+        followed.rename_over(0)
+    }),
+    Script::new("another file renamed over it; every 20 ms", 50, 10, |followed| {
+        followed.rename_over(20)
+    }),
+    Script::new("copied and truncated after 2,000 records; every 20 ms", 50, 5, |followed| {
+        followed.write(2000);
+        let copy = followed.aside();
+        std::fs::copy(&followed.log, copy).unwrap();
+        followed.truncate();
         pause(20);
     }),
-    Script::new("truncated, and at once longer than before; every 200 ms", 50, 3, |stage| {
-        stage.write(RECORDS);
+    Script::new("truncated, and at once longer than before; every 200 ms", 50, 3, |followed| {
+        followed.write(RECORDS);
         pause(100);
-        stage.refill(RECORDS / 2);
+        followed.refill(RECORDS / 2);
     }),
-    Script::new("truncated, and at once as long as before; every 200 ms", 50, 3, |stage| {
-        stage.write(RECORDS);
+    Script::new("truncated, and at once as long as before; every 200 ms", 50, 3, |followed| {
+        followed.write(RECORDS);
         pause(100);
-        stage.refill(0);
+        followed.refill(0);
     }),
     Script {
         is_lossless: true,
-        ..Script::new("renamed; a writer stays with the old file for 2 s", 5, 1, |stage| {
-            stage.write_late(Duration::from_secs(2));
+        ..Script::new("renamed; a writer stays with the old file for 2 s", 5, 1, |followed| {
+            followed.write_late(Duration::from_secs(2));
         })
     },
-    Script::new("removed and created; every 20 ms", 50, 10, |stage| {
-        stage.write(RECORDS);
-        std::fs::remove_file(&stage.log).unwrap();
-        stage.create();
+    Script::new("removed and created; every 20 ms", 50, 10, |followed| {
+        followed.write(RECORDS);
+        std::fs::remove_file(&followed.log).unwrap();
+        followed.create();
         pause(20);
     }),
     Script {
         linked: true,
-        ..Script::new("a link to it is set to another file; every 20 ms", 50, 10, |stage| {
-            stage.write(RECORDS);
-            let (next, link) = (stage.elsewhere(), stage.aside());
-            stage.open(&next);
-            stage.write(RECORDS);
+        ..Script::new("a link to it is set to another file; every 20 ms", 50, 10, |followed| {
+            followed.write(RECORDS);
+            let (next, link) = (followed.elsewhere(), followed.aside());
+            followed.open(&next);
+            followed.write(RECORDS);
             symlink(&next, &link).unwrap();
-            std::fs::rename(link, &stage.log).unwrap();
+            std::fs::rename(link, &followed.log).unwrap();
             pause(20);
         })
     },
-    Script::new("its directory removed and created; every 500 ms", 10, 2, |stage| {
-        stage.write(RECORDS);
-        let folder = stage.log.parent().unwrap().to_owned();
+    Script::new("its directory removed and created; every 500 ms", 10, 2, |followed| {
+        followed.write(RECORDS);
+        let folder = followed.log.parent().unwrap().to_owned();
         std::fs::remove_dir_all(&folder).unwrap();
         std::fs::create_dir(&folder).unwrap();
-        stage.create();
+        followed.create();
         pause(500);
     }),
-    Script::new("renamed in the middle of a line; every 20 ms", 50, 10, |stage| {
-        stage.write(RECORDS);
-        let record = stage.line(40);
+    Script::new("renamed in the middle of a line; every 20 ms", 50, 10, |followed| {
+        followed.write(RECORDS);
+        let record = followed.line(40);
         let (head, rest) = record.split_at(25);
-        stage.file.write_all(head).unwrap();
+        followed.file.write_all(head).unwrap();
         pause(10);
-        let aside = stage.aside();
-        std::fs::rename(&stage.log, aside).unwrap();
-        stage.create();
-        stage.file.write_all(rest).unwrap();
+        let aside = followed.aside();
+        std::fs::rename(&followed.log, aside).unwrap();
+        followed.create();
+        followed.file.write_all(rest).unwrap();
         pause(10);
     }),
     Script {
@@ -142,12 +159,12 @@ pub const SCRIPTS: &[Script] = &[
             "renamed beside it, created; every 100 ms, the follower started again",
             30,
             15,
-            |stage| {
+            |followed| {
                 for _ in 0..5 {
-                    stage.write(RECORDS);
+                    followed.write(RECORDS);
                     pause(20);
                 }
-                stage.rotate(0);
+                followed.rotate(0);
             },
         )
     },
@@ -155,11 +172,11 @@ pub const SCRIPTS: &[Script] = &[
 
 fn pause(milliseconds: u64) {
     if milliseconds > 0 {
-        sleep(Duration::from_millis(milliseconds));
+        pace_blocking(Duration::from_millis(milliseconds));
     }
 }
 
-impl Stage {
+impl FollowedLog {
     pub fn new(root: &Path, linked: bool, ledger: Arc<Mutex<Ledger>>) -> Self {
         let elsewhere = root.join("elsewhere");
         std::fs::create_dir(&elsewhere).unwrap();
@@ -227,7 +244,8 @@ impl Stage {
         self.file.set_len(0).unwrap();
     }
 
-    /// Truncates, and writes as many bytes again as there were, and so many records more, in one write.
+    /// Truncates, and writes as many bytes again as there were, and so many records more, in one
+    /// write.
     fn refill(&mut self, more: usize) {
         let mut widths = std::mem::take(&mut self.widths);
         let len = widths.len();
@@ -280,14 +298,15 @@ impl Stage {
         let aside = self.aside();
         std::fs::rename(&self.log, aside).unwrap();
         let began = Instant::now();
-        // Records of the old file belong to its run: they are written down before the turn, and written after it.
+        // Records of the old file belong to its run: they are written down before the turn, and
+        // written after it.
         let lines: Vec<Vec<u8>> = (0..RECORDS).map(|_| self.line(17)).collect();
         self.create();
         for (at, line) in lines.iter().enumerate() {
             late.write_all(line).unwrap();
             self.write(1);
             let next = during * (at as u32 + 1) / RECORDS as u32;
-            sleep((began + next).saturating_duration_since(Instant::now()));
+            pace_blocking((began + next).saturating_duration_since(Instant::now()));
         }
     }
 }

@@ -1,18 +1,21 @@
 //! What was written, what a follower printed of it, and what that makes.
 //!
-//! The rule is one for all. A record that is missing counts as *announced* if the follower said anything at all about
-//! the file (GNU tail on its stderr; tailcast by a `reset`, a `gap` or a `waiting`) in the place where the record is
-//! missing: after the last one that it printed of those before, and before the next one that it printed of those after.
-//! Otherwise it was lost silently. A record that comes again counts as sent again if the follower said before that it
-//! starts anew, and otherwise as duplicated. A line that is no record that was written is malformed, unless it is two pieces
-//! of records and the follower spoke between them: then whoever listens knows that they do not belong together.
+//! The rule is one for all. A record that is missing counts as *announced* if the follower said
+//! anything at all about the file (GNU tail on its stderr; tailcast by a `reset`, a `gap` or a
+//! `waiting`) in the place where the record is missing: after the last one that it printed of those
+//! before, and before the next one that it printed of those after. Otherwise it was lost silently.
+//! A record that comes again counts as sent again if the follower said before that it starts anew,
+//! and otherwise as duplicated. A line that is no record that was written is malformed, unless it
+//! is two pieces of records and the follower reported something between them: then a reader knows
+//! that they do not belong together.
 
 use std::collections::HashMap;
 
 /// The digits that a record begins with.
 const DIGITS: usize = 8;
 
-/// What was written, in order. A *run* is what a file held between two turns: a rotation or a truncation ends it.
+/// What was written, in order. A *run* is what a file held between two turns: a rotation or a
+/// truncation ends it.
 #[derive(Default)]
 pub struct Ledger {
     records: Vec<(Vec<u8>, usize)>,
@@ -66,7 +69,7 @@ pub enum Item {
 
 /// What a follower has printed so far.
 #[derive(Clone, Default)]
-pub struct FollowEvent {
+pub struct FollowerOutput {
     pub items: Vec<Item>,
     lines: usize,
     /// The line that has not ended yet.
@@ -74,7 +77,7 @@ pub struct FollowEvent {
     cut: Option<usize>,
 }
 
-impl FollowEvent {
+impl FollowerOutput {
     pub fn bytes(&mut self, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|&byte| byte == b'\n') {
             self.line.extend_from_slice(&bytes[..end]);
@@ -151,8 +154,8 @@ impl Verdict {
     }
 }
 
-/// Holds what was heard against what was written.
-pub fn judge(ledger: &Ledger, heard: &FollowEvent) -> Verdict {
+/// Compares what a follower printed with what was written.
+pub fn judge(ledger: &Ledger, heard: &FollowerOutput) -> Verdict {
     let mut verdict = Verdict { written: ledger.written(), ..Verdict::default() };
     // For each item the record that it is; for each record the places where it came.
     let mut numbers: Vec<Option<usize>> = Vec::with_capacity(heard.items.len());
@@ -241,8 +244,9 @@ pub fn judge(ledger: &Ledger, heard: &FollowEvent) -> Verdict {
 mod tests {
     use super::*;
 
-    /// Runs of three records each, and what was heard of them: `0` is a record, `!` a word about the file, `*` that
-    /// the follower starts anew, `<` the first half of the next record, `?` a line that nobody wrote.
+    /// Runs of three records each, and what was heard of them: `0` is a record, `!` a word about
+    /// the file, `*` that the follower starts anew, `<` the first half of the next record, `?` a
+    /// line that nobody wrote.
     fn verdict(heard_of: &str) -> Verdict {
         let mut ledger = Ledger::default();
         let mut lines = Vec::new();
@@ -252,7 +256,7 @@ mod tests {
             }
             ledger.turn();
         }
-        let mut heard = FollowEvent::default();
+        let mut heard = FollowerOutput::default();
         let mut half = 0;
         for letter in heard_of.chars() {
             match letter {
@@ -274,8 +278,9 @@ mod tests {
     }
 
     #[test]
-    fn the_judge_tells_losses_repetitions_and_pieces_apart() {
-        // What was heard; once, lost and announced, lost silently, sent again, duplicated, malformed.
+    fn losses_repetitions_and_partial_records_are_told_apart() {
+        // What was heard; once, lost and announced, lost silently, sent again, duplicated,
+        // malformed.
         for (heard, expected) in [
             ("012345678", [9, 0, 0, 0, 0, 0]),
             ("012!345!678", [9, 0, 0, 0, 0, 0]),
@@ -314,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_malformed_unless_the_follower_spoke_where_it_breaks_off() {
+    fn a_partial_record_is_malformed_unless_the_follower_reported_something_there() {
         let mut ledger = Ledger::default();
         let lines: Vec<_> = (0..2).map(|_| [ledger.record(5).as_slice(), b"\n"].concat()).collect();
         for (notice, second, malformed, once) in [
@@ -324,7 +329,7 @@ mod tests {
             (false, &lines[1][9..], 1, 0),
             (true, b"rubbish\n", 1, 0),
         ] {
-            let mut heard = FollowEvent::default();
+            let mut heard = FollowerOutput::default();
             heard.bytes(&lines[0][..7]);
             if notice {
                 heard.notice("truncated", false);

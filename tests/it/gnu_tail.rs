@@ -1,8 +1,10 @@
-//! The same rotations for GNU `tail -F`, `tailcast tail` and a viewer of a server, all at once on the same file.
+//! The same rotations for GNU `tail -F`, `tailcast tail` and a viewer of a server, all at once on
+//! the same file.
 //!
-//! The table in `docs/proof.md`: `cargo test --release --test it -- --ignored makes_the_table_beside_gnu_tail`.
+//! The table in `docs/proof.md`: `cargo test --release --test it -- --ignored
+//! makes_the_table_beside_gnu_tail`.
 
-mod listeners;
+mod followers;
 mod scripts;
 mod verdict;
 
@@ -15,12 +17,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::servers::{DEADLINE, Program, command, target};
-use listeners::{Hearing, Printer, gnu_tail, view};
-use scripts::{SCRIPTS, Script, Stage};
-use verdict::{FollowEvent, Ledger, Verdict, judge};
+use crate::servers::{DEADLINE, Program, command, output_of, pace, target};
+use followers::{Printer, SharedOutput, gnu_tail, view};
+use scripts::{FollowedLog, SCRIPTS, Script};
+use verdict::{FollowerOutput, Ledger, Verdict, judge};
 
-/// Who missed something is given so long for it after the last record of all has come, or has not.
+/// After the last record of all, a follower has so long for what it still misses.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// From one start of the follower to the next.
 const RESTART_INTERVAL: Duration = Duration::from_millis(350);
@@ -36,30 +38,34 @@ const GNU_TAIL: &str = "GNU `tail -F`";
 struct Outcome {
     who: &'static str,
     verdict: Verdict,
-    heard: FollowEvent,
+    heard: FollowerOutput,
     /// Whether it had printed the last record.
     arrived: bool,
 }
 
 /// Waits until all of them have printed this record; false when one of them has not in time.
-async fn all_have(hearings: &[(&'static str, Hearing)], record: &[u8], patience: Duration) -> bool {
+async fn all_have(
+    outputs: &[(&'static str, SharedOutput)],
+    record: &[u8],
+    patience: Duration,
+) -> bool {
     let until = Instant::now() + patience;
-    while !hearings.iter().all(|(_, hearing)| hearing.heard().has(record)) {
+    while !outputs.iter().all(|(_, output)| output.lock().has(record)) {
         if Instant::now() > until {
             return false;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        pace(Duration::from_millis(5)).await;
     }
     true
 }
 
 /// Waits until all of them have printed so many lines, or have had the time for it.
-async fn settle(hearings: &[(&'static str, Hearing)], lines: usize) {
+async fn settle(outputs: &[(&'static str, SharedOutput)], lines: usize) {
     let until = Instant::now() + PATIENCE;
-    while !hearings.iter().all(|(_, hearing)| hearing.heard().lines() >= lines)
+    while !outputs.iter().all(|(_, output)| output.lock().lines() >= lines)
         && Instant::now() < until
     {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        pace(Duration::from_millis(5)).await;
     }
 }
 
@@ -67,58 +73,58 @@ async fn settle(hearings: &[(&'static str, Hearing)], lines: usize) {
 async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let mut stage = Stage::new(directory.path(), script.linked, Arc::clone(&ledger));
-    let log = stage.log.clone();
+    let mut followed = FollowedLog::new(directory.path(), script.linked, Arc::clone(&ledger));
+    let log = followed.log.clone();
     let served = directory.path().to_str().unwrap().to_owned();
     let mut program = Program::serve(&[&served]);
     let address = program.address;
 
-    let mut hearings = vec![(VIEWER, Hearing::default()), (TAIL, Hearing::default())];
+    let mut outputs = vec![(VIEWER, SharedOutput::default()), (TAIL, SharedOutput::default())];
     if gnu_tail().is_some() {
-        hearings.push((GNU_TAIL, Hearing::default()));
+        outputs.push((GNU_TAIL, SharedOutput::default()));
     }
-    stage.write(1);
+    followed.write(1);
     let ending = CancellationToken::new();
-    let viewing = tokio::spawn(view(address, target(&log), hearings[0].1.clone(), ending.clone()));
+    let viewing = tokio::spawn(view(address, target(&log), outputs[0].1.clone(), ending.clone()));
     // A server that is started again needs a follower that is not.
-    let followed = match script.restarts {
+    let source = match script.restarts {
         0 => log.display().to_string(),
         _ => format!("http://{address}{}", log.display()),
     };
     let tail = Printer::start(
-        command().args(["tail", "-F", "-n", "all", &followed]),
+        command().args(["tail", "-F", "-n", "all", &source]),
         "tailcast: ",
-        hearings[1].1.clone(),
+        outputs[1].1.clone(),
     );
     let mut gnu_tail =
-        hearings.get(2).map(|(_, hearing)| Printer::gnu_tail(&["-n", "+1"], &log, hearing.clone()));
+        outputs.get(2).map(|(_, output)| Printer::gnu_tail(&["-n", "+1"], &log, output.clone()));
 
-    // All of them have begun, and have heard of an append.
-    let first = stage.write(1);
-    assert!(all_have(&hearings, &first, DEADLINE).await, "{}: not all follow", script.name);
+    // All of them have begun, and have printed an append.
+    let first = followed.write(1);
+    assert!(all_have(&outputs, &first, DEADLINE).await, "{}: not all follow", script.name);
 
     let playing = tokio::task::spawn_blocking(move || {
         for _ in 0..turns {
-            (script.turn)(&mut stage);
+            (script.turn)(&mut followed);
         }
-        stage
+        followed
     });
     for restart in 0..script.restarts {
-        tokio::time::sleep(RESTART_INTERVAL).await;
+        pace(RESTART_INTERVAL).await;
         program.signal(if restart % 2 == 0 { Signal::TERM } else { Signal::KILL });
-        if let (Some(running), Some((_, hearing))) = (gnu_tail.take(), hearings.get(2)) {
+        if let (Some(running), Some((_, output))) = (gnu_tail.take(), outputs.get(2)) {
             running.stop();
             // As anyone would start it again: it prints the last ten lines, and goes on.
-            gnu_tail = Some(Printer::gnu_tail(&[], &log, hearing.clone()));
+            gnu_tail = Some(Printer::gnu_tail(&[], &log, output.clone()));
         }
         program.wait().await;
         program = Program::serve_on(address.port(), &[&served]);
     }
-    let mut stage = playing.await.unwrap();
-    let last = stage.write(1);
-    all_have(&hearings, &last, 2 * PATIENCE).await;
+    let mut followed = playing.await.unwrap();
+    let last = followed.write(1);
+    all_have(&outputs, &last, 2 * PATIENCE).await;
     let written = ledger.lock().unwrap().written();
-    settle(&hearings, written).await;
+    settle(&outputs, written).await;
 
     ending.cancel();
     program.signal(Signal::TERM);
@@ -128,10 +134,10 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
         running.stop();
     }
     let ledger = ledger.lock().unwrap();
-    hearings
+    outputs
         .into_iter()
-        .map(|(who, hearing)| {
-            let mut heard = hearing.heard().clone();
+        .map(|(who, output)| {
+            let mut heard = output.lock().clone();
             heard.end();
             let verdict = judge(&ledger, &heard);
             Outcome { who, verdict, arrived: heard.has(&last), heard }
@@ -158,7 +164,7 @@ fn faults(script: &Script, outcome: &Outcome) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_silently_repeated_or_broken_where_a_log_is_rotated() {
+async fn rotations_lose_nothing_silently_and_repeat_or_break_nothing() {
     let only = std::env::var("TAILCAST_SCRIPT").unwrap_or_default();
     let mut all = Vec::new();
     let mut waiting = SCRIPTS.iter().filter(|script| script.name.contains(&only));
@@ -201,7 +207,7 @@ fn row(script: &Script, outcome: &Outcome) -> String {
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = output_of(Command::new(program).args(arguments));
     String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
 }
 

@@ -1,4 +1,4 @@
-//! Who starts in the middle of what others have seen sees what they see.
+//! A viewer that starts in the middle of a log sees it as viewers that were there before.
 
 use crate::clients::{Rows, Viewer};
 use crate::servers::{TestServer, append};
@@ -34,7 +34,7 @@ fn long_log() -> String {
 }
 
 #[tokio::test]
-async fn a_colour_that_was_opened_megabytes_before_is_known_to_who_starts_later() {
+async fn a_viewer_that_starts_later_gets_the_colour_that_began_megabytes_before() {
     let server = TestServer::start().await;
     let log = server.log("a.log", long_log());
     let nothing_known = open(&server, &log, "&lines=2").await;
@@ -59,10 +59,10 @@ async fn a_colour_that_was_opened_megabytes_before_is_known_to_who_starts_later(
 }
 
 #[tokio::test]
-async fn what_comes_is_the_same_for_all_who_are_there() {
+async fn all_viewers_get_the_same_messages() {
     let server = TestServer::start().await;
     let log = server.log("a.log", long_log());
-    // It knows nothing of the colour, until somebody comes who does.
+    // It knows nothing of the colour, until a viewer comes that does.
     let mut short = open(&server, &log, "&lines=1").await;
     rows_until(&mut short, "0099999").await;
     let mut whole = open(&server, &log, "&lines=all").await;
@@ -74,14 +74,14 @@ async fn what_comes_is_the_same_for_all_who_are_there() {
         let (rows, _) = rows_until(viewer, ">end<").await;
         assert_eq!(rows.texts(), [red("more"), red("::endgroup::"), red("end")]);
     }
-    // One that comes back hears again what it missed, and which group ends there.
+    // A viewer that reconnects gets what it missed, and which group ends there.
     let mut back = open(&server, &log, &format!("&from={next}")).await;
     let message = back.expect("rows").await;
     assert_eq!(message["rows"][1][2].to_string(), r#"{"group":{"closes":1}}"#, "{message}");
 }
 
 #[tokio::test]
-async fn who_was_alone_and_is_back_soon_finds_the_colours_as_they_were() {
+async fn a_viewer_that_reconnects_soon_gets_the_colours_as_they_were() {
     let server = TestServer::start().await;
     let log = server.log("a.log", format!("\x1b[31m{}", "red line\n".repeat(2000)));
     let mut viewer = open(&server, &log, "&lines=all").await;
@@ -97,7 +97,7 @@ async fn who_was_alone_and_is_back_soon_finds_the_colours_as_they_were() {
 }
 
 #[tokio::test]
-async fn rows_above_the_start_that_are_drawn_again_are_told() {
+async fn rows_above_the_start_that_are_redrawn_are_sent() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\nthree\n\x1b[2Anew\x1b[K\n\nfour\n");
     let mut first = open(&server, &log, "&lines=all").await;

@@ -1,16 +1,18 @@
-//! Viewers that are up to date are spoken for together; one that falls behind goes its own way, and comes back.
+//! Viewers that are up to date form a broadcast group; one that falls behind leaves it, catches up
+//! and rejoins.
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Viewer};
-use crate::servers::{DEADLINE, Program, TestServer, append, eventually};
+use crate::servers::{DEADLINE, Program, TestServer, append, eventually, no_heartbeat, pace};
 
-/// What a viewer of the raw bytes got, run by run: each begins with an `open`, a `reset` or a `gap`.
+/// What a viewer of the raw bytes got, run by run: each begins with an `open`, a `reset` or a
+/// `gap`.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 struct Runs(Vec<(String, Vec<u8>)>);
 
@@ -49,7 +51,7 @@ impl Runs {
 async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs {
     let mut runs = Runs::default();
     while !runs.ends_with(last) {
-        sleep(pause).await;
+        pace(pause).await;
         let next = timeout(DEADLINE, viewer.stream.next()).await;
         let next = next.unwrap_or_else(|_| panic!("nothing came after {:?}", runs.heads()));
         runs.take(next.unwrap().unwrap());
@@ -58,8 +60,8 @@ async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_falls_behind_leaves_and_comes_back_and_nobody_misses_a_byte() {
-    let server = TestServer::start().await;
+async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte() {
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();
@@ -77,7 +79,7 @@ async fn who_falls_behind_leaves_and_comes_back_and_nobody_misses_a_byte() {
             let block: Vec<u8> = line.bytes().cycle().take(97_001).chain(*b"\n").collect();
             append(&log, &block);
             expected.0.last_mut().unwrap().1.extend_from_slice(&block);
-            sleep(Duration::from_millis(2)).await;
+            pace(Duration::from_millis(2)).await;
         }
         std::fs::rename(&log, server.path(&format!("a.log.{round}"))).unwrap();
         append(&log, "");
@@ -93,7 +95,7 @@ async fn who_falls_behind_leaves_and_comes_back_and_nobody_misses_a_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_who_are_spoken_for_are_told_of_every_turn_once() {
+async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "before\n");
     let mut viewers = Vec::new();
@@ -129,15 +131,15 @@ async fn all_who_are_spoken_for_are_told_of_every_turn_once() {
 
 /// Little in the log makes much on the way, so that what is said takes several steps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_falls_behind_in_the_middle_of_much_gets_every_row() {
-    let server = TestServer::start().await;
+async fn a_viewer_that_falls_behind_within_a_burst_gets_every_row() {
+    let server = TestServer::with(no_heartbeat()).await;
     let log = server.log("a.log", "");
     let mut reading = Vec::new();
     for number in 0..6u64 {
         let target = format!("{log}?tail=1&lines=all&format=text");
         let mut viewer = Viewer::v1(server.address, &target).await;
         reading.push(tokio::spawn(async move {
-            sleep(Duration::from_millis(if number % 3 == 2 { 300 } else { 0 })).await;
+            pace(Duration::from_millis(if number % 3 == 2 { 300 } else { 0 })).await;
             viewer.expect("open").await;
             let mut rows = Rows::default();
             while rows.texts().last() != Some(&"the end") {
@@ -157,7 +159,7 @@ async fn who_falls_behind_in_the_middle_of_much_gets_every_row() {
         }
         append(&log, &lines);
         written += lines.len() as u64;
-        sleep(Duration::from_millis(3)).await;
+        pace(Duration::from_millis(3)).await;
     }
     append(&log, "the end\n");
     expected.push((written, "the end".to_owned()));
@@ -169,7 +171,7 @@ async fn who_falls_behind_in_the_middle_of_much_gets_every_row() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_leaves_is_let_go_though_the_log_is_silent() {
+async fn a_viewer_that_leaves_a_silent_log_is_released() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x\n").unwrap();

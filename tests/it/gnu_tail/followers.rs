@@ -1,4 +1,4 @@
-//! Who follows the log: GNU tail, `tailcast tail`, and a viewer of a tailcast server.
+//! The followers that are compared: GNU tail, `tailcast tail`, and a viewer of a tailcast server.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,16 +13,16 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use crate::beside::verdict::{FollowEvent, Item};
 use crate::clients::Viewer;
-use crate::servers::DEADLINE;
+use crate::gnu_tail::verdict::{FollowerOutput, Item};
+use crate::servers::{DEADLINE, pace, pace_blocking};
 
 /// What a follower has printed so far, while it prints on.
 #[derive(Clone, Default)]
-pub struct Hearing(Arc<Mutex<FollowEvent>>);
+pub struct SharedOutput(Arc<Mutex<FollowerOutput>>);
 
-impl Hearing {
-    pub fn heard(&self) -> MutexGuard<'_, FollowEvent> {
+impl SharedOutput {
+    pub fn lock(&self) -> MutexGuard<'_, FollowerOutput> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -41,9 +41,9 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Its stdout and stderr are one pipe, so that what it says stands where it said it. `speaks` is what each of its
-    /// sayings begins with.
-    pub fn start(command: &mut Command, speaks: &'static str, hearing: Hearing) -> Self {
+    /// Its stdout and stderr are one pipe, so that what it says stands where it said it. `speaks`
+    /// is what each of its sayings begins with.
+    pub fn start(command: &mut Command, speaks: &'static str, output: SharedOutput) -> Self {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
         // The command holds the pipe's other end too, which is to be the child's alone.
@@ -53,31 +53,31 @@ impl Printer {
             let mut rest = Vec::new();
             while let Ok(read @ 1..) = reader.read(&mut buffer) {
                 rest.extend_from_slice(&buffer[..read]);
-                let mut heard = hearing.heard();
+                let mut heard = output.lock();
                 let whole = rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
                 for line in rest[..whole].split_inclusive(|&byte| byte == b'\n') {
                     hear(&mut heard, line, speaks);
                 }
                 rest.drain(..whole);
             }
-            hearing.heard().bytes(&rest);
+            output.lock().bytes(&rest);
         });
         Self { child, reading: Some(reading) }
     }
 
-    pub fn gnu_tail(lines: &[&str], log: &Path, hearing: Hearing) -> Self {
+    pub fn gnu_tail(lines: &[&str], log: &Path, output: SharedOutput) -> Self {
         let mut command = Command::new("tail");
         command.arg("-F").args(lines).arg(log).env("LC_ALL", "C");
-        Self::start(&mut command, "tail: ", hearing)
+        Self::start(&mut command, "tail: ", output)
     }
 
-    /// Ends it, and waits until all that it printed has been heard.
+    /// Ends it, and waits until all that it printed has been read.
     pub fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
         let until = Instant::now() + DEADLINE;
         while self.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
+            pace_blocking(Duration::from_millis(5));
         }
         self.reading.take().unwrap().join().unwrap();
     }
@@ -90,8 +90,9 @@ impl Drop for Printer {
     }
 }
 
-/// One line of what a program printed: log, words about it, or a piece of the one and then the other.
-fn hear(heard: &mut FollowEvent, line: &[u8], speaks: &str) {
+/// One line of what a program printed: log, words about it, or a piece of the one and then the
+/// other.
+fn hear(heard: &mut FollowerOutput, line: &[u8], speaks: &str) {
     let spoken = line.windows(speaks.len()).position(|window| window == speaks.as_bytes());
     let Some(at) = spoken else { return heard.bytes(line) };
     heard.bytes(&line[..at]);
@@ -100,9 +101,14 @@ fn hear(heard: &mut FollowEvent, line: &[u8], speaks: &str) {
     heard.notice(words, anew);
 }
 
-/// A viewer of `tailcast.v1` with `format=raw`, which comes back with its position whenever it is cut off, until it is
-/// told that it is the end.
-pub async fn view(address: SocketAddr, log: String, hearing: Hearing, ending: CancellationToken) {
+/// A viewer of `tailcast.v1` with `format=raw`, which comes back with its position whenever it is
+/// cut off, until it is told that it is the end.
+pub async fn view(
+    address: SocketAddr,
+    log: String,
+    output: SharedOutput,
+    ending: CancellationToken,
+) {
     // The generation, and the next byte of it.
     let mut position: Option<(String, u64)> = None;
     while !ending.is_cancelled() {
@@ -114,21 +120,21 @@ pub async fn view(address: SocketAddr, log: String, hearing: Hearing, ending: Ca
         let headers = [("sec-websocket-protocol", "tailcast.v1")];
         let Ok((mut viewer, _)) = Viewer::connect(address, &target, &headers).await else {
             // The server is being started again.
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            pace(Duration::from_millis(10)).await;
             continue;
         };
         while let Ok(message) = viewer.next().await {
             match message {
-                Message::Text(text) => mind(&mut hearing.heard(), &text, &mut position),
-                Message::Binary(message) => take(&mut hearing.heard(), &message, &mut position),
-                other => hearing.heard().items.push(Item::Misplaced(format!("{other:?}"))),
+                Message::Text(text) => mind(&mut output.lock(), &text, &mut position),
+                Message::Binary(message) => take(&mut output.lock(), &message, &mut position),
+                other => output.lock().items.push(Item::Misplaced(format!("{other:?}"))),
             }
         }
     }
 }
 
 /// A control message: where the stream is now.
-fn mind(heard: &mut FollowEvent, text: &str, position: &mut Option<(String, u64)>) {
+fn mind(heard: &mut FollowerOutput, text: &str, position: &mut Option<(String, u64)>) {
     let message: Value = serde_json::from_str(text).unwrap();
     let place =
         |from: &str| Some((message["generation"].as_str()?.to_owned(), message[from].as_u64()?));
@@ -160,7 +166,7 @@ fn mind(heard: &mut FollowEvent, text: &str, position: &mut Option<(String, u64)
 }
 
 /// Bytes, each at its offset.
-fn take(heard: &mut FollowEvent, message: &[u8], position: &mut Option<(String, u64)>) {
+fn take(heard: &mut FollowerOutput, message: &[u8], position: &mut Option<(String, u64)>) {
     let (offset, bytes) = message.split_at(8);
     let offset = u64::from_be_bytes(offset.try_into().unwrap());
     match position {

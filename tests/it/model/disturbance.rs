@@ -1,4 +1,4 @@
-//! What befalls the server while the log goes on.
+//! What disturbs the server while the log is written.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -6,19 +6,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::time::sleep;
+
+use crate::servers::pace;
 
 use super::host::Host;
 use super::log::NEIGHBOURS;
 use super::random::Random;
-use super::tale::Tale;
+use super::transcript::Transcript;
 
 /// More than the 16,384 that `fs.inotify.max_queued_events` allows.
 const STORM_EVENTS: usize = 20_000;
 
 /// The kind of a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disturbance {
     /// Nothing, or calls that fail for a time, and more events than the kernel queues.
     Troubles,
     /// No events from some time on; calls that fail.
@@ -29,37 +30,37 @@ pub enum Fate {
 }
 
 /// Lets what is to happen happen, until the script is over. It ends with a server that is well.
-pub async fn befall(
-    fate: Fate,
+pub async fn disturb(
+    disturbance: Disturbance,
     host: &mut Host,
     mut random: Random,
-    tale: &Tale,
+    transcript: &Transcript,
     over: &AtomicBool,
 ) {
-    let is_calm = fate == Fate::Troubles && random.one_in(3);
+    let is_calm = disturbance == Disturbance::Troubles && random.one_in(3);
     #[cfg(feature = "faults")]
-    if fate == Fate::Deafness {
+    if disturbance == Disturbance::Deafness {
         if random.one_in(2) {
-            sleep(random.millis(5000)).await;
+            pace(random.millis(5000)).await;
         }
-        tale.note(format_args!("deaf from now on"));
+        transcript.note(format_args!("deaf from now on"));
         host.deafen();
     }
     while !over.load(Ordering::SeqCst) {
-        sleep(random.millis(1500)).await;
+        pace(random.millis(1500)).await;
         if random.one_in(5) {
-            sleep(Duration::from_millis(2000)).await;
+            pace(Duration::from_millis(2000)).await;
         }
-        match fate {
+        match disturbance {
             _ if is_calm => {}
-            Fate::Troubles if random.one_in(6) => storm(host, tale).await,
-            Fate::Troubles => trouble(host, &mut random, tale).await,
+            Disturbance::Troubles if random.one_in(6) => storm(host, transcript).await,
+            Disturbance::Troubles => trouble(host, &mut random, transcript).await,
             #[cfg(feature = "faults")]
-            Fate::Deafness => trouble(host, &mut random, tale).await,
-            Fate::Restarts => match random.below(5) {
-                0 | 1 => stop(host, &mut random, tale).await,
-                2 | 3 => end(host, Signal::KILL, &mut random, tale).await,
-                _ => end(host, Signal::TERM, &mut random, tale).await,
+            Disturbance::Deafness => trouble(host, &mut random, transcript).await,
+            Disturbance::Restarts => match random.below(5) {
+                0 | 1 => stop(host, &mut random, transcript).await,
+                2 | 3 => end(host, Signal::KILL, &mut random, transcript).await,
+                _ => end(host, Signal::TERM, &mut random, transcript).await,
             },
         }
     }
@@ -67,29 +68,29 @@ pub async fn befall(
 
 /// Calls that fail for a time.
 #[cfg(feature = "faults")]
-async fn trouble(host: &mut Host, random: &mut Random, tale: &Tale) {
+async fn trouble(host: &mut Host, random: &mut Random, transcript: &Transcript) {
     use rustix::io::Errno;
     use tailcast::log::failpoints::Call;
     let call = [Call::Look, Call::Open, Call::Read][random.below(3) as usize];
     let errno = [Errno::ACCESS, Errno::IO][random.below(2) as usize];
-    tale.note(format_args!("each {call:?} fails with {errno:?}"));
+    transcript.note(format_args!("each {call:?} fails with {errno:?}"));
     host.fail(call, errno);
-    sleep(random.outage()).await;
+    pace(random.outage()).await;
     host.mend();
-    tale.note(format_args!("each {call:?} works"));
+    transcript.note(format_args!("each {call:?} works"));
 }
 
 #[cfg(not(feature = "faults"))]
-async fn trouble(_: &mut Host, random: &mut Random, _: &Tale) {
-    sleep(random.outage()).await;
+async fn trouble(_: &mut Host, random: &mut Random, _: &Transcript) {
+    pace(random.outage()).await;
 }
 
 /// More events than are queued, none of them about the log. Those about it are lost among them.
-async fn storm(host: &Host, tale: &Tale) {
+async fn storm(host: &Host, transcript: &Transcript) {
     let directory = host.root().join("d");
-    tale.note(format_args!("{STORM_EVENTS} events of neighbours begin"));
+    transcript.note(format_args!("{STORM_EVENTS} events of neighbours begin"));
     tokio::task::spawn_blocking(move || make_events(&directory)).await.unwrap();
-    tale.note(format_args!("they end"));
+    transcript.note(format_args!("they end"));
 }
 
 fn make_events(directory: &Path) {
@@ -102,23 +103,23 @@ fn make_events(directory: &Path) {
     }
 }
 
-async fn stop(host: &mut Host, random: &mut Random, tale: &Tale) {
-    tale.note(format_args!("the server is stopped"));
+async fn stop(host: &mut Host, random: &mut Random, transcript: &Transcript) {
+    transcript.note(format_args!("the server is stopped"));
     host.stop();
     if random.one_in(3) {
-        storm(host, tale).await;
+        storm(host, transcript).await;
     }
-    sleep(random.outage()).await;
+    pace(random.outage()).await;
     host.go_on();
-    tale.note(format_args!("the server goes on"));
+    transcript.note(format_args!("the server goes on"));
 }
 
-async fn end(host: &mut Host, signal: Signal, random: &mut Random, tale: &Tale) {
-    tale.note(format_args!("the server gets {signal:?}"));
+async fn end(host: &mut Host, signal: Signal, random: &mut Random, transcript: &Transcript) {
+    transcript.note(format_args!("the server gets {signal:?}"));
     host.end(signal);
-    sleep(random.outage()).await;
+    pace(random.outage()).await;
     host.start_again().await;
-    tale.note(format_args!("the server has been started again"));
+    transcript.note(format_args!("the server has been started again"));
 }
 
 impl Random {

@@ -1,4 +1,4 @@
-//! What a viewer heard, as the streams that it was told of.
+//! What a viewer received, as one stream for each generation.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -75,15 +75,17 @@ pub struct Loss {
 }
 
 /// A viewer's stream, held against the model.
-pub struct Walk {
+pub struct ReceivedStreams {
     pub streams: Vec<Stream>,
     pub stays: Vec<Stay>,
     pub losses: Vec<Loss>,
-    /// What lay before a position that was continued though its file had been cut, by file and offsets.
+    /// What lay before a position that was continued though its file had been cut, by file and
+    /// offsets.
     pub unproved: Vec<(usize, u64, u64)>,
-    /// The files before that it named when it came last, by their stream, from where on it missed them, and when it came.
+    /// The files before that it named when it came last, by their stream, from where on it missed
+    /// them, and when it came.
     pub named: Vec<(usize, u64, Instant)>,
-    /// When discontinuities were told.
+    /// When discontinuities were announced.
     pub breaks: Vec<Instant>,
     /// By inode and kind, the generations that were begun.
     pub resets: HashMap<(u64, &'static str), HashSet<String>>,
@@ -97,7 +99,7 @@ pub struct Walk {
     late: bool,
 }
 
-/// The connection that is heard.
+/// The present connection.
 #[derive(Default)]
 struct Connection {
     life: usize,
@@ -105,15 +107,16 @@ struct Connection {
     asked: Option<Position>,
     late: Vec<Position>,
     opened: bool,
-    /// Its position was honoured, and is one between two runs of a generation: what came between them comes again.
+    /// Its position was honoured, and is one between two runs of a generation: what came between
+    /// them comes again.
     between: bool,
     /// The reset that has to follow.
     owed: Option<Position>,
 }
 
-impl Walk {
+impl ReceivedStreams {
     pub fn new(record: &[(Instant, FollowEvent)]) -> Self {
-        let mut walk = Self {
+        let mut received = Self {
             streams: Vec::new(),
             stays: Vec::new(),
             losses: Vec::new(),
@@ -129,9 +132,9 @@ impl Walk {
             late: false,
         };
         for (when, heard) in record {
-            walk.hear(*when, heard);
+            received.hear(*when, heard);
         }
-        walk
+        received
     }
 
     fn hear(&mut self, when: Instant, heard: &FollowEvent) {
@@ -241,7 +244,7 @@ impl Walk {
         self.current = Some(self.go_on(known, generation, from, when));
     }
 
-    /// The latest stream of what it was told.
+    /// The latest stream of this generation.
     fn latest(&self, generation: &str) -> usize {
         let known = self.streams.iter().rposition(|stream| is_same(&stream.generation, generation));
         known.expect("it asks for what it was told")
@@ -316,8 +319,8 @@ impl Walk {
         Some(self.go_on(known, &generation, from, when))
     }
 
-    /// Goes on with a stream that is known. What comes in another life of the server is told apart from what came in
-    /// the first.
+    /// Goes on with a stream that is known. What comes in another life of the server is told apart
+    /// from what came in the first.
     fn go_on(&mut self, known: usize, generation: &str, from: u64, when: Instant) -> usize {
         if self.streams[known].life == self.connection.life {
             known

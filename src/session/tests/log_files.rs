@@ -12,16 +12,16 @@ use tempfile::TempDir;
 use crate::log::access::Identity;
 use crate::log::wake::Wake;
 
-/// How a file that was cut is filled again.
+/// How a truncated file is filled again.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refill {
-    /// With other bytes, at most as many as there were.
+    /// With other bytes, at most as many as before.
     Less,
-    /// With as many other bytes.
+    /// With other bytes, as many as before.
     AsMuch,
-    /// With the bytes that it began with, as far as a signature goes and beyond, and others then.
+    /// With the same head, longer than a signature, and other bytes after it.
     SameHead,
-    /// With the bytes that it ended with in their old place, but others before.
+    /// With another head, and the same bytes at the old end.
     OtherHead,
     /// With the same bytes, and more.
     Same,
@@ -45,12 +45,12 @@ impl Arbitrary for Refill {
 
 /// A file that has, or had, the log's name.
 pub(super) struct Kept {
-    /// The writer's, until it closes it: the inode may be given to another file then.
+    /// The writer's handle, until it is closed. Then another file may get the inode.
     file: Option<File>,
     pub(super) identity: Identity,
-    /// What it holds now, and before that what it held each time when it was cut.
+    /// The content before each truncation; the last is the present one.
     pub(super) epochs: Vec<Vec<u8>>,
-    /// Where it lies.
+    /// The path; none once the file is removed.
     pub(super) path: Option<PathBuf>,
 }
 
@@ -66,7 +66,7 @@ impl Kept {
         }
     }
 
-    fn cut(&mut self, to: Index) {
+    fn truncate(&mut self, to: Index) {
         if let Some(file) = &self.file {
             let to = to.index(self.content().len() + 1);
             file.set_len(to as u64).unwrap();
@@ -75,23 +75,23 @@ impl Kept {
     }
 }
 
-pub(super) struct Stage {
+pub(super) struct LogFiles {
     directory: TempDir,
     pub(super) log: PathBuf,
     pub(super) files: Vec<Kept>,
-    /// Which of them has the name.
+    /// The file that has the log's name.
     pub(super) named: Option<usize>,
     pub(super) wake: Wake,
-    /// Events tell of renamings.
-    hears: bool,
-    /// Files that were given another name in the log's directory, of which events told.
-    pub(super) set_aside: Vec<usize>,
+    /// Whether events report renames.
+    has_rename_events: bool,
+    /// Files whose renames within the log's directory were reported.
+    pub(super) rename_away: Vec<usize>,
     names: usize,
     chance: u64,
 }
 
-impl Stage {
-    pub(super) fn new(hears: bool) -> Self {
+impl LogFiles {
+    pub(super) fn new(has_rename_events: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         for name in ["d", "elsewhere"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
@@ -103,19 +103,19 @@ impl Stage {
             files: Vec::new(),
             named: None,
             wake: Wake::default(),
-            hears,
-            set_aside: Vec::new(),
+            has_rename_events,
+            rename_away: Vec::new(),
             names: 0,
             chance: 1,
         }
     }
 
-    /// What may be served.
+    /// The served directory.
     pub(super) fn root(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Bytes that are nowhere else, in lines.
+    /// Lines of bytes that occur nowhere else.
     fn fresh(&mut self, len: usize) -> Vec<u8> {
         std::iter::repeat_with(|| {
             self.chance ^= self.chance << 13;
@@ -140,17 +140,17 @@ impl Stage {
         self.files.last_mut().unwrap().write(&bytes);
     }
 
-    /// The latest file of an inode: as long as somebody holds it, no other is given it.
+    /// The latest file of an inode. No other file gets it as long as somebody has it open.
     pub(super) fn file_of(&self, identity: Identity) -> usize {
         self.files.iter().rposition(|file| file.identity == identity).expect("a file of ours")
     }
 
-    /// Whether it lies where the log lies.
+    /// Whether a file is in the log's directory.
     pub(super) fn is_beside(&self, file: usize) -> bool {
         self.files[file].path.as_ref().is_some_and(|path| path.parent() == self.log.parent())
     }
 
-    /// Makes the log, unless it is there.
+    /// Creates the log, unless it exists.
     pub(super) fn create(&mut self, len: usize) {
         if self.named.is_none() {
             let log = self.log.clone();
@@ -177,16 +177,16 @@ impl Stage {
         let from = self.files[file].path.replace(to.to_owned()).unwrap();
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
-        if self.hears && from.parent() == to.parent() {
+        if self.has_rename_events && from.parent() == to.parent() {
             self.wake.record_rename(&from, to, from == self.log);
             if from == self.log {
-                self.set_aside.push(file);
+                self.rename_away.push(file);
             }
         }
     }
 
-    /// Whether there was a log to be set aside.
-    pub(super) fn set_aside(&mut self, beside: bool) -> bool {
+    /// Renames the log. False if there was none.
+    pub(super) fn rename_away(&mut self, beside: bool) -> bool {
         let Some(named) = self.named.take() else { return false };
         let to = self.name(beside);
         self.rename(named, &to);
@@ -199,7 +199,7 @@ impl Stage {
         self.take_name(self.files.len() - 1);
     }
 
-    /// The file takes the log's name, and from who had it.
+    /// Gives the log's name to a file; another one that has it is removed.
     fn take_name(&mut self, file: usize) {
         if let Some(named) = self.named {
             self.files[named].path = None;
@@ -217,9 +217,9 @@ impl Stage {
         }
     }
 
-    pub(super) fn cut(&mut self, to: Index) {
+    pub(super) fn truncate(&mut self, to: Index) {
         if let Some(named) = self.named {
-            self.files[named].cut(to);
+            self.files[named].truncate(to);
         }
     }
 
@@ -245,7 +245,7 @@ impl Stage {
         file.write(&bytes);
     }
 
-    /// One of those that have lost the name.
+    /// One of the files that do not have the log's name.
     fn old(&self, which: Index) -> Option<usize> {
         let others = self.files.len() - usize::from(self.named.is_some());
         let nth = (others > 0).then(|| which.index(others))?;
@@ -259,13 +259,13 @@ impl Stage {
         }
     }
 
-    pub(super) fn cut_old(&mut self, which: Index, to: Index) {
+    pub(super) fn truncate_old(&mut self, which: Index, to: Index) {
         if let Some(old) = self.old(which) {
-            self.files[old].cut(to);
+            self.files[old].truncate(to);
         }
     }
 
-    /// It is removed, and its writer closes it.
+    /// Removes a file, and closes its writer's handle.
     pub(super) fn remove_old(&mut self, which: Index) {
         if let Some(old) = self.old(which) {
             if let Some(path) = self.files[old].path.take() {
@@ -275,7 +275,7 @@ impl Stage {
         }
     }
 
-    pub(super) fn come_back(&mut self, which: Index) {
+    pub(super) fn rename_back(&mut self, which: Index) {
         if let Some(old) = self.old(which).filter(|&old| self.files[old].path.is_some()) {
             self.take_name(old);
         }

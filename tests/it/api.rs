@@ -1,4 +1,4 @@
-//! Looking around in a log, beside following it: what `/_/rows`, `/_/lines`, `/_/find` and `/_/text` answer.
+//! The API for random access to a log: `/_/rows`, `/_/lines`, `/_/find` and `/_/text`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -52,7 +52,7 @@ async fn seen(server: &TestServer, log: &str) -> (Rows, String) {
 }
 
 #[tokio::test]
-async fn rows_are_those_that_a_viewer_was_given() {
+async fn rows_of_the_api_are_those_of_a_stream() {
     let server = TestServer::start().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/goldens");
     for name in ["cargo-build", "git-clone", "docker-build", "playwright", "pytest", "npm", "wget"]
@@ -72,7 +72,7 @@ async fn rows_are_those_that_a_viewer_was_given() {
 }
 
 #[tokio::test]
-async fn rows_come_with_what_is_noted_of_them_or_as_text() {
+async fn rows_carry_their_annotations_or_come_as_text() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "::group::<Run>\n\x1b[31mred\x1b[m\n::error::no\nopen");
     let (_, page) = ask(&server, "rows", &log, "").await;
@@ -100,7 +100,7 @@ async fn rows_come_with_what_is_noted_of_them_or_as_text() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_rotated_away_can_be_looked_at_as_long_as_it_is_held() {
+async fn a_rotated_file_can_be_read_while_it_is_held() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "old one\nold two\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
@@ -110,7 +110,7 @@ async fn a_file_that_was_rotated_away_can_be_looked_at_as_long_as_it_is_held() {
     std::fs::write(&log, "").unwrap();
     let reset = viewer.expect("reset").await;
     let new = reset["generation"].as_str().unwrap().to_owned();
-    // Its name changes with its first bytes, and the one that was told stays good.
+    // The generation changes with the first bytes, and the one that was sent before stays valid.
     append(&log, "new\n");
     viewer.expect("rows").await;
     let (status, page) = ask(&server, "rows", &log, &format!("generation={old}&from=8")).await;
@@ -122,7 +122,7 @@ async fn a_file_that_was_rotated_away_can_be_looked_at_as_long_as_it_is_held() {
 }
 
 #[tokio::test]
-async fn a_generation_that_is_gone_says_which_one_is_there() {
+async fn a_request_for_a_lost_generation_is_answered_with_the_present_one() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
@@ -143,7 +143,7 @@ async fn a_generation_that_is_gone_says_which_one_is_there() {
 }
 
 #[tokio::test]
-async fn bad_parameters_of_those_who_look_around_are_named() {
+async fn bad_parameters_of_the_api_are_named() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     for (query, named) in [
@@ -171,7 +171,7 @@ async fn bad_parameters_of_those_who_look_around_are_named() {
 }
 
 #[tokio::test]
-async fn who_looks_around_is_no_viewer() {
+async fn api_requests_do_not_count_as_viewers() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     ask(&server, "rows", &log, "").await;
@@ -181,7 +181,7 @@ async fn who_looks_around_is_no_viewer() {
 }
 
 #[tokio::test]
-async fn lines_have_numbers_and_numbers_have_places() {
+async fn lines_have_numbers_and_numbers_have_offsets() {
     let server = TestServer::start().await;
     let log =
         server.log("a.log", format!("one\ntwo\n{}\nfour\n10%\r20%\nopen", "x".repeat(40_000)));
@@ -225,9 +225,9 @@ fn found(lines: &[Value]) -> Vec<(u64, u64)> {
 }
 
 #[tokio::test]
-async fn a_search_tells_rows_and_how_far_it_is() {
+async fn a_search_sends_rows_and_its_progress() {
     let server = TestServer::start().await;
-    let lines: String = (0..200_000).map(|n| format!("\x1b[3{}mline {n}\x1b[m\n", n % 8)).collect();
+    let lines: String = (0..50_000).map(|n| format!("\x1b[3{}mline {n}\x1b[m\n", n % 8)).collect();
     let log = server.log("a.log", &lines);
     let answer = find(&server, &log, "q=LINE+1234%28.%29%24&regex=1").await;
     let rows = found(&answer);
@@ -241,7 +241,7 @@ async fn a_search_tells_rows_and_how_far_it_is() {
             "to": lines.len(), "complete": true, "reason": null})
     );
     let done = find(&server, &log, "q=line&max=5").await.pop().unwrap();
-    assert_eq!((&done["rows"], &done["reason"]), (&200_000.into(), &"results".into()));
+    assert_eq!((&done["rows"], &done["reason"]), (&50_000.into(), &"results".into()));
     let near = rows[5].0;
     let answer = find(&server, &log, &format!("q=line+1234&max=7&near={near}")).await;
     assert_eq!(found(&answer)[..2], [(near, 1), (rows[6].0, 1)], "the nearest first");
@@ -253,7 +253,7 @@ async fn a_search_tells_rows_and_how_far_it_is() {
 }
 
 #[tokio::test]
-async fn a_filter_gives_the_rows_that_match_and_how_far_it_looked() {
+async fn a_filter_returns_the_rows_that_match_and_how_far_it_searched() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\n<TWO>\nthree\n\x1b[1mtwo two\x1b[m\nfour\n");
     let query = "filter=1&q=two";
@@ -276,7 +276,7 @@ async fn a_filter_gives_the_rows_that_match_and_how_far_it_looked() {
 }
 
 #[tokio::test]
-async fn a_filter_looks_at_a_row_again_while_it_grows() {
+async fn a_filter_checks_a_row_again_while_it_grows() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\n");
     for (written, shown) in [("half a t", None), ("wo", Some("half a two")), ("\r\x1b[Kx", None)] {
@@ -291,7 +291,7 @@ async fn a_filter_looks_at_a_row_again_while_it_grows() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_looked_for_is_told() {
+async fn an_impossible_search_is_refused_with_the_reason() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let long = "x".repeat(10_000);
@@ -324,7 +324,7 @@ async fn what_cannot_be_looked_for_is_told() {
 }
 
 #[tokio::test]
-async fn errors_are_found_by_rules_that_everybody_can_have() {
+async fn errors_are_found_by_rules_that_can_be_downloaded() {
     let server = TestServer::start().await;
     let log =
         server.log("a.log", "0 errors\nerror: one\nwarning: two\n\x1b[31mERROR\x1b[m three\n");
@@ -337,7 +337,7 @@ async fn errors_are_found_by_rules_that_everybody_can_have() {
 }
 
 #[tokio::test]
-async fn rows_have_the_colours_that_viewers_saw_being_switched_on_long_before() {
+async fn rows_have_colours_that_were_switched_on_long_before() {
     let server = TestServer::start().await;
     let lines: String =
         (0..60_000).map(|n| format!("a line of what is told in red: {n}\n")).collect();
@@ -385,7 +385,7 @@ async fn rows_that_came_while_somebody_followed_have_their_time() {
 }
 
 #[tokio::test]
-async fn what_is_filtered_can_be_downloaded() {
+async fn filtered_rows_can_be_downloaded() {
     let server = TestServer::start().await;
     let log = server.log("..a b\"<.log", "one\n\x1b[31mtwo\x1b[m\nthree two\n");
     let log = log.replace(' ', "%20").replace('"', "%22").replace('<', "%3C");
@@ -402,7 +402,7 @@ async fn what_is_filtered_can_be_downloaded() {
 }
 
 #[tokio::test]
-async fn a_hole_shows_nothing_as_it_does_for_viewers() {
+async fn the_api_leaves_holes_out_as_streams_do() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\nbefore");
     std::fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(3 << 20).unwrap();
@@ -420,7 +420,7 @@ async fn a_hole_shows_nothing_as_it_does_for_viewers() {
 }
 
 #[tokio::test]
-async fn who_leaves_makes_room_for_others() {
+async fn a_viewer_that_leaves_makes_room_for_others() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     write_big(&log, 8);
@@ -441,7 +441,7 @@ async fn who_leaves_makes_room_for_others() {
 }
 
 #[tokio::test]
-async fn viewers_are_served_while_many_search() {
+async fn live_lines_arrive_while_many_searches_run() {
     let server = TestServer::start().await;
     let big = server.log("big.log", "");
     write_big(&big, 32);
@@ -462,7 +462,6 @@ async fn viewers_are_served_while_many_search() {
         let rows = viewer.expect("rows").await;
         assert_eq!(rows["rows"][0][1], n.to_string());
         slowest = slowest.max(since.elapsed());
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(slowest < Duration::from_secs(2), "a line took {slowest:?}");
     let unfinished = searches.iter().filter(|search| !search.is_finished()).count();

@@ -8,12 +8,12 @@ use super::viewers::FollowEvent;
 
 /// All that happened to a log, its server and its viewers, each at its time. Clones tell the same.
 #[derive(Clone)]
-pub struct Tale {
+pub struct Transcript {
     pub began: Instant,
-    told: Arc<Mutex<Vec<(Instant, Told)>>>,
+    entries: Arc<Mutex<Vec<(Instant, Entry)>>>,
 }
 
-enum Told {
+enum Entry {
     /// So many writes in a row.
     Writes {
         file: usize,
@@ -25,27 +25,27 @@ enum Told {
     Else(String),
 }
 
-impl Tale {
+impl Transcript {
     pub fn new() -> Self {
-        Self { began: Instant::now(), told: Arc::default() }
+        Self { began: Instant::now(), entries: Arc::default() }
     }
 
     pub fn note(&self, what: std::fmt::Arguments<'_>) {
-        self.told.lock().unwrap().push((Instant::now(), Told::Else(what.to_string())));
+        self.entries.lock().unwrap().push((Instant::now(), Entry::Else(what.to_string())));
     }
 
     /// Notes a write: a run of them in one line.
     pub fn note_write(&self, file: usize, epoch: usize, start: u64, end: u64) {
-        let mut told = self.told.lock().unwrap();
-        match told.last_mut() {
-            Some((_, Told::Writes { file: of, epoch: at, end: to, times, .. }))
+        let mut entries = self.entries.lock().unwrap();
+        match entries.last_mut() {
+            Some((_, Entry::Writes { file: of, epoch: at, end: to, times, .. }))
                 if (*of, *at, *to) == (file, epoch, start) =>
             {
                 (*to, *times) = (end, *times + 1);
             }
             _ => {
-                let write = Told::Writes { file, epoch, start, end, times: 1 };
-                told.push((Instant::now(), write));
+                let write = Entry::Writes { file, epoch, start, end, times: 1 };
+                entries.push((Instant::now(), write));
             }
         }
     }
@@ -58,10 +58,10 @@ impl Tale {
     /// All of it, in order.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for (when, what) in self.told.lock().unwrap().iter() {
+        for (when, what) in self.entries.lock().unwrap().iter() {
             match what {
-                Told::Else(what) => self.line(&mut text, *when, format_args!("{what}")),
-                Told::Writes { file, epoch, start, end, times } => {
+                Entry::Else(what) => self.line(&mut text, *when, format_args!("{what}")),
+                Entry::Writes { file, epoch, start, end, times } => {
                     let what =
                         format_args!("{times} writes file {file} epoch {epoch} {start}..{end}");
                     self.line(&mut text, *when, what);
@@ -71,7 +71,7 @@ impl Tale {
         text
     }
 
-    /// What a viewer heard.
+    /// What a viewer received.
     pub fn text_of(&self, record: &[(Instant, FollowEvent)]) -> String {
         let mut text = String::new();
         for (when, heard) in record {

@@ -1,11 +1,12 @@
-//! What a viewer was given, held against what was written.
+//! A viewer that checks what it receives, and a writer that remembers what it wrote.
 //!
-//! A [`Listener`] is a viewer of `tailcast.v1` with `format=raw`. It fails at the first byte that is not the next one
-//! of its generation unless a `reset` or a `gap` has said so; what it was given is a story, of parts that were told
-//! one by one. A [`Writer`] keeps what its file held, before and after each truncation; each generation that a
-//! listener heard of must be the content of one of these.
+//! A [`CheckedViewer`] follows a log with `tailcast.v1` and `format=raw`. It fails at the first
+//! byte that is not the next one of its generation, unless a `reset` or a `gap` came before. It
+//! keeps the stream as [`Segment`]s: one for each control message, with the bytes after it. A
+//! [`Writer`] keeps what its file held, before and after each truncation; each generation that a
+//! viewer received must be the content of one of these.
 //!
-//! Most cases are run twice: with events, and with the backstop alone, when no event ever comes.
+//! Most cases are run twice: with events, and by the backstop alone, when no event ever comes.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -23,14 +24,14 @@ use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
-use crate::servers::{Program, TestServer, append};
+use crate::servers::{Program, TestServer, append, inotify_left};
 
-/// How a server learns of writes.
+/// How the server learns of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As it should be.
+    /// The kernel sends events.
     Events,
-    /// Everything is watched, and no event ever comes: a stat every 2 s is all there is.
+    /// Everything is watched, and no event ever comes: the follower looks every 2 s.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "nothing can be made deaf"))]
     Backstop,
 }
@@ -63,7 +64,8 @@ impl Mode {
         server
     }
 
-    /// The real program. It can't be made deaf; without events it has no watches, and knows it.
+    /// The real program. Its events cannot be dropped, so that without events it gets no watches,
+    /// and polls.
     pub fn program(self, directory: &Path) -> Program {
         Program::serve_under(self.limits(), &[directory.to_str().unwrap()])
     }
@@ -77,260 +79,256 @@ impl Mode {
     }
 }
 
-/// Makes tests of cases, which are functions of a [`Mode`]: each by its name with events, and all of them side by side
-/// with the backstop alone, since all that they do then is wait.
+/// Makes two tests of each case, which is a function of a [`Mode`]: `with_events::NAME` and
+/// `by_the_backstop_alone::NAME`.
 macro_rules! in_both_modes {
     ($($case:ident),+ $(,)?) => {
         mod with_events {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case(crate::listeners::Mode::Events).await;
+                    super::$case(crate::checked_viewer::Mode::Events).await;
                 }
             )+
         }
 
         #[cfg(feature = "faults")]
-        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn with_the_backstop_alone() {
-            let mode = crate::listeners::Mode::Backstop;
-            let cases = [$((stringify!($case), tokio::spawn($case(mode)))),+];
-            let mut failed = Vec::new();
-            for (name, case) in cases {
-                if case.await.is_err() {
-                    failed.push(name);
+        mod by_the_backstop_alone {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(crate::checked_viewer::Mode::Backstop).await;
                 }
-            }
-            assert!(failed.is_empty(), "with the backstop alone: {failed:?}");
+            )+
         }
     };
 }
 pub(crate) use in_both_modes;
 
-/// What one message told, and the bytes that came after it.
+/// One control message, and the bytes that came after it.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Segment {
     /// `open`, the reason of a `reset`, or the type of the message with what it says.
-    pub told: String,
+    pub event: String,
     pub generation: String,
     /// The offset of the first byte.
     pub from: u64,
     pub bytes: Vec<u8>,
     /// How long each message was.
     pub messages: Vec<usize>,
-    /// When it was told.
+    /// When it came.
     pub at: Instant,
 }
 
-impl Part {
+impl Segment {
     fn end(&self) -> u64 {
         self.from + self.bytes.len() as u64
     }
 }
 
-/// A viewer, and what it was given.
-pub struct Listener {
+/// A viewer, and what it has received.
+pub struct CheckedViewer {
     viewer: Viewer,
     address: SocketAddr,
     target: String,
-    pub parts: Vec<Part>,
+    pub segments: Vec<Segment>,
     /// The first message of the last connection.
     pub opened: Value,
-    /// Up to where each generation has been heard.
-    heard: HashMap<String, u64>,
+    /// The next offset of each generation.
+    received: HashMap<String, u64>,
     resumed: bool,
 }
 
-impl Listener {
-    /// One that follows a log from where the query says, and has heard where that is.
+impl CheckedViewer {
+    /// Follows a log from where the query says, and reads the `open` message.
     pub async fn open(address: SocketAddr, log: &str, query: &str) -> Self {
-        let mut listener = Self::start(address, log, query).await;
-        listener.until_told("open").await;
-        listener
+        let mut viewer = Self::start(address, log, query).await;
+        viewer.read_until_event("open").await;
+        viewer
     }
 
-    /// One that follows a log from its end.
-    pub async fn at_end(server: &TestServer, log: &str) -> Self {
+    /// Follows a log from its end.
+    pub async fn from_end(server: &TestServer, log: &str) -> Self {
         Self::open(server.address, log, "&lines=0").await
     }
 
-    /// One that follows a log from its first byte.
-    pub async fn of_all(server: &TestServer, log: &str) -> Self {
+    /// Follows a log from its first byte.
+    pub async fn from_start(server: &TestServer, log: &str) -> Self {
         Self::open(server.address, log, "&lines=all").await
     }
 
-    /// One that has not heard anything yet.
+    /// Follows a log, and has read no message yet.
     pub async fn start(address: SocketAddr, log: &str, query: &str) -> Self {
         let target = format!("{log}?tail=1&format=raw");
         Self {
             viewer: Viewer::v1(address, &format!("{target}{query}")).await,
             address,
             target,
-            parts: Vec::new(),
+            segments: Vec::new(),
             opened: Value::Null,
-            heard: HashMap::new(),
+            received: HashMap::new(),
             resumed: false,
         }
     }
 
-    /// Leaves without a word, and comes back with its position.
-    pub async fn come_back(&mut self) {
-        let last = self.parts.last().unwrap();
+    /// Drops the connection, and opens another one with its position.
+    pub async fn reconnect(&mut self) {
+        let last = self.segments.last().unwrap();
         let target = format!("{}&from={}&generation={}", self.target, last.end(), last.generation);
         self.resumed = true;
         self.viewer = Viewer::v1(self.address, &target).await;
     }
 
-    /// Hears one message. False when it was the last one.
-    pub async fn hear(&mut self) -> bool {
+    /// Reads one message. Fails when the connection is closed, or nothing comes in time.
+    pub async fn read_message(&mut self) {
         match self.viewer.next().await {
-            Ok(Message::Binary(message)) => self.take(&message),
+            Ok(Message::Binary(message)) => self.on_data(&message),
             Ok(Message::Text(text)) => {
                 let said: Value = serde_json::from_str(&text).unwrap();
-                self.heed(&said);
+                self.on_control(&said);
             }
             Ok(other) => panic!("{other:?}"),
-            Err(close) => {
-                self.tell(format!("closed {:?}", close.map(|(code, _)| code)), String::new(), 0);
-                return false;
-            }
+            Err(close) => panic!("closed with {close:?} while more was awaited"),
         }
-        true
     }
 
-    fn take(&mut self, message: &[u8]) {
+    fn on_data(&mut self, message: &[u8]) {
         let (head, bytes) = message.split_at(8);
         let offset = u64::from_be_bytes(head.try_into().unwrap());
-        let part = self.parts.last_mut().expect("bytes before anything was told");
-        assert!(!part.generation.is_empty(), "bytes at {offset} after {}", part.told);
-        assert_eq!(offset, part.end(), "the next byte of {} has another offset", part.told);
+        let segment = self.segments.last_mut().expect("bytes before any event");
+        assert!(!segment.generation.is_empty(), "bytes at {offset} after {}", segment.event);
+        assert_eq!(offset, segment.end(), "the next byte of {} has another offset", segment.event);
         assert!(!bytes.is_empty(), "an empty message");
-        part.bytes.extend_from_slice(bytes);
-        part.messages.push(bytes.len());
-        self.heard.insert(part.generation.clone(), part.end());
+        segment.bytes.extend_from_slice(bytes);
+        segment.messages.push(bytes.len());
+        self.received.insert(segment.generation.clone(), segment.end());
     }
 
-    fn heed(&mut self, said: &Value) {
+    fn on_control(&mut self, said: &Value) {
         let kind = said["type"].as_str().unwrap();
         let generation = said["generation"].as_str().unwrap_or_default().to_owned();
         let from = said["from"].as_u64().unwrap_or_default();
-        let before = self.parts.last();
+        let before = self.segments.last();
         match kind {
             "open" if said["recovered"] == false => {
                 self.opened = said.clone();
-                self.tell("open elsewhere".to_owned(), generation, from);
+                self.begin_segment("open elsewhere".to_owned(), generation, from);
             }
             "open" => {
                 if let Some(before) = before.filter(|_| self.resumed) {
                     assert_eq!((&before.generation, before.end()), (&generation, from));
                 }
                 self.opened = said.clone();
-                self.tell("open".to_owned(), generation, from);
+                self.begin_segment("open".to_owned(), generation, from);
             }
-            "reset" if before.is_some_and(|before| before.told == "open elsewhere") => {
+            "reset" if before.is_some_and(|before| before.event == "open elsewhere") => {
                 let before = before.unwrap();
                 assert_eq!((&before.generation, before.from), (&generation, from), "{said}");
             }
             "reset" => {
                 let reason = said["reason"].as_str().unwrap();
-                match (self.heard.get(&generation), reason) {
-                    (Some(&heard), "late" | "back") => {
-                        // A position is one pair: who came back may be told again what lay between.
-                        let again = self.resumed && from < heard;
-                        assert!(from == heard || again, "{said}, but it was heard up to {heard}");
+                match (self.received.get(&generation), reason) {
+                    (Some(&received), "late" | "back") => {
+                        // A position is one pair: a viewer that resumed may get again what lay
+                        // between.
+                        let again = self.resumed && from < received;
+                        assert!(
+                            from == received || again,
+                            "{said}, but it was received up to {received}"
+                        );
                     }
                     (Some(_), _) => panic!("{said}, but it was begun already"),
                     (None, "late" | "back") => {}
                     (None, _) => assert_eq!(from, 0, "{said}, but it is new"),
                 }
-                self.heard.insert(generation.clone(), from);
-                self.tell(reason.to_owned(), generation, from);
+                self.received.insert(generation.clone(), from);
+                self.begin_segment(reason.to_owned(), generation, from);
             }
             "gap" => match said["to"].as_u64() {
                 Some(to) => {
-                    let before = before.expect("a gap before anything was told");
+                    let before = before.expect("a gap before any event");
                     assert_eq!((&before.generation, before.end()), (&generation, from), "{said}");
                     assert!(to > from, "{said}");
-                    self.heard.insert(generation.clone(), to);
-                    self.tell(format!("gap of {}", to - from), generation, to);
+                    self.received.insert(generation.clone(), to);
+                    self.begin_segment(format!("gap of {}", to - from), generation, to);
                 }
-                None => self.tell("gap of unknown length".to_owned(), String::new(), 0),
+                None => self.begin_segment("gap of unknown length".to_owned(), String::new(), 0),
             },
             "waiting" => {
                 let reason = said["reason"].as_str().unwrap();
-                self.tell(format!("waiting {reason}"), String::new(), 0);
+                self.begin_segment(format!("waiting {reason}"), String::new(), 0);
             }
-            other => self.tell(other.to_owned(), String::new(), 0),
+            other => self.begin_segment(other.to_owned(), String::new(), 0),
         }
     }
 
-    fn tell(&mut self, told: String, generation: String, from: u64) {
+    fn begin_segment(&mut self, event: String, generation: String, from: u64) {
         let (bytes, messages) = (Vec::new(), Vec::new());
         let at = Instant::now();
-        self.parts.push(Part { told, generation, from, bytes, messages, at });
+        self.segments.push(Segment { event, generation, from, bytes, messages, at });
     }
 
-    /// Hears on until the present part ends with this.
-    pub async fn until(&mut self, last: impl AsRef<[u8]>) {
-        while !self.parts.last().is_some_and(|part| part.bytes.ends_with(last.as_ref())) {
-            assert!(self.hear().await, "it ended before {:?}", text_of(last.as_ref()));
+    /// Reads until the last segment ends with these bytes.
+    pub async fn read_until(&mut self, last: impl AsRef<[u8]>) {
+        while !self.segments.last().is_some_and(|segment| segment.bytes.ends_with(last.as_ref())) {
+            self.read_message().await;
         }
     }
 
-    /// Hears on until so many bytes have come in all.
-    pub async fn until_length(&mut self, bytes: usize) {
-        while self.parts.iter().map(|part| part.bytes.len()).sum::<usize>() < bytes {
-            assert!(self.hear().await, "it ended before {bytes} bytes had come");
+    /// Reads until so many bytes have come in all.
+    pub async fn read_until_length(&mut self, bytes: usize) {
+        while self.segments.iter().map(|segment| segment.bytes.len()).sum::<usize>() < bytes {
+            self.read_message().await;
         }
     }
 
-    /// Hears on until it is told something that begins so.
-    pub async fn until_told(&mut self, told: &str) {
-        while !self.parts.last().is_some_and(|part| part.told.starts_with(told)) {
-            assert!(self.hear().await, "it ended before {told:?}");
+    /// Reads until the event of the last segment begins like this.
+    pub async fn read_until_event(&mut self, event: &str) {
+        while !self.segments.last().is_some_and(|segment| segment.event.starts_with(event)) {
+            self.read_message().await;
         }
     }
 
-    /// Whether a part that was told so has come.
-    pub fn was_told(&self, told: &str) -> bool {
-        self.parts.iter().any(|part| part.told == told)
+    /// Whether a segment with this event has come.
+    pub fn has_event(&self, event: &str) -> bool {
+        self.segments.iter().any(|segment| segment.event == event)
     }
 
-    /// What was told, with the offset and the text of the bytes after it.
-    pub fn story(&self) -> Vec<(&str, u64, String)> {
-        self.parts
+    /// Each event, with the offset and the text of the bytes after it.
+    pub fn events(&self) -> Vec<(&str, u64, String)> {
+        self.segments
             .iter()
-            .map(|part| (part.told.as_str(), part.from, text_of(&part.bytes)))
+            .map(|segment| (segment.event.as_str(), segment.from, text_of(&segment.bytes)))
             .collect()
     }
 
-    /// That nothing else has been told, from the first message on.
+    /// Asserts that these are all events from the first message on.
     #[track_caller]
-    pub fn assert_story(&self, wanted: &[(&str, u64, &str)]) {
+    pub fn assert_events(&self, wanted: &[(&str, u64, &str)]) {
         let wanted: Vec<_> =
-            wanted.iter().map(|&(told, from, text)| (told, from, text.to_owned())).collect();
-        assert_eq!(self.story(), wanted);
+            wanted.iter().map(|&(event, from, text)| (event, from, text.to_owned())).collect();
+        assert_eq!(self.events(), wanted);
     }
 
-    /// That each generation is what one of these files held at a time, as far as it came. Gives how much came of each
-    /// epoch, by file and epoch.
+    /// Asserts that each generation is the content of one epoch of one of these files, as far as it
+    /// came. Returns how many bytes came of each, by file and epoch.
     #[track_caller]
     pub fn assert_written_by(&self, files: &[&Writer]) -> HashMap<(usize, usize), u64> {
         let mut found = HashMap::new();
-        for (generation, &end) in &self.heard {
-            let parts: Vec<&Part> = self
-                .parts
+        for (generation, &end) in &self.received {
+            let segments: Vec<&Segment> = self
+                .segments
                 .iter()
-                .filter(|part| part.generation == *generation && !part.bytes.is_empty())
+                .filter(|segment| segment.generation == *generation && !segment.bytes.is_empty())
                 .collect();
-            if parts.is_empty() {
+            if segments.is_empty() {
                 continue;
             }
             let is_of = |content: &[u8]| {
-                parts.iter().all(|part| {
+                segments.iter().all(|segment| {
                     content
-                        .get(part.from as usize..)
-                        .is_some_and(|rest| rest.starts_with(&part.bytes))
+                        .get(segment.from as usize..)
+                        .is_some_and(|rest| rest.starts_with(&segment.bytes))
                 })
             };
             let epoch = files.iter().enumerate().find_map(|(at, file)| {
@@ -344,45 +342,47 @@ impl Listener {
         found
     }
 
-    /// That events wake the follower: of a few lines appended one after the other, three come within the bound. By the
-    /// backstop alone each would take 2 s from the one before.
+    /// Asserts that events wake the follower: of eight lines appended one after the other, three
+    /// come within [`PROMPT`]. By the backstop alone each would come 2 s after the one before, so
+    /// that a busy machine cannot pass by chance.
     pub async fn assert_events_wake(&mut self, log: impl AsRef<Path>) {
         self.assert_prompt(|line| append(&log, line)).await;
     }
 
-    /// The same of lines that are written in another way.
+    /// The same for lines that are written in another way.
     pub async fn assert_prompt(&mut self, mut write: impl FnMut(&str)) {
         let mut times = Vec::new();
         for round in 0..8 {
             let line = format!("timed {round}\n");
             write(&line);
             let written = Instant::now();
-            self.until(&line).await;
+            self.read_until(&line).await;
             times.push(written.elapsed());
             if times.iter().filter(|&&time| time < PROMPT).count() == 3 {
                 return;
             }
         }
-        panic!("no event woke the follower: {times:?}");
+        panic!("no event woke the follower: {times:?}; {}", inotify_left());
     }
 }
 
-/// An append is seen within this time where events come.
+/// An append arrives within this time where events come.
 pub const PROMPT: Duration = Duration::from_millis(300);
 
-impl Drop for Listener {
+impl Drop for CheckedViewer {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             return;
         }
-        let mut told = format!("{} was told:\n", self.target);
-        let skipped = self.parts.len().saturating_sub(40);
-        for part in self.parts.iter().skip(skipped) {
-            let Part { told: what, generation, from, bytes, .. } = part;
+        let mut report = format!("{} received:\n", self.target);
+        let skipped = self.segments.len().saturating_sub(40);
+        for segment in self.segments.iter().skip(skipped) {
+            let Segment { event: what, generation, from, bytes, .. } = segment;
             let text: String = text_of(bytes).chars().take(80).collect();
-            writeln!(told, "  {what} {generation} {from}: {} bytes {text:?}", bytes.len()).unwrap();
+            writeln!(report, "  {what} {generation} {from}: {} bytes {text:?}", bytes.len())
+                .unwrap();
         }
-        eprintln!("{told}");
+        eprintln!("{report}");
     }
 }
 
@@ -399,7 +399,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Of a file that is not there yet.
+    /// Creates the file, which must not exist.
     pub fn create(path: impl AsRef<Path>) -> Self {
         let file = File::options().append(true).create_new(true).open(path).unwrap();
         let inode = file.metadata().unwrap().ino();

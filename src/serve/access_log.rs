@@ -1,0 +1,45 @@
+//! The access log: two lines for each viewer, one when it comes and one when it has gone.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::serve::viewer_limit::ViewerPermit;
+
+/// One viewer's entry. Creating it logs that the viewer came, dropping it that the viewer has gone.
+#[derive(Debug)]
+pub(super) struct AccessLogEntry {
+    remote: SocketAddr,
+    log: String,
+    since: Instant,
+    /// Bytes that were given to the connection.
+    pub(super) bytes: u64,
+    /// Why the viewer's stream ended. The viewer left unless the server says otherwise.
+    pub(super) reason: &'static str,
+    _permit: Option<ViewerPermit>,
+}
+
+impl AccessLogEntry {
+    /// Begins an entry. `log` is logged as it is, so the caller escapes it.
+    pub(super) fn begin(
+        remote: SocketAddr,
+        log: String,
+        transport: &'static str,
+        permit: Option<ViewerPermit>,
+    ) -> Self {
+        tracing::info!(%remote, %log, by = transport, "viewer came");
+        Self { remote, log, since: Instant::now(), bytes: 0, reason: "left", _permit: permit }
+    }
+
+    /// Ends the entry for this reason.
+    pub(super) fn end(mut self, reason: &'static str) {
+        self.reason = reason;
+    }
+}
+
+impl Drop for AccessLogEntry {
+    fn drop(&mut self) {
+        let seconds = self.since.elapsed().as_secs();
+        let Self { remote, log, bytes, reason, .. } = self;
+        tracing::info!(%remote, %log, bytes, seconds, reason, "viewer gone");
+    }
+}

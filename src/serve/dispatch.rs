@@ -1,0 +1,158 @@
+//! Answers requests: checks where they come from, and hands each to what makes its answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::task::spawn_blocking;
+
+use crate::log::{LogPath, Refusal};
+use crate::search::levels;
+use crate::serve::access_log::AccessLogEntry;
+use crate::serve::body::{Body, empty, full};
+use crate::serve::conditional::Validators;
+use crate::serve::http::{api, download, stream};
+use crate::serve::origin_check::{self, RequestOrigin};
+use crate::serve::query::Query;
+use crate::serve::refusal::Refused;
+use crate::serve::route::{Route, Transport, is_upgrade};
+use crate::serve::security::{self, Framing};
+use crate::serve::shared_listing::ListFormat;
+use crate::serve::websocket::upgrade;
+use crate::serve::{App, assets, cors, health, json, page};
+
+/// Answers a request, whatever it is.
+pub(super) async fn answer(
+    app: &Arc<App>,
+    remote: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+    let (parts, _body) = request.into_parts();
+    let (origin, answered) = match origin_check::check(&app.settings, &parts) {
+        Ok(origin) => (origin, dispatch(app, remote, &parts, upgrade).await),
+        Err(refused) => (RequestOrigin::Own, Err(refused)),
+    };
+    let mut response = answered.unwrap_or_else(|refused| {
+        let Refused { status, message, hint } = &refused;
+        let path = parts.uri.path();
+        tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
+        refused.answer(&parts.headers)
+    });
+    if parts.method == Method::HEAD {
+        *response.body_mut() = empty();
+    }
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        security::set_headers(&mut response, Framing::of(&parts.uri));
+        cors::allow(&app.settings, &origin, &mut response);
+    }
+    response
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    remote: SocketAddr,
+    parts: &Parts,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<Body>, Refused> {
+    match Route::of(parts)? {
+        Route::Preflight => Ok(cors::preflight()),
+        Route::List { html } => {
+            let format = if html { ListFormat::Html } else { ListFormat::Text };
+            Ok(list(app, parts, format).await)
+        }
+        Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
+        Route::Api(call, path) => api::answer(app, parts, call, path).await,
+        Route::Own(name) => own(app, parts, name),
+        Route::Log { path, query, transport } => {
+            let log = app.access.locate(&path);
+            let request = LogRequest { app, remote, parts, query };
+            match (transport, upgrade) {
+                (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
+                (Transport::Events, _) => stream::events(&request, &log?).await,
+                (Transport::Page, _) => view(&request, &log?).await,
+                (Transport::Plain | Transport::WebSocket, _) => plain(&request, &log?).await,
+            }
+        }
+    }
+}
+
+/// A request for a log.
+pub(super) struct LogRequest<'a> {
+    pub(super) app: &'a Arc<App>,
+    pub(super) remote: SocketAddr,
+    pub(super) parts: &'a Parts,
+    pub(super) query: Query,
+}
+
+impl LogRequest<'_> {
+    /// Admits the sender as a viewer.
+    ///
+    /// # Errors
+    /// 503 when the server is full.
+    pub(super) fn admit(
+        &self,
+        log: &LogPath,
+        transport: &'static str,
+    ) -> Result<AccessLogEntry, Refused> {
+        let permit = self.app.viewer_limit.admit().ok_or_else(Refused::full)?;
+        Ok(AccessLogEntry::begin(self.remote, quoted(log), transport, Some(permit)))
+    }
+}
+
+/// A path for the access log, in quotes and with everything escaped that could forge a line.
+pub(super) fn quoted(log: &LogPath) -> String {
+    format!("{:?}", log.as_path())
+}
+
+/// The list of logs. A client that has it already gets 304.
+async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
+    let list = app.listing.get(&app.access, app.hub.registry(), format).await;
+    let validators = Validators::new(&list.tag, None);
+    let mut response = if validators.is_known(&parts.headers) {
+        let mut response = Response::new(empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        Response::new(full(list.bytes))
+    };
+    let content_type = HeaderValue::from_static(format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    validators.insert(response.headers_mut());
+    response
+}
+
+/// What lies under `/_/` and is no question about a log.
+fn own(app: &App, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
+    match name {
+        "levels.json" => Ok(json::json_text(levels::RULES)),
+        "healthz" => Ok(health::health(app)),
+        name => page::multi_log(name)
+            .or_else(|| assets::asset(name, &parts.headers))
+            .ok_or_else(|| Refusal::NotFound.into()),
+    }
+}
+
+/// The viewer page. A log that is not there yet has one too, which waits for it.
+async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
+    let (access, wanted) = (Arc::clone(&request.app.access), log.clone());
+    let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
+    let framing = Framing::of(&request.parts.uri);
+    match opened.unwrap_or(Err(Refusal::Unreadable)) {
+        Ok(()) => Ok(page::view(StatusCode::OK, log, framing)),
+        Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, framing)),
+        Err(refusal) => Err(refusal.into()),
+    }
+}
+
+/// What `curl` gets: the file, or a stream if the query says anything about lines or following.
+async fn plain(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
+    if request.query.is_whole_file() {
+        download::answer(request, log).await
+    } else {
+        stream::plain(request, log).await
+    }
+}

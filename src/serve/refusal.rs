@@ -1,0 +1,129 @@
+//! Requests that are refused: the status, and words for whoever asked.
+
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
+
+use crate::log::Refusal;
+use crate::serve::body::{Body, full};
+use crate::serve::page;
+use crate::serve::query::BadParameter;
+use crate::serve::route::{accepts, is_upgrade};
+
+/// A refused request. The message says what is wrong, the hint what to do about it.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+impl Refused {
+    pub(super) fn new(
+        status: StatusCode,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { status, message: message.into(), hint: hint.into() }
+    }
+
+    /// There are as many viewers as `--max-viewers` allows.
+    pub(super) fn full() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "there are as many viewers as this server takes",
+            "try again later, or start it with a larger `--max-viewers`",
+        )
+    }
+
+    /// The method is neither GET nor HEAD.
+    pub(super) fn method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET and HEAD are understood here",
+            "logs are read, never written",
+        )
+    }
+
+    /// The upgrade is no WebSocket handshake.
+    pub(super) fn bad_handshake(error: &Error) -> Self {
+        let status = match error {
+            Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
+                StatusCode::UPGRADE_REQUIRED
+            }
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::new(
+            status,
+            format!("this is no WebSocket handshake: {error}"),
+            "ask for version 13 of the protocol",
+        )
+    }
+
+    /// The answer: a page for a browser, plain text for everything else.
+    pub(super) fn answer(&self, headers: &HeaderMap) -> Response<Body> {
+        let Self { status, message, hint } = self;
+        let mut response = if accepts(headers, "text/html") && !is_upgrade(headers) {
+            let title =
+                format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
+            page::error(*status, &title, message, hint)
+        } else {
+            let mut response = Response::new(full(format!("{message}\nhint: {hint}\n")));
+            *response.status_mut() = *status;
+            response.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("text/plain; charset=utf-8"),
+            );
+            response
+        };
+        // What each of these statuses must or should carry: RFC 9110, sections 15.5.6, 15.5.22 and
+        // 15.6.4.
+        let extra = match *status {
+            StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "5")),
+            StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),
+            StatusCode::UPGRADE_REQUIRED => Some((header::SEC_WEBSOCKET_VERSION, "13")),
+            _ => None,
+        };
+        if let Some((name, value)) = extra {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+impl From<BadParameter> for Refused {
+    fn from(BadParameter(message): BadParameter) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message, "the parameters are in the README under `URLs`")
+    }
+}
+
+impl From<Refusal> for Refused {
+    /// The one place where a refusal becomes a status.
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Forbidden => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "this path is outside the served directories; start the server with `--prefix` to serve it",
+            ),
+            Refusal::Unreadable => Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "the server's user may not read this file",
+            ),
+            Refusal::Exhausted => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the server is out of descriptors",
+                "try again later, or raise its `ulimit -n`",
+            ),
+            Refusal::NotFound => {
+                Self::new(StatusCode::NOT_FOUND, "Not found", "`/` lists the logs there are")
+            }
+            Refusal::Untailable => Self::new(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "this is no regular file; `/` lists the logs there are",
+            ),
+        }
+    }
+}

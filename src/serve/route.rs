@@ -1,0 +1,224 @@
+//! From a request's method, target and headers to what is asked for. Pure: it reads no file and no
+//! clock.
+//!
+//! A log's URL is its absolute path, `/` is the list of logs, and everything else of the server's
+//! lies under `/_/`. How a log is sent depends on the request: an upgrade, an event stream, a page,
+//! or the bytes.
+
+use hyper::Method;
+use hyper::header::{self, HeaderMap};
+use hyper::http::request::Parts;
+
+use crate::serve::http::api::ApiCall;
+use crate::serve::query::{self, Query};
+use crate::serve::refusal::Refused;
+
+/// What a request asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Route<'a> {
+    /// The list of logs, as a page or as text.
+    List { html: bool },
+    /// `/_/logs`: the list of logs as JSON.
+    ListJson,
+    /// `/_/rows/PATH` and the like. The path is still percent-encoded.
+    Api(ApiCall, &'a str),
+    /// Anything else under `/_/`, by its name there.
+    Own(&'a str),
+    /// A log. The path is percent-decoded.
+    Log { path: Vec<u8>, query: Query, transport: Transport },
+    /// A browser asks whether a page of another origin may send a request (`OPTIONS`).
+    Preflight,
+}
+
+/// How a log is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    WebSocket,
+    /// Server-sent events.
+    Events,
+    /// The viewer page, which then asks for the log itself.
+    Page,
+    /// The bytes or text, as `curl` wants them.
+    Plain,
+}
+
+impl<'a> Route<'a> {
+    /// The route of a request.
+    ///
+    /// # Errors
+    /// 405 for a method that only a writer needs, 400 for a path or parameter that can't be
+    /// understood.
+    pub(super) fn of(request: &'a Parts) -> Result<Self, Refused> {
+        let headers = &request.headers;
+        if is_preflight(&request.method, headers) {
+            return Ok(Self::Preflight);
+        }
+        if !matches!(request.method, Method::GET | Method::HEAD) {
+            return Err(Refused::method());
+        }
+        let path = request.uri.path();
+        let is_upgrade = is_upgrade(headers);
+        if !is_upgrade {
+            if path == "/" {
+                return Ok(Self::List { html: accepts(headers, "text/html") });
+            }
+            if let Some(name) = path.strip_prefix("/_/") {
+                return Ok(Self::under_own(name));
+            }
+        }
+        let query = Query::parse(request.uri.query().unwrap_or_default())?;
+        let transport = if is_upgrade {
+            Transport::WebSocket
+        } else if accepts(headers, "text/event-stream") {
+            Transport::Events
+        } else if query.format.is_none() && accepts(headers, "text/html") {
+            Transport::Page
+        } else {
+            Transport::Plain
+        };
+        Ok(Self::Log { path: query::decode_path(path)?, query, transport })
+    }
+
+    fn under_own(name: &'a str) -> Self {
+        match ApiCall::parse(name) {
+            Some((call, path)) => Self::Api(call, path),
+            None if name == "logs" => Self::ListJson,
+            None => Self::Own(name),
+        }
+    }
+}
+
+/// Whether the `Accept` header names the media type. `*/*` names none, and a weight of zero
+/// declines (RFC 9110, section 12.5.1).
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let items = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
+    items.flat_map(|accept| accept.split(',')).any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        is_named && !parts.any(is_zero_weight)
+    })
+}
+
+/// Whether a parameter of a media range is `q=0`, in any of its spellings.
+fn is_zero_weight(parameter: &str) -> bool {
+    parameter
+        .split_once('=')
+        .filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
+        .is_some_and(|(_, weight)| weight.trim().parse() == Ok(0.0_f32))
+}
+
+/// Whether the request wants to become a WebSocket.
+pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::UPGRADE)
+        .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Whether a browser asks beforehand (Fetch standard, "CORS-preflight request").
+fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::OPTIONS
+        && headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::query::{Format, Lines};
+    use hyper::Request;
+
+    fn request(method: &str, target: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn transport(target: &str, headers: &[(&str, &str)]) -> Transport {
+        match Route::of(&request("GET", target, headers)).unwrap() {
+            Route::Log { transport, .. } => transport,
+            other => panic!("{target} is {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_servers_own_targets_are_told_from_logs() {
+        for (target, expected) in [
+            ("/", Route::List { html: false }),
+            ("/_/logs", Route::ListJson),
+            ("/_/healthz", Route::Own("healthz")),
+            ("/_/web/main.js", Route::Own("web/main.js")),
+            ("/_/rows/var/log/a%20b", Route::Api(ApiCall::Rows, "/var/log/a%20b")),
+            ("/_/find/a", Route::Api(ApiCall::Find, "/a")),
+            ("/_/rows", Route::Own("rows")),
+            ("/_/", Route::Own("")),
+        ] {
+            assert_eq!(Route::of(&request("GET", target, &[])).unwrap(), expected, "{target}");
+        }
+        let page = request("GET", "/", &[("accept", "text/html")]);
+        assert_eq!(Route::of(&page).unwrap(), Route::List { html: true });
+    }
+
+    #[test]
+    fn a_logs_path_is_decoded_and_its_parameters_are_read() {
+        let asked = request("HEAD", "/var/a%20b?lines=3&format=text", &[]);
+        let query =
+            Query { lines: Some(Lines::Last(3)), format: Some(Format::Text), ..Query::default() };
+        let path = b"/var/a b".to_vec();
+        let expected = Route::Log { path, query, transport: Transport::Plain };
+        assert_eq!(Route::of(&asked).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_transport_depends_on_upgrade_accept_and_format() {
+        let upgrade = ("upgrade", "WebSocket");
+        for (target, headers, expected) in [
+            ("/a", &[][..], Transport::Plain),
+            ("/a", &[("accept", "*/*")], Transport::Plain),
+            ("/a", &[("accept", "text/html,*/*;q=0.8")], Transport::Page),
+            ("/a?format=raw", &[("accept", "text/html")], Transport::Plain),
+            ("/a", &[("accept", "text/event-stream")], Transport::Events),
+            ("/a?format=text", &[("accept", "text/html, text/event-stream")], Transport::Events),
+            ("/a", &[("accept", "text/html"), upgrade], Transport::WebSocket),
+            ("/", &[upgrade], Transport::WebSocket),
+            ("/_/logs", &[upgrade], Transport::WebSocket),
+        ] {
+            assert_eq!(transport(target, headers), expected, "{target} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_with_a_weight_of_zero_is_declined() {
+        for (accept, expected) in [
+            ("text/html", true),
+            ("TEXT/HTML;level=1", true),
+            ("text/html;q=0.001", true),
+            ("text/html;q=x", true),
+            ("text/html;q=0", false),
+            ("text/html ; Q=0.000", false),
+            ("text/html;level=1;q=0, */*", false),
+            ("application/xhtml+xml, text/html;q=0.9", true),
+            ("text/html;q=0, text/html;q=0.5", true),
+            ("text/htmlx", false),
+            ("*/*", false),
+        ] {
+            let asked = request("GET", "/", &[("accept", accept)]);
+            assert_eq!(accepts(&asked.headers, "text/html"), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_understood_is_refused_with_its_status() {
+        let status = |method, target, headers: &[_]| {
+            Route::of(&request(method, target, headers)).unwrap_err().status.as_u16()
+        };
+        assert_eq!(status("POST", "/", &[]), 405);
+        assert_eq!(status("OPTIONS", "/a", &[]), 405);
+        assert_eq!(status("OPTIONS", "/a", &[("origin", "http://a")]), 405);
+        assert_eq!(status("GET", "/a?tail=yes", &[]), 400);
+        assert_eq!(status("GET", "/%zz", &[]), 400);
+        let asked = [("origin", "http://a"), ("access-control-request-method", "GET")];
+        assert_eq!(Route::of(&request("OPTIONS", "/a", &asked)).unwrap(), Route::Preflight);
+    }
+}

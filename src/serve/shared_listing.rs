@@ -1,0 +1,176 @@
+//! The list of logs, made once for everybody who asks at about the same time.
+//!
+//! Walking the prefixes and rendering ten thousand entries takes a thread for a while. One thread
+//! at a time does both, however many ask: the others wait for its result without a thread, and get
+//! the same bytes.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::log::catalogue::{self, Catalogue};
+use crate::log::{Access, Registry};
+use crate::serve::listing;
+
+/// How old a list may be.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+/// In which form the list is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListFormat {
+    Html,
+    Text,
+    Json,
+}
+
+impl ListFormat {
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::Html => "text/html; charset=utf-8",
+            Self::Text => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// The list, ready to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct ListBody {
+    pub(super) bytes: Bytes,
+    /// Changes with the bytes; for an `ETag`.
+    pub(super) tag: String,
+}
+
+/// A tag that changes with the text.
+fn tag(text: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// The list that was made last.
+#[derive(Default)]
+struct Kept {
+    catalogue: Option<(Instant, Catalogue)>,
+    /// In the forms in which it was asked for.
+    bodies: Vec<(ListFormat, ListBody)>,
+}
+
+impl Kept {
+    /// Whether the list is good enough for a request that arrived at this time. One that was made
+    /// while the request waited is.
+    fn is_fresh(&self, arrived: Instant) -> bool {
+        let made = self.catalogue.as_ref().map(|(made, _)| *made);
+        made.is_some_and(|made| arrived.saturating_duration_since(made) < MAX_AGE)
+    }
+
+    fn body(&self, arrived: Instant, format: ListFormat) -> Option<ListBody> {
+        let is_fresh = self.is_fresh(arrived);
+        let mut bodies = self.bodies.iter().filter(|(kept, _)| is_fresh && *kept == format);
+        bodies.next().map(|(_, body)| body.clone())
+    }
+
+    /// Makes the list in a form. Blocks.
+    fn make(
+        &mut self,
+        access: &Access,
+        registry: &Registry,
+        arrived: Instant,
+        format: ListFormat,
+    ) -> ListBody {
+        if !self.is_fresh(arrived) {
+            self.bodies.clear();
+            let catalogue = catalogue::list(access);
+            self.catalogue = Some((Instant::now(), catalogue));
+        }
+        let empty = Catalogue::default();
+        let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
+        let text = match format {
+            ListFormat::Html => listing::page(catalogue, registry, access.prefixes()),
+            ListFormat::Text => listing::text(catalogue),
+            ListFormat::Json => listing::json(catalogue, registry),
+        };
+        let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
+        self.bodies.push((format, body.clone()));
+        body
+    }
+}
+
+/// The list of logs of a server.
+#[derive(Clone, Default)]
+pub(super) struct SharedListing(Arc<Mutex<Kept>>);
+
+impl SharedListing {
+    /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that
+    /// each log had when the form was made.
+    pub(super) async fn get(
+        &self,
+        access: &Arc<Access>,
+        registry: &Arc<Registry>,
+        format: ListFormat,
+    ) -> ListBody {
+        let arrived = Instant::now();
+        // Whoever makes the list holds the lock until it is made, even if the request goes away
+        // meanwhile.
+        let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
+        if let Some(body) = kept.body(arrived, format) {
+            return body;
+        }
+        let (access, registry) = (Arc::clone(access), Arc::clone(registry));
+        let made = spawn_blocking(move || kept.make(&access, &registry, arrived, format)).await;
+        // Only a runtime that is going down fails here.
+        made.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::registry::ROTATE_WAIT;
+
+    #[tokio::test]
+    async fn many_who_ask_at_once_get_the_same_bytes() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let listing = SharedListing::default();
+        let mut asking = tokio::task::JoinSet::new();
+        for _ in 0..50 {
+            let (listing, access, registry) =
+                (listing.clone(), Arc::clone(&access), Arc::clone(&registry));
+            asking.spawn(
+                async move { listing.get(&access, &registry, ListFormat::Json).await.bytes },
+            );
+        }
+        let bodies = asking.join_all().await;
+        assert!(bodies[0].starts_with(b"{"), "{:?}", bodies[0]);
+        let first = bodies[0].as_ptr();
+        assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
+        let text = listing.get(&access, &registry, ListFormat::Text).await;
+        assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_takes_a_list_that_was_made_while_it_waited_and_no_older_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let mut kept = Kept::default();
+        let arrived = Instant::now();
+        tokio::time::advance(MAX_AGE * 10).await;
+        kept.make(&access, &registry, arrived, ListFormat::Json);
+        tokio::time::advance(MAX_AGE / 2).await;
+        assert!(kept.body(arrived, ListFormat::Json).is_some());
+        assert!(kept.body(Instant::now(), ListFormat::Json).is_some());
+        assert!(kept.body(arrived, ListFormat::Html).is_none(), "nobody asked for that form");
+        tokio::time::advance(MAX_AGE).await;
+        assert!(kept.body(Instant::now(), ListFormat::Json).is_none(), "it is too old");
+        assert!(kept.body(arrived, ListFormat::Json).is_some());
+    }
+}

@@ -1,0 +1,435 @@
+//! A viewer's position in a log, and what the viewer does next. Pure: no IO, no clock, no task.
+//!
+//! Each input gives the next [`Step`]. The [`viewer`](crate::session::viewer) does the IO that a
+//! step asks for, and feeds the result back.
+//!
+//! Invariant: within a generation the offset moves only over bytes that are delivered, each once
+//! and in order. Every other move is a [`Step::Reset`] or a [`Step::Gap`].
+//!
+//! The splice rule joins what is read and what is broadcast: a chunk that ends at or before the
+//! cursor is dropped, one that covers the cursor is cut to its suffix, and one that starts after
+//! it sends the cursor back to reading the file.
+
+mod place;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use crate::log::fingerprint::Fingerprint;
+use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, WaitReason};
+use crate::log::{Chunk, Generation, Offset, Splice, TimelinePosition};
+pub use place::{SpanCursor, SpanHandle};
+pub use step::{Ending, NextSpan, ReadOutcome, SpanState, Step};
+
+/// How a viewer follows, from what it asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where a viewer that does not follow stops; none for one that follows.
+    pub until: Option<TimelinePosition>,
+    /// Announce longer signatures of a generation.
+    pub signed: bool,
+    /// On lag leave out what was missed.
+    pub skip: bool,
+}
+
+/// What a viewer is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Looks for the start of the stream, in the span after this number.
+    Seeking {
+        /// The number of a span.
+        after: u64,
+    },
+    /// Has a start that is not announced yet.
+    Opening,
+    /// Reads the file up to the end of what is published.
+    CatchingUp,
+    /// Reads late bytes of a file that was rotated away, before it continues where it was.
+    LateReplay,
+    /// Is about to leave out what it missed.
+    Skipping,
+    /// Takes the shared chunks.
+    Live,
+    /// Waits for the span after this number: the log has no file that can be read.
+    Waiting {
+        /// The number of a span.
+        after: u64,
+    },
+}
+
+/// Late bytes to be read before the stream continues at its position.
+#[derive(Clone, Debug)]
+pub enum Replay<H> {
+    /// The bytes from this position to the end of its span.
+    Bytes(SpanCursor<H>),
+    /// The bytes from this offset on can't be found.
+    Lost(Generation, Offset),
+}
+
+#[derive(Clone, Debug)]
+struct LateReplay<H> {
+    due: VecDeque<Replay<H>>,
+    /// Where the stream continues after the last replay, once the first has begun.
+    home: Option<SpanCursor<H>>,
+}
+
+/// A viewer's position and mode.
+#[derive(Clone, Debug)]
+pub struct Cursor<H> {
+    options: Options,
+    mode: Mode,
+    /// None while seeking or waiting.
+    at: Option<SpanCursor<H>>,
+    late: Option<Box<LateReplay<H>>>,
+    /// Why a reset to the present position is announced next.
+    reset_due: Option<Reason>,
+    /// What the viewer was told that it waits for, until it is given something again.
+    announced: Option<WaitReason>,
+    /// The viewer has been live, or has been told that it has everything.
+    caught_up: bool,
+}
+
+impl<H: Clone> Cursor<H> {
+    /// A cursor without a position. The stream starts in the span after number `after`, or
+    /// wherever [`open_at`](Self::open_at) says.
+    #[must_use]
+    pub fn new(options: Options, after: u64) -> Self {
+        let mode = Mode::Seeking { after };
+        Self {
+            options,
+            mode,
+            at: None,
+            late: None,
+            reset_due: None,
+            announced: None,
+            caught_up: false,
+        }
+    }
+
+    /// The same position for a viewer that has been given everything before it.
+    #[must_use]
+    pub fn resumed(self, options: Options) -> Self {
+        let mode = match self.mode {
+            Mode::Live | Mode::Skipping | Mode::Opening => Mode::CatchingUp,
+            Mode::Seeking { after } | Mode::Waiting { after } => Mode::Waiting { after },
+            mode @ (Mode::CatchingUp | Mode::LateReplay) => mode,
+        };
+        Self { options, mode, caught_up: true, ..self }
+    }
+
+    /// Starts the stream at a position, after the `late` bytes of earlier files. A start that is
+    /// not the requested one is announced as a reset.
+    pub fn open_at(&mut self, at: SpanCursor<H>, late: VecDeque<Replay<H>>, is_requested: bool) {
+        self.reset_due = (!is_requested).then_some(Reason::Replaced);
+        self.late = (!late.is_empty()).then(|| Box::new(LateReplay { due: late, home: None }));
+        (self.mode, self.at, self.announced) = (Mode::Opening, Some(at), None);
+    }
+
+    /// What the viewer is doing.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The position; none while there is no file.
+    #[must_use]
+    pub fn at(&self) -> Option<&SpanCursor<H>> {
+        self.at.as_ref()
+    }
+
+    /// The number of the present span, or of the last one.
+    #[must_use]
+    pub fn span_number(&self) -> u64 {
+        match (&self.at, self.mode) {
+            (Some(at), _) => at.span,
+            (None, Mode::Seeking { after } | Mode::Waiting { after }) => after,
+            (None, _) => ROTATED_NUMBER_MAX,
+        }
+    }
+
+    /// Whether the viewer follows, has been given everything and told everything.
+    #[must_use]
+    pub fn is_idle(&self, look: impl FnOnce(&H) -> SpanState) -> bool {
+        let is_told =
+            |at: &SpanCursor<H>| !self.options.signed || at.generation == look(&at.handle).signed;
+        self.options.until.is_none()
+            && self.mode == Mode::Live
+            && self.reset_due.is_none()
+            && self.at.as_ref().is_some_and(is_told)
+    }
+
+    /// Where the bytes end that are there already, if nothing else comes before them.
+    #[must_use]
+    pub fn history_end(&self, look: impl FnOnce(&H) -> SpanState) -> Option<Offset> {
+        let at = self.at.as_ref()?;
+        let is_next =
+            self.mode == Mode::CatchingUp && self.late.is_none() && self.reset_due.is_none();
+        let published = look(&at.handle).end;
+        let stop = self.options.until.filter(|until| until.span == at.span);
+        let end = stop.map_or(published, |until| until.offset);
+        (is_next && at.offset() < end).then_some(end)
+    }
+
+    /// From now on the viewer leaves nothing out when it lags.
+    pub fn keep_all(&mut self) {
+        self.options.skip = false;
+    }
+
+    /// Goes back to an earlier offset of the span.
+    pub fn rewind_to(&mut self, offset: Offset) {
+        if let Some(at) = &mut self.at {
+            at.fingerprint = Fingerprint::at(offset);
+        }
+    }
+
+    /// Moves past bytes that the viewer was given from elsewhere.
+    pub fn pass(&mut self, fingerprint: Fingerprint) {
+        self.on_fingerprint(fingerprint);
+    }
+
+    /// The next step. `look` is called only where the state of the span matters.
+    pub fn step(&mut self, look: impl Fn(&H) -> SpanState) -> Step {
+        if let Some(step) = self.announcement(&look) {
+            return step;
+        }
+        match self.mode {
+            Mode::Seeking { after } => Step::Seek { after },
+            Mode::Waiting { after } => Step::Enter { after },
+            Mode::Live => Step::Wait,
+            Mode::Opening | Mode::CatchingUp | Mode::LateReplay | Mode::Skipping => {
+                self.catch_up(look)
+            }
+        }
+    }
+
+    /// What is announced before the stream goes on; none when everything is.
+    pub fn announcement(&mut self, look: impl Fn(&H) -> SpanState) -> Option<Step> {
+        let at = self.at.as_mut()?;
+        if self.mode == Mode::Opening {
+            self.mode = Mode::CatchingUp;
+            return Some(Step::Open { generation: at.generation, from: at.offset() });
+        }
+        if let Some(reason) = self.reset_due.take() {
+            return Some(Step::Reset { generation: at.generation, from: at.offset(), reason });
+        }
+        if !self.options.signed || at.generation.signature.is_whole() {
+            return None;
+        }
+        let signed = look(&at.handle).signed;
+        (std::mem::replace(&mut at.generation, signed) != signed).then_some(Step::Signed(signed))
+    }
+
+    fn catch_up(&mut self, look: impl Fn(&H) -> SpanState) -> Step {
+        if self.mode != Mode::LateReplay
+            && let Some(step) = self.next_replay()
+        {
+            return step;
+        }
+        let Some(at) = &self.at else { return Step::Enter { after: self.span_number() } };
+        let position = at.position();
+        let is_past = |until: TimelinePosition| {
+            (position.span, position.offset) >= (until.span, until.offset)
+        };
+        if self.options.until.is_some_and(is_past) {
+            // A viewer that waits for the first lines learns that there are no more.
+            let is_told = std::mem::replace(&mut self.caught_up, true);
+            return if is_told { Step::End(Ending::Complete) } else { Step::CaughtUp };
+        }
+        let SpanState { closed, end, .. } = look(&at.handle);
+        if self.mode == Mode::Skipping {
+            return Step::Skip;
+        }
+        if position.offset < end {
+            return Step::Read { from: position.offset, to: end };
+        }
+        if let Some(step) = self.next_replay() {
+            return step;
+        }
+        if closed {
+            return Step::Enter { after: position.span };
+        }
+        (self.mode, self.caught_up) = (Mode::Live, true);
+        Step::CaughtUp
+    }
+
+    /// Goes to the late bytes that come next; after the last of them, back.
+    fn next_replay(&mut self) -> Option<Step> {
+        let late = self.late.as_mut()?;
+        if late.home.is_none() {
+            late.home = self.at.clone();
+        }
+        let (at, reason) = match late.due.pop_front() {
+            Some(Replay::Lost(generation, from)) => {
+                self.mode = Mode::CatchingUp;
+                return Some(Step::Gap { generation, from, to: None });
+            }
+            Some(Replay::Bytes(at)) => (at, Reason::Late),
+            None => (self.late.take()?.home?, Reason::Back),
+        };
+        self.mode = if reason == Reason::Late { Mode::LateReplay } else { Mode::CatchingUp };
+        let (generation, from) = (at.generation, at.offset());
+        self.at = Some(at);
+        Some(Step::Reset { generation, from, reason })
+    }
+
+    /// The follower published a chunk.
+    pub fn on_chunk(&mut self, chunk: &Chunk) -> Step {
+        let Some(at) = self.at.as_mut().filter(|_| self.mode == Mode::Live) else {
+            return Step::Continue;
+        };
+        match at.position().splice(chunk) {
+            Splice::Stale => Step::Continue,
+            Splice::Take { skip } => {
+                at.fingerprint.advance(chunk.bytes.get(skip..).unwrap_or_default());
+                self.announced = None;
+                Step::Deliver { skip }
+            }
+            Splice::Gap => {
+                self.mode = Mode::CatchingUp;
+                Step::Continue
+            }
+        }
+    }
+
+    /// The timeline has changed. A viewer that has been given all of a closed span enters the next
+    /// one, whose bytes are among the events that follow: it reads nothing of a file that may be
+    /// gone already.
+    pub fn on_timeline(&mut self, look: impl Fn(&H) -> SpanState) -> Step {
+        let Some(at) = self.at.as_ref().filter(|_| self.mode == Mode::Live) else {
+            return Step::Continue;
+        };
+        let SpanState { closed, end, .. } = look(&at.handle);
+        if at.offset() != end {
+            self.mode = Mode::CatchingUp;
+        } else if closed {
+            return Step::Enter { after: at.span };
+        }
+        Step::Continue
+    }
+
+    /// More events were missed than the broadcast holds.
+    pub fn on_lag(&mut self) -> Step {
+        if self.mode == Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
+        if self.mode == Mode::CatchingUp && self.options.skip && self.caught_up {
+            self.mode = Mode::Skipping;
+        }
+        Step::Continue
+    }
+
+    /// No more events come.
+    pub fn on_closed(&mut self) -> Step {
+        if self.mode == Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
+        Step::Continue
+    }
+
+    /// The span after the present one, or what there is in its place.
+    pub fn on_rotation(&mut self, next: NextSpan<H>) -> Step {
+        let after = self.span_number().max(ROTATED_NUMBER_MAX);
+        match next {
+            NextSpan::Span(at, reason) => self.enter(at, reason, after),
+            NextSpan::Ended => Step::End(Ending::Shutdown),
+            NextSpan::Waiting(reason) if self.announced != Some(reason) => {
+                self.announced = Some(reason);
+                self.at = None;
+                if !matches!(self.mode, Mode::Seeking { .. }) {
+                    self.mode = Mode::Waiting { after };
+                }
+                Step::Waiting(reason)
+            }
+            NextSpan::Waiting(_) | NextSpan::Nothing if self.options.until.is_some() => {
+                Step::End(Ending::Complete)
+            }
+            NextSpan::Waiting(_) | NextSpan::Nothing => {
+                if self.mode == Mode::Live {
+                    self.mode = Mode::CatchingUp;
+                }
+                Step::Wait
+            }
+        }
+    }
+
+    fn enter(&mut self, mut at: SpanCursor<H>, reason: Reason, after: u64) -> Step {
+        let reason = match reason {
+            // Before it lay a file that was rotated away before anybody followed the log.
+            Reason::Joined => {
+                at.fingerprint = Fingerprint::at(Offset(0));
+                Reason::Rotated
+            }
+            reason => reason,
+        };
+        let are_spans_missing = at.span > after + 1;
+        let (generation, from) = (at.generation, at.offset());
+        self.at = Some(at);
+        self.announced = None;
+        if self.mode != Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
+        if are_spans_missing {
+            self.reset_due = Some(reason);
+            return Step::Gap { generation, from, to: None };
+        }
+        Step::Reset { generation, from, reason }
+    }
+
+    /// What a read gave that was to go from the cursor up to `to`, in a span that was `closed` by
+    /// then. Where an open span gives less than that, the follower has polled the file since.
+    pub fn on_read(&mut self, outcome: &ReadOutcome, to: Offset, closed: bool) -> Step {
+        let Some(at) = &mut self.at else { return Step::Continue };
+        match outcome {
+            ReadOutcome::Bytes(bytes) => {
+                at.fingerprint.advance(bytes);
+                self.announced = None;
+                Step::Deliver { skip: 0 }
+            }
+            ReadOutcome::Hole(hole) => self.leave_out((*hole).min(to)),
+            ReadOutcome::Changed if !closed => Step::ReadFingerprint,
+            ReadOutcome::Short | ReadOutcome::Changed | ReadOutcome::Gone => self.leave_out(to),
+            ReadOutcome::Failed if self.announced == Some(WaitReason::Unreadable) => Step::Retry,
+            ReadOutcome::Failed => {
+                self.announced = Some(WaitReason::Unreadable);
+                Step::Waiting(WaitReason::Unreadable)
+            }
+        }
+    }
+
+    /// The bytes that are before the cursor now.
+    pub fn on_fingerprint(&mut self, fingerprint: Fingerprint) -> Step {
+        if let Some(at) = &mut self.at {
+            at.fingerprint = fingerprint;
+        }
+        Step::Continue
+    }
+
+    /// The end of the span, from where on a viewer that skips continues.
+    pub fn on_skip(&mut self, end: Fingerprint) -> Step {
+        self.mode = Mode::CatchingUp;
+        let Some(at) = &mut self.at else { return Step::Continue };
+        let (from, to) = (at.offset(), end.offset());
+        if from >= to {
+            return Step::Continue;
+        }
+        at.fingerprint = end;
+        Step::Gap { generation: at.generation, from, to: Some(to) }
+    }
+
+    /// The log can't be read at the moment. Gives nothing where the viewer knows that already.
+    pub fn on_unreadable(&mut self) -> Option<Step> {
+        let reason = WaitReason::Unreadable;
+        (self.announced.replace(reason) != Some(reason)).then_some(Step::Waiting(reason))
+    }
+
+    /// Continues at `to`: the bytes before it can't be read.
+    fn leave_out(&mut self, to: Offset) -> Step {
+        let Some(at) = &mut self.at else { return Step::Continue };
+        let (generation, from) = (at.generation, at.offset());
+        at.fingerprint = Fingerprint::at(to);
+        self.announced = None;
+        Step::Gap { generation, from, to: Some(to) }
+    }
+}

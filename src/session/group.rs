@@ -1,0 +1,46 @@
+//! What lets one session speak for many: viewers of one log and form that have been given the
+//! same are sent the same from then on.
+
+use crate::log::{Generation, LogPath, Presence, TimelinePosition};
+use crate::wire::frame::Form;
+
+/// The position of a session. Sessions at the same position have been given the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupPosition {
+    position: TimelinePosition,
+    /// Under the name that the viewers know.
+    generation: Generation,
+}
+
+impl GroupPosition {
+    pub(super) fn new((position, generation): (TimelinePosition, Generation)) -> Self {
+        Self { position, generation }
+    }
+
+    /// Whether a session here has been given more than one at the other position.
+    #[must_use]
+    pub fn is_beyond(&self, other: &Self) -> bool {
+        let order = |at: &Self| (at.position.span, at.position.offset);
+        order(self) > order(other)
+    }
+}
+
+/// What is left of a session while another one speaks for its viewer: enough to continue.
+#[derive(Debug)]
+pub struct Detached {
+    pub(super) presence: Presence,
+    pub(super) form: Form,
+    pub(super) signed: bool,
+    pub(super) skip: bool,
+}
+
+/// What the sessions of a group have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupKey {
+    /// The log.
+    pub log: LogPath,
+    /// The form of their messages.
+    pub form: Form,
+    /// Whether they are sent `signed` messages.
+    pub signed: bool,
+}

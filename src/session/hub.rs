@@ -1,0 +1,88 @@
+//! Where sessions begin.
+
+use std::sync::Arc;
+
+use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
+use crate::session::checkpoints::Checkpoints;
+use crate::session::fanout::Fanouts;
+use crate::session::group::Detached;
+use crate::session::session::Session;
+use crate::session::viewer::{SavedCursor, Viewer};
+use crate::wire::frame::Form;
+use crate::wire::request::{StartAt, StreamRequest};
+
+/// What all sessions of a server share: the followers, and the fan-out of each log.
+pub struct Hub {
+    registry: Arc<Registry>,
+    fanouts: Arc<Fanouts>,
+}
+
+impl Hub {
+    /// A hub over the logs of a registry.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, fanouts: Arc::default() }
+    }
+
+    /// The followers.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
+    #[must_use]
+    pub fn renders(&self) -> u64 {
+        self.fanouts.renders()
+    }
+
+    /// The checkpoints of the terminal that viewers of a log have left.
+    #[must_use]
+    pub fn checkpoints(&self, follower: &Arc<Follower>) -> Arc<Checkpoints> {
+        self.fanouts.checkpoints(follower)
+    }
+
+    /// Joins a log as a new viewer.
+    ///
+    /// # Errors
+    /// When the log may not be read, or is not there and `request.wait` is off.
+    pub async fn join(
+        &self,
+        log: &LogPath,
+        request: StreamRequest,
+        form: Form,
+    ) -> Result<Session, Refusal> {
+        // Without control messages a viewer can't tell late bytes of another file from the rest.
+        let late = if form.has_control() { request.late } else { Vec::new() };
+        let request = StreamRequest { late: Vec::new(), ..request };
+        let subscription: Subscription = self.registry.join(log, request.wait).await?;
+        let fanout = self.fanouts.of(&subscription.follower);
+        let shared = Arc::clone(&fanout);
+        let viewer = Viewer::new(
+            subscription,
+            StreamRequest { late, ..request.clone() },
+            Arc::clone(fanout.reads()),
+            move |history| !shared.has_history(history, form),
+        );
+        Ok(Session::new(viewer.await, fanout, form, request))
+    }
+
+    /// Continues a detached session from the cursor of the session that spoke for it.
+    #[must_use]
+    pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
+        let Detached { presence, form, signed, skip } = detached;
+        let request = StreamRequest {
+            begin: StartAt::Lines(0),
+            late: Vec::new(),
+            tail: true,
+            wait: true,
+            signed,
+            skip,
+        };
+        let subscription = Subscription::new(presence);
+        let fanout = self.fanouts.of(&subscription.follower);
+        let reads = Arc::clone(fanout.reads());
+        let viewer = Viewer::resume(subscription, request.clone(), reads, cursor);
+        Session::resumed(viewer, fanout, form, request)
+    }
+}

@@ -1,0 +1,371 @@
+//! One viewer's stream as messages, whatever transport carries them.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+
+use crate::log::Offset;
+use crate::session::checkpoints::Checkpoint;
+use crate::session::cursor::Ending;
+use crate::session::fanout::{Fanout, History};
+use crate::session::group::{Detached, GroupKey, GroupPosition};
+use crate::session::renderer::Renderer;
+use crate::session::viewer::{ByteRange, Item, SavedCursor, Viewer};
+use crate::wire::frame::{Form, Frame, Frames};
+use crate::wire::message::Message;
+use crate::wire::request::StreamRequest;
+
+/// The messages of one step have little more than so many bytes: a viewer is to hold no more.
+pub(super) const STEP_BYTES: usize = 192 * 1024;
+
+/// What a session gives next.
+#[derive(Debug)]
+pub enum Output {
+    /// Send these, in order. None where the viewer has just been given everything there is.
+    Frames(Frames),
+    /// Nothing follows, but for [`Session::end_frames`].
+    End(Ending),
+}
+
+/// One viewer's messages.
+pub struct Session {
+    viewer: Viewer,
+    fanout: Arc<Fanout>,
+    form: Form,
+    request: StreamRequest,
+    /// The session's own renderer, while it does not use the shared one.
+    renderer: Option<Renderer>,
+    /// What the viewer gave and is not rendered yet.
+    pending: Option<Item>,
+    /// The terminal state after a pending gap.
+    after_gap: Option<Checkpoint>,
+    /// Messages that are sent before anything else.
+    ready: Frames,
+    /// The lines that this viewer started with, for viewers that come at the same time.
+    history: Option<Arc<History>>,
+    /// Everything up to here has been rendered: the number of a span, and an offset.
+    rendered: (u64, Offset),
+    sent_anything: bool,
+}
+
+impl Session {
+    pub(super) fn new(
+        viewer: Viewer,
+        fanout: Arc<Fanout>,
+        form: Form,
+        request: StreamRequest,
+    ) -> Self {
+        Self {
+            viewer,
+            fanout,
+            form,
+            request,
+            renderer: None,
+            pending: None,
+            after_gap: None,
+            ready: Frames::new(),
+            history: None,
+            rendered: (0, Offset(0)),
+            sent_anything: false,
+        }
+    }
+
+    /// A session whose viewer has been given everything before its cursor.
+    pub(super) fn resumed(
+        viewer: Viewer,
+        fanout: Arc<Fanout>,
+        form: Form,
+        request: StreamRequest,
+    ) -> Self {
+        let at = viewer.timeline_position();
+        let rendered = at.map_or((0, Offset(0)), |(at, _)| (at.span, at.offset));
+        Self { rendered, sent_anything: true, ..Self::new(viewer, fanout, form, request) }
+    }
+
+    /// Gets the first messages ready: where the stream starts, and the lines that are there
+    /// already. Viewers that come at the same time share their rendering. Call it once at most,
+    /// before [`next`](Self::next).
+    pub async fn begin(&mut self) {
+        while let Some(item) = self.viewer.announcement() {
+            if let Output::Frames(frames) = self.announce(item) {
+                self.ready.extend(frames);
+            }
+        }
+        let Some(range) = self.viewer.history() else { return };
+        if range.len() > STEP_BYTES as u64 {
+            return;
+        }
+        let fanout = Arc::clone(&self.fanout);
+        let lock = fanout.history(self.form);
+        let mut shared = match lock.try_lock() {
+            Ok(shared) => shared,
+            Err(_) => {
+                // Many may wait here for the one that renders: none is to hold what it read.
+                self.viewer.forget_read_ahead();
+                lock.lock().await
+            }
+        };
+        if let Some(history) = shared.upgrade().filter(|history| history.range == range) {
+            self.viewer.pass(history.fingerprint.clone());
+            self.rendered = (range.span, range.end);
+            self.ready.extend_from_slice(&history.frames);
+            self.history = Some(history);
+        } else {
+            self.history = self.render_history(range).await.map(Arc::new);
+            *shared = self.history.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        }
+    }
+
+    /// Renders a range of the log for this viewer. None when it could not be read in one go; what
+    /// was read is ready all the same.
+    async fn render_history(&mut self, range: ByteRange) -> Option<History> {
+        let first = self.ready.len();
+        let is_before_end = |session: &Self| {
+            session.viewer.timeline_position().is_some_and(|(at, _)| at.offset < range.end)
+        };
+        while self.pending.is_none() && is_before_end(self) {
+            match self.viewer.next().await {
+                Item::Bytes { start, bytes } => {
+                    if self.lacks_renderer(start) {
+                        self.renderer = Some(self.renderer_at(start).await);
+                    }
+                    let frames = self.render(start, &bytes);
+                    self.ready.extend(frames);
+                }
+                other => self.pending = Some(other),
+            }
+        }
+        let is_whole = self.pending.is_none() && self.rendered == (range.span, range.end);
+        let (frames, fingerprint) = (self.ready.get(first..)?.to_vec(), self.viewer.fingerprint()?);
+        is_whole.then_some(History { range, frames, fingerprint })
+    }
+
+    /// The next messages. Dropping the future loses nothing: an item stays pending until it has
+    /// been turned into messages.
+    pub async fn next(&mut self) -> Output {
+        if !self.ready.is_empty() {
+            self.sent_anything = true;
+            return Output::Frames(std::mem::take(&mut self.ready));
+        }
+        loop {
+            let item = match self.pending.take() {
+                Some(item) => item,
+                None => self.viewer.next().await,
+            };
+            let has_caught_up = matches!(item, Item::CaughtUp);
+            match self.output(item).await {
+                None => {}
+                Some(Output::Frames(frames)) if frames.is_empty() && !has_caught_up => {}
+                Some(output) => {
+                    self.sent_anything = true;
+                    return output;
+                }
+            }
+        }
+    }
+
+    /// The messages of an item. None where it is pending again, and something was found out for it.
+    async fn output(&mut self, item: Item) -> Option<Output> {
+        match item {
+            Item::Chunk(chunk) => {
+                let Some(frames) = self.fanout.frames(&chunk, self.form, &mut self.renderer) else {
+                    // Nobody has rendered up to here. This session does, and may share its
+                    // renderer afterwards.
+                    let (start, bytes) = (chunk.start, chunk.bytes.clone());
+                    self.pending = Some(Item::Bytes { start, bytes });
+                    return None;
+                };
+                self.rendered = (chunk.span, chunk.end());
+                Some(Output::Frames(frames))
+            }
+            Item::Bytes { start, bytes } if self.lacks_renderer(start) => {
+                self.pending = Some(Item::Bytes { start, bytes });
+                self.renderer = Some(self.renderer_at(start).await);
+                None
+            }
+            Item::Bytes { start, bytes } => Some(Output::Frames(self.render(start, &bytes))),
+            Item::Gap { to: Some(to), .. } if self.lacks_state_after_gap(to) => {
+                self.pending = Some(item);
+                self.after_gap = match self.viewer.span() {
+                    Some(span) => Some(self.fanout.checkpoint_at(span, to, false).await),
+                    None => Some(Checkpoint::new(to)),
+                };
+                None
+            }
+            item => Some(self.announce(item)),
+        }
+    }
+
+    /// The position of a session whose viewer follows and has been given everything there is.
+    #[must_use]
+    pub fn idle_position(&self) -> Option<GroupPosition> {
+        let has_more = self.pending.is_some() || !self.ready.is_empty();
+        self.viewer.idle_position().filter(|_| !has_more).map(GroupPosition::new)
+    }
+
+    /// The position up to which everything has been given; none in the middle of an item.
+    #[must_use]
+    pub fn group_position(&self) -> Option<GroupPosition> {
+        self.viewer.timeline_position().filter(|_| self.pending.is_none()).map(GroupPosition::new)
+    }
+
+    /// The cursor from which a viewer continues that has been given the same.
+    #[must_use]
+    pub fn saved_cursor(&self) -> SavedCursor {
+        match &self.pending {
+            Some(Item::Bytes { start, .. }) => self.viewer.saved_cursor().rewound_to(*start),
+            _ => self.viewer.saved_cursor(),
+        }
+    }
+
+    /// The group that can speak for the session when it is idle.
+    #[must_use]
+    pub fn group_key(&self) -> GroupKey {
+        let log = self.viewer.log().clone();
+        GroupKey { log, form: self.form, signed: self.request.signed }
+    }
+
+    /// From now on the session speaks for a group. Gives what is left of its own viewer.
+    pub fn detach(&mut self) -> Option<Detached> {
+        let StreamRequest { signed, skip, .. } = self.request;
+        let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
+        Some(Detached { presence, form: self.form, signed, skip })
+    }
+
+    /// Whether the requested position could be honoured; true where none was requested.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.viewer.is_recovered()
+    }
+
+    /// Where a viewer resumes after what was given so far: the text of the generation, and the
+    /// next byte. None while the log has no file.
+    #[must_use]
+    pub fn position(&self) -> Option<(String, Offset)> {
+        self.viewer.position().map(|(generation, offset)| (generation.to_string(), offset))
+    }
+
+    /// The last messages of a stream that has ended: output that was held back, and `end` if the
+    /// stream is complete.
+    #[must_use]
+    pub fn end_frames(&mut self, ending: Ending) -> Frames {
+        let form = self.form;
+        let mut frames =
+            self.last_renderer().map(|mut renderer| renderer.finish(form)).unwrap_or_default();
+        if ending == Ending::Complete {
+            frames.extend(self.control(|| Message::End));
+        }
+        frames
+    }
+
+    /// How many reads of the log's file its viewers have begun.
+    #[cfg(test)]
+    pub(super) fn file_reads(&self) -> u64 {
+        self.fanout.reads().count()
+    }
+
+    fn lacks_renderer(&self, start: Offset) -> bool {
+        let span = self.viewer.span_number();
+        let is_there = |renderer: &Renderer| renderer.is_at(span, start);
+        self.form.is_rendered() && !self.renderer.as_ref().is_some_and(is_there)
+    }
+
+    fn lacks_state_after_gap(&self, to: Offset) -> bool {
+        self.form.is_rendered() && self.after_gap.as_ref().is_none_or(|state| state.at() != to)
+    }
+
+    /// A renderer for the bytes from `start` on.
+    async fn renderer_at(&self, start: Offset) -> Renderer {
+        match self.viewer.span() {
+            Some(span) => {
+                let begins_row = self.viewer.begins_row(start);
+                self.fanout.renderer(span, start, begins_row, self.form).await
+            }
+            None => {
+                let (span, state) = (self.viewer.span_number(), Checkpoint::new(start));
+                self.fanout.new_renderer(span, state, self.form)
+            }
+        }
+    }
+
+    /// Renders bytes, or as many of them as a viewer is to hold. The rest stays pending.
+    fn render(&mut self, start: Offset, bytes: &Bytes) -> Frames {
+        self.fanout.count_own_render();
+        let (frames, taken) = match &mut self.renderer {
+            Some(renderer) if self.form.is_rendered() => {
+                renderer.render(bytes, self.form, STEP_BYTES)
+            }
+            _ => (self.form.raw(start, bytes), bytes.len()),
+        };
+        self.rendered = (self.viewer.span_number(), start.plus(taken));
+        if taken < bytes.len() {
+            let (start, bytes) = (start.plus(taken), bytes.slice(taken..));
+            self.pending = Some(Item::Bytes { start, bytes });
+        }
+        frames
+    }
+
+    /// The messages of an item that has no bytes.
+    fn announce(&mut self, item: Item) -> Output {
+        Output::Frames(match item {
+            Item::Open(opening) => self.control(|| Message::open(&opening)),
+            Item::Reset { generation, from, reason } => {
+                let mut frames = self.move_renderer(Checkpoint::new(from));
+                frames.extend(self.control(|| Message::reset(generation, from, reason)));
+                frames
+            }
+            Item::Gap { generation, from, to } => {
+                let state =
+                    self.after_gap.take().unwrap_or_else(|| Checkpoint::new(to.unwrap_or(from)));
+                let mut frames = self.move_renderer(state);
+                frames.extend(self.control(|| Message::gap(generation, from, to)));
+                frames
+            }
+            Item::Signed(generation) => self.control(|| Message::signed(generation)),
+            Item::Waiting(reason) => self.control(|| Message::waiting(reason)),
+            Item::CaughtUp => {
+                let (span, at) = self.rendered;
+                self.fanout.share_renderer(span, at, self.form, &mut self.renderer);
+                // A viewer that waits for the last lines of an empty log is sent an empty message.
+                let is_awaited = !self.sent_anything && self.viewer.wants_history();
+                if is_awaited { self.form.empty() } else { Frames::new() }
+            }
+            Item::Chunk(_) | Item::Bytes { .. } => Frames::new(),
+            Item::End(ending) => return Output::End(ending),
+        })
+    }
+
+    /// The log continues elsewhere. Gives what the renderer has held back so far.
+    fn move_renderer(&mut self, to: Checkpoint) -> Frames {
+        if !self.form.is_rendered() {
+            return Frames::new();
+        }
+        let (span, form) = (self.viewer.span_number(), self.form);
+        let (renderer, frames) = match self.last_renderer() {
+            Some(mut renderer) => {
+                let frames = renderer.move_to(span, to, form);
+                (renderer, frames)
+            }
+            None => (self.fanout.new_renderer(span, to, form), Frames::new()),
+        };
+        self.renderer = Some(renderer);
+        frames
+    }
+
+    /// The renderer that has rendered what this viewer has been given.
+    fn last_renderer(&mut self) -> Option<Renderer> {
+        let (span, at) = self.rendered;
+        self.renderer
+            .take()
+            .filter(|renderer| renderer.is_at(span, at))
+            .or_else(|| self.fanout.renderer_at(span, at, self.form))
+    }
+
+    fn control(&self, message: impl FnOnce() -> Message) -> Frames {
+        if self.form.has_control() {
+            vec![Frame::text(&message().to_json())]
+        } else {
+            Frames::new()
+        }
+    }
+}
