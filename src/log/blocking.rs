@@ -47,14 +47,15 @@ mod tests {
         // No file system has these numbers.
         let (hung, other) = (u64::MAX, u64::MAX - 1);
         let (started, starts) = channel();
-        let released = Arc::new(std::sync::RwLock::new(()));
-        let block = released.write().unwrap();
+        let (release, released) = tokio::sync::watch::channel(false);
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..10 * DEVICE_CALLS_MAX {
-            let (started, released) = (started.clone(), Arc::clone(&released));
+            let (started, released) = (started.clone(), released.clone());
             calls.spawn(run(hung, move || {
                 started.send(()).unwrap();
-                drop(released.read().unwrap());
+                while !*released.borrow() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }));
         }
         tokio::task::yield_now().await;
@@ -64,7 +65,7 @@ mod tests {
             starts.recv_timeout(deadline).expect("a call that may run does not");
         }
         assert!(starts.try_recv().is_err(), "too many calls run");
-        drop(block);
+        release.send_replace(true);
         assert_eq!(calls.join_all().await.len(), 10 * DEVICE_CALLS_MAX);
     }
 }

@@ -25,6 +25,9 @@ use crate::log::wake::Wake;
 
 /// A file that has taken the name begins no sooner than this: events may tell which others had the name before it.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
+/// A log whose name is gone is not waited for before this time, however short the rotate-wait is: a rotation removes the
+/// name and makes it again.
+const GONE_TIME_MIN: Duration = Duration::from_millis(20);
 /// One poll rotates at most this often, and the next rotation comes [`ROTATION_INTERVAL`] later, so that viewers can
 /// follow.
 const POLL_ROTATIONS_MAX: usize = 3;
@@ -567,7 +570,7 @@ impl RotationTracker {
                 self.present = Present::Absent(told);
                 self.wait(refusal.into(), poll);
             }
-            _ if now.duration_since(since) >= self.rotate_wait => self.wait(refusal.into(), poll),
+            _ if now.duration_since(since) >= self.gone_time() => self.wait(refusal.into(), poll),
             present => {
                 self.present = match present.into_parts() {
                     (Some(file), _) => Present::Gone { file, since },
@@ -575,6 +578,11 @@ impl RotationTracker {
                 };
             }
         }
+    }
+
+    /// How long a file is followed whose name is gone.
+    fn gone_time(&self) -> Duration {
+        self.rotate_wait.max(GONE_TIME_MIN)
     }
 
     /// Waits for something to follow. Each change of the reason is published.
@@ -607,7 +615,12 @@ impl RotationTracker {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let settled = self.present.successors().map(|successors| successors.since + SETTLE_TIME);
+        let gone_until = match &self.present {
+            Present::Gone { since, .. } => Some(*since + self.gone_time()),
+            Present::Absent(_) | Present::Named { .. } | Present::Draining { .. } => None,
+        };
         let dues = [
+            gone_until,
             self.late.due(),
             settled.max(self.next_rotation_at),
             self.present.file().and_then(TailedFile::retry_at),
