@@ -128,6 +128,7 @@ async fn a_viewer_that_reads_ten_rotated_files_has_few_of_them_open_at_a_time() 
     // The viewer takes nothing meanwhile.
     let query = "?tail=1&format=raw&lines=0";
     let mut other = Viewer::v1(program.address, &format!("{}{query}", target(&log))).await;
+    other.expect("open").await;
     for file in 1..FILES {
         std::fs::rename(&log, directory.path().join(format!("a.log.{file}"))).unwrap();
         put(&log, format!("file {file}\n"));

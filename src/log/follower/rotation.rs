@@ -34,7 +34,7 @@ const POLL_ROTATIONS_MAX: usize = 3;
 const ROTATION_INTERVAL: Duration = Duration::from_millis(2);
 /// Where viewers are behind, a file that was rotated away stays open for so long before the next ones push it out. A
 /// viewer on a busy machine reads it by then.
-const HOLD_TIME: Duration = Duration::from_millis(100);
+const HOLD_TIME: Duration = Duration::from_millis(200);
 /// Meanwhile it is looked this often whether viewers are still behind.
 const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// While bytes come, and events tell of nothing but writes, the path is looked up this often: not every directory on
@@ -442,10 +442,9 @@ impl RotationTracker {
 
     /// Whether the next rotation would push out a file that viewers may be about to read.
     fn waits_for_viewers(&self, now: Instant) -> bool {
-        let successors = self.present.successors().map_or(0, |successors| successors.files.len());
         let is_fresh =
             self.late.oldest_since().is_some_and(|since| now.duration_since(since) < HOLD_TIME);
-        self.are_viewers_behind && is_fresh && successors < SUCCESSORS_MAX
+        self.are_viewers_behind && is_fresh
     }
 
     /// Whether the successors have to wait yet. They never wait when there is no room for more of them.
