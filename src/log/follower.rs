@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
+use tokio::time::timeout;
 
 use crate::log::access::{Access, LogPath};
 use crate::log::blocking;
@@ -43,6 +44,8 @@ pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// A log is followed for so long after its last viewer has left.
 pub const LINGER: Duration = Duration::from_secs(3);
+/// A search for a rotated file waits no longer for others to be closed.
+const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
 /// A viewer that is more messages behind than this reads the file instead. A power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
 
@@ -154,12 +157,11 @@ impl Follower {
         if known.is_some() {
             return known;
         }
-        let follower = Arc::clone(self);
-        let finding = move || {
+        self.find(move |follower| {
             let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
             follower.take_in(Some(generation), offset, file)
-        };
-        blocking::run(self.device, finding).await?
+        })
+        .await
     }
 
     /// The span of the file that had the name after one that was rotated away before the first poll. None unless that
@@ -171,12 +173,11 @@ impl Follower {
         };
         let until = self.timeline().first_born()?;
         let _finding = self.finding.lock().await;
-        let follower = Arc::clone(self);
-        let finding = move || {
+        self.find(move |follower| {
             let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
             follower.take_in(None, Offset(0), next)
-        };
-        blocking::run(self.device, finding).await?
+        })
+        .await
     }
 
     /// The span of a file that was rotated away before the first poll, for a position that can't be proved. It gets a
@@ -185,12 +186,25 @@ impl Follower {
         if self.timeline().latest_of_inode(wanted).is_some() {
             return None;
         }
-        let follower = Arc::clone(self);
-        let finding = move || {
+        self.find(move |follower| {
             let file = rotated::find_unproved(&follower.access, &follower.log, wanted)?;
             follower.take_in(None, Offset(0), file)
-        };
-        blocking::run(self.device, finding).await?
+        })
+        .await
+    }
+
+    /// Runs a search for a file, which may block, on a blocking thread.
+    async fn find(
+        self: &Arc<Self>,
+        search: impl FnOnce(&Self) -> Option<Arc<Span>> + Send + 'static,
+    ) -> Option<Arc<Span>> {
+        let follower = Arc::clone(self);
+        let found = blocking::run(self.device, move || search(&follower)).await.flatten();
+        if self.excess_files.load(Ordering::SeqCst) > 0 {
+            // The next file is found when late files have been dropped for this one.
+            let _in_time = timeout(ROOM_TIME_MAX, self.refresh()).await;
+        }
+        found
     }
 
     /// Adds a file that was found again to the timeline, under the generation that was `asked` for if that was named
