@@ -1,7 +1,7 @@
-//! Where a test makes the system calls of the followers fail, or lie.
+//! Points where a test makes the system calls of the followers fail, hang, panic or report wrong sizes.
 //!
-//! Failpoints belong to one [`Access`](crate::log::Access) and to all that is opened with it, so that servers side by side
-//! do not disturb each other. Without the feature `faults` there is nothing here to set, and the points do nothing.
+//! Failpoints belong to one [`Access`](crate::log::Access) and to all that is opened with it, so that servers in one
+//! process do not disturb each other. Without the feature `faults` there is nothing to set, and the points do nothing.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::io::Result;
 
-/// A system call that can fail.
+/// A kind of system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Looking up what a path leads to.
+    /// The lookup of what a path leads to.
     Look,
-    /// Opening a file for reading.
+    /// The open of a file for reading.
     Open,
     /// `fstat`.
     Stat,
@@ -32,7 +32,7 @@ pub enum Call {
 #[derive(Clone, Debug, Default)]
 pub struct Failpoints {
     #[cfg(feature = "faults")]
-    plan: std::sync::Arc<std::sync::Mutex<set::Plan>>,
+    shared: std::sync::Arc<set::Shared>,
 }
 
 /// The calls on one file.
@@ -74,31 +74,54 @@ impl Failpoint {
 mod set {
     use std::collections::HashMap;
     use std::path::PathBuf;
-    use std::sync::{MutexGuard, PoisonError};
+
+    use parking_lot::{Condvar, Mutex, MutexGuard};
 
     use super::{Call, Errno, Failpoint, Failpoints, Path, Result};
 
     #[derive(Debug, Default)]
+    pub(super) struct Shared {
+        plan: Mutex<Plan>,
+        /// Notified when faults end, for the calls that hang.
+        mended: Condvar,
+    }
+
+    #[derive(Debug, Default)]
     pub(super) struct Plan {
-        /// How many there have been of each kind.
+        /// How many calls there have been of each kind.
         calls: HashMap<Call, u64>,
         /// The call that fails, how many of its kind come before it, and how it fails.
         once: Option<(Call, u64, Errno)>,
-        lasting: Vec<(Call, PathBuf, Errno)>,
-        /// How many bytes less the next `fstat` of the file tells.
+        lasting: Vec<(Call, PathBuf, Fault)>,
+        /// By how many bytes the next `fstat` of the file reports too little.
         short: Option<(PathBuf, u64)>,
         deaf: bool,
+        /// How many calls hang now.
+        hanging: usize,
+    }
+
+    /// What happens to a call until the faults end.
+    #[derive(Clone, Copy, Debug)]
+    enum Fault {
+        Fails(Errno),
+        Hangs,
+        Panics,
     }
 
     impl Plan {
         fn calls(&self) -> u64 {
             self.calls.values().sum()
         }
+
+        fn fault(&self, call: Call, path: &Path) -> Option<Fault> {
+            let of = |(of, at, _): &&(Call, PathBuf, Fault)| *of == call && path.starts_with(at);
+            self.lasting.iter().find(of).map(|(_, _, fault)| *fault)
+        }
     }
 
     impl Failpoints {
         fn plan(&self) -> MutexGuard<'_, Plan> {
-            self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+            self.shared.plan.lock()
         }
 
         /// How many calls there have been.
@@ -126,10 +149,26 @@ mod set {
 
         /// Makes each such call on this file, or below this directory, fail until [`mend`](Self::mend).
         pub fn fail(&self, call: Call, path: impl Into<PathBuf>, errno: Errno) {
-            self.plan().lasting.push((call, path.into(), errno));
+            self.plan().lasting.push((call, path.into(), Fault::Fails(errno)));
         }
 
-        /// Makes the next `fstat` of this file tell so many bytes less than there are.
+        /// Makes each such call hang until [`mend`](Self::mend), as one to a file server that does not answer.
+        pub fn hang(&self, call: Call, path: impl Into<PathBuf>) {
+            self.plan().lasting.push((call, path.into(), Fault::Hangs));
+        }
+
+        /// How many calls hang now.
+        #[must_use]
+        pub fn hanging(&self) -> usize {
+            self.plan().hanging
+        }
+
+        /// Makes each such call panic until [`mend`](Self::mend).
+        pub fn panic(&self, call: Call, path: impl Into<PathBuf>) {
+            self.plan().lasting.push((call, path.into(), Fault::Panics));
+        }
+
+        /// Makes the next `fstat` of this file report so many bytes too little.
         pub fn shorten_once(&self, path: impl Into<PathBuf>, bytes: u64) {
             self.plan().short = Some((path.into(), bytes));
         }
@@ -142,7 +181,9 @@ mod set {
         /// Ends all faults.
         pub fn mend(&self) {
             let mut plan = self.plan();
-            *plan = Plan { calls: std::mem::take(&mut plan.calls), ..Plan::default() };
+            let (calls, hanging) = (std::mem::take(&mut plan.calls), plan.hanging);
+            *plan = Plan { calls, hanging, ..Plan::default() };
+            self.shared.mended.notify_all();
         }
 
         pub(in crate::log) fn check(&self, call: Call, path: &Path) -> Result<()> {
@@ -158,9 +199,22 @@ mod set {
                     }
                 }
             }
-            let lasting =
-                plan.lasting.iter().find(|(of, at, _)| *of == call && path.starts_with(at));
-            lasting.map_or(Ok(()), |(_, _, errno)| Err(*errno))
+            match plan.fault(call, path) {
+                None => Ok(()),
+                Some(Fault::Fails(errno)) => Err(errno),
+                Some(Fault::Panics) => {
+                    drop(plan);
+                    panic!("a failpoint of {call:?}");
+                }
+                Some(Fault::Hangs) => {
+                    plan.hanging += 1;
+                    while let Some(Fault::Hangs) = plan.fault(call, path) {
+                        self.shared.mended.wait(&mut plan);
+                    }
+                    plan.hanging -= 1;
+                    Ok(())
+                }
+            }
         }
 
         pub(in crate::log) fn point(&self, path: &Path) -> Failpoint {

@@ -2,26 +2,31 @@
 //!
 //! A log is a sequence of bytes with offsets, and the file itself is the buffer. [`access`] decides
 //! which paths may be read and gives proof. [`file`](mod@file) reads at offsets. [`watch`] turns
-//! file system events into wakes. [`follower::rotation`] finds out, at each poll, what happened to
-//! the file. A [`follower`] owns that state for one log and publishes each chunk once. The
-//! [`timeline`] holds what was published. The [`registry`] keeps one follower for each log while it
-//! has viewers. The [`catalogue`] lists the logs under the prefixes.
+//! file system events into wakes. A [`follower`] polls its log at each wake:
+//! [`follower::rotation`] finds out what happened to the file, and the follower publishes each chunk
+//! once. The [`timeline`] holds what was published. The [`registry`] keeps one follower for each log
+//! while it has viewers, and the threads that run them. The [`catalogue`] lists the logs under the
+//! prefixes.
 //!
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
 pub mod access;
+pub(crate) mod blocking;
 pub mod catalogue;
+pub mod descriptors;
 pub mod failpoints;
 pub mod file;
 pub mod fingerprint;
 pub mod follower;
 pub mod line_starts;
 pub mod metrics;
+mod mounts;
 pub mod position;
 pub mod registry;
 mod rotated;
 pub mod sparse;
 pub mod timeline;
+pub mod wake;
 pub mod watch;
 
 pub use access::{Access, LogPath, Refusal};

@@ -1,26 +1,43 @@
-//! Who follows what: one follower for each log, from the first viewer until a little after the last.
+//! The followers: one for each log, from its first viewer until a little after its last.
+//!
+//! The number of followers is bounded, and that of followers of files that do not exist is bounded more tightly where no
+//! viewer waits for them. A follower leaves the registry however its task ends, so that the next viewer starts a new
+//! one.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
-use tokio::sync::{Semaphore, broadcast};
-use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::time::timeout;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
-use crate::log::follower::rotation::{Poll, RotationTracker};
+use crate::log::blocking;
+use crate::log::descriptors::Reserve;
+use crate::log::follower::events::Poll;
+use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
-use crate::log::follower::{self, BROADCAST_MESSAGES, Event, Follower, STAYS_MAX};
+use crate::log::follower::{
+    BROADCAST_MESSAGES, Event, Follower, LAST_POLLS_TIME_MAX, Pool, Registration,
+};
+use crate::log::mounts::Mounts;
 use crate::log::watch::Watches;
 
-/// How long a file that was rotated away is heard.
+/// How long a file that was rotated away is read on.
 pub const ROTATE_WAIT: Duration = Duration::from_secs(5);
+/// At most this many logs are followed at a time. A follower of a file that does not exist takes about 7 KiB.
+pub const FOLLOWERS_MAX: usize = 16_384;
+/// At most this many files that do not exist are followed for those who only look at a log.
+pub const MISSING_VISITS_MAX: usize = 64;
 
-/// So many logs are remembered after nobody follows them any more.
-const MEMORIES_MAX: usize = 1024;
+/// A new viewer waits so long for the end of a follower that nobody views, where there are too many.
+const SLOT_WAIT: Duration = Duration::from_secs(1);
+/// At most this many logs are remembered after nobody follows them any more.
+const REMEMBERED_MAX: usize = 1024;
+/// After the last polls at shutdown, threads have so long to end.
+const THREADS_END_TIME: Duration = Duration::from_millis(500);
 
 /// The followers.
 pub struct Registry {
@@ -28,26 +45,28 @@ pub struct Registry {
     rotate_wait: Duration,
     watches: Watches,
     followers: DashMap<LogPath, Arc<Follower>>,
-    /// What is known of logs that nobody follows any more, the latest last.
-    memories: Mutex<VecDeque<(LogPath, RememberedFile)>>,
-    tasks: TaskTracker,
-    closing: CancellationToken,
-    /// Which followers may keep a thread while their log is busy.
-    stays: Arc<Semaphore>,
+    /// One for each follower that may be.
+    slots: Arc<Semaphore>,
+    missing_visits: Arc<Semaphore>,
+    /// What is known of files that nobody follows any more, the latest last.
+    remembered: Mutex<VecDeque<(LogPath, RememberedFile)>>,
+    pool: Pool,
+    mounts: Mounts,
+    reserve: Arc<Reserve>,
 }
 
-/// That a viewer polls at a log, whose follower goes on for as long. Dropping it leaves.
+/// A viewer's entry in a follower, which goes on for as long. Its drop ends the viewer.
 #[derive(Debug)]
 pub struct Presence(Arc<Follower>);
 
 impl Presence {
-    /// Comes to poll.
+    /// Adds a viewer.
     pub(crate) fn enter(follower: &Arc<Follower>) -> Self {
-        follower.enter();
+        follower.add_viewer();
         Self(Arc::clone(follower))
     }
 
-    /// Whose log it is.
+    /// The follower that is viewed.
     #[must_use]
     pub fn follower(&self) -> &Arc<Follower> {
         &self.0
@@ -56,16 +75,16 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.remove_viewer();
     }
 }
 
-/// A viewer that listens to a follower.
+/// A viewer's connection to a follower.
 #[derive(Debug)]
 pub struct Subscription {
-    /// Whom it listens to.
+    /// The log's follower.
     pub follower: Arc<Follower>,
-    /// What it hears from now on.
+    /// All events from the subscription on.
     pub events: broadcast::Receiver<Event>,
     presence: Option<Presence>,
     /// The log could not be opened when it was joined, though others follow it.
@@ -73,7 +92,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Listens from now on.
+    /// Subscribes a viewer from now on.
     #[must_use]
     pub fn new(presence: Presence) -> Self {
         let follower = Arc::clone(presence.follower());
@@ -81,25 +100,83 @@ impl Subscription {
         Self { events: follower.subscribe(), follower, presence, is_barred: false }
     }
 
-    /// Listens on without being counted as a viewer, for others that are.
-    pub fn cede(&mut self) -> Option<Presence> {
+    /// Gives the presence away. The subscription goes on, and is no longer counted as a viewer.
+    pub fn take_presence(&mut self) -> Option<Presence> {
         self.presence.take()
     }
 }
 
+/// What to do with a log that can't be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IfMissing {
+    Refuse,
+    Wait,
+    /// The log is looked at for a moment, and files may be found that had its name.
+    Visit,
+}
+
+/// What a follower's task holds of its registry.
+struct RegistryEntry {
+    registry: Arc<Registry>,
+    follower: Arc<Follower>,
+    _slots: Slots,
+}
+
+/// What a new follower takes of those that may be.
+struct Slots {
+    _slot: OwnedSemaphorePermit,
+    _missing_visit: Option<OwnedSemaphorePermit>,
+}
+
+impl Registration for RegistryEntry {
+    fn retire(&mut self, remembered: Option<RememberedFile>) -> bool {
+        let log = self.follower.log();
+        // Viewers are counted under the map's guard: none comes between the question and the removal.
+        let is_idle = |_: &_, other: &mut Arc<Follower>| {
+            Arc::ptr_eq(other, &self.follower) && other.viewers() == 0
+        };
+        let is_retired = self.registry.followers.remove_if_mut(log, is_idle).is_some();
+        if let (true, Some(remembered)) = (is_retired, remembered) {
+            self.registry.remember(log, remembered);
+        }
+        is_retired
+    }
+}
+
+impl Drop for RegistryEntry {
+    fn drop(&mut self) {
+        // The next viewer starts a new follower. Those who found this one before are told its end.
+        let followers = &self.registry.followers;
+        followers.remove_if(self.follower.log(), |_, other| Arc::ptr_eq(other, &self.follower));
+        self.follower.end();
+    }
+}
+
 impl Registry {
-    /// No followers yet.
+    /// A registry without followers. It keeps back a few descriptors, until it is closed or dropped.
     #[must_use]
     pub fn new(access: Arc<Access>, rotate_wait: Duration) -> Arc<Self> {
+        Self::with_followers_max(access, rotate_wait, FOLLOWERS_MAX)
+    }
+
+    /// The same for at most so many followers.
+    #[must_use]
+    pub fn with_followers_max(
+        access: Arc<Access>,
+        rotate_wait: Duration,
+        followers_max: usize,
+    ) -> Arc<Self> {
         Arc::new(Self {
             watches: Watches::new(access.faults().clone()),
             access,
             rotate_wait,
             followers: DashMap::new(),
-            memories: Mutex::default(),
-            tasks: TaskTracker::new(),
-            closing: CancellationToken::new(),
-            stays: Arc::new(Semaphore::new(STAYS_MAX)),
+            slots: Arc::new(Semaphore::new(followers_max)),
+            missing_visits: Arc::new(Semaphore::new(MISSING_VISITS_MAX)),
+            remembered: Mutex::default(),
+            pool: Pool::new(),
+            mounts: Mounts::default(),
+            reserve: Arc::new(Reserve::take()),
         })
     }
 
@@ -109,117 +186,167 @@ impl Registry {
         &self.access
     }
 
-    /// Joins the log's follower and starts it if need be. The follower has polled at the file since the call.
+    /// Joins the log's follower, and starts it if need be. The follower has polled the file since the call.
     ///
     /// # Errors
-    /// When the log can't be opened now, unless the caller can `wait` for it. What is outside is refused always.
+    /// When the log can't be opened now, unless the caller can `wait` for it. What lies outside the prefixes is always
+    /// refused. [`Refusal::Exhausted`] when too many logs are followed, or the process has no descriptor left.
     pub async fn join(
         self: &Arc<Self>,
         log: &LogPath,
         wait: bool,
     ) -> Result<Subscription, Refusal> {
-        let registry = Arc::clone(self);
-        let named = log.clone();
-        // The open checks the path as it is now, whoever follows it already.
-        let entering = spawn_blocking(move || match registry.access.open(&named) {
-            Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)) => Err(refusal),
-            Err(refusal) if !wait => Err(refusal),
-            opened => {
-                let is_barred = matches!(opened, Err(Refusal::Unreadable));
-                let entered = registry.enter(&named, opened);
-                entered.map(|subscription| Subscription { is_barred, ..subscription })
-            }
-        });
-        let subscription = entering.await.unwrap_or(Err(Refusal::Unreadable))?;
+        self.join_or(log, if wait { IfMissing::Wait } else { IfMissing::Refuse }).await
+    }
+
+    /// Joins to look at a log for a moment. It may be missing, since files that had its name may still lie beside it.
+    ///
+    /// # Errors
+    /// When the log lies outside the prefixes. [`Refusal::Exhausted`] as for [`join`](Self::join), and when more than
+    /// [`MISSING_VISITS_MAX`] missing logs are looked at.
+    pub async fn visit(self: &Arc<Self>, log: &LogPath) -> Result<Subscription, Refusal> {
+        self.join_or(log, IfMissing::Visit).await
+    }
+
+    async fn join_or(
+        self: &Arc<Self>,
+        log: &LogPath,
+        if_missing: IfMissing,
+    ) -> Result<Subscription, Refusal> {
+        let device = self.mounts.device_of(log.as_path()).await;
+        let slot = self.take_slot(log).await?;
+        let (registry, named) = (Arc::clone(self), log.clone());
+        // The open checks the path as it is now, though others follow it already.
+        let entering = move || registry.enter(&named, device, slot, if_missing);
+        let subscription =
+            blocking::run(device, entering).await.unwrap_or(Err(Refusal::Unreadable))?;
         subscription.follower.refresh().await;
         Ok(subscription)
     }
 
+    /// A slot for a new follower. None where the log is followed already.
+    async fn take_slot(&self, log: &LogPath) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        if self.followers.contains_key(log) {
+            return Ok(None);
+        }
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(Some(slot));
+        }
+        if let Some(idle) = self.followers.iter().find(|follower| follower.viewers() == 0) {
+            idle.end_if_idle();
+        }
+        match timeout(SLOT_WAIT, Arc::clone(&self.slots).acquire_owned()).await {
+            Ok(Ok(slot)) => Ok(Some(slot)),
+            Ok(Err(_)) | Err(_) => Err(Refusal::Exhausted),
+        }
+    }
+
+    /// Opens the log and enters its follower. It may block.
     fn enter(
         self: &Arc<Self>,
         log: &LogPath,
-        opened: Result<Admitted, Refusal>,
+        device: u64,
+        slot: Option<OwnedSemaphorePermit>,
+        if_missing: IfMissing,
     ) -> Result<Subscription, Refusal> {
-        if let Some(subscription) = self.enter_if_followed(log) {
-            return Ok(subscription);
+        let opened = self.access.open(log);
+        match (&opened, if_missing) {
+            (Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)), _)
+            | (Err(refusal), IfMissing::Refuse) => return Err(*refusal),
+            (Ok(_) | Err(_), _) => {}
         }
-        let mut tracker =
-            RotationTracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait);
-        let poll = tracker.first_poll(opened, self.recall(log)).map_err(|error| {
-            tracing::warn!(log = %log.display(), %error, "can't read");
-            Refusal::Unreadable
-        })?;
-        Ok(self.start_or_enter(log, tracker, poll))
+        let is_barred = matches!(opened, Err(Refusal::Unreadable));
+        let subscription = match self.enter_if_followed(log) {
+            Some(subscription) => subscription,
+            None => {
+                let is_missing_visit = opened.is_err() && if_missing == IfMissing::Visit;
+                let slots = self.complete(slot, is_missing_visit)?;
+                self.start(log, device, slots, opened)?
+            }
+        };
+        Ok(Subscription { is_barred, ..subscription })
     }
 
-    fn recall(&self, log: &LogPath) -> Option<RememberedFile> {
-        let memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        memories
-            .iter()
-            .rev()
-            .find(|(remembered, _)| remembered == log)
-            .map(|(_, memory)| memory.clone())
-    }
-
-    fn remember(&self, log: &LogPath, memory: RememberedFile) {
-        let mut memories = self.memories.lock().unwrap_or_else(PoisonError::into_inner);
-        memories.retain(|(remembered, _)| remembered != log);
-        if memories.len() == MEMORIES_MAX {
-            memories.pop_front();
-        }
-        memories.push_back((log.clone(), memory));
+    /// What a new follower takes. The slot is missing where the log's follower ended after it was asked for.
+    fn complete(
+        &self,
+        slot: Option<OwnedSemaphorePermit>,
+        is_missing_visit: bool,
+    ) -> Result<Slots, Refusal> {
+        let take = |slots: &Arc<Semaphore>| {
+            Arc::clone(slots).try_acquire_owned().map_err(|_| Refusal::Exhausted)
+        };
+        let slot = slot.map_or_else(|| take(&self.slots), Ok)?;
+        let missing_visit = is_missing_visit.then(|| take(&self.missing_visits)).transpose()?;
+        Ok(Slots { _slot: slot, _missing_visit: missing_visit })
     }
 
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
-        // The viewer is counted under the map's guard, where a follower that would retire polls for viewers too.
+        // The viewer is counted under the map's guard, where a follower that would retire counts them too.
         let follower = self.followers.get(log)?;
         Some(Subscription::new(Presence::enter(&follower)))
     }
 
-    fn start_or_enter(
+    /// Starts a follower, unless another viewer has started it meanwhile.
+    fn start(
         self: &Arc<Self>,
         log: &LogPath,
+        device: u64,
+        slots: Slots,
+        opened: Result<Admitted, Refusal>,
+    ) -> Result<Subscription, Refusal> {
+        let mut tracker =
+            RotationTracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait)
+                .with_reserve(Arc::clone(&self.reserve));
+        let first = tracker.first_poll(opened, self.remembered(log)).map_err(|error| {
+            tracing::warn!(log = %log.display(), %error, "can't read");
+            Refusal::Unreadable
+        })?;
+        Ok(self.insert(log, device, slots, tracker, first))
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        log: &LogPath,
+        device: u64,
+        slots: Slots,
         tracker: RotationTracker,
         first: Poll,
     ) -> Subscription {
-        match self.followers.entry(log.clone()) {
-            Entry::Occupied(entry) => Subscription::new(Presence::enter(entry.get())),
-            Entry::Vacant(entry) => {
-                let follower = Arc::new(Follower::new(
-                    Arc::clone(&self.access),
-                    log.clone(),
-                    BROADCAST_MESSAGES,
-                ));
-                follower.publish(first);
-                let subscription = Subscription::new(Presence::enter(&follower));
-                entry.insert(Arc::clone(&follower));
-                let registry = Arc::clone(self);
-                let retire = move |follower: &Follower, memory| registry.retire(follower, memory);
-                self.tasks.spawn(follower::run(
-                    follower,
-                    tracker,
-                    self.watches.clone(),
-                    self.closing.clone(),
-                    Arc::clone(&self.stays),
-                    retire,
-                ));
-                subscription
-            }
-        }
+        let entry = match self.followers.entry(log.clone()) {
+            Entry::Occupied(entry) => return Subscription::new(Presence::enter(entry.get())),
+            Entry::Vacant(entry) => entry,
+        };
+        let access = Arc::clone(&self.access);
+        let follower = Arc::new(Follower::new(access, log.clone(), device, BROADCAST_MESSAGES));
+        follower.publish(first);
+        let subscription = Subscription::new(Presence::enter(&follower));
+        entry.insert(Arc::clone(&follower));
+        let registration = RegistryEntry {
+            registry: Arc::clone(self),
+            follower: Arc::clone(&follower),
+            _slots: slots,
+        };
+        follower.start(registration, tracker, self.watches.clone(), &self.pool);
+        subscription
     }
 
-    /// Ends a follower that nobody polls at, and keeps what it remembers.
-    fn retire(&self, follower: &Follower, memory: Option<RememberedFile>) -> bool {
-        let log = follower.log();
-        let retired =
-            self.followers.remove_if(log, |_, follower| follower.viewers() == 0).is_some();
-        if let (true, Some(memory)) = (retired, memory) {
-            self.remember(log, memory);
-        }
-        retired
+    fn remembered(&self, log: &LogPath) -> Option<RememberedFile> {
+        let remembered = self.remembered.lock();
+        let mut latest_first = remembered.iter().rev();
+        latest_first.find(|(other, _)| other == log).map(|(_, file)| file.clone())
     }
 
-    /// How many poll at the log now.
+    fn remember(&self, log: &LogPath, file: RememberedFile) {
+        let mut remembered = self.remembered.lock();
+        remembered.retain(|(other, _)| other != log);
+        if remembered.len() == REMEMBERED_MAX {
+            remembered.pop_front();
+        }
+        remembered.push_back((log.clone(), file));
+    }
+
+    /// How many viewers the log has now.
     #[must_use]
     pub fn viewers(&self, log: &LogPath) -> usize {
         self.followers.get(log).map_or(0, |follower| follower.viewers())
@@ -231,10 +358,19 @@ impl Registry {
         self.followers.len()
     }
 
-    /// Looks at every log once more, publishes what has been written so far, and ends the followers.
+    /// Polls every log once more, publishes what has been written so far, and ends the followers, their threads, the
+    /// watches and the reserve of descriptors. A thread that hangs in a file system is left behind, and its log ends.
     pub async fn close(&self) {
-        self.closing.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        if !self.pool.close(LAST_POLLS_TIME_MAX + THREADS_END_TIME).await {
+            let stuck: Vec<_> = self.followers.iter().map(|entry| Arc::clone(&entry)).collect();
+            for follower in stuck {
+                tracing::warn!(log = %follower.log().display(), "its file system does not answer");
+                follower.end();
+            }
+        }
+        self.reserve.release();
+        let watches = self.watches.clone();
+        // The watcher's end waits for its thread.
+        let _ended = tokio::task::spawn_blocking(move || watches.close()).await;
     }
 }

@@ -71,7 +71,7 @@ impl Timeline {
         let earlier = self.spans.iter().rev().filter(|span| span.generation.is(&generation));
         let mut sources = earlier.filter_map(|span| span.state().source.clone());
         let shared = sources.find(|source| source.is_of(&file));
-        let source = shared.unwrap_or_else(|| Source::new(file));
+        let source = shared.unwrap_or_else(|| Source::new(file, 0));
         let number = ROTATED_NUMBER_MAX + self.begun;
         self.spans.push_back(Arc::new(Span::open(number, generation, before, reason, source)));
     }

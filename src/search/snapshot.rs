@@ -84,9 +84,13 @@ impl Snapshot {
         log: &LogPath,
         wanted: WantedGeneration,
     ) -> Result<Self, SearchError> {
-        // An older generation can be open although no file has the log's name now.
-        let is_named = matches!(wanted, WantedGeneration::Generation(_));
-        let subscription = hub.registry().join(log, is_named).await?;
+        let subscription = match wanted {
+            // An older generation can be open although no file has the log's name now.
+            WantedGeneration::Generation(_) => hub.registry().visit(log).await?,
+            WantedGeneration::Present | WantedGeneration::Nothing => {
+                hub.registry().join(log, false).await?
+            }
+        };
         if subscription.is_barred {
             return Err(Refusal::Unreadable.into());
         }
@@ -108,7 +112,8 @@ impl Snapshot {
             WantedGeneration::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span, checkpoints: hub.checkpoints(follower) })
+        let checkpoints = hub.checkpoints(follower);
+        Ok(Self { generation, end: span.end(), file, span, checkpoints })
     }
 
     /// The same snapshot with an earlier end.

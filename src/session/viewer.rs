@@ -186,7 +186,7 @@ impl Viewer {
     pub fn detach(&mut self, merged: Arc<MergedChunks>) -> Option<Presence> {
         self.cursor.keep_all();
         self.merged = Some(merged);
-        self.subscription.cede()
+        self.subscription.take_presence()
     }
 
     /// The log.

@@ -153,3 +153,50 @@ async fn viewers_that_come_and_go_leave_nothing_behind() {
     })
     .await;
 }
+
+/// The names of this process's threads, and where its descriptors lead to.
+fn held_here() -> (Vec<String>, Vec<PathBuf>) {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    let threads = tasks.filter_map(|task| name(task.ok()?)).collect();
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();
+    let links = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    (threads, links.collect())
+}
+
+#[tokio::test]
+async fn a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor() {
+    const ALONE: &str = "TAILCAST_TEST_ALONE";
+    // Other tests have threads and descriptors in this process, so this one runs again in a process of its own.
+    if std::env::var_os(ALONE).is_none() {
+        let test = "leaks::a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor";
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let output = alone.args(["--exact", test]).env(ALONE, "yes").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    append(&path, "start\n");
+    let access = std::sync::Arc::new(tailcast::log::Access::new([directory.path()]).unwrap());
+    let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
+    let (_, before) = held_here();
+    let registry = tailcast::log::Registry::new(access, Duration::from_secs(5));
+    let subscription = registry.join(&log, false).await.unwrap();
+    std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+    append(&path, "another file\n");
+    subscription.follower.refresh().await;
+    let (threads, descriptors) = held_here();
+    let is_ours = |name: &&String| name.starts_with("follow") || name.starts_with("notify");
+    assert!(threads.iter().filter(is_ours).count() >= 3, "{threads:?}");
+    assert!(descriptors.len() > before.len() + 3, "{descriptors:?}");
+    registry.close().await;
+    drop((subscription, registry));
+    eventually("nothing is left", async || {
+        let (threads, descriptors) = held_here();
+        let is_left = threads.iter().any(|name| is_ours(&name)) || descriptors.len() > before.len();
+        if is_left { Err((threads, descriptors)) } else { Ok(()) }
+    })
+    .await;
+}

@@ -27,6 +27,7 @@ mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
 mod follow;
+mod followers;
 mod foreign;
 mod gnu_tail;
 mod goldens;

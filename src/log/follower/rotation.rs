@@ -1,11 +1,10 @@
-//! What really happened to a log's file since the last poll.
+//! Which file a log's name leads to, over rotations, replacements and truncations.
 //!
-//! The tracker is told when to poll, and when it was for writes alone, which move no name. It compares what the path
-//! leads to with the file that it holds open, the file's size with its own offset, and the bytes before that offset with those that it read there. So it recognises
-//! a rotation, a replacement, a truncation, and a truncation that has grown again, whatever events came or did not
-//! come. An old file is read to its end before the new one begins, and is held for the rotate-wait more, because
-//! writers reopen late. Files that had the name only between two polls are found under the names that they were given
-//! since, which events tell. All its calls block; the follower runs it on a blocking thread.
+//! A poll compares what the path leads to with the file that is held open, the file's size with the offset that was
+//! read, and the bytes before that offset with those that were read there. So the tracker recognises a rotation, a
+//! replacement, a truncation, and a truncation that has grown again, whatever events came. An old file is read to its
+//! end before the next one begins, and is read on for the rotate-wait, because writers reopen late. Files that had the
+//! name only between two polls are found under their later names, which events tell. All calls may block.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,79 +13,32 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
-use crate::log::file::LogFile;
+use crate::log::descriptors::Reserve;
 use crate::log::fingerprint::Fingerprint;
+use crate::log::follower::events::{FileEvent, FileExtent, Poll};
+use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
-use crate::log::timeline::{OLD_FILES_MAX, Reason, WaitReason};
-use crate::log::watch::Wake;
+use crate::log::timeline::{Reason, WaitReason};
+use crate::log::wake::Wake;
 
-/// Late writers are heard no more often than this: where both files are written, each hearing turns the stream twice.
-const LATE_INTERVAL: Duration = Duration::from_millis(100);
-/// So long a file that has taken the name waits for the events that tell which others had it before.
+/// A file that has taken the name begins no sooner than this: events may tell which others had the name before it.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
-/// So many files take the name in one poll at most, and the next ones so much later, so that viewers can follow.
+/// One poll rotates at most this often, and the next rotation comes [`ROTATION_INTERVAL`] later, so that viewers can
+/// follow.
 const POLL_ROTATIONS_MAX: usize = 3;
-const TURNS_INTERVAL: Duration = Duration::from_millis(2);
-/// While bytes come, and events tell of nothing but writes, the path is polled up so often: not all that lies on the way
-/// to the log is watched.
+const ROTATION_INTERVAL: Duration = Duration::from_millis(2);
+/// Where viewers are behind, a file that was rotated away stays open for so long before the next ones push it out. A
+/// viewer on a busy machine reads it by then.
+const HOLD_TIME: Duration = Duration::from_millis(100);
+/// Meanwhile it is looked this often whether viewers are still behind.
+const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
+/// While bytes come, and events tell of nothing but writes, the path is looked up this often: not every directory on
+/// the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
-/// So many files that have taken the name are held until it is their turn.
-const NEXT_FILES_MAX: usize = 16;
-
-/// One thing that a poll found, in order.
-#[derive(Debug)]
-pub enum FileEvent {
-    /// What follows belongs to this generation, from this offset.
-    Began {
-        /// The generation.
-        generation: Generation,
-        /// The same, signed by as much of the file's head as has been read.
-        signed: Generation,
-        /// Where it goes on, and the bytes that stand before.
-        before: Fingerprint,
-        /// Why.
-        reason: Reason,
-        /// Where its bytes are.
-        file: Arc<LogFile>,
-    },
-    /// New bytes.
-    Bytes {
-        /// The offset of the first.
-        start: Offset,
-        /// Never empty.
-        bytes: Bytes,
-        /// The generation as it is signed with them.
-        signed: Generation,
-    },
-    /// The bytes of the present span can't be read any more: the file was truncated.
-    Lost,
-    /// There is nothing to follow.
-    Waiting(WaitReason),
-}
-
-/// What a poll found.
-#[derive(Debug, Default)]
-pub struct Poll {
-    /// In order.
-    pub events: Vec<FileEvent>,
-    /// There may be more right now: poll again at once.
-    pub more: bool,
-    /// A generation ended.
-    pub turned: bool,
-    /// It was cut: a storm of these is to be slowed down.
-    pub cut: bool,
-}
-
-/// How far a file went at some moment.
-#[derive(Clone, Copy, Debug)]
-pub struct FileExtent {
-    identity: Identity,
-    size: u64,
-}
+/// At most this many files that have taken the name are held until they begin.
+const SUCCESSORS_MAX: usize = 16;
 
 /// Follows one path over its files.
 #[derive(Debug)]
@@ -94,20 +46,110 @@ pub struct RotationTracker {
     access: Arc<Access>,
     log: LogPath,
     rotate_wait: Duration,
-    present: Option<TailedFile>,
-    /// Files that were rotated away, oldest first, with the time until which they are heard.
-    late: VecDeque<(TailedFile, Instant)>,
-    /// Files that have taken the name since, in that order, and when the first of them was seen.
-    next: VecDeque<TailedFile>,
-    next_seen: Option<Instant>,
-    /// When the next of them may begin.
-    turn_at: Option<Instant>,
-    /// When the path led to the present file; none when it has to be polled up at the next poll.
-    named_at: Option<Instant>,
-    /// Since when the path has led to nothing that can be followed.
-    gone_since: Option<Instant>,
-    late_heard: Option<Instant>,
-    waiting: Option<WaitReason>,
+    /// Lent to what is opened while the log is followed.
+    reserve: Arc<Reserve>,
+    present: Present,
+    late: LateFiles,
+    /// The next file may begin then, since others began a moment ago.
+    next_rotation_at: Option<Instant>,
+    /// A viewer still reads a file that was rotated away.
+    are_viewers_behind: bool,
+}
+
+/// What is followed, and how it stands with the log's name.
+#[derive(Debug)]
+enum Present {
+    /// Nothing is followed. None before the reason has been published.
+    Absent(Option<WaitReason>),
+    /// A file is followed that had the name when the name was checked last. None when the next poll has to check it.
+    Named { file: TailedFile, checked_at: Option<Instant> },
+    /// A file is followed, and the path has led to nothing that can be followed since then.
+    Gone { file: TailedFile, since: Instant },
+    /// Other files have taken the name since, and begin when the present one has been read to its end.
+    Draining { file: Option<TailedFile>, successors: Successors },
+}
+
+/// Files that have taken the name, in that order. Never empty between two polls.
+#[derive(Debug)]
+struct Successors {
+    files: VecDeque<TailedFile>,
+    /// When the first of them was seen.
+    since: Instant,
+}
+
+impl Default for Present {
+    fn default() -> Self {
+        Self::Absent(None)
+    }
+}
+
+impl Present {
+    fn file(&self) -> Option<&TailedFile> {
+        match self {
+            Self::Absent(_) => None,
+            Self::Named { file, .. } | Self::Gone { file, .. } => Some(file),
+            Self::Draining { file, .. } => file.as_ref(),
+        }
+    }
+
+    fn file_mut(&mut self) -> Option<&mut TailedFile> {
+        match self {
+            Self::Absent(_) => None,
+            Self::Named { file, .. } | Self::Gone { file, .. } => Some(file),
+            Self::Draining { file, .. } => file.as_mut(),
+        }
+    }
+
+    /// The file that is followed, and the successors, if there are any.
+    fn into_parts(self) -> (Option<TailedFile>, Option<Successors>) {
+        match self {
+            Self::Absent(_) => (None, None),
+            Self::Named { file, .. } | Self::Gone { file, .. } => (Some(file), None),
+            Self::Draining { file, successors } => (file, Some(successors)),
+        }
+    }
+
+    fn successors(&self) -> Option<&Successors> {
+        match self {
+            Self::Draining { successors, .. } => Some(successors),
+            Self::Absent(_) | Self::Named { .. } | Self::Gone { .. } => None,
+        }
+    }
+
+    fn has_successors(&self) -> bool {
+        self.successors().is_some()
+    }
+
+    fn is(&self, identity: Identity) -> bool {
+        self.file().is_some_and(|tailed| tailed.file.identity() == identity)
+    }
+
+    /// The path leads to the file that is followed.
+    fn name_confirmed(&mut self, now: Instant) {
+        *self = match std::mem::take(self) {
+            Self::Named { file, .. } | Self::Gone { file, .. } => {
+                Self::Named { file, checked_at: Some(now) }
+            }
+            other @ (Self::Absent(_) | Self::Draining { .. }) => other,
+        };
+    }
+
+    /// Has the next poll check the name.
+    fn doubt_name(&mut self) {
+        if let Self::Named { checked_at, .. } = self {
+            *checked_at = None;
+        }
+    }
+
+    /// Adds a file that has taken the name after all others.
+    fn push_successor(&mut self, next: TailedFile, now: Instant) {
+        if let Self::Draining { successors, .. } = self {
+            return successors.files.push_back(next);
+        }
+        let (file, _) = std::mem::take(self).into_parts();
+        let successors = Successors { files: VecDeque::from([next]), since: now };
+        *self = Self::Draining { file, successors };
+    }
 }
 
 impl From<Refusal> for WaitReason {
@@ -121,93 +163,89 @@ impl From<Refusal> for WaitReason {
 }
 
 impl RotationTracker {
-    /// A tracker of a log. The first poll tells where it stands.
+    /// A tracker of a log that has not polled yet.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
         Self {
             access,
             log,
             rotate_wait,
-            present: None,
-            late: VecDeque::new(),
-            next: VecDeque::new(),
-            next_seen: None,
-            turn_at: None,
-            named_at: None,
-            gone_since: None,
-            late_heard: None,
-            waiting: None,
+            reserve: Arc::default(),
+            present: Present::default(),
+            late: LateFiles::default(),
+            next_rotation_at: None,
+            are_viewers_behind: false,
         }
     }
 
-    /// Takes the file as it was opened, or the reason why it was not, and its present end for the first position:
-    /// what is there already is read by viewers, from the file.
+    /// The same, which opens files with these descriptors where no others are left.
+    #[must_use]
+    pub(in crate::log) fn with_reserve(self, reserve: Arc<Reserve>) -> Self {
+        Self { reserve, ..self }
+    }
+
+    /// Takes the file as it was opened, or the reason why it was not. The first position is the file's present end:
+    /// viewers read what is there already from the file.
     ///
     /// # Errors
-    /// Those of reading the file; a log that can't be opened is waited for.
+    /// Those of reading the file. A log that can't be opened is waited for.
     pub fn first_poll(
         &mut self,
         opened: Result<Admitted, Refusal>,
-        memory: Option<RememberedFile>,
+        remembered: Option<RememberedFile>,
     ) -> io::Result<Poll> {
         let mut poll = Poll::default();
         match opened {
             Ok(admitted) => {
-                let mut held = TailedFile::new(admitted)?;
-                let remembered = memory.as_ref().map(|memory| memory.generation);
-                held.go_to_end(memory)?;
-                let is_cut = |known: &Generation| {
-                    known.identity == held.generation.identity && *known != held.generation
+                let mut tailed = TailedFile::new(admitted)?;
+                let generation = remembered.as_ref().map(|remembered| remembered.generation);
+                tailed.go_to_end(remembered)?;
+                let was_truncated = |known: &Generation| {
+                    known.identity == tailed.generation.identity && *known != tailed.generation
                 };
-                if let Some(generation) = remembered.filter(is_cut) {
-                    // It was cut while nobody followed: known as gone, its positions are not taken for the new one's.
-                    let (before, file) = (Fingerprint::at(Offset(0)), Arc::clone(&held.file));
-                    let reason = Reason::Joined;
+                if let Some(generation) = generation.filter(was_truncated) {
+                    // It was truncated while nobody followed. Known as lost, its positions are not taken for the new
+                    // generation's.
                     poll.events.push(FileEvent::Began {
                         generation,
                         signed: generation,
-                        before,
-                        reason,
-                        file,
+                        before: Fingerprint::at(Offset(0)),
+                        reason: Reason::Joined,
+                        file: Arc::clone(&tailed.file),
                     });
                     poll.events.push(FileEvent::Lost);
                 }
-                poll.events.push(held.goes_on(Reason::Joined));
-                held.has_begun = true;
-                self.present = Some(held);
+                poll.events.push(tailed.goes_on(Reason::Joined));
+                tailed.has_begun = true;
+                self.present = Present::Named { file: tailed, checked_at: None };
             }
             Err(refusal) => self.wait(refusal.into(), &mut poll),
         }
         Ok(poll)
     }
 
-    /// Hears a file that lost the name before the first poll, as it does one that loses it now.
-    pub(in crate::log) fn adopt(&mut self, held: TailedFile, now: Instant) {
-        let identity = held.file.identity();
-        let mut others = self.next.iter().chain(self.late.iter().map(|(held, _)| held));
-        let is_known =
-            self.is_present(identity) || others.any(|other| other.file.identity() == identity);
-        if !is_known && self.late.len() < OLD_FILES_MAX {
-            self.late.push_front((held, now + self.rotate_wait));
-            self.late_heard.get_or_insert(now);
+    /// Reads a file for late writers that lost the name before the first poll, as one that loses it now.
+    pub(in crate::log) fn add_late_file(&mut self, tailed: TailedFile, now: Instant) {
+        let identity = tailed.file.identity();
+        let is_successor = self.position_in_successors(identity).is_some();
+        if !self.present.is(identity) && !is_successor && !self.late.contains(identity) {
+            self.late.push_oldest(tailed, now + self.rotate_wait, now);
         }
     }
 
-    /// What is to be kept when nobody follows any more.
+    /// What is kept of the present file when nobody follows any more. None when there is none.
     #[must_use]
-    pub fn memory(&self) -> Option<RememberedFile> {
-        self.present.as_ref().map(TailedFile::memory)
+    pub fn remembered_file(&self) -> Option<RememberedFile> {
+        self.present.file().map(TailedFile::remembered)
     }
 
-    /// Where events are to be expected: the log's own name and where its file lay, and, marked as not its own, where
-    /// files that were rotated away lie now.
+    /// The paths whose events concern the log: its own name and where its file lay, and, marked false as not its own,
+    /// where the late files lie now.
     #[must_use]
-    pub fn places(&self) -> Vec<(PathBuf, bool)> {
+    pub fn watch_places(&self) -> Vec<(PathBuf, bool)> {
         let mut places = vec![(self.log.as_path().to_owned(), true)];
-        let real = self.present.as_ref().map(|held| held.real_path.clone());
-        let late = self.late.iter().filter_map(|(held, _)| held.file.path_now());
-        let real = real.into_iter().map(|place| (place, true));
-        for (place, is_own) in real.chain(late.map(|place| (place, false))) {
+        let real = self.present.file().map(|tailed| (tailed.real_path.clone(), true));
+        for (place, is_own) in real.into_iter().chain(self.late.paths().map(|path| (path, false))) {
             if !places.iter().any(|(other, _)| *other == place) {
                 places.push((place, is_own));
             }
@@ -215,278 +253,340 @@ impl RotationTracker {
         places
     }
 
-    /// Looks at everything that may have changed. The wake knows where files have gone that had the log's name.
+    /// Checks everything that may have changed, and reads on. The wake knows where files went that had the log's name.
     pub fn poll(&mut self, now: Instant, wake: &Wake) -> Poll {
         let mut poll = Poll::default();
-        self.hear_late_writers(now, &mut poll);
-        if !self.is_name_to_be_seen(now, wake) {
+        self.poll_late_files(now, &mut poll);
+        if !self.must_check_name(now, wake) {
             self.read_present(now, &mut poll);
             if let Some(FileEvent::Bytes { .. }) = poll.events.last() {
                 return poll;
             }
-            // What was written and is not here went to another file.
+            // The write that woke the follower went to another file.
         }
-        self.named_at = None;
-        let led = self.access.identify(&self.log);
-        let named = led.as_ref().ok().copied();
+        self.present.doubt_name();
+        let identified = self.identify();
+        let named = identified.as_ref().ok().copied();
         let progress = self.read_present(now, &mut poll);
-        match led {
-            Ok(identity) if self.is_present(identity) => {
-                self.gone_since = None;
-                self.named_at = Some(now);
-            }
-            Ok(identity) => self.hold_next(identity, now, &mut poll),
-            // That the path can't be polled up now says nothing about the file that is held.
-            Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.is_some() => {}
-            Err(refusal) if self.next.is_empty() && progress != Progress::More => {
-                self.bear_absence(refusal, now, &mut poll);
+        match identified {
+            Ok(identity) if self.present.is(identity) => self.present.name_confirmed(now),
+            Ok(identity) => self.open_successor(identity, now, &mut poll),
+            // A failed lookup says nothing about the file that is followed.
+            Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.file().is_some() => {}
+            Err(refusal) if !self.present.has_successors() && progress != Progress::More => {
+                self.name_is_gone(refusal, now, &mut poll);
             }
             Err(_) => {}
         }
-        let since = self.present.as_ref().and_then(TailedFile::unreadable_since);
         let is_over = match progress {
             Progress::Drained => true,
             Progress::More => false,
-            // It can't be waited for without end.
+            // A file that can't be read holds up its successors for the rotate-wait only.
             Progress::Unreadable => {
+                let since = self.present.file().and_then(TailedFile::unreadable_since);
                 since.is_some_and(|since| now.duration_since(since) >= self.rotate_wait)
             }
         };
         if is_over {
-            self.turn(now, named, wake, &mut poll);
+            self.rotate(now, named, wake, &mut poll);
         }
         poll
     }
 
-    /// Has the next poll see what the path leads to, whatever it is made for.
-    pub fn doubt(&mut self) {
-        self.named_at = None;
+    /// Has the next poll check what the path leads to, whatever woke the follower.
+    pub fn doubt_name(&mut self) {
+        self.present.doubt_name();
     }
 
-    /// Has the next poll see everything, late writers too, though they were heard a moment ago.
-    pub fn doubt_all(&mut self) {
-        self.doubt();
-        self.late_heard = None;
+    /// Has the next poll check everything, late files too, though they were read a moment ago.
+    pub fn doubt_everything(&mut self) {
+        self.doubt_name();
+        self.late.poll_next_time();
     }
 
-    /// Whether the path may lead elsewhere by now, or something is still to be done for what it led to.
-    fn is_name_to_be_seen(&self, now: Instant, wake: &Wake) -> bool {
-        let is_doubted = wake.take_doubt();
-        let is_known =
-            self.named_at.is_some_and(|named_at| now.duration_since(named_at) < NAME_INTERVAL);
-        is_doubted || !is_known || self.is_turning() || self.turn_at.is_some()
+    /// Says whether a viewer still reads a file that was rotated away. Rotations then wait a little, since each may push
+    /// out such a file.
+    pub(super) fn set_viewers_behind(&mut self, are_behind: bool) {
+        self.are_viewers_behind = are_behind;
     }
 
-    fn is_present(&self, identity: Identity) -> bool {
-        self.present.as_ref().is_some_and(|held| held.file.identity() == identity)
+    /// Drops so many of the oldest late files.
+    pub(super) fn drop_late_files(&mut self, files: usize) {
+        self.late.drop_oldest(files);
     }
 
-    /// How far the present file goes now.
+    /// Whether the path may lead elsewhere by now, or a rotation is not done yet.
+    fn must_check_name(&self, now: Instant, wake: &Wake) -> bool {
+        let is_doubted = wake.take_name_doubt();
+        let is_fresh = match &self.present {
+            Present::Named { checked_at, .. } => {
+                checked_at.is_some_and(|checked_at| now.duration_since(checked_at) < NAME_INTERVAL)
+            }
+            Present::Absent(_) | Present::Gone { .. } | Present::Draining { .. } => false,
+        };
+        is_doubted || !is_fresh || self.next_rotation_at.is_some()
+    }
+
+    /// The present file and its size now. None when nothing is followed, or its size can't be had.
     #[must_use]
     pub fn extent(&self) -> Option<FileExtent> {
-        let file = &self.present.as_ref()?.file;
+        let file = &self.present.file()?.file;
         Some(FileExtent { identity: file.identity(), size: file.status().ok()?.size })
     }
 
-    /// Whether as much of it has been read, and it is the present file still.
+    /// Whether that file is still the present one, and has been read as far as its size was.
     #[must_use]
     pub fn has_read(&self, FileExtent { identity, size }: FileExtent) -> bool {
-        self.is_present(identity)
-            && self.present.as_ref().is_some_and(|held| held.fingerprint.offset().0 >= size)
+        let is_read = |tailed: &TailedFile| tailed.fingerprint.offset().0 >= size;
+        self.present.is(identity) && self.present.file().is_some_and(is_read)
     }
 
-    /// Reads the present file on.
+    /// What the path leads to now.
+    fn identify(&self) -> Result<Identity, Refusal> {
+        self.reserve.open(|| self.access.identify(&self.log))
+    }
+
     fn read_present(&mut self, now: Instant, poll: &mut Poll) -> Progress {
-        self.present.as_mut().map_or(Progress::Drained, |held| held.read(now, poll))
+        self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
 
-    /// The path leads to another file: it is held from now on, whatever becomes of its name.
-    fn hold_next(&mut self, identity: Identity, now: Instant, poll: &mut Poll) {
-        if self.next.len() >= NEXT_FILES_MAX
-            || self.next.back().is_some_and(|held| held.file.identity() == identity)
+    /// The path leads to another file. It is held open from now on, whatever becomes of its name.
+    fn open_successor(&mut self, identity: Identity, now: Instant, poll: &mut Poll) {
+        if let Some(successors) = self.present.successors()
+            && (successors.files.len() >= SUCCESSORS_MAX
+                || successors.files.back().is_some_and(|last| last.file.identity() == identity))
         {
             return;
         }
-        let held = match self.access.open(&self.log) {
+        let opened = match self.reserve.open(|| self.access.open(&self.log)) {
             Ok(admitted) => TailedFile::new(admitted).map_err(|error| {
                 tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
                 Refusal::Unreadable
             }),
             Err(refusal) => Err(refusal),
         };
-        match held {
-            // The old file has come back between the two polls at the path.
-            Ok(held) if self.is_present(held.file.identity()) => poll.more = true,
-            Ok(mut held) => {
-                // One that has lost the name meanwhile may have been found where it lies now.
-                held.was_set_aside = match self.access.identify(&self.log) {
-                    Ok(led) => led != held.file.identity(),
+        match opened {
+            // The present file got its name back between the lookup and the open.
+            Ok(next) if self.present.is(next.file.identity()) => poll.more = true,
+            Ok(mut next) => {
+                // A file that has lost the name meanwhile may have been opened under its new name.
+                next.was_renamed = match self.identify() {
+                    Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
-                self.next_seen.get_or_insert(now);
-                self.next.push_back(held);
+                self.present.push_successor(next, now);
             }
-            Err(Refusal::Exhausted) if self.present.is_some() => {}
-            Err(refusal) if self.next.is_empty() => self.bear_absence(refusal, now, poll),
+            Err(Refusal::Exhausted) if self.present.file().is_some() => {}
+            Err(refusal) if !self.present.has_successors() => {
+                self.name_is_gone(refusal, now, poll);
+            }
             Err(_) => {}
         }
     }
 
-    /// Goes on with the files that have taken the name, in that order. The one before has been read to its end.
-    fn turn(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, poll: &mut Poll) {
-        let is_settling = self.next_seen.is_some_and(|seen| now.duration_since(seen) < SETTLE_TIME);
-        let is_early = is_settling || self.turn_at.is_some_and(|turn_at| now < turn_at);
-        if self.present.is_some() && is_early && self.next.len() < NEXT_FILES_MAX {
+    /// Goes on with the files that have taken the name, in that order. The present file has been read to its end.
+    fn rotate(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, poll: &mut Poll) {
+        if self.present.file().is_some() && self.is_too_early(now) {
             return;
         }
-        self.turn_at = None;
+        self.next_rotation_at = None;
         for _ in 0..POLL_ROTATIONS_MAX {
-            let (next, is_put_before) = match self.set_aside(wake) {
-                Some(next) => (next, self.put_off_present(now, named, wake)),
-                None => match self.next.pop_front() {
+            if self.waits_for_viewers(now) {
+                self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
+                break;
+            }
+            let (next, is_before_present) = match self.open_renamed(wake) {
+                Some(next) => (next, self.put_present_behind(now, named, wake)),
+                None => match self.take_successor(0) {
                     Some(next) => (next, false),
                     None => break,
                 },
             };
-            self.succeed(next, is_put_before, now, poll);
-            self.turn_at = Some(now + TURNS_INTERVAL);
+            self.begin(next, is_before_present, now, poll);
+            self.next_rotation_at = Some(now + ROTATION_INTERVAL);
             if self.read_present(now, poll) != Progress::Drained {
                 break;
             }
         }
-        if self.next.is_empty() {
-            self.next_seen = None;
-        }
-        if self.next.is_empty() && wake.is_empty() {
-            self.turn_at = None;
+        if !self.present.has_successors() && !wake.has_renamed() {
+            self.next_rotation_at = None;
         }
     }
 
-    /// The next file that had the name and was given another, by what events tell.
-    fn set_aside(&mut self, wake: &Wake) -> Option<TailedFile> {
-        while let Some(path) = wake.next_aside() {
+    /// Whether the next rotation would push out a file that viewers may be about to read.
+    fn waits_for_viewers(&self, now: Instant) -> bool {
+        let successors = self.present.successors().map_or(0, |successors| successors.files.len());
+        let is_fresh =
+            self.late.oldest_since().is_some_and(|since| now.duration_since(since) < HOLD_TIME);
+        self.are_viewers_behind && is_fresh && successors < SUCCESSORS_MAX
+    }
+
+    /// Whether the successors have to wait yet. They never wait when there is no room for more of them.
+    fn is_too_early(&self, now: Instant) -> bool {
+        let successors = self.present.successors();
+        let is_settling =
+            successors.is_some_and(|successors| now.duration_since(successors.since) < SETTLE_TIME);
+        let is_full = successors.is_some_and(|successors| successors.files.len() >= SUCCESSORS_MAX);
+        (is_settling || self.next_rotation_at.is_some_and(|at| now < at)) && !is_full
+    }
+
+    /// The next file that had the name and was renamed, as events tell. None when there is none that is new.
+    fn open_renamed(&mut self, wake: &Wake) -> Option<TailedFile> {
+        while let Some(path) = wake.next_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
-            let Some(admitted) = log.and_then(|log| self.access.open(&log).ok()) else { continue };
+            let Some(admitted) =
+                log.and_then(|log| self.reserve.open(|| self.access.open(&log)).ok())
+            else {
+                continue;
+            };
             let identity = admitted.identity();
-            if let Some(at) = self.next.iter().position(|held| held.file.identity() == identity) {
-                return self.next.remove(at);
+            if let Some(at) = self.position_in_successors(identity) {
+                return self.take_successor(at);
             }
-            let is_known = self.is_present(identity)
-                || self.late.iter().any(|(held, _)| held.file.identity() == identity);
-            if !is_known && let Ok(mut held) = TailedFile::new(admitted) {
-                held.was_set_aside = true;
-                return Some(held);
+            if !self.present.is(identity)
+                && !self.late.contains(identity)
+                && let Ok(mut next) = TailedFile::new(admitted)
+            {
+                next.was_renamed = true;
+                return Some(next);
             }
         }
         None
     }
 
-    /// A file has come to light that had the name before. A present one that has it still, or is known to have lost it
-    /// later, began too early: it goes on behind. Whether it does.
-    fn put_off_present(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
-        let is_later = |held: &mut TailedFile| {
-            named == Some(held.file.identity())
-                || held.file.path_now().is_some_and(|path| wake.awaits(&path))
-        };
-        let Some(present) = self.present.take_if(is_later) else { return false };
-        self.next_seen.get_or_insert(now);
-        self.next.push_front(present);
+    fn position_in_successors(&self, identity: Identity) -> Option<usize> {
+        let mut files = self.present.successors()?.files.iter();
+        files.position(|next| next.file.identity() == identity)
+    }
+
+    /// Takes one of the successors. With the last of them the present file is just a file whose name is in doubt.
+    fn take_successor(&mut self, at: usize) -> Option<TailedFile> {
+        let Present::Draining { file, successors } = &mut self.present else { return None };
+        let next = successors.files.remove(at);
+        if successors.files.is_empty() {
+            self.present = match file.take() {
+                Some(file) => Present::Named { file, checked_at: None },
+                None => Present::default(),
+            };
+        }
+        next
+    }
+
+    /// A file that had the name earlier has come to light. Where the present file has the name still, or is known to
+    /// have lost it later, it began too early, and is put in front of the successors. Returns whether it was.
+    fn put_present_behind(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
+        let is_later = self.present.file().is_some_and(|tailed| {
+            named == Some(tailed.file.identity())
+                || tailed.file.path_now().is_some_and(|path| wake.has_renamed_to(&path))
+        });
+        if !is_later {
+            return false;
+        }
+        let (file, successors) = std::mem::take(&mut self.present).into_parts();
+        let mut successors =
+            successors.unwrap_or_else(|| Successors { files: VecDeque::new(), since: now });
+        if let Some(file) = file {
+            successors.files.push_front(file);
+        }
+        self.present = Present::Draining { file: None, successors };
         true
     }
 
-    /// Another file takes the place of the present one, which is heard for a while yet, or has been put off behind it.
-    fn succeed(&mut self, held: TailedFile, is_put_before: bool, now: Instant, poll: &mut Poll) {
-        // A file that got its name back while it was still heard goes on: heard twice, its bytes would come twice.
-        let returned = self
-            .late
-            .iter()
-            .position(|(late, _)| late.file.identity() == held.file.identity())
-            .and_then(|at| self.late.remove(at))
-            .map(|(late, _)| late);
-        let is_back = returned.is_some() || held.has_begun;
-        let mut held = match returned {
+    /// Another file takes the place of the present one, which becomes a late file, or was put behind this one.
+    fn begin(&mut self, next: TailedFile, is_before_present: bool, now: Instant, poll: &mut Poll) {
+        // A file that gets its name back while it is still read as a late one goes on from there: read twice, its bytes
+        // would come twice.
+        let returned = self.late.remove(next.file.identity());
+        let is_back = returned.is_some() || next.has_begun;
+        let mut next = match returned {
             Some(mut late) => {
-                late.returned(held.real_path);
+                late.regain_name(next.real_path);
                 late
             }
-            None => held,
+            None => next,
         };
-        if self.late.len() >= OLD_FILES_MAX {
-            // The oldest is let go for this one: what it was told since it was heard last is heard first.
-            self.late_heard = None;
-            self.hear_late_writers(now, poll);
+        if self.late.is_full() {
+            // The oldest is dropped for the present file. What was written to it since is read before that.
+            self.late.poll_next_time();
+            self.poll_late_files(now, poll);
         }
-        let reason = match self.present.take() {
+        let (old, successors) = std::mem::take(&mut self.present).into_parts();
+        let reason = match old {
             Some(old) => {
-                let reason = if old.was_renamed() { Reason::Rotated } else { Reason::Replaced };
-                self.late.push_back((old, now + self.rotate_wait));
-                while self.late.len() > OLD_FILES_MAX {
-                    self.late.pop_front();
-                }
+                let reason =
+                    if old.has_another_name() { Reason::Rotated } else { Reason::Replaced };
+                self.late.push(old, now, now + self.rotate_wait);
                 reason
             }
-            None if is_put_before => Reason::Rotated,
+            None if is_before_present => Reason::Rotated,
             None => Reason::Replaced,
         };
-        (self.gone_since, self.named_at) = (None, None);
-        self.waiting = None;
-        poll.turned = true;
-        // What had the name when it was polled up may have lost it, or given it back, before this one's turn came.
+        poll.rotated = true;
+        // The file that had the name when it was looked up may have lost it, or given it back, meanwhile.
         poll.more = true;
-        poll.events.push(held.goes_on(if is_back { Reason::Back } else { reason }));
-        held.has_begun = true;
-        self.present = Some(held);
+        poll.events.push(next.goes_on(if is_back { Reason::Back } else { reason }));
+        next.has_begun = true;
+        self.present = match successors {
+            Some(successors) => Present::Draining { file: Some(next), successors },
+            None => Present::Named { file: next, checked_at: None },
+        };
     }
 
-    /// The path leads nowhere, or to a file that can't be had. The file that is held is heard for the rotate-wait, then let go.
-    fn bear_absence(&mut self, refusal: Refusal, now: Instant, poll: &mut Poll) {
-        let since = *self.gone_since.get_or_insert(now);
-        if self.present.is_none() || now.duration_since(since) >= self.rotate_wait {
-            self.present = None;
-            self.wait(refusal.into(), poll);
+    /// The path leads to nothing that can be followed. The present file is followed for the rotate-wait, then closed.
+    fn name_is_gone(&mut self, refusal: Refusal, now: Instant, poll: &mut Poll) {
+        let since = match &self.present {
+            Present::Gone { since, .. } => *since,
+            Present::Absent(_) | Present::Named { .. } | Present::Draining { .. } => now,
+        };
+        match std::mem::take(&mut self.present) {
+            Present::Absent(told) => {
+                self.present = Present::Absent(told);
+                self.wait(refusal.into(), poll);
+            }
+            _ if now.duration_since(since) >= self.rotate_wait => self.wait(refusal.into(), poll),
+            present => {
+                self.present = match present.into_parts() {
+                    (Some(file), _) => Present::Gone { file, since },
+                    (None, _) => Present::default(),
+                };
+            }
         }
     }
 
+    /// Waits for something to follow. Each change of the reason is published.
     fn wait(&mut self, reason: WaitReason, poll: &mut Poll) {
-        if self.waiting != Some(reason) {
-            self.waiting = Some(reason);
+        if !matches!(self.present, Present::Absent(Some(told)) if told == reason) {
+            self.present = Present::Absent(Some(reason));
             poll.events.push(FileEvent::Waiting(reason));
         }
     }
 
-    fn hear_late_writers(&mut self, now: Instant, poll: &mut Poll) {
-        if self.late_heard.is_some_and(|heard| now.duration_since(heard) < LATE_INTERVAL) {
-            return;
-        }
-        self.late_heard = Some(now);
+    /// Reads the late files. Where one had something, the log goes back to the present file, or to waiting.
+    fn poll_late_files(&mut self, now: Instant, poll: &mut Poll) {
         let before = poll.events.len();
-        self.late.retain_mut(|(held, until)| match held.hear(poll) {
-            Some(Progress::More) => true,
-            Some(Progress::Drained | Progress::Unreadable) => now < *until,
-            None => false,
-        });
+        self.late.poll(now, poll);
         if poll.events.len() > before {
             poll.events.extend(match &self.present {
-                Some(present) => Some(present.goes_on(Reason::Back)),
-                None => self.waiting.map(FileEvent::Waiting),
+                Present::Absent(reason) => reason.map(FileEvent::Waiting),
+                present => present.file().map(|present| present.goes_on(Reason::Back)),
             });
         }
     }
 
     /// Whether another file has taken the name, and has not begun yet.
     #[must_use]
-    pub fn is_turning(&self) -> bool {
-        !self.next.is_empty()
+    pub fn is_rotating(&self) -> bool {
+        self.present.has_successors()
     }
 
-    /// When there is something to poll at though nothing wakes.
+    /// When there is something to do though nothing wakes. None when there is not.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        let late = (!self.late.is_empty()).then_some(self.late_heard).flatten();
+        let settled = self.present.successors().map(|successors| successors.since + SETTLE_TIME);
         let dues = [
-            late.map(|heard| heard + LATE_INTERVAL),
-            self.next_seen.map(|seen| seen + SETTLE_TIME).max(self.turn_at),
-            self.present.as_ref().and_then(TailedFile::retry_at),
+            self.late.due(),
+            settled.max(self.next_rotation_at),
+            self.present.file().and_then(TailedFile::retry_at),
         ];
         dues.into_iter().flatten().min()
     }
@@ -499,12 +599,13 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+    use crate::log::timeline::OLD_FILES_MAX;
 
-    /// More files than are heard at a time.
+    /// More files than are read as late files.
     const FILES: usize = OLD_FILES_MAX + 3;
 
     #[test]
-    fn a_file_that_began_before_earlier_ones_came_to_light_is_told_once() {
+    fn a_file_that_began_before_earlier_ones_were_found_is_published_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         let aside = |number: usize| directory.path().join(format!("a.log.{number}"));
@@ -523,7 +624,7 @@ mod tests {
         for milliseconds in 0..200 {
             // The events come when the last file has begun already.
             if milliseconds == 20 {
-                (0..FILES).for_each(|number| wake.renamed(&path, &aside(number), true));
+                (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true));
             }
             for event in tracker.poll(began + Duration::from_millis(milliseconds), &wake).events {
                 match event {
@@ -540,7 +641,38 @@ mod tests {
     }
 
     #[test]
-    fn a_file_over_which_the_next_is_renamed_was_replaced_whenever_that_is_seen() {
+    fn rotations_that_push_out_files_wait_a_little_for_viewers_that_are_behind() {
+        for are_behind in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.log");
+            let access = Arc::new(Access::new([directory.path()]).unwrap());
+            let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            let mut tracker =
+                RotationTracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
+            tracker.first_poll(access.open(&log), None).unwrap();
+            tracker.set_viewers_behind(are_behind);
+            let (wake, began) = (Wake::default(), Instant::now());
+            for number in 0..FILES {
+                let aside = directory.path().join(format!("a.log.{number}"));
+                std::fs::rename(&path, &aside).unwrap();
+                std::fs::write(&path, format!("file {number}\n")).unwrap();
+                wake.record_rename(&path, &aside, true);
+            }
+            let mut rotate_until = |from: u64, to: u64| {
+                let polls = (from..to).map(|at| began + Duration::from_millis(at));
+                let events = polls.flat_map(|now| tracker.poll(now, &wake).events);
+                events.filter(|event| matches!(event, FileEvent::Began { .. })).count()
+            };
+            let hold = HOLD_TIME.as_millis() as u64;
+            let at_first = rotate_until(0, hold);
+            assert_eq!(at_first, if are_behind { OLD_FILES_MAX } else { FILES }, "{are_behind}");
+            assert_eq!(at_first + rotate_until(hold, 3 * hold), FILES, "{are_behind}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_next_one_overwrites_by_a_rename_was_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         let access = Arc::new(Access::new([directory.path()]).unwrap());
@@ -556,46 +688,46 @@ mod tests {
                 std::fs::rename(&next, &path).unwrap();
             }
         });
-        let (wake, mut now, mut turns) = (Wake::default(), Instant::now(), 0);
+        let (wake, mut now, mut rotations) = (Wake::default(), Instant::now(), 0);
         while !renaming.is_finished() {
-            now += TURNS_INTERVAL.max(SETTLE_TIME);
+            now += ROTATION_INTERVAL.max(SETTLE_TIME);
             for event in tracker.poll(now, &wake).events {
                 if let FileEvent::Began { reason, .. } = event {
-                    assert_eq!(reason, Reason::Replaced, "after {turns} others");
-                    turns += 1;
+                    assert_eq!(reason, Reason::Replaced, "after {rotations} others");
+                    rotations += 1;
                 }
             }
         }
         renaming.join().unwrap();
-        assert!(turns > 0);
+        assert!(rotations > 0);
     }
 
     #[test]
-    fn a_file_that_nobody_held_is_known_by_its_head_alone() {
+    fn a_file_that_was_not_held_is_recognised_by_its_head() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let log = access.locate(path.as_os_str().as_bytes()).unwrap();
         for (content, is_known) in [("", false), ("one", false), ("line\n", true)] {
             std::fs::write(&path, content).unwrap();
-            let follow = |memory| {
+            let follow = |remembered| {
                 let mut tracker =
                     RotationTracker::new(Arc::clone(&access), log.clone(), Duration::from_secs(5));
-                let poll = tracker.first_poll(access.open(&log), memory).unwrap();
+                let poll = tracker.first_poll(access.open(&log), remembered).unwrap();
                 let began = poll.events.iter().rev().find_map(|event| match event {
                     FileEvent::Began { generation, .. } => Some(*generation),
                     _ => None,
                 });
-                (began.unwrap(), tracker.memory())
+                (began.unwrap(), tracker.remembered_file())
             };
-            let (before, memory) = follow(None);
-            let (after, _) = follow(memory);
+            let (before, remembered) = follow(None);
+            let (after, _) = follow(remembered);
             assert_eq!(before == after, is_known, "{content:?}: {before:?} and {after:?}");
         }
     }
 
     #[test]
-    fn what_was_there_is_read_before_what_came_since() {
+    fn an_extent_is_read_when_all_up_to_it_has_been_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.log");
         let mut file = File::create(&path).unwrap();
@@ -603,14 +735,14 @@ mod tests {
         let log = access.locate(path.as_os_str().as_bytes()).unwrap();
         let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), Duration::ZERO);
         tracker.first_poll(access.open(&log), None).unwrap();
-        let much = vec![b'x'; 64 << 20];
-        file.write_all(&much).unwrap();
-        let there = tracker.extent().unwrap();
-        file.write_all(&much).unwrap();
+        let content = vec![b'x'; 64 << 20];
+        file.write_all(&content).unwrap();
+        let extent = tracker.extent().unwrap();
+        file.write_all(&content).unwrap();
         let (wake, now) = (Wake::default(), Instant::now());
         let mut read = 0;
-        while !tracker.has_read(there) {
-            assert!(read < much.len(), "all of it has been read");
+        while !tracker.has_read(extent) {
+            assert!(read < content.len(), "all of it has been read");
             let poll = tracker.poll(now, &wake);
             assert!(poll.more, "there is more");
             for event in poll.events {
@@ -619,24 +751,24 @@ mod tests {
                 }
             }
         }
-        assert!(read >= much.len() && read < 2 * much.len(), "{read}");
+        assert!(read >= content.len() && read < 2 * content.len(), "{read}");
         std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
         std::fs::write(&path, "").unwrap();
         wake.wake();
         for milliseconds in 0..100 {
             tracker.poll(now + Duration::from_millis(milliseconds), &wake);
         }
-        assert!(!tracker.has_read(there), "it is the present file no more");
+        assert!(!tracker.has_read(extent), "it is no longer the present file");
     }
 
     #[test]
-    fn the_name_is_seen_unless_writes_alone_are_told_and_found() {
+    fn the_name_is_checked_unless_only_writes_are_reported_and_found() {
         let interval = NAME_INTERVAL.as_millis() as u64;
         for (what, wait, is_written, told, is_seen) in [
             ("a write that is found", 10, true, "a write", false),
             ("a write that went elsewhere", 10, false, "a write", true),
             ("something else beside the write", 10, true, "anything", true),
-            ("who polls wants to know", 10, true, "a doubt", true),
+            ("a refresh was asked for", 10, true, "a doubt", true),
             ("a write after a long time", interval, true, "a write", true),
         ] {
             let directory = tempfile::tempdir().unwrap();
@@ -655,13 +787,13 @@ mod tests {
                 file.write_all(b"line\n").unwrap();
             }
             match told {
-                "a write" => wake.written(),
+                "a write" => wake.wake_for_write(),
                 "anything" => wake.wake(),
-                _ => tracker.doubt(),
+                _ => tracker.doubt_name(),
             }
             let poll = tracker.poll(start + Duration::from_millis(wait), &wake);
             assert_eq!(poll.events.len(), usize::from(is_written), "{what}: the bytes");
-            assert_eq!(tracker.is_turning(), is_seen, "{what}");
+            assert_eq!(tracker.is_rotating(), is_seen, "{what}");
         }
     }
 }

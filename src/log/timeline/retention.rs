@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
@@ -14,7 +15,55 @@ use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
 /// How many rotated files that were found again are remembered, most of them closed.
 const ROTATED_MAX: usize = 256;
 
+/// An open file that is not the present one.
+#[derive(Debug)]
+pub struct OldFile {
+    /// The file.
+    pub file: Arc<LogFile>,
+    /// The follower reads it for late writers, or somebody reads it now: to close it here frees nothing.
+    pub is_in_use: bool,
+}
+
 impl Timeline {
+    /// The open files besides the present one: first those that were never closed, the oldest first, then those that
+    /// were found again, in that order.
+    #[must_use]
+    pub fn old_files(&self) -> Vec<OldFile> {
+        let open = self.spans.back().filter(|span| !span.is_closed()).and_then(|span| span.file());
+        let mut files: Vec<(u64, Arc<LogFile>, usize)> = Vec::new();
+        for source in self.rotated.iter().chain(&self.spans).filter_map(|span| span.source()) {
+            if open.as_ref().is_some_and(|open| source.is_of(open)) {
+                continue;
+            }
+            match files.iter_mut().find(|(_, other, _)| source.is_of(other)) {
+                Some((_, _, spans)) => *spans += 1,
+                None => files.push((source.found, source.file, 1)),
+            }
+        }
+        files.sort_by_key(|(found, ..)| *found);
+        let old = files.into_iter().map(|(_, file, spans)| {
+            // Its spans hold it, and this list.
+            let is_in_use = Arc::strong_count(&file) > spans + 1;
+            OldFile { file, is_in_use }
+        });
+        old.collect()
+    }
+
+    /// Closes these files. Viewers that need them find them again by their names.
+    pub fn close_files(&mut self, identities: &[Identity]) {
+        for span in self.rotated.iter().chain(&self.spans) {
+            if span.file().is_some_and(|file| identities.contains(&file.identity())) {
+                span.let_go();
+            }
+        }
+    }
+
+    /// Whether a viewer reads a span that is not the last one.
+    #[must_use]
+    pub fn are_readers_behind(&self) -> bool {
+        self.spans.iter().rev().skip(1).any(|span| span.is_read())
+    }
+
     /// Adds a file that was rotated away earlier and was found again. Returns the span that holds
     /// `offset`, and whether the span is new. None when too many such files are read already.
     ///
@@ -37,7 +86,8 @@ impl Timeline {
         };
         let found_before = || Some(self.rotated.iter().find(was_found)?.generation);
         if let Some(known) = asked.filter(is_own).or_else(found_before) {
-            let source = Source::new(file);
+            self.found += 1;
+            let source = Source::new(file, self.found);
             let spans = self.rotated.iter().chain(&self.spans);
             for span in spans.filter(|span| span.generation.is(&known)) {
                 span.state().source.get_or_insert_with(|| source.clone());
@@ -111,7 +161,10 @@ impl Timeline {
                 continue;
             }
             if kept.len() > OLD_FILES_MAX {
-                span.let_go();
+                // A file that was found again is closed by its turn among those.
+                if span.source().is_some_and(|source| source.found == 0) {
+                    span.let_go();
+                }
             } else {
                 kept.push(file);
             }
@@ -135,6 +188,37 @@ mod tests {
 
     fn generation(inode: u64) -> Generation {
         Generation::new(Identity { device: 1, inode }, 0, b"")
+    }
+
+    #[test]
+    fn old_files_are_listed_in_the_order_in_which_they_may_be_closed() {
+        let mut timeline = Timeline::default();
+        let content = |inode| Arc::new(LogFile::with_content(format!("{inode}").as_bytes()));
+        for inode in 1..=4 {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation(inode), before, Reason::Rotated, content(inode));
+        }
+        let first = |timeline: &Timeline| {
+            let old = timeline.old_files();
+            old.first().map(|old| old.file.read_at(Offset(0), 1).unwrap())
+        };
+        assert_eq!(timeline.old_files().len(), 3, "the present file is not an old one");
+        assert_eq!(first(&timeline), Some(b"1".to_vec()));
+        assert!(timeline.old_files().iter().all(|old| !old.is_in_use));
+        timeline.spans[0].let_go();
+        let again = timeline.add_rotated(
+            Some(generation(1)),
+            Offset(0),
+            generation(1),
+            b"",
+            content(1),
+            Offset(0),
+        );
+        assert!(again.is_some());
+        assert_eq!(first(&timeline), Some(b"2".to_vec()), "it was opened last");
+        let reading = timeline.spans[1].file();
+        assert!(timeline.old_files()[0].is_in_use);
+        drop(reading);
     }
 
     #[test]

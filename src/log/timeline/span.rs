@@ -82,12 +82,14 @@ pub(super) struct SpanState {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) file: Arc<LogFile>,
+    /// Grows with each file that is found again; 0 for one that was not.
+    pub(super) found: u64,
     pub(super) arrivals: Arc<Mutex<ArrivalTimes>>,
 }
 
 impl Source {
-    pub(super) fn new(file: Arc<LogFile>) -> Self {
-        Self { file, arrivals: Arc::default() }
+    pub(super) fn new(file: Arc<LogFile>, found: u64) -> Self {
+        Self { file, found, arrivals: Arc::default() }
     }
 
     pub(super) fn is_of(&self, file: &Arc<LogFile>) -> bool {
@@ -127,7 +129,8 @@ impl Span {
         end: Offset,
     ) -> Self {
         let before = Fingerprint::at(Offset(0));
-        let span = Self::open(number, generation, before, Reason::Joined, Source::new(file));
+        let source = Source::new(file, number);
+        let span = Self::open(number, generation, before, Reason::Joined, source);
         span.end.store(end.0, Ordering::Release);
         let mut state = span.state();
         state.tail = Fingerprint::at(end);
@@ -198,6 +201,10 @@ impl Span {
         }
         drop(state);
         self.end.store(end.0, Ordering::Release);
+    }
+
+    pub(super) fn source(&self) -> Option<Source> {
+        self.state().source.clone()
     }
 
     pub(super) fn is_read(&self) -> bool {

@@ -10,7 +10,7 @@ use proptest::sample::Index;
 use tempfile::TempDir;
 
 use crate::log::access::Identity;
-use crate::log::watch::Wake;
+use crate::log::wake::Wake;
 
 /// How a truncated file is filled again.
 #[derive(Clone, Copy, Debug)]
@@ -178,7 +178,7 @@ impl LogFiles {
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
         if self.has_rename_events && from.parent() == to.parent() {
-            self.wake.renamed(&from, to, from == self.log);
+            self.wake.record_rename(&from, to, from == self.log);
             if from == self.log {
                 self.rename_away.push(file);
             }

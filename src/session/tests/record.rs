@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::log_files::LogFiles;
 use crate::log::access::Identity;
-use crate::log::follower::rotation::{FileEvent, Poll, RotationTracker};
+use crate::log::follower::events::{FileEvent, Poll};
+use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::timeline::{OLD_FILES_MAX, ROTATED_NUMBER_MAX, Reason, WaitReason};
 use crate::log::{Access, Follower, Generation, LogPath, Offset, Presence, Subscription};
@@ -124,7 +125,7 @@ impl Record {
         let access = Arc::clone(&self.access);
         let mut tracker = RotationTracker::new(Arc::clone(&access), self.log.clone(), ROTATE_WAIT);
         let poll = tracker.first_poll(access.open(&self.log), self.memory.take()).unwrap();
-        let follower = Arc::new(Follower::new(access, self.log.clone(), self.messages));
+        let follower = Arc::new(Follower::new(access, self.log.clone(), 0, self.messages));
         self.life += 1;
         self.spans.clear();
         self.waiting = None;
@@ -135,7 +136,7 @@ impl Record {
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
         // Events from before the follower started are not its business.
-        while log_files.wake.next_aside().is_some() {}
+        while log_files.wake.next_renamed().is_some() {}
         self.take(poll, log_files);
     }
 
@@ -147,7 +148,7 @@ impl Record {
     pub(super) fn end_follower(&mut self, ending: Ending) {
         let following = self.following.take().unwrap();
         if ending == Ending::Retired {
-            self.memory = following.tracker.memory();
+            self.memory = following.tracker.remembered_file();
         }
     }
 
@@ -171,9 +172,9 @@ impl Record {
         self.seen.extend(log_files.named);
         let rename_away = std::mem::take(&mut log_files.rename_away);
         self.rename_away.extend(rename_away.into_iter().filter(|&file| log_files.is_beside(file)));
-        following.follower.hand_over(&mut following.tracker, self.now);
+        following.follower.hand_over_found_files(&mut following.tracker, self.now);
         let poll = following.tracker.poll(self.now, &log_files.wake);
-        let more = poll.more || following.tracker.is_turning();
+        let more = poll.more || following.tracker.is_rotating();
         let follower = Arc::clone(&following.follower);
         self.take(poll, log_files);
         if !more {

@@ -1,0 +1,62 @@
+//! What a poll of a log's files finds, in the order in which it is published.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::log::access::Identity;
+use crate::log::file::LogFile;
+use crate::log::fingerprint::Fingerprint;
+use crate::log::position::{Generation, Offset};
+use crate::log::timeline::{Reason, WaitReason};
+
+/// One thing that a poll found.
+#[derive(Debug)]
+pub enum FileEvent {
+    /// What follows belongs to this generation, from this offset.
+    Began {
+        /// The generation.
+        generation: Generation,
+        /// The same, signed by as much of the file's head as has been read.
+        signed: Generation,
+        /// The offset from which it goes on, with the bytes before it.
+        before: Fingerprint,
+        /// Why it begins here.
+        reason: Reason,
+        /// The file with its bytes.
+        file: Arc<LogFile>,
+    },
+    /// New bytes of the generation that began last.
+    Bytes {
+        /// The offset of the first byte.
+        start: Offset,
+        /// Never empty.
+        bytes: Bytes,
+        /// The generation, signed with these bytes too.
+        signed: Generation,
+    },
+    /// The bytes of the present span can't be read any more: the file was truncated.
+    Lost,
+    /// There is nothing to follow.
+    Waiting(WaitReason),
+}
+
+/// What one poll found.
+#[derive(Debug, Default)]
+pub struct Poll {
+    /// In the order of publication.
+    pub events: Vec<FileEvent>,
+    /// There may be more right now: poll again at once.
+    pub more: bool,
+    /// Another generation began.
+    pub rotated: bool,
+    /// A file was truncated. Many of these in a short time are slowed down.
+    pub truncated: bool,
+}
+
+/// The file that had the name at some moment, and its size then.
+#[derive(Clone, Copy, Debug)]
+pub struct FileExtent {
+    pub(super) identity: Identity,
+    pub(super) size: u64,
+}

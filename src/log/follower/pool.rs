@@ -1,0 +1,384 @@
+//! The threads that run followers.
+//!
+//! All that a follower does may block, so it runs on threads of its own, not on the runtime's. A wake queues the
+//! follower, and a thread of the pool runs it. One thread more, the timer, queues those that are due. Threads are
+//! started when they are needed and end with the last follower.
+//!
+//! A file system that hangs keeps a thread in a call. The schedule lets each device keep a few threads, and the timer
+//! starts another for each that is stuck, up to [`THREADS_MAX`] in all.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::log::follower::schedule::{After, DEVICE_RUNS_MAX, Id, Schedule};
+
+/// This many threads run followers at most, besides those that are stuck.
+const THREADS: usize = 2 * DEVICE_RUNS_MAX;
+/// This many threads run followers at most, those that are stuck included.
+const THREADS_MAX: usize = 32;
+/// While all threads are busy and followers are queued, the timer looks this often for stuck threads.
+const STUCK_CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The timer sleeps no longer than this.
+const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// What the pool runs. It is dropped on a thread of the pool when it has ended or panicked.
+pub(super) trait Job: Send {
+    /// Runs once, and says when to run again. `closing` says that the pool ends and this is one of the last runs.
+    fn run(&mut self, closing: bool) -> After;
+}
+
+/// A job, which the thread that runs it locks.
+type SharedJob = Arc<Mutex<Box<dyn Job>>>;
+
+/// The threads, shared by the followers of one registry. Clones share them.
+#[derive(Clone)]
+pub(in crate::log) struct Pool(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<PoolState>,
+    /// How many threads there are, for the one that waits for their end.
+    threads: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    schedule: Schedule,
+    jobs: HashMap<Id, SharedJob>,
+    /// Threads that wait for a follower to run, the latest last: it has the warmest caches.
+    idle: Vec<Thread>,
+    /// Threads that run followers, idle ones included.
+    workers: usize,
+    timer: Option<Timer>,
+    closing: bool,
+}
+
+/// The thread that queues followers that are due.
+struct Timer {
+    thread: Thread,
+    /// It looks again then at the latest.
+    wakes_at: Instant,
+}
+
+impl Pool {
+    /// A pool without threads.
+    pub(in crate::log) fn new() -> Self {
+        Self(Arc::new(Shared { state: Mutex::default(), threads: watch::channel(0).0 }))
+    }
+
+    /// Adds a job of a device, and runs it for the first time. `wake` is given its number before that.
+    pub(super) fn add(&self, device: u64, job: Box<dyn Job>, set_wake: impl FnOnce(Id)) {
+        let mut state = self.0.state.lock();
+        let id = state.schedule.add(device);
+        state.jobs.insert(id, Arc::new(Mutex::new(job)));
+        set_wake(id);
+        self.0.call_worker(&mut state);
+        self.0.set_timer(&mut state, Instant::now() + TIMER_SLEEP_MAX);
+    }
+
+    /// Has a job run soon.
+    pub(super) fn wake(&self, id: Id) {
+        let mut state = self.0.state.lock();
+        if state.schedule.wake(id) {
+            self.0.call_worker(&mut state);
+        }
+    }
+
+    /// Has all jobs run until they have ended, and waits for their threads, at most so long. Returns whether all
+    /// threads have ended: one that is stuck in a file system can't be.
+    pub(in crate::log) async fn close(&self, at_most: Duration) -> bool {
+        {
+            let mut state = self.0.state.lock();
+            state.closing = true;
+            state.schedule.wake_all();
+            self.0.call_workers(&mut state);
+        }
+        let mut threads = self.0.threads.subscribe();
+        // The sender lives as long as `self`.
+        timeout(at_most, threads.wait_for(|&threads| threads == 0)).await.is_ok()
+    }
+}
+
+impl Shared {
+    /// Has a thread take what is queued: one that is idle, or a new one.
+    fn call_worker(self: &Arc<Self>, state: &mut PoolState) {
+        if state.schedule.queued() == 0 {
+            return;
+        }
+        if let Some(idle) = state.idle.pop() {
+            return idle.unpark();
+        }
+        if state.workers >= THREADS {
+            let stuck = state.schedule.stuck(Instant::now());
+            if state.workers >= (THREADS + stuck).min(THREADS_MAX) {
+                // One of the threads will take it, or the timer finds them stuck.
+                return self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
+            }
+        }
+        let shared = Arc::clone(self);
+        match thread::Builder::new().name("follower".to_owned()).spawn(move || shared.work()) {
+            Ok(_detached) => {
+                state.workers += 1;
+                self.threads.send_modify(|threads| *threads += 1);
+            }
+            Err(error) => {
+                tracing::error!(%error, "can't start a thread for followers");
+                self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
+            }
+        }
+    }
+
+    /// Has a thread take each follower that is queued, as far as there may be threads.
+    fn call_workers(self: &Arc<Self>, state: &mut PoolState) {
+        for _ in 0..state.schedule.queued().min(THREADS_MAX) {
+            self.call_worker(state);
+        }
+    }
+
+    /// Has the timer look at this time, or earlier. Starts it if need be.
+    fn set_timer(self: &Arc<Self>, state: &mut PoolState, at: Instant) {
+        if let Some(timer) = &mut state.timer {
+            if at < timer.wakes_at {
+                timer.wakes_at = at;
+                timer.thread.unpark();
+            }
+            return;
+        }
+        let shared = Arc::clone(self);
+        match thread::Builder::new().name("follow-timer".to_owned()).spawn(move || shared.time()) {
+            Ok(handle) => {
+                state.timer = Some(Timer { thread: handle.thread().clone(), wakes_at: at });
+                self.threads.send_modify(|threads| *threads += 1);
+            }
+            // The next run sets it again.
+            Err(error) => tracing::error!(%error, "can't start the thread that times followers"),
+        }
+    }
+
+    /// Runs on the timer's thread until there is no follower.
+    fn time(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        while !state.schedule.is_empty() {
+            let now = Instant::now();
+            for _ in 0..state.schedule.queue_due(now).min(THREADS) {
+                self.call_worker(&mut state);
+            }
+            let mut wakes_at = state.schedule.next_due().unwrap_or(now + TIMER_SLEEP_MAX);
+            if state.schedule.queued() > 0 && state.idle.is_empty() {
+                // A thread that was called a moment ago takes it, unless there is none or all are stuck.
+                if state.workers == 0 || state.workers >= THREADS {
+                    self.call_workers(&mut state);
+                }
+                wakes_at = wakes_at.min(now + STUCK_CHECK_INTERVAL);
+            }
+            if let Some(timer) = &mut state.timer {
+                timer.wakes_at = wakes_at;
+            }
+            MutexGuard::unlocked(&mut state, || {
+                thread::park_timeout(wakes_at.saturating_duration_since(Instant::now()));
+            });
+        }
+        state.timer = None;
+        drop(state);
+        self.threads.send_modify(|threads| *threads -= 1);
+    }
+
+    /// Runs on each of the other threads until there is no follower, or the thread is one too many.
+    fn work(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(id) = state.schedule.take(now) {
+                let Some(job) = state.jobs.get(&id).map(Arc::clone) else { continue };
+                let closing = state.closing;
+                let after = MutexGuard::unlocked(&mut state, || run(&job, closing));
+                self.finish(&mut state, id, after);
+                MutexGuard::unlocked(&mut state, || drop(job));
+                continue;
+            }
+            let is_surplus =
+                state.workers > THREADS && state.workers > THREADS + state.schedule.stuck(now);
+            if state.schedule.is_empty() || is_surplus {
+                break;
+            }
+            state.idle.push(thread::current());
+            MutexGuard::unlocked(&mut state, thread::park);
+            // Something else may have unparked the thread.
+            let own = thread::current().id();
+            state.idle.retain(|idle| idle.id() != own);
+        }
+        state.workers -= 1;
+        if state.schedule.is_empty() {
+            state.idle.drain(..).for_each(|idle| idle.unpark());
+            if let Some(timer) = &state.timer {
+                timer.thread.unpark();
+            }
+        }
+        drop(state);
+        self.threads.send_modify(|threads| *threads -= 1);
+    }
+
+    fn finish(self: &Arc<Self>, state: &mut PoolState, id: Id, after: After) {
+        state.schedule.finish(id, after);
+        match after {
+            After::Ended => {
+                state.jobs.remove(&id);
+            }
+            After::At(due) | After::NotBefore(due) => self.set_timer(state, due),
+            After::Now => {}
+        }
+    }
+}
+
+/// Runs a job. One that panics has ended, and the pool goes on.
+fn run(job: &SharedJob, closing: bool) -> After {
+    let mut job = job.lock();
+    catch_unwind(AssertUnwindSafe(|| job.run(closing))).unwrap_or_else(|panic| {
+        tracing::error!(reason = reason_of(panic.as_ref()), "following a log has failed");
+        After::Ended
+    })
+}
+
+fn reason_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// A job that calls a function at each run.
+    struct Calls<F>(F);
+
+    impl<F: FnMut(bool) -> After + Send> Job for Calls<F> {
+        fn run(&mut self, closing: bool) -> After {
+            (self.0)(closing)
+        }
+    }
+
+    impl Pool {
+        fn add_calls(&self, device: u64, job: impl FnMut(bool) -> After + Send + 'static) -> Id {
+            let mut number = 0;
+            self.add(device, Box::new(Calls(job)), |id| number = id);
+            number
+        }
+    }
+
+    /// A job that sends its runs, and ends with the pool.
+    fn reports(runs: Sender<Instant>) -> impl FnMut(bool) -> After + Send {
+        move |closing| {
+            runs.send(Instant::now()).unwrap();
+            if closing { After::Ended } else { After::At(Instant::now() + HOUR) }
+        }
+    }
+
+    fn next<T>(receiver: &Receiver<T>) -> T {
+        receiver.recv_timeout(DEADLINE).expect("nothing came in time")
+    }
+
+    #[tokio::test]
+    async fn a_job_runs_at_wakes_and_due_times_and_no_thread_is_left_at_the_end() {
+        let (pool, (runs, ran)) = (Pool::new(), channel());
+        let id = pool.add_calls(1, reports(runs));
+        next(&ran);
+        for _ in 0..100 {
+            pool.wake(id);
+            next(&ran);
+        }
+        let (dues, due) = channel();
+        pool.add_calls(1, move |closing| {
+            dues.send(()).unwrap();
+            if closing {
+                After::Ended
+            } else {
+                After::At(Instant::now() + Duration::from_millis(1))
+            }
+        });
+        (0..10).for_each(|_| next(&due));
+        assert!(pool.close(DEADLINE).await);
+        assert_eq!((*pool.0.threads.borrow(), pool.0.state.lock().workers), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn jobs_that_hang_on_one_device_delay_those_of_others_by_nothing() {
+        let (pool, released) = (Pool::new(), Arc::new(AtomicBool::new(false)));
+        let hanging = Arc::new(AtomicUsize::new(0));
+        for device in [1, 2, 3] {
+            for _ in 0..2 * DEVICE_RUNS_MAX {
+                let (released, hanging) = (Arc::clone(&released), Arc::clone(&hanging));
+                pool.add_calls(device, move |_| {
+                    hanging.fetch_add(1, Ordering::SeqCst);
+                    while !released.load(Ordering::SeqCst) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    After::Ended
+                });
+            }
+        }
+        // Three devices take more threads than there are. Others are started for those that are stuck.
+        let (runs, ran) = channel();
+        let id = pool.add_calls(4, reports(runs));
+        next(&ran);
+        for _ in 0..20 {
+            pool.wake(id);
+            next(&ran);
+        }
+        assert_eq!(hanging.load(Ordering::SeqCst), 3 * DEVICE_RUNS_MAX, "the others are parked");
+        assert!(!pool.close(Duration::from_millis(10)).await, "threads are stuck");
+        released.store(true, Ordering::SeqCst);
+        assert!(pool.close(DEADLINE).await, "no more");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_panics_ends_and_others_run_on() {
+        struct Ends(Sender<()>);
+        impl Job for Ends {
+            fn run(&mut self, _: bool) -> After {
+                panic!("as the test wants it");
+            }
+        }
+        impl Drop for Ends {
+            fn drop(&mut self) {
+                self.0.send(()).unwrap();
+            }
+        }
+        let (pool, (ends, ended), (runs, ran)) = (Pool::new(), channel(), channel());
+        let id = pool.add_calls(1, reports(runs));
+        next(&ran);
+        pool.add(1, Box::new(Ends(ends)), |_| {});
+        next(&ended);
+        pool.wake(id);
+        next(&ran);
+        assert!(pool.close(DEADLINE).await);
+    }
+
+    #[tokio::test]
+    async fn threads_end_with_the_last_job_and_come_again_with_the_next() {
+        let pool = Pool::new();
+        for _ in 0..3 {
+            let (runs, ran) = channel();
+            pool.add_calls(1, move |_| {
+                runs.send(()).unwrap();
+                After::Ended
+            });
+            next(&ran);
+            let mut threads = pool.0.threads.subscribe();
+            let ended = threads.wait_for(|&threads| threads == 0);
+            timeout(DEADLINE, ended).await.expect("threads are left").unwrap();
+        }
+    }
+}

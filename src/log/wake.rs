@@ -1,0 +1,155 @@
+//! A wake: "look again", and nothing more.
+//!
+//! A wake carries no claim about the file. What happened is found out from the file itself. A wake only remembers
+//! whether it was for more than writes, and under which names files may be found that lost the log's name between
+//! two polls.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
+/// At most this many renamed files are remembered for each log. The oldest are forgotten first.
+const RENAMED_FILES_MAX: usize = 256;
+
+/// What a wake calls, besides remembering that it came.
+type Callback = Box<dyn Fn() + Send + Sync>;
+
+/// What wakes one follower. The watcher, viewers and the follower itself share it.
+#[derive(Default)]
+pub struct Wake {
+    state: Mutex<WakeState>,
+    callback: OnceLock<Callback>,
+}
+
+#[derive(Debug, Default)]
+struct WakeState {
+    /// Something else than writes came since the name was checked.
+    is_name_in_doubt: bool,
+    /// Where files lie now that had the log's name, in the order of the events.
+    renamed: VecDeque<PathBuf>,
+}
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wake").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+impl Wake {
+    /// Sets what each wake calls. The first call counts; later ones change nothing.
+    pub(crate) fn on_wake(&self, callback: impl Fn() + Send + Sync + 'static) {
+        // A wake belongs to one follower, which sets it once.
+        let _already_set = self.callback.set(Box::new(callback));
+    }
+
+    /// Wakes the follower. Anything may have happened.
+    pub fn wake(&self) {
+        self.state.lock().is_name_in_doubt = true;
+        self.call();
+    }
+
+    /// Wakes the follower because bytes were written to the file that has the name. No name has changed.
+    pub(crate) fn wake_for_write(&self) {
+        self.call();
+    }
+
+    fn call(&self) {
+        if let Some(callback) = self.callback.get() {
+            callback();
+        }
+    }
+
+    /// Whether something else than writes came since the last call. Call this first, check the name second.
+    #[must_use]
+    pub fn take_name_doubt(&self) -> bool {
+        std::mem::take(&mut self.state.lock().is_name_in_doubt)
+    }
+
+    /// Takes the oldest renamed file: where it lies now. None when no file that had the name was renamed.
+    #[must_use]
+    pub fn next_renamed(&self) -> Option<PathBuf> {
+        self.state.lock().renamed.pop_front()
+    }
+
+    /// Whether a renamed file lies at this path and has not been taken yet.
+    #[must_use]
+    pub fn has_renamed_to(&self, path: &Path) -> bool {
+        self.state.lock().renamed.iter().any(|other| other == path)
+    }
+
+    /// Whether any renamed file has not been taken yet.
+    #[must_use]
+    pub fn has_renamed(&self) -> bool {
+        !self.state.lock().renamed.is_empty()
+    }
+
+    /// Follows a renaming. `had_name` says whether the file had the log's own name.
+    pub(crate) fn record_rename(&self, from: &Path, to: &Path, had_name: bool) {
+        let renamed = &mut self.state.lock().renamed;
+        // The file that had the new name is gone.
+        renamed.retain(|path| path != to);
+        if let Some(path) = renamed.iter_mut().find(|path| *path == from) {
+            to.clone_into(path);
+        } else if had_name {
+            if renamed.len() == RENAMED_FILES_MAX {
+                renamed.pop_front();
+            }
+            renamed.push_back(to.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn each_wake_calls_and_only_a_write_leaves_the_name_undoubted() {
+        let (wake, calls) = (Wake::default(), Arc::new(AtomicUsize::new(0)));
+        let counter = Arc::clone(&calls);
+        wake.on_wake(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        wake.wake_for_write();
+        assert!(!wake.take_name_doubt(), "a write");
+        wake.wake();
+        wake.wake_for_write();
+        assert!(wake.take_name_doubt(), "a write does not remove a doubt");
+        assert!(!wake.take_name_doubt(), "it was taken");
+        assert_eq!(calls.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn renamed_files_are_known_by_their_latest_names() {
+        let wake = Wake::default();
+        let path = |name: &str| Path::new("/logs").join(name);
+        let rename = |from: &str, to: &str| {
+            wake.record_rename(&path(from), &path(to), from == "a.log");
+        };
+        rename("b.log", "b.log.1");
+        assert!(!wake.has_renamed(), "a neighbour");
+        rename("a.log", "a.log.1");
+        rename("a.log.1", "a.log.2");
+        rename("a.log", "a.log.1");
+        rename("a.log", "gone");
+        rename("b.log", "gone");
+        assert!(wake.has_renamed_to(&path("a.log.2")) && !wake.has_renamed_to(&path("gone")));
+        let names: Vec<_> = std::iter::from_fn(|| wake.next_renamed()).collect();
+        assert_eq!(names, ["a.log.2", "a.log.1"].map(path));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_renamed_files_is_forgotten() {
+        let wake = Wake::default();
+        let to = |number: usize| PathBuf::from(format!("/logs/a.log.{number}"));
+        for number in 0..=RENAMED_FILES_MAX {
+            wake.record_rename(Path::new("/logs/a.log"), &to(number), true);
+        }
+        assert_eq!(wake.next_renamed(), Some(to(1)));
+    }
+}
