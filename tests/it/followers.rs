@@ -299,11 +299,9 @@ mod injected {
         }
         names.iter().for_each(|name| append(name, "while it hangs\n"));
         let mut coming = tokio::task::JoinSet::new();
-        for name in names.iter().cycle().take(10 * LOGS).cloned() {
-            let address = server.address;
-            coming.spawn(async move {
-                Viewer::original(address, &format!("{}{query}", target(&name))).await.text().await
-            });
+        for name in names.iter().cycle().take(10 * LOGS) {
+            let (address, target) = (server.address, format!("{}{query}", target(name)));
+            coming.spawn(async move { Viewer::original(address, &target).await.text().await });
         }
         eventually("calls hang", async || match server.faults.hanging() {
             0 => Err(()),
