@@ -3,10 +3,10 @@
 //! A log is a sequence of bytes with offsets, and the file itself is the buffer. [`access`] decides
 //! which paths may be read and gives proof. [`file`](mod@file) reads at offsets. [`watch`] turns
 //! file system events into wakes. A [`follower`] polls its log at each wake:
-//! [`follower::rotation`] finds out what happened to the file, and the follower publishes each chunk
-//! once. The [`timeline`] holds what was published. The [`registry`] keeps one follower for each log
-//! while it has viewers, and the threads that run them. The [`catalogue`] lists the logs under the
-//! prefixes.
+//! [`follower::rotation`] finds out what happened to the file, and the follower publishes each
+//! chunk once. The [`timeline`] holds what was published. The [`registry`] keeps one follower for
+//! each log while it has viewers, and the threads that run them. The [`catalogue`] lists the logs
+//! under the prefixes.
 //!
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 

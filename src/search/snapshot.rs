@@ -112,8 +112,7 @@ impl Snapshot {
             WantedGeneration::Nothing => return Err(gone()),
         };
         let file = span.file().ok_or_else(gone)?;
-        let checkpoints = hub.checkpoints(follower);
-        Ok(Self { generation, end: span.end(), file, span, checkpoints })
+        Ok(Self { generation, end: span.end(), file, span, checkpoints: hub.checkpoints(follower) })
     }
 
     /// The same snapshot with an earlier end.

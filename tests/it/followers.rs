@@ -199,7 +199,8 @@ async fn a_file_server_that_stops_holds_up_its_own_logs_only() {
     let log = directory.path().join("a.log");
     append(&log, "start\n");
     let (plain, mounted) = (directory.path().to_str().unwrap(), fuse.mount.path());
-    let program = Program::serve(&[plain, mounted.to_str().unwrap()]);
+    // The viewers of the mounted logs answer no heartbeat while the test waits.
+    let program = Program::serve(&["--heartbeat", "0", plain, mounted.to_str().unwrap()]);
     let query = "?tail=1&format=text";
     let mut viewer = Viewer::original(program.address, &format!("{}{query}", target(&log))).await;
     viewer.text_until("start\n").await;
@@ -242,11 +243,21 @@ mod injected {
     use std::sync::Arc;
 
     use tailcast::log::failpoints::Call;
+    use tailcast::log::failpoints::Failpoints;
     use tailcast::log::{Access, Registry};
-    use tailcast::serve::Settings;
+    use tailcast::serve::{Heartbeat, Settings};
 
     use super::*;
     use crate::servers::TestServer;
+
+    /// Ends all faults when it is dropped: the runtime's end waits for the calls that hang.
+    struct Mended(Failpoints);
+
+    impl Drop for Mended {
+        fn drop(&mut self) {
+            self.0.mend();
+        }
+    }
 
     #[tokio::test]
     async fn a_follower_that_panics_is_replaced_for_the_next_viewer() {
@@ -266,6 +277,7 @@ mod injected {
         append(&log, "three\n");
         next.text_until("three\n").await;
         assert_eq!(server.health().await["logs"], 1);
+        drop(next);
         server.stop().await.unwrap();
     }
 
@@ -280,7 +292,10 @@ mod injected {
         append(&log, "start\n");
         let names: Vec<_> =
             (0..LOGS).map(|number| other.path().join(format!("{number}.log"))).collect();
-        let server = TestServer::over(directory, access, Settings::default()).await;
+        let _mended = Mended(access.faults().clone());
+        // The viewers of the other logs answer no heartbeat while the test waits.
+        let settings = Settings { heartbeat: Heartbeat::Off, ..Settings::default() };
+        let server = TestServer::over(directory, access, settings).await;
         let query = "?tail=1&format=text";
         let open = async |name: &std::path::Path| {
             Viewer::original(server.address, &format!("{}{query}", target(name))).await
@@ -328,10 +343,8 @@ mod injected {
             _ => Ok(()),
         })
         .await;
-        let faults = server.faults.clone();
-        let stopped = server.stop().await;
-        faults.mend();
-        stopped.unwrap();
+        drop((viewer, late, theirs));
+        server.stop().await.unwrap();
     }
 
     #[tokio::test]

@@ -141,6 +141,14 @@ impl Present {
         }
     }
 
+    /// Adds a file that has taken the name before all other successors.
+    fn push_first_successor(&mut self, next: TailedFile, now: Instant) {
+        if let Self::Draining { successors, .. } = self {
+            return successors.files.push_front(next);
+        }
+        self.push_successor(next, now);
+    }
+
     /// Adds a file that has taken the name after all others.
     fn push_successor(&mut self, next: TailedFile, now: Instant) {
         if let Self::Draining { successors, .. } = self {
@@ -281,11 +289,7 @@ impl RotationTracker {
         let is_over = match progress {
             Progress::Drained => true,
             Progress::More => false,
-            // A file that can't be read holds up its successors for the rotate-wait only.
-            Progress::Unreadable => {
-                let since = self.present.file().and_then(TailedFile::unreadable_since);
-                since.is_some_and(|since| now.duration_since(since) >= self.rotate_wait)
-            }
+            Progress::Unreadable => self.is_given_up(now, wake, &mut poll),
         };
         if is_over {
             self.rotate(now, named, wake, &mut poll);
@@ -350,6 +354,17 @@ impl RotationTracker {
         self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
 
+    /// Whether a file that can't be read no longer holds up its successors: it does so for the rotate-wait. It may be
+    /// readable again since the last try, so it is tried once more before.
+    fn is_given_up(&mut self, now: Instant, wake: &Wake, poll: &mut Poll) -> bool {
+        let is_awaited = self.present.has_successors() || wake.has_renamed();
+        let Some(present) = self.present.file_mut() else { return true };
+        let since = present.unreadable_since().unwrap_or(now);
+        is_awaited
+            && now.duration_since(since) >= self.rotate_wait
+            && present.read_now(now, poll) != Progress::More
+    }
+
     /// The path leads to another file. It is held open from now on, whatever becomes of its name.
     fn open_successor(&mut self, identity: Identity, now: Instant, poll: &mut Poll) {
         if let Some(successors) = self.present.successors()
@@ -396,7 +411,16 @@ impl RotationTracker {
                 break;
             }
             let (next, is_before_present) = match self.open_renamed(wake) {
-                Some(next) => (next, self.put_present_behind(now, named, wake)),
+                Some(next) => {
+                    let is_before_present = self.put_present_behind(now, named, wake);
+                    // The event came after the present file had lost the name. What was written to it before that is
+                    // there now, though it may not have been at the last read.
+                    if !is_before_present && self.read_present(now, poll) == Progress::More {
+                        self.present.push_first_successor(next, now);
+                        break;
+                    }
+                    (next, is_before_present)
+                }
                 None => match self.take_successor(0) {
                     Some(next) => (next, false),
                     None => break,

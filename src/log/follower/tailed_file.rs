@@ -238,6 +238,11 @@ impl TailedFile {
         if self.retry_at().is_some_and(|retry_at| now < retry_at) {
             return Progress::Unreadable;
         }
+        self.read_now(now, poll)
+    }
+
+    /// The same without the pause after a failed read.
+    pub(in crate::log) fn read_now(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         for _ in 0..POLL_CHUNKS_MAX {
             match self.read_on(poll) {
                 Ok(true) => {}
