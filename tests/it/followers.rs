@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Viewer, get};
-use crate::servers::{DEADLINE, Program, append, eventually, put, target};
+use crate::servers::{DEADLINE, Program, append, eventually, pace, put, target};
 
 /// A line is seen within this time, whatever happens to other logs.
 const LINE_TIME: Duration = Duration::from_millis(300);
@@ -26,7 +26,7 @@ async fn median_line_time(viewer: &mut Viewer, log: &std::path::Path) -> Duratio
         viewer.text_until(&line).await;
         times.push(written.elapsed());
         // Lines are spread over more time than it takes a backstop to come round.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        pace(Duration::from_millis(100)).await;
     }
     times.sort();
     times[LINES / 2]
@@ -54,7 +54,7 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
                 serde_json::from_slice(&get(program.address, "/_/healthz", &[]).await.body)
                     .unwrap();
             most = most.max(health["logs"].as_u64().unwrap());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pace(Duration::from_millis(20)).await;
         }
     };
     let statuses = tokio::select! {
