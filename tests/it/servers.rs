@@ -224,6 +224,20 @@ pub fn inotify_left() -> &'static str {
     }
 }
 
+/// What the kernel holds of what a server sent to a peer, in bytes.
+pub fn send_queue(server: SocketAddr, peer: SocketAddr) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let [local, remote] = [server, peer].map(|end| format!(":{:04X}", end.port()));
+    for line in table.lines().skip(1) {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if fields[1].ends_with(&local) && fields[2].ends_with(&remote) {
+            let (queue, _) = fields[4].split_once(':').unwrap();
+            return u64::from_str_radix(queue, 16).unwrap();
+        }
+    }
+    0
+}
+
 /// Says that this machine does not allow what a test needs. `tests/run` shows it in its last lines.
 pub fn not_run(test: &str, why: &str) {
     eprintln!("{test}: NOT RUN: {why}");
@@ -354,18 +368,9 @@ impl Program {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// What the kernel holds for a peer that has not taken it.
+    /// What the kernel holds for a peer that has not taken it, in bytes.
     pub fn send_queue(&self, peer: SocketAddr) -> u64 {
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let [local, remote] = [self.address, peer].map(|end| format!(":{:04X}", end.port()));
-        for line in table.lines().skip(1) {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            if fields[1].ends_with(&local) && fields[2].ends_with(&remote) {
-                let (queue, _) = fields[4].split_once(':').unwrap();
-                return u64::from_str_radix(queue, 16).unwrap();
-            }
-        }
-        0
+        send_queue(self.address, peer)
     }
 
     /// How many descriptors lead to this file.
