@@ -1,10 +1,10 @@
 //! tailcast: a shared live log viewer.
 //!
-//! A log is a sequence of bytes with offsets, and **the file itself is the buffer**. One task per log, the follower,
-//! notices that the file grew, reads the new bytes once and publishes them once. Every viewer holds nothing but a
-//! position. One that keeps up takes the shared chunk; one that is new, slow or coming back reads the file from its
-//! own position until it has caught up. So late join, lag and reconnect are one rule, memory does not grow with slow
-//! viewers, and none of them delays another.
+//! A log is a sequence of bytes with offsets, and **the file itself is the buffer**. One follower for
+//! each log notices that the file grew, reads the new bytes once and publishes them once. A viewer
+//! holds nothing but a position. It takes the shared chunks while it keeps up; when it is new, slow or
+//! coming back, it reads the file from its own position until it has caught up. So late join, lag and
+//! reconnect are one rule, memory does not grow with slow viewers, and no viewer delays another.
 //!
 //! ```text
 //!                  one per log file                        one per viewer
@@ -17,24 +17,55 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`log`] | which paths may be read; reading a file at offsets; wakes; one follower for each log |
-//! | [`render`] | bytes to rows to HTML, as a terminal would have left them; pure |
+//! | [`log`] | which paths may be read; files read at offsets; one follower for each log |
+//! | [`render`] | bytes to rows to HTML, as a terminal would show them; pure |
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
-//! | [`search`] | looking around in a whole log: rows anywhere in it, line numbers, finding |
+//! | [`search`] | rows anywhere in a log, line numbers, search |
 //! | [`serve`] | the port: WebSocket, server-sent events, HTTP, the pages; limits and shutdown |
-//! | [`client`] | following a log through a server or in this process: reconnects, resumes, tells what happened |
+//! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
 //! | [`cli`] | the commands; the only place that prints |
 //!
-//! Imports point down this table, never up; a test reads the sources and says so.
+//! Imports point down this table, never up. A test parses the sources and checks it.
+//! `docs/architecture.md` follows a line from `write()` to the page.
+//!
+//! # Glossary
+//!
+//! | word | meaning |
+//! |---|---|
+//! | log | a path below a prefix, and the files that have had that name |
+//! | prefix | a directory or file that may be served |
+//! | offset | the position of a byte in a file, from 0 |
+//! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
+//! | fingerprint | the last bytes before an offset; proves that a file still is what it was |
+//! | rotation | another file takes the log's name |
+//! | span | a run of bytes of one generation in the order of publication |
+//! | timeline | all spans of a log that were published since it is followed |
+//! | wake | a signal to poll a log; it does not say what happened |
+//! | poll | one look at a log's path and files |
+//! | follower | polls one log and publishes what it finds |
+//! | chunk | bytes of a span that were read and published together |
+//! | late bytes | bytes written to a file after it was rotated away |
+//! | viewer | a client that receives a log |
+//! | session | the messages for one viewer, or for one broadcast group |
+//! | cursor | a viewer's position and what it does next; a value without IO |
+//! | lag | a viewer has missed more events than the broadcast holds |
+//! | row | one line as a terminal would show it; named by the offset of its first byte |
+//! | annotation | what a row carries besides its text: level, group, time |
+//! | frame | one encoded message, made once and shared |
+//! | broadcast group | viewers at the same position in the same form; one task writes to all |
+//! | renderer | turns the bytes of a log into rows of one form, piece by piece |
+//! | checkpoint | a copy of the terminal state at an offset, for starting in the middle |
+//! | snapshot | a log as it is at one moment, for reading and searching |
 //!
 //! # Invariants, as absences
 //!
 //! - Only `log::watch` names the crate that watches the file system, and only `log` opens a log.
-//! - Nothing below `session` knows that viewers exist, but for their number.
-//! - Nothing below `serve` knows HTTP, and `client` knows nothing of `serve`: they share the messages alone.
-//! - No path is opened without [`log::Access`], and none that was checked earlier is opened later.
+//! - Nothing below `session` knows that viewers exist, except for their number.
+//! - Nothing below `serve` knows HTTP. `client` knows nothing of `serve`: they share the messages.
+//! - Only `wire` is serialisable.
+//! - No log is opened without [`log::Access`], and a path that was checked earlier is checked again.
 //! - No map guard and no lock is held across an await.
 //! - Only `cli` prints.
 //!

@@ -356,7 +356,8 @@ pub(crate) fn thousands(number: u64) -> String {
 
 /// A number of bytes with a binary unit; it may be negative.
 fn bytes(amount: f64) -> String {
-    format_size_i(amount as i64, BINARY.decimal_places(1).decimal_zeroes(1))
+    let decimals = usize::from(amount.abs() >= 1024.0);
+    format_size_i(amount as i64, BINARY.decimal_places(decimals).decimal_zeroes(decimals))
 }
 
 #[cfg(test)]

@@ -70,11 +70,11 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Raises the soft limit of open files to `wanted` if the hard limit allows it, since each
-/// connection takes a descriptor and the soft limit is often 1024. Returns the limit now.
+/// Raises the soft limit of open files to the hard limit, or to `wanted` where there is none, since
+/// each connection takes a descriptor and the soft limit is often 1024. Returns the limit now.
 fn raise_descriptor_limit(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let raised = maximum.map_or(wanted, |maximum| wanted.min(maximum));
+    let raised = maximum.unwrap_or(wanted);
     if current.is_some_and(|current| current < raised)
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum })
     {

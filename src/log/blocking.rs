@@ -47,15 +47,15 @@ mod tests {
         // No file system has these numbers.
         let (hung, other) = (u64::MAX, u64::MAX - 1);
         let (started, starts) = channel();
-        let (release, released) = tokio::sync::watch::channel(false);
+        // The calls end when the sender is dropped.
+        let (release, released) = channel::<()>();
+        let released = Arc::new(parking_lot::Mutex::new(released));
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..10 * DEVICE_CALLS_MAX {
             let (started, released) = (started.clone(), released.clone());
             calls.spawn(run(hung, move || {
                 started.send(()).unwrap();
-                while !*released.borrow() {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
+                released.lock().recv().unwrap_err();
             }));
         }
         tokio::task::yield_now().await;
@@ -65,7 +65,7 @@ mod tests {
             starts.recv_timeout(deadline).expect("a call that may run does not");
         }
         assert!(starts.try_recv().is_err(), "too many calls run");
-        release.send_replace(true);
+        drop(release);
         assert_eq!(calls.join_all().await.len(), 10 * DEVICE_CALLS_MAX);
     }
 }

@@ -4,7 +4,7 @@
 //! been published, so that a viewer that missed chunks reads them from the file. Viewers subscribe first and look at the
 //! timeline second: then no chunk falls between the two.
 //!
-//! The [`task`] polls the files and publishes; the [`pool`] runs the tasks of all followers.
+//! `task` polls the files and publishes; `pool` runs the tasks of all followers.
 
 pub mod events;
 mod late_files;

@@ -2,7 +2,7 @@
 //!
 //! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
 //! neither ports nor signals. hyper owns a connection until it becomes a WebSocket; then
-//! [`websocket`] owns the bare socket.
+//! `websocket` owns the bare socket.
 
 mod access_log;
 mod assets;

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Viewer, get};
-use crate::servers::{DEADLINE, Program, append, eventually, put, target};
+use crate::servers::{DEADLINE, Program, append, eventually, pace, put, target};
 
 /// A line is seen within this time, whatever happens to other logs.
 const LINE_TIME: Duration = Duration::from_millis(300);
@@ -26,7 +25,7 @@ async fn median_line_time(viewer: &mut Viewer, log: &std::path::Path) -> Duratio
         viewer.text_until(&line).await;
         times.push(written.elapsed());
         // Lines are spread over more time than it takes a backstop to come round.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        pace(Duration::from_millis(100)).await;
     }
     times.sort();
     times[LINES / 2]
@@ -54,7 +53,7 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
                 serde_json::from_slice(&get(program.address, "/_/healthz", &[]).await.body)
                     .unwrap();
             most = most.max(health["logs"].as_u64().unwrap());
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pace(Duration::from_millis(20)).await;
         }
     };
     let statuses = tokio::select! {
@@ -70,41 +69,6 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
         _ => Ok(()),
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_rotated_is_followed_though_connections_use_up_the_descriptors() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("a.log");
-    append(&log, "start\n");
-    let program = Program::serve_under("ulimit -n 64", &[directory.path().to_str().unwrap()]);
-    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", target(&log))).await;
-    assert_eq!(viewer.text().await, "start\n");
-    let silent: Vec<_> = stream::iter(0..200)
-        .map(|_| TcpStream::connect(program.address))
-        .buffer_unordered(50)
-        .collect()
-        .await;
-    // The server takes as many of them as it may.
-    let descriptors =
-        || std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap().count();
-    let mut before = 0;
-    eventually("the server takes no more connections", async || {
-        let now = descriptors();
-        let is_full = now > 20 && std::mem::replace(&mut before, now) == now;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if is_full { Ok(()) } else { Err(now) }
-    })
-    .await;
-    for number in 0..3 {
-        std::fs::rename(&log, directory.path().join(format!("a.log.{number}"))).unwrap();
-        let line = format!("file {number}\n");
-        let written = Instant::now();
-        put(&log, &line);
-        assert_eq!(viewer.text().await, line);
-        assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
-    }
-    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,10 +286,8 @@ mod injected {
         names.iter().for_each(|name| append(name, "while it hangs\n"));
         let mut coming = tokio::task::JoinSet::new();
         for name in names.iter().cycle().take(10 * LOGS) {
-            let (address, name) = (server.address, target(name));
-            coming.spawn(async move {
-                Viewer::original(address, &format!("{name}{query}")).await.text().await
-            });
+            let (address, target) = (server.address, format!("{}{query}", target(name)));
+            coming.spawn(async move { Viewer::original(address, &target).await.text().await });
         }
         eventually("calls hang", async || match server.faults.hanging() {
             0 => Err(()),

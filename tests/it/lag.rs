@@ -12,7 +12,7 @@ use crate::checked_viewer::{CheckedViewer, PROMPT, Writer};
 use crate::clients::{Streaming, Viewer, get};
 use crate::servers::{
     DEADLINE, Program, StoppedClock, TestServer, append, eventually, no_heartbeat, pace,
-    pace_blocking,
+    pace_blocking, send_queue,
 };
 
 /// So many MiB of text, of which no two pieces are alike.
@@ -155,16 +155,28 @@ async fn viewers_that_never_read_are_closed_and_cost_at_most_1_mib() {
 
 #[tokio::test]
 async fn a_viewer_that_took_nothing_is_closed_with_4408() {
+    /// A socket that has taken nothing for so long is full.
+    const SETTLED: Duration = Duration::from_millis(500);
     let stall_timeout = Duration::from_secs(30);
     let server = TestServer::with(Settings { stall_timeout, ..no_heartbeat() }).await;
     let log = server.log("a.log", numbered(16));
     let mut viewer =
         Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
-    // The paused clock moves on only while the server has nothing to do. So when this sleep ends,
-    // the server has filled the socket, has waited for the stall timeout, and waits for the close
-    // handshake for one second more.
+    // The server reads files on threads that a paused clock does not wait for. So first the socket
+    // is full, and the server waits for nothing but that.
+    let (mut queued, mut full_since) = (0, Instant::now());
+    eventually("the socket is full", async || {
+        let now = send_queue(server.address, viewer.local_address());
+        if now == 0 || now != queued {
+            (queued, full_since) = (now, Instant::now());
+        }
+        if full_since.elapsed() >= SETTLED { Ok(()) } else { Err(queued) }
+    })
+    .await;
+    // A paused clock moves on while the runtime has nothing to do. When this sleep ends, the stall
+    // timeout is over, and the server waits for the close handshake for one second more.
     pause();
-    sleep(stall_timeout + Duration::from_secs(1)).await;
+    sleep((stall_timeout + Duration::from_secs(1)).saturating_sub(full_since.elapsed())).await;
     let stopped = StoppedClock::new();
     let close = loop {
         if let Err(close) = viewer.next().await {

@@ -236,6 +236,15 @@ async fn a_log_that_rotates_is_followed_however_many_connections_are_silent() {
     drop(silent);
 }
 
+#[test]
+fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = directory.path().to_str().unwrap();
+    let limits = "ulimit -S -n 300 && ulimit -H -n 3000";
+    let program = Program::serve_under(limits, &[served, "--max-viewers", "10"]);
+    assert_eq!(program.open_files_limits(), ["3000", "3000"]);
+}
+
 #[tokio::test]
 async fn connections_that_are_busy_are_kept_and_a_new_one_is_told_to_come_back() {
     let directory = tempfile::tempdir().unwrap();

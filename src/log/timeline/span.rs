@@ -48,7 +48,7 @@ pub enum WaitReason {
     Unreadable,
 }
 
-/// A run of bytes of one generation. See the [module](self).
+/// A run of bytes of one generation.
 #[derive(Debug)]
 pub struct Span {
     /// Grows by one from span to span. Above [`ROTATED_NUMBER_MAX`] where the follower published it.

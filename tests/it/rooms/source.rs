@@ -239,10 +239,16 @@ fn flatten(tree: &UseTree, before: &mut Vec<Ident>, found: &mut Vec<(Vec<Ident>,
             found.push((before.clone(), name));
         }
         UseTree::Name(last) => {
-            found.push(([&before[..], &[last.ident.clone()]].concat(), last.ident.clone()));
+            found.push((
+                [&before[..], std::slice::from_ref(&last.ident)].concat(),
+                last.ident.clone(),
+            ));
         }
         UseTree::Rename(last) => {
-            found.push(([&before[..], &[last.ident.clone()]].concat(), last.rename.clone()));
+            found.push((
+                [&before[..], std::slice::from_ref(&last.ident)].concat(),
+                last.rename.clone(),
+            ));
         }
         UseTree::Glob(star) => {
             let name = Ident::new("glob", star.star_token.spans[0]);
