@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -71,41 +70,6 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
         _ => Ok(()),
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_log_that_is_rotated_is_followed_though_connections_use_up_the_descriptors() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("a.log");
-    append(&log, "start\n");
-    let program = Program::serve_under("ulimit -n 64", &[directory.path().to_str().unwrap()]);
-    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", target(&log))).await;
-    assert_eq!(viewer.text().await, "start\n");
-    let silent: Vec<_> = stream::iter(0..200)
-        .map(|_| TcpStream::connect(program.address))
-        .buffer_unordered(50)
-        .collect()
-        .await;
-    // The server takes as many of them as it may.
-    let descriptors =
-        || std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap().count();
-    let mut before = 0;
-    eventually("the server takes no more connections", async || {
-        let now = descriptors();
-        let is_full = now > 20 && std::mem::replace(&mut before, now) == now;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        if is_full { Ok(()) } else { Err(now) }
-    })
-    .await;
-    for number in 0..3 {
-        std::fs::rename(&log, directory.path().join(format!("a.log.{number}"))).unwrap();
-        let line = format!("file {number}\n");
-        let written = Instant::now();
-        put(&log, &line);
-        assert_eq!(viewer.text().await, line);
-        assert!(written.elapsed() < Duration::from_secs(2), "{:?}", written.elapsed());
-    }
-    drop(silent);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
