@@ -3,6 +3,7 @@
 
 use futures_util::StreamExt;
 use tailcast::serve::{Heartbeat, Settings};
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -195,16 +196,23 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
         Settings { heartbeat_interval: interval, pong_timeout: wait, ..Settings::default() };
     let server = TestServer::with(settings).await;
     let log = server.log("a.log", "");
-    // A viewer that reads and answers stays, for many intervals.
+    // A viewer that reads and answers stays, for many intervals. It answers a ping when it reads on,
+    // so it reads until the other viewer is closed.
     let mut answering = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     answering.text().await;
+    let (stop, mut stopped) = oneshot::channel::<()>();
     let answered = tokio::spawn(async move {
-        for _ in 0..5 {
-            let message = timeout(DEADLINE, answering.stream.next()).await.expect("no heartbeat");
-            let message = message.unwrap().unwrap();
-            assert!(matches!(message, Message::Ping(_)), "{message:?}");
+        let mut pings = 0;
+        loop {
+            tokio::select! {
+                message = timeout(DEADLINE, answering.stream.next()) => {
+                    let message = message.expect("no heartbeat").unwrap().unwrap();
+                    assert!(matches!(message, Message::Ping(_)), "{message:?}");
+                    pings += 1;
+                }
+                _ = &mut stopped, if pings >= 5 => return answering,
+            }
         }
-        answering
     });
     // One that reads nothing answers nothing: tungstenite answers a ping while it reads.
     let silent = Viewer::original(server.address, &format!("{log}?tail=1")).await;
@@ -217,6 +225,7 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
     let after = joined.elapsed();
     assert!(after >= interval + wait, "closed after {after:?}, before its time was over");
     drop(silent);
+    stop.send(()).unwrap();
     let mut answering = answered.await.unwrap();
     append(&log, "still here\n");
     assert_eq!(answering.text().await, "still here\n");

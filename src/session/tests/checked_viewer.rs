@@ -12,6 +12,10 @@ use crate::log::{Generation, Offset};
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
 
+/// A viewer gives its next item within this time, if there is one: longer than a search for a
+/// rotated file waits for room, since no follower makes room here meanwhile.
+const ITEM_TIME_MAX: Duration = Duration::from_secs(2);
+
 /// Where a client is by the items that it was given.
 #[derive(Clone, Copy)]
 struct ClientPosition {
@@ -94,7 +98,7 @@ impl CheckedViewer {
         for _ in 0..items {
             let Some(viewer) = self.viewer.as_mut().filter(|_| !self.is_over) else { return };
             // The paused clock advances only when there is nothing to do.
-            let Ok(item) = timeout(Duration::from_millis(1), viewer.next()).await else { return };
+            let Ok(item) = timeout(ITEM_TIME_MAX, viewer.next()).await else { return };
             self.take(item, record, log_files);
         }
     }
