@@ -1,10 +1,11 @@
 //! tailcast: a shared live log viewer.
 //!
-//! A log is a sequence of bytes with offsets, and **the file itself is the buffer**. One follower for
-//! each log notices that the file grew, reads the new bytes once and publishes them once. A viewer
-//! holds nothing but a position. It takes the shared chunks while it keeps up; when it is new, slow or
-//! coming back, it reads the file from its own position until it has caught up. So late join, lag and
-//! reconnect are one rule, memory does not grow with slow viewers, and no viewer delays another.
+//! A log is a sequence of bytes with offsets, and **the file itself is the buffer**. One follower
+//! for each log notices that the file grew, reads the new bytes once and publishes them once. A
+//! viewer holds nothing but a position. It takes the shared chunks while it keeps up; when it is
+//! new, slow or coming back, it reads the file from its own position until it has caught up. So
+//! late join, lag and reconnect are one rule, memory does not grow with slow viewers, and no viewer
+//! delays another.
 //!
 //! ```text
 //!                  one per log file                        one per viewer

@@ -1,7 +1,7 @@
 //! Calls to file systems on the runtime's blocking threads, bounded for each device.
 //!
-//! A file system that hangs keeps each of its calls on a thread. Since a device has a limited number of them, the others
-//! still find threads.
+//! A file system that hangs keeps each of its calls on a thread. Since a device has a limited
+//! number of them, the others still find threads.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,10 +12,12 @@ use tokio::task::spawn_blocking;
 /// At most this many calls to one device run at a time. The runtime has 512 blocking threads.
 pub(crate) const DEVICE_CALLS_MAX: usize = 64;
 
-/// The process's threads are shared by all, and so are the limits. There is one for each device that was ever called.
+/// The process's threads are shared by all, and so are the limits. There is one for each device
+/// that was ever called.
 static DEVICES: LazyLock<DashMap<u64, Arc<Semaphore>>> = LazyLock::new(DashMap::new);
 
-/// Runs a call to a device's file system on a blocking thread. None when the call panicked or the runtime ends.
+/// Runs a call to a device's file system on a blocking thread. None when the call panicked or the
+/// runtime ends.
 pub(crate) async fn run<T: Send + 'static>(
     device: u64,
     call: impl FnOnce() -> T + Send + 'static,

@@ -64,14 +64,9 @@ const BOUNDS: Bounds = Bounds { entries: 10_000, depth: 16, directories: 10_000,
 const STEP_NAMES: usize = 1024;
 const REST_TIME: Duration = Duration::from_micros(200);
 
-/// Walks the prefixes to the end. It blocks: call it from a thread that may.
-pub fn list(access: &Access) -> Catalogue {
-    list_until(access, &CancellationToken::new())
-}
-
 /// Walks the prefixes until `stop` is cancelled; the answer is then truncated. It blocks: call it
 /// from a thread that may, and from one at a time.
-pub fn list_until(access: &Access, stop: &CancellationToken) -> Catalogue {
+pub fn list(access: &Access, stop: &CancellationToken) -> Catalogue {
     list_within(access, &BOUNDS, stop)
 }
 

@@ -1,7 +1,7 @@
 //! Descriptors that are kept back for logs that are followed already.
 //!
-//! Connections may use up all descriptors of the process. A log that is rotated then still has to be opened. So a
-//! registry holds a few descriptors from the start, and lends them to the open.
+//! Connections may use up all descriptors of the process. A log that is rotated then still has to
+//! be opened. So a registry holds a few descriptors from the start, and lends them to the open.
 
 use std::os::fd::OwnedFd;
 
@@ -44,8 +44,8 @@ impl Reserve {
         self.0.lock().size
     }
 
-    /// Opens something. Where no descriptor is left, the reserve is lent to a second try, and filled again from what
-    /// that left.
+    /// Opens something. Where no descriptor is left, the reserve is lent to a second try, and
+    /// filled again from what that left.
     pub(super) fn open<T>(&self, open: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
         let first = open();
         let mut held = self.0.lock();

@@ -1,7 +1,9 @@
-//! Points where a test makes the system calls of the followers fail, hang, panic or report wrong sizes.
+//! Points where a test makes the system calls of the followers fail, hang, panic or report wrong
+//! sizes.
 //!
-//! Failpoints belong to one [`Access`](crate::log::Access) and to all that is opened with it, so that servers in one
-//! process do not disturb each other. Without the feature `faults` there is nothing to set, and the points do nothing.
+//! Failpoints belong to one [`Access`](crate::log::Access) and to all that is opened with it, so
+//! that servers in one process do not disturb each other. Without the feature `faults` there is
+//! nothing to set, and the points do nothing.
 
 use std::path::Path;
 
@@ -147,12 +149,14 @@ mod set {
             self.plan().once.is_none()
         }
 
-        /// Makes each such call on this file, or below this directory, fail until [`mend`](Self::mend).
+        /// Makes each such call on this file, or below this directory, fail until
+        /// [`mend`](Self::mend).
         pub fn fail(&self, call: Call, path: impl Into<PathBuf>, errno: Errno) {
             self.plan().lasting.push((call, path.into(), Fault::Fails(errno)));
         }
 
-        /// Makes each such call hang until [`mend`](Self::mend), as one to a file server that does not answer.
+        /// Makes each such call hang until [`mend`](Self::mend), as one to a file server that does
+        /// not answer.
         pub fn hang(&self, call: Call, path: impl Into<PathBuf>) {
             self.plan().lasting.push((call, path.into(), Fault::Hangs));
         }

@@ -1,8 +1,9 @@
 //! A followed log: what has been published of it, for all its viewers.
 //!
-//! Each chunk goes out once on a `tokio::sync::broadcast`, whatever the number of viewers. The timeline says what has
-//! been published, so that a viewer that missed chunks reads them from the file. Viewers subscribe first and look at the
-//! timeline second: then no chunk falls between the two.
+//! Each chunk goes out once on a `tokio::sync::broadcast`, whatever the number of viewers. The
+//! timeline says what has been published, so that a viewer that missed chunks reads them from the
+//! file. Viewers subscribe first and look at the timeline second: then no chunk falls between the
+//! two.
 //!
 //! `task` polls the files and publishes; `pool` runs the tasks of all followers.
 
@@ -37,8 +38,8 @@ use crate::log::watch::Watches;
 pub(in crate::log) use pool::Pool;
 pub(in crate::log) use task::{FollowerTask, LAST_POLLS_TIME_MAX, Registration};
 
-/// A watched log is polled this often though no event came: file systems without events, hard links, mounts, an event
-/// queue that overflowed.
+/// A watched log is polled this often though no event came: file systems without events, hard
+/// links, mounts, an event queue that overflowed.
 pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 /// A log that can't be watched is polled this often.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,8 +86,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower that has published nothing yet. A viewer that is more than `messages` behind, rounded up to a power of
-    /// two, reads the file instead.
+    /// A follower that has published nothing yet. A viewer that is more than `messages` behind,
+    /// rounded up to a power of two, reads the file instead.
     pub(crate) fn new(access: Arc<Access>, log: LogPath, device: u64, messages: usize) -> Self {
         Self {
             access,
@@ -129,7 +130,8 @@ impl Follower {
         self.timeline.lock()
     }
 
-    /// Waits until everything has been published that the file has now. Refreshes that come together share the polls.
+    /// Waits until everything has been published that the file has now. Refreshes that come
+    /// together share the polls.
     pub async fn refresh(&self) {
         let own = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.wake.wake();
@@ -145,8 +147,8 @@ impl Follower {
         blocking::run(self.device, opening).await.unwrap_or(false)
     }
 
-    /// The span of a position in a file that was rotated away while nobody followed, or was closed since. None unless
-    /// the file still lies beside the log and is the same beyond doubt.
+    /// The span of a position in a file that was rotated away while nobody followed, or was closed
+    /// since. None unless the file still lies beside the log and is the same beyond doubt.
     pub async fn find_rotated(
         self: &Arc<Self>,
         generation: Generation,
@@ -164,8 +166,9 @@ impl Follower {
         .await
     }
 
-    /// The span of the file that had the name after one that was rotated away before the first poll. None unless that
-    /// file lies beside the log, and was made before the first file that was followed.
+    /// The span of the file that had the name after one that was rotated away before the first
+    /// poll. None unless that file lies beside the log, and was made before the first file that was
+    /// followed.
     pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
         let file = match span.file() {
             Some(file) => file,
@@ -180,8 +183,8 @@ impl Follower {
         .await
     }
 
-    /// The span of a file that was rotated away before the first poll, for a position that can't be proved. It gets a
-    /// generation of its own, and viewers begin it anew.
+    /// The span of a file that was rotated away before the first poll, for a position that can't be
+    /// proved. It gets a generation of its own, and viewers begin it anew.
     pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
         if self.timeline().latest_of_inode(wanted).is_some() {
             return None;
@@ -207,8 +210,8 @@ impl Follower {
         found
     }
 
-    /// Adds a file that was found again to the timeline, under the generation that was `asked` for if that was named
-    /// here. The tracker then reads it for late writers.
+    /// Adds a file that was found again to the timeline, under the generation that was `asked` for
+    /// if that was named here. The tracker then reads it for late writers.
     fn take_in(
         &self,
         asked: Option<Generation>,
@@ -232,8 +235,9 @@ impl Follower {
         Some(span)
     }
 
-    /// Closes old files beyond [`OLD_FILES_MAX`]: those that can be found again by their names, the ones that were opened
-    /// first before others. Returns how many are too many still, because they are in use. It may block.
+    /// Closes old files beyond [`OLD_FILES_MAX`]: those that can be found again by their names, the
+    /// ones that were opened first before others. Returns how many are too many still, because they
+    /// are in use. It may block.
     fn close_excess_files(&self) -> usize {
         let files = self.timeline().old_files();
         let excess = files.len().saturating_sub(OLD_FILES_MAX);
@@ -303,7 +307,8 @@ impl Follower {
         });
     }
 
-    /// Publishes what a poll found. The timeline takes it all at once: no viewer sees it between two events.
+    /// Publishes what a poll found. The timeline takes it all at once: no viewer sees it between
+    /// two events.
     pub(crate) fn publish(&self, poll: Poll) {
         let mut events = Vec::with_capacity(poll.events.len());
         let is_append = matches!(poll.events.as_slice(), [FileEvent::Bytes { .. }, ..])
@@ -332,8 +337,8 @@ impl Follower {
                 }
             });
         }
-        // Appends leave no file behind. Polls that find nothing come at the latest with the backstop, and close the
-        // files that viewers have left.
+        // Appends leave no file behind. Polls that find nothing come at the latest with the
+        // backstop, and close the files that viewers have left.
         if !is_append {
             timeline.prune();
         }
@@ -357,7 +362,8 @@ impl Follower {
         }
     }
 
-    /// How many refreshes have been asked for. A poll that begins after this call answers all of them.
+    /// How many refreshes have been asked for. A poll that begins after this call answers all of
+    /// them.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }

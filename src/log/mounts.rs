@@ -1,7 +1,8 @@
 //! On which device a path lies, found out without a call to its file system.
 //!
-//! A file system that hangs keeps each call to it waiting, `stat` too. The kernel's mount table answers at once. It
-//! knows no links: a path that leads over a link to another device counts for the device where the link lies.
+//! A file system that hangs keeps each call to it waiting, `stat` too. The kernel's mount table
+//! answers at once. It knows no links: a path that leads over a link to another device counts for
+//! the device where the link lies.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};

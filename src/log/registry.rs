@@ -1,8 +1,8 @@
 //! The followers: one for each log, from its first viewer until a little after its last.
 //!
-//! The number of followers is bounded, and that of followers of files that do not exist is bounded more tightly where no
-//! viewer waits for them. A follower leaves the registry however its task ends, so that the next viewer starts a new
-//! one.
+//! The number of followers is bounded, and that of followers of files that do not exist is bounded
+//! more tightly where no viewer waits for them. A follower leaves the registry however its task
+//! ends, so that the next viewer starts a new one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,12 +27,14 @@ use crate::log::watch::Watches;
 
 /// How long a file that was rotated away is read on.
 pub const ROTATE_WAIT: Duration = Duration::from_secs(5);
-/// At most this many logs are followed at a time. A follower of a file that does not exist takes about 7 KiB.
+/// At most this many logs are followed at a time. A follower of a file that does not exist takes
+/// about 7 KiB.
 pub const FOLLOWERS_MAX: usize = 16_384;
 /// At most this many files that do not exist are followed for those who only look at a log.
 pub const MISSING_VISITS_MAX: usize = 64;
 
-/// A new viewer waits so long for the end of a follower that nobody views, where there are too many.
+/// A new viewer waits so long for the end of a follower that nobody views, where there are too
+/// many.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// At most this many logs are remembered after nobody follows them any more.
 const REMEMBERED_MAX: usize = 1024;
@@ -131,7 +133,8 @@ struct Slots {
 impl Registration for RegistryEntry {
     fn retire(&mut self, remembered: Option<RememberedFile>) -> bool {
         let log = self.follower.log();
-        // Viewers are counted under the map's guard: none comes between the question and the removal.
+        // Viewers are counted under the map's guard: none comes between the question and the
+        // removal.
         let is_idle = |_: &_, other: &mut Arc<Follower>| {
             Arc::ptr_eq(other, &self.follower) && other.viewers() == 0
         };
@@ -153,7 +156,8 @@ impl Drop for RegistryEntry {
 }
 
 impl Registry {
-    /// A registry without followers. It keeps back a few descriptors, until it is closed or dropped.
+    /// A registry without followers. It keeps back a few descriptors, until it is closed or
+    /// dropped.
     #[must_use]
     pub fn new(access: Arc<Access>, rotate_wait: Duration) -> Arc<Self> {
         Self::with_followers_max(access, rotate_wait, FOLLOWERS_MAX)
@@ -186,11 +190,13 @@ impl Registry {
         &self.access
     }
 
-    /// Joins the log's follower, and starts it if need be. The follower has polled the file since the call.
+    /// Joins the log's follower, and starts it if need be. The follower has polled the file since
+    /// the call.
     ///
     /// # Errors
-    /// When the log can't be opened now, unless the caller can `wait` for it. What lies outside the prefixes is always
-    /// refused. [`Refusal::Exhausted`] when too many logs are followed, or the process has no descriptor left.
+    /// When the log can't be opened now, unless the caller can `wait` for it. What lies outside the
+    /// prefixes is always refused. [`Refusal::Exhausted`] when too many logs are followed, or the
+    /// process has no descriptor left.
     pub async fn join(
         self: &Arc<Self>,
         log: &LogPath,
@@ -199,11 +205,12 @@ impl Registry {
         self.join_or(log, if wait { IfMissing::Wait } else { IfMissing::Refuse }).await
     }
 
-    /// Joins to look at a log for a moment. It may be missing, since files that had its name may still lie beside it.
+    /// Joins to look at a log for a moment. It may be missing, since files that had its name may
+    /// still lie beside it.
     ///
     /// # Errors
-    /// When the log lies outside the prefixes. [`Refusal::Exhausted`] as for [`join`](Self::join), and when more than
-    /// [`MISSING_VISITS_MAX`] missing logs are looked at.
+    /// When the log lies outside the prefixes. [`Refusal::Exhausted`] as for [`join`](Self::join),
+    /// and when more than [`MISSING_VISITS_MAX`] missing logs are looked at.
     pub async fn visit(self: &Arc<Self>, log: &LogPath) -> Result<Subscription, Refusal> {
         self.join_or(log, IfMissing::Visit).await
     }
@@ -267,7 +274,8 @@ impl Registry {
         Ok(Subscription { is_barred, ..subscription })
     }
 
-    /// What a new follower takes. The slot is missing where the log's follower ended after it was asked for.
+    /// What a new follower takes. The slot is missing where the log's follower ended after it was
+    /// asked for.
     fn complete(
         &self,
         slot: Option<OwnedSemaphorePermit>,
@@ -282,7 +290,8 @@ impl Registry {
     }
 
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
-        // The viewer is counted under the map's guard, where a follower that would retire counts them too.
+        // The viewer is counted under the map's guard, where a follower that would retire counts
+        // them too.
         let follower = self.followers.get(log)?;
         Some(Subscription::new(Presence::enter(&follower)))
     }
@@ -358,8 +367,9 @@ impl Registry {
         self.followers.len()
     }
 
-    /// Polls every log once more, publishes what has been written so far, and ends the followers, their threads, the
-    /// watches and the reserve of descriptors. A thread that hangs in a file system is left behind, and its log ends.
+    /// Polls every log once more, publishes what has been written so far, and ends the followers,
+    /// their threads, the watches and the reserve of descriptors. A thread that hangs in a file
+    /// system is left behind, and its log ends.
     pub async fn close(&self) {
         if !self.pool.close(LAST_POLLS_TIME_MAX + THREADS_END_TIME).await {
             let stuck: Vec<_> = self.followers.iter().map(|entry| Arc::clone(&entry)).collect();

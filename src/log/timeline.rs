@@ -51,6 +51,8 @@ pub struct Timeline {
     first_born: Option<SystemTime>,
     /// Files that were rotated away before the follower started and were found again.
     rotated: VecDeque<Arc<Span>>,
+    /// Another file than that of the open span may be held, so that there may be one to close.
+    may_hold_old_files: bool,
 }
 
 impl Timeline {
@@ -95,6 +97,7 @@ impl Timeline {
     /// Closes the open span. When its bytes are `lost`, so are those of every span of its file.
     pub fn close(&mut self, lost: bool) {
         let Some(last) = self.spans.back() else { return };
+        self.may_hold_old_files = true;
         last.state().closed = true;
         if lost && let Some(file) = last.file() {
             for span in &self.spans {

@@ -1,8 +1,8 @@
 //! A wake: "look again", and nothing more.
 //!
-//! A wake carries no claim about the file. What happened is found out from the file itself. A wake only remembers
-//! whether it was for more than writes, and under which names files may be found that lost the log's name between
-//! two polls.
+//! A wake carries no claim about the file. What happened is found out from the file itself. A wake
+//! only remembers whether it was for more than writes, and under which names files may be found
+//! that lost the log's name between two polls.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,8 @@ impl Wake {
         self.call();
     }
 
-    /// Wakes the follower because bytes were written to the file that has the name. No name has changed.
+    /// Wakes the follower because bytes were written to the file that has the name. No name has
+    /// changed.
     pub(crate) fn wake_for_write(&self) {
         self.call();
     }
@@ -61,13 +62,15 @@ impl Wake {
         }
     }
 
-    /// Whether something else than writes came since the last call. Call this first, check the name second.
+    /// Whether something else than writes came since the last call. Call this first, check the name
+    /// second.
     #[must_use]
     pub fn take_name_doubt(&self) -> bool {
         std::mem::take(&mut self.state.lock().is_name_in_doubt)
     }
 
-    /// Takes the oldest renamed file: where it lies now. None when no file that had the name was renamed.
+    /// Takes the oldest renamed file: where it lies now. None when no file that had the name was
+    /// renamed.
     #[must_use]
     pub fn next_renamed(&self) -> Option<PathBuf> {
         self.state.lock().renamed.pop_front()

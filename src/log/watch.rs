@@ -1,9 +1,10 @@
 //! Watches on the file system, which wake followers.
 //!
-//! One `notify` watcher serves the whole process, because each watcher is an inotify instance and a thread of its own,
-//! and a user has 128 instances. It watches directories, not files: a watch on a file sees nothing more once the file
-//! is renamed and created again, and two names of one inode share a watch and report one name only. So a log costs one
-//! watch, on its directory, and shares it with its neighbours.
+//! One `notify` watcher serves the whole process, because each watcher is an inotify instance and a
+//! thread of its own, and a user has 128 instances. It watches directories, not files: a watch on a
+//! file sees nothing more once the file is renamed and created again, and two names of one inode
+//! share a watch and report one name only. So a log costs one watch, on its directory, and shares
+//! it with its neighbours.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +25,8 @@ use crate::log::wake::Wake;
 #[derive(Clone)]
 pub struct Watches {
     faults: Failpoints,
-    /// Locked while a watch is added or removed, so that the two never cross. The event handler never locks it.
+    /// Locked while a watch is added or removed, so that the two never cross. The event handler
+    /// never locks it.
     watcher: Arc<Mutex<WatcherState>>,
     listeners: Arc<Listeners>,
 }
@@ -49,8 +51,8 @@ impl WatcherState {
 
 /// The wakes that are registered: by directory, then by file name.
 ///
-/// A directory is known by its inode. The kernel has one watch for it, whatever its names, and reports its events with
-/// the path by which it was watched first.
+/// A directory is known by its inode. The kernel has one watch for it, whatever its names, and
+/// reports its events with the path by which it was watched first.
 #[derive(Default)]
 struct Listeners(Mutex<Directories>);
 
@@ -140,15 +142,17 @@ impl Watches {
         Self { faults, watcher: Arc::default(), listeners: Arc::default() }
     }
 
-    /// Ends the watcher: its inotify instance and its thread go. No directory can be watched afterwards.
+    /// Ends the watcher: its inotify instance and its thread go. No directory can be watched
+    /// afterwards.
     pub(crate) fn close(&self) {
         let watcher = std::mem::replace(&mut *self.watcher.lock(), WatcherState::Closed);
         // To end the watcher waits for its thread, which may be about to lock this state.
         drop(watcher);
     }
 
-    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped. Where the name is the
-    /// log's own, the wake remembers what files of that name are renamed to. The call may block.
+    /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped.
+    /// Where the name is the log's own, the wake remembers what files of that name are renamed to.
+    /// The call may block.
     ///
     /// # Errors
     /// When the kernel has no watch left, or the directory is missing. The caller then polls.
@@ -217,7 +221,8 @@ impl Listeners {
         listeners.names.entry(name.to_owned()).or_default().push(listener);
     }
 
-    /// Removes a wake. Returns the path whose watch has to be ended when it was the directory's last.
+    /// Removes a wake. Returns the path whose watch has to be ended when it was the directory's
+    /// last.
     fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) -> Option<PathBuf> {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.get_mut(&directory)?;
@@ -255,7 +260,8 @@ impl Listeners {
             (event.kind, event.paths.as_slice())
             && let Some(directory) = from.parent().and_then(of)
         {
-            // Each wake records the renaming once, whatever the number of names under which it is registered.
+            // Each wake records the renaming once, whatever the number of names under which it is
+            // registered.
             let mut wakes: Vec<(&Arc<Wake>, bool)> = Vec::new();
             for (name, listeners) in &directory.names {
                 for listener in listeners {
@@ -290,7 +296,8 @@ impl Listeners {
     }
 }
 
-/// A registered wake. Dropping it ends the watch, if it was the directory's last. The drop may block for a moment.
+/// A registered wake. Dropping it ends the watch, if it was the directory's last. The drop may
+/// block for a moment.
 pub struct Watch {
     watches: Watches,
     /// The path by which the directory was asked for.
@@ -301,7 +308,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Whether the path still leads to the watched directory, and the watch still exists. If not, watch again.
+    /// Whether the path still leads to the watched directory, and the watch still exists. If not,
+    /// watch again.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         identity(&self.directory) == Some(self.identity)
@@ -346,7 +354,8 @@ mod tests {
         (listeners, directory, wake)
     }
 
-    /// Counts the calls of a wake. The function that it returns says whether it was called since the last question.
+    /// Counts the calls of a wake. The function that it returns says whether it was called since
+    /// the last question.
     fn calls_of(wake: &Wake) -> impl Fn() -> bool {
         let calls = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&calls);

@@ -1,9 +1,9 @@
-//! The scripts, styles and pictures of the pages. All are in the program, compressed when it was built;
-//! none asks another host for anything.
+//! The scripts, styles and pictures of the pages. All are in the program, compressed when it was
+//! built; none asks another host for anything.
 //!
-//! An asset's address is `/_/page/VERSION/NAME`. The version changes with any of the assets, so that a
-//! browser keeps what it has for good. What a page loads follows from the imports in its modules:
-//! `build.rs` reads them, and nothing is listed by hand.
+//! An asset's address is `/_/page/VERSION/NAME`. The version changes with any of the assets, so
+//! that a browser keeps what it has for good. What a page loads follows from the imports in its
+//! modules: `build.rs` reads them, and nothing is listed by hand.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -33,7 +33,8 @@ pub(super) fn url(name: &str) -> String {
     format!("/_/page/{VERSION}/{name}")
 }
 
-/// All modules that `entry` imports, directly or through others, without itself, in the order of their names.
+/// All modules that `entry` imports, directly or through others, without itself, in the order of
+/// their names.
 pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
     let direct = |name: &str| {
         IMPORTS.iter().find(|(module, _)| *module == name).map_or(&[][..], |(_, imports)| imports)
@@ -48,8 +49,8 @@ pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
     found
 }
 
-/// The asset at `page/VERSION/NAME`; none for any other target. A browser may keep one of this version as
-/// long as it likes. It is sent compressed where the request accepts gzip.
+/// The asset at `page/VERSION/NAME`; none for any other target. A browser may keep one of this
+/// version as long as it likes. It is sent compressed where the request accepts gzip.
 pub(super) fn asset(target: &str, headers: &HeaderMap) -> Option<Response<Body>> {
     let (version, name) = target.strip_prefix("page/")?.split_once('/')?;
     let compressed = Compressed::get(&format!("{name}.gz"))?.data;
@@ -92,8 +93,8 @@ fn plain(compressed: &[u8]) -> Bytes {
     Bytes::from(content)
 }
 
-/// Whether `Accept-Encoding` admits gzip (RFC 9110, section 12.5.3): by its name, or else by `*`, and not with a
-/// weight of 0. Without the header nothing is compressed.
+/// Whether `Accept-Encoding` admits gzip (RFC 9110, section 12.5.3): by its name, or else by `*`,
+/// and not with a weight of 0. Without the header nothing is compressed.
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut by_name = None;
     let mut by_star = None;

@@ -110,7 +110,7 @@ pub(super) fn quoted(log: &LogPath) -> String {
 
 /// The list of logs. A client that has it already gets 304.
 async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
-    let list = app.listing.get(&app.access, app.hub.registry(), format).await;
+    let list = app.listing.get(&app.access, app.hub.registry(), &app.cut, format).await;
     let validators = Validators::new(&list.tag, None);
     let mut response = if validators.is_known(&parts.headers) {
         let mut response = Response::new(empty());

@@ -7,7 +7,8 @@ use crate::serve::body::Body;
 use crate::serve::json::json_text;
 use crate::wire::answer::{Health, HealthCounters, to_json};
 
-/// The answer to `/_/healthz`: version, viewers, followed logs, and what was counted since the start.
+/// The answer to `/_/healthz`: version, viewers, followed logs, and what was counted since the
+/// start.
 pub(super) fn health(app: &App) -> Response<Body> {
     let metrics = app.access.metrics();
     json_text(to_json(&Health {

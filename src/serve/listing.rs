@@ -1,5 +1,5 @@
-//! The list of logs: as a page for people, as lines for scripts, and as JSON for the page, which asks for it
-//! every few seconds.
+//! The list of logs: as a page for people, as lines for scripts, and as JSON for the page, which
+//! asks for it every few seconds.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -92,8 +92,8 @@ fn milliseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// A number of bytes in words. The page's script (`formatSize`) uses the same words, so that a row does not change
-/// when the script draws it; the crates for this write sizes otherwise.
+/// A number of bytes in words. The page's script (`formatSize`) uses the same words, so that a row
+/// does not change when the script draws it; the crates for this write sizes otherwise.
 fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter();

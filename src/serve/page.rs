@@ -74,8 +74,8 @@ pub(super) fn view(status: StatusCode, log: &LogPath, framing: Framing) -> Respo
     html(status, &ViewerPage { path, is_pane: framing == Framing::Pane })
 }
 
-/// The page of this name that shows several logs. The page's script finds the logs in the page's address and asks for
-/// each of them separately, so each is allowed or refused as if it were alone.
+/// The page of this name that shows several logs. The page's script finds the logs in the page's
+/// address and asks for each of them separately, so each is allowed or refused as if it were alone.
 pub(super) fn multi_log(name: &str) -> Option<Response<Body>> {
     match name {
         "beside" => Some(html(StatusCode::OK, &SplitPage)),

@@ -1,4 +1,5 @@
-//! The headers that every answer carries: what a page may load, who may frame it, and that nothing is guessed.
+//! The headers that every answer carries: what a page may load, who may frame it, and that nothing
+//! is guessed.
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, Uri};
@@ -6,8 +7,8 @@ use hyper::{Response, Uri};
 use crate::serve::body::Body;
 use crate::serve::query;
 
-/// The Content-Security-Policy of pages. They load their scripts and styles from this server and talk to no other.
-/// Log content has its colours in style attributes; nothing else is inline.
+/// The Content-Security-Policy of pages. They load their scripts and styles from this server and
+/// talk to no other. Log content has its colours in style attributes; nothing else is inline.
 macro_rules! page_policy {
     ($framing:literal) => {
         concat!(
@@ -25,8 +26,8 @@ const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 pub(super) enum Framing {
     /// The page is in no frame and has none.
     Alone,
-    /// The page is a pane of the split view, which alone may frame it. The URL says so (`pane=1`), because browsers
-    /// send `Sec-Fetch-Dest` only to servers with TLS or on this machine.
+    /// The page is a pane of the split view, which alone may frame it. The URL says so (`pane=1`),
+    /// because browsers send `Sec-Fetch-Dest` only to servers with TLS or on this machine.
     Pane,
     /// The page is the split view. It frames pages of this server.
     Split,
@@ -54,7 +55,8 @@ impl Framing {
     }
 }
 
-/// Sets the security headers of an answer, and `Vary` and `Cache-Control` where the answer has none of its own.
+/// Sets the security headers of an answer, and `Vary` and `Cache-Control` where the answer has none
+/// of its own.
 pub(super) fn set_headers(response: &mut Response<Body>, framing: Framing) {
     let is_page = response
         .headers()

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry};
@@ -75,17 +76,18 @@ impl Kept {
         bodies.next().map(|(_, body)| body.clone())
     }
 
-    /// Makes the list in a form. Blocks.
+    /// Makes the list in a form. Blocks, until `stop` is cancelled at most.
     fn make(
         &mut self,
         access: &Access,
         registry: &Registry,
+        stop: &CancellationToken,
         arrived: Instant,
         format: ListFormat,
     ) -> ListBody {
         if !self.is_fresh(arrived) {
             self.bodies.clear();
-            let catalogue = catalogue::list(access);
+            let catalogue = catalogue::list(access, stop);
             self.catalogue = Some((Instant::now(), catalogue));
         }
         let empty = Catalogue::default();
@@ -107,11 +109,12 @@ pub(super) struct SharedListing(Arc<Mutex<Kept>>);
 
 impl SharedListing {
     /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that
-    /// each log had when the form was made.
+    /// each log had when the form was made. When `stop` is cancelled, the list ends where it is.
     pub(super) async fn get(
         &self,
         access: &Arc<Access>,
         registry: &Arc<Registry>,
+        stop: &CancellationToken,
         format: ListFormat,
     ) -> ListBody {
         let arrived = Instant::now();
@@ -121,10 +124,10 @@ impl SharedListing {
         if let Some(body) = kept.body(arrived, format) {
             return body;
         }
-        let (access, registry) = (Arc::clone(access), Arc::clone(registry));
-        let made = spawn_blocking(move || kept.make(&access, &registry, arrived, format)).await;
+        let (access, registry, stop) = (Arc::clone(access), Arc::clone(registry), stop.clone());
+        let made = spawn_blocking(move || kept.make(&access, &registry, &stop, arrived, format));
         // Only a runtime that is going down fails here.
-        made.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
+        made.await.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
 }
 
@@ -144,16 +147,34 @@ mod tests {
         for _ in 0..50 {
             let (listing, access, registry) =
                 (listing.clone(), Arc::clone(&access), Arc::clone(&registry));
-            asking.spawn(
-                async move { listing.get(&access, &registry, ListFormat::Json).await.bytes },
-            );
+            asking.spawn(async move {
+                listing
+                    .get(&access, &registry, &CancellationToken::new(), ListFormat::Json)
+                    .await
+                    .bytes
+            });
         }
         let bodies = asking.join_all().await;
         assert!(bodies[0].starts_with(b"{"), "{:?}", bodies[0]);
         let first = bodies[0].as_ptr();
         assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
-        let text = listing.get(&access, &registry, ListFormat::Text).await;
+        let going_on = CancellationToken::new();
+        let text = listing.get(&access, &registry, &going_on, ListFormat::Text).await;
         assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_walks_no_further() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let list =
+            SharedListing::default().get(&access, &registry, &stop, ListFormat::Json).await.bytes;
+        let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
+        assert_eq!(list["truncated"], true, "{list}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -164,7 +185,7 @@ mod tests {
         let mut kept = Kept::default();
         let arrived = Instant::now();
         tokio::time::advance(MAX_AGE * 10).await;
-        kept.make(&access, &registry, arrived, ListFormat::Json);
+        kept.make(&access, &registry, &CancellationToken::new(), arrived, ListFormat::Json);
         tokio::time::advance(MAX_AGE / 2).await;
         assert!(kept.body(arrived, ListFormat::Json).is_some());
         assert!(kept.body(Instant::now(), ListFormat::Json).is_some());

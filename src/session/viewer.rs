@@ -244,7 +244,8 @@ impl Viewer {
         self.row_start == Some(TimelinePosition { span: self.span_number(), offset })
     }
 
-    /// Forgets the first bytes, where they were read already. They are read again when they are due.
+    /// Forgets the first bytes, where they were read already. They are read again when they are
+    /// due.
     pub fn forget_read_ahead(&mut self) {
         if let Some(start) = &mut self.start {
             start.bytes = None;

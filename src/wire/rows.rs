@@ -151,7 +151,8 @@ pub struct RowsMessages {
 impl RowsMessages {
     /// The rest of a message is for the fields around the rows.
     const ROWS_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 256;
-    /// More than the JSON of an annotation: the name of a group, doubled by escapes, and a few words.
+    /// More than the JSON of an annotation: the name of a group, doubled by escapes, and a few
+    /// words.
     const ANNOTATION_BYTES_MAX: usize = 1024;
     /// The most bytes of a row's content. JSON escapes only double bytes of its text, which has
     /// at most [`render::ROW_BYTES_MAX`](crate::render::ROW_BYTES_MAX) bytes.

@@ -1,4 +1,5 @@
-//! Followers among each other: their number, their threads and descriptors, and what happens when one fails or hangs.
+//! Followers among each other: their number, their threads and descriptors, and what happens when
+//! one fails or hangs.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,7 +14,8 @@ use crate::servers::{DEADLINE, Program, append, eventually, pace, put, target};
 
 /// A line is seen within this time, whatever happens to other logs.
 const LINE_TIME: Duration = Duration::from_millis(300);
-/// Lines whose times are taken. Half of them have to be in time: the machine may be busy with something else.
+/// Lines whose times are taken. Half of them have to be in time: the machine may be busy with
+/// something else.
 const LINES: usize = 30;
 
 /// Appends lines to a log and takes the time until the viewer has each. Returns the median.

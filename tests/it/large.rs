@@ -78,7 +78,8 @@ async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little(
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     write_blocks(&log, BLOCKS);
-    // Readers wait for their turn, which takes long on a busy machine: that must close none of them.
+    // Readers wait for their turn, which takes long on a busy machine: that must close none of
+    // them.
     let patient = ["--heartbeat", "0", "--stall-timeout", "3600"];
     let served = directory.path().to_str().unwrap();
     let program = Program::serve(&[&patient[..], &[served]].concat());

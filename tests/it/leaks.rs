@@ -167,7 +167,8 @@ fn held_here() -> (Vec<String>, Vec<PathBuf>) {
 #[tokio::test]
 async fn a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor() {
     const ALONE: &str = "TAILCAST_TEST_ALONE";
-    // Other tests have threads and descriptors in this process, so this one runs again in a process of its own.
+    // Other tests have threads and descriptors in this process, so this one runs again in a process
+    // of its own.
     if std::env::var_os(ALONE).is_none() {
         let test = "leaks::a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor";
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());

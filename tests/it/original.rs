@@ -196,8 +196,8 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
         Settings { heartbeat_interval: interval, pong_timeout: wait, ..Settings::default() };
     let server = TestServer::with(settings).await;
     let log = server.log("a.log", "");
-    // A viewer that reads and answers stays, for many intervals. It answers a ping when it reads on,
-    // so it reads until the other viewer is closed.
+    // A viewer that reads and answers stays, for many intervals. It answers a ping when it reads
+    // on, so it reads until the other viewer is closed.
     let mut answering = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     answering.text().await;
     let (stop, mut stopped) = oneshot::channel::<()>();

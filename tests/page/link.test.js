@@ -222,7 +222,11 @@ scene('a place within the last screen that a link, a reload or a step leads to s
   const leads = {
     top: async () => scene.open(`${log}#top=${Buffer.byteLength(text(all.slice(0, 290)))}`),
     reload: async () => page.reload(),
-    line: async () => scene.open(`${log}#L298`),
+    line: async () => {
+      // A page that is open already would have counted new lines before.
+      await scene.open('/');
+      await scene.open(`${log}#L298`);
+    },
     match: async () => {
       await page.keyboard.press('Escape');
       await page.keyboard.press('End');
@@ -248,4 +252,31 @@ scene('a place within the last screen that a link, a reload or a step leads to s
     assert.equal(await place(), before, name);
     assert.equal(await page.locator('#state').getAttribute('data-state'), 'paused', name);
   }
+});
+
+scene('options, and steps between groups, do not begin to follow the end', async (scene) => {
+  const { logs, page } = scene;
+  const wide = lines(1, 260).map((line) => `${line} ${'wide '.repeat(120)}`);
+  const all = [...wide, ...lines(261, 295), '::group::the last', ...lines(297, 300)];
+  const log = await logs.write('a.log', text(all));
+  let come = 0;
+  const staysPaused = async (/** @type {string} */ what) => {
+    await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve))); }));
+    come += 1;
+    await logs.append('a.log', `came ${come}\n`);
+    await scene.untilText('#new-lines-count', come === 1 ? '1 new line' : `${come} new lines`);
+    assert.equal(await page.locator('#state').getAttribute('data-state'), 'paused', what);
+  };
+  await scene.open(`${log}#L262`);
+  await scene.untilState('paused');
+  await page.keyboard.press(']');
+  await eventually('the group is in sight', () => page.evaluate(() => {
+    const group = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent === 'the last');
+    return (group?.getBoundingClientRect().top ?? Infinity) < innerHeight;
+  }));
+  await staysPaused('a step to a group');
+  await page.keyboard.press('w');
+  await staysPaused('lines are not wrapped');
+  await page.keyboard.press('w');
+  await staysPaused('lines are wrapped');
 });

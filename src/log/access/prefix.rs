@@ -59,7 +59,8 @@ impl Prefix {
         let given = given_path(&absolute, &canonical);
         match (type_of(&stat), canonical.parent(), canonical.file_name()) {
             (FileType::Directory, ..) => {
-                // Looking up `.` takes the right to search the directory, which O_PATH does not check.
+                // Looking up `.` takes the right to search the directory, which O_PATH does not
+                // check.
                 resolver
                     .look_up(
                         object.as_fd(),
@@ -87,8 +88,8 @@ impl Prefix {
         }
     }
 
-    /// The part of a normalised path below this prefix's directory, by its text alone. None when it is
-    /// not inside.
+    /// The part of a normalised path below this prefix's directory, by its text alone. None when it
+    /// is not inside.
     pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
         if let Some(name) = &self.only {
             return (path == self.given || path == self.canonical).then_some(Path::new(name));
@@ -111,10 +112,10 @@ impl Prefix {
 
     /// The prefix's directory now.
     ///
-    /// A directory that was removed and made again, or swapped by a rename, is found by its path, of
-    /// which no component may be a link. When the path leads over a link or nowhere, the directory
-    /// that was opened at the start counts for as long as it exists: a link in its place leads nobody
-    /// elsewhere.
+    /// A directory that was removed and made again, or swapped by a rename, is found by its path,
+    /// of which no component may be a link. When the path leads over a link or nowhere, the
+    /// directory that was opened at the start counts for as long as it exists: a link in its place
+    /// leads nobody elsewhere.
     ///
     /// # Errors
     /// ENOENT when neither is there.

@@ -1,8 +1,8 @@
 //! The system calls of access: open a path without reading it, ask where an open object lies now,
 //! open that object for reading.
 //!
-//! All of them work on handles. `O_PATH` opens nothing for reading (open(2)), so a FIFO, a device or
-//! a socket at the end of a path neither blocks nor notices.
+//! All of them work on handles. `O_PATH` opens nothing for reading (open(2)), so a FIFO, a device
+//! or a socket at the end of a path neither blocks nor notices.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -63,12 +63,12 @@ impl Resolver {
         rustix::io::retry_on_intr(|| rustix::fs::openat(directory, path, flags, Mode::empty()))
     }
 
-    /// Looks up a path below a root. The kernel keeps the whole way below the root, which is proof by
-    /// itself.
+    /// Looks up a path below a root. The kernel keeps the whole way below the root, which is proof
+    /// by itself.
     ///
     /// # Errors
-    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there is
-    /// no openat2. LOOP when the only file of a root is a link.
+    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there
+    /// is no openat2. LOOP when the only file of a root is a link.
     pub(super) fn look_up_beneath(&self, root: &Root, path: &Path) -> Result<OwnedFd> {
         let links = if root.only.is_some() {
             ResolveFlags::NO_SYMLINKS
@@ -151,8 +151,8 @@ pub(super) fn link_target(object: BorrowedFd<'_>) -> Option<PathBuf> {
 }
 
 /// Whether the object belongs to a file system that the kernel makes up, by its magic in statfs(2):
-/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2. Their files say that they
-/// are regular, but have no size of their own, and reading them may block (tracefs) or act.
+/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2. Their files say that
+/// they are regular, but have no size of their own, and reading them may block (tracefs) or act.
 pub(in crate::log) fn is_kernel_made(object: BorrowedFd<'_>) -> Result<bool> {
     let magic = rustix::fs::fstatfs(object)?.f_type;
     Ok(matches!(

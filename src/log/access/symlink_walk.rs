@@ -1,8 +1,9 @@
 //! Where a path leads that cannot be opened.
 //!
 //! A link inside a prefix that leads outside must get the same answer whether or not anything is
-//! there, or it would tell which files exist. When the kernel fails to open a path, this walk follows
-//! it by the text of the links and stops at the border: it touches nothing outside the prefixes.
+//! there, or it would tell which files exist. When the kernel fails to open a path, this walk
+//! follows it by the text of the links and stops at the border: it touches nothing outside the
+//! prefixes.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
@@ -30,7 +31,8 @@ enum Location {
 
 /// Whether the path `rest`, from the directory `start`, leads out of the prefixes on its way.
 ///
-/// `real_path` replaces the given path of a prefix at the head of an absolute link by its real path.
+/// `real_path` replaces the given path of a prefix at the head of an absolute link by its real
+/// path.
 pub(super) fn leads_outside(
     resolver: &Resolver,
     roots: &[&Root],

@@ -50,7 +50,7 @@ impl Fixture {
     }
 
     fn listed(&self, prefixes: &[&str]) -> Vec<String> {
-        let catalogue = list(&self.access(prefixes));
+        let catalogue = list(&self.access(prefixes), &CancellationToken::new());
         assert!(!catalogue.truncated);
         self.names(&catalogue)
     }
@@ -69,7 +69,7 @@ fn logs_are_listed_by_last_change_then_path() {
     ground.file("logs/b", 5);
     ground.file("logs/a", 5);
     ground.file("beside", 0);
-    let catalogue = list(&ground.access(&["logs"]));
+    let catalogue = list(&ground.access(&["logs"]), &CancellationToken::new());
     assert_eq!(ground.names(&catalogue), ["logs/sub/deep/new", "logs/a", "logs/b", "logs/old"]);
     let newest = &catalogue.entries[0];
     assert_eq!((newest.size, newest.modified), (1, time(1)));
@@ -85,7 +85,7 @@ fn every_listed_log_opens() {
     ground.link("name", "logs");
     ground.link("logs/link", "one/file");
     let access = ground.access(&["name", "one/file"]);
-    let catalogue = list(&access);
+    let catalogue = list(&access, &CancellationToken::new());
     assert_eq!(ground.names(&catalogue), ["name/a", "name/a\n\"b", "name/link", "one/file"]);
     for entry in &catalogue.entries {
         access.open(&entry.log).unwrap();
@@ -123,7 +123,9 @@ fn only_regular_files_are_logs() {
     ground.link("logs/fifo-link", "logs/fifo");
     let (sender, receiver) = std::sync::mpsc::channel();
     let prefixes = [ground.top.join("logs"), "/dev".into(), "/proc".into()];
-    std::thread::spawn(move || sender.send(list(&Access::new(prefixes).unwrap())));
+    std::thread::spawn(move || {
+        sender.send(list(&Access::new(prefixes).unwrap(), &CancellationToken::new()))
+    });
     let catalogue = receiver.recv_timeout(Duration::from_secs(5)).expect("it blocked");
     let in_logs =
         catalogue.entries.iter().filter(|entry| entry.log.as_path().starts_with(&ground.top));
@@ -221,7 +223,7 @@ fn a_directory_swapped_for_a_link_lists_nothing_foreign() {
     let start = Instant::now();
     let mut seen = 0;
     while start.elapsed() < Duration::from_secs(1) {
-        let names = ground.names(&list(&access));
+        let names = ground.names(&list(&access, &CancellationToken::new()));
         assert!(names.iter().all(|name| name.ends_with("inside")), "{names:?}");
         seen += names.len();
     }
@@ -237,7 +239,7 @@ fn a_prefix_that_went_away_lists_nothing() {
     ground.file("pods/p", 2);
     let access = ground.access(&["logs", "pods"]);
     fs::remove_dir_all(ground.top.join("logs")).unwrap();
-    assert_eq!(ground.names(&list(&access)), ["pods/p"]);
+    assert_eq!(ground.names(&list(&access, &CancellationToken::new())), ["pods/p"]);
 }
 
 #[test]
@@ -259,7 +261,7 @@ fn a_walk_that_is_stopped_ends_and_says_that_it_is_incomplete() {
     ground.file("logs/a", 1);
     let stop = CancellationToken::new();
     stop.cancel();
-    let catalogue = list_until(&ground.access(&["logs"]), &stop);
+    let catalogue = list(&ground.access(&["logs"]), &stop);
     assert_eq!(catalogue, Catalogue { entries: Vec::new(), truncated: true });
 }
 
@@ -269,7 +271,10 @@ fn a_time_before_1970_is_a_time() {
     let path = ground.file("logs/a", 1);
     let long_ago = SystemTime::UNIX_EPOCH - Duration::from_millis(1_500);
     File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
-    assert_eq!(list(&ground.access(&["logs"])).entries[0].modified, long_ago);
+    assert_eq!(
+        list(&ground.access(&["logs"]), &CancellationToken::new()).entries[0].modified,
+        long_ago
+    );
 }
 
 /// `cargo test --release --lib costs_of_a_catalogue -- --ignored --nocapture`
@@ -285,7 +290,7 @@ fn costs_of_a_catalogue() {
     let access = ground.access(&["logs"]);
     for _ in 0..5 {
         let start = Instant::now();
-        let listed = list(&access).entries.len();
+        let listed = list(&access, &CancellationToken::new()).entries.len();
         println!("{listed} of 100,000 logs: {:?}", start.elapsed());
     }
 }

@@ -1,6 +1,7 @@
 //! Files that were rotated away, and are read on for a while because writers reopen late.
 //!
-//! Each is read until its own deadline, the rotate-wait after it lost the name. At most [`OLD_FILES_MAX`] are held.
+//! Each is read until its own deadline, the rotate-wait after it lost the name. At most
+//! [`OLD_FILES_MAX`] are held.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use crate::log::follower::events::Poll;
 use crate::log::follower::tailed_file::{Progress, TailedFile};
 use crate::log::timeline::OLD_FILES_MAX;
 
-/// Late files are read at most this often. Where both files are written, each such read adds two spans to the timeline.
+/// Late files are read at most this often. Where both files are written, each such read adds two
+/// spans to the timeline.
 const LATE_INTERVAL: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
@@ -81,8 +83,8 @@ impl LateFiles {
         self.polled_at = None;
     }
 
-    /// Reads what came since, unless they were read a moment ago. A file that was truncated, or is over its time, is
-    /// dropped.
+    /// Reads what came since, unless they were read a moment ago. A file that was truncated, or is
+    /// over its time, is dropped.
     pub(super) fn poll(&mut self, now: Instant, poll: &mut Poll) {
         if self.polled_at.is_some_and(|polled_at| now.duration_since(polled_at) < LATE_INTERVAL) {
             return;

@@ -1,11 +1,11 @@
 //! The threads that run followers.
 //!
-//! All that a follower does may block, so it runs on threads of its own, not on the runtime's. A wake queues the
-//! follower, and a thread of the pool runs it. One thread more, the timer, queues those that are due. Threads are
-//! started when they are needed and end with the last follower.
+//! All that a follower does may block, so it runs on threads of its own, not on the runtime's. A
+//! wake queues the follower, and a thread of the pool runs it. One thread more, the timer, queues
+//! those that are due. Threads are started when they are needed and end with the last follower.
 //!
-//! A file system that hangs keeps a thread in a call. The schedule lets each device keep a few threads, and the timer
-//! starts another for each that is stuck, up to [`THREADS_MAX`] in all.
+//! A file system that hangs keeps a thread in a call. The schedule lets each device keep a few
+//! threads, and the timer starts another for each that is stuck, up to [`THREADS_MAX`] in all.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -24,14 +24,16 @@ use crate::log::follower::schedule::{After, DEVICE_RUNS_MAX, Id, Schedule};
 const THREADS: usize = 2 * DEVICE_RUNS_MAX;
 /// This many threads run followers at most, those that are stuck included.
 const THREADS_MAX: usize = 32;
-/// While all threads are busy and followers are queued, the timer looks this often for stuck threads.
+/// While all threads are busy and followers are queued, the timer looks this often for stuck
+/// threads.
 const STUCK_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The timer sleeps no longer than this.
 const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// What the pool runs. It is dropped on a thread of the pool when it has ended or panicked.
 pub(super) trait Job: Send {
-    /// Runs once, and says when to run again. `closing` says that the pool ends and this is one of the last runs.
+    /// Runs once, and says when to run again. `closing` says that the pool ends and this is one of
+    /// the last runs.
     fn run(&mut self, closing: bool) -> After;
 }
 
@@ -73,7 +75,8 @@ impl Pool {
         Self(Arc::new(Shared { state: Mutex::default(), threads: watch::channel(0).0 }))
     }
 
-    /// Adds a job of a device, and runs it for the first time. `wake` is given its number before that.
+    /// Adds a job of a device, and runs it for the first time. `wake` is given its number before
+    /// that.
     pub(super) fn add(&self, device: u64, job: Box<dyn Job>, set_wake: impl FnOnce(Id)) {
         let mut state = self.0.state.lock();
         let id = state.schedule.add(device);
@@ -91,8 +94,8 @@ impl Pool {
         }
     }
 
-    /// Has all jobs run until they have ended, and waits for their threads, at most so long. Returns whether all
-    /// threads have ended: one that is stuck in a file system can't be.
+    /// Has all jobs run until they have ended, and waits for their threads, at most so long.
+    /// Returns whether all threads have ended: one that is stuck in a file system can't be.
     pub(in crate::log) async fn close(&self, at_most: Duration) -> bool {
         {
             let mut state = self.0.state.lock();
@@ -172,7 +175,8 @@ impl Shared {
             }
             let mut wakes_at = state.schedule.next_due().unwrap_or(now + TIMER_SLEEP_MAX);
             if state.schedule.queued() > 0 && state.idle.is_empty() {
-                // A thread that was called a moment ago takes it, unless there is none or all are stuck.
+                // A thread that was called a moment ago takes it, unless there is none or all are
+                // stuck.
                 if state.workers == 0 || state.workers >= THREADS {
                     self.call_workers(&mut state);
                 }
@@ -329,7 +333,8 @@ mod tests {
                 });
             }
         }
-        // Three devices take more threads than there are. Others are started for those that are stuck.
+        // Three devices take more threads than there are. Others are started for those that are
+        // stuck.
         let (runs, ran) = channel();
         let id = pool.add_calls(4, reports(runs));
         next(&ran);

@@ -1,10 +1,11 @@
 //! Which file a log's name leads to, over rotations, replacements and truncations.
 //!
-//! A poll compares what the path leads to with the file that is held open, the file's size with the offset that was
-//! read, and the bytes before that offset with those that were read there. So the tracker recognises a rotation, a
-//! replacement, a truncation, and a truncation that has grown again, whatever events came. An old file is read to its
-//! end before the next one begins, and is read on for the rotate-wait, because writers reopen late. Files that had the
-//! name only between two polls are found under their later names, which events tell. All calls may block.
+//! A poll compares what the path leads to with the file that is held open, the file's size with the
+//! offset that was read, and the bytes before that offset with those that were read there. So the
+//! tracker recognises a rotation, a replacement, a truncation, and a truncation that has grown
+//! again, whatever events came. An old file is read to its end before the next one begins, and is
+//! read on for the rotate-wait, because writers reopen late. Files that had the name only between
+//! two polls are found under their later names, which events tell. All calls may block.
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,22 +24,23 @@ use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::wake::Wake;
 
-/// A file that has taken the name begins no sooner than this: events may tell which others had the name before it.
+/// A file that has taken the name begins no sooner than this: events may tell which others had the
+/// name before it.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
-/// A log whose name is gone is not waited for before this time, however short the rotate-wait is: a rotation removes the
-/// name and makes it again.
+/// A log whose name is gone is not waited for before this time, however short the rotate-wait is: a
+/// rotation removes the name and makes it again.
 const GONE_TIME_MIN: Duration = Duration::from_millis(20);
-/// One poll rotates at most this often, and the next rotation comes [`ROTATION_INTERVAL`] later, so that viewers can
-/// follow.
+/// One poll rotates at most this often, and the next rotation comes [`ROTATION_INTERVAL`] later, so
+/// that viewers can follow.
 const POLL_ROTATIONS_MAX: usize = 3;
 const ROTATION_INTERVAL: Duration = Duration::from_millis(2);
-/// Where viewers are behind, a file that was rotated away stays open for so long before the next ones push it out. A
-/// viewer on a busy machine reads it by then.
+/// Where viewers are behind, a file that was rotated away stays open for so long before the next
+/// ones push it out. A viewer on a busy machine reads it by then.
 const HOLD_TIME: Duration = Duration::from_millis(200);
 /// Meanwhile it is looked this often whether viewers are still behind.
 const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
-/// While bytes come, and events tell of nothing but writes, the path is looked up this often: not every directory on
-/// the way to the log is watched.
+/// While bytes come, and events tell of nothing but writes, the path is looked up this often: not
+/// every directory on the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
 /// At most this many files that have taken the name are held until they begin.
 const SUCCESSORS_MAX: usize = 16;
@@ -64,11 +66,13 @@ pub struct RotationTracker {
 enum Present {
     /// Nothing is followed. None before the reason has been published.
     Absent(Option<WaitReason>),
-    /// A file is followed that had the name when the name was checked last. None when the next poll has to check it.
+    /// A file is followed that had the name when the name was checked last. None when the next poll
+    /// has to check it.
     Named { file: TailedFile, checked_at: Option<Instant> },
     /// A file is followed, and the path has led to nothing that can be followed since then.
     Gone { file: TailedFile, since: Instant },
-    /// Other files have taken the name since, and begin when the present one has been read to its end.
+    /// Other files have taken the name since, and begin when the present one has been read to its
+    /// end.
     Draining { file: Option<TailedFile>, successors: Successors },
 }
 
@@ -195,8 +199,8 @@ impl RotationTracker {
         Self { reserve, ..self }
     }
 
-    /// Takes the file as it was opened, or the reason why it was not. The first position is the file's present end:
-    /// viewers read what is there already from the file.
+    /// Takes the file as it was opened, or the reason why it was not. The first position is the
+    /// file's present end: viewers read what is there already from the file.
     ///
     /// # Errors
     /// Those of reading the file. A log that can't be opened is waited for.
@@ -215,8 +219,8 @@ impl RotationTracker {
                     known.identity == tailed.generation.identity && *known != tailed.generation
                 };
                 if let Some(generation) = generation.filter(was_truncated) {
-                    // It was truncated while nobody followed. Known as lost, its positions are not taken for the new
-                    // generation's.
+                    // It was truncated while nobody followed. Known as lost, its positions are not
+                    // taken for the new generation's.
                     poll.events.push(FileEvent::Began {
                         generation,
                         signed: generation,
@@ -235,7 +239,8 @@ impl RotationTracker {
         Ok(poll)
     }
 
-    /// Reads a file for late writers that lost the name before the first poll, as one that loses it now.
+    /// Reads a file for late writers that lost the name before the first poll, as one that loses it
+    /// now.
     pub(in crate::log) fn add_late_file(&mut self, tailed: TailedFile, now: Instant) {
         let identity = tailed.file.identity();
         let is_successor = self.position_in_successors(identity).is_some();
@@ -250,8 +255,8 @@ impl RotationTracker {
         self.present.file().map(TailedFile::remembered)
     }
 
-    /// The paths whose events concern the log: its own name and where its file lay, and, marked false as not its own,
-    /// where the late files lie now.
+    /// The paths whose events concern the log: its own name and where its file lay, and, marked
+    /// false as not its own, where the late files lie now.
     #[must_use]
     pub fn watch_places(&self) -> Vec<(PathBuf, bool)> {
         let mut places = vec![(self.log.as_path().to_owned(), true)];
@@ -264,7 +269,8 @@ impl RotationTracker {
         places
     }
 
-    /// Checks everything that may have changed, and reads on. The wake knows where files went that had the log's name.
+    /// Checks everything that may have changed, and reads on. The wake knows where files went that
+    /// had the log's name.
     pub fn poll(&mut self, now: Instant, wake: &Wake) -> Poll {
         let mut poll = Poll::default();
         self.poll_late_files(now, &mut poll);
@@ -311,8 +317,8 @@ impl RotationTracker {
         self.late.poll_next_time();
     }
 
-    /// Says whether a viewer still reads a file that was rotated away. Rotations then wait a little, since each may push
-    /// out such a file.
+    /// Says whether a viewer still reads a file that was rotated away. Rotations then wait a
+    /// little, since each may push out such a file.
     pub(super) fn set_viewers_behind(&mut self, are_behind: bool) {
         self.are_viewers_behind = are_behind;
     }
@@ -357,8 +363,8 @@ impl RotationTracker {
         self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
 
-    /// Whether a file that can't be read no longer holds up its successors: it does so for the rotate-wait. It may be
-    /// readable again since the last try, so it is tried once more before.
+    /// Whether a file that can't be read no longer holds up its successors: it does so for the
+    /// rotate-wait. It may be readable again since the last try, so it is tried once more before.
     fn is_given_up(&mut self, now: Instant, wake: &Wake, poll: &mut Poll) -> bool {
         let is_awaited = self.present.has_successors() || wake.has_renamed();
         let Some(present) = self.present.file_mut() else { return true };
@@ -402,7 +408,8 @@ impl RotationTracker {
         }
     }
 
-    /// Goes on with the files that have taken the name, in that order. The present file has been read to its end.
+    /// Goes on with the files that have taken the name, in that order. The present file has been
+    /// read to its end.
     fn rotate(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, poll: &mut Poll) {
         if self.present.file().is_some() && self.is_too_early(now) {
             return;
@@ -416,8 +423,8 @@ impl RotationTracker {
             let (next, is_before_present) = match self.open_renamed(wake) {
                 Some(next) => {
                     let is_before_present = self.put_present_behind(now, named, wake);
-                    // The event came after the present file had lost the name. What was written to it before that is
-                    // there now, though it may not have been at the last read.
+                    // The event came after the present file had lost the name. What was written to
+                    // it before that is there now, though it may not have been at the last read.
                     if !is_before_present && self.read_present(now, poll) == Progress::More {
                         self.present.push_first_successor(next, now);
                         break;
@@ -447,7 +454,8 @@ impl RotationTracker {
         self.are_viewers_behind && is_fresh
     }
 
-    /// Whether the successors have to wait yet. They never wait when there is no room for more of them.
+    /// Whether the successors have to wait yet. They never wait when there is no room for more of
+    /// them.
     fn is_too_early(&self, now: Instant) -> bool {
         let successors = self.present.successors();
         let is_settling =
@@ -456,7 +464,8 @@ impl RotationTracker {
         (is_settling || self.next_rotation_at.is_some_and(|at| now < at)) && !is_full
     }
 
-    /// The next file that had the name and was renamed, as events tell. None when there is none that is new.
+    /// The next file that had the name and was renamed, as events tell. None when there is none
+    /// that is new.
     fn open_renamed(&mut self, wake: &Wake) -> Option<TailedFile> {
         while let Some(path) = wake.next_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
@@ -485,7 +494,8 @@ impl RotationTracker {
         files.position(|next| next.file.identity() == identity)
     }
 
-    /// Takes one of the successors. With the last of them the present file is just a file whose name is in doubt.
+    /// Takes one of the successors. With the last of them the present file is just a file whose
+    /// name is in doubt.
     fn take_successor(&mut self, at: usize) -> Option<TailedFile> {
         let Present::Draining { file, successors } = &mut self.present else { return None };
         let next = successors.files.remove(at);
@@ -498,8 +508,9 @@ impl RotationTracker {
         next
     }
 
-    /// A file that had the name earlier has come to light. Where the present file has the name still, or is known to
-    /// have lost it later, it began too early, and is put in front of the successors. Returns whether it was.
+    /// A file that had the name earlier has come to light. Where the present file has the name
+    /// still, or is known to have lost it later, it began too early, and is put in front of the
+    /// successors. Returns whether it was.
     fn put_present_behind(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
         let is_later = self.present.file().is_some_and(|tailed| {
             named == Some(tailed.file.identity())
@@ -518,10 +529,11 @@ impl RotationTracker {
         true
     }
 
-    /// Another file takes the place of the present one, which becomes a late file, or was put behind this one.
+    /// Another file takes the place of the present one, which becomes a late file, or was put
+    /// behind this one.
     fn begin(&mut self, next: TailedFile, is_before_present: bool, now: Instant, poll: &mut Poll) {
-        // A file that gets its name back while it is still read as a late one goes on from there: read twice, its bytes
-        // would come twice.
+        // A file that gets its name back while it is still read as a late one goes on from there:
+        // read twice, its bytes would come twice.
         let returned = self.late.remove(next.file.identity());
         let is_back = returned.is_some() || next.has_begun;
         let mut next = match returned {
@@ -532,7 +544,8 @@ impl RotationTracker {
             None => next,
         };
         if self.late.is_full() {
-            // The oldest is dropped for the present file. What was written to it since is read before that.
+            // The oldest is dropped for the present file. What was written to it since is read
+            // before that.
             self.late.poll_next_time();
             self.poll_late_files(now, poll);
         }
@@ -548,7 +561,8 @@ impl RotationTracker {
             None => Reason::Replaced,
         };
         poll.rotated = true;
-        // The file that had the name when it was looked up may have lost it, or given it back, meanwhile.
+        // The file that had the name when it was looked up may have lost it, or given it back,
+        // meanwhile.
         poll.more = true;
         poll.events.push(next.goes_on(if is_back { Reason::Back } else { reason }));
         next.has_begun = true;
@@ -558,7 +572,8 @@ impl RotationTracker {
         };
     }
 
-    /// The path leads to nothing that can be followed. The present file is followed for the rotate-wait, then closed.
+    /// The path leads to nothing that can be followed. The present file is followed for the
+    /// rotate-wait, then closed.
     fn name_is_gone(&mut self, refusal: Refusal, now: Instant, poll: &mut Poll) {
         let since = match &self.present {
             Present::Gone { since, .. } => *since,
@@ -592,7 +607,8 @@ impl RotationTracker {
         }
     }
 
-    /// Reads the late files. Where one had something, the log goes back to the present file, or to waiting.
+    /// Reads the late files. Where one had something, the log goes back to the present file, or to
+    /// waiting.
     fn poll_late_files(&mut self, now: Instant, poll: &mut Poll) {
         let before = poll.events.len();
         self.late.poll(now, poll);

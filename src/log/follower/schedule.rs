@@ -1,15 +1,16 @@
 //! Which follower runs next: a run queue, a list of due times, and a limit for each device.
 //!
-//! It is a value without threads or clocks, so that its rules are tested as such. A follower is in one state at a time:
-//! it rests, is queued, is parked because its device is busy, or runs. So it runs on one thread at a time, and a wake
-//! that comes while it runs lets it run once more. Followers run in the order in which they were queued, and a follower
-//! that has more to do goes to the end of the queue: a busy log does not delay the others.
+//! It is a value without threads or clocks, so that its rules are tested as such. A follower is in
+//! one state at a time: it rests, is queued, is parked because its device is busy, or runs. So it
+//! runs on one thread at a time, and a wake that comes while it runs lets it run once more.
+//! Followers run in the order in which they were queued, and a follower that has more to do goes to
+//! the end of the queue: a busy log does not delay the others.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// At most this many followers of one device run at a time. The threads that are left serve the logs of the others when
-/// a device hangs.
+/// At most this many followers of one device run at a time. The threads that are left serve the
+/// logs of the others when a device hangs.
 pub(super) const DEVICE_RUNS_MAX: usize = 4;
 /// A follower that has run for so long is taken to be stuck in a call to its file system.
 pub(super) const STUCK_TIME: Duration = Duration::from_millis(500);
@@ -134,7 +135,8 @@ impl Schedule {
         self.dues.first().map(|&(due, _)| due)
     }
 
-    /// Takes the next follower to run. Those whose device is busy are parked. None when no follower can run now.
+    /// Takes the next follower to run. Those whose device is busy are parked. None when no follower
+    /// can run now.
     pub(super) fn take(&mut self, now: Instant) -> Option<Id> {
         while let Some(id) = self.queue.pop_front() {
             let Some(entry) = self.entries.get_mut(&id) else { continue };

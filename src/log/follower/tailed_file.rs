@@ -1,7 +1,7 @@
 //! A file of a log that is open and read as it grows.
 //!
-//! Each step reads the bytes that came since the one before. It recognises by size, head and fingerprint that the file
-//! was truncated, even where the file has grown again since.
+//! Each step reads the bytes that came since the one before. It recognises by size, head and
+//! fingerprint that the file was truncated, even where the file has grown again since.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,12 +18,14 @@ use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BY
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
 use crate::log::timeline::{Reason, WaitReason};
 
-/// One poll reads at most this many chunks: a fast writer neither fills the memory nor delays other logs.
+/// One poll reads at most this many chunks: a fast writer neither fills the memory nor delays other
+/// logs.
 const POLL_CHUNKS_MAX: usize = 16;
 /// The pause after a failed read.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is kept of a file that nobody follows any more. Its positions are recognised by that when it is followed again.
+/// What is kept of a file that nobody follows any more. Its positions are recognised by that when
+/// it is followed again.
 #[derive(Clone, Debug)]
 pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
@@ -55,7 +57,8 @@ struct ReadError {
     retry_at: Instant,
 }
 
-/// What is known of the NULs at the end of a file, which may be allocated for what is still to be written.
+/// What is known of the NULs at the end of a file, which may be allocated for what is still to be
+/// written.
 #[derive(Debug, Default)]
 struct TrailingNuls {
     /// The file's size when they were met last.
@@ -124,8 +127,9 @@ impl TailedFile {
         })
     }
 
-    /// Goes to the file's present end. Where it is the remembered file, its generation goes on. That file was not held
-    /// open and another may have its inode now, so the head has to prove that it is the same.
+    /// Goes to the file's present end. Where it is the remembered file, its generation goes on.
+    /// That file was not held open and another may have its inode now, so the head has to prove
+    /// that it is the same.
     pub(in crate::log) fn go_to_end(
         &mut self,
         remembered: Option<RememberedFile>,
@@ -150,7 +154,8 @@ impl TailedFile {
     }
 
     fn step(&mut self) -> io::Result<Step> {
-        // One stat may be stale or wrong (network file systems): only two of them make a file shorter.
+        // One stat may be stale or wrong (network file systems): only two of them make a file
+        // shorter.
         let offset = self.fingerprint.offset().0;
         let mut status = self.file.status()?;
         if status.size < offset {
@@ -184,8 +189,8 @@ impl TailedFile {
                 }
                 Ok(Step::End)
             }
-            // A hole is passed together with the data behind it, or not at all. A hole alone publishes nothing, and no
-            // viewer would learn that bytes were left out.
+            // A hole is passed together with the data behind it, or not at all. A hole alone
+            // publishes nothing, and no viewer would learn that bytes were left out.
             Read::Hole(to) => {
                 let behind = self.file.fingerprint(to)?;
                 let found = read_after(&behind, Offset(0))?;
@@ -220,8 +225,8 @@ impl TailedFile {
         Step::Bytes { start, more: self.fingerprint.offset().0 < size, bytes }
     }
 
-    /// Whether there is data where NULs were met last. A write through a mapping, or within one tick of the file
-    /// system's clock, changes neither size nor time.
+    /// Whether there is data where NULs were met last. A write through a mapping, or within one
+    /// tick of the file system's clock, changes neither size nor time.
     fn has_data_next(&self) -> io::Result<bool> {
         let next = self.file.read_at(self.fingerprint.offset(), ALLOCATED_BYTES_MIN)?;
         Ok(next.iter().any(|&byte| byte != 0))
@@ -262,8 +267,8 @@ impl TailedFile {
         Progress::More
     }
 
-    /// Reads what was written since the last poll to a file that was rotated away. None when the file was truncated: it
-    /// is not part of the log any more.
+    /// Reads what was written since the last poll to a file that was rotated away. None when the
+    /// file was truncated: it is not part of the log any more.
     pub(in crate::log) fn read_late(&mut self, poll: &mut Poll) -> Option<Progress> {
         let before = self.fingerprint.clone();
         let mut has_begun = false;

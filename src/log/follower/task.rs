@@ -1,7 +1,8 @@
-//! What a follower does at each run: it polls its files, publishes what it found and answers refreshes.
+//! What a follower does at each run: it polls its files, publishes what it found and answers
+//! refreshes.
 //!
-//! The task owns the watches and the rotation state. Nothing else changes them, and the pool runs the task on one thread
-//! at a time.
+//! The task owns the watches and the rotation state. Nothing else changes them, and the pool runs
+//! the task on one thread at a time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,18 +17,19 @@ use crate::log::follower::watch_set::WatchSet;
 use crate::log::follower::{BACKSTOP_INTERVAL, Follower, LINGER, POLL_INTERVAL};
 use crate::log::watch::Watches;
 
-/// Truncations that come faster than this are slowed down to it, which bounds what many of them cost. A truncation that
-/// comes alone is published at once.
+/// Truncations that come faster than this are slowed down to it, which bounds what many of them
+/// cost. A truncation that comes alone is published at once.
 const TRUNCATION_INTERVAL: Duration = Duration::from_millis(20);
 /// A refresh is answered by then, though not everything may have been read that was there.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(10);
 /// The last polls at shutdown take no longer, however fast the log grows.
 pub(in crate::log) const LAST_POLLS_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// The entry of a follower in its registry. Its drop removes the follower from there and ends it, however the task
-/// ended.
+/// The entry of a follower in its registry. Its drop removes the follower from there and ends it,
+/// however the task ended.
 pub(in crate::log) trait Registration: Send {
-    /// Removes the follower if nobody views it, and keeps what is remembered of its file. Returns whether it is removed.
+    /// Removes the follower if nobody views it, and keeps what is remembered of its file. Returns
+    /// whether it is removed.
     fn retire(&mut self, remembered: Option<RememberedFile>) -> bool;
 }
 
@@ -82,8 +84,8 @@ impl<R: Registration> FollowerTask<R> {
         }
     }
 
-    /// Polls once, publishes what was found and answers refreshes. Returns whether there may be more, and whether a file
-    /// was truncated.
+    /// Polls once, publishes what was found and answers refreshes. Returns whether there may be
+    /// more, and whether a file was truncated.
     fn poll(&mut self) -> (bool, bool) {
         let now = Instant::now();
         let asked = self.follower.asked();
@@ -112,8 +114,8 @@ impl<R: Registration> FollowerTask<R> {
         (more, truncated)
     }
 
-    /// Answers the refreshes that have what they asked for: all that was there. That is not all that comes meanwhile,
-    /// since a log may grow as fast as it is read.
+    /// Answers the refreshes that have what they asked for: all that was there. That is not all
+    /// that comes meanwhile, since a log may grow as fast as it is read.
     fn answer(&mut self, asked: u64, more: bool) {
         let is_rotating = self.tracker.is_rotating();
         if !more && !is_rotating {
@@ -165,7 +167,8 @@ impl<R: Registration> FollowerTask<R> {
         dues.fold(self.next_renewal, Instant::min)
     }
 
-    /// One of the last runs: reads and publishes what has been written so far, within [`LAST_POLLS_TIME_MAX`].
+    /// One of the last runs: reads and publishes what has been written so far, within
+    /// [`LAST_POLLS_TIME_MAX`].
     fn run_last(&mut self) -> After {
         let since = *self.closing_since.get_or_insert_with(Instant::now);
         self.tracker.doubt_everything();

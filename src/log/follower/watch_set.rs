@@ -30,7 +30,8 @@ impl WatchSet {
         self.is_missing
     }
 
-    /// Watches these places. Returns false where a place can't be watched and has to be polled. The call may block.
+    /// Watches these places. Returns false where a place can't be watched and has to be polled. The
+    /// call may block.
     pub(super) fn renew(
         &mut self,
         log: &LogPath,
@@ -71,7 +72,8 @@ impl WatchSet {
         works
     }
 
-    /// Watches the nearest existing directory above a missing one. Where that fails, the next renewal finds out.
+    /// Watches the nearest existing directory above a missing one. Where that fails, the next
+    /// renewal finds out.
     fn watch_for_creation(&mut self, missing: &Path, wake: &Arc<Wake>) {
         let mut wanted = missing;
         while let (Some(above), Some(name)) = (wanted.parent(), wanted.file_name()) {

@@ -20,13 +20,14 @@ const ROTATED_MAX: usize = 256;
 pub struct OldFile {
     /// The file.
     pub file: Arc<LogFile>,
-    /// The follower reads it for late writers, or somebody reads it now: to close it here frees nothing.
+    /// The follower reads it for late writers, or somebody reads it now: to close it here frees
+    /// nothing.
     pub is_in_use: bool,
 }
 
 impl Timeline {
-    /// The open files besides the present one: first those that were never closed, the oldest first, then those that
-    /// were found again, in that order.
+    /// The open files besides the present one: first those that were never closed, the oldest
+    /// first, then those that were found again, in that order.
     #[must_use]
     pub fn old_files(&self) -> Vec<OldFile> {
         let open = self.spans.back().filter(|span| !span.is_closed()).and_then(|span| span.file());
@@ -86,6 +87,7 @@ impl Timeline {
         };
         let found_before = || Some(self.rotated.iter().find(was_found)?.generation);
         if let Some(known) = asked.filter(is_own).or_else(found_before) {
+            self.may_hold_old_files = true;
             self.found += 1;
             let source = Source::new(file, self.found);
             let spans = self.rotated.iter().chain(&self.spans);
@@ -94,6 +96,7 @@ impl Timeline {
             }
             return self.find(known, offset).map(|span| (span, false));
         }
+        self.may_hold_old_files = true;
         self.let_go_of_rotated();
         if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {
             return None;
@@ -118,6 +121,10 @@ impl Timeline {
 
     /// Closes the files that nobody needs any more, and the oldest of too many.
     pub fn prune(&mut self) {
+        // A follower asks at each look at its log, and mostly only the present file is held.
+        if !self.may_hold_old_files {
+            return;
+        }
         self.let_go_of_rotated();
         while self.spans.len() > SPANS_MAX {
             if let Some(span) = self.spans.pop_front() {
@@ -151,6 +158,9 @@ impl Timeline {
         }
         drop(files);
         self.close_oldest_files();
+        let spans = self.spans.iter().filter(|span| open != Some(span.number));
+        self.may_hold_old_files =
+            self.rotated.iter().chain(spans).any(|span| span.file().is_some());
     }
 
     fn close_oldest_files(&self) {
@@ -219,6 +229,28 @@ mod tests {
         let reading = timeline.spans[1].file();
         assert!(timeline.old_files()[0].is_in_use);
         drop(reading);
+    }
+
+    #[test]
+    fn a_timeline_is_walked_only_while_it_may_hold_an_old_file() {
+        let mut timeline = Timeline::default();
+        let begin = |timeline: &mut Timeline, inode| {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation(inode), before, Reason::Rotated, file());
+        };
+        begin(&mut timeline, 1);
+        assert!(!timeline.may_hold_old_files, "there is the present file only");
+        let reader = SpanReader::enter(timeline.latest().unwrap());
+        begin(&mut timeline, 2);
+        timeline.prune();
+        assert!(timeline.may_hold_old_files, "somebody reads the first file");
+        drop(reader);
+        timeline.prune();
+        assert!(!timeline.may_hold_old_files, "nobody does");
+        assert!(timeline.spans[0].file().is_none());
+        timeline.end();
+        timeline.prune();
+        assert!(timeline.spans[1].file().is_none(), "the last file is not followed any more");
     }
 
     #[test]

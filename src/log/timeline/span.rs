@@ -51,7 +51,8 @@ pub enum WaitReason {
 /// A run of bytes of one generation.
 #[derive(Debug)]
 pub struct Span {
-    /// Grows by one from span to span. Above [`ROTATED_NUMBER_MAX`] where the follower published it.
+    /// Grows by one from span to span. Above [`ROTATED_NUMBER_MAX`] where the follower published
+    /// it.
     pub number: u64,
     /// The generation of its bytes, as it was signed when the span began.
     pub generation: Generation,
@@ -171,8 +172,9 @@ impl Span {
         self.state().tail.clone()
     }
 
-    /// When the byte at `offset` was first seen, to about a tenth of a second; coarser in long logs.
-    /// None for a byte that was there before the log was followed, and once the file is let go.
+    /// When the byte at `offset` was first seen, to about a tenth of a second; coarser in long
+    /// logs. None for a byte that was there before the log was followed, and once the file is let
+    /// go.
     #[must_use]
     pub fn arrived(&self, offset: Offset) -> Option<SystemTime> {
         if offset >= self.end() {

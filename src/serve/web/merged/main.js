@@ -64,7 +64,7 @@ const follow = new Follow(log, () => loader.attached, () => {
   updateUrl();
   drawScheduler.request();
 });
-const rowViewport = new RowViewport(byId('rows'), log);
+const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 /** @type {MergedLoader} */
 const loader = new MergedLoader({
   scroller: log, rowViewport, buffer, follow, decorate, redrawn: rowChanged,

@@ -27,14 +27,17 @@ export class RowViewport {
   #blocks = [];
   #list;
   #scroller;
+  #moved;
 
   /**
    * @param {HTMLElement} list
    * @param {HTMLElement} scroller
+   * @param {() => void} moved called after the viewport has scrolled to keep rows in place
    */
-  constructor(list, scroller) {
+  constructor(list, scroller, moved) {
     this.#list = list;
     this.#scroller = scroller;
+    this.#moved = moved;
   }
 
   get length() {
@@ -209,7 +212,9 @@ export class RowViewport {
     change();
     if (!entry?.element?.isConnected) return;
     const moved = entry.element.getBoundingClientRect().top - before;
-    if (moved !== 0) this.#scroller.scrollTop += moved;
+    if (moved === 0) return;
+    this.#scroller.scrollTop += moved;
+    this.#moved();
   }
 
   /**

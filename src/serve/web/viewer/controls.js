@@ -211,6 +211,7 @@ export class Controls {
       const row = entry.marker === undefined ? entry : rowViewport.neighbour(entry, 1);
       selection.moveTo(row);
       entry.element.scrollIntoView({ block: 'start' });
+      follow.pin();
       this.#announceLine(row);
       return;
     }

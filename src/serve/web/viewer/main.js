@@ -36,7 +36,7 @@ const statusBar = new StatusBar();
 const bars = new ViewerBars();
 const stream = new Stream();
 const { generations, tail } = stream;
-const rowViewport = new RowViewport(byId('rows'), log);
+const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const api = new LogApi(location.pathname);
 
 /** @type {import('../ui/status.js').Facts} */
