@@ -1,5 +1,7 @@
 // The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
 
+import { serverUrl } from '../net/wire.js';
+
 /** Only the beginning of a line is searched for its level. */
 const LOOK_CHARS = 4_000;
 
@@ -14,7 +16,7 @@ export class Levels {
   /** @param {() => void} changed called when the rules are there */
   async load(changed) {
     try {
-      const answer = await fetch('/_/levels.json');
+      const answer = await fetch(serverUrl('/_/levels.json'));
       if (!answer.ok) return;
       this.#rules = compileRules(await answer.json());
       this.#cache = new WeakMap();
