@@ -223,7 +223,7 @@ pub struct Health {
 /// What a server counts from its start on.
 #[derive(Debug, Serialize)]
 pub struct HealthCounters {
-    /// Reads of logs by followers.
+    /// Reads of logs, for any purpose.
     pub reads: u64,
     /// Lookups of a log's path.
     pub lookups: u64,
