@@ -1,48 +1,321 @@
-//! The log level of a row, judged by its text.
+//! The log level of a row, judged by its text: docs/levels.md.
 //!
-//! The rules are in `levels.json`, because the page uses the same ones. Their patterns mean the
-//! same to the regex engines of Rust and JavaScript.
+//! A level that the line states beats words in its text. The rules are in `levels.json`, in the
+//! order in which they are tried, because the page uses the same ones. Their patterns mean the same
+//! to the regex engines of Rust and JavaScript.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, OnceLock};
 
+use grep_matcher::Matcher as _;
 use grep_regex::RegexMatcher;
-use serde_json::Value;
+use regex_automata::Input;
+use regex_automata::meta::Regex;
+use regex_syntax::ParserBuilder;
+use regex_syntax::hir::literal::{Extractor, Seq};
+use regex_syntax::hir::{Hir, HirKind, Look};
+use serde::{Deserialize, Serialize};
 
 use crate::render::Level;
 use crate::search::pattern::builder;
 
-/// The rules as JSON: a list of patterns with a level each, the worst level first. A row has the
-/// level of the first pattern that it matches.
-pub const RULES: &str = include_str!("levels.json");
+/// The rules as JSON: a list of `{"level","pattern"}`. A row has the level of the first rule whose
+/// pattern matches it. A rule without `level` has named groups for its levels (`error1`,
+/// `warning2`, …), and the row has the level whose group took part.
+pub static RULES: LazyLock<String> =
+    LazyLock::new(|| serde_json::to_string(&*FLAT).unwrap_or_default());
 
-static ERROR: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Error]));
-static WARNING: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Warning]));
-static BOTH: LazyLock<RegexMatcher> = LazyLock::new(|| matcher(&[Level::Error, Level::Warning]));
+static FLAT: LazyLock<Vec<Rule>> = LazyLock::new(rules);
+static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| steps(&FLAT));
 
-fn matcher(levels: &[Level]) -> RegexMatcher {
-    let rules: Value = serde_json::from_str(RULES).unwrap_or_default();
-    let rules = rules.as_array().map_or(&[][..], Vec::as_slice);
-    let patterns: Vec<&str> = rules
-        .iter()
-        .filter(|rule| levels.iter().any(|level| rule["level"] == level.name()))
-        .filter_map(|rule| rule["pattern"].as_str())
-        .collect();
-    // JavaScript's character classes are ASCII. The rules are part of the program, and a test
-    // compiles them.
-    builder().unicode(false).build_many(&patterns).expect("`levels.json` contains valid patterns")
+const LEVELS: [Level; 4] = [Level::Error, Level::Warning, Level::Notice, Level::Debug];
+
+/// A level for a pattern, or for each of its groups.
+#[derive(Clone, Debug, Serialize)]
+struct Rule {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    level: Option<String>,
+    pattern: String,
 }
 
-/// The pattern that a row of this level matches, and the pattern of worse levels, which it must not
-/// match. With `or_worse` rows of worse levels match, too.
-pub(super) fn matchers(
-    level: Level,
-    or_worse: bool,
-) -> (&'static RegexMatcher, Option<&'static RegexMatcher>) {
-    match level {
-        Level::Error => (&ERROR, None),
-        Level::Warning if or_worse => (&BOTH, None),
-        Level::Warning | Level::Notice | Level::Debug => (&WARNING, Some(&ERROR)),
+/// The file. Patterns and parts refer to other parts as `{name}`.
+#[derive(Deserialize)]
+struct Source {
+    parts: BTreeMap<String, String>,
+    rules: Vec<SourceRule>,
+}
+
+/// A rule in the file: alternatives, whose groups may have the same names.
+#[derive(Deserialize)]
+struct SourceRule {
+    level: Option<String>,
+    pattern: Vec<String>,
+}
+
+fn rules() -> Vec<Rule> {
+    // The rules are part of the program, and a test compiles them.
+    let Source { parts, rules } =
+        serde_json::from_str(include_str!("levels.json")).expect("`levels.json` contains rules");
+    let expanded = rules.into_iter().map(|SourceRule { level, pattern }| {
+        let mut pattern = pattern.join("|");
+        while let Some((name, part)) =
+            parts.iter().find(|(name, _)| pattern.contains(&format!("{{{name}}}")))
+        {
+            pattern = pattern.replace(&format!("{{{name}}}"), part);
+        }
+        Rule { level, pattern: with_numbers(&pattern) }
+    });
+    expanded.collect()
+}
+
+/// The pattern with a number in the name of each group: no two may be the same.
+fn with_numbers(pattern: &str) -> String {
+    let mut pieces = pattern.split("(?<");
+    let mut numbered = pieces.next().unwrap_or_default().to_owned();
+    for (nth, (name, rest)) in pieces.filter_map(|piece| piece.split_once('>')).enumerate() {
+        numbered.push_str(&format!("(?<{name}{}>{rest}", nth + 1));
     }
+    numbered
+}
+
+impl Rule {
+    /// The pattern of lines that this rule gives the level, if there are any.
+    fn pattern_of(&self, level: Level, is_multi_line: bool) -> Option<Hir> {
+        // JavaScript's character classes are ASCII.
+        let mut parser =
+            ParserBuilder::new().unicode(false).utf8(false).multi_line(is_multi_line).build();
+        let hir = parser.parse(&self.pattern).expect("`levels.json` contains valid patterns");
+        match &self.level {
+            Some(name) => (name == level.name()).then_some(hir),
+            None => only_group(&hir, level.name()),
+        }
+    }
+}
+
+/// The pattern without the groups of other levels, or none if nothing is left to match.
+fn only_group(hir: &Hir, name: &str) -> Option<Hir> {
+    let each = |subs: &[Hir]| subs.iter().map(|sub| only_group(sub, name)).collect::<Vec<_>>();
+    match hir.kind() {
+        HirKind::Capture(group) => {
+            let group_name = group.name.as_deref().unwrap_or_default();
+            let level = group_name.trim_end_matches(|last: char| last.is_ascii_digit());
+            (level == name).then(|| (*group.sub).clone())
+        }
+        HirKind::Concat(subs) => {
+            each(subs).into_iter().collect::<Option<Vec<_>>>().map(Hir::concat)
+        }
+        HirKind::Alternation(subs) => {
+            let subs: Vec<Hir> = each(subs).into_iter().flatten().collect();
+            (!subs.is_empty()).then(|| Hir::alternation(subs))
+        }
+        _ => Some(hir.clone()),
+    }
+}
+
+/// Rules that are tried together.
+struct Step {
+    /// The level of each pattern.
+    levels: Vec<Level>,
+    /// The bytes that every matching line begins with.
+    prefix: Vec<u8>,
+    regex: Regex,
+}
+
+impl Step {
+    fn new(patterns: Vec<(Level, Hir)>) -> Self {
+        let (levels, hirs): (Vec<Level>, Vec<Hir>) = patterns.into_iter().unzip();
+        let regex = Regex::builder()
+            .build_many_from_hir(&hirs)
+            .expect("`levels.json` contains valid patterns");
+        Self { levels, prefix: common_prefix(&hirs), regex }
+    }
+}
+
+/// The bytes that every line begins with that matches one of the patterns.
+fn common_prefix(hirs: &[Hir]) -> Vec<u8> {
+    let at_start = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
+    if !hirs.iter().all(at_start) {
+        return Vec::new();
+    }
+    let mut prefixes = Seq::empty();
+    hirs.iter().for_each(|hir| prefixes.union(&mut Extractor::new().extract(hir)));
+    prefixes.longest_common_prefix().unwrap_or_default().to_vec()
+}
+
+/// The rules in their order. Neighbours with the same single level are one step.
+fn steps(rules: &[Rule]) -> Vec<Step> {
+    let same = |one: &Rule, next: &Rule| one.level.is_some() && one.level == next.level;
+    let each = rules.chunk_by(same).map(|rules| {
+        let all = rules.iter().flat_map(|rule| {
+            LEVELS.iter().filter_map(|&level| Some((level, rule.pattern_of(level, false)?)))
+        });
+        Step::new(all.collect())
+    });
+    each.collect()
+}
+
+/// The level of a line, if it is known.
+pub(super) fn level_of(line: &[u8]) -> Option<Level> {
+    first_level(&STEPS, line)
+}
+
+fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
+    // Up to the end of the first match no two groups of a rule match, so the first match decides.
+    let input = Input::new(line).earliest(true);
+    steps.iter().filter(|step| line.starts_with(&step.prefix)).find_map(|step| {
+        let found = step.regex.search_half(&input)?;
+        step.levels.get(found.pattern().as_usize()).copied()
+    })
+}
+
+/// The steps that find a level that the line states.
+fn stating_steps() -> &'static [Step] {
+    let last = STEPS.iter().rposition(|step| step.levels.len() > 1);
+    last.map_or(&[], |last| &STEPS[..=last])
+}
+
+/// A level that rows are searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LevelFilter {
+    pub(super) level: Level,
+    /// Match rows of a worse level, too.
+    pub(super) or_worse: bool,
+}
+
+impl LevelFilter {
+    /// Whether a line is of the level.
+    pub(super) fn accepts(self, line: &[u8]) -> bool {
+        level_of(line).is_some_and(|level| self.includes(level))
+    }
+
+    /// Levels are declared the worst first.
+    fn includes(self, level: Level) -> bool {
+        level == self.level || (self.or_worse && (level as u8) < self.level as u8)
+    }
+
+    /// Calls `on_match` with the start and the text of each line of the level, until it returns
+    /// false.
+    pub(super) fn for_each_line(self, text: &[u8], mut on_match: impl FnMut(usize, &[u8]) -> bool) {
+        let end_of =
+            |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |len| at + len);
+        let candidates = self.candidates();
+        let stating = stating_steps();
+        // A line that states its level need not be searched to its end. In other text most lines
+        // are not even candidates, and a search passes over many of them at once.
+        let mut is_stated = true;
+        let mut at = 0;
+        while at < text.len() {
+            let mut end = end_of(at);
+            let mut level = None;
+            if is_stated {
+                level = first_level(stating, &text[at..end]);
+            }
+            if level.is_none() {
+                // This kind of matcher never fails.
+                let Ok(Some(found)) = candidates.shortest_match_at(text, at) else { return };
+                at += memchr::memrchr(b'\n', &text[at..found]).map_or(0, |newline| newline + 1);
+                end = end_of(found);
+                level = first_level(stating, &text[at..end]);
+                is_stated = level.is_some();
+                level = level.or_else(|| level_of(&text[at..end]));
+            }
+            if level.is_some_and(|level| self.includes(level)) && !on_match(at, &text[at..end]) {
+                return;
+            }
+            at = end + 1;
+        }
+    }
+
+    /// The pattern that each line of the level matches. Lines of other levels may match it.
+    pub(super) fn candidates(self) -> &'static RegexMatcher {
+        static CANDIDATES: [OnceLock<RegexMatcher>; 2 * LEVELS.len()] =
+            [const { OnceLock::new() }; 2 * LEVELS.len()];
+        CANDIDATES[2 * self.level as usize + usize::from(self.or_worse)].get_or_init(|| {
+            let levels = LEVELS.iter().filter(|&&level| self.includes(level));
+            let patterns: Vec<String> = levels
+                .flat_map(|&level| FLAT.iter().filter_map(move |rule| rule.pattern_of(level, true)))
+                .map(|hir| without_head(&hir).to_string())
+                .collect();
+            builder()
+                .unicode(false)
+                .build_many(&patterns)
+                .expect("`levels.json` contains valid patterns")
+        })
+    }
+}
+
+/// The pattern without the lazy repetitions between the start of the line and the level.
+fn without_head(hir: &Hir) -> Hir {
+    match hir.kind() {
+        HirKind::Alternation(forms) => Hir::alternation(forms.iter().map(without_head).collect()),
+        HirKind::Concat(subs) => match &subs[..] {
+            [start, head, rest @ ..] if is_start(start) && is_lazy(head) => {
+                Hir::concat(rest.to_vec())
+            }
+            // The parser takes out what alternatives begin with.
+            [start, forms]
+                if is_start(start) && matches!(forms.kind(), HirKind::Alternation(_)) =>
+            {
+                let HirKind::Alternation(forms) = forms.kind() else { return hir.clone() };
+                let with_start = |form: &Hir| Hir::concat(vec![start.clone(), form.clone()]);
+                Hir::alternation(forms.iter().map(|form| without_head(&with_start(form))).collect())
+            }
+            _ => hir.clone(),
+        },
+        _ => hir.clone(),
+    }
+}
+
+fn is_start(hir: &Hir) -> bool {
+    matches!(hir.kind(), HirKind::Look(_))
+}
+
+fn is_lazy(hir: &Hir) -> bool {
+    matches!(hir.kind(), HirKind::Repetition(repetition) if !repetition.greedy)
+}
+
+/// How lines begin that belong to the error before them.
+const CONTINUATIONS: [&str; 9] = [
+    // Java, JavaScript and .NET.
+    r"\s+at \S",
+    r"\s*(?:Caused by|Suppressed): |\s+\.\.\. \d+ (?:more|common frames)|\s+--- End of |\s*---> ",
+    // Python: frames, and the code and marks below them.
+    r#"\s+File "[^"]*", line \d+| {4,}\S|\t+\S|\s+[~^]+\s*$"#,
+    r"The above exception was the direct cause|During handling of the above exception",
+    // Go.
+    r"goroutine \d+ \[|created by \S|[\w.\-/]+(?:\(\S*\))?\.?[\w.\-/]*\([^()\s]*(?:, [^()\s]*)*\)$",
+    // Rust.
+    r"stack backtrace:$|\s+\d+: +\S|note: (?:run with|Some details are omitted)",
+    // Ruby, PHP, gdb.
+    r"\s+from \S+:\d+|#\d+ +\S",
+    // The code that a compiler shows.
+    r"\s*\d*\s+\||\s+(?:-->|:::|= (?:note|help|warning): )",
+    // Elixir and Erlang.
+    r"\s+\([^()]+\) \S+:\d+: ",
+];
+/// How an error begins that caused the error before it.
+const CAUSES: [&[u8]; 3] = [b"Caused by: ", b"Suppressed: ", b"---> "];
+/// Status lines of cargo, which are indented, too.
+const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fresh|Dirty|Locked) ";
+
+/// Whether a line continues the message of the line before it, as the frames of a stack trace do,
+/// and has no level of its own. It is false for a blank line, which ends a message only if the line
+/// after it does not continue the message either.
+#[must_use]
+pub fn continues_previous(line: &[u8]) -> bool {
+    static CONTINUES: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&CONTINUATIONS));
+    static OTHER: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[OTHERS]));
+    let text = line.trim_ascii_start();
+    let is_cause = CAUSES.iter().any(|cause| text.starts_with(cause));
+    CONTINUES.is_match(line)
+        && !OTHER.is_match(line)
+        && (is_cause || !matches!(level_of(line), Some(Level::Error | Level::Warning)))
+}
+
+fn starts_with_any(patterns: &[&str]) -> Regex {
+    let pattern = format!("^(?:{})", patterns.join("|"));
+    let syntax = regex_automata::util::syntax::Config::new().unicode(false).utf8(false);
+    Regex::builder().syntax(syntax).build(&pattern).expect("the forms are patterns")
 }
 
 #[cfg(test)]
@@ -53,7 +326,7 @@ mod tests {
     #[test]
     fn example_lines_have_their_level() {
         let examples = include_str!("../../tests/it/levels.json");
-        let examples: Value = serde_json::from_str(examples).unwrap();
+        let examples: serde_json::Value = serde_json::from_str(examples).unwrap();
         let pattern = |level| {
             Pattern::new(&PatternSpec { level: Some(level), ..PatternSpec::default() }).unwrap()
         };
@@ -62,10 +335,10 @@ mod tests {
         for example in examples.as_array().unwrap() {
             let line = example["line"].as_str().unwrap();
             let found = match (error.accepts(line.as_bytes()), warning.accepts(line.as_bytes())) {
-                (true, false) => Value::from("error"),
-                (false, true) => Value::from("warning"),
-                (false, false) => Value::Null,
-                (true, true) => Value::from("both"),
+                (true, false) => "error".into(),
+                (false, true) => "warning".into(),
+                (false, false) => serde_json::Value::Null,
+                (true, true) => "both".into(),
             };
             if found != example["level"] {
                 wrong.push((line, found));
@@ -75,11 +348,155 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_are_sorted_worst_first() {
-        let rules: Value = serde_json::from_str(RULES).unwrap();
-        let levels: Vec<&str> =
-            rules.as_array().unwrap().iter().map(|rule| rule["level"].as_str().unwrap()).collect();
-        assert!(levels.is_sorted(), "{levels:?}");
-        assert_eq!((levels.first(), levels.last()), (Some(&"error"), Some(&"warning")));
+    fn every_line_of_a_level_is_a_candidate_for_it() {
+        let examples = include_str!("../../tests/it/levels.json");
+        let examples: serde_json::Value = serde_json::from_str(examples).unwrap();
+        let mut missed = Vec::new();
+        for example in examples.as_array().unwrap() {
+            let line = example["line"].as_str().unwrap();
+            let Some(level) = level_of(line.as_bytes()) else { continue };
+            for (level, or_worse) in [(level, false), (level, true), (Level::Debug, true)] {
+                let filter = LevelFilter { level, or_worse };
+                if !filter.candidates().is_match(line.as_bytes()).unwrap() {
+                    missed.push((line, filter));
+                }
+            }
+        }
+        assert!(missed.is_empty(), "{missed:#?}");
+    }
+
+    #[test]
+    fn the_lines_of_a_stack_trace_continue_its_error() {
+        for line in [
+            "\tat com.example.A.f(A.java:3)",
+            "Caused by: java.lang.IllegalStateException: it broke",
+            "\t... 12 more",
+            "\tSuppressed: java.io.IOException: closed",
+            "  File \"a.py\", line 3, in <module>",
+            "    raise ValueError(\"bad\")",
+            "    ~^~",
+            "The above exception was the direct cause of the following exception:",
+            "goroutine 1 [running]:",
+            "main.f(0x1, {0xc000012345, 0x3})",
+            "net/http.(*conn).serve(0xc0001)",
+            "main.main()",
+            "\t/src/a.go:3 +0x1d",
+            "created by main.g in goroutine 1",
+            "stack backtrace:",
+            "   0: core::panicking::panic_fmt",
+            "             at ./src/lib.rs:4:19",
+            "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+            "    at f (/src/a.js:1:79)",
+            "    at async Promise.all (index 0)",
+            "   at App.Program.Main(String[] args) in /src/P.cs:line 3",
+            "   --- End of inner exception stack trace ---",
+            "\tfrom a.rb:3:in 'f'",
+            "#0 /src/a.php(3): f()",
+            "    (app 0.1.0) lib/a.ex:3: App.f/1",
+            "  --> src/a.rs:3:5",
+            "   |",
+            "3  |     let x = 1;",
+        ] {
+            assert!(continues_previous(line.as_bytes()), "{line:?}");
+        }
+        for line in [
+            "",
+            "2026-07-01 12:00:00 INFO next",
+            "INFO next",
+            "ValueError: bad",
+            "at last it is done",
+            "done (see the report)",
+            "   Compiling a v1.0.0",
+            "    Finished `dev` profile in 0.1s",
+            "  1:7  error  'x' is assigned a value but never used  no-unused-vars",
+            "    --- FAIL: TestX/sub (0.00s)",
+            "error: it broke",
+            "web-1  | started",
+        ] {
+            assert!(!continues_previous(line.as_bytes()), "{line:?}");
+        }
+    }
+
+    /// `LEVELS_TSV=DIRECTORY cargo test --lib labelled_lines -- --ignored --nocapture` measures the
+    /// rules on files of `LEVEL<tab>LINE`: docs/levels.md.
+    #[test]
+    #[ignore = "the labelled lines are not part of the repository"]
+    #[allow(clippy::disallowed_methods, reason = "the files are the measurer's own")]
+    fn labelled_lines_have_their_level() {
+        let directory = std::env::var("LEVELS_TSV").expect("LEVELS_TSV names a directory");
+        let mut files: Vec<_> =
+            std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "tsv"));
+        files.sort();
+        let mut all = [Counts::default(); 2];
+        for path in files {
+            let mut counts = [Counts::default(); 2];
+            let text = std::fs::read_to_string(&path).unwrap();
+            let rows: Vec<(&str, &str)> =
+                text.lines().filter_map(|row| row.split_once('\t')).collect();
+            for (label, line) in &rows {
+                let found = level_of(line.as_bytes());
+                for (counts, level) in counts.iter_mut().zip(LEVELS) {
+                    counts.add(found == Some(level), level_named(label) == Some(level));
+                }
+            }
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            println!("| {name} | {} | {} | {} |", rows.len(), counts[0], counts[1]);
+            all.iter_mut().zip(counts).for_each(|(all, counts)| all.add_all(counts));
+        }
+        println!("| all | | {} | {} |", all[0], all[1]);
+        let [error, warning] = all;
+        assert!(error.precision() >= 0.99 && error.recall() >= 0.99, "errors: {error}");
+        assert!(warning.precision() >= 0.97 && warning.recall() >= 0.97, "warnings: {warning}");
+    }
+
+    fn level_named(label: &str) -> Option<Level> {
+        match label.to_ascii_lowercase().as_str() {
+            "e" | "f" | "error" | "err" | "fatal" | "failure" | "severe" | "critical" | "crit"
+            | "alert" | "emerg" => Some(Level::Error),
+            "w" | "warn" | "warning" => Some(Level::Warning),
+            _ => None,
+        }
+    }
+
+    #[derive(Clone, Copy, Default)]
+    struct Counts {
+        right: u32,
+        found: u32,
+        labelled: u32,
+    }
+
+    impl Counts {
+        fn add(&mut self, is_found: bool, is_labelled: bool) {
+            self.right += u32::from(is_found && is_labelled);
+            self.found += u32::from(is_found);
+            self.labelled += u32::from(is_labelled);
+        }
+
+        fn add_all(&mut self, other: Self) {
+            self.right += other.right;
+            self.found += other.found;
+            self.labelled += other.labelled;
+        }
+
+        fn precision(self) -> f64 {
+            share(self.right, self.found)
+        }
+
+        fn recall(self) -> f64 {
+            share(self.right, self.labelled)
+        }
+    }
+
+    impl std::fmt::Display for Counts {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let (precision, recall) = (self.precision(), self.recall());
+            write!(f, "{} | {precision:.3} | {recall:.3}", self.labelled)
+        }
+    }
+
+    /// 1 of nothing.
+    fn share(part: u32, whole: u32) -> f64 {
+        if whole == 0 { 1.0 } else { f64::from(part) / f64::from(whole) }
     }
 }
