@@ -4,7 +4,6 @@
 //! order in which they are tried, because the page uses the same ones. Their patterns mean the same
 //! to the regex engines of Rust and JavaScript.
 
-use std::collections::BTreeMap;
 use std::sync::{LazyLock, OnceLock};
 
 use grep_matcher::Matcher as _;
@@ -14,7 +13,7 @@ use regex_automata::meta::Regex;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{Extractor, Seq};
 use regex_syntax::hir::{Hir, HirKind, Look};
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::render::Level;
 use crate::search::pattern::builder;
@@ -22,8 +21,13 @@ use crate::search::pattern::builder;
 /// The rules as JSON: a list of `{"level","pattern"}`. A row has the level of the first rule whose
 /// pattern matches it. A rule without `level` has named groups for its levels (`error1`,
 /// `warning2`, …), and the row has the level whose group took part.
-pub static RULES: LazyLock<String> =
-    LazyLock::new(|| serde_json::to_string(&*FLAT).unwrap_or_default());
+pub static RULES: LazyLock<String> = LazyLock::new(|| {
+    let as_json = |Rule { level, pattern }: &Rule| match level {
+        Some(level) => json!({ "level": level, "pattern": pattern }),
+        None => json!({ "pattern": pattern }),
+    };
+    Value::from_iter(FLAT.iter().map(as_json)).to_string()
+});
 
 static FLAT: LazyLock<Vec<Rule>> = LazyLock::new(rules);
 static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| steps(&FLAT));
@@ -31,38 +35,35 @@ static STEPS: LazyLock<Vec<Step>> = LazyLock::new(|| steps(&FLAT));
 const LEVELS: [Level; 4] = [Level::Error, Level::Warning, Level::Notice, Level::Debug];
 
 /// A level for a pattern, or for each of its groups.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Debug)]
 struct Rule {
-    #[serde(skip_serializing_if = "Option::is_none")]
     level: Option<String>,
     pattern: String,
 }
 
-/// The file. Patterns and parts refer to other parts as `{name}`.
-#[derive(Deserialize)]
-struct Source {
-    parts: BTreeMap<String, String>,
-    rules: Vec<SourceRule>,
-}
-
-/// A rule in the file: alternatives, whose groups may have the same names.
-#[derive(Deserialize)]
-struct SourceRule {
-    level: Option<String>,
-    pattern: Vec<String>,
-}
-
+/// Reads the file: rules with alternatives, whose groups may have the same names, and parts that
+/// patterns and other parts refer to as `{name}`.
 fn rules() -> Vec<Rule> {
     // The rules are part of the program, and a test compiles them.
-    let Source { parts, rules } =
-        serde_json::from_str(include_str!("levels.json")).expect("`levels.json` contains rules");
-    let expanded = rules.into_iter().map(|SourceRule { level, pattern }| {
-        let mut pattern = pattern.join("|");
+    let source: Value =
+        serde_json::from_str(include_str!("levels.json")).expect("`levels.json` is JSON");
+    let parts: Vec<(String, &str)> = source["parts"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, part)| Some((format!("{{{name}}}"), part.as_str()?)))
+        .collect();
+    let rules = source["rules"].as_array().map_or(&[][..], Vec::as_slice);
+    let expanded = rules.iter().map(|rule| {
+        let alternatives = rule["pattern"].as_array().map_or(&[][..], Vec::as_slice);
+        let alternatives: Vec<&str> = alternatives.iter().filter_map(Value::as_str).collect();
+        let mut pattern = alternatives.join("|");
         while let Some((name, part)) =
-            parts.iter().find(|(name, _)| pattern.contains(&format!("{{{name}}}")))
+            parts.iter().find(|(name, _)| pattern.contains(name.as_str()))
         {
-            pattern = pattern.replace(&format!("{{{name}}}"), part);
+            pattern = pattern.replace(name.as_str(), part);
         }
+        let level = rule["level"].as_str().map(str::to_owned);
         Rule { level, pattern: with_numbers(&pattern) }
     });
     expanded.collect()
@@ -170,7 +171,7 @@ fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
 
 /// The steps that find a level that the line states.
 fn stating_steps() -> &'static [Step] {
-    let last = STEPS.iter().rposition(|step| step.levels.len() > 1);
+    let last = STEPS.iter().rposition(|step| step.levels.first() != step.levels.last());
     last.map_or(&[], |last| &STEPS[..=last])
 }
 
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn example_lines_have_their_level() {
         let examples = include_str!("../../tests/it/levels.json");
-        let examples: serde_json::Value = serde_json::from_str(examples).unwrap();
+        let examples: Value = serde_json::from_str(examples).unwrap();
         let pattern = |level| {
             Pattern::new(&PatternSpec { level: Some(level), ..PatternSpec::default() }).unwrap()
         };
@@ -293,7 +294,7 @@ mod tests {
             let found = match (error.accepts(line.as_bytes()), warning.accepts(line.as_bytes())) {
                 (true, false) => "error".into(),
                 (false, true) => "warning".into(),
-                (false, false) => serde_json::Value::Null,
+                (false, false) => Value::Null,
                 (true, true) => "both".into(),
             };
             if found != example["level"] {
@@ -306,7 +307,7 @@ mod tests {
     #[test]
     fn every_line_of_a_level_is_a_candidate_for_it() {
         let examples = include_str!("../../tests/it/levels.json");
-        let examples: serde_json::Value = serde_json::from_str(examples).unwrap();
+        let examples: Value = serde_json::from_str(examples).unwrap();
         let mut missed = Vec::new();
         for example in examples.as_array().unwrap() {
             let line = example["line"].as_str().unwrap();
@@ -324,7 +325,7 @@ mod tests {
     #[test]
     fn the_lines_found_in_a_text_are_those_that_are_accepted_one_by_one() {
         let examples = include_str!("../../tests/it/levels.json");
-        let examples: serde_json::Value = serde_json::from_str(examples).unwrap();
+        let examples: Value = serde_json::from_str(examples).unwrap();
         let examples = examples.as_array().unwrap();
         let (mut text, mut starts) = (String::new(), Vec::new());
         // Steps of different sizes put lines that state a level before and after all others.
@@ -339,7 +340,7 @@ mod tests {
             [(Level::Error, false), (Level::Warning, false), (Level::Warning, true)]
         {
             let filter = LevelFilter { level, or_worse };
-            let line_at = |start: usize| text[start..].split('\n').next().unwrap();
+            let line_at = |start: usize| text.get(start..).unwrap().split('\n').next().unwrap();
             let expected: Vec<usize> = starts
                 .iter()
                 .copied()
