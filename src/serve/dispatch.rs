@@ -137,7 +137,7 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 /// What lies under `/_/` and is no question about a log.
 fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
-        "levels.json" => Ok(json::json_text(levels::RULES)),
+        "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         name => page::multi_log(name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),
