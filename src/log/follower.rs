@@ -204,7 +204,7 @@ impl Follower {
         let follower = Arc::clone(self);
         let found = blocking::run(self.device, move || search(&follower)).await.flatten();
         if self.excess_files.load(Ordering::SeqCst) > 0 {
-            // The next file is found when late files have been dropped for this one.
+            // The next file is found when late files have been closed for this one.
             let _in_time = timeout(ROOM_TIME_MAX, self.refresh()).await;
         }
         found
@@ -253,7 +253,12 @@ impl Follower {
         excess - identities.len()
     }
 
-    /// How many late files are to be dropped. Asked once, they are no longer.
+    /// Whether one more old file may be open.
+    fn has_room(&self) -> bool {
+        self.timeline().old_files().len() < OLD_FILES_MAX
+    }
+
+    /// How many late files are to be closed. Asked once, they are no longer.
     fn take_excess_files(&self) -> usize {
         self.excess_files.swap(0, Ordering::SeqCst)
     }

@@ -10,12 +10,13 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
+use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
@@ -55,6 +56,8 @@ pub struct RotationTracker {
     reserve: Arc<Reserve>,
     present: Present,
     late: LateFiles,
+    /// One more late file may be open.
+    has_room: bool,
     /// The next file may begin then, since others began a moment ago.
     next_rotation_at: Option<Instant>,
     /// A viewer still reads a file that was rotated away.
@@ -188,6 +191,7 @@ impl RotationTracker {
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
+            has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
         }
@@ -323,9 +327,19 @@ impl RotationTracker {
         self.are_viewers_behind = are_behind;
     }
 
-    /// Drops so many of the oldest late files.
-    pub(super) fn drop_late_files(&mut self, files: usize) {
-        self.late.drop_oldest(files);
+    /// Closes so many of the oldest late files for a while.
+    pub(super) fn close_late_files(&mut self, files: usize) {
+        self.late.close_oldest(files);
+    }
+
+    /// Whether late files are closed because there was no room for them.
+    pub(super) fn has_closed_late_files(&self) -> bool {
+        self.late.has_closed()
+    }
+
+    /// Says whether there is room for one more late file.
+    pub(super) fn set_has_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
     }
 
     /// Whether the path may lead elsewhere by now, or a rotation is not done yet.
@@ -534,7 +548,9 @@ impl RotationTracker {
     fn begin(&mut self, next: TailedFile, is_before_present: bool, now: Instant, poll: &mut Poll) {
         // A file that gets its name back while it is still read as a late one goes on from there:
         // read twice, its bytes would come twice.
-        let returned = self.late.remove(next.file.identity());
+        let (access, reserve) = (&self.access, &self.reserve);
+        let reopen = |path: &Path, identity| reopen(access, reserve, path, identity);
+        let returned = self.late.remove(next.file.identity(), &reopen);
         let is_back = returned.is_some() || next.has_begun;
         let mut next = match returned {
             Some(mut late) => {
@@ -611,7 +627,9 @@ impl RotationTracker {
     /// waiting.
     fn poll_late_files(&mut self, now: Instant, poll: &mut Poll) {
         let before = poll.events.len();
-        self.late.poll(now, poll);
+        let (access, reserve) = (&self.access, &self.reserve);
+        let reopen = |path: &Path, identity| reopen(access, reserve, path, identity);
+        self.late.poll(now, poll, self.has_room, &reopen);
         if poll.events.len() > before {
             poll.events.extend(match &self.present {
                 Present::Absent(reason) => reason.map(FileEvent::Waiting),
@@ -642,6 +660,13 @@ impl RotationTracker {
         ];
         dues.into_iter().flatten().min()
     }
+}
+
+/// Opens a late file again, if it still has this name.
+fn reopen(access: &Access, reserve: &Reserve, path: &Path, identity: Identity) -> Option<LogFile> {
+    let log = access.locate(path.as_os_str().as_bytes()).ok()?;
+    let admitted = reserve.open(|| access.open(&log)).ok()?;
+    (admitted.identity() == identity).then(|| LogFile::new(admitted))
 }
 
 #[cfg(test)]
@@ -720,6 +745,46 @@ mod tests {
             let at_first = rotate_until(0, hold);
             assert_eq!(at_first, if are_behind { OLD_FILES_MAX } else { FILES }, "{are_behind}");
             assert_eq!(at_first + rotate_until(hold, 3 * hold), FILES, "{are_behind}");
+        }
+    }
+
+    #[test]
+    fn a_late_file_that_was_closed_for_a_viewer_is_read_on() {
+        let rotate_wait = Duration::from_secs(5);
+        for (has_room, is_over) in [(true, false), (false, false), (false, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.log");
+            let access = Arc::new(Access::new([directory.path()]).unwrap());
+            let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+            std::fs::write(&path, "first\n").unwrap();
+            let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), rotate_wait);
+            tracker.first_poll(access.open(&log), None).unwrap();
+            let (wake, began) = (Wake::default(), Instant::now());
+            let (aside, unlinked) = (directory.path().join("a.log.1"), directory.path().join("b"));
+            for (old, content, from) in [(&aside, "second\n", 0), (&unlinked, "third\n", 100)] {
+                std::fs::rename(&path, old).unwrap();
+                std::fs::write(&path, content).unwrap();
+                for milliseconds in from..from + 100 {
+                    tracker.doubt_name();
+                    tracker.poll(began + Duration::from_millis(milliseconds), &wake);
+                }
+            }
+            let held = File::options().append(true).open(&unlinked).unwrap();
+            std::fs::remove_file(&unlinked).unwrap();
+            tracker.close_late_files(2);
+            assert!(tracker.has_closed_late_files());
+            tracker.set_has_room(has_room);
+            std::fs::write(&aside, "first\nlate\n").unwrap();
+            (&held).write_all(b"unlinked\n").unwrap();
+            let later = Duration::from_secs(if is_over { 6 } else { 1 });
+            let poll = tracker.poll(began + later, &wake);
+            let bytes = poll.events.iter().filter_map(|event| match event {
+                FileEvent::Bytes { bytes, .. } => Some(std::str::from_utf8(bytes).unwrap()),
+                _ => None,
+            });
+            let late = if has_room || is_over { "late\n" } else { "" };
+            assert_eq!(bytes.collect::<String>(), format!("{late}unlinked\n"));
+            assert_eq!(tracker.has_closed_late_files(), !has_room && !is_over);
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::log::access::Admitted;
+use crate::log::access::{Admitted, Identity};
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
@@ -31,6 +31,12 @@ pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
     fingerprint: Fingerprint,
     head: Vec<u8>,
+}
+
+impl RememberedFile {
+    pub(in crate::log) fn identity(&self) -> Identity {
+        self.generation.identity
+    }
 }
 
 /// An open file, and how far it has been read.
@@ -83,6 +89,14 @@ enum Step {
     Truncated,
 }
 
+/// What one step of a poll leaves to do.
+enum ReadOn {
+    More,
+    End,
+    /// The file was truncated again. The next poll tells it: viewers get one reset for each poll.
+    Later,
+}
+
 /// How far a poll has read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::log) enum Progress {
@@ -125,6 +139,22 @@ impl TailedFile {
             read_error: None,
             nuls: TrailingNuls::default(),
         })
+    }
+
+    /// A late file that was closed and is open again. Its next read proves that it is the same.
+    pub(in crate::log) fn reopened(file: LogFile, remembered: RememberedFile) -> Self {
+        let RememberedFile { generation, fingerprint, head } = remembered;
+        Self {
+            real_path: file.path_now().unwrap_or_default(),
+            generation,
+            fingerprint,
+            file: Arc::new(file),
+            head,
+            was_renamed: true,
+            has_begun: true,
+            read_error: None,
+            nuls: TrailingNuls::default(),
+        }
     }
 
     /// Goes to the file's present end. Where it is the remembered file, its generation goes on.
@@ -250,8 +280,9 @@ impl TailedFile {
     pub(in crate::log) fn read_now(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         for _ in 0..POLL_CHUNKS_MAX {
             match self.read_on(poll) {
-                Ok(true) => {}
-                Ok(false) => return Progress::Drained,
+                Ok(ReadOn::More) => {}
+                Ok(ReadOn::End) => return Progress::Drained,
+                Ok(ReadOn::Later) => break,
                 Err(error) => {
                     if self.read_error.is_none() {
                         tracing::warn!(file = %self.real_path.display(), %error, "can't read");
@@ -300,20 +331,23 @@ impl TailedFile {
         self.read_error.as_ref().map(|error| error.since)
     }
 
-    /// Reads one chunk and adds its events. Returns false at the end of the file.
-    fn read_on(&mut self, poll: &mut Poll) -> io::Result<bool> {
+    /// Reads one chunk and adds its events.
+    fn read_on(&mut self, poll: &mut Poll) -> io::Result<ReadOn> {
         let before = self.read_error.as_ref().map(|_| self.fingerprint.clone());
         let step = self.step()?;
+        if poll.truncated && matches!(step, Step::Truncated) {
+            return Ok(ReadOn::Later);
+        }
         self.read_error = None;
         if let Some(before) = before {
             poll.events.push(self.began(before, Reason::Back));
         }
         match step {
-            Step::End => return Ok(false),
+            Step::End => return Ok(ReadOn::End),
             Step::Searched => {}
             Step::Bytes { start, bytes, more } => {
                 poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
-                return Ok(more);
+                return Ok(if more { ReadOn::More } else { ReadOn::End });
             }
             Step::Truncated => {
                 (poll.rotated, poll.truncated) = (true, true);
@@ -322,7 +356,7 @@ impl TailedFile {
                 poll.events.push(self.goes_on(Reason::Truncated));
             }
         }
-        Ok(true)
+        Ok(ReadOn::More)
     }
 
     /// The file's first bytes as they were read.

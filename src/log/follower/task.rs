@@ -98,7 +98,10 @@ impl<R: Registration> FollowerTask<R> {
         }
         self.follower.hand_over_found_files(&mut self.tracker, now);
         let excess = self.follower.take_excess_files();
-        self.tracker.drop_late_files(excess);
+        self.tracker.close_late_files(excess);
+        if self.tracker.has_closed_late_files() {
+            self.tracker.set_has_room(self.follower.has_room());
+        }
         self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
         if poll.rotated && self.tracker.watch_places() != self.places {
