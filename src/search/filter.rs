@@ -1,15 +1,16 @@
 //! The matching rows of a log, without the others, in answers that are bounded in time and bytes.
+//! The stack trace of an error comes with it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
 use crate::render::{Annotation, Row};
-use crate::search::pattern::{self, Pattern};
+use crate::search::pattern::Pattern;
 use crate::search::rows::{RANGE_BYTES_MAX, RenderedRow};
 use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::trace_matcher::TraceMatcher;
 use crate::search::{LineIndex, RowPosition, RowRange, RowsRequest, SearchError, Snapshot};
 use crate::wire::frame::Form;
 
@@ -35,7 +36,7 @@ pub fn filtered(
     let until = Instant::now() + TIME_MAX;
     let filter = RowFilter {
         pattern,
-        lines: pattern::LineMatcher::default(),
+        matcher: TraceMatcher::default(),
         form: request.form,
         count: request.count,
         keeps_last: matches!(request.place, RowPosition::Before(_)),
@@ -60,7 +61,8 @@ fn forward(
     from: Offset,
     mut filter: RowFilter<'_>,
     until: Instant,
-) -> io::Result<RowRange> {
+) -> Result<RowRange, SearchError> {
+    filter.matcher = TraceMatcher::starting_at(snapshot, from, filter.pattern)?;
     let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(snapshot.end);
     let mut scan = Scan::new(snapshot, from, to, filter.strips_colours())?;
     scan.run(&mut filter, until)?;
@@ -77,13 +79,14 @@ fn backward(
     next: Offset,
     mut filter: RowFilter<'_>,
     until: Instant,
-) -> io::Result<RowRange> {
+) -> Result<RowRange, SearchError> {
     let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
     let mut found: VecDeque<RenderedRow> = VecDeque::new();
     let (mut from, mut window) = (next, WINDOW_BYTES);
     while from.0 > floor {
         let start = Offset(from.0.saturating_sub(window).max(floor));
         let mut scan = Scan::new(snapshot, start, from, filter.strips_colours())?;
+        filter.matcher = TraceMatcher::starting_at(snapshot, start, filter.pattern)?;
         // A part must be searched to its end, since its last rows are wanted first.
         while !scan.is_done() {
             scan.run(&mut filter, Instant::now() + TIME_MAX)?;
@@ -106,7 +109,7 @@ fn backward(
 /// Collects the matching rows.
 struct RowFilter<'p> {
     pattern: &'p Pattern,
-    lines: pattern::LineMatcher,
+    matcher: TraceMatcher,
     form: Form,
     /// The most rows.
     count: usize,
@@ -164,7 +167,7 @@ impl RowSink for RowFilter<'_> {
         if !row.ended && !row.cut {
             self.open = Some(Offset(row.offset));
         }
-        if !self.pattern.accepts(row.text().as_bytes()) {
+        if !self.matcher.accepts(self.pattern, row.text().as_bytes()) {
             return ControlFlow::Continue(());
         }
         let shown = self.rendered(row);
@@ -176,7 +179,7 @@ impl RowSink for RowFilter<'_> {
         if ended < lines.raw.len() {
             self.open = Some(lines.at.plus(ended));
         }
-        let mut matcher = std::mem::take(&mut self.lines);
+        let mut matcher = std::mem::take(&mut self.matcher);
         let mut offsets = lines.line_offsets();
         let mut terminal = None;
         let mut flow = ControlFlow::Continue(());
@@ -190,7 +193,7 @@ impl RowSink for RowFilter<'_> {
             }
             flow.is_continue()
         });
-        self.lines = matcher;
+        self.matcher = matcher;
         flow
     }
 }
