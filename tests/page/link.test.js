@@ -269,9 +269,10 @@ scene('options, and steps between groups, do not begin to follow the end', async
   };
   await scene.open(`${log}#L262`);
   await scene.untilState('paused');
+  await untilChosen(scene, ['line 262']);
   await page.keyboard.press(']');
   await eventually('the group is in sight', () => page.evaluate(() => {
-    const group = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent === 'the last');
+    const group = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent?.includes('the last'));
     return (group?.getBoundingClientRect().top ?? Infinity) < innerHeight;
   }));
   await staysPaused('a step to a group');
