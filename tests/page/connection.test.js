@@ -1,4 +1,4 @@
-// A page stays connected by the means that there are, and says which.
+// The page's connection: WebSocket or server-sent events, reconnecting, and their display.
 
 import assert from 'node:assert/strict';
 
@@ -14,7 +14,7 @@ const untilMeans = (scene, means) => scene.until(
 );
 
 for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
-  scene(`behind a proxy that ${manner} every WebSocket the lines come as events, and the page says so`, async (scene) => {
+  scene(`behind a proxy that ${manner} every WebSocket the page uses server-sent events and says so`, async (scene) => {
     const { logs, page } = scene;
     const all = lines(1, 30);
     const log = await logs.write('a.log', text(all));
@@ -39,7 +39,7 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
       await logs.append('a.log', 'anew\n');
       await scene.untilRowsAndMarks([...all, '[rotated]', 'anew']);
 
-      // It resumes at its byte over a restart, with the lines that were written meanwhile.
+      // After a restart of the server it resumes at its byte and gets the lines that were written meanwhile.
       const { port } = scene.program;
       await scene.program.kill();
       await logs.append('a.log', 'while away\n');
@@ -55,13 +55,13 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
   });
 }
 
-scene('a WebSocket is tried again beside the events, and taken when it gets through', async (scene) => {
+scene('during server-sent events a WebSocket is tried again and used once it works', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 30);
   const log = await logs.write('a.log', text(all));
   const proxy = await Proxy.before(() => scene.program.origin, 'refuses');
   try {
-    // The page's clock is moved on, so that nobody waits for it.
+    // The test advances the page's clock, so that it does not have to wait.
     await page.clock.install();
     await page.goto(`${proxy.origin}${log}`);
     await page.clock.runFor(100);
@@ -90,12 +90,12 @@ scene('a WebSocket is tried again beside the events, and taken when it gets thro
   }
 });
 
-scene('a server that does not speak the page\'s protocol is told from one that is gone', async (scene) => {
+scene('a server with another protocol is shown as incompatible, not as unreachable', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 5);
   const log = await logs.write('a.log', text(all));
   let isOld = false;
-  // An older server takes the WebSocket without the subprotocol, sends HTML, and knows no event streams.
+  // An older server accepts the WebSocket without the subprotocol, sends HTML, and has no event streams.
   await page.routeWebSocket(/.*/, (socket) => {
     if (isOld) socket.close({ code: 1006 });
     else socket.connectToServer();
@@ -113,7 +113,7 @@ scene('a server that does not speak the page\'s protocol is told from one that i
   await scene.untilState('live');
 });
 
-scene('a full server is told, and a freed seat is taken', async (scene) => {
+scene('a page says that the server is full, and connects when a viewer has left', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'line\n');
   const other = await scene.context.newPage();
@@ -130,7 +130,7 @@ scene('a full server is told, and a freed seat is taken', async (scene) => {
   await scene.untilState('live');
 }, { serve: ['--max-viewers', '1'] });
 
-scene('a page that lost its server counts down, and comes back at once when the network does', async (scene) => {
+scene('a disconnected page counts down to the next try, and reconnects at once when the network is back', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'line\n');
   await scene.open(log);
@@ -139,7 +139,7 @@ scene('a page that lost its server counts down, and comes back at once when the 
   await scene.program.kill();
   await scene.untilState('reconnecting');
   const left = () => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]);
-  // Each second less is shown; a try that fails between begins another count.
+  // The page shows each second. A failed try starts another countdown.
   await page.evaluate(`
     window.counts = [];
     const left = ${left};
@@ -149,7 +149,7 @@ scene('a page that lost its server counts down, and comes back at once when the 
     const { counts } = /** @type {any} */ (window);
     return counts.some((/** @type {number} */ count, /** @type {number} */ at) => count === counts[at - 1] - 1 && count >= 2);
   });
-  // Far into the back-off, the next try is seconds away.
+  // After several tries the next one is seconds away.
   await scene.until(() => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]) >= 4);
   scene.program = await Program.serve([logs.directory], { port });
   const asked = Date.now();
