@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_validators_are_told_with_the_answer() {
+    fn an_answer_contains_its_validators() {
         let mut headers = HeaderMap::new();
         validators().insert(&mut headers);
         assert_eq!(headers["etag"], "\"a-1\"");

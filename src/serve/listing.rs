@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages_are_for_people() {
+    fn sizes_and_ages_are_readable() {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(1024), "1.0 KiB");

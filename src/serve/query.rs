@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_or_named() {
+    fn parameters_are_parsed_and_bad_ones_are_named() {
         assert_eq!(Query::parse(""), Ok(Query::default()));
         assert_eq!(Query::parse("tail=1&v=123"), Ok(Query { tail: true, ..Query::default() }));
         let lines = |lines| Ok(Query { lines: Some(lines), ..Query::default() });

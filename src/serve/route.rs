@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_targets_are_told_from_logs() {
+    fn the_servers_own_targets_are_distinguished_from_logs() {
         for (target, expected) in [
             ("/", Route::List { html: false }),
             ("/_/logs", Route::ListJson),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_understood_is_refused_with_its_status() {
+    fn invalid_requests_are_refused_with_their_status() {
         let status = |method, target, headers: &[_]| {
             Route::of(&request(method, target, headers)).unwrap_err().status.as_u16()
         };

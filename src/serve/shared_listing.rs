@@ -137,7 +137,7 @@ mod tests {
     use crate::log::registry::ROTATE_WAIT;
 
     #[tokio::test]
-    async fn many_who_ask_at_once_get_the_same_bytes() {
+    async fn simultaneous_requests_get_the_same_list() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_heartbeats_nobody_is_asked_and_everybody_is_cut_at_the_end() {
+    async fn without_heartbeats_no_viewer_is_asked_and_all_are_cut_at_the_end() {
         let scene = Scene::new(Heartbeat::Off, true).await;
         sleep(INTERVAL * 10).await;
         scene.assert_kept().await;

@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_the_protocol_is_told_by_its_code() {
+    async fn violations_of_the_protocol_are_reported_with_their_code() {
         for (name, sent, code) in [
             ("a reserved bit", masked(0xf1, b"x"), CloseCode::Protocol),
             ("no mask", b"\x81\x01x".to_vec(), CloseCode::Protocol),

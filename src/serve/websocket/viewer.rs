@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_has_its_close_and_its_word_in_the_access_log() {
+    fn every_end_of_a_stream_has_its_close_code_and_its_word_in_the_access_log() {
         for (end, word, code) in [
             (StreamEnd::Ended(Ending::Complete), "complete", Some(1000)),
             (StreamEnd::Ended(Ending::Shutdown), "shutdown", Some(1001)),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_viewer_is_told_in_its_own_protocol() {
+    fn a_denied_viewer_gets_the_reason_in_its_own_protocol() {
         let told = |denial, form| {
             let Farewell { frame, code, .. } = farewell_of(&denial, form);
             let text = frame.map(|frame| String::from_utf8(frame.payload().to_vec()).unwrap());

@@ -218,7 +218,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn viewers_receive_what_was_written_or_are_told_what_is_missing(
+    fn viewers_receive_what_was_written_or_an_announced_gap(
         has_rename_events in any::<bool>(),
         messages in prop_oneof![Just(1), Just(2), Just(32)],
         acts in proptest::collection::vec(act(), 1..80),
