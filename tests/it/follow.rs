@@ -137,7 +137,8 @@ async fn a_viewer_behind_in_a_rotated_file_that_is_truncated_gets_a_gap() {
         until_row(&mut other, line).await;
     }
     std::fs::File::options().write(true).open(&old).unwrap().set_len(0).unwrap();
-    // The bytes in the sockets still arrive. Then a gap replaces the rest, and the new file follows.
+    // The bytes in the sockets still arrive. Then a gap replaces the rest, and the new file is
+    // sent.
     let mut gap = None;
     loop {
         match viewer.next().await.unwrap() {
