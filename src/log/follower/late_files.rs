@@ -1,4 +1,4 @@
-//! Files that were rotated away, and are read on for a while because writers reopen late.
+//! Files that were rotated away, and are still read for a while because writers reopen late.
 //!
 //! Each is read until its own deadline, the rotate-wait after it lost the name. At most
 //! [`OLD_FILES_MAX`] are held.
@@ -20,16 +20,16 @@ const LATE_INTERVAL: Duration = Duration::from_millis(100);
 pub(super) struct LateFiles {
     /// Oldest first.
     files: VecDeque<LateFile>,
-    /// When they were read last. None when they are to be read at the next poll.
+    /// When they were last read. None when the next poll has to read them.
     polled_at: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct LateFile {
     file: TailedFile,
-    /// When it lost the name.
+    /// When the file lost the name.
     since: Instant,
-    /// It is dropped once it is drained after this time.
+    /// After this time the file is dropped as soon as it has been read to its end.
     until: Instant,
 }
 
@@ -42,7 +42,7 @@ impl LateFiles {
         self.files.iter().any(|late| late.file.file.identity() == identity)
     }
 
-    /// Adds the file that lost the name now. The oldest of too many is dropped.
+    /// Adds the file that has just lost the name. If there are too many, the oldest is dropped.
     pub(super) fn push(&mut self, file: TailedFile, since: Instant, until: Instant) {
         self.files.push_back(LateFile { file, since, until });
         while self.files.len() > OLD_FILES_MAX {
@@ -58,12 +58,12 @@ impl LateFiles {
         }
     }
 
-    /// Drops so many of the oldest: their descriptors are needed for files that viewers read.
+    /// Drops this many of the oldest: their descriptors are needed for files that viewers read.
     pub(super) fn drop_oldest(&mut self, files: usize) {
         self.files.drain(..files.min(self.files.len()));
     }
 
-    /// When the oldest lost the name that the next one pushes out. None while there is room.
+    /// When the oldest file lost the name, if the next file displaces it. None while there is room.
     pub(super) fn oldest_since(&self) -> Option<Instant> {
         self.files.front().filter(|_| self.is_full()).map(|late| late.since)
     }
@@ -73,18 +73,18 @@ impl LateFiles {
         self.files.remove(at).map(|late| late.file)
     }
 
-    /// Where the files lie now.
+    /// The present paths of the files.
     pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
         self.files.iter().filter_map(|late| late.file.file.path_now())
     }
 
-    /// Has the next poll read them, though they were read a moment ago.
+    /// Makes the next poll read them, even if they were read a moment ago.
     pub(super) fn poll_next_time(&mut self) {
         self.polled_at = None;
     }
 
-    /// Reads what came since, unless they were read a moment ago. A file that was truncated, or is
-    /// over its time, is dropped.
+    /// Reads the new bytes, unless the files were read a moment ago. Drops each file that was
+    /// truncated or whose time is over.
     pub(super) fn poll(&mut self, now: Instant, poll: &mut Poll) {
         if self.polled_at.is_some_and(|polled_at| now.duration_since(polled_at) < LATE_INTERVAL) {
             return;
@@ -97,7 +97,7 @@ impl LateFiles {
         });
     }
 
-    /// When they are to be read next. None when there are none.
+    /// When to read them next. None when there are none.
     pub(super) fn due(&self) -> Option<Instant> {
         let polled_at = self.polled_at.filter(|_| !self.files.is_empty())?;
         Some(polled_at + LATE_INTERVAL)
