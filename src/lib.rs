@@ -43,7 +43,7 @@
 //! | rotation | another file takes the log's name |
 //! | span | a run of bytes of one generation in the order of publication |
 //! | timeline | all spans of a log that were published since it is followed |
-//! | wake | a signal to poll a log; it does not say what happened |
+//! | wake | a signal to poll a log, with the renamings seen since the last poll |
 //! | poll | one look at a log's path and files |
 //! | follower | polls one log and publishes what it finds |
 //! | chunk | bytes of a span that were read and published together |
@@ -52,7 +52,7 @@
 //! | session | the messages for one viewer, or for one broadcast group |
 //! | cursor | a viewer's position and what it does next; a value without IO |
 //! | lag | a viewer has missed more events than the broadcast holds |
-//! | row | one line as a terminal would show it; named by the offset of its first byte |
+//! | row | a line as a terminal would show it, or a part of one that is very long; named by the offset of its first byte |
 //! | annotation | what a row carries besides its text: level, group, time |
 //! | frame | one encoded message, made once and shared |
 //! | broadcast group | viewers at the same position in the same form; one task writes to all |

@@ -21,7 +21,8 @@ pub use span::{ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
 
 /// The most spans that are remembered.
 pub const SPANS_MAX: usize = 1024;
-/// The most old files that are held open for viewers that have not read them to the end.
+/// The most old files of a log that are open: those that viewers have not read to the end, those that
+/// may still get late bytes, and those that were found again for a viewer that came back.
 pub const OLD_FILES_MAX: usize = 4;
 
 /// What follows a span.

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn rows_are_found_by_their_level() {
-        let log = "ERROR one\nWARN two\nINFO three\nWARN: ERROR four\n";
+        let log = "ERROR one\nWARN two\nINFO three\nERROR: WARN four\n";
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let of = |level| PatternSpec { level: Some(level), ..PatternSpec::default() };
         assert_eq!(find(&snapshot, &of(Level::Error), ALL).take(), [(0, 1), (30, 1)]);

@@ -16,6 +16,7 @@ mod plain;
 pub mod rows;
 mod scan;
 pub mod snapshot;
+pub mod stack_trace;
 
 pub use index::{LineIndex, LineIndexes};
 pub use limiter::Limiter;

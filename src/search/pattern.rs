@@ -12,7 +12,7 @@ use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder, Sink, SinkMatch}
 use regex_syntax::ast::parse::ParserBuilder;
 
 use crate::render::Level;
-use crate::search::levels;
+use crate::search::levels::LevelFilter;
 
 /// The longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 2048;
@@ -53,7 +53,7 @@ pub struct BadPattern(pub String);
 #[derive(Clone, Debug)]
 pub struct Pattern {
     text: Option<RegexMatcher>,
-    level: Option<(&'static RegexMatcher, Option<&'static RegexMatcher>)>,
+    level: Option<LevelFilter>,
     invert: bool,
 }
 
@@ -70,7 +70,8 @@ impl Pattern {
             }
             None => None,
         };
-        let level = spec.level.map(|level| levels::matchers(level, spec.or_worse));
+        let or_worse = spec.or_worse;
+        let level = spec.level.map(|level| LevelFilter { level, or_worse });
         Ok(Self { text, level, invert: spec.invert })
     }
 
@@ -84,9 +85,7 @@ impl Pattern {
     }
 
     fn is_of_level(&self, text: &[u8]) -> bool {
-        self.level.is_none_or(|(level, higher)| {
-            is_match(level, text) && !higher.is_some_and(|higher| is_match(higher, text))
-        })
+        self.level.is_none_or(|level| is_match(level.candidates(), text) && level.accepts(text))
     }
 
     /// The number of matches in a matching row, at most [`ROW_MATCHES_MAX`]. It is 1 for a spec
@@ -206,21 +205,17 @@ impl LineMatcher {
         text: &[u8],
         mut on_match: impl FnMut(usize, &[u8]) -> bool,
     ) {
-        let first = match pattern {
-            Pattern { invert: true, .. } => None,
-            Pattern { text: Some(matcher), .. } => Some(matcher),
-            Pattern { level, .. } => level.map(|(matcher, _)| matcher),
-        };
-        if let Some(first) = first {
-            // With only one condition, a line that this matcher finds needs no second check.
-            let is_sufficient =
-                pattern.level.is_none_or(|(_, higher)| pattern.text.is_none() && higher.is_none());
-            let sink = EachLine(|at, line: &[u8]| {
-                (!is_sufficient && !pattern.accepts(line)) || on_match(at, line)
-            });
-            // A search of a slice without IO never fails.
-            let _never = self.searcher.search_slice(first, text, sink);
-            return;
+        match pattern {
+            Pattern { invert: true, .. } => {}
+            Pattern { text: Some(first), .. } => {
+                let sink =
+                    EachLine(|at, line: &[u8]| !pattern.is_of_level(line) || on_match(at, line));
+                // A search of a slice without IO never fails.
+                let _never = self.searcher.search_slice(first, text, sink);
+                return;
+            }
+            Pattern { level: Some(level), .. } => return level.for_each_line(text, on_match),
+            Pattern { .. } => {}
         }
         let mut at = 0;
         for line in text.split_inclusive(|&byte| byte == b'\n') {

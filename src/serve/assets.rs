@@ -49,6 +49,11 @@ pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
     found
 }
 
+/// Whether a target names an asset, which may or may not be there.
+pub(super) fn is_asset(target: &str) -> bool {
+    target.starts_with("page/")
+}
+
 /// The asset at `page/VERSION/NAME`; none for any other target. A browser may keep one of this
 /// version as long as it likes. It is sent compressed where the request accepts gzip.
 pub(super) fn asset(target: &str, headers: &HeaderMap) -> Option<Response<Body>> {

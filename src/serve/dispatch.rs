@@ -32,9 +32,15 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (parts, _body) = request.into_parts();
-    let (origin, answered) = match origin_check::check(&app.settings, &parts) {
-        Ok(origin) => (origin, dispatch(app, remote, &parts, upgrade).await),
-        Err(refused) => (RequestOrigin::Own, Err(refused)),
+    let route = Route::of(&parts);
+    let checked = match (origin_check::check(&app.settings, &parts), &route) {
+        (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
+        (checked, _) => checked,
+    };
+    let (origin, answered) = match (checked, route) {
+        (Ok(origin), Ok(route)) => (origin, dispatch(app, remote, &parts, route, upgrade).await),
+        (Ok(origin), Err(refused)) => (origin, Err(refused)),
+        (Err(refused), _) => (RequestOrigin::Own, Err(refused)),
     };
     let mut response = answered.unwrap_or_else(|refused| {
         let Refused { status, message, hint } = &refused;
@@ -56,17 +62,20 @@ async fn dispatch(
     app: &Arc<App>,
     remote: SocketAddr,
     parts: &Parts,
+    route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
-    match Route::of(parts)? {
+    match route {
         Route::Preflight => Ok(cors::preflight()),
         Route::List { html } => {
             let format = if html { ListFormat::Html } else { ListFormat::Text };
             Ok(list(app, parts, format).await)
         }
         Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
+        Route::Health => Ok(health::health(app)),
+        Route::Check { origin } => Ok(health::check(app, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
-        Route::Own(name) => own(app, parts, name),
+        Route::Own(name) => own(parts, name),
         Route::Log { path, query, transport } => {
             let log = app.access.locate(&path);
             let request = LogRequest { app, remote, parts, query };
@@ -126,10 +135,9 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 }
 
 /// What lies under `/_/` and is no question about a log.
-fn own(app: &App, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
+fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
-        "levels.json" => Ok(json::json_text(levels::RULES)),
-        "healthz" => Ok(health::health(app)),
+        "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         name => page::multi_log(name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),

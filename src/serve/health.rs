@@ -1,11 +1,15 @@
-//! `/_/healthz`: the state of the server and its counters.
+//! `/_/healthz`: the state of the server and its counters. `/_/check`: whether a page may read logs
+//! by the address that it was loaded from, and what to change if not.
 
 use hyper::Response;
+use hyper::header::HeaderValue;
+use hyper::http::request::Parts;
 
 use crate::serve::App;
 use crate::serve::body::Body;
 use crate::serve::json::json_text;
-use crate::wire::answer::{Health, HealthCounters, to_json};
+use crate::serve::origin_check;
+use crate::wire::answer::{Check, Health, HealthCounters, to_json};
 
 /// The answer to `/_/healthz`: version, viewers, followed logs, and what was counted since the
 /// start.
@@ -23,6 +27,21 @@ pub(super) fn health(app: &App) -> Response<Body> {
             renders: app.hub.renders(),
             frames: app.sent.frames.get(),
             writes: app.sent.writes.get(),
+        },
+    }))
+}
+
+/// The answer to `/_/check`: what the server makes of a request by this address with this `Origin`.
+pub(super) fn check(app: &App, request: &Parts, origin: &str) -> Response<Body> {
+    // No header can hold what is not a value of one, and no browser sends it.
+    let origin = HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("?"));
+    let checked = origin_check::check_as(&app.settings, request, Some(&origin));
+    json_text(to_json(&match &checked {
+        Ok(_) => Check::default(),
+        Err(refused) => Check {
+            status: Some(refused.status.as_u16()),
+            message: Some(&refused.message),
+            hint: Some(&refused.hint),
         },
     }))
 }

@@ -3,6 +3,9 @@
 //! A page of another origin must not read logs through its visitor's browser. The browser names the
 //! page's origin in `Origin`. A host name that an attacker points at this server's address (DNS
 //! rebinding) shows in `Host`. Command-line clients send no `Origin` and pass.
+//!
+//! Answers that hold nothing of a log are given without the check: what explains a refusal must not
+//! be refused itself, and a load balancer asks for the server's health by any name.
 
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -11,6 +14,8 @@ use hyper::http::uri::Authority;
 
 use crate::serve::Settings;
 use crate::serve::refusal::Refused;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Where an admitted request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +33,19 @@ pub(super) enum RequestOrigin {
 /// 400 for a header that is missing, unreadable or there more than once: which of several counts is
 /// for no one to guess.
 pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigin, Refused> {
+    let origin = only(&request.headers, &ORIGIN)?;
+    check_as(settings, request, origin)
+}
+
+/// The same check as if the request had this `Origin`.
+///
+/// # Errors
+/// As those of [`check`].
+pub(super) fn check_as(
+    settings: &Settings,
+    request: &Parts,
+    origin: Option<&HeaderValue>,
+) -> Result<RequestOrigin, Refused> {
     let host = host(request)?;
     let name = host.host().trim_start_matches('[').trim_end_matches(']');
     let is_known = name.parse::<std::net::IpAddr>().is_ok()
@@ -40,10 +58,10 @@ pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigi
             format!("start it with `--allow-host {name}`"),
         ));
     }
-    let Some(header) = only(&request.headers, &ORIGIN)? else { return Ok(RequestOrigin::Own) };
+    let Some(header) = origin else { return Ok(RequestOrigin::Own) };
     // Bytes that are no text match nothing and are refused.
     let origin = header.to_str().unwrap_or("?");
-    if is_own(origin, &host) {
+    if is_own(origin, &host) || is_same_origin(&request.headers) {
         Ok(RequestOrigin::Own)
     } else if settings.allow_origins.iter().any(|allowed| is_origin(allowed, origin)) {
         Ok(RequestOrigin::Listed(header.clone()))
@@ -51,7 +69,10 @@ pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigi
         Err(Refused::new(
             StatusCode::FORBIDDEN,
             format!("pages of the origin `{origin}` may not read these logs"),
-            format!("start the server with `--allow-origin {origin}`"),
+            format!(
+                "start the server with `--allow-origin {origin}`, or, if a proxy stands before it, \
+                 let that pass on the browser's `Host` (nginx: `proxy_set_header Host $http_host;`)"
+            ),
         ))
     }
 }
@@ -107,6 +128,13 @@ fn is_own(origin: &str, host: &Authority) -> bool {
     })
 }
 
+/// Whether the browser itself says that the page and the address that it asks are of one origin,
+/// whatever a proxy has made of `Host` since. Scripts can't set this header (Fetch Metadata,
+/// section 2), and browsers send it only where the page came by TLS or from the same machine.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    only(headers, &SEC_FETCH_SITE).is_ok_and(|site| site.is_some_and(|site| site == "same-origin"))
+}
+
 fn is_origin(allowed: &str, origin: &str) -> bool {
     allowed.trim_end_matches('/').eq_ignore_ascii_case(origin)
 }
@@ -148,6 +176,26 @@ mod tests {
         let as_sent = RequestOrigin::Listed(HeaderValue::from_static("http://app.example:3000"));
         assert_eq!(checked(&[host.clone(), listed], "/x"), Ok(as_sent));
         assert_eq!(checked(&[host, own], "/x"), Ok(RequestOrigin::Own));
+    }
+
+    #[test]
+    fn a_browser_that_says_same_origin_is_believed_though_a_proxy_changed_the_host() {
+        let host = (HOST, "127.0.0.1:8765");
+        let page = (ORIGIN, "https://logs.example");
+        let site = |value| (SEC_FETCH_SITE, value);
+        let of = |more: &[(HeaderName, &'static str)]| {
+            let headers: Vec<_> =
+                [host.clone(), page.clone()].into_iter().chain(more.iter().cloned()).collect();
+            checked(&headers, "/x")
+        };
+        assert_eq!(of(&[site("same-origin")]), Ok(RequestOrigin::Own));
+        assert_eq!(of(&[site("same-site")]), Err(403));
+        assert_eq!(of(&[site("cross-site")]), Err(403));
+        assert_eq!(of(&[site("none")]), Err(403));
+        assert_eq!(of(&[site("same-origin"), site("same-origin")]), Err(403));
+        assert_eq!(of(&[]), Err(403));
+        let unknown = [(HOST, "evil.example"), page.clone(), site("same-origin")];
+        assert_eq!(checked(&unknown, "/x"), Err(421), "it says nothing about the host");
     }
 
     #[test]

@@ -44,6 +44,18 @@ pub(super) enum Format {
     Rows,
 }
 
+/// The parameter `origin` of a target's part after `?`.
+///
+/// # Errors
+/// When it is missing or repeated.
+pub(super) fn origin(query: &str) -> Result<String, BadParameter> {
+    let mut given = form_urlencoded::parse(query.as_bytes()).filter(|(name, _)| name == "origin");
+    match (given.next(), given.next()) {
+        (Some((_, origin)), None) => Ok(origin.into_owned()),
+        _ => Err(BadParameter("`origin` must be given once, as `http://host:port`".to_owned())),
+    }
+}
+
 impl Query {
     /// Parses the part of the target after `?`. Unknown parameters are ignored.
     ///

@@ -9,6 +9,7 @@ use hyper::Method;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
+use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
 use crate::serve::refusal::Refused;
@@ -22,6 +23,10 @@ pub(super) enum Route<'a> {
     ListJson,
     /// `/_/rows/PATH` and the like. The path is still percent-encoded.
     Api(ApiCall, &'a str),
+    /// `/_/healthz`: the state of the server.
+    Health,
+    /// `/_/check?origin=URL`: whether a page of this origin is served here.
+    Check { origin: String },
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log. The path is percent-decoded.
@@ -63,7 +68,7 @@ impl<'a> Route<'a> {
                 return Ok(Self::List { html: accepts(headers, "text/html") });
             }
             if let Some(name) = path.strip_prefix("/_/") {
-                return Ok(Self::under_own(name));
+                return Self::under_own(name, request.uri.query());
             }
         }
         let query = Query::parse(request.uri.query().unwrap_or_default())?;
@@ -79,11 +84,29 @@ impl<'a> Route<'a> {
         Ok(Self::Log { path: query::decode_path(path)?, query, transport })
     }
 
-    fn under_own(name: &'a str) -> Self {
-        match ApiCall::parse(name) {
-            Some((call, path)) => Self::Api(call, path),
-            None if name == "logs" => Self::ListJson,
-            None => Self::Own(name),
+    fn under_own(name: &'a str, query: Option<&str>) -> Result<Self, Refused> {
+        if let Some((call, path)) = ApiCall::parse(name) {
+            return Ok(Self::Api(call, path));
+        }
+        Ok(match name {
+            "logs" => Self::ListJson,
+            "healthz" => Self::Health,
+            "check" => Self::Check { origin: query::origin(query.unwrap_or_default())? },
+            name => Self::Own(name),
+        })
+    }
+
+    /// Whether the answer holds nothing of a log, so that everybody may have it, by whatever name
+    /// they reach the server.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Self::Health | Self::Check { .. } => true,
+            Self::Own(name) => assets::is_asset(name) || *name == "levels.json",
+            Self::List { .. }
+            | Self::ListJson
+            | Self::Api(..)
+            | Self::Log { .. }
+            | Self::Preflight => false,
         }
     }
 }
@@ -147,7 +170,7 @@ mod tests {
         for (target, expected) in [
             ("/", Route::List { html: false }),
             ("/_/logs", Route::ListJson),
-            ("/_/healthz", Route::Own("healthz")),
+            ("/_/healthz", Route::Health),
             ("/_/web/main.js", Route::Own("web/main.js")),
             ("/_/rows/var/log/a%20b", Route::Api(ApiCall::Rows, "/var/log/a%20b")),
             ("/_/find/a", Route::Api(ApiCall::Find, "/a")),

@@ -194,6 +194,17 @@ pub struct ListedLog {
     pub viewers: usize,
 }
 
+/// The answer to `/_/check`. All are `None` when a page of the origin is served.
+#[derive(Debug, Default, Serialize)]
+pub struct Check<'a> {
+    /// The status with which its requests are refused.
+    pub status: Option<u16>,
+    /// What is wrong.
+    pub message: Option<&'a str>,
+    /// What to do about it.
+    pub hint: Option<&'a str>,
+}
+
 /// The answer to `/_/healthz`.
 #[derive(Debug, Serialize)]
 pub struct Health {
@@ -212,7 +223,7 @@ pub struct Health {
 /// What a server counts from its start on.
 #[derive(Debug, Serialize)]
 pub struct HealthCounters {
-    /// Reads of logs by followers.
+    /// Reads of logs, for any purpose.
     pub reads: u64,
     /// Lookups of a log's path.
     pub lookups: u64,

@@ -191,7 +191,6 @@ async fn a_second_host_or_origin_is_refused_on_every_route() {
         (&rows, ""),
         ("/", ""),
         ("/_/logs", ""),
-        ("/_/healthz", ""),
     ] {
         for twice in [
             format!("Host: {}\r\nOrigin: {own}\r\nOrigin: http://evil.example\r\n", server.address),
@@ -204,6 +203,61 @@ async fn a_second_host_or_origin_is_refused_on_every_route() {
             assert!(matches!(answer.status, 400 | 403), "{} for {head}", answer.status);
         }
     }
+}
+
+#[tokio::test]
+async fn health_and_what_explains_a_refusal_are_given_under_any_name() {
+    let server = TestServer::start().await;
+    server.log("a.log", "SECRET\n");
+    let page = get(server.address, "/", &[("Accept", "text/html")]).await.text();
+    let asset = page.split('"').find(|text| text.starts_with("/_/page/")).expect("an asset");
+    for target in ["/_/healthz", "/_/levels.json", asset, "/_/check?origin=http://evil.example"] {
+        for head in [
+            format!("GET {target} HTTP/1.0\r\n\r\n"),
+            format!("HEAD {target} HTTP/1.0\r\n\r\n"),
+            format!("GET {target} HTTP/1.1\r\nHost: logs.internal\r\nConnection: close\r\n\r\n"),
+            format!(
+                "GET {target} HTTP/1.1\r\nHost: {}\r\nOrigin: https://logs.example\r\n\
+                 Connection: close\r\n\r\n",
+                server.address
+            ),
+        ] {
+            let answer = exchange(server.address, head.as_bytes()).await;
+            assert_eq!(answer.status, 200, "{head}");
+            assert_eq!(answer.header("access-control-allow-origin"), None, "{head}");
+            let body = answer.text();
+            assert!(!body.contains("SECRET") && !body.contains("a.log"), "{head}: {body}");
+        }
+    }
+    // By such a name nothing of a log is given, whatever a browser says of itself.
+    let head = "GET /_/logs HTTP/1.1\r\nHost: logs.internal\r\nSec-Fetch-Site: same-origin\r\n\
+                Connection: close\r\n\r\n";
+    assert_eq!(exchange(server.address, head.as_bytes()).await.status, 421);
+}
+
+#[tokio::test]
+async fn a_refused_page_is_told_which_check_failed_and_what_mends_it() {
+    let server = TestServer::start().await;
+    let check = async |host: &str, origin: &str| {
+        let head = format!(
+            "GET /_/check?origin={origin} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        );
+        let answer = exchange(server.address, head.as_bytes()).await;
+        serde_json::from_str::<serde_json::Value>(&answer.text()).unwrap()
+    };
+    let own = server.address.to_string();
+    let served = check(&own, &format!("http://{own}")).await;
+    assert_eq!(served, serde_json::json!({"status": null, "message": null, "hint": null}));
+    let renamed = check("logs.internal", "https://logs.internal").await;
+    assert_eq!(renamed["status"], 421, "{renamed}");
+    assert!(renamed["hint"].as_str().unwrap().contains("--allow-host logs.internal"), "{renamed}");
+    let behind = check(&own, "https://logs.example").await;
+    assert_eq!(behind["status"], 403, "{behind}");
+    for way in ["--allow-origin https://logs.example", "proxy_set_header Host $http_host;"] {
+        assert!(behind["hint"].as_str().unwrap().contains(way), "{behind}");
+    }
+    let get = get(server.address, "/_/check", &[]).await;
+    assert_eq!(get.status, 400, "{}", get.text());
 }
 
 #[tokio::test]

@@ -55,6 +55,57 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
   });
 }
 
+scene('behind a proxy that changes Host the log is shown, and the page says which check refuses the WebSocket and what to change', async (scene) => {
+  const { logs, page } = scene;
+  const all = lines(1, 30);
+  const log = await logs.write('a.log', text(all));
+  const proxy = await Proxy.before(() => scene.program.origin, 'passes');
+  proxy.host = new URL(scene.program.origin).host;
+  proxy.passesSite = false;
+  try {
+    await page.goto(`${proxy.origin}${log}`);
+    await scene.untilRows(all);
+    await untilMeans(scene, 'events');
+    await scene.untilText('#transport', 'WebSocket refused');
+    const told = await scene.text('#hint-words') ?? '';
+    for (const part of [proxy.origin, `--allow-origin ${proxy.origin}`, 'proxy_set_header Host $http_host;']) {
+      assert.ok(told.includes(part), `${part} is not in: ${told}`);
+    }
+    await logs.append('a.log', 'line 31\n');
+    await scene.untilRows([...all, 'line 31']);
+  } finally {
+    proxy.close();
+  }
+});
+
+scene('a server that does not allow the page\'s host name explains that, also to a page that is already open', async (scene) => {
+  const { logs, page } = scene;
+  const all = lines(1, 3);
+  const log = await logs.write('a.log', text(all));
+  const proxy = await Proxy.before(() => scene.program.origin, 'passes');
+  try {
+    await page.goto(`${proxy.origin}${log}`);
+    await scene.untilRows(all);
+    await scene.untilState('live');
+    proxy.host = 'logs.internal';
+    const { port } = scene.program;
+    await scene.program.kill();
+    scene.program = await Program.serve([logs.directory], { port });
+    await scene.untilState('refused');
+    assert.match(await scene.text('#state-detail') ?? '', /--allow-host logs\.internal/);
+    assert.deepEqual(await scene.rows(), all);
+    await page.reload();
+    assert.match(await page.locator('body').textContent() ?? '', /--allow-host logs\.internal/);
+    const sheets = await page.evaluate(() => [...document.styleSheets].map((sheet) => sheet.cssRules.length));
+    assert.ok(sheets.length > 0 && sheets.every((rules) => rules > 0), 'the explanation has its style');
+    proxy.host = null;
+    await page.reload();
+    await scene.untilRows(all);
+  } finally {
+    proxy.close();
+  }
+});
+
 scene('during server-sent events a WebSocket is tried again and used once it works', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 30);

@@ -11,6 +11,10 @@ import net from 'node:net';
 export class Proxy {
   /** @type {Manner} */
   manner;
+  /** The `Host` that the server gets instead of the browser's. @type {string | null} */
+  host = null;
+  /** Whether the server gets what the browser says of where a request comes from. */
+  passesSite = true;
   upgrades = 0;
   #server;
   /** @type {Set<import('node:stream').Duplex>} */
@@ -29,7 +33,7 @@ export class Proxy {
   constructor(origin, manner) {
     this.manner = manner;
     this.#server = http.createServer((request, response) => {
-      const onward = http.request(`${origin()}${request.url}`, { method: request.method, headers: request.headers }, (answer) => {
+      const onward = http.request(`${origin()}${request.url}`, { method: request.method, headers: this.#headers(request) }, (answer) => {
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         response.flushHeaders();
         answer.pipe(response);
@@ -46,7 +50,7 @@ export class Proxy {
       if (this.manner !== 'closes' && this.manner !== 'passes') return;
       const { hostname, port } = new URL(origin());
       const onward = net.connect(Number(port), hostname, () => {
-        const headers = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
+        const headers = Object.entries(this.#headers(request)).map(([name, value]) => `${name}: ${value}\r\n`).join('');
         onward.write(`GET ${request.url} HTTP/1.1\r\n${headers}\r\n`);
         onward.write(head);
         socket.pipe(onward);
@@ -58,6 +62,13 @@ export class Proxy {
       onward.on('close', () => socket.destroy());
       socket.on('close', () => onward.destroy());
     });
+  }
+
+  /** @param {http.IncomingMessage} request */
+  #headers({ headers }) {
+    const passed = this.host === null ? { ...headers } : { ...headers, host: this.host };
+    if (!this.passesSite) delete passed['sec-fetch-site'];
+    return passed;
   }
 
   /** @param {import('node:stream').Duplex} socket */

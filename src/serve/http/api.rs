@@ -2,7 +2,7 @@
 //!
 //! The path is the log's own, and so are the checks: what a log's URL refuses is refused here, too.
 
-mod answer;
+mod bodies;
 mod query;
 mod stream;
 
@@ -132,7 +132,7 @@ async fn rows(
         if !snapshot.is_intact()? {
             return Err(SearchError::Gone(None));
         }
-        Ok(answer::rows(&snapshot, &range, &lines))
+        Ok(bodies::rows(&snapshot, &range, &lines))
     };
     let answer = match is_search {
         true => app.limiter.time_slice(read).await,
@@ -150,7 +150,7 @@ async fn compile(
 }
 
 fn bad_pattern(bad: &BadPattern) -> Response<Body> {
-    json(StatusCode::BAD_REQUEST, answer::bad_pattern(bad))
+    json(StatusCode::BAD_REQUEST, bodies::bad_pattern(bad))
 }
 
 async fn lines(
@@ -167,12 +167,12 @@ async fn lines(
             Some(RowPosition::Line(line)) => {
                 let start = index.start_of(&snapshot, line)?;
                 let start = start.ok_or(SearchError::Counting(index.indexed()))?;
-                answer::line(&snapshot, line, start)
+                bodies::line(&snapshot, line, start)
             }
             _ => {
                 let lines = numbers(&snapshot, &index, &query.at)?;
                 let total = index.newlines(&snapshot, snapshot.end)?;
-                answer::lines(&snapshot, &lines, total, index.indexed().min(snapshot.end))
+                bodies::lines(&snapshot, &lines, total, index.indexed().min(snapshot.end))
             }
         };
         if snapshot.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
@@ -194,7 +194,7 @@ fn numbers(snapshot: &Snapshot, index: &LineIndex, at: &[Offset]) -> io::Result<
 
 /// The answer when too many searches are open.
 fn crowded() -> Response<Body> {
-    let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, answer::crowded());
+    let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, bodies::crowded());
     answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     answer
 }
@@ -205,9 +205,9 @@ fn error_answer(log: &LogPath, error: &SearchError) -> Result<Response<Body>, Re
     match error {
         SearchError::Refused(refusal) => Err((*refusal).into()),
         SearchError::Unreadable(_) | SearchError::Interrupted => Err(Refusal::Unreadable.into()),
-        SearchError::Gone(present) => Ok(json(StatusCode::GONE, answer::gone(*present))),
+        SearchError::Gone(present) => Ok(json(StatusCode::GONE, bodies::gone(*present))),
         SearchError::Counting(indexed) => {
-            let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, answer::counting(*indexed));
+            let mut answer = json(StatusCode::SERVICE_UNAVAILABLE, bodies::counting(*indexed));
             answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             Ok(answer)
         }

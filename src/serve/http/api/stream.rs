@@ -24,7 +24,7 @@ use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
 use crate::serve::App;
 use crate::serve::body::Body;
-use crate::serve::http::api::answer;
+use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
 
@@ -108,7 +108,7 @@ pub(super) async fn find(
         };
         let found = turn.app.limiter.time_slice(run).await;
         let mut find = found.map_err(|error| broken_off(&log, &error))?;
-        let lines = BodyFrame::data(Bytes::from(answer::found(&mut find)));
+        let lines = BodyFrame::data(Bytes::from(bodies::found(&mut find)));
         let rest = Some(find).filter(|find| !find.is_done());
         turn.wait_for_peer();
         Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit))))

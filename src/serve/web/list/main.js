@@ -1,6 +1,7 @@
 // The list of logs: refreshes the server's table, filters and sorts it, and opens several logs together. The URL's
 // fragment holds the state, so that a link or the Back button shows the same list.
 
+import { serverUrl } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
 import { formatAge, formatSize, plural } from '../ui/units.js';
@@ -158,7 +159,7 @@ let etag = '';
 
 async function refresh() {
   try {
-    const response = await fetch('/_/logs', { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+    const response = await fetch(serverUrl('/_/logs'), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(ANSWER_MS_MAX) });
     if (!response.ok) throw new Error(`status ${response.status}`);
     const wasReachable = reachable;
     reachable = true;

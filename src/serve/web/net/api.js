@@ -1,5 +1,7 @@
 // The client of the server's API for one log: rows anywhere in it, line numbers, and the offset of a line.
 
+import { serverUrl } from './wire.js';
+
 /**
  * @typedef {object} Rows the server's answer: rows of the file around an offset
  * @property {string} generation
@@ -50,7 +52,7 @@ export class LogApi {
    * @param {AbortSignal} [signal]
    */
   async request(resource, parameters, signal) {
-    const answer = await fetch(this.url(resource, parameters), { signal, headers: { accept: 'application/json' } });
+    const answer = await fetch(serverUrl(this.url(resource, parameters)), { signal, headers: { accept: 'application/json' } });
     if (answer.status === 410) throw new Gone();
     if (answer.status === 503) throw new Unavailable();
     if (!answer.ok) throw new Error(await errorText(answer));

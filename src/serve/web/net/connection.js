@@ -4,6 +4,7 @@
 // It tries a WebSocket first. If no message arrives over it, as behind a proxy that blocks WebSockets, it uses
 // server-sent events and probes from time to time whether a WebSocket works.
 
+import { askRefusal } from './refusal.js';
 import { ResumeState } from './resume.js';
 import { openStream } from './transport.js';
 import { streamUrl } from './wire.js';
@@ -31,7 +32,13 @@ const SLEPT_MS = 150_000;
  *
  * The phase is `open` once the history has arrived, so that a log does not look empty while its rows are on their way.
  *
- * @typedef {{name: 'connecting'} | {name: 'open', transport: Transport} | {name: 'retry', at: number, reason: 'lost' | 'full' | 'incompatible'}
+ * @typedef {import('./refusal.js').Refusal} Refusal
+ * @typedef {'lost' | 'full' | 'incompatible' | 'refused'} RetryReason
+ *
+ * `refusal` is why the server refuses WebSockets, or this page.
+ *
+ * @typedef {{name: 'connecting'} | {name: 'open', transport: Transport, refusal: Refusal | null}
+ *   | {name: 'retry', at: number, reason: RetryReason, refusal: Refusal | null}
  *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
  */
 
@@ -47,7 +54,10 @@ export class Connection {
   #transport = 'socket';
   #socketsWork = false;
   #attempt = 0;
-  #refusal = '';
+  /** What the server said of the stream that it refused. @type {Refusal | null} */
+  #refusal = null;
+  /** Why it refuses WebSockets. @type {Refusal | null} */
+  #socketRefusal = null;
   #checkedAt = Date.now();
   #probeDelay = PROBE_MS_MIN;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -96,7 +106,7 @@ export class Connection {
     this.#disconnect();
     const position = this.#resume.disconnect();
     if (position) this.#onMessage({ type: 'reset', generation: position.generation, from: position.offset, reason: 'back' }, true);
-    this.#refusal = '';
+    this.#refusal = null;
     const resuming = this.position !== null;
     const began = Date.now();
     let spoke = false;
@@ -107,8 +117,8 @@ export class Connection {
     const onEnd = (reason) => {
       this.#disconnect();
       if (isOver) this.#setPhase({ name: 'ended' });
-      else if (reason === 'forbidden') this.#setPhase({ name: 'forbidden', message: this.#refusal });
-      else if (reason === 'missing') this.#setPhase({ name: 'not-found', message: this.#refusal });
+      else if (reason === 'forbidden') this.#setPhase({ name: 'forbidden', message: this.#refusal?.message ?? '' });
+      else if (reason === 'missing') this.#setPhase({ name: 'not-found', message: this.#refusal?.message ?? '' });
       else if (spoke || reason === 'full') {
         if (Date.now() - began >= STABLE_MS) this.#attempt = 0;
         this.#retryLater(reason);
@@ -118,7 +128,7 @@ export class Connection {
     this.#stream = openStream(transport, this.#streamUrl(), {
       onEnd,
       onMessage: (message) => {
-        if (message.type === 'error') this.#refusal = String(message.message ?? '');
+        if (message.type === 'error') this.#refusal = { message: String(message.message ?? ''), hint: String(message.hint ?? '') };
         if (message.type === 'end') isOver = true;
         this.#resume.advance(message);
         if (message.type !== 'error' && !spoke) {
@@ -138,7 +148,7 @@ export class Connection {
   /** Called when the history has arrived. @param {Transport} transport */
   #caughtUp(transport) {
     clearTimeout(this.#timer);
-    if (this.phase.name === 'connecting') this.#setPhase({ name: 'open', transport });
+    if (this.phase.name === 'connecting') this.#setPhase({ name: 'open', transport, refusal: this.#socketRefusal });
   }
 
   /** Called at the first message. @param {Transport} transport */
@@ -146,6 +156,7 @@ export class Connection {
     this.#transport = transport;
     if (transport === 'socket') {
       this.#socketsWork = true;
+      this.#socketRefusal = null;
       this.#probeDelay = PROBE_MS_MIN;
     } else {
       this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeDelay);
@@ -161,11 +172,19 @@ export class Connection {
   #fallBack(transport, reason) {
     const doubtful = !this.#socketsWork || this.#attempt >= FAILURES_BEFORE_FALLBACK;
     if (transport === 'socket' && doubtful) {
+      this.#explain();
       this.#connect('events');
       return;
     }
     this.#transport = 'socket';
     this.#retryLater(reason);
+  }
+
+  /** Asks the server whether it refuses the WebSocket, and why. */
+  async #explain() {
+    this.#socketRefusal = await askRefusal();
+    const { phase } = this;
+    if (phase.name === 'open' && phase.transport === 'events') this.#setPhase({ ...phase, refusal: this.#socketRefusal });
   }
 
   /** Probes whether a WebSocket works now. Meanwhile the server-sent events continue. */
@@ -199,13 +218,13 @@ export class Connection {
   /** Exponential back-off with full jitter, so that many viewers of a restarted server do not come back at once.
    * @param {import('./transport.js').EndReason} reason */
   #retryLater(reason) {
-    const shown = reason === 'full' || reason === 'incompatible' ? reason : 'lost';
+    const shown = reason === 'full' || reason === 'incompatible' || reason === 'refused' ? reason : 'lost';
     if (shown !== 'lost') this.#attempt = Math.max(this.#attempt, SLOW_ATTEMPT_MIN);
     const longest = Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** (this.#attempt + 1));
     const delay = RETRY_MS_MIN + Math.random() * (longest - RETRY_MS_MIN);
     this.#attempt += 1;
     this.#timer = setTimeout(() => this.#connect(this.#transport), delay);
-    this.#setPhase({ name: 'retry', at: Date.now() + delay, reason: shown });
+    this.#setPhase({ name: 'retry', at: Date.now() + delay, reason: shown, refusal: this.#refusal });
   }
 
   #streamUrl() {

@@ -1,13 +1,14 @@
 // One stream of a log's messages, by WebSocket or, if a proxy blocks WebSockets, by server-sent events. Both carry the
 // same messages and report the same end reasons. The caller decides whether to reconnect.
 
+import { readRefusal } from './refusal.js';
 import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
 
 /**
  * @typedef {'socket' | 'events'} Transport
  *
- * @typedef {'lost' | 'full' | 'forbidden' | 'missing' | 'incompatible'} EndReason why a stream ended; `incompatible`: the peer
- *   does not speak the page's protocol
+ * @typedef {'lost' | 'full' | 'forbidden' | 'missing' | 'incompatible' | 'refused'} EndReason why a stream ended;
+ *   `incompatible`: the peer does not speak the page's protocol; `refused`: the server does not serve this page
  *
  * @typedef {object} Handlers
  * @property {(message: import('./wire.js').Message) => void} onMessage
@@ -17,7 +18,7 @@ import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
 /** @type {Record<number, EndReason>} */
 const CLOSE_REASONS = { [CLOSE.full]: 'full', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing' };
 /** @type {Record<number, EndReason>} */
-const STATUS_REASONS = { 403: 'forbidden', 404: 'missing', 503: 'full' };
+const STATUS_REASONS = { 400: 'refused', 403: 'forbidden', 404: 'missing', 421: 'refused', 503: 'full' };
 
 /**
  * @param {Transport} means
@@ -78,7 +79,10 @@ function openEvents(url, ears) {
  */
 async function readEvents(url, signal, heard) {
   const answer = await fetch(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal });
-  if (!answer.ok || answer.body === null) return STATUS_REASONS[answer.status] ?? 'lost';
+  if (!answer.ok || answer.body === null) {
+    heard({ type: 'error', code: answer.status, ...await readRefusal(answer) });
+    return STATUS_REASONS[answer.status] ?? 'lost';
+  }
   if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return 'incompatible';
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = '';

@@ -18,7 +18,7 @@
  * @typedef {{type: 'signed', generation: string | number}} Signed the new name of the same generation
  * @typedef {{type: 'waiting', reason: string}} Waiting the log has no readable file at present
  * @typedef {{type: 'end'}} End the stream is over
- * @typedef {{type: 'error', code: string | number, message: string}} Refusal the reason of the close that follows
+ * @typedef {{type: 'error', code: string | number, message: string, hint?: string}} Refusal why the stream ends
  *
  * @typedef {Open | Patch | Gap | Reset | Signed | Waiting | End | Refusal} Message
  * @typedef {{generation: string | number, offset: number}} ResumePosition
@@ -58,6 +58,15 @@ export function isSameGeneration(one, other) {
 }
 
 /**
+ * The address of a path on this page's server. The page's own address may have a name and a password, which relative
+ * addresses inherit, and `fetch` takes no address with them.
+ * @param {string} path with its parameters
+ */
+export function serverUrl(path) {
+  return `${location.origin}${path}`;
+}
+
+/**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
  * @param {Location | URL} page
  * @param {ResumePosition | null} position
@@ -65,6 +74,8 @@ export function isSameGeneration(one, other) {
  */
 export function streamUrl(page, position, late) {
   const url = new URL(page.href);
+  url.username = '';
+  url.password = '';
   url.search = '';
   url.hash = '';
   url.searchParams.set('tail', '1');

@@ -1,12 +1,15 @@
 // The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
 
+import { serverUrl } from '../net/wire.js';
+
 /** Only the beginning of a line is searched for its level. */
 const LOOK_CHARS = 4_000;
 
-/** @typedef {{level: string, pattern: string}} Rule */
+/** A level for a pattern, or for each of its named groups. @typedef {{level?: string, pattern: string}} Rule */
+/** @typedef {{level?: string, expression: RegExp}} CompiledRule */
 
 export class Levels {
-  /** @type {{level: string, expression: RegExp}[]} */
+  /** @type {CompiledRule[]} */
   #rules = [];
   /** @type {WeakMap<import('./tail.js').Row, string>} */
   #cache = new WeakMap();
@@ -14,7 +17,7 @@ export class Levels {
   /** @param {() => void} changed called when the rules have arrived */
   async load(changed) {
     try {
-      const answer = await fetch('/_/levels.json');
+      const answer = await fetch(serverUrl('/_/levels.json'));
       if (!answer.ok) return;
       this.#rules = compileRules(await answer.json());
       this.#cache = new WeakMap();
@@ -76,10 +79,18 @@ export function compileRules(rules) {
 }
 
 /**
- * @param {{level: string, expression: RegExp}[]} rules the most severe first
+ * The level of the first rule that matches the text, if it is one that the page shows.
+ * @param {CompiledRule[]} rules
  * @param {string} text
  */
 export function levelOf(rules, text) {
   const head = text.slice(0, LOOK_CHARS);
-  return rules.find(({ expression }) => expression.test(head))?.level ?? '';
+  for (const { level, expression } of rules) {
+    const match = expression.exec(head);
+    if (match === null) continue;
+    const group = Object.entries(match.groups ?? {}).find(([, matched]) => matched !== undefined);
+    const found = level ?? group?.[0].replace(/\d+$/, '');
+    return found === 'error' || found === 'warning' ? found : '';
+  }
+  return '';
 }

@@ -2,6 +2,7 @@
 // up to a limit; the count continues beyond it.
 
 import { errorText, Gone, Unavailable } from '../net/api.js';
+import { serverUrl } from '../net/wire.js';
 
 const FOUND_MAX = 20_000;
 /** The pause before the search of newly written bytes. */
@@ -152,7 +153,7 @@ export class FileSearch {
    */
   async #runPart({ parts: [part, ...others], end, before }, signal) {
     const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
-    const answer = await fetch(this.#api.url('find', parameters), { signal });
+    const answer = await fetch(serverUrl(this.#api.url('find', parameters)), { signal });
     if (answer.status === 410) throw new Gone();
     if (answer.status === 503) throw new Unavailable();
     if (!answer.ok) throw new SearchRefused(await errorText(answer));

@@ -1,5 +1,6 @@
 // The status bar: the state of the connection, and the age, size and watch mode of the log.
 
+import { refusalText } from '../net/refusal.js';
 import { byId, setText } from './dom.js';
 import { formatAge, formatClock, formatSize, plural } from './units.js';
 
@@ -60,6 +61,10 @@ export function describe(facts, now) {
           notice: ['The server does not speak the protocol of this page', 'The server may have another version: reload the page. A proxy may also change the messages.'],
         };
       }
+      if (phase.reason === 'refused') {
+        const text = phase.refusal === null ? '' : refusalText(phase.refusal);
+        return { state: 'refused', glyph: 'refused', word: 'Refused', detail: `${text} Next try in ${wait}`, retry: true, notice: ['The server refuses this page', text] };
+      }
       return {
         state: 'reconnecting', glyph: 'busy', word: `Reconnecting in ${wait}`, announce: 'Connection lost, reconnecting', detail: lostText(facts.lostAt), retry: true,
         notice: ['No answer from the server', 'This page tries again by itself.'],
@@ -109,6 +114,8 @@ export class StatusBar {
   #age = byId('age');
   #watch = byId('watch');
   #transport = byId('transport');
+  /** What the page says of a proxy that blocks WebSockets. */
+  #blockedTitle = this.#transport.title;
   #size = byId('size');
   #notice = byId('notice');
   #noticeTitle = byId('notice-title');
@@ -143,12 +150,21 @@ export class StatusBar {
     this.#watch.hidden = facts.watch !== 'poll';
     setText(this.#watch, 'polling');
     this.#watch.title = 'The file system sends no events, so the server checks the file every 2 s';
-    this.#transport.hidden = facts.phase.name !== 'open' || facts.phase.transport !== 'events';
+    this.#showTransport(facts.phase);
     setText(this.#size, facts.size === null ? '' : formatSize(facts.size));
     this.#notice.hidden = !facts.empty || words.notice === undefined;
     setText(this.#noticeTitle, words.notice?.[0] ?? '');
     setText(this.#noticeText, words.notice?.[1] ?? '');
     this.#announceChange(words.announce ?? words.word, now);
+  }
+
+  /** @param {import('../net/connection.js').Phase} phase */
+  #showTransport(phase) {
+    const isEvents = phase.name === 'open' && phase.transport === 'events';
+    this.#transport.hidden = !isEvents;
+    if (!isEvents) return;
+    setText(this.#transport, phase.refusal === null ? 'no WebSocket' : 'WebSocket refused');
+    this.#transport.title = phase.refusal === null ? this.#blockedTitle : `${refusalText(phase.refusal)} Until then the lines arrive as server-sent events.`;
   }
 
   /**

@@ -2,6 +2,7 @@
 
 import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
+import { refusalText } from '../net/refusal.js';
 import { Columns } from '../rows/columns.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
@@ -49,6 +50,8 @@ let isStatusDue = true;
 let isStyleDue = true;
 let foldedVersion = -1;
 let isRestored = false;
+/** Whether the refusal of the WebSocket has been shown. It is shown only once. */
+let isRefusalShown = false;
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
 
@@ -99,7 +102,13 @@ function connectionChanged(phase) {
   const before = facts.phase.name;
   facts.phase = phase;
   if (facts.phase.name === 'retry' && before === 'open') facts.lostAt = Date.now();
-  if (facts.phase.name === 'open') facts.lostAt = null;
+  if (facts.phase.name === 'open') {
+    facts.lostAt = null;
+    if (facts.phase.refusal !== null && !isRefusalShown) {
+      isRefusalShown = true;
+      bars.hint(`No WebSocket: ${refusalText(facts.phase.refusal)}`);
+    }
+  }
   refresh();
 }
 

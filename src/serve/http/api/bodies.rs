@@ -1,4 +1,5 @@
-//! Builds the JSON answers of the random-access API from what [`search`](crate::search) returns.
+//! The bodies of the random-access API's answers: JSON, from what [`search`](crate::search) returns.
+//! Their status and headers are set in [`api`](crate::serve::http::api).
 
 use crate::log::{Generation, Offset};
 use crate::search::find::{EndedEarly, Find};
