@@ -49,7 +49,7 @@ pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
     found
 }
 
-/// Whether a target names an asset, which may or may not be there.
+/// Whether a target has the form of an asset's name. The asset need not exist.
 pub(super) fn is_asset(target: &str) -> bool {
     target.starts_with("page/")
 }

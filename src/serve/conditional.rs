@@ -41,7 +41,7 @@ impl Validators {
             .is_some_and(|(since, modified)| !since.is_modified(SystemTime::from(modified)))
     }
 
-    /// Whether the client's partial copy is of this state (`If-Range`), so that a range may be sent.
+    /// Whether the client's partial copy is of this state (`If-Range`), so a range may be sent.
     /// True without that header.
     pub(super) fn permit_range(&self, request: &HeaderMap) -> bool {
         if !request.contains_key(hyper::header::IF_RANGE) {

@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_says_same_origin_is_believed_though_a_proxy_changed_the_host() {
+    fn a_same_origin_request_is_admitted_even_if_a_proxy_changed_its_host() {
         let host = (HOST, "127.0.0.1:8765");
         let page = (ORIGIN, "https://logs.example");
         let site = |value| (SEC_FETCH_SITE, value);

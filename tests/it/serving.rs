@@ -206,7 +206,7 @@ async fn a_second_host_or_origin_is_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn health_and_what_explains_a_refusal_are_given_under_any_name() {
+async fn health_and_explanations_of_a_refusal_are_served_under_any_host_name() {
     let server = TestServer::start().await;
     server.log("a.log", "SECRET\n");
     let page = get(server.address, "/", &[("Accept", "text/html")]).await.text();
@@ -229,14 +229,14 @@ async fn health_and_what_explains_a_refusal_are_given_under_any_name() {
             assert!(!body.contains("SECRET") && !body.contains("a.log"), "{head}: {body}");
         }
     }
-    // By such a name nothing of a log is given, whatever a browser says of itself.
+    // Under such a name no content of a log is served, whatever `Sec-Fetch-Site` says.
     let head = "GET /_/logs HTTP/1.1\r\nHost: logs.internal\r\nSec-Fetch-Site: same-origin\r\n\
                 Connection: close\r\n\r\n";
     assert_eq!(exchange(server.address, head.as_bytes()).await.status, 421);
 }
 
 #[tokio::test]
-async fn a_refused_page_is_told_which_check_failed_and_what_mends_it() {
+async fn a_refused_page_learns_which_check_failed_and_how_to_fix_it() {
     let server = TestServer::start().await;
     let check = async |host: &str, origin: &str| {
         let head = format!(

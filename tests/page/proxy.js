@@ -13,7 +13,7 @@ export class Proxy {
   manner;
   /** The `Host` that the server gets instead of the browser's. @type {string | null} */
   host = null;
-  /** Whether the server gets what the browser says of where a request comes from. */
+  /** Whether the browser's `Sec-Fetch-Site` is passed on to the server. */
   passesSite = true;
   upgrades = 0;
   #server;

@@ -97,7 +97,7 @@ pub(in crate::serve) async fn answer(
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    // All values here consist of digits and punctuation.
+    // All values here are valid, since they are ASCII text.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

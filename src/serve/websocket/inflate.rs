@@ -1,9 +1,9 @@
 //! Inflates compressed messages from viewers below tungstenite, which does not know RFC 7692.
 //!
 //! Of a compressed message in several frames, tungstenite gets the first frame empty and the last
-//! one with the whole message. So it checks the order of frames as always. An error is passed on in
-//! a form that tungstenite detects: a reserved bit if a message can't be inflated, or a length above
-//! the limit if a message is too long.
+//! one with the whole message. So it checks the order of frames as always. An error is passed on
+//! in a form that tungstenite detects: a reserved bit if a message can't be inflated, or a length
+//! above the limit if a message is too long.
 
 use std::io::Cursor;
 

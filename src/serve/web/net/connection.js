@@ -54,9 +54,9 @@ export class Connection {
   #transport = 'socket';
   #socketsWork = false;
   #attempt = 0;
-  /** What the server said of the stream that it refused. @type {Refusal | null} */
+  /** Why the server refused the stream. @type {Refusal | null} */
   #refusal = null;
-  /** Why it refuses WebSockets. @type {Refusal | null} */
+  /** Why the server refuses WebSockets. @type {Refusal | null} */
   #socketRefusal = null;
   #checkedAt = Date.now();
   #probeDelay = PROBE_MS_MIN;

@@ -114,7 +114,7 @@ export class StatusBar {
   #age = byId('age');
   #watch = byId('watch');
   #transport = byId('transport');
-  /** What the page says of a proxy that blocks WebSockets. */
+  /** The page's text about a proxy that blocks WebSockets. */
   #blockedTitle = this.#transport.title;
   #size = byId('size');
   #notice = byId('notice');
