@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use crate::client::{Position, Reason};
 use crate::wire::request::LATE_MAX;
 
-/// How long late bytes may arrive for a rotated file. Servers watch it for 5 s unless told
-/// otherwise.
+/// How long late bytes may arrive for a rotated file. By default servers watch it for 5 s.
 const LATE_TIME: Duration = Duration::from_secs(10);
 
 /// The positions that a new connection sends.

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_its_own_is_never_taken_for_the_next_rotated_file() {
+    fn another_log_is_never_mistaken_for_the_next_rotated_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let born = |name: &str| path(name).metadata().unwrap().created().unwrap();

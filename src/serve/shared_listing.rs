@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_takes_a_list_that_was_made_while_it_waited_and_no_older_one() {
+    async fn a_request_gets_a_list_built_while_it_waited_but_no_older_one() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);

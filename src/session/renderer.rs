@@ -165,8 +165,8 @@ impl StepOutput {
     }
 }
 
-/// Appends a row's content in a form that has rows. Gives how many bytes were written for it,
-/// which is more than what is left of it where a row has too many styles to be sent with them.
+/// Appends a row's content in a form that has rows. Returns how many bytes were written for it.
+/// That includes the styles of a row with too many of them, which is then sent without styles.
 pub fn write_content(row: &Row, form: Form, content: &mut String) -> usize {
     let start = content.len();
     match form {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_is_much_larger_than_the_log_comes_in_bounded_steps() {
+    fn output_much_larger_than_the_log_is_rendered_in_bounded_steps() {
         let log = "a\x1b[500Gb\n".repeat(20_000);
         for form in [Form::Html, Form::Text, Form::Rows, Form::TextRows] {
             let mut whole = new(form);

@@ -41,7 +41,7 @@ async fn ranges_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_etag_stands_for_one_state_of_the_file() {
+async fn an_etag_identifies_one_state_of_the_file() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\n");
     let first = get(server.address, &log, &[]).await;

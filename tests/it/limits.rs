@@ -234,7 +234,7 @@ async fn a_ping_is_answered_while_much_is_queued() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
+async fn a_viewer_that_reads_nothing_is_closed_even_if_it_sends() {
     let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");

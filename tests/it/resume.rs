@@ -170,7 +170,7 @@ fn make_later(log: &Path, before: &Path) -> File {
 }
 
 #[tokio::test]
-async fn files_that_came_and_were_rotated_while_the_server_was_down_come_in_order() {
+async fn files_created_and_rotated_while_the_server_was_down_are_sent_in_order() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let aside = |number: u32| directory.path().join(format!("a.log.{number}"));
@@ -344,7 +344,7 @@ async fn late_bytes_that_a_killed_server_did_not_send_are_sent_by_the_next() {
 }
 
 #[tokio::test]
-async fn late_bytes_are_sent_though_the_present_file_was_empty_and_is_not_recognised() {
+async fn late_bytes_are_sent_even_if_the_present_file_was_empty_and_is_not_recognised() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);

@@ -23,7 +23,7 @@ in_both_modes! {
     each_save_of_an_editor_is_noticed,
     a_removed_log_is_followed_for_the_rotate_wait_and_then_closed,
     a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced,
-    a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file,
+    a_log_that_is_rotated_and_compressed_continues_in_the_new_file,
     a_line_cut_by_a_rotation_does_not_leak_into_the_new_file,
     logs_that_are_shifted_by_number_are_each_followed_by_name,
     a_fifo_or_directory_in_place_of_the_log_is_announced,
@@ -315,7 +315,7 @@ async fn a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced(mode
     viewer.assert_events(&[("open", 0, "old\n"), ("replaced", 0, "new\n")]);
 }
 
-async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode) {
+async fn a_log_that_is_rotated_and_compressed_continues_in_the_new_file(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let log = server.log("a.log", "old\n");
     let mut viewer = CheckedViewer::from_start(&server, &log).await;

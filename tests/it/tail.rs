@@ -561,7 +561,7 @@ async fn a_silent_server_is_disconnected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_it_though_its_output_is_full() {
+async fn a_signal_ends_tail_even_if_its_output_is_full() {
     /// The capacity of a pipe, from pipe(7).
     const PIPE_BYTES: u64 = 64 * 1024;
     let server = TestServer::start().await;

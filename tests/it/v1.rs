@@ -12,7 +12,7 @@ use crate::clients::{Rows, Streaming, Viewer, get};
 use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 #[tokio::test]
-async fn a_stream_opens_with_its_position_and_goes_on_in_rows() {
+async fn a_stream_opens_with_its_position_and_continues_with_rows() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\nthr");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=2")).await;

@@ -23,7 +23,7 @@ test('the options for case and whole words are applied', () => {
   assert.deepEqual(found(pattern('b|c', 'rw'), 'ab b abc c'), ['b', 'c']);
 });
 
-test('an expression that the browser does not support gives null', () => {
+test('an expression that the browser does not support results in null', () => {
   assert.deepEqual(found(pattern('(?i)ab', 'rc'), 'xAB'), ['AB']);
   for (const text of ['(', '(?x) a b', '[[:alpha:]&&x](', '(?P<a>b)']) assert.equal(compile(pattern(text, 'r')), null, text);
 });

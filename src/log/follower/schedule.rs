@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_hangs_takes_a_few_threads_and_holds_up_its_own_followers_only() {
+    fn a_device_that_hangs_takes_a_few_threads_and_delays_only_its_own_followers() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         let hung: Vec<Id> = (0..10 * DEVICE_RUNS_MAX).map(|_| schedule.add(1)).collect();
         let other = schedule.add(2);

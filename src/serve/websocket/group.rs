@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_that_nobody_is_left_in_ends() {
+    async fn a_group_without_members_ends() {
         let scene = Scene::new();
         let (connection, _viewer, group, _detached) = scene.member().await;
         assert_eq!(scene.app.groups.len(), 1);

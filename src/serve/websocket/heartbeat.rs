@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_viewer_that_has_gone_is_forgotten() {
+    async fn a_viewer_that_has_left_is_removed() {
         let Scene { heartbeats, connection, .. } = Scene::new(Heartbeat::Ping, false).await;
         drop(connection);
         sleep(INTERVAL * 2).await;
