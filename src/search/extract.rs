@@ -20,7 +20,7 @@ pub struct Extract {
     snapshot: Snapshot,
     scan: Scan,
     sink: ExtractSink,
-    /// The ranges of the file that come next.
+    /// The next ranges of the file.
     ranges: std::vec::IntoIter<Range<u64>>,
     range: Range<u64>,
 }
@@ -46,7 +46,7 @@ impl Extract {
         Ok(Self { snapshot, scan, sink, ranges: Vec::new().into_iter(), range: 0..0 })
     }
 
-    /// The next piece, found within `slice`. The piece is empty if nothing matched in that time;
+    /// The next piece, found within `slice`. It is empty if nothing matched in that time, and
     /// `None` at the end. Blocks.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Extract {
         Ok(Some(self.next_of_file()?.unwrap_or_default()))
     }
 
-    /// The bytes of the next ranges. Ranges that are near each other are read at once.
+    /// The bytes of the next ranges. Ranges close to each other are read at once.
     fn next_of_file(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         let mut read: (u64, Vec<u8>) = (0, Vec::new());

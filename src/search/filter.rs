@@ -22,8 +22,8 @@ const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const WINDOW_BYTES: u64 = 512 * 1024;
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// The matching rows of a log, from an offset on or before it. There may be none although there are
-/// more: the range says how far was searched. Blocks.
+/// The matching rows of a log, from an offset on or before it. The answer may be empty although
+/// there are more: its range is the part that was searched. Blocks.
 ///
 /// # Errors
 /// When the log cannot be read, or the requested line is not counted yet.
@@ -117,14 +117,14 @@ struct RowFilter<'p> {
     keeps_last: bool,
     /// Rows were dropped to make room for later ones.
     has_dropped: bool,
-    /// The start of the row that later bytes may add to.
+    /// The start of the open row.
     open: Option<Offset>,
     rows: VecDeque<RenderedRow>,
     weight: usize,
 }
 
 impl RowFilter<'_> {
-    /// Rows of text need no colours.
+    /// Whether colours can be dropped: rows as text have none.
     fn strips_colours(&self) -> bool {
         self.form == Form::TextRows
     }
@@ -133,7 +133,7 @@ impl RowFilter<'_> {
         rows >= self.count || self.weight >= RANGE_BYTES_MAX
     }
 
-    /// Adds a row, or breaks at it if there is no room.
+    /// Adds a row, or breaks at it if the answer is full.
     fn take(&mut self, row: RenderedRow) -> ControlFlow<Offset> {
         if self.is_full(self.rows.len()) && !self.keeps_last {
             return ControlFlow::Break(row.offset);
@@ -150,7 +150,8 @@ impl RowFilter<'_> {
         ControlFlow::Continue(())
     }
 
-    /// A row that stands alone: it keeps no group, since the rows beside it may be missing.
+    /// A row without its neighbours. It has no group annotation, because other rows of the group
+    /// may be missing.
     fn rendered(&self, row: &Row) -> RenderedRow {
         let mut shown = RenderedRow::new(row, self.form);
         shown.matches = in_utf16(row.text(), &self.pattern.ranges(row.text()));
@@ -187,7 +188,7 @@ impl RowSink for RowFilter<'_> {
             let (offset, raw) = offsets.of(at);
             let terminal = terminal.get_or_insert_with(|| lines.terminal.clone());
             terminal.pass(offset.0);
-            // A whole line is a row even if it has no text.
+            // A complete line is a row even if it has no text.
             if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.rendered(row)) {
                 flow = self.take(shown);
             }
@@ -271,7 +272,7 @@ mod tests {
             if at_end {
                 prop_assert_eq!(rows.len(), expected.len());
             } else {
-                // It had no more room, or no more time.
+                // The answer was full, or its time was up.
                 prop_assert!(expected[..rows.len()].iter().all(|row| row.0 < next.0));
                 prop_assert!(expected[rows.len()..].iter().all(|row| row.0 >= next.0));
             }

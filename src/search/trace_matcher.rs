@@ -210,13 +210,18 @@ ERROR again
         PatternSpec { pattern: Some(pattern.to_owned()), ..PatternSpec::default() }
     }
 
+    /// The number of the line at an offset, from 1.
+    fn number(log: &str, at: usize) -> usize {
+        1 + log.bytes().take(at).filter(|&byte| byte == b'\n').count()
+    }
+
     /// The numbers of the lines that match, from 1.
     fn taken(spec: &PatternSpec, log: &str) -> Vec<usize> {
         let pattern = Pattern::new(spec).unwrap();
         let mut found = Vec::new();
         TraceMatcher::default().for_each_line(&pattern, log.as_bytes(), |at, line| {
-            assert!(log[at..].as_bytes().starts_with(line));
-            found.push(1 + log[..at].matches('\n').count());
+            assert!(log.as_bytes()[at..].starts_with(line));
+            found.push(number(log, at));
             true
         });
         found
@@ -245,8 +250,8 @@ ERROR again
         let from = |offset: usize| {
             let mut matcher =
                 TraceMatcher::starting_at(&snapshot, Offset(offset as u64), &pattern).unwrap();
-            let line = log[offset..].lines().next().unwrap();
-            matcher.accepts(&pattern, line.as_bytes())
+            let line = log.as_bytes()[offset..].split(|&byte| byte == b'\n').next().unwrap();
+            matcher.accepts(&pattern, line)
         };
         let line =
             |number: usize| log.split_inclusive('\n').take(number - 1).map(str::len).sum::<usize>();
@@ -283,9 +288,10 @@ ERROR again
             let at = lines[..cut].iter().map(|line| line.len() + 1).sum::<usize>();
             let mut matcher = TraceMatcher::default();
             let mut found = Vec::new();
-            for (start, piece) in [(0, &log[..at]), (at, &log[at..])] {
-                matcher.for_each_line(&pattern, piece.as_bytes(), |at, _| {
-                    found.push(1 + log[..start + at].matches('\n').count());
+            let (first, second) = log.as_bytes().split_at(at);
+            for (start, piece) in [(0, first), (at, second)] {
+                matcher.for_each_line(&pattern, piece, |at, _| {
+                    found.push(number(&log, start + at));
                     true
                 });
             }

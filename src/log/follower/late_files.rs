@@ -1,4 +1,4 @@
-//! Files that were rotated away, and are read on for a while because writers reopen late.
+//! Files that were rotated away, and are still read for a while because writers reopen late.
 //!
 //! Each is read until its own deadline, the rotate-wait after it lost the name. There are at most
 //! [`OLD_FILES_MAX`]. When a viewer needs the descriptor of one, it is closed, and opened again by
@@ -31,9 +31,9 @@ pub(super) struct LateFiles {
 #[derive(Debug)]
 struct LateFile {
     file: TailedFile,
-    /// When it lost the name.
+    /// When the file lost the name.
     since: Instant,
-    /// It is dropped once it is drained after this time.
+    /// After this time the file is dropped as soon as it has been read to its end.
     until: Instant,
 }
 
@@ -63,7 +63,7 @@ impl LateFiles {
             || self.closed.iter().any(|closed| closed.remembered.identity() == identity)
     }
 
-    /// Adds the file that lost the name now. The oldest of too many is dropped.
+    /// Adds the file that has just lost the name. If there are too many, the oldest is dropped.
     pub(super) fn push(&mut self, file: TailedFile, since: Instant, until: Instant) {
         self.files.push_back(LateFile { file, since, until });
         while self.files.len() + self.closed.len() > OLD_FILES_MAX {
@@ -107,7 +107,7 @@ impl LateFiles {
         self.closed.make_contiguous().sort_by_key(|closed| closed.since);
     }
 
-    /// When the oldest lost the name that the next one pushes out. None while there is room.
+    /// When the oldest file lost the name, if the next file displaces it. None while there is room.
     pub(super) fn oldest_since(&self) -> Option<Instant> {
         let open = self.files.front().map(|late| late.since);
         let closed = self.closed.front().map(|closed| closed.since);
@@ -125,12 +125,12 @@ impl LateFiles {
         self.files.remove(at).map(|late| late.file)
     }
 
-    /// Where the files lie now.
+    /// The present paths of the files.
     pub(super) fn paths(&self) -> impl Iterator<Item = PathBuf> {
         self.files.iter().filter_map(|late| late.file.file.path_now())
     }
 
-    /// Has the next poll read them, though they were read a moment ago.
+    /// Makes the next poll read them, even if they were read a moment ago.
     pub(super) fn poll_next_time(&mut self) {
         self.polled_at = None;
     }
@@ -182,7 +182,7 @@ impl LateFiles {
         self.files.make_contiguous().sort_by_key(|late| late.since);
     }
 
-    /// When they are to be read next. None when there are none.
+    /// When to read them next. None when there are none.
     pub(super) fn due(&self) -> Option<Instant> {
         let has_files = !self.files.is_empty() || self.has_closed();
         let polled_at = self.polled_at.filter(|_| has_files)?;
