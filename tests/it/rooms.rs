@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 use source::{Name, Source};
 
 /// From the ground up; each may name those before it.
-const ROOMS: [&str; 9] =
-    ["log", "render", "wire", "session", "search", "serve", "client", "bench", "cli"];
+const ROOMS: [&str; 10] =
+    ["encoding", "log", "render", "wire", "session", "search", "serve", "client", "bench", "cli"];
 
 /// Names that one room may not use, though it is above what they belong to.
 const FORBIDDEN: [(&str, &str, &str); 3] = [
@@ -19,7 +19,7 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 ];
 
 /// The rooms that know nothing of viewers.
-const VIEWERLESS: [&str; 3] = ["log", "render", "wire"];
+const VIEWERLESS: [&str; 4] = ["encoding", "log", "render", "wire"];
 
 /// The room, what it may say of viewers nevertheless, and why.
 const VIEWER_WORDS: [(&str, &[&str], &str); 3] = [
