@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::encoding::Detection;
 use crate::log::access::Admitted;
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 
 /// One poll reads at most this many chunks: a fast writer neither fills the memory nor delays other
 /// logs.
@@ -278,7 +279,7 @@ impl TailedFile {
                     if !std::mem::replace(&mut has_begun, true) {
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
-                    poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
+                    poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
                 }
                 Ok(Step::Searched) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -312,7 +313,7 @@ impl TailedFile {
             Step::End => return Ok(false),
             Step::Searched => {}
             Step::Bytes { start, bytes, more } => {
-                poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
+                poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
                 return Ok(more);
             }
             Step::Truncated => {
@@ -330,9 +331,10 @@ impl TailedFile {
         &self.head
     }
 
-    /// The generation, signed by as much of the head as has been read.
-    fn signed(&self) -> Generation {
-        self.generation.signed_by(&self.head)
+    /// What is known of the head, as far as it has been read.
+    fn known_head(&self) -> Head {
+        let signed = self.generation.signed_by(&self.head);
+        Head { signed, detection: Detection::of_head(&self.head) }
     }
 
     /// Takes the file as it is now for a new generation.
@@ -348,7 +350,7 @@ impl TailedFile {
     /// The event that this file goes on behind these bytes.
     fn began(&self, before: Fingerprint, reason: Reason) -> FileEvent {
         let (generation, file) = (self.generation, Arc::clone(&self.file));
-        FileEvent::Began { generation, signed: self.signed(), before, reason, file }
+        FileEvent::Began { generation, head: self.known_head(), before, reason, file }
     }
 
     /// The event that it goes on where it has been read to.
