@@ -17,7 +17,7 @@ pub enum Newline {
 impl Newline {
     /// Its length in bytes. It begins at a multiple of that.
     #[must_use]
-    pub fn len(self) -> usize {
+    pub fn width(self) -> usize {
         match self {
             Self::Byte => 1,
             Self::Utf16Le | Self::Utf16Be => 2,
@@ -61,8 +61,12 @@ impl Newline {
     fn end(self, bytes: &[u8], at: usize) -> Option<usize> {
         match self {
             Self::Byte => Some(at + 1),
-            Self::Utf16Le => (at % 2 == 0 && bytes.get(at + 1) == Some(&0)).then_some(at + 2),
-            Self::Utf16Be => (at % 2 == 1 && bytes.get(at - 1) == Some(&0)).then_some(at + 1),
+            Self::Utf16Le => {
+                (at.is_multiple_of(2) && bytes.get(at + 1) == Some(&0)).then_some(at + 2)
+            }
+            Self::Utf16Be => {
+                (!at.is_multiple_of(2) && bytes.get(at - 1) == Some(&0)).then_some(at + 1)
+            }
         }
     }
 }

@@ -240,7 +240,7 @@ impl<'i> LineCounter<'i> {
     /// Whether a newline ends at an offset.
     fn begins_line(&mut self, offset: Offset) -> io::Result<bool> {
         let newline = self.snapshot.newline();
-        let before = Offset(offset.0.saturating_sub(newline.len() as u64));
+        let before = Offset(offset.0.saturating_sub(newline.width() as u64));
         Ok(newline.align(offset.0) == offset.0 && newline.is(self.bytes(before, offset)?))
     }
 
