@@ -2,8 +2,8 @@
 //!
 //! They lie beside the log under other names. A file whose position is known is recognised by its
 //! inode and its head, since another file may have got the inode meanwhile. A file that had the
-//! log's name after it is recognised by its present name and by the time at which it was created:
-//! a file that is renamed keeps that. All of it blocks.
+//! log's name after it is recognised by its present name and by its creation time, which a renaming
+//! does not change. All calls may block.
 
 use std::ffi::OsStr;
 use std::fs::DirEntry;
@@ -17,8 +17,8 @@ use crate::log::access::{Access, LogPath};
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 
-/// A shorter signature is not enough to know a file by: any file may have got the inode of one that
-/// was not held open.
+/// A shorter signature is not enough to recognise a file: any file may have got the inode of one
+/// that was not held open.
 const SIGNED_BYTES_MIN: usize = 64;
 /// How many names of a directory are read.
 const NAMES_MAX: usize = 100_000;
@@ -32,7 +32,7 @@ const REST_TIME: Duration = Duration::from_millis(100);
 const LATE_TIME: Duration = Duration::from_secs(60);
 /// The endings of compressed files, which cannot be read as they are.
 const COMPRESSED: [&str; 7] = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".zip", ".Z"];
-/// What stands between the parts of a rotated file's suffix.
+/// The characters between the parts of a rotated file's suffix.
 const SEPARATORS: &[u8] = b".-_~:+";
 /// The words that mark a rotated file, besides numbers and dates.
 const OLD_WORDS: [&str; 7] = ["old", "bak", "backup", "orig", "prev", "previous", "save"];
@@ -98,9 +98,9 @@ pub(super) fn find_next(
     open(access, &name).filter(|file| file.identity().inode == name.ino())
 }
 
-/// Whether `name` is what a rotation makes of the log's name: with a number, a date or a word such
-/// as `old` behind it or before its extension, and not compressed. For `app.log` these are
-/// `app.log.1`, `app-20261127.log` and `app.log.old`, but not `app.log.err`.
+/// Whether a rotation may have made `name` of the log's name: it has a number, a date or a word
+/// such as `old` after the log's name or before its extension, and is not compressed. For `app.log`
+/// these are `app.log.1`, `app-20261127.log` and `app.log.old`, but not `app.log.err`.
 fn is_rotated(name: &OsStr, log: &LogPath) -> bool {
     let (name, own) = (name.as_bytes(), log.as_path().file_name().unwrap_or_default().as_bytes());
     if COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes())) {
@@ -118,7 +118,7 @@ fn is_rotated(name: &OsStr, log: &LogPath) -> bool {
 /// Whether all parts of a suffix are numbers, dates or words for old files.
 fn is_rotation_suffix(suffix: &[u8]) -> bool {
     let is_separator = |byte: &u8| SEPARATORS.contains(byte);
-    // `T` and `Z` stand in the dates of ISO 8601.
+    // The dates of ISO 8601 contain `T` and `Z`.
     let is_number = |part: &[u8]| {
         part.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'T' | b'Z'))
             && part.iter().any(u8::is_ascii_digit)
@@ -131,7 +131,7 @@ fn is_rotation_suffix(suffix: &[u8]) -> bool {
         && parts.all(|part| is_number(part) || is_word(part))
 }
 
-/// Whether no file is being renamed where the log lies.
+/// Whether no file is being renamed in the log's directories.
 fn are_at_rest(access: &Access, log: &LogPath) -> bool {
     let now = SystemTime::now();
     directories(access, log).iter().all(|directory| {
@@ -161,7 +161,7 @@ fn directories(access: &Access, log: &LogPath) -> Vec<PathBuf> {
     directories
 }
 
-/// Opens a file beside the log, with the same proof as for any path that a viewer asks for.
+/// Opens a file beside the log, with the same checks as for any path that a viewer requests.
 fn open(access: &Access, name: &DirEntry) -> Option<LogFile> {
     let log = access.locate(name.path().as_os_str().as_bytes()).ok()?;
     Some(LogFile::new(access.open(&log).ok()?))
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_of_its_own_is_never_taken_for_the_next_rotated_file() {
+    fn another_log_is_never_mistaken_for_the_next_rotated_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let born = |name: &str| path(name).metadata().unwrap().created().unwrap();

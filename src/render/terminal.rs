@@ -17,12 +17,11 @@ const IN_PLACE_BYTES_MAX: usize = 256;
 const NULS_FED: usize = 8 * 1024;
 
 /// The state of a log's terminal between two chunks: the rows that can still change, the style, and
-/// an unfinished sequence or character.
+/// an incomplete sequence or character.
 ///
-/// Its size has a bound whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
+/// Its size is bounded, whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
 /// rows, of which only the open one may be long, a character or sequence of at most 4 KiB, the
-/// names of open groups, and a cursor. For common logs that is a few KiB, and never more than 2
-/// MiB.
+/// names of open groups, and a cursor. It is a few KiB for common logs, and at most 2 MiB.
 pub struct Terminal {
     at: u64,
     input: Input,
@@ -33,8 +32,7 @@ pub struct Terminal {
     began: u64,
     /// Where the last ESC in a sequence lies.
     escape_at: u64,
-    /// It gets whole sequences only, so it is in its ground state between calls and holds nothing
-    /// of the log.
+    /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
 }
 
@@ -77,8 +75,7 @@ impl fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// A terminal in its default state, whose first byte will have this offset; rows begin there.
-    /// The bytes are UTF-8.
+    /// A terminal in its initial state. Its first byte will have this offset. The bytes are UTF-8.
     pub fn new(at: u64) -> Self {
         Self {
             at,
@@ -190,13 +187,13 @@ impl Terminal {
         self.at = rest.offset();
     }
 
-    /// All the rows that can still change, as if they had just been written.
+    /// A patch with all rows that can still change.
     pub fn screen(&mut self) -> Patch<'_> {
         self.screen.touch(0);
         self.screen.patch(self.at)
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it uses, in bytes.
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
@@ -213,7 +210,7 @@ impl Terminal {
         is_between_characters && self.sequence.is_none() && self.screen.is_at_rest()
     }
 
-    /// Skips NULs up to this offset. They show nothing, and so many of them end every sequence.
+    /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.
     pub fn pass_nuls(&mut self, to: u64) {
         let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
@@ -223,17 +220,17 @@ impl Terminal {
         }
     }
 
-    /// Skips bytes up to this offset: lines of plain text, while the terminal is at rest. If they
-    /// are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence,
-    /// the result is the same as if they had been fed.
+    /// Skips lines of plain text up to this offset. The terminal must be at rest. The result is the
+    /// same as with [`feed`](Self::feed) if at least [`SCREEN_ROWS`](super::SCREEN_ROWS) lines
+    /// follow before the next sequence.
     pub fn pass(&mut self, to: u64) {
         debug_assert!(self.is_at_rest() && self.at <= to);
         self.at = to;
         self.screen.begin_at(to);
     }
 
-    /// Takes lines of text up to a control character, or that character. Returns how many bytes it
-    /// took.
+    /// Processes lines of text up to a control character, or that character. Returns the number of
+    /// bytes.
     fn ground(&mut self, text: Text<'_>) -> usize {
         let bytes = text.bytes();
         match bytes.first() {
@@ -250,7 +247,7 @@ impl Terminal {
         }
     }
 
-    /// Carries out one of the less common control characters.
+    /// Processes one of the less common control characters.
     fn control(&mut self, text: Text<'_>) -> usize {
         if let Some(&byte) = text.bytes().first() {
             self.screen.locate(text.offset(), text.place().plus(1).offset());
@@ -292,7 +289,7 @@ impl Terminal {
         text::shown(text, |i, part| self.screen.print_lines(part, at.plus(i)));
     }
 
-    /// Completes a character whose first bytes came with the chunk before.
+    /// Completes a character whose first bytes were in the previous chunk.
     fn join(&mut self, text: Text<'_>) -> usize {
         let began = Place::at(text.offset() - offset(self.partial.len()));
         let (ch, used) = self.partial.join(text.bytes());
@@ -302,7 +299,7 @@ impl Terminal {
         used
     }
 
-    /// Skips the drawing of a full-screen program.
+    /// Skips the output of a full-screen program.
     fn skip(&mut self, text: Text<'_>, until: u64) -> usize {
         let limit = text.index(until);
         if limit == 0 {
@@ -315,7 +312,7 @@ impl Terminal {
         }
     }
 
-    /// Begins a sequence; one that is short and whole is carried out at once.
+    /// Begins a sequence. A short and complete one is processed at once.
     fn escape(&mut self, text: Text<'_>) -> usize {
         let bytes = text.bytes();
         if bytes.get(1) == Some(&b'[') {
@@ -324,7 +321,7 @@ impl Terminal {
                 && let Some(0x40..=0x7e) = body.get(end)
             {
                 let len = end + 3;
-                // Colours are by far the most common, and cost more to parse than to apply.
+                // Colours are by far the most common sequences, and `vte` is slower than this.
                 let params = body.get(..end).unwrap_or_default();
                 if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
                     return len;
@@ -339,7 +336,7 @@ impl Terminal {
         1
     }
 
-    /// Goes on with a sequence that was begun.
+    /// Continues a sequence.
     fn follow(&mut self, text: Text<'_>) -> usize {
         let Some(sequence) = &mut self.sequence else { return 0 };
         for (i, &byte) in text.bytes().iter().enumerate() {
@@ -361,8 +358,7 @@ impl Terminal {
                     return i;
                 }
                 Step::Restarted(kind) => {
-                    // An ESC that does not end a string begins another sequence, and ends the
-                    // string all the same.
+                    // An ESC without a backslash also ends the string, and begins another sequence.
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.escape_at;

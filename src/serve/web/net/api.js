@@ -6,8 +6,8 @@ import { serverUrl } from './wire.js';
  * @typedef {object} Rows the server's answer: rows of the file around an offset
  * @property {string} generation
  * @property {number} size
- * @property {number} from offset of the first row, or of where the search for one stopped
- * @property {number} next offset after the last row, or of where the search for one stopped
+ * @property {number} from offset of the first row, or the offset at which a backward search stopped
+ * @property {number} next offset after the last row, or the offset at which a forward search stopped
  * @property {boolean} at_start
  * @property {boolean} at_end
  * @property {import('./wire.js').WireRow[]} rows
@@ -31,8 +31,8 @@ export class LogApi {
   #encoding;
 
   /**
-   * @param {string} path the log's, as the page's address has it
-   * @param {string} encoding that was chosen, or empty
+   * @param {string} path the log's path, percent-encoded as in the page's URL
+   * @param {string} encoding the chosen encoding, or empty
    */
   constructor(path, encoding) {
     this.#path = path;
@@ -40,7 +40,7 @@ export class LogApi {
   }
 
   /**
-   * @param {string} resource of what is asked for
+   * @param {string} resource name of the endpoint below `/_/`
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {
