@@ -77,19 +77,19 @@ mod tests {
 
     #[test]
     fn newlines_of_utf_16_are_whole_units() {
-        // U+4E0A and U+0A00 have the byte 0A, too.
-        let text = "a\n上\u{a00}\r\n\n";
+        // U+4E0A has the byte 0A, too, and between the others lie 0A 00 and 00 0A.
+        let text = "a\n上\u{a41}\u{100}\u{a41}\r\n\n";
         let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
         for (newline, bytes) in [(Newline::Utf16Le, &le), (Newline::Utf16Be, &be)] {
-            assert_eq!(newline.ends(bytes).collect::<Vec<_>>(), [4, 12, 14], "{newline:?}");
-            assert_eq!(newline.ends(bytes).rev().collect::<Vec<_>>(), [14, 12, 4]);
+            assert_eq!(newline.ends(bytes).collect::<Vec<_>>(), [4, 16, 18], "{newline:?}");
+            assert_eq!(newline.ends(bytes).rev().collect::<Vec<_>>(), [18, 16, 4]);
             assert_eq!(newline.count(bytes), 3);
-            assert_eq!(newline.count(&bytes[..13]), 2, "half a newline");
-            assert!(newline.is(&bytes[12..14]) && !newline.is(&bytes[11..13]));
+            assert_eq!(newline.count(&bytes[..17]), 2, "half a newline");
+            assert!(newline.is(&bytes[16..18]) && !newline.is(&bytes[15..17]));
             assert_eq!((newline.align(4), newline.align(5)), (4, 4));
         }
-        assert_eq!(Newline::Byte.ends(text.as_bytes()).collect::<Vec<_>>(), [2, 10, 11]);
+        assert_eq!(Newline::Byte.ends(text.as_bytes()).collect::<Vec<_>>(), [2, 14, 15]);
         assert_eq!(Newline::Byte.count(text.as_bytes()), 3);
     }
 }

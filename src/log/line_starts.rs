@@ -167,7 +167,7 @@ mod tests {
 
         #[test]
         fn lines_of_utf_16_start_behind_whole_newlines(
-            text in "[上a\n]{0,300}|(上{5000}\n[a\n]{0,9}){0,3}",
+            text in "[上a\u{a41}\u{100}\n]{0,300}|(上{5000}\n[a\n]{0,9}){0,3}",
             lines in 0u64..20,
             half in 0usize..2,
         ) {
