@@ -30,6 +30,7 @@ use crate::log::file::LogFile;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
+use crate::log::pattern;
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated;
 use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
@@ -169,16 +170,23 @@ impl Follower {
 
     /// The span of the file that had the name after one that was rotated away before the first
     /// poll. None unless that file lies beside the log, and was created before the first file that
-    /// was followed.
+    /// was followed. Of a pattern it is the next match.
     pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
         let file = match span.file() {
             Some(file) => file,
             None => self.find_rotated(span.signed(), span.end()).await?.file()?,
         };
-        let until = self.timeline().first_born()?;
+        let first_born = self.timeline().first_born();
         let _finding = self.finding.lock().await;
         self.find(move |follower| {
-            let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
+            let (access, log) = (&follower.access, &follower.log);
+            if let Some(pattern) = log.pattern() {
+                let all = pattern::matches(access, log, pattern).ok()?;
+                let has_followed = |identity| follower.timeline().has_followed(identity);
+                let next = rotated::find_next_match(access, &all, &file, has_followed)?;
+                return follower.take_in(None, Offset(0), next);
+            }
+            let next = rotated::find_next(access, log, file.born()?, first_born?)?;
             follower.take_in(None, Offset(0), next)
         })
         .await

@@ -13,8 +13,9 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::log::access::{Access, LogPath};
+use crate::log::access::{Access, Identity, LogPath};
 use crate::log::file::LogFile;
+use crate::log::pattern::{Match, Rank, first_admitted};
 use crate::log::position::{Generation, Offset};
 
 /// A shorter signature is not enough to recognise a file: any file may have got the inode of one
@@ -98,13 +99,44 @@ pub(super) fn find_next(
     open(access, &name).filter(|file| file.identity().inode == name.ino())
 }
 
+/// The match of a pattern that comes after a file which matches, or did, if nobody `is_following`
+/// it: the next newer one that may be read. `all` are the matches, the oldest first.
+pub(super) fn find_next_match(
+    access: &Access,
+    all: &[Match],
+    file: &LogFile,
+    is_followed: impl Fn(Identity) -> bool,
+) -> Option<LogFile> {
+    let at = all.iter().position(|found| found.identity == file.identity());
+    let after = match at {
+        Some(at) => at + 1,
+        // The file has another name now. That may have a date, too.
+        None => {
+            let name = file.path_now()?;
+            let rank = Rank::new(name.file_name()?, false, file.born());
+            all.partition_point(|found| found.rank <= rank)
+        }
+    };
+    let newer = all[after..].iter().take_while(|found| !is_followed(found.identity));
+    let (_, admitted) = first_admitted(newer, |log| access.open(log)).ok()?;
+    Some(LogFile::new(admitted))
+}
+
+/// Whether the file is compressed, by its name.
+pub(super) fn is_compressed(name: &[u8]) -> bool {
+    COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes()))
+}
+
 /// Whether a rotation may have made `name` of the log's name: it has a number, a date or a word
 /// such as `old` after the log's name or before its extension, and is not compressed. For `app.log`
 /// these are `app.log.1`, `app-20261127.log` and `app.log.old`, but not `app.log.err`.
 fn is_rotated(name: &OsStr, log: &LogPath) -> bool {
     let (name, own) = (name.as_bytes(), log.as_path().file_name().unwrap_or_default().as_bytes());
-    if COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes())) {
+    if is_compressed(name) {
         return false;
+    }
+    if let Some(pattern) = log.pattern() {
+        return pattern.matches(name);
     }
     let extension = own.iter().rposition(|&byte| byte == b'.').filter(|&dot| dot > 0);
     let (stem, extension) = own.split_at(extension.unwrap_or(own.len()));

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::log::access::Identity;
 use crate::log::failpoints::{Call, Failpoints};
+use crate::log::pattern::Pattern;
 use crate::log::wake::Wake;
 
 /// The process's watches. Cheap to clone.
@@ -73,6 +75,27 @@ struct Listener {
 #[derive(Default)]
 struct Directory {
     names: HashMap<OsString, Vec<Listener>>,
+    /// The wakes of logs whose name is a pattern.
+    patterns: Vec<(Pattern, Arc<Wake>)>,
+}
+
+impl Directory {
+    fn is_unwatched(&self) -> bool {
+        self.names.is_empty() && self.patterns.is_empty()
+    }
+
+    /// All wakes, some of them more than once.
+    fn wakes(&self) -> impl Iterator<Item = &Arc<Wake>> {
+        let by_name = self.names.values().flatten().map(|listener| &listener.wake);
+        by_name.chain(self.patterns.iter().map(|(_, wake)| wake))
+    }
+}
+
+/// What a wake is registered for in a directory.
+#[derive(Clone, Debug)]
+enum Watched {
+    Name(OsString),
+    Pattern(Pattern),
 }
 
 /// Why a directory can't be watched.
@@ -163,6 +186,30 @@ impl Watches {
         is_own: bool,
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
+        self.register(directory, Watched::Name(name.to_owned()), is_own, wake)
+    }
+
+    /// Wakes `wake` at each event in `directory` that may change which file is the newest match of
+    /// a pattern, until the guard is dropped. Writes do not. The call may block.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub(crate) fn watch_matches(
+        &self,
+        directory: &Path,
+        pattern: &Pattern,
+        wake: &Arc<Wake>,
+    ) -> Result<Watch, WatchError> {
+        self.register(directory, Watched::Pattern(pattern.clone()), true, wake)
+    }
+
+    fn register(
+        &self,
+        directory: &Path,
+        watched: Watched,
+        is_own: bool,
+        wake: &Arc<Wake>,
+    ) -> Result<Watch, WatchError> {
         self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
         // This runs before the lock, so that a file system that hangs blocks only this call.
         let identity = identity(directory).ok_or(WatchError::Missing)?;
@@ -181,12 +228,12 @@ impl Watches {
             notify.watch(directory, RecursiveMode::NonRecursive)?;
             self.listeners.0.lock().watched.insert(directory.to_owned(), identity);
         }
-        self.listeners.add(identity, name, is_own, wake);
+        self.listeners.add(identity, &watched, is_own, wake);
         Ok(Watch {
             watches: self.clone(),
             directory: directory.to_owned(),
             identity,
-            name: name.to_owned(),
+            watched,
             wake: Arc::clone(wake),
         })
     }
@@ -214,27 +261,39 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 impl Listeners {
-    fn add(&self, directory: Identity, name: &OsStr, is_own: bool, wake: &Arc<Wake>) {
+    fn add(&self, directory: Identity, watched: &Watched, is_own: bool, wake: &Arc<Wake>) {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.entry(directory).or_default();
-        let listener = Listener { wake: Arc::clone(wake), is_own };
-        listeners.names.entry(name.to_owned()).or_default().push(listener);
+        let wake = Arc::clone(wake);
+        match watched {
+            Watched::Name(name) => {
+                let listeners = listeners.names.entry(name.clone()).or_default();
+                listeners.push(Listener { wake, is_own });
+            }
+            Watched::Pattern(pattern) => listeners.patterns.push((pattern.clone(), wake)),
+        }
     }
 
     /// Removes a wake. If it was the directory's last, returns the path whose watch has to be
     /// ended.
-    fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) -> Option<PathBuf> {
+    fn remove(&self, directory: Identity, watched: &Watched, wake: &Arc<Wake>) -> Option<PathBuf> {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.get_mut(&directory)?;
-        if let Some(wakes) = listeners.names.get_mut(name) {
-            if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(&other.wake, wake)) {
-                wakes.swap_remove(at);
+        match watched {
+            Watched::Name(name) => {
+                let wakes = listeners.names.get_mut(name)?;
+                if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(&other.wake, wake)) {
+                    wakes.swap_remove(at);
+                }
+                if wakes.is_empty() {
+                    listeners.names.remove(name);
+                }
             }
-            if wakes.is_empty() {
-                listeners.names.remove(name);
+            Watched::Pattern(_) => {
+                listeners.patterns.retain(|(_, other)| !Arc::ptr_eq(other, wake));
             }
         }
-        if !listeners.names.is_empty() {
+        if !listeners.is_unwatched() {
             return None;
         }
         directories.by_identity.remove(&directory);
@@ -277,13 +336,16 @@ impl Listeners {
         let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
         for path in &event.paths {
             if let Some(directory) = of(path) {
-                directory.names.values().flatten().for_each(|listener| listener.wake.wake());
+                directory.wakes().for_each(|wake| wake.wake());
             }
-            if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
-                && let Some(wakes) = directory.names.get(name)
-            {
-                for listener in wakes {
+            if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name()) {
+                for listener in directory.names.get(name).into_iter().flatten() {
                     if is_write { listener.wake.wake_for_write() } else { listener.wake.wake() }
+                }
+                if !is_write {
+                    let name = name.as_bytes();
+                    let matched = directory.patterns.iter().filter(|(own, _)| own.matches(name));
+                    matched.for_each(|(_, wake)| wake.wake());
                 }
             }
         }
@@ -291,8 +353,8 @@ impl Listeners {
 
     fn wake_all(&self) {
         let directories = self.0.lock();
-        let all = directories.by_identity.values().flat_map(|directory| directory.names.values());
-        all.flatten().for_each(|listener| listener.wake.wake());
+        let all = directories.by_identity.values().flat_map(Directory::wakes);
+        all.for_each(|wake| wake.wake());
     }
 }
 
@@ -303,7 +365,7 @@ pub struct Watch {
     /// The path by which the directory was requested.
     directory: PathBuf,
     identity: Identity,
-    name: OsString,
+    watched: Watched,
     wake: Arc<Wake>,
 }
 
@@ -327,7 +389,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watcher = self.watches.watcher.lock();
-        let last = self.watches.listeners.remove(self.identity, &self.name, &self.wake);
+        let last = self.watches.listeners.remove(self.identity, &self.watched, &self.wake);
         if let (Some(path), Some(notify)) = (last, watcher.running()) {
             end_watch(notify, &path);
         }
@@ -350,7 +412,7 @@ mod tests {
         let identity = identity(&directory).unwrap();
         listeners.0.lock().watched.insert(directory.clone(), identity);
         let wake = Arc::default();
-        listeners.add(identity, OsStr::new("a.log"), true, &wake);
+        listeners.add(identity, &Watched::Name("a.log".into()), true, &wake);
         (listeners, directory, wake)
     }
 

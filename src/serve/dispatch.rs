@@ -77,7 +77,7 @@ async fn dispatch(
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
         Route::Own(name) => own(parts, name),
         Route::Log { path, query, transport } => {
-            let log = app.access.locate(&path);
+            let log = app.access.locate_requested(&path);
             let request = LogRequest { app, remote, parts, query };
             match (transport, upgrade) {
                 (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),

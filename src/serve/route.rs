@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
+use crate::log::pattern::RequestedPath;
 use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
@@ -28,8 +29,8 @@ pub(super) enum Route<'a> {
     Check { origin: String },
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
-    /// A log. The path is percent-decoded.
-    Log { path: Vec<u8>, query: Query, transport: Transport },
+    /// A log, or a pattern of logs. The path is percent-decoded.
+    Log { path: RequestedPath, query: Query, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
 }
@@ -80,7 +81,7 @@ impl<'a> Route<'a> {
         } else {
             Transport::Plain
         };
-        Ok(Self::Log { path: query::decode_path(path)?, query, transport })
+        Ok(Self::Log { path: query::requested_path(path)?, query, transport })
     }
 
     fn under_own(name: &'a str, query: Option<&str>) -> Result<Self, Refused> {
@@ -187,7 +188,7 @@ mod tests {
         let asked = request("HEAD", "/var/a%20b?lines=3&format=text", &[]);
         let query =
             Query { lines: Some(Lines::Last(3)), format: Some(Format::Text), ..Query::default() };
-        let path = b"/var/a b".to_vec();
+        let path = query::requested_path("/var/a%20b").unwrap();
         let expected = Route::Log { path, query, transport: Transport::Plain };
         assert_eq!(Route::of(&asked).unwrap(), expected);
     }

@@ -42,6 +42,7 @@ mod limits;
 mod model;
 mod oracle;
 mod original;
+mod patterns;
 mod proof;
 mod resume;
 mod rooms;

@@ -22,6 +22,7 @@ use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
+use crate::log::pattern::Chooser;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
@@ -53,6 +54,8 @@ pub struct RotationTracker {
     access: Arc<Access>,
     log: LogPath,
     rotate_wait: Duration,
+    /// Which file the name leads to.
+    chooser: Chooser,
     /// Descriptors for opens while the process has no others left.
     reserve: Arc<Reserve>,
     present: Present,
@@ -185,10 +188,12 @@ impl RotationTracker {
     /// A tracker of a log, before its first poll.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
+        let chooser = Chooser::new(Arc::clone(&access), log.clone());
         Self {
             access,
             log,
             rotate_wait,
+            chooser,
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
@@ -201,7 +206,8 @@ impl RotationTracker {
     /// The same, which opens files with these descriptors where no others are left.
     #[must_use]
     pub(in crate::log) fn with_reserve(self, reserve: Arc<Reserve>) -> Self {
-        Self { reserve, ..self }
+        let chooser = self.chooser.with_reserve(Arc::clone(&reserve));
+        Self { reserve, chooser, ..self }
     }
 
     /// Begins with the opened file, or with the reason why it could not be opened. The first
@@ -217,6 +223,7 @@ impl RotationTracker {
         let mut poll = Poll::default();
         match opened {
             Ok(admitted) => {
+                self.chooser.begin(&admitted);
                 let mut tailed = TailedFile::new(admitted)?;
                 let generation = remembered.as_ref().map(|remembered| remembered.generation);
                 tailed.go_to_end(remembered)?;
@@ -288,7 +295,7 @@ impl RotationTracker {
             // The write that woke the follower went to another file.
         }
         self.present.doubt_name();
-        let identified = self.identify();
+        let identified = self.chooser.identify();
         let named = identified.as_ref().ok().copied();
         let progress = self.read_present(now, &mut poll);
         match identified {
@@ -370,11 +377,6 @@ impl RotationTracker {
         self.present.is(identity) && self.present.file().is_some_and(is_read)
     }
 
-    /// What the path leads to now.
-    fn identify(&self) -> Result<Identity, Refusal> {
-        self.reserve.open(|| self.access.identify(&self.log))
-    }
-
     fn read_present(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
@@ -399,19 +401,19 @@ impl RotationTracker {
         {
             return;
         }
-        let opened = match self.reserve.open(|| self.access.open(&self.log)) {
-            Ok(admitted) => TailedFile::new(admitted).map_err(|error| {
+        let opened = self.chooser.open();
+        let tailed = opened.and_then(|chosen| {
+            TailedFile::chosen(chosen).map_err(|error| {
                 tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
                 Refusal::Unreadable
-            }),
-            Err(refusal) => Err(refusal),
-        };
-        match opened {
+            })
+        });
+        match tailed {
             // The present file got its name back between the lookup and the open.
             Ok(next) if self.present.is(next.file.identity()) => poll.more = true,
             Ok(mut next) => {
                 // A file that has lost the name meanwhile may have been opened under its new name.
-                next.was_renamed = match self.identify() {
+                next.was_renamed = match self.chooser.identify() {
                     Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
@@ -570,8 +572,13 @@ impl RotationTracker {
         let (old, successors) = std::mem::take(&mut self.present).into_parts();
         let reason = match old {
             Some(old) => {
-                let reason =
-                    if old.has_another_name() { Reason::Rotated } else { Reason::Replaced };
+                // The file of a pattern keeps its name when the next one begins.
+                let is_next_match = self.chooser.is_pattern() && old.real_path != next.real_path;
+                let reason = if is_next_match || old.has_another_name() {
+                    Reason::Rotated
+                } else {
+                    Reason::Replaced
+                };
                 self.late.push(old, now, now + self.rotate_wait);
                 reason
             }
@@ -621,6 +628,9 @@ impl RotationTracker {
     fn wait(&mut self, reason: WaitReason, poll: &mut Poll) {
         if !matches!(self.present, Present::Absent(Some(told)) if told == reason) {
             self.present = Present::Absent(Some(reason));
+            self.chooser.give_up();
+            // A pattern may have an older match.
+            poll.more |= self.chooser.is_pattern();
             poll.events.push(FileEvent::Waiting(reason));
         }
     }
