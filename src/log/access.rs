@@ -224,7 +224,11 @@ impl Access {
     /// # Errors
     /// As for [`locate`](Self::locate).
     pub fn locate_requested(&self, requested: &RequestedPath) -> Result<LogPath, Refusal> {
-        Ok(self.locate(&requested.path)?.with_pattern(requested.pattern.clone()))
+        let log = self.locate(&requested.path)?;
+        Ok(match &requested.pattern {
+            Some(pattern) => log.with_pattern(pattern.clone()),
+            None => log,
+        })
     }
 
     /// The path of a name in a directory below a prefix, so it lies inside by its text. None if it

@@ -3,13 +3,15 @@
 //! Many programs begin a file with the date in its name each day. A pattern such as
 //! `/var/log/app-*.log` is one log over all of them. `*` stands for any text and `?` for one
 //! character, in the name of the file only. [`matches`](fn@matches) finds the files, `rank` says
-//! which of two is newer, and a `Chooser` decides which of them a follower turns to.
+//! which of two is newer, and a `Chooser` decides which of them a follower turns to. [`newer`] says of
+//! a file with a date in its name which file came after it.
 //!
 //! A file that has the pattern's text as its very name is newer than every other match: it is
 //! reached by its own name. As in a shell, a wildcard at the beginning matches no dot.
 
 mod chooser;
 mod matches;
+mod newer;
 mod rank;
 
 use std::fmt::{self, Display, Formatter};
@@ -19,6 +21,7 @@ use std::sync::Arc;
 
 pub(in crate::log) use chooser::{Chooser, Chosen};
 pub(in crate::log) use matches::{Match, first_admitted, matches};
+pub use newer::{Newer, newer};
 pub(in crate::log) use rank::Rank;
 
 /// A part of a path as a user gives it.
@@ -113,9 +116,9 @@ impl Pattern {
         }
     }
 
-    /// Whether the pattern's text is this very name.
-    fn is_name(&self, name: &[u8]) -> bool {
-        self.symbols().map(Symbol::byte).eq(name.iter().copied())
+    /// The text of the pattern, as it stands in a path.
+    pub(super) fn text(&self) -> Vec<u8> {
+        self.symbols().map(Symbol::byte).collect()
     }
 }
 

@@ -281,12 +281,14 @@ impl Listeners {
         let listeners = directories.by_identity.get_mut(&directory)?;
         match watched {
             Watched::Name(name) => {
-                let wakes = listeners.names.get_mut(name)?;
-                if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(&other.wake, wake)) {
-                    wakes.swap_remove(at);
-                }
-                if wakes.is_empty() {
-                    listeners.names.remove(name);
+                if let Some(wakes) = listeners.names.get_mut(name) {
+                    let mut all = wakes.iter();
+                    if let Some(at) = all.position(|other| Arc::ptr_eq(&other.wake, wake)) {
+                        wakes.swap_remove(at);
+                    }
+                    if wakes.is_empty() {
+                        listeners.names.remove(name);
+                    }
                 }
             }
             Watched::Pattern(_) => {
@@ -399,6 +401,7 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::pattern::{RequestedPath, Symbol};
     use notify::event::{
         AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind,
     };
@@ -442,6 +445,34 @@ mod tests {
         let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
         listeners.handle(Ok(Event::new(open).add_path(directory.join("a.log"))));
         assert!(!is_woken(), "a reader");
+    }
+
+    #[test]
+    fn a_match_of_a_pattern_wakes_when_it_comes_or_goes_but_not_when_it_is_written() {
+        let (listeners, directory, named) = listeners();
+        let identity = identity(&directory).unwrap();
+        let wake = Arc::default();
+        let symbols = [Symbol::Byte(b'b'), Symbol::Any];
+        let pattern = RequestedPath::new(&symbols).unwrap().pattern.unwrap();
+        let watched = Watched::Pattern(pattern);
+        listeners.add(identity, &watched, true, &wake);
+        let (is_woken, is_named_woken) = (calls_of(&wake), calls_of(&named));
+        let send = |kind: EventKind, name: &str| {
+            listeners.handle(Ok(Event::new(kind).add_path(directory.join(name))));
+        };
+        send(EventKind::Create(CreateKind::File), "b.log");
+        assert!(is_woken() && !is_named_woken());
+        send(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "b.log");
+        assert!(is_woken(), "a new name");
+        send(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "b.log");
+        assert!(!is_woken(), "a write");
+        send(EventKind::Create(CreateKind::File), "a.log");
+        assert!(!is_woken() && is_named_woken(), "no match");
+        let rescan = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        listeners.handle(Ok(rescan));
+        assert!(is_woken(), "a lost event");
+        assert_eq!(listeners.remove(identity, &Watched::Name("a.log".into()), &named), None);
+        assert_eq!(listeners.remove(identity, &watched, &wake), Some(directory));
     }
 
     #[test]

@@ -252,7 +252,15 @@ const PATH: &AsciiSet =
 
 /// The URL of a log on this server.
 pub(super) fn href(log: &LogPath) -> String {
-    percent_encode(log.as_path().as_os_str().as_bytes(), PATH).to_string()
+    let path = log.as_path().as_os_str().as_bytes();
+    let Some(pattern) = log.pattern() else { return percent_encode(path, PATH).to_string() };
+    let directory = &path[..path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1)];
+    let name = pattern.symbols().map(|symbol| match symbol {
+        Symbol::Any => "*".to_owned(),
+        Symbol::One => "%3F".to_owned(),
+        Symbol::Byte(byte) => percent_encode(&[byte], PATH).to_string(),
+    });
+    name.fold(percent_encode(directory, PATH).to_string(), |url, part| url + &part)
 }
 
 #[cfg(test)]
@@ -334,6 +342,7 @@ mod tests {
             let log = log(path);
             assert_eq!(log.as_path().to_str(), Some(name), "{path}");
             assert_eq!(log.pattern().is_some(), is_pattern, "{path}");
+            assert_eq!(super::href(&log), path.replace("%2F", "/"), "{path}");
         }
         let matches = |path: &str, name: &str| {
             log(path).pattern().is_some_and(|pattern| pattern.matches(name.as_bytes()))

@@ -23,6 +23,9 @@ pub(super) enum Route<'a> {
     ListJson,
     /// `/_/rows/PATH` and the like. The path is still percent-encoded.
     Api(ApiCall, &'a str),
+    /// `/_/newer/PATH`: what came after a file with a date in its name. The path is still
+    /// percent-encoded.
+    Newer(&'a str),
     /// `/_/healthz`: the state of the server.
     Health,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
@@ -88,6 +91,9 @@ impl<'a> Route<'a> {
         if let Some((call, path)) = ApiCall::parse(name) {
             return Ok(Self::Api(call, path));
         }
+        if let Some(path) = name.strip_prefix("newer").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Newer(path));
+        }
         Ok(match name {
             "logs" => Self::ListJson,
             "healthz" => Self::Health,
@@ -105,6 +111,7 @@ impl<'a> Route<'a> {
             Self::List { .. }
             | Self::ListJson
             | Self::Api(..)
+            | Self::Newer(_)
             | Self::Log { .. }
             | Self::Preflight => false,
         }
@@ -175,6 +182,8 @@ mod tests {
             ("/_/rows/var/log/a%20b", Route::Api(ApiCall::Rows, "/var/log/a%20b")),
             ("/_/find/a", Route::Api(ApiCall::Find, "/a")),
             ("/_/rows", Route::Own("rows")),
+            ("/_/newer/a%20b", Route::Newer("/a%20b")),
+            ("/_/newer", Route::Own("newer")),
             ("/_/", Route::Own("")),
         ] {
             assert_eq!(Route::of(&request("GET", target, &[])).unwrap(), expected, "{target}");

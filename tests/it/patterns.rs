@@ -349,10 +349,44 @@ async fn rows_lines_text_and_find_are_of_the_newest_file_or_of_a_generation() {
     assert_eq!(again["rows"][1][1], "old two", "{again}");
     let text = async |call: &str| get(server.address, call, &[]).await.text();
     assert_eq!(text(&format!("/_/text{log}")).await, "new\n");
-    assert!(text(&format!("/_/find{log}?q=new")).await.contains("new"));
+    assert!(text(&format!("/_/find{log}?q=new")).await.contains("\"matches\":1"));
+    assert!(text(&format!("/_/find{log}?q=old")).await.contains("\"matches\":0"));
     let lines = text(&format!("/_/lines{log}?at=0")).await;
     assert!(lines.contains("lines"), "{lines}");
     assert_eq!(text(&log).await, "new\n");
+}
+
+#[tokio::test]
+async fn a_dated_file_is_told_from_the_newest_one_of_its_kind() {
+    let server = TestServer::start().await;
+    let newer = async |name: &str| {
+        let answer = get(server.address, &format!("/_/newer{}", pattern(&server, name)), &[]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let newer: Value = serde_json::from_slice(&answer.body).unwrap();
+        let name = |of: &str| {
+            let href = newer[of]["href"].as_str()?;
+            Some(href.strip_prefix(&pattern(&server, ""))?.to_owned())
+        };
+        (name("newest"), name("pattern"))
+    };
+    let found = |newest: &str, pattern: &str| (Some(newest.to_owned()), Some(pattern.to_owned()));
+    append(day(&server, 27), "yesterday\n");
+    assert_eq!(newer("app-2026-11-27.log").await, (None, None));
+    append(day(&server, 28), "today\n");
+    append(server.path("app-2026-11-29.log.gz"), "compressed\n");
+    append(server.path("zzz.log"), "no date\n");
+    let today = "app-2026-11-28.log";
+    assert_eq!(newer("app-2026-11-27.log").await, found(today, "app-*.log"));
+    assert_eq!(newer("app-2026-11-26.log").await, found(today, "app-*.log"), "it is gone");
+    assert_eq!(newer(today).await, (None, None));
+    assert_eq!(newer("zzz.log").await, (None, None));
+    assert_eq!(newer("app-*.log").await, (None, None));
+    append(server.path("app-error-2026-11-29.log"), "another kind\n");
+    let digits = "app-%3F%3F%3F%3F-%3F%3F-%3F%3F.log";
+    assert_eq!(newer("app-2026-11-27.log").await, found(today, digits));
+    assert_eq!(get(server.address, &pattern(&server, digits), &[]).await.text(), "today\n");
+    let outside = get(server.address, "/_/newer/etc/app-2026-11-27.log", &[]).await;
+    assert_eq!(outside.status, 403);
 }
 
 #[tokio::test]

@@ -34,9 +34,10 @@ impl LogPath {
         Self { path: normalised.into(), pattern: None }
     }
 
-    /// The same path, whose name is this pattern.
-    pub(super) fn with_pattern(self, pattern: Option<Pattern>) -> Self {
-        Self { pattern, ..self }
+    /// The same path with this pattern as its name.
+    pub(in crate::log) fn with_pattern(&self, pattern: Pattern) -> Self {
+        let path = self.path.with_file_name(OsStr::from_bytes(&pattern.text())).into();
+        Self { path, pattern: Some(pattern) }
     }
 
     /// The pattern, if the name is one.

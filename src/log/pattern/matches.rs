@@ -42,7 +42,7 @@ pub(in crate::log) fn matches(
         pattern.matches(name)
             && (!is_compressed(name) || is_compressed(log.as_path().as_os_str().as_bytes()))
     };
-    let mut found = Vec::new();
+    let (mut found, text) = (Vec::new(), pattern.text());
     let mut entries = Dir::read_from(&directory)?;
     for _ in 0..NAMES_MAX {
         let Some(entry) = entries.read() else { break };
@@ -54,7 +54,7 @@ pub(in crate::log) fn matches(
         if let Some((identity, born)) = regular_file(&directory, name)
             && let Some(log) = access.locate_in(parent, name)
         {
-            let rank = Rank::new(name, pattern.is_name(name.as_bytes()), born);
+            let rank = Rank::new(name, text == name.as_bytes(), born);
             found.push(Match { log, rank, identity });
         }
     }

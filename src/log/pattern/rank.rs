@@ -5,6 +5,7 @@
 //! same one, that is newer which was created later. A file with a date is newer than one without.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
@@ -29,7 +30,7 @@ pub(in crate::log) struct Rank {
 
 impl Rank {
     pub(in crate::log) fn new(name: &OsStr, is_exact: bool, born: Option<SystemTime>) -> Self {
-        let date = Date::of(name.as_bytes());
+        let date = Date::find(name.as_bytes()).map(|(date, _)| date);
         Self { is_exact, date, born, name: NaturalName::new(name) }
     }
 }
@@ -39,14 +40,18 @@ impl Rank {
 struct Date([u32; 6]);
 
 impl Date {
-    /// The first date in a name: `2026-11-28`, `20261128` or `2026-11`, with a time behind it or
-    /// without.
-    fn of(name: &[u8]) -> Option<Self> {
-        let starts = (0..name.len()).filter(|&at| at == 0 || !name[at - 1].is_ascii_digit());
-        starts.filter_map(|at| Self::at_start(&name[at..])).next()
+    /// The first date in a name, and the place of its text there: `2026-11-28`, `20261128` or
+    /// `2026-11`, with a time behind it or without.
+    fn find(name: &[u8]) -> Option<(Self, Range<usize>)> {
+        let mut starts = (0..name.len()).filter(|&at| at == 0 || !name[at - 1].is_ascii_digit());
+        starts.find_map(|at| {
+            let (date, rest) = Self::at_start(&name[at..])?;
+            Some((date, at..name.len() - rest.len()))
+        })
     }
 
-    fn at_start(text: &[u8]) -> Option<Self> {
+    /// The date at the start of a text, and the text after it.
+    fn at_start(text: &[u8]) -> Option<(Self, &[u8])> {
         let mut date = [0; 6];
         let (year, rest) = number(text, 4)?;
         let separator = separator(rest, DATE_SEPARATORS);
@@ -59,24 +64,30 @@ impl Date {
         let Some((day, rest)) = day.filter(|(day, _)| (1..=31).contains(day)) else {
             // Six digits are no month of a year: they may be any number.
             let is_month = separator.is_some() && !rest.first().is_some_and(u8::is_ascii_digit);
-            return is_month.then_some(Self(date));
+            return is_month.then_some((Self(date), rest));
         };
         date[2] = day;
-        time(rest, &mut date[3..]);
-        Some(Self(date))
+        let rest = time(rest, &mut date[3..]);
+        Some((Self(date), rest))
     }
 }
 
-/// Reads the time behind a date, as far as there is one.
-fn time(mut rest: &[u8], parts: &mut [u32]) {
+/// The place of the date in a name.
+pub(super) fn place_of_date(name: &[u8]) -> Option<Range<usize>> {
+    Date::find(name).map(|(_, place)| place)
+}
+
+/// Reads the time behind a date, as far as there is one. Returns the text after it.
+fn time<'a>(mut rest: &'a [u8], parts: &mut [u32]) -> &'a [u8] {
     for (part, end) in parts.iter_mut().zip([24, 60, 61]) {
         let at = behind(rest, separator(rest, TIME_SEPARATORS));
-        let Some((value, after)) = at.and_then(|at| number(at, 2)) else { return };
+        let Some((value, after)) = at.and_then(|at| number(at, 2)) else { break };
         if value >= end {
-            return;
+            break;
         }
         (*part, rest) = (value, after);
     }
+    rest
 }
 
 /// The number that these digits are, and the text after them.
@@ -155,7 +166,8 @@ mod tests {
             ("app-2026-11.log", [2026, 11, 0, 0, 0, 0]),
             ("node12-4444-2026-11-28.log", [2026, 11, 28, 0, 0, 0]),
         ] {
-            assert_eq!(Date::of(name.as_bytes()), Some(Date(date)), "{name}");
+            let found = Date::find(name.as_bytes()).map(|(date, _)| date);
+            assert_eq!(found, Some(Date(date)), "{name}");
         }
         for name in [
             "app.log",
@@ -168,7 +180,7 @@ mod tests {
             "app-2026.log",
             "app-2026",
         ] {
-            assert_eq!(Date::of(name.as_bytes()), None, "{name}");
+            assert_eq!(Date::find(name.as_bytes()), None, "{name}");
         }
     }
 
