@@ -301,6 +301,9 @@ fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
         Refused::NotFound if remote => {
             "the server lists its logs at `/`; `-F` waits until the log exists"
         }
+        Refused::NotFound if log.rsplit_once('/').is_some_and(|(above, _)| above.contains('*')) => {
+            "`*` stands for a part of the file's name only, not of a directory's"
+        }
         Refused::NotFound => {
             "`-F` waits until the file exists; for a log on a server give its URL, http://host:port/path"
         }

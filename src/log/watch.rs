@@ -527,7 +527,7 @@ mod tests {
         rename("a.log.1", "a.log.2");
         // A name that is not the log's own belongs to a file that was followed already.
         let identity = identity(&directory).unwrap();
-        listeners.add(identity, OsStr::new("old.log"), false, &wake);
+        listeners.add(identity, &Watched::Name("old.log".into()), false, &wake);
         rename("old.log", "older.log");
         rename("a.log", "a.log.0");
         let names: Vec<_> = std::iter::from_fn(|| wake.next_renamed()).collect();

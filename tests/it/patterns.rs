@@ -450,6 +450,9 @@ async fn tail_waits_for_the_first_match_and_refuses_a_bad_pattern() {
     let mut refused = Tail::start(&[&two_stars]);
     assert_eq!(refused.wait().await.code(), Some(1));
     refused.says("hint: `**` does not search directories").await;
+    let mut refused = Tail::start(&[&target(&directory.path().join("d*/a.log"))]);
+    assert_eq!(refused.wait().await.code(), Some(1));
+    refused.says("not of a directory's").await;
     append(&two_stars, "its name\n");
     Tail::start(&[&two_stars]).prints("its name\n").await;
 }
