@@ -66,7 +66,7 @@ async fn dispatch(
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
     match route {
-        Route::Preflight => Ok(cors::preflight()),
+        Route::Preflight | Route::Options => Ok(cors::preflight()),
         Route::List { html } => {
             let format = if html { ListFormat::Html } else { ListFormat::Text };
             Ok(list(app, parts, format).await)

@@ -32,6 +32,8 @@ pub(super) enum Route<'a> {
     Log { path: Vec<u8>, query: Query, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
+    /// Any other `OPTIONS` for the server as a whole: which methods there are.
+    Options,
 }
 
 /// How a log is sent.
@@ -50,18 +52,25 @@ impl<'a> Route<'a> {
     /// The route of a request.
     ///
     /// # Errors
-    /// 405 for a method other than GET, HEAD and a preflight, 400 for a path or parameter that
-    /// can't be parsed.
+    /// 405 for a method other than GET, HEAD and a preflight, 426 for a handshake without its
+    /// `Upgrade`, 400 for a path or parameter that can't be parsed.
     pub(super) fn of(request: &'a Parts) -> Result<Self, Refused> {
         let headers = &request.headers;
         if is_preflight(&request.method, headers) {
             return Ok(Self::Preflight);
         }
+        let path = request.uri.path();
+        // Load balancers ask so whether the server is up (HAProxy's `option httpchk`).
+        if request.method == Method::OPTIONS && matches!(path, "/" | "*" | "/_/healthz") {
+            return Ok(Self::Options);
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refused::method());
         }
-        let path = request.uri.path();
         let is_upgrade = is_upgrade(headers);
+        if !is_upgrade && headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+            return Err(Refused::no_upgrade());
+        }
         if !is_upgrade {
             if path == "/" {
                 return Ok(Self::List { html: accepts(headers, "text/html") });
@@ -99,7 +108,7 @@ impl<'a> Route<'a> {
     /// they reach the server.
     pub(super) fn is_open(&self) -> bool {
         match self {
-            Self::Health | Self::Check { .. } => true,
+            Self::Health | Self::Check { .. } | Self::Options => true,
             Self::Own(name) => assets::is_asset(name) || *name == "levels.json",
             Self::List { .. }
             | Self::ListJson
@@ -239,8 +248,12 @@ mod tests {
         assert_eq!(status("OPTIONS", "/a", &[]), 405);
         assert_eq!(status("OPTIONS", "/a", &[("origin", "http://a")]), 405);
         assert_eq!(status("GET", "/a?tail=yes", &[]), 400);
+        assert_eq!(status("GET", "/a", &[("sec-websocket-key", "x")]), 426);
         assert_eq!(status("GET", "/%zz", &[]), 400);
         let asked = [("origin", "http://a"), ("access-control-request-method", "GET")];
         assert_eq!(Route::of(&request("OPTIONS", "/a", &asked)).unwrap(), Route::Preflight);
+        for target in ["/", "*", "/_/healthz"] {
+            assert_eq!(Route::of(&request("OPTIONS", target, &[])).unwrap(), Route::Options);
+        }
     }
 }
