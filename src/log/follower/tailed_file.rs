@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::log::access::Admitted;
+use crate::log::access::{Admitted, Identity};
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
@@ -29,6 +29,8 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
+    /// The file's, which need not be the one that the generation is named after.
+    pub(in crate::log) identity: Identity,
     fingerprint: Fingerprint,
     head: Vec<u8>,
 }
@@ -139,7 +141,7 @@ impl TailedFile {
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(remembered) = remembered
-            && remembered.generation.identity == self.file.identity()
+            && remembered.identity == self.file.identity()
             && remembered.head.len() >= SIGNATURE_BYTES_MIN
             && self.head.starts_with(&remembered.head)
             && matches!(
@@ -235,7 +237,8 @@ impl TailedFile {
     /// What is kept of it when nobody follows any more.
     pub(in crate::log) fn remembered(&self) -> RememberedFile {
         let (fingerprint, head) = (self.fingerprint.clone(), self.head.clone());
-        RememberedFile { generation: self.generation, fingerprint, head }
+        let (generation, identity) = (self.generation, self.file.identity());
+        RememberedFile { generation, identity, fingerprint, head }
     }
 
     /// Reads on, at most [`POLL_CHUNKS_MAX`] chunks.
@@ -360,6 +363,27 @@ impl TailedFile {
     pub(in crate::log) fn regain_name(&mut self, real_path: PathBuf) {
         self.real_path = real_path;
         self.was_renamed = false;
+    }
+
+    /// Goes on in the file `next`, which begins with all bytes that were read of this one. Returns
+    /// the event, and this file for those who still write to it: under a generation of its own, for
+    /// what they write is not what follows in `next`.
+    pub(in crate::log) fn go_on_in(&mut self, next: Self) -> (FileEvent, Self) {
+        let file = std::mem::replace(&mut self.file, next.file);
+        let late = Self {
+            generation: Generation::new(file.identity(), nonce(), &self.head),
+            file,
+            real_path: std::mem::replace(&mut self.real_path, next.real_path),
+            fingerprint: self.fingerprint.clone(),
+            head: self.head.clone(),
+            was_renamed: self.was_renamed,
+            has_begun: true,
+            read_error: self.read_error.take(),
+            nuls: std::mem::take(&mut self.nuls),
+        };
+        self.was_renamed = next.was_renamed;
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        (FileEvent::WrittenAnew { generation, file }, late)
     }
 
     /// Whether it has another name than the log's. A file without any name was replaced.

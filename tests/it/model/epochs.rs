@@ -74,6 +74,10 @@ impl ReceivedStreams {
             let Some((file, _)) = stream.found else { continue };
             let file = &witness.model.files[file];
             let ([presence], 0) = (file.presences.as_slice(), file.cuts) else { continue };
+            // A server that was started again knows a file by its inode.
+            if !file.earlier_numbers.is_empty() {
+                continue;
+            }
             let signed = signed_bytes(&loss.generation);
             let is_signed = signed == HEAD_BYTES || (signed >= FEW_BYTES && loss.offset <= signed);
             let has = |presence: &Presence| {
@@ -105,7 +109,7 @@ fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
             content.get(*start as usize..).is_some_and(|rest| rest.starts_with(piece))
         })
     };
-    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.number == inode);
+    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode));
     files.find_map(|(at, file)| {
         file.epochs.iter().position(|content| is_of(content)).map(|epoch| (at, epoch))
     })
@@ -115,7 +119,7 @@ fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
 fn difference(model: &Model, stream: &Stream) -> String {
     let inode = inode_of(&stream.generation);
     let mut best: Option<(usize, String)> = None;
-    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.number == inode) {
+    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode)) {
         for (epoch, content) in file.epochs.iter().enumerate() {
             let (alike, said) = unlike(content, &stream.pieces);
             if best.as_ref().is_none_or(|(most, _)| alike > *most) {

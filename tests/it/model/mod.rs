@@ -47,7 +47,9 @@
 //!    and had 256 bytes when it was signed (or at least 64 before the position, all of them
 //!    signed).
 //! 10. One that is not is followed at once by a `reset` to the first byte of the present file.
-//! 11. What was written to a file while it had the name, and is there still, is not missing without
+//! 11. A file that had the name only while the server was dead comes, or a `gap` without an end (or
+//!     the loss of the position) tells that it may be missing.
+//! 12. What was written to a file while it had the name, and is there still, is not missing without
 //!     a discontinuity that was told later. Nor is a late write, within `LATE`, that was done when
 //!     a viewer came the last time and said how far it had that file.
 //!
