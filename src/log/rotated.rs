@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use crate::log::access::{Access, Identity, LogPath};
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
+use names::NameOrder;
 use places::Name;
 
 /// A shorter signature is not enough to know a file by: any file may have got the inode of one that
@@ -97,9 +98,17 @@ struct Listing {
 
 #[derive(Clone, Debug)]
 struct Listed {
-    born: SystemTime,
-    inode: u64,
+    order: Order,
     path: LogPath,
+}
+
+/// The order of old files: that of their creation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Order {
+    born: SystemTime,
+    /// Of files that were created within one tick.
+    name: NameOrder,
+    inode: u64,
 }
 
 /// What bounds a search among the old files of a log.
@@ -120,12 +129,17 @@ impl OldFiles {
         before: &LogFile,
         followed: &Followed,
     ) -> Option<LogFile> {
-        let after = (before.life()?.born, before.identity().inode);
+        let path = before.path_now().unwrap_or_default();
+        let after = Order {
+            born: before.life()?.born,
+            name: NameOrder::of(path.file_name().unwrap_or_default()),
+            inode: before.identity().inode,
+        };
         let mut listing = self.0.lock();
         let is_fresh = |listing: &Listing| listing.at.elapsed() < LISTING_TIME;
         if let Some(known) = listing.as_ref().filter(|listing| is_fresh(listing)) {
             // Where the file was renamed since, the list is made anew.
-            match known.next(after, followed) {
+            match known.next(&after, followed) {
                 Some(next) => {
                     if let Some(file) = next.open(access) {
                         return Some(file);
@@ -136,11 +150,11 @@ impl OldFiles {
         }
         let listing = listing.insert(Listing::new(access, log, followed));
         let mut after = after;
-        while let Some(next) = listing.next(after, followed) {
+        while let Some(next) = listing.next(&after, followed) {
             if let Some(file) = next.open(access) {
                 return Some(file);
             }
-            after = (next.born, next.inode);
+            after = next.order.clone();
         }
         None
     }
@@ -155,17 +169,20 @@ impl Listing {
             // A file that is still written to is another log.
             let is_old = times.born <= followed.born && times.written <= followed.born + LATE_TIME;
             let path = name.log_path(access).filter(|path| is_old && path != log)?;
-            files.push(Listed { born: times.born, inode: name.inode, path });
+            let (born, inode) = (times.born, name.inode);
+            let order = Order { born, name: NameOrder::of(name.name), inode };
+            files.push(Listed { order, path });
             None
         });
-        files.sort_by_key(|file| (file.born, file.inode));
+        files.sort_by(|one, other| one.order.cmp(&other.order));
         Self { at, files }
     }
 
-    fn next(&self, after: (SystemTime, u64), followed: &Followed) -> Option<&Listed> {
-        let is_followed =
-            |file: &Listed| followed.files.iter().any(|identity| identity.inode == file.inode);
-        let mut later = self.files.iter().filter(|file| (file.born, file.inode) > after);
+    fn next(&self, after: &Order, followed: &Followed) -> Option<&Listed> {
+        let is_followed = |file: &Listed| {
+            followed.files.iter().any(|identity| identity.inode == file.order.inode)
+        };
+        let mut later = self.files.iter().filter(|file| file.order > *after);
         later.find(|file| !is_followed(file))
     }
 }
@@ -174,7 +191,8 @@ impl Listed {
     /// The file, if it still lies at its path and can be read as it is.
     fn open(&self, access: &Access) -> Option<LogFile> {
         let file = open(access, &self.path)?;
-        let is_same = file.identity().inode == self.inode && file.life()?.born == self.born;
+        let Order { born, inode, .. } = self.order;
+        let is_same = file.identity().inode == inode && file.life()?.born == born;
         (is_same && !names::is_compressed(&file.head().ok()?)).then_some(file)
     }
 }

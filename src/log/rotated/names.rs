@@ -2,6 +2,7 @@
 //!
 //! Pure: it looks at names alone.
 
+use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -72,13 +73,36 @@ pub(super) fn are_of_one_series(one: &OsStr, other: &OsStr) -> bool {
     one != other && digits >= DATE_DIGITS_MIN && texts(one) == texts(other)
 }
 
+/// The order of files that were created within one tick of the clock, by the numbers in their
+/// names: dates grow, and counts of rotations fall.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum NameOrder {
+    Dated(Vec<u64>),
+    Counted(Reverse<Vec<u64>>),
+}
+
+impl NameOrder {
+    pub(super) fn of(name: &OsStr) -> Self {
+        let numbers = numbers(name);
+        let is_dated = numbers.iter().any(|number| number.len() >= DATE_DIGITS_MIN);
+        let values = numbers.iter().map(|number| {
+            number.iter().fold(0u64, |value, digit| {
+                value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+            })
+        });
+        let values = values.collect();
+        if is_dated { Self::Dated(values) } else { Self::Counted(Reverse(values)) }
+    }
+}
+
+fn numbers(name: &OsStr) -> Vec<&[u8]> {
+    let parts = name.as_bytes().split(|byte| !byte.is_ascii_digit());
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
 /// Whether the rotated file `name` of a log gets another name with each rotation: it has a number
 /// above 1, as `app.log.2`, and no date.
 pub(super) fn is_shifted(name: &OsStr, own: &OsStr) -> bool {
-    let numbers = |text: &OsStr| {
-        let parts = text.as_bytes().split(|byte| !byte.is_ascii_digit());
-        parts.filter(|part| !part.is_empty()).map(<[u8]>::to_vec).collect::<Vec<_>>()
-    };
     let mut added = numbers(name);
     for number in numbers(own) {
         if let Some(at) = added.iter().position(|other| *other == number) {
@@ -87,7 +111,7 @@ pub(super) fn is_shifted(name: &OsStr, own: &OsStr) -> bool {
     }
     let is_dated = added.iter().any(|number| number.len() >= DATE_DIGITS_MIN);
     // `0` and `1` are the first number that a file gets.
-    let is_later = |number: &Vec<u8>| {
+    let is_later = |number: &&[u8]| {
         let zeros = number.iter().take_while(|&&digit| digit == b'0').count();
         !matches!(&number[zeros..], b"" | b"1")
     };
@@ -232,6 +256,16 @@ mod tests {
         assert!(!are_one("app-2026-11-27.log", "app-2026-11-27.log"), "the same");
         assert!(!are_one("app-2026-11-27.log", "web-2026-11-28.log"));
         assert!(!are_one("app-1.log", "app-2.log"), "no date");
+    }
+
+    #[test]
+    fn files_of_one_tick_are_in_the_order_of_their_dates_or_against_that_of_their_numbers() {
+        for names in [
+            ["a.log.10", "a.log.9", "a.log.1", "a.log"],
+            ["a-2026-11-27.10.log", "a-2026-11-28.2.log", "a-2026-11-28.10.log", "a.log-20261129"],
+        ] {
+            assert!(names.map(|name| NameOrder::of(OsStr::new(name))).is_sorted(), "{names:?}");
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl ReceivedStreams {
                 presence.from < loss.asked && presence.to.is_none_or(|to| to > loss.refused)
             };
             // Or it lies beside the log.
-            let lies_beside = file.linked
+            let lies_beside = file.is_findable()
                 && presence.to.is_some_and(|to| to < loss.asked)
                 && witness.model.files.iter().flat_map(|file| &file.presences).any(has);
             if is_signed

@@ -40,6 +40,8 @@ pub struct Presence {
     pub to: Option<Instant>,
     /// Its number among all.
     pub number: usize,
+    /// The file had the name before, too, and was written anew.
+    pub is_anew: bool,
 }
 
 pub struct Inode {
@@ -60,6 +62,16 @@ pub struct Inode {
 }
 
 impl Inode {
+    /// Whether it had the name once, however often it was written anew.
+    pub fn was_there_once(&self) -> bool {
+        self.presences.iter().filter(|presence| !presence.is_anew).count() == 1
+    }
+
+    /// Whether those find it who look for old files.
+    pub fn is_findable(&self) -> bool {
+        self.linked && self.path.parent().is_none_or(|parent| !parent.ends_with("elsewhere"))
+    }
+
     /// Whether it has or had this number.
     pub fn is_of(&self, number: u64) -> bool {
         self.number == number || self.earlier_numbers.contains(&number)
@@ -117,6 +129,8 @@ impl Model {
         let directory = self.root.join("d");
         std::fs::create_dir(&directory).unwrap();
         NEIGHBOURS.iter().for_each(|name| std::fs::write(directory.join(name), "x").unwrap());
+        // The link may lead to one of the old files.
+        std::fs::create_dir_all(self.real.parent().unwrap()).unwrap();
     }
 
     pub fn log(&self) -> String {
@@ -182,7 +196,11 @@ impl Model {
     }
 
     pub fn enter(&mut self, file: usize) {
-        let presence = Presence { from: Instant::now(), to: None, number: self.presences };
+        self.enter_as(file, false);
+    }
+
+    fn enter_as(&mut self, file: usize, is_anew: bool) {
+        let presence = Presence { from: Instant::now(), to: None, number: self.presences, is_anew };
         self.presences += 1;
         self.files[file].presences.push(presence);
         self.files[file].cut_since = false;
@@ -226,10 +244,12 @@ impl Model {
         inode.handle = Some(handle);
         let before = std::mem::replace(&mut inode.number, number);
         inode.earlier_numbers.push(before);
+        // What is written now is no late write to what had the name.
+        self.leave();
+        self.files[file].cut_since = true;
         self.append(file, len);
         std::fs::rename(path, &self.real).unwrap();
-        // It takes the place of a late file.
-        self.presences += 1;
+        self.enter_as(file, true);
         self.note(format_args!("file {file} was written anew, inode {number:x}"));
     }
 
@@ -335,6 +355,6 @@ impl Model {
     pub fn was_left_for_good(&self, segment: &Segment) -> bool {
         segment.destroyed.is_none()
             && self.was_in_time(segment)
-            && self.files.iter().all(|file| file.presences.len() < 2)
+            && self.files.iter().all(|file| file.presences.is_empty() || file.was_there_once())
     }
 }

@@ -100,7 +100,8 @@ impl ReceivedStreams {
                     segment.file, segment.start, segment.end
                 ));
             }
-            let came_back = stream.began == Began::Rotated && presences.len() > 1;
+            let came_back =
+                stream.began == Began::Rotated && !model.files[segment.file].was_there_once();
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
                 // What was written after the stream was told anew comes in that stream alone.
@@ -172,7 +173,9 @@ impl ReceivedStreams {
         for (nth, stay) in self.stays.iter().enumerate() {
             let life = &witness.history.lives[stay.life];
             let before = segment.begun < stay.opened;
+            // What it opened may be what the file was before it was written anew.
             let of_the_first = before
+                && witness.model.files[segment.file].earlier_numbers.is_empty()
                 && self.file_of(stay) == Some(segment.file)
                 && (segment.written < stay.came
                     || witness.model.was_in_time_since(segment, stay.came))
