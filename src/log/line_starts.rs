@@ -15,17 +15,18 @@ const LAST_LINES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How far back [`LogFile::row_start`] looks, in bytes.
 const ROW_BYTES_MAX: u64 = 64 * 1024;
 
-/// What a search for the starts of some lines found.
+/// The result of a search for the starts of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinesBefore {
-    /// The start of the first wanted line, or of the file, where it has no more lines.
+    /// The start of the first wanted line, or of the file if it has fewer lines.
     All(Offset),
-    /// Only so far back was looked: the start of the earliest line found, if one was found.
+    /// The search reached its limit before that: the start of the earliest line found, if any.
     Fewer(Option<Offset>),
 }
 
 impl LogFile {
-    /// Where the last `lines` lines before `end` start, looking at most `reach` bytes back.
+    /// The offset at which the last `lines` lines before `end` start. The search goes at most
+    /// `reach` bytes back.
     ///
     /// The newline that ends the last line starts none, and a last line without one counts.
     ///
@@ -58,8 +59,8 @@ impl LogFile {
         Ok(if is_whole { LinesBefore::All(Offset(0)) } else { LinesBefore::Fewer(earliest) })
     }
 
-    /// Where the last `lines` lines before `end` start. Where they go back further than 64 MiB, the
-    /// offset 64 MiB back, in the middle of a line.
+    /// The offset at which the last `lines` lines before `end` start. If that is more than 64 MiB
+    /// back, the offset 64 MiB back, in the middle of a line.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -70,7 +71,7 @@ impl LogFile {
         })
     }
 
-    /// Where the row that holds `offset` starts, looking at most 64 KiB back.
+    /// The offset at which the row that holds `offset` starts. The search goes at most 64 KiB back.
     ///
     /// # Errors
     /// Those of `pread`.

@@ -1,8 +1,8 @@
 //! What the follower of a log has published, in order: a list of spans.
 //!
 //! A span is a run of bytes of one generation. A rotation, a truncation or a late write to a file
-//! that was rotated away closes the span and begins the next. A viewer that could not keep up walks
-//! the spans in order, and so meets each discontinuity in its place, however late.
+//! that was rotated away closes the span and begins the next. A viewer that could not keep up reads
+//! the spans in order, and so receives each discontinuity in its place, however late.
 
 mod arrival_times;
 mod retention;
@@ -49,11 +49,11 @@ pub struct Timeline {
     found: u64,
     waiting: Option<WaitReason>,
     ended: bool,
-    /// When the file of the first span was created; the file of a late writer does not count.
+    /// When the file of the first span was created. The file of a late writer does not count.
     first_born: Option<SystemTime>,
     /// Files that were rotated away before the follower started and were found again.
     rotated: VecDeque<Arc<Span>>,
-    /// Another file than that of the open span may be held, so that there may be one to close.
+    /// A file other than that of the open span may be open, so there may be one to close.
     may_hold_old_files: bool,
 }
 
@@ -89,7 +89,7 @@ impl Timeline {
         }
     }
 
-    /// Adds published bytes to the open span and returns its number; None when there is no span.
+    /// Adds published bytes to the open span and returns its number. None when there is no span.
     pub fn extend(&mut self, start: Offset, bytes: &[u8]) -> Option<u64> {
         let span = self.spans.back()?;
         span.extend(start, bytes, SystemTime::now());
@@ -151,8 +151,8 @@ impl Timeline {
         self.waiting.is_some()
     }
 
-    /// What follows the span of this number. The next span is entered under the timeline's lock, so
-    /// that its file is not closed before.
+    /// What follows the span of this number. The reader of the next span is created under the
+    /// timeline's lock, so that the span's file is not closed before.
     #[must_use]
     pub fn after(&self, number: u64) -> Next {
         let first = self.spans.front().map_or(0, |span| span.number);
@@ -174,7 +174,7 @@ impl Timeline {
         let rotated = self.rotated(generation).filter(|span| offset <= span.end());
         let span = rotated.or_else(|| {
             let (_, span) = spans.find(|(nth, span)| {
-                // The first span of a file stands for all bytes before it, too. A later one goes on
+                // The first span of a file also covers all bytes before it. A later one continues
                 // after the span before.
                 let is_first = *nth == 0 && span.reason != Reason::Late;
                 let from = if is_first { Offset(0) } else { span.from };
@@ -226,8 +226,8 @@ impl Timeline {
         self.spans.iter().any(|span| span.generation.is(&generation) && span.state().lost)
     }
 
-    /// The latest span of a file with this generation's inode, under any generation. None when that
-    /// file was truncated since.
+    /// The latest span of a file with this generation's inode, whatever its generation. None when
+    /// that file was truncated since.
     #[must_use]
     pub fn latest_of_inode(&self, generation: Generation) -> Option<Arc<Span>> {
         let is_same = |span: &&Arc<Span>| span.identity() == generation.identity;

@@ -1,8 +1,8 @@
 //! The markers that build systems put at the start of a line, recognised in the line's text.
 //!
-//! GitHub (and those who follow it): `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored
-//! logs `##[group]NAME`, after a time stamp. GitLab: `section_start:TIME:NAME[collapsed=true]`,
-//! wiped from the screen by a carriage return, and `section_end:TIME:NAME`. Buildkite: `--- NAME`,
+//! GitHub and compatible systems: `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored
+//! logs `##[group]NAME`, after a timestamp. GitLab: `section_start:TIME:NAME[collapsed=true]`,
+//! overwritten after a carriage return, and `section_end:TIME:NAME`. Buildkite: `--- NAME`,
 //! `+++ NAME`, `~~~ NAME`.
 
 use super::annotation::Level;
@@ -13,7 +13,7 @@ pub(super) const BYTES_MAX: usize = 512;
 /// The longest group name that is kept, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// The longest time stamp in front of a marker, with the blank after it.
+/// The longest timestamp in front of a marker, with the blank after it.
 const TIME_BYTES_MAX: usize = 40;
 
 /// The build system of a marker. Markers of one system do not end groups of another.
@@ -32,8 +32,7 @@ pub(super) enum CiMarker {
 }
 
 impl CiMarker {
-    /// Whether it takes effect when its line ends, and not when the cursor returns to the line's
-    /// start.
+    /// Whether it takes effect at the end of its line, and not at a carriage return.
     pub(super) fn is_read_at_end(&self) -> bool {
         !matches!(
             self,
@@ -54,7 +53,7 @@ pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     if let Some(rest) = line.strip_prefix("::") {
         let end = rest.find([':', ' '])?;
         let (word, rest) = rest.split_at_checked(end)?;
-        // Parameters stand between the word and the second `::`.
+        // The parameters are between the command and the second `::`.
         let (_, text) = rest.split_once("::")?;
         return github(word, text);
     }
@@ -117,7 +116,7 @@ fn buildkite(line: &str) -> Option<CiMarker> {
     Some(CiMarker::Open { system: CiSystem::Buildkite, name: name(text), collapsed })
 }
 
-/// Whether the text after `---` or `+++` is that of a diff, which names a file there.
+/// Whether the text after `---` or `+++` is a file name, as in a diff.
 fn is_of_a_diff(text: &str) -> bool {
     ["a/", "b/", "\"a/", "\"b/", "/dev/null"].iter().any(|prefix| text.starts_with(prefix))
         || text.contains('\t')
@@ -132,7 +131,7 @@ fn name(text: &str) -> String {
     text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().to_owned()
 }
 
-/// The line without the time that GitHub, Azure and GitLab put in front of it:
+/// The line without the timestamp that GitHub, Azure and GitLab put in front of it:
 /// `2026-03-14T15:09:26.5358979Z `.
 fn after_timestamp(line: &str) -> &str {
     let bytes = line.as_bytes();

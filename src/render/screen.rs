@@ -1,4 +1,4 @@
-//! The rows in reach of the cursor, and the edits that it makes.
+//! The rows that the cursor can reach, and edits at the cursor.
 //!
 //! The screen has no height: it grows with each newline, and rows that are more than
 //! [`SCREEN_ROWS`] above its end are final. The last line is always open, every other one has ended
@@ -29,14 +29,14 @@ pub(super) struct Screen {
     dirty: usize,
     pub(super) page: ScreenModes,
     pub(super) row: usize,
-    /// None behind the last character of the row, where it need not be measured.
+    /// None after the last character of the row, where it is not measured.
     pub(super) column: Option<usize>,
     pub(super) pen: Pen,
     pub(super) charsets: Charsets,
     pub(super) saved: Option<Saved>,
     last_char: Option<char>,
     pub(super) groups: Groups,
-    /// The offsets that new rows may get: those of the bytes that are being carried out, and of the
+    /// The offsets that new rows may get: those of the bytes that are being processed, and of the
     /// byte after them.
     pub(super) fresh: (u64, u64),
 }
@@ -59,17 +59,17 @@ impl Screen {
         }
     }
 
-    /// Sets which bytes are carried out next: those from `start` up to `end`.
+    /// Sets the range of bytes that are processed next.
     pub(super) fn locate(&mut self, start: u64, end: u64) {
         self.fresh = (start, end);
     }
 
-    /// The offset of the first byte that is being carried out.
+    /// The offset of the first byte that is being processed.
     pub(super) fn offset(&self) -> u64 {
         self.fresh.0
     }
 
-    /// What changed since the last patch.
+    /// The changes since the last patch.
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
         let blank = self.lines.last().is_some_and(Line::is_empty);
         let visible = self.lines.len() - usize::from(blank);
@@ -82,8 +82,7 @@ impl Screen {
         Patch { from, next, screen: self, lines }
     }
 
-    /// Whether the cursor is on an empty last line, so that the next text is appended to it as it
-    /// is.
+    /// Whether the cursor is on an empty last line and the next text is appended to it unchanged.
     pub(super) fn is_at_rest(&self) -> bool {
         let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
         let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
@@ -98,7 +97,7 @@ impl Screen {
         self.locate(offset, offset);
     }
 
-    /// Forgets the lines that have become final and were in a patch.
+    /// Drops the lines that have become final and were in a patch.
     pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
@@ -120,8 +119,8 @@ impl Screen {
         &mut self.lines[self.row]
     }
 
-    /// Adds an open line below the last, if an offset for it is left: one sequence cannot make more
-    /// rows than it has bytes.
+    /// Adds an open line after the last one, if an offset for it is left: a sequence cannot create
+    /// more rows than it has bytes.
     pub(super) fn push_line(&mut self) -> bool {
         let Some(last) = self.lines.last_mut() else { return false };
         let offset = self.fresh.0.max(last.offset() + 1);
@@ -173,7 +172,7 @@ impl Screen {
         }
     }
 
-    /// A tab moves the cursor and paints nothing, whatever the pen is.
+    /// Shows text with tabs. A tab moves the cursor and paints nothing, whatever the pen is.
     fn print_around_tabs(&mut self, text: &str, at: u64) {
         let mut at = at;
         for part in text.split_inclusive('\t') {
@@ -204,7 +203,7 @@ impl Screen {
         }
     }
 
-    /// Cuts the full row and continues in the next.
+    /// Cuts the full row and continues in the next one.
     fn wrap(&mut self, at: u64) {
         self.locate(at, at.max(self.lines[self.row].offset() + 1));
         self.leave(1);
@@ -245,7 +244,7 @@ impl Screen {
             let len = line.cells().len();
             let mut width = cells::columns(ch, column);
             if ch == '\t' && column < len {
-                // A tab moves over the characters that are there.
+                // A tab skips existing characters.
                 column += width;
                 continue;
             }
@@ -255,7 +254,7 @@ impl Screen {
                 break rest;
             }
             let edited = if mark {
-                // Combining characters on one character count towards the limits of the row.
+                // Combining characters count towards the limit of the row.
                 if column >= len || line.bytes() < super::ROW_BYTES_MAX {
                     line.cells().mark(column, ch);
                 }
@@ -283,8 +282,8 @@ impl Screen {
 
     // Movement
 
-    /// Makes the rows above a heavy one final before the cursor leaves it. `down` is 1 if the row
-    /// itself becomes final, too.
+    /// Makes the rows above a heavy row final before the cursor leaves it. If `down` is 1, the row
+    /// itself becomes final as well.
     pub(super) fn leave(&mut self, down: usize) {
         if self.row >= self.top && self.current().is_heavy() {
             self.top = self.top.max(self.row + down);
@@ -301,7 +300,7 @@ impl Screen {
         if target != self.row {
             self.leave(usize::from(target > self.row));
         }
-        // Leaving may have made rows final.
+        // `leave` may have made rows final.
         self.row = target.max(self.top);
         self.set_column(column);
     }
@@ -315,14 +314,14 @@ impl Screen {
             return;
         }
         self.page.leave_status();
-        // A stray shift to the line drawing set must not garble the next line, too.
+        // A stray shift to the line drawing set must not garble more than one line.
         self.charsets = Charsets::default();
         self.read_marker(ci_marker::at_line_end);
         self.next_row();
         self.set_column(0);
     }
 
-    /// Goes down to the next row, and makes it if there is none.
+    /// Moves the cursor to the next row, and creates it if there is none.
     pub(super) fn next_row(&mut self) {
         self.leave(1);
         if self.row + 1 < self.lines.len() || self.push_line() {
@@ -330,7 +329,7 @@ impl Screen {
         }
     }
 
-    /// IND, VT and FF: down without a return.
+    /// IND, VT and FF: down without a carriage return.
     pub(super) fn index(&mut self) {
         if self.page.is_hidden() {
             return;
@@ -370,7 +369,7 @@ impl Screen {
         self.touch(self.row);
     }
 
-    /// Sets when the program wrote this row, in milliseconds since 1970.
+    /// Sets the time at which the program wrote this row, in milliseconds since 1970.
     pub(super) fn timestamp(&mut self, milliseconds: u64) {
         if self.page.is_hidden() {
             return;
@@ -383,7 +382,7 @@ impl Screen {
         self.go_to_row(self.row.saturating_sub(n));
     }
 
-    /// Goes down, to the last row at most, as at the bottom of a screen.
+    /// Moves the cursor down, at most to the last row, as at the bottom of a screen.
     pub(super) fn down(&mut self, n: usize) {
         self.go_to_row(self.row.saturating_add(n));
     }

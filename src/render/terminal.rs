@@ -15,12 +15,11 @@ const IN_PLACE_BYTES_MAX: usize = 256;
 const NULS_FED: usize = 8 * 1024;
 
 /// The state of a log's terminal between two chunks: the rows that can still change, the style, and
-/// an unfinished sequence or character.
+/// an incomplete sequence or character.
 ///
-/// Its size has a bound whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
+/// Its size is bounded, whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
 /// rows, of which only the open one may be long, a character or sequence of at most 4 KiB, the
-/// names of open groups, and a cursor. For common logs that is a few KiB, and never more than 2
-/// MiB.
+/// names of open groups, and a cursor. It is a few KiB for common logs, and at most 2 MiB.
 pub struct Terminal {
     at: u64,
     screen: Screen,
@@ -28,8 +27,7 @@ pub struct Terminal {
     sequence: Option<Sequence>,
     /// Where the sequence began.
     began: u64,
-    /// It gets whole sequences only, so it is in its ground state between calls and holds nothing
-    /// of the log.
+    /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
 }
 
@@ -58,7 +56,7 @@ impl fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// A terminal in its default state, whose first byte will have this offset; rows begin there.
+    /// A terminal in its initial state. Its first byte will have this offset.
     pub fn new(at: u64) -> Self {
         Self {
             at,
@@ -97,13 +95,13 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// All the rows that can still change, as if they had just been written.
+    /// A patch with all rows that can still change.
     pub fn screen(&mut self) -> Patch<'_> {
         self.screen.touch(0);
         self.screen.patch(self.at)
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it uses, in bytes.
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
@@ -115,24 +113,24 @@ impl Terminal {
         self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
     }
 
-    /// Skips NULs up to this offset. They show nothing, and so many of them end every sequence.
+    /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.
     pub fn pass_nuls(&mut self, to: u64) {
         let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
         self.at = self.at.max(to);
     }
 
-    /// Skips bytes up to this offset: lines of plain text, while the terminal is at rest. If they
-    /// are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence,
-    /// the result is the same as if they had been fed.
+    /// Skips lines of plain text up to this offset. The terminal must be at rest. The result is the
+    /// same as with [`feed`](Self::feed) if at least [`SCREEN_ROWS`](super::SCREEN_ROWS) lines
+    /// follow before the next sequence.
     pub fn pass(&mut self, to: u64) {
         debug_assert!(self.is_at_rest() && self.at <= to);
         self.at = to;
         self.screen.begin_at(to);
     }
 
-    /// Takes lines of text up to a control character, or that character. Returns how many bytes it
-    /// took.
+    /// Processes lines of text up to a control character, or that character. Returns the number of
+    /// bytes.
     fn ground(&mut self, bytes: &[u8]) -> usize {
         match bytes.first() {
             Some(0x1b) => self.escape(bytes),
@@ -148,7 +146,7 @@ impl Terminal {
         }
     }
 
-    /// Carries out one of the less common control characters.
+    /// Processes one of the less common control characters.
     fn control(&mut self, bytes: &[u8]) -> usize {
         if let Some(&byte) = bytes.first() {
             self.screen.locate(self.at, self.at + 1);
@@ -191,7 +189,7 @@ impl Terminal {
         text::shown(text, |i, part| self.screen.print_lines(part, at + offset(i)));
     }
 
-    /// Completes a character whose first bytes came with the chunk before.
+    /// Completes a character whose first bytes were in the previous chunk.
     fn join(&mut self, bytes: &[u8]) -> usize {
         let began = self.at - offset(self.partial.len());
         let (ch, used) = self.partial.join(bytes);
@@ -201,7 +199,7 @@ impl Terminal {
         used
     }
 
-    /// Skips the drawing of a full-screen program.
+    /// Skips the output of a full-screen program.
     fn skip(&mut self, bytes: &[u8], until: u64) -> usize {
         let limit = usize::try_from(until.saturating_sub(self.at)).unwrap_or(usize::MAX);
         if limit == 0 {
@@ -214,7 +212,7 @@ impl Terminal {
         }
     }
 
-    /// Begins a sequence; one that is short and whole is carried out at once.
+    /// Begins a sequence. A short and complete one is processed at once.
     fn escape(&mut self, bytes: &[u8]) -> usize {
         if bytes.get(1) == Some(&b'[') {
             let body = bytes.get(2..bytes.len().min(IN_PLACE_BYTES_MAX)).unwrap_or_default();
@@ -222,7 +220,7 @@ impl Terminal {
                 && let Some(0x40..=0x7e) = body.get(end)
             {
                 let len = end + 3;
-                // Colours are by far the most common, and cost more to parse than to apply.
+                // Colours are by far the most common sequences, and `vte` is slower than this.
                 let params = body.get(..end).unwrap_or_default();
                 if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
                     return len;
@@ -237,7 +235,7 @@ impl Terminal {
         1
     }
 
-    /// Goes on with a sequence that was begun.
+    /// Continues a sequence.
     fn follow(&mut self, bytes: &[u8]) -> usize {
         let Some(sequence) = &mut self.sequence else { return 0 };
         for (i, &byte) in bytes.iter().enumerate() {
@@ -255,8 +253,7 @@ impl Terminal {
                     return i;
                 }
                 Step::Restarted(kind) => {
-                    // An ESC that does not end a string begins another sequence, and ends the
-                    // string all the same.
+                    // An ESC without a backslash also ends the string, and begins another sequence.
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.at + offset(i) - 1;

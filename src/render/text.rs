@@ -1,11 +1,11 @@
-//! Bytes as text: where it ends, which parts may be shown, and characters split between chunks.
+//! Bytes as text: its end, the parts that may be shown, and characters split between chunks.
 
-/// Whether a byte may stand in lines of text. A tab may, so that a search finds the text.
+/// Whether a byte may be in lines of text. A tab may, so that a search finds the text.
 fn is_text(byte: u8) -> bool {
     (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
 }
 
-/// How many bytes come before the first control character other than a newline.
+/// The number of bytes before the first control character other than newlines and tabs.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let mut len = 0;
@@ -20,7 +20,7 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
-/// How many bytes of a text without control characters are shown unchanged, from its start.
+/// The length of the beginning of a text without control characters that is shown unchanged.
 pub fn shown_as_it_is(text: &str) -> usize {
     let unsafe_at = memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes())
         .find(|&i| text.get(i..).and_then(|rest| rest.chars().next()).is_some_and(is_unsafe));
@@ -28,11 +28,11 @@ pub fn shown_as_it_is(text: &str) -> usize {
 }
 
 /// Divides text into parts that may be shown, each with the index of its first byte in the text.
-/// The characters that reorder or end lines in a browser become visible marks, and C1 controls
-/// vanish.
+/// Characters that reorder or end lines in a browser become visible marks, and C1 controls are
+/// dropped.
 pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
     let mut start = 0;
-    // The first bytes of all unsafe characters. They are never within a character.
+    // The first bytes of all unsafe characters. They never occur within another character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
         let Some(ch) =
             text.get(i..).and_then(|rest| rest.chars().next()).filter(|&ch| is_unsafe(ch))
@@ -43,7 +43,7 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
         start = i + ch.len_utf8();
         let code = u32::from(ch);
         if code > 0x9f {
-            // Each character by itself, so that a row that begins with a part of it gets its
+            // Each character separately, so that a row that begins within the mark gets the right
             // offset.
             for part in format!("⟨U+{code:04X}⟩").chars() {
                 show(i, part.encode_utf8(&mut [0; 4]));

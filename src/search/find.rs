@@ -40,10 +40,10 @@ pub struct Find {
     scan: Scan,
     /// The start of the present scan.
     scan_start: Offset,
-    /// The part that is searched after it.
+    /// The part that is searched after the present scan.
     next_part: Option<(Offset, Offset)>,
     sink: FindSink,
-    /// Bytes searched in earlier scans.
+    /// The number of bytes searched in earlier scans.
     searched: u64,
     spent: Duration,
     ended_early: Option<EndedEarly>,

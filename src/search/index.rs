@@ -22,10 +22,10 @@ const READ_BYTES: usize = 64 * 1024;
 const BLOCKS_MAX: usize = 128 * 1024;
 /// The most logs with an index. The least recently used index is dropped first.
 const INDEXES_MAX: usize = 16;
-/// An index that is unused for this time is dropped.
+/// An index that was not used for this time is dropped.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// The newlines of one generation of a log, as far as they are counted.
+/// The newlines of one generation of a log that are counted so far.
 #[derive(Debug)]
 struct BlockCounts {
     block_bytes: u64,

@@ -182,11 +182,11 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
         }
     };
     if window.end_of(last) > offset.0 && last > 0 && window.rows[last - 1].is_cut {
-        // The start of a very long line was too far away, so its rows are cut at other offsets.
+        // The start of a very long line is too far away, so its rows are cut at other offsets.
         let before = snapshot.truncated_to(offset);
         return backward(&before, offset, request).map(|range| RowRange { at_end: false, ..range });
     }
-    // Rows of the lead-in were made without the bytes before it.
+    // The rows of the lead-in were rendered without the bytes before it.
     let has_seen_all = has_checkpoint || window.start == Offset(0);
     let first_final = if has_seen_all { 0 } else { window.before(line) };
     let first = window.count_back(last, request.count).max(first_final);
@@ -201,7 +201,7 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
 struct RowWindow {
     terminal: Terminal,
     form: Form,
-    /// The first byte of the rows. No byte between it and `end_fed` is left out.
+    /// The first byte of the rows. All bytes from it to `end_fed` were fed.
     start: Offset,
     /// The offset after the last byte that the terminal was fed.
     end_fed: Offset,
@@ -242,8 +242,8 @@ impl RowWindow {
         Ok(self.end_fed < self.end)
     }
 
-    /// The index of the row that contains a byte, or would contain it: after the last newline there
-    /// is no row yet.
+    /// The index of the row that contains a byte. For a byte after the last newline it is the
+    /// number of rows, because the next row does not exist yet.
     fn row_at(&self, offset: Offset) -> usize {
         let behind = self.rows.partition_point(|row| row.offset <= offset);
         let is_last = behind == self.rows.len() && offset >= self.end;
@@ -300,8 +300,8 @@ impl RowWindow {
     }
 }
 
-/// A terminal that stands before the row that contains a byte: that of a checkpoint, or a new one
-/// that starts some lines before.
+/// A terminal whose position is before the row that contains a byte: that of a checkpoint, or a
+/// new one that starts some lines before.
 pub(super) fn terminal_for(snapshot: &Snapshot, offset: Offset) -> io::Result<Terminal> {
     let line = line_start(snapshot, offset)?;
     if let Some(checkpoint) =

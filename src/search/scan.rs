@@ -1,7 +1,7 @@
 //! Scans a log from one end to the other, row by row, as fast as it can be read.
 //!
-//! Plain text is passed on as it is in the file; the rest goes through a terminal. The sink
-//! receives each row once, whole and in order, as soon as no later byte can change it.
+//! Plain text is passed on without a terminal; the rest goes through a terminal. The sink receives
+//! each row once, complete and in order, as soon as no later byte can change it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,7 +21,7 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// The approximate size of the pieces that a terminal is fed.
 const FEED_BYTES: usize = 16 * 1024;
 
-/// Receives the rows of a scan. Each method may break at the first row that it does not take.
+/// Receives the rows of a scan. Each method may break at the first row that it does not accept.
 pub(super) trait RowSink {
     /// Whether it has enough for now.
     fn is_full(&self) -> bool {
@@ -43,8 +43,8 @@ pub(super) struct PlainLines<'s> {
     pub(super) raw: &'s [u8],
     /// The shown text.
     pub(super) text: &'s [u8],
-    /// A terminal that stands before the lines. It can be fed any of them, in order. Their colours
-    /// are right unless the scan strips colours.
+    /// A terminal whose position is before the lines. It can be fed any of them, in order. Their
+    /// colours are right unless the scan strips colours.
     pub(super) terminal: &'s Terminal,
 }
 
@@ -149,7 +149,7 @@ impl PendingRows {
         }
     }
 
-    /// Emits the first `count` pending rows. Whatever follows the last of them begins at `end`.
+    /// Emits the first `count` pending rows. `end` is the end of the last one.
     fn flush(&mut self, count: usize, end: Offset, sink: &mut impl RowSink) {
         for _ in 0..count {
             let Some(row) = self.pending.pop_front() else { return };

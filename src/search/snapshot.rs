@@ -22,7 +22,7 @@ pub struct Snapshot {
     pub end: Offset,
     file: Arc<LogFile>,
     span: Arc<Span>,
-    /// Terminal states that the log's viewers have left behind.
+    /// Terminal states from the log's viewers.
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -131,8 +131,8 @@ impl Snapshot {
         self.file.read_at(from, len)
     }
 
-    /// Where the last `lines` lines before `end` start, or as many of them as start within `reach`
-    /// bytes. None when none does.
+    /// The start of the last `lines` lines before `end`, or of as many as start within `reach`
+    /// bytes. None if no line does.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -199,8 +199,8 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
         }
         return Some(span).filter(|span| span.file().is_some());
     }
-    // An earlier server process named it. The request is for all of its bytes, so its whole head
-    // must prove that the file is the same.
+    // An earlier server process created this name. The request is for all bytes of the file, so its
+    // whole head must prove that the file is the same.
     if !wanted.signature.is_whole() {
         return None;
     }

@@ -29,7 +29,7 @@ pub const CHECKPOINTS_BYTES_MAX: usize = 1024 * 1024;
 /// with an empty terminal.
 pub const REPLAY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The bytes that are read at once for a replay.
+/// How many bytes a replay reads at once.
 const REPLAY_PIECE_BYTES: usize = 256 * 1024;
 
 /// A terminal, and the offset at which it began empty.
@@ -68,7 +68,7 @@ impl Checkpoint {
     }
 }
 
-/// The terminal state at an offset, replayed from a checkpoint before it. Without one, the
+/// The terminal state at an offset, replayed from a checkpoint before it. Without a checkpoint, the
 /// terminal has seen nothing but the beginning of the row that holds the offset.
 pub(super) async fn replay(
     before: Option<Checkpoint>,
@@ -91,7 +91,7 @@ pub(super) async fn replay(
 struct Kept {
     span: u64,
     state: Checkpoint,
-    /// In bytes of memory.
+    /// The size of the checkpoint, in bytes of memory.
     size: usize,
 }
 
@@ -115,9 +115,9 @@ pub struct Checkpoints {
 
 #[derive(Debug, Default)]
 struct KeptCheckpoints {
-    /// At their distance from each other, in order.
+    /// The checkpoints that are kept at a distance from each other, in order.
     spaced: Vec<Kept>,
-    /// The one that was requested last: viewers that come back at the same time are often at the
+    /// The one that was requested last. Viewers that reconnect at the same time are often at the
     /// same offset.
     requested: Option<Kept>,
 }
@@ -269,8 +269,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the log was cut into pieces, a viewer that starts inside what was rendered gets
-        /// the rows of one that saw everything.
+        /// However the log was cut into pieces, a viewer that starts in the middle of the rendered
+        /// part gets the same rows as a viewer that saw everything.
         #[test]
         fn a_start_in_the_middle_shows_what_a_viewer_of_everything_shows(
             log in log(),

@@ -1,8 +1,9 @@
-//! Each chunk is rendered and encoded once for each form, by the first session that takes it.
+//! The shared rendering: each chunk is rendered and encoded once for each form, by the first
+//! session that takes it.
 //!
 //! The renderer of the live chunks is shared, too. A session that has read history with a renderer
-//! of its own hands it to the others where they have none at that position, and drops it
-//! otherwise: viewers that keep up hold no terminal.
+//! of its own shares it if there is no shared one at that position, and drops it otherwise. So
+//! viewers that keep up hold no terminal.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,8 +37,8 @@ pub struct Fanouts {
     _close: DropGuard,
 }
 
-/// What belongs to one follower. The checkpoints live as long as the follower, a little longer
-/// than the last viewer: that one may be back soon.
+/// What belongs to one follower. The checkpoints live as long as the follower, which is a little
+/// longer than the last viewer, because that viewer may return soon.
 struct LogEntry {
     follower: Weak<Follower>,
     fanout: Weak<Fanout>,
@@ -74,12 +75,12 @@ impl Default for Fanouts {
 }
 
 impl Fanouts {
-    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
+    /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
     pub(super) fn renders(&self) -> u64 {
         self.renders.get()
     }
 
-    /// The fan-out of a follower, for as long as somebody holds it.
+    /// The fan-out of a follower. It exists as long as somebody holds it.
     pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
         self.with_entry(follower, |entry| {
             entry.fanout.upgrade().unwrap_or_else(|| {
@@ -114,7 +115,7 @@ impl Fanouts {
             is_new = true;
             LogEntry::new(follower)
         });
-        // Numbers of spans mean nothing to another follower.
+        // The numbers of spans are valid for one follower only.
         if !entry.is_of(follower) {
             *entry = LogEntry::new(follower);
         }
@@ -126,8 +127,8 @@ impl Fanouts {
         taken
     }
 
-    /// Drops the entries of followers that have ended, once they have. The task ends with the last
-    /// entry, or with `self`.
+    /// Starts a task that drops the entries of followers when they have ended. The task ends with
+    /// the last entry, or with `self`.
     fn clean_up_later(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.is_cleaning.swap(true, Ordering::SeqCst) {
@@ -141,7 +142,7 @@ impl Fanouts {
                 fanouts.logs.retain(|_, entry| entry.is_used());
                 if fanouts.logs.is_empty() {
                     fanouts.is_cleaning.store(false, Ordering::SeqCst);
-                    // One may have come since, and have found the task there.
+                    // An entry may have been added since, when this task was still running.
                     if fanouts.logs.is_empty() || fanouts.is_cleaning.swap(true, Ordering::SeqCst) {
                         return;
                     }
@@ -164,7 +165,7 @@ pub struct Fanout {
     replaying: tokio::sync::Mutex<()>,
 }
 
-/// The lines that a viewer starts with. Viewers that come at the same time share them.
+/// The lines that a viewer starts with. Viewers that join at the same time share them.
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) range: ByteRange,
@@ -175,8 +176,8 @@ pub(super) struct History {
 
 impl Fanout {
     /// The frames of a chunk. None when nobody has rendered up to its start: the session then
-    /// renders by itself. `own` is the session's own renderer; it is taken where it is not needed
-    /// any more.
+    /// renders by itself. `own` is the session's own renderer. It is taken when it is no longer
+    /// needed.
     pub(super) fn frames(
         &self,
         chunk: &Arc<Chunk>,
@@ -186,8 +187,8 @@ impl Fanout {
         self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
     }
 
-    /// Shares the renderer of a session that has caught up, or drops it where the shared one is at
-    /// the same position and has seen as much of the log.
+    /// Shares the renderer of a session that has caught up. Drops it when the shared one is at the
+    /// same position and has seen as much of the log.
     pub(super) fn share_renderer(
         &self,
         span: u64,
@@ -237,8 +238,8 @@ impl Fanout {
         Renderer::new(span, state, form, &self.checkpoints)
     }
 
-    /// The terminal state at an offset. Where no viewer has seen anything before it, the terminal
-    /// knows the beginning of its row only, and nothing is read where a row begins.
+    /// The terminal state at an offset. If no viewer has seen anything before it, the terminal has
+    /// seen only the beginning of its row. If a row begins there, nothing is read.
     pub(super) async fn checkpoint_at(
         &self,
         span: &Arc<Span>,
@@ -270,7 +271,8 @@ impl Fanout {
         &self.histories[form.slot()]
     }
 
-    /// Whether these bytes are rendered as a history already, or are likely to be right now.
+    /// Whether these bytes have been rendered as a history already, or are probably being rendered
+    /// now.
     pub(super) fn has_history(&self, range: ByteRange, form: Form) -> bool {
         let is_shared = range.len() <= STEP_BYTES as u64;
         is_shared
@@ -301,8 +303,8 @@ const RECENT_BYTES_MAX: usize = 512 * 1024;
 #[derive(Default)]
 struct Shared {
     renderer: Option<Renderer>,
-    /// The renderer of the span before, at its end: some sessions have not sent yet what it holds
-    /// back.
+    /// The renderer of the span before, at its end. Some sessions have not yet sent the output that
+    /// it holds back.
     previous_span: Option<Renderer>,
     /// The frames of chunks that some sessions have not taken yet.
     recent: VecDeque<(Weak<Chunk>, Frames)>,
@@ -331,7 +333,7 @@ impl Shared {
                 && shared.is_some_and(|shared| own.origin() < shared.origin())
         };
         let Some(mut better) = own.take().take_if(has_seen_more) else { return Some(frames) };
-        // It renders by itself until it is at the position of the shared one.
+        // The session renders by itself until it is at the position of the shared renderer.
         renders.add(1);
         let (frames, _) = better.render(&chunk.bytes, form, usize::MAX);
         *own = self.merge(better);
@@ -358,7 +360,7 @@ impl Shared {
         }
     }
 
-    /// Merges a renderer into the shared one. Gives it back if that is at another position.
+    /// Merges a renderer into the shared one. Returns it if the shared one is at another position.
     fn merge(&mut self, own: Renderer) -> Option<Renderer> {
         match &mut self.renderer {
             Some(renderer) if renderer.is_at_position_of(&own) => {
@@ -418,7 +420,7 @@ mod tests {
         let mut from_the_middle = renderer(7, "");
         assert!(!frames(0, &mut from_the_middle) && from_the_middle.is_none());
         assert!(!frames(1, &mut None));
-        // It comes late, and keeps what it has seen.
+        // This one is merged later, and what it has seen is kept.
         let mut from_the_start = renderer(0, "\x1b[31m_\n");
         assert!(frames(0, &mut from_the_start) && from_the_start.is_some(), "the others are ahead");
         assert!(frames(1, &mut from_the_start) && from_the_start.is_none(), "merged");

@@ -1,4 +1,4 @@
-//! Where sessions begin.
+//! The place where sessions begin.
 
 use std::sync::Arc;
 
@@ -30,13 +30,13 @@ impl Hub {
         &self.registry
     }
 
-    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
+    /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
     #[must_use]
     pub fn renders(&self) -> u64 {
         self.fanouts.renders()
     }
 
-    /// The checkpoints of the terminal that viewers of a log have left.
+    /// The checkpoints of the terminal that sessions of a log have saved.
     #[must_use]
     pub fn checkpoints(&self, follower: &Arc<Follower>) -> Arc<Checkpoints> {
         self.fanouts.checkpoints(follower)
@@ -45,14 +45,14 @@ impl Hub {
     /// Joins a log as a new viewer.
     ///
     /// # Errors
-    /// When the log may not be read, or is not there and `request.wait` is off.
+    /// When the log may not be read, or does not exist and `request.wait` is off.
     pub async fn join(
         &self,
         log: &LogPath,
         request: StreamRequest,
         form: Form,
     ) -> Result<Session, Refusal> {
-        // Without control messages a viewer can't tell late bytes of another file from the rest.
+        // Without control messages a viewer can't distinguish late bytes of another file.
         let late = if form.has_control() { request.late } else { Vec::new() };
         let request = StreamRequest { late: Vec::new(), ..request };
         let subscription: Subscription = self.registry.join(log, request.wait).await?;
@@ -67,7 +67,7 @@ impl Hub {
         Ok(Session::new(viewer.await, fanout, form, request))
     }
 
-    /// Continues a detached session from the cursor of the session that spoke for it.
+    /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
         let Detached { presence, form, signed, skip } = detached;

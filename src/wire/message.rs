@@ -32,7 +32,7 @@ pub enum Message {
         modified: Option<u64>,
         /// Whether the stream follows.
         tail: bool,
-        /// Whether a wanted position was honoured; true where none was wanted.
+        /// Whether the stream starts at the requested position. True when none was requested.
         recovered: bool,
         /// How the server notices that the log has grown.
         watch: Watch,
@@ -56,7 +56,7 @@ pub enum Message {
         /// The offset after the last missing byte; null when unknown.
         to: Option<u64>,
     },
-    /// What follows belongs to this generation, from that offset.
+    /// The following messages belong to this generation, from that offset on.
     Reset {
         /// The generation.
         generation: String,
@@ -96,7 +96,7 @@ pub enum Message {
 pub enum Watch {
     /// The file system sends events.
     Events,
-    /// It sends none; the server polls the file.
+    /// The file system sends none, so the server polls the file.
     Poll,
     /// A way that this version does not know.
     #[serde(other)]
@@ -105,8 +105,8 @@ pub enum Watch {
 
 /// Why a stream continues in another generation or at another offset.
 ///
-/// The log's own [`timeline::Reason`] has no unknown reasons, and one more that never travels;
-/// the conversion below is the only place where the two meet.
+/// [`timeline::Reason`] has no unknown reasons, and has one reason that is never sent. The
+/// conversion below is the only place that uses both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
@@ -114,11 +114,11 @@ pub enum Reason {
     Rotated,
     /// The file was truncated. It may have grown again since.
     Truncated,
-    /// Another file has the name, or the requested position could not be honoured.
+    /// Another file has the name, or the stream can't start at the requested position.
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// After late bytes: the stream continues where it was.
+    /// After late bytes, the stream continues at its earlier position.
     Back,
     /// A reason that this version does not know.
     #[serde(other)]
@@ -143,7 +143,7 @@ impl From<timeline::Reason> for Reason {
 pub enum WaitReason {
     /// There is no file of the log's name.
     Missing,
-    /// The name belongs to something else than a regular file inside the served directories.
+    /// The name belongs to something other than a regular file inside the served directories.
     Untailable,
     /// The file can't be opened or read.
     Unreadable,
@@ -237,7 +237,7 @@ pub struct Opening {
     pub modified: Option<SystemTime>,
     /// Whether the stream follows.
     pub tail: bool,
-    /// Whether a requested position was honoured; true where none was requested.
+    /// Whether the stream starts at the requested position. True when none was requested.
     pub recovered: bool,
     /// Whether the file system sends no events and the log is polled.
     pub polling: bool,

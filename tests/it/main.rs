@@ -1,5 +1,4 @@
-//! The promises, tested from outside: real sockets, real files, the real program, real foreign
-//! clients.
+//! Integration tests: real sockets, real files, the real program, and independent clients.
 
 #![allow(
     unreachable_pub,

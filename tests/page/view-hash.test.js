@@ -1,4 +1,4 @@
-// The view in the page's address, without a browser.
+// The view as the fragment of the page's URL.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,13 +7,13 @@ import { load } from './modules.js';
 
 const { emptyView, formatView, parseView } = await load('url/view-hash.js');
 
-test('a plain view has a plain address', () => {
+test('the default view has an empty fragment', () => {
   assert.equal(formatView(emptyView()), '');
   assert.deepEqual(parseView(''), emptyView());
   assert.deepEqual(parseView('#'), emptyView());
 });
 
-test('lines and offsets are read in every form, in either order', () => {
+test('lines and offsets are parsed in every form, in either order', () => {
   for (const [hash, lines] of [
     ['#L120', { kind: 'line', from: 120, to: 120 }],
     ['#L120-L140', { kind: 'line', from: 120, to: 140 }],
@@ -29,7 +29,7 @@ test('lines and offsets are read in every form, in either order', () => {
   }
 });
 
-test('every view comes back from its address', () => {
+test('every view can be restored from its fragment', () => {
   const pattern = (text, flags = '') => ({ text, regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w') });
   const views = [
     { lines: { kind: 'line', from: 3, to: 9 }, generation: 'fe00-98c080-7510fbb6-100-b5d656c3b7c97a6d', follow: false },
@@ -49,7 +49,7 @@ test('every view comes back from its address', () => {
   }
 });
 
-test('an address that a person or a newer page made is taken as far as it is understood', () => {
+test('unknown and invalid parts of a fragment are ignored', () => {
   const view = parseView('#L5&unknown=1&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
   assert.deepEqual(view.lines, { kind: 'line', from: 5, to: 5 });
   assert.deepEqual(view.find, { text: '%', regex: false, case: false, word: false });
@@ -59,7 +59,7 @@ test('an address that a person or a newer page made is taken as far as it is und
   assert.deepEqual(view.folds, [1, 3]);
 });
 
-test('an address bounds what it brings', () => {
+test('the number of highlights and folds in a fragment is bounded', () => {
   const many = Array.from({ length: 1000 }, (_, at) => at);
   assert.equal(parseView(`#${many.map((at) => `mark=:${at}`).join('&')}`).rules.length, 6);
   assert.equal(parseView(`#fold=${many.join(',')}`).folds.length, 100);

@@ -13,7 +13,7 @@ use crate::log::timeline::{Reason, WaitReason};
 /// One thing that a poll found.
 #[derive(Debug)]
 pub enum FileEvent {
-    /// What follows belongs to this generation, from this offset.
+    /// The events after this one belong to this generation, from this offset.
     Began {
         /// The generation.
         generation: Generation,
@@ -54,7 +54,7 @@ pub enum FileEvent {
 pub struct Poll {
     /// In the order of publication.
     pub events: Vec<FileEvent>,
-    /// There may be more right now: poll again at once.
+    /// There may be more to read: poll again at once.
     pub more: bool,
     /// Another generation began, or goes on in another file.
     pub rotated: bool,
@@ -62,7 +62,7 @@ pub struct Poll {
     pub truncated: bool,
 }
 
-/// The file that had the name at some moment, and its size then.
+/// The file that had the name at a certain moment, and its size at that moment.
 #[derive(Clone, Copy, Debug)]
 pub struct FileExtent {
     pub(super) identity: Identity,

@@ -1,7 +1,7 @@
 //! A span: a run of bytes of one generation, in the order in which the follower published them.
 //!
 //! The follower extends the last span, and viewers read any of them from the span's file. The end
-//! of a closed span is final. When the file is let go, its arrival times go with it.
+//! of a closed span is final. When the file is closed, its arrival times are dropped with it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub const ROTATED_NUMBER_MAX: u64 = 1 << 32;
 /// Why a span began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is the follower's first.
+    /// It is the first span of the follower.
     Joined,
     /// The file was renamed, and another file has the log's name.
     Rotated,
@@ -34,7 +34,8 @@ pub enum Reason {
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// The present file goes on, or one that got its name back while late writes to it were read.
+    /// The present file continues, or a file that got its name back while its late writes were
+    /// read.
     Back,
 }
 
@@ -86,7 +87,7 @@ pub(super) struct SpanState {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) file: Arc<LogFile>,
-    /// Grows with each file that is found again; 0 for one that was not.
+    /// The number of the file among those that were found again. 0 for a file that was not.
     pub(super) found: u64,
     pub(super) arrivals: Arc<Mutex<ArrivalTimes>>,
 }
@@ -148,7 +149,7 @@ impl Span {
         span
     }
 
-    /// Whether it is of a file that was rotated away before the follower started.
+    /// Whether its file was rotated away before the follower started.
     #[must_use]
     pub fn is_rotated(&self) -> bool {
         self.number <= ROTATED_NUMBER_MAX
@@ -180,9 +181,9 @@ impl Span {
         self.state().tail.clone()
     }
 
-    /// When the byte at `offset` was first seen, to about a tenth of a second; coarser in long
-    /// logs. None for a byte that was there before the log was followed, and once the file is let
-    /// go.
+    /// When the byte at `offset` was first seen, to about a tenth of a second, or coarser in a long
+    /// log. None for a byte that was there before the log was followed, and after the file is
+    /// closed.
     #[must_use]
     pub fn arrived(&self, offset: Offset) -> Option<SystemTime> {
         if offset >= self.end() {
@@ -192,7 +193,7 @@ impl Span {
         arrivals.lock().of(offset)
     }
 
-    /// The file to read the span's bytes from. None when it was truncated or has been let go.
+    /// The file with the span's bytes. None when it was truncated or closed.
     #[must_use]
     pub fn file(&self) -> Option<Arc<LogFile>> {
         self.state().source.as_ref().map(|source| Arc::clone(&source.file))

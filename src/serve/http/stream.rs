@@ -1,7 +1,7 @@
-//! Streams over plain HTTP: server-sent events, and what `curl` follows.
+//! Streams over plain HTTP: server-sent events, and plain streams for `curl`.
 //!
-//! The peer's reading drives the session: nothing is read from the log before the connection has
-//! room for it.
+//! The session goes on only while the peer reads: nothing is read from the log before the
+//! connection has room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ enum StreamFormat {
     Events,
     /// HTML, one payload after the other.
     Html,
-    /// Text, or bytes as they are, one payload after the other.
+    /// Text, or the unchanged bytes, one payload after the other.
     Text,
 }
 
@@ -49,7 +49,7 @@ impl StreamFormat {
     }
 }
 
-/// Server-sent events of a log. `Last-Event-ID` wins over the position in the URL, which is older.
+/// Server-sent events of a log. `Last-Event-ID` overrides the position in the URL, which is older.
 ///
 /// # Errors
 /// 400 for a format that events lack, 503 when the server is full, and what joining the log
@@ -116,7 +116,7 @@ pub(in crate::serve) async fn plain(
     Ok(answer(request.app, session, entry, format))
 }
 
-/// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
+/// Parses `Last-Event-ID: generation:offset`, the `id` of an earlier event.
 fn last_event_id(id: &str) -> Option<(Offset, WantedGeneration)> {
     let (generation, offset) = id.rsplit_once(':')?;
     Some((Offset(offset.parse().ok()?), query::of(generation)))
@@ -131,7 +131,7 @@ struct StreamState {
     has_ended: bool,
 }
 
-/// The messages of a session, as they come.
+/// An answer that streams the messages of a session.
 fn answer(
     app: &Arc<App>,
     session: Session,
@@ -149,7 +149,7 @@ fn answer(
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds streams back otherwise.
+    // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
@@ -177,15 +177,15 @@ impl StreamState {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
-                // A browser opens an event stream again that just ends, so the stream says that it
-                // is complete.
+                // A browser reconnects an event stream that just ends, so the last event says that
+                // the stream is complete.
                 let last = self.session.end_frames(ending);
                 (!last.is_empty()).then(|| self.encode(&last))
             }
         }
     }
 
-    /// The bytes that stand for these frames.
+    /// The bytes of the body for these frames.
     fn encode(&self, frames: &[Frame]) -> Bytes {
         match frames {
             [frame] if !self.is_events => frame.payload(),
@@ -196,7 +196,7 @@ impl StreamState {
             frames => {
                 let mut events = Vec::new();
                 for (at, frame) in frames.iter().enumerate() {
-                    // The session's position is the one after the last frame.
+                    // The session's position is the position after the last frame.
                     if let (true, Some((generation, offset))) =
                         (at + 1 == frames.len(), self.session.position())
                     {

@@ -17,11 +17,11 @@ const ROTATE_WAIT: Duration = Duration::from_secs(5);
 /// How a follower ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The next one remembers nothing.
+    /// It is killed. The next follower remembers nothing.
     Killed,
-    /// Nobody viewed the log for a while. The next one gets what this one remembered.
+    /// Nobody viewed the log for a while. The next follower gets what this one remembered.
     Retired,
-    /// With the server, after everything is published.
+    /// The server shuts down, after everything is published.
     Closed,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn key(generation: Generation) -> Key {
     (generation.identity, generation.nonce)
 }
 
-/// The content of a generation as far as it was published, from the file's first byte on.
+/// The published content of a generation, from the file's first byte on.
 pub(super) struct PublishedGeneration {
     pub(super) file: usize,
     /// The file's epoch when the generation was first published.
@@ -53,9 +53,9 @@ pub(super) struct PublishedSpan {
 struct Following {
     follower: Arc<Follower>,
     tracker: RotationTracker,
-    /// The generation of the file that has the log's name, or had it last.
+    /// The generation of the file that has the log's name, or that last had it.
     present: Option<Key>,
-    /// Those that were rotated away, and until when late bytes of them are read.
+    /// The generations that were rotated away, and the time until which their late bytes are read.
     late: VecDeque<(Key, Instant)>,
 }
 
@@ -77,7 +77,7 @@ pub(super) struct Record {
     written_anew: HashSet<usize>,
     /// Files that had the log's name at some poll.
     seen: HashSet<usize>,
-    /// Files that had it between two polls, and were beside the log at the next one.
+    /// Files that had the name between two polls, and were beside the log at the next one.
     rename_away: HashSet<usize>,
 }
 
@@ -110,12 +110,12 @@ impl Record {
         Subscription::new(Presence::enter(&self.following.as_ref().unwrap().follower))
     }
 
-    /// The span of this number; none for spans of files that were found again.
+    /// The span of this number. None for spans of files that were found again.
     pub(super) fn span(&self, number: u64) -> Option<&PublishedSpan> {
         self.spans.get(usize::try_from(number.checked_sub(ROTATED_NUMBER_MAX + 1)?).unwrap())
     }
 
-    /// The end of the log; none while it has no file.
+    /// The end of the log. None while it has no file.
     pub(super) fn end(&self) -> Option<Offset> {
         self.spans.last().filter(|_| self.waiting.is_none()).map(|span| span.end)
     }
@@ -138,7 +138,7 @@ impl Record {
         self.seen.extend(log_files.named);
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
-        // Events from before the follower started are not its business.
+        // The follower does not get the events from before its start.
         while log_files.wake.next_renamed().is_some() {}
         self.take(poll, log_files);
     }
@@ -329,7 +329,7 @@ impl Record {
         }
     }
 
-    /// Asserts that nothing is left to be read after a poll that said so.
+    /// Asserts that nothing is left to be read after a poll that reported that.
     fn assert_is_up_to_date(&self, log_files: &LogFiles) {
         let Some(following) = &self.following else { return };
         let present = following.present;
@@ -368,7 +368,8 @@ impl Record {
         }
     }
 
-    /// Late bytes are not read of a file that was truncated after it was rotated away.
+    /// Whether a file was never truncated. Late bytes are not read of a file that was truncated
+    /// after it was rotated away.
     fn was_never_cut(&self, key: Key, log_files: &LogFiles) -> bool {
         let known = &self.generations[&key];
         known.epoch + 1 == log_files.files[known.file].epochs.len()

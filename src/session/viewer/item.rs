@@ -1,4 +1,4 @@
-//! What a viewer gives, in order: where the stream starts, bytes, and what happens between them.
+//! The items of a viewer, in order: the start of the stream, its bytes, and events between them.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::log::{Chunk, Generation, Offset};
 use crate::session::cursor::Ending;
 use crate::wire::message::Opening;
 
-/// What comes next in a stream.
+/// One item of a stream.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// The stream starts here.
@@ -29,7 +29,7 @@ pub enum Item {
         generation: Generation,
         /// The offset of the first missing byte.
         from: Offset,
-        /// The offset after the last missing byte; none when unknown.
+        /// The offset after the last missing byte. None when unknown.
         to: Option<Offset>,
     },
     /// The stream continues in another generation or at another offset.
@@ -45,7 +45,7 @@ pub enum Item {
     Signed(Generation),
     /// There is nothing to follow at the moment.
     Waiting(WaitReason),
-    /// Everything so far has been given.
+    /// Everything so far has been sent.
     CaughtUp,
     /// Nothing follows.
     End(Ending),

@@ -1,8 +1,8 @@
-//! Finds where a stream starts: lines before the end, or a position that is honoured only if its
-//! file is proved to be the same.
+//! Finds where a stream starts: lines before the end, or a position, which is accepted only if its
+//! file is provably the same.
 //!
-//! What has to be read for it is read in one go, on one blocking thread: line starts, the bytes
-//! before the start, the size of the file, and the first bytes of the stream.
+//! All that it needs is read in one call on a blocking thread: line starts, the bytes before the
+//! start, the size of the file, and the first bytes of the stream.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,7 +26,7 @@ use crate::wire::request::{StartAt, WantedGeneration};
 enum Place {
     /// At this offset.
     At(Offset),
-    /// So many lines before this offset.
+    /// This many lines before this offset.
     LinesBefore(u64, Offset),
 }
 
@@ -34,7 +34,7 @@ enum Place {
 struct Found {
     span: Arc<Span>,
     place: Place,
-    /// It is the requested position, or none was requested.
+    /// The start is the requested position, or none was requested.
     is_requested: bool,
 }
 
@@ -67,7 +67,7 @@ impl Viewer {
         self.seek(present.as_ref(), until.offset, reads_ahead).await;
     }
 
-    /// Finds the start in the span after this one, for a viewer that came before there was one.
+    /// Finds the start in the span after this one, for a viewer that joined before that span began.
     pub(super) async fn seek_after(&mut self, after: u64) -> Option<Item> {
         if self.subscription.is_barred {
             return self.wait_for_permission().await;
@@ -85,7 +85,7 @@ impl Viewer {
         self.entered(next).await
     }
 
-    /// Waits until the log may be opened, though others have it open.
+    /// Waits until the log may be opened, although others have it open.
     async fn wait_for_permission(&mut self) -> Option<Item> {
         if let Some(step) = self.cursor.on_unreadable() {
             return self.announce(step);
@@ -99,7 +99,7 @@ impl Viewer {
     }
 
     /// Opens the stream at the requested start, with the lines before `end` as its history. Without
-    /// a present span it stays closed, unless the requested position is in an earlier one.
+    /// a present span the stream is opened only if the requested position is in an earlier span.
     async fn seek(
         &mut self,
         present: Option<&Arc<Span>>,
@@ -141,7 +141,7 @@ impl Viewer {
         Found { span, place, is_requested }: Found,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
-        // Entered first: the file stays open while others are looked for.
+        // The span is entered first, so that its file stays open during the search for others.
         let handle = SpanHandle::new(&span);
         let late = self.late_bytes(&span).await;
         let late_files = late.iter().map(|late| match late {
@@ -202,7 +202,7 @@ impl Viewer {
         late.into_iter().zip(before).map(replay).collect()
     }
 
-    /// The span that holds the requested position, if it is proved to be of the same file.
+    /// The span that holds the requested position, if its file is provably the same.
     async fn find_position(&self, present: Option<&Arc<Span>>) -> Option<Arc<Span>> {
         let StartAt::From { offset, of, .. } = self.request.begin else { return None };
         if let WantedGeneration::Generation(wanted) = of {
@@ -218,8 +218,8 @@ impl Viewer {
         }
     }
 
-    /// The span of a file that the requested position may be of, though that can't be proved. A
-    /// stream that starts at the first byte of it misses nothing.
+    /// The span of a file to which the requested position may belong, although that can't be
+    /// proved. A stream that starts at the first byte of that file misses nothing.
     async fn find_unproved(&self) -> Option<Arc<Span>> {
         match self.request.begin {
             StartAt::From { of: WantedGeneration::Generation(wanted), otherwise: None, .. } => {
@@ -229,7 +229,7 @@ impl Viewer {
         }
     }
 
-    /// The span of a generation that is not the present one, or was not when it was named.
+    /// The span of a generation that is not the present one, or was not present when it was issued.
     pub(super) async fn find_generation(
         &self,
         wanted: Generation,
@@ -240,13 +240,13 @@ impl Viewer {
             let timeline = follower.timeline();
             (timeline.contains(wanted), timeline.is_lost(wanted))
         };
-        // A generation that ended by a truncation is not the present one: both may have the same
-        // head, which proves nothing.
+        // A truncation has ended the wanted generation, so it is not the present one. Both may have
+        // the same head, which proves nothing.
         if is_lost {
             return None;
         }
         if !is_known {
-            // Another server may have named the same file otherwise.
+            // Another server may have issued another generation for the same file.
             let twin = follower.timeline().latest_of_inode(wanted);
             if let Some(twin) = twin
                 && self.is_proved(&twin, wanted, offset).await

@@ -1,4 +1,4 @@
-//! The log as it really is: its files, their epochs, and what is done to them.
+//! The model of the log: its files, their epochs, and the operations on them.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,34 +11,34 @@ use super::random::Random;
 use super::transcript::Transcript;
 use crate::servers::target;
 
-/// So long a file that lost the name is heard beyond doubt; the server hears it for 5 s.
+/// The server certainly reads a rotated file for this long; its rotate-wait is 5 s.
 pub const LATE: Duration = Duration::from_millis(3500);
-/// So many files without the name are held.
+/// The number of rotated files that the server follows.
 pub const HELD_FILES: usize = 4;
-/// What else lies in the log's directory.
+/// Other files in the log's directory.
 pub const NEIGHBOURS: [&str; 2] = ["noise", "echo"];
 
-/// Bytes that were written at once, and were truncated at once or not at all.
+/// Bytes of one write that were truncated together or not at all.
 pub struct Segment {
     pub file: usize,
     pub start: u64,
     pub end: u64,
-    /// When the write began and when it was done.
+    /// The times before and after the write.
     pub begun: Instant,
     pub written: Instant,
-    /// The epoch in which they were written, and the one whose end was theirs.
+    /// The epoch in which they were written, and the last one that contains them.
     pub born: usize,
     pub last: Option<usize>,
     pub destroyed: Option<Instant>,
-    /// Whether the file had lost the name so shortly before that it was heard, if it was held.
+    /// Whether they are a late write that the server must read, if it followed the file.
     pub late: bool,
 }
 
-/// When a file had the log's name.
+/// A time in which a file had the log's name.
 pub struct Presence {
     pub from: Instant,
     pub to: Option<Instant>,
-    /// Its number among all.
+    /// Its number among all presences.
     pub number: usize,
     /// The file had the name before, too, and was written anew.
     pub is_anew: bool,
@@ -48,9 +48,9 @@ pub struct Inode {
     pub number: u64,
     /// Those that it had before it was written anew.
     pub earlier_numbers: Vec<u64>,
-    /// Before it was there.
+    /// A time before its creation.
     pub created: Instant,
-    /// Some while the writer holds it.
+    /// None once the writer has closed it.
     pub handle: Option<File>,
     pub path: PathBuf,
     pub linked: bool,
@@ -78,11 +78,11 @@ impl Inode {
     }
 }
 
-/// The log as it really is.
+/// The state of the log.
 pub struct Model {
     pub random: Random,
     pub root: PathBuf,
-    /// Some when the log's name is a link.
+    /// The link, if the log's name is a link.
     pub link: Option<PathBuf>,
     pub real: PathBuf,
     pub files: Vec<Inode>,
@@ -91,7 +91,7 @@ pub struct Model {
     pub presences: usize,
     pub epochs: usize,
     pub names: usize,
-    /// Whether other files take the name. While one that lost it is heard, the server looks often.
+    /// Whether the log is rotated. While the server follows a rotated file, it polls often.
     pub turns: bool,
     pub transcript: Transcript,
     pub steps: u64,
@@ -124,7 +124,7 @@ impl Model {
         model
     }
 
-    /// The directory of the log, with files in it that are none of its.
+    /// Creates the directory of the log, with other files in it.
     pub fn make_directory(&self) {
         let directory = self.root.join("d");
         std::fs::create_dir(&directory).unwrap();
@@ -174,7 +174,7 @@ impl Model {
         (self.epochs % ALPHABETS) as u8
     }
 
-    /// A new file that has not the log's name yet.
+    /// Creates a file that does not have the log's name yet.
     pub fn file(&mut self, path: PathBuf) -> usize {
         let created = Instant::now();
         let handle = File::options().append(true).read(true).create_new(true).open(&path).unwrap();
@@ -207,14 +207,14 @@ impl Model {
         self.present = Some(file);
     }
 
-    /// To be called before the name is lost.
+    /// Must be called before the present file loses the name.
     pub fn leave(&mut self) -> Option<usize> {
         let file = self.present.take()?;
         self.files[file].presences.last_mut().unwrap().to = Some(Instant::now());
         Some(file)
     }
 
-    /// A writer that reopens at once lets go of the old file, and its inode may be had again.
+    /// Maybe closes the old file, as a writer that reopens its log. Its inode may then be reused.
     pub fn perhaps_close(&mut self, file: Option<usize>) {
         if let Some(file) = file
             && self.random.one_in(2)
@@ -261,7 +261,7 @@ impl Model {
         file
     }
 
-    /// What is written next.
+    /// The bytes of the next write.
     pub fn bytes(&mut self, file: usize, len: usize) -> Vec<u8> {
         let alphabet = self.files[file].alphabet;
         content(&mut self.random, alphabet, self.segments.len() as u64, len)
@@ -333,16 +333,16 @@ impl Model {
         self.note(format_args!("truncate file {file} to {to}"));
     }
 
-    /// How many files took the name since this one had it last.
+    /// The number of files that got the name after this one.
     pub fn taken_since(&self, file: usize) -> usize {
         self.files[file].presences.last().map_or(0, |last| self.presences - 1 - last.number)
     }
-    /// Whether it was written while its file had the name.
+    /// Whether a segment was written while its file had the name.
     pub fn was_in_time(&self, segment: &Segment) -> bool {
         let mut presences = self.files[segment.file].presences.iter();
         presences.any(|presence| presence.to.is_none_or(|to| segment.written < to))
     }
-    /// The same, in a presence that had begun by then.
+    /// The same for a presence that began before `then`.
     pub fn was_in_time_since(&self, segment: &Segment, then: Instant) -> bool {
         let mut presences = self.files[segment.file].presences.iter();
         presences.any(|presence| {
@@ -350,8 +350,8 @@ impl Model {
         })
     }
 
-    /// Whether a viewer can't have what was written later without a turn away from this: it was
-    /// written in time, it is there still, and no file got the name back.
+    /// Whether a viewer that has later bytes must have received this segment or an announced
+    /// discontinuity: it was written in time, it still exists, and no file got the name back.
     pub fn was_left_for_good(&self, segment: &Segment) -> bool {
         segment.destroyed.is_none()
             && self.was_in_time(segment)

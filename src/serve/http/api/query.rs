@@ -16,10 +16,10 @@ const ROWS_MAX: usize = 2000;
 const FOUND_ROWS: usize = 10_000;
 /// The most rows that a search reports.
 const FOUND_ROWS_MAX: usize = 50_000;
-/// The most offsets whose line numbers are asked for at once.
+/// The most offsets whose line numbers can be requested at once.
 const OFFSETS_MAX: usize = 500;
 
-/// The parameters, as they were given. `docs/protocol.md` explains each of them.
+/// The parameters as they were sent. `docs/protocol.md` explains each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiQuery {
     pub(super) of: WantedGeneration,

@@ -1,4 +1,4 @@
-// The merged page: several logs in one list, by arrival. Each has its connection, its colour and its switch.
+// The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
@@ -25,7 +25,7 @@ import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
 
 const TICK_MS = 1_000;
-/** The history is sorted when all logs have sent theirs, or after this time. */
+/** The history is sorted when that of all logs has arrived, at the latest after this time. */
 const GATHER_MS = 2_000;
 const NAME_CHARS_MAX = 20;
 /** Arriving rows are searched in batches. */
@@ -35,7 +35,7 @@ const HINT_MS = 2_500;
 const log = byId('log');
 const logs = parseLogs(location.search, MERGED_MAX);
 const names = shortNames(logs.map(displayPath));
-/** Long names keep their end, which tells more than the beginning. */
+/** Long names are truncated at the start, because the end distinguishes them better. */
 const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${logName.slice(1 - NAME_CHARS_MAX)}` : logName));
 const scratch = document.createElement('template');
 const buffer = new MergeBuffer(logs.length, (html) => {
@@ -45,12 +45,12 @@ const buffer = new MergeBuffer(logs.length, (html) => {
 /** @type {Source[]} */
 const sources = [];
 let newLines = 0;
-/** Lines that arrived while the page was hidden. */
+/** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
 /** The place of the row that the reader went to. @type {number | null} */
 let cursor = null;
-/** The list's version when it was last searched. */
+/** The version of the list at the last search. */
 let searchedVersion = -1;
 let searchedAt = 0;
 
@@ -88,7 +88,7 @@ function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
 }
 
-/** Whether the finder's pattern leaves rows out. */
+/** Whether the pattern of the find bar filters rows. */
 function filtersText() {
   return findBar.filter && findBar.pattern !== null && search.error === '';
 }
@@ -103,7 +103,7 @@ function passes(entry) {
   return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
 }
 
-/** The place of the reader's current row: the row they went to while it is in sight, else the first in sight. */
+/** The place of the current row: the row that the reader went to, if it is visible, else the first visible row. */
 function currentOffset() {
   const inSight = [...rowViewport.inSight()];
   return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
@@ -116,7 +116,7 @@ async function goTo(offset) {
   drawScheduler.request();
 }
 
-/** The pattern, the filter or the highlights changed. */
+/** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
   const { pattern } = findBar;
   const expression = pattern === null ? null : compile(pattern);
@@ -149,7 +149,7 @@ function runSearches() {
   warningNav.show();
 }
 
-/** Gives a row the name and colour of its log. @param {import('./merge-buffer.js').Entry} entry */
+/** Adds the name and the colour of its log to a row. @param {import('./merge-buffer.js').Entry} entry */
 function decorate(entry) {
   const { element } = entry;
   if (element === null) return;
@@ -217,7 +217,7 @@ function toggleLog(number) {
   source.on = !source.on;
   searchedVersion = -1;
   loader.refilter();
-  // The switch changes at once, with the rows.
+  // Not throttled, so that the switch changes together with the rows.
   updateStatus();
   updateUrl();
   drawScheduler.request();
@@ -235,7 +235,7 @@ function stepWarning(way) {
   else hint('No warning in the lines on this page');
 }
 
-/** Opens the page of a row's log, at the row. @param {import('./merge-buffer.js').Entry | null} entry */
+/** Opens the viewer page of a row's log at that row. @param {import('./merge-buffer.js').Entry | null} entry */
 function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
@@ -309,7 +309,7 @@ byId('new-lines').addEventListener('click', () => {
   toEnd();
   focusLog();
 });
-// The button lies over the log, so it passes on the wheel.
+// The button covers a part of the log, so it forwards wheel events.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
 byId('help-open').addEventListener('click', () => help.showModal());
@@ -323,7 +323,7 @@ document.addEventListener('visibilitychange', () => {
   drawScheduler.request();
 });
 
-/** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+/** Focuses the log, so that keys scroll it, without a focus ring. */
 function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }

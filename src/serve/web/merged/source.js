@@ -1,4 +1,4 @@
-// One log of the merged page: its connection, its status, and what it adds to the list.
+// One log of the merged page: its connection and its status. It adds its rows and markers to the list.
 
 import { Connection } from '../net/connection.js';
 import { describe } from '../ui/status.js';
@@ -14,18 +14,18 @@ export class Source {
   name = '';
   watch = '';
   on = true;
-  /** Whether the log has lines before its history here. */
+  /** Whether the log has lines before its first row on this page. */
   isCut = false;
-  /** When the last new byte arrived, or 0. */
+  /** The arrival time of the last new byte, or 0. */
   heardAt = 0;
-  /** Why there is no file to read. @type {string | null} */
+  /** The reason why there is no file to read. @type {string | null} */
   #waiting = null;
   /** @type {import('../net/connection.js').Phase} */
   #phase = { name: 'connecting' };
-  /** When the connection was lost. @type {number | null} */
+  /** The time of the loss of the connection. @type {number | null} */
   #lostAt = null;
   #opened = false;
-  /** Of the file that is told. */
+  /** The generation of the rows that arrive. */
   #generation = '';
   /** The size of the log when it was opened: rows up to here are history. */
   #historySize = Infinity;
@@ -54,7 +54,7 @@ export class Source {
     );
   }
 
-  /** Whether all of the history has arrived, or cannot. */
+  /** Whether the history has arrived, or cannot arrive. */
   get isHistoryLoaded() {
     return this.#phase.name !== 'connecting';
   }

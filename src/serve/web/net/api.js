@@ -6,8 +6,8 @@ import { serverUrl } from './wire.js';
  * @typedef {object} Rows the server's answer: rows of the file around an offset
  * @property {string} generation
  * @property {number} size
- * @property {number} from offset of the first row, or of where the search for one stopped
- * @property {number} next offset after the last row, or of where the search for one stopped
+ * @property {number} from offset of the first row, or the offset at which a backward search stopped
+ * @property {number} next offset after the last row, or the offset at which a forward search stopped
  * @property {boolean} at_start
  * @property {boolean} at_end
  * @property {import('./wire.js').WireRow[]} rows
@@ -29,13 +29,13 @@ const RETRY_MS = 1_000;
 export class LogApi {
   #path;
 
-  /** @param {string} path the log's, as the page's address has it */
+  /** @param {string} path the log's path, percent-encoded as in the page's URL */
   constructor(path) {
     this.#path = path;
   }
 
   /**
-   * @param {string} resource of what is asked for
+   * @param {string} resource name of the endpoint below `/_/`
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {

@@ -1,25 +1,25 @@
 // The view as the URL's fragment: position, pattern, filter, highlights and options. A fragment is never sent to the
-// server, and changing it does not reload the page. A position has its generation with it, so that a link into a file
-// that was rotated away does not show other lines.
+// server, and changing it does not reload the page. A position includes its generation, so that a link into a rotated
+// file never shows lines of another file.
 
 import { DEFAULTS, TIMES } from '../ui/options.js';
 
 /**
- * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange selected ones, both ends included
+ * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange the selected lines, both ends included
  * @typedef {{text: string, regex: boolean, case: boolean, word: boolean}} Pattern
  * @typedef {'' | 'error' | 'warning'} Level all rows, errors, or errors and warnings
  * @typedef {object} View
  * @property {LineRange | null} lines
- * @property {number | null} top offset of the first row in sight of a view that stands still
- * @property {string | null} generation what `lines` and `top` are in
+ * @property {number | null} top offset of the first row in sight of a paused view
+ * @property {string | null} generation the generation of `lines` and `top`
  * @property {boolean} follow
  * @property {Pattern | null} find
  * @property {boolean} filter
  * @property {boolean} invert
- * @property {Level} level what is shown of the log's levels
+ * @property {Level} level the log levels that are shown
  * @property {Pattern[]} rules
  * @property {Partial<import('../ui/options.js').Options>} options
- * @property {number[]} folds offsets of the groups that are not as the options have them
+ * @property {number[]} folds offsets of the groups that the reader opened or folded against the options
  */
 
 export const RULES_MAX = 6;

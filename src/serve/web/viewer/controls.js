@@ -50,7 +50,7 @@ export class Controls {
     parts.log.addEventListener('click', (event) => this.#click(event));
   }
 
-  /** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+  /** Focuses the log, so that keys scroll it, without a focus ring. */
   focusLog() {
     this.#parts.log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
   }
@@ -92,7 +92,7 @@ export class Controls {
       seek.toEnd();
       this.focusLog();
     });
-    // The button lies over the log, so it passes on the wheel.
+    // The button covers a part of the log, so it forwards wheel events.
     newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
     byId('help-open').addEventListener('click', () => this.#help.showModal());
     byId('help-close').addEventListener('click', () => this.#help.close());
@@ -139,7 +139,7 @@ export class Controls {
     } else if (isInColumns(entry.element, event.clientX, isTouch ? TOUCH_PX : 0)) {
       if (event.shiftKey) document.getSelection()?.removeAllRanges();
       if (this.#parts.loader.isFiltering && !event.shiftKey) this.#showInContext(entry);
-      // On touch there is no Shift: a second tap selects a range, a tap on the selection clears it.
+      // A touch screen has no Shift key: a second tap selects a range, and a tap on the selection clears it.
       else if (isTouch && selection.has(entry)) selection.clear();
       else selection.select(entry, event.shiftKey || isTouch);
     } else {
@@ -191,7 +191,7 @@ export class Controls {
     this.#show(row);
   }
 
-  /** The row where a new cursor starts. @param {1 | -1} way */
+  /** The row at which the line cursor appears. @param {1 | -1} way */
   #rowInSight(way) {
     const rows = [...this.#parts.rowViewport.inSight()].filter((entry) => entry.marker === undefined);
     return /** @type {Row | undefined} */ (way > 0 && !this.#parts.follow.following ? rows[0] : rows[rows.length - 1]) ?? null;

@@ -1,4 +1,4 @@
-// Keeps the URL in step with the view, and restores the view from a URL.
+// Updates the URL when the view changes, and restores the view from a URL.
 
 import { Gone } from '../net/api.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
@@ -70,12 +70,12 @@ export class UrlSync {
     return `${location.origin}${location.pathname}${location.search}${formatView(this.view)}`;
   }
 
-  /** Updates the URL after the view changed, without a new entry in the browser's history. */
+  /** Updates the URL after a change of the view, without a new entry in the browser's history. */
   sync() {
     if (!this.#isRestored || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      // The reader changed the URL; it will be restored next.
+      // The reader changed the URL. The `hashchange` event restores it.
       if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = formatView(this.view);
       this.#written = hash;
@@ -109,7 +109,7 @@ export class UrlSync {
   }
 
   /**
-   * The number of the generation that a view is in; null if it is no longer there.
+   * The number of a view's generation; null if the server no longer has it.
    * @param {View} view
    */
   async #generationOf(view) {
@@ -119,7 +119,7 @@ export class UrlSync {
     const known = generations.indexOf(generation);
     if (known >= 0) return known;
     try {
-      // A generation may have two names; the response has the one that the stream uses.
+      // A generation may have two names. The response contains the name that the stream uses.
       const answer = await api.rows(generation, { from: 0 }, 1, {});
       if (answer.generation === generations.current?.id) return generations.currentGen;
       return generations.addEarlier(answer.generation, answer.size);
@@ -141,7 +141,7 @@ export class UrlSync {
     if (wanted.kind === 'line') {
       const first = await api.offsetOfLine(id, from, signal);
       const last = to === from ? first : await api.offsetOfLine(id, to, signal);
-      // For a line beyond the end, the server gives the last one.
+      // For a line beyond the end, the server returns the last line.
       const { lines: [firstLine, lastLine] } = await api.lineNumbers(id, [first.offset, last.offset]);
       if (firstLine !== null && firstLine < from) hint(`The log has ${firstLine.toLocaleString('en-US')} lines.`);
       selection.set({ gen, first: { offset: first.offset, line: firstLine }, last: { offset: last.offset, line: lastLine } });
