@@ -280,6 +280,12 @@ impl Record {
                 let content = &log_files.files[file].content()[..from.0 as usize];
                 assert!(content.starts_with(&known.bytes), "another file is taken for {key:?}");
                 known.bytes = content.to_vec();
+                // A file that was written anew may have got the inode of the one before.
+                let old = std::mem::replace(&mut known.file, file);
+                if old != file {
+                    known.epoch = log_files.files[file].epochs.len() - 1;
+                    self.written_anew.insert(old);
+                }
             }
             Some(known) if reason != Reason::Joined => {
                 assert!(!known.lost, "{key:?} goes on though it was truncate");
