@@ -22,6 +22,7 @@ mod budget;
 mod checkpoints;
 mod cli;
 mod compression;
+mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
