@@ -2,116 +2,16 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
 
-use serde_json::Value;
-use tailcast::log::Access;
-use tailcast::serve::Settings;
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
+use crate::reader::{Position, Reader, lines, make_later, server_over};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, put, target};
 
-/// A server for a directory that outlives it. Its rotate-wait is longer than any test here.
-async fn server_over(directory: &Path) -> TestServer {
-    let access = Access::new([directory]).unwrap();
-    let settings = Settings { rotate_wait: DEADLINE, ..Settings::default() };
-    TestServer::over(tempfile::tempdir().unwrap(), access, settings).await
-}
-
-/// The position of a viewer.
-#[derive(Clone, Debug, Default)]
-struct Position {
-    generation: String,
-    next: u64,
-}
-
-/// A viewer of the raw bytes that stores its position and the received events.
-struct Reader {
-    viewer: Viewer,
-    at: Position,
-    bytes: Vec<u8>,
-    told: Vec<Value>,
-}
-
-impl Reader {
-    async fn open(server: &TestServer, log: &str, query: &str) -> Self {
-        Self::of(server.address, log, query).await
-    }
-
-    async fn of(server: SocketAddr, log: &str, query: &str) -> Self {
-        let target = format!("{log}?tail=1&format=raw{query}");
-        let viewer = Viewer::v1(server, &target).await;
-        Self { viewer, at: Position::default(), bytes: Vec::new(), told: Vec::new() }
-    }
-
-    async fn resume(server: &TestServer, log: &str, at: &Position) -> Self {
-        let query = format!("&from={}&generation={}", at.next, at.generation);
-        Self::open(server, log, &query).await
-    }
-
-    /// Resumes with a position in the log and one in the rotated file.
-    async fn resume_late(server: SocketAddr, log: &str, at: &Position, late: &Position) -> Self {
-        let late = format!("&late={}:{}", late.generation, late.next);
-        let query = format!("&from={}&generation={}{late}", at.next, at.generation);
-        Self::of(server, log, &query).await
-    }
-
-    /// Reads until the last event is this one.
-    async fn read_until_event(&mut self, head: &str) {
-        while self.heads().last().is_none_or(|last| last != head) {
-            self.read_message().await;
-        }
-    }
-
-    /// Reads until the received bytes end with these.
-    async fn read_until(&mut self, last: &[u8]) {
-        while !self.bytes.ends_with(last) {
-            self.read_message().await;
-        }
-    }
-
-    /// Reads and processes the next message.
-    async fn read_message(&mut self) {
-        match self.viewer.next().await {
-            Ok(Message::Binary(data)) => {
-                let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
-                assert_eq!(offset, self.at.next, "after {:#?}", self.told);
-                self.bytes.extend_from_slice(&data[8..]);
-                self.at.next += (data.len() - 8) as u64;
-            }
-            Ok(Message::Text(text)) => {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                if let Some(generation) = message["generation"].as_str() {
-                    generation.clone_into(&mut self.at.generation);
-                }
-                if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
-                    self.at.next = at;
-                }
-                self.told.push(message);
-            }
-            other => panic!("{other:?} after {:?}", self.told),
-        }
-    }
-
-    /// The types of the messages, with the reason of a reset, and whether the position was
-    /// recovered.
-    fn heads(&self) -> Vec<String> {
-        let head = |message: &Value| match message["type"].as_str().unwrap() {
-            "open" => format!("open {}", message["recovered"]),
-            "reset" => format!("reset {} {}", message["reason"].as_str().unwrap(), message["from"]),
-            "gap" => format!("gap {} {}", message["from"], message["to"]),
-            other => other.to_owned(),
-        };
-        self.told.iter().map(head).collect()
-    }
-}
-
-/// More bytes than a signature covers.
-fn lines(of: &str) -> String {
-    (0..100).map(|line| format!("{of} {line}\n")).collect()
+/// What is told where the server can't know whether another file had the name in between.
+fn gap(at: impl std::fmt::Display) -> String {
+    format!("gap {at} null")
 }
 
 #[tokio::test]
@@ -131,7 +31,8 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new 99\n").await;
-    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    let end = lines("old").len() + "the last of the old\n".len();
+    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
     let expected = format!("the last of the old\n{}", lines("new"));
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     append(&path, "live\n");
@@ -141,6 +42,7 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let mut rows = Viewer::v1(server.address, &format!("{log}{query}&format=text")).await;
     assert_eq!(rows.expect("open").await["recovered"], true);
     assert_eq!(rows.expect("rows").await["rows"][0][1], "the last of the old");
+    assert_eq!(rows.expect("gap").await["from"], end);
     assert_eq!(rows.expect("reset").await["reason"], "rotated");
     assert_eq!(rows.expect("rows").await["rows"][0][1], "new 0");
     // Without the rotated file the position is not recovered.
@@ -154,19 +56,6 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let mut third = Reader::resume(&server, &log, &reader.at).await;
     third.read_until(b"live\n").await;
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
-}
-
-/// Creates a new log file with a later creation time than the previous file, in the resolution of
-/// the file system.
-fn make_later(log: &Path, before: &Path) -> File {
-    let born = |path: &Path| path.metadata().unwrap().created().unwrap();
-    loop {
-        let file = File::options().append(true).create_new(true).open(log).unwrap();
-        if born(log) > born(before) {
-            return file;
-        }
-        std::fs::remove_file(log).unwrap();
-    }
 }
 
 #[tokio::test]
@@ -198,12 +87,14 @@ async fn files_created_and_rotated_while_the_server_was_down_are_sent_in_order()
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"file 6 99\n").await;
-    let mut heads = vec!["open true"];
-    heads.extend(["reset rotated 0"; 6]);
+    let turn = [gap(lines("file 0").len()), "reset rotated 0".to_owned()];
+    let heads: Vec<_> = std::iter::once("open true".to_owned())
+        .chain(std::iter::repeat_n(turn, 6).flatten())
+        .collect();
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
-    // A position within a file that was found in this way.
-    let fourth = &again.told[4]["generation"];
+    // From the middle of one that was found so.
+    let fourth = &again.told[2 * 4]["generation"];
     let at = Position { generation: fourth.as_str().unwrap().to_owned(), next: 9 };
     let mut third = Reader::resume(&server, &log, &at).await;
     third.read_until(b"file 6 99\n").await;
@@ -231,7 +122,8 @@ async fn a_file_that_was_empty_when_it_was_opened_is_not_missed_after_a_restart(
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new\n").await;
-    assert_eq!(again.heads(), ["open false", "reset replaced 0", "reset rotated 0"]);
+    let told = ["open false", "reset replaced 0", &gap(lines("old").len()), "reset rotated 0"];
+    assert_eq!(again.heads(), told);
     assert_eq!(String::from_utf8_lossy(&again.bytes), lines("old") + "new\n");
 }
 
@@ -258,7 +150,8 @@ async fn late_writes_over_a_rotation_and_a_restart_are_sent() {
     append(&path, "and on\n");
     again.read_until(b"and on\n").await;
     let end = lines("old").len();
-    let heads = ["open true", "reset rotated 0", &format!("reset late {end}"), "reset back 4"];
+    let late = format!("reset late {end}");
+    let heads = ["open true", &gap(end), "reset rotated 0", &late, "reset back 4"];
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "new\nlate\nand on\n");
     // A viewer that resumes later gets the late bytes in the same place.
@@ -467,7 +360,8 @@ async fn a_file_that_was_rotated_while_nobody_followed_is_finished_first() {
     append(&log, lines("new"));
     let mut again = Reader::resume(&server, &log, &at).await;
     again.read_until(b"new 99\n").await;
-    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    let end = at.next + "the last of the old\n".len() as u64;
+    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
     assert!(again.bytes.starts_with(b"the last of the old\nnew 0\n"));
 }
 

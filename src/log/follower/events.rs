@@ -35,6 +35,14 @@ pub enum FileEvent {
         /// The head of the file, with these bytes too.
         head: Head,
     },
+    /// Another file has the log's name, and begins with all bytes of this generation that were
+    /// published. The generation goes on in it.
+    WrittenAnew {
+        /// The generation.
+        generation: Generation,
+        /// The file that its bytes are read from.
+        file: Arc<LogFile>,
+    },
     /// The bytes of the present span can't be read any more: the file was truncated.
     Lost,
     /// There is nothing to follow.
@@ -48,7 +56,7 @@ pub struct Poll {
     pub events: Vec<FileEvent>,
     /// There may be more to read: poll again at once.
     pub more: bool,
-    /// Another generation began.
+    /// Another generation began, or goes on in another file.
     pub rotated: bool,
     /// A file was truncated. Many of these in a short time are slowed down.
     pub truncated: bool,

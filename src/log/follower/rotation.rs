@@ -21,6 +21,7 @@ use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
+use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
@@ -57,6 +58,8 @@ pub struct RotationTracker {
     reserve: Arc<Reserve>,
     present: Present,
     late: LateFiles,
+    /// Whether the first of the successors is the present file, written anew.
+    comparison: Option<Comparison>,
     /// One more late file may be open.
     has_room: bool,
     /// The next file may begin then, since others began a moment ago.
@@ -192,6 +195,7 @@ impl RotationTracker {
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
+            comparison: None,
             has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
@@ -218,11 +222,11 @@ impl RotationTracker {
         match opened {
             Ok(admitted) => {
                 let mut tailed = TailedFile::new(admitted)?;
-                let generation = remembered.as_ref().map(|remembered| remembered.generation);
+                let identity = tailed.file.identity();
+                let known = remembered.as_ref().filter(|known| known.identity() == identity);
+                let generation = known.map(|known| known.generation);
                 tailed.go_to_end(remembered)?;
-                let was_truncated = |known: &Generation| {
-                    known.identity == tailed.generation.identity && *known != tailed.generation
-                };
+                let was_truncated = |known: &Generation| *known != tailed.generation;
                 if let Some(generation) = generation.filter(was_truncated) {
                     // The file was truncated while nobody followed. Its earlier generation is
                     // recorded as lost, so that positions in it are not mistaken for positions in
@@ -339,6 +343,11 @@ impl RotationTracker {
         self.late.has_closed()
     }
 
+    /// How many old files are open of which nothing has been published.
+    pub(super) fn unpublished_files(&self) -> usize {
+        self.late.unpublished()
+    }
+
     /// Says whether there is room for one more late file.
     pub(super) fn set_has_room(&mut self, has_room: bool) {
         self.has_room = has_room;
@@ -433,6 +442,21 @@ impl RotationTracker {
         }
         self.next_rotation_at = None;
         for _ in 0..POLL_ROTATIONS_MAX {
+            match self.compare_successor(now, wake) {
+                Verdict::Same => {
+                    self.go_on_in_successor(now, poll);
+                    if self.read_present(now, poll) == Progress::Drained {
+                        continue;
+                    }
+                    break;
+                }
+                Verdict::Undecided(at) => {
+                    self.next_rotation_at = at;
+                    poll.more |= at.is_none();
+                    break;
+                }
+                Verdict::Other => {}
+            }
             if self.waits_for_viewers(now) {
                 self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
                 break;
@@ -461,6 +485,46 @@ impl RotationTracker {
         }
         if !self.present.has_successors() && !wake.has_renamed() {
             self.next_rotation_at = None;
+        }
+    }
+
+    /// Whether the first of the successors is the present file, written anew.
+    fn compare_successor(&mut self, now: Instant, wake: &Wake) -> Verdict {
+        let Present::Draining { file: Some(file), successors } = &self.present else {
+            return Verdict::Other;
+        };
+        let Some(next) = successors.files.front() else { return Verdict::Other };
+        if file.unreadable_since().is_some() || self.late.contains(next.file.identity()) {
+            return Verdict::Other;
+        }
+        let known = self.comparison.take().filter(|known| known.is_of(file, next));
+        let mut comparison = known.unwrap_or_else(|| Comparison::new(file, next, now));
+        let may_grow = successors.files.len() == 1 && !wake.has_renamed();
+        let verdict = comparison.go_on(file, next, may_grow, now);
+        self.comparison = Some(comparison);
+        verdict
+    }
+
+    /// The present file goes on in the first of the successors. Those who still write to what it
+    /// was are heard as late writers.
+    fn go_on_in_successor(&mut self, now: Instant, poll: &mut Poll) {
+        self.comparison = None;
+        self.make_room_for_late_file(now, poll);
+        let Some(next) = self.take_successor(0) else { return };
+        let Some(present) = self.present.file_mut() else { return };
+        let (event, late) = present.go_on_in(next);
+        poll.events.push(event);
+        self.late.push(late, now, now + self.rotate_wait);
+        // The name may have gone on to another file meanwhile.
+        (poll.rotated, poll.more) = (true, true);
+    }
+
+    /// Before the oldest late file is dropped for another one, what was written to it since is
+    /// read.
+    fn make_room_for_late_file(&mut self, now: Instant, poll: &mut Poll) {
+        if self.late.is_full() {
+            self.late.poll_next_time();
+            self.poll_late_files(now, poll);
         }
     }
 
@@ -562,11 +626,7 @@ impl RotationTracker {
             }
             None => next,
         };
-        if self.late.is_full() {
-            // The oldest late file is dropped for the present file. Its new bytes are read first.
-            self.late.poll_next_time();
-            self.poll_late_files(now, poll);
-        }
+        self.make_room_for_late_file(now, poll);
         let (old, successors) = std::mem::take(&mut self.present).into_parts();
         let reason = match old {
             Some(old) => {

@@ -30,13 +30,15 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
+    /// The file's, which need not be the one that the generation is named after.
+    identity: Identity,
     fingerprint: Fingerprint,
     head: Vec<u8>,
 }
 
 impl RememberedFile {
     pub(in crate::log) fn identity(&self) -> Identity {
-        self.generation.identity
+        self.identity
     }
 }
 
@@ -53,6 +55,8 @@ pub(in crate::log) struct TailedFile {
     pub(in crate::log) was_renamed: bool,
     /// It has been the present file.
     pub(in crate::log) has_begun: bool,
+    /// Its generation has been published. Otherwise only the tracker knows of the file.
+    pub(in crate::log) is_published: bool,
     read_error: Option<ReadError>,
     nuls: TrailingNuls,
 }
@@ -120,6 +124,7 @@ impl TailedFile {
             head: Vec::new(),
             was_renamed: false,
             has_begun: false,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
@@ -137,6 +142,7 @@ impl TailedFile {
             head,
             was_renamed: true,
             has_begun: true,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
@@ -144,7 +150,7 @@ impl TailedFile {
 
     /// A late file that was closed and is open again. Its next read proves that it is the same.
     pub(in crate::log) fn reopened(file: LogFile, remembered: RememberedFile) -> Self {
-        let RememberedFile { generation, fingerprint, head } = remembered;
+        let RememberedFile { generation, fingerprint, head, identity: _ } = remembered;
         Self {
             real_path: file.path_now().unwrap_or_default(),
             generation,
@@ -153,6 +159,7 @@ impl TailedFile {
             head,
             was_renamed: true,
             has_begun: true,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         }
@@ -170,7 +177,7 @@ impl TailedFile {
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(remembered) = remembered
-            && remembered.generation.identity == self.file.identity()
+            && remembered.identity == self.file.identity()
             && remembered.head.len() >= SIGNATURE_BYTES_MIN
             && self.head.starts_with(&remembered.head)
             && matches!(
@@ -266,7 +273,8 @@ impl TailedFile {
     /// What is remembered of the file when nobody follows it any more.
     pub(in crate::log) fn remembered(&self) -> RememberedFile {
         let (fingerprint, head) = (self.fingerprint.clone(), self.head.clone());
-        RememberedFile { generation: self.generation, fingerprint, head }
+        let (generation, identity) = (self.generation, self.file.identity());
+        RememberedFile { generation, identity, fingerprint, head }
     }
 
     /// Reads at most [`POLL_CHUNKS_MAX`] chunks.
@@ -308,6 +316,7 @@ impl TailedFile {
             match self.step() {
                 Ok(Step::Bytes { start, bytes, .. }) => {
                     if !std::mem::replace(&mut has_begun, true) {
+                        self.is_published = true;
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
                     poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
@@ -396,6 +405,28 @@ impl TailedFile {
     pub(in crate::log) fn regain_name(&mut self, real_path: PathBuf) {
         self.real_path = real_path;
         self.was_renamed = false;
+    }
+
+    /// Goes on in the file `next`, which begins with all bytes that were read of this one. Returns
+    /// the event, and this file for those who still write to it: under a generation of its own, for
+    /// what they write is not what follows in `next`.
+    pub(in crate::log) fn go_on_in(&mut self, next: Self) -> (FileEvent, Self) {
+        let file = std::mem::replace(&mut self.file, next.file);
+        let late = Self {
+            generation: Generation::new(file.identity(), nonce(), &self.head),
+            file,
+            real_path: std::mem::replace(&mut self.real_path, next.real_path),
+            fingerprint: self.fingerprint.clone(),
+            head: self.head.clone(),
+            was_renamed: self.was_renamed,
+            has_begun: true,
+            is_published: false,
+            read_error: self.read_error.take(),
+            nuls: std::mem::take(&mut self.nuls),
+        };
+        self.was_renamed = next.was_renamed;
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        (FileEvent::WrittenAnew { generation, file }, late)
     }
 
     /// Whether the file has a name other than the log's. A file without any name was replaced.

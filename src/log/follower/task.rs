@@ -104,6 +104,7 @@ impl<R: Registration> FollowerTask<R> {
         }
         self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
+        self.follower.set_unpublished_files(self.tracker.unpublished_files());
         if poll.rotated && self.tracker.watch_places() != self.places {
             self.renew_watches();
         }

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::encoding::Detection;
+use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
@@ -79,6 +80,8 @@ pub(super) struct SpanState {
     pub(super) lost: bool,
     /// The last bytes that were published.
     pub(super) tail: Fingerprint,
+    /// The file that has the bytes.
+    identity: Identity,
     /// None once the bytes can't be read any more.
     pub(super) source: Option<Source>,
 }
@@ -118,6 +121,7 @@ impl Span {
             closed: false,
             lost: false,
             tail: before,
+            identity: source.file.identity(),
             source: Some(source),
         };
         Self {
@@ -205,6 +209,28 @@ impl Span {
     #[must_use]
     pub fn file(&self) -> Option<Arc<LogFile>> {
         self.state().source.as_ref().map(|source| Arc::clone(&source.file))
+    }
+
+    /// The file, and the last bytes that were published, as they are at one moment.
+    #[must_use]
+    pub fn file_and_tail(&self) -> Option<(Arc<LogFile>, Fingerprint)> {
+        let state = self.state();
+        let file = Arc::clone(&state.source.as_ref()?.file);
+        Some((file, state.tail.clone()))
+    }
+
+    /// The identity of the file that has the bytes, open or not.
+    pub(super) fn identity(&self) -> Identity {
+        self.state().identity
+    }
+
+    /// The bytes are read from another file from now on, which has all of them.
+    pub(super) fn replace_file(&self, file: &Arc<LogFile>) {
+        let mut state = self.state();
+        state.identity = file.identity();
+        if let Some(source) = &mut state.source {
+            source.file = Arc::clone(file);
+        }
     }
 
     /// Adds published bytes at the end.

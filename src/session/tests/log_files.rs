@@ -199,6 +199,18 @@ impl LogFiles {
         self.take_name(self.files.len() - 1);
     }
 
+    /// Writes all of the log, and more, to another file, and gives that the name.
+    pub(super) fn write_anew(&mut self, len: usize) {
+        let Some(named) = self.named else { return };
+        let (old, new) = (self.files[named].content().to_vec(), self.fresh(len));
+        let next = self.name(true);
+        self.make(&next, 0);
+        let file = self.files.last_mut().unwrap();
+        file.write(&old);
+        file.write(&new);
+        self.take_name(self.files.len() - 1);
+    }
+
     /// Gives the log's name to a file. A file that has the name is removed.
     fn take_name(&mut self, file: usize) {
         if let Some(named) = self.named {

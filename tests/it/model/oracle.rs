@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::host::{History, Life};
-use super::log::{HELD_FILES, LATE, Model, Segment};
+use super::log::{HELD_FILES, LATE, Model, Presence, Segment};
 use super::received::{Began, ReceivedStreams, Stay, Stream, inode_of, is_same};
 
 /// The server must read a late write within this time.
@@ -40,8 +40,8 @@ impl<'a> Witness<'a> {
     fn hear(&mut self, stream: &Stream) {
         let Some((file, _)) = stream.found else { return };
         let bytes: usize = stream.pieces.iter().map(|(_, piece)| piece.len()).sum();
-        let number = self.model.files[file].number;
-        let of_its_inode = self.model.files.iter().filter(|other| other.number == number);
+        let number = inode_of(&stream.generation);
+        let of_its_inode = self.model.files.iter().filter(|other| other.is_of(number));
         if bytes >= BEYOND_DOUBT || (bytes > 0 && of_its_inode.count() == 1) {
             let first = self.heard.entry((stream.life, file)).or_insert(stream.first);
             *first = stream.first.min(*first);
@@ -100,7 +100,8 @@ impl ReceivedStreams {
                     segment.file, segment.start, segment.end
                 ));
             }
-            let came_back = stream.began == Began::Rotated && presences.len() > 1;
+            let came_back =
+                stream.began == Began::Rotated && !model.files[segment.file].was_there_once();
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
                 // Bytes from before the start of a repeated stream may come again. Bytes that were
@@ -172,7 +173,9 @@ impl ReceivedStreams {
         for (nth, stay) in self.stays.iter().enumerate() {
             let life = &witness.history.lives[stay.life];
             let before = segment.begun < stay.opened;
+            // What it opened may be what the file was before it was written anew.
             let of_the_first = before
+                && witness.model.files[segment.file].earlier_numbers.is_empty()
                 && self.file_of(stay) == Some(segment.file)
                 && (segment.written < stay.came
                     || witness.model.was_in_time_since(segment, stay.came))
@@ -220,6 +223,12 @@ impl ReceivedStreams {
                         ""
                     },
                 ));
+            } else if self.is_of_an_unknown_file(witness, segment) {
+                self.totals.silent += b - a;
+                self.faults.push(format!(
+                    "file {} {a}..{b} (segment {number}) never came, and nothing told that a file may be missing",
+                    segment.file
+                ));
             } else if self.is_told(witness.model, segment, (a, b))
                 || self.breaks.iter().any(|told| *told >= segment.begun)
             {
@@ -240,6 +249,25 @@ impl ReceivedStreams {
                 self.totals.unseen += b - a;
             }
         }
+    }
+
+    /// Whether it is of a file that had the name only while the server was dead, that this viewer
+    /// never heard of, and of which it was not told that it may be missing when it came back.
+    fn is_of_an_unknown_file(&self, witness: &Witness<'_>, segment: &Segment) -> bool {
+        let file = &witness.model.files[segment.file];
+        let [Presence { from, to: Some(to), .. }] = file.presences.as_slice() else { return false };
+        let is_heard = |stream: &Stream| match stream.found {
+            Some((found, _)) => found == segment.file,
+            None => file.is_of(inode_of(&stream.generation)),
+        };
+        let was_dead = self.stays.windows(2).any(|stays| {
+            let died = witness.history.lives[stays[0].life].to;
+            died.is_some_and(|died| died < *from) && *to < stays[1].came
+        });
+        was_dead
+            && witness.model.was_in_time(segment)
+            && !self.streams.iter().any(is_heard)
+            && !self.unknowns.iter().any(|told| told > to)
     }
 
     /// Whether the viewer sent a position in this file at or before the missing bytes, when all of
@@ -266,11 +294,11 @@ impl ReceivedStreams {
 
     /// Whether gaps announced that these bytes of a segment were left out.
     fn is_told(&self, model: &Model, segment: &Segment, range: (u64, u64)) -> bool {
-        let inode = model.files[segment.file].number;
+        let inode = &model.files[segment.file];
         let of_its_file = self.streams.iter().filter(|stream| match stream.found {
             Some((file, _)) => file == segment.file,
-            // The file of a stream without bytes is known by its inode only.
-            None => inode_of(&stream.generation) == inode,
+            // One under which no byte came is known by its inode only.
+            None => inode.is_of(inode_of(&stream.generation)),
         });
         let gaps = of_its_file.flat_map(|stream| &stream.gaps).copied().fold(Vec::new(), united);
         missing(range, &gaps).is_empty()
@@ -281,7 +309,7 @@ impl ReceivedStreams {
         let mut faults = Vec::new();
         for (&(inode, kind), told) in &self.resets {
             let told = told.len();
-            let files = model.files.iter().filter(|file| file.number == inode);
+            let files = model.files.iter().filter(|file| file.is_of(inode));
             let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
                 (cuts + file.cuts, turns + file.presences.len())
             });

@@ -19,7 +19,7 @@ impl Model {
             None => self.create(),
         };
         let size = self.files[present].epochs.last().unwrap().len() as u64;
-        let mut what = self.random.below(20);
+        let mut what = self.random.below(22);
         if !self.turns && !IN_PLACE.contains(&what) {
             what = 0;
         }
@@ -105,7 +105,11 @@ impl Model {
                 Some(link) => self.retarget(&link, present),
                 None => self.hard(present),
             },
-            _ => self.hard(present),
+            19 => self.hard(present),
+            _ => {
+                let len = self.random.size();
+                self.write_anew(present, len);
+            }
         }
     }
 
