@@ -361,13 +361,13 @@ impl Follower {
         let mut timeline = self.timeline();
         for event in poll.events {
             events.push(match event {
-                FileEvent::Began { generation, signed, before, reason, file } => {
+                FileEvent::Began { generation, head, before, reason, file } => {
                     timeline.begin(generation, before, reason, file);
-                    timeline.sign(signed);
+                    timeline.sign(head);
                     Event::TimelineChanged
                 }
-                FileEvent::Bytes { start, bytes, signed } => {
-                    timeline.sign(signed);
+                FileEvent::Bytes { start, bytes, head } => {
+                    timeline.sign(head);
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().chunks.add(1);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))

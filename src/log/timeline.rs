@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::encoding::Detection;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
@@ -25,6 +26,15 @@ pub const SPANS_MAX: usize = 1024;
 /// The most old files of a log that are open: those that viewers have not read to the end, those that
 /// may still get late bytes, and those that were found again for a viewer that came back.
 pub const OLD_FILES_MAX: usize = 4;
+
+/// What is known of the head of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The generation, signed by it.
+    pub signed: Generation,
+    /// The encoding that it names.
+    pub detection: Detection,
+}
 
 /// What follows a span.
 #[derive(Debug)]
@@ -80,11 +90,16 @@ impl Timeline {
         self.spans.push_back(Arc::new(Span::open(number, generation, before, reason, source)));
     }
 
-    /// Gives a generation's later signature to all its spans.
-    pub fn sign(&mut self, signed: Generation) {
-        if self.spans.back().is_some_and(|span| span.signed() != signed) {
+    /// Gives what is known of the head of a generation's file to all its spans.
+    pub fn sign(&mut self, Head { signed, detection }: Head) {
+        let is_new = |span: &Arc<Span>| {
+            let state = span.state();
+            (state.signed, state.detection) != (signed, detection)
+        };
+        if self.spans.back().is_some_and(is_new) {
             for span in self.spans.iter().filter(|span| span.generation.is(&signed)) {
-                span.state().signed = signed;
+                let mut state = span.state();
+                (state.signed, state.detection) = (signed, detection);
             }
         }
     }

@@ -25,6 +25,9 @@ const SIMPLE_RUNS_MAX: usize = 32;
 const PARTS_BYTES: usize = 128;
 const RUNS_USUAL: usize = 4;
 
+/// At the start of a line it is no text, and must not hide the line's level or marker.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// The style of new text. The link is separate, because each row has its own list of links.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pen {
@@ -226,6 +229,10 @@ impl Line {
     /// no cells.
     pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
         let mut text = text;
+        if self.row.text.is_empty() && !self.continues {
+            // A byte order mark, which a file begins with, and each that was appended to it.
+            text = text.trim_start_matches(BYTE_ORDER_MARK);
+        }
         if pen.link.is_some() || !pen.style.is_plain() || self.row.styled.is_some() {
             text = self.append_marks(text);
             if text.is_empty() {

@@ -20,7 +20,7 @@ impl Perform for Screen {
         match byte {
             b'\r' => self.carriage_return(),
             0x08 => self.left(1),
-            b'\t' => self.print("\t", self.offset()),
+            b'\t' => self.print("\t", self.place()),
             0x0b | 0x0c => self.index(),
             0x0e => self.charsets.shift(true),
             0x0f => self.charsets.shift(false),
@@ -82,7 +82,7 @@ impl Perform for Screen {
             'T' => self.scroll_down(n),
             'X' => self.erase_chars(n),
             'Z' => self.tab(n, true),
-            'b' => self.repeat(n, self.offset()),
+            'b' => self.repeat(n, self.place()),
             'd' => self.address_row(n - 1),
             'r' => self.page.set_region(param(0), param(1)),
             's' => self.save(),

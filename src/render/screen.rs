@@ -4,6 +4,8 @@
 //! [`SCREEN_ROWS`] above its end are final. The last line is always open, every other one has ended
 //! or was cut, and their offsets increase.
 
+use crate::encoding::Place;
+
 use super::annotation::Annotation;
 use super::charset::Charsets;
 use super::ci_marker;
@@ -65,8 +67,8 @@ impl Screen {
     }
 
     /// The offset of the first byte that is being processed.
-    pub(super) fn offset(&self) -> u64 {
-        self.fresh.0
+    pub(super) fn place(&self) -> Place<'static> {
+        Place::at(self.fresh.0)
     }
 
     /// The changes since the last patch.
@@ -138,23 +140,22 @@ impl Screen {
 
     // Text
 
-    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the
-    /// offset of the first byte.
-    pub(super) fn print_lines(&mut self, text: &str, at: u64) {
-        let offset = |i: usize| at + u64::try_from(i).unwrap_or_default();
+    /// Shows lines of text, without control characters other than newlines and tabs. `at` is where
+    /// the first byte lies.
+    pub(super) fn print_lines(&mut self, text: &str, at: Place<'_>) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
-            self.print(text.get(start..end).unwrap_or_default(), offset(start));
+            self.print(text.get(start..end).unwrap_or_default(), at.plus(start));
             start = end + 1;
-            self.locate(offset(start), offset(start));
+            let next = at.plus(start).offset();
+            self.locate(next, next);
             self.newline();
         }
-        self.print(text.get(start..).unwrap_or_default(), offset(start));
+        self.print(text.get(start..).unwrap_or_default(), at.plus(start));
     }
 
-    /// Shows text without control characters; tabs may be in it. `at` is the offset of its first
-    /// byte.
-    pub(super) fn print(&mut self, text: &str, at: u64) {
+    /// Shows text without control characters; tabs may be in it. `at` is where its first byte lies.
+    pub(super) fn print(&mut self, text: &str, at: Place<'_>) {
         if self.page.is_hidden() || text.is_empty() {
             return;
         }
@@ -163,7 +164,7 @@ impl Screen {
         if !self.charsets.is_ascii() {
             for (i, ch) in text.char_indices() {
                 let ch = self.charsets.translate(ch);
-                self.write(ch.encode_utf8(&mut [0; 4]), at + u64::try_from(i).unwrap_or_default());
+                self.write(ch.encode_utf8(&mut [0; 4]), at.plus(i));
             }
         } else if self.pen.style.paints_blanks() && text.contains('\t') {
             self.print_around_tabs(text, at);
@@ -173,20 +174,20 @@ impl Screen {
     }
 
     /// Shows text with tabs. A tab moves the cursor and paints nothing, whatever the pen is.
-    fn print_around_tabs(&mut self, text: &str, at: u64) {
+    fn print_around_tabs(&mut self, text: &str, at: Place<'_>) {
         let mut at = at;
         for part in text.split_inclusive('\t') {
             let (words, tab) = part.split_at(part.len() - usize::from(part.ends_with('\t')));
             self.write(words, at);
-            at += u64::try_from(words.len()).unwrap_or_default();
+            at = at.plus(words.len());
             let style = std::mem::take(&mut self.pen.style);
             self.write(tab, at);
-            at += u64::try_from(tab.len()).unwrap_or_default();
+            at = at.plus(tab.len());
             self.pen.style = style;
         }
     }
 
-    fn write(&mut self, text: &str, at: u64) {
+    fn write(&mut self, text: &str, at: Place<'_>) {
         let mut rest = text;
         while !rest.is_empty() {
             self.touch(self.row);
@@ -197,8 +198,7 @@ impl Screen {
                 rest = self.overwrite(rest);
             }
             if !rest.is_empty() {
-                let done = text.len() - rest.len();
-                self.wrap(at + u64::try_from(done).unwrap_or_default());
+                self.wrap(at.plus(text.len() - rest.len()).offset());
             }
         }
     }
@@ -272,7 +272,7 @@ impl Screen {
     }
 
     /// REP: the last character once more, `n` times.
-    pub(super) fn repeat(&mut self, n: usize, at: u64) {
+    pub(super) fn repeat(&mut self, n: usize, at: Place<'_>) {
         if let Some(ch) = self.last_char {
             let mut buffer = [0; 4];
             let text = ch.encode_utf8(&mut buffer);

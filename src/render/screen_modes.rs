@@ -158,7 +158,7 @@ impl Screen {
         self.column = None;
         let pen = std::mem::take(&mut self.pen);
         self.charsets = super::charset::Charsets::default();
-        self.print(ALTERNATE_NOTE, self.fresh.0);
+        self.print(ALTERNATE_NOTE, self.place());
         self.newline();
         self.page.alternate = Some((self.fresh.1.saturating_add(ALTERNATE_BYTES_MAX), pen));
     }

@@ -20,8 +20,11 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
-/// The length of the beginning of a text without control characters that is shown unchanged.
+/// The length of the beginning of a text without control characters that is shown unchanged. It ends
+/// before a byte order mark, which is shown or not depending on what comes before it.
 pub fn shown_as_it_is(text: &str) -> usize {
+    let mark = memchr::memmem::find(text.as_bytes(), "\u{feff}".as_bytes());
+    let text = text.split_at(mark.unwrap_or(text.len())).0;
     let unsafe_at = memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes())
         .find(|&i| text.get(i..).and_then(|rest| rest.chars().next()).is_some_and(is_unsafe));
     unsafe_at.unwrap_or(text.len())

@@ -142,21 +142,21 @@ impl RowSink for ExtractSink {
             if self.as_text {
                 self.text.extend_from_slice(lines.text);
             } else {
-                self.take(lines.at.0..lines.at.plus(lines.raw.len()).0);
+                self.take(lines.raw.offset()..lines.raw.end());
             }
             return ControlFlow::Continue(());
         };
         let mut matcher = std::mem::take(&mut self.matcher);
         let mut offsets = lines.line_offsets();
         matcher.for_each_line(&pattern, lines.text, |at, text| {
-            let (offset, raw) = offsets.of(at);
+            let raw = offsets.of(at);
             if self.as_text {
                 self.text.extend_from_slice(text);
-                if raw.ends_with(b"\n") {
+                if raw.bytes().ends_with(b"\n") {
                     self.text.push(b'\n');
                 }
             } else {
-                self.take(offset.0..offset.plus(raw.len()).0);
+                self.take(raw.offset()..raw.end());
             }
             true
         });

@@ -176,20 +176,22 @@ impl RowSink for RowFilter<'_> {
     }
 
     fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
-        let ended = memchr::memrchr(b'\n', lines.raw).map_or(0, |newline| newline + 1);
-        if ended < lines.raw.len() {
-            self.open = Some(lines.at.plus(ended));
+        let raw = lines.raw.bytes();
+        let ended = memchr::memrchr(b'\n', raw).map_or(0, |newline| newline + 1);
+        if ended < raw.len() {
+            self.open = Some(Offset(lines.raw.place().plus(ended).offset()));
         }
         let mut matcher = std::mem::take(&mut self.matcher);
         let mut offsets = lines.line_offsets();
         let mut terminal = None;
         let mut flow = ControlFlow::Continue(());
         matcher.for_each_line(self.pattern, lines.text, |at, _| {
-            let (offset, raw) = offsets.of(at);
+            let raw = offsets.of(at);
             let terminal = terminal.get_or_insert_with(|| lines.terminal.clone());
-            terminal.pass(offset.0);
+            terminal.pass(raw.offset());
             // A complete line is a row even if it has no text.
-            if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.rendered(row)) {
+            if let Some(shown) = terminal.feed_text(raw).rows().next().map(|row| self.rendered(row))
+            {
                 flow = self.take(shown);
             }
             flow.is_continue()

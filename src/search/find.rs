@@ -192,7 +192,7 @@ impl RowSink for FindSink {
         let Self { pattern, lines: matcher, counts } = self;
         let mut offsets = lines.line_offsets();
         matcher.for_each_line(pattern, lines.text, |at, text| {
-            counts.add(pattern.count(text), || offsets.of(at).0);
+            counts.add(pattern.count(text), || Offset(offsets.of(at).offset()));
             true
         });
         ControlFlow::Continue(())

@@ -9,6 +9,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Annotation, ROW_BYTES_MAX, Row, SCREEN_ROWS, Terminal};
@@ -167,7 +168,7 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
     let has_checkpoint = checkpoint.is_some();
     let terminal = match checkpoint {
         Some(terminal) => terminal,
-        None => Terminal::new(lead_in_start(snapshot, line)?.0),
+        None => snapshot.terminal(lead_in_start(snapshot, line)?),
     };
     let mut window = RowWindow::new(snapshot, terminal, request.form);
     let last = loop {
@@ -313,7 +314,7 @@ pub(super) fn terminal_for(snapshot: &Snapshot, offset: Offset) -> io::Result<Te
         Some(line) => lead_in_start(snapshot, line)?,
         None => character_start(snapshot, offset)?,
     };
-    Ok(Terminal::new(start.0))
+    Ok(snapshot.terminal(start))
 }
 
 /// The start of the line that contains a byte; `None` if it is more than 4 MiB before it.
@@ -326,8 +327,12 @@ fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
     Ok(snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)?.unwrap_or(line))
 }
 
-/// The start of a UTF-8 character, at an offset or up to three bytes behind it.
+/// The start of a character, at an offset or near it. In encodings other than UTF-8 and UTF-16 it
+/// can't be told from other bytes.
 fn character_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Offset> {
+    if snapshot.encoding() != Encoding::UTF_8 {
+        return Ok(Offset(snapshot.newline().align(offset.0)));
+    }
     let bytes = snapshot.read(offset, 3)?;
     let inside = bytes.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
     Ok(offset.plus(if inside == bytes.len() { 0 } else { inside }))
@@ -337,13 +342,17 @@ fn character_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Offset> {
 mod tests {
     use super::*;
     use crate::render::Terminal;
-    use crate::search::snapshot::tests::snapshot_of;
+    use crate::search::scan::tests::encoded;
+    use crate::search::snapshot::tests::{snapshot_in, snapshot_of};
     use proptest::prelude::*;
 
     /// The rows of one terminal that is fed the whole log.
     fn all(log: &[u8]) -> Vec<(u64, String)> {
+        all_of(Terminal::new(0), log)
+    }
+
+    fn all_of(mut terminal: Terminal, log: &[u8]) -> Vec<(u64, String)> {
         let mut rows: Vec<(u64, String)> = Vec::new();
-        let mut terminal = Terminal::new(0);
         for piece in log.chunks(1000) {
             let patch = terminal.feed(piece);
             rows.retain(|(offset, _)| *offset < patch.from);
@@ -438,6 +447,30 @@ mod tests {
                 let page = look(&snapshot, RowPosition::Before(Offset(offset)), count);
                 let last = expected.partition_point(|(row, _)| *row < offset);
                 prop_assert_eq!(&plain(page.rows)[..], &expected[last.saturating_sub(count)..last]);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn rows_of_an_encoded_log_equal_those_of_one_terminal_that_saw_everything(
+            label in prop::sample::select(vec!["utf-16le", "utf-16be", "gb18030", "windows-1252"]),
+            lines in proptest::collection::vec(line(), 0..60),
+            count in 1usize..70,
+            places in proptest::collection::vec(0.0..1.0f64, 8),
+        ) {
+            let log = encoded(label, lines.concat().as_bytes());
+            let (snapshot, _directory) = snapshot_in(&log, Encoding::for_label(label));
+            let expected = all_of(snapshot.terminal(Offset(0)), &log);
+            prop_assert_eq!(&down(&snapshot, count), &expected);
+            prop_assert_eq!(&up(&snapshot, count), &expected);
+            for place in places {
+                let offset = (log.len() as f64 * place) as u64;
+                let page = look(&snapshot, RowPosition::From(Offset(offset)), count);
+                let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
+                let request = expected.get(first..).unwrap_or_default();
+                prop_assert_eq!(&plain(page.rows)[..], &request[..count.min(request.len())]);
             }
         }
     }

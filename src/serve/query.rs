@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
@@ -26,6 +27,7 @@ pub(super) struct Query {
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
+    pub(super) encoding: Option<Encoding>,
 }
 
 /// `lines=N|all`.
@@ -88,6 +90,7 @@ impl Query {
                 "format" => parsed.format = Some(format(&value)?),
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
+                "encoding" => parsed.encoding = Some(encoding(&value)?),
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -132,6 +135,7 @@ impl Query {
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
             skip: self.skip,
+            encoding: self.encoding,
         }
     }
 }
@@ -182,6 +186,17 @@ pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
             Err(BadParameter(format!("`format` is `html`, `text`, `raw` or `rows`, not {value:?}")))
         }
     }
+}
+
+/// The encoding with this label.
+pub(super) fn encoding(label: &str) -> Result<Encoding, BadParameter> {
+    Encoding::for_label(label).ok_or_else(|| {
+        let shown: String = label.chars().take(40).collect();
+        BadParameter(format!(
+            "`encoding` is a label of the Encoding Standard, such as `gbk`, `shift_jis`, \
+             `windows-1252` or `utf-16le`, not {shown:?}"
+        ))
+    })
 }
 
 fn lag(value: &str) -> Result<bool, BadParameter> {
@@ -245,6 +260,10 @@ mod tests {
             ("tail=1&tail=1", "`tail`"),
             ("format=xml", "`format`"),
             ("lag=none", "`lag`"),
+            ("encoding=utf-9", "`encoding`"),
+            ("encoding=", "`encoding`"),
+            ("encoding=iso-2022-jp", "`encoding`"),
+            ("encoding=gbk&encoding=gbk", "`encoding`"),
             ("generation=x", "`generation`"),
             ("late=1-2-3-4-5:6", "`from`"),
             ("from=1&late=", "`late`"),

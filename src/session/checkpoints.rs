@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::encoding::Detection;
 use crate::log::Offset;
 use crate::log::file::LogFile;
 use crate::render::Terminal;
@@ -42,10 +43,10 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// An empty terminal at this offset.
+    /// An empty terminal at this offset of a log of this encoding.
     #[must_use]
-    pub fn new(at: Offset) -> Self {
-        Self { terminal: Terminal::new(at.0), origin: at }
+    pub fn new(at: Offset, detection: Detection) -> Self {
+        Self { terminal: Terminal::with_encoding(at.0, detection), origin: at }
     }
 
     /// The offset after the last byte that the terminal has seen.
@@ -75,6 +76,7 @@ pub(super) async fn replay(
     reads: &FileReads,
     file: &Arc<LogFile>,
     at: Offset,
+    detection: Detection,
 ) -> Checkpoint {
     let replaying = reads.run(file, move |file| {
         if let Some(before) = before
@@ -82,9 +84,10 @@ pub(super) async fn replay(
         {
             return Ok(Some(state));
         }
-        Checkpoint::new(file.row_start(at)?).replay_to(file, at)
+        let start = file.row_start(detection.encoding().newline(), at)?;
+        Checkpoint::new(start, detection).replay_to(file, at)
     });
-    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::new(at))
+    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::new(at, detection))
 }
 
 #[derive(Debug)]
@@ -216,6 +219,10 @@ mod tests {
     use crate::session::renderer::Renderer;
     use crate::wire::frame::Form;
 
+    fn empty(at: u64) -> Checkpoint {
+        Checkpoint::new(Offset(at), Detection::default())
+    }
+
     fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
         rows.retain(|row| row.offset < patch.from);
         rows.extend(patch.rows().cloned());
@@ -279,7 +286,7 @@ mod tests {
             start: prop::sample::Index,
         ) {
             let checkpoints = Arc::new(Checkpoints::new(distance, usize::MAX));
-            let mut renderer = Renderer::new(1, Checkpoint::new(Offset(0)), Form::Rows, &checkpoints);
+            let mut renderer = Renderer::new(1, empty(0), Form::Rows, &checkpoints);
             let mut rest = &log[..];
             for piece in pieces.iter().cycle() {
                 let (now, later) = rest.split_at(*piece.min(&rest.len()));
@@ -301,7 +308,7 @@ mod tests {
     }
 
     fn render(checkpoints: &Arc<Checkpoints>, from: u64, log: &[u8]) {
-        let mut renderer = Renderer::new(1, Checkpoint::new(Offset(from)), Form::Rows, checkpoints);
+        let mut renderer = Renderer::new(1, empty(from), Form::Rows, checkpoints);
         log.chunks(4096).for_each(|piece| drop(renderer.render(piece, Form::Rows, usize::MAX)));
     }
 
@@ -348,8 +355,7 @@ mod tests {
         let heavy = [b"\x1b[31ma\x1b[32mb".repeat(100), b"\n".to_vec()].concat();
         for log in [plain, colourful.into_bytes(), heavy] {
             let checkpoints = Arc::new(Checkpoints::new(4 * 1024, BYTES_MAX));
-            let mut renderer =
-                Renderer::new(1, Checkpoint::new(Offset(0)), Form::Rows, &checkpoints);
+            let mut renderer = Renderer::new(1, empty(0), Form::Rows, &checkpoints);
             let mut at = 0;
             while at < 4 << 20 {
                 renderer.render(&log, Form::Rows, usize::MAX);

@@ -1,5 +1,5 @@
 //! The shared rendering: each chunk is rendered and encoded once for each form, by the first
-//! session that takes it.
+//! session that takes it. Viewers that have chosen an encoding have a rendering of their own for it.
 //!
 //! The renderer of the live chunks is shared, too. A session that has read history with a renderer
 //! of its own shares it if there is no shared one at that position, and drops it otherwise. So
@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::encoding::{Detection, Encoding};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
@@ -29,7 +30,7 @@ use crate::wire::frame::{Form, Frame, Frames};
 
 /// The fan-outs of all logs.
 pub struct Fanouts {
-    logs: DashMap<LogPath, LogEntry>,
+    logs: DashMap<LogKey, LogEntry>,
     renders: Counter,
     /// A task is waiting to drop the entries of logs that nobody follows.
     is_cleaning: AtomicBool,
@@ -37,8 +38,12 @@ pub struct Fanouts {
     _close: DropGuard,
 }
 
+/// A log, and the encoding that its viewers have chosen, if they have.
+type LogKey = (LogPath, Option<Encoding>);
+
 /// What belongs to one follower. The checkpoints live as long as the follower, which is a little
-/// longer than the last viewer, because that viewer may return soon.
+/// longer than the last viewer, because that viewer may return soon. Those of a chosen encoding live
+/// as long as its viewers.
 struct LogEntry {
     follower: Weak<Follower>,
     fanout: Weak<Fanout>,
@@ -48,16 +53,20 @@ struct LogEntry {
 
 impl LogEntry {
     fn new(follower: &Arc<Follower>) -> Self {
-        let follower = Arc::downgrade(follower);
-        Self { follower, fanout: Weak::new(), checkpoints: Arc::default(), reads: Arc::default() }
+        Self {
+            follower: Arc::downgrade(follower),
+            fanout: Weak::new(),
+            checkpoints: Arc::default(),
+            reads: Arc::default(),
+        }
     }
 
     fn is_of(&self, follower: &Arc<Follower>) -> bool {
         std::ptr::eq(self.follower.as_ptr(), Arc::as_ptr(follower))
     }
 
-    fn is_used(&self) -> bool {
-        self.follower.strong_count() > 0
+    fn is_used(&self, encoding: Option<Encoding>) -> bool {
+        self.follower.strong_count() > 0 && (encoding.is_none() || self.fanout.strong_count() > 0)
     }
 }
 
@@ -81,15 +90,22 @@ impl Fanouts {
     }
 
     /// The fan-out of a follower. It exists as long as somebody holds it.
-    pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
-        self.with_entry(follower, |entry| {
+    pub(super) fn of(
+        self: &Arc<Self>,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Fanout> {
+        // Whatever encodings are chosen, the limit of reads is that of the log.
+        let reads = self.with_entry(follower, None, |entry| Arc::clone(&entry.reads));
+        self.with_entry(follower, encoding, |entry| {
             entry.fanout.upgrade().unwrap_or_else(|| {
                 let fanout = Arc::new(Fanout {
                     fanouts: Arc::clone(self),
+                    encoding,
                     shared: std::array::from_fn(|_| Mutex::default()),
                     histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                     checkpoints: Arc::clone(&entry.checkpoints),
-                    reads: Arc::clone(&entry.reads),
+                    reads,
                     merged: Arc::default(),
                     replaying: tokio::sync::Mutex::default(),
                 });
@@ -99,19 +115,28 @@ impl Fanouts {
         })
     }
 
-    /// The checkpoints that viewers of a log have left.
-    pub(super) fn checkpoints(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Checkpoints> {
-        self.with_entry(follower, |entry| Arc::clone(&entry.checkpoints))
+    /// The checkpoints that viewers of a log have left; empty ones where no viewer has the encoding.
+    pub(super) fn checkpoints(
+        self: &Arc<Self>,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Checkpoints> {
+        let key = (follower.log().clone(), encoding);
+        if encoding.is_some() && !self.logs.contains_key(&key) {
+            return Arc::default();
+        }
+        self.with_entry(follower, encoding, |entry| Arc::clone(&entry.checkpoints))
     }
 
     fn with_entry<T>(
         self: &Arc<Self>,
         follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
         take: impl FnOnce(&mut LogEntry) -> T,
     ) -> T {
         let mut is_new = false;
-        let log = follower.log().clone();
-        let mut entry = self.logs.entry(log).or_insert_with(|| {
+        let key = (follower.log().clone(), encoding);
+        let mut entry = self.logs.entry(key).or_insert_with(|| {
             is_new = true;
             LogEntry::new(follower)
         });
@@ -139,7 +164,7 @@ impl Fanouts {
             loop {
                 tokio::time::sleep(LINGER).await;
                 let Some(fanouts) = fanouts.upgrade() else { return };
-                fanouts.logs.retain(|_, entry| entry.is_used());
+                fanouts.logs.retain(|(_, encoding), entry| entry.is_used(*encoding));
                 if fanouts.logs.is_empty() {
                     fanouts.is_cleaning.store(false, Ordering::SeqCst);
                     // An entry may have been added since, when this task was still running.
@@ -152,9 +177,10 @@ impl Fanouts {
     }
 }
 
-/// What the viewers of one log share.
+/// What the viewers of one log share, those that have chosen the same encoding.
 pub struct Fanout {
     fanouts: Arc<Fanouts>,
+    encoding: Option<Encoding>,
     shared: [Mutex<Shared>; Form::COUNT],
     /// The history that was rendered last in each form, while a session still has it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
@@ -238,6 +264,22 @@ impl Fanout {
         Renderer::new(span, state, form, &self.checkpoints)
     }
 
+    /// The encoding that the viewers have chosen.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
+    }
+
+    /// What is known of the encoding of a span, if there is one.
+    fn detection(&self, span: Option<&Arc<Span>>) -> Detection {
+        let detected = || span.map(|span| span.detection()).unwrap_or_default();
+        self.encoding.map_or_else(detected, Detection::Done)
+    }
+
+    /// An empty terminal at an offset of a span.
+    pub(super) fn empty_state(&self, span: Option<&Arc<Span>>, at: Offset) -> Checkpoint {
+        Checkpoint::new(at, self.detection(span))
+    }
+
     /// The terminal state at an offset. If no viewer has seen anything before it, the terminal has
     /// seen only the beginning of its row. If a row begins there, nothing is read.
     pub(super) async fn checkpoint_at(
@@ -250,9 +292,12 @@ impl Fanout {
         let before = self.checkpoints.before(span.number, at);
         let state = match (before, span.file()) {
             (Some(state), _) if state.at() == at => return state,
-            (None, _) if begins_row || at == Offset(0) => Checkpoint::new(at),
-            (before, Some(file)) => replay(before, &self.reads, &file, at).await,
-            (_, None) => return Checkpoint::new(at),
+            (None, _) if begins_row || at == Offset(0) => self.empty_state(Some(span), at),
+            (before, Some(file)) => {
+                let detection = self.detection(Some(span));
+                replay(before, &self.reads, &file, at, detection).await
+            }
+            (_, None) => return self.empty_state(Some(span), at),
         };
         self.checkpoints.keep_requested(span.number, &state);
         state
@@ -404,7 +449,7 @@ mod tests {
     fn a_session_that_has_seen_more_of_the_log_improves_the_shared_rendering() {
         let checkpoints = Arc::default();
         let renderer = |from: u64, log: &str| {
-            let state = Checkpoint::new(Offset(from));
+            let state = Checkpoint::new(Offset(from), Detection::default());
             let mut renderer = Renderer::new(1, state, Form::Rows, &checkpoints);
             renderer.render(log.as_bytes(), Form::Rows, usize::MAX);
             Some(renderer)

@@ -1,6 +1,7 @@
 //! Broadcast groups: one session serves many viewers. Viewers of one log and form that have
 //! received the same bytes receive the same messages from then on.
 
+use crate::encoding::Encoding;
 use crate::log::{Generation, LogPath, Presence, TimelinePosition};
 use crate::wire::frame::Form;
 
@@ -30,6 +31,7 @@ impl GroupPosition {
 pub struct Detached {
     pub(super) presence: Presence,
     pub(super) form: Form,
+    pub(super) encoding: Option<Encoding>,
     pub(super) signed: bool,
     pub(super) skip: bool,
 }
@@ -41,6 +43,8 @@ pub struct GroupKey {
     pub log: LogPath,
     /// The form of their messages.
     pub form: Form,
+    /// The encoding that they have chosen.
+    pub encoding: Option<Encoding>,
     /// Whether they are sent `signed` messages.
     pub signed: bool,
 }

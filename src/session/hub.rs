@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::encoding::Encoding;
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
@@ -36,10 +37,15 @@ impl Hub {
         self.fanouts.renders()
     }
 
-    /// The checkpoints of the terminal that sessions of a log have saved.
+    /// The checkpoints of the terminal that sessions of a log have saved, if they have this chosen
+    /// encoding.
     #[must_use]
-    pub fn checkpoints(&self, follower: &Arc<Follower>) -> Arc<Checkpoints> {
-        self.fanouts.checkpoints(follower)
+    pub fn checkpoints(
+        &self,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Checkpoints> {
+        self.fanouts.checkpoints(follower, encoding)
     }
 
     /// Joins a log as a new viewer.
@@ -56,7 +62,9 @@ impl Hub {
         let late = if form.has_control() { request.late } else { Vec::new() };
         let request = StreamRequest { late: Vec::new(), ..request };
         let subscription: Subscription = self.registry.join(log, request.wait).await?;
-        let fanout = self.fanouts.of(&subscription.follower);
+        // Bytes are the same in any encoding.
+        let encoding = request.encoding.filter(|_| form.is_rendered());
+        let fanout = self.fanouts.of(&subscription.follower, encoding);
         let shared = Arc::clone(&fanout);
         let viewer = Viewer::new(
             subscription,
@@ -70,7 +78,7 @@ impl Hub {
     /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, signed, skip } = detached;
+        let Detached { presence, form, encoding, signed, skip } = detached;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
@@ -78,9 +86,10 @@ impl Hub {
             wait: true,
             signed,
             skip,
+            encoding,
         };
         let subscription = Subscription::new(presence);
-        let fanout = self.fanouts.of(&subscription.follower);
+        let fanout = self.fanouts.of(&subscription.follower, encoding);
         let reads = Arc::clone(fanout.reads());
         let viewer = Viewer::resume(subscription, request.clone(), reads, cursor);
         Session::resumed(viewer, fanout, form, request)

@@ -215,9 +215,11 @@ fn cut(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Detection;
 
     fn new(form: Form) -> Renderer {
-        Renderer::new(1, Checkpoint::new(Offset(0)), form, &Arc::default())
+        let state = Checkpoint::new(Offset(0), Detection::default());
+        Renderer::new(1, state, form, &Arc::default())
     }
 
     #[test]

@@ -189,7 +189,7 @@ impl Session {
                 self.pending = Some(item);
                 self.after_gap = match self.viewer.span() {
                     Some(span) => Some(self.fanout.checkpoint_at(span, to, false).await),
-                    None => Some(Checkpoint::new(to)),
+                    None => Some(self.fanout.empty_state(None, to)),
                 };
                 None
             }
@@ -223,14 +223,16 @@ impl Session {
     #[must_use]
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
-        GroupKey { log, form: self.form, signed: self.request.signed }
+        let encoding = self.fanout.encoding();
+        GroupKey { log, form: self.form, encoding, signed: self.request.signed }
     }
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
         let StreamRequest { signed, skip, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
-        Some(Detached { presence, form: self.form, signed, skip })
+        let encoding = self.fanout.encoding();
+        Some(Detached { presence, form: self.form, encoding, signed, skip })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.
@@ -283,7 +285,8 @@ impl Session {
                 self.fanout.renderer(span, start, begins_row, self.form).await
             }
             None => {
-                let (span, state) = (self.viewer.span_number(), Checkpoint::new(start));
+                let state = self.fanout.empty_state(None, start);
+                let span = self.viewer.span_number();
                 self.fanout.new_renderer(span, state, self.form)
             }
         }
@@ -310,14 +313,16 @@ impl Session {
     fn announce(&mut self, item: Item) -> Output {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
-            Item::Reset { generation, from, reason } => {
-                let mut frames = self.move_renderer(Checkpoint::new(from));
-                frames.extend(self.control(|| Message::reset(generation, from, reason)));
+            Item::Reset { generation, from, reason, encoding } => {
+                let state = self.fanout.empty_state(self.viewer.span(), from);
+                let mut frames = self.move_renderer(state);
+                frames.extend(self.control(|| Message::reset(generation, from, reason, encoding)));
                 frames
             }
             Item::Gap { generation, from, to } => {
-                let state =
-                    self.after_gap.take().unwrap_or_else(|| Checkpoint::new(to.unwrap_or(from)));
+                let state = self.after_gap.take().unwrap_or_else(|| {
+                    self.fanout.empty_state(self.viewer.span(), to.unwrap_or(from))
+                });
                 let mut frames = self.move_renderer(state);
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
@@ -298,7 +299,9 @@ impl Viewer {
     fn announce(&self, step: Step) -> Option<Item> {
         Some(match step {
             Step::Open { generation, from } => self.opening(generation, from),
-            Step::Reset { generation, from, reason } => Item::Reset { generation, from, reason },
+            Step::Reset { generation, from, reason } => {
+                Item::Reset { generation, from, reason, encoding: self.encoding() }
+            }
             Step::Gap { generation, from, to } => Item::Gap { generation, from, to },
             Step::Signed(generation) => Item::Signed(generation),
             Step::Waiting(reason) => Item::Waiting(reason),
@@ -328,7 +331,16 @@ impl Viewer {
             tail: self.request.tail,
             recovered: self.recovered,
             polling: self.subscription.follower.is_polling(),
+            encoding: self.encoding(),
         })
+    }
+
+    /// The encoding that was chosen, or that the first bytes of the file say; none for UTF-8, and
+    /// while it is not known.
+    fn encoding(&self) -> Option<Encoding> {
+        let detected = || self.span().map(|span| span.detection().encoding());
+        let encoding = self.request.encoding.or_else(detected)?;
+        (encoding != Encoding::UTF_8).then_some(encoding)
     }
 
     /// Takes the next event of the follower.

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::Encoding;
 use crate::log::timeline;
 use crate::log::{Generation, LogPath, Offset, Refusal};
 use crate::wire::rows;
@@ -36,6 +37,9 @@ pub enum Message {
         recovered: bool,
         /// How the server notices that the log has grown.
         watch: Watch,
+        /// The name of the log's encoding; none for UTF-8, and while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoding: Option<String>,
     },
     /// The rows from `from` on. The server writes them with [`rows::RowsMessages`].
     Rows {
@@ -64,6 +68,9 @@ pub enum Message {
         from: u64,
         /// Why.
         reason: Reason,
+        /// The name of the encoding; none for UTF-8, and while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoding: Option<String>,
     },
     /// The same generation under a longer signature, which identifies its file more surely. Sent
     /// only to viewers that asked for it with `signed=1`.
@@ -176,6 +183,7 @@ impl Message {
             tail: opening.tail,
             recovered: opening.recovered,
             watch: if opening.polling { Watch::Poll } else { Watch::Events },
+            encoding: opening.encoding.map(name_of),
         }
     }
 
@@ -183,8 +191,18 @@ impl Message {
         Self::Signed { generation: generation.to_string() }
     }
 
-    pub(crate) fn reset(generation: Generation, from: Offset, reason: timeline::Reason) -> Self {
-        Self::Reset { generation: generation.to_string(), from: from.0, reason: reason.into() }
+    pub(crate) fn reset(
+        generation: Generation,
+        from: Offset,
+        reason: timeline::Reason,
+        encoding: Option<Encoding>,
+    ) -> Self {
+        Self::Reset {
+            generation: generation.to_string(),
+            from: from.0,
+            reason: reason.into(),
+            encoding: encoding.map(name_of),
+        }
     }
 
     pub(crate) fn gap(generation: Generation, from: Offset, to: Option<Offset>) -> Self {
@@ -241,6 +259,12 @@ pub struct Opening {
     pub recovered: bool,
     /// Whether the file system sends no events and the log is polled.
     pub polling: bool,
+    /// The encoding of the log; none for UTF-8, and while it is not known.
+    pub encoding: Option<Encoding>,
+}
+
+fn name_of(encoding: Encoding) -> String {
+    encoding.name().to_owned()
 }
 
 #[cfg(test)]
@@ -275,9 +299,13 @@ mod tests {
     fn written_messages_can_be_read_again() {
         let refusal = Message::refusal(Refusal::NotFound).1;
         let gap = Message::Gap { generation: "g".to_owned(), from: 1, to: None };
-        let reset =
-            Message::Reset { generation: "g".to_owned(), from: 7, reason: Reason::Truncated };
-        for message in [refusal, gap, reset, Message::End] {
+        let reset = |encoding: Option<&str>| Message::Reset {
+            generation: "g".to_owned(),
+            from: 7,
+            reason: Reason::Truncated,
+            encoding: encoding.map(str::to_owned),
+        };
+        for message in [refusal, gap, reset(None), reset(Some("UTF-16LE")), Message::End] {
             assert_eq!(Message::from_json(&message.to_json()), Ok(message));
         }
         let mut rows = RowsMessages::new(3, 0);

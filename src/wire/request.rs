@@ -1,5 +1,6 @@
 //! What a viewer requests.
 
+use crate::encoding::Encoding;
 use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
 
@@ -70,4 +71,6 @@ pub struct StreamRequest {
     pub signed: bool,
     /// After a lag, leave out what was missed instead of sending it later.
     pub skip: bool,
+    /// The encoding of the log. Without one, the first bytes of the log say it.
+    pub encoding: Option<Encoding>,
 }

@@ -23,6 +23,7 @@ mod budget;
 mod checkpoints;
 mod cli;
 mod compression;
+mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;

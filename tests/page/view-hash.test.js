@@ -42,6 +42,7 @@ test('every view can be restored from its fragment', () => {
     { level: 'warning', filter: true, find: { text: 'a', regex: false, case: false, word: false } },
     { options: { wrap: false, numbers: true, times: 'gap', repeats: true, groups: true } },
     { folds: [0, 17, 4294967296] },
+    { encoding: 'shift_jis', level: 'error' },
   ];
   for (const part of views) {
     const view = { ...emptyView(), ...part };
@@ -49,14 +50,15 @@ test('every view can be restored from its fragment', () => {
   }
 });
 
-test('unknown and invalid parts of a fragment are ignored', () => {
-  const view = parseView('#L5&unknown=1&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
+test('an address that a person or a newer page made is taken as far as it is understood', () => {
+  const view = parseView('#L5&unknown=1&encoding=utf-9&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
   assert.deepEqual(view.lines, { kind: 'line', from: 5, to: 5 });
   assert.deepEqual(view.find, { text: '%', regex: false, case: false, word: false });
   assert.deepEqual(view.rules, []);
   assert.equal(view.filter, false);
   assert.deepEqual(view.options, { wrap: false, numbers: true });
   assert.deepEqual(view.folds, [1, 3]);
+  assert.equal(view.encoding, '');
 });
 
 test('the number of highlights and folds in a fragment is bounded', () => {

@@ -8,7 +8,7 @@ use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 
 /// One thing that a poll found.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub enum FileEvent {
     Began {
         /// The generation.
         generation: Generation,
-        /// The same, signed by as much of the file's head as has been read.
-        signed: Generation,
+        /// As much of the file's head as has been read.
+        head: Head,
         /// The offset from which it goes on, with the bytes before it.
         before: Fingerprint,
         /// Why it begins here.
@@ -32,8 +32,8 @@ pub enum FileEvent {
         start: Offset,
         /// Never empty.
         bytes: Bytes,
-        /// The generation, signed with these bytes too.
-        signed: Generation,
+        /// The head of the file, with these bytes too.
+        head: Head,
     },
     /// Another file has the log's name, and begins with all bytes of this generation that were
     /// published. The generation goes on in it.

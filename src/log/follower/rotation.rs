@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::encoding::Detection;
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
 use crate::log::file::LogFile;
@@ -23,7 +24,7 @@ use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
 
 /// A file that has taken the name begins no sooner than this: events may still report others that
@@ -232,7 +233,7 @@ impl RotationTracker {
                     // the new one.
                     poll.events.push(FileEvent::Began {
                         generation,
-                        signed: generation,
+                        head: Head { signed: generation, detection: Detection::default() },
                         before: Fingerprint::at(Offset(0)),
                         reason: Reason::Joined,
                         file: Arc::clone(&tailed.file),

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::encoding::Detection;
 use crate::log::access::{Admitted, Identity};
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 
 /// One poll reads at most this many chunks, so that a fast writer neither fills the memory nor
 /// delays other logs.
@@ -318,7 +319,7 @@ impl TailedFile {
                         self.is_published = true;
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
-                    poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
+                    poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
                 }
                 Ok(Step::Searched) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -355,7 +356,7 @@ impl TailedFile {
             Step::End => return Ok(ReadOn::End),
             Step::Searched => {}
             Step::Bytes { start, bytes, more } => {
-                poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
+                poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
                 return Ok(if more { ReadOn::More } else { ReadOn::End });
             }
             Step::Truncated => {
@@ -373,9 +374,10 @@ impl TailedFile {
         &self.head
     }
 
-    /// The generation, signed by as much of the head as has been read.
-    fn signed(&self) -> Generation {
-        self.generation.signed_by(&self.head)
+    /// What is known of the head, as far as it has been read.
+    fn known_head(&self) -> Head {
+        let signed = self.generation.signed_by(&self.head);
+        Head { signed, detection: Detection::of_head(&self.head) }
     }
 
     /// Begins a new generation with the file as it is now.
@@ -391,7 +393,7 @@ impl TailedFile {
     /// The event that this file continues after these bytes.
     fn began(&self, before: Fingerprint, reason: Reason) -> FileEvent {
         let (generation, file) = (self.generation, Arc::clone(&self.file));
-        FileEvent::Began { generation, signed: self.signed(), before, reason, file }
+        FileEvent::Began { generation, head: self.known_head(), before, reason, file }
     }
 
     /// The event that the file continues at the offset that was read last.

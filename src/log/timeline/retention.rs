@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
@@ -102,7 +103,8 @@ impl Timeline {
             return None;
         }
         self.found += 1;
-        let span = Arc::new(Span::rotated(self.found, generation, file, end));
+        let detection = Detection::of_head(head);
+        let span = Arc::new(Span::rotated(self.found, generation, detection, file, end));
         self.rotated.push_back(Arc::clone(&span));
         Some((span, true))
     }

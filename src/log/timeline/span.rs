@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
@@ -72,6 +73,8 @@ pub struct Span {
 pub(super) struct SpanState {
     /// The generation with its latest signature.
     pub(super) signed: Generation,
+    /// What the first bytes of the file say of its encoding.
+    pub(super) detection: Detection,
     pub(super) closed: bool,
     /// The bytes are gone for good: the file was truncated.
     pub(super) lost: bool,
@@ -114,6 +117,7 @@ impl Span {
         let from = before.offset();
         let state = SpanState {
             signed: generation,
+            detection: Detection::default(),
             closed: false,
             lost: false,
             tail: before,
@@ -135,6 +139,7 @@ impl Span {
     pub(super) fn rotated(
         number: u64,
         generation: Generation,
+        detection: Detection,
         file: Arc<LogFile>,
         end: Offset,
     ) -> Self {
@@ -144,6 +149,7 @@ impl Span {
         span.end.store(end.0, Ordering::Release);
         let mut state = span.state();
         state.tail = Fingerprint::at(end);
+        state.detection = detection;
         state.closed = true;
         drop(state);
         span
@@ -159,6 +165,12 @@ impl Span {
     #[must_use]
     pub fn signed(&self) -> Generation {
         self.state().signed
+    }
+
+    /// The encoding of its file, by the first bytes of that.
+    #[must_use]
+    pub fn detection(&self) -> Detection {
+        self.state().detection
     }
 
     /// The offset after the last published byte.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Random bytes with many control characters, sequences and markers.
-fn noise() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn noise() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[a-z<>&\"' ]{0,12}".prop_map(String::into_bytes),
         2 => "[aé漢\u{301}😀\u{202e}\u{85}\t]{1,6}".prop_map(String::into_bytes),
@@ -33,7 +33,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+pub(super) fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
@@ -50,7 +50,7 @@ fn has_control(text: &str) -> bool {
 }
 
 /// At least 1000 cases; `PROPTEST_CASES` can set more.
-fn config() -> ProptestConfig {
+pub(super) fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.max(1000), failure_persistence: None, ..config }
 }

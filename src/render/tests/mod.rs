@@ -2,6 +2,7 @@
 
 mod bounds;
 mod chance;
+mod encodings;
 #[path = "../../../tests/it/markup.rs"]
 #[allow(
     dead_code,

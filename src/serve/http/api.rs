@@ -82,7 +82,7 @@ pub(in crate::serve) async fn answer(
     } else {
         Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
     };
-    let snapshot = match Snapshot::open(&app.hub, &log, query.of).await {
+    let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.encoding).await {
         Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
@@ -97,7 +97,7 @@ pub(in crate::serve) async fn answer(
         Ok(answer) => Ok(answer),
         // The log was truncated while it was read.
         Err(SearchError::Gone(None)) => {
-            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present).await;
+            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present, None).await;
             let generation = present.ok().map(|present| present.generation);
             error_answer(&log, &SearchError::Gone(generation))
         }

@@ -14,10 +14,11 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
-use crate::log::file::LogFile;
+use crate::encoding::Encoding;
+use crate::log::file::{LogFile, Status};
 use crate::log::{LogPath, Offset, Refusal};
 use crate::serve::access_log::AccessLogEntry;
-use crate::serve::body::{Body, empty, full};
+use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
 use crate::serve::dispatch::LogRequest;
 use crate::serve::refusal::Refused;
@@ -44,21 +45,28 @@ pub(in crate::serve) async fn answer(
     log: &LogPath,
 ) -> Result<Response<Body>, Refused> {
     let (method, headers) = (&request.parts.method, &request.parts.headers);
-    let (file, size, modified) = {
+    let (file, status, charset) = {
         let (access, log) = (Arc::clone(&request.app.access), log.clone());
+        let chosen = request.query.encoding;
         let open = move || {
             let file = LogFile::new(access.open(&log)?);
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
-            Ok((file, status.size, status.modified))
+            let sampled = || {
+                let sample = file.read_at(Offset(0), Encoding::SAMPLE_BYTES);
+                Encoding::of_sample(&sample.unwrap_or_default())
+            };
+            let charset = chosen.or_else(sampled);
+            Ok((file, status, charset))
         };
         spawn_blocking(open).await.unwrap_or(Err(Refusal::Unreadable))?
     };
+    let Status { size, modified } = status;
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = format!("{:x}-{size:x}-{:x}", file.identity().inode, since_epoch.as_nanos());
     let validators = Validators::new(&tag, Some(modified));
     let mut response = Response::new(empty());
     let answered = response.headers_mut();
-    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answered.insert(header::CONTENT_TYPE, text_plain(charset));
     answered.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     validators.insert(answered);
     if validators.is_known(headers) {

@@ -14,10 +14,11 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::sleep;
 
+use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
-use crate::serve::body::Body;
+use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
@@ -35,16 +36,17 @@ enum StreamFormat {
     Events,
     /// HTML, one payload after the other.
     Html,
-    /// Text, or the unchanged bytes, one payload after the other.
-    Text,
+    /// Text, or the unchanged bytes, one payload after the other. The charset is none if it is not
+    /// known.
+    Text(Option<Encoding>),
 }
 
 impl StreamFormat {
-    fn content_type(self) -> &'static str {
+    fn content_type(self) -> HeaderValue {
         match self {
-            Self::Events => "text/event-stream",
-            Self::Html => "text/html; charset=utf-8",
-            Self::Text => "text/plain; charset=utf-8",
+            Self::Events => HeaderValue::from_static("text/event-stream"),
+            Self::Html => HeaderValue::from_static("text/html; charset=utf-8"),
+            Self::Text(charset) => text_plain(charset),
         }
     }
 }
@@ -112,7 +114,11 @@ pub(in crate::serve) async fn plain(
             "ask without `from`",
         ));
     }
-    let format = if form == Form::Html { StreamFormat::Html } else { StreamFormat::Text };
+    let format = match form {
+        Form::Html => StreamFormat::Html,
+        Form::Raw => StreamFormat::Text(query.encoding),
+        _ => StreamFormat::Text(Some(Encoding::UTF_8)),
+    };
     Ok(answer(request.app, session, entry, format))
 }
 
@@ -147,7 +153,7 @@ fn answer(
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CONTENT_TYPE, format.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -48,7 +48,15 @@ pub(super) struct CheckedViewer {
 }
 
 fn start(begin: StartAt) -> StreamRequest {
-    StreamRequest { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
+    StreamRequest {
+        begin,
+        late: Vec::new(),
+        tail: true,
+        wait: true,
+        signed: true,
+        skip: false,
+        encoding: None,
+    }
 }
 
 async fn viewer(record: &Record, begin: StartAt) -> Viewer {
@@ -163,13 +171,13 @@ impl CheckedViewer {
                 client.offset = to.0;
                 self.assert_is_gone(span, key, generation, record, log_files);
             }
-            Item::Reset { generation, from, reason } if self.reset_due => {
+            Item::Reset { generation, from, reason, .. } if self.reset_due => {
                 let client = self.client.as_ref().unwrap();
                 assert_eq!((key(generation), from.0), (client.key, client.offset));
                 assert_eq!(reason, Reason::Replaced);
                 self.reset_due = false;
             }
-            Item::Reset { generation, from, reason } => {
+            Item::Reset { generation, from, reason, .. } => {
                 self.assert_told_of_missing_files();
                 let span = self.span_number();
                 let Some(told) = record.span(span) else {

@@ -39,6 +39,7 @@ impl Log {
             wait: true,
             signed: form.has_control(),
             skip: false,
+            encoding: None,
         };
         let mut session = self.hub.join(&self.log, request, form).await.unwrap();
         session.begin().await;

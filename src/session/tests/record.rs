@@ -207,9 +207,10 @@ impl Record {
                     self.turn(key(*generation), before.offset(), *reason, log_files);
                     grown.insert(key(*generation));
                 }
-                FileEvent::Bytes { start, bytes, signed } => {
+                FileEvent::Bytes { start, bytes, head } => {
+                    let signed = head.signed;
                     let span = self.spans.last_mut().expect("a span began before");
-                    assert_eq!(key(*signed), span.key, "of another generation than the span's");
+                    assert_eq!(key(signed), span.key, "of another generation than the span's");
                     assert_eq!(*start, span.end, "{bytes:?} of {signed} do not follow");
                     span.end = start.plus(bytes.len());
                     let known = self.generations.get_mut(&span.key).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Chunk, Generation, Offset};
 use crate::session::cursor::Ending;
@@ -40,6 +41,8 @@ pub enum Item {
         from: Offset,
         /// Why.
         reason: Reason,
+        /// The encoding of what follows; none for UTF-8, and while it is not known.
+        encoding: Option<Encoding>,
     },
     /// The same generation with a longer signature.
     Signed(Generation),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::timeline::{Next, Span};
@@ -166,13 +167,14 @@ impl Viewer {
             None => nothing(),
             Some(file) => {
                 let (span, files) = (Arc::clone(&span), late_files.clone());
+                let chosen = self.request.encoding;
                 let reading = move |file: &LogFile| {
                     let wants = |range| !has_late && reads_ahead(range);
                     let late = files.into_iter().map(|(file, offset)| {
                         let before = file.and_then(|file| file.fingerprint(offset).ok());
                         before.unwrap_or_else(|| Fingerprint::at(offset))
                     });
-                    Ok((read_start(file, &span, place, wants), late.collect()))
+                    Ok((read_start(file, &span, chosen, place, wants), late.collect()))
                 };
                 self.reads.run(&file, reading).await.unwrap_or_else(|_: io::Error| nothing())
             }
@@ -277,12 +279,14 @@ impl Viewer {
 fn read_start(
     file: &LogFile,
     span: &Span,
+    chosen: Option<Encoding>,
     place: Place,
     wants: impl FnOnce(ByteRange) -> bool,
 ) -> Reading {
+    let newline = chosen.unwrap_or_else(|| span.detection().encoding()).newline();
     let from = match place {
         Place::At(from) => from,
-        Place::LinesBefore(lines, end) => file.last_lines(lines, end).unwrap_or(Offset(0)),
+        Place::LinesBefore(lines, end) => file.last_lines(newline, lines, end).unwrap_or(Offset(0)),
     };
     let before = file.fingerprint(from).unwrap_or_else(|_| Fingerprint::at(from));
     let status = file.status().ok();
@@ -296,6 +300,6 @@ fn read_start(
     {
         first = Some(bytes);
     }
-    let begins_row = file.row_start(from).is_ok_and(|start| start == from);
+    let begins_row = file.row_start(newline, from).is_ok_and(|start| start == from);
     Reading { before, status, first, begins_row }
 }

@@ -1,5 +1,6 @@
 //! The parameters of the random-access API.
 
+use crate::encoding::Encoding;
 use crate::log::Offset;
 use crate::render::Level;
 use crate::search::RowPosition;
@@ -41,6 +42,8 @@ pub(super) struct ApiQuery {
     pub(super) max: usize,
     /// Lines as they are shown, without escape sequences.
     pub(super) plain: bool,
+    /// The encoding of the log; `None` means the one that its first bytes say.
+    pub(super) encoding: Option<Encoding>,
 }
 
 impl ApiQuery {
@@ -67,6 +70,7 @@ impl Default for ApiQuery {
             near: None,
             max: FOUND_ROWS,
             plain: false,
+            encoding: None,
         }
     }
 }
@@ -112,6 +116,7 @@ impl ApiQuery {
                 "to" => parsed.to = Some(offset()?),
                 "near" => parsed.near = Some(offset()?),
                 "plain" => parsed.plain = flag()?,
+                "encoding" => parsed.encoding = Some(query::encoding(&value)?),
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }

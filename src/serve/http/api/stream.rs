@@ -17,13 +17,14 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::encoding::Encoding;
 use crate::log::LogPath;
 use crate::search::SearchError;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
 use crate::serve::App;
-use crate::serve::body::Body;
+use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
@@ -113,7 +114,8 @@ pub(super) async fn find(
         turn.wait_for_peer();
         Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit))))
     });
-    Ok(streamed(StreamBody::new(lines).boxed_unsync(), "application/x-ndjson"))
+    let content_type = HeaderValue::from_static("application/x-ndjson");
+    Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
 }
 
 /// Lines of a log as a download: all of a part, or those that match a pattern.
@@ -125,7 +127,7 @@ pub(super) async fn text(
     let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
     let LogView { log, snapshot, permit } = view;
     let part = query.from()..query.to.unwrap_or(snapshot.end);
-    let is_plain = query.plain;
+    let (is_plain, chosen) = (query.plain, query.encoding);
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
@@ -133,8 +135,15 @@ pub(super) async fn text(
         },
         false => None,
     };
-    let extract =
-        app.limiter.quick(move || Extract::new(snapshot, part, pattern, is_plain)).await?;
+    let begin = move || {
+        let charset = match (is_plain, chosen) {
+            (true, _) => Some(Encoding::UTF_8),
+            (false, None) => snapshot.charset(part.start)?,
+            (false, chosen) => chosen,
+        };
+        Ok((Extract::new(snapshot, part, pattern, is_plain)?, charset))
+    };
+    let (extract, charset) = app.limiter.quick(begin).await?;
     let disposition = attachment(&log);
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
@@ -161,8 +170,7 @@ pub(super) async fn text(
             }
         }
     });
-    let mut response =
-        streamed(StreamBody::new(pieces).boxed_unsync(), "text/plain; charset=utf-8");
+    let mut response = streamed(StreamBody::new(pieces).boxed_unsync(), body::text_plain(charset));
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
@@ -184,10 +192,10 @@ fn attachment(log: &LogPath) -> String {
     format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
-fn streamed(body: Body, kind: &'static str) -> Response<Body> {
+fn streamed(body: Body, content_type: HeaderValue) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -14,6 +14,7 @@ import { compile } from '../search/pattern.js';
 import { ProblemNav } from '../search/problem-nav.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
 import { ViewMenu } from '../ui/view-menu.js';
@@ -33,6 +34,8 @@ const SEARCH_MS = 250;
 const HINT_MS = 2_500;
 
 const log = byId('log');
+const view = parseView(location.hash);
+const encoding = chosenEncoding(location, view);
 const logs = parseLogs(location.search, MERGED_MAX);
 const names = shortNames(logs.map(displayPath));
 /** Long names are truncated at the start, because the end distinguishes them better. */
@@ -239,7 +242,7 @@ function stepWarning(way) {
 function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
-  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern });
+  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern, encoding });
   window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
 }
 
@@ -262,14 +265,19 @@ function hint(words) {
 
 function updateUrl() {
   if (!isRestored) return;
+  const hash = hashWith(encoding);
+  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+}
+
+/** The fragment of the present view, in an encoding. @param {string} encoding */
+function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, times } = menu.options;
   const view = formatView({
-    ...emptyView(), follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
+    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
-  const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
-  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+  return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
@@ -329,9 +337,8 @@ function focusLog() {
 }
 
 const began = Date.now();
-const view = parseView(location.hash);
 const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
-logs.forEach((one, number) => sources.push(new Source(one, number, buffer, (fresh) => changed(number, fresh))));
+logs.forEach((one, number) => sources.push(new Source(one, number, buffer, encoding, (fresh) => changed(number, fresh))));
 for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
 log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
 drawSwitches(byId('sources'), sources, names, toggleLog);
@@ -341,6 +348,7 @@ menu.show();
 findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
 if (!view.follow) follow.pause();
 isRestored = true;
+bindEncodingMenu(encoding, hashWith);
 showFollowButton(follow.following);
 levels.load(() => {
   for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {

@@ -36,14 +36,15 @@ export class Source {
    * @param {string} log
    * @param {number} number
    * @param {import('./merge-buffer.js').MergeBuffer} medley
+   * @param {string} encoding that was chosen, or empty
    * @param {(fresh: number) => void} changed
    */
-  constructor(log, number, medley, changed) {
+  constructor(log, number, medley, encoding, changed) {
     this.log = log;
     this.number = number;
     this.#buffer = medley;
     this.#connection = new Connection(
-      new URL(`${log}?lines=${LINES}`, location.href),
+      new URL(`${log}?lines=${LINES}&encoding=${encoding}`, location.href),
       (message, resuming) => changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();

@@ -28,10 +28,15 @@ const RETRY_MS = 1_000;
 
 export class LogApi {
   #path;
+  #encoding;
 
-  /** @param {string} path the log's path, percent-encoded as in the page's URL */
-  constructor(path) {
+  /**
+   * @param {string} path the log's path, percent-encoded as in the page's URL
+   * @param {string} encoding the chosen encoding, or empty
+   */
+  constructor(path, encoding) {
     this.#path = path;
+    this.#encoding = encoding;
   }
 
   /**
@@ -43,6 +48,7 @@ export class LogApi {
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }
+    if (this.#encoding !== '') search.set('encoding', this.#encoding);
     return `/_/${resource}${this.#path}?${search}`;
   }
 

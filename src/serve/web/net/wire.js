@@ -68,7 +68,7 @@ export function serverUrl(path) {
 
 /**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page
+ * @param {Location | URL} page the log's URL, which may have `lines` and `encoding`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
@@ -81,6 +81,8 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
+  const encoding = new URLSearchParams(page.search).get('encoding');
+  if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));

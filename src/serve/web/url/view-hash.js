@@ -20,6 +20,7 @@ import { DEFAULTS, TIMES } from '../ui/options.js';
  * @property {Pattern[]} rules
  * @property {Partial<import('../ui/options.js').Options>} options
  * @property {number[]} folds offsets of the groups that the reader opened or folded against the options
+ * @property {string} encoding the chosen encoding; empty for the one that the first bytes say
  */
 
 export const RULES_MAX = 6;
@@ -30,7 +31,7 @@ const SWITCHES = /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ ([
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [] };
+  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [], encoding: '' };
 }
 
 /**
@@ -54,6 +55,7 @@ export function parseView(hash) {
     else if (key === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
     else if (key === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
+    else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
     else for (const option of SWITCHES) if (key === option) view.options[option] = value !== '0';
   }
@@ -82,8 +84,22 @@ export function formatView(view) {
     if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
   }
   if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
+  if (view.encoding !== '') parts.push(`encoding=${view.encoding}`);
   if (view.folds.length > 0) parts.push(`fold=${view.folds.slice(0, FOLDS_MAX).join(',')}`);
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
+}
+
+/**
+ * The name of the encoding with this label; empty for one that the server would refuse.
+ * @param {string} label
+ */
+export function encodingName(label) {
+  try {
+    const { encoding } = new TextDecoder(label);
+    return label === '' || encoding === 'iso-2022-jp' ? '' : encoding;
+  } catch {
+    return '';
+  }
 }
 
 /** @param {LineRange} lines */

@@ -30,6 +30,7 @@ const TOUCH_PX = 32;
  * @property {import('../ui/view-menu.js').ViewMenu} menu
  * @property {import('./url-sync.js').UrlSync} urlSync
  * @property {import('../net/api.js').LogApi} api
+ * @property {string} encoding that was chosen, or empty
  * @property {import('../rows/generations.js').Generations} generations
  * @property {import('./bars.js').ViewerBars} bars
  * @property {() => void} restyle
@@ -112,10 +113,11 @@ export class Controls {
 
   /** Sets the targets of the menu's links. */
   #updateLinks() {
-    const { findBar, api, bars } = this.#parts;
-    /** @type {HTMLAnchorElement} */ (byId('raw')).href = '?format=raw';
+    const { findBar, api, bars, encoding } = this.#parts;
+    const raw = encoding === '' ? '?format=raw' : `?format=raw&encoding=${encoding}`;
+    /** @type {HTMLAnchorElement} */ (byId('raw')).href = raw;
     const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
-    whole.href = '?format=raw';
+    whole.href = raw;
     whole.download = bars.name;
     const matches = /** @type {HTMLAnchorElement} */ (byId('download-matches'));
     const filter = findBar.filterParameters;
@@ -270,11 +272,13 @@ export class Controls {
 
   /** @param {Copied} what */
   async #copy(what) {
-    const { urlSync } = this.#parts;
+    const { urlSync, encoding } = this.#parts;
     if (what === 'link') {
       this.showHint(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
     } else if (what === 'curl') {
-      const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1`;
+      // A terminal shows UTF-8.
+      const decoded = encoding === '' ? '' : `&format=text&encoding=${encoding}`;
+      const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1${decoded}`;
       this.showHint(await copyText(`curl -N '${url}'`) ? 'Command copied' : 'Could not copy');
     } else {
       await this.#copyLines(what === 'markdown');

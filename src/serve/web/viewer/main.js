@@ -15,9 +15,11 @@ import { Highlighter } from '../search/highlight.js';
 import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { loadOptions } from '../ui/options.js';
 import { StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
+import { formatView, parseView } from '../url/view-hash.js';
 import { ViewerBars } from './bars.js';
 import { Controls } from './controls.js';
 import { LineSelection } from './line-selection.js';
@@ -38,7 +40,8 @@ const bars = new ViewerBars();
 const stream = new Stream();
 const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
-const api = new LogApi(location.pathname);
+const encoding = chosenEncoding(location, parseView(location.hash));
+const api = new LogApi(location.pathname, encoding);
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
@@ -92,10 +95,17 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
+const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
-const connection = new Connection(location, onMessage, connectionChanged);
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, restyle, searchProblems });
+const connection = new Connection(logUrl(), onMessage, connectionChanged);
+
+/** The address of the log, in the chosen encoding. */
+function logUrl() {
+  const url = new URL(location.href);
+  url.searchParams.set('encoding', encoding);
+  return url;
+}
 
 /** @param {import('../net/connection.js').Phase} phase */
 function connectionChanged(phase) {
@@ -313,5 +323,6 @@ setInterval(() => {
 bars.showPath(document.title);
 document.title = bars.name;
 bars.showFollow(true);
+bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
 levels.load(restyle);
 controls.focusLog();

@@ -1,6 +1,7 @@
 // Updates the URL when the view changes, and restores the view from a URL.
 
 import { Gone } from '../net/api.js';
+import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 
 const SYNC_MS = 250;
@@ -19,6 +20,7 @@ const SYNC_MS = 250;
  * @property {import('../search/find-bar.js').FindBar} findBar
  * @property {import('../rows/folds.js').Folds} folds
  * @property {import('../ui/view-menu.js').ViewMenu} menu
+ * @property {string} encoding that was chosen, or empty
  * @property {(words: string) => void} hint
  */
 
@@ -38,7 +40,7 @@ export class UrlSync {
 
   /** @returns {View} */
   get view() {
-    const { generations, rowViewport, follow, selection, findBar, folds, menu } = this.#parts;
+    const { generations, rowViewport, follow, selection, findBar, folds, menu, encoding } = this.#parts;
     const firstRow = follow.following ? null : rowViewport.firstInSight();
     const gen = selection.selected?.gen ?? firstRow?.gen ?? generations.currentGen;
     return {
@@ -54,6 +56,7 @@ export class UrlSync {
       rules: findBar.rules,
       options: menu.options,
       folds: [...folds.toggled],
+      encoding,
     };
   }
 
@@ -86,7 +89,12 @@ export class UrlSync {
   /** Restores the view that the URL describes. The log must be open. */
   async restore() {
     const view = parseView(location.hash);
-    const { menu, findBar, folds, follow, seek, hint } = this.#parts;
+    const { menu, findBar, folds, follow, seek, encoding, hint } = this.#parts;
+    if (chosenEncoding(location, view) !== encoding) {
+      // All rows are others in another encoding.
+      location.reload();
+      return;
+    }
     this.#restoring.abort();
     this.#restoring = new AbortController();
     this.#isRestored = false;
