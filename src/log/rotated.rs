@@ -2,12 +2,11 @@
 //!
 //! They lie under other names, beside the log or in a directory of old files. A file whose position
 //! is known is recognised by its inode and its head, since another file may have got the inode
-//! meanwhile; its name may be any. A file that had the log's name after it is recognised by its
-//! present name and by the time at which it was created: a file that is renamed keeps that. All of
-//! it blocks.
+//! meanwhile. It may have any name. A file that had the log's name after it is recognised by its
+//! present name and by its creation time, which a renaming does not change. All calls may block.
 //!
-//! That no such file is found proves nothing. Whether one file followed another directly is a
-//! question of [`succession`].
+//! A search that finds no file proves nothing. [`succession`] decides whether one file followed
+//! another directly.
 
 mod names;
 mod places;
@@ -26,8 +25,8 @@ use crate::log::position::{Generation, Offset};
 use names::NameOrder;
 use places::Name;
 
-/// A shorter signature is not enough to know a file by: any file may have got the inode of one that
-/// was not held open.
+/// A shorter signature is not enough to recognise a file: any file may have got the inode of one
+/// that was not held open.
 const SIGNED_BYTES_MIN: usize = 64;
 /// How often the directories are read. While files are being renamed, a reading may miss some of
 /// them.
@@ -36,8 +35,8 @@ const READINGS_MAX: usize = 5;
 const READING_INTERVAL: Duration = Duration::from_millis(20);
 /// How long writers may go on with a file that has lost the log's name.
 const LATE_TIME: Duration = Duration::from_secs(60);
-/// A list of old files is used for so long: a viewer that goes from one to the next does not have
-/// the directories read each time.
+/// A list of old files is used for this long, so that a viewer that goes from one file to the next
+/// does not cause a reading of the directories for each.
 const LISTING_TIME: Duration = Duration::from_secs(1);
 
 /// The file of the generation `wanted`, if it lies where old files do and provably has the
@@ -237,7 +236,7 @@ impl OwnNames {
     }
 }
 
-/// Opens a file with the same proof as for any path that a viewer asks for.
+/// Opens a file with the same checks as for any path that a viewer requests.
 fn open(access: &Access, path: &LogPath) -> Option<LogFile> {
     Some(LogFile::new(access.open(path).ok()?))
 }

@@ -1,13 +1,13 @@
 //! Whether a file that has taken the log's name is the same log, written anew.
 //!
 //! `rsync`, `sed -i`, `git checkout` and editors write all of a log to another file and give that
-//! the name. To those who read the log nothing has happened then but the bytes at its end. So the
-//! new file goes on where the old one ended if it begins with all bytes that were read of the old
-//! one. The proof is a comparison of all these bytes, while the old file is still open. Anything
-//! less is another file.
+//! file the name. For readers of the log, only the bytes at its end are new. So if the new file
+//! begins with all bytes that were read of the old one, the log goes on where the old file ended.
+//! The proof is a comparison of all these bytes, while the old file is still open. Without it the
+//! new file is another file.
 //!
-//! A file that was renamed away and is kept was rotated, whatever the next one begins with: each
-//! run of a program may begin alike.
+//! If the old file was renamed and still exists, it was rotated, whatever the next file begins
+//! with: two runs of a program may begin alike.
 
 use std::ffi::OsStr;
 use std::io;
@@ -19,13 +19,14 @@ use crate::log::file::LogFile;
 use crate::log::follower::tailed_file::TailedFile;
 use crate::log::position::Offset;
 
-/// More is not compared: viewers would wait too long for the bytes that follow.
+/// A longer file is not compared, because viewers would wait too long for the next bytes.
 pub(in crate::log) const COMPARED_BYTES_MAX: u64 = 256 << 20;
-/// So much is compared in one poll. Then other logs have their turn.
+/// One poll compares this many bytes. Then the thread is free for other logs.
 const POLL_BYTES_MAX: u64 = 4 << 20;
-/// So much is read at once of each file.
+/// One read of each file takes this many bytes.
 const BLOCK_BYTES: usize = 256 << 10;
-/// A new file that is still shorter, and the same as far as it goes, has so long to be written.
+/// A new file that is shorter, and equal as far as it goes, may still be written. The tracker waits
+/// this long for the rest of it.
 const COMPLETION_TIME: Duration = Duration::from_millis(100);
 /// How often it is looked at meanwhile.
 const COMPLETION_CHECK_INTERVAL: Duration = Duration::from_millis(5);

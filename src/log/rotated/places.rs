@@ -1,8 +1,8 @@
 //! The directories in which the old files of a log may lie, and their names.
 //!
-//! These are the directory of the log, that of the file to which its name leads, and in or beside
-//! them what is called `old`, `archive` and the like. Each is opened with the same proof as a log:
-//! nothing outside the prefixes is read, and a link counts by where it leads.
+//! These are the directory of the log, the directory of the file to which its name leads, and
+//! directories in or beside them with names such as `old` or `archive`. Each is opened with the
+//! same checks as a log: nothing outside the prefixes is read, and the target of a link decides.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;

@@ -1,18 +1,18 @@
 //! Whether another file can have had a log's name between two files that had it.
 //!
-//! No system call tells that afterwards, and that no such file is found says nothing: it may have
-//! been moved elsewhere, compressed or removed. So the answer comes from the times of the two files
-//! that are known, and it is "yes" unless they leave no room. A rotation renames the one file and
-//! makes the next at once. Where the first was last changed just when the second was created,
-//! nothing lasted between the two.
+//! No system call answers that afterwards. A search that finds no such file proves nothing: the
+//! file may have been moved elsewhere, compressed or removed. So the times of the two known files
+//! decide, and the answer is "yes" unless they leave no room. A rotation renames the one file and
+//! creates the next one at once. If the first file was last changed at the moment at which the
+//! second one was created, no file can have had the name between them.
 //!
-//! What this can't see: a file that had the name for less than a tick of the clock, in a log whose
-//! files last for long otherwise.
+//! One case stays unseen: a file that had the name for less than a tick of the clock, in a log
+//! whose other files last for long.
 
 use std::time::{Duration, SystemTime};
 
-/// File systems stamp files with a clock that ticks. At 100 Hz, the least that kernels have, a tick
-/// takes so long.
+/// File systems stamp files with a clock that ticks. A tick takes this long at 100 Hz, the lowest
+/// rate of a kernel.
 const TICK: Duration = Duration::from_millis(10);
 /// A log whose files last for less may have been rotated twice within a tick: then their times
 /// prove nothing.
