@@ -38,6 +38,8 @@ const LATE_TIME: Duration = Duration::from_secs(60);
 /// A list of old files is used for this long, so that a viewer that goes from one file to the next
 /// does not cause a reading of the directories for each.
 const LISTING_TIME: Duration = Duration::from_secs(1);
+/// The most files in such a list.
+const LISTED_MAX: usize = 10_000;
 
 /// The file of the generation `wanted`, if it lies where old files do and provably has the
 /// generation's bytes up to `offset`.
@@ -164,7 +166,8 @@ impl Listing {
         let (at, mut files) = (Instant::now(), Vec::new());
         let own = OwnNames::of(access, log);
         places::search::<()>(access, log, |name| {
-            let times = own.are_of_log(name).then(|| name.times())??;
+            let is_wanted = files.len() < LISTED_MAX && own.are_of_log(name);
+            let times = is_wanted.then(|| name.times())??;
             // A file that is still written to is another log.
             let is_old = times.born <= followed.born && times.written <= followed.born + LATE_TIME;
             let path = name.log_path(access).filter(|path| is_old && path != log)?;
