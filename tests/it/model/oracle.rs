@@ -93,7 +93,10 @@ impl ReceivedStreams {
         let in_time = presences.len() == 1 && model.was_in_time(segment);
         let mut got: Vec<(u64, u64)> = Vec::new();
         let mut faults = Vec::new();
-        for stream in self.streams.iter().filter(|stream| stream.may_hold(segment)) {
+        for (at, stream) in self.streams.iter().enumerate() {
+            if !stream.may_hold(segment) {
+                continue;
+            }
             if in_time && stream.late.iter().any(|(a, b)| *a < segment.end && segment.start < *b) {
                 faults.push(format!(
                     "file {} {}..{} came as late, but was written before the name was lost",
@@ -102,13 +105,15 @@ impl ReceivedStreams {
             }
             let came_back =
                 stream.began == Began::Rotated && !model.files[segment.file].was_there_once();
+            let is_copy = self.is_copy(at, segment);
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
                 // Bytes from before the start of a repeated stream may come again. Bytes that were
                 // written later are only in that stream.
                 let origin = self.lineage(stream).last().unwrap_or(stream);
-                let told_anew = (origin.is_anew() || came_back || self.is_told_anew(origin))
-                    && segment.begun < origin.first;
+                let is_repeat =
+                    origin.is_anew() || came_back || is_copy || self.is_told_anew(origin);
+                let told_anew = is_repeat && segment.begun < origin.first;
                 if had > 0 && !told_anew {
                     self.totals.duplicated += had;
                     faults.push(format!(
@@ -124,6 +129,19 @@ impl ReceivedStreams {
         }
         self.faults.extend(faults);
         got
+    }
+
+    /// Whether the stream begins a file that was written anew, after it was renamed away, and no
+    /// earlier stream of that inode had any of the segment. The server never saw that file under
+    /// the log's name.
+    fn is_copy(&self, at: usize, segment: &Segment) -> bool {
+        let stream = &self.streams[at];
+        let inode = inode_of(&stream.generation);
+        let mut earlier = self.streams[..at].iter().filter(|other| other.may_hold(segment));
+        stream.began == Began::Rotated
+            && earlier.all(|other| {
+                inode_of(&other.generation) != inode || other.overlaps(segment).next().is_none()
+            })
     }
 
     /// The stream, and those of earlier lives of the server that it continues.
