@@ -197,12 +197,13 @@ impl Follower {
         };
         let Some(file) = file else { return unknown };
         let _finding = self.finding.lock().await;
-        let found = self.find(move |follower| Some(follower.find_next(&file))).await;
+        let span = Arc::clone(span);
+        let found = self.find(move |follower| Some(follower.find_next(&span, &file))).await;
         found.unwrap_or(unknown)
     }
 
     /// The same. It may block.
-    fn find_next(&self, before: &LogFile) -> NextRotated {
+    fn find_next(&self, before_span: &Span, before: &LogFile) -> NextRotated {
         let followed = self.timeline().followed();
         let next = followed.as_ref().and_then(|followed| {
             self.old_files.find_next(&self.access, &self.log, before, followed)
@@ -211,8 +212,10 @@ impl Follower {
         let born = next.as_ref().map_or(followed.map(|followed| followed.born), LogFile::born);
         let span = next.and_then(|next| self.take_in(None, Offset(0), next));
         let is_given = !found || span.is_some();
-        let follows_directly = is_given && rotated::follows_directly(before, &self.log, born);
-        NextRotated { span, follows_directly }
+        let follows_directly = born.is_some_and(|born| {
+            before_span.precedes(born, || rotated::follows_directly(before, &self.log, born))
+        });
+        NextRotated { span, follows_directly: is_given && follows_directly }
     }
 
     /// The span of a file that was rotated away before the first poll, for a position that can't be

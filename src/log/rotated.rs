@@ -200,16 +200,12 @@ impl Listed {
 }
 
 /// Whether the file `next_born` had the log's name right after `before`, by the times of both.
-pub(super) fn follows_directly(
-    before: &LogFile,
-    log: &LogPath,
-    next_born: Option<SystemTime>,
-) -> bool {
-    let (Some(life), Some(next_born)) = (before.life(), next_born) else { return false };
+pub(super) fn follows_directly(before: &LogFile, log: &LogPath, next_born: SystemTime) -> bool {
+    let Some(life) = before.life() else { return false };
     let (path, own) = (before.path_now(), log.as_path().file_name().unwrap_or_default());
     let name = path.as_deref().and_then(|path| path.file_name());
     let is_shifted = name.is_none_or(|name| names::is_shifted(name, own));
-    succession::follows_directly(&life, is_shifted, next_born)
+    succession::follows_directly(&life, is_shifted, next_born, *succession::TICK)
 }
 
 /// The names of a log: its own, and that of the file to which it leads.

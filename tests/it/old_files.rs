@@ -12,10 +12,12 @@ use tempfile::TempDir;
 use crate::reader::{Position, Reader, lines, make_later, server_over};
 use crate::servers::{append, pace, target};
 
-/// A log's file that lasted for so long was not rotated twice within a tick of a clock.
-const LONG_LIFE: Duration = Duration::from_secs(10);
-/// Times that are no more apart are the same.
-const TICK: Duration = Duration::from_millis(10);
+/// A file that lasted for so long was not rotated away within some ticks of a clock.
+const LIFE_MIN: Duration = Duration::from_millis(100);
+/// The clock with which files are stamped ticks several times in this time.
+const SEVERAL_TICKS: Duration = Duration::from_millis(30);
+/// Times that are so close are the same, or a tick apart.
+const AT_ONCE: Duration = Duration::from_millis(2);
 
 /// A log, the server of which ended when its viewer had all of the first file.
 struct Away {
@@ -77,6 +79,14 @@ fn files_in(bytes: &[u8]) -> Vec<String> {
     files
 }
 
+/// Makes room for another file between the last renaming and the next file.
+async fn make_room() {
+    let began = std::time::Instant::now();
+    while began.elapsed() < SEVERAL_TICKS {
+        pace(SEVERAL_TICKS).await;
+    }
+}
+
 /// What is told of so many files, of which nobody knows whether there were others between them.
 fn told_of(files: usize) -> Vec<String> {
     let end = lines("file 0").len();
@@ -114,6 +124,7 @@ async fn files_that_had_the_name_meanwhile_are_sent_whatever_rotation_renamed_th
         let away = Away::from(log).await;
         for (file, name) in names.iter().enumerate() {
             away.rename(name);
+            make_room().await;
             let mut next = if names.contains(&"a.log~") {
                 // The names say nothing about which of them was first.
                 make_later(&away.path, &away.path.with_file_name(name))
@@ -143,6 +154,7 @@ async fn files_to_which_a_link_led_meanwhile_are_sent() {
     lead_to(&day(5));
     let away = Away::served(directory, path.clone()).await;
     for file in 1..=3 {
+        make_room().await;
         append(day(5 + file), lines(&format!("file {file}")));
         lead_to(&day(5 + file));
     }
@@ -158,6 +170,7 @@ async fn a_file_that_can_not_be_found_or_read_is_a_gap() {
     for what in ["removed", "moved out", "called something", "compressed", "compressed in place"] {
         let away = Away::from("a.log").await;
         away.rename("a.log.1");
+        make_room().await;
         append(&away.path, lines("missing"));
         let aside = |name: &str| away.path.with_file_name(name);
         match what {
@@ -192,7 +205,7 @@ fn rotate_at_once(log: &Path, aside: &Path) {
         let (old, new) = (aside.metadata().unwrap(), log.metadata().unwrap());
         let changed = Duration::new(old.ctime() as u64, old.ctime_nsec() as u32);
         let born = new.created().unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        if changed.abs_diff(born) <= TICK / 2 {
+        if changed.abs_diff(born) <= AT_ONCE {
             return;
         }
         std::fs::remove_file(log).unwrap();
@@ -207,18 +220,15 @@ async fn a_gap_is_told_unless_the_times_of_two_files_leave_no_room_for_another()
     let (once, again, before) =
         tokio::join!(Away::from("a.log"), Away::from("a.log"), Away::from("a.log"));
     for away in [&once, &again, &before] {
-        while born(&away.path).elapsed().unwrap() < LONG_LIFE + TICK {
-            pace(Duration::from_millis(100)).await;
+        while born(&away.path).elapsed().unwrap() < LIFE_MIN + SEVERAL_TICKS {
+            pace(SEVERAL_TICKS).await;
         }
     }
     let aside = |away: &Away, name: &str| away.path.with_file_name(name);
     rotate_at_once(&once.path, &aside(&once, "a.log.1"));
     rotate_at_once(&again.path, &aside(&again, "a.log.2"));
     before.rename("a.log.1");
-    let renamed = std::time::Instant::now();
-    while renamed.elapsed() < 3 * TICK {
-        pace(TICK).await;
-    }
+    make_room().await;
     append(&before.path, lines("file 1"));
     for (what, away, has_gap) in
         [("once", once, false), ("again", again, true), ("before", before, true)]
@@ -249,6 +259,7 @@ async fn old_files_are_looked_for_only_inside_the_prefixes() {
     drop(reader);
     server.stop().await.unwrap();
     std::fs::rename(&path, served.join("a.log.3")).unwrap();
+    make_room().await;
     // Beside the prefix; behind a link to a directory; behind a link to a file.
     for directory in [top.join("old"), outside.clone(), served.join("archive")] {
         std::fs::create_dir_all(&directory).unwrap();
@@ -269,6 +280,7 @@ async fn old_files_are_looked_for_only_inside_the_prefixes() {
 async fn logs_of_their_own_are_never_taken_for_old_files() {
     let away = Away::from("app/a.log").await;
     away.rename("a.log.1");
+    make_room().await;
     let beside = |name: &str| away.path.with_file_name(name);
     for name in ["b.log.1", "a.log.err", "a-worker.log", "a.txt"] {
         append(beside(name), lines("of another"));

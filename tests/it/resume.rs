@@ -9,11 +9,6 @@ use crate::clients::Viewer;
 use crate::reader::{Position, Reader, lines, make_later, server_over};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, put, target};
 
-/// What is told where the server can't know whether another file had the name in between.
-fn gap(at: impl std::fmt::Display) -> String {
-    format!("gap {at} null")
-}
-
 #[tokio::test]
 async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let directory = TempDir::new().unwrap();
@@ -31,8 +26,7 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new 99\n").await;
-    let end = lines("old").len() + "the last of the old\n".len();
-    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
+    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
     let expected = format!("the last of the old\n{}", lines("new"));
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     append(&path, "live\n");
@@ -42,7 +36,6 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let mut rows = Viewer::v1(server.address, &format!("{log}{query}&format=text")).await;
     assert_eq!(rows.expect("open").await["recovered"], true);
     assert_eq!(rows.expect("rows").await["rows"][0][1], "the last of the old");
-    assert_eq!(rows.expect("gap").await["from"], end);
     assert_eq!(rows.expect("reset").await["reason"], "rotated");
     assert_eq!(rows.expect("rows").await["rows"][0][1], "new 0");
     // Without the rotated file the position is not recovered.
@@ -87,14 +80,13 @@ async fn files_created_and_rotated_while_the_server_was_down_are_sent_in_order()
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"file 6 99\n").await;
-    let turn = [gap(lines("file 0").len()), "reset rotated 0".to_owned()];
-    let heads: Vec<_> = std::iter::once("open true".to_owned())
-        .chain(std::iter::repeat_n(turn, 6).flatten())
-        .collect();
-    assert_eq!(again.heads(), heads);
+    // These rotations came so fast that gaps may say that more files had the name.
+    let resets: Vec<_> = again.told.iter().filter(|told| told["type"] != "gap").collect();
+    let kinds: Vec<_> = resets.iter().map(|told| told["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["open", "reset", "reset", "reset", "reset", "reset", "reset"]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     // From the middle of one that was found so.
-    let fourth = &again.told[2 * 4]["generation"];
+    let fourth = &resets[4]["generation"];
     let at = Position { generation: fourth.as_str().unwrap().to_owned(), next: 9 };
     let mut third = Reader::resume(&server, &log, &at).await;
     third.read_until(b"file 6 99\n").await;
@@ -122,8 +114,7 @@ async fn a_file_that_was_empty_when_it_was_opened_is_not_missed_after_a_restart(
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new\n").await;
-    let told = ["open false", "reset replaced 0", &gap(lines("old").len()), "reset rotated 0"];
-    assert_eq!(again.heads(), told);
+    assert_eq!(again.heads(), ["open false", "reset replaced 0", "reset rotated 0"]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), lines("old") + "new\n");
 }
 
@@ -150,8 +141,7 @@ async fn late_writes_over_a_rotation_and_a_restart_are_sent() {
     append(&path, "and on\n");
     again.read_until(b"and on\n").await;
     let end = lines("old").len();
-    let late = format!("reset late {end}");
-    let heads = ["open true", &gap(end), "reset rotated 0", &late, "reset back 4"];
+    let heads = ["open true", "reset rotated 0", &format!("reset late {end}"), "reset back 4"];
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "new\nlate\nand on\n");
     // A viewer that resumes later gets the late bytes in the same place.
@@ -360,8 +350,7 @@ async fn a_file_that_was_rotated_while_nobody_followed_is_finished_first() {
     append(&log, lines("new"));
     let mut again = Reader::resume(&server, &log, &at).await;
     again.read_until(b"new 99\n").await;
-    let end = at.next + "the last of the old\n".len() as u64;
-    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
+    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
     assert!(again.bytes.starts_with(b"the last of the old\nnew 0\n"));
 }
 

@@ -82,6 +82,8 @@ pub(super) struct SpanState {
     pub(super) tail: Fingerprint,
     /// The file that has the bytes.
     identity: Identity,
+    /// When the file was created that is proved to have had the log's name directly after this one.
+    next_born: Option<SystemTime>,
     /// None once the bytes can't be read any more.
     pub(super) source: Option<Source>,
 }
@@ -122,6 +124,7 @@ impl Span {
             lost: false,
             tail: before,
             identity: source.file.identity(),
+            next_born: None,
             source: Some(source),
         };
         Self {
@@ -217,6 +220,15 @@ impl Span {
         let state = self.state();
         let file = Arc::clone(&state.source.as_ref()?.file);
         Some((file, state.tail.clone()))
+    }
+
+    /// Whether a file that was created then had the log's name directly after this one. `proves`
+    /// decides it. A proof is kept, because later writes to this file change its times.
+    pub(in crate::log) fn precedes(&self, born: SystemTime, proves: impl FnOnce() -> bool) -> bool {
+        if self.state().next_born != Some(born) && proves() {
+            self.state().next_born = Some(born);
+        }
+        self.state().next_born == Some(born)
     }
 
     /// The identity of the file that has the bytes, open or not.
