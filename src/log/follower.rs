@@ -7,6 +7,7 @@
 //!
 //! `task` polls the files and publishes; `pool` runs the tasks of all followers.
 
+mod appearances;
 pub mod events;
 mod late_files;
 mod pool;
@@ -377,6 +378,10 @@ impl Follower {
                 }
                 FileEvent::WrittenAnew { generation, file } => {
                     timeline.replace_file(generation, &file);
+                    continue;
+                }
+                FileEvent::FilesMissing => {
+                    timeline.files_are_missing();
                     continue;
                 }
                 FileEvent::Lost => {

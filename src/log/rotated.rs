@@ -199,6 +199,24 @@ impl Listed {
     }
 }
 
+/// The files that were created after `before` and before `next`, and lie where old files do, under
+/// the names of rotated files, in the order of their creation.
+pub(super) fn find_between(
+    access: &Access,
+    log: &LogPath,
+    before: &LogFile,
+    next: &LogFile,
+) -> Vec<LogFile> {
+    let (Some(first), Some(last)) = (before.born(), next.born()) else { return Vec::new() };
+    let ends = [before.identity().inode, next.identity().inode];
+    let followed = Followed { born: last, files: Vec::new() };
+    let listing = Listing::new(access, log, &followed);
+    let between = listing.files.iter().filter(|file| {
+        (first..=last).contains(&file.order.born) && !ends.contains(&file.order.inode)
+    });
+    between.filter_map(|file| file.open(access)).collect()
+}
+
 /// Whether the file `next_born` had the log's name right after `before`, by the times of both.
 pub(super) fn follows_directly(before: &LogFile, log: &LogPath, next_born: SystemTime) -> bool {
     let Some(life) = before.life() else { return false };

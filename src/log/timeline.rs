@@ -63,6 +63,8 @@ pub struct Timeline {
     first_born: Option<SystemTime>,
     /// Files that were rotated away before the follower started and were found again.
     rotated: VecDeque<Arc<Span>>,
+    /// Other files may have had the log's name before the span that begins next.
+    are_files_missing: bool,
     /// A file other than that of the open span may be open, so there may be one to close.
     may_hold_old_files: bool,
 }
@@ -87,7 +89,9 @@ impl Timeline {
         let shared = sources.find(|source| source.is_of(&file));
         let source = shared.unwrap_or_else(|| Source::new(file, 0));
         let number = ROTATED_NUMBER_MAX + self.begun;
-        self.spans.push_back(Arc::new(Span::open(number, generation, before, reason, source)));
+        let mut span = Span::open(number, generation, before, reason, source);
+        span.are_files_missing = std::mem::take(&mut self.are_files_missing);
+        self.spans.push_back(Arc::new(span));
     }
 
     /// Gives what is known of the head of a generation's file to all its spans.
@@ -109,6 +113,11 @@ impl Timeline {
         let span = self.spans.back()?;
         span.extend(start, bytes, SystemTime::now());
         Some(span.number)
+    }
+
+    /// Other files may have had the log's name before the span that begins next, and can't be given.
+    pub fn files_are_missing(&mut self) {
+        self.are_files_missing = true;
     }
 
     /// The bytes of a generation are read from another file from now on, which has all of them.

@@ -360,16 +360,19 @@ impl<H: Clone> Cursor<H> {
     }
 
     /// Other files may have had the log's name after the present span's, and can't be given. Gives
-    /// nothing where that is announced already.
+    /// nothing where that is announced already, and where it is announced with the next span.
     pub fn on_unknown_files(&mut self) -> Option<Step> {
-        let at = self.at.as_ref()?;
-        let (generation, from) = (at.generation, at.offset());
         let is_told = std::mem::replace(&mut self.are_files_missing, true);
-        (!is_told).then_some(Step::Gap { generation, from, to: None })
+        let at = self.at.as_ref().filter(|_| !is_told)?;
+        if self.mode == Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
+        Some(Step::Gap { generation: at.generation, from: at.offset(), to: None })
     }
 
     fn enter(&mut self, mut at: SpanCursor<H>, reason: Reason, after: u64) -> Step {
-        self.are_files_missing = false;
+        let are_files_missing = std::mem::take(&mut self.are_files_missing);
+        let is_gap_due = are_files_missing && self.at.is_none();
         let reason = match reason {
             // The file before it was rotated away before anybody followed the log.
             Reason::Joined => {
@@ -385,7 +388,7 @@ impl<H: Clone> Cursor<H> {
         if self.mode != Mode::Live {
             self.mode = Mode::CatchingUp;
         }
-        if are_spans_missing {
+        if are_spans_missing || is_gap_due {
             self.reset_due = Some(reason);
             return Step::Gap { generation, from, to: None };
         }

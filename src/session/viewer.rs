@@ -480,6 +480,11 @@ impl Viewer {
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {
             Next::Span(reader) => {
+                if reader.are_files_missing
+                    && let Some(step) = self.cursor.on_unknown_files()
+                {
+                    return self.announce(step);
+                }
                 let (from, reason) = (reader.from, reader.reason);
                 let at = self.span_cursor(reader.into(), Fingerprint::at(from));
                 NextSpan::Span(at, reason)

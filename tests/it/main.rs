@@ -40,6 +40,7 @@ mod large;
 mod late;
 mod leaks;
 mod limits;
+mod missed_files;
 mod model;
 mod old_files;
 mod oracle;

@@ -43,6 +43,8 @@ pub enum FileEvent {
         /// The file that its bytes are read from.
         file: Arc<LogFile>,
     },
+    /// Other files may have had the log's name before what begins next, and can't be given.
+    FilesMissing,
     /// The bytes of the present span can't be read any more: the file was truncated.
     Lost,
     /// There is nothing to follow.

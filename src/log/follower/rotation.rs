@@ -5,7 +5,8 @@
 //! tracker recognises a rotation, a replacement, a truncation, and a truncation that has grown
 //! again, whatever events came. An old file is read to its end before the next one begins, and is
 //! still read for the rotate-wait, because writers reopen late. A file that had the name only
-//! between two polls is found under its later name, which the events report. All calls may block.
+//! between two polls is found under its later name, which the events report. If more files had the
+//! name than were found, viewers are told that files may be missing. All calls may block.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,11 +20,13 @@ use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
+use crate::log::follower::appearances::{Appearances, Missed};
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
+use crate::log::rotated;
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
 
@@ -45,6 +48,8 @@ const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// While bytes come, and events report nothing but writes, the path is looked up this often: not
 /// every directory on the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
+/// Missed files are searched for at most this often.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// At most this many files that have taken the name are held open until they begin.
 const SUCCESSORS_MAX: usize = 16;
 
@@ -60,6 +65,12 @@ pub struct RotationTracker {
     late: LateFiles,
     /// Whether the first of the successors is the present file, written anew.
     comparison: Option<Comparison>,
+    /// Whether each file that had the name is known.
+    appearances: Appearances,
+    /// The name leads to something that is no log.
+    is_untailable: bool,
+    /// When missed files were searched for.
+    searched_at: Option<Instant>,
     /// One more late file may be open.
     has_room: bool,
     /// The next file may begin then, since others began a moment ago.
@@ -81,6 +92,14 @@ enum Present {
     /// Other files have taken the name since, and begin when the present one has been read to its
     /// end.
     Draining { file: Option<TailedFile>, successors: Successors },
+}
+
+/// The state of a search for files that were missed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// An event may still report them.
+    Undecided,
+    Over,
 }
 
 /// Files that have taken the name, in that order. Never empty between two polls.
@@ -138,14 +157,16 @@ impl Present {
         self.file().is_some_and(|tailed| tailed.file.identity() == identity)
     }
 
-    /// The path leads to the file that is followed.
-    fn name_confirmed(&mut self, now: Instant) {
+    /// The path leads to the file that is followed. Returns whether it had led to nothing before.
+    fn name_confirmed(&mut self, now: Instant) -> bool {
+        let is_back = matches!(self, Self::Gone { .. });
         *self = match std::mem::take(self) {
             Self::Named { file, .. } | Self::Gone { file, .. } => {
                 Self::Named { file, checked_at: Some(now) }
             }
             other @ (Self::Absent(_) | Self::Draining { .. }) => other,
         };
+        is_back
     }
 
     /// Makes the next poll check the name.
@@ -196,6 +217,9 @@ impl RotationTracker {
             present: Present::default(),
             late: LateFiles::default(),
             comparison: None,
+            appearances: Appearances::default(),
+            is_untailable: false,
+            searched_at: None,
             has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
@@ -292,11 +316,24 @@ impl RotationTracker {
             // The write that woke the follower went to another file.
         }
         self.present.doubt_name();
+        let (appeared, are_lost) = wake.take_appearances();
+        self.appearances.record(appeared, are_lost, now);
         let identified = self.identify();
+        let is_untailable = matches!(identified, Err(Refusal::Untailable | Refusal::Forbidden));
+        let was_untailable = std::mem::replace(&mut self.is_untailable, is_untailable);
+        if is_untailable && !was_untailable {
+            // Its event is accounted for.
+            self.appearances.open(now);
+        }
         let named = identified.as_ref().ok().copied();
         let progress = self.read_present(now, &mut poll);
         match identified {
-            Ok(identity) if self.present.is(identity) => self.present.name_confirmed(now),
+            Ok(identity) if self.present.is(identity) => {
+                if self.present.name_confirmed(now) {
+                    // It got its name back, which is an appearance of the name.
+                    self.appearances.open(now);
+                }
+            }
             Ok(identity) => self.open_successor(identity, now, &mut poll),
             // A failed lookup says nothing about the file that is followed.
             Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.file().is_some() => {}
@@ -313,7 +350,25 @@ impl RotationTracker {
         if is_over {
             self.rotate(now, named, wake, &mut poll);
         }
+        let is_named = |identity| self.present.is(identity) && !self.present.has_successors();
+        if named.is_some_and(is_named) && !wake.has_renamed() {
+            self.settle(now, &mut poll);
+        }
         poll
+    }
+
+    /// The present file has the name, and no successor is known. If events report more files
+    /// nevertheless, they had the name before it, and viewers learn that now.
+    fn settle(&mut self, now: Instant, poll: &mut Poll) {
+        match self.appearances.missed(0, now) {
+            Missed::Nothing => self.appearances.confirm(),
+            Missed::Undecided => self.present.doubt_name(),
+            Missed::Files(_) => {
+                self.appearances.confirm();
+                poll.events.push(FileEvent::FilesMissing);
+                poll.events.extend(self.present.file().map(|file| file.goes_on(Reason::Back)));
+            }
+        }
     }
 
     /// Makes the next poll check what the path leads to, whatever woke the follower.
@@ -424,6 +479,7 @@ impl RotationTracker {
                     Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
+                self.appearances.open(now);
                 self.present.push_successor(next, now);
             }
             Err(Refusal::Exhausted) if self.present.file().is_some() => {}
@@ -461,7 +517,7 @@ impl RotationTracker {
                 self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
                 break;
             }
-            let (next, is_before_present) = match self.open_renamed(wake) {
+            let (next, is_before_present) = match self.open_renamed(now, wake) {
                 Some(next) => {
                     let is_before_present = self.put_present_behind(now, named, wake);
                     // The event came after the present file had lost the name. The last read may
@@ -472,10 +528,14 @@ impl RotationTracker {
                     }
                     (next, is_before_present)
                 }
-                None => match self.take_successor(0) {
-                    Some(next) => (next, false),
-                    None => break,
-                },
+                None => {
+                    if self.look_for_missed_files(now, named, wake, poll) == Search::Undecided {
+                        self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
+                        break;
+                    }
+                    let Some(next) = self.take_successor(0) else { break };
+                    (next, false)
+                }
             };
             self.begin(next, is_before_present, now, poll);
             self.next_rotation_at = Some(now + ROTATION_INTERVAL);
@@ -515,6 +575,8 @@ impl RotationTracker {
         let (event, late) = present.go_on_in(next);
         poll.events.push(event);
         self.late.push(late, now, now + self.rotate_wait);
+        // Files in between were other states of the same log.
+        self.appearances.forgive();
         // The name may have gone on to another file meanwhile.
         (poll.rotated, poll.more) = (true, true);
     }
@@ -547,7 +609,7 @@ impl RotationTracker {
 
     /// The next file that had the name and was renamed, according to the events. None when all of
     /// them are known.
-    fn open_renamed(&mut self, wake: &Wake) -> Option<TailedFile> {
+    fn open_renamed(&mut self, now: Instant, wake: &Wake) -> Option<TailedFile> {
         while let Some(path) = wake.next_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
             let Some(admitted) =
@@ -564,10 +626,80 @@ impl RotationTracker {
                 && let Ok(mut next) = TailedFile::new(admitted)
             {
                 next.was_renamed = true;
+                self.appearances.open(now);
                 return Some(next);
             }
         }
         None
+    }
+
+    /// Looks whether other files had the name between the present one and its first successor.
+    /// Those that lie where old files do become successors before it. For others, viewers are told
+    /// that files may be missing.
+    fn look_for_missed_files(
+        &mut self,
+        now: Instant,
+        named: Option<Identity>,
+        wake: &Wake,
+        poll: &mut Poll,
+    ) -> Search {
+        let Some(Successors { files, .. }) = self.present.successors() else { return Search::Over };
+        if files.front().is_none_or(|next| next.was_found) {
+            return Search::Over;
+        }
+        if wake.has_events() && self.appearances.are_events_outstanding(now) {
+            return Search::Undecided;
+        }
+        let last = files.back().map(|last| last.file.identity());
+        let to_open = named.is_some() && named != last;
+        let missed = match self.appearances.missed(usize::from(to_open), now) {
+            Missed::Undecided => return Search::Undecided,
+            Missed::Files(missed) => Some(missed),
+            Missed::Nothing
+                if self.appearances.are_events_lost() && !self.is_followed_directly() =>
+            {
+                None
+            }
+            Missed::Nothing => return Search::Over,
+        };
+        self.appearances.forgive();
+        let found = self.find_missed_files(now);
+        if missed != Some(found.len()) {
+            poll.events.push(FileEvent::FilesMissing);
+        }
+        found.into_iter().rev().for_each(|file| self.present.push_first_successor(file, now));
+        Search::Over
+    }
+
+    /// Whether the times of the present file and of its first successor prove that no other file
+    /// had the name in between. Nothing can be said, and is, where no file is present.
+    fn is_followed_directly(&self) -> bool {
+        let Present::Draining { file: Some(file), successors } = &self.present else { return true };
+        let born = successors.files.front().and_then(|next| next.file.born());
+        born.is_some_and(|born| rotated::follows_directly(&file.file, &self.log, born))
+    }
+
+    /// The files that were created between the present one and its first successor, and lie where
+    /// old files do, under the names of rotated files.
+    fn find_missed_files(&mut self, now: Instant) -> Vec<TailedFile> {
+        let is_recent = |at: Instant| now.duration_since(at) < SEARCH_INTERVAL;
+        let Present::Draining { file: Some(file), successors } = &self.present else {
+            return Vec::new();
+        };
+        let next = successors.files.front().map(|next| &next.file);
+        let (Some(next), false) = (next, self.searched_at.is_some_and(is_recent)) else {
+            return Vec::new();
+        };
+        self.searched_at = Some(now);
+        let files = rotated::find_between(&self.access, &self.log, &file.file, next);
+        let found = files.into_iter().filter_map(|file| {
+            let identity = file.identity();
+            let is_known = self.present.is(identity)
+                || self.late.contains(identity)
+                || self.position_in_successors(identity).is_some();
+            TailedFile::missed(file).ok().filter(|_| !is_known)
+        });
+        found.take(SUCCESSORS_MAX).collect()
     }
 
     fn position_in_successors(&self, identity: Identity) -> Option<usize> {
@@ -719,6 +851,7 @@ impl RotationTracker {
             self.late.due(),
             settled.max(self.next_rotation_at),
             self.present.file().and_then(TailedFile::retry_at),
+            self.appearances.due(),
         ];
         dues.into_iter().flatten().min()
     }
@@ -763,7 +896,8 @@ mod tests {
         for milliseconds in 0..200 {
             // The events come after the last file has begun.
             if milliseconds == 20 {
-                (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true));
+                (0..FILES)
+                    .for_each(|number| wake.record_rename(&path, &aside(number), true, false));
             }
             for event in tracker.poll(began + Duration::from_millis(milliseconds), &wake).events {
                 match event {
@@ -796,7 +930,7 @@ mod tests {
                 let aside = directory.path().join(format!("a.log.{number}"));
                 std::fs::rename(&path, &aside).unwrap();
                 std::fs::write(&path, format!("file {number}\n")).unwrap();
-                wake.record_rename(&path, &aside, true);
+                wake.record_rename(&path, &aside, true, false);
             }
             let mut rotate_until = |from: u64, to: u64| {
                 let polls = (from..to).map(|at| began + Duration::from_millis(at));

@@ -53,6 +53,8 @@ pub(in crate::log) struct TailedFile {
     head: Vec<u8>,
     /// The file had the log's name, was renamed, and was then opened under its new name.
     pub(in crate::log) was_renamed: bool,
+    /// It had the log's name unnoticed, and was found under another name.
+    pub(in crate::log) was_found: bool,
     /// It has been the present file.
     pub(in crate::log) has_begun: bool,
     /// Its generation has been published. Otherwise only the tracker knows of the file.
@@ -113,7 +115,10 @@ pub(in crate::log) enum Progress {
 impl TailedFile {
     pub(in crate::log) fn new(admitted: Admitted) -> io::Result<Self> {
         let real_path = admitted.real_path().to_owned();
-        let file = LogFile::new(admitted);
+        Self::from_start(LogFile::new(admitted), real_path)
+    }
+
+    fn from_start(file: LogFile, real_path: PathBuf) -> io::Result<Self> {
         let head = file.written_head()?;
         let generation = Generation::new(file.identity(), nonce(), &head);
         Ok(Self {
@@ -123,11 +128,18 @@ impl TailedFile {
             fingerprint: Fingerprint::at(Offset(0)),
             head: Vec::new(),
             was_renamed: false,
+            was_found: false,
             has_begun: false,
             is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
+    }
+
+    /// A file that had the log's name unnoticed, and was found under another name.
+    pub(in crate::log) fn missed(file: LogFile) -> io::Result<Self> {
+        let real_path = file.path_now().unwrap_or_default();
+        Ok(Self { was_renamed: true, was_found: true, ..Self::from_start(file, real_path)? })
     }
 
     /// A file that was found again, to be read from `at` on.
@@ -141,6 +153,7 @@ impl TailedFile {
             file: Arc::new(file),
             head,
             was_renamed: true,
+            was_found: false,
             has_begun: true,
             is_published: true,
             read_error: None,
@@ -158,6 +171,7 @@ impl TailedFile {
             file: Arc::new(file),
             head,
             was_renamed: true,
+            was_found: false,
             has_begun: true,
             is_published: true,
             read_error: None,
@@ -419,6 +433,7 @@ impl TailedFile {
             fingerprint: self.fingerprint.clone(),
             head: self.head.clone(),
             was_renamed: self.was_renamed,
+            was_found: false,
             has_begun: true,
             is_published: false,
             read_error: self.read_error.take(),

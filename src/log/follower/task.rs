@@ -93,6 +93,9 @@ impl<R: Registration> FollowerTask<R> {
         if std::mem::replace(&mut self.asked, asked) != asked || self.follower.is_polling() {
             self.tracker.doubt_name();
         }
+        if self.follower.is_polling() {
+            self.follower.wake.lose_events();
+        }
         if now >= self.next_renewal || self.watches.is_missing() {
             self.renew_watches();
         }

@@ -63,6 +63,8 @@ pub struct Span {
     pub from: Offset,
     /// Why it began.
     pub reason: Reason,
+    /// Other files may have had the log's name before it, and can't be given.
+    pub are_files_missing: bool,
     end: AtomicU64,
     readers: AtomicUsize,
     state: Mutex<SpanState>,
@@ -132,6 +134,7 @@ impl Span {
             generation,
             from,
             reason,
+            are_files_missing: false,
             end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
             state: Mutex::new(state),

@@ -178,7 +178,7 @@ impl LogFiles {
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
         if self.has_rename_events && from.parent() == to.parent() {
-            self.wake.record_rename(&from, to, from == self.log);
+            self.wake.record_rename(&from, to, from == self.log, to == self.log);
             if from == self.log {
                 self.rename_away.push(file);
             }

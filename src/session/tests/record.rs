@@ -221,6 +221,7 @@ impl Record {
                     self.go_on_in(key(*generation), file.identity(), log_files);
                     grown.insert(key(*generation));
                 }
+                FileEvent::FilesMissing => panic!("no file was missed"),
                 FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
                     self.generations.get_mut(&span.key).unwrap().lost = true;
