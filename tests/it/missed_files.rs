@@ -102,3 +102,54 @@ async fn a_file_that_loses_its_name_and_gets_it_back_is_no_other_file() {
     }
     assert_eq!(followed.reader.heads(), ["open true"]);
 }
+
+/// A file that a rotation at once leaves under the name of an old one, made sure by the times.
+#[cfg(feature = "faults")]
+fn rotate_at_once(path: &Path, aside: &Path, content: &str) {
+    use std::os::unix::fs::MetadataExt;
+    loop {
+        std::fs::rename(path, aside).unwrap();
+        std::fs::write(path, content).unwrap();
+        let (old, new) = (aside.metadata().unwrap(), path.metadata().unwrap());
+        let changed = std::time::Duration::new(old.ctime() as u64, old.ctime_nsec() as u32);
+        let born = new.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+        if changed.abs_diff(born) < std::time::Duration::from_millis(1) {
+            return;
+        }
+        std::fs::rename(aside, path).unwrap();
+    }
+}
+
+#[cfg(feature = "faults")]
+#[tokio::test]
+async fn a_server_that_polls_tells_a_gap_unless_the_times_of_the_files_leave_no_room() {
+    use tailcast::log::failpoints::Call;
+
+    for (what, has_gap) in [("at once", false), ("slowly", true), ("twice", true)] {
+        let server = crate::servers::TestServer::start().await;
+        let root = server.directory.path().canonicalize().unwrap();
+        server.faults.fail(Call::Watch, root, rustix::io::Errno::NOSPC);
+        let path = PathBuf::from(server.log("a.log", lines("file 0")));
+        let mut reader = Reader::open(&server, &target(&path), "&lines=all").await;
+        reader.read_until(b"file 0 99\n").await;
+        append(&path, "followed\n");
+        reader.read_until(b"followed\n").await;
+        let aside = server.path("a.log.1");
+        if what == "at once" {
+            rotate_at_once(&path, &aside, &lines("the last"));
+        } else {
+            std::fs::rename(&path, &aside).unwrap();
+            pace(std::time::Duration::from_millis(30)).await;
+            if what == "twice" {
+                append(&path, "lost\n");
+                std::fs::remove_file(&path).unwrap();
+            }
+            append(&path, lines("the last"));
+        }
+        reader.read_until(b"the last 99\n").await;
+        let end = lines("file 0").len() + "followed\n".len();
+        let (gap, reset) = (format!("gap {end} null"), "reset rotated 0".to_owned());
+        let told = if has_gap { vec![gap, reset] } else { vec![reset] };
+        assert_eq!(reader.heads()[1..], told, "{what}");
+    }
+}

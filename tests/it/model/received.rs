@@ -247,7 +247,11 @@ impl ReceivedStreams {
         if from != offset || !is_same {
             self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));
         }
-        self.current = Some(self.go_on(known, generation, from, when));
+        self.current = Some(if is_of_this_life && !is_same {
+            self.begin(generation, from, Began::Continued(known), when)
+        } else {
+            self.go_on(known, generation, from, when)
+        });
     }
 
     /// The latest stream of this generation.

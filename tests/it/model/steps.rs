@@ -91,8 +91,14 @@ impl Model {
             }
             17 => {
                 let old = self.leave();
-                std::fs::remove_dir_all(self.root.join("d")).unwrap();
-                for file in &mut self.files {
+                let directory = self.root.join("d");
+                std::fs::remove_dir_all(&directory).unwrap();
+                // A link may have led to an old file elsewhere.
+                if !self.real.starts_with(&directory) {
+                    std::fs::remove_file(&self.real).unwrap();
+                }
+                self.files[present].linked = false;
+                for file in self.files.iter_mut().filter(|file| file.path.starts_with(&directory)) {
                     file.linked = false;
                 }
                 self.note(format_args!("remove the directory with file {present}"));
