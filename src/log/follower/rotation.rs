@@ -8,6 +8,8 @@
 //! between two polls is found under its later name, which the events report. If more files had the
 //! name than were found, viewers are told that files may be missing. All calls may block.
 
+mod missed;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -20,15 +22,15 @@ use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
-use crate::log::follower::appearances::{Appearances, Missed};
+use crate::log::follower::appearances::Appearances;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
-use crate::log::rotated;
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
+use missed::Search;
 
 /// A file that has taken the name begins no sooner than this: events may still report others that
 /// had the name before it.
@@ -48,8 +50,6 @@ const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 /// While bytes come, and events report nothing but writes, the path is looked up this often: not
 /// every directory on the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
-/// Missed files are searched for at most this often.
-const SEARCH_INTERVAL: Duration = Duration::from_secs(1);
 /// At most this many files that have taken the name are held open until they begin.
 const SUCCESSORS_MAX: usize = 16;
 
@@ -92,14 +92,6 @@ enum Present {
     /// Other files have taken the name since, and begin when the present one has been read to its
     /// end.
     Draining { file: Option<TailedFile>, successors: Successors },
-}
-
-/// The state of a search for files that were missed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Search {
-    /// An event may still report them.
-    Undecided,
-    Over,
 }
 
 /// Files that have taken the name, in that order. Never empty between two polls.
@@ -355,20 +347,6 @@ impl RotationTracker {
             self.settle(now, &mut poll);
         }
         poll
-    }
-
-    /// The present file has the name, and no successor is known. If events report more files
-    /// nevertheless, they had the name before it, and viewers learn that now.
-    fn settle(&mut self, now: Instant, poll: &mut Poll) {
-        match self.appearances.missed(0, now) {
-            Missed::Nothing => self.appearances.confirm(),
-            Missed::Undecided => self.present.doubt_name(),
-            Missed::Files(_) => {
-                self.appearances.confirm();
-                poll.events.push(FileEvent::FilesMissing);
-                poll.events.extend(self.present.file().map(|file| file.goes_on(Reason::Back)));
-            }
-        }
     }
 
     /// Makes the next poll check what the path leads to, whatever woke the follower.
@@ -631,75 +609,6 @@ impl RotationTracker {
             }
         }
         None
-    }
-
-    /// Looks whether other files had the name between the present one and its first successor.
-    /// Those that lie where old files do become successors before it. For others, viewers are told
-    /// that files may be missing.
-    fn look_for_missed_files(
-        &mut self,
-        now: Instant,
-        named: Option<Identity>,
-        wake: &Wake,
-        poll: &mut Poll,
-    ) -> Search {
-        let Some(Successors { files, .. }) = self.present.successors() else { return Search::Over };
-        if files.front().is_none_or(|next| next.was_found) {
-            return Search::Over;
-        }
-        if wake.has_events() && self.appearances.are_events_outstanding(now) {
-            return Search::Undecided;
-        }
-        let last = files.back().map(|last| last.file.identity());
-        let to_open = named.is_some() && named != last;
-        let missed = match self.appearances.missed(usize::from(to_open), now) {
-            Missed::Undecided => return Search::Undecided,
-            Missed::Files(missed) => Some(missed),
-            Missed::Nothing
-                if self.appearances.are_events_lost() && !self.is_followed_directly() =>
-            {
-                None
-            }
-            Missed::Nothing => return Search::Over,
-        };
-        self.appearances.forgive();
-        let found = self.find_missed_files(now);
-        if missed != Some(found.len()) {
-            poll.events.push(FileEvent::FilesMissing);
-        }
-        found.into_iter().rev().for_each(|file| self.present.push_first_successor(file, now));
-        Search::Over
-    }
-
-    /// Whether the times of the present file and of its first successor prove that no other file
-    /// had the name in between. Nothing can be said, and is, where no file is present.
-    fn is_followed_directly(&self) -> bool {
-        let Present::Draining { file: Some(file), successors } = &self.present else { return true };
-        let born = successors.files.front().and_then(|next| next.file.born());
-        born.is_some_and(|born| rotated::follows_directly(&file.file, &self.log, born))
-    }
-
-    /// The files that were created between the present one and its first successor, and lie where
-    /// old files do, under the names of rotated files.
-    fn find_missed_files(&mut self, now: Instant) -> Vec<TailedFile> {
-        let is_recent = |at: Instant| now.duration_since(at) < SEARCH_INTERVAL;
-        let Present::Draining { file: Some(file), successors } = &self.present else {
-            return Vec::new();
-        };
-        let next = successors.files.front().map(|next| &next.file);
-        let (Some(next), false) = (next, self.searched_at.is_some_and(is_recent)) else {
-            return Vec::new();
-        };
-        self.searched_at = Some(now);
-        let files = rotated::find_between(&self.access, &self.log, &file.file, next);
-        let found = files.into_iter().filter_map(|file| {
-            let identity = file.identity();
-            let is_known = self.present.is(identity)
-                || self.late.contains(identity)
-                || self.position_in_successors(identity).is_some();
-            TailedFile::missed(file).ok().filter(|_| !is_known)
-        });
-        found.take(SUCCESSORS_MAX).collect()
     }
 
     fn position_in_successors(&self, identity: Identity) -> Option<usize> {
