@@ -279,8 +279,36 @@ impl Access {
         Err(Refusal::NotFound)
     }
 
+    /// Opens a directory to read its names. What the names are of is checked when it is opened.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]. [`Refusal::Untailable`] for what is no directory, or one that the kernel
+    /// makes up.
+    pub(super) fn open_directory(&self, path: &Path) -> Result<OwnedFd, Refusal> {
+        self.metrics.lookups.add(1);
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let Some((object, _)) = self.find_object(path)? else { continue };
+            let stat = rustix::fs::fstat(&object)?;
+            if type_of(&stat) != FileType::Directory || is_kernel_made(object.as_fd())? {
+                return Err(Refusal::Untailable);
+            }
+            return Ok(resolve::open_for_reading(object.as_fd())?.into());
+        }
+        Err(Refusal::NotFound)
+    }
+
     /// One attempt to find the file of a path; None if it was moved or removed meanwhile.
     fn find_once(&self, path: &Path) -> Result<Option<Found>, Refusal> {
+        let Some((object, real_path)) = self.find_object(path)? else { return Ok(None) };
+        let stat = rustix::fs::fstat(&object)?;
+        if type_of(&stat) != FileType::RegularFile || is_kernel_made(object.as_fd())? {
+            return Err(Refusal::Untailable);
+        }
+        Ok(Some(Found { object, real_path, stat }))
+    }
+
+    /// One attempt to find what a path leads to, inside the prefixes, and where that lies.
+    fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
         let prefix = self.nearest(path).ok_or(Refusal::Forbidden)?;
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,
@@ -304,14 +332,7 @@ impl Access {
             let object_stays = ResolvedPath::of(object.as_fd())?.path == place.path;
             return if root_stays && object_stays { Err(Refusal::Forbidden) } else { Ok(None) };
         }
-        if place.gone {
-            return Ok(None);
-        }
-        let stat = rustix::fs::fstat(&object)?;
-        if type_of(&stat) != FileType::RegularFile || is_kernel_made(object.as_fd())? {
-            return Err(Refusal::Untailable);
-        }
-        Ok(Some(Found { object, real_path: place.path, stat }))
+        Ok((!place.gone).then_some((object, place.path)))
     }
 
     /// Follows links wherever they lead. The caller has to check the path of the object.

@@ -115,9 +115,10 @@ impl Snapshot {
             }
             WantedGeneration::Nothing => return Err(gone()),
         };
+        // In this order: a file that takes the place of this one has all that was published by then.
+        let end = span.end();
         let file = span.file().ok_or_else(gone)?;
         let checkpoints = hub.checkpoints(follower, chosen);
-        let end = span.end();
         // Asked after the end: where that is behind the first bytes, these are known.
         let encoding = chosen.unwrap_or_else(|| span.detection().encoding());
         Ok(Self { generation, end, encoding, file, span, checkpoints })
@@ -208,8 +209,10 @@ impl Snapshot {
     /// # Errors
     /// Those of `pread`.
     pub fn is_intact(&self) -> io::Result<bool> {
-        let tail = self.span.tail();
-        let found = self.file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
+        // The log may go on in another file that has the same bytes, and more.
+        let present = self.span.file_and_tail();
+        let (file, tail) = present.unwrap_or_else(|| (Arc::clone(&self.file), self.span.tail()));
+        let found = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
         Ok(!matches!(found, Read::Changed))
     }
 }
