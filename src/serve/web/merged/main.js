@@ -1,5 +1,6 @@
 // The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
+import { pageUrl, serverUrl } from '../net/wire.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
@@ -243,7 +244,7 @@ function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
   const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern, encoding });
-  window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
+  window.open(serverUrl(`${logs[entry.log]}${hash}`), '_blank', 'noopener');
 }
 
 /** The row that the reader went to. */
@@ -266,7 +267,7 @@ function hint(words) {
 function updateUrl() {
   if (!isRestored) return;
   const hash = hashWith(encoding);
-  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${location.pathname}${location.search}${hash}`));
 }
 
 /** The fragment of the present view, in an encoding. @param {string} encoding */
@@ -357,7 +358,7 @@ levels.load(() => {
   searchedVersion = -1;
   if (findBar.level !== '' && !buffer.isGathering) loader.refilter();
   drawScheduler.request();
-});
+}, hint);
 focusLog();
 drawScheduler.request();
 setInterval(() => drawScheduler.request(), TICK_MS);

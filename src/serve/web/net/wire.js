@@ -83,7 +83,8 @@ export function serverUrl(path) {
  * @param {string} path with its parameters and fragment
  */
 export function pageUrl(path) {
-  const url = new URL(location.href);
+  // `location` leaves a name and a password out in some browsers.
+  const url = new URL(document.URL);
   const { pathname, search, hash } = new URL(serverUrl(path));
   url.pathname = pathname;
   url.search = search;

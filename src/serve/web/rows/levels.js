@@ -1,9 +1,12 @@
 // The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
 
+import { errorText, failureWords } from '../net/api.js';
 import { serverUrl } from '../net/wire.js';
 
 /** Only the beginning of a line is searched for its level. */
 const LOOK_CHARS = 4_000;
+const ANSWER_MS_MAX = 10_000;
+const RETRY_MS = 5_000;
 
 /** A level for a pattern, or for each of its named groups. @typedef {{level?: string, pattern: string}} Rule */
 /** @typedef {{level?: string, expression: RegExp}} CompiledRule */
@@ -14,16 +17,24 @@ export class Levels {
   /** @type {WeakMap<import('./tail.js').Row, string>} */
   #cache = new WeakMap();
 
-  /** @param {() => void} changed called when the rules have arrived */
-  async load(changed) {
-    try {
-      const answer = await fetch(serverUrl('/_/levels.json'));
-      if (!answer.ok) return;
-      this.#rules = compileRules(await answer.json());
-      this.#cache = new WeakMap();
-      changed();
-    } catch {
-      // Without rules only annotations give a level.
+  /**
+   * Loads the rules, and repeats that until they have arrived. Without rules only annotations give a level.
+   * @param {() => void} changed called when the rules have arrived
+   * @param {(words: string) => void} failed called at the first failure
+   */
+  async load(changed, failed) {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        const answer = await fetch(serverUrl('/_/levels.json'), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+        if (!answer.ok) throw new Error(await errorText(answer));
+        this.#rules = compileRules(await answer.json());
+        this.#cache = new WeakMap();
+        changed();
+        return;
+      } catch (error) {
+        if (attempt === 0) failed(`Errors and warnings are not marked yet: ${failureWords(error)}`);
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
     }
   }
 

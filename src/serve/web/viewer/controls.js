@@ -1,5 +1,7 @@
 // Keyboard and pointer input of the viewer page.
 
+import { failureWords, Gone } from '../net/api.js';
+import { serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
@@ -114,7 +116,7 @@ export class Controls {
   /** Sets the targets of the menu's links. */
   #updateLinks() {
     const { findBar, api, bars, encoding } = this.#parts;
-    const raw = encoding === '' ? '?format=raw' : `?format=raw&encoding=${encoding}`;
+    const raw = serverUrl(`${location.pathname}?format=raw${encoding === '' ? '' : `&encoding=${encoding}`}`);
     /** @type {HTMLAnchorElement} */ (byId('raw')).href = raw;
     const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
     whole.href = raw;
@@ -122,7 +124,7 @@ export class Controls {
     const matches = /** @type {HTMLAnchorElement} */ (byId('download-matches'));
     const filter = findBar.filterParameters;
     matches.hidden = Object.keys(filter).length === 0;
-    matches.href = api.url('text', filter);
+    matches.href = serverUrl(api.url('text', filter));
   }
 
   /** @param {MouseEvent} event */
@@ -163,7 +165,7 @@ export class Controls {
     const { errorNav, searchProblems } = this.#parts;
     searchProblems();
     if (errorNav.scan.offsets.length > 0) act(errorNav);
-    else this.showHint(errorNav.scan.complete ? 'No error in this log' : 'No error found so far');
+    else this.showHint(noneText(errorNav.scan, 'error'));
   }
 
   /** @param {1 | -1} way */
@@ -171,7 +173,7 @@ export class Controls {
     const { warningNav, searchProblems } = this.#parts;
     searchProblems();
     if (warningNav.scan.offsets.length > 0) warningNav.step(way);
-    else this.showHint(warningNav.scan.complete ? 'No warning in this log' : 'No warning found so far');
+    else this.showHint(noneText(warningNav.scan, 'warning'));
   }
 
   /**
@@ -299,8 +301,19 @@ export class Controls {
       const done = await copyText(isMarkdown && urlSync.selectedLines ? markdown(bars.name, urlSync.url, urlSync.selectedLines, text) : text.map((line) => `${line}\n`).join(''));
       const words = complete ? `${plural(text.length, 'line')} copied` : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
       this.showHint(done ? words : 'Could not copy');
-    } catch {
-      this.showHint('Could not copy: the lines are no longer there');
+    } catch (error) {
+      this.showHint(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);
     }
   }
+}
+
+/**
+ * Why there is no error or warning to go to.
+ * @param {import('../search/file-search.js').SearchResult} scan
+ * @param {string} level
+ */
+function noneText({ complete, error, interruption }, level) {
+  const trouble = error || interruption;
+  if (trouble !== '') return `The search for ${level}s is interrupted: ${trouble}`;
+  return complete ? `No ${level} in this log` : `No ${level} found so far`;
 }
