@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use serde_json::json;
 
 use crate::render::Level;
 use crate::search::levels::level_of;
@@ -30,9 +31,20 @@ const CONTINUATIONS: [&str; 9] = [
     r"\s+\([^()]+\) \S+:\d+: ",
 ];
 /// The beginnings of an error that caused the error before it.
-const CAUSES: [&[u8]; 3] = [b"Caused by: ", b"Suppressed: ", b"---> "];
+const CAUSES: [&str; 3] = ["Caused by: ", "Suppressed: ", "---> "];
 /// Status lines of cargo, which are indented, too.
 const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fresh|Dirty|Locked) ";
+
+/// The rules as JSON, for pages: a line continues the message before it if it matches `continues`,
+/// does not match `other`, and matches `cause` or is neither an error nor a warning.
+pub static RULES: LazyLock<String> = LazyLock::new(|| {
+    json!({
+        "continues": beginning_with(&CONTINUATIONS),
+        "other": beginning_with(&[OTHERS]),
+        "cause": format!(r"^\s*(?:{})", CAUSES.join("|")),
+    })
+    .to_string()
+});
 
 /// Whether a line continues the message of the line before it, as the frames of a stack trace do,
 /// and has no level of its own. It is false for a blank line, which ends a message only if the line
@@ -42,14 +54,18 @@ pub fn continues_previous(line: &[u8]) -> bool {
     static CONTINUES: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&CONTINUATIONS));
     static OTHER: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[OTHERS]));
     let text = line.trim_ascii_start();
-    let is_cause = CAUSES.iter().any(|cause| text.starts_with(cause));
+    let is_cause = CAUSES.iter().any(|cause| text.starts_with(cause.as_bytes()));
     CONTINUES.is_match(line)
         && !OTHER.is_match(line)
         && (is_cause || !matches!(level_of(line), Some(Level::Error | Level::Warning)))
 }
 
+fn beginning_with(patterns: &[&str]) -> String {
+    format!("^(?:{})", patterns.join("|"))
+}
+
 fn starts_with_any(patterns: &[&str]) -> Regex {
-    let pattern = format!("^(?:{})", patterns.join("|"));
+    let pattern = beginning_with(patterns);
     let config = syntax::Config::new().unicode(false).utf8(false);
     Regex::builder().syntax(config).build(&pattern).expect("the forms are patterns")
 }

@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Refusal};
-use crate::search::levels;
+use crate::search::{levels, stack_trace};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
@@ -149,6 +149,7 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
+        "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
         name => page::multi_log(name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),

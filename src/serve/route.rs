@@ -103,7 +103,9 @@ impl<'a> Route<'a> {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Health | Self::Check { .. } => true,
-            Self::Own(name) => assets::is_asset(name) || *name == "levels.json",
+            Self::Own(name) => {
+                assets::is_asset(name) || matches!(*name, "levels.json" | "traces.json")
+            }
             Self::List { .. }
             | Self::ListJson
             | Self::Api(..)

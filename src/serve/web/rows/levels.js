@@ -1,4 +1,5 @@
-// The log level of a row: from the server's annotation, else from the rules for its text. The server sends the rules.
+// The log level of a row, from the server's annotation, else from the rules for its text; and whether a row continues the
+// message before it, as those of a stack trace do. The server sends the rules.
 
 import { errorText, failureWords } from '../net/api.js';
 import { serverUrl } from '../net/wire.js';
@@ -10,10 +11,13 @@ const RETRY_MS = 5_000;
 
 /** A level for a pattern, or for each of its named groups. @typedef {{level?: string, pattern: string}} Rule */
 /** @typedef {{level?: string, expression: RegExp}} CompiledRule */
+/** @typedef {{continues: RegExp, other: RegExp, cause: RegExp}} TraceRules */
 
 export class Levels {
   /** @type {CompiledRule[]} */
   #rules = [];
+  /** @type {TraceRules | null} */
+  #traces = null;
   /** @type {WeakMap<import('./tail.js').Row, string>} */
   #cache = new WeakMap();
 
@@ -25,9 +29,9 @@ export class Levels {
   async load(changed, failed) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const answer = await fetch(serverUrl('/_/levels.json'), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
-        if (!answer.ok) throw new Error(await errorText(answer));
-        this.#rules = compileRules(await answer.json());
+        const [rules, traces] = await Promise.all([requestRules('levels'), requestRules('traces')]);
+        this.#rules = compileRules(rules);
+        this.#traces = { continues: new RegExp(traces.continues, 'u'), other: new RegExp(traces.other, 'u'), cause: new RegExp(traces.cause, 'u') };
         this.#cache = new WeakMap();
         changed();
         return;
@@ -59,6 +63,24 @@ export class Levels {
     return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plainText(html)) : '');
   }
 
+  /** Whether a text is an error, by the rules alone. @param {string} text */
+  isError(text) {
+    return levelOf(this.#rules, text) === 'error';
+  }
+
+  /** Whether a row continues the message of the row before it. @param {string} html */
+  continues(html) {
+    return this.continuesText(plainText(html));
+  }
+
+  /** @param {string} text */
+  continuesText(text) {
+    if (this.#traces === null) return false;
+    const { continues, other, cause } = this.#traces;
+    const head = text.slice(0, LOOK_CHARS);
+    return continues.test(head) && !other.test(head) && (cause.test(head) || levelOf(this.#rules, head) === '');
+  }
+
   /** Must be called when the row changed. @param {import('./tail.js').Row} row */
   forget(row) {
     this.#cache.delete(row);
@@ -74,6 +96,13 @@ export class Levels {
       else entry.element.dataset.level = level;
     }
   }
+}
+
+/** @param {'levels' | 'traces'} name */
+async function requestRules(name) {
+  const answer = await fetch(serverUrl(`/_/${name}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+  if (!answer.ok) throw new Error(await errorText(answer));
+  return answer.json();
 }
 
 /** @type {Record<string, string>} */

@@ -25,6 +25,7 @@ const TOUCH_PX = 32;
  * @property {import('./seek.js').Seek} seek
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
+ * @property {import('../rows/levels.js').Levels} levels
  * @property {import('../search/find-bar.js').FindBar} findBar
  * @property {import('../search/problem-nav.js').ProblemNav} errorNav errors
  * @property {import('../search/problem-nav.js').ProblemNav} warningNav warnings
@@ -289,7 +290,7 @@ export class Controls {
 
   /** @param {boolean} isMarkdown */
   async #copyLines(isMarkdown) {
-    const { selection, generations, api, bars, urlSync } = this.#parts;
+    const { selection, generations, api, bars, urlSync, levels } = this.#parts;
     if (selection.selected === null && selection.cursor !== null) selection.select(selection.cursor, false);
     const { selected } = selection;
     if (selected === null) {
@@ -297,9 +298,10 @@ export class Controls {
       return;
     }
     try {
-      const { lines: text, complete } = await fetchText(api, generations.at(selected.gen).id, selected.first.offset, selected.last.offset);
+      const { lines: text, complete, hasTrace } = await fetchText(api, generations.at(selected.gen).id, selected.first.offset, selected.last.offset, levels);
       const done = await copyText(isMarkdown && urlSync.selectedLines ? markdown(bars.name, urlSync.url, urlSync.selectedLines, text) : text.map((line) => `${line}\n`).join(''));
-      const words = complete ? `${plural(text.length, 'line')} copied` : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
+      const copied = hasTrace ? `Error copied with its stack trace: ${plural(text.length, 'line')}` : `${plural(text.length, 'line')} copied`;
+      const words = complete ? copied : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
       this.showHint(done ? words : 'Could not copy');
     } catch (error) {
       this.showHint(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);

@@ -97,7 +97,7 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 });
 const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, restyle, searchProblems });
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged);
 
 /** The address of the log, in the chosen encoding. */
