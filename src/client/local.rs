@@ -39,7 +39,7 @@ impl Local {
             wait: ask.tail && ask.wait,
             skip: false,
             signed: false,
-            encoding: None,
+            encoding: ask.encoding,
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;

@@ -200,14 +200,14 @@ impl Terminal {
         size_of::<Self>() + lines + sequence + self.screen.groups.weight()
     }
 
-    /// Whether the next text begins a new last row and is shown unchanged.
+    /// Whether the next text begins a new last row at its own offset and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
         let is_between_characters = match &self.input {
             Input::Utf8 => self.partial.is_empty(),
             Input::Detecting(first) => first.is_none(),
             Input::Encoded(decoder) => decoder.pending() == 0,
         };
-        is_between_characters && self.sequence.is_none() && self.screen.is_at_rest()
+        is_between_characters && self.sequence.is_none() && self.screen.is_at_rest(self.at)
     }
 
     /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.
