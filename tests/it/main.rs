@@ -14,6 +14,7 @@ mod clients;
 mod emulators;
 mod markup;
 mod reader;
+mod merged_stream;
 mod servers;
 
 mod api;
