@@ -26,30 +26,38 @@ mod append;
 mod cells;
 mod charset;
 mod ci_marker;
+mod console_note;
 mod erase;
 mod group;
 mod html;
 mod line;
+mod line_start;
+mod movement;
 mod patch;
 mod perform;
+mod returns;
 mod row;
 mod screen;
 mod screen_modes;
 mod sequence;
+mod stamp;
 mod style;
 mod tags;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
+mod written;
 
 pub use annotation::{Annotation, Group, GroupStart, Level};
 pub use append::Appender;
 pub use html::escape;
 pub use patch::Patch;
 pub use row::Row;
+pub use stamp::stamped_line;
 pub use terminal::Terminal;
 pub use text::shown_as_it_is;
+pub use written::Rendition;
 
 /// How many of the last rows can change, the open one among them. Rows above them are final.
 pub const SCREEN_ROWS: usize = 64;

@@ -17,6 +17,9 @@ impl Perform for Screen {
         if self.page.is_hidden() {
             return;
         }
+        if matches!(byte, 0x08 | 0x0b | 0x0c) {
+            self.leave_text();
+        }
         match byte {
             b'\r' => self.carriage_return(),
             0x08 => self.left(1),
@@ -33,10 +36,14 @@ impl Perform for Screen {
             ([], 'm') => return self.pen.style.sgr(params.iter()),
             // Selective erasing. Protected characters are not supported, so it erases all.
             ([], _) | (b"?", 'J' | 'K') => {}
-            (b"?", _) => return self.mode(params, action),
+            (b"?", _) => {
+                self.leave_text();
+                return self.mode(params, action);
+            }
             (b"!", 'p') => return self.reset_pen(),
             _ => return,
         }
+        self.leave_text();
         let leaves_status = matches!(action, 'H' | 'f' | 'd' | 'r' | 'u');
         if self.page.alternate().is_some() || (self.page.in_status() && !leaves_status) {
             return;
@@ -93,6 +100,7 @@ impl Perform for Screen {
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _: bool, byte: u8) {
         let hidden = self.page.is_hidden();
+        self.leave_text();
         match (intermediates, byte) {
             ([], b'c') => self.reset(),
             ([], b'8') if self.page.alternate().is_none() => self.restore(),
@@ -108,6 +116,12 @@ impl Perform for Screen {
 }
 
 impl Screen {
+    /// The cursor moves other than behind text, or something is erased.
+    fn leave_text(&mut self) {
+        self.forget_returns();
+        self.end_line_start();
+    }
+
     /// DECSET and DECRST, of which only the alternate screen and the saved cursor concern a log.
     fn mode(&mut self, params: &Params, action: char) {
         for group in params.iter() {
@@ -136,6 +150,7 @@ impl Screen {
                 let time =
                     command.strip_prefix(b"bk;t=").and_then(|time| std::str::from_utf8(time).ok());
                 if let Some(time) = time.and_then(|time| time.parse().ok()) {
+                    self.forget_returns();
                     self.timestamp(time);
                 }
             }

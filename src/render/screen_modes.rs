@@ -54,8 +54,8 @@ impl ScreenModes {
         self.in_status
     }
 
-    pub(super) fn leave_status(&mut self) {
-        self.in_status = false;
+    pub(super) fn set_in_status(&mut self, in_status: bool) {
+        self.in_status = in_status;
     }
 
     /// DECSTBM. The region itself is not followed, since a log scrolls as a whole, and the cursor

@@ -3,10 +3,13 @@
 use std::fmt;
 
 use super::Patch;
+use super::console_note::ConsoleNote;
 use super::line::Line;
+use super::returns::Returns;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
 use super::text::{self, Partial};
+use super::written::{Rendition, Written};
 
 /// The longest sequence that is parsed in place; longer ones are collected first.
 const IN_PLACE_BYTES_MAX: usize = 256;
@@ -28,6 +31,9 @@ pub struct Terminal {
     sequence: Option<Sequence>,
     /// Where the sequence began.
     began: u64,
+    note: Option<ConsoleNote>,
+    /// Nothing is carried out: the rows show what was written.
+    written: Option<Written>,
     /// It gets whole sequences only, so it is in its ground state between calls and holds nothing
     /// of the log.
     parser: vte::Parser,
@@ -41,6 +47,8 @@ impl Clone for Terminal {
             partial: self.partial,
             sequence: self.sequence.clone(),
             began: self.began,
+            note: self.note,
+            written: self.written,
             parser: vte::Parser::new(),
         }
     }
@@ -66,8 +74,26 @@ impl Terminal {
             partial: Partial::default(),
             sequence: None,
             began: at,
+            note: None,
+            written: None,
             parser: vte::Parser::new(),
         }
+    }
+
+    /// A terminal whose rows are of this rendition. One for what was [written](Rendition::Written)
+    /// carries nothing out, and annotates no rows.
+    pub fn of(rendition: Rendition, at: u64) -> Self {
+        let mut terminal = Self::new(at);
+        if rendition == Rendition::Written {
+            terminal.written = Some(Written::default());
+            terminal.screen.annotates = false;
+        }
+        terminal
+    }
+
+    /// What its rows show.
+    pub fn rendition(&self) -> Rendition {
+        if self.written.is_some() { Rendition::Written } else { Rendition::Shown }
     }
 
     /// The offset of the next byte to feed.
@@ -86,6 +112,10 @@ impl Terminal {
                 self.follow(rest)
             } else if !self.partial.is_empty() {
                 self.join(rest)
+            } else if self.written.is_some() {
+                self.literal(rest)
+            } else if self.note.is_some() {
+                self.console_note(rest)
             } else if let Some(until) = self.screen.page.alternate() {
                 self.skip(rest, until)
             } else {
@@ -107,12 +137,15 @@ impl Terminal {
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
-        size_of::<Self>() + lines + sequence + self.screen.groups.weight()
+        let returns = self.screen.returns.as_ref().map_or(0, Returns::weight);
+        let kept = returns + self.screen.line_start.weight() + self.screen.groups.weight();
+        size_of::<Self>() + lines + sequence + kept
     }
 
     /// Whether the next text begins a new last row and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
-        self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
+        let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
+        is_between && self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
     }
 
     /// Skips NULs up to this offset. They show nothing, and so many of them end every sequence.
@@ -145,6 +178,50 @@ impl Terminal {
                 0 => self.control(bytes),
                 len => self.text(bytes, len),
             },
+        }
+    }
+
+    /// Takes text up to a control character, or some of those, and shows them as they are.
+    fn literal(&mut self, bytes: &[u8]) -> usize {
+        let Some(written) = &mut self.written else { return 0 };
+        match written.take(bytes, self.at, &mut self.screen) {
+            0 => self.text(bytes, text::text_len(bytes)),
+            controls => controls,
+        }
+    }
+
+    /// Skips what may be a note of Jenkins.
+    fn console_note(&mut self, bytes: &[u8]) -> usize {
+        let Some(mut note) = self.note.take() else { return 0 };
+        let (taken, goes_on) = note.take(bytes);
+        if goes_on {
+            self.note = Some(note);
+            if taken == 0 {
+                return self.ground(bytes);
+            }
+        } else {
+            let text = note.mistaken();
+            self.screen.print(text, self.at + offset(taken) - offset(text.len()));
+        }
+        taken
+    }
+
+    /// Whether this sequence begins or ends a note of Jenkins. Any other one ends none.
+    fn is_of_note(&mut self, params: &[u8]) -> bool {
+        let note = self.note.take();
+        match (params, note) {
+            (b"8", _) => {
+                self.note = Some(ConsoleNote::new(self.screen.pen.style));
+                false
+            }
+            (b"0" | b"", Some(note)) => match note.end() {
+                Some(style) => {
+                    self.screen.pen.style = style;
+                    true
+                }
+                None => false,
+            },
+            _ => false,
         }
     }
 
@@ -188,7 +265,8 @@ impl Terminal {
     }
 
     fn show(&mut self, text: &str, at: u64) {
-        text::shown(text, |i, part| self.screen.print_lines(part, at + offset(i)));
+        let rendition = self.rendition();
+        text::shown(text, rendition, |i, part| self.screen.print_lines(part, at + offset(i)));
     }
 
     /// Completes a character whose first bytes came with the chunk before.
@@ -224,9 +302,14 @@ impl Terminal {
                 let len = end + 3;
                 // Colours are by far the most common, and cost more to parse than to apply.
                 let params = body.get(..end).unwrap_or_default();
-                if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
+                let is_colour = body.get(end) == Some(&b'm');
+                if is_colour && (params == b"8" || self.note.is_some()) && self.is_of_note(params) {
                     return len;
                 }
+                if is_colour && self.screen.pen.style.sgr_text(params) {
+                    return len;
+                }
+                self.note = self.note.filter(|_| is_colour);
                 self.screen.locate(self.at, self.at + offset(len));
                 self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
                 return len;
@@ -237,6 +320,19 @@ impl Terminal {
         1
     }
 
+    /// Carries out a sequence that was collected.
+    fn carry_out(&mut self, sequence: &[u8], end: u64) {
+        let colour = sequence.strip_prefix(b"\x1b[").and_then(|rest| rest.strip_suffix(b"m"));
+        if let Some(params) = colour
+            && self.is_of_note(params)
+        {
+            return;
+        }
+        self.note = self.note.filter(|_| colour.is_some());
+        self.screen.locate(self.began, end);
+        self.parser.advance(&mut self.screen, sequence);
+    }
+
     /// Goes on with a sequence that was begun.
     fn follow(&mut self, bytes: &[u8]) -> usize {
         let Some(sequence) = &mut self.sequence else { return 0 };
@@ -245,18 +341,24 @@ impl Terminal {
             match sequence.push(byte) {
                 Step::More => continue,
                 Step::Escape => {
-                    self.screen.locate(self.began, end);
-                    self.parser.advance(&mut self.screen, sequence.bytes());
+                    let sequence = self.sequence.take().unwrap_or_else(Sequence::new);
+                    self.carry_out(sequence.bytes(), end);
+                    return i + 1;
                 }
-                Step::String(kind) => self.screen.string(kind, sequence.command()),
-                Step::Nothing => {}
+                Step::String(kind) => {
+                    self.note = None;
+                    self.screen.string(kind, sequence.command());
+                }
+                Step::Nothing => self.note = None,
                 Step::Aborted => {
+                    self.note = None;
                     self.sequence = None;
                     return i;
                 }
                 Step::Restarted(kind) => {
                     // An ESC that does not end a string begins another sequence, and ends the
                     // string all the same.
+                    self.note = None;
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
                     self.began = self.at + offset(i) - 1;

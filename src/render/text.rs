@@ -1,5 +1,7 @@
 //! Bytes as text: where it ends, which parts may be shown, and characters split between chunks.
 
+use super::written::Rendition;
+
 /// Whether a byte may stand in lines of text. A tab may, so that a search finds the text.
 fn is_text(byte: u8) -> bool {
     (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
@@ -28,9 +30,9 @@ pub fn shown_as_it_is(text: &str) -> usize {
 }
 
 /// Divides text into parts that may be shown, each with the index of its first byte in the text.
-/// The characters that reorder or end lines in a browser become visible marks, and C1 controls
-/// vanish.
-pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
+/// The characters that reorder or end lines in a browser become visible marks. So do C1 controls in
+/// what was written; elsewhere they vanish.
+pub(super) fn shown(text: &str, rendition: Rendition, mut show: impl FnMut(usize, &str)) {
     let mut start = 0;
     // The first bytes of all unsafe characters. They are never within a character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
@@ -42,7 +44,7 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
         show(start, text.get(start..i).unwrap_or_default());
         start = i + ch.len_utf8();
         let code = u32::from(ch);
-        if code > 0x9f {
+        if code > 0x9f || rendition == Rendition::Written {
             // Each character by itself, so that a row that begins with a part of it gets its
             // offset.
             for part in format!("⟨U+{code:04X}⟩").chars() {

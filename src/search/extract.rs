@@ -5,10 +5,11 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
-use crate::render::Row;
+use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
 use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{SearchError, Snapshot};
+use crate::wire::frame::Form;
 
 /// The size of one piece of the output.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -25,7 +26,7 @@ pub struct Extract {
 
 impl Extract {
     /// Starts to extract the lines of a part, or only those that match `pattern`. `as_text` selects
-    /// the shown text instead of the raw bytes.
+    /// the text of the rows instead of the raw bytes.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -34,8 +35,10 @@ impl Extract {
         part: Range<Offset>,
         pattern: Option<Pattern>,
         as_text: bool,
+        rendition: Rendition,
     ) -> Result<Self, SearchError> {
-        let scan = Scan::new(&snapshot, part.start, part.end, true)?;
+        let form = Form::TextRows.with(rendition);
+        let scan = Scan::new(&snapshot, part.start, part.end, form)?;
         let sink = ExtractSink {
             pattern,
             lines: pattern::LineMatcher::default(),
@@ -176,7 +179,8 @@ mod tests {
             Pattern::new(&spec).unwrap()
         });
         let part = Offset(part.start)..Offset(part.end);
-        let mut extract = Extract::new(snapshot.clone(), part, pattern, as_text).unwrap();
+        let mut extract =
+            Extract::new(snapshot.clone(), part, pattern, as_text, Rendition::Shown).unwrap();
         let mut all = Vec::new();
         while let Some(bytes) = extract.next(Duration::from_micros(10)).unwrap() {
             all.extend_from_slice(&bytes);

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::log::{LogPath, Offset};
+use crate::render::Rendition;
+use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
 /// How many lines before the end a stream starts unless the request says otherwise.
@@ -23,6 +25,7 @@ pub(super) struct Query {
     pub(super) of: WantedGeneration,
     pub(super) late: Vec<Late>,
     pub(super) format: Option<Format>,
+    pub(super) rendition: Rendition,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
@@ -86,6 +89,7 @@ impl Query {
                     continue;
                 }
                 "format" => parsed.format = Some(format(&value)?),
+                "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
                 _ => continue,
@@ -163,6 +167,25 @@ pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
         "0" | "" => Ok(false),
         _ => Err(BadParameter(format!("`{name}` is `1` or `0`, not {value:?}"))),
     }
+}
+
+/// `raw=1` asks for everything that was written.
+pub(super) fn rendition(value: &str) -> Result<Rendition, BadParameter> {
+    Ok(if switch("raw", value)? { Rendition::Written } else { Rendition::Shown })
+}
+
+/// A form in the rendition that was asked for.
+///
+/// # Errors
+/// When the form has no rows, and would lose what was written.
+pub(super) fn rendered(form: Form, rendition: Rendition) -> Result<Form, BadParameter> {
+    let has_all = form.has_rows() || !form.is_rendered();
+    if rendition == Rendition::Written && !has_all {
+        let words = "`raw=1` is for rows: it needs `tailcast.v1` or events; `format=raw` has \
+                     the bytes";
+        return Err(BadParameter(words.to_owned()));
+    }
+    Ok(form.with(rendition))
 }
 
 pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
@@ -245,6 +268,7 @@ mod tests {
             ("from=1&from=2", "`from`"),
             ("tail=1&tail=1", "`tail`"),
             ("format=xml", "`format`"),
+            ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
             ("generation=x", "`generation`"),
             ("late=1-2-3-4-5:6", "`from`"),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::log::Offset;
 use crate::log::file::LogFile;
-use crate::render::Terminal;
+use crate::render::{Rendition, Terminal};
 use crate::session::reads::FileReads;
 
 /// The distance of checkpoints, in bytes of log.
@@ -48,6 +48,22 @@ impl Checkpoint {
         Self { terminal: Terminal::new(at.0), origin: at }
     }
 
+    /// An empty terminal for rows of this rendition.
+    #[must_use]
+    pub fn empty(rendition: Rendition, at: Offset) -> Self {
+        Self { terminal: Terminal::of(rendition, at.0), origin: at }
+    }
+
+    /// This state if it is of the rendition, else an empty terminal at the same offset.
+    #[must_use]
+    pub fn of(self, rendition: Rendition) -> Self {
+        if self.terminal.rendition() == rendition {
+            self
+        } else {
+            Self::empty(rendition, self.at())
+        }
+    }
+
     /// The offset after the last byte that the terminal has seen.
     #[must_use]
     pub fn at(&self) -> Offset {
@@ -75,6 +91,7 @@ pub(super) async fn replay(
     reads: &FileReads,
     file: &Arc<LogFile>,
     at: Offset,
+    rendition: Rendition,
 ) -> Checkpoint {
     let replaying = reads.run(file, move |file| {
         if let Some(before) = before
@@ -82,9 +99,9 @@ pub(super) async fn replay(
         {
             return Ok(Some(state));
         }
-        Checkpoint::new(file.row_start(at)?).replay_to(file, at)
+        Checkpoint::empty(rendition, file.row_start(at)?).replay_to(file, at)
     });
-    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::new(at))
+    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::empty(rendition, at))
 }
 
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
+use crate::render::Rendition;
 use crate::session::checkpoints::{Checkpoint, Checkpoints, replay};
 use crate::session::merge::MergedChunks;
 use crate::session::reads::FileReads;
@@ -226,7 +227,7 @@ impl Fanout {
         match self.renderer_at(span.number, at, form) {
             Some(renderer) => renderer,
             None => {
-                let state = self.checkpoint_at(span, at, begins_row).await;
+                let state = self.checkpoint_at(span, at, begins_row, form.rendition()).await;
                 self.new_renderer(span.number, state, form)
             }
         }
@@ -237,23 +238,27 @@ impl Fanout {
         Renderer::new(span, state, form, &self.checkpoints)
     }
 
-    /// The terminal state at an offset. Where no viewer has seen anything before it, the terminal
+    /// The terminal state at an offset, for rows of a rendition. Where no viewer has seen anything before it, the terminal
     /// knows the beginning of its row only, and nothing is read where a row begins.
     pub(super) async fn checkpoint_at(
         &self,
         span: &Arc<Span>,
         at: Offset,
         begins_row: bool,
+        rendition: Rendition,
     ) -> Checkpoint {
         let _replaying = self.replaying.lock().await;
-        let before = self.checkpoints.before(span.number, at);
+        let is_shown = rendition == Rendition::Shown;
+        let before = self.checkpoints.before(span.number, at).filter(|_| is_shown);
         let state = match (before, span.file()) {
             (Some(state), _) if state.at() == at => return state,
-            (None, _) if begins_row || at == Offset(0) => Checkpoint::new(at),
-            (before, Some(file)) => replay(before, &self.reads, &file, at).await,
-            (_, None) => return Checkpoint::new(at),
+            (None, _) if begins_row || at == Offset(0) => Checkpoint::empty(rendition, at),
+            (before, Some(file)) => replay(before, &self.reads, &file, at, rendition).await,
+            (_, None) => return Checkpoint::empty(rendition, at),
         };
-        self.checkpoints.keep_requested(span.number, &state);
+        if is_shown {
+            self.checkpoints.keep_requested(span.number, &state);
+        }
         state
     }
 

@@ -187,7 +187,10 @@ impl Session {
             Item::Gap { to: Some(to), .. } if self.lacks_state_after_gap(to) => {
                 self.pending = Some(item);
                 self.after_gap = match self.viewer.span() {
-                    Some(span) => Some(self.fanout.checkpoint_at(span, to, false).await),
+                    Some(span) => {
+                        let rendition = self.form.rendition();
+                        Some(self.fanout.checkpoint_at(span, to, false, rendition).await)
+                    }
                     None => Some(Checkpoint::new(to)),
                 };
                 None

@@ -82,7 +82,8 @@ fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
     prop_oneof![
         8 => words(wide),
         4 => look(!wide),
-        2 => Just("\r".to_owned()),
+        // Texts with nothing but returns between them may be lines, and not only one row.
+        2 => Just("\r\x1b[?25l".to_owned()),
         2 => Just("\x08".to_owned()),
         3 => numbered("CDG`aIZ", 9),
         1 => ("[a-zé]", numbered("b", 5)).prop_map(|(ch, repeat)| ch + &repeat),

@@ -48,7 +48,11 @@ fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     rows
 }
 
-fn texts(bytes: &[u8]) -> Vec<String> {
+pub(super) fn offsets(bytes: &[u8]) -> Vec<u64> {
+    rows_of([bytes]).iter().map(|row| row.offset).collect()
+}
+
+pub(super) fn texts(bytes: &[u8]) -> Vec<String> {
     rows_of([bytes]).iter().map(|row| row.text().to_owned()).collect()
 }
 

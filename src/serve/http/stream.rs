@@ -68,6 +68,7 @@ pub(in crate::serve) async fn events(
             .into());
         }
     };
+    let form = query::rendered(form, request.query.rendition)?;
     let mut query = request.query.clone();
     if let Some(id) = request.parts.headers.get("last-event-id") {
         let position = id.to_str().ok().and_then(last_event_id);
@@ -102,6 +103,7 @@ pub(in crate::serve) async fn plain(
             .into());
         }
     };
+    let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;

@@ -1,7 +1,7 @@
 //! The parameters of the random-access API.
 
 use crate::log::Offset;
-use crate::render::Level;
+use crate::render::{Level, Rendition};
 use crate::search::RowPosition;
 use crate::search::pattern::PatternSpec;
 use crate::serve::query::{self, BadParameter, Format, number, switch};
@@ -28,6 +28,7 @@ pub(super) struct ApiQuery {
     /// Offsets whose line numbers are wanted.
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
+    /// The form of rows, and what they show.
     pub(super) form: Form,
     /// The pattern.
     pub(super) sought: PatternSpec,
@@ -80,6 +81,7 @@ impl ApiQuery {
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
+        let mut rendition = Rendition::Shown;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let offset = || number(&name, &value, "a byte offset").map(Offset);
             let flag = || switch(&name, &value);
@@ -112,6 +114,7 @@ impl ApiQuery {
                 "to" => parsed.to = Some(offset()?),
                 "near" => parsed.near = Some(offset()?),
                 "plain" => parsed.plain = flag()?,
+                "raw" => rendition = query::rendition(&value)?,
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }
@@ -125,6 +128,7 @@ impl ApiQuery {
             }
             parsed.place = parsed.place.or(place);
         }
+        parsed.form = parsed.form.with(rendition);
         Ok(parsed)
     }
 }

@@ -94,7 +94,8 @@ pub(super) async fn find(
     };
     let LogView { log, snapshot, permit } = view;
     let to = query.to.unwrap_or(snapshot.end);
-    let request = FindRequest { from, to, near: query.near, rows_max: query.max };
+    let (near, rows_max, rendition) = (query.near, query.max, query.form.rendition());
+    let request = FindRequest { from, to, near, rows_max, rendition };
     let find = app.limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
     let state = (Some(find), turn, log, permit);
     let lines = stream::try_unfold(state, |(find, mut turn, log, permit)| async move {
@@ -125,7 +126,7 @@ pub(super) async fn text(
     let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
     let LogView { log, snapshot, permit } = view;
     let part = query.from()..query.to.unwrap_or(snapshot.end);
-    let is_plain = query.plain;
+    let (is_plain, rendition) = (query.plain, query.form.rendition());
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
@@ -133,8 +134,8 @@ pub(super) async fn text(
         },
         false => None,
     };
-    let extract =
-        app.limiter.quick(move || Extract::new(snapshot, part, pattern, is_plain)).await?;
+    let extract = move || Extract::new(snapshot, part, pattern, is_plain, rendition);
+    let extract = app.limiter.quick(extract).await?;
     let disposition = attachment(&log);
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {

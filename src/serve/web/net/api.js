@@ -28,10 +28,15 @@ const RETRY_MS = 1_000;
 
 export class LogApi {
   #path;
+  #isWritten;
 
-  /** @param {string} path the log's, as the page's address has it */
-  constructor(path) {
+  /**
+   * @param {string} path the log's, as the page's address has it
+   * @param {boolean} [written] whether rows show what was written
+   */
+  constructor(path, written = false) {
     this.#path = path;
+    this.#isWritten = written;
   }
 
   /**
@@ -39,7 +44,7 @@ export class LogApi {
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {
-    const search = new URLSearchParams();
+    const search = new URLSearchParams(this.#isWritten ? { raw: '1' } : {});
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }

@@ -66,6 +66,11 @@ export function serverUrl(path) {
   return `${location.origin}${path}`;
 }
 
+/** Whether a page shows what was written, and not what a terminal would have left. @param {Location | URL} page */
+export function isWritten(page) {
+  return new URLSearchParams(page.search).get('raw') === '1';
+}
+
 /**
  * The address of a log's stream: from the position if there is one, else `lines` before the end.
  * @param {Location | URL} page
@@ -81,6 +86,7 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
+  if (isWritten(page)) url.searchParams.set('raw', '1');
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));

@@ -3,6 +3,7 @@
 import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
+import { isWritten } from '../net/wire.js';
 import { Columns } from '../rows/columns.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
@@ -38,7 +39,7 @@ const bars = new ViewerBars();
 const stream = new Stream();
 const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
-const api = new LogApi(location.pathname);
+const api = new LogApi(location.pathname, isWritten(location));
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {

@@ -1,0 +1,274 @@
+//! Carriage returns that end lines.
+//!
+//! A CR goes back to the start of the row. Progress bars draw over their row that way, and stay one
+//! row. Old files and some devices end lines with nothing but a CR; these become rows, as if each
+//! CR were a newline. What tells them apart is the text that follows the CR:
+//!
+//! - A program that redraws a row covers all of it: the new text is as long as the old one, or the
+//!   program erases the row or pads the text. Mostly it has the same words, too.
+//! - A line of a log knows nothing of the line before. If it is shorter and has other words, the end
+//!   of that line would be left behind it, which makes no sense in either.
+//!
+//! So a CR ends a line if at least two of sixteen CRs in a row, of which it is one, leave such a
+//! remnant. A text that is wider than any screen ends with its CR, too. A newline, any movement of
+//! the cursor and any erasing end the row of CRs. The rule looks at a few texts on either side, so
+//! a viewer that starts anywhere gets the same rows.
+
+use std::collections::VecDeque;
+
+use super::ci_marker;
+use super::line::Line;
+use super::screen::Screen;
+use super::{SCREEN_ROWS, cells};
+
+/// How many returns in a row are judged together.
+const WINDOW: usize = 16;
+
+/// How many of them must leave a remnant.
+const REMNANTS_MIN: usize = 2;
+
+/// The longest text that may be drawn over, in characters.
+const TEXT_CHARS_MAX: usize = super::COLUMNS_MAX;
+
+/// The texts between the last returns, which were all written from the start of a row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Returns {
+    /// The oldest first. The last one is being written.
+    texts: VecDeque<Text>,
+}
+
+#[derive(Clone, Debug)]
+struct Text {
+    /// It alone, as if it had a row of its own.
+    line: Line,
+    /// How many characters it has.
+    chars: usize,
+    /// What the row showed before it was drawn over that; none where it began a row.
+    before: Option<Line>,
+    /// It leaves a remnant of the text before it.
+    leaves_remnant: bool,
+}
+
+impl Text {
+    fn new(line: Line, before: Option<Line>) -> Self {
+        let chars = line.as_row().text().chars().count();
+        Self { line, chars, before, leaves_remnant: false }
+    }
+
+    /// Whether something of this text would be left if the other one were drawn over it, and the
+    /// other one has nothing to do with it.
+    fn shows_behind(&self, other: &Self) -> bool {
+        let (mine, theirs) = (self.line.as_row().text(), other.line.as_row().text());
+        cells::text_columns(mine.trim_end()) > cells::text_columns(theirs)
+            && !have_same_words(mine, theirs)
+    }
+}
+
+/// Whether the letters of two texts are mostly the same, from their starts or from their ends. The
+/// digits and bars of a redrawn row change, and most of its words do not.
+fn have_same_words(one: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|ch| ch.is_alphabetic()).collect::<Vec<char>>();
+    let (one, other) = (letters(one), letters(other));
+    let shorter = one.len().min(other.len());
+    let same = |pairs: &mut dyn Iterator<Item = (&char, &char)>| {
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let start = same(&mut one.iter().zip(&other));
+    let end = same(&mut one.iter().rev().zip(other.iter().rev()));
+    (start + end).min(shorter) * 2 >= shorter
+}
+
+impl Returns {
+    /// The memory of the texts, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let of = |text: &Text| text.line.weight() + text.before.as_ref().map_or(0, Line::weight);
+        self.texts.iter().map(of).sum()
+    }
+
+    /// The last text is complete: judges it.
+    fn complete(&mut self) {
+        let last = self.texts.len().saturating_sub(1);
+        if let Some(before) = last.checked_sub(1) {
+            self.texts[last].leaves_remnant = self.texts[before].shows_behind(&self.texts[last]);
+        }
+    }
+
+    /// Whether enough of the last returns, up to `count`, leave a remnant.
+    fn end_lines(&self, count: usize) -> bool {
+        let last = self.texts.iter().rev().take(count);
+        last.filter(|text| text.leaves_remnant).count() >= REMNANTS_MIN
+    }
+}
+
+impl Screen {
+    /// The cursor moves other than by returns, or something is erased.
+    pub(super) fn forget_returns(&mut self) {
+        self.returned = false;
+        self.returns = None;
+    }
+
+    /// A newline ends the last text.
+    pub(super) fn end_returns(&mut self) {
+        self.returned = false;
+        if let Some(mut returns) = self.returns.take() {
+            returns.complete();
+            if returns.end_lines(WINDOW) {
+                self.divide(&mut returns);
+            }
+        }
+    }
+
+    /// Text comes at the start of the row, after a return.
+    pub(super) fn follow_return(&mut self, at: u64) {
+        self.returned = false;
+        let is_last = self.row + 1 == self.lines.len();
+        if !is_last || self.column != Some(0) {
+            self.returns = None;
+            return;
+        }
+        let line = &mut self.lines[self.row];
+        line.flatten();
+        let is_wide = line.continues
+            || line.is_heavy()
+            || line.as_row().text().chars().nth(TEXT_CHARS_MAX).is_some();
+        let mut returns = self.returns.take().unwrap_or_default();
+        if is_wide {
+            returns.texts.clear();
+        } else if returns.texts.is_empty() {
+            returns.texts.push_back(Text::new(line.clone(), None));
+        } else {
+            returns.complete();
+            if returns.end_lines(WINDOW) {
+                self.divide(&mut returns);
+            }
+        }
+        if is_wide || returns.end_lines(WINDOW - 1) {
+            self.end_line_at_return(at);
+            returns.texts.push_back(Text::new(Line::new(at), None));
+        } else {
+            let before = self.lines[self.row].clone();
+            returns.texts.push_back(Text::new(Line::new(at), Some(before)));
+        }
+        if returns.texts.len() > WINDOW {
+            returns.texts.pop_front();
+        }
+        self.returns = Some(returns);
+    }
+
+    /// Text is about to be written, and it continues the last one between returns.
+    pub(super) fn extend_text(&mut self, more: &str) {
+        let Some(returns) = &mut self.returns else { return };
+        let Some(text) = returns.texts.back_mut() else { return };
+        let chars = more.chars().count();
+        if text.chars + chars > TEXT_CHARS_MAX {
+            // No screen is so wide.
+            if let Some(mut returns) = self.returns.take()
+                && returns.texts.back().is_some_and(|text| text.before.is_some())
+            {
+                self.divide(&mut returns);
+                self.column = None;
+            }
+            return;
+        }
+        text.chars += chars;
+        let _whole = text.line.append(more, &self.pen);
+    }
+
+    /// Makes a row of each text that was drawn over another one.
+    fn divide(&mut self, returns: &mut Returns) {
+        let Some(first) = returns.texts.iter().position(|text| text.before.is_some()) else {
+            return;
+        };
+        for (nth, text) in returns.texts.iter_mut().enumerate().skip(first) {
+            let before = text.before.take();
+            if nth == first
+                && let Some(before) = before
+            {
+                self.lines[self.row] = before;
+            }
+            self.end_line_at_return(text.line.offset());
+            self.lines[self.row] = text.line.clone();
+        }
+        self.column = Some(0);
+    }
+
+    /// Ends the last row, and opens another one that begins at this offset.
+    fn end_line_at_return(&mut self, at: u64) {
+        self.read_marker(ci_marker::at_line_end);
+        self.touch(self.row);
+        self.lines[self.row].row().ended = true;
+        self.lines.push(Line::new(at));
+        self.row = self.lines.len() - 1;
+        self.top = self.top.max(self.lines.len().saturating_sub(SCREEN_ROWS));
+        self.column = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{offsets, texts};
+    use super::have_same_words;
+
+    #[test]
+    fn lines_that_end_with_carriage_returns_alone_are_rows() {
+        let lines = [
+            "Started the service on port 8080",
+            "listening",
+            "a client has connected from 10.0.0.7",
+            "GET /index.html",
+            "closed",
+        ];
+        for end in ["", "\r", "\r\n"] {
+            let log = lines.join("\r") + end;
+            assert_eq!(texts(log.as_bytes()), lines, "{log:?}");
+            let starts: Vec<u64> = lines
+                .iter()
+                .scan(0, |at, line| {
+                    *at += line.len() as u64 + 1;
+                    Some(*at - line.len() as u64 - 1)
+                })
+                .collect();
+            assert_eq!(offsets(log.as_bytes()), starts, "{log:?}");
+        }
+        // What follows is a line of its own again.
+        let log = lines.join("\r") + "\n10%\r20%\n";
+        assert_eq!(texts(log.as_bytes())[5..], ["20%"]);
+    }
+
+    #[test]
+    fn what_draws_over_a_row_stays_one_row() {
+        for log in [
+            "10%\r20%\r30%\r100%\r9%",
+            "Receiving objects:  99% (99/100)\rReceiving objects: 100% (100/100), done.\r",
+            "Downloading index  \rUnpacking          \rDone               ",
+            "Downloading index\r\x1b[KUnpacking\r\x1b[KDone\r\x1b[Kok",
+            "Processing one/two/three.txt\rProcessing a.txt\rProcessing b\rProcessing cd.txt",
+            "⠋ installing lodash\r⠙ installing d3   \r⠹ linking         \r⠸ building        ",
+            "|####      | 40%\r|######    | 60%\r|##########| 100%\r",
+            "  0 100M    0     0    0     0 --:--:--\r 10 100M   10   12M    0     0  0:00:01\r",
+        ] {
+            assert_eq!(texts(log.as_bytes()).len(), 1, "{log:?}: {:?}", texts(log.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_screen_could_hold_is_a_row_of_its_own() {
+        let (long, short) = ("word ".repeat(200), "word");
+        for parts in [[&*long, short], [short, &*long], [&*long, &*long]] {
+            assert_eq!(texts(parts.join("\r").as_bytes()), parts, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_compared_without_what_changes_in_a_redrawn_row() {
+        for (one, other, same) in [
+            ("10%", "9%", true),
+            ("Installing lodash", "Installing d3", true),
+            ("Compiling foo v1", "Linking foo v1", true),
+            ("2026-11-28 14:02:07 INFO starting", "2026-11-28 14:02:08 INFO loaded it", false),
+            ("closed", "GET /index.html", false),
+        ] {
+            assert_eq!(have_same_words(one, other), same, "{one:?} {other:?}");
+        }
+    }
+}
