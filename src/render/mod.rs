@@ -23,6 +23,7 @@
 
 mod annotation;
 mod append;
+mod ascent;
 mod cells;
 mod charset;
 mod ci_marker;
@@ -40,6 +41,7 @@ mod row;
 mod screen;
 mod screen_modes;
 mod sequence;
+mod size;
 mod stamp;
 mod style;
 mod tags;
@@ -54,6 +56,7 @@ pub use append::Appender;
 pub use html::escape;
 pub use patch::Patch;
 pub use row::Row;
+pub use size::Size;
 pub use stamp::stamped_line;
 pub use terminal::Terminal;
 pub use text::shown_as_it_is;

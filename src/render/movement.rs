@@ -1,8 +1,12 @@
 //! Where the cursor goes.
+//!
+//! Lines do not wrap here. But a program that goes up or down counts the rows of a screen on which
+//! they do: to it, a long line is several rows.
 
 use super::charset::Charsets;
 use super::line_start::{Continuable, LineStart};
 use super::screen::{Saved, Screen};
+use super::size::{ROWS_COUNTED, ScreenRow};
 use super::{COLUMNS_MAX, cells, ci_marker};
 
 impl Screen {
@@ -26,6 +30,7 @@ impl Screen {
         }
         // Leaving may have made rows final.
         self.row = target.max(self.top);
+        self.screen_row = None;
         self.set_column(column);
     }
 
@@ -37,10 +42,12 @@ impl Screen {
         if self.page.alternate().is_some() {
             return;
         }
+        self.end_ascent();
         self.end_line_start();
         if self.returned || self.returns.is_some() {
             self.end_returns();
         }
+        self.screen_row = None;
         let end = self.continuable();
         self.page.set_in_status(false);
         // A stray shift to the line drawing set must not garble the next line, too.
@@ -89,22 +96,70 @@ impl Screen {
             // A program that writes these knows that it draws over them.
             self.forget_returns();
         }
-        self.set_column(0);
+        self.go_back_to(0);
         self.returned = self.row + 1 == self.lines.len() && self.column.is_some();
     }
 
+    /// Goes up so many rows of the screen, and to its first one at most.
     pub(super) fn up(&mut self, n: usize) {
-        self.go_to_row(self.row.saturating_sub(n));
+        let top = self.highest_row(n);
+        let within = self.screen_row();
+        if n <= within {
+            return self.go_to_screen_row(self.row, within - n);
+        }
+        let (mut row, mut left) = (self.row, n - within);
+        while row > top {
+            row -= 1;
+            let height = self.height(row);
+            if left <= height {
+                return self.go_to_screen_row(row, height - left);
+            }
+            left -= height;
+        }
+        self.go_to_screen_row(row, 0);
     }
 
-    /// Goes down, to the last row at most, as at the bottom of a screen.
+    /// The first row that can be reached by going up `n` rows. A program that goes up further than
+    /// any screen is high means the top of its screen.
+    fn highest_row(&mut self, n: usize) -> usize {
+        let is_bounded = self.size.is_known() || n >= ROWS_COUNTED;
+        if is_bounded { self.screen_top().min(self.row) } else { self.top }
+    }
+
+    /// Goes down so many rows of the screen, to the last row at most, as at the bottom of a screen.
     pub(super) fn down(&mut self, n: usize) {
-        self.go_to_row(self.row.saturating_add(n));
+        let within = self.screen_row();
+        let (mut row, mut left) = (self.row, within.saturating_add(n));
+        loop {
+            let height = self.height(row);
+            if left < height {
+                return self.go_to_screen_row(row, left);
+            }
+            if row + 1 >= self.lines.len() {
+                return self.go_to_screen_row(row, height - 1);
+            }
+            left -= height;
+            row += 1;
+        }
+    }
+
+    /// Goes to one of the rows of the screen that a line takes. The column on the screen stays.
+    fn go_to_screen_row(&mut self, row: usize, number: usize) {
+        let width = self.size.columns();
+        let (before, column) = (self.screen_row(), self.column_number());
+        let column = match self.screen_row {
+            Some(ScreenRow::Behind(_)) => column,
+            _ => column.saturating_sub(before * width),
+        };
+        let column = if self.size.is_known() { column.min(width - 1) } else { column };
+        self.go_to_row(row);
+        self.set_column(column + number * width);
+        self.screen_row = (before > 0 || number > 0).then_some(ScreenRow::Nth(number));
     }
 
     pub(super) fn left(&mut self, n: usize) {
         let column = self.column_number();
-        self.set_column(column.saturating_sub(n));
+        self.go_back_to(column.saturating_sub(n));
     }
 
     pub(super) fn right(&mut self, n: usize) {

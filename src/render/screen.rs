@@ -5,6 +5,7 @@
 //! or was cut, and their offsets increase.
 
 use super::annotation::Annotation;
+use super::ascent::{Ascent, Covered};
 use super::charset::Charsets;
 use super::ci_marker::{self, CiMarker};
 use super::group::Groups;
@@ -12,6 +13,7 @@ use super::line::{Line, Pen};
 use super::line_start::{Continuable, LineStart};
 use super::returns::Returns;
 use super::screen_modes::ScreenModes;
+use super::size::{ScreenRow, ScreenSize};
 use super::stamp::Stream;
 use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
 
@@ -41,6 +43,13 @@ pub(super) struct Screen {
     /// A return has led to the start of the last row, and nothing was drawn over it yet.
     pub(super) returned: bool,
     pub(super) returns: Option<Returns>,
+    pub(super) size: ScreenSize,
+    pub(super) screen_row: Option<ScreenRow>,
+    pub(super) ascent: Option<Box<Ascent>>,
+    /// What the last way up may have led over by mistake.
+    pub(super) covered: Option<Covered>,
+    /// The row on which the last way up ended, if the program has only written lines since.
+    pub(super) landing: Option<usize>,
     pub(super) line_start: LineStart,
     /// The next line of this stream may continue the present one.
     pub(super) joins_next: Option<Stream>,
@@ -69,6 +78,11 @@ impl Screen {
             last_char: None,
             returned: false,
             returns: None,
+            size: ScreenSize::default(),
+            screen_row: None,
+            ascent: None,
+            covered: None,
+            landing: None,
             line_start: LineStart::Fresh,
             joins_next: None,
             continuable: None,
@@ -90,6 +104,7 @@ impl Screen {
 
     /// What changed since the last patch.
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
+        self.show_ascent();
         let blank = self.lines.last().is_some_and(Line::is_empty);
         let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
@@ -106,7 +121,7 @@ impl Screen {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
         let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
-        let is_fresh = matches!(self.line_start, LineStart::Fresh);
+        let is_fresh = matches!(self.line_start, LineStart::Fresh) && self.ascent.is_none();
         is_last && is_new && is_fresh && self.charsets.is_ascii() && !self.page.is_hidden()
     }
 
@@ -127,6 +142,8 @@ impl Screen {
         self.row -= top;
         self.page.scroll(top);
         self.continuable = self.continuable.take().and_then(|end| end.scroll(top));
+        self.covered = self.covered.take().and_then(|covered| covered.scroll(top));
+        self.landing = self.landing.and_then(|landing| landing.checked_sub(top));
         if let Some(saved) = &mut self.saved {
             saved.row = saved.row.saturating_sub(top);
         }
@@ -136,6 +153,9 @@ impl Screen {
 
     pub(super) fn touch(&mut self, row: usize) {
         self.dirty = self.dirty.min(row);
+        if let Some(line) = self.lines.get_mut(row) {
+            line.forget_columns();
+        }
     }
 
     pub(super) fn current(&mut self) -> &mut Line {
@@ -208,6 +228,9 @@ impl Screen {
     }
 
     pub(super) fn write(&mut self, text: &str, at: u64) {
+        if self.ascent.is_some() {
+            self.end_ascent();
+        }
         let (mut text, mut at) = (text, at);
         if !matches!(self.line_start, LineStart::Past) && self.annotates {
             let taken = self.read_stamp(text, at);
@@ -216,6 +239,9 @@ impl Screen {
             if text.is_empty() || self.page.is_hidden() {
                 return;
             }
+        }
+        if self.screen_row.is_some() {
+            self.end_screen_row();
         }
         // REP does not repeat a tab.
         self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use super::Patch;
+use super::ascent::{Covered, Step as AscentStep};
 use super::console_note::ConsoleNote;
 use super::line::Line;
 use super::returns::Returns;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
+use super::size::{ScreenSize, Size};
 use super::text::{self, Partial};
 use super::written::{Rendition, Written};
 
@@ -91,6 +93,14 @@ impl Terminal {
         terminal
     }
 
+    /// A terminal like [`new`](Self::new) for programs that know this size of the screen. Without
+    /// it, the size shows in what they do.
+    pub fn with_size(size: Size, at: u64) -> Self {
+        let mut terminal = Self::new(at);
+        terminal.screen.size = ScreenSize::known(size);
+        terminal
+    }
+
     /// What its rows show.
     pub fn rendition(&self) -> Rendition {
         if self.written.is_some() { Rendition::Written } else { Rendition::Shown }
@@ -138,7 +148,13 @@ impl Terminal {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
         let returns = self.screen.returns.as_ref().map_or(0, Returns::weight);
-        let kept = returns + self.screen.line_start.weight() + self.screen.groups.weight();
+        let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
+        let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
+        let kept = returns
+            + ascent
+            + covered
+            + self.screen.line_start.weight()
+            + self.screen.groups.weight();
         size_of::<Self>() + lines + sequence + kept
     }
 
@@ -170,7 +186,7 @@ impl Terminal {
         match bytes.first() {
             Some(0x1b) => self.escape(bytes),
             Some(b'\r') => {
-                self.screen.carriage_return();
+                self.screen.step(AscentStep::Return);
                 1
             }
             Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),

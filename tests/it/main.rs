@@ -46,6 +46,7 @@ mod proof;
 mod resume;
 mod rooms;
 mod rotate;
+mod screen_size;
 mod security;
 mod serving;
 mod shutdown;

@@ -1,7 +1,7 @@
 //! Rows compared with what real terminal emulators show for the same bytes.
 
 use proptest::prelude::*;
-use tailcast::render::{Patch, Row, Terminal};
+use tailcast::render::{Patch, Row, Size, Terminal};
 
 use crate::emulators::{of_avt, of_vt100};
 use crate::markup::{self, Cell};
@@ -19,7 +19,11 @@ pub fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
 
 /// The rows of a log that comes in pieces of this size.
 pub fn rows_of(log: &[u8], piece: usize) -> Vec<Row> {
-    let mut terminal = Terminal::new(0);
+    rows_in(Terminal::new(0), log, piece)
+}
+
+/// The rows of a log that this terminal is fed in pieces of this size.
+pub fn rows_in(mut terminal: Terminal, log: &[u8], piece: usize) -> Vec<Row> {
     let mut rows = Vec::new();
     for piece in log.chunks(piece) {
         apply(&mut rows, &terminal.feed(piece));
@@ -175,7 +179,8 @@ fn saving() -> impl Strategy<Value = Pieces> {
 #[track_caller]
 fn compare(before: &str, pieces: &Pieces) -> Result<(), TestCaseError> {
     let log = format!("{before}{}", pieces.concat());
-    let ours = seen(&rows_of(log.as_bytes(), usize::MAX));
+    let terminal = Terminal::with_size(Size { columns: COLUMNS, rows: ROWS }, 0);
+    let ours = seen(&rows_in(terminal, log.as_bytes(), usize::MAX));
     let theirs = markup::trimmed(of_avt(COLUMNS, ROWS, &log));
     let differences = markup::differences(&ours, &theirs);
     prop_assert!(differences.is_empty(), "{}{:?}", differences, pieces);
