@@ -145,6 +145,9 @@ impl Screen {
     /// DECSET and DECRST, of which only the alternate screen and the saved cursor concern a log.
     fn mode(&mut self, params: &Params, action: char) {
         for group in params.iter() {
+            if let [47 | 1047 | 1048 | 1049] = group {
+                self.leave_lines();
+            }
             match (group, action) {
                 ([47 | 1047 | 1049], 'h') => self.enter_alternate(),
                 ([47 | 1047 | 1049], 'l') => self.leave_alternate(),

@@ -27,7 +27,7 @@ impl Default for Size {
 const REAL_COLUMNS_MAX: usize = 400;
 
 /// The narrowest screen.
-pub(super) const WIDTH_MIN: usize = 20;
+pub(super) const WIDTH_MIN: usize = 40;
 
 /// No program counts so many rows. One that goes up further means the top of its screen.
 pub(super) const ROWS_COUNTED: usize = 100;
@@ -123,7 +123,7 @@ impl Screen {
     pub(super) fn written_columns(&mut self) -> usize {
         match (self.screen_row, self.column) {
             (Some(ScreenRow::Behind(columns)), _) | (_, Some(columns)) => columns,
-            (_, None) => self.lines[self.row].columns_over(self.size.columns()),
+            (_, None) => self.lines[self.row].columns_over(WIDTH_MIN),
         }
     }
 
