@@ -13,13 +13,17 @@
 //! These are dropped: escape sequences that mean nothing to a log (titles, modes, queries, images),
 //! control characters, overwritten text, and U+0080 to U+009F, which never start a sequence.
 //!
-//! Differences from a terminal, because a log has no fixed height or width: lines do not wrap; the
-//! cursor goes down to the last row at most; a cleared screen becomes history, a page begins below
-//! it, and row numbers count from there; scroll regions are not followed, and the status line under
-//! one is not shown; a saved cursor moves with its row; one row stands for everything that a
-//! full-screen program draws; erasing to the end of a row leaves no background there.
+//! Differences from a terminal, because a log has no fixed height or width: lines do not wrap,
+//! though ways up and down count the rows of a screen on which they do; the cursor goes down to the
+//! last row at most; a cleared screen becomes history, a page begins below it, and row numbers count
+//! from there; scroll regions are not followed, and the status line under one is not shown; a saved
+//! cursor moves with its row; one row stands for everything that a full-screen program draws;
+//! erasing to the end of a row leaves no background there. Carriage returns end lines where they
+//! clearly do not redraw a row.
 //!
-//! Markers of build systems become [`Annotation`]s. The text stays what a terminal shows.
+//! Markers of build systems become [`Annotation`]s. The text stays what a terminal shows, except
+//! for stamps at the start of lines, which become the times of rows. A terminal of the rendition
+//! [`Written`](Rendition::Written) shows everything that was written.
 
 mod annotation;
 mod append;
