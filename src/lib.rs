@@ -18,6 +18,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | [`encoding`] | bytes to text, with the offset of each character; pure |
 //! | [`log`] | which paths may be read; files read at offsets; one follower for each log |
 //! | [`render`] | bytes to rows to HTML, as a terminal would show them; pure |
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
@@ -52,6 +53,7 @@
 //! | session | the messages for one viewer, or for one broadcast group |
 //! | cursor | a viewer's position and what it does next; a value without IO |
 //! | lag | a viewer has missed more events than the broadcast holds |
+//! | encoding | how the bytes of a log become text: by its first bytes, or as a viewer chooses |
 //! | row | a line as a terminal would show it, or a part of one that is very long; named by the offset of its first byte |
 //! | annotation | what a row carries besides its text: level, group, time |
 //! | frame | one encoded message, made once and shared |
@@ -92,6 +94,7 @@
 pub(crate) mod bench;
 pub mod cli;
 pub mod client;
+pub mod encoding;
 pub mod log;
 pub mod render;
 pub mod search;

@@ -1,8 +1,8 @@
-//! What a delivery allocates, counted: nothing.
+//! A delivery to a viewer allocates no memory.
 //!
-//! It is a test of its own, since it counts with an allocator of its own. That counts for one
-//! thread: the one on which the server runs here, but for its file reads. The viewers are on
-//! another.
+//! This is a test program of its own, because it counts with its own allocator. The allocator
+//! counts for one thread, on which the whole server runs, except its file reads. The viewers run on
+//! another thread.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,13 +25,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 const VIEWERS: usize = 100;
-/// In each round. The first is not counted.
+/// The lines of each round.
 const LINES: usize = 100;
+/// The first round is not counted.
 const ROUNDS: usize = 4;
-/// No test waits longer for a thing that has to happen.
+/// The longest wait for an expected event.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A viewer, as simple as it can be.
+/// A minimal viewer.
 struct Viewer {
     socket: BufReader<TcpStream>,
     message: Vec<u8>,
@@ -56,7 +57,7 @@ impl Viewer {
         viewer
     }
 
-    /// Reads messages up to the one that holds this text.
+    /// Reads messages up to the one that contains this text.
     fn until(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.message).contains(text) {
             let mut head = [0; 2];
@@ -75,8 +76,8 @@ impl Viewer {
     }
 }
 
-/// Writes so many lines, each after everybody has had the one before.
-fn tell(log: &mut File, viewers: &mut [Viewer], round: usize) {
+/// Writes the lines of a round, each after all viewers have received the one before.
+fn deliver(log: &mut File, viewers: &mut [Viewer], round: usize) {
     for number in 0..LINES {
         let line = format!("round {round} line {number};\n");
         log.write_all(line.as_bytes()).unwrap();
@@ -84,9 +85,8 @@ fn tell(log: &mut File, viewers: &mut [Viewer], round: usize) {
     }
 }
 
-/// How often memory was taken while so many viewers were told the lines of a round, in the round
-/// that took least: what is allocated for each delivery is in all of them, and what happens now and
-/// then is not.
+/// The number of allocations while this many viewers received the lines of a round, in the round
+/// with the fewest. Allocations for each delivery occur in every round, occasional ones do not.
 fn allocations(viewers: usize, protocol: &'static str) -> u64 {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.log");
@@ -103,21 +103,21 @@ fn allocations(viewers: usize, protocol: &'static str) -> u64 {
         stopped.await.ok();
     }));
     let (begin, begun) = mpsc::channel();
-    let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+    let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
     let crowd = std::thread::spawn(move || {
         let mut viewers: Vec<Viewer> =
             (0..viewers).map(|_| Viewer::open(address, &path, protocol)).collect();
         viewers.iter_mut().for_each(|viewer| viewer.until("start;"));
         for round in begun {
-            tell(&mut log, &mut viewers, round);
-            told.send(()).unwrap();
+            deliver(&mut log, &mut viewers, round);
+            done.send(()).unwrap();
         }
     });
     let rounds: Vec<u64> = (0..ROUNDS)
         .map(|round| {
             let spent = measure(|| {
                 begin.send(round).unwrap();
-                runtime.block_on(is_told.recv()).unwrap();
+                runtime.block_on(is_done.recv()).unwrap();
             });
             spent.count_total
         })
@@ -135,8 +135,8 @@ fn a_delivery_allocates_nothing() {
     for protocol in ["", "Sec-WebSocket-Protocol: tailcast.v1\r\n"] {
         let (some, twice) = (allocations(VIEWERS, protocol), allocations(2 * VIEWERS, protocol));
         let more = twice.saturating_sub(some) as f64 / (LINES * VIEWERS) as f64;
-        // On a busy machine a line may take another way than the one before; that is a few for each
-        // line.
+        // On a busy machine a line may take another path than the one before, which costs a few
+        // allocations for each line.
         assert!(
             more < 0.1,
             "{protocol:?}: {some} for {VIEWERS} viewers, {twice} for twice as many"

@@ -1,6 +1,6 @@
-//! A server in a process that lives on: when it has ended, nothing of it is left.
+//! A server in a process that continues: when the server has ended, nothing of it is left.
 //!
-//! This is a program of its own, because it counts the threads, tasks and descriptors of its
+//! This is a test program of its own, because it counts the threads, tasks and descriptors of its
 //! process.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets something unexpected fails")]
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What this process holds.
+/// The resources of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     threads: usize,
@@ -40,7 +40,7 @@ impl Held {
         }
     }
 
-    /// Whether nothing is held that was not held before.
+    /// Whether the process holds no more than before.
     fn is_within(self, before: Self) -> bool {
         self.threads <= before.threads
             && self.descriptors <= before.descriptors
@@ -49,7 +49,8 @@ impl Held {
     }
 }
 
-/// Serves a log to a viewer, has its lines counted, and ends the server while the viewer is there.
+/// Serves a log to a viewer, requests a count of its lines, and ends the server while the viewer is
+/// connected.
 async fn round(directory: &Path) {
     let log = directory.join("a.log");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -240,9 +240,13 @@ impl Printer {
     fn on_event(&mut self, event: &FollowEvent) -> Result<(), Stop> {
         match event {
             FollowEvent::Bytes { bytes, .. } => return Ok(self.output.write(bytes)?),
-            FollowEvent::Opened { from, .. } => self.output.open(*from)?,
-            FollowEvent::Reset { from, .. } => self.output.restart_at(*from)?,
-            FollowEvent::Gap { from, to, .. } => self.output.restart_at(to.unwrap_or(*from))?,
+            FollowEvent::Opened { from, encoding, .. } => {
+                self.output.open(*from, encoding.as_deref())?;
+            }
+            FollowEvent::Reset { from, encoding, .. } => {
+                self.output.restart_at(*from, encoding.as_deref())?;
+            }
+            FollowEvent::Gap { from, to, .. } => self.output.skip_to(to.unwrap_or(*from))?,
             FollowEvent::Lost { why, .. } if !self.has_started && !self.waits_for_server => {
                 return Err(Stop::Unreachable(why.clone()));
             }

@@ -184,11 +184,11 @@ impl Follow {
 
     fn on_message(&mut self, message: Message) {
         let event = match message {
-            Message::Open { generation, from, size, recovered, .. } => {
+            Message::Open { generation, from, size, recovered, encoding, .. } => {
                 self.has_started = true;
                 let position = Position { generation: generation.clone(), offset: from };
                 self.resume.open(position);
-                FollowEvent::Opened { generation, from, size, recovered }
+                FollowEvent::Opened { generation, from, size, recovered, encoding }
             }
             Message::Rows { from, next, rows } => {
                 self.backoff.reset();
@@ -197,10 +197,10 @@ impl Follow {
                 }
                 FollowEvent::Rows { from, rows }
             }
-            Message::Reset { generation, from, reason } => {
+            Message::Reset { generation, from, reason, encoding } => {
                 let position = Position { generation: generation.clone(), offset: from };
                 self.resume.on_reset(&position, reason);
-                FollowEvent::Reset { generation, from, reason }
+                FollowEvent::Reset { generation, from, reason, encoding }
             }
             Message::Gap { generation, from, to } => {
                 if let (Some(position), Some(to)) = (&mut self.resume.position, to) {

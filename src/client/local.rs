@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::client::{FollowEvent, FollowRequest, Position, Refused, StartAt};
+use crate::encoding::Encoding;
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, Offset, Registry};
 use crate::session::viewer::{Item, Viewer};
@@ -38,6 +39,7 @@ impl Local {
             wait: ask.tail && ask.wait,
             skip: false,
             signed: false,
+            encoding: None,
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;
@@ -48,12 +50,13 @@ impl Local {
     pub async fn next(&mut self) -> FollowEvent {
         while !self.ended {
             return match self.viewer.next().await {
-                Item::Open(Opening { generation, from, size, recovered, .. }) => {
+                Item::Open(Opening { generation, from, size, recovered, encoding, .. }) => {
                     FollowEvent::Opened {
                         generation: generation.to_string(),
                         from: from.0,
                         size,
                         recovered,
+                        encoding: encoding.map(name_of),
                     }
                 }
                 Item::Bytes { start, bytes } => FollowEvent::Bytes { offset: start.0, bytes },
@@ -65,10 +68,11 @@ impl Local {
                     from: from.0,
                     to: to.map(|to| to.0),
                 },
-                Item::Reset { generation, from, reason } => FollowEvent::Reset {
+                Item::Reset { generation, from, reason, encoding } => FollowEvent::Reset {
                     generation: generation.to_string(),
                     from: from.0,
                     reason: reason.into(),
+                    encoding: encoding.map(name_of),
                 },
                 Item::Waiting(reason) => FollowEvent::Waiting { reason: reason.into() },
                 Item::CaughtUp | Item::Signed(_) => continue,
@@ -80,6 +84,10 @@ impl Local {
         }
         FollowEvent::End
     }
+}
+
+fn name_of(encoding: Encoding) -> String {
+    encoding.name().to_owned()
 }
 
 fn begin(begin: &StartAt) -> session::StartAt {

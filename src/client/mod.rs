@@ -99,6 +99,8 @@ pub enum FollowEvent {
         size: u64,
         /// Whether the requested position was found. If not, a reset follows.
         recovered: bool,
+        /// The name of the log's encoding; `None` for UTF-8, and while it is not known.
+        encoding: Option<String>,
     },
     /// Bytes of the log, at least one.
     Bytes {
@@ -122,6 +124,8 @@ pub enum FollowEvent {
         from: u64,
         /// What happened.
         reason: Reason,
+        /// The name of the encoding; `None` for UTF-8, and while it is not known.
+        encoding: Option<String>,
     },
     /// Bytes of this generation are left out.
     Gap {

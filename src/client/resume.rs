@@ -10,8 +10,7 @@ use tokio::time::Instant;
 use crate::client::{Position, Reason};
 use crate::wire::request::LATE_MAX;
 
-/// How long late bytes may arrive for a rotated file. Servers watch it for 5 s unless told
-/// otherwise.
+/// How long late bytes may arrive for a rotated file. By default servers watch it for 5 s.
 const LATE_TIME: Duration = Duration::from_secs(10);
 
 /// The positions that a new connection sends.
@@ -51,7 +50,7 @@ impl ResumeState {
             // Late bytes of one file may be followed by those of another.
             Reason::Late if self.present_at.is_some() => self.remember(left.filter(|_| !is_same)),
             Reason::Late => self.present_at = left,
-            // The position could not be honoured. The file is the same.
+            // The stream can't start at the requested position. The file is the same.
             Reason::Replaced if is_same => {}
             Reason::Rotated | Reason::Replaced | Reason::Back => {
                 self.late.retain(|(late, _)| is_elsewhere(late));
@@ -220,8 +219,8 @@ mod tests {
         }
 
         /// Checks the positions that a new connection sends: the present file and the rotated ones,
-        /// each once and as far as it was delivered. No file is left out for which late bytes may
-        /// arrive and which the server still watches.
+        /// each once and as far as it was delivered. A file is left out only if no late bytes can
+        /// arrive for it, or the server no longer watches it.
         fn lose(&mut self, bytes: u64) {
             self.files[self.at].1 = Some(Instant::now());
             self.at = self.present;

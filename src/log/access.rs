@@ -1,17 +1,17 @@
-//! Which paths may be read, with proof.
+//! Decides which paths may be read, and proves it for each opened file.
 //!
-//! A path is first judged by its text alone, without a look at the file system: a path outside the
+//! A path is first checked by its text, without access to the file system: a path outside the
 //! prefixes gets the same answer in the same time whether or not it exists. A path inside is looked
-//! up without opening it for reading. Either the kernel keeps the whole way below the prefix, or
-//! links are followed anywhere and the kernel is asked where the object lies that was found. What
-//! is opened for reading is that object, through its handle. So there is no gap between check and
-//! open, and no FIFO or device is ever opened.
+//! up without opening it for reading. Either the kernel ensures that the path never leaves the
+//! prefix, or links are followed anywhere, and then the kernel reports the path of the found
+//! object. That same object is opened for reading, through its handle. So nothing can change
+//! between check and open, and no FIFO or device is ever opened.
 //!
-//! A link works when its final target lies in any of the prefixes. A prefix that is itself a link
-//! stands for the place it led to at the start. Two things are beyond this check. A hard link to a
-//! foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence). And a user
-//! who may put links into a prefix can learn whether an outside directory exists, by a link that
-//! passes through it and comes back.
+//! A link works if its final target lies in any of the prefixes. A prefix that is itself a link is
+//! the directory or file to which it led at the start. Two things are beyond this check. A hard
+//! link to a foreign file is a file like any other (`fs.protected_hardlinks=1` is the defence). And
+//! a user who may create links in a prefix can find out whether an outside directory exists, by a
+//! link through it that leads back inside.
 
 mod path;
 mod prefix;
@@ -40,8 +40,7 @@ pub use path::LogPath;
 pub use prefix::PrefixError;
 pub(super) use resolve::{is_kernel_made, path_of, type_of};
 
-/// How often a path is looked up again when the object that was found was moved or removed
-/// meanwhile.
+/// The most attempts to look up a path when the found object is moved or removed meanwhile.
 const FIND_ATTEMPTS_MAX: usize = 8;
 
 /// The prefixes that may be served.
@@ -53,20 +52,20 @@ pub struct Access {
     metrics: Arc<Metrics>,
 }
 
-/// Why a path is not opened.
+/// The reason why a path is not opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The path lies outside the prefixes, by its text or by where its links lead, whether or not
     /// anything is there.
     Forbidden,
-    /// The path lies inside, but nothing is there.
+    /// The path lies inside, but nothing exists there.
     NotFound,
     /// The file cannot be read now: permission, an input error, a stale handle.
     Unreadable,
-    /// This process has no descriptor or memory left to find out.
+    /// This process has no descriptor or memory left for the check.
     Exhausted,
-    /// The path leads to something that is not a regular file, or that the kernel makes up, as in
-    /// `/proc`.
+    /// The path leads to something other than a regular file, or to a virtual file of the kernel,
+    /// as in `/proc`.
     Untailable,
 }
 
@@ -85,7 +84,7 @@ impl Display for Refusal {
 impl std::error::Error for Refusal {}
 
 impl From<Errno> for Refusal {
-    /// The reason of a failed system call on a path inside.
+    /// The reason for a failed system call on a path inside.
     fn from(error: Errno) -> Self {
         match error {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG => Self::NotFound,
@@ -95,12 +94,12 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Tells a file from every other one for as long as it is held open.
+/// Identifies a file for as long as it is held open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// The number of the device that holds the file (`st_dev`).
     pub device: u64,
-    /// The number of the file on it (`st_ino`), which is used again once the file is gone.
+    /// The number of the file on the device (`st_ino`). It is reused once the file is gone.
     pub inode: u64,
 }
 
@@ -110,8 +109,7 @@ impl Identity {
     }
 }
 
-/// Proof that the file behind a path was inside the prefixes when it was opened, and is a regular
-/// file.
+/// A regular file that was inside the prefixes when it was opened.
 #[derive(Debug)]
 pub struct Admitted {
     file: File,
@@ -137,7 +135,7 @@ impl Admitted {
         self.file
     }
 
-    /// The path of the file, without links, when it was opened.
+    /// The real path of the file when it was opened.
     pub fn real_path(&self) -> &Path {
         &self.real_path
     }
@@ -194,12 +192,12 @@ impl Access {
         self.prefixes.iter().map(|prefix| prefix.given.as_path())
     }
 
-    /// Judges a decoded URL path by its text alone, without touching the file system. `.`, `..` and
-    /// empty components are resolved by the text.
+    /// Checks a decoded URL path by its text alone, without access to the file system. `.`, `..`
+    /// and empty components are resolved by the text.
     ///
     /// # Errors
-    /// [`Refusal::Forbidden`] for a path outside; [`Refusal::NotFound`] for a path inside that can
-    /// name no file: with a NUL, a component over 255 bytes, or more than 4095 bytes in all.
+    /// [`Refusal::Forbidden`] for a path outside; [`Refusal::NotFound`] for a path inside that
+    /// cannot name a file: with a NUL, a component over 255 bytes, or over 4095 bytes in all.
     pub fn locate(&self, decoded: &[u8]) -> Result<LogPath, Refusal> {
         if decoded.first() != Some(&b'/') {
             return Err(Refusal::Forbidden);
@@ -213,15 +211,15 @@ impl Access {
         }
     }
 
-    /// The path of a name in a directory that was reached from a prefix, and so lies inside by its
-    /// text. None when it is too long to be opened.
+    /// The path of a name in a directory below a prefix, so it lies inside by its text. None if it
+    /// is too long to be opened.
     pub(super) fn locate_in(&self, directory: &Path, name: &OsStr) -> Option<LogPath> {
         let path = directory.join(name);
         debug_assert!(self.nearest(&path).is_some(), "a walk starts at a prefix");
         path::can_name_a_file(&path).then(|| LogPath::new(path))
     }
 
-    /// Opens a log for reading. The path is checked at this very moment, at each open.
+    /// Opens a log for reading. Each call checks the path again.
     ///
     /// # Errors
     /// Any [`Refusal`].
@@ -247,13 +245,13 @@ impl Access {
         self.find(log).map(|found| found.stat)
     }
 
-    /// The prefixes that exist now: the path each was given, and its directory.
+    /// The prefixes that exist now, each with its given path and its directory.
     pub(super) fn roots(&self) -> Result<Vec<(&Path, Root)>, Refusal> {
         let mut roots = Vec::with_capacity(self.prefixes.len());
         for prefix in &self.prefixes {
             match prefix.root(&self.resolver) {
                 Ok(root) => roots.push((prefix.given.as_path(), root)),
-                // A root left out for want of a descriptor would make its files look foreign.
+                // Without this root, its files would seem to lie outside the prefixes.
                 Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
                     return Err(error.into());
                 }
@@ -263,7 +261,7 @@ impl Access {
         Ok(roots)
     }
 
-    /// The innermost prefix that holds a normalised path, by its text.
+    /// The innermost prefix that contains a normalised path, by its text.
     fn nearest(&self, path: &Path) -> Option<&Prefix> {
         let above =
             self.prefixes.iter().filter_map(|prefix| Some((prefix.distance(path)?, prefix)));
@@ -281,8 +279,36 @@ impl Access {
         Err(Refusal::NotFound)
     }
 
-    /// One attempt to find the file of a path; None when it was moved or removed meanwhile.
+    /// Opens a directory to read its names. What the names are of is checked when it is opened.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]. [`Refusal::Untailable`] for what is no directory, or one that the kernel
+    /// makes up.
+    pub(super) fn open_directory(&self, path: &Path) -> Result<OwnedFd, Refusal> {
+        self.metrics.lookups.add(1);
+        for _ in 0..FIND_ATTEMPTS_MAX {
+            let Some((object, _)) = self.find_object(path)? else { continue };
+            let stat = rustix::fs::fstat(&object)?;
+            if type_of(&stat) != FileType::Directory || is_kernel_made(object.as_fd())? {
+                return Err(Refusal::Untailable);
+            }
+            return Ok(resolve::open_for_reading(object.as_fd())?.into());
+        }
+        Err(Refusal::NotFound)
+    }
+
+    /// One attempt to find the file of a path; None if it was moved or removed meanwhile.
     fn find_once(&self, path: &Path) -> Result<Option<Found>, Refusal> {
+        let Some((object, real_path)) = self.find_object(path)? else { return Ok(None) };
+        let stat = rustix::fs::fstat(&object)?;
+        if type_of(&stat) != FileType::RegularFile || is_kernel_made(object.as_fd())? {
+            return Err(Refusal::Untailable);
+        }
+        Ok(Some(Found { object, real_path, stat }))
+    }
+
+    /// One attempt to find what a path leads to, inside the prefixes, and where that lies.
+    fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
         let prefix = self.nearest(path).ok_or(Refusal::Forbidden)?;
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,
@@ -301,22 +327,15 @@ impl Access {
             && !root.admits(&place.path)
             && !self.roots()?.iter().any(|(_, other)| other.admits(&place.path))
         {
-            // The root may have been moved between the two questions, and the object with it.
+            // The root, and the object with it, may have been moved between the two calls.
             let root_stays = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
             let object_stays = ResolvedPath::of(object.as_fd())?.path == place.path;
             return if root_stays && object_stays { Err(Refusal::Forbidden) } else { Ok(None) };
         }
-        if place.gone {
-            return Ok(None);
-        }
-        let stat = rustix::fs::fstat(&object)?;
-        if type_of(&stat) != FileType::RegularFile || is_kernel_made(object.as_fd())? {
-            return Err(Refusal::Untailable);
-        }
-        Ok(Some(Found { object, real_path: place.path, stat }))
+        Ok((!place.gone).then_some((object, place.path)))
     }
 
-    /// Follows links wherever they lead. The caller has to check where the object lies.
+    /// Follows links wherever they lead. The caller has to check the path of the object.
     fn look_up_anywhere(&self, root: &Root, rest: &Path) -> Result<OwnedFd, Refusal> {
         let found = self.resolver.look_up(
             root.directory.as_fd(),
@@ -327,7 +346,7 @@ impl Access {
         found.map_err(|error| self.refusal(root, rest, error))
     }
 
-    /// The answer for a path inside whose lookup failed.
+    /// The answer for a path inside if its lookup failed.
     fn refusal(&self, start: &Root, rest: &Path, error: Errno) -> Refusal {
         let all = match self.roots() {
             Ok(all) => all,
@@ -341,7 +360,7 @@ impl Access {
         if outside { Refusal::Forbidden } else { error.into() }
     }
 
-    /// An absolute path that begins with the given path of a prefix, with its real path instead.
+    /// Replaces the given path of a prefix at the start of an absolute path by its real path.
     fn real_name(&self, target: &Path) -> Option<PathBuf> {
         let is_plain = target.is_absolute()
             && !target.components().any(|step| step == std::path::Component::ParentDir);

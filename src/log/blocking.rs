@@ -12,12 +12,12 @@ use tokio::task::spawn_blocking;
 /// At most this many calls to one device run at a time. The runtime has 512 blocking threads.
 pub(crate) const DEVICE_CALLS_MAX: usize = 64;
 
-/// The process's threads are shared by all, and so are the limits. There is one for each device
-/// that was ever called.
+/// The limit of each device that was ever called. All servers of the process share its threads, and
+/// so the limits.
 static DEVICES: LazyLock<DashMap<u64, Arc<Semaphore>>> = LazyLock::new(DashMap::new);
 
-/// Runs a call to a device's file system on a blocking thread. None when the call panicked or the
-/// runtime ends.
+/// Runs a call to a device's file system on a blocking thread. Returns None when the call panics or
+/// the runtime ends.
 pub(crate) async fn run<T: Send + 'static>(
     device: u64,
     call: impl FnOnce() -> T + Send + 'static,
@@ -29,7 +29,7 @@ pub(crate) async fn run<T: Send + 'static>(
     };
     let permit = limit.acquire_owned().await.ok()?;
     let calling = spawn_blocking(move || {
-        // The thread is taken until the call returns, whether or not somebody still waits for it.
+        // The call occupies its thread until it returns, even when nobody waits for it any more.
         let _permit = permit;
         call()
     });

@@ -1,10 +1,10 @@
-//! The logs that lie under the prefixes now.
+//! The logs that exist below the prefixes.
 //!
-//! The walk goes from directory handle to directory handle and never over a link to a directory. So
-//! a directory that is swapped for a link while it runs cannot make it name what lies outside.
-//! Every dimension of the walk has a bound, and the answer says when one was met. Hidden files are
-//! listed, hidden directories are not entered: they hold caches and repositories far more often
-//! than logs. A log that is not listed can still be opened by its path.
+//! The walk goes from directory handle to directory handle and never follows a link to a directory.
+//! So a directory that is swapped for a link during the walk cannot make it list files outside.
+//! Every dimension of the walk is bounded, and the answer reports whether a bound was reached.
+//! Hidden files are listed. Hidden directories are not entered, because they contain caches and
+//! repositories far more often than logs. A log that is not listed can still be opened by its path.
 
 #[cfg(test)]
 mod tests;
@@ -35,37 +35,37 @@ pub struct Entry {
     pub modified: SystemTime,
 }
 
-/// The logs under the prefixes. Empty where there are none.
+/// The logs below the prefixes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Catalogue {
     /// The logs by last change, newest first, then by path.
     pub entries: Vec<Entry>,
-    /// Whether a bound, or the end of the walk before its time, has kept something out.
+    /// Whether logs may be missing, because a bound was reached or the walk was stopped.
     pub truncated: bool,
 }
 
-/// How far a walk goes.
+/// The bounds of a walk.
 struct Bounds {
-    /// The most logs in the answer; those that changed last are kept.
+    /// The most logs in the answer: those that changed last.
     entries: usize,
-    /// The most directories below a prefix's own, one in another. Each takes a descriptor while the
+    /// The most nested directories below a prefix's directory. Each needs a descriptor while the
     /// walk is in it.
     depth: usize,
     /// The most directories that are entered.
     directories: usize,
-    /// The most names that are read, of whatever type.
+    /// The most names that are read, of any type.
     names: usize,
 }
 
 const BOUNDS: Bounds = Bounds { entries: 10_000, depth: 16, directories: 10_000, names: 200_000 };
 
-/// After this many names the walk looks whether it is to stop, and rests for [`REST_TIME`], so that
-/// a large tree does not take a processor from those who follow logs.
+/// After this many names the walk checks whether it has to stop, and pauses for [`REST_TIME`], so
+/// that a large tree does not keep a core busy that viewers need.
 const STEP_NAMES: usize = 1024;
 const REST_TIME: Duration = Duration::from_micros(200);
 
-/// Walks the prefixes until `stop` is cancelled; the answer is then truncated. It blocks: call it
-/// from a thread that may, and from one at a time.
+/// Walks the prefixes. If `stop` is cancelled, it ends early and the answer is truncated. It
+/// blocks: call it from a blocking thread, and from one at a time.
 pub fn list(access: &Access, stop: &CancellationToken) -> Catalogue {
     list_within(access, &BOUNDS, stop)
 }
@@ -74,8 +74,8 @@ fn list_within(access: &Access, bounds: &Bounds, stop: &CancellationToken) -> Ca
     let Ok(mut roots) = access.roots() else {
         return Catalogue { truncated: true, ..Catalogue::default() };
     };
-    // Inner prefixes go first, for the depth is counted from the nearest one. Files go last, when
-    // it is known which directories have been listed.
+    // Inner prefixes first, because the depth is counted from the nearest prefix. Files last, when
+    // the listed directories are known.
     roots.sort_by_key(|(name, root)| (root.only.is_some(), Reverse(name.components().count())));
     let mut walk = DirectoryWalk {
         access,
@@ -106,17 +106,16 @@ struct DirectoryWalk<'a> {
     access: &'a Access,
     bounds: &'a Bounds,
     stop: &'a CancellationToken,
-    /// The directories that were read, so that overlapping prefixes name a file once.
+    /// The directories that were read, so that overlapping prefixes list a file once.
     entered: HashSet<Identity>,
     names: usize,
-    /// The last change of the oldest log that is kept, once there are too many.
+    /// The last change of the oldest log that is kept; None before there are too many.
     oldest: Option<SystemTime>,
     catalogue: Catalogue,
 }
 
 impl DirectoryWalk<'_> {
-    /// Lists a directory, if it can be read. `above` is the device of the directory that it was
-    /// found in.
+    /// Lists a directory, if it can be read. `above` is the device of its parent directory.
     fn enter(
         &mut self,
         parent: BorrowedFd<'_>,
@@ -129,7 +128,7 @@ impl DirectoryWalk<'_> {
         let Ok(identity) = rustix::fs::fstat(&directory).map(|stat| Identity::of(&stat)) else {
             return;
         };
-        // Directories of one device are of one file system.
+        // Directories on the same device belong to the same file system.
         if above != Some(identity.device) && is_kernel_made(directory.as_fd()) != Ok(false) {
             return;
         }
@@ -179,7 +178,7 @@ impl DirectoryWalk<'_> {
         let mut stat = None;
         let mut file_type = entry.file_type();
         if matches!(file_type, FileType::RegularFile | FileType::Unknown) {
-            // Some file systems do not keep the type beside the name (readdir(3), DT_UNKNOWN).
+            // Some file systems do not return the type with the name (readdir(3), DT_UNKNOWN).
             stat = rustix::fs::statat(directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW).ok();
             file_type = stat.as_ref().map_or(FileType::Unknown, type_of);
         }
@@ -204,7 +203,7 @@ impl DirectoryWalk<'_> {
         }
     }
 
-    /// Adds a file that is a prefix itself, unless its directory was listed.
+    /// Adds a file prefix, unless its directory was listed.
     fn add_file_prefix(&mut self, directory: BorrowedFd<'_>, path: &Path) {
         let listed = rustix::fs::fstat(directory)
             .is_ok_and(|stat| self.entered.contains(&Identity::of(&stat)));
@@ -217,7 +216,7 @@ impl DirectoryWalk<'_> {
         }
     }
 
-    /// Adds what a link or the name of a prefix leads to, if it may be read.
+    /// Adds the target of a link or of a file prefix, if it may be read.
     fn add_followed(&mut self, log: LogPath) {
         if let Ok(stat) = self.access.stat(&log)
             && self.is_wanted(&stat)
@@ -226,7 +225,7 @@ impl DirectoryWalk<'_> {
         }
     }
 
-    /// Whether a log changed late enough to be kept.
+    /// Whether a log changed recently enough to be kept.
     fn is_wanted(&self, stat: &Stat) -> bool {
         self.oldest.is_none_or(|oldest| modified(stat) >= oldest)
     }
@@ -234,7 +233,7 @@ impl DirectoryWalk<'_> {
     fn add(&mut self, log: LogPath, stat: &Stat) {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         self.catalogue.entries.push(Entry { log, size, modified: modified(stat) });
-        // Twice the bound is let in before the older half goes, so that this seldom happens.
+        // The older half is removed only when there are twice as many, so that it happens rarely.
         if self.catalogue.entries.len() >= self.bounds.entries.saturating_mul(2) {
             self.keep_newest();
         }
@@ -257,8 +256,8 @@ fn open_directory(parent: BorrowedFd<'_>, name: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::empty())
 }
 
-/// The time of the last write; before 1970 the seconds are negative and the nanoseconds still count
-/// forward.
+/// The time of the last write. Before 1970 the seconds are negative, and the nanoseconds are still
+/// added.
 fn modified(stat: &Stat) -> SystemTime {
     let seconds = Duration::from_secs(stat.st_mtime.unsigned_abs());
     let whole = if stat.st_mtime < 0 {

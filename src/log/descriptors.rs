@@ -1,4 +1,4 @@
-//! Descriptors that are kept back for logs that are followed already.
+//! Descriptors that are reserved for logs that are followed already.
 //!
 //! Connections may use up all descriptors of the process. A log that is rotated then still has to
 //! be opened. So a registry holds a few descriptors from the start, and lends them to the open.
@@ -11,9 +11,9 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::log::access::Refusal;
 
-/// The most descriptors that are kept back. An open takes about four at a time, and keeps one.
+/// The most descriptors that are reserved. An open takes about four at a time, and keeps one.
 const RESERVE_MAX: usize = 16;
-/// No more than one in so many of the process's descriptors are kept back.
+/// At most one in this many of the process's descriptors is reserved.
 const RESERVE_SHARE: u64 = 8;
 
 /// Descriptors that nothing else can take.
@@ -44,8 +44,8 @@ impl Reserve {
         self.0.lock().size
     }
 
-    /// Opens something. Where no descriptor is left, the reserve is lent to a second try, and
-    /// filled again from what that left.
+    /// Calls `open`. When the process has no descriptor left, the reserve is freed for a second
+    /// try, and then filled again as far as possible.
     pub(super) fn open<T>(&self, open: impl Fn() -> Result<T, Refusal>) -> Result<T, Refusal> {
         let first = open();
         let mut held = self.0.lock();

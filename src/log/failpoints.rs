@@ -14,7 +14,7 @@ use rustix::io::Result;
 /// A kind of system call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// The lookup of what a path leads to.
+    /// The lookup of the file that a path leads to.
     Look,
     /// The open of a file for reading.
     Open,
@@ -22,9 +22,9 @@ pub enum Call {
     Stat,
     /// `pread`.
     Read,
-    /// `lseek`, for where data comes next.
+    /// `lseek`, which finds the next data in a sparse file.
     Seek,
-    /// `readlink`, for where an open file lies.
+    /// `readlink`, which returns the path of an open file.
     Link,
     /// `inotify_add_watch`.
     Watch,
@@ -92,10 +92,10 @@ mod set {
     pub(super) struct Plan {
         /// How many calls there have been of each kind.
         calls: HashMap<Call, u64>,
-        /// The call that fails, how many of its kind come before it, and how it fails.
+        /// The call that fails, the number of calls of its kind before it, and its error.
         once: Option<(Call, u64, Errno)>,
         lasting: Vec<(Call, PathBuf, Fault)>,
-        /// By how many bytes the next `fstat` of the file reports too little.
+        /// A file, and the number of bytes that its next `fstat` leaves out of the size.
         short: Option<(PathBuf, u64)>,
         deaf: bool,
         /// How many calls hang now.
@@ -155,8 +155,8 @@ mod set {
             self.plan().lasting.push((call, path.into(), Fault::Fails(errno)));
         }
 
-        /// Makes each such call hang until [`mend`](Self::mend), as one to a file server that does
-        /// not answer.
+        /// Makes each such call hang until [`mend`](Self::mend), like a call to a file server that
+        /// does not answer.
         pub fn hang(&self, call: Call, path: impl Into<PathBuf>) {
             self.plan().lasting.push((call, path.into(), Fault::Hangs));
         }
@@ -172,12 +172,12 @@ mod set {
             self.plan().lasting.push((call, path.into(), Fault::Panics));
         }
 
-        /// Makes the next `fstat` of this file report so many bytes too little.
+        /// Makes the next `fstat` of this file report a size that is too small by this many bytes.
         pub fn shorten_once(&self, path: impl Into<PathBuf>, bytes: u64) {
             self.plan().short = Some((path.into(), bytes));
         }
 
-        /// Lets no event of the file system through any more, though everything is watched.
+        /// Drops all further events of the file system. The watches stay in place.
         pub fn deafen(&self) {
             self.plan().deaf = true;
         }

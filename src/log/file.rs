@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
@@ -20,6 +20,7 @@ use crate::log::failpoints::{Call, Failpoint};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::metrics::Metrics;
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
+use crate::log::rotated::succession::Life;
 use crate::log::sparse::{self, HOLE_BYTES_MIN, RunEnd};
 
 /// The most bytes that one chunk carries.
@@ -29,7 +30,7 @@ pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct LogFile {
     file: File,
-    /// Where the file lay when it was opened, for messages.
+    /// The path at which the file was opened, for messages.
     opened_path: PathBuf,
     identity: Identity,
     point: Failpoint,
@@ -45,16 +46,16 @@ pub struct Status {
     pub modified: SystemTime,
 }
 
-/// How NULs at the end of a file are taken.
+/// What NULs at the end of a file mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nuls {
     /// They were published before: they are data.
     Written,
-    /// They may be allocated for what is still to be written.
+    /// They may be space that was allocated before it is written.
     Allocated {
-        /// The size of the file when they were met.
+        /// The size of the file when they were found.
         to: Offset,
-        /// NULs are known to go as far as this. The search for their end goes on from here.
+        /// All bytes up to here are known to be NUL. The search for their end continues here.
         searched: Offset,
     },
 }
@@ -64,9 +65,9 @@ pub enum Nuls {
 pub enum Read {
     /// The bytes after the fingerprint; empty where there are none yet.
     Bytes(Bytes),
-    /// A long run of NULs up to this offset, with data after it.
+    /// A long run of NULs, with data after it at this offset.
     Hole(Offset),
-    /// NULs as far as they have been searched, up to this offset.
+    /// The search has found nothing but NULs up to this offset, and is not over.
     Searching(Offset),
     /// The bytes before the offset have changed: the file was truncated or overwritten.
     Changed,
@@ -88,8 +89,8 @@ impl LogFile {
         self.identity
     }
 
-    /// Where the file lies now, under the name by which it was opened or that this name was changed
-    /// to. None when that name has been removed, though the file may have others.
+    /// The present path of the file: the name by which it was opened, or to which that name was
+    /// changed. None when that name has been removed, though the file may have others.
     #[must_use]
     pub fn path_now(&self) -> Option<PathBuf> {
         self.point.check(Call::Stat).ok()?;
@@ -118,6 +119,21 @@ impl LogFile {
     pub fn born(&self) -> Option<SystemTime> {
         self.point.check(Call::Stat).ok()?;
         self.file.metadata().ok()?.created().ok()
+    }
+
+    /// When it was created, written and changed. None where the file system does not say.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.point.check(Call::Stat).ok()?;
+        let metadata = self.file.metadata().ok()?;
+        let since = Duration::new(
+            u64::try_from(metadata.ctime()).ok()?,
+            u32::try_from(metadata.ctime_nsec()).ok()?,
+        );
+        Some(Life {
+            born: metadata.created().ok()?,
+            written: metadata.modified().ok()?,
+            changed: SystemTime::UNIX_EPOCH.checked_add(since)?,
+        })
     }
 
     /// At most `len` bytes from `offset`; fewer only at the end of the file.
@@ -177,7 +193,7 @@ impl LogFile {
         let is_hole = |to: Offset| to.0 - offset.0 > HOLE_BYTES_MIN as u64;
         Ok(match (self.run_end(search_from, end)?, allocated) {
             (RunEnd::Data(to), _) if is_hole(to) => Read::Hole(to),
-            // Something was written there since these bytes were read.
+            // A writer has written there since these bytes were read.
             (RunEnd::Data(to), Some(_)) if to < offset.plus(bytes.len()) => Read::Searching(offset),
             (RunEnd::Data(_), _) => Read::Bytes(bytes),
             (RunEnd::NotBefore(to), Some(_)) => Read::Searching(to),
@@ -201,7 +217,7 @@ impl LogFile {
         self.read_at(Offset(0), SIGNATURE_BYTES_MAX)
     }
 
-    /// The same without the NULs at its end, which may be allocated for what is still to be
+    /// The same without the NULs at its end, which may be space that was allocated before it is
     /// written.
     ///
     /// # Errors
@@ -212,7 +228,7 @@ impl LogFile {
         Ok(head)
     }
 
-    /// The error of a system call, with what it was for and the path of the file.
+    /// The error of a system call, with the action that failed and the path of the file.
     pub(super) fn failed_to(&self, verb: &str, error: &io::Error) -> io::Error {
         let path = self.opened_path.display();
         io::Error::new(error.kind(), format!("cannot {verb} `{path}`: {error}"))

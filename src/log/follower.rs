@@ -1,15 +1,16 @@
-//! A followed log: what has been published of it, for all its viewers.
+//! A followed log, and what has been published of it for all its viewers.
 //!
 //! Each chunk goes out once on a `tokio::sync::broadcast`, whatever the number of viewers. The
-//! timeline says what has been published, so that a viewer that missed chunks reads them from the
-//! file. Viewers subscribe first and look at the timeline second: then no chunk falls between the
-//! two.
+//! timeline records what has been published, so that a viewer that missed chunks reads them from
+//! the file. Viewers subscribe first and look at the timeline second, so no chunk is missed between
+//! the two.
 //!
 //! `task` polls the files and publishes; `pool` runs the tasks of all followers.
 
 pub mod events;
 mod late_files;
 mod pool;
+mod replacement;
 pub mod rotation;
 mod schedule;
 pub mod tailed_file;
@@ -31,21 +32,22 @@ use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
 use crate::log::position::{Chunk, Generation, Offset};
-use crate::log::rotated;
+use crate::log::rotated::{self, OldFiles};
 use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use pool::Pool;
 pub(in crate::log) use task::{FollowerTask, LAST_POLLS_TIME_MAX, Registration};
 
-/// A watched log is polled this often though no event came: file systems without events, hard
-/// links, mounts, an event queue that overflowed.
+/// A watched log is polled this often even without an event, because some changes cause none: on
+/// file systems without events, through hard links, by mounts, or after an overflow of the event
+/// queue.
 pub const BACKSTOP_INTERVAL: Duration = Duration::from_secs(2);
 /// A log that can't be watched is polled this often.
 pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
-/// A log is followed for so long after its last viewer has left.
+/// A log is still followed for this long after its last viewer has left.
 pub const LINGER: Duration = Duration::from_secs(3);
-/// A search for a rotated file waits no longer for others to be closed.
+/// A search for a rotated file waits at most this long until other files are closed.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
 /// A viewer that is more messages behind than this reads the file instead. A power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
@@ -55,8 +57,18 @@ pub const BROADCAST_MESSAGES: usize = 32;
 pub enum Event {
     /// New bytes.
     Chunk(Arc<Chunk>),
-    /// The timeline has changed otherwise: look at it.
+    /// The timeline has changed in another way: read it.
     TimelineChanged,
+}
+
+/// What came after a file that was rotated away before anybody followed the log.
+#[derive(Debug)]
+pub struct NextRotated {
+    /// The span of a file that had the name next and was found. None where the file comes next with
+    /// which following began.
+    pub span: Option<Arc<Span>>,
+    /// Whether it is proved that no other file had the name in between.
+    pub follows_directly: bool,
 }
 
 /// A log that is followed.
@@ -64,24 +76,28 @@ pub enum Event {
 pub struct Follower {
     access: Arc<Access>,
     log: LogPath,
-    /// The device of the log's file system, as far as it is known.
+    /// The device of the log's file system, if known.
     device: u64,
     timeline: Mutex<Timeline>,
     events: broadcast::Sender<Event>,
     wake: Arc<Wake>,
-    /// How many refreshes have been asked for.
+    /// How many refreshes have been requested.
     asked: AtomicU64,
-    /// How many of them have been answered.
+    /// How many of them have been completed.
     answered: watch::Sender<u64>,
     viewers: AtomicUsize,
     is_polling: AtomicBool,
-    /// It ends without lingering when nobody views it.
+    /// When nobody views the log, the follower ends at once.
     is_unwanted: AtomicBool,
-    /// Files that were found again, for the tracker.
+    /// Files that were found again and are still to be handed to the tracker.
     found: Mutex<Vec<TailedFile>>,
-    /// So many late files are to be dropped for files that were found again.
+    /// How many late files the tracker is to drop to make room for files that were found again.
     excess_files: AtomicUsize,
-    /// Locked by the one that finds a file: others may need the same.
+    /// How many old files are open that the timeline does not know.
+    unpublished_files: AtomicUsize,
+    /// Files that had the name before the first poll.
+    old_files: OldFiles,
+    /// Locked during a search for a file, because another viewer may need the same file.
     finding: tokio::sync::Mutex<()>,
 }
 
@@ -103,6 +119,8 @@ impl Follower {
             is_unwanted: AtomicBool::new(false),
             found: Mutex::default(),
             excess_files: AtomicUsize::new(0),
+            unpublished_files: AtomicUsize::new(0),
+            old_files: OldFiles::default(),
             finding: tokio::sync::Mutex::default(),
         }
     }
@@ -130,25 +148,25 @@ impl Follower {
         self.timeline.lock()
     }
 
-    /// Waits until everything has been published that the file has now. Refreshes that come
-    /// together share the polls.
+    /// Waits until everything that the file contains now has been published. Simultaneous
+    /// refreshes share the polls.
     pub async fn refresh(&self) {
         let own = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
         self.wake.wake();
         let mut answered = self.answered.subscribe();
-        // The sender lives as long as `self`, so only the answer ends this.
+        // The sender lives as long as `self`, so only the completion ends this wait.
         let _answer = answered.wait_for(|&answered| answered >= own).await;
     }
 
-    /// Whether the log can be opened now: a new viewer may see no more than it may read.
+    /// Whether the log can be opened now. A new viewer may only see a log that can be read now.
     pub async fn can_be_opened(self: &Arc<Self>) -> bool {
         let follower = Arc::clone(self);
         let opening = move || follower.access.open(&follower.log).is_ok();
         blocking::run(self.device, opening).await.unwrap_or(false)
     }
 
-    /// The span of a position in a file that was rotated away while nobody followed, or was closed
-    /// since. None unless the file still lies beside the log and is the same beyond doubt.
+    /// The span of a position in a file that was rotated away while nobody followed, or that was
+    /// closed since. None unless the file still lies beside the log and is provably the same.
     pub async fn find_rotated(
         self: &Arc<Self>,
         generation: Generation,
@@ -160,31 +178,45 @@ impl Follower {
             return known;
         }
         self.find(move |follower| {
-            let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
+            let on_disk = follower.timeline().on_disk(generation);
+            let file = rotated::find(&follower.access, &follower.log, on_disk, offset)?;
             follower.take_in(Some(generation), offset, file)
         })
         .await
     }
 
-    /// The span of the file that had the name after one that was rotated away before the first
-    /// poll. None unless that file lies beside the log, and was made before the first file that was
-    /// followed.
-    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
+    /// What had the name after the file of a span that was rotated away before the first poll.
+    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> NextRotated {
+        let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
-            Some(file) => file,
-            None => self.find_rotated(span.signed(), span.end()).await?.file()?,
+            Some(file) => Some(file),
+            None => {
+                let found = self.find_rotated(span.signed(), span.end()).await;
+                found.and_then(|span| span.file())
+            }
         };
-        let until = self.timeline().first_born()?;
+        let Some(file) = file else { return unknown };
         let _finding = self.finding.lock().await;
-        self.find(move |follower| {
-            let next = rotated::find_next(&follower.access, &follower.log, file.born()?, until)?;
-            follower.take_in(None, Offset(0), next)
-        })
-        .await
+        let found = self.find(move |follower| Some(follower.find_next(&file))).await;
+        found.unwrap_or(unknown)
+    }
+
+    /// The same. It may block.
+    fn find_next(&self, before: &LogFile) -> NextRotated {
+        let followed = self.timeline().followed();
+        let next = followed.as_ref().and_then(|followed| {
+            self.old_files.find_next(&self.access, &self.log, before, followed)
+        });
+        let found = next.is_some();
+        let born = next.as_ref().map_or(followed.map(|followed| followed.born), LogFile::born);
+        let span = next.and_then(|next| self.take_in(None, Offset(0), next));
+        let is_given = !found || span.is_some();
+        let follows_directly = is_given && rotated::follows_directly(before, &self.log, born);
+        NextRotated { span, follows_directly }
     }
 
     /// The span of a file that was rotated away before the first poll, for a position that can't be
-    /// proved. It gets a generation of its own, and viewers begin it anew.
+    /// proved. It gets a new generation, and viewers read it from its beginning.
     pub async fn find_unproved(self: &Arc<Self>, wanted: Generation) -> Option<Arc<Span>> {
         if self.timeline().latest_of_inode(wanted).is_some() {
             return None;
@@ -197,21 +229,22 @@ impl Follower {
     }
 
     /// Runs a search for a file, which may block, on a blocking thread.
-    async fn find(
+    async fn find<T: Send + 'static>(
         self: &Arc<Self>,
-        search: impl FnOnce(&Self) -> Option<Arc<Span>> + Send + 'static,
-    ) -> Option<Arc<Span>> {
+        search: impl FnOnce(&Self) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
         let follower = Arc::clone(self);
         let found = blocking::run(self.device, move || search(&follower)).await.flatten();
         if self.excess_files.load(Ordering::SeqCst) > 0 {
-            // The next file is found when late files have been dropped for this one.
+            // The next search begins only after late files have been closed for this one.
             let _in_time = timeout(ROOM_TIME_MAX, self.refresh()).await;
         }
         found
     }
 
-    /// Adds a file that was found again to the timeline, under the generation that was `asked` for
-    /// if that was named here. The tracker then reads it for late writers.
+    /// Adds a file that was found again to the timeline. It keeps the generation that was `asked`
+    /// for if this follower issued that generation. The tracker then reads the file for late
+    /// writers.
     fn take_in(
         &self,
         asked: Option<Generation>,
@@ -235,12 +268,13 @@ impl Follower {
         Some(span)
     }
 
-    /// Closes old files beyond [`OLD_FILES_MAX`]: those that can be found again by their names, the
-    /// ones that were opened first before others. Returns how many are too many still, because they
-    /// are in use. It may block.
+    /// Closes old files beyond [`OLD_FILES_MAX`], in the order in which they were opened. Only
+    /// files that can be found again by their names are closed. Returns how many are still too
+    /// many because they are in use. The call may block.
     fn close_excess_files(&self) -> usize {
         let files = self.timeline().old_files();
-        let excess = files.len().saturating_sub(OLD_FILES_MAX);
+        let open = files.len() + self.unpublished_files.load(Ordering::SeqCst);
+        let excess = open.saturating_sub(OLD_FILES_MAX);
         if excess == 0 {
             return 0;
         }
@@ -253,7 +287,18 @@ impl Follower {
         excess - identities.len()
     }
 
-    /// How many late files are to be dropped. Asked once, they are no longer.
+    /// Whether one more old file may be open.
+    fn has_room(&self) -> bool {
+        let unpublished = self.unpublished_files.load(Ordering::SeqCst);
+        self.timeline().old_files().len() + unpublished < OLD_FILES_MAX
+    }
+
+    /// Says how many old files are open that the timeline does not know.
+    fn set_unpublished_files(&self, files: usize) {
+        self.unpublished_files.store(files, Ordering::SeqCst);
+    }
+
+    /// How many late files are to be closed. The call resets the number.
     fn take_excess_files(&self) -> usize {
         self.excess_files.swap(0, Ordering::SeqCst)
     }
@@ -278,7 +323,7 @@ impl Follower {
         }
     }
 
-    /// Has it end at once, and not after [`LINGER`], if nobody views it.
+    /// Makes the follower end at once, and not after [`LINGER`], if nobody views it.
     pub(super) fn end_if_idle(&self) {
         self.is_unwanted.store(true, Ordering::SeqCst);
         self.wake.wake();
@@ -292,7 +337,7 @@ impl Follower {
         self.is_polling.store(is_polling, Ordering::Relaxed);
     }
 
-    /// Has the pool run the follower's task, at each wake from now on.
+    /// Lets the pool run the follower's task, and again at each wake.
     pub(super) fn start(
         self: &Arc<Self>,
         registration: impl Registration + 'static,
@@ -307,8 +352,8 @@ impl Follower {
         });
     }
 
-    /// Publishes what a poll found. The timeline takes it all at once: no viewer sees it between
-    /// two events.
+    /// Publishes what a poll found. The timeline changes at once: no viewer sees it between two
+    /// events.
     pub(crate) fn publish(&self, poll: Poll) {
         let mut events = Vec::with_capacity(poll.events.len());
         let is_append = matches!(poll.events.as_slice(), [FileEvent::Bytes { .. }, ..])
@@ -316,16 +361,20 @@ impl Follower {
         let mut timeline = self.timeline();
         for event in poll.events {
             events.push(match event {
-                FileEvent::Began { generation, signed, before, reason, file } => {
+                FileEvent::Began { generation, head, before, reason, file } => {
                     timeline.begin(generation, before, reason, file);
-                    timeline.sign(signed);
+                    timeline.sign(head);
                     Event::TimelineChanged
                 }
-                FileEvent::Bytes { start, bytes, signed } => {
-                    timeline.sign(signed);
+                FileEvent::Bytes { start, bytes, head } => {
+                    timeline.sign(head);
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().chunks.add(1);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
+                }
+                FileEvent::WrittenAnew { generation, file } => {
+                    timeline.replace_file(generation, &file);
+                    continue;
                 }
                 FileEvent::Lost => {
                     timeline.close(true);
@@ -337,8 +386,8 @@ impl Follower {
                 }
             });
         }
-        // Appends leave no file behind. Polls that find nothing come at the latest with the
-        // backstop, and close the files that viewers have left.
+        // An append leaves no file to close. Files that viewers have left are closed by the next
+        // poll that finds nothing, at the latest after the backstop interval.
         if !is_append {
             timeline.prune();
         }
@@ -346,29 +395,29 @@ impl Follower {
         events.into_iter().for_each(|event| self.send(event));
     }
 
-    /// Publishes that nothing comes any more, and answers all refreshes.
+    /// Publishes the end of the follower, and completes all refreshes.
     pub(crate) fn end(&self) {
         self.timeline().end();
         self.send(Event::TimelineChanged);
         self.answer(u64::MAX);
     }
 
-    /// Ends when the follower has ended.
+    /// Resolves when the follower has ended.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut answered = self.answered.subscribe();
         async move {
-            // A follower that is gone has ended, too.
+            // A follower that was dropped has ended, too.
             let _ended = answered.wait_for(|&answered| answered == u64::MAX).await;
         }
     }
 
-    /// How many refreshes have been asked for. A poll that begins after this call answers all of
+    /// How many refreshes have been requested. A poll that begins after this call completes all of
     /// them.
     pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Answers the first `asked` refreshes.
+    /// Completes the first `asked` refreshes.
     pub(crate) fn answer(&self, asked: u64) {
         self.answered.send_replace(asked);
     }
@@ -378,7 +427,7 @@ impl Follower {
     }
 
     fn send(&self, event: Event) {
-        // A log without receivers is no error: the file keeps the bytes.
+        // The send fails when the log has no receivers. That is no error: the file has the bytes.
         let _receivers = self.events.send(event);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::encoding::Newline;
 use crate::log::file::LogFile;
 use crate::log::position::Offset;
 
@@ -15,36 +16,43 @@ const LAST_LINES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How far back [`LogFile::row_start`] looks, in bytes.
 const ROW_BYTES_MAX: u64 = 64 * 1024;
 
-/// What a search for the starts of some lines found.
+/// The result of a search for the starts of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinesBefore {
-    /// The start of the first wanted line, or of the file, where it has no more lines.
+    /// The start of the first wanted line, or of the file if it has fewer lines.
     All(Offset),
-    /// Only so far back was looked: the start of the earliest line found, if one was found.
+    /// The search reached its limit before that: the start of the earliest line found, if any.
     Fewer(Option<Offset>),
 }
 
 impl LogFile {
-    /// Where the last `lines` lines before `end` start, looking at most `reach` bytes back.
+    /// The offset at which the last `lines` lines before `end` start. The search goes at most
+    /// `reach` bytes back.
     ///
     /// The newline that ends the last line starts none, and a last line without one counts.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn lines_before(&self, end: Offset, lines: u64, reach: u64) -> io::Result<LinesBefore> {
+    pub fn lines_before(
+        &self,
+        newline: Newline,
+        end: Offset,
+        lines: u64,
+        reach: u64,
+    ) -> io::Result<LinesBefore> {
         if lines == 0 {
             return Ok(LinesBefore::All(end));
         }
-        let mut below = end.0.saturating_sub(1);
-        let floor = end.0.saturating_sub(reach);
+        let mut below = newline.align(end.0.saturating_sub(1));
+        let floor = newline.align(end.0.saturating_sub(reach));
         let mut found = 0;
         let mut earliest = None;
         let mut block_bytes = BLOCK_BYTES_MIN;
         while below > floor {
             let from = below.saturating_sub(block_bytes).max(floor);
             let block = self.read_at(Offset(from), (below - from) as usize)?;
-            for newline in memchr::memrchr_iter(b'\n', &block) {
-                let start = Offset(from + newline as u64 + 1);
+            for end in newline.ends(&block).rev() {
+                let start = Offset(from).plus(end);
                 earliest = Some(start);
                 found += 1;
                 if found == lines {
@@ -58,26 +66,26 @@ impl LogFile {
         Ok(if is_whole { LinesBefore::All(Offset(0)) } else { LinesBefore::Fewer(earliest) })
     }
 
-    /// Where the last `lines` lines before `end` start. Where they go back further than 64 MiB, the
-    /// offset 64 MiB back, in the middle of a line.
+    /// The offset at which the last `lines` lines before `end` start. If that is more than 64 MiB
+    /// back, the offset 64 MiB back, in the middle of a line.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn last_lines(&self, lines: u64, end: Offset) -> io::Result<Offset> {
-        Ok(match self.lines_before(end, lines, LAST_LINES_BYTES_MAX)? {
+    pub fn last_lines(&self, newline: Newline, lines: u64, end: Offset) -> io::Result<Offset> {
+        Ok(match self.lines_before(newline, end, lines, LAST_LINES_BYTES_MAX)? {
             LinesBefore::All(start) => start,
-            LinesBefore::Fewer(_) => Offset(end.0 - LAST_LINES_BYTES_MAX),
+            LinesBefore::Fewer(_) => Offset(newline.align(end.0 - LAST_LINES_BYTES_MAX)),
         })
     }
 
-    /// Where the row that holds `offset` starts, looking at most 64 KiB back.
+    /// The offset at which the row that holds `offset` starts. The search goes at most 64 KiB back.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn row_start(&self, offset: Offset) -> io::Result<Offset> {
-        Ok(match self.lines_before(offset.plus(1), 1, ROW_BYTES_MAX + 1)? {
+    pub fn row_start(&self, newline: Newline, offset: Offset) -> io::Result<Offset> {
+        Ok(match self.lines_before(newline, offset.plus(1), 1, ROW_BYTES_MAX + 1)? {
             LinesBefore::All(start) => start,
-            LinesBefore::Fewer(_) => Offset(offset.0 - ROW_BYTES_MAX),
+            LinesBefore::Fewer(_) => Offset(newline.align(offset.0 - ROW_BYTES_MAX)),
         })
     }
 }
@@ -103,7 +111,7 @@ mod tests {
             (b"no newline at all", 5, 0),
         ] {
             let end = Offset(bytes.len() as u64);
-            let found = LogFile::with_content(bytes).last_lines(lines, end).unwrap();
+            let found = LogFile::with_content(bytes).last_lines(Newline::Byte, lines, end).unwrap();
             assert_eq!(found, Offset(expected), "{lines} of {bytes:?}");
         }
     }
@@ -112,9 +120,9 @@ mod tests {
     fn a_search_for_line_starts_is_bounded() {
         let log = LogFile::with_content(b"");
         log.set_len(1 << 40);
-        let start = log.last_lines(1, Offset(1 << 40)).unwrap();
+        let start = log.last_lines(Newline::Byte, 1, Offset(1 << 40)).unwrap();
         assert_eq!(start, Offset((1 << 40) - LAST_LINES_BYTES_MAX));
-        let row = log.row_start(Offset(1 << 40)).unwrap();
+        let row = log.row_start(Newline::Byte, Offset(1 << 40)).unwrap();
         assert_eq!(row, Offset((1 << 40) - ROW_BYTES_MAX));
     }
 
@@ -128,7 +136,7 @@ mod tests {
             (3, 18, LinesBefore::Fewer(Some(Offset(6)))),
             (3, 19, LinesBefore::All(Offset(0))),
         ] {
-            let found = log.lines_before(Offset(19), lines, reach).unwrap();
+            let found = log.lines_before(Newline::Byte, Offset(19), lines, reach).unwrap();
             assert_eq!(found, expected, "{lines} lines, {reach} bytes back");
         }
     }
@@ -137,7 +145,8 @@ mod tests {
     fn a_row_starts_behind_the_newline_before_it() {
         let log = LogFile::with_content(b"ab\ncd\n");
         for (offset, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (5, 3), (6, 6)] {
-            assert_eq!(log.row_start(Offset(offset)).unwrap(), Offset(expected), "{offset}");
+            let found = log.row_start(Newline::Byte, Offset(offset)).unwrap();
+            assert_eq!(found, Offset(expected), "{offset}");
         }
     }
 
@@ -151,8 +160,36 @@ mod tests {
             let all: Vec<&[u8]> = bytes.split_inclusive(|&byte| byte == b'\n').collect();
             let kept = all.len().saturating_sub(lines as usize);
             let expected: usize = all[..kept].iter().map(|line| line.len()).sum();
-            let found = LogFile::with_content(bytes).last_lines(lines, Offset(bytes.len() as u64));
+            let end = Offset(bytes.len() as u64);
+            let found = LogFile::with_content(bytes).last_lines(Newline::Byte, lines, end);
             prop_assert_eq!(found.unwrap(), Offset(expected as u64));
+        }
+
+        #[test]
+        fn lines_of_utf_16_start_behind_whole_newlines(
+            text in "[上a\u{a41}\u{100}\n]{0,300}|(上{5000}\n[a\n]{0,9}){0,3}",
+            lines in 0u64..20,
+            half in 0usize..2,
+        ) {
+            let all: Vec<&str> = text.split_inclusive('\n').collect();
+            // Half a unit behind the last newline is a line that has begun.
+            let is_begun = half > 0 && (text.is_empty() || text.ends_with('\n'));
+            let kept = (all.len() + usize::from(is_begun)).saturating_sub(lines as usize);
+            let units = |text: &str| text.encode_utf16().count();
+            let expected: usize = all.iter().take(kept).map(|line| 2 * units(line)).sum();
+            for (newline, to_bytes) in [
+                (Newline::Utf16Le, u16::to_le_bytes as fn(u16) -> [u8; 2]),
+                (Newline::Utf16Be, u16::to_be_bytes),
+            ] {
+                let mut bytes: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
+                bytes.extend([b'\n'].iter().take(half));
+                let end = Offset(bytes.len() as u64);
+                let log = LogFile::with_content(&bytes);
+                let expected = if lines == 0 { end } else { Offset(expected as u64) };
+                prop_assert_eq!(log.last_lines(newline, lines, end).unwrap(), expected);
+                let line = log.row_start(newline, expected).unwrap();
+                prop_assert!(lines == 0 || line == expected);
+            }
         }
     }
 }

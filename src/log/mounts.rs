@@ -1,8 +1,8 @@
-//! On which device a path lies, found out without a call to its file system.
+//! The device of a path, found without a call to its file system.
 //!
-//! A file system that hangs keeps each call to it waiting, `stat` too. The kernel's mount table
-//! answers at once. It knows no links: a path that leads over a link to another device counts for
-//! the device where the link lies.
+//! A file system that hangs blocks each call to it, even `stat`. The kernel's mount table can be
+//! read at once. It does not follow links: a path that leads over a link to another device counts
+//! for the device where the link lies.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ const TABLE_AGE_MAX: Duration = Duration::from_secs(1);
 pub(super) struct Mounts(Mutex<Option<(Instant, Arc<MountTable>)>>);
 
 impl Mounts {
-    /// The device of an absolute path. 0 where the table can't be read.
+    /// The device of an absolute path, or 0 when the table can't be read.
     pub(super) async fn device_of(&self, path: &Path) -> u64 {
         let kept = self.0.lock().clone();
         if let Some((read_at, table)) = kept
@@ -42,7 +42,7 @@ impl Mounts {
 struct MountTable(Vec<(PathBuf, u64)>);
 
 impl MountTable {
-    /// Empty where the table can't be read.
+    /// Reads the table. It is empty when that fails.
     #[allow(clippy::disallowed_methods, reason = "the mount table is no log")]
     fn read() -> Self {
         Self::parse(&std::fs::read(MOUNT_TABLE).unwrap_or_default())
@@ -61,7 +61,7 @@ impl MountTable {
         Self(text.split(|&byte| byte == b'\n').filter_map(mount).collect())
     }
 
-    /// Of mounts on one point the last one hides the others.
+    /// Of several mounts on one point, the last one hides the others.
     fn device_of(&self, path: &Path) -> u64 {
         let above = self.0.iter().filter(|(point, _)| path.starts_with(point));
         above.max_by_key(|(point, _)| point.components().count()).map_or(0, |(_, device)| *device)

@@ -98,9 +98,9 @@ impl Generation {
         Self { identity, nonce, signature: Signature::new(head) }
     }
 
-    /// Whether a file of this identity that begins with `head` has this generation's bytes up to
-    /// `offset` beyond doubt. Where the signature is not whole, only the signed bytes are sure:
-    /// other files begin like that too.
+    /// Whether a file of this identity that begins with `head` provably has this generation's
+    /// bytes up to `offset`. A partial signature proves only the signed bytes, because other files
+    /// may begin with the same bytes.
     #[must_use]
     pub fn is_proved_by(&self, identity: Identity, head: &[u8], offset: Offset) -> bool {
         let signed = self.signature.bytes();

@@ -25,20 +25,20 @@ use crate::log::follower::{
 use crate::log::mounts::Mounts;
 use crate::log::watch::Watches;
 
-/// How long a file that was rotated away is read on.
+/// How long a file that was rotated away is still read.
 pub const ROTATE_WAIT: Duration = Duration::from_secs(5);
 /// At most this many logs are followed at a time. A follower of a file that does not exist takes
 /// about 7 KiB.
 pub const FOLLOWERS_MAX: usize = 16_384;
-/// At most this many files that do not exist are followed for those who only look at a log.
+/// At most this many files that do not exist are followed for short visits to a log.
 pub const MISSING_VISITS_MAX: usize = 64;
 
-/// A new viewer waits so long for the end of a follower that nobody views, where there are too
-/// many.
+/// When there are too many followers, a new viewer waits at most this long for the end of one that
+/// nobody views.
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// At most this many logs are remembered after nobody follows them any more.
 const REMEMBERED_MAX: usize = 1024;
-/// After the last polls at shutdown, threads have so long to end.
+/// After the last polls at shutdown, threads have this much time to end.
 const THREADS_END_TIME: Duration = Duration::from_millis(500);
 
 /// The followers.
@@ -47,7 +47,7 @@ pub struct Registry {
     rotate_wait: Duration,
     watches: Watches,
     followers: DashMap<LogPath, Arc<Follower>>,
-    /// One for each follower that may be.
+    /// One permit for each follower that may exist.
     slots: Arc<Semaphore>,
     missing_visits: Arc<Semaphore>,
     /// What is known of files that nobody follows any more, the latest last.
@@ -57,7 +57,7 @@ pub struct Registry {
     reserve: Arc<Reserve>,
 }
 
-/// A viewer's entry in a follower, which goes on for as long. Its drop ends the viewer.
+/// A viewer's entry in a follower. The follower does not end before the entry is dropped.
 #[derive(Debug)]
 pub struct Presence(Arc<Follower>);
 
@@ -89,7 +89,7 @@ pub struct Subscription {
     /// All events from the subscription on.
     pub events: broadcast::Receiver<Event>,
     presence: Option<Presence>,
-    /// The log could not be opened when it was joined, though others follow it.
+    /// The log could not be opened when the viewer joined, though others follow it.
     pub(crate) is_barred: bool,
 }
 
@@ -102,7 +102,7 @@ impl Subscription {
         Self { events: follower.subscribe(), follower, presence, is_barred: false }
     }
 
-    /// Gives the presence away. The subscription goes on, and is no longer counted as a viewer.
+    /// Takes the presence out. The subscription continues, but no longer counts as a viewer.
     pub fn take_presence(&mut self) -> Option<Presence> {
         self.presence.take()
     }
@@ -113,18 +113,18 @@ impl Subscription {
 enum IfMissing {
     Refuse,
     Wait,
-    /// The log is looked at for a moment, and files may be found that had its name.
+    /// Follow it for a short visit, which may find files that had its name.
     Visit,
 }
 
-/// What a follower's task holds of its registry.
+/// The entry of a follower's task in its registry.
 struct RegistryEntry {
     registry: Arc<Registry>,
     follower: Arc<Follower>,
     _slots: Slots,
 }
 
-/// What a new follower takes of those that may be.
+/// The permits that a new follower takes from the limits.
 struct Slots {
     _slot: OwnedSemaphorePermit,
     _missing_visit: Option<OwnedSemaphorePermit>,
@@ -133,7 +133,7 @@ struct Slots {
 impl Registration for RegistryEntry {
     fn retire(&mut self, remembered: Option<RememberedFile>) -> bool {
         let log = self.follower.log();
-        // Viewers are counted under the map's guard: none comes between the question and the
+        // Viewers are counted under the map's guard, so none joins between this check and the
         // removal.
         let is_idle = |_: &_, other: &mut Arc<Follower>| {
             Arc::ptr_eq(other, &self.follower) && other.viewers() == 0
@@ -148,7 +148,7 @@ impl Registration for RegistryEntry {
 
 impl Drop for RegistryEntry {
     fn drop(&mut self) {
-        // The next viewer starts a new follower. Those who found this one before are told its end.
+        // The next viewer starts a new follower. Viewers that joined this one receive its end.
         let followers = &self.registry.followers;
         followers.remove_if(self.follower.log(), |_, other| Arc::ptr_eq(other, &self.follower));
         self.follower.end();
@@ -190,7 +190,7 @@ impl Registry {
         &self.access
     }
 
-    /// Joins the log's follower, and starts it if need be. The follower has polled the file since
+    /// Joins the log's follower, and starts it if necessary. The follower has polled the file since
     /// the call.
     ///
     /// # Errors
@@ -205,12 +205,12 @@ impl Registry {
         self.join_or(log, if wait { IfMissing::Wait } else { IfMissing::Refuse }).await
     }
 
-    /// Joins to look at a log for a moment. It may be missing, since files that had its name may
+    /// Joins for a short visit to a log. The log may be missing, since files that had its name may
     /// still lie beside it.
     ///
     /// # Errors
     /// When the log lies outside the prefixes. [`Refusal::Exhausted`] as for [`join`](Self::join),
-    /// and when more than [`MISSING_VISITS_MAX`] missing logs are looked at.
+    /// and when more than [`MISSING_VISITS_MAX`] missing logs are visited.
     pub async fn visit(self: &Arc<Self>, log: &LogPath) -> Result<Subscription, Refusal> {
         self.join_or(log, IfMissing::Visit).await
     }
@@ -223,7 +223,7 @@ impl Registry {
         let device = self.mounts.device_of(log.as_path()).await;
         let slot = self.take_slot(log).await?;
         let (registry, named) = (Arc::clone(self), log.clone());
-        // The open checks the path as it is now, though others follow it already.
+        // The open checks the path as it is now, even when others follow the log already.
         let entering = move || registry.enter(&named, device, slot, if_missing);
         let subscription =
             blocking::run(device, entering).await.unwrap_or(Err(Refusal::Unreadable))?;
@@ -231,7 +231,7 @@ impl Registry {
         Ok(subscription)
     }
 
-    /// A slot for a new follower. None where the log is followed already.
+    /// A slot for a new follower. None when the log is followed already.
     async fn take_slot(&self, log: &LogPath) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         if self.followers.contains_key(log) {
             return Ok(None);
@@ -274,8 +274,8 @@ impl Registry {
         Ok(Subscription { is_barred, ..subscription })
     }
 
-    /// What a new follower takes. The slot is missing where the log's follower ended after it was
-    /// asked for.
+    /// Takes the permits that a new follower still needs. The slot is missing when the log had a
+    /// follower at first, which ended meanwhile.
     fn complete(
         &self,
         slot: Option<OwnedSemaphorePermit>,
@@ -290,8 +290,8 @@ impl Registry {
     }
 
     fn enter_if_followed(&self, log: &LogPath) -> Option<Subscription> {
-        // The viewer is counted under the map's guard, where a follower that would retire counts
-        // them too.
+        // The viewer is added under the map's guard. A follower that is about to retire counts its
+        // viewers under the same guard.
         let follower = self.followers.get(log)?;
         Some(Subscription::new(Presence::enter(&follower)))
     }

@@ -2,8 +2,8 @@
 //! under a writer that does not append.
 //!
 //! A run of more than [`HOLE_BYTES_MIN`] with data after it is left out. A run at the end of the
-//! file is not sent until data follows: the writer of a file that was allocated beforehand will
-//! write into it, and would contradict NULs that were sent. A few NULs at the end are data.
+//! file is not sent until data follows: the writer of a preallocated file will overwrite it, and
+//! NULs that were already sent would be wrong. A few NULs at the end are data.
 
 use std::io;
 
@@ -29,12 +29,12 @@ pub(super) enum RunEnd {
     Data(Offset),
     /// At the end of the file.
     File,
-    /// Not before this offset. The search has to go on from here.
+    /// Not before this offset, at which the search has to continue.
     NotBefore(Offset),
 }
 
-/// How many of these bytes come before the first run of NULs that may be a hole; all where there is
-/// none.
+/// How many of these bytes come before the first run of NULs that may be a hole. All of them when
+/// there is none.
 pub(super) fn data_before(bytes: &[u8]) -> usize {
     // A run that is long enough covers one of these probes.
     for probe in (0..bytes.len()).step_by(HOLE_BYTES_MIN) {
@@ -57,7 +57,7 @@ fn nuls_at_start(bytes: &[u8]) -> usize {
 }
 
 impl LogFile {
-    /// Where the run of NULs around `from` ends, looking no further than `end`.
+    /// Where the run of NULs around `from` ends. The search goes no further than `end`.
     ///
     /// # Errors
     /// Those of `lseek` and `pread`.
@@ -96,9 +96,9 @@ impl LogFile {
         }
     }
 
-    /// The end of the written data in a file of this size: before the NULs that were allocated
-    /// beforehand, if there are any. A binary search finds it in few reads. Data after a hole may
-    /// be missed.
+    /// The end of the written data in a file of this size: the start of preallocated NULs at its
+    /// end, if there are any. A binary search finds it in few reads. Data after a hole may be
+    /// missed.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -113,7 +113,7 @@ impl LogFile {
         if !nuls(last, size)? {
             return Ok(Offset(size));
         }
-        // Blocks from `empty` on are taken for empty. The one before `some` has data.
+        // Blocks from `empty` on are assumed to be empty. The block before `some` has data.
         let block = BLOCK_BYTES as u64;
         let (mut some, mut empty) = (0, size.div_ceil(block));
         while some < empty {

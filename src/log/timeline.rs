@@ -1,8 +1,8 @@
 //! What the follower of a log has published, in order: a list of spans.
 //!
 //! A span is a run of bytes of one generation. A rotation, a truncation or a late write to a file
-//! that was rotated away closes the span and begins the next. A viewer that could not keep up walks
-//! the spans in order, and so meets each discontinuity in its place, however late.
+//! that was rotated away closes the span and begins the next. A viewer that could not keep up reads
+//! the spans in order, and so receives each discontinuity in its place, however late.
 
 mod arrival_times;
 mod retention;
@@ -12,9 +12,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::encoding::Detection;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
+use crate::log::rotated::Followed;
 use crate::log::timeline::span::Source;
 
 pub use span::{ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
@@ -24,6 +26,15 @@ pub const SPANS_MAX: usize = 1024;
 /// The most old files of a log that are open: those that viewers have not read to the end, those that
 /// may still get late bytes, and those that were found again for a viewer that came back.
 pub const OLD_FILES_MAX: usize = 4;
+
+/// What is known of the head of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The generation, signed by it.
+    pub signed: Generation,
+    /// The encoding that it names.
+    pub detection: Detection,
+}
 
 /// What follows a span.
 #[derive(Debug)]
@@ -48,11 +59,11 @@ pub struct Timeline {
     found: u64,
     waiting: Option<WaitReason>,
     ended: bool,
-    /// When the file of the first span was created; the file of a late writer does not count.
+    /// When the file of the first span was created. The file of a late writer does not count.
     first_born: Option<SystemTime>,
     /// Files that were rotated away before the follower started and were found again.
     rotated: VecDeque<Arc<Span>>,
-    /// Another file than that of the open span may be held, so that there may be one to close.
+    /// A file other than that of the open span may be open, so there may be one to close.
     may_hold_old_files: bool,
 }
 
@@ -79,20 +90,43 @@ impl Timeline {
         self.spans.push_back(Arc::new(Span::open(number, generation, before, reason, source)));
     }
 
-    /// Gives a generation's later signature to all its spans.
-    pub fn sign(&mut self, signed: Generation) {
-        if self.spans.back().is_some_and(|span| span.signed() != signed) {
+    /// Gives what is known of the head of a generation's file to all its spans.
+    pub fn sign(&mut self, Head { signed, detection }: Head) {
+        let is_new = |span: &Arc<Span>| {
+            let state = span.state();
+            (state.signed, state.detection) != (signed, detection)
+        };
+        if self.spans.back().is_some_and(is_new) {
             for span in self.spans.iter().filter(|span| span.generation.is(&signed)) {
-                span.state().signed = signed;
+                let mut state = span.state();
+                (state.signed, state.detection) = (signed, detection);
             }
         }
     }
 
-    /// Adds published bytes to the open span and returns its number; None when there is no span.
+    /// Adds published bytes to the open span and returns its number. None when there is no span.
     pub fn extend(&mut self, start: Offset, bytes: &[u8]) -> Option<u64> {
         let span = self.spans.back()?;
         span.extend(start, bytes, SystemTime::now());
         Some(span.number)
+    }
+
+    /// The bytes of a generation are read from another file from now on, which has all of them.
+    pub fn replace_file(&mut self, generation: Generation, file: &Arc<LogFile>) {
+        self.may_hold_old_files = true;
+        for span in self.spans.iter().filter(|span| span.generation.is(&generation)) {
+            span.replace_file(file);
+        }
+    }
+
+    /// The generation by the name of the file that has its bytes, which need not be the one that it
+    /// was named after.
+    pub(super) fn on_disk(&self, generation: Generation) -> Generation {
+        let mut spans = self.spans.iter().rev();
+        let identity = spans
+            .find(|span| span.generation.is(&generation))
+            .map_or(generation.identity, |span| span.identity());
+        Generation { identity, ..generation }
     }
 
     /// Closes the open span. When its bytes are `lost`, so are those of every span of its file.
@@ -132,8 +166,8 @@ impl Timeline {
         self.waiting.is_some()
     }
 
-    /// What follows the span of this number. The next span is entered under the timeline's lock, so
-    /// that its file is not closed before.
+    /// What follows the span of this number. The reader of the next span is created under the
+    /// timeline's lock, so that the span's file is not closed before.
     #[must_use]
     pub fn after(&self, number: u64) -> Next {
         let first = self.spans.front().map_or(0, |span| span.number);
@@ -155,7 +189,7 @@ impl Timeline {
         let rotated = self.rotated(generation).filter(|span| offset <= span.end());
         let span = rotated.or_else(|| {
             let (_, span) = spans.find(|(nth, span)| {
-                // The first span of a file stands for all bytes before it, too. A later one goes on
+                // The first span of a file also covers all bytes before it. A later one continues
                 // after the span before.
                 let is_first = *nth == 0 && span.reason != Reason::Late;
                 let from = if is_first { Offset(0) } else { span.from };
@@ -207,11 +241,11 @@ impl Timeline {
         self.spans.iter().any(|span| span.generation.is(&generation) && span.state().lost)
     }
 
-    /// The latest span of a file with this generation's inode, under any generation. None when that
-    /// file was truncated since.
+    /// The latest span of a file with this generation's inode, whatever its generation. None when
+    /// that file was truncated since.
     #[must_use]
     pub fn latest_of_inode(&self, generation: Generation) -> Option<Arc<Span>> {
-        let is_same = |span: &&Arc<Span>| span.generation.identity == generation.identity;
+        let is_same = |span: &&Arc<Span>| span.identity() == generation.identity;
         self.spans.iter().rev().find(is_same).filter(|span| !span.state().lost).cloned()
     }
 
@@ -221,10 +255,10 @@ impl Timeline {
         self.rotated.iter().find(|span| span.generation.is(&generation))
     }
 
-    /// When the file of the first span was created. None when no file has been followed, or the
-    /// file system does not say.
-    #[must_use]
-    pub fn first_born(&self) -> Option<SystemTime> {
-        self.first_born
+    /// What has been followed. None when no file has been followed, or the file system does not say
+    /// when it was created.
+    pub(super) fn followed(&self) -> Option<Followed> {
+        let files = self.spans.iter().map(|span| span.identity()).collect();
+        Some(Followed { born: self.first_born?, files })
     }
 }

@@ -1,8 +1,8 @@
-//! A wake: "look again", and nothing more.
+//! A wake: the request to check the log again, and nothing more.
 //!
-//! A wake carries no claim about the file. What happened is found out from the file itself. A wake
-//! only remembers whether it was for more than writes, and under which names files may be found
-//! that lost the log's name between two polls.
+//! A wake says nothing about the file. The follower examines the file itself. A wake only remembers
+//! whether anything but writes happened, and the new names of files that lost the log's name
+//! between two polls.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 /// At most this many renamed files are remembered for each log. The oldest are forgotten first.
 const RENAMED_FILES_MAX: usize = 256;
 
-/// What a wake calls, besides remembering that it came.
+/// The function that each wake calls.
 type Callback = Box<dyn Fn() + Send + Sync>;
 
 /// What wakes one follower. The watcher, viewers and the follower itself share it.
@@ -25,9 +25,9 @@ pub struct Wake {
 
 #[derive(Debug, Default)]
 struct WakeState {
-    /// Something else than writes came since the name was checked.
+    /// An event other than a write came since the name was checked.
     is_name_in_doubt: bool,
-    /// Where files lie now that had the log's name, in the order of the events.
+    /// The present paths of files that had the log's name, in the order of the events.
     renamed: VecDeque<PathBuf>,
 }
 
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Wake {
 }
 
 impl Wake {
-    /// Sets what each wake calls. The first call counts; later ones change nothing.
+    /// Sets the function that each wake calls. Only the first call has an effect.
     pub(crate) fn on_wake(&self, callback: impl Fn() + Send + Sync + 'static) {
         // A wake belongs to one follower, which sets it once.
         let _already_set = self.callback.set(Box::new(callback));
@@ -50,7 +50,7 @@ impl Wake {
         self.call();
     }
 
-    /// Wakes the follower because bytes were written to the file that has the name. No name has
+    /// Wakes the follower because bytes were written to the file with the log's name. No name has
     /// changed.
     pub(crate) fn wake_for_write(&self) {
         self.call();
@@ -62,15 +62,14 @@ impl Wake {
         }
     }
 
-    /// Whether something else than writes came since the last call. Call this first, check the name
-    /// second.
+    /// Whether an event other than a write came since the last call. Call this before the name is
+    /// checked.
     #[must_use]
     pub fn take_name_doubt(&self) -> bool {
         std::mem::take(&mut self.state.lock().is_name_in_doubt)
     }
 
-    /// Takes the oldest renamed file: where it lies now. None when no file that had the name was
-    /// renamed.
+    /// Removes the oldest renamed file and returns its present path. None when there is none.
     #[must_use]
     pub fn next_renamed(&self) -> Option<PathBuf> {
         self.state.lock().renamed.pop_front()
@@ -88,10 +87,10 @@ impl Wake {
         !self.state.lock().renamed.is_empty()
     }
 
-    /// Follows a renaming. `had_name` says whether the file had the log's own name.
+    /// Records a renaming. `had_name` says whether the file had the log's own name.
     pub(crate) fn record_rename(&self, from: &Path, to: &Path, had_name: bool) {
         let renamed = &mut self.state.lock().renamed;
-        // The file that had the new name is gone.
+        // The renaming has replaced the file that had the new name.
         renamed.retain(|path| path != to);
         if let Some(path) = renamed.iter_mut().find(|path| *path == from) {
             to.clone_into(path);

@@ -25,15 +25,15 @@ use crate::log::wake::Wake;
 #[derive(Clone)]
 pub struct Watches {
     faults: Failpoints,
-    /// Locked while a watch is added or removed, so that the two never cross. The event handler
-    /// never locks it.
+    /// Locked while a watch is added or removed, so that the two never run at the same time. The
+    /// event handler never locks it.
     watcher: Arc<Mutex<WatcherState>>,
     listeners: Arc<Listeners>,
 }
 
 #[derive(Default)]
 enum WatcherState {
-    /// No watch has been asked for yet.
+    /// No watch has been requested yet.
     #[default]
     Idle,
     Running(RecommendedWatcher),
@@ -59,14 +59,14 @@ struct Listeners(Mutex<Directories>);
 #[derive(Default)]
 struct Directories {
     by_identity: HashMap<Identity, Directory>,
-    /// Which directory the events of a watched path are about.
+    /// The directory of each watched path.
     watched: HashMap<PathBuf, Identity>,
 }
 
 /// A wake that is registered under a name.
 struct Listener {
     wake: Arc<Wake>,
-    /// The name is the log's own. Otherwise a file has it that has lost the log's name.
+    /// The name is the log's own. Otherwise it is the name of a file that has lost the log's name.
     is_own: bool,
 }
 
@@ -146,13 +146,13 @@ impl Watches {
     /// afterwards.
     pub(crate) fn close(&self) {
         let watcher = std::mem::replace(&mut *self.watcher.lock(), WatcherState::Closed);
-        // To end the watcher waits for its thread, which may be about to lock this state.
+        // The drop waits for the watcher's thread, which may be about to lock this state.
         drop(watcher);
     }
 
     /// Wakes `wake` at each event that concerns `name` in `directory`, until the guard is dropped.
-    /// Where the name is the log's own, the wake remembers what files of that name are renamed to.
-    /// The call may block.
+    /// If the name is the log's own, the wake records the new names of files that had it. The call
+    /// may block.
     ///
     /// # Errors
     /// When the kernel has no watch left, or the directory is missing. The caller then polls.
@@ -164,7 +164,7 @@ impl Watches {
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
         self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
-        // Before the lock: a file system that hangs keeps this call waiting, and nobody else.
+        // This runs before the lock, so that a file system that hangs blocks only this call.
         let identity = identity(directory).ok_or(WatchError::Missing)?;
         let mut watcher = self.watcher.lock();
         if let WatcherState::Idle = *watcher {
@@ -221,8 +221,8 @@ impl Listeners {
         listeners.names.entry(name.to_owned()).or_default().push(listener);
     }
 
-    /// Removes a wake. Returns the path whose watch has to be ended when it was the directory's
-    /// last.
+    /// Removes a wake. If it was the directory's last, returns the path whose watch has to be
+    /// ended.
     fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) -> Option<PathBuf> {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.get_mut(&directory)?;
@@ -250,7 +250,7 @@ impl Listeners {
         if event.need_rescan() {
             return self.wake_all();
         }
-        // Readers, this process among them, open and close files: no file changes by that.
+        // Readers, this process among them, open and close files. No file changes by that.
         if matches!(event.kind, EventKind::Access(_)) {
             return;
         }
@@ -300,7 +300,7 @@ impl Listeners {
 /// block for a moment.
 pub struct Watch {
     watches: Watches,
-    /// The path by which the directory was asked for.
+    /// The path by which the directory was requested.
     directory: PathBuf,
     identity: Identity,
     name: OsString,
@@ -309,7 +309,7 @@ pub struct Watch {
 
 impl Watch {
     /// Whether the path still leads to the watched directory, and the watch still exists. If not,
-    /// watch again.
+    /// the caller has to watch again.
     #[must_use]
     pub fn is_alive(&self) -> bool {
         identity(&self.directory) == Some(self.identity)

@@ -1,19 +1,19 @@
-//! The annotation of a row: groups that it opens and closes, its log level, when it was written.
+//! The annotation of a row: the groups that it opens and closes, its log level, and its time.
 
-/// What build systems say about a row by markers in the log. A viewer may ignore it: the row shows
-/// the same text.
+/// Information about a row from the markers of build systems. A viewer may ignore it: the text of
+/// the row is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Annotation {
     /// The groups that open or end at this row.
     pub group: Option<Group>,
     /// The log level.
     pub level: Option<Level>,
-    /// When the program wrote it, in milliseconds since 1970.
+    /// The time at which the program wrote it, in milliseconds since 1970.
     pub time: Option<u64>,
 }
 
 impl Annotation {
-    /// The memory that it takes, in bytes.
+    /// The memory that it uses, in bytes.
     pub(super) fn weight(&self) -> usize {
         let opens = self.group.as_ref().and_then(|group| group.opens.as_ref());
         size_of::<Self>() + opens.map_or(0, |opening| opening.name.len())
@@ -36,7 +36,7 @@ pub struct GroupStart {
     pub name: String,
     /// Its level, from 1.
     pub level: usize,
-    /// Whether the log asks to show it folded at first.
+    /// Whether the marker requests that it is folded at first.
     pub collapsed: bool,
 }
 
@@ -47,7 +47,7 @@ pub enum Level {
     Error,
     /// Something may be wrong.
     Warning,
-    /// Something is worth knowing.
+    /// Something is noteworthy.
     Notice,
     /// Details for debugging.
     Debug,

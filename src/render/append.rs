@@ -1,4 +1,4 @@
-//! Rows for viewers that can only append: nothing that was sent can be changed.
+//! Rows for viewers that can only append: sent text cannot be changed.
 
 use std::collections::VecDeque;
 use std::hash::{Hash, Hasher};
@@ -8,16 +8,16 @@ use super::{Patch, Row, SCREEN_ROWS, html};
 /// Turns patches into text that only grows.
 ///
 /// An open row is sent as it grows. Once it is rewritten (a progress bar), nothing more of it is
-/// sent until it has ended. Then the whole row is sent, on a line of its own: the states between
-/// are lost, the final one never is. A row that was sent as ended and is redrawn is sent again,
-/// once for each patch that changes it. Erased rows stay on the viewer's screen.
+/// sent until it has ended. Then the whole row is sent, on a new line: intermediate states are
+/// lost, the final one never is. If an ended row is redrawn, it is sent again, once for each patch
+/// that changes it. Erased rows stay on the viewer's screen.
 #[derive(Clone, Debug, Default)]
 pub struct Appender {
-    /// Text was sent after the last newline, and the next row does not continue it.
+    /// The last sent line has no newline yet, and the next row does not continue it.
     mid_line: bool,
     /// The last row was cut, so the next one continues the same line.
     continues: bool,
-    /// The open row as it last was, and how much of it was sent.
+    /// The last state of the open row, and how much of it was sent.
     open: Option<Open>,
     /// The rows that were sent as ended and can still change, in the order of their offsets.
     sent: VecDeque<(u64, u64)>,
@@ -26,9 +26,9 @@ pub struct Appender {
 #[derive(Clone, Debug)]
 struct Open {
     row: Row,
-    /// How many bytes of its text were sent and have not changed since.
+    /// The number of bytes of its text that were sent and have not changed since.
     sent: usize,
-    /// The sent text is not the beginning of the row any more.
+    /// The sent text is no longer the beginning of the row.
     stale: bool,
 }
 
@@ -39,7 +39,7 @@ enum Form {
 }
 
 impl Appender {
-    /// An appender that has sent nothing yet.
+    /// An appender that has not sent anything yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -55,13 +55,13 @@ impl Appender {
         self.append(patch, Form::Text)
     }
 
-    /// The HTML that was held back of the open row, for a log that ends here. If another log
-    /// follows, its first row is on a line of its own.
+    /// The HTML of the open row that was not sent yet, for the end of a file. The first row of the
+    /// next file begins a new line.
     pub fn finish_html(&mut self) -> String {
         self.finish(Form::Html)
     }
 
-    /// The same without styling.
+    /// The same as plain text.
     pub fn finish_text(&mut self) -> String {
         self.finish(Form::Text)
     }
@@ -72,7 +72,7 @@ impl Appender {
             open.row.offset < patch.from || patch.rows().any(|row| row.offset == open.row.offset)
         };
         self.open.take_if(|open| !lives(open));
-        // Final rows need not be remembered.
+        // Final rows cannot change, so they are not stored.
         let first_kept = patch.rows().len().saturating_sub(SCREEN_ROWS);
         for (i, row) in patch.rows().enumerate() {
             let known = self.sent.binary_search_by_key(&row.offset, |&(offset, _)| offset).ok();
@@ -98,7 +98,7 @@ impl Appender {
         out
     }
 
-    /// Sends a complete row, or the rest of it.
+    /// Sends an ended row, or the rest of it.
     fn ended(&mut self, row: &Row, form: Form, out: &mut String) {
         let open = self.open.take_if(|open| open.row.offset == row.offset);
         match open {
@@ -137,7 +137,7 @@ impl Appender {
         self.open = Some(open);
     }
 
-    /// Starts a new line if this one has text. A row that began in it will have to be sent whole.
+    /// Starts a new line if this one has text. A row that began in it has to be sent as a whole.
     fn begin_line(&mut self, row: &Row, out: &mut String) {
         if self.mid_line && !self.continues {
             out.push('\n');
@@ -182,12 +182,12 @@ fn fingerprint(row: &Row) -> u64 {
     hasher.finish()
 }
 
-/// A quick hash. A log that is made to collide would show one of its own rows as it was before a
-/// redraw.
+/// A fast hash, not resistant to attacks. If a log contains a collision, one of its own rows is not
+/// sent again after a redraw.
 struct Folding(u64);
 
 impl Folding {
-    /// Words that are folded side by side: the folds of one word wait for each other.
+    /// The number of independent lanes: the steps of one lane depend on each other.
     const LANES: usize = 4;
 
     fn fold(hash: u64, word: u64) -> u64 {
@@ -270,12 +270,12 @@ mod tests {
         check(&["a\n1%\r2%"], &["a\n"], "2%");
         check(&["1%", "\r2%"], &["1%", ""], "\n2%");
         check(&["abc", "\r\x1b[K", "xyz", "\n"], &["abc", "", "", "\nxyz\n"], "");
-        // Overwritten with the same text, the row may continue where it was.
+        // A row that was overwritten with the same text continues after the sent part.
         check(&["ab", "\rab", "c\n"], &["ab", "", "c\n"], "");
     }
 
     #[test]
-    fn what_goes_on_after_an_end_begins_a_line() {
+    fn the_first_row_after_the_end_of_a_file_begins_a_line() {
         let mut appender = Appender::new();
         let text =
             |appender: &mut Appender, bytes: &[u8]| appender.text(&Terminal::new(0).feed(bytes));
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn html_is_closed_in_each_message_and_compared_with_its_style() {
+    fn each_message_closes_its_elements_and_a_new_style_is_a_rewrite() {
         let red = |text: &str| format!("<span style='color:var(--red,#a00)'>{text}</span>");
         let (html, text, _) = sent(&["\x1b[31ma", "b", "\x1b[mc\n"]);
         assert_eq!(html, [red("a"), red("b"), "c\n".into()]);

@@ -1,7 +1,7 @@
-//! A row as cells: its form once something other than its end is edited.
+//! A row as cells: the form of a row that was edited before its end.
 //!
-//! A row becomes cells and text again without loss, so it does not matter when that happens: the
-//! same bytes give the same row, however they are divided into chunks.
+//! The conversion to cells and back to text is lossless, so the same bytes give the same row,
+//! however they are divided into chunks.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::style::Style;
 /// The distance of tab stops, in columns.
 pub(super) const TAB_COLUMNS: usize = 8;
 
-/// Fills the columns that a wide character or a tab takes after its first.
+/// Fills the columns of a wide character or a tab after its first one.
 const CONTINUATION: char = '\0';
 
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ pub(super) struct Cells {
     cells: Vec<Cell>,
     /// The length of the cells' text in bytes.
     bytes: usize,
-    /// How many runs of one style there are; None where an edit has changed that.
+    /// The number of runs of one style; None if an edit may have changed it.
     runs: Option<usize>,
     links: Vec<Arc<str>>,
 }
@@ -174,7 +174,7 @@ impl Cells {
         self.cells.last().map(|cell| cell.style)
     }
 
-    /// The index of this link for a style of this row; 0 when the row cannot hold more links.
+    /// The link's number for a style of this row; 0 if the row cannot hold more links.
     pub(super) fn link(&mut self, link: &Arc<str>) -> u8 {
         if self.links.len() == LINKS_MAX {
             self.forget_unused_links();
@@ -182,7 +182,7 @@ impl Cells {
         intern(&mut self.links, link).unwrap_or(0)
     }
 
-    /// Drops the links to which no cell refers any more.
+    /// Drops the links that no cell uses any more.
     fn forget_unused_links(&mut self) {
         let old = std::mem::take(&mut self.links);
         for cell in &mut self.cells {
@@ -229,7 +229,7 @@ impl Cells {
         removes
     }
 
-    /// Blanks `n` columns. Returns whether there was anything.
+    /// Blanks `n` columns. Returns whether there was any cell.
     pub(super) fn blank(&mut self, column: usize, n: usize, style: Style) -> bool {
         let end = column.saturating_add(n).min(self.cells.len());
         if column < end {
@@ -288,8 +288,8 @@ impl Cells {
             self.cells[i] = cell;
             self.runs = None;
         } else {
-            // Appending keeps the count: a long row must not be counted again at each change of
-            // style.
+            // Appending updates the count, because counting a long row again at each change of
+            // style is too slow.
             if let (Some(runs), Some(last)) = (&mut self.runs, self.cells.last()) {
                 *runs += usize::from(last.style != cell.style);
             }
@@ -297,8 +297,8 @@ impl Cells {
         }
     }
 
-    /// Blanks the cells that would not keep their width when they move: tabs, and a combining
-    /// character at the start of the row.
+    /// Blanks the cells whose width would change when they move: tabs, and a combining character
+    /// at the start of the row.
     fn unbind(&mut self, from: usize) {
         for i in from..self.cells.len() {
             match self.cells[i].ch {
@@ -313,7 +313,7 @@ impl Cells {
         }
     }
 
-    /// Turns a wide character or a tab that reaches into this column from the left into blanks.
+    /// Replaces a wide character or a tab that overlaps this column from the left by blanks.
     fn part(&mut self, column: usize) {
         let is_continuation =
             |cells: &[Cell], i: usize| cells.get(i).is_some_and(|cell| cell.ch == CONTINUATION);
@@ -335,10 +335,10 @@ impl Cells {
     }
 }
 
-/// The most links that one row holds; text after that is shown without its link.
+/// The most links in one row; further text is shown without its link.
 const LINKS_MAX: usize = 64;
 
-/// One more than the index of the link in the list, to which it is added if there is room.
+/// The index of a link in the list plus one. A new link is added unless the list is full.
 pub(super) fn intern(links: &mut Vec<Arc<str>>, link: &Arc<str>) -> Option<u8> {
     let index = links.iter().position(|known| known == link).or_else(|| {
         (links.len() < LINKS_MAX).then(|| {

@@ -16,7 +16,7 @@ const DRAWING: [char; 32] = [
 ];
 
 impl Charsets {
-    /// Whether text is shown unchanged, as nearly always.
+    /// Whether text is shown unchanged, which is nearly always the case.
     pub(super) fn is_ascii(self) -> bool {
         !self.drawing[usize::from(self.shifted)]
     }
@@ -34,7 +34,7 @@ impl Charsets {
         }
     }
 
-    /// The character that stands for this one.
+    /// The character that is shown for this one.
     pub(super) fn translate(self, ch: char) -> char {
         let drawn = |ch: char| {
             let i = u32::from(ch).checked_sub(0x5f)?;

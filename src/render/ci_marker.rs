@@ -21,7 +21,7 @@ pub(super) const BYTES_MAX: usize = 512;
 /// The longest group name that is kept, in bytes.
 const NAME_BYTES_MAX: usize = 256;
 
-/// The longest time stamp in front of a marker, with the blank after it.
+/// The longest timestamp in front of a marker, with the blank after it.
 const TIME_BYTES_MAX: usize = 40;
 
 /// The build system of a marker. Markers of one system do not end groups of another.
@@ -64,8 +64,7 @@ pub(super) enum CiMarker {
 }
 
 impl CiMarker {
-    /// Whether it takes effect when its line ends, and not when the cursor returns to the line's
-    /// start.
+    /// Whether it takes effect at the end of its line, and not at a carriage return.
     pub(super) fn is_read_at_end(&self) -> bool {
         match self {
             Self::Open { system, .. } | Self::Close { system, .. } => {
@@ -88,7 +87,7 @@ pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     if let Some(rest) = line.strip_prefix("::") {
         let end = rest.find([':', ' '])?;
         let (word, rest) = rest.split_at_checked(end)?;
-        // Parameters stand between the word and the second `::`.
+        // The parameters are between the command and the second `::`.
         let (_, text) = rest.split_once("::")?;
         return github(word, text);
     }
@@ -272,7 +271,7 @@ fn buildkite(line: &str) -> Option<CiMarker> {
     Some(CiMarker::Open { system: CiSystem::Buildkite, name: name(text), collapsed })
 }
 
-/// Whether the text after `---` or `+++` is that of a diff, which names a file there.
+/// Whether the text after `---` or `+++` is a file name, as in a diff.
 fn is_of_a_diff(text: &str) -> bool {
     ["a/", "b/", "\"a/", "\"b/", "/dev/null"].iter().any(|prefix| text.starts_with(prefix))
         || text.contains('\t')
@@ -287,7 +286,7 @@ fn name(text: &str) -> String {
     text.get(..text.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default().to_owned()
 }
 
-/// The line without the time that GitHub, Azure and GitLab put in front of it:
+/// The line without the timestamp that GitHub, Azure and GitLab put in front of it:
 /// `2026-03-14T15:09:26.5358979Z `.
 fn after_timestamp(line: &str) -> &str {
     let bytes = line.as_bytes();

@@ -1,4 +1,4 @@
-//! Erasing and shifting: edits of rows other than by writing over them.
+//! Erasing, inserting and deleting cells and rows.
 
 use super::cells::Cells;
 use super::line::Line;
@@ -8,7 +8,7 @@ use super::style::Style;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
 impl Screen {
-    /// Carries out an edit of the row's cells. The edit returns whether it changed anything.
+    /// Edits the cells of the row. The closure returns whether it changed anything.
     fn edit(&mut self, edit: impl FnOnce(&mut Cells, usize) -> bool) {
         let column = self.column_number();
         if (self.column.is_some() || !self.erased().is_plain())
@@ -20,8 +20,8 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// The style of erased cells: the background alone. Erasing up to the right edge leaves
-    /// nothing: a row has no edge up to which a background could be drawn.
+    /// The style of erased cells: only the background. Erasing to the right edge leaves no cells,
+    /// because a row has no right edge.
     fn erased(&self) -> Style {
         Style { bg: self.pen.style.bg, ..Style::default() }
     }
@@ -86,7 +86,7 @@ impl Screen {
             if column < cells.len() {
                 return cells.insert(column, n, COLUMNS_MAX, style);
             }
-            // Blanks after the end show their background only.
+            // Blanks after the end are visible only with a background.
             !style.is_plain()
                 && cells.pad(column.saturating_add(n).min(COLUMNS_MAX))
                 && cells.blank(column, n, style)
@@ -123,10 +123,10 @@ impl Screen {
     /// IL (insert lines): contents move down. The rows keep their offsets, which must stay in
     /// order.
     pub(super) fn insert_rows(&mut self, n: usize) {
-        // The last row will not be empty, so it must be named by a byte that is already here.
+        // The last row will not be empty, so its offset must be that of an existing byte.
         self.fresh.1 = self.fresh.1.saturating_sub(1);
         for _ in 0..n.min(SCREEN_ROWS) {
-            // A row more may push neither the cursor's row out of reach nor content off the end.
+            // A new row must neither move the cursor's row out of reach nor drop the last content.
             let room = self.lines.len() - self.row < SCREEN_ROWS;
             let blank = self.lines.last().is_some_and(Line::is_empty) || (room && self.push_line());
             if !blank {

@@ -1,26 +1,26 @@
-//! The open groups, which give each marker its level.
+//! The open groups, which determine the level of each marker.
 
 use super::annotation::{Group, GroupStart};
 use super::ci_marker::{CiMarker, CiSystem};
 
-/// The deepest level of a group. Deeper markers make no annotation.
+/// The deepest level of a group. Deeper groups get no annotation.
 pub(super) const DEPTH_MAX: usize = 32;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
-    /// The system of each group, and its name where the end marker repeats it.
+    /// The build system of each group, and the name if the end marker repeats it.
     open: Vec<(CiSystem, Box<str>)>,
-    /// How many groups are open beyond the deepest level. Their ends are skipped.
+    /// The number of open groups beyond the deepest level. Their end markers are skipped.
     beyond: u32,
 }
 
 impl Groups {
-    /// The memory of their names, in bytes.
+    /// The memory that their names use, in bytes.
     pub(super) fn weight(&self) -> usize {
         self.open.iter().map(|(_, name)| size_of::<(CiSystem, Box<str>)>() + name.len()).sum()
     }
 
-    /// Carries out a marker and adds its meaning to a row's groups.
+    /// Applies a marker, and adds its effect to the annotation of a row.
     pub(super) fn apply(&mut self, marker: CiMarker, group: &mut Option<Group>) {
         match marker {
             CiMarker::Open { system, name, collapsed } => {
@@ -47,7 +47,7 @@ impl Groups {
         }
     }
 
-    /// Closes the innermost open group that the marker may mean, and all groups inside it.
+    /// Closes the innermost open group that the marker can refer to, and all groups inside it.
     fn close(
         &mut self,
         is_ended: impl Fn(&(CiSystem, Box<str>)) -> bool,
@@ -57,7 +57,7 @@ impl Groups {
         self.open.truncate(index);
         let level = index + 1;
         let known = group.get_or_insert_default();
-        // A group that this very row opened leaves no trace.
+        // A group that the same row has opened gets no annotation.
         let own = known.opens.take_if(|opening| opening.level >= level);
         if own.is_none_or(|own| own.level > level) {
             known.closes = Some(known.closes.map_or(level, |closes| closes.min(level)));

@@ -1,9 +1,9 @@
 //! Rows as HTML: elements from an allow-list (`a b i s span u`), inline styles, text escaped.
 //!
-//! Each run of one style stands between the tags that [`tags`](super::tags) makes for it. The
-//! sixteen theme colours are CSS variables with a fallback (`var(--red,#a00)`), and so are the
-//! default colours where they are swapped (`--fg`, `--bg`) and the animation of blinking text
-//! (`--blink`), which does not move unless the page defines it.
+//! Each run of one style is enclosed in the tags that [`tags`](super::tags) creates for it. The
+//! sixteen theme colours are CSS variables with a fallback (`var(--red,#a00)`). So are the default
+//! colours of inverse text (`--fg`, `--bg`) and the animation of blinking text (`--blink`), which
+//! is off unless the page defines it.
 
 use super::row::Row;
 use super::tags;
@@ -54,7 +54,8 @@ fn entity(byte: u8) -> Option<&'static str> {
 pub fn escape(text: &str, out: &mut String) {
     let mut start = 0;
     let mut done = 0;
-    // Blocks without an early exit become vector instructions; most text has nothing to escape.
+    // Without an early exit in a block the compiler uses vector instructions. Most text has nothing
+    // to escape.
     for block in text.as_bytes().chunks(32) {
         if block
             .iter()

@@ -1,4 +1,4 @@
-//! A row that is being written: text while it only grows, cells once it is edited within.
+//! A row that is being written: text while it only grows, cells once it is edited before its end.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,23 +9,26 @@ use super::row::{Row, Run, Styled};
 use super::style::Style;
 use super::{ROW_BYTES_MAX, ROW_RUNS_MAX};
 
-/// A row with more bytes of text, more runs or more bytes of link targets than this is final once
-/// the cursor has left it, and so are the rows above it. This bounds the memory of a terminal.
+/// A row with more bytes of text, more runs or more bytes of link targets than this becomes final
+/// when the cursor leaves it, and so do the rows above it. This bounds the memory of a terminal.
 const REACH_BYTES_MAX: usize = 2048;
 const REACH_RUNS_MAX: usize = 256;
 const REACH_LINK_BYTES_MAX: usize = 4096;
 
-/// The longest line, in bytes, and the most runs in it for which edits are made in place. Other
-/// lines become cells once, and then an edit costs the same wherever it is.
+/// Lines of up to this many bytes and runs are edited in place. Longer lines become cells once; in
+/// cells the cost of an edit does not depend on its position.
 const SIMPLE_BYTES_MAX: usize = 512;
 const SIMPLE_RUNS_MAX: usize = 32;
 
-/// The capacity that a line gets when it comes in parts, in bytes and in runs: that of a usual
+/// The initial capacity of a line that arrives in parts, in bytes and in runs: that of a usual
 /// line.
 const PARTS_BYTES: usize = 128;
 const RUNS_USUAL: usize = 4;
 
-/// The style of new text. The link is kept apart, because each row has its own list of links.
+/// At the start of a line it is no text, and must not hide the line's level or marker.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// The style of new text. The link is separate, because each row has its own list of links.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pen {
     pub(super) style: Style,
@@ -34,10 +37,10 @@ pub(super) struct Pen {
 
 #[derive(Clone, Debug)]
 pub(super) struct Line {
-    /// While there are cells, the text and the runs are out of date.
+    /// Its text and its runs are out of date while there are cells.
     row: Row,
     cells: Option<Box<Cells>>,
-    /// It continues a line whose row was full, and so begins no line.
+    /// It continues the line of a full row, so it does not begin a line.
     pub(super) continues: bool,
     /// Its columns, if they were measured since it changed.
     measured: Option<usize>,
@@ -118,7 +121,7 @@ impl Line {
     }
 
     /// Whether each byte is one column, so that the text can be edited in place. Only short lines
-    /// are tested, since each edit tests again.
+    /// are checked, because every edit repeats the check.
     fn is_simple(&self) -> bool {
         self.cells.is_none()
             && self.row.text.len() <= SIMPLE_BYTES_MAX
@@ -126,7 +129,7 @@ impl Line {
             && self.row.styled.as_deref().is_none_or(Styled::is_simple)
     }
 
-    /// Overwrites the text at a column in place. Returns false, and does nothing, where that takes
+    /// Overwrites the text at a column in place. Returns false, without a change, if that needs
     /// cells.
     pub(super) fn overwrite(&mut self, column: usize, text: &str, pen: &Pen) -> bool {
         let end = column + text.len();
@@ -154,8 +157,8 @@ impl Line {
         true
     }
 
-    /// Removes the text from a column on in place, and returns whether there was any. None where
-    /// that takes cells.
+    /// Removes the text from a column on in place, and returns whether there was any. None if that
+    /// needs cells.
     pub(super) fn truncate(&mut self, column: usize) -> Option<bool> {
         if !self.is_simple() {
             return None;
@@ -182,7 +185,7 @@ impl Line {
         }
     }
 
-    /// Whether it is too large to be kept for editing.
+    /// Whether it is too large to stay editable.
     pub(super) fn is_heavy(&mut self) -> bool {
         self.bytes() > REACH_BYTES_MAX
             || self.runs() > REACH_RUNS_MAX
@@ -200,7 +203,7 @@ impl Line {
         }
     }
 
-    /// The memory of its buffers, in bytes.
+    /// The memory that its buffers use, in bytes.
     pub(super) fn weight(&self) -> usize {
         let styled = self.row.styled.as_deref().map_or(0, |styled| {
             styled.runs.capacity() * size_of::<Run>() + styled.links.len() * 16
@@ -230,7 +233,7 @@ impl Line {
         had
     }
 
-    /// Moves the content of another line into this one. Offsets and ends do not move.
+    /// Moves the content of another line into this one. The offset and the end are not moved.
     pub(super) fn take_content(&mut self, from: &mut Self) {
         from.flatten();
         self.cells = None;
@@ -241,16 +244,20 @@ impl Line {
         from.row.edited = true;
     }
 
-    /// Appends as much of the text as the row takes and returns the rest. Only for a line without
-    /// cells.
+    /// Appends as much of the text as fits into the row, and returns the rest. The line must have
+    /// no cells.
     pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
         let mut text = text;
+        if self.row.text.is_empty() && !self.continues {
+            // A byte order mark, which a file begins with, and each that was appended to it.
+            text = text.trim_start_matches(BYTE_ORDER_MARK);
+        }
         if pen.link.is_some() || !pen.style.is_plain() || self.row.styled.is_some() {
             text = self.append_marks(text);
             if text.is_empty() {
                 return text;
             }
-            // Reserve once, so that it does not grow part by part.
+            // Reserves memory once, not for each part.
             if self.row.text.capacity() < PARTS_BYTES {
                 self.row.text.reserve(PARTS_BYTES);
             }
@@ -264,7 +271,7 @@ impl Line {
         later
     }
 
-    /// Appends combining characters. They belong to the one before them, whatever the pen is now.
+    /// Appends combining characters in the style of the preceding character, whatever the pen is.
     fn append_marks<'t>(&mut self, text: &'t str) -> &'t str {
         let is_mark = |ch: char| ch > '~' && cells::columns(ch, 0) == 0;
         if self.row.text.is_empty() || !text.starts_with(is_mark) {
@@ -281,8 +288,8 @@ impl Line {
         rest
     }
 
-    /// Adds text of this length to the last run, or a new run. Returns false if the row can hold no
-    /// more runs.
+    /// Extends the last run by text of this length, or adds a run. Returns false if the row cannot
+    /// hold more runs.
     fn append_style(&mut self, len: usize, pen: &Pen) -> bool {
         let start = self.row.text.len();
         if self.row.styled.is_none() {
@@ -308,7 +315,7 @@ impl Line {
         styled.runs.last().is_some_and(|run| run.end == start + len)
     }
 
-    /// Whether one more character at the end is within the limits of a row.
+    /// Whether another character fits into the row.
     pub(super) fn takes(&mut self, bytes: usize, style: Style) -> bool {
         let cells = self.cells();
         cells.bytes() + bytes <= ROW_BYTES_MAX
@@ -323,10 +330,10 @@ impl Styled {
         self.links.is_empty() && self.runs.len() <= SIMPLE_RUNS_MAX
     }
 
-    /// Gives a part of a text of `len` bytes another style. The part may reach beyond the end.
+    /// Sets the style of a part of a text of `len` bytes. The part may reach beyond the end.
     fn paint(&mut self, len: usize, start: usize, end: usize, style: Style) {
         let old = std::mem::take(&mut self.runs);
-        // Between the end and the part there are blanks.
+        // Blanks fill the space between the end and the part.
         let blanks = Run { end: start.max(len), style: Style::default() };
         let plain = old.is_empty().then_some(Run { end: len, style: Style::default() });
         let mut begin = 0;
@@ -347,7 +354,7 @@ impl Styled {
         }
     }
 
-    /// Appends a run that begins at `start`, unless it is empty.
+    /// Appends a run that begins at `begin`, unless it is empty.
     fn push(&mut self, run: Run, begin: usize) {
         if run.end <= begin {
             return;

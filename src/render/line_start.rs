@@ -2,6 +2,8 @@
 //!
 //! Text that may become a stamp is shown until that is known, because the rest of it may never come.
 
+use crate::encoding::Place;
+
 use super::annotation::Annotation;
 use super::charset::Charsets;
 use super::group::Groups;
@@ -72,7 +74,7 @@ fn is_none(text: &[u8]) -> bool {
 impl Screen {
     /// Reads a stamp in text that is about to be written. Returns how much of the text that took
     /// care of.
-    pub(super) fn read_stamp(&mut self, text: &str, at: u64) -> usize {
+    pub(super) fn read_stamp(&mut self, text: &str, at: Place<'_>) -> usize {
         match std::mem::replace(&mut self.line_start, LineStart::Past) {
             LineStart::Fresh if is_none(text.as_bytes()) => self.no_stamp(),
             LineStart::Fresh => match stamp::read(text.as_bytes(), false) {
@@ -84,7 +86,7 @@ impl Screen {
                 Err(NoStamp::Unfinished) => {
                     self.line_start = LineStart::Unfinished(Box::new(Unfinished {
                         text: text.to_owned(),
-                        at,
+                        at: at.offset(),
                         before: self.lines[self.row].clone(),
                         column: self.column,
                         last_char: self.last_char,
@@ -134,7 +136,7 @@ impl Screen {
             return;
         }
         let rest = text.get(stamp.len..).unwrap_or_default();
-        self.write(rest, at + u64::try_from(stamp.len).unwrap_or_default());
+        self.write(rest, Place::at(at).plus(stamp.len));
     }
 
     fn apply_stamp(&mut self, stamp: &Stamp) {

@@ -1,17 +1,18 @@
 //! A log as a terminal would have left it: bytes in, rows out, and rows as HTML.
 //!
-//! A [`Terminal`] is the state between two chunks. It takes bytes and returns a [`Patch`]: from
-//! which offset the rows changed, and the rows from there on. A row is named by the offset of the
-//! byte that began it. So a progress bar that is drawn a thousand times is one row, and a viewer
-//! that joins later sees the same rows as one that watched.
+//! A [`Terminal`] is the state between two chunks. It takes bytes and returns a [`Patch`]: the
+//! offset from which the rows changed, and the rows from there on. The offset of the byte that
+//! began a row is its name. So a progress bar that is drawn a thousand times is one row, and a
+//! viewer that joins later sees the same rows as one that was there from the start.
 //!
-//! The stages: the terminal divides the bytes into text, control characters and whole escape
+//! The stages: the terminal divides the bytes into text, control characters and complete escape
 //! sequences; `vte` parses the sequences; the screen applies them to lines; `ansi-to-html` turns
-//! styles into elements. Each stage gets only what it can take, so nothing here fails, waits, reads
-//! or writes. However the bytes are divided into chunks, the rows are the same.
+//! styles into elements. No stage can fail on its input, and none waits, reads or writes. The rows
+//! are the same, however the bytes are divided into chunks.
 //!
-//! These are dropped: escape sequences that mean nothing to a log (titles, modes, queries, images),
-//! control characters, overwritten text, and U+0080 to U+009F, which never start a sequence.
+//! These are dropped: escape sequences that are meaningless in a log (titles, modes, queries,
+//! images), control characters, overwritten text, and U+0080 to U+009F, which never start a
+//! sequence.
 //!
 //! Differences from a terminal, because a log has no fixed height or width: lines do not wrap,
 //! though ways up and down count the rows of a screen on which they do; the cursor goes down to the
@@ -66,16 +67,15 @@ pub use terminal::Terminal;
 pub use text::shown_as_it_is;
 pub use written::Rendition;
 
-/// How many of the last rows can change, the open one among them. Rows above them are final.
+/// The number of last rows that can change, including the open one. Rows above them are final.
 pub const SCREEN_ROWS: usize = 64;
 
-/// The columns that a cursor movement can reach. Lines that are printed beyond them are complete
-/// all the same.
+/// The number of columns that a cursor movement can reach. Printed lines may be longer.
 pub const COLUMNS_MAX: usize = 512;
 
-/// The most bytes of text in a row; a longer line goes on in the next row. Escaped it still fits in
-/// a message.
+/// The most bytes of text in a row; a longer line continues in the next row. The escaped text fits
+/// into a message.
 pub const ROW_BYTES_MAX: usize = 32 * 1024;
 
-/// The most changes of style in a row; a more colourful line goes on in the next row.
+/// The most changes of style in a row; a line with more continues in the next row.
 pub const ROW_RUNS_MAX: usize = 4096;

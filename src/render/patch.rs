@@ -1,4 +1,4 @@
-//! How bytes changed the rows.
+//! The change of the rows by a chunk.
 
 use std::fmt;
 use std::ops::Range;
@@ -7,17 +7,17 @@ use super::line::Line;
 use super::row::Row;
 use super::screen::Screen;
 
-/// How a chunk changed the rows: drop every row whose offset is `from` or more, then append the
-/// [`rows`](Self::rows).
+/// The change of the rows by a chunk: drop every row whose offset is `from` or more, then append
+/// the [`rows`](Self::rows).
 ///
-/// It borrows the rows of the terminal. When it is dropped, the terminal forgets the final rows.
+/// It borrows the rows of the terminal. When it is dropped, the terminal drops the final rows.
 pub struct Patch<'t> {
     /// The offset of the first row that changed or was added; equal to `next` when nothing changed.
     pub from: u64,
     /// The offset of the byte after the chunk.
     pub next: u64,
     pub(super) screen: &'t mut Screen,
-    /// The lines of the screen from which the rows are made.
+    /// The lines of the screen that are the rows of this patch.
     pub(super) lines: Range<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The effect of escape sequences on the screen. All others are swallowed.
+//! The effect of escape sequences on the screen. Unknown sequences are ignored.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::screen::Screen;
 use super::sequence::StringKind;
 use super::style::Style;
 
-/// The longest link that is kept, in bytes; longer ones are shown as text.
+/// The longest link target, in bytes; text with a longer one is shown without the link.
 const LINK_BYTES_MAX: usize = 2048;
 
 impl Perform for Screen {
@@ -25,7 +25,7 @@ impl Perform for Screen {
         match byte {
             b'\r' => self.step(Step::Return),
             0x08 => self.left(1),
-            b'\t' => self.print("\t", self.offset()),
+            b'\t' => self.print("\t", self.place()),
             0x0b | 0x0c => self.index(),
             0x0e => self.charsets.shift(true),
             0x0f => self.charsets.shift(false),
@@ -36,7 +36,7 @@ impl Perform for Screen {
     fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], _: bool, action: char) {
         match (intermediates, action) {
             ([], 'm') => return self.pen.style.sgr(params.iter()),
-            // Selective erasing. Protected characters are not supported, so it erases all.
+            // Selective erasing. Protected characters are not supported, so it erases everything.
             ([], _) | (b"?", 'J' | 'K') => {}
             (b"?", _) => {
                 self.leave_text();
@@ -91,7 +91,7 @@ impl Perform for Screen {
             'T' => self.scroll_down(n),
             'X' => self.erase_chars(n),
             'Z' => self.tab(n, true),
-            'b' => self.repeat(n, self.offset()),
+            'b' => self.repeat(n, self.place()),
             'd' => self.address_row(n - 1),
             'r' => self.page.set_region(param(0), param(1)),
             's' => self.save(),
@@ -136,13 +136,13 @@ impl Screen {
         self.leave_lines();
         match what {
             1 => self.erase_before(),
-            // 3 clears the scrollback only, and a log is all scrollback.
+            // 3 clears only the scrollback, which is the whole log.
             2 => self.clear(),
             _ => {}
         }
     }
 
-    /// DECSET and DECRST, of which only the alternate screen and the saved cursor concern a log.
+    /// DECSET and DECRST. Only the alternate screen and the saved cursor are relevant to a log.
     fn mode(&mut self, params: &Params, action: char) {
         for group in params.iter() {
             if let [47 | 1047 | 1048 | 1049] = group {
@@ -158,13 +158,13 @@ impl Screen {
         }
     }
 
-    /// Resets the style of new text. A link goes on until it is closed.
+    /// Resets the style of new text. A link continues until it is closed.
     pub(super) fn reset_pen(&mut self) {
         self.pen.style = Style::default();
         self.charsets = Charsets::default();
     }
 
-    /// A command to the terminal, of which two concern a log: links, and the time that Buildkite
+    /// A command to the terminal. Two are relevant to a log: links, and the time that Buildkite
     /// puts in front of a row.
     pub(super) fn string(&mut self, kind: StringKind, command: &[u8]) {
         match kind {
@@ -192,8 +192,8 @@ impl Screen {
     }
 }
 
-/// Only what leads to another document or opens a letter. A control character or a blank could hide
-/// the scheme from this check and not from a browser.
+/// Whether the scheme is allowed: HTTP, HTTPS or mail. A target with a control character or a blank
+/// is refused, because a browser ignores some of them, and would find another scheme.
 fn is_safe_link(target: &str) -> bool {
     let scheme = target.split(':').next().unwrap_or_default();
     ["http", "https", "mailto"].iter().any(|safe| scheme.eq_ignore_ascii_case(safe))

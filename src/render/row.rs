@@ -1,25 +1,25 @@
-//! A row: the text of one line and how its parts look.
+//! A row: the text and the styles of one line.
 
 use std::sync::Arc;
 
 use super::annotation::Annotation;
 use super::style::Style;
 
-/// One line as a terminal would show it, or a part of one that is too long for one row.
+/// One line as a terminal would show it, or a part of a line that is too long for one row.
 ///
-/// The last row of a log is open: bytes to come may add to it. Every other row has `ended` or was
+/// The last row of a log is open: later bytes may add to it. Every other row has `ended` or was
 /// `cut`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Row {
     /// The offset of the byte that began it. Later rows have greater offsets.
     pub offset: u64,
-    /// A newline ended it, or a cursor movement made a row below it.
+    /// A newline ended it, or a cursor movement created a row below it.
     pub ended: bool,
-    /// It reached the limit of a row and the line goes on in the next row, without a newline
+    /// It reached the limit of a row, and the line continues in the next row without a newline
     /// between them.
     pub cut: bool,
-    /// Something that it once showed was overwritten or erased, so what was sent of it need not be
-    /// its beginning.
+    /// A part of it was overwritten or erased, so the text that was sent before may not be its
+    /// beginning any more.
     pub(super) edited: bool,
     pub(super) text: String,
     /// None when all of the text is unstyled, which most rows are.
@@ -28,8 +28,8 @@ pub struct Row {
     pub(super) note: Option<Box<Annotation>>,
 }
 
-/// The looks of a row's text: runs that cover it without gaps, no two neighbours alike, and the
-/// targets of its links.
+/// The styles of a row's text: runs that cover it without gaps, with different styles in adjacent
+/// runs, and the targets of its links.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Styled {
     pub(super) runs: Vec<Run>,
@@ -48,12 +48,12 @@ impl Row {
         Self { offset, ..Self::default() }
     }
 
-    /// What it shows: no styling, no newline, and no control character but the tab.
+    /// The shown text: no styling, no newline, and no control character except tabs.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// What the log says about it by markers that are known, such as those of groups.
+    /// Information from known markers in the log, such as those of groups.
     pub fn note(&self) -> Option<&Annotation> {
         self.note.as_deref()
     }

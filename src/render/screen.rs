@@ -1,8 +1,10 @@
-//! The rows in reach of the cursor, and the edits that it makes.
+//! The rows that the cursor can reach, and edits at the cursor.
 //!
 //! The screen has no height: it grows with each newline, and rows that are more than
 //! [`SCREEN_ROWS`] above its end are final. The last line is always open, every other one has ended
 //! or was cut, and their offsets increase.
+
+use crate::encoding::Place;
 
 use super::annotation::Annotation;
 use super::ascent::{Ascent, Covered};
@@ -34,7 +36,7 @@ pub(super) struct Screen {
     dirty: usize,
     pub(super) page: ScreenModes,
     pub(super) row: usize,
-    /// None behind the last character of the row, where it need not be measured.
+    /// None after the last character of the row, where it is not measured.
     pub(super) column: Option<usize>,
     pub(super) pen: Pen,
     pub(super) charsets: Charsets,
@@ -58,7 +60,7 @@ pub(super) struct Screen {
     pub(super) groups: Groups,
     /// Whether stamps and markers annotate rows.
     pub(super) annotates: bool,
-    /// The offsets that new rows may get: those of the bytes that are being carried out, and of the
+    /// The offsets that new rows may get: those of the bytes that are being processed, and of the
     /// byte after them.
     pub(super) fresh: (u64, u64),
 }
@@ -92,17 +94,17 @@ impl Screen {
         }
     }
 
-    /// Sets which bytes are carried out next: those from `start` up to `end`.
+    /// Sets the range of bytes that are processed next.
     pub(super) fn locate(&mut self, start: u64, end: u64) {
         self.fresh = (start, end);
     }
 
-    /// The offset of the first byte that is being carried out.
-    pub(super) fn offset(&self) -> u64 {
-        self.fresh.0
+    /// The offset of the first byte that is being processed.
+    pub(super) fn place(&self) -> Place<'static> {
+        Place::at(self.fresh.0)
     }
 
-    /// What changed since the last patch.
+    /// The changes since the last patch.
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
         self.show_ascent();
         let blank = self.lines.last().is_some_and(Line::is_empty);
@@ -116,8 +118,7 @@ impl Screen {
         Patch { from, next, screen: self, lines }
     }
 
-    /// Whether the cursor is on an empty last line, so that the next text is appended to it as it
-    /// is.
+    /// Whether the cursor is on an empty last line and the next text is appended to it unchanged.
     pub(super) fn is_at_rest(&self) -> bool {
         let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
         let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
@@ -134,7 +135,7 @@ impl Screen {
         self.locate(offset, offset);
     }
 
-    /// Forgets the lines that have become final and were in a patch.
+    /// Drops the lines that have become final and were in a patch.
     pub(super) fn settle(&mut self) {
         debug_assert!(self.top <= self.row && self.row < self.lines.len());
         let top = self.top.min(self.row);
@@ -162,8 +163,8 @@ impl Screen {
         &mut self.lines[self.row]
     }
 
-    /// Adds an open line below the last, if an offset for it is left: one sequence cannot make more
-    /// rows than it has bytes.
+    /// Adds an open line after the last one, if an offset for it is left: a sequence cannot create
+    /// more rows than it has bytes.
     pub(super) fn push_line(&mut self) -> bool {
         let Some(last) = self.lines.last_mut() else { return false };
         let offset = self.fresh.0.max(last.offset() + 1);
@@ -181,30 +182,29 @@ impl Screen {
 
     // Text
 
-    /// Shows lines of text, without control characters other than newlines and tabs. `at` is the
-    /// offset of the first byte.
-    pub(super) fn print_lines(&mut self, text: &str, at: u64) {
-        let offset = |i: usize| at + u64::try_from(i).unwrap_or_default();
+    /// Shows lines of text, without control characters other than newlines and tabs. `at` is where
+    /// the first byte lies.
+    pub(super) fn print_lines(&mut self, text: &str, at: Place<'_>) {
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text.as_bytes()) {
-            self.print(text.get(start..end).unwrap_or_default(), offset(start));
+            self.print(text.get(start..end).unwrap_or_default(), at.plus(start));
             start = end + 1;
-            self.locate(offset(start), offset(start));
+            let next = at.plus(start).offset();
+            self.locate(next, next);
             self.newline();
         }
-        self.print(text.get(start..).unwrap_or_default(), offset(start));
+        self.print(text.get(start..).unwrap_or_default(), at.plus(start));
     }
 
-    /// Shows text without control characters; tabs may be in it. `at` is the offset of its first
-    /// byte.
-    pub(super) fn print(&mut self, text: &str, at: u64) {
+    /// Shows text without control characters; tabs may be in it. `at` is where its first byte lies.
+    pub(super) fn print(&mut self, text: &str, at: Place<'_>) {
         if self.page.is_hidden() || text.is_empty() {
             return;
         }
         if !self.charsets.is_ascii() {
             for (i, ch) in text.char_indices() {
                 let ch = self.charsets.translate(ch);
-                self.write(ch.encode_utf8(&mut [0; 4]), at + u64::try_from(i).unwrap_or_default());
+                self.write(ch.encode_utf8(&mut [0; 4]), at.plus(i));
             }
         } else if self.pen.style.paints_blanks() && text.contains('\t') {
             self.print_around_tabs(text, at);
@@ -213,21 +213,21 @@ impl Screen {
         }
     }
 
-    /// A tab moves the cursor and paints nothing, whatever the pen is.
-    fn print_around_tabs(&mut self, text: &str, at: u64) {
+    /// Shows text with tabs. A tab moves the cursor and paints nothing, whatever the pen is.
+    fn print_around_tabs(&mut self, text: &str, at: Place<'_>) {
         let mut at = at;
         for part in text.split_inclusive('\t') {
             let (words, tab) = part.split_at(part.len() - usize::from(part.ends_with('\t')));
             self.write(words, at);
-            at += u64::try_from(words.len()).unwrap_or_default();
+            at = at.plus(words.len());
             let style = std::mem::take(&mut self.pen.style);
             self.write(tab, at);
-            at += u64::try_from(tab.len()).unwrap_or_default();
+            at = at.plus(tab.len());
             self.pen.style = style;
         }
     }
 
-    pub(super) fn write(&mut self, text: &str, at: u64) {
+    pub(super) fn write(&mut self, text: &str, at: Place<'_>) {
         if self.ascent.is_some() {
             self.end_ascent();
         }
@@ -235,7 +235,7 @@ impl Screen {
         if !matches!(self.line_start, LineStart::Past) && self.annotates {
             let taken = self.read_stamp(text, at);
             text = text.get(taken..).unwrap_or_default();
-            at += u64::try_from(taken).unwrap_or_default();
+            at = at.plus(taken);
             if text.is_empty() || self.page.is_hidden() {
                 return;
             }
@@ -246,7 +246,7 @@ impl Screen {
         // REP does not repeat a tab.
         self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
         if self.returned {
-            self.follow_return(at);
+            self.follow_return(at.offset());
         }
         if self.returns.is_some() {
             self.extend_text(text);
@@ -261,13 +261,12 @@ impl Screen {
                 rest = self.overwrite(rest);
             }
             if !rest.is_empty() {
-                let done = text.len() - rest.len();
-                self.wrap(at + u64::try_from(done).unwrap_or_default());
+                self.wrap(at.plus(text.len() - rest.len()).offset());
             }
         }
     }
 
-    /// Cuts the full row and continues in the next.
+    /// Cuts the full row and continues in the next one.
     fn wrap(&mut self, at: u64) {
         self.locate(at, at.max(self.lines[self.row].offset() + 1));
         self.leave(1);
@@ -308,7 +307,7 @@ impl Screen {
             let len = line.cells().len();
             let mut width = cells::columns(ch, column);
             if ch == '\t' && column < len {
-                // A tab moves over the characters that are there.
+                // A tab skips existing characters.
                 column += width;
                 continue;
             }
@@ -318,7 +317,7 @@ impl Screen {
                 break rest;
             }
             let edited = if mark {
-                // Combining characters on one character count towards the limits of the row.
+                // Combining characters count towards the limit of the row.
                 if column >= len || line.bytes() < super::ROW_BYTES_MAX {
                     line.cells().mark(column, ch);
                 }
@@ -336,7 +335,7 @@ impl Screen {
     }
 
     /// REP: the last character once more, `n` times.
-    pub(super) fn repeat(&mut self, n: usize, at: u64) {
+    pub(super) fn repeat(&mut self, n: usize, at: Place<'_>) {
         if let Some(ch) = self.last_char {
             let mut buffer = [0; 4];
             let text = ch.encode_utf8(&mut buffer);
@@ -370,7 +369,7 @@ impl Screen {
         true
     }
 
-    /// Sets when the program wrote this row, in milliseconds since 1970.
+    /// Sets the time at which the program wrote this row, in milliseconds since 1970.
     pub(super) fn timestamp(&mut self, milliseconds: u64) {
         if self.page.is_hidden() {
             return;

@@ -2,31 +2,31 @@
 //! no height.
 //!
 //! A page begins where a program first addresses a row by its number, or clears the screen. The
-//! rows above are history. The rows under a scroll region hold a status line, such as that of
-//! `apt`: it is gone when the program ends, and is never shown.
+//! rows above it are history. Programs such as `apt` draw a status line below a scroll region and
+//! remove it at their end, so it is never shown.
 
 use super::line::{Line, Pen};
 use super::screen::Screen;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
-/// How many bytes a full-screen program may write before the log is shown again, though the program
-/// has not left its screen. Without a limit, a program that was killed would hide everything after
-/// it.
+/// The most bytes of a full-screen program that are hidden. After them the log is shown again, even
+/// if the program has not left the alternate screen. Without a limit, a killed program would hide
+/// everything after it.
 pub(super) const ALTERNATE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The row that stands for all that a full-screen program drew.
+/// The text of the row that replaces all output of a full-screen program.
 const ALTERNATE_NOTE: &str = "⟨full-screen program⟩";
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct ScreenModes {
     /// The line that is row 1 for absolute addresses.
     home: Option<usize>,
-    /// How many rows of the page scroll, if a region was set; those below are for a status line.
+    /// The number of rows in the scroll region, if there is one. The rows below are a status line.
     scrolling: Option<usize>,
-    /// The cursor is on the status line. Its row is kept for its return.
+    /// The cursor is on the status line. Its former row is kept.
     in_status: bool,
-    /// A full-screen program draws: the offset at which it is given up, and the pen to restore
-    /// after it.
+    /// A full-screen program is running: the offset at which its output is shown again, and the pen
+    /// to restore after it.
     alternate: Option<(u64, Pen)>,
 }
 
@@ -35,17 +35,17 @@ impl ScreenModes {
         self.home
     }
 
-    /// The first lines were forgotten.
+    /// Adjusts the line numbers after the first `lines` lines were dropped.
     pub(super) fn scroll(&mut self, lines: usize) {
         self.home = self.home.map(|home| home.saturating_sub(lines));
     }
 
-    /// The offset at which a full-screen program is given up, while there is one.
+    /// The offset at which the output of a full-screen program is shown again, while there is one.
     pub(super) fn alternate(&self) -> Option<u64> {
         self.alternate.as_ref().map(|(until, _)| *until)
     }
 
-    /// Whether text that is drawn now belongs to no row of the log.
+    /// Whether text is hidden now.
     pub(super) fn is_hidden(&self) -> bool {
         self.in_status || self.alternate.is_some()
     }
@@ -58,8 +58,8 @@ impl ScreenModes {
         self.in_status = in_status;
     }
 
-    /// DECSTBM. The region itself is not followed, since a log scrolls as a whole, and the cursor
-    /// stays where it is.
+    /// DECSTBM. The region itself is not implemented, because a log scrolls as a whole. The cursor
+    /// does not move.
     pub(super) fn set_region(&mut self, first: usize, last: usize) {
         self.scrolling = (first <= 1 && last > 1).then_some(last);
     }
@@ -74,8 +74,8 @@ impl Screen {
         }
     }
 
-    /// Goes to a row of the page, counted from 0; rows are made as far as the sequence has bytes to
-    /// name them.
+    /// Goes to a row of the page, counted from 0. It creates missing rows, at most one for each
+    /// byte of the sequence.
     pub(super) fn address_row(&mut self, row: usize) {
         self.page.in_status = self.page.scrolling.is_some_and(|rows| row >= rows);
         if self.page.in_status {
@@ -113,8 +113,8 @@ impl Screen {
         self.lines.len() - 1
     }
 
-    /// A cleared screen becomes history, as in terminals with a scrollback: its rows are final, and
-    /// a page begins below them.
+    /// Clears the screen. Its rows become history, as in terminals with a scrollback, and a page
+    /// begins below them.
     pub(super) fn clear(&mut self) {
         let column = self.column_number();
         let page = self.open_page();
@@ -124,8 +124,8 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// SU (scroll up): the rows of the screen move up and the cursor does not, so it is further
-    /// down in the log.
+    /// SU (scroll up): the rows of the screen move up and the cursor does not. So it moves down in
+    /// the log.
     pub(super) fn scroll_up(&mut self, n: usize) {
         let column = self.column_number();
         for _ in 0..n.min(SCREEN_ROWS) {
@@ -146,7 +146,7 @@ impl Screen {
         self.set_column(column);
     }
 
-    /// RIS: resets everything but history.
+    /// RIS: resets everything except history.
     pub(super) fn reset(&mut self) {
         self.page.alternate = None;
         self.page.in_status = false;
@@ -168,7 +168,7 @@ impl Screen {
         self.column = None;
         let pen = std::mem::take(&mut self.pen);
         self.charsets = super::charset::Charsets::default();
-        self.print(ALTERNATE_NOTE, self.fresh.0);
+        self.print(ALTERNATE_NOTE, self.place());
         self.newline();
         self.page.alternate = Some((self.fresh.1.saturating_add(ALTERNATE_BYTES_MAX), pen));
     }

@@ -1,8 +1,8 @@
-//! Where an escape sequence ends. This must be right even when a program is killed within one.
+//! Finds the end of an escape sequence, even if a program was killed within one.
 //!
-//! `vte` would buffer an unterminated string without bound and swallow everything after it. Here
-//! only whole sequences are handed on, and a newline ends any open sequence, so that no log line
-//! vanishes in the rest of another.
+//! `vte` would buffer an unterminated string without limit and swallow everything after it. This
+//! module passes on complete sequences only, and a newline ends any open sequence, so that no
+//! unterminated sequence hides the next lines.
 
 /// The longest sequence that has an effect, in bytes. A longer one is swallowed to its end.
 const KEPT_BYTES_MAX: usize = 4096;
@@ -16,7 +16,7 @@ enum Stage {
     EscapeIntermediate,
     Csi,
     Osc,
-    /// APC, in which a build system writes notes for itself. Its writers may end it with BEL.
+    /// APC, which Buildkite uses for timestamps. Programs may end it with BEL.
     Apc,
     /// DCS, SOS, PM, and the window title of `screen` and `tmux`: swallowed.
     Text,
@@ -37,15 +37,15 @@ pub(super) enum StringKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     More,
-    /// It was the last byte; the sequence is for `vte`.
+    /// The sequence is complete; `vte` parses it.
     Escape,
-    /// It was the last byte of a string.
+    /// The string is complete.
     String(StringKind),
-    /// The sequence ends with this byte and has no effect.
+    /// The sequence ends with this byte, without an effect.
     Nothing,
-    /// The sequence ends before this byte, which is no part of it.
+    /// The sequence ends before this byte, which is not part of it.
     Aborted,
-    /// The same, and a new sequence has begun with the ESC before this byte. Only in strings.
+    /// The string ended at the ESC before this byte, and a new sequence began with that ESC.
     Restarted(StringKind),
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    /// A sequence of which ESC has been seen.
+    /// A sequence after its ESC.
     pub(super) fn new() -> Self {
         Self { stage: Stage::Escape, bytes: vec![0x1b], len: 1 }
     }
@@ -83,7 +83,7 @@ impl Sequence {
                 b'\\' => Step::String(kind),
                 _ => return Step::Restarted(kind),
             },
-            // CAN and SUB cancel, wherever they come.
+            // CAN and SUB cancel a sequence anywhere.
             _ if byte == 0x18 || byte == 0x1a => Step::Nothing,
             Stage::Osc => self.string(byte, StringKind::Osc),
             Stage::Apc => self.string(byte, StringKind::Apc),
@@ -100,8 +100,8 @@ impl Sequence {
                 _ => Step::More,
             },
         };
-        // The end of a string is no part of its command. The last byte of a sequence names the
-        // command.
+        // The terminator of a string is not part of its command. The last byte of another sequence
+        // is.
         let keep = match step {
             Step::More => {
                 self.bytes.len() < KEPT_BYTES_MAX

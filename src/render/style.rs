@@ -1,12 +1,12 @@
 //! The style of a cell: colours and attributes, and how SGR sequences change them (ECMA-48,
 //! 8.3.117).
 
-/// A colour as the log names it. The page decides how it looks.
+/// A colour as the log specifies it. The page determines its look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Color {
     #[default]
     Default,
-    /// 0 to 15 are the colours a theme names, 16 to 255 the fixed cube and greys.
+    /// 0 to 15 are the theme colours, 16 to 255 the fixed cube and greys.
     Indexed(u8),
     Rgb(u8, u8, u8),
 }
@@ -81,7 +81,7 @@ impl Style {
         usize::try_from(mixed ^ mixed >> 13).unwrap_or_default()
     }
 
-    /// Whether a blank in this style can be seen.
+    /// Whether a blank in this style is visible.
     pub(super) fn paints_blanks(&self) -> bool {
         let lined = self.flags.has(Flags::STRIKE) || self.flags.has(Flags::OVERLINE);
         lined
@@ -99,8 +99,8 @@ impl Style {
                     let color = match groups.next() {
                         Some([5]) => groups.next().and_then(indexed),
                         Some([2]) => {
-                            // All three are taken first, so that a bad one does not turn the others
-                            // into codes.
+                            // Consumes all three, so that after an invalid one the others are not
+                            // read as codes.
                             let (r, g, b) = (groups.next(), groups.next(), groups.next());
                             rgb(&[first(r), first(g), first(b)])
                         }
@@ -109,7 +109,7 @@ impl Style {
                     self.paint(code, color);
                 }
                 [code @ (38 | 48 | 58), 5, ref n @ ..] => self.paint(code, indexed(n)),
-                // With a colour space, as the standard says, or without, as many programs write it.
+                // With a colour space, as in the standard, or without, as many programs write it.
                 [code @ (38 | 48 | 58), 2, _, r, g, b, ..]
                 | [code @ (38 | 48 | 58), 2, r, g, b] => {
                     self.paint(code, rgb(&[Some(r), Some(g), Some(b)]));
@@ -122,8 +122,8 @@ impl Style {
     }
 
     /// Applies the parameters of a `CSI … m` as text, with the effect of [`sgr`](Self::sgr).
-    /// Returns false, and does nothing, unless they are only numbers and semicolons, as nearly all
-    /// are.
+    /// Returns false, without an effect, if they contain anything other than digits and semicolons,
+    /// which is rare.
     pub(super) fn sgr_text(&mut self, text: &[u8]) -> bool {
         const PARAMS_MAX: usize = 16;
         let mut params = [0_u16; PARAMS_MAX];

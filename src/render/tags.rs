@@ -1,8 +1,8 @@
-//! The HTML tags of a style. `ansi-to-html` makes them once, then they are cached.
+//! The HTML tags of a style. `ansi-to-html` creates them once, then they are cached.
 //!
-//! The library gets each style as one SGR sequence that it knows: it fails on unknown codes, keeps
-//! no state between calls and is quadratic on nested styles. Attributes that it lacks are put
-//! around its output. It never sees the log.
+//! The library gets each style as one SGR sequence that it supports: it fails on unknown codes, has
+//! no state between calls and takes quadratic time for nested styles. Attributes that it does not
+//! support are put around its output. It never gets the text of the log.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -16,10 +16,10 @@ static CONVERTER: LazyLock<Converter> = LazyLock::new(|| {
     Converter::new().skip_escape(true).skip_optimize(true).four_bit_var_prefix(None)
 });
 
-/// How many styles a thread caches, at some 200 bytes each. Logs use a dozen.
+/// The number of styles that a thread caches, at about 200 bytes each. Logs use a dozen.
 const REMEMBERED: usize = 256;
 
-/// Stands for the text when a style is converted. It is in no tag.
+/// The placeholder for the text when a style is converted. No tag contains it.
 const TEXT: char = '|';
 
 /// The tags before and after a text of some style.
@@ -29,14 +29,14 @@ pub(super) struct Tags {
     pub(super) close: String,
 }
 
-/// The tags of the latest styles. Each style has one slot, which it may take from another style.
+/// A cache of tags. Each style has one slot, whose previous style it replaces.
 pub(super) struct Remembered(Vec<Option<(Style, Tags)>>);
 
 thread_local! {
     static TAGS: RefCell<Remembered> = const { RefCell::new(Remembered(Vec::new())) };
 }
 
-/// Lends the cache of this thread.
+/// Calls a closure with the cache of this thread.
 pub(super) fn with<T>(use_them: impl FnOnce(&mut Remembered) -> T) -> T {
     TAGS.with_borrow_mut(use_them)
 }
@@ -62,8 +62,8 @@ impl Tags {
         let mut sgr = String::new();
         write_sgr(&inner, &mut sgr);
         sgr.push(TEXT);
-        // The library knows all codes that are written here. If it did not, the text would still
-        // matter more than its colour.
+        // The library supports all codes that are written here. If it failed nevertheless, the text
+        // would be shown without its style.
         let html = CONVERTER.convert(&sgr).unwrap_or_default();
         let (open, close) = html.split_once(TEXT).unwrap_or_default();
         let mut tags = Self::default();
@@ -81,7 +81,7 @@ impl Tags {
     }
 }
 
-/// The names and looks of the theme colours, as the converter has them.
+/// The names of the theme colours and their fallbacks, as in the converter.
 const THEME: [(&str, &str); 16] = [
     ("black", "#000"),
     ("red", "#a00"),
@@ -122,7 +122,7 @@ fn unwrap(style: Style) -> (Style, String, Option<String>) {
         }
     }
     if style.flags.has(Flags::CONCEAL) {
-        // It can still be selected, as in a terminal.
+        // Transparent, so that it can be selected, as in a terminal.
         inner.fg = Color::Default;
         css.retain(|part| !part.starts_with("color:"));
         css.push("color:transparent");
@@ -152,7 +152,7 @@ fn unwrap(style: Style) -> (Style, String, Option<String>) {
     (inner, css.join(";"), Some(line))
 }
 
-/// Writes a style as one SGR sequence that does not depend on what came before.
+/// Writes a style as one SGR sequence that begins with a reset.
 fn write_sgr(style: &Style, out: &mut String) {
     out.push_str("\x1b[0");
     for (flag, code) in [
@@ -195,7 +195,7 @@ fn write_sgr_color(color: Color, dim: &str, bright: &str, out: &mut String) {
     }
 }
 
-/// Writes a colour as CSS. The cube and the greys are computed as every terminal does.
+/// Writes a colour as CSS. The cube and the greys have the values of common terminals.
 fn write_css(color: Color, out: &mut String) {
     let cube = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     let (r, g, b) = match color {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::encoding::{Decoder, Detection, Encoding, Place, Text};
+
 use super::Patch;
 use super::ascent::{Covered, Step as AscentStep};
 use super::console_note::ConsoleNote;
@@ -20,35 +22,49 @@ const IN_PLACE_BYTES_MAX: usize = 256;
 const NULS_FED: usize = 8 * 1024;
 
 /// The state of a log's terminal between two chunks: the rows that can still change, the style, and
-/// an unfinished sequence or character.
+/// an incomplete sequence or character.
 ///
-/// Its size has a bound whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
+/// Its size is bounded, whatever the log contains: the last [`SCREEN_ROWS`](super::SCREEN_ROWS)
 /// rows, of which only the open one may be long, a character or sequence of at most 4 KiB, the
-/// names of open groups, and a cursor. For common logs that is a few KiB, and never more than 2
-/// MiB.
+/// names of open groups, and a cursor. It is a few KiB for common logs, and at most 2 MiB.
 pub struct Terminal {
     at: u64,
+    input: Input,
     screen: Screen,
     partial: Partial,
     sequence: Option<Sequence>,
     /// Where the sequence began.
     began: u64,
+    /// Where the last ESC in a sequence lies.
+    escape_at: u64,
     note: Option<ConsoleNote>,
     /// Nothing is carried out: the rows show what was written.
     written: Option<Written>,
-    /// It gets whole sequences only, so it is in its ground state between calls and holds nothing
-    /// of the log.
+    /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
+}
+
+/// What the bytes of the log are.
+#[derive(Clone, Debug)]
+enum Input {
+    /// The first bytes of the log are still to come. Contains the first one if it has come.
+    Detecting(Option<u8>),
+    /// UTF-8, which needs no decoding.
+    Utf8,
+    /// In another encoding.
+    Encoded(Box<Decoder>),
 }
 
 impl Clone for Terminal {
     fn clone(&self) -> Self {
         Self {
             at: self.at,
+            input: self.input.clone(),
             screen: self.screen.clone(),
             partial: self.partial,
             sequence: self.sequence.clone(),
             began: self.began,
+            escape_at: self.escape_at,
             note: self.note,
             written: self.written,
             parser: vte::Parser::new(),
@@ -60,6 +76,7 @@ impl fmt::Debug for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Terminal")
             .field("at", &self.at)
+            .field("input", &self.input)
             .field("screen", &self.screen)
             .field("partial", &self.partial)
             .field("sequence", &self.sequence)
@@ -68,24 +85,48 @@ impl fmt::Debug for Terminal {
 }
 
 impl Terminal {
-    /// A terminal in its default state, whose first byte will have this offset; rows begin there.
+    /// A terminal in its initial state. Its first byte will have this offset. The bytes are UTF-8.
     pub fn new(at: u64) -> Self {
         Self {
             at,
+            input: Input::Utf8,
             screen: Screen::new(at),
             partial: Partial::default(),
             sequence: None,
             began: at,
+            escape_at: at,
             note: None,
             written: None,
             parser: vte::Parser::new(),
         }
     }
 
-    /// A terminal whose rows are of this rendition. One for what was [written](Rendition::Written)
-    /// carries nothing out, and annotates no rows.
-    pub fn of(rendition: Rendition, at: u64) -> Self {
+    /// The same for a log of this encoding. While that is not detected, the first bytes of the log
+    /// say what it is.
+    pub fn with_encoding(at: u64, detection: Detection) -> Self {
         let mut terminal = Self::new(at);
+        terminal.input = match detection {
+            Detection::Done(encoding) => Input::new(encoding, at),
+            Detection::Open(_) if at == 0 => Input::Detecting(None),
+            Detection::Open(first) if at == 1 && first.is_some() => Input::Detecting(first),
+            Detection::Open(_) => Input::Utf8,
+        };
+        terminal
+    }
+
+    /// A terminal for UTF-8 whose rows are of this rendition. One for what was
+    /// [written](Rendition::Written) carries nothing out, and annotates no rows.
+    pub fn of(rendition: Rendition, at: u64) -> Self {
+        Self::new(at).into_rendition(rendition)
+    }
+
+    /// An empty terminal at the same offset, for the same bytes, whose rows are of this rendition.
+    /// A terminal of this rendition stays as it is.
+    pub fn into_rendition(self, rendition: Rendition) -> Self {
+        if self.rendition() == rendition {
+            return self;
+        }
+        let mut terminal = Self { input: self.input, ..Self::new(self.at) };
         if rendition == Rendition::Written {
             terminal.written = Some(Written::default());
             terminal.screen.annotates = false;
@@ -116,8 +157,67 @@ impl Terminal {
     /// It takes any bytes, in time linear in their number and in the length of the rows that they
     /// change.
     pub fn feed(&mut self, bytes: &[u8]) -> Patch<'_> {
-        let mut rest = bytes;
+        self.show_bytes(bytes);
+        self.screen.patch(self.at)
+    }
+
+    /// Feeds text that was decoded elsewhere, from [`undecoded`](Self::undecoded) on.
+    pub fn feed_text(&mut self, text: Text<'_>) -> Patch<'_> {
+        self.show_text(text);
+        self.screen.patch(self.at)
+    }
+
+    /// From now on the terminal is fed text. Returns the offset of the first byte that it has not
+    /// decoded, and forgets what it holds of an incomplete character.
+    pub fn undecoded(&mut self) -> u64 {
+        let pending = match &self.input {
+            Input::Utf8 => 0,
+            Input::Detecting(first) => usize::from(first.is_some()),
+            Input::Encoded(decoder) => decoder.pending(),
+        };
+        self.input = Input::Utf8;
+        self.at = self.at.saturating_sub(offset(pending));
+        self.at
+    }
+
+    fn show_bytes(&mut self, bytes: &[u8]) {
+        match self.input {
+            Input::Utf8 => self.show_text(Text::at(self.at, bytes)),
+            Input::Detecting(first) => self.detect(first, bytes),
+            Input::Encoded(_) => self.decode(bytes),
+        }
+    }
+
+    /// Reads the first bytes of a log, of which `first` came before.
+    fn detect(&mut self, first: Option<u8>, bytes: &[u8]) {
+        let head: Vec<u8> = first.iter().chain(bytes).take(2).copied().collect();
+        match Detection::of_head(&head) {
+            Detection::Open(first) => {
+                self.input = Input::Detecting(first);
+                self.at += offset(bytes.len());
+            }
+            Detection::Done(encoding) => {
+                let held = usize::from(first.is_some());
+                self.at -= offset(held);
+                self.input = Input::new(encoding, self.at);
+                self.show_bytes(head.get(..held).unwrap_or_default());
+                self.show_bytes(bytes);
+            }
+        }
+    }
+
+    fn decode(&mut self, bytes: &[u8]) {
+        let Input::Encoded(decoder) = &mut self.input else { return };
+        let end = self.at + offset(bytes.len());
+        let decoded = decoder.decode(bytes);
+        self.show_text(decoded.text());
+        self.at = end;
+    }
+
+    fn show_text(&mut self, text: Text<'_>) {
+        let mut rest = text;
         while !rest.is_empty() {
+            self.at = rest.offset();
             let used = if self.sequence.is_some() {
                 self.follow(rest)
             } else if !self.partial.is_empty() {
@@ -131,93 +231,98 @@ impl Terminal {
             } else {
                 self.ground(rest)
             };
-            self.at += offset(used);
-            rest = rest.get(used..).unwrap_or_default();
+            rest = rest.skip(used);
         }
-        self.screen.patch(self.at)
+        self.at = rest.offset();
     }
 
-    /// All the rows that can still change, as if they had just been written.
+    /// A patch with all rows that can still change.
     pub fn screen(&mut self) -> Patch<'_> {
         self.screen.touch(0);
         self.screen.patch(self.at)
     }
 
-    /// The memory that it takes, in bytes.
+    /// The memory that it uses, in bytes.
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
         let returns = self.screen.returns.as_ref().map_or(0, Returns::weight);
         let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
         let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
-        let kept = returns
-            + ascent
-            + covered
-            + self.screen.line_start.weight()
-            + self.screen.groups.weight();
-        size_of::<Self>() + lines + sequence + kept
+        let starts = self.screen.line_start.weight() + self.screen.groups.weight();
+        size_of::<Self>() + lines + sequence + returns + ascent + covered + starts
     }
 
     /// Whether the next text begins a new last row and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
+        let is_between_characters = match &self.input {
+            Input::Utf8 => self.partial.is_empty(),
+            Input::Detecting(first) => first.is_none(),
+            Input::Encoded(decoder) => decoder.pending() == 0,
+        };
         let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
-        is_between && self.sequence.is_none() && self.partial.is_empty() && self.screen.is_at_rest()
+        is_between_characters && is_between && self.sequence.is_none() && self.screen.is_at_rest()
     }
 
-    /// Skips NULs up to this offset. They show nothing, and so many of them end every sequence.
+    /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.
     pub fn pass_nuls(&mut self, to: u64) {
         let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
         self.at = self.at.max(to);
+        if let Input::Encoded(decoder) = &mut self.input {
+            decoder.skip_to(self.at);
+        }
     }
 
-    /// Skips bytes up to this offset: lines of plain text, while the terminal is at rest. If they
-    /// are not among the last [`SCREEN_ROWS`](super::SCREEN_ROWS) lines before the next sequence,
-    /// the result is the same as if they had been fed.
+    /// Skips lines of plain text up to this offset. The terminal must be at rest. The result is the
+    /// same as with [`feed`](Self::feed) if at least [`SCREEN_ROWS`](super::SCREEN_ROWS) lines
+    /// follow before the next sequence.
     pub fn pass(&mut self, to: u64) {
         debug_assert!(self.is_at_rest() && self.at <= to);
         self.at = to;
         self.screen.begin_at(to);
     }
 
-    /// Takes lines of text up to a control character, or that character. Returns how many bytes it
-    /// took.
-    fn ground(&mut self, bytes: &[u8]) -> usize {
+    /// Processes lines of text up to a control character, or that character. Returns the number of
+    /// bytes.
+    fn ground(&mut self, text: Text<'_>) -> usize {
+        let bytes = text.bytes();
         match bytes.first() {
-            Some(0x1b) => self.escape(bytes),
+            Some(0x1b) => self.escape(text),
             Some(b'\r') => {
                 self.screen.step(AscentStep::Return);
                 1
             }
             Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),
             _ => match text::text_len(bytes) {
-                0 => self.control(bytes),
-                len => self.text(bytes, len),
+                0 => self.control(text),
+                len => self.text(text, len),
             },
         }
     }
 
     /// Takes text up to a control character, or some of those, and shows them as they are.
-    fn literal(&mut self, bytes: &[u8]) -> usize {
+    fn literal(&mut self, text: Text<'_>) -> usize {
         let Some(written) = &mut self.written else { return 0 };
-        match written.take(bytes, self.at, &mut self.screen) {
-            0 => self.text(bytes, text::text_len(bytes)),
+        match written.take(text, &mut self.screen) {
+            0 => self.text(text, text::text_len(text.bytes())),
             controls => controls,
         }
     }
 
     /// Skips what may be a note of Jenkins.
-    fn console_note(&mut self, bytes: &[u8]) -> usize {
+    fn console_note(&mut self, text: Text<'_>) -> usize {
         let Some(mut note) = self.note.take() else { return 0 };
-        let (taken, goes_on) = note.take(bytes);
+        let (taken, goes_on) = note.take(text.bytes());
         if goes_on {
             self.note = Some(note);
             if taken == 0 {
-                return self.ground(bytes);
+                return self.ground(text);
             }
         } else {
-            let text = note.mistaken();
-            self.screen.print(text, self.at + offset(taken) - offset(text.len()));
+            let mistaken = note.mistaken();
+            let end = text.place().plus(taken).offset();
+            self.screen.print(mistaken, Place::at(end.saturating_sub(offset(mistaken.len()))));
         }
         taken
     }
@@ -241,19 +346,18 @@ impl Terminal {
         }
     }
 
-    /// Carries out one of the less common control characters.
-    fn control(&mut self, bytes: &[u8]) -> usize {
-        if let Some(&byte) = bytes.first() {
-            self.screen.locate(self.at, self.at + 1);
+    /// Processes one of the less common control characters.
+    fn control(&mut self, text: Text<'_>) -> usize {
+        if let Some(&byte) = text.bytes().first() {
+            self.screen.locate(text.offset(), text.place().plus(1).offset());
             vte::Perform::execute(&mut self.screen, byte);
         }
         1
     }
 
     /// Shows the first `len` bytes, without an incomplete character at the end.
-    fn text(&mut self, bytes: &[u8], len: usize) -> usize {
-        let mut rest = bytes.get(..len).unwrap_or_default();
-        let mut at = self.at;
+    fn text(&mut self, text: Text<'_>, len: usize) -> usize {
+        let (mut rest, mut at) = (text.slice(0..len).bytes(), text.place());
         loop {
             match std::str::from_utf8(rest) {
                 Ok(text) => {
@@ -263,60 +367,61 @@ impl Terminal {
                 Err(error) => {
                     let (valid, after) = rest.split_at(error.valid_up_to());
                     self.show(std::str::from_utf8(valid).unwrap_or_default(), at);
-                    at += offset(valid.len());
+                    at = at.plus(valid.len());
                     let wrong = match error.error_len() {
                         Some(wrong) => wrong,
-                        None if len == bytes.len() => {
+                        None if len == text.bytes().len() => {
                             self.partial = Partial::new(after);
                             return len;
                         }
                         None => after.len(),
                     };
                     self.screen.print("\u{fffd}", at);
-                    at += offset(wrong);
+                    at = at.plus(wrong);
                     rest = after.get(wrong..).unwrap_or_default();
                 }
             }
         }
     }
 
-    fn show(&mut self, text: &str, at: u64) {
+    fn show(&mut self, text: &str, at: Place<'_>) {
         let rendition = self.rendition();
-        text::shown(text, rendition, |i, part| self.screen.print_lines(part, at + offset(i)));
+        text::shown(text, rendition, |i, part| self.screen.print_lines(part, at.plus(i)));
     }
 
-    /// Completes a character whose first bytes came with the chunk before.
-    fn join(&mut self, bytes: &[u8]) -> usize {
-        let began = self.at - offset(self.partial.len());
-        let (ch, used) = self.partial.join(bytes);
+    /// Completes a character whose first bytes were in the previous chunk.
+    fn join(&mut self, text: Text<'_>) -> usize {
+        let began = Place::at(text.offset() - offset(self.partial.len()));
+        let (ch, used) = self.partial.join(text.bytes());
         if let Some(ch) = ch {
             self.show(ch.encode_utf8(&mut [0; 4]), began);
         }
         used
     }
 
-    /// Skips the drawing of a full-screen program.
-    fn skip(&mut self, bytes: &[u8], until: u64) -> usize {
-        let limit = usize::try_from(until.saturating_sub(self.at)).unwrap_or(usize::MAX);
+    /// Skips the output of a full-screen program.
+    fn skip(&mut self, text: Text<'_>, until: u64) -> usize {
+        let limit = text.index(until);
         if limit == 0 {
             self.screen.leave_alternate();
             return 0;
         }
-        match memchr::memchr(0x1b, bytes) {
-            Some(0) => self.escape(bytes),
-            escape => escape.unwrap_or(bytes.len()).min(limit),
+        match memchr::memchr(0x1b, text.bytes()) {
+            Some(0) => self.escape(text),
+            escape => escape.unwrap_or(text.bytes().len()).min(limit),
         }
     }
 
-    /// Begins a sequence; one that is short and whole is carried out at once.
-    fn escape(&mut self, bytes: &[u8]) -> usize {
+    /// Begins a sequence. A short and complete one is processed at once.
+    fn escape(&mut self, text: Text<'_>) -> usize {
+        let bytes = text.bytes();
         if bytes.get(1) == Some(&b'[') {
             let body = bytes.get(2..bytes.len().min(IN_PLACE_BYTES_MAX)).unwrap_or_default();
             if let Some(end) = body.iter().position(|byte| !(0x20..=0x3f).contains(byte))
                 && let Some(0x40..=0x7e) = body.get(end)
             {
                 let len = end + 3;
-                // Colours are by far the most common, and cost more to parse than to apply.
+                // Colours are by far the most common sequences, and `vte` is slower than this.
                 let params = body.get(..end).unwrap_or_default();
                 let is_colour = body.get(end) == Some(&b'm');
                 if is_colour && (params == b"8" || self.note.is_some()) && self.is_of_note(params) {
@@ -326,13 +431,13 @@ impl Terminal {
                     return len;
                 }
                 self.note = self.note.filter(|_| is_colour);
-                self.screen.locate(self.at, self.at + offset(len));
+                self.screen.locate(text.offset(), text.place().plus(len).offset());
                 self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
                 return len;
             }
         }
         self.sequence = Some(Sequence::new());
-        self.began = self.at;
+        self.began = text.offset();
         1
     }
 
@@ -349,16 +454,20 @@ impl Terminal {
         self.parser.advance(&mut self.screen, sequence);
     }
 
-    /// Goes on with a sequence that was begun.
-    fn follow(&mut self, bytes: &[u8]) -> usize {
+    /// Continues a sequence.
+    fn follow(&mut self, text: Text<'_>) -> usize {
         let Some(sequence) = &mut self.sequence else { return 0 };
-        for (i, &byte) in bytes.iter().enumerate() {
-            let end = self.at + offset(i) + 1;
+        for (i, &byte) in text.bytes().iter().enumerate() {
             match sequence.push(byte) {
-                Step::More => continue,
+                Step::More => {
+                    if byte == 0x1b {
+                        self.escape_at = text.place().plus(i).offset();
+                    }
+                    continue;
+                }
                 Step::Escape => {
                     let sequence = self.sequence.take().unwrap_or_else(Sequence::new);
-                    self.carry_out(sequence.bytes(), end);
+                    self.carry_out(sequence.bytes(), text.place().plus(i + 1).offset());
                     return i + 1;
                 }
                 Step::String(kind) => {
@@ -372,19 +481,28 @@ impl Terminal {
                     return i;
                 }
                 Step::Restarted(kind) => {
-                    // An ESC that does not end a string begins another sequence, and ends the
-                    // string all the same.
                     self.note = None;
+                    // An ESC without a backslash also ends the string, and begins another sequence.
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());
-                    self.began = self.at + offset(i) - 1;
+                    self.began = self.escape_at;
                     return i;
                 }
             }
             self.sequence = None;
             return i + 1;
         }
-        bytes.len()
+        text.bytes().len()
+    }
+}
+
+impl Input {
+    fn new(encoding: Encoding, at: u64) -> Self {
+        if encoding == Encoding::UTF_8 {
+            Self::Utf8
+        } else {
+            Self::Encoded(Box::new(Decoder::new(encoding, at)))
+        }
     }
 }
 

@@ -1,13 +1,13 @@
-//! Bytes as text: where it ends, which parts may be shown, and characters split between chunks.
+//! Bytes as text: its end, the parts that may be shown, and characters split between chunks.
 
 use super::written::Rendition;
 
-/// Whether a byte may stand in lines of text. A tab may, so that a search finds the text.
+/// Whether a byte may be in lines of text. A tab may, so that a search finds the text.
 fn is_text(byte: u8) -> bool {
     (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
 }
 
-/// How many bytes come before the first control character other than a newline.
+/// The number of bytes before the first control character other than newlines and tabs.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
     const BLOCK: usize = 32;
     let mut len = 0;
@@ -22,19 +22,22 @@ pub(super) fn text_len(bytes: &[u8]) -> usize {
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
-/// How many bytes of a text without control characters are shown unchanged, from its start.
+/// The length of the beginning of a text without control characters that is shown unchanged. It ends
+/// before a byte order mark, which is shown or not depending on what comes before it.
 pub fn shown_as_it_is(text: &str) -> usize {
+    let mark = memchr::memmem::find(text.as_bytes(), "\u{feff}".as_bytes());
+    let text = text.split_at(mark.unwrap_or(text.len())).0;
     let unsafe_at = memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes())
         .find(|&i| text.get(i..).and_then(|rest| rest.chars().next()).is_some_and(is_unsafe));
     unsafe_at.unwrap_or(text.len())
 }
 
 /// Divides text into parts that may be shown, each with the index of its first byte in the text.
-/// The characters that reorder or end lines in a browser become visible marks. So do C1 controls in
-/// what was written; elsewhere they vanish.
+/// Characters that reorder or end lines in a browser become visible marks. So do C1 controls in
+/// what was written; elsewhere they are dropped.
 pub(super) fn shown(text: &str, rendition: Rendition, mut show: impl FnMut(usize, &str)) {
     let mut start = 0;
-    // The first bytes of all unsafe characters. They are never within a character.
+    // The first bytes of all unsafe characters. They never occur within another character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
         let Some(ch) =
             text.get(i..).and_then(|rest| rest.chars().next()).filter(|&ch| is_unsafe(ch))
@@ -45,7 +48,7 @@ pub(super) fn shown(text: &str, rendition: Rendition, mut show: impl FnMut(usize
         start = i + ch.len_utf8();
         let code = u32::from(ch);
         if code > 0x9f || rendition == Rendition::Written {
-            // Each character by itself, so that a row that begins with a part of it gets its
+            // Each character separately, so that a row that begins within the mark gets the right
             // offset.
             for part in format!("⟨U+{code:04X}⟩").chars() {
                 show(i, part.encode_utf8(&mut [0; 4]));

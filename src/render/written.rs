@@ -4,6 +4,8 @@
 //! characters are shown as the pictures that Unicode has for them (`␛[31m`), so that what a
 //! terminal would overwrite or swallow can be read, found and copied.
 
+use crate::encoding::Text;
+
 use super::screen::Screen;
 
 /// What the rows of a log show.
@@ -31,12 +33,13 @@ impl Written {
         !self.after_return && !self.after_nul
     }
 
-    /// Takes control characters from the start of the bytes, the first of which has the offset
-    /// `at`. Returns how many bytes it took; none where text begins.
-    pub(super) fn take(&mut self, bytes: &[u8], at: u64, screen: &mut Screen) -> usize {
+    /// Takes control characters from the start of a text. Returns how many bytes it took; none where
+    /// other text begins.
+    pub(super) fn take(&mut self, text: Text<'_>, screen: &mut Screen) -> usize {
+        let (bytes, at) = (text.bytes(), text.place());
         let Some(&byte) = bytes.first() else { return 0 };
         if std::mem::take(&mut self.after_return) && byte != b'\n' {
-            screen.locate(at, at);
+            screen.locate(at.offset(), at.offset());
             screen.newline();
         }
         let follows_nul = std::mem::take(&mut self.after_nul);

@@ -1,4 +1,5 @@
 //! Extracts lines of a log: all lines of a part or those that match, as raw bytes or as shown text.
+//! The stack trace of an error comes with it.
 
 use std::io;
 use std::ops::{ControlFlow, Range};
@@ -6,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::log::Offset;
 use crate::render::{Rendition, Row};
-use crate::search::pattern::{self, Pattern};
+use crate::search::pattern::Pattern;
 use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::trace_matcher::TraceMatcher;
 use crate::search::{SearchError, Snapshot};
 use crate::wire::frame::Form;
 
@@ -19,7 +21,7 @@ pub struct Extract {
     snapshot: Snapshot,
     scan: Scan,
     sink: ExtractSink,
-    /// The ranges of the file that come next.
+    /// The next ranges of the file.
     ranges: std::vec::IntoIter<Range<u64>>,
     range: Range<u64>,
 }
@@ -39,17 +41,15 @@ impl Extract {
     ) -> Result<Self, SearchError> {
         let form = Form::TextRows.with(rendition);
         let scan = Scan::new(&snapshot, part.start, part.end, form)?;
-        let sink = ExtractSink {
-            pattern,
-            lines: pattern::LineMatcher::default(),
-            as_text,
-            text: Vec::new(),
-            ranges: Vec::new(),
+        let matcher = match &pattern {
+            Some(pattern) => TraceMatcher::starting_at(&snapshot, part.start, pattern)?,
+            None => TraceMatcher::default(),
         };
+        let sink = ExtractSink { pattern, matcher, as_text, text: Vec::new(), ranges: Vec::new() };
         Ok(Self { snapshot, scan, sink, ranges: Vec::new().into_iter(), range: 0..0 })
     }
 
-    /// The next piece, found within `slice`. The piece is empty if nothing matched in that time;
+    /// The next piece, found within `slice`. It is empty if nothing matched in that time, and
     /// `None` at the end. Blocks.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Extract {
         Ok(Some(self.next_of_file()?.unwrap_or_default()))
     }
 
-    /// The bytes of the next ranges. Ranges that are near each other are read at once.
+    /// The bytes of the next ranges. Ranges close to each other are read at once.
     fn next_of_file(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         let mut read: (u64, Vec<u8>) = (0, Vec::new());
@@ -102,7 +102,7 @@ impl Extract {
 
 struct ExtractSink {
     pattern: Option<Pattern>,
-    lines: pattern::LineMatcher,
+    matcher: TraceMatcher,
     as_text: bool,
     /// The shown text, with `as_text`.
     text: Vec<u8>,
@@ -126,7 +126,8 @@ impl RowSink for ExtractSink {
 
     fn row(&mut self, row: &Row, end: Offset) -> ControlFlow<Offset> {
         let text = row.text().as_bytes();
-        if self.pattern.as_ref().is_none_or(|pattern| pattern.accepts(text)) {
+        let Self { pattern, matcher, .. } = self;
+        if pattern.as_ref().is_none_or(|pattern| matcher.accepts(pattern, text)) {
             if self.as_text {
                 self.text.extend_from_slice(text);
                 if row.ended {
@@ -144,25 +145,25 @@ impl RowSink for ExtractSink {
             if self.as_text {
                 self.text.extend_from_slice(lines.text);
             } else {
-                self.take(lines.at.0..lines.at.plus(lines.raw.len()).0);
+                self.take(lines.raw.offset()..lines.raw.end());
             }
             return ControlFlow::Continue(());
         };
-        let mut matcher = std::mem::take(&mut self.lines);
+        let mut matcher = std::mem::take(&mut self.matcher);
         let mut offsets = lines.line_offsets();
         matcher.for_each_line(&pattern, lines.text, |at, text| {
-            let (offset, raw) = offsets.of(at);
+            let raw = offsets.of(at);
             if self.as_text {
                 self.text.extend_from_slice(text);
-                if raw.ends_with(b"\n") {
+                if raw.bytes().ends_with(b"\n") {
                     self.text.push(b'\n');
                 }
             } else {
-                self.take(offset.0..offset.plus(raw.len()).0);
+                self.take(raw.offset()..raw.end());
             }
             true
         });
-        self.lines = matcher;
+        self.matcher = matcher;
         ControlFlow::Continue(())
     }
 }

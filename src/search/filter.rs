@@ -1,15 +1,16 @@
 //! The matching rows of a log, without the others, in answers that are bounded in time and bytes.
+//! The stack trace of an error comes with it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
 use crate::render::{Annotation, Row};
-use crate::search::pattern::{self, Pattern};
+use crate::search::pattern::Pattern;
 use crate::search::rows::{RANGE_BYTES_MAX, RenderedRow};
 use crate::search::scan::{PlainLines, RowSink, Scan};
+use crate::search::trace_matcher::TraceMatcher;
 use crate::search::{LineIndex, RowPosition, RowRange, RowsRequest, SearchError, Snapshot};
 use crate::wire::frame::Form;
 
@@ -21,8 +22,8 @@ const SEARCH_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const WINDOW_BYTES: u64 = 512 * 1024;
 const WINDOW_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// The matching rows of a log, from an offset on or before it. There may be none although there are
-/// more: the range says how far was searched. Blocks.
+/// The matching rows of a log, from an offset on or before it. The answer may be empty although
+/// there are more: its range is the part that was searched. Blocks.
 ///
 /// # Errors
 /// When the log cannot be read, or the requested line is not counted yet.
@@ -35,7 +36,7 @@ pub fn filtered(
     let until = Instant::now() + TIME_MAX;
     let filter = RowFilter {
         pattern,
-        lines: pattern::LineMatcher::default(),
+        matcher: TraceMatcher::default(),
         form: request.form,
         count: request.count,
         keeps_last: matches!(request.place, RowPosition::Before(_)),
@@ -60,7 +61,8 @@ fn forward(
     from: Offset,
     mut filter: RowFilter<'_>,
     until: Instant,
-) -> io::Result<RowRange> {
+) -> Result<RowRange, SearchError> {
+    filter.matcher = TraceMatcher::starting_at(snapshot, from, filter.pattern)?;
     let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(snapshot.end);
     let mut scan = Scan::new(snapshot, from, to, filter.form)?;
     scan.run(&mut filter, until)?;
@@ -77,13 +79,14 @@ fn backward(
     next: Offset,
     mut filter: RowFilter<'_>,
     until: Instant,
-) -> io::Result<RowRange> {
+) -> Result<RowRange, SearchError> {
     let floor = next.0.saturating_sub(SEARCH_BYTES_MAX);
     let mut found: VecDeque<RenderedRow> = VecDeque::new();
     let (mut from, mut window) = (next, WINDOW_BYTES);
     while from.0 > floor {
         let start = Offset(from.0.saturating_sub(window).max(floor));
         let mut scan = Scan::new(snapshot, start, from, filter.form)?;
+        filter.matcher = TraceMatcher::starting_at(snapshot, start, filter.pattern)?;
         // A part must be searched to its end, since its last rows are wanted first.
         while !scan.is_done() {
             scan.run(&mut filter, Instant::now() + TIME_MAX)?;
@@ -106,7 +109,7 @@ fn backward(
 /// Collects the matching rows.
 struct RowFilter<'p> {
     pattern: &'p Pattern,
-    lines: pattern::LineMatcher,
+    matcher: TraceMatcher,
     form: Form,
     /// The most rows.
     count: usize,
@@ -114,7 +117,7 @@ struct RowFilter<'p> {
     keeps_last: bool,
     /// Rows were dropped to make room for later ones.
     has_dropped: bool,
-    /// The start of the row that later bytes may add to.
+    /// The start of the open row.
     open: Option<Offset>,
     rows: VecDeque<RenderedRow>,
     weight: usize,
@@ -125,7 +128,7 @@ impl RowFilter<'_> {
         rows >= self.count || self.weight >= RANGE_BYTES_MAX
     }
 
-    /// Adds a row, or breaks at it if there is no room.
+    /// Adds a row, or breaks at it if the answer is full.
     fn take(&mut self, row: RenderedRow) -> ControlFlow<Offset> {
         if self.is_full(self.rows.len()) && !self.keeps_last {
             return ControlFlow::Break(row.offset);
@@ -142,7 +145,8 @@ impl RowFilter<'_> {
         ControlFlow::Continue(())
     }
 
-    /// A row that stands alone: it keeps no group, since the rows beside it may be missing.
+    /// A row without its neighbours. It has no group annotation, because other rows of the group
+    /// may be missing.
     fn rendered(&self, row: &Row) -> RenderedRow {
         let mut shown = RenderedRow::new(row, self.form);
         shown.matches = in_utf16(row.text(), &self.pattern.ranges(row.text()));
@@ -159,7 +163,7 @@ impl RowSink for RowFilter<'_> {
         if !row.ended && !row.cut {
             self.open = Some(Offset(row.offset));
         }
-        if !self.pattern.accepts(row.text().as_bytes()) {
+        if !self.matcher.accepts(self.pattern, row.text().as_bytes()) {
             return ControlFlow::Continue(());
         }
         let shown = self.rendered(row);
@@ -167,25 +171,27 @@ impl RowSink for RowFilter<'_> {
     }
 
     fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
-        let ended = memchr::memrchr(b'\n', lines.raw).map_or(0, |newline| newline + 1);
-        if ended < lines.raw.len() {
-            self.open = Some(lines.at.plus(ended));
+        let raw = lines.raw.bytes();
+        let ended = memchr::memrchr(b'\n', raw).map_or(0, |newline| newline + 1);
+        if ended < raw.len() {
+            self.open = Some(Offset(lines.raw.place().plus(ended).offset()));
         }
-        let mut matcher = std::mem::take(&mut self.lines);
+        let mut matcher = std::mem::take(&mut self.matcher);
         let mut offsets = lines.line_offsets();
         let mut terminal = None;
         let mut flow = ControlFlow::Continue(());
         matcher.for_each_line(self.pattern, lines.text, |at, _| {
-            let (offset, raw) = offsets.of(at);
+            let raw = offsets.of(at);
             let terminal = terminal.get_or_insert_with(|| lines.terminal.clone());
-            terminal.pass(offset.0);
-            // A whole line is a row even if it has no text.
-            if let Some(shown) = terminal.feed(raw).rows().next().map(|row| self.rendered(row)) {
+            terminal.pass(raw.offset());
+            // A complete line is a row even if it has no text.
+            if let Some(shown) = terminal.feed_text(raw).rows().next().map(|row| self.rendered(row))
+            {
                 flow = self.take(shown);
             }
             flow.is_continue()
         });
-        self.lines = matcher;
+        self.matcher = matcher;
         flow
     }
 }
@@ -263,7 +269,7 @@ mod tests {
             if at_end {
                 prop_assert_eq!(rows.len(), expected.len());
             } else {
-                // It had no more room, or no more time.
+                // The answer was full, or its time was up.
                 prop_assert!(expected[..rows.len()].iter().all(|row| row.0 < next.0));
                 prop_assert!(expected[rows.len()..].iter().all(|row| row.0 >= next.0));
             }

@@ -44,10 +44,10 @@ pub struct Find {
     scan: Scan,
     /// The start of the present scan.
     scan_start: Offset,
-    /// The part that is searched after it.
+    /// The part that is searched after the present scan.
     next_part: Option<(Offset, Offset)>,
     sink: FindSink,
-    /// Bytes searched in earlier scans.
+    /// The number of bytes searched in earlier scans.
     searched: u64,
     spent: Duration,
     ended_early: Option<EndedEarly>,
@@ -198,7 +198,7 @@ impl RowSink for FindSink {
         let Self { pattern, lines: matcher, counts } = self;
         let mut offsets = lines.line_offsets();
         matcher.for_each_line(pattern, lines.text, |at, text| {
-            counts.add(pattern.count(text), || offsets.of(at).0);
+            counts.add(pattern.count(text), || Offset(offsets.of(at).offset()));
             true
         });
         ControlFlow::Continue(())

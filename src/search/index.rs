@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::encoding::Newline;
 use crate::log::{Generation, LogPath, Offset};
 use crate::search::Snapshot;
 
@@ -22,10 +23,10 @@ const READ_BYTES: usize = 64 * 1024;
 const BLOCKS_MAX: usize = 128 * 1024;
 /// The most logs with an index. The least recently used index is dropped first.
 const INDEXES_MAX: usize = 16;
-/// An index that is unused for this time is dropped.
+/// An index that was not used for this time is dropped.
 const IDLE: Duration = Duration::from_secs(300);
 
-/// The newlines of one generation of a log, as far as they are counted.
+/// The newlines of one generation of a log that are counted so far.
 #[derive(Debug)]
 struct BlockCounts {
     block_bytes: u64,
@@ -81,6 +82,11 @@ impl LineIndex {
         self.counts.lock().to
     }
 
+    /// Whether all newlines of a snapshot are counted.
+    fn is_counted(&self, snapshot: &Snapshot) -> bool {
+        self.indexed().0 >= snapshot.newline().align(snapshot.end.0)
+    }
+
     /// Counts until all of the snapshot is counted or the time is up. Returns whether all of it is
     /// counted. Blocks.
     ///
@@ -96,11 +102,13 @@ impl LineIndex {
                 return Ok(true);
             }
             let len = BLOCK_BYTES.min(block_end - from.0) as usize;
-            let bytes = snapshot.read(from, len)?;
+            let mut bytes = snapshot.read(from, len)?;
+            // Half a newline is counted with its other half.
+            bytes.truncate(snapshot.newline().align(bytes.len() as u64) as usize);
             if bytes.is_empty() {
                 return Ok(true);
             }
-            let newlines = memchr::memchr_iter(b'\n', &bytes).count();
+            let newlines = snapshot.newline().count(&bytes);
             let mut counts = self.counts.lock();
             // Another thread may have counted the same bytes.
             if counts.to == from && counts.block_end() == block_end {
@@ -108,7 +116,7 @@ impl LineIndex {
             }
             drop(counts);
             if Instant::now() >= until {
-                return Ok(self.indexed() >= snapshot.end);
+                return Ok(self.is_counted(snapshot));
             }
         }
     }
@@ -143,8 +151,8 @@ impl LineIndex {
     pub fn start_of(&self, snapshot: &Snapshot, line: u64) -> io::Result<Option<Offset>> {
         let mut newlines = line.saturating_sub(1);
         if let Some(all) = self.newlines(snapshot, snapshot.end)? {
-            let last = snapshot.read(Offset(snapshot.end.0.saturating_sub(1)), 1)?;
-            newlines = newlines.min(all.saturating_sub(u64::from(last == b"\n")));
+            let ends_line = LineCounter::new(self, snapshot).begins_line(snapshot.end)?;
+            newlines = newlines.min(all.saturating_sub(u64::from(ends_line)));
         }
         if newlines == 0 {
             return Ok(Some(Offset(0)));
@@ -159,10 +167,10 @@ impl LineIndex {
         };
         loop {
             let bytes = snapshot.read(at, READ_BYTES)?;
-            for newline in memchr::memchr_iter(b'\n', &bytes) {
+            for end in snapshot.newline().ends(&bytes) {
                 missing -= 1;
                 if missing == 0 {
-                    return Ok(Some(at.plus(newline + 1)));
+                    return Ok(Some(at.plus(end)));
                 }
             }
             if bytes.is_empty() {
@@ -212,6 +220,8 @@ impl<'i> LineCounter<'i> {
     }
 
     fn before(&mut self, offset: Offset) -> io::Result<Option<u64>> {
+        let newline = self.snapshot.newline();
+        let offset = Offset(newline.align(offset.0));
         let Some(block) = self.index.block_of(offset) else { return Ok(None) };
         let is_near = self.last_count.0 <= offset && self.last_count.0 > block.0;
         let (mut at, mut newlines) = if is_near { self.last_count } else { block };
@@ -220,19 +230,23 @@ impl<'i> LineCounter<'i> {
             if bytes.is_empty() {
                 return Ok(None);
             }
-            newlines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+            newlines += newline.count(bytes) as u64;
             at = at.plus(bytes.len());
         }
         self.last_count = (at, newlines);
         Ok(Some(newlines))
     }
 
+    /// Whether a newline ends at an offset.
+    fn begins_line(&mut self, offset: Offset) -> io::Result<bool> {
+        let newline = self.snapshot.newline();
+        let before = Offset(offset.0.saturating_sub(newline.width() as u64));
+        Ok(newline.align(offset.0) == offset.0 && newline.is(self.bytes(before, offset)?))
+    }
+
     fn number(&mut self, offset: Offset) -> io::Result<Option<u64>> {
-        if offset > Offset(0) {
-            let before = Offset(offset.0 - 1);
-            if self.bytes(before, offset)? != b"\n" {
-                return Ok(None);
-            }
+        if offset > Offset(0) && !self.begins_line(offset)? {
+            return Ok(None);
         }
         Ok(self.before(offset)?.map(|newlines| newlines + 1))
     }
@@ -246,6 +260,7 @@ pub struct LineIndexes(Mutex<Vec<CachedIndex>>);
 struct CachedIndex {
     log: LogPath,
     generation: Generation,
+    newline: Newline,
     index: Arc<LineIndex>,
     used: Instant,
 }
@@ -257,13 +272,18 @@ impl LineIndexes {
         let now = Instant::now();
         let mut all = self.0.lock();
         all.retain(|cached| now.duration_since(cached.used) < IDLE);
-        let is_it =
-            |cached: &CachedIndex| cached.log == *log && cached.generation.is(&snapshot.generation);
+        let newline = snapshot.newline();
+        let is_it = |cached: &CachedIndex| {
+            cached.log == *log
+                && cached.generation.is(&snapshot.generation)
+                && cached.newline == newline
+        };
         let mut cached = match all.iter().position(is_it) {
             Some(at) => all.remove(at),
             None => CachedIndex {
                 log: log.clone(),
                 generation: snapshot.generation,
+                newline,
                 index: Arc::default(),
                 used: now,
             },
@@ -281,7 +301,9 @@ impl LineIndexes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::snapshot::tests::snapshot_of;
+    use crate::encoding::Encoding;
+    use crate::search::scan::tests::encoded;
+    use crate::search::snapshot::tests::{snapshot_in, snapshot_of};
     use proptest::prelude::*;
 
     fn grown(snapshot: &Snapshot, block_bytes: u64) -> LineIndex {
@@ -310,6 +332,36 @@ mod tests {
                 prop_assert_eq!(index.newlines(&snapshot, Offset(at as u64)).unwrap(), Some(newlines(at)));
             }
             let lines: Vec<usize> = starts.iter().copied().filter(|&start| start < log.len() || start == 0).collect();
+            for line in 0..lines.len() + 5 {
+                let expected = lines[line.saturating_sub(1).min(lines.len() - 1)];
+                prop_assert_eq!(index.start_of(&snapshot, line as u64).unwrap(), Some(Offset(expected as u64)), "line {}", line);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn lines_of_utf_16_are_counted_by_whole_newlines(
+            log in "([a上\u{a41}\u{100}]{0,5}\n){0,60}[a上]{0,3}",
+            label in prop::sample::select(vec!["utf-16le", "utf-16be"]),
+            block in 1u64..40,
+            half in 0usize..2,
+        ) {
+            let mut bytes = encoded(label, log.as_bytes());
+            bytes.truncate(bytes.len().saturating_sub(half));
+            let (snapshot, _directory) = snapshot_in(&bytes, Encoding::for_label(label));
+            let index = grown(&snapshot, 2 * block);
+            let units: Vec<u16> = log.encode_utf16().take(bytes.len() / 2).collect();
+            let newline = u16::from(b'\n');
+            let newlines = |offset: usize| units[..offset / 2].iter().filter(|&&unit| unit == newline).count() as u64;
+            let starts: Vec<usize> = (0..=units.len()).filter(|&at| at == 0 || units[at - 1] == newline).map(|at| 2 * at).collect();
+            let numbers = index.numbers(&snapshot, (0..=bytes.len()).map(|at| Offset(at as u64))).unwrap();
+            for (at, number) in numbers.into_iter().enumerate() {
+                prop_assert_eq!(number, starts.contains(&at).then(|| newlines(at) + 1), "at {}", at);
+                prop_assert_eq!(index.newlines(&snapshot, Offset(at as u64)).unwrap(), Some(newlines(at)));
+            }
+            let lines: Vec<usize> = starts.iter().copied().filter(|&start| start < bytes.len() || start == 0).collect();
             for line in 0..lines.len() + 5 {
                 let expected = lines[line.saturating_sub(1).min(lines.len() - 1)];
                 prop_assert_eq!(index.start_of(&snapshot, line as u64).unwrap(), Some(Offset(expected as u64)), "line {}", line);

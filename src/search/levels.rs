@@ -1,8 +1,8 @@
 //! The log level of a row, judged by its text: docs/levels.md.
 //!
-//! A level that the line states beats words in its text. The rules are in `levels.json`, in the
-//! order in which they are tried, because the page uses the same ones. Their patterns mean the same
-//! to the regex engines of Rust and JavaScript.
+//! A level that the line states takes precedence over words in its text. The rules are in
+//! `levels.json`, in the order in which they are tried, because the page uses the same ones. Their
+//! patterns mean the same to the regex engines of Rust and JavaScript.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -41,8 +41,8 @@ struct Rule {
     pattern: String,
 }
 
-/// Reads the file: rules with alternatives, whose groups may have the same names, and parts that
-/// patterns and other parts refer to as `{name}`.
+/// Parses `levels.json`. It contains rules with alternatives, whose groups may have the same names,
+/// and parts, to which patterns and other parts refer as `{name}`.
 fn rules() -> Vec<Rule> {
     // The rules are part of the program, and a test compiles them.
     let source: Value =
@@ -69,7 +69,7 @@ fn rules() -> Vec<Rule> {
     expanded.collect()
 }
 
-/// The pattern with a number in the name of each group: no two may be the same.
+/// The pattern with a number in the name of each group, because no two names may be the same.
 fn with_numbers(pattern: &str) -> String {
     let mut pieces = pattern.split("(?<");
     let mut numbered = pieces.next().unwrap_or_default().to_owned();
@@ -80,7 +80,7 @@ fn with_numbers(pattern: &str) -> String {
 }
 
 impl Rule {
-    /// The pattern of lines that this rule gives the level, if there are any.
+    /// The pattern of the lines that have this level by the rule. None if there are no such lines.
     fn pattern_of(&self, level: Level, is_multi_line: bool) -> Option<Hir> {
         // JavaScript's character classes are ASCII.
         let mut parser =
@@ -93,7 +93,7 @@ impl Rule {
     }
 }
 
-/// The pattern without the groups of other levels, or none if nothing is left to match.
+/// The pattern without the groups of other levels. None if nothing is left to match.
 fn only_group(hir: &Hir, name: &str) -> Option<Hir> {
     let each = |subs: &[Hir]| subs.iter().map(|sub| only_group(sub, name)).collect::<Vec<_>>();
     match hir.kind() {
@@ -132,7 +132,7 @@ impl Step {
     }
 }
 
-/// The bytes that every line begins with that matches one of the patterns.
+/// The bytes with which every line that matches one of the patterns begins.
 fn common_prefix(hirs: &[Hir]) -> Vec<u8> {
     let at_start = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
     if !hirs.iter().all(at_start) {
@@ -161,7 +161,7 @@ pub(super) fn level_of(line: &[u8]) -> Option<Level> {
 }
 
 fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
-    // Up to the end of the first match no two groups of a rule match, so the first match decides.
+    // Up to the end of the first match only one group of a rule matches, so that match decides.
     let input = Input::new(line).earliest(true);
     steps.iter().filter(|step| line.starts_with(&step.prefix)).find_map(|step| {
         let found = step.regex.search_half(&input)?;
@@ -169,27 +169,27 @@ fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
     })
 }
 
-/// The steps that find a level that the line states.
+/// The steps that find levels that lines state.
 fn stating_steps() -> &'static [Step] {
     let last = STEPS.iter().rposition(|step| step.levels.first() != step.levels.last());
     last.map_or(&[], |last| &STEPS[..=last])
 }
 
-/// A level that rows are searched for.
+/// The level of a search for rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LevelFilter {
     pub(super) level: Level,
-    /// Match rows of a worse level, too.
+    /// Whether rows of a worse level match, too.
     pub(super) or_worse: bool,
 }
 
 impl LevelFilter {
-    /// Whether a line is of the level.
+    /// Whether a line has the level.
     pub(super) fn accepts(self, line: &[u8]) -> bool {
         level_of(line).is_some_and(|level| self.includes(level))
     }
 
-    /// Levels are declared the worst first.
+    /// Whether rows of this level match. The worst level is declared first.
     fn includes(self, level: Level) -> bool {
         level == self.level || (self.or_worse && (level as u8) < self.level as u8)
     }
@@ -227,7 +227,7 @@ impl LevelFilter {
         }
     }
 
-    /// The pattern that each line of the level matches. Lines of other levels may match it.
+    /// The pattern that each line of the level matches. Lines of other levels may match it, too.
     pub(super) fn candidates(self) -> &'static RegexMatcher {
         static CANDIDATES: [OnceLock<RegexMatcher>; 2 * LEVELS.len()] =
             [const { OnceLock::new() }; 2 * LEVELS.len()];
@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    /// 1 of nothing.
+    /// The quotient, or 1 when the whole is 0.
     fn share(part: u32, whole: u32) -> f64 {
         if whole == 0 { 1.0 } else { f64::from(part) / f64::from(whole) }
     }

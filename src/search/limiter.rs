@@ -14,13 +14,13 @@ use crate::search::{LineIndex, SearchError, Snapshot};
 
 /// Short reads that run at once, in the whole process.
 const QUICK_READS_MAX: usize = 4;
-/// A search or a count gives way to the others after this time.
+/// A search or a count lets others run after this time.
 pub const TIME_SLICE: Duration = Duration::from_millis(50);
-/// The time that an answer waits for its lines to be counted.
+/// An answer waits for the count of its lines for up to this time.
 const COUNT_WAIT: Duration = Duration::from_millis(20);
-/// The time that counting continues in the background after the last request for it.
+/// Counting continues in the background for this time after the last request for it.
 const BACKGROUND_COUNT_TIME: Duration = Duration::from_secs(60);
-/// Searches of whole logs that are open at once. They run in turns.
+/// The most searches of whole logs that are open at once. They run in turns.
 const SEARCHES_MAX: usize = 256;
 
 /// The right to search a whole log. Dropping it gives the place to another search.
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_background_count_ends_at_shutdown() {
-        // Large enough that it cannot be counted within the test's deadline.
+        // Too large to be counted within the test's deadline.
         let (snapshot, _directory) = snapshot_of_sparse(1 << 42);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -17,6 +17,7 @@ pub mod rows;
 mod scan;
 pub mod snapshot;
 pub mod stack_trace;
+mod trace_matcher;
 
 pub use index::{LineIndex, LineIndexes};
 pub use limiter::Limiter;

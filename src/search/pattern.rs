@@ -84,6 +84,11 @@ impl Pattern {
         }
     }
 
+    /// Whether it matches the rows that do not fit the spec.
+    pub(super) fn is_inverted(&self) -> bool {
+        self.invert
+    }
+
     fn is_of_level(&self, text: &[u8]) -> bool {
         self.level.is_none_or(|level| is_match(level.candidates(), text) && level.accepts(text))
     }

@@ -1,14 +1,14 @@
-//! Lines whose text can be searched as it is in the file.
+//! Lines whose text can be searched without a terminal.
 //!
-//! Most lines of most logs are text, or text and colours. A terminal shows them as their text
-//! without the colours, so they need no terminal. All other lines go through one.
+//! Most lines of most logs are text, or text with colours. The text that a terminal would show is
+//! their bytes without the colours. All other lines go through a terminal.
 
 use std::borrow::Cow;
 
 use crate::render::{Rendition, shown_as_it_is, stamped_line};
 
-/// A line ends in every block of this size. A longer line may be cut into several rows, and may
-/// have more changes of colour than a row can hold.
+/// Every block of this size must contain the end of a line. A longer line may be cut into several
+/// rows, and may have more changes of colour than a row can hold.
 const LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Escape sequences with more parameter bytes go through a terminal.

@@ -9,6 +9,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Annotation, ROW_BYTES_MAX, Rendition, Row, SCREEN_ROWS, Terminal};
@@ -169,7 +170,7 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
     let has_checkpoint = checkpoint.is_some();
     let terminal = match checkpoint {
         Some(terminal) => terminal,
-        None => Terminal::of(rendition, lead_in_start(snapshot, line)?.0),
+        None => snapshot.terminal(lead_in_start(snapshot, line)?).into_rendition(rendition),
     };
     let mut window = RowWindow::new(snapshot, terminal, request.form);
     let last = loop {
@@ -184,11 +185,11 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
         }
     };
     if window.end_of(last) > offset.0 && last > 0 && window.rows[last - 1].is_cut {
-        // The start of a very long line was too far away, so its rows are cut at other offsets.
+        // The start of a very long line is too far away, so its rows are cut at other offsets.
         let before = snapshot.truncated_to(offset);
         return backward(&before, offset, request).map(|range| RowRange { at_end: false, ..range });
     }
-    // Rows of the lead-in were made without the bytes before it.
+    // The rows of the lead-in were rendered without the bytes before it.
     let has_seen_all = has_checkpoint || window.start == Offset(0);
     let first_final = if has_seen_all { 0 } else { window.before(line) };
     let first = window.count_back(last, request.count).max(first_final);
@@ -203,7 +204,7 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
 struct RowWindow {
     terminal: Terminal,
     form: Form,
-    /// The first byte of the rows. No byte between it and `end_fed` is left out.
+    /// The first byte of the rows. All bytes from it to `end_fed` were fed.
     start: Offset,
     /// The offset after the last byte that the terminal was fed.
     end_fed: Offset,
@@ -244,8 +245,8 @@ impl RowWindow {
         Ok(self.end_fed < self.end)
     }
 
-    /// The index of the row that contains a byte, or would contain it: after the last newline there
-    /// is no row yet.
+    /// The index of the row that contains a byte. For a byte after the last newline it is the
+    /// number of rows, because the next row does not exist yet.
     fn row_at(&self, offset: Offset) -> usize {
         let behind = self.rows.partition_point(|row| row.offset <= offset);
         let is_last = behind == self.rows.len() && offset >= self.end;
@@ -302,8 +303,8 @@ impl RowWindow {
     }
 }
 
-/// A terminal that stands before the row that contains a byte: that of a checkpoint, or a new one
-/// that starts some lines before.
+/// A terminal whose position is before the row that contains a byte: that of a checkpoint, or a
+/// new one that starts some lines before.
 pub(super) fn terminal_for(
     snapshot: &Snapshot,
     offset: Offset,
@@ -317,7 +318,7 @@ pub(super) fn terminal_for(
         Some(line) => line,
         None => character_start(snapshot, offset)?,
     };
-    Ok(Terminal::of(rendition, lead_in_start(snapshot, line)?.0))
+    Ok(snapshot.terminal(lead_in_start(snapshot, line)?).into_rendition(rendition))
 }
 
 /// The terminal of a checkpoint. They all are of what a terminal shows.
@@ -344,8 +345,12 @@ fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
     Ok(memchr::memchr(b'\r', &bytes).map_or(line, |at| start.plus(at + 1)))
 }
 
-/// The start of a UTF-8 character, at an offset or up to three bytes behind it.
+/// The start of a character, at an offset or near it. In encodings other than UTF-8 and UTF-16 it
+/// can't be told from other bytes.
 fn character_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Offset> {
+    if snapshot.encoding() != Encoding::UTF_8 {
+        return Ok(Offset(snapshot.newline().align(offset.0)));
+    }
     let bytes = snapshot.read(offset, 3)?;
     let inside = bytes.iter().take_while(|&&byte| byte & 0xc0 == 0x80).count();
     Ok(offset.plus(if inside == bytes.len() { 0 } else { inside }))
@@ -355,13 +360,17 @@ fn character_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Offset> {
 mod tests {
     use super::*;
     use crate::render::Terminal;
-    use crate::search::snapshot::tests::snapshot_of;
+    use crate::search::scan::tests::encoded;
+    use crate::search::snapshot::tests::{snapshot_in, snapshot_of};
     use proptest::prelude::*;
 
     /// The rows of one terminal that is fed the whole log.
     fn all(log: &[u8]) -> Vec<(u64, String)> {
+        all_of(Terminal::new(0), log)
+    }
+
+    fn all_of(mut terminal: Terminal, log: &[u8]) -> Vec<(u64, String)> {
         let mut rows: Vec<(u64, String)> = Vec::new();
-        let mut terminal = Terminal::new(0);
         for piece in log.chunks(1000) {
             let patch = terminal.feed(piece);
             rows.retain(|(offset, _)| *offset < patch.from);
@@ -456,6 +465,30 @@ mod tests {
                 let page = look(&snapshot, RowPosition::Before(Offset(offset)), count);
                 let last = expected.partition_point(|(row, _)| *row < offset);
                 prop_assert_eq!(&plain(page.rows)[..], &expected[last.saturating_sub(count)..last]);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+        #[test]
+        fn rows_of_an_encoded_log_equal_those_of_one_terminal_that_saw_everything(
+            label in prop::sample::select(vec!["utf-16le", "utf-16be", "gb18030", "windows-1252"]),
+            lines in proptest::collection::vec(line(), 0..60),
+            count in 1usize..70,
+            places in proptest::collection::vec(0.0..1.0f64, 8),
+        ) {
+            let log = encoded(label, lines.concat().as_bytes());
+            let (snapshot, _directory) = snapshot_in(&log, Encoding::for_label(label));
+            let expected = all_of(snapshot.terminal(Offset(0)), &log);
+            prop_assert_eq!(&down(&snapshot, count), &expected);
+            prop_assert_eq!(&up(&snapshot, count), &expected);
+            for place in places {
+                let offset = (log.len() as f64 * place) as u64;
+                let page = look(&snapshot, RowPosition::From(Offset(offset)), count);
+                let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
+                let request = expected.get(first..).unwrap_or_default();
+                prop_assert_eq!(&plain(page.rows)[..], &request[..count.min(request.len())]);
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Scans a log from one end to the other, row by row, as fast as it can be read.
 //!
-//! Plain text is passed on as it is in the file; the rest goes through a terminal. The sink
-//! receives each row once, whole and in order, as soon as no later byte can change it.
+//! Plain text is passed on without a terminal; the rest goes through a terminal. The sink receives
+//! each row once, complete and in order, as soon as no later byte can change it. A log that is not
+//! UTF-8 is decoded block by block.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,6 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::encoding::{Decoder, Encoding, OffsetMap, Text};
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
@@ -19,10 +21,12 @@ use crate::wire::frame::Form;
 
 /// The unit in which a log is read.
 const BLOCK_BYTES: usize = 256 * 1024;
+/// The same for a log that is decoded: its text may have three times the bytes, and a map.
+const ENCODED_BLOCK_BYTES: usize = 64 * 1024;
 /// The approximate size of the pieces that a terminal is fed.
 const FEED_BYTES: usize = 16 * 1024;
 
-/// Receives the rows of a scan. Each method may break at the first row that it does not take.
+/// Receives the rows of a scan. Each method may break at the first row that it does not accept.
 pub(super) trait RowSink {
     /// Whether it has enough for now.
     fn is_full(&self) -> bool {
@@ -38,46 +42,45 @@ pub(super) trait RowSink {
 
 /// Lines whose rows are known without a terminal.
 pub(super) struct PlainLines<'s> {
-    /// The offset of the first byte.
-    pub(super) at: Offset,
-    /// The bytes in the file.
-    pub(super) raw: &'s [u8],
+    /// The lines in the file, as UTF-8.
+    pub(super) raw: Text<'s>,
     /// The shown text.
     pub(super) text: &'s [u8],
-    /// A terminal that stands before the lines. It can be fed any of them, in order. Their colours
-    /// are right unless the scan strips colours.
+    /// A terminal whose position is before the lines. It can be fed any of them, in order. Their
+    /// colours are right unless the scan strips colours.
     pub(super) terminal: &'s Terminal,
 }
 
 impl<'s> PlainLines<'s> {
     /// Finds lines of the text in the file. Ask for them in order.
     pub(super) fn line_offsets(&self) -> LineOffsets<'s> {
-        LineOffsets { raw: self.raw, text: self.text, raw_at: 0, text_at: 0, at: self.at }
+        LineOffsets { raw: self.raw, text: self.text, raw_at: 0, text_at: 0 }
     }
 
     /// Splits at the first line that begins at or after an offset.
     fn split(self, offset: Offset) -> (Self, Self) {
-        let before = usize::try_from(offset.0.saturating_sub(self.at.0)).unwrap_or(usize::MAX);
+        let raw = self.raw.bytes();
+        let before = self.raw.index(offset.0);
         let (raw_at, text_at) = if before == 0 {
             (0, 0)
-        } else if before >= self.raw.len() {
-            (self.raw.len(), self.text.len())
+        } else if before >= raw.len() {
+            (raw.len(), self.text.len())
         } else {
-            let newline = memchr::memchr(b'\n', &self.raw[before - 1..]);
-            let raw_at = newline.map_or(self.raw.len(), |newline| before + newline);
+            let newline = memchr::memchr(b'\n', &raw[before - 1..]);
+            let raw_at = newline.map_or(raw.len(), |newline| before + newline);
             (raw_at, self.text_at(raw_at))
         };
-        let first = Self { raw: &self.raw[..raw_at], text: &self.text[..text_at], ..self };
-        let at = self.at.plus(raw_at);
-        (first, Self { at, raw: &self.raw[raw_at..], text: &self.text[text_at..], ..self })
+        let first = Self { raw: self.raw.slice(0..raw_at), text: &self.text[..text_at], ..self };
+        (first, Self { raw: self.raw.skip(raw_at), text: &self.text[text_at..], ..self })
     }
 
     /// The position in the text of the line that begins at `raw_at` in the file.
     fn text_at(&self, raw_at: usize) -> usize {
-        if self.raw.len() == self.text.len() {
+        let raw = self.raw.bytes();
+        if raw.len() == self.text.len() {
             return raw_at;
         }
-        let lines = memchr::memchr_iter(b'\n', &self.raw[..raw_at]).count();
+        let lines = memchr::memchr_iter(b'\n', &raw[..raw_at]).count();
         let newline =
             lines.checked_sub(1).map(|nth| memchr::memchr_iter(b'\n', self.text).nth(nth));
         newline.map_or(0, |newline| newline.map_or(self.text.len(), |newline| newline + 1))
@@ -86,31 +89,51 @@ impl<'s> PlainLines<'s> {
 
 /// Finds the offsets of lines.
 pub(super) struct LineOffsets<'s> {
-    raw: &'s [u8],
+    raw: Text<'s>,
     text: &'s [u8],
     raw_at: usize,
     text_at: usize,
-    at: Offset,
 }
 
 impl<'s> LineOffsets<'s> {
-    /// The offset and the raw bytes of the line that begins at `text_at` in the text.
-    pub(super) fn of(&mut self, text_at: usize) -> (Offset, &'s [u8]) {
+    /// The line in the file that begins at `text_at` in the text.
+    pub(super) fn of(&mut self, text_at: usize) -> Text<'s> {
         let passed = &self.text[self.text_at..text_at];
-        if self.raw.len() == self.text.len() {
+        let raw = self.raw.bytes();
+        if raw.len() == self.text.len() {
             self.raw_at += passed.len();
         } else {
             let lines = memchr::memchr_iter(b'\n', passed).count();
             for _ in 0..lines {
-                let rest = &self.raw[self.raw_at..];
-                self.raw_at +=
-                    memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
+                self.raw_at += line_len(&raw[self.raw_at..]);
             }
         }
         self.text_at = text_at;
-        let rest = &self.raw[self.raw_at..];
-        let len = memchr::memchr(b'\n', rest).map_or(rest.len(), |newline| newline + 1);
-        (self.at.plus(self.raw_at), &rest[..len])
+        let end = self.raw_at + line_len(&raw[self.raw_at..]);
+        self.raw.slice(self.raw_at..end)
+    }
+}
+
+/// The length of the first line, with its newline if it has one.
+fn line_len(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1)
+}
+
+/// A piece of a log as UTF-8, and what has been taken of it.
+#[derive(Default)]
+struct Block {
+    bytes: Bytes,
+    /// The offset of its first byte, and with a map those of all others.
+    start: u64,
+    map: Option<OffsetMap>,
+    taken: usize,
+    /// The offset after it, where nothing of it is left out.
+    end: Offset,
+}
+
+impl Block {
+    fn rest(&self) -> Text<'_> {
+        Text::mapped(self.start, &self.bytes, self.map.as_ref()).skip(self.taken)
     }
 }
 
@@ -150,7 +173,7 @@ impl PendingRows {
         }
     }
 
-    /// Emits the first `count` pending rows. Whatever follows the last of them begins at `end`.
+    /// Emits the first `count` pending rows. `end` is the end of the last one.
     fn flush(&mut self, count: usize, end: Offset, sink: &mut impl RowSink) {
         for _ in 0..count {
             let Some(row) = self.pending.pop_front() else { return };
@@ -174,7 +197,7 @@ impl Scan {
         let stopped = (from >= to).then_some(to);
         Ok(Self {
             snapshot: snapshot.clone(),
-            at: Offset(terminal.at()),
+            at: Offset(terminal.undecoded()),
             terminal,
             rows: PendingRows { pending, from, to, stopped },
             // Rows of text need no colours. What was written has them as text.
@@ -196,31 +219,55 @@ impl Scan {
 
     /// Scans until the end, until the sink is full or until the time is up. Blocks.
     pub(super) fn run(&mut self, sink: &mut impl RowSink, until: Instant) -> io::Result<()> {
-        let mut block = Bytes::new();
+        let mut block = Block::default();
         while !self.is_done() && !sink.is_full() && Instant::now() < until {
-            if block.len() < FEED_BYTES {
-                block = match self.snapshot.read_on(self.at, BLOCK_BYTES)? {
-                    Read::Bytes(bytes) => bytes,
-                    Read::Hole(to) => {
-                        self.skip_nuls(to.min(self.snapshot.end));
+            if block.rest().bytes().len() < FEED_BYTES && block.end < self.snapshot.end {
+                block = match self.read()? {
+                    Ok(block) => block,
+                    Err(nuls_to) => {
+                        self.skip_nuls(nuls_to.min(self.snapshot.end));
                         continue;
                     }
-                    Read::Searching(_) | Read::Changed => Bytes::new(),
                 };
             }
-            let is_last = block.is_empty() || self.at.plus(block.len()) >= self.snapshot.end;
-            let taken = self.step(&block, is_last, sink);
-            block = block.slice(taken..);
-            if is_last && block.is_empty() {
-                self.rows.flush(usize::MAX, self.at, sink);
+            let is_last = block.rest().is_empty() || block.end >= self.snapshot.end;
+            block.taken += self.step(block.rest(), is_last, sink);
+            if is_last && block.rest().is_empty() {
+                self.rows.flush(usize::MAX, self.at.max(block.end), sink);
                 self.rows.stopped.get_or_insert(self.rows.to);
             }
         }
         Ok(())
     }
 
+    /// The next piece of the log, empty at the end, or the end of a long run of NULs.
+    fn read(&self) -> io::Result<Result<Block, Offset>> {
+        let encoding = self.snapshot.encoding();
+        let len = if encoding == Encoding::UTF_8 { BLOCK_BYTES } else { ENCODED_BLOCK_BYTES };
+        let bytes = match self.snapshot.read_on(self.at, len)? {
+            Read::Bytes(bytes) => bytes,
+            Read::Hole(to) => return Ok(Err(to)),
+            Read::Searching(_) | Read::Changed => Bytes::new(),
+        };
+        let (start, end) = (self.at.0, self.at.plus(bytes.len()));
+        if encoding == Encoding::UTF_8 {
+            return Ok(Ok(Block { bytes, start, end, ..Block::default() }));
+        }
+        let mut decoder = Decoder::new(encoding, start);
+        let mut decoded = decoder.decode(&bytes);
+        if end >= self.snapshot.end {
+            decoded.end_with(decoder.pending());
+        } else if decoded.text().is_empty() && !bytes.is_empty() {
+            // The first NUL of a hole ends the character.
+            decoded = Decoder::new(encoding, start).decode(&[&bytes[..], &[0]].concat());
+        }
+        let (text, map) = decoded.into_parts();
+        Ok(Ok(Block { bytes: Bytes::from(text), start, map: Some(map), taken: 0, end }))
+    }
+
     /// Consumes some of the next bytes, and returns how many.
-    fn step(&mut self, bytes: &[u8], is_last: bool, sink: &mut impl RowSink) -> usize {
+    fn step(&mut self, next: Text<'_>, is_last: bool, sink: &mut impl RowSink) -> usize {
+        let bytes = next.bytes();
         if self.terminal.is_at_rest() {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
             let rendition = self.terminal.rendition();
@@ -233,21 +280,21 @@ impl Scan {
                 (before_last_lines(&bytes[..len]), before_last_lines(&text))
             };
             if !raw.is_empty() {
-                self.emit_plain(raw, text, sink);
+                self.emit_plain(next.slice(0..raw.len()), text, sink);
                 return raw.len();
             }
         }
         let piece = &bytes[..bytes.len().min(FEED_BYTES)];
         // The terminal is in its initial state more often at the end of a line.
         let len = Some(after_last_line(piece)).filter(|&len| len > 0).unwrap_or(piece.len());
-        self.feed(&piece[..len], sink);
+        self.feed(next.slice(0..len), sink);
         len
     }
 
     /// Emits lines without feeding them to the terminal.
-    fn emit_plain(&mut self, raw: &[u8], text: &[u8], sink: &mut impl RowSink) {
+    fn emit_plain(&mut self, raw: Text<'_>, text: &[u8], sink: &mut impl RowSink) {
         self.rows.flush(usize::MAX, self.at, sink);
-        let lines = PlainLines { at: self.at, raw, text, terminal: &self.terminal };
+        let lines = PlainLines { raw, text, terminal: &self.terminal };
         let (_, lines) = lines.split(self.rows.from);
         let (lines, behind) = lines.split(self.rows.to);
         if self.rows.stopped.is_none() && !lines.raw.is_empty() {
@@ -256,14 +303,14 @@ impl Scan {
         if !behind.raw.is_empty() {
             self.rows.stopped.get_or_insert(self.rows.to);
         }
-        self.at = self.at.plus(raw.len());
+        self.at = Offset(raw.end());
         self.terminal.pass(self.at.0);
     }
 
     /// Feeds the terminal, and emits the rows that are final then.
-    fn feed(&mut self, bytes: &[u8], sink: &mut impl RowSink) {
-        self.at = self.at.plus(bytes.len());
-        let patch = self.terminal.feed(bytes);
+    fn feed(&mut self, text: Text<'_>, sink: &mut impl RowSink) {
+        self.at = Offset(text.end());
+        let patch = self.terminal.feed_text(text);
         let kept = self.rows.pending.partition_point(|row| row.offset < patch.from);
         self.rows.pending.truncate(kept);
         let rows: Vec<&Row> = patch.rows().collect();
@@ -299,7 +346,7 @@ fn before_last_lines(lines: &[u8]) -> &[u8] {
 pub(super) mod tests {
     use super::*;
     use crate::render::Rendition;
-    use crate::search::snapshot::tests::snapshot_of;
+    use crate::search::snapshot::tests::{reopened, snapshot_in, snapshot_of};
     use proptest::prelude::*;
     use std::time::Duration;
 
@@ -317,14 +364,14 @@ pub(super) mod tests {
         }
 
         fn lines(&mut self, lines: &PlainLines<'_>) -> ControlFlow<Offset> {
-            self.bytes_of_lines += lines.raw.len();
+            self.bytes_of_lines += lines.raw.bytes().len();
             let mut offsets = lines.line_offsets();
             let mut at = 0;
             for text in lines.text.split_inclusive(|&byte| byte == b'\n') {
-                let (offset, raw) = offsets.of(at);
+                let raw = offsets.of(at);
                 at += text.len();
                 let text = std::str::from_utf8(text).unwrap().trim_end_matches('\n').to_owned();
-                self.rows.push((offset.0, offset.plus(raw.len()).0, text));
+                self.rows.push((raw.offset(), raw.end(), text));
             }
             ControlFlow::Continue(())
         }
@@ -332,8 +379,11 @@ pub(super) mod tests {
 
     /// The rows of a terminal that is fed the whole log, and the end of each.
     fn expected(log: &[u8], rendition: Rendition) -> Vec<(u64, u64, String)> {
+        expected_of(Terminal::of(rendition, 0), log)
+    }
+
+    fn expected_of(mut terminal: Terminal, log: &[u8]) -> Vec<(u64, u64, String)> {
         let mut rows: Vec<(u64, String)> = Vec::new();
-        let mut terminal = Terminal::of(rendition, 0);
         for piece in log.chunks(1 << 16) {
             let patch = terminal.feed(piece);
             rows.retain(|(offset, _)| *offset < patch.from);
@@ -405,6 +455,72 @@ pub(super) mod tests {
             let part = scanned(&snapshot, from, to.max(from), Form::TextRows);
             prop_assert!(part.rows.iter().all(|row| row.0 >= from && row.0 < to), "{:?}", part.rows);
         }
+    }
+
+    /// The log with its characters in another encoding.
+    pub(crate) fn encoded(label: &str, log: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8_lossy(log);
+        match label {
+            "utf-16le" => text.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+            "utf-16be" => text.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+            _ => {
+                let encoding = encoding_rs::Encoding::for_label(label.as_bytes()).unwrap();
+                encoding.encode(&text).0.into_owned()
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn a_scan_of_an_encoded_log_gives_the_rows_of_a_terminal_that_saw_everything(
+            label in prop::sample::select(vec!["utf-16le", "utf-16be", "gb18030", "shift_jis", "windows-1252"]),
+            parts in proptest::collection::vec((line(), 1usize..150), 0..12),
+            others in proptest::collection::vec(any::<u8>(), 0..3),
+            to in 0.0..1.0f64,
+        ) {
+            let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 2 } else { times })).collect();
+            let log = [encoded(label, &log), others].concat();
+            let encoding = Encoding::for_label(label);
+            let (snapshot, _directory) = snapshot_in(&log, encoding);
+            let expected = expected_of(snapshot.terminal(Offset(0)), &log);
+            for form in [Form::TextRows, Form::Rows] {
+                prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, form).rows, &expected);
+            }
+            let to = expected.get((expected.len() as f64 * to) as usize).map_or(0, |row| row.0);
+            let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
+            prop_assert_eq!(&scanned(&snapshot, 0, to, Form::TextRows).rows, &wanted);
+        }
+    }
+
+    #[test]
+    fn most_lines_of_an_encoded_log_need_no_terminal() {
+        let log = "连接 text\n\x1b[31mred\x1b[m\n".repeat(20_000);
+        let (snapshot, _directory) =
+            snapshot_in(&encoded("gbk", log.as_bytes()), Encoding::for_label("gbk"));
+        let taken = scanned(&snapshot, 0, u64::MAX, Form::TextRows);
+        assert!(
+            taken.bytes_of_lines + 20_000 > log.len(),
+            "{} of {}",
+            taken.bytes_of_lines,
+            log.len()
+        );
+        assert_eq!(taken.rows.len(), 40_000);
+    }
+
+    #[test]
+    fn half_a_character_before_a_hole_is_ended_by_it() {
+        use std::os::unix::fs::FileExt;
+
+        let (_, directory) = snapshot_of(&encoded("utf-16le", "\u{feff}one\ntwo\n".as_bytes()));
+        let path = directory.path().join("a.log");
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        // The hole begins with the last byte of the newline, and ends within U+4E00.
+        file.write_all_at(&encoded("utf-16le", "\u{4e00}hi\n".as_bytes()), 200_000).unwrap();
+        let snapshot = reopened(&directory);
+        let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
+        let texts: Vec<(u64, &str)> = rows.iter().map(|row| (row.0, row.2.as_str())).collect();
+        assert_eq!(texts, [(0, "one"), (10, "two"), (200_000, "一hi")]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use crate::encoding::{Detection, Encoding, Newline};
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
@@ -20,9 +21,10 @@ pub struct Snapshot {
     pub generation: Generation,
     /// The offset after the last readable byte.
     pub end: Offset,
+    encoding: Encoding,
     file: Arc<LogFile>,
     span: Arc<Span>,
-    /// Terminal states that the log's viewers have left behind.
+    /// Terminal states from the log's viewers.
     checkpoints: Arc<Checkpoints>,
 }
 
@@ -76,6 +78,7 @@ impl From<io::Error> for SearchError {
 
 impl Snapshot {
     /// Opens the present generation of a log, or an older one that is still open or can be found.
+    /// If no encoding is `chosen`, the first bytes of the file say it.
     ///
     /// # Errors
     /// [`SearchError::Refused`] and [`SearchError::Gone`].
@@ -83,6 +86,7 @@ impl Snapshot {
         hub: &Hub,
         log: &LogPath,
         wanted: WantedGeneration,
+        chosen: Option<Encoding>,
     ) -> Result<Self, SearchError> {
         let subscription = match wanted {
             // An older generation can be open although no file has the log's name now.
@@ -111,8 +115,39 @@ impl Snapshot {
             }
             WantedGeneration::Nothing => return Err(gone()),
         };
+        // In this order: a file that takes the place of this one has all that was published by then.
+        let end = span.end();
         let file = span.file().ok_or_else(gone)?;
-        Ok(Self { generation, end: span.end(), file, span, checkpoints: hub.checkpoints(follower) })
+        let checkpoints = hub.checkpoints(follower, chosen);
+        // Asked after the end: where that is behind the first bytes, these are known.
+        let encoding = chosen.unwrap_or_else(|| span.detection().encoding());
+        Ok(Self { generation, end, encoding, file, span, checkpoints })
+    }
+
+    /// The encoding of the log.
+    pub(super) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// What ends a line of the log.
+    pub(super) fn newline(&self) -> Newline {
+        self.encoding.newline()
+    }
+
+    /// The encoding of the file's own bytes from an offset on, if it is known.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn charset(&self, from: Offset) -> io::Result<Option<Encoding>> {
+        if self.encoding != Encoding::UTF_8 {
+            return Ok(Some(self.encoding));
+        }
+        Ok(Encoding::of_sample(&self.read(from, Encoding::SAMPLE_BYTES)?))
+    }
+
+    /// An empty terminal that will be fed the log from an offset on.
+    pub(super) fn terminal(&self, at: Offset) -> Terminal {
+        Terminal::with_encoding(at.0, Detection::Done(self.encoding))
     }
 
     /// The same snapshot with an earlier end.
@@ -129,8 +164,8 @@ impl Snapshot {
         self.file.read_at(from, len)
     }
 
-    /// Where the last `lines` lines before `end` start, or as many of them as start within `reach`
-    /// bytes. None when none does.
+    /// The start of the last `lines` lines before `end`, or of as many as start within `reach`
+    /// bytes. None if no line does.
     ///
     /// # Errors
     /// Those of `pread`.
@@ -140,7 +175,7 @@ impl Snapshot {
         lines: usize,
         reach: u64,
     ) -> io::Result<Option<Offset>> {
-        Ok(match self.file.lines_before(end, lines as u64, reach)? {
+        Ok(match self.file.lines_before(self.newline(), end, lines as u64, reach)? {
             LinesBefore::All(start) => Some(start),
             LinesBefore::Fewer(earliest) => earliest,
         })
@@ -174,8 +209,10 @@ impl Snapshot {
     /// # Errors
     /// Those of `pread`.
     pub fn is_intact(&self) -> io::Result<bool> {
-        let tail = self.span.tail();
-        let found = self.file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
+        // The log may go on in another file that has the same bytes, and more.
+        let present = self.span.file_and_tail();
+        let (file, tail) = present.unwrap_or_else(|| (Arc::clone(&self.file), self.span.tail()));
+        let found = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
         Ok(!matches!(found, Read::Changed))
     }
 }
@@ -195,8 +232,8 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
         }
         return Some(span).filter(|span| span.file().is_some());
     }
-    // An earlier server process named it. The request is for all of its bytes, so its whole head
-    // must prove that the file is the same.
+    // An earlier server process created this name. The request is for all bytes of the file, so its
+    // whole head must prove that the file is the same.
     if !wanted.signature.is_whole() {
         return None;
     }
@@ -217,9 +254,17 @@ pub(super) mod tests {
 
     /// A snapshot of a new log with this content.
     pub(crate) fn snapshot_of(content: &[u8]) -> (Snapshot, tempfile::TempDir) {
+        snapshot_in(content, None)
+    }
+
+    /// The same with a chosen encoding.
+    pub(crate) fn snapshot_in(
+        content: &[u8],
+        chosen: Option<Encoding>,
+    ) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), content).unwrap();
-        (open(&directory), directory)
+        (open(&directory, chosen), directory)
     }
 
     /// A snapshot of a new log of this size that takes no space on the disk.
@@ -229,17 +274,22 @@ pub(super) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(directory.path().join("a.log")).unwrap();
         file.write_all_at(b"\n", bytes - 1).unwrap();
-        (open(&directory), directory)
+        (open(&directory, None), directory)
     }
 
-    fn open(directory: &tempfile::TempDir) -> Snapshot {
+    /// A snapshot of the log as it is now.
+    pub(crate) fn reopened(directory: &tempfile::TempDir) -> Snapshot {
+        open(directory, None)
+    }
+
+    fn open(directory: &tempfile::TempDir, chosen: Option<Encoding>) -> Snapshot {
         let path = directory.path().join("a.log");
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
             let hub = Hub::new(Registry::new(access, Duration::from_secs(5)));
-            Snapshot::open(&hub, &log, WantedGeneration::Present).await.unwrap()
+            Snapshot::open(&hub, &log, WantedGeneration::Present, chosen).await.unwrap()
         })
     }
 

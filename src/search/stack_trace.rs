@@ -1,6 +1,6 @@
 //! Lines that continue the message of the line before them, such as the frames of a stack trace.
 //!
-//! A line is judged by itself. Whether the message before it is an error is the caller's to know.
+//! Each line is judged by itself. The caller knows whether the message before it is an error.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use regex_automata::util::syntax;
 use crate::render::Level;
 use crate::search::levels::level_of;
 
-/// How lines begin that belong to the error before them.
+/// The beginnings of lines that belong to the error before them.
 const CONTINUATIONS: [&str; 9] = [
     // Java, JavaScript and .NET.
     r"\s+at \S",
@@ -29,7 +29,7 @@ const CONTINUATIONS: [&str; 9] = [
     // Elixir and Erlang.
     r"\s+\([^()]+\) \S+:\d+: ",
 ];
-/// How an error begins that caused the error before it.
+/// The beginnings of an error that caused the error before it.
 const CAUSES: [&[u8]; 3] = [b"Caused by: ", b"Suppressed: ", b"---> "];
 /// Status lines of cargo, which are indented, too.
 const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fresh|Dirty|Locked) ";

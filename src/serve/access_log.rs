@@ -1,25 +1,25 @@
-//! The access log: two lines for each viewer, one when it comes and one when it has gone.
+//! The access log: two lines for each viewer, one when it joins and one after it has left.
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::serve::viewer_limit::ViewerPermit;
 
-/// One viewer's entry. Creating it logs that the viewer came, dropping it that the viewer has gone.
+/// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
     remote: SocketAddr,
     log: String,
     since: Instant,
-    /// Bytes that were given to the connection.
+    /// Bytes that were passed to the connection.
     pub(super) bytes: u64,
-    /// Why the viewer's stream ended. The viewer left unless the server says otherwise.
+    /// Why the viewer's stream ended. Without another reason the viewer left.
     pub(super) reason: &'static str,
     _permit: Option<ViewerPermit>,
 }
 
 impl AccessLogEntry {
-    /// Begins an entry. `log` is logged as it is, so the caller escapes it.
+    /// Begins an entry. `log` is logged unchanged, so the caller has to escape it.
     pub(super) fn begin(
         remote: SocketAddr,
         log: String,

@@ -1,9 +1,9 @@
-//! The scripts, styles and pictures of the pages. All are in the program, compressed when it was
-//! built; none asks another host for anything.
+//! The scripts, styles and pictures of the pages. All are embedded in the program, compressed by
+//! its build. None loads anything from another host.
 //!
-//! An asset's address is `/_/page/VERSION/NAME`. The version changes with any of the assets, so
-//! that a browser keeps what it has for good. What a page loads follows from the imports in its
-//! modules: `build.rs` reads them, and nothing is listed by hand.
+//! An asset's address is `/_/page/VERSION/NAME`. The version changes when any asset changes, so a
+//! browser may cache an asset for ever. The modules that a page loads follow from the imports in
+//! them: `build.rs` reads these, and nothing is listed by hand.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -49,13 +49,13 @@ pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
     found
 }
 
-/// Whether a target names an asset, which may or may not be there.
+/// Whether a target has the form of an asset's name. The asset need not exist.
 pub(super) fn is_asset(target: &str) -> bool {
     target.starts_with("page/")
 }
 
-/// The asset at `page/VERSION/NAME`; none for any other target. A browser may keep one of this
-/// version as long as it likes. It is sent compressed where the request accepts gzip.
+/// The asset at `page/VERSION/NAME`. None for any other target. A browser may cache an asset of
+/// this version for ever. It is sent compressed if the request accepts gzip.
 pub(super) fn asset(target: &str, headers: &HeaderMap) -> Option<Response<Body>> {
     let (version, name) = target.strip_prefix("page/")?.split_once('/')?;
     let compressed = Compressed::get(&format!("{name}.gz"))?.data;
@@ -93,7 +93,7 @@ fn shared(data: Cow<'static, [u8]>) -> Bytes {
 
 fn plain(compressed: &[u8]) -> Bytes {
     let mut content = Vec::new();
-    // `build.rs` made it, and a test decodes each.
+    // `build.rs` has compressed it, and a test decodes each asset.
     let _whole = GzDecoder::new(compressed).read_to_end(&mut content);
     Bytes::from(content)
 }

@@ -1,5 +1,5 @@
-//! Conditional requests (RFC 9110, section 13): whether a client has an answer already, and whether
-//! a range may be cut from it.
+//! Conditional requests (RFC 9110, section 13): whether a client already has the present state of a
+//! resource, and whether a range belongs to that state.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ pub(super) struct Validators {
 }
 
 impl Validators {
-    /// Of a resource whose `tag` changes with its content. The tag has no quotes.
+    /// The validators of a resource whose `tag` changes with its content. The tag has no quotes.
     pub(super) fn new(tag: &str, modified: Option<SystemTime>) -> Self {
         Self { etag: format!("\"{tag}\"").parse().ok(), modified: modified.map(LastModified::from) }
     }
@@ -29,8 +29,8 @@ impl Validators {
         }
     }
 
-    /// Whether the client has this state, so that 304 is the answer. `If-Modified-Since` counts
-    /// only without `If-None-Match` (section 13.2.2).
+    /// Whether the client has this state, so the answer is 304. `If-Modified-Since` counts only
+    /// without `If-None-Match` (section 13.2.2).
     pub(super) fn is_known(&self, request: &HeaderMap) -> bool {
         if let Some(known) = request.typed_get::<IfNoneMatch>() {
             return self.etag.as_ref().is_some_and(|etag| !known.precondition_passes(etag));
@@ -41,8 +41,8 @@ impl Validators {
             .is_some_and(|(since, modified)| !since.is_modified(SystemTime::from(modified)))
     }
 
-    /// Whether a range is of the state that the client has a part of (`If-Range`). Without that
-    /// header it is.
+    /// Whether the client's partial copy is of this state (`If-Range`), so a range may be sent.
+    /// True without that header.
     pub(super) fn permit_range(&self, request: &HeaderMap) -> bool {
         if !request.contains_key(hyper::header::IF_RANGE) {
             return true;
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_validators_are_told_with_the_answer() {
+    fn an_answer_contains_its_validators() {
         let mut headers = HeaderMap::new();
         validators().insert(&mut headers);
         assert_eq!(headers["etag"], "\"a-1\"");

@@ -1,9 +1,10 @@
-//! What pages of the origins that `--allow-origin` lists may read, told to browsers (Fetch
-//! standard, "HTTP extensions").
+//! The headers that let pages of listed origins (`--allow-origin`) read answers (Fetch standard,
+//! "HTTP extensions").
 //!
 //! The check in [`origin_check`](crate::serve::origin_check) refuses the pages of all other
-//! origins; these headers let a browser hand the answer over to a listed one. No credentials are
-//! involved. The server's own pages stay as they are: nobody but a person is to read them.
+//! origins. These headers let a browser pass the answer to a page of a listed origin. No
+//! credentials are involved. The server's own pages get no such headers: scripts need not read
+//! them.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -13,17 +14,17 @@ use crate::serve::body::{Body, empty};
 use crate::serve::origin_check::RequestOrigin;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-/// Headers of a request for which a browser asks beforehand.
+/// Request headers that a page may send after a preflight.
 const REQUEST_HEADERS: &str =
     "accept, cache-control, if-modified-since, if-none-match, if-range, last-event-id, range";
-/// Headers of an answer that a script may read besides those that it always may.
+/// Headers of an answer that a script may read, in addition to those that it may always read.
 const RESPONSE_HEADERS: &str =
     "accept-ranges, content-disposition, content-length, content-range, etag, retry-after";
-/// Seconds for which a browser need not ask again.
+/// How long a browser may cache a preflight, in seconds.
 const PREFLIGHT_SECONDS: &str = "600";
 
-/// The answer to a browser that asks whether a page may send a request. Without the headers that
-/// [`allow`] adds it means no.
+/// The answer to a preflight, by which a browser asks whether a page may send a request. Without
+/// the headers that [`allow`] adds, it refuses the request.
 pub(super) fn preflight() -> Response<Body> {
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -31,15 +32,15 @@ pub(super) fn preflight() -> Response<Body> {
     response
 }
 
-/// Lets the page that sent a request read its answer, if its origin is listed and the answer is no
-/// page.
+/// Lets the page that sent a request read its answer, if its origin is listed and the answer is not
+/// a page.
 pub(super) fn allow(settings: &Settings, origin: &RequestOrigin, response: &mut Response<Body>) {
     let is_preflight = response.status() == StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     if settings.allow_origins.is_empty() || is_page(headers) {
         return;
     }
-    // A cache must not hand the answer for one origin to another, nor that for none.
+    // A cache must not reuse an answer for a request with another origin, or without one.
     let varies_by_encoding =
         headers.get(header::VARY).is_some_and(|value| value == "Accept-Encoding");
     let vary = if varies_by_encoding { "Accept-Encoding, Origin" } else { "Accept, Origin" };

@@ -1,4 +1,4 @@
-//! Answers requests: checks where they come from, and hands each to what makes its answer.
+//! Answers requests: checks their origin, and passes each to the function that answers it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -134,7 +134,7 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
     response
 }
 
-/// What lies under `/_/` and is no question about a log.
+/// Answers a request below `/_/` that does not concern a log.
 fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
@@ -144,7 +144,7 @@ fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     }
 }
 
-/// The viewer page. A log that is not there yet has one too, which waits for it.
+/// The viewer page. A log that does not exist yet has a page, too, which waits for it.
 async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
     let (access, wanted) = (Arc::clone(&request.app.access), log.clone());
     let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
@@ -156,7 +156,7 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
     }
 }
 
-/// What `curl` gets: the file, or a stream if the query says anything about lines or following.
+/// The answer to `curl`: the file, or a stream if the query has parameters of a stream.
 async fn plain(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
     if request.query.is_whole_file() {
         download::answer(request, log).await

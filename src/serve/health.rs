@@ -31,9 +31,9 @@ pub(super) fn health(app: &App) -> Response<Body> {
     }))
 }
 
-/// The answer to `/_/check`: what the server makes of a request by this address with this `Origin`.
+/// The answer to `/_/check`: whether the server admits requests to this address with this `Origin`.
 pub(super) fn check(app: &App, request: &Parts, origin: &str) -> Response<Body> {
-    // No header can hold what is not a value of one, and no browser sends it.
+    // A text that is no valid header value can't be an origin, and `?` is refused.
     let origin = HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("?"));
     let checked = origin_check::check_as(&app.settings, request, Some(&origin));
     json_text(to_json(&match &checked {

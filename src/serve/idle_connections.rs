@@ -1,8 +1,7 @@
-//! Connections that have asked for nothing, or for nothing more, in the order in which they may be
-//! closed.
+//! Idle connections, which have no request at the moment, in the order in which they may be closed.
 //!
-//! An idle connection costs a descriptor. When descriptors run short the one that has been idle for
-//! longest is closed first.
+//! An idle connection costs a descriptor. When descriptors run short, the connection that has been
+//! idle for longest is closed first.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ pub(super) struct IdleConnections(Arc<Table>);
 
 #[derive(Debug, Default)]
 struct Table {
-    /// By number; a connection gets a new one each time it becomes idle, so the first has been idle
-    /// for longest.
+    /// The idle connections by number. A connection gets a new number each time it becomes idle, so
+    /// the first has been idle for longest.
     idle: Mutex<BTreeMap<u64, Arc<Signals>>>,
     next: AtomicU64,
 }
@@ -36,7 +35,7 @@ struct Signals {
     closed: Notify,
 }
 
-/// A connection as the table knows it. Dropping it tells that the connection is closed.
+/// The table's entry of a connection. Its drop reports that the connection is closed.
 #[derive(Debug)]
 pub(super) struct TrackedConnection {
     table: Arc<Table>,
@@ -46,7 +45,7 @@ pub(super) struct TrackedConnection {
 }
 
 impl IdleConnections {
-    /// Tracks a new connection, which is idle until it asks for something.
+    /// Tracks a new connection, which is idle until its first request.
     pub(super) fn track(&self) -> TrackedConnection {
         let connection = TrackedConnection {
             table: Arc::clone(&self.0),
@@ -63,7 +62,7 @@ impl IdleConnections {
             let oldest = self.0.idle.lock().pop_first();
             let Some((_, signals)) = oldest else { return false };
             signals.close.notify_one();
-            // One that still sends an answer may take longer.
+            // A connection that still sends an answer may take longer.
             if timeout(CLOSE_TIMEOUT, signals.closed.notified()).await.is_ok() {
                 return true;
             }
@@ -105,7 +104,7 @@ impl Drop for TrackedConnection {
 mod tests {
     use super::*;
 
-    /// A connection that closes when it is told to.
+    /// A connection that closes when the table requests it.
     fn connect(idle: &IdleConnections) -> (Arc<TrackedConnection>, tokio::task::JoinHandle<()>) {
         let connection = Arc::new(idle.track());
         let weak = Arc::downgrade(&connection);

@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderValue};
 
 use crate::serve::body::{Body, full};
 
-/// A text that is JSON, as an answer.
+/// An answer with this JSON text.
 pub(super) fn json_text(text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     response

@@ -1,8 +1,8 @@
-//! Connections: accepting them, bounding what one may take, ending them.
+//! Connections: how they are accepted, bounded and ended.
 //!
-//! Some descriptors are always kept back for logs: a log that rotates must be opened however many
-//! connections there are. When descriptors run short the connection that has been idle for longest
-//! is closed for a new one; when none is idle the new one is answered 503.
+//! Some descriptors are always reserved for logs: a log that rotates must be opened however many
+//! connections there are. When descriptors run short, the connection that has been idle for longest
+//! is closed for a new one. When none is idle, the new one is refused with 503.
 
 use std::convert::Infallible;
 use std::io;
@@ -32,26 +32,25 @@ use crate::serve::{App, dispatch};
 
 /// The most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// Bytes that the kernel may hold for a peer that has not taken them. It doubles this for its own
-/// book-keeping (socket(7), SO_SNDBUF).
+/// The size of the kernel's send buffer. The kernel doubles it for its own book-keeping (socket(7),
+/// SO_SNDBUF).
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// Bytes that may lie unsent in the kernel before a socket counts as full (tcp(7),
-/// TCP_NOTSENT_LOWAT).
+/// Unsent bytes in the kernel above which a socket counts as full (tcp(7), TCP_NOTSENT_LOWAT).
 const UNSENT_BYTES: u32 = 64 * 1024;
-/// The pause after an accept that failed doubles between these.
+/// The pause after a failed accept doubles from this minimum to the maximum below.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A quarter of the descriptors is kept back for logs, within these bounds.
+/// A quarter of the descriptors is reserved for logs, within these bounds.
 const LOG_DESCRIPTORS_MIN: u64 = 8;
 const LOG_DESCRIPTORS_MAX: u64 = 512;
-/// Running short of descriptors is logged at most this often.
+/// A shortage of descriptors is logged at most this often.
 const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// What a connection gets that no descriptor is left for.
+/// The answer to a connection for which no descriptor is left.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 33\r\n\r\nthe server is out of descriptors\n";
 
-/// Accepts connections until `shutdown` is done.
+/// Accepts connections until `shutdown` completes.
 pub(super) async fn accept_until(
     app: &Arc<App>,
     listener: TcpListener,
@@ -81,7 +80,7 @@ pub(super) async fn accept_until(
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
-                // Something else in the process has used up the descriptors that are kept back.
+                // Something else in the process has used up the reserved descriptors.
                 if pause == ACCEPT_PAUSE_MIN {
                     tracing::warn!(%bound, %error, "can't accept a connection; hint: raise `ulimit -n`");
                 }
@@ -96,7 +95,7 @@ pub(super) async fn accept_until(
     }
 }
 
-/// When running short of descriptors was logged last.
+/// When a shortage of descriptors was last logged.
 #[derive(Default)]
 struct Shortage(Option<Instant>);
 
@@ -113,18 +112,18 @@ impl Shortage {
     }
 }
 
-/// Whether the descriptor of a connection is one of those that are kept back for logs.
+/// Whether the descriptor of a connection is one of those that are reserved for logs.
 ///
-/// The kernel gives out the lowest number that is free (open(2)), so a high number means that about
-/// as many descriptors are open, whoever opened them.
+/// The kernel assigns the lowest free number (open(2)), so a high number means that about as many
+/// descriptors are open, whoever opened them.
 fn is_kept_back(stream: &TcpStream) -> bool {
     let limit = getrlimit(Resource::Nofile).current;
     let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
     limit.is_some_and(|limit| number >= first_kept_back(limit))
 }
 
-/// Closes idle connections until a new one has a descriptor that is not kept back. None when it has
-/// to be turned away.
+/// Closes idle connections until a new one has a descriptor that is not reserved. None when the new
+/// connection had to be refused.
 async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
     while app.idle_connections.close_oldest().await {
         match renumber(stream) {
@@ -140,12 +139,12 @@ async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
     None
 }
 
-/// Gives a connection the lowest descriptor that is free.
+/// Gives a connection the lowest free descriptor.
 fn renumber(stream: TcpStream) -> io::Result<TcpStream> {
     TcpStream::from_std(stream.into_std()?.try_clone()?)
 }
 
-/// The first of the descriptors that are kept back, under a limit.
+/// The first of the reserved descriptors, under a limit.
 fn first_kept_back(limit: u64) -> u64 {
     limit.saturating_sub((limit / 4).clamp(LOG_DESCRIPTORS_MIN, LOG_DESCRIPTORS_MAX))
 }
@@ -157,7 +156,7 @@ fn turn_away(stream: &TcpStream) {
     }
 }
 
-/// Whether an accept failed because of the one connection, which is gone.
+/// Whether an accept failed because of a single connection, which has ended.
 fn is_of_the_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -254,7 +253,7 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
             if !has_asked.load(Ordering::Relaxed) {
                 return;
             }
-            // An answer may still be on its way.
+            // An answer may still be in progress.
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,

@@ -92,8 +92,8 @@ fn milliseconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
-/// A number of bytes in words. The page's script (`formatSize`) uses the same words, so that a row
-/// does not change when the script draws it; the crates for this write sizes otherwise.
+/// A number of bytes as text. The page's script (`formatSize`) writes it in the same way, so that a
+/// row does not change when the script draws it. Crates for this write sizes differently.
 fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter();
@@ -112,7 +112,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// How long ago, in the largest whole unit.
+/// An age as text, in its largest whole unit.
 fn age(age: Duration) -> String {
     let seconds = age.as_secs();
     match seconds {
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages_are_for_people() {
+    fn sizes_and_ages_are_readable() {
         assert_eq!(size(0), "0 B");
         assert_eq!(size(1023), "1023 B");
         assert_eq!(size(1024), "1.0 KiB");

@@ -1,7 +1,7 @@
 //! The server: one port for pages, WebSockets, event streams and plain HTTP.
 //!
 //! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
-//! neither ports nor signals. hyper owns a connection until it becomes a WebSocket; then
+//! neither ports nor signals. hyper owns a connection until it becomes a WebSocket. After that
 //! `websocket` owns the bare socket.
 
 mod access_log;
@@ -46,7 +46,7 @@ use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
 
-/// How the server finds out whether a viewer is still there.
+/// How the server detects viewers that are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
     /// Not at all.
@@ -57,34 +57,35 @@ pub enum Heartbeat {
     Text,
 }
 
-/// What can be set. The command line documents each of them in the same words.
+/// The settings of a server. The help of the command line describes most of them.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
     pub heartbeat: Heartbeat,
     /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// A viewer is gone if, for this time after a heartbeat, nothing came from it and its socket
-    /// took nothing.
+    /// A viewer is gone if, for this time after a heartbeat, it sends nothing and its socket takes
+    /// nothing.
     pub pong_timeout: Duration,
-    /// Viewers at once, of all logs together. A request for rows, lines, matches or text counts as
-    /// one, unless its log has viewers anyway.
+    /// The most viewers at a time, of all logs together. A request for rows, lines, matches or text
+    /// counts as a viewer, unless its log already has viewers.
     pub max_viewers: usize,
-    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. It holds
-    /// for WebSockets, event streams and `fetch`.
+    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. This
+    /// applies to WebSockets, event streams and `fetch`.
     pub allow_origins: Vec<String>,
-    /// Host names by which the server may be called, besides IP literals and `localhost`.
+    /// Host names by which the server may be reached, besides IP addresses and `localhost`.
     pub allow_hosts: Vec<String>,
     /// Whether messages are compressed for viewers that offer `permessage-deflate`.
     pub compress: bool,
-    /// How long a file that was rotated away is still followed.
+    /// How long a file that was rotated away is still read.
     pub rotate_wait: Duration,
-    /// Time for a connection to send its request's head, and between two requests.
+    /// The time that a connection has to send the head of a request, and the longest pause between
+    /// two requests.
     pub head_timeout: Duration,
-    /// A viewer whose socket has taken nothing for this time, though there was something to take,
-    /// is closed. Zero closes every viewer that is not instant.
+    /// A viewer is closed when its socket has taken none of the waiting bytes for this time. Zero
+    /// closes every viewer that does not take them at once.
     pub stall_timeout: Duration,
-    /// Time for the viewers to take what has been written when the server ends. Then they are cut
+    /// The time that viewers have to take the rest when the server ends. After that they are cut
     /// off.
     pub shutdown_timeout: Duration,
 }
@@ -109,10 +110,10 @@ impl Default for Settings {
 
 /// A server of the logs that an [`Access`] admits.
 ///
-/// Each viewer takes a descriptor, and so does each open log. The library leaves the process's
-/// limit (`RLIMIT_NOFILE`) as it is, and keeps within it: it closes idle connections, and answers
-/// 503, before none are left for logs. Raise the limit before serving many viewers, as `tailcast
-/// serve` does.
+/// Each viewer takes a descriptor, and so does each open log. The library does not change the
+/// process's limit (`RLIMIT_NOFILE`), and keeps within it: before none are left for logs, it closes
+/// idle connections and refuses new ones with 503. Raise the limit before serving many viewers, as
+/// `tailcast serve` does.
 pub struct Server {
     app: Arc<App>,
 }
@@ -134,12 +135,12 @@ struct App {
     tasks: TaskTracker,
     /// Cancelled when no more requests are accepted.
     closing: CancellationToken,
-    /// Cancelled when nothing waits for a peer any more.
+    /// Cancelled when the server stops waiting for peers.
     cut: CancellationToken,
 }
 
 impl Server {
-    /// A server that is not serving yet.
+    /// A server, before it serves.
     #[must_use]
     pub fn new(access: Access, settings: Settings) -> Self {
         let access = Arc::new(access);
@@ -164,21 +165,21 @@ impl Server {
         Self { app: Arc::new(app) }
     }
 
-    /// Serves until `shutdown` is done, then sends what has been written so far, closes the viewers
-    /// and returns.
+    /// Serves until `shutdown` completes, then sends what has been written so far, closes the
+    /// viewers and returns.
     ///
-    /// When it has returned, or its future is dropped, nothing of the server goes on: no task, no
+    /// After it has returned, or its future is dropped, nothing of the server is left: no task, no
     /// watch, no descriptor.
     ///
     /// # Errors
-    /// When the listener's address can't be read. Nothing that a connection does ends the server.
+    /// When the listener's address can't be read. No connection can end the server.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
-        // However this function ends, the tasks end, too.
+        // The tasks end whenever this function ends.
         let _closing = app.closing.clone().drop_guard();
         let cut = app.cut.clone().drop_guard();
         let heartbeats = tokio::spawn({
@@ -200,7 +201,7 @@ impl Server {
             );
         }
         drop(cut);
-        // Nothing waits for a peer any more; the tasks only log how their viewers ended.
+        // No task waits for a peer any more. They only log how their viewers ended.
         let ended = async { (heartbeats.await, app.tasks.wait().await) };
         if timeout(Duration::from_secs(1), ended).await.is_err() {
             tracing::warn!("some tasks of the server have not ended yet");

@@ -1,11 +1,11 @@
-//! The `Host` and `Origin` checks, made before anything else is done with a request.
+//! The checks of `Host` and `Origin`, which come first for each request.
 //!
 //! A page of another origin must not read logs through its visitor's browser. The browser names the
 //! page's origin in `Origin`. A host name that an attacker points at this server's address (DNS
-//! rebinding) shows in `Host`. Command-line clients send no `Origin` and pass.
+//! rebinding) appears in `Host`. Command-line clients send no `Origin` and pass.
 //!
-//! Answers that hold nothing of a log are given without the check: what explains a refusal must not
-//! be refused itself, and a load balancer asks for the server's health by any name.
+//! Answers without content of a log need no check: the page that explains a refusal must not be
+//! refused itself, and a load balancer may request the server's health by any name.
 
 use hyper::StatusCode;
 use hyper::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -26,21 +26,20 @@ pub(super) enum RequestOrigin {
     Listed(HeaderValue),
 }
 
-/// Checks where a request comes from and which host it asks for.
+/// Checks the origin of a request, and the host that it names.
 ///
 /// # Errors
 /// 421 for a host that is not this server's, 403 for an origin that is neither its own nor listed,
-/// 400 for a header that is missing, unreadable or there more than once: which of several counts is
-/// for no one to guess.
+/// 400 for a header that is missing, unreadable or repeated.
 pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigin, Refused> {
     let origin = only(&request.headers, &ORIGIN)?;
     check_as(settings, request, origin)
 }
 
-/// The same check as if the request had this `Origin`.
+/// The same check, as if the request had this `Origin`.
 ///
 /// # Errors
-/// As those of [`check`].
+/// Those of [`check`].
 pub(super) fn check_as(
     settings: &Settings,
     request: &Parts,
@@ -77,7 +76,7 @@ pub(super) fn check_as(
     }
 }
 
-/// The value of a header that a request has once at most.
+/// The value of a header that a request may have at most once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a HeaderValue>, Refused> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -95,7 +94,7 @@ fn bad(message: impl Into<String>) -> Refused {
     )
 }
 
-/// The host and port that the request asks for. An absolute target and the header must agree.
+/// The host and port that the request names. An absolute target and the header must agree.
 fn host(request: &Parts) -> Result<Authority, Refused> {
     let header = only(&request.headers, &HOST)?.ok_or_else(|| bad("the request names no host"))?;
     let host: Authority = header
@@ -110,7 +109,7 @@ fn host(request: &Parts) -> Result<Authority, Refused> {
     }
 }
 
-/// Whether a listed name, with or without a port, is that of the host.
+/// Whether a listed name, with or without a port, names this host.
 fn is_host(allowed: &str, host: &Authority) -> bool {
     allowed.eq_ignore_ascii_case(host.host()) || allowed.eq_ignore_ascii_case(host.as_str())
 }
@@ -128,9 +127,9 @@ fn is_own(origin: &str, host: &Authority) -> bool {
     })
 }
 
-/// Whether the browser itself says that the page and the address that it asks are of one origin,
-/// whatever a proxy has made of `Host` since. Scripts can't set this header (Fetch Metadata,
-/// section 2), and browsers send it only where the page came by TLS or from the same machine.
+/// Whether the browser itself reports that the page and the requested address have the same origin,
+/// even if a proxy has changed `Host` since. Scripts can't set this header (Fetch Metadata,
+/// section 2), and browsers send it only if the page came by TLS or from the same machine.
 fn is_same_origin(headers: &HeaderMap) -> bool {
     only(headers, &SEC_FETCH_SITE).is_ok_and(|site| site.is_some_and(|site| site == "same-origin"))
 }
@@ -179,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_says_same_origin_is_believed_though_a_proxy_changed_the_host() {
+    fn a_same_origin_request_is_admitted_even_if_a_proxy_changed_its_host() {
         let host = (HOST, "127.0.0.1:8765");
         let page = (ORIGIN, "https://logs.example");
         let site = |value| (SEC_FETCH_SITE, value);

@@ -1,4 +1,4 @@
-//! The pages: their templates, filled. A template escapes every text that it is given.
+//! The pages, rendered from their templates. A template escapes every text.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use crate::serve::assets;
 use crate::serve::body::{Body, full};
 use crate::serve::security::Framing;
 
-/// What the templates ask about the scripts and styles that they name.
+/// What the templates need to know about their scripts and styles.
 pub(super) trait Assets {
     /// The address of an asset.
     fn asset(&self, name: &str) -> String {
         assets::url(name)
     }
 
-    /// The modules that the page's first one needs, to be loaded at once.
+    /// The modules that the page's entry module imports. They are preloaded.
     fn imports(&self, entry: &str) -> BTreeSet<&'static str> {
         assets::imported_by(entry)
     }
@@ -54,7 +54,7 @@ impl Assets for ErrorPage<'_> {}
 
 /// The HTML of a page.
 pub(super) fn render(page: &impl Template) -> String {
-    // Rendering fails only where a value's `Display` does; those of texts and numbers do not.
+    // Rendering fails only if the `Display` of a value fails. Texts and numbers never fail.
     page.render().unwrap_or_default()
 }
 
@@ -74,8 +74,8 @@ pub(super) fn view(status: StatusCode, log: &LogPath, framing: Framing) -> Respo
     html(status, &ViewerPage { path, is_pane: framing == Framing::Pane })
 }
 
-/// The page of this name that shows several logs. The page's script finds the logs in the page's
-/// address and asks for each of them separately, so each is allowed or refused as if it were alone.
+/// The page of this name that shows several logs. The page's script takes the logs from the page's
+/// address and requests each of them separately, so each is admitted or refused by itself.
 pub(super) fn multi_log(name: &str) -> Option<Response<Body>> {
     match name {
         "beside" => Some(html(StatusCode::OK, &SplitPage)),
@@ -84,9 +84,9 @@ pub(super) fn multi_log(name: &str) -> Option<Response<Body>> {
     }
 }
 
-/// A page that says what is wrong and what to do about it.
+/// A page that explains an error, and what to do about it.
 pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) -> Response<Body> {
-    // A message that only repeats the title makes room for the hint.
+    // A message that only repeats the title is left out.
     let repeats = title.to_lowercase().ends_with(&message.to_lowercase());
     let (message, hint) = if repeats { (hint, "") } else { (message, hint) };
     html(status, &ErrorPage { title, message, hint })

@@ -4,19 +4,20 @@ use std::os::unix::ffi::OsStrExt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
 use crate::render::Rendition;
 use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
-/// How many lines before the end a stream starts unless the request says otherwise.
+/// How many lines before the end a stream starts by default.
 pub(super) const LINES: u64 = 1000;
 
-/// A path or parameter that can't be understood, in words for the sender.
+/// A path or parameter that can't be parsed, with a message for the sender.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadParameter(pub(super) String);
 
-/// The parameters of a stream, as they were given. `docs/protocol.md` explains each of them.
+/// The parameters of a stream, as they were sent. `docs/protocol.md` explains each of them.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) tail: bool,
@@ -29,6 +30,7 @@ pub(super) struct Query {
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
+    pub(super) encoding: Option<Encoding>,
 }
 
 /// `lines=N|all`.
@@ -63,8 +65,8 @@ impl Query {
     /// Parses the part of the target after `?`. Unknown parameters are ignored.
     ///
     /// # Errors
-    /// When a value can't be understood, a parameter is repeated, or one lacks another that it
-    /// needs.
+    /// When a value can't be parsed, a parameter is repeated, or a parameter needs another that is
+    /// missing.
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
@@ -92,6 +94,7 @@ impl Query {
                 "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
+                "encoding" => parsed.encoding = Some(encoding(&value)?),
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -108,8 +111,8 @@ impl Query {
         Ok(parsed)
     }
 
-    /// Whether a plain GET means the file itself: the query says nothing about lines, a position,
-    /// following or a form other than the bytes.
+    /// Whether a plain GET means the file itself: the query has no parameters for lines, a
+    /// position, following, or a form other than the bytes.
     pub(super) fn is_whole_file(&self) -> bool {
         !self.tail
             && self.lines.is_none()
@@ -117,8 +120,7 @@ impl Query {
             && matches!(self.format, None | Some(Format::Raw))
     }
 
-    /// Where the stream starts and how it goes on. `lines` and `wait` are the defaults of the
-    /// transport.
+    /// The request for the stream. `lines` and `wait` are the defaults of the transport.
     pub(super) fn start(&self, lines: Lines, wait: bool) -> StreamRequest {
         let last = |lines| match lines {
             Lines::Last(lines) => Some(lines),
@@ -137,17 +139,18 @@ impl Query {
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
             skip: self.skip,
+            encoding: self.encoding,
         }
     }
 }
 
-/// Whether the page is to be shown in a pane beside others (`pane=1`).
+/// Whether the page is shown in a pane beside others (`pane=1`).
 pub(super) fn is_pane(query: &str) -> bool {
     form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "pane" && value == "1")
 }
 
-/// The generation that a text names. One that no server made was never current, so it can't be
-/// recovered.
+/// The generation that a text names. A text that no server has issued never named a file, so its
+/// position can't be recovered.
 pub(super) fn of(generation: &str) -> WantedGeneration {
     generation.parse().map_or(WantedGeneration::Nothing, WantedGeneration::Generation)
 }
@@ -208,6 +211,17 @@ pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
     }
 }
 
+/// The encoding with this label.
+pub(super) fn encoding(label: &str) -> Result<Encoding, BadParameter> {
+    Encoding::for_label(label).ok_or_else(|| {
+        let shown: String = label.chars().take(40).collect();
+        BadParameter(format!(
+            "`encoding` is a label of the Encoding Standard, such as `gbk`, `shift_jis`, \
+             `windows-1252` or `utf-16le`, not {shown:?}"
+        ))
+    })
+}
+
 fn lag(value: &str) -> Result<bool, BadParameter> {
     match value {
         "all" => Ok(false),
@@ -235,7 +249,7 @@ pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
     Ok(percent_decode_str(path).collect())
 }
 
-/// What needs no encoding in a path.
+/// The characters of a path that are percent-encoded.
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -249,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_read_or_named() {
+    fn parameters_are_parsed_and_bad_ones_are_named() {
         assert_eq!(Query::parse(""), Ok(Query::default()));
         assert_eq!(Query::parse("tail=1&v=123"), Ok(Query { tail: true, ..Query::default() }));
         let lines = |lines| Ok(Query { lines: Some(lines), ..Query::default() });
@@ -270,6 +284,10 @@ mod tests {
             ("format=xml", "`format`"),
             ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
+            ("encoding=utf-9", "`encoding`"),
+            ("encoding=", "`encoding`"),
+            ("encoding=iso-2022-jp", "`encoding`"),
+            ("encoding=gbk&encoding=gbk", "`encoding`"),
             ("generation=x", "`generation`"),
             ("late=1-2-3-4-5:6", "`from`"),
             ("from=1&late=", "`late`"),

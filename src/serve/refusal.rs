@@ -1,4 +1,4 @@
-//! Requests that are refused: the status, and words for whoever asked.
+//! Refused requests: the status, and a message for the sender.
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -27,7 +27,7 @@ impl Refused {
         Self { status, message: message.into(), hint: hint.into() }
     }
 
-    /// There are as many viewers as `--max-viewers` allows.
+    /// The refusal when there are as many viewers as `--max-viewers` allows.
     pub(super) fn full() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -36,7 +36,7 @@ impl Refused {
         )
     }
 
-    /// The method is neither GET nor HEAD.
+    /// The refusal of a method other than GET and HEAD.
     pub(super) fn method() -> Self {
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -45,7 +45,7 @@ impl Refused {
         )
     }
 
-    /// The upgrade is no WebSocket handshake.
+    /// The refusal of an upgrade that is no WebSocket handshake.
     pub(super) fn bad_handshake(error: &Error) -> Self {
         let status = match error {
             Error::Protocol(ProtocolError::MissingSecWebSocketVersionHeader) => {
@@ -76,8 +76,8 @@ impl Refused {
             );
             response
         };
-        // What each of these statuses must or should carry: RFC 9110, sections 15.5.6, 15.5.22 and
-        // 15.6.4.
+        // The headers that these statuses must or should have: RFC 9110, sections 15.5.6, 15.5.22
+        // and 15.6.4.
         let extra = match *status {
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "5")),
             StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),

@@ -1,5 +1,4 @@
-//! From a request's method, target and headers to what is asked for. Pure: it reads no file and no
-//! clock.
+//! Finds what a request asks for from its method, target and headers, without files or clocks.
 //!
 //! A log's URL is its absolute path, `/` is the list of logs, and everything else of the server's
 //! lies under `/_/`. How a log is sent depends on the request: an upgrade, an event stream, a page,
@@ -31,7 +30,7 @@ pub(super) enum Route<'a> {
     Own(&'a str),
     /// A log. The path is percent-decoded.
     Log { path: Vec<u8>, query: Query, transport: Transport },
-    /// A browser asks whether a page of another origin may send a request (`OPTIONS`).
+    /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
 }
 
@@ -51,8 +50,8 @@ impl<'a> Route<'a> {
     /// The route of a request.
     ///
     /// # Errors
-    /// 405 for a method that only a writer needs, 400 for a path or parameter that can't be
-    /// understood.
+    /// 405 for a method other than GET, HEAD and a preflight, 400 for a path or parameter that
+    /// can't be parsed.
     pub(super) fn of(request: &'a Parts) -> Result<Self, Refused> {
         let headers = &request.headers;
         if is_preflight(&request.method, headers) {
@@ -96,7 +95,7 @@ impl<'a> Route<'a> {
         })
     }
 
-    /// Whether the answer holds nothing of a log, so that everybody may have it, by whatever name
+    /// Whether the answer has no content of a log, so that everybody may have it, by whatever name
     /// they reach the server.
     pub(super) fn is_open(&self) -> bool {
         match self {
@@ -137,7 +136,7 @@ pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
         .is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Whether a browser asks beforehand (Fetch standard, "CORS-preflight request").
+/// Whether the request is a preflight (Fetch standard, "CORS-preflight request").
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     method == Method::OPTIONS
         && headers.contains_key(header::ORIGIN)
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_targets_are_told_from_logs() {
+    fn the_servers_own_targets_are_distinguished_from_logs() {
         for (target, expected) in [
             ("/", Route::List { html: false }),
             ("/_/logs", Route::ListJson),
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_understood_is_refused_with_its_status() {
+    fn invalid_requests_are_refused_with_their_status() {
         let status = |method, target, headers: &[_]| {
             Route::of(&request(method, target, headers)).unwrap_err().status.as_u16()
         };

@@ -1,5 +1,5 @@
-//! The headers that every answer carries: what a page may load, who may frame it, and that nothing
-//! is guessed.
+//! The security headers of every answer: what a page may load, who may frame it, and that browsers
+//! must not guess content types.
 
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, Uri};
@@ -7,8 +7,8 @@ use hyper::{Response, Uri};
 use crate::serve::body::Body;
 use crate::serve::query;
 
-/// The Content-Security-Policy of pages. They load their scripts and styles from this server and
-/// talk to no other. Log content has its colours in style attributes; nothing else is inline.
+/// The Content-Security-Policy of pages. They load their scripts and styles from this server, and
+/// connect to no other. Log content has its colours in style attributes. Nothing else is inline.
 macro_rules! page_policy {
     ($framing:literal) => {
         concat!(
@@ -21,10 +21,10 @@ macro_rules! page_policy {
 /// The Content-Security-Policy of everything else.
 const DATA_POLICY: &str = "default-src 'none'; sandbox; frame-ancestors 'none'";
 
-/// Which frames a page takes part in.
+/// Whether a page is framed, or frames others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
-    /// The page is in no frame and has none.
+    /// The page is not framed and frames no others.
     Alone,
     /// The page is a pane of the split view, which alone may frame it. The URL says so (`pane=1`),
     /// because browsers send `Sec-Fetch-Dest` only to servers with TLS or on this machine.

@@ -1,8 +1,8 @@
-//! The list of logs, made once for everybody who asks at about the same time.
+//! The list of logs, built once for all requests at about the same time.
 //!
-//! Walking the prefixes and rendering ten thousand entries takes a thread for a while. One thread
-//! at a time does both, however many ask: the others wait for its result without a thread, and get
-//! the same bytes.
+//! Walking the prefixes and rendering ten thousand entries occupies a thread for a while. Only one
+//! thread at a time does it, however many requests there are. The others wait for its result
+//! without a thread, and get the same bytes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::serve::listing;
 /// How old a list may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
-/// In which form the list is wanted.
+/// The requested form of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ListFormat {
     Html,
@@ -54,17 +54,17 @@ fn tag(text: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The list that was made last.
+/// The last list.
 #[derive(Default)]
 struct Kept {
     catalogue: Option<(Instant, Catalogue)>,
-    /// In the forms in which it was asked for.
+    /// The list in the requested forms.
     bodies: Vec<(ListFormat, ListBody)>,
 }
 
 impl Kept {
-    /// Whether the list is good enough for a request that arrived at this time. One that was made
-    /// while the request waited is.
+    /// Whether the list is recent enough for a request that arrived at this time. A list that was
+    /// built while the request waited is.
     fn is_fresh(&self, arrived: Instant) -> bool {
         let made = self.catalogue.as_ref().map(|(made, _)| *made);
         made.is_some_and(|made| arrived.saturating_duration_since(made) < MAX_AGE)
@@ -76,7 +76,7 @@ impl Kept {
         bodies.next().map(|(_, body)| body.clone())
     }
 
-    /// Makes the list in a form. Blocks, until `stop` is cancelled at most.
+    /// Builds the list in a form. It blocks, at most until `stop` is cancelled.
     fn make(
         &mut self,
         access: &Access,
@@ -108,8 +108,9 @@ impl Kept {
 pub(super) struct SharedListing(Arc<Mutex<Kept>>);
 
 impl SharedListing {
-    /// The list in a form, at most [`MAX_AGE`] old when the request arrived, with the viewers that
-    /// each log had when the form was made. When `stop` is cancelled, the list ends where it is.
+    /// The list in a form. It was at most [`MAX_AGE`] old when the request arrived, and has the
+    /// numbers of viewers from the time when the form was built. When `stop` is cancelled, the list
+    /// ends early.
     pub(super) async fn get(
         &self,
         access: &Arc<Access>,
@@ -118,15 +119,15 @@ impl SharedListing {
         format: ListFormat,
     ) -> ListBody {
         let arrived = Instant::now();
-        // Whoever makes the list holds the lock until it is made, even if the request goes away
-        // meanwhile.
+        // The thread that builds the list holds the lock until it is built, even if its request is
+        // cancelled meanwhile.
         let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
         if let Some(body) = kept.body(arrived, format) {
             return body;
         }
         let (access, registry, stop) = (Arc::clone(access), Arc::clone(registry), stop.clone());
         let made = spawn_blocking(move || kept.make(&access, &registry, &stop, arrived, format));
-        // Only a runtime that is going down fails here.
+        // This fails only when the runtime shuts down.
         made.await.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
 }
@@ -137,7 +138,7 @@ mod tests {
     use crate::log::registry::ROTATE_WAIT;
 
     #[tokio::test]
-    async fn many_who_ask_at_once_get_the_same_bytes() {
+    async fn simultaneous_requests_get_the_same_list() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_takes_a_list_that_was_made_while_it_waited_and_no_older_one() {
+    async fn a_request_gets_a_list_built_while_it_waited_but_no_older_one() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);

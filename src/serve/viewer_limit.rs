@@ -1,4 +1,4 @@
-//! How many viewers the server takes at once (`--max-viewers`).
+//! The limit of viewers at a time (`--max-viewers`).
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Ends a connection whose peer takes nothing for too long.
 //!
-//! hyper waits for ever for a peer that reads nothing. The kernel's own timeout does not help: such
-//! a peer still acknowledges that its window is shut.
+//! hyper waits for ever for a peer that reads nothing. The kernel's own timeout does not help,
+//! because such a peer still acknowledges packets with a window of zero.
 //!
 //! `tokio-io-timeout` does the same, but its stream can't be moved once it is polled, and an
 //! upgrade must take the socket out again.

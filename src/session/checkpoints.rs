@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::encoding::Detection;
 use crate::log::Offset;
 use crate::log::file::LogFile;
 use crate::render::{Rendition, Terminal};
@@ -29,7 +30,7 @@ pub const CHECKPOINTS_BYTES_MAX: usize = 1024 * 1024;
 /// with an empty terminal.
 pub const REPLAY_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The bytes that are read at once for a replay.
+/// How many bytes a replay reads at once.
 const REPLAY_PIECE_BYTES: usize = 256 * 1024;
 
 /// A terminal, and the offset at which it began empty.
@@ -42,26 +43,19 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// An empty terminal at this offset.
+    /// An empty terminal at this offset of a log of this encoding.
     #[must_use]
-    pub fn new(at: Offset) -> Self {
-        Self { terminal: Terminal::new(at.0), origin: at }
-    }
-
-    /// An empty terminal for rows of this rendition.
-    #[must_use]
-    pub fn empty(rendition: Rendition, at: Offset) -> Self {
-        Self { terminal: Terminal::of(rendition, at.0), origin: at }
+    pub fn new(at: Offset, detection: Detection) -> Self {
+        Self { terminal: Terminal::with_encoding(at.0, detection), origin: at }
     }
 
     /// This state if it is of the rendition, else an empty terminal at the same offset.
     #[must_use]
     pub fn of(self, rendition: Rendition) -> Self {
         if self.terminal.rendition() == rendition {
-            self
-        } else {
-            Self::empty(rendition, self.at())
+            return self;
         }
+        Self { origin: self.at(), terminal: self.terminal.into_rendition(rendition) }
     }
 
     /// The offset after the last byte that the terminal has seen.
@@ -84,13 +78,14 @@ impl Checkpoint {
     }
 }
 
-/// The terminal state at an offset, replayed from a checkpoint before it. Without one, the
+/// The terminal state at an offset, replayed from a checkpoint before it. Without a checkpoint, the
 /// terminal has seen nothing but the beginning of the row that holds the offset.
 pub(super) async fn replay(
     before: Option<Checkpoint>,
     reads: &FileReads,
     file: &Arc<LogFile>,
     at: Offset,
+    detection: Detection,
     rendition: Rendition,
 ) -> Checkpoint {
     let replaying = reads.run(file, move |file| {
@@ -99,16 +94,18 @@ pub(super) async fn replay(
         {
             return Ok(Some(state));
         }
-        Checkpoint::empty(rendition, file.row_start(at)?).replay_to(file, at)
+        let start = file.row_start(detection.encoding().newline(), at)?;
+        Checkpoint::new(start, detection).of(rendition).replay_to(file, at)
     });
-    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::empty(rendition, at))
+    let empty = || Checkpoint::new(at, detection).of(rendition);
+    replaying.await.ok().flatten().unwrap_or_else(empty)
 }
 
 #[derive(Debug)]
 struct Kept {
     span: u64,
     state: Checkpoint,
-    /// In bytes of memory.
+    /// The size of the checkpoint, in bytes of memory.
     size: usize,
 }
 
@@ -132,9 +129,9 @@ pub struct Checkpoints {
 
 #[derive(Debug, Default)]
 struct KeptCheckpoints {
-    /// At their distance from each other, in order.
+    /// The checkpoints that are kept at a distance from each other, in order.
     spaced: Vec<Kept>,
-    /// The one that was requested last: viewers that come back at the same time are often at the
+    /// The one that was requested last. Viewers that reconnect at the same time are often at the
     /// same offset.
     requested: Option<Kept>,
 }
@@ -233,6 +230,10 @@ mod tests {
     use crate::session::renderer::Renderer;
     use crate::wire::frame::Form;
 
+    fn empty(at: u64) -> Checkpoint {
+        Checkpoint::new(Offset(at), Detection::default())
+    }
+
     fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
         rows.retain(|row| row.offset < patch.from);
         rows.extend(patch.rows().cloned());
@@ -286,8 +287,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the log was cut into pieces, a viewer that starts inside what was rendered gets
-        /// the rows of one that saw everything.
+        /// However the log was cut into pieces, a viewer that starts in the middle of the rendered
+        /// part gets the same rows as a viewer that saw everything.
         #[test]
         fn a_start_in_the_middle_shows_what_a_viewer_of_everything_shows(
             log in log(),
@@ -296,7 +297,7 @@ mod tests {
             start: prop::sample::Index,
         ) {
             let checkpoints = Arc::new(Checkpoints::new(distance, usize::MAX));
-            let mut renderer = Renderer::new(1, Checkpoint::new(Offset(0)), Form::Rows, &checkpoints);
+            let mut renderer = Renderer::new(1, empty(0), Form::Rows, &checkpoints);
             let mut rest = &log[..];
             for piece in pieces.iter().cycle() {
                 let (now, later) = rest.split_at(*piece.min(&rest.len()));
@@ -318,7 +319,7 @@ mod tests {
     }
 
     fn render(checkpoints: &Arc<Checkpoints>, from: u64, log: &[u8]) {
-        let mut renderer = Renderer::new(1, Checkpoint::new(Offset(from)), Form::Rows, checkpoints);
+        let mut renderer = Renderer::new(1, empty(from), Form::Rows, checkpoints);
         log.chunks(4096).for_each(|piece| drop(renderer.render(piece, Form::Rows, usize::MAX)));
     }
 
@@ -365,8 +366,7 @@ mod tests {
         let heavy = [b"\x1b[31ma\x1b[32mb".repeat(100), b"\n".to_vec()].concat();
         for log in [plain, colourful.into_bytes(), heavy] {
             let checkpoints = Arc::new(Checkpoints::new(4 * 1024, BYTES_MAX));
-            let mut renderer =
-                Renderer::new(1, Checkpoint::new(Offset(0)), Form::Rows, &checkpoints);
+            let mut renderer = Renderer::new(1, empty(0), Form::Rows, &checkpoints);
             let mut at = 0;
             while at < 4 << 20 {
                 renderer.render(&log, Form::Rows, usize::MAX);

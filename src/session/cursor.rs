@@ -1,7 +1,8 @@
-//! A viewer's position in a log, and what the viewer does next. Pure: no IO, no clock, no task.
+//! A viewer's position in a log, and what the viewer does next, as a value without IO, clock or
+//! task.
 //!
-//! Each input gives the next [`Step`]. The [`viewer`](crate::session::viewer) does the IO that a
-//! step asks for, and feeds the result back.
+//! Each input results in the next [`Step`]. The [`viewer`](crate::session::viewer) does the IO that
+//! a step requires, and passes the result back.
 //!
 //! Invariant: within a generation the offset moves only over bytes that are delivered, each once
 //! and in order. Every other move is a [`Step::Reset`] or a [`Step::Gap`].
@@ -23,14 +24,14 @@ use crate::log::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use place::{SpanCursor, SpanHandle};
 pub use step::{Ending, NextSpan, ReadOutcome, SpanState, Step};
 
-/// How a viewer follows, from what it asked for.
+/// How a viewer follows, according to its request.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Where a viewer that does not follow stops; none for one that follows.
+    /// Where a viewer that does not follow stops. None for one that follows.
     pub until: Option<TimelinePosition>,
     /// Announce longer signatures of a generation.
     pub signed: bool,
-    /// On lag leave out what was missed.
+    /// After a lag, leave out what was missed.
     pub skip: bool,
 }
 
@@ -46,7 +47,7 @@ pub enum Mode {
     Opening,
     /// Reads the file up to the end of what is published.
     CatchingUp,
-    /// Reads late bytes of a file that was rotated away, before it continues where it was.
+    /// Reads late bytes of a file that was rotated away, before it continues at its own position.
     LateReplay,
     /// Is about to leave out what it missed.
     Skipping,
@@ -85,9 +86,11 @@ pub struct Cursor<H> {
     late: Option<Box<LateReplay<H>>>,
     /// Why a reset to the present position is announced next.
     reset_due: Option<Reason>,
-    /// What the viewer was told that it waits for, until it is given something again.
+    /// It was announced that files may be missing after the present span.
+    are_files_missing: bool,
+    /// The reason for waiting that was announced last, until something else is sent.
     announced: Option<WaitReason>,
-    /// The viewer has been live, or has been told that it has everything.
+    /// The viewer has been live, or it was announced that the viewer has everything.
     caught_up: bool,
 }
 
@@ -103,12 +106,13 @@ impl<H: Clone> Cursor<H> {
             at: None,
             late: None,
             reset_due: None,
+            are_files_missing: false,
             announced: None,
             caught_up: false,
         }
     }
 
-    /// The same position for a viewer that has been given everything before it.
+    /// The same position for a viewer that has received everything before it.
     #[must_use]
     pub fn resumed(self, options: Options) -> Self {
         let mode = match self.mode {
@@ -125,6 +129,7 @@ impl<H: Clone> Cursor<H> {
         self.reset_due = (!is_requested).then_some(Reason::Replaced);
         self.late = (!late.is_empty()).then(|| Box::new(LateReplay { due: late, home: None }));
         (self.mode, self.at, self.announced) = (Mode::Opening, Some(at), None);
+        self.are_files_missing = false;
     }
 
     /// What the viewer is doing.
@@ -133,7 +138,7 @@ impl<H: Clone> Cursor<H> {
         self.mode
     }
 
-    /// The position; none while there is no file.
+    /// The position. None while there is no file.
     #[must_use]
     pub fn at(&self) -> Option<&SpanCursor<H>> {
         self.at.as_ref()
@@ -149,7 +154,7 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// Whether the viewer follows, has been given everything and told everything.
+    /// Whether the viewer follows, and has received all bytes and announcements.
     #[must_use]
     pub fn is_idle(&self, look: impl FnOnce(&H) -> SpanState) -> bool {
         let is_told =
@@ -160,7 +165,7 @@ impl<H: Clone> Cursor<H> {
             && self.at.as_ref().is_some_and(is_told)
     }
 
-    /// Where the bytes end that are there already, if nothing else comes before them.
+    /// The end of the bytes that exist already, if nothing else comes before them.
     #[must_use]
     pub fn history_end(&self, look: impl FnOnce(&H) -> SpanState) -> Option<Offset> {
         let at = self.at.as_ref()?;
@@ -184,12 +189,12 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// Moves past bytes that the viewer was given from elsewhere.
+    /// Moves past bytes that the viewer received from another source.
     pub fn pass(&mut self, fingerprint: Fingerprint) {
         self.on_fingerprint(fingerprint);
     }
 
-    /// The next step. `look` is called only where the state of the span matters.
+    /// The next step. `look` is called only when the state of the span matters.
     pub fn step(&mut self, look: impl Fn(&H) -> SpanState) -> Step {
         if let Some(step) = self.announcement(&look) {
             return step;
@@ -204,7 +209,7 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// What is announced before the stream goes on; none when everything is.
+    /// The next announcement before the stream continues. None when there is none.
     pub fn announcement(&mut self, look: impl Fn(&H) -> SpanState) -> Option<Step> {
         let at = self.at.as_mut()?;
         if self.mode == Mode::Opening {
@@ -233,7 +238,7 @@ impl<H: Clone> Cursor<H> {
             (position.span, position.offset) >= (until.span, until.offset)
         };
         if self.options.until.is_some_and(is_past) {
-            // A viewer that waits for the first lines learns that there are no more.
+            // A viewer that waits for the first lines has to learn that there are no more.
             let is_told = std::mem::replace(&mut self.caught_up, true);
             return if is_told { Step::End(Ending::Complete) } else { Step::CaughtUp };
         }
@@ -254,7 +259,7 @@ impl<H: Clone> Cursor<H> {
         Step::CaughtUp
     }
 
-    /// Goes to the late bytes that come next; after the last of them, back.
+    /// Moves to the next late bytes, and after the last of them back to the viewer's own position.
     fn next_replay(&mut self) -> Option<Step> {
         let late = self.late.as_mut()?;
         if late.home.is_none() {
@@ -293,9 +298,9 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// The timeline has changed. A viewer that has been given all of a closed span enters the next
-    /// one, whose bytes are among the events that follow: it reads nothing of a file that may be
-    /// gone already.
+    /// The timeline has changed. A viewer that has received all of a closed span enters the next
+    /// one. The bytes of that span are among the next events, so the viewer need not read its file,
+    /// which may be gone already.
     pub fn on_timeline(&mut self, look: impl Fn(&H) -> SpanState) -> Step {
         let Some(at) = self.at.as_ref().filter(|_| self.mode == Mode::Live) else {
             return Step::Continue;
@@ -309,7 +314,7 @@ impl<H: Clone> Cursor<H> {
         Step::Continue
     }
 
-    /// More events were missed than the broadcast holds.
+    /// The viewer has missed more events than the broadcast holds.
     pub fn on_lag(&mut self) -> Step {
         if self.mode == Mode::Live {
             self.mode = Mode::CatchingUp;
@@ -328,7 +333,7 @@ impl<H: Clone> Cursor<H> {
         Step::Continue
     }
 
-    /// The span after the present one, or what there is in its place.
+    /// Enters the span after the present one, or handles its absence.
     pub fn on_rotation(&mut self, next: NextSpan<H>) -> Step {
         let after = self.span_number().max(ROTATED_NUMBER_MAX);
         match next {
@@ -354,9 +359,19 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
+    /// Other files may have had the log's name after the present span's, and can't be given. Gives
+    /// nothing where that is announced already.
+    pub fn on_unknown_files(&mut self) -> Option<Step> {
+        let at = self.at.as_ref()?;
+        let (generation, from) = (at.generation, at.offset());
+        let is_told = std::mem::replace(&mut self.are_files_missing, true);
+        (!is_told).then_some(Step::Gap { generation, from, to: None })
+    }
+
     fn enter(&mut self, mut at: SpanCursor<H>, reason: Reason, after: u64) -> Step {
+        self.are_files_missing = false;
         let reason = match reason {
-            // Before it lay a file that was rotated away before anybody followed the log.
+            // The file before it was rotated away before anybody followed the log.
             Reason::Joined => {
                 at.fingerprint = Fingerprint::at(Offset(0));
                 Reason::Rotated
@@ -377,8 +392,9 @@ impl<H: Clone> Cursor<H> {
         Step::Reset { generation, from, reason }
     }
 
-    /// What a read gave that was to go from the cursor up to `to`, in a span that was `closed` by
-    /// then. Where an open span gives less than that, the follower has polled the file since.
+    /// Takes the result of a read from the cursor up to `to`. `closed` says whether the span was
+    /// closed when the read began. If an open span has fewer bytes than that, the follower has
+    /// polled the file since.
     pub fn on_read(&mut self, outcome: &ReadOutcome, to: Offset, closed: bool) -> Step {
         let Some(at) = &mut self.at else { return Step::Continue };
         match outcome {
@@ -398,7 +414,7 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// The bytes that are before the cursor now.
+    /// Takes the bytes before the cursor, read again.
     pub fn on_fingerprint(&mut self, fingerprint: Fingerprint) -> Step {
         if let Some(at) = &mut self.at {
             at.fingerprint = fingerprint;
@@ -406,7 +422,7 @@ impl<H: Clone> Cursor<H> {
         Step::Continue
     }
 
-    /// The end of the span, from where on a viewer that skips continues.
+    /// Moves a viewer that skips to the end of the span.
     pub fn on_skip(&mut self, end: Fingerprint) -> Step {
         self.mode = Mode::CatchingUp;
         let Some(at) = &mut self.at else { return Step::Continue };
@@ -418,7 +434,7 @@ impl<H: Clone> Cursor<H> {
         Step::Gap { generation: at.generation, from, to: Some(to) }
     }
 
-    /// The log can't be read at the moment. Gives nothing where the viewer knows that already.
+    /// The log can't be read at the moment. None when that was announced already.
     pub fn on_unreadable(&mut self) -> Option<Step> {
         let reason = WaitReason::Unreadable;
         (self.announced.replace(reason) != Some(reason)).then_some(Step::Waiting(reason))

@@ -1,8 +1,9 @@
-//! Each chunk is rendered and encoded once for each form, by the first session that takes it.
+//! The shared rendering: each chunk is rendered and encoded once for each form, by the first
+//! session that takes it. Viewers that have chosen an encoding have a rendering of their own for it.
 //!
 //! The renderer of the live chunks is shared, too. A session that has read history with a renderer
-//! of its own hands it to the others where they have none at that position, and drops it
-//! otherwise: viewers that keep up hold no terminal.
+//! of its own shares it if there is no shared one at that position, and drops it otherwise. So
+//! viewers that keep up hold no terminal.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::encoding::{Detection, Encoding};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
@@ -29,7 +31,7 @@ use crate::wire::frame::{Form, Frame, Frames};
 
 /// The fan-outs of all logs.
 pub struct Fanouts {
-    logs: DashMap<LogPath, LogEntry>,
+    logs: DashMap<LogKey, LogEntry>,
     renders: Counter,
     /// A task is waiting to drop the entries of logs that nobody follows.
     is_cleaning: AtomicBool,
@@ -37,8 +39,12 @@ pub struct Fanouts {
     _close: DropGuard,
 }
 
-/// What belongs to one follower. The checkpoints live as long as the follower, a little longer
-/// than the last viewer: that one may be back soon.
+/// A log, and the encoding that its viewers have chosen, if they have.
+type LogKey = (LogPath, Option<Encoding>);
+
+/// What belongs to one follower. The checkpoints live as long as the follower, which is a little
+/// longer than the last viewer, because that viewer may return soon. Those of a chosen encoding live
+/// as long as its viewers.
 struct LogEntry {
     follower: Weak<Follower>,
     fanout: Weak<Fanout>,
@@ -48,16 +54,20 @@ struct LogEntry {
 
 impl LogEntry {
     fn new(follower: &Arc<Follower>) -> Self {
-        let follower = Arc::downgrade(follower);
-        Self { follower, fanout: Weak::new(), checkpoints: Arc::default(), reads: Arc::default() }
+        Self {
+            follower: Arc::downgrade(follower),
+            fanout: Weak::new(),
+            checkpoints: Arc::default(),
+            reads: Arc::default(),
+        }
     }
 
     fn is_of(&self, follower: &Arc<Follower>) -> bool {
         std::ptr::eq(self.follower.as_ptr(), Arc::as_ptr(follower))
     }
 
-    fn is_used(&self) -> bool {
-        self.follower.strong_count() > 0
+    fn is_used(&self, encoding: Option<Encoding>) -> bool {
+        self.follower.strong_count() > 0 && (encoding.is_none() || self.fanout.strong_count() > 0)
     }
 }
 
@@ -75,21 +85,28 @@ impl Default for Fanouts {
 }
 
 impl Fanouts {
-    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
+    /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
     pub(super) fn renders(&self) -> u64 {
         self.renders.get()
     }
 
-    /// The fan-out of a follower, for as long as somebody holds it.
-    pub(super) fn of(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Fanout> {
-        self.with_entry(follower, |entry| {
+    /// The fan-out of a follower. It exists as long as somebody holds it.
+    pub(super) fn of(
+        self: &Arc<Self>,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Fanout> {
+        // Whatever encodings are chosen, the limit of reads is that of the log.
+        let reads = self.with_entry(follower, None, |entry| Arc::clone(&entry.reads));
+        self.with_entry(follower, encoding, |entry| {
             entry.fanout.upgrade().unwrap_or_else(|| {
                 let fanout = Arc::new(Fanout {
                     fanouts: Arc::clone(self),
+                    encoding,
                     shared: std::array::from_fn(|_| Mutex::default()),
                     histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                     checkpoints: Arc::clone(&entry.checkpoints),
-                    reads: Arc::clone(&entry.reads),
+                    reads,
                     merged: Arc::default(),
                     replaying: tokio::sync::Mutex::default(),
                 });
@@ -99,23 +116,32 @@ impl Fanouts {
         })
     }
 
-    /// The checkpoints that viewers of a log have left.
-    pub(super) fn checkpoints(self: &Arc<Self>, follower: &Arc<Follower>) -> Arc<Checkpoints> {
-        self.with_entry(follower, |entry| Arc::clone(&entry.checkpoints))
+    /// The checkpoints that viewers of a log have left; empty ones where no viewer has the encoding.
+    pub(super) fn checkpoints(
+        self: &Arc<Self>,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Checkpoints> {
+        let key = (follower.log().clone(), encoding);
+        if encoding.is_some() && !self.logs.contains_key(&key) {
+            return Arc::default();
+        }
+        self.with_entry(follower, encoding, |entry| Arc::clone(&entry.checkpoints))
     }
 
     fn with_entry<T>(
         self: &Arc<Self>,
         follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
         take: impl FnOnce(&mut LogEntry) -> T,
     ) -> T {
         let mut is_new = false;
-        let log = follower.log().clone();
-        let mut entry = self.logs.entry(log).or_insert_with(|| {
+        let key = (follower.log().clone(), encoding);
+        let mut entry = self.logs.entry(key).or_insert_with(|| {
             is_new = true;
             LogEntry::new(follower)
         });
-        // Numbers of spans mean nothing to another follower.
+        // The numbers of spans are valid for one follower only.
         if !entry.is_of(follower) {
             *entry = LogEntry::new(follower);
         }
@@ -127,8 +153,8 @@ impl Fanouts {
         taken
     }
 
-    /// Drops the entries of followers that have ended, once they have. The task ends with the last
-    /// entry, or with `self`.
+    /// Starts a task that drops the entries of followers when they have ended. The task ends with
+    /// the last entry, or with `self`.
     fn clean_up_later(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.is_cleaning.swap(true, Ordering::SeqCst) {
@@ -139,10 +165,10 @@ impl Fanouts {
             loop {
                 tokio::time::sleep(LINGER).await;
                 let Some(fanouts) = fanouts.upgrade() else { return };
-                fanouts.logs.retain(|_, entry| entry.is_used());
+                fanouts.logs.retain(|(_, encoding), entry| entry.is_used(*encoding));
                 if fanouts.logs.is_empty() {
                     fanouts.is_cleaning.store(false, Ordering::SeqCst);
-                    // One may have come since, and have found the task there.
+                    // An entry may have been added since, when this task was still running.
                     if fanouts.logs.is_empty() || fanouts.is_cleaning.swap(true, Ordering::SeqCst) {
                         return;
                     }
@@ -152,9 +178,10 @@ impl Fanouts {
     }
 }
 
-/// What the viewers of one log share.
+/// What the viewers of one log share, those that have chosen the same encoding.
 pub struct Fanout {
     fanouts: Arc<Fanouts>,
+    encoding: Option<Encoding>,
     shared: [Mutex<Shared>; Form::COUNT],
     /// The history that was rendered last in each form, while a session still has it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
@@ -165,7 +192,7 @@ pub struct Fanout {
     replaying: tokio::sync::Mutex<()>,
 }
 
-/// The lines that a viewer starts with. Viewers that come at the same time share them.
+/// The lines that a viewer starts with. Viewers that join at the same time share them.
 #[derive(Debug)]
 pub(super) struct History {
     pub(super) range: ByteRange,
@@ -176,8 +203,8 @@ pub(super) struct History {
 
 impl Fanout {
     /// The frames of a chunk. None when nobody has rendered up to its start: the session then
-    /// renders by itself. `own` is the session's own renderer; it is taken where it is not needed
-    /// any more.
+    /// renders by itself. `own` is the session's own renderer. It is taken when it is no longer
+    /// needed.
     pub(super) fn frames(
         &self,
         chunk: &Arc<Chunk>,
@@ -187,8 +214,8 @@ impl Fanout {
         self.shared(form).frames(chunk, form, own, &self.fanouts.renders)
     }
 
-    /// Shares the renderer of a session that has caught up, or drops it where the shared one is at
-    /// the same position and has seen as much of the log.
+    /// Shares the renderer of a session that has caught up. Drops it when the shared one is at the
+    /// same position and has seen as much of the log.
     pub(super) fn share_renderer(
         &self,
         span: u64,
@@ -238,8 +265,25 @@ impl Fanout {
         Renderer::new(span, state, form, &self.checkpoints)
     }
 
-    /// The terminal state at an offset, for rows of a rendition. Where no viewer has seen anything before it, the terminal
-    /// knows the beginning of its row only, and nothing is read where a row begins.
+    /// The encoding that the viewers have chosen.
+    pub(super) fn encoding(&self) -> Option<Encoding> {
+        self.encoding
+    }
+
+    /// What is known of the encoding of a span, if there is one.
+    fn detection(&self, span: Option<&Arc<Span>>) -> Detection {
+        let detected = || span.map(|span| span.detection()).unwrap_or_default();
+        self.encoding.map_or_else(detected, Detection::Done)
+    }
+
+    /// An empty terminal at an offset of a span.
+    pub(super) fn empty_state(&self, span: Option<&Arc<Span>>, at: Offset) -> Checkpoint {
+        Checkpoint::new(at, self.detection(span))
+    }
+
+    /// The terminal state at an offset, for rows of a rendition. If no viewer has seen anything
+    /// before it, the terminal has seen only the beginning of its row. If a row begins there,
+    /// nothing is read.
     pub(super) async fn checkpoint_at(
         &self,
         span: &Arc<Span>,
@@ -252,9 +296,14 @@ impl Fanout {
         let before = self.checkpoints.before(span.number, at).filter(|_| is_shown);
         let state = match (before, span.file()) {
             (Some(state), _) if state.at() == at => return state,
-            (None, _) if begins_row || at == Offset(0) => Checkpoint::empty(rendition, at),
-            (before, Some(file)) => replay(before, &self.reads, &file, at, rendition).await,
-            (_, None) => return Checkpoint::empty(rendition, at),
+            (None, _) if begins_row || at == Offset(0) => {
+                self.empty_state(Some(span), at).of(rendition)
+            }
+            (before, Some(file)) => {
+                let detection = self.detection(Some(span));
+                replay(before, &self.reads, &file, at, detection, rendition).await
+            }
+            (_, None) => return self.empty_state(Some(span), at).of(rendition),
         };
         if is_shown {
             self.checkpoints.keep_requested(span.number, &state);
@@ -275,7 +324,8 @@ impl Fanout {
         &self.histories[form.slot()]
     }
 
-    /// Whether these bytes are rendered as a history already, or are likely to be right now.
+    /// Whether these bytes have been rendered as a history already, or are probably being rendered
+    /// now.
     pub(super) fn has_history(&self, range: ByteRange, form: Form) -> bool {
         let is_shared = range.len() <= STEP_BYTES as u64;
         is_shared
@@ -306,8 +356,8 @@ const RECENT_BYTES_MAX: usize = 512 * 1024;
 #[derive(Default)]
 struct Shared {
     renderer: Option<Renderer>,
-    /// The renderer of the span before, at its end: some sessions have not sent yet what it holds
-    /// back.
+    /// The renderer of the span before, at its end. Some sessions have not yet sent the output that
+    /// it holds back.
     previous_span: Option<Renderer>,
     /// The frames of chunks that some sessions have not taken yet.
     recent: VecDeque<(Weak<Chunk>, Frames)>,
@@ -336,7 +386,7 @@ impl Shared {
                 && shared.is_some_and(|shared| own.origin() < shared.origin())
         };
         let Some(mut better) = own.take().take_if(has_seen_more) else { return Some(frames) };
-        // It renders by itself until it is at the position of the shared one.
+        // The session renders by itself until it is at the position of the shared renderer.
         renders.add(1);
         let (frames, _) = better.render(&chunk.bytes, form, usize::MAX);
         *own = self.merge(better);
@@ -363,7 +413,7 @@ impl Shared {
         }
     }
 
-    /// Merges a renderer into the shared one. Gives it back if that is at another position.
+    /// Merges a renderer into the shared one. Returns it if the shared one is at another position.
     fn merge(&mut self, own: Renderer) -> Option<Renderer> {
         match &mut self.renderer {
             Some(renderer) if renderer.is_at_position_of(&own) => {
@@ -407,7 +457,7 @@ mod tests {
     fn a_session_that_has_seen_more_of_the_log_improves_the_shared_rendering() {
         let checkpoints = Arc::default();
         let renderer = |from: u64, log: &str| {
-            let state = Checkpoint::new(Offset(from));
+            let state = Checkpoint::new(Offset(from), Detection::default());
             let mut renderer = Renderer::new(1, state, Form::Rows, &checkpoints);
             renderer.render(log.as_bytes(), Form::Rows, usize::MAX);
             Some(renderer)
@@ -423,7 +473,7 @@ mod tests {
         let mut from_the_middle = renderer(7, "");
         assert!(!frames(0, &mut from_the_middle) && from_the_middle.is_none());
         assert!(!frames(1, &mut None));
-        // It comes late, and keeps what it has seen.
+        // This one is merged later, and what it has seen is kept.
         let mut from_the_start = renderer(0, "\x1b[31m_\n");
         assert!(frames(0, &mut from_the_start) && from_the_start.is_some(), "the others are ahead");
         assert!(frames(1, &mut from_the_start) && from_the_start.is_none(), "merged");

@@ -1,14 +1,15 @@
-//! What lets one session speak for many: viewers of one log and form that have been given the
-//! same are sent the same from then on.
+//! Broadcast groups: one session serves many viewers. Viewers of one log and form that have
+//! received the same bytes receive the same messages from then on.
 
+use crate::encoding::Encoding;
 use crate::log::{Generation, LogPath, Presence, TimelinePosition};
 use crate::wire::frame::Form;
 
-/// The position of a session. Sessions at the same position have been given the same.
+/// The position of a session. The viewers of sessions at the same position have received the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupPosition {
     position: TimelinePosition,
-    /// Under the name that the viewers know.
+    /// The generation, under the name that the viewers know.
     generation: Generation,
 }
 
@@ -17,7 +18,7 @@ impl GroupPosition {
         Self { position, generation }
     }
 
-    /// Whether a session here has been given more than one at the other position.
+    /// Whether this position is further on than the other one.
     #[must_use]
     pub fn is_beyond(&self, other: &Self) -> bool {
         let order = |at: &Self| (at.position.span, at.position.offset);
@@ -25,11 +26,12 @@ impl GroupPosition {
     }
 }
 
-/// What is left of a session while another one speaks for its viewer: enough to continue.
+/// What is kept of a session while another one serves its viewer: enough to continue.
 #[derive(Debug)]
 pub struct Detached {
     pub(super) presence: Presence,
     pub(super) form: Form,
+    pub(super) encoding: Option<Encoding>,
     pub(super) signed: bool,
     pub(super) skip: bool,
 }
@@ -41,6 +43,8 @@ pub struct GroupKey {
     pub log: LogPath,
     /// The form of their messages.
     pub form: Form,
+    /// The encoding that they have chosen.
+    pub encoding: Option<Encoding>,
     /// Whether they are sent `signed` messages.
     pub signed: bool,
 }

@@ -1,7 +1,8 @@
-//! Where sessions begin.
+//! The place where sessions begin.
 
 use std::sync::Arc;
 
+use crate::encoding::Encoding;
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
@@ -30,33 +31,40 @@ impl Hub {
         &self.registry
     }
 
-    /// How many pieces of logs have been rendered and encoded, for all viewers or for one.
+    /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
     #[must_use]
     pub fn renders(&self) -> u64 {
         self.fanouts.renders()
     }
 
-    /// The checkpoints of the terminal that viewers of a log have left.
+    /// The checkpoints of the terminal that sessions of a log have saved, if they have this chosen
+    /// encoding.
     #[must_use]
-    pub fn checkpoints(&self, follower: &Arc<Follower>) -> Arc<Checkpoints> {
-        self.fanouts.checkpoints(follower)
+    pub fn checkpoints(
+        &self,
+        follower: &Arc<Follower>,
+        encoding: Option<Encoding>,
+    ) -> Arc<Checkpoints> {
+        self.fanouts.checkpoints(follower, encoding)
     }
 
     /// Joins a log as a new viewer.
     ///
     /// # Errors
-    /// When the log may not be read, or is not there and `request.wait` is off.
+    /// When the log may not be read, or does not exist and `request.wait` is off.
     pub async fn join(
         &self,
         log: &LogPath,
         request: StreamRequest,
         form: Form,
     ) -> Result<Session, Refusal> {
-        // Without control messages a viewer can't tell late bytes of another file from the rest.
+        // Without control messages a viewer can't distinguish late bytes of another file.
         let late = if form.has_control() { request.late } else { Vec::new() };
         let request = StreamRequest { late: Vec::new(), ..request };
         let subscription: Subscription = self.registry.join(log, request.wait).await?;
-        let fanout = self.fanouts.of(&subscription.follower);
+        // Bytes are the same in any encoding.
+        let encoding = request.encoding.filter(|_| form.is_rendered());
+        let fanout = self.fanouts.of(&subscription.follower, encoding);
         let shared = Arc::clone(&fanout);
         let viewer = Viewer::new(
             subscription,
@@ -67,10 +75,10 @@ impl Hub {
         Ok(Session::new(viewer.await, fanout, form, request))
     }
 
-    /// Continues a detached session from the cursor of the session that spoke for it.
+    /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, signed, skip } = detached;
+        let Detached { presence, form, encoding, signed, skip } = detached;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
@@ -78,9 +86,10 @@ impl Hub {
             wait: true,
             signed,
             skip,
+            encoding,
         };
         let subscription = Subscription::new(presence);
-        let fanout = self.fanouts.of(&subscription.follower);
+        let fanout = self.fanouts.of(&subscription.follower, encoding);
         let reads = Arc::clone(fanout.reads());
         let viewer = Viewer::resume(subscription, request.clone(), reads, cursor);
         Session::resumed(viewer, fanout, form, request)

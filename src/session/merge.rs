@@ -1,8 +1,8 @@
-//! Chunks that queue up for a broadcast group are merged, so that the group writes once to each
+//! Merges the chunks that queue up for a broadcast group, so that the group writes once to each
 //! socket instead of once for each chunk.
 //!
-//! The groups of one log share the merged chunks where they are at the same offset, and so the
-//! rendering, which is kept by chunk.
+//! Groups of one log that are at the same offset share the merged chunks. So they also share the
+//! rendering, which is stored by chunk.
 
 use std::sync::{Arc, Weak};
 
@@ -19,8 +19,8 @@ use crate::log::{Chunk, Event};
 pub struct MergedChunks(Mutex<Weak<Chunk>>);
 
 impl MergedChunks {
-    /// A chunk with those that follow it in the queue, of at most [`CHUNK_BYTES_MAX`] bytes. The
-    /// event that ends the run is left in `received`.
+    /// Merges a chunk with those that follow it in the queue, up to [`CHUNK_BYTES_MAX`] bytes. The
+    /// event that ends the run is stored in `received`.
     pub(super) fn merge(
         &self,
         first: Arc<Chunk>,
@@ -34,7 +34,7 @@ impl MergedChunks {
         let is_same_start =
             |merged: &Arc<Chunk>| (merged.span, merged.start) == (first.span, first.start);
         if let Some(merged) = last.upgrade().filter(is_same_start) {
-            // What the queue has of it ends before the cursor then, and is dropped.
+            // Its parts are still in the queue. They will end before the cursor, and be dropped.
             return merged;
         }
         let mut bytes: Option<BytesMut> = None;
@@ -77,7 +77,7 @@ mod tests {
         Arc::new(Chunk { span, start: Offset(start), bytes: Bytes::copy_from_slice(bytes) })
     }
 
-    /// What two groups of a log are given, one after the other, of chunks that have queued up.
+    /// What two groups of a log receive, one after the other, when these chunks have queued up.
     fn merge(chunks: &[Arc<Chunk>]) -> [Vec<Arc<Chunk>>; 2] {
         let (sender, receiver) = broadcast::channel(32);
         let mut queues = [receiver, sender.subscribe()];

@@ -2,10 +2,10 @@
 //!
 //! A [`cursor`] is the viewer's position in the log, and decides what the viewer does next. A
 //! [`viewer`] drives it: it reads the file while it is behind, and takes the shared chunks while it
-//! keeps up. A [`session`] turns what the viewer gives into messages, with a [`renderer`]; the
+//! keeps up. A [`session`] turns the items of the viewer into messages, with a [`renderer`]. The
 //! [`fanout`] renders each chunk once for all viewers of a log and form. [`checkpoints`] of the
-//! terminal state let a viewer start in the middle. The [`hub`] is where sessions begin, and a
-//! [`group`] of viewers at the same position is served by one session.
+//! terminal state let a viewer start in the middle. The [`hub`] starts sessions, and a [`group`] of
+//! viewers at the same position is served by one session.
 //!
 //! Nothing here knows how messages travel.
 

@@ -1,8 +1,8 @@
-//! The one way by which sessions read files: on a blocking thread, and only a few at a time.
+//! The reads of sessions. Each runs on a blocking thread, and only a few run at a time.
 //!
-//! A disk may be slow, and a network file system may hang for ever. The limits keep both from
-//! using up the runtime's blocking threads: a log that is searched for megabytes delays its own
-//! viewers only, and a file system that hangs delays its own logs only.
+//! A disk may be slow, and a network file system may hang for ever. Because of the limits, neither
+//! uses up the runtime's blocking threads: a long search in a log delays only the viewers of that
+//! log, and a file system that hangs delays only its own logs.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ static DEVICES: LazyLock<DashMap<u64, Arc<Semaphore>>> = LazyLock::new(DashMap::
 #[derive(Debug)]
 pub struct FileReads {
     permits: Arc<Semaphore>,
-    /// How many have begun.
+    /// How many reads have begun.
     count: AtomicU64,
 }
 
@@ -38,7 +38,7 @@ impl Default for FileReads {
 }
 
 impl FileReads {
-    /// Runs `read` on a blocking thread. It goes on there when the future is dropped, and counts
+    /// Runs `read` on a blocking thread. When the future is dropped, the read continues, and counts
     /// against the limits until it ends.
     ///
     /// # Errors
@@ -104,7 +104,7 @@ mod tests {
         for _ in 0..READS_PER_LOG_MAX {
             let (release, read) = hanging();
             held.push(release);
-            // The viewer leaves; its thread hangs on, and counts.
+            // The viewer leaves. Its thread still hangs, and counts against the limit.
             let reading = timeout(Duration::from_millis(10), stuck.run(&file, read));
             assert!(reading.await.is_err());
         }

@@ -1,7 +1,7 @@
 //! Renders the bytes of a log to messages of one form, piece by piece.
 //!
-//! A renderer holds the terminal of the log and what has been sent of its screen, so that each
-//! piece gives only what changes. It leaves checkpoints of the terminal behind.
+//! A renderer holds the terminal of the log and the part of its screen that has been sent, so that
+//! each piece results only in the changes. It also saves checkpoints of the terminal.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crate::session::checkpoints::{Checkpoint, Checkpoints};
 use crate::wire::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::wire::rows::RowsMessages;
 
-/// The terminal is fed in pieces of this size, so that a log whose output is much larger than its
-/// bytes is stopped in time.
+/// The terminal is fed in pieces of this size, so that rendering can stop in time when the output
+/// is much larger than the bytes of the log.
 const PIECE_BYTES: usize = 8 * 1024;
 /// The most bytes that are allocated for the output of a step before its size is known.
 const CAPACITY_BYTES_MAX: usize = 192 * 1024;
@@ -71,7 +71,8 @@ impl Renderer {
         self.state.origin
     }
 
-    /// Takes the terminal of a renderer at the same position if that one has seen more of the log.
+    /// Takes over the terminal of a renderer at the same position if that terminal has seen more of
+    /// the log.
     pub fn merge(&mut self, other: Self) {
         if other.state.origin < self.state.origin {
             self.state = other.state;
@@ -87,8 +88,8 @@ impl Renderer {
         }
     }
 
-    /// Renders `bytes` until the messages have `bytes_max` bytes. Gives the messages, and how many
-    /// of `bytes` were rendered.
+    /// Renders `bytes` until the messages have `bytes_max` bytes. Returns the messages, and how
+    /// many of `bytes` were rendered.
     pub fn render(&mut self, bytes: &[u8], form: Form, bytes_max: usize) -> (Frames, usize) {
         let capacity = bytes.len().min(CAPACITY_BYTES_MAX);
         let mut output = StepOutput::new(form, self.state.at().0, capacity);
@@ -111,7 +112,7 @@ impl Renderer {
         (output.into_frames(self.state.at().0), taken)
     }
 
-    /// The text that was held back because it could still change; now it is final.
+    /// Returns the text that was held back because it could still change. Now it is final.
     pub fn finish(&mut self, form: Form) -> Frames {
         match form {
             Form::Html => messages(&self.appender.finish_html()),
@@ -120,7 +121,7 @@ impl Renderer {
         }
     }
 
-    /// Continues at another position. Gives the text that was held back.
+    /// Continues at another position. Returns the text that was held back.
     pub fn move_to(&mut self, span: u64, state: Checkpoint, form: Form) -> Frames {
         let state = state.of(form.rendition());
         (self.span, self.checkpoint_at, self.state) = (span, state.at(), state);
@@ -164,8 +165,8 @@ impl StepOutput {
     }
 }
 
-/// Appends a row's content in a form that has rows. Gives how many bytes were written for it,
-/// which is more than what is left of it where a row has too many styles to be sent with them.
+/// Appends a row's content in a form that has rows. Returns how many bytes were written for it.
+/// That includes the styles of a row with too many of them, which is then sent without styles.
 pub fn write_content(row: &Row, form: Form, content: &mut String) -> usize {
     let start = content.len();
     if form.is_text() {
@@ -196,8 +197,8 @@ fn messages(mut text: &str) -> Frames {
     frames
 }
 
-/// Where to cut a text that is too long for a message: after a newline, or else outside of tags
-/// and entities.
+/// Where to cut a text that is too long for a message: after a newline if possible, or else outside
+/// of tags and entities.
 fn cut(text: &str) -> usize {
     let at = text.floor_char_boundary(MESSAGE_BYTES_MAX);
     let head = text.as_bytes().get(..at).unwrap_or_default();
@@ -215,9 +216,11 @@ fn cut(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::Detection;
 
     fn new(form: Form) -> Renderer {
-        Renderer::new(1, Checkpoint::new(Offset(0)), form, &Arc::default())
+        let state = Checkpoint::new(Offset(0), Detection::default());
+        Renderer::new(1, state, form, &Arc::default())
     }
 
     #[test]
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn output_that_is_much_larger_than_the_log_comes_in_bounded_steps() {
+    fn output_much_larger_than_the_log_is_rendered_in_bounded_steps() {
         let log = "a\x1b[500Gb\n".repeat(20_000);
         for form in [Form::Html, Form::Text, Form::Rows, Form::TextRows] {
             let mut whole = new(form);

@@ -15,15 +15,15 @@ use crate::wire::frame::{Form, Frame, Frames};
 use crate::wire::message::Message;
 use crate::wire::request::StreamRequest;
 
-/// The messages of one step have little more than so many bytes: a viewer is to hold no more.
+/// The messages of one step have little more than this many bytes, because each viewer holds them.
 pub(super) const STEP_BYTES: usize = 192 * 1024;
 
-/// What a session gives next.
+/// The output of a session.
 #[derive(Debug)]
 pub enum Output {
-    /// Send these, in order. None where the viewer has just been given everything there is.
+    /// Send these messages, in order. There are none when the viewer has just caught up.
     Frames(Frames),
-    /// Nothing follows, but for [`Session::end_frames`].
+    /// Nothing follows, except [`Session::end_frames`].
     End(Ending),
 }
 
@@ -35,13 +35,13 @@ pub struct Session {
     request: StreamRequest,
     /// The session's own renderer, while it does not use the shared one.
     renderer: Option<Renderer>,
-    /// What the viewer gave and is not rendered yet.
+    /// An item of the viewer that is not rendered yet.
     pending: Option<Item>,
     /// The terminal state after a pending gap.
     after_gap: Option<Checkpoint>,
     /// Messages that are sent before anything else.
     ready: Frames,
-    /// The lines that this viewer started with, for viewers that come at the same time.
+    /// The lines that this viewer started with, shared with viewers that join at the same time.
     history: Option<Arc<History>>,
     /// Everything up to here has been rendered: the number of a span, and an offset.
     rendered: (u64, Offset),
@@ -70,7 +70,7 @@ impl Session {
         }
     }
 
-    /// A session whose viewer has been given everything before its cursor.
+    /// A session whose viewer has received everything before its cursor.
     pub(super) fn resumed(
         viewer: Viewer,
         fanout: Arc<Fanout>,
@@ -82,9 +82,9 @@ impl Session {
         Self { rendered, sent_anything: true, ..Self::new(viewer, fanout, form, request) }
     }
 
-    /// Gets the first messages ready: where the stream starts, and the lines that are there
-    /// already. Viewers that come at the same time share their rendering. Call it once at most,
-    /// before [`next`](Self::next).
+    /// Prepares the first messages: the start of the stream, and the lines that exist already.
+    /// Viewers that join at the same time share their rendering. Call it at most once, before
+    /// [`next`](Self::next).
     pub async fn begin(&mut self) {
         while let Some(item) = self.viewer.announcement() {
             if let Output::Frames(frames) = self.announce(item) {
@@ -100,7 +100,7 @@ impl Session {
         let mut shared = match lock.try_lock() {
             Ok(shared) => shared,
             Err(_) => {
-                // Many may wait here for the one that renders: none is to hold what it read.
+                // Many may wait here for the one that renders. They hold no bytes meanwhile.
                 self.viewer.forget_read_ahead();
                 lock.lock().await
             }
@@ -116,8 +116,8 @@ impl Session {
         }
     }
 
-    /// Renders a range of the log for this viewer. None when it could not be read in one go; what
-    /// was read is ready all the same.
+    /// Renders a range of the log for this viewer. None when it could not be read in one go. The
+    /// part that was read is ready to be sent all the same.
     async fn render_history(&mut self, range: ByteRange) -> Option<History> {
         let first = self.ready.len();
         let is_before_end = |session: &Self| {
@@ -164,7 +164,8 @@ impl Session {
         }
     }
 
-    /// The messages of an item. None where it is pending again, and something was found out for it.
+    /// The messages of an item. None when something had to be prepared first, and the item is
+    /// pending again.
     async fn output(&mut self, item: Item) -> Option<Output> {
         match item {
             Item::Chunk(chunk) => {
@@ -191,7 +192,7 @@ impl Session {
                         let rendition = self.form.rendition();
                         Some(self.fanout.checkpoint_at(span, to, false, rendition).await)
                     }
-                    None => Some(Checkpoint::new(to)),
+                    None => Some(self.fanout.empty_state(None, to)),
                 };
                 None
             }
@@ -199,20 +200,20 @@ impl Session {
         }
     }
 
-    /// The position of a session whose viewer follows and has been given everything there is.
+    /// The position of a session whose viewer follows and has received everything so far.
     #[must_use]
     pub fn idle_position(&self) -> Option<GroupPosition> {
         let has_more = self.pending.is_some() || !self.ready.is_empty();
         self.viewer.idle_position().filter(|_| !has_more).map(GroupPosition::new)
     }
 
-    /// The position up to which everything has been given; none in the middle of an item.
+    /// The position up to which everything has been sent. None in the middle of an item.
     #[must_use]
     pub fn group_position(&self) -> Option<GroupPosition> {
         self.viewer.timeline_position().filter(|_| self.pending.is_none()).map(GroupPosition::new)
     }
 
-    /// The cursor from which a viewer continues that has been given the same.
+    /// The cursor from which another viewer that has received the same can continue.
     #[must_use]
     pub fn saved_cursor(&self) -> SavedCursor {
         match &self.pending {
@@ -221,28 +222,30 @@ impl Session {
         }
     }
 
-    /// The group that can speak for the session when it is idle.
+    /// The group that can serve the session's viewer while the session is idle.
     #[must_use]
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
-        GroupKey { log, form: self.form, signed: self.request.signed }
+        let encoding = self.fanout.encoding();
+        GroupKey { log, form: self.form, encoding, signed: self.request.signed }
     }
 
-    /// From now on the session speaks for a group. Gives what is left of its own viewer.
+    /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
         let StreamRequest { signed, skip, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
-        Some(Detached { presence, form: self.form, signed, skip })
+        let encoding = self.fanout.encoding();
+        Some(Detached { presence, form: self.form, encoding, signed, skip })
     }
 
-    /// Whether the requested position could be honoured; true where none was requested.
+    /// Whether the stream starts at the requested position. True when none was requested.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         self.viewer.is_recovered()
     }
 
-    /// Where a viewer resumes after what was given so far: the text of the generation, and the
-    /// next byte. None while the log has no file.
+    /// The position from which a viewer resumes after everything sent so far: the text of the
+    /// generation, and the offset of the next byte. None while the log has no file.
     #[must_use]
     pub fn position(&self) -> Option<(String, Offset)> {
         self.viewer.position().map(|(generation, offset)| (generation.to_string(), offset))
@@ -285,13 +288,14 @@ impl Session {
                 self.fanout.renderer(span, start, begins_row, self.form).await
             }
             None => {
-                let (span, state) = (self.viewer.span_number(), Checkpoint::new(start));
+                let state = self.fanout.empty_state(None, start);
+                let span = self.viewer.span_number();
                 self.fanout.new_renderer(span, state, self.form)
             }
         }
     }
 
-    /// Renders bytes, or as many of them as a viewer is to hold. The rest stays pending.
+    /// Renders bytes, up to the limit of one step. The rest stays pending.
     fn render(&mut self, start: Offset, bytes: &Bytes) -> Frames {
         self.fanout.count_own_render();
         let (frames, taken) = match &mut self.renderer {
@@ -312,14 +316,16 @@ impl Session {
     fn announce(&mut self, item: Item) -> Output {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
-            Item::Reset { generation, from, reason } => {
-                let mut frames = self.move_renderer(Checkpoint::new(from));
-                frames.extend(self.control(|| Message::reset(generation, from, reason)));
+            Item::Reset { generation, from, reason, encoding } => {
+                let state = self.fanout.empty_state(self.viewer.span(), from);
+                let mut frames = self.move_renderer(state);
+                frames.extend(self.control(|| Message::reset(generation, from, reason, encoding)));
                 frames
             }
             Item::Gap { generation, from, to } => {
-                let state =
-                    self.after_gap.take().unwrap_or_else(|| Checkpoint::new(to.unwrap_or(from)));
+                let state = self.after_gap.take().unwrap_or_else(|| {
+                    self.fanout.empty_state(self.viewer.span(), to.unwrap_or(from))
+                });
                 let mut frames = self.move_renderer(state);
                 frames.extend(self.control(|| Message::gap(generation, from, to)));
                 frames
@@ -338,7 +344,7 @@ impl Session {
         })
     }
 
-    /// The log continues elsewhere. Gives what the renderer has held back so far.
+    /// Moves the renderer to where the log continues. Returns the output that it has held back.
     fn move_renderer(&mut self, to: Checkpoint) -> Frames {
         if !self.form.is_rendered() {
             return Frames::new();
@@ -355,7 +361,7 @@ impl Session {
         frames
     }
 
-    /// The renderer that has rendered what this viewer has been given.
+    /// The renderer that has rendered what this viewer has received.
     fn last_renderer(&mut self) -> Option<Renderer> {
         let (span, at) = self.rendered;
         self.renderer

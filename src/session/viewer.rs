@@ -1,8 +1,8 @@
-//! One viewer of a log: drives a [`Cursor`] between the follower's events and the file.
+//! One viewer of a log: it moves a [`Cursor`] by the follower's events and by reads of the file.
 //!
-//! The cursor decides, the viewer does the IO. A viewer that is behind reads the file, one that
-//! keeps up takes the shared chunks, and where a span ends the viewer enters the next one. So
-//! joining late, lagging and coming back are one rule.
+//! The cursor decides, and the viewer does the IO. A viewer that is behind reads the file, and one
+//! that keeps up takes the shared chunks. At the end of a span the viewer enters the next one. So
+//! late join, lag and reconnect follow one rule.
 
 mod item;
 mod late;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
@@ -29,7 +30,8 @@ use crate::wire::message::Opening;
 use crate::wire::request::{StartAt, StreamRequest};
 pub use item::Item;
 
-/// The most bytes that a viewer reads of the file at once: a thousand usual lines fit one message.
+/// The most bytes that a viewer reads of the file at once. A thousand usual lines fit into one
+/// message.
 const READ_BYTES_MAX: usize = 192 * 1024;
 
 /// The pause after a read that failed.
@@ -75,7 +77,7 @@ impl SavedCursor {
 /// Where a stream starts, with what was read there.
 struct Start {
     status: Option<Status>,
-    /// The first bytes, until they are given.
+    /// The first bytes, until they are returned.
     bytes: Option<(TimelinePosition, Bytes)>,
 }
 
@@ -85,13 +87,13 @@ pub struct Viewer {
     request: StreamRequest,
     reads: Arc<FileReads>,
     cursor: Cursor<SpanHandle>,
-    /// Whether a requested position was honoured, as far as that is known.
+    /// Whether the stream starts at the requested position, as far as that is known.
     recovered: bool,
-    /// Until the stream has been opened and the first bytes are given.
+    /// The start of the stream, until it has been opened and the first bytes are returned.
     start: Option<Box<Start>>,
     /// The start of the stream, if a row of the log begins there.
     row_start: Option<TimelinePosition>,
-    /// For a viewer that listens for a group: chunks that have queued up are given as one.
+    /// For a viewer that serves a group: chunks that have queued up are merged into one.
     merged: Option<Arc<MergedChunks>>,
     /// An event that was received with the chunks before it, and is due.
     received: Option<Result<Event, RecvError>>,
@@ -106,10 +108,10 @@ fn options(request: &StreamRequest, until: TimelinePosition) -> Options {
 }
 
 impl Viewer {
-    /// A viewer of a log that it has subscribed to. Finds the start of the stream.
+    /// A viewer with a subscription to a log. Finds the start of the stream.
     ///
-    /// The first bytes are read with it unless `reads_ahead` says, for the bytes that are there
-    /// already, that somebody else has them.
+    /// The first bytes are read in the same step, unless `reads_ahead` returns false for them
+    /// because another session already has them.
     pub async fn new(
         subscription: Subscription,
         request: StreamRequest,
@@ -125,7 +127,7 @@ impl Viewer {
         viewer
     }
 
-    /// A viewer that continues from a saved cursor, and has been given everything before it.
+    /// A viewer that continues from a saved cursor, and has received everything before it.
     #[must_use]
     pub fn resume(
         subscription: Subscription,
@@ -164,8 +166,8 @@ impl Viewer {
         SavedCursor(self.cursor.clone())
     }
 
-    /// The position of a viewer that follows and has been given everything; none while there is
-    /// something to give.
+    /// The position of a viewer that follows and has received everything. None while there is
+    /// something to send.
     #[must_use]
     pub fn idle_position(&self) -> Option<(TimelinePosition, Generation)> {
         let is_idle = self.received.is_none()
@@ -174,15 +176,15 @@ impl Viewer {
         if is_idle { self.timeline_position() } else { None }
     }
 
-    /// The position up to which everything was given, and its generation as the viewer knows it;
-    /// none while the log has no file.
+    /// The position up to which everything was sent, and its generation as the viewer knows it.
+    /// None while the log has no file.
     #[must_use]
     pub fn timeline_position(&self) -> Option<(TimelinePosition, Generation)> {
         self.cursor.at().map(|at| (at.position(), at.generation))
     }
 
-    /// From now on the viewer listens for others, which are counted as viewers themselves. It
-    /// leaves nothing out, and gives chunks that have queued up as one. Gives its own presence.
+    /// From now on this viewer serves a group, whose viewers are counted themselves. It leaves
+    /// nothing out, and merges chunks that have queued up. Returns its own presence.
     pub fn detach(&mut self, merged: Arc<MergedChunks>) -> Option<Presence> {
         self.cursor.keep_all();
         self.merged = Some(merged);
@@ -195,44 +197,44 @@ impl Viewer {
         self.subscription.follower.log()
     }
 
-    /// Whether lines that are there already were requested.
+    /// Whether lines that exist already were requested.
     #[must_use]
     pub fn wants_history(&self) -> bool {
         self.request.begin != StartAt::Lines(0)
     }
 
-    /// Whether a requested position was honoured, as far as that is known.
+    /// Whether the stream starts at the requested position, as far as that is known.
     #[must_use]
     pub fn is_recovered(&self) -> bool {
         self.recovered
     }
 
-    /// The number of the span that the viewer is in, or was in last.
+    /// The number of the span that the viewer is in, or was last in.
     #[must_use]
     pub fn span_number(&self) -> u64 {
         self.cursor.span_number()
     }
 
-    /// Where a client resumes; none while the log has no file.
+    /// The position from which a client resumes. None while the log has no file.
     #[must_use]
     pub fn position(&self) -> Option<(Generation, Offset)> {
         self.cursor.at().map(|at| (at.generation, at.offset()))
     }
 
-    /// The span that the viewer is in; none while the log has no file.
+    /// The span that the viewer is in. None while the log has no file.
     #[must_use]
     pub fn span(&self) -> Option<&Arc<Span>> {
         self.cursor.at().map(|at| at.handle.span())
     }
 
-    /// The bytes that are there already and come next; none when something else comes first.
+    /// The existing bytes that come next. None when something else comes first.
     #[must_use]
     pub fn history(&self) -> Option<ByteRange> {
         let end = self.cursor.history_end(look)?;
         self.cursor.at().map(|at| ByteRange { span: at.span, from: at.offset(), end })
     }
 
-    /// Continues after bytes that the viewer was given from elsewhere.
+    /// Continues after bytes that the viewer received from another source.
     pub fn pass(&mut self, fingerprint: Fingerprint) {
         self.start = None;
         self.cursor.pass(fingerprint);
@@ -244,28 +246,27 @@ impl Viewer {
         self.row_start == Some(TimelinePosition { span: self.span_number(), offset })
     }
 
-    /// Forgets the first bytes, where they were read already. They are read again when they are
-    /// due.
+    /// Drops the first bytes, if they were read already. They are read again when they are due.
     pub fn forget_read_ahead(&mut self) {
         if let Some(start) = &mut self.start {
             start.bytes = None;
         }
     }
 
-    /// The next offset with the bytes before it; none while the log has no file.
+    /// The next offset with the bytes before it. None while the log has no file.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         self.cursor.at().map(|at| at.fingerprint.clone())
     }
 
-    /// What is announced before the stream goes on; none when everything is.
+    /// The next announcement before the stream continues. None when there is none.
     pub(super) fn announcement(&mut self) -> Option<Item> {
         let step = self.cursor.announcement(look)?;
         self.announce(step)
     }
 
-    /// What comes next. Dropping the future loses nothing: the cursor moves only together with an
-    /// item that is given.
+    /// The next item. Dropping the future loses nothing: the cursor moves only together with an
+    /// item that is returned.
     pub async fn next(&mut self) -> Item {
         loop {
             // A viewer that has missed more than the broadcast holds is too slow.
@@ -281,13 +282,13 @@ impl Viewer {
         }
     }
 
-    /// Does what a step asks for. None when the cursor has to be asked for the next one.
+    /// Carries out a step. None when it has no item, and the cursor's next step is due.
     async fn perform(&mut self, step: Step) -> Option<Item> {
         match step {
             Step::Wait => self.listen().await,
             Step::Read { from, to } => self.read(from, to).await,
             Step::Skip => self.skip().await,
-            // Boxed: a viewer that waits for lines is to hold little.
+            // Boxed, so that a viewer that waits for lines takes little memory.
             Step::Seek { after } => Box::pin(self.seek_after(after)).await,
             Step::Enter { after } => self.enter(after).await,
             step => self.announce(step),
@@ -298,7 +299,9 @@ impl Viewer {
     fn announce(&self, step: Step) -> Option<Item> {
         Some(match step {
             Step::Open { generation, from } => self.opening(generation, from),
-            Step::Reset { generation, from, reason } => Item::Reset { generation, from, reason },
+            Step::Reset { generation, from, reason } => {
+                Item::Reset { generation, from, reason, encoding: self.encoding() }
+            }
             Step::Gap { generation, from, to } => Item::Gap { generation, from, to },
             Step::Signed(generation) => Item::Signed(generation),
             Step::Waiting(reason) => Item::Waiting(reason),
@@ -328,7 +331,16 @@ impl Viewer {
             tail: self.request.tail,
             recovered: self.recovered,
             polling: self.subscription.follower.is_polling(),
+            encoding: self.encoding(),
         })
+    }
+
+    /// The encoding that was chosen, or that the first bytes of the file say; none for UTF-8, and
+    /// while it is not known.
+    fn encoding(&self) -> Option<Encoding> {
+        let detected = || self.span().map(|span| span.detection().encoding());
+        let encoding = self.request.encoding.or_else(detected)?;
+        (encoding != Encoding::UTF_8).then_some(encoding)
     }
 
     /// Takes the next event of the follower.
@@ -360,7 +372,7 @@ impl Viewer {
             Err(RecvError::Closed) => self.cursor.on_closed(),
         };
         match step {
-            // Without a read between, so that the chunks that follow are taken.
+            // The next span is entered without a read, so that its chunks in the queue are taken.
             Step::Enter { after } => self.enter(after).await,
             step => self.announce(step),
         }
@@ -375,14 +387,14 @@ impl Viewer {
         if let Some((_, bytes)) = ahead.filter(|(position, _)| *position == at.position()) {
             return self.read_gave(ReadOutcome::Bytes(bytes), from, to, closed).await;
         }
-        let Some(file) = span.file() else {
+        let Some((file, tail)) = span.file_and_tail() else {
             // It was closed in favour of others, and may still lie beside the log.
             if self.is_open_again(&span, to).await {
                 return None;
             }
             return self.read_gave(ReadOutcome::Gone, from, to, closed).await;
         };
-        let (before, tail, signed) = (at.fingerprint.clone(), span.tail(), span.signed());
+        let (before, signed) = (at.fingerprint.clone(), span.signed());
         let reading = move |file: &LogFile| read_checked(file, &before, to, &tail, signed);
         let outcome = match self.reads.run(&file, reading).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => ReadOutcome::Bytes(bytes),
@@ -392,7 +404,7 @@ impl Viewer {
             Err(error) => return self.read_failed(&error, to, closed).await,
         };
         if !closed && matches!(outcome, ReadOutcome::Short | ReadOutcome::Changed) {
-            // If the file was truncated, the follower sees that too, and closes the span.
+            // If the file was truncated, the follower notices that too, and closes the span.
             self.subscription.follower.refresh().await;
             if span.is_closed() {
                 return None;
@@ -439,7 +451,7 @@ impl Viewer {
         self.announce(step)
     }
 
-    /// The fingerprint of an offset; without the bytes before it where they can't be read.
+    /// The fingerprint of an offset. It is empty when the bytes before the offset can't be read.
     async fn fingerprint_of(&self, file: Option<Arc<LogFile>>, offset: Offset) -> Fingerprint {
         let Some(file) = file else { return Fingerprint::at(offset) };
         let reading = self.reads.run(&file, move |file| file.fingerprint(offset));
@@ -450,13 +462,20 @@ impl Viewer {
     async fn enter(&mut self, after: u64) -> Option<Item> {
         let follower = Arc::clone(&self.subscription.follower);
         // After a file that was rotated away before anybody followed the log comes the file that
-        // had the name next, if it can be found.
-        if let Some(span) = self.span().filter(|span| span.is_rotated())
-            && let Some(found) = follower.find_next_rotated(&Arc::clone(span)).await
-        {
-            let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
-            let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
-            return self.announce(step);
+        // had the name next, if it can be found. Unless it is proved that no other one came in
+        // between, the viewer is told that some may be missing.
+        if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
+            let next = follower.find_next_rotated(&span).await;
+            if !next.follows_directly
+                && let Some(step) = self.cursor.on_unknown_files()
+            {
+                return self.announce(step);
+            }
+            if let Some(found) = next.span {
+                let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
+                let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
+                return self.announce(step);
+            }
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {
@@ -472,11 +491,11 @@ impl Viewer {
         self.entered(next).await
     }
 
-    /// Tells the cursor what comes after its span, and waits for an event where nothing does.
+    /// Passes the next span to the cursor, and waits for an event when there is none.
     async fn entered(&mut self, next: NextSpan<SpanHandle>) -> Option<Item> {
         match self.cursor.on_rotation(next) {
             Step::Wait => {
-                // After any event the timeline may have another span.
+                // Any event may add a span to the timeline.
                 let _event = self.subscription.events.recv().await;
                 None
             }
@@ -492,7 +511,7 @@ impl Viewer {
 
     /// Leaves out what was missed.
     async fn skip(&mut self) -> Option<Item> {
-        // In this order: events after the end are received.
+        // Resubscribe before the end is read, so that no later event is missed.
         self.subscription.events = self.subscription.events.resubscribe();
         let span = self.span()?;
         let (end, file) = (span.end(), span.file());
@@ -502,9 +521,9 @@ impl Viewer {
     }
 }
 
-/// Reads the bytes after a fingerprint and before `end`, if the file is what it was. A file that
-/// was truncated and filled again may have the same bytes before the cursor; then its `tail` or
-/// its head is another.
+/// Reads the bytes after a fingerprint and before `end`, if the file is still the same. A file that
+/// was truncated and filled again may have the same bytes before the cursor. Then its `tail` or its
+/// head differs.
 fn read_checked(
     file: &LogFile,
     before: &Fingerprint,

@@ -194,10 +194,10 @@ pub struct ListedLog {
     pub viewers: usize,
 }
 
-/// The answer to `/_/check`. All are `None` when a page of the origin is served.
+/// The answer to `/_/check`. All fields are `None` when pages of the origin are served.
 #[derive(Debug, Default, Serialize)]
 pub struct Check<'a> {
-    /// The status with which its requests are refused.
+    /// The status with which their requests are refused.
     pub status: Option<u16>,
     /// What is wrong.
     pub message: Option<&'a str>,

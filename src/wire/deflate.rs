@@ -5,17 +5,17 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
-/// The window in which repetitions are found, in bits: 4 KiB. A client may ask for a window as
-/// small as this, and all clients are sent the same. A larger one saves nothing in messages of a
-/// few lines, and a tenth at most in those of 64 KiB.
+/// The size of the compression window, in bits: 4 KiB. A client may require a window as small as
+/// this, and all clients get the same frames. A larger window saves nothing in messages of a few
+/// lines, and at most a tenth in messages of 64 KiB.
 pub const WINDOW_BITS: u8 = 12;
 /// The fastest level, which suits small messages.
 const LEVEL: u32 = 1;
-/// Smaller messages are not compressed: what that could save is less than a packet.
+/// Smaller messages are not compressed, because that could save less than a packet.
 const BYTES_MIN: usize = 128;
 /// The end of a flush, which is left out of a message (RFC 7692, section 7.2.1).
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-/// The bytes that are inflated at once.
+/// How many bytes are inflated at once.
 const PIECE_BYTES: usize = 4 * 1024;
 
 fn compressor() -> Compress {
@@ -23,11 +23,11 @@ fn compressor() -> Compress {
 }
 
 thread_local! {
-    /// Kept, since making one costs as much as deflating a small message.
+    /// Kept for each thread, since creating one costs as much as deflating a small message.
     static COMPRESSOR: RefCell<Compress> = RefCell::new(compressor());
 }
 
-/// Deflates a message. None for a short message, and where that saves less than an eighth.
+/// Deflates a message. None for a short message, or when that saves less than an eighth.
 pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
     if message.len() < BYTES_MIN {
         return None;
@@ -41,7 +41,7 @@ pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
             deflated.truncate(deflated.len() - TAIL.len());
             Some(deflated)
         } else {
-            // A compressor that ran out of room keeps the rest of the input over a reset.
+            // A compressor that ran out of room keeps the rest of the input even after a reset.
             *shared = compressor();
             None
         }
@@ -53,14 +53,14 @@ pub(crate) fn deflate(message: &[u8]) -> Option<Vec<u8>> {
 pub enum Unreadable {
     /// It is not a valid deflate stream.
     Invalid,
-    /// Inflated it is longer than allowed.
+    /// The inflated message is longer than allowed.
     TooLong,
 }
 
 /// Inflates a message of at most `bytes_max` bytes that was deflated by itself.
 ///
 /// # Errors
-/// When it is no valid deflate stream, or longer.
+/// When it is no valid deflate stream, or the inflated message is longer.
 pub fn inflate(deflated: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unreadable> {
     let mut inflater = Decompress::new(false);
     let mut message = Vec::new();
@@ -151,7 +151,8 @@ mod tests {
         assert_eq!(deflate(&noise(10_000)), None);
     }
 
-    /// The inflater accepts references that reach too far back, so the test looks at what is saved.
+    /// The inflater accepts references that reach too far back, so the test checks the compressed
+    /// size.
     #[test]
     fn repetitions_further_back_than_the_window_are_not_used() {
         let window = 1 << WINDOW_BITS;

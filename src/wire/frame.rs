@@ -1,4 +1,4 @@
-//! Encoded messages, made once and shared by all viewers that are sent them.
+//! Encoded messages, made once and shared by all viewers that receive them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -21,7 +21,7 @@ pub type Frames = Vec<Frame>;
 pub enum Packing {
     /// Uncompressed.
     Plain,
-    /// Each message compressed by itself; uncompressed where that saves too little.
+    /// Each message is compressed by itself, or uncompressed if that saves too little.
     Deflated,
 }
 
@@ -36,7 +36,7 @@ struct Encoded {
     kind: Data,
     plain: Bytes,
     payload_at: usize,
-    /// The compressed frame, once it was asked for; none inside where it saves too little.
+    /// The compressed frame, after its first use. None inside if it saves too little.
     deflated: OnceLock<Option<Bytes>>,
 }
 

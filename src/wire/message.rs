@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::Encoding;
 use crate::log::timeline;
 use crate::log::{Generation, LogPath, Offset, Refusal};
 use crate::wire::rows;
@@ -32,10 +33,13 @@ pub enum Message {
         modified: Option<u64>,
         /// Whether the stream follows.
         tail: bool,
-        /// Whether a wanted position was honoured; true where none was wanted.
+        /// Whether the stream starts at the requested position. True when none was requested.
         recovered: bool,
         /// How the server notices that the log has grown.
         watch: Watch,
+        /// The name of the log's encoding; none for UTF-8, and while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoding: Option<String>,
     },
     /// The rows from `from` on. The server writes them with [`rows::RowsMessages`].
     Rows {
@@ -56,7 +60,7 @@ pub enum Message {
         /// The offset after the last missing byte; null when unknown.
         to: Option<u64>,
     },
-    /// What follows belongs to this generation, from that offset.
+    /// The following messages belong to this generation, from that offset on.
     Reset {
         /// The generation.
         generation: String,
@@ -64,6 +68,9 @@ pub enum Message {
         from: u64,
         /// Why.
         reason: Reason,
+        /// The name of the encoding; none for UTF-8, and while it is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        encoding: Option<String>,
     },
     /// The same generation under a longer signature, which identifies its file more surely. Sent
     /// only to viewers that asked for it with `signed=1`.
@@ -96,7 +103,7 @@ pub enum Message {
 pub enum Watch {
     /// The file system sends events.
     Events,
-    /// It sends none; the server polls the file.
+    /// The file system sends none, so the server polls the file.
     Poll,
     /// A way that this version does not know.
     #[serde(other)]
@@ -105,8 +112,8 @@ pub enum Watch {
 
 /// Why a stream continues in another generation or at another offset.
 ///
-/// The log's own [`timeline::Reason`] has no unknown reasons, and one more that never travels;
-/// the conversion below is the only place where the two meet.
+/// [`timeline::Reason`] has no unknown reasons, and has one reason that is never sent. The
+/// conversion below is the only place that uses both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reason {
@@ -114,11 +121,11 @@ pub enum Reason {
     Rotated,
     /// The file was truncated. It may have grown again since.
     Truncated,
-    /// Another file has the name, or the requested position could not be honoured.
+    /// Another file has the name, or the stream can't start at the requested position.
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// After late bytes: the stream continues where it was.
+    /// After late bytes, the stream continues at its earlier position.
     Back,
     /// A reason that this version does not know.
     #[serde(other)]
@@ -143,7 +150,7 @@ impl From<timeline::Reason> for Reason {
 pub enum WaitReason {
     /// There is no file of the log's name.
     Missing,
-    /// The name belongs to something else than a regular file inside the served directories.
+    /// The name belongs to something other than a regular file inside the served directories.
     Untailable,
     /// The file can't be opened or read.
     Unreadable,
@@ -176,6 +183,7 @@ impl Message {
             tail: opening.tail,
             recovered: opening.recovered,
             watch: if opening.polling { Watch::Poll } else { Watch::Events },
+            encoding: opening.encoding.map(name_of),
         }
     }
 
@@ -183,8 +191,18 @@ impl Message {
         Self::Signed { generation: generation.to_string() }
     }
 
-    pub(crate) fn reset(generation: Generation, from: Offset, reason: timeline::Reason) -> Self {
-        Self::Reset { generation: generation.to_string(), from: from.0, reason: reason.into() }
+    pub(crate) fn reset(
+        generation: Generation,
+        from: Offset,
+        reason: timeline::Reason,
+        encoding: Option<Encoding>,
+    ) -> Self {
+        Self::Reset {
+            generation: generation.to_string(),
+            from: from.0,
+            reason: reason.into(),
+            encoding: encoding.map(name_of),
+        }
     }
 
     pub(crate) fn gap(generation: Generation, from: Offset, to: Option<Offset>) -> Self {
@@ -237,10 +255,16 @@ pub struct Opening {
     pub modified: Option<SystemTime>,
     /// Whether the stream follows.
     pub tail: bool,
-    /// Whether a requested position was honoured; true where none was requested.
+    /// Whether the stream starts at the requested position. True when none was requested.
     pub recovered: bool,
     /// Whether the file system sends no events and the log is polled.
     pub polling: bool,
+    /// The encoding of the log; none for UTF-8, and while it is not known.
+    pub encoding: Option<Encoding>,
+}
+
+fn name_of(encoding: Encoding) -> String {
+    encoding.name().to_owned()
 }
 
 #[cfg(test)]
@@ -275,9 +299,13 @@ mod tests {
     fn written_messages_can_be_read_again() {
         let refusal = Message::refusal(Refusal::NotFound).1;
         let gap = Message::Gap { generation: "g".to_owned(), from: 1, to: None };
-        let reset =
-            Message::Reset { generation: "g".to_owned(), from: 7, reason: Reason::Truncated };
-        for message in [refusal, gap, reset, Message::End] {
+        let reset = |encoding: Option<&str>| Message::Reset {
+            generation: "g".to_owned(),
+            from: 7,
+            reason: Reason::Truncated,
+            encoding: encoding.map(str::to_owned),
+        };
+        for message in [refusal, gap, reset(None), reset(Some("UTF-16LE")), Message::End] {
             assert_eq!(Message::from_json(&message.to_json()), Ok(message));
         }
         let mut rows = RowsMessages::new(3, 0);

@@ -1,5 +1,5 @@
-//! What travels between server and viewers: requests, messages, rows, answers, and the
-//! frames that carry them.
+//! The data between server and viewers: requests, messages, rows, answers, and the frames that
+//! carry them.
 //!
 //! Nothing outside this module is serialised, and no other module below `serve` knows what a
 //! WebSocket frame or a compressed message looks like.

@@ -1,23 +1,24 @@
 //! What a viewer requests.
 
+use crate::encoding::Encoding;
 use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
 
 /// Where a stream is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAt {
-    /// So many lines before the end.
+    /// This many lines before the end.
     Lines(u64),
     /// At the first byte.
     All,
-    /// At a position. If it can't be honoured, `otherwise` lines before the end, or at the first
+    /// At a position. If it can't be recovered, `otherwise` lines before the end, or at the first
     /// byte.
     From {
         /// The offset of the first byte.
         offset: Offset,
         /// The generation that the offset is in.
         of: WantedGeneration,
-        /// The lines before the end where the position can't be honoured; none for the first byte.
+        /// The lines before the end if the position can't be recovered. None for the first byte.
         otherwise: Option<u64>,
     },
 }
@@ -32,22 +33,22 @@ impl StartAt {
 /// The generation that a requested offset is in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WantedGeneration {
-    /// That of the file that is there now.
+    /// The generation of the present file.
     #[default]
     Present,
     /// This one.
     Generation(Generation),
-    /// One whose text is not of this program's making: there is no such file.
+    /// A generation whose text this program has not issued: there is no such file.
     Nothing,
 }
 
-/// How far a resuming viewer had an earlier file of the log, to which a writer may have written
-/// after the rotation.
+/// How much a resuming viewer has received of an earlier file of the log, to which a writer may
+/// have written after the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late {
-    /// The generation of the file; none if its text is not of this program's making.
+    /// The generation of the file. None if this program has not issued its text.
     pub generation: Option<Generation>,
-    /// The offset of the first byte that the viewer has not been given.
+    /// The offset of the first byte that the viewer has not received.
     pub offset: Offset,
 }
 
@@ -59,8 +60,8 @@ pub const LATE_MAX: usize = OLD_FILES_MAX;
 pub struct StreamRequest {
     /// Where to start.
     pub begin: StartAt,
-    /// What the viewer had of the files before that of its position, at most [`LATE_MAX`], in the
-    /// order in which it left them.
+    /// How much the viewer has received of the files before that of its position, at most
+    /// [`LATE_MAX`], in the order in which it left them.
     pub late: Vec<Late>,
     /// Follow the log, rather than end where it ends now.
     pub tail: bool,
@@ -68,6 +69,8 @@ pub struct StreamRequest {
     pub wait: bool,
     /// Send a message when the generation gets a longer signature.
     pub signed: bool,
-    /// On lag leave out what was missed, rather than send it later.
+    /// After a lag, leave out what was missed instead of sending it later.
     pub skip: bool,
+    /// The encoding of the log. Without one, the first bytes of the log say it.
+    pub encoding: Option<Encoding>,
 }

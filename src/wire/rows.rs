@@ -1,4 +1,4 @@
-//! Rows as they travel: a JSON array of the offset, the content and, where there is one, the
+//! The encoding of rows: a JSON array of the offset, the content and, if there is one, the
 //! annotation of each row.
 //!
 //! The server writes most rows without a JSON library: their content needs no escaping, and a

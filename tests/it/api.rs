@@ -8,21 +8,21 @@ use serde_json::Value;
 use crate::clients::{Rows, Streaming, Viewer, get, request};
 use crate::servers::{TestServer, append, eventually, write_big};
 
-/// What is answered to `/_/QUESTION` about a log.
+/// The status and the body of `/_/QUESTION` for a log.
 async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> (u16, Value) {
     let answer = get(server.address, &format!("/_/{question}{log}?{query}"), &[]).await;
     let value = serde_json::from_slice(&answer.body).unwrap_or_else(|_| answer.text().into());
     (answer.status, value)
 }
 
-/// Rows as they came, without what is noted of them.
+/// The rows of an answer, without their annotations.
 fn pairs(answer: &Value) -> Vec<(u64, String)> {
     let rows = answer["rows"].as_array().unwrap_or_else(|| panic!("{answer}"));
     let row = |row: &Value| (row[0].as_u64().unwrap(), row[1].as_str().unwrap().to_owned());
     rows.iter().map(row).collect()
 }
 
-/// All rows of a log, in pages.
+/// All rows of a log, requested in pages.
 async fn pages(server: &TestServer, log: &str, count: usize) -> Vec<(u64, String)> {
     let (mut rows, mut at) = (Vec::new(), 0);
     loop {
@@ -36,7 +36,7 @@ async fn pages(server: &TestServer, log: &str, count: usize) -> Vec<(u64, String
     }
 }
 
-/// What a viewer of the whole log has in the end.
+/// The rows and the generation that a viewer of the whole log receives.
 async fn seen(server: &TestServer, log: &str) -> (Rows, String) {
     let mut viewer = Viewer::v1(server.address, &format!("{log}?lines=all")).await;
     let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
@@ -110,7 +110,7 @@ async fn a_rotated_file_can_be_read_while_it_is_held() {
     std::fs::write(&log, "").unwrap();
     let reset = viewer.expect("reset").await;
     let new = reset["generation"].as_str().unwrap().to_owned();
-    // The generation changes with the first bytes, and the one that was sent before stays valid.
+    // The signature of the generation grows with the first bytes; the earlier name is still valid.
     append(&log, "new\n");
     viewer.expect("rows").await;
     let (status, page) = ask(&server, "rows", &log, &format!("generation={old}&from=8")).await;
@@ -211,7 +211,7 @@ async fn lines_have_numbers_and_numbers_have_offsets() {
     assert_eq!(ask(&server, "lines", &log, "line=x").await.0, 400);
 }
 
-/// The lines that a search is answered with.
+/// The messages of a search.
 async fn find(server: &TestServer, log: &str, query: &str) -> Vec<Value> {
     let answer = get(server.address, &format!("/_/find{log}?{query}"), &[]).await;
     assert_eq!(answer.status, 200, "{query}: {}", answer.text());
@@ -365,7 +365,7 @@ async fn rows_have_colours_that_were_switched_on_long_before() {
 }
 
 #[tokio::test]
-async fn rows_that_came_while_somebody_followed_have_their_time() {
+async fn rows_that_arrived_while_the_log_was_followed_have_a_time() {
     let now = || {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis()
             as u64
@@ -393,7 +393,9 @@ async fn filtered_rows_can_be_downloaded() {
     let some = text("filter=1&q=two").await;
     assert_eq!((some.status, some.text().as_str()), (200, "\x1b[31mtwo\x1b[m\nthree two\n"));
     assert_eq!(some.header("content-disposition"), Some("attachment; filename=\"a_b__.log\""));
-    assert_eq!(some.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(some.header("content-type"), Some("text/plain"), "no charset is known");
+    let plain = text("filter=1&q=two&plain=1").await;
+    assert_eq!(plain.header("content-type"), Some("text/plain; charset=utf-8"));
     assert_eq!(text("filter=1&q=two&invert=1").await.text(), "one\n");
     assert_eq!(text("filter=1&q=two&plain=1").await.text(), "two\nthree two\n");
     assert_eq!(text("from=4&to=16").await.text(), "\x1b[31mtwo\x1b[m\n");
@@ -420,18 +422,18 @@ async fn the_api_leaves_holes_out_as_streams_do() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_leaves_makes_room_for_others() {
+async fn clients_that_leave_free_their_searches_for_others() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     write_big(&log, 8);
     let mut crowd = Vec::new();
     for _ in 0..256 {
-        // They read the head of the answer, and no more.
+        // These clients read only the head of the answer.
         crowd.push(Streaming::get(server.address, &format!("/_/text{log}?plain=1"), &[]).await);
     }
     let (status, answer) = ask(&server, "find", &log, "q=log").await;
     assert_eq!((status, &answer["error"]), (503, &"crowded".into()));
-    assert_eq!(ask(&server, "rows", &log, "").await.0, 200, "rows are there all the same");
+    assert_eq!(ask(&server, "rows", &log, "").await.0, 200, "rows can still be requested");
     drop(crowd);
     eventually("room for a search", async || {
         let (status, _) = ask(&server, "find", &log, "q=nothing").await;

@@ -1,5 +1,5 @@
-//! `tailcast bench`: the real program, against real servers, and against some that make mistakes on
-//! purpose.
+//! `tailcast bench`: the real program, against real servers, and against servers with deliberate
+//! faults.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::servers::{Program, TestServer, command, eventually};
 
-/// No run of these takes longer.
+/// The deadline for a run.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a run came to.
+/// The exit code and the output of a run.
 struct Run {
     code: Option<i32>,
     stdout: String,
@@ -41,7 +41,7 @@ impl Run {
         Self { code: output.status.code(), stdout, stderr }
     }
 
-    /// Of a log that it writes itself, with the report as JSON.
+    /// Runs it with a log that it writes itself, and with the report as JSON.
     async fn report(url: &str, log: &str, arguments: &[&str]) -> (Self, Value) {
         let mut all = vec![url, "--write", log, "--json"];
         all.extend(arguments);
@@ -56,7 +56,7 @@ fn url(address: SocketAddr, log: &str) -> String {
     format!("http://{address}{log}")
 }
 
-/// Everything came, once.
+/// Asserts that each line was delivered once to each viewer.
 fn assert_whole(run: &Run, report: &Value, lines: u64, viewers: u64) {
     assert_eq!(run.code, Some(0), "{report:#} {}", run.stderr);
     assert_eq!(run.stderr, "", "{report:#}");
@@ -157,7 +157,7 @@ async fn the_table_agrees_with_the_report_and_ignores_lines_of_earlier_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_a_file_it_listens_to_the_lines_of_another() {
+async fn without_a_file_it_measures_the_lines_of_another_run() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let url = url(server.address, &log);
@@ -182,7 +182,7 @@ async fn without_a_file_it_listens_to_the_lines_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_viewer_is_slow_and_does_not_count_as_a_loss() {
+async fn a_slow_viewer_reads_slowly_and_does_not_count_as_a_loss() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let url = url(server.address, &log);
@@ -206,7 +206,7 @@ async fn a_slow_viewer_is_slow_and_does_not_count_as_a_loss() {
     for slow in slow {
         let read = slow["bytes"].as_f64().unwrap();
         assert!(read > 4096.0 && read < seconds * 4096.0, "{report:#}");
-        // A message counts when it is whole, and the first may be a long one.
+        // Lines count when their message is complete, and the first message may be long.
         assert!(slow["lines"].as_u64().unwrap() < 200, "{report:#}");
         assert_eq!(slow["stood"], true, "{report:#}");
     }
@@ -231,32 +231,32 @@ async fn heartbeats_are_answered() {
     }
 }
 
-/// What a scripted server does to the log.
+/// The fault of a scripted server.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Script {
-    /// Messages that are cut anywhere, with markup around the lines.
+    /// No fault: messages end anywhere, with markup around the lines.
     Cut,
-    /// The fourth line is left out.
+    /// The fourth line is missing.
     Omit,
     /// The seventh line is sent twice.
     Repeat,
-    /// The last lines never come.
+    /// The last lines are never sent.
     Cease,
-    /// After some lines the connection is closed.
+    /// The connection is closed after some lines.
     Close,
-    /// `tailcast.v1`: bytes are left out, though no whole line.
+    /// `tailcast.v1`: bytes are missing, but no complete line.
     OmitBytes,
-    /// `tailcast.v1`: bytes come again.
+    /// `tailcast.v1`: bytes are sent twice.
     RepeatBytes,
-    /// `tailcast.v1`: it says itself that it left something out.
+    /// `tailcast.v1`: a gap is announced.
     Gap,
-    /// `tailcast.v1`: nothing is wrong, but that it polls.
+    /// `tailcast.v1`: no fault, but the server polls.
     Poll,
-    /// The last lines never come, and heartbeats go on for ever.
+    /// The last lines are never sent, and heartbeats continue for ever.
     Linger,
 }
 
-/// A server that follows a file in its own way. Only its first viewer suffers.
+/// A server that follows a file and has a fault. The fault affects only the first viewer.
 struct Scripted {
     directory: TempDir,
     address: SocketAddr,
@@ -315,14 +315,14 @@ async fn follow(stream: TcpStream, log: PathBuf, script: Script, suffers: bool) 
         if script == Script::Linger && socket.send(Message::text("ping")).await.is_err() {
             return;
         }
-        // What the viewer says has to be read, so that its pongs do not pile up.
+        // Reads the viewer's messages, so that its pongs do not fill the socket.
         if let Ok(None | Some(Err(_))) = timeout(Duration::from_millis(10), socket.next()).await {
             return;
         }
     }
 }
 
-/// The whole lines of a file from an offset on.
+/// The complete lines of a file from an offset on.
 fn lines_from(log: &Path, from: usize) -> Vec<String> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let whole = text.rfind('\n').map_or(0, |at| at + 1);
@@ -387,7 +387,7 @@ async fn say(
     }
 }
 
-/// Runs against such a server: two viewers, twenty lines.
+/// Runs the load client against such a server: two viewers, twenty lines.
 async fn scripted(script: Script) -> (Run, Value) {
     let server = Scripted::start(script).await;
     let arguments = ["--viewers", "2", "--ramp", "10", "--rate", "40", "--duration", "0.5"];
@@ -395,7 +395,7 @@ async fn scripted(script: Script) -> (Run, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lines_are_known_in_messages_that_are_cut_anywhere_with_markup_around_them() {
+async fn lines_are_recognised_in_messages_that_end_anywhere_with_markup_around_them() {
     let (run, report) = scripted(Script::Cut).await;
     assert_whole(&run, &report, 20, 2);
 }
@@ -423,7 +423,7 @@ async fn lost_and_repeated_lines_are_named_and_fail_the_run() {
         let faults = report["faults"].to_string();
         assert!(faults.contains(fault), "{script:?}: {report:#}");
         assert!(!faults.contains("viewer 1"), "{script:?}: {report:#}");
-        // The time for which nothing came counts for nothing.
+        // The wait for missing lines does not count.
         let seconds = report["delivered"]["seconds"].as_f64().unwrap();
         assert!(seconds < 9.0, "{script:?}: {report:#}");
     }
@@ -468,7 +468,7 @@ async fn the_report_says_what_was_lost_when_the_server_is_gone_at_the_end() {
         other => Err(format!("{other:?}")),
     })
     .await;
-    // It is not waited for: a process that has ended and is still listed is gone, too.
+    // Without `wait`, so that the ended process is still listed.
     program.child.kill().unwrap();
     let (run, report, _) = bench.await.unwrap();
     assert_eq!(run.code, Some(1), "{report:#} {}", run.stderr);
@@ -559,7 +559,7 @@ async fn a_target_that_cannot_be_loaded_is_reported_with_a_hint() {
     assert!(!Path::new(&never).exists());
 }
 
-/// Interrupts it, and waits for its report.
+/// Interrupts a run, and waits for its report.
 async fn interrupted(child: tokio::process::Child) -> std::process::Output {
     let pid = rustix::process::Pid::from_raw(child.id().unwrap() as i32).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -567,7 +567,7 @@ async fn interrupted(child: tokio::process::Child) -> std::process::Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupt_ends_it_with_what_there_is() {
+async fn an_interrupt_ends_a_run_with_a_report() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let url = url(server.address, &log);

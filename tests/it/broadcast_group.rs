@@ -1,5 +1,5 @@
-//! Viewers that are up to date form a broadcast group; one that falls behind leaves it, catches up
-//! and rejoins.
+//! Viewers that are up to date form a broadcast group. A viewer that falls behind leaves the group,
+//! catches up and rejoins.
 
 use std::time::Duration;
 
@@ -11,8 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clients::{Rows, Viewer};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, no_heartbeat, pace};
 
-/// What a viewer of the raw bytes got, run by run: each begins with an `open`, a `reset` or a
-/// `gap`.
+/// The bytes that a viewer received, in runs: each begins with an `open`, a `reset` or a `gap`.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 struct Runs(Vec<(String, Vec<u8>)>);
 
@@ -47,7 +46,7 @@ impl Runs {
     }
 }
 
-/// Reads to the end, with a pause before each message.
+/// Reads to the last bytes, with a pause before each message.
 async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs {
     let mut runs = Runs::default();
     while !runs.ends_with(last) {
@@ -67,7 +66,7 @@ async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte() {
     let mut reading = Vec::new();
     for number in 0..40u64 {
         let viewer = Viewer::v1(server.address, &target).await;
-        // Every eighth takes its time, each in its own way.
+        // Every eighth viewer is slow, each with another pause.
         let pause =
             if number % 8 == 7 { Duration::from_millis(number / 4) } else { Duration::ZERO };
         reading.push(tokio::spawn(read(viewer, pause, b"the end\n")));
@@ -129,7 +128,7 @@ async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once() {
     }
 }
 
-/// Little in the log makes much on the way, so that what is said takes several steps.
+/// Few bytes of the log make many bytes of rows, so that they are rendered in several steps.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_falls_behind_within_a_burst_gets_every_row() {
     let server = TestServer::with(no_heartbeat()).await;

@@ -1,4 +1,4 @@
-//! What a line costs, counted by the server itself: the same on every machine.
+//! The cost of a line in counted operations, which are the same on every machine.
 
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,15 @@ use crate::servers::{Program, append, eventually};
 
 const VIEWERS: u64 = 1000;
 const APPENDS: u64 = 200;
-/// Two is what it takes; the third is for an event that comes after its bytes were read.
+/// Two are necessary. A third is allowed for an event that arrives after its bytes were read.
 const READS_PER_APPEND: u64 = 3;
-/// A poll by the timer reads the head, and the bytes before the offset.
+/// A poll by the timer reads the head and the bytes before the offset.
 const READS_PER_POLL: u64 = 2;
-/// A write moves no name. While lines come, the name is looked up each time that this has passed,
-/// and at each backstop.
+/// Writes do not change a name, so while lines arrive the name is looked up only once in this time,
+/// and at each backstop poll.
 const LOOKUP_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often things were done.
+/// The counters of the server.
 #[derive(Clone, Copy, Debug)]
 struct Counters {
     reads: u64,
@@ -59,7 +59,7 @@ impl Counters {
     }
 }
 
-/// Appends a line, and waits until everybody has it.
+/// Appends a line, and waits until all viewers have it.
 async fn tell(log: &std::path::Path, line: &str, viewers: &mut [Viewer]) {
     append(log, line);
     for viewer in viewers {
@@ -72,7 +72,7 @@ async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "start\n").unwrap();
-    // A heartbeat is a write of its own.
+    // Without heartbeats, because each is a write.
     let program = Program::serve(&["--heartbeat", "0", directory.path().to_str().unwrap()]);
     let target = format!("{}?tail=1", log.display());
     let mut viewers: Vec<Viewer> = stream::iter(0..VIEWERS)
@@ -96,8 +96,8 @@ async fn a_line_is_read_and_rendered_once_and_written_once_to_each_viewer() {
         tell(&log, &format!("line {number}\n"), &mut viewers).await;
     }
     let deliveries = APPENDS * VIEWERS;
-    // A frame is counted once the socket has taken it, and the last viewer may have it before that.
-    eventually("each viewer is given one frame for each line", async || {
+    // A frame is counted after the write to the socket; the last viewer may have it before that.
+    eventually("each viewer has got one frame for each line", async || {
         let spent = Counters::of(&program).await.since(before);
         if spent.frames == deliveries { Ok(()) } else { Err(spent) }
     })

@@ -2,11 +2,11 @@
 //!
 //! A [`CheckedViewer`] follows a log with `tailcast.v1` and `format=raw`. It fails at the first
 //! byte that is not the next one of its generation, unless a `reset` or a `gap` came before. It
-//! keeps the stream as [`Segment`]s: one for each control message, with the bytes after it. A
-//! [`Writer`] keeps what its file held, before and after each truncation; each generation that a
-//! viewer received must be the content of one of these.
+//! stores the stream as [`Segment`]s: one for each control message, with the bytes after it. A
+//! [`Writer`] remembers the content of its file before and after each truncation; each generation
+//! that a viewer received must be one of these contents.
 //!
-//! Most cases are run twice: with events, and by the backstop alone, when no event ever comes.
+//! Most cases run twice: with events, and with the backstop alone, without any event.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -26,12 +26,12 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clients::Viewer;
 use crate::servers::{Program, TestServer, append, inotify_left};
 
-/// How the server learns of writes.
+/// The way in which the server notices writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// The kernel sends events.
     Events,
-    /// Everything is watched, and no event ever comes: the follower looks every 2 s.
+    /// The watches exist, but no event arrives: the follower polls every 2 s.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "nothing can be made deaf"))]
     Backstop,
 }
@@ -64,13 +64,13 @@ impl Mode {
         server
     }
 
-    /// The real program. Its events cannot be dropped, so that without events it gets no watches,
-    /// and polls.
+    /// Starts the real program. Its events cannot be dropped, so for [`Self::Backstop`] it gets no
+    /// watches, and polls.
     pub fn program(self, directory: &Path) -> Program {
         Program::serve_under(self.limits(), &[directory.to_str().unwrap()])
     }
 
-    /// The line of shell that takes the watches from the real program.
+    /// The shell command that sets the limit of watches for the real program.
     pub fn limits(self) -> &'static str {
         match self {
             Self::Events => "true",
@@ -79,7 +79,7 @@ impl Mode {
     }
 }
 
-/// Makes two tests of each case, which is a function of a [`Mode`]: `with_events::NAME` and
+/// Defines two tests for each case, which is a function with a [`Mode`]: `with_events::NAME` and
 /// `by_the_backstop_alone::NAME`.
 macro_rules! in_both_modes {
     ($($case:ident),+ $(,)?) => {
@@ -105,18 +105,18 @@ macro_rules! in_both_modes {
 }
 pub(crate) use in_both_modes;
 
-/// One control message, and the bytes that came after it.
+/// One control message, and the bytes that followed it.
 #[derive(Clone, Debug)]
 pub struct Segment {
-    /// `open`, the reason of a `reset`, or the type of the message with what it says.
+    /// `open`, the reason of a `reset`, or the type of another message with its content.
     pub event: String,
     pub generation: String,
     /// The offset of the first byte.
     pub from: u64,
     pub bytes: Vec<u8>,
-    /// How long each message was.
+    /// The length of each data message.
     pub messages: Vec<usize>,
-    /// When it came.
+    /// The time at which the control message arrived.
     pub at: Instant,
 }
 
@@ -126,13 +126,13 @@ impl Segment {
     }
 }
 
-/// A viewer, and what it has received.
+/// A viewer that checks and stores what it receives.
 pub struct CheckedViewer {
     viewer: Viewer,
     address: SocketAddr,
     target: String,
     pub segments: Vec<Segment>,
-    /// The first message of the last connection.
+    /// The `open` message of the last connection.
     pub opened: Value,
     /// The next offset of each generation.
     received: HashMap<String, u64>,
@@ -140,7 +140,7 @@ pub struct CheckedViewer {
 }
 
 impl CheckedViewer {
-    /// Follows a log from where the query says, and reads the `open` message.
+    /// Follows a log with a query, and reads the `open` message.
     pub async fn open(address: SocketAddr, log: &str, query: &str) -> Self {
         let mut viewer = Self::start(address, log, query).await;
         viewer.read_until_event("open").await;
@@ -157,7 +157,7 @@ impl CheckedViewer {
         Self::open(server.address, log, "&lines=all").await
     }
 
-    /// Follows a log, and has read no message yet.
+    /// Follows a log, without reading a message.
     pub async fn start(address: SocketAddr, log: &str, query: &str) -> Self {
         let target = format!("{log}?tail=1&format=raw");
         Self {
@@ -171,7 +171,7 @@ impl CheckedViewer {
         }
     }
 
-    /// Drops the connection, and opens another one with its position.
+    /// Drops the connection, and reconnects with its position.
     pub async fn reconnect(&mut self) {
         let last = self.segments.last().unwrap();
         let target = format!("{}&from={}&generation={}", self.target, last.end(), last.generation);
@@ -179,7 +179,7 @@ impl CheckedViewer {
         self.viewer = Viewer::v1(self.address, &target).await;
     }
 
-    /// Reads one message. Fails when the connection is closed, or nothing comes in time.
+    /// Reads one message. Fails if the connection is closed or nothing arrives in time.
     pub async fn read_message(&mut self) {
         match self.viewer.next().await {
             Ok(Message::Binary(message)) => self.on_data(&message),
@@ -229,8 +229,8 @@ impl CheckedViewer {
                 let reason = said["reason"].as_str().unwrap();
                 match (self.received.get(&generation), reason) {
                     (Some(&received), "late" | "back") => {
-                        // A position is one pair: a viewer that resumed may get again what lay
-                        // between.
+                        // A position is a single pair, so at a border between two runs of a
+                        // generation a viewer that resumed may get the bytes between them again.
                         let again = self.resumed && from < received;
                         assert!(
                             from == received || again,
@@ -275,21 +275,21 @@ impl CheckedViewer {
         }
     }
 
-    /// Reads until so many bytes have come in all.
+    /// Reads until this number of bytes has arrived in total.
     pub async fn read_until_length(&mut self, bytes: usize) {
         while self.segments.iter().map(|segment| segment.bytes.len()).sum::<usize>() < bytes {
             self.read_message().await;
         }
     }
 
-    /// Reads until the event of the last segment begins like this.
+    /// Reads until the event of the last segment begins with this text.
     pub async fn read_until_event(&mut self, event: &str) {
         while !self.segments.last().is_some_and(|segment| segment.event.starts_with(event)) {
             self.read_message().await;
         }
     }
 
-    /// Whether a segment with this event has come.
+    /// Whether a segment with this event has arrived.
     pub fn has_event(&self, event: &str) -> bool {
         self.segments.iter().any(|segment| segment.event == event)
     }
@@ -302,7 +302,7 @@ impl CheckedViewer {
             .collect()
     }
 
-    /// Asserts that these are all events from the first message on.
+    /// Asserts that these are all events.
     #[track_caller]
     pub fn assert_events(&self, wanted: &[(&str, u64, &str)]) {
         let wanted: Vec<_> =
@@ -310,8 +310,8 @@ impl CheckedViewer {
         assert_eq!(self.events(), wanted);
     }
 
-    /// Asserts that each generation is the content of one epoch of one of these files, as far as it
-    /// came. Returns how many bytes came of each, by file and epoch.
+    /// Asserts that each generation is the content, or the beginning, of one epoch of one of these
+    /// files. Returns the number of received bytes by file and epoch.
     #[track_caller]
     pub fn assert_written_by(&self, files: &[&Writer]) -> HashMap<(usize, usize), u64> {
         let mut found = HashMap::new();
@@ -342,9 +342,9 @@ impl CheckedViewer {
         found
     }
 
-    /// Asserts that events wake the follower: of eight lines appended one after the other, three
-    /// come within [`PROMPT`]. By the backstop alone each would come 2 s after the one before, so
-    /// that a busy machine cannot pass by chance.
+    /// Asserts that events wake the follower: of eight lines that are appended one after the other,
+    /// three arrive within [`PROMPT`]. With the backstop alone each line would arrive 2 s after the
+    /// previous one, so the assertion cannot hold by chance.
     pub async fn assert_events_wake(&mut self, log: impl AsRef<Path>) {
         self.assert_prompt(|line| append(&log, line)).await;
     }
@@ -366,7 +366,7 @@ impl CheckedViewer {
     }
 }
 
-/// An append arrives within this time where events come.
+/// With events, a line arrives within this time.
 pub const PROMPT: Duration = Duration::from_millis(300);
 
 impl Drop for CheckedViewer {
@@ -390,11 +390,11 @@ fn text_of(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A file, and what it has held.
+/// A file and the history of its content.
 pub struct Writer {
     file: File,
     inode: u64,
-    /// What it holds, and before that what it held when it was cut.
+    /// The contents before each truncation, then the present content.
     pub epochs: Vec<Vec<u8>>,
 }
 
@@ -417,7 +417,7 @@ impl Writer {
         self.file.set_len(to).unwrap();
     }
 
-    /// What it holds.
+    /// The present content.
     pub fn now(&self) -> &[u8] {
         self.epochs.last().unwrap()
     }

@@ -1,9 +1,9 @@
-//! A viewer that starts in the middle of a log sees it as viewers that were there before.
+//! A viewer that starts in the middle of a log sees the same rows as earlier viewers.
 
 use crate::clients::{Rows, Viewer};
 use crate::servers::{TestServer, append};
 
-/// Follows a log until a row reads so. Gives the rows, and where the viewer would resume.
+/// Follows a log until a row has this text. Returns the rows and the offset to resume at.
 async fn rows_until(viewer: &mut Viewer, wanted: &str) -> (Rows, u64) {
     let mut rows = Rows::default();
     loop {
@@ -25,7 +25,7 @@ fn red(text: &str) -> String {
     format!("<span style='color:var(--red,#a00)'>{text}</span>")
 }
 
-/// A colour and a group that are opened at the beginning, and 5 MB behind them.
+/// A log that begins with a colour and a group, followed by 5 MB.
 fn long_log() -> String {
     let lines: String = (0..100_000)
         .map(|i| format!("line {i:07} of what is told in red: {}\n", i * 7919 % 997))
@@ -62,7 +62,7 @@ async fn a_viewer_that_starts_later_gets_the_colour_that_began_megabytes_before(
 async fn all_viewers_get_the_same_messages() {
     let server = TestServer::start().await;
     let log = server.log("a.log", long_log());
-    // It knows nothing of the colour, until a viewer comes that does.
+    // This viewer does not get the colour until another viewer has read the log from the start.
     let mut short = open(&server, &log, "&lines=1").await;
     rows_until(&mut short, "0099999").await;
     let mut whole = open(&server, &log, "&lines=all").await;
@@ -74,7 +74,7 @@ async fn all_viewers_get_the_same_messages() {
         let (rows, _) = rows_until(viewer, ">end<").await;
         assert_eq!(rows.texts(), [red("more"), red("::endgroup::"), red("end")]);
     }
-    // A viewer that reconnects gets what it missed, and which group ends there.
+    // A viewer that reconnects gets the missed rows, with the end of the group.
     let mut back = open(&server, &log, &format!("&from={next}")).await;
     let message = back.expect("rows").await;
     assert_eq!(message["rows"][1][2].to_string(), r#"{"group":{"closes":1}}"#, "{message}");

@@ -1,4 +1,4 @@
-//! The program as a newcomer meets it.
+//! The command line of the real program: help, errors and settings.
 
 use std::time::{Duration, Instant};
 
@@ -88,7 +88,7 @@ fn startup_errors_name_their_cause() {
     }
 }
 
-/// Root can open everything, so as root this starts the program as the user `nobody`.
+/// Root can open every directory, so as root this starts the program as the user `nobody`.
 #[test]
 fn a_prefix_without_permission_is_refused_with_the_cause() {
     use std::os::unix::fs::PermissionsExt;
@@ -103,7 +103,7 @@ fn a_prefix_without_permission_is_refused_with_the_cause() {
     let closed = directory.path().join("closed");
     std::fs::create_dir(&closed).unwrap();
     mode(&closed, 0);
-    // A copy, since the user may not reach the build directory.
+    // A copy, because that user may have no access to the build directory.
     let program = directory.path().join("tailcast");
     std::fs::copy(command().get_program(), &program).unwrap();
     let mut serve = std::process::Command::new(&program);
@@ -177,7 +177,7 @@ async fn without_a_prefix_the_current_directory_is_served() {
 }
 
 #[tokio::test]
-async fn prefixes_come_by_argument_flag_and_environment() {
+async fn prefixes_are_taken_from_arguments_flags_and_environment() {
     let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().unwrap()).collect();
     for directory in &directories {
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
@@ -219,7 +219,7 @@ async fn each_viewer_causes_two_access_log_lines_and_cannot_forge_a_third() {
     }
 }
 
-/// The TCP port on which a process listens, as /proc/net/tcp says.
+/// The TCP port on which a process listens, from /proc/net/tcp.
 fn listening_port(pid: u32) -> Option<u16> {
     const LISTEN: &str = "0A";
     let links = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
@@ -239,7 +239,7 @@ fn listening_port(pid: u32) -> Option<u16> {
 }
 
 #[tokio::test]
-async fn it_serves_on_with_its_outputs_closed() {
+async fn a_server_keeps_running_when_its_outputs_are_closed() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x\n").unwrap();

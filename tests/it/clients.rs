@@ -19,11 +19,11 @@ use crate::servers::DEADLINE;
 /// A WebSocket viewer.
 pub struct Viewer {
     pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Everything that has come so far, for the report of a failure.
+    /// All received messages, for the report of a failure.
     seen: Vec<Message>,
 }
 
-/// How a viewer's connection ended: the code and reason of the close, if there was one.
+/// The end of a viewer's connection: the code and the reason of the close, if there was one.
 pub type Close = Option<(u16, String)>;
 
 impl Viewer {
@@ -57,9 +57,9 @@ impl Viewer {
         Ok((Self { stream, seen: Vec::new() }, handshake))
     }
 
-    /// The next data message, or how the connection ended.
+    /// The next data message, or the end of the connection.
     pub async fn next(&mut self) -> Result<Message, Close> {
-        // One deadline for all: heartbeats come in between for ever.
+        // One deadline for the whole call, because heartbeats arrive for ever.
         let until = Instant::now() + DEADLINE;
         loop {
             let message = match timeout_at(until, self.stream.next()).await {
@@ -73,7 +73,7 @@ impl Viewer {
             };
             match message {
                 Message::Close(frame) => {
-                    // Polling on answers the close.
+                    // Further polling answers the close.
                     let frame = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
                     while let Ok(Some(Ok(_))) = timeout(DEADLINE, self.stream.next()).await {}
                     return Err(frame);
@@ -97,7 +97,7 @@ impl Viewer {
         }
     }
 
-    /// Text until it holds `wanted` at its end.
+    /// All text up to a message that ends with `wanted`.
     pub async fn text_until(&mut self, wanted: &str) -> String {
         let mut all = String::new();
         while !all.ends_with(wanted) {
@@ -111,14 +111,14 @@ impl Viewer {
         serde_json::from_str(&self.text().await).unwrap()
     }
 
-    /// The next message, which is of this type.
+    /// The next message, which must have this type.
     pub async fn expect(&mut self, kind: &str) -> Value {
         let message = self.json().await;
         assert_eq!(message["type"], kind, "{message} after {:#?}", self.seen);
         message
     }
 
-    /// All text until the connection ends, and how.
+    /// All text up to the end of the connection, and that end.
     pub async fn rest(&mut self) -> (String, Close) {
         let mut all = String::new();
         loop {
@@ -130,7 +130,7 @@ impl Viewer {
         }
     }
 
-    /// The client's end of the connection.
+    /// The client's address.
     pub fn local_address(&self) -> SocketAddr {
         let MaybeTlsStream::Plain(io) = self.stream.get_ref() else { panic!("plain") };
         io.local_addr().unwrap()
@@ -141,7 +141,7 @@ impl Viewer {
     }
 }
 
-/// The rows of a page, as `tailcast.v1` builds them.
+/// The rows of a log after the `rows` messages of `tailcast.v1`.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 pub struct Rows(pub Vec<(u64, String)>);
 
@@ -182,7 +182,7 @@ impl Answer {
     }
 }
 
-/// A GET, with the headers that a test is about.
+/// Sends a GET request with these headers.
 pub async fn get(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Answer {
     request(address, "GET", target, headers).await
 }
@@ -203,14 +203,15 @@ pub async fn request(
     exchange(address, format!("{head}\r\n").as_bytes()).await
 }
 
-/// Sends bytes as they are and reads the answer until the server ends the connection.
+/// Sends raw bytes, and reads the answer until the server ends the connection.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     match timeout(DEADLINE, stream.read_to_end(&mut answer)).await {
         Ok(Ok(_)) => {}
-        // What was refused before it was all sent may end in a reset: what came before counts.
+        // A request that is refused before it was sent completely may end with a TCP reset after
+        // the answer.
         Ok(Err(_)) if !answer.is_empty() => {}
         Ok(Err(error)) => panic!("{error} instead of an answer"),
         Err(_) => panic!("no end within {DEADLINE:?} after {:?}", String::from_utf8_lossy(&answer)),
@@ -218,7 +219,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer)
 }
 
-/// Sends a head and reads no more than the head of the answer.
+/// Sends the head of a request, and reads only the head of the answer.
 pub async fn head_of(address: SocketAddr, head: &str) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -258,7 +259,7 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// A response that streams: its bytes as they come, without the chunks around them.
+/// A streamed response, without its chunk headers.
 pub struct Streaming {
     stream: TcpStream,
     raw: Vec<u8>,
@@ -284,7 +285,7 @@ impl Streaming {
         streaming
     }
 
-    /// False at the end.
+    /// Reads some bytes. Returns false at the end.
     async fn read(&mut self) -> bool {
         let mut buffer = vec![0; 64 * 1024];
         let read = timeout(DEADLINE, self.stream.read(&mut buffer)).await;
@@ -310,7 +311,7 @@ impl Streaming {
         String::from_utf8_lossy(&whole).into_owned()
     }
 
-    /// Reads on until the body ends with this.
+    /// Reads until the body ends with this text.
     pub async fn read_until(&mut self, wanted: &str) -> String {
         while !self.body().ends_with(wanted) {
             assert!(self.read().await, "ended after {:?}", self.body());
@@ -318,9 +319,8 @@ impl Streaming {
         self.body()
     }
 
-    /// Reads until the server ends the connection, cleanly or not. Returns how many bytes of the
-    /// body came, chunk headers included. Fails when nothing more comes and the connection stays
-    /// open.
+    /// Reads until the server ends the connection, cleanly or not. Returns the number of bytes of
+    /// the body, including chunk headers. Fails if nothing arrives and the connection stays open.
     pub async fn read_to_end(&mut self) -> u64 {
         let mut came = self.raw.len() as u64;
         let mut buffer = vec![0; 1 << 20];
@@ -334,19 +334,19 @@ impl Streaming {
         }
     }
 
-    /// Whether the connection ends before the promised length has come.
+    /// Whether the connection ends before the promised length has arrived.
     pub async fn rest_is_cut(&mut self) -> bool {
         let length = self.head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let length: u64 = length.expect("a length is promised").parse().unwrap();
         self.read_to_end().await < length
     }
 
-    /// Reads on until the server ends the stream.
+    /// Reads until the server ends the stream.
     pub async fn rest(&mut self) -> String {
         while !self.raw.ends_with(b"0\r\n\r\n") && self.read().await {}
         self.body()
     }
 }
 
-/// A moment in which something must not happen.
+/// The time for which a test checks that something does not happen.
 pub const A_MOMENT: Duration = Duration::from_millis(300);

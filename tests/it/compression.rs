@@ -1,5 +1,4 @@
-//! `permessage-deflate`: what is agreed is done, in both directions, and what was not agreed is
-//! never sent.
+//! `permessage-deflate`, in both directions: it is used if it was negotiated, and only then.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -22,13 +21,13 @@ const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
 
-/// A viewer over a bare socket, that sees each frame as it is.
+/// A viewer on a raw socket, which receives single frames.
 struct Taker {
     io: TcpStream,
     came: Vec<u8>,
 }
 
-/// A frame as it came: its first byte, and its payload.
+/// A received frame: its first byte and its payload.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame(u8, Vec<u8>);
 
@@ -37,7 +36,7 @@ impl Frame {
         self.0 & RSV1 != 0
     }
 
-    /// What it says: inflated by itself.
+    /// The inflated payload.
     fn content(&self) -> Vec<u8> {
         if !self.is_deflated() {
             return self.1.clone();
@@ -59,8 +58,7 @@ fn handshake(address: SocketAddr, target: &str, headers: &str) -> String {
 }
 
 impl Taker {
-    /// A viewer that offers to take deflated messages. Some frames may come right behind the
-    /// handshake.
+    /// Connects and offers compression. The bytes `behind` are sent together with the handshake.
     async fn connect(address: SocketAddr, target: &str, headers: &str, behind: &[u8]) -> Self {
         let headers = format!("Sec-WebSocket-Extensions: {OFFER}\r\n{headers}");
         let mut io = TcpStream::connect(address).await.unwrap();
@@ -130,7 +128,7 @@ impl Taker {
         }
     }
 
-    /// The code of the close that ends it.
+    /// The close code at the end.
     async fn code(&mut self) -> u16 {
         loop {
             let frame = self.next().await.expect("a close");
@@ -146,7 +144,7 @@ impl Taker {
     }
 }
 
-/// A frame as a client sends it.
+/// A client's frame, which is masked.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 0x80, 0x33, 0xff];
     let mut frame = vec![first];
@@ -162,7 +160,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What a client makes of a message, with the whole window.
+/// A message that a client has deflated with the whole window.
 fn deflated(message: &[u8]) -> Vec<u8> {
     let mut compressor = Compress::new(Compression::new(6), false);
     let mut deflated = Vec::with_capacity(message.len() + 100);
@@ -239,7 +237,7 @@ async fn deflated_messages_say_the_same_as_plain_ones() {
     }
 }
 
-/// Lines that can be deflated, to a third or so.
+/// Lines that deflate to about a third.
 fn words(seed: u32, bytes: usize) -> Vec<u8> {
     let mut state = seed;
     let mut lines = Vec::new();
@@ -322,7 +320,7 @@ async fn deflated_messages_from_viewers_are_understood() {
     let target = format!("{log}?tail=1");
     let mut taker = Taker::connect(server.address, &target, "", &behind).await;
     assert_eq!(taker.text().await, "here\n");
-    // Without an answer that counts it would be closed after the first heartbeat.
+    // If its answers were not understood, it would be closed after the first heartbeat.
     for round in 0..6 {
         assert_eq!(taker.text().await, "ping");
         match round % 3 {
@@ -403,7 +401,7 @@ async fn nothing_is_deflated_without_an_offer_or_with_compression_off() {
         );
         let offer: &[_] =
             if offer.is_empty() { &[] } else { &[("sec-websocket-extensions", offer)] };
-        // This client ends at a bit that it does not know.
+        // This client fails if a frame has the bit of a deflated message.
         let (mut viewer, _) = Viewer::connect(server.address, &log, offer).await.unwrap();
         let (text, close) = viewer.rest().await;
         assert_eq!((text.lines().count(), close.unwrap().0), (500, 1000), "{offer:?}");

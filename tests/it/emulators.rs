@@ -1,8 +1,8 @@
-//! What real terminal emulators show, in the same cells as what is read from HTML.
+//! The cells that real terminal emulators show, in the same form as those of HTML.
 
 use crate::markup::{Cell, Look, NAMES};
 
-/// The colour of an index above the sixteen that have names.
+/// The colour of an index.
 fn indexed(n: u8) -> String {
     let cube = |n: u8| if n == 0 { 0 } else { 55 + 40 * n };
     match n {
@@ -16,7 +16,7 @@ fn rgb(r: u8, g: u8, b: u8) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-/// Inverse video swaps what is there.
+/// Swaps the colours for inverse video.
 fn inverted(mut look: Look) -> Look {
     std::mem::swap(&mut look.fg, &mut look.bg);
     for (color, default) in [(&mut look.fg, "bg"), (&mut look.bg, "fg")] {
@@ -27,7 +27,7 @@ fn inverted(mut look: Look) -> Look {
     look
 }
 
-/// What `avt` shows after these bytes, history included.
+/// The cells of `avt` after these bytes, including the scrollback.
 pub fn of_avt(columns: usize, rows: usize, log: &str) -> Vec<Vec<Cell>> {
     let mut terminal = avt::Terminal::with_scrollback(columns, rows, None).unwrap();
     terminal.feed(log);
@@ -71,7 +71,8 @@ pub fn of_avt(columns: usize, rows: usize, log: &str) -> Vec<Vec<Cell>> {
     rows
 }
 
-/// What `vt100` shows after these bytes, history included. It knows neither strike nor blink.
+/// The cells of `vt100` after these bytes, including the scrollback. It supports neither strike nor
+/// blink.
 pub fn of_vt100(columns: u16, rows: u16, log: &[u8]) -> Vec<Vec<Cell>> {
     let size = |n| std::num::NonZeroU16::new(n).unwrap();
     let mut parser = vt100::Parser::new(size(rows), size(columns), 100_000);

@@ -1,4 +1,4 @@
-//! Many viewers of one log: one watch, one read, one rendering, and everything for everyone.
+//! Many viewers of one log: one watch, one read, one rendering, and every byte for every viewer.
 
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ async fn a_lagging_viewer_gets_everything_later() {
     let log = server.log("a.log", "");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&format=raw")).await;
     viewer.expect("open").await;
-    // Far more than the socket, the broadcast and every buffer hold, before the viewer reads a
+    // Much more than the socket, the broadcast and all buffers hold, before the viewer reads a
     // byte.
     let block: Vec<u8> = (0..1u32 << 18).flat_map(u32::to_be_bytes).collect();
     for _ in 0..64 {
@@ -103,8 +103,8 @@ async fn a_skipping_viewer_gets_a_gap_that_names_what_it_missed() {
     let mut other = Viewer::v1(server.address, &target).await;
     viewer.expect("open").await;
     other.expect("open").await;
-    // One that has not been up to date yet is given all, however slow it is. What is rendered once
-    // for both is live.
+    // A viewer skips nothing before it has been up to date once. Both are up to date when a piece
+    // is rendered only once.
     let mut offset = 0;
     eventually("both are up to date", async || {
         let before = server.renders().await;
@@ -119,8 +119,8 @@ async fn a_skipping_viewer_gets_a_gap_that_names_what_it_missed() {
         }
     })
     .await;
-    // Far more than the sockets and the broadcast hold, and it is all published before the viewer
-    // reads on.
+    // Much more than the sockets and the broadcast hold. It is all published before the viewer
+    // continues to read.
     let end = offset + (64 << 20);
     let block = vec![b'x'; 1 << 20];
     (0..64).for_each(|_| append(&log, &block));
@@ -144,7 +144,7 @@ async fn a_skipping_viewer_gets_a_gap_that_names_what_it_missed() {
     assert!(skipped > 0, "nothing was skipped");
 }
 
-/// How many bytes a message carries. The first of them stands at this offset.
+/// The number of bytes in a message, which must begin at this offset.
 fn bytes_at(message: &[u8], offset: u64) -> u64 {
     let (head, bytes) = message.split_at(8);
     assert_eq!(u64::from_be_bytes(head.try_into().unwrap()), offset);

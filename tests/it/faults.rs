@@ -1,4 +1,4 @@
-//! System calls that fail, and what viewers receive then.
+//! Failing system calls, and what viewers receive then.
 
 use std::fs::File;
 
@@ -11,7 +11,7 @@ use crate::checked_viewer::{CheckedViewer, Mode, in_both_modes};
 use crate::clients::Viewer;
 use crate::servers::{DEADLINE, TestServer, append, eventually};
 
-/// What one viewer got of a log that was rotated while a call failed.
+/// The bytes and control messages that a viewer received.
 #[derive(Debug, Default)]
 struct Received {
     bytes: Vec<u8>,
@@ -19,7 +19,7 @@ struct Received {
 }
 
 impl Received {
-    /// Listens until `last` has come. False when the connection ended before.
+    /// Reads until the bytes end with `last`. Returns false if the connection ends before.
     async fn listen(&mut self, viewer: &mut Viewer, last: &[u8]) -> bool {
         while !self.bytes.ends_with(last) {
             match viewer.next().await {
@@ -33,15 +33,15 @@ impl Received {
     }
 }
 
-/// Rotates a log under a viewer while the `nth` call of its kind fails, and gives all that the
-/// viewer got.
+/// Rotates a log with a viewer while the `nth` call of a kind fails, and returns all bytes that the
+/// viewer received.
 async fn survive(server: &TestServer, call: Call, nth: u64, errno: Errno) -> Vec<u8> {
     let log = server.log("a.log", "one\n");
     server.faults.fail_nth(call, nth, errno);
     let mut heard = Received::default();
     let query = format!("{log}?tail=1&lines=all&format=raw");
     let mut viewer = Viewer::v1(server.address, &query).await;
-    // A viewer that is refused because of the fault tries again; the fault happens once.
+    // A viewer that is refused because of the fault reconnects. The fault occurs once.
     if !heard.listen(&mut viewer, b"one\n").await {
         assert!(heard.bytes.is_empty(), "{heard:?}");
         viewer = Viewer::v1(server.address, &query).await;
@@ -55,7 +55,7 @@ async fn survive(server: &TestServer, call: Call, nth: u64, errno: Errno) -> Vec
     assert!(heard.listen(&mut viewer, b"four\n").await, "{heard:?}");
     append(&log, "five\n");
     assert!(heard.listen(&mut viewer, b"five\n").await, "{heard:?}");
-    // Behind more than a look takes, of which nothing was ever written.
+    // The line is after a hole that is larger than one read.
     let file = File::options().write(true).open(&log).unwrap();
     file.set_len(1 << 20).unwrap();
     append(&log, "six\n");
@@ -73,7 +73,7 @@ async fn any_call_may_fail_once_and_nothing_is_lost() {
     for call in calls {
         for round in 0.. {
             let mut running = tokio::task::JoinSet::new();
-            // Each server takes an inotify instance, of which a user has 128.
+            // In rounds, because each server needs an inotify instance, and a user has 128.
             for nth in round * 4..(round + 1) * 4 {
                 for errno in [Errno::IO, Errno::STALE, Errno::ACCESS, Errno::MFILE, Errno::NOENT] {
                     running.spawn(async move {

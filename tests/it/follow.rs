@@ -1,8 +1,7 @@
-//! Following a file that grows: from the first byte of a line on, by any of its names, with any
-//! number of writers.
+//! Following a growing file: from the first byte of a line on, by any of its names, with any number
+//! of writers.
 //!
-//! What happens when it is rotated, truncated, or changed behind the watcher's back is in rooms of
-//! their own.
+//! Rotations, truncations and changes without events have their own modules.
 
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -19,24 +18,24 @@ use crate::checked_viewer::{CheckedViewer, Mode, PROMPT, Writer, in_both_modes};
 use crate::clients::{Rows, Viewer, get};
 use crate::servers::{Program, TestServer, append, eventually, not_run, pace, pace_blocking};
 
-/// So many system calls one poll of a log that cannot be followed takes.
+/// The number of system calls in one poll of a log that cannot be read.
 #[cfg(feature = "faults")]
 const CALLS_PER_POLL: u64 = 1;
 
 in_both_modes! {
-    a_part_of_a_line_comes_at_once,
+    a_part_of_a_line_is_sent_at_once,
     a_plain_viewer_gets_the_rest_of_a_row_when_it_is_final,
     a_viewer_that_joins_while_lines_are_written_misses_and_repeats_nothing,
     a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one,
-    a_log_that_appears_is_given_once,
-    a_link_into_another_directory_is_followed_by_what_happens_there,
-    a_link_that_is_set_anew_is_followed,
+    a_new_log_is_sent_once,
+    a_link_into_another_directory_is_followed_by_its_events,
+    a_link_with_a_new_target_is_followed,
     two_logs_written_alternately_are_each_in_order,
     a_busy_log_does_not_delay_a_quiet_one,
     a_log_that_becomes_unreadable_is_still_followed,
     an_append_only_log_is_followed,
     a_read_only_mount_is_followed,
-    files_of_proc_and_sys_are_no_logs,
+    files_of_proc_and_sys_are_refused,
 }
 
 async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
@@ -45,7 +44,7 @@ async fn viewer_of(server: &TestServer, log: &str) -> Viewer {
     viewer
 }
 
-/// Rows until one of them is this, and the resets before it.
+/// The reasons of the resets and the rows, up to a row with this text.
 async fn until_row(viewer: &mut Viewer, wanted: &str) -> (Vec<String>, Vec<String>) {
     let (mut resets, mut texts, mut rows) = (Vec::new(), Vec::new(), Rows::default());
     loop {
@@ -89,7 +88,8 @@ async fn fifty_instant_rotations_lose_nothing() {
         resets.iter().all(|reason| reason == "rotated" || reason == "late" || reason == "back"),
         "{resets:?}"
     );
-    // However short the time for which a file had the name: events tell where it has gone.
+    // Events report the new name of each file, so no file is missed, however briefly it had the
+    // log's name.
     let mut expected = Vec::new();
     for round in 0..50 {
         expected.extend([format!("last of {round}"), format!("first after {round}")]);
@@ -109,7 +109,7 @@ async fn a_viewer_that_joins_after_a_burst_gets_all_of_it() {
     for _ in 0..100 {
         append(&log, &block);
     }
-    // The follower has not read all of it yet; the file has it all.
+    // The follower has not published all of it yet, but the file contains it.
     let answer = get(server.address, &format!("{log}?lines=all&format=raw"), &[]).await;
     assert_eq!(answer.body.len(), "start\n".len() + 100 * block.len());
     let last = get(server.address, &format!("{log}?lines=1&format=raw"), &[]).await;
@@ -130,14 +130,15 @@ async fn a_viewer_behind_in_a_rotated_file_that_is_truncated_gets_a_gap() {
     rename(log, &old);
     append(log, "new\n");
     let mut other = viewer_of(&server, log).await;
-    // The first line is read after the rotation. When the second is read, the old file has been let
-    // go.
+    // The first line is read after the rotation. When the second one is read, the old file is
+    // closed.
     for line in ["more", "yet more"] {
         append(log, format!("{line}\n"));
         until_row(&mut other, line).await;
     }
     std::fs::File::options().write(true).open(&old).unwrap().set_len(0).unwrap();
-    // What the sockets hold still comes; then a gap covers the rest, and the new file follows.
+    // The bytes in the sockets still arrive. Then a gap replaces the rest, and the new file is
+    // sent.
     let mut gap = None;
     loop {
         match viewer.next().await.unwrap() {
@@ -164,7 +165,7 @@ async fn a_position_truncated_away_while_nobody_followed_is_not_recovered() {
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0")).await;
     let open = viewer.expect("open").await;
     drop(viewer);
-    // The follower retires, and then the file is cut behind the head.
+    // After the follower has ended, the file is rewritten after its head.
     eventually("nobody follows", async || match server.health().await["logs"].as_u64() {
         Some(0) => Ok(()),
         other => Err(other),
@@ -178,7 +179,7 @@ async fn a_position_truncated_away_while_nobody_followed_is_not_recovered() {
     assert_eq!(viewer.expect("reset").await["from"], 0);
 }
 
-async fn a_part_of_a_line_comes_at_once(mode: Mode) {
+async fn a_part_of_a_line_is_sent_at_once(mode: Mode) {
     let server = mode.server().await;
     let log = server.log("a.log", "");
     let mut viewer = CheckedViewer::from_end(&server, &log).await;
@@ -259,7 +260,7 @@ async fn a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one(mode
         new.append("the new content\n");
         let (address, log) = (server.address, path.to_str().unwrap().to_owned());
         rounds.push(tokio::spawn(async move {
-            // From 0 to 5 ms after it has begun to connect.
+            // At some time in the first 5 ms after the start of the connection.
             let replacing = tokio::task::spawn_blocking(move || {
                 pace_blocking(Duration::from_micros(round * 125));
                 std::fs::rename(next, path).unwrap();
@@ -278,7 +279,7 @@ async fn a_viewer_that_joins_while_the_file_is_replaced_ends_on_the_new_one(mode
     }
 }
 
-async fn a_log_that_appears_is_given_once(mode: Mode) {
+async fn a_new_log_is_sent_once(mode: Mode) {
     let server = mode.server().await;
     let path = server.path("later.log");
     let log = path.to_str().unwrap();
@@ -293,7 +294,7 @@ async fn a_log_that_appears_is_given_once(mode: Mode) {
     viewer.assert_events(&[("waiting missing", 0, ""), ("open", 0, "ok ok ok\nand on\n")]);
 }
 
-async fn a_link_into_another_directory_is_followed_by_what_happens_there(mode: Mode) {
+async fn a_link_into_another_directory_is_followed_by_its_events(mode: Mode) {
     let server = mode.server().await;
     std::fs::create_dir(server.path("targets")).unwrap();
     let target = server.log("targets/a.log", "");
@@ -310,7 +311,7 @@ async fn a_link_into_another_directory_is_followed_by_what_happens_there(mode: M
     }
 }
 
-async fn a_link_that_is_set_anew_is_followed(mode: Mode) {
+async fn a_link_with_a_new_target_is_followed(mode: Mode) {
     let settings = Settings { rotate_wait: Duration::from_secs(2), ..Settings::default() };
     let server = mode.server_with(settings).await;
     std::fs::create_dir(server.path("targets")).unwrap();
@@ -326,7 +327,7 @@ async fn a_link_that_is_set_anew_is_followed(mode: Mode) {
     let mut viewer = CheckedViewer::from_end(&server, link.to_str().unwrap()).await;
     append(&first, "X1\n");
     viewer.read_until("X1\n").await;
-    // Over a target that is not there yet.
+    // The next target does not exist yet.
     set(&second);
     viewer.read_until_event("waiting").await;
     append(&first, "too late\n");
@@ -475,7 +476,7 @@ async fn an_unreadable_next_file_is_reported_and_followed_once_it_is_readable() 
     let mut viewer =
         CheckedViewer::start(program.address, path.to_str().unwrap(), "&lines=all").await;
     viewer.read_until("before\n").await;
-    // The next file is made ready under another name, so that nobody sees it with other rights.
+    // The next file is prepared under another name, so that it has the right mode from the start.
     let (next, old) = (directory.path().join("next"), directory.path().join("a.log.1"));
     append(&next, "after\n");
     std::fs::set_permissions(&next, std::fs::Permissions::from_mode(0o000)).unwrap();
@@ -494,7 +495,7 @@ async fn an_unreadable_next_file_is_reported_and_followed_once_it_is_readable() 
 }
 
 async fn an_append_only_log_is_followed(mode: Mode) {
-    /// What is append-only can't be removed either.
+    /// Resets the flag when it is dropped, because an append-only file cannot be removed.
     struct AppendOnly(PathBuf);
     impl AppendOnly {
         fn set(&self, flag: &str) -> bool {
@@ -543,7 +544,7 @@ async fn a_read_only_mount_is_followed(mode: Mode) {
     }
 }
 
-async fn files_of_proc_and_sys_are_no_logs(mode: Mode) {
+async fn files_of_proc_and_sys_are_refused(mode: Mode) {
     let access = Access::new(["/proc", "/sys"]).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let server = mode.server_over(directory, access, Settings::default()).await;

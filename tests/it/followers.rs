@@ -1,5 +1,5 @@
-//! Followers among each other: their number, their threads and descriptors, and what happens when
-//! one fails or hangs.
+//! Many followers: their number, their threads and descriptors, and the effect of one that fails or
+//! hangs on the others.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clients::{Viewer, get};
 use crate::servers::{DEADLINE, Program, append, eventually, pace, put, target};
 
-/// A line is seen within this time, whatever happens to other logs.
+/// A line arrives within this time, whatever happens to other logs.
 const LINE_TIME: Duration = Duration::from_millis(300);
-/// Lines whose times are taken. Half of them have to be in time: the machine may be busy with
-/// something else.
+/// The number of measured lines. Only half of them have to be in time, because the machine may be
+/// busy.
 const LINES: usize = 30;
 
-/// Appends lines to a log and takes the time until the viewer has each. Returns the median.
+/// Appends lines to a log and returns the median time until the viewer has them.
 async fn median_line_time(viewer: &mut Viewer, log: &std::path::Path) -> Duration {
     let mut times = Vec::with_capacity(LINES);
     for number in 0..LINES {
@@ -27,7 +27,7 @@ async fn median_line_time(viewer: &mut Viewer, log: &std::path::Path) -> Duratio
         append(log, &line);
         viewer.text_until(&line).await;
         times.push(written.elapsed());
-        // Lines are spread over more time than it takes a backstop to come round.
+        // The lines are spread over more time than the interval of the backstop.
         pace(Duration::from_millis(100)).await;
     }
     times.sort();
@@ -35,7 +35,7 @@ async fn median_line_time(viewer: &mut Viewer, log: &std::path::Path) -> Duratio
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn looks_at_names_that_do_not_exist_start_few_followers() {
+async fn requests_for_missing_logs_start_few_followers() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     append(&log, "start\n".repeat(100));
@@ -64,7 +64,7 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
         () = watching => unreachable!(),
     };
     assert!(most > 1 && most <= 64 + 1, "{most} logs are followed");
-    // The generation is found beside the missing name, where it still has the name of its log.
+    // The requested generation exists in the same directory, so an answer may also be 200.
     assert!(statuses.iter().all(|status| [200, 404, 410, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&503), "none was refused");
     eventually("names can be asked for again", async || match ask(0).await {
@@ -76,7 +76,7 @@ async fn looks_at_names_that_do_not_exist_start_few_followers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_viewer_that_reads_ten_rotated_files_has_few_of_them_open_at_a_time() {
-    /// The present file, four old ones, and one that is being opened.
+    /// The present file, four rotated files, and one that is being opened.
     const OPEN_MAX: usize = 1 + 4 + 1;
     const FILES: usize = 10;
     let directory = tempfile::tempdir().unwrap();
@@ -90,18 +90,18 @@ async fn a_viewer_that_reads_ten_rotated_files_has_few_of_them_open_at_a_time() 
     let open_files = || {
         let entries = std::fs::read_dir(format!("/proc/{}/fd", program.child.id())).unwrap();
         let links = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-        // A file that is looked up or opened may have two for a moment.
+        // A set, because a file that is being opened may have two descriptors for a moment.
         let files: HashSet<_> = links.filter(|link| link.starts_with(directory.path())).collect();
         files.iter().filter(|file| *file != directory.path()).count()
     };
-    // The viewer takes nothing meanwhile.
+    // The first viewer reads nothing meanwhile.
     let query = "?tail=1&format=raw&lines=0";
     let mut other = Viewer::v1(program.address, &format!("{}{query}", target(&log))).await;
     other.expect("open").await;
     for file in 1..FILES {
         std::fs::rename(&log, directory.path().join(format!("a.log.{file}"))).unwrap();
         put(&log, format!("file {file}\n"));
-        // Somebody else sees that this file has begun.
+        // The other viewer receives the beginning of this file.
         let begun = format!("file {file}\n");
         while !matches!(other.next().await.unwrap(), Message::Binary(data)
             if data.ends_with(begun.as_bytes()))
@@ -123,7 +123,7 @@ async fn a_viewer_that_reads_ten_rotated_files_has_few_of_them_open_at_a_time() 
     assert!(most <= OPEN_MAX, "{most} files are open");
 }
 
-/// A directory that a FUSE server passes through, which can be stopped.
+/// A directory that is mounted through a FUSE server, which can be stopped.
 struct Fuse {
     below: tempfile::TempDir,
     mount: tempfile::TempDir,
@@ -131,7 +131,7 @@ struct Fuse {
 }
 
 impl Fuse {
-    /// None where the system has no FUSE.
+    /// None if the system has no FUSE.
     async fn start() -> Option<Self> {
         if !std::path::Path::new("/dev/fuse").exists() {
             return None;
@@ -175,7 +175,7 @@ async fn a_file_server_that_stops_holds_up_its_own_logs_only() {
     let log = directory.path().join("a.log");
     append(&log, "start\n");
     let (plain, mounted) = (directory.path().to_str().unwrap(), fuse.mount.path());
-    // The viewers of the mounted logs answer no heartbeat while the test waits.
+    // Without heartbeats, because the viewers of the mounted logs read nothing meanwhile.
     let program = Program::serve(&["--heartbeat", "0", plain, mounted.to_str().unwrap()]);
     let query = "?tail=1&format=text";
     let mut viewer = Viewer::original(program.address, &format!("{}{query}", target(&log))).await;
@@ -226,7 +226,7 @@ mod injected {
     use super::*;
     use crate::servers::TestServer;
 
-    /// Ends all faults when it is dropped: the runtime's end waits for the calls that hang.
+    /// Ends all faults when it is dropped, because the end of the runtime waits for hanging calls.
     struct Mended(Failpoints);
 
     impl Drop for Mended {
@@ -244,7 +244,7 @@ mod injected {
         viewer.text_until("one\n").await;
         server.faults.panic(Call::Stat, server.path("a.log"));
         append(&log, "two\n");
-        // Its viewer is told that it ends, and may come again.
+        // Its viewer is closed, and can reconnect.
         let (_, close) = viewer.rest().await;
         server.faults.mend();
         assert_eq!(close.map(|(code, _)| code), Some(1001));
@@ -269,7 +269,8 @@ mod injected {
         let names: Vec<_> =
             (0..LOGS).map(|number| other.path().join(format!("{number}.log"))).collect();
         let _mended = Mended(access.faults().clone());
-        // The viewers of the other logs answer no heartbeat while the test waits.
+        // Without heartbeats, because the viewers of the other logs read nothing while the test
+        // waits.
         let settings = Settings { heartbeat: Heartbeat::Off, ..Settings::default() };
         let server = TestServer::over(directory, access, settings).await;
         let query = "?tail=1&format=text";
@@ -311,7 +312,7 @@ mod injected {
             viewer.text_until("while it hangs\n").await;
         }
         coming.abort_all();
-        // A server ends in time though calls hang.
+        // A server ends in time even if calls hang.
         server.faults.hang(Call::Stat, other.path());
         names.iter().for_each(|name| append(name, "at the end\n"));
         eventually("calls hang again", async || match server.faults.hanging() {

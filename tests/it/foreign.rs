@@ -1,4 +1,4 @@
-//! The original's own client library, `websockets` from PyPI, as a viewer that nobody here wrote.
+//! A viewer with an independent client library: `websockets` from PyPI, which the original uses.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ struct Follower {
     _child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     stderr: NamedTempFile,
-    /// What it said once it was connected.
+    /// Its first line of output, after the handshake.
     handshake: Value,
 }
 
@@ -51,7 +51,7 @@ impl Follower {
         follower
     }
 
-    /// The next thing that it says.
+    /// The next line of its output.
     async fn next(&mut self) -> Value {
         let line = timeout(DEADLINE, self.lines.next_line()).await;
         let said = || std::fs::read_to_string(self.stderr.path()).unwrap();
@@ -70,7 +70,7 @@ impl Follower {
         said["text"].as_str().unwrap_or_else(|| panic!("{said} instead of text")).to_owned()
     }
 
-    /// Messages until they end so.
+    /// All messages up to one that ends with this text.
     async fn text_until(&mut self, wanted: &str) -> String {
         let mut all = String::new();
         while !all.ends_with(wanted) {
@@ -94,7 +94,7 @@ async fn the_foreign_client_gets_the_last_thousand_lines_and_a_normal_close() {
 }
 
 #[tokio::test]
-async fn compression_that_it_offers_is_agreed_to_and_nothing_is_lost() {
+async fn compression_offered_by_the_foreign_client_is_used_and_loses_nothing() {
     let server = TestServer::start().await;
     let history = "grün ✓\n".repeat(900);
     let log = server.log("a.log", &history);
@@ -118,7 +118,7 @@ async fn the_foreign_client_follows_a_storm_of_appends_line_by_line() {
     let mut follower = Follower::start(server.address, &format!("{log}?tail=1"), &[]).await;
     assert_eq!(follower.text_until("line 10\n").await, lines(1..=10));
     let writing = tokio::task::spawn_blocking(move || {
-        // Writes that end anywhere in a line.
+        // Writes that end at any place in a line.
         for piece in lines(11..=LINES).as_bytes().chunks(777) {
             append(&log, piece);
         }
@@ -176,7 +176,7 @@ async fn the_text_heartbeat_is_answered_and_the_foreign_client_stays() {
     let log = server.log("a.log", "one\n");
     let mut follower = Follower::start(server.address, &format!("{log}?tail=1"), &[]).await;
     assert_eq!(follower.text().await, "one\n");
-    // Without an answer to the first, there would be no second one.
+    // If the first one were not answered, there would be no second one.
     for _ in 0..5 {
         assert_eq!(follower.next().await, json!({"ping": true}));
     }

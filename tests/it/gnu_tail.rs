@@ -1,7 +1,7 @@
-//! The same rotations for GNU `tail -F`, `tailcast tail` and a viewer of a server, all at once on
-//! the same file.
+//! Compares GNU `tail -F`, `tailcast tail` and a viewer of a server, which follow the same file at
+//! the same time.
 //!
-//! The table in `docs/proof.md`: `cargo test --release --test it -- --ignored
+//! This command makes the table in `docs/proof.md`: `cargo test --release --test it -- --ignored
 //! makes_the_table_beside_gnu_tail`.
 
 mod followers;
@@ -22,19 +22,19 @@ use followers::{Printer, SharedOutput, gnu_tail, view};
 use scripts::{FollowedLog, SCRIPTS, Script};
 use verdict::{FollowerOutput, Ledger, Verdict, judge};
 
-/// After the last record of all, a follower has so long for what it still misses.
+/// The time that a follower has for missing records after the last one was written.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// From one start of the follower to the next.
+/// The time between two starts of the follower.
 const RESTART_INTERVAL: Duration = Duration::from_millis(350);
 
-/// So many scripts are played at the same time in CI.
+/// The number of scripts that run at the same time in CI.
 const AT_ONCE: usize = 4;
 
 const VIEWER: &str = "tailcast, viewer";
 const TAIL: &str = "`tailcast tail`";
 const GNU_TAIL: &str = "GNU `tail -F`";
 
-/// What one follower made of a script.
+/// The result of a script for one follower.
 struct Outcome {
     who: &'static str,
     verdict: Verdict,
@@ -43,7 +43,7 @@ struct Outcome {
     arrived: bool,
 }
 
-/// Waits until all of them have printed this record; false when one of them has not in time.
+/// Waits until all followers have printed this record. Returns false if one is too late.
 async fn all_have(
     outputs: &[(&'static str, SharedOutput)],
     record: &[u8],
@@ -59,7 +59,7 @@ async fn all_have(
     true
 }
 
-/// Waits until all of them have printed so many lines, or have had the time for it.
+/// Waits until all followers have printed this number of lines, or the time is over.
 async fn settle(outputs: &[(&'static str, SharedOutput)], lines: usize) {
     let until = Instant::now() + PATIENCE;
     while !outputs.iter().all(|(_, output)| output.lock().lines() >= lines)
@@ -69,7 +69,7 @@ async fn settle(outputs: &[(&'static str, SharedOutput)], lines: usize) {
     }
 }
 
-/// Plays a script to all followers at once.
+/// Runs a script with all followers at the same time.
 async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Arc::new(Mutex::new(Ledger::default()));
@@ -86,7 +86,7 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
     followed.write(1);
     let ending = CancellationToken::new();
     let viewing = tokio::spawn(view(address, target(&log), outputs[0].1.clone(), ending.clone()));
-    // A server that is started again needs a follower that is not.
+    // In a script with restarts of the server, `tailcast tail` follows through the server.
     let source = match script.restarts {
         0 => log.display().to_string(),
         _ => format!("http://{address}{}", log.display()),
@@ -99,7 +99,7 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
     let mut gnu_tail =
         outputs.get(2).map(|(_, output)| Printer::gnu_tail(&["-n", "+1"], &log, output.clone()));
 
-    // All of them have begun, and have printed an append.
+    // Waits until all followers have printed a line.
     let first = followed.write(1);
     assert!(all_have(&outputs, &first, DEADLINE).await, "{}: not all follow", script.name);
 
@@ -114,7 +114,7 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
         program.signal(if restart % 2 == 0 { Signal::TERM } else { Signal::KILL });
         if let (Some(running), Some((_, output))) = (gnu_tail.take(), outputs.get(2)) {
             running.stop();
-            // As anyone would start it again: it prints the last ten lines, and goes on.
+            // As a user would do it: it prints the last ten lines, then follows.
             gnu_tail = Some(Printer::gnu_tail(&[], &log, output.clone()));
         }
         program.wait().await;
@@ -145,7 +145,7 @@ async fn play(script: &'static Script, turns: usize) -> Vec<Outcome> {
         .collect()
 }
 
-/// What a follower of ours may not do.
+/// The violated requirements on a follower of tailcast.
 fn faults(script: &Script, outcome: &Outcome) -> Vec<String> {
     let verdict = &outcome.verdict;
     let mut faults = Vec::new();
@@ -211,7 +211,7 @@ fn first_line(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Puts a text between the table's markers.
+/// Replaces the text between the markers of the table.
 fn replace(document: &Path, text: &str) {
     const MARKERS: [&str; 2] = ["<!-- the table begins -->\n", "<!-- the table ends -->"];
     let whole = std::fs::read_to_string(document).unwrap();

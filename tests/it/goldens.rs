@@ -1,4 +1,4 @@
-//! Logs that real tools wrote to a terminal, compared with what a terminal showed at the end.
+//! Recorded output of real tools, compared with what a terminal shows at the end.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ fn logs() -> Vec<PathBuf> {
     logs
 }
 
-/// Carries out a check on every log, and tells all that failed.
+/// Runs a check on every log, and reports all failures.
 fn for_each(check: impl Fn(&Path, &[u8]) -> String) {
     let mut failures = String::new();
     for path in logs() {
@@ -44,7 +44,7 @@ fn recorded_logs_look_as_in_a_terminal() {
 
 #[test]
 fn recorded_logs_look_as_in_another_terminal() {
-    // This emulator knows neither strike nor blink.
+    // This emulator supports neither strike nor blink.
     let known = |rows: Vec<Vec<Cell>>| -> Vec<Vec<Cell>> {
         let plain =
             |cell: Cell| Cell { look: Look { strike: false, blink: false, ..cell.look }, ..cell };
@@ -166,13 +166,13 @@ fn a_stamp_before_each_line_changes_only_the_times() {
 }
 
 #[test]
-fn recorded_logs_come_out_alike_live_and_later() {
+fn recorded_logs_give_the_same_rows_live_and_later() {
     for_each(|_, log| {
         let whole = rows_of(log, usize::MAX);
         let pieces = [1, 2, 7, 61, 1000];
         let unlike: Vec<usize> =
             pieces.into_iter().filter(|&piece| rows_of(log, piece) != whole).collect();
-        // The text that only grows ends with the same rows, whatever it showed between.
+        // The text of an appender contains the same rows.
         let mut terminal = Terminal::new(0);
         let mut appender = Appender::new();
         let mut sent = appender.text(&terminal.feed(log));

@@ -1,8 +1,7 @@
-//! Heartbeats, and viewers that answer them as no library does: never, or while the server is
+//! Heartbeats, and viewers that never answer them, or whose answers arrive while the server is
 //! stopped.
 //!
-//! When a viewer is asked, and for how long an answer is awaited, is tested beside the scheduler on
-//! a paused clock.
+//! The timing is tested in the module of the scheduler, on a paused clock.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -16,11 +15,11 @@ use tokio::time::{sleep, timeout};
 use crate::clients::get;
 use crate::servers::{DEADLINE, Program, TestServer, append, put};
 
-/// A viewer that answers nothing by itself. It speaks the original's protocol, and asks for no
-/// lines.
+/// A viewer of the original's protocol that answers only when the test tells it to, and that
+/// requests no lines.
 pub struct Bare(pub TcpStream);
 
-/// A frame from the server, as short as those are that come here.
+/// A short frame from the server.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     Ping,
@@ -67,7 +66,7 @@ impl Bare {
         self.0.write_all(&[0x8a, 0x80, 1, 2, 3, 4]).await.unwrap();
     }
 
-    /// Answers what it is asked until something else comes.
+    /// The next text. Answers pings before it.
     async fn next_text(&mut self) -> String {
         loop {
             match self.hear().await {
@@ -128,7 +127,8 @@ async fn viewers_that_answer_are_kept_after_the_server_was_stopped_for_long() {
     while dead.hear().await != Frame::Close(1011) {}
 }
 
-/// Tells another time of day, by as many seconds as a file says. The other clocks go on as they do.
+/// A library to preload, which shifts the wall clock by the number of seconds in a file, and no
+/// other clock.
 const CLOCK: &str = r#"
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -179,7 +179,7 @@ async fn a_clock_that_is_set_closes_no_viewer() {
         }
         append(&log, format!("line {number}\n"));
         assert_eq!(viewer.next_text().await, format!("line {number}\n"));
-        // It is told when the line came, by the clock as it was set.
+        // The arrival time of the line is that of the shifted clock.
         let rows = get(program.address, &format!("/_/rows{}", log.display()), &[]).await;
         let rows: serde_json::Value = serde_json::from_slice(&rows.body).unwrap();
         let told = rows["times"].as_array().unwrap().last().unwrap().as_i64().unwrap() / 1000;

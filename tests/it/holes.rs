@@ -1,4 +1,4 @@
-//! Long runs of NULs: files that were allocated beforehand, and files that were cut under a writer.
+//! Long runs of NULs: preallocated files, and files that were truncated under a writer.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::checked_viewer::{CheckedViewer, Mode, in_both_modes};
 use crate::clients::Viewer;
 use crate::servers::{TestServer, append};
 
-/// So many system calls one poll of a log takes at most.
+/// The most system calls in one poll of a log.
 #[cfg(feature = "faults")]
 const CALLS_PER_POLL: u64 = 3;
 
@@ -23,7 +23,7 @@ in_both_modes! {
     a_huge_hole_is_a_gap_and_a_small_one_is_sent,
 }
 
-/// What a viewer received, in short.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Told {
     Bytes(u64, Vec<u8>),
@@ -31,7 +31,7 @@ enum Told {
     Reset(String, u64),
 }
 
-/// All that comes until the bytes end with `last`.
+/// All messages up to bytes that end with `last`.
 async fn read_until(viewer: &mut Viewer, last: &[u8]) -> Vec<Told> {
     let mut all: Vec<Told> = Vec::new();
     loop {
@@ -94,11 +94,12 @@ async fn a_preallocated_file_is_followed_as_it_is_written(mode: Mode) {
         }
     }
     read_until(&mut viewer, b"record 99\n").await;
-    // A viewer that joins now gets the lines, and not the megabyte of NULs behind them.
+    // A viewer that joins now gets the lines, but not the megabyte of NULs after them.
     let mut late = Viewer::v1(server.address, &format!("{log}?tail=1&lines=2&format=raw")).await;
     let from = (written.len() - 20) as u64;
     assert_eq!(read_until(&mut late, b"99\n").await, [bytes(from, b"record 98\nrecord 99\n")]);
-    // To the last byte of what was allocated, however few are left, and then beyond.
+    // Fills the allocated space to its last bytes, then shrinks the file to its written length and
+    // appends.
     let rest = vec![b'x'; (1 << 20) - written.len() - 100];
     file.write_all_at(&rest, written.len() as u64).unwrap();
     written.extend_from_slice(&rest);
@@ -112,7 +113,7 @@ async fn a_preallocated_file_is_followed_as_it_is_written(mode: Mode) {
     assert!(!got.contains(&0));
 }
 
-/// A writer in another process that stores into a mapping of the whole file, which it keeps.
+/// A writer in another process that stores into a mapping of the whole file.
 struct Mapping(Child);
 
 impl Mapping {
@@ -126,7 +127,7 @@ impl Mapping {
         Self(python.spawn().unwrap())
     }
 
-    /// Stores a line behind those before it.
+    /// Stores a line after the previous ones.
     fn store(&mut self, line: &str) {
         self.0.stdin.as_ref().unwrap().write_all(line.as_bytes()).unwrap();
     }
@@ -146,7 +147,7 @@ async fn stores_into_a_preallocated_file_are_noticed(mode: Mode) {
     let mut viewer = CheckedViewer::from_start(&server, &log).await;
     assert_eq!(viewer.opened["size"], 1 << 20);
     let mut mapping = Mapping::of(&log);
-    // The first store into a page may change the file's time, those after it do not.
+    // The first store into a page may change the file's time; later ones do not.
     for line in ["stored\n", "stored beside it\n", "and another\n"] {
         mapping.store(line);
         viewer.read_until(line).await;
@@ -185,8 +186,7 @@ async fn a_huge_hole_is_a_gap_and_a_small_one_is_sent(mode: Mode) {
     file.write_all_at(b"far\n", 1 << 40).unwrap();
     let told = read_until(&mut viewer, b"far\n").await;
     assert_eq!(told, [Told::Gap(5, 1 << 40), bytes(1 << 40, b"far\n")]);
-    // Real zeros, that the file system takes for data, in the middle and then waited for at the
-    // end.
+    // Written zeros, which are data for the file system: first in the middle, then at the end.
     let at = (1 << 40) + 4;
     file.write_all_at(&[&vec![0; 300_000][..], b"zeros\n"].concat(), at).unwrap();
     let told = read_until(&mut viewer, b"zeros\n").await;

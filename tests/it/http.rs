@@ -1,16 +1,16 @@
-//! Plain HTTP: what `curl` gets at a log's URL.
+//! Plain HTTP: the answers to `curl` and to browsers.
 
 use crate::clients::{Streaming, get, request};
 use crate::servers::{TestServer, append, eventually};
 
 #[tokio::test]
-async fn without_a_query_it_is_the_file() {
+async fn a_request_without_a_query_returns_the_file() {
     let server = TestServer::start().await;
     let content: Vec<u8> = (0..1_000_000u32).flat_map(|n| n.to_le_bytes()).collect();
     let log = server.log("a.log", &content);
     let answer = get(server.address, &log, &[("Accept", "*/*")]).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.header("content-type"), Some("text/plain"), "it is not UTF-8");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert!(answer.body == content, "{} of {} bytes", answer.body.len(), content.len());
     let head = request(server.address, "HEAD", &log, &[]).await;
@@ -41,7 +41,7 @@ async fn ranges_are_honoured() {
 }
 
 #[tokio::test]
-async fn an_etag_stands_for_one_state_of_the_file() {
+async fn an_etag_identifies_one_state_of_the_file() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\n");
     let first = get(server.address, &log, &[]).await;
@@ -59,7 +59,7 @@ async fn an_etag_stands_for_one_state_of_the_file() {
 }
 
 #[tokio::test]
-async fn with_tail_curl_follows() {
+async fn curl_with_tail_follows_the_log() {
     let server = TestServer::start().await;
     let all: String = (1..=3000).map(|n| format!("{n}\n")).collect();
     let log = server.log("a.log", &all);
@@ -141,7 +141,7 @@ async fn a_browser_gets_the_page_and_others_the_bytes() {
     let raw = get(server.address, &format!("{log}?format=raw"), &browser).await;
     assert_eq!(
         (raw.header("content-type"), raw.text().as_str()),
-        (Some("text/plain; charset=utf-8"), "content\n")
+        (Some("text/plain"), "content\n")
     );
     let missing = get(server.address, &format!("{log}.not-yet"), &browser).await;
     assert_eq!(
@@ -168,7 +168,7 @@ async fn page_assets_are_cached_by_their_version() {
             let asset = get(server.address, &link, &[]).await;
             let kept = Some("public, max-age=31536000, immutable");
             assert_eq!((asset.status, asset.header("cache-control")), (200, kept), "{link}");
-            // Of another version it may be something else tomorrow.
+            // The content under another version's URL may change, so it is not cached.
             let (_, name) = link["/_/page/".len()..].split_once('/').unwrap();
             let other = format!("/_/page/0123456789abcdef/{name}");
             let asset = get(server.address, &other, &[]).await;
@@ -232,8 +232,7 @@ async fn a_download_whose_file_is_cut_ends_the_connection() {
     file.set_len(PROMISED).unwrap();
     let mut stream = Streaming::get(server.address, path.to_str().unwrap(), &[]).await;
     assert!(stream.head.contains(&format!("content-length: {PROMISED}")), "{}", stream.head);
-    // Only the head has been read. The sockets hold a few MiB, so most of the file is still to be
-    // sent.
+    // Only the head has been read. The sockets hold a few MiB, so most of the file is not sent yet.
     file.set_len(0).unwrap();
     let came = stream.read_to_end().await;
     assert!(came < PROMISED, "{came} bytes came of a file that was cut");
@@ -267,7 +266,7 @@ async fn only_our_own_page_may_have_a_log_in_a_frame_and_only_as_a_pane() {
     let none = || "frame-ancestors 'none'".to_owned();
     let panes = format!("/_/beside?log={log}");
     assert_eq!(framing(panes.clone()).await, ("frame-src 'self'".to_owned(), none()));
-    // A pane, and what refuses to be one, are for our own page.
+    // A pane and an error page in a pane may be framed by the server's own pages.
     for target in [format!("{log}?pane=1"), "/etc/passwd?pane=1".to_owned()] {
         let own = "frame-ancestors 'self'".to_owned();
         assert_eq!(framing(target.clone()).await, (String::new(), own), "{target}");

@@ -1,5 +1,5 @@
-//! Viewers that are not where the log ends: they start behind, stop reading, come back, or ask for
-//! what cannot be.
+//! Viewers that are not at the end of the log: they start earlier, stop reading, reconnect, or
+//! request an impossible position.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::servers::{
     pace_blocking, send_queue,
 };
 
-/// So many MiB of text, of which no two pieces are alike.
+/// Text of this many MiB, in which each piece is unique.
 fn numbered(mebibytes: usize) -> Vec<u8> {
     let block: Vec<u8> =
         (0..1 << 17).flat_map(|number| format!("{number:07x}\n").into_bytes()).collect();
@@ -31,7 +31,7 @@ fn numbered(mebibytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_stream_starts_at_the_line_or_the_byte_that_was_asked_for() {
+async fn a_stream_starts_at_the_requested_line_or_byte() {
     let server = TestServer::start().await;
     let many: String = (0..1500).map(|number| format!("line {number}\n")).collect();
     for (name, content) in [
@@ -102,12 +102,12 @@ async fn viewers_that_never_read_are_closed_and_cost_at_most_1_mib() {
     let [text, empty, other] = ["text.log", "empty.log", "other.log"]
         .map(|name| directory.path().join(name).to_str().unwrap().to_owned());
     std::fs::write(&text, numbered(32)).unwrap();
-    // What makes the most rows of the fewest bytes.
+    // Empty lines make the most rows for a number of bytes.
     std::fs::write(&empty, vec![b'\n'; 8 << 20]).unwrap();
     append(&other, "");
     let program = Program::serve(&["--stall-timeout", "3", directory.path().to_str().unwrap()]);
     let mut neighbour = CheckedViewer::open(program.address, &other, "&lines=0").await;
-    // One reader of everything makes the process allocate what it allocates once.
+    // After one reader of everything, the process has made its one-time allocations.
     let all = get(program.address, &format!("{text}?format=raw&lines=all"), &[]).await.body;
     assert_eq!(all.len(), 32 << 20);
     let sockets = || -> usize {
@@ -154,16 +154,16 @@ async fn viewers_that_never_read_are_closed_and_cost_at_most_1_mib() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_took_nothing_is_closed_with_4408() {
-    /// A socket that has taken nothing for so long is full.
+async fn a_viewer_that_reads_nothing_for_the_stall_timeout_is_closed_with_4408() {
+    /// A socket that has accepted nothing for this time is full.
     const SETTLED: Duration = Duration::from_millis(500);
     let stall_timeout = Duration::from_secs(30);
     let server = TestServer::with(Settings { stall_timeout, ..no_heartbeat() }).await;
     let log = server.log("a.log", numbered(16));
     let mut viewer =
         Viewer::v1(server.address, &format!("{log}?tail=1&lines=all&format=raw")).await;
-    // The server reads files on threads that a paused clock does not wait for. So first the socket
-    // is full, and the server waits for nothing but that.
+    // A paused clock does not wait for the threads on which the server reads files. So the test
+    // first waits until the socket is full and the server waits only for the socket.
     let (mut queued, mut full_since) = (0, Instant::now());
     eventually("the socket is full", async || {
         let now = send_queue(server.address, viewer.local_address());
@@ -173,8 +173,8 @@ async fn a_viewer_that_took_nothing_is_closed_with_4408() {
         if full_since.elapsed() >= SETTLED { Ok(()) } else { Err(queued) }
     })
     .await;
-    // A paused clock moves on while the runtime has nothing to do. When this sleep ends, the stall
-    // timeout is over, and the server waits for the close handshake for one second more.
+    // A paused clock advances while the runtime is idle. When this sleep ends, the stall timeout is
+    // over, and the server waits one more second for the close handshake.
     pause();
     sleep((stall_timeout + Duration::from_secs(1)).saturating_sub(full_since.elapsed())).await;
     let stopped = StoppedClock::new();
@@ -197,8 +197,7 @@ async fn a_reader_that_pauses_gets_everything_once() {
     let content = numbered(48);
     for half in content.chunks(content.len() / 2) {
         writer.append(half);
-        // Once the other viewer has it all, the server has sent this one what its socket holds, and
-        // that is full.
+        // When the other viewer has everything, the server has filled the socket of this one.
         beside.read_until_length(writer.now().len()).await;
         viewer.read_until_length(writer.now().len()).await;
     }
@@ -222,10 +221,10 @@ async fn a_viewer_that_reconnects_anywhere_continues_at_the_next_byte() {
         writer
     });
     for round in 0..30 {
-        // In the middle of a message as well: what has come of it is dropped with the connection.
+        // It also disconnects within a message. The received part of it is dropped.
         let wanted = (round * 7919) % 10;
         for _ in 0..wanted {
-            // How many messages there are depends on how much of the log each finds.
+            // The number of messages depends on how much of the log each contains.
             if viewer.segments.iter().map(|segment| segment.bytes.len()).sum::<usize>() < total {
                 viewer.read_message().await;
             }
@@ -239,7 +238,7 @@ async fn a_viewer_that_reconnects_anywhere_continues_at_the_next_byte() {
     assert!(bytes == writer.now(), "{} of {} bytes", bytes.len(), writer.now().len());
 }
 
-/// What became of a request for a stream.
+/// The result of a request for a stream.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Refused(u16),
@@ -339,7 +338,7 @@ async fn an_impossible_position_is_refused_or_not_recovered() {
         let status = get(server.address, &format!("{log}?format=raw&{query}"), &[]).await.status;
         assert_eq!(status == 400, **answer == bad, "by curl, {shown}: {status}");
     }
-    // An id that is none of ours is no position that could be refused: it is not recovered.
+    // An invalid `Last-Event-ID` is not refused; the position is not recovered.
     for wrong in [
         "",
         ":",
@@ -392,8 +391,7 @@ async fn a_thousand_viewers_cost_no_more_reads_than_one() {
         }
         reads.push(server.faults.calls_of(Call::Read) - before);
     }
-    // Two for each append, and the third leaves room for a look more. The backstop looks now and
-    // then as well.
+    // Two reads for each append, and a third for an additional poll. The backstop polls as well.
     let looks = began.elapsed().as_secs() / BACKSTOP_INTERVAL.as_secs() + 1;
     let most = 3 * reads.len() as u64 + 2 * looks;
     assert!(reads.iter().sum::<u64>() <= most, "reads of the file for each append: {reads:?}");

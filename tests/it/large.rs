@@ -1,5 +1,5 @@
-//! Logs of a gigabyte and more: what it costs to be read at many places, and whom a long catch-up
-//! delays.
+//! Logs of a gigabyte and more: the cost of many readers, and the effect of a long catch-up on
+//! other logs.
 
 use std::fs::File;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::servers::{Program, TestServer, append, pace};
 const BLOCK_BYTES: usize = 1 << 20;
 const PAGE_BYTES: usize = 4096;
 
-/// A block of such a log. Each page begins with its number, so no two are alike.
+/// A block of such a log. Each page begins with its number, so each is unique.
 fn block(number: usize) -> Vec<u8> {
     static LINES: LazyLock<Vec<u8>> = LazyLock::new(|| {
         (0..BLOCK_BYTES / 16).flat_map(|line| format!("{line:015}\n").into_bytes()).collect()
@@ -32,11 +32,11 @@ fn write_blocks(path: &Path, blocks: usize) {
     (0..blocks).for_each(|number| file.write_all(&block(number)).unwrap());
 }
 
-/// A viewer of such a log that keeps nothing but its offset.
+/// A viewer of such a log that stores only its offset.
 struct Reader {
     viewer: Viewer,
     at: usize,
-    /// The block that was expected last.
+    /// The number and the content of the last expected block.
     expected: (usize, Vec<u8>),
 }
 
@@ -48,7 +48,7 @@ impl Reader {
         Self { viewer, at, expected: (0, block(0)) }
     }
 
-    /// Reads until it is there or beyond.
+    /// Reads up to this offset or beyond it.
     async fn read_until(&mut self, end: usize) {
         while self.at < end {
             let message = self.viewer.next().await.unwrap().into_data();
@@ -73,18 +73,18 @@ impl Reader {
 async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little() {
     const READERS: usize = 200;
     const BLOCKS: usize = 1024;
-    // One message, and what it takes to be there at all.
+    // One message, and the base cost of a viewer.
     const EACH_BYTES_MAX: u64 = (256 + 32) * 1024;
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     write_blocks(&log, BLOCKS);
-    // Readers wait for their turn, which takes long on a busy machine: that must close none of
-    // them.
+    // Readers take turns, which takes long on a busy machine, and none of them must be closed for
+    // that.
     let patient = ["--heartbeat", "0", "--stall-timeout", "3600"];
     let served = directory.path().to_str().unwrap();
     let program = Program::serve(&[&patient[..], &[served]].concat());
     let target = log.to_str().unwrap();
-    // What it takes for the first of them, it takes once.
+    // The first reader causes the one-time allocations.
     let mut first = Reader::open(program.address, target, 0).await;
     first.read_until(8 * BLOCK_BYTES).await;
     let before = program.resident();
@@ -109,7 +109,7 @@ async fn two_hundred_readers_of_a_gigabyte_share_its_descriptor_and_cost_little(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_catch_up_does_not_delay_another_log() {
-    // Where a number of MiB is asked for, the machine is taken for a quiet one.
+    // If the environment sets a number of MiB, the machine is assumed to be idle.
     let asked = std::env::var("TAILCAST_CATCH_UP_MIB").ok().map(|mib| mib.parse().unwrap());
     let blocks = asked.unwrap_or(512);
     let server = TestServer::start().await;

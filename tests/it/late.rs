@@ -1,5 +1,4 @@
-//! Resuming after several rotations: late writes to each file before are sent, and the files are
-//! named.
+//! Resuming after several rotations: late bytes of each rotated file are sent, with its generation.
 
 use std::fs::File;
 use std::io::Write;
@@ -13,10 +12,10 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::clients::Viewer;
 use crate::servers::{Program, append, put, target};
 
-/// Where a viewer is in a file.
+/// A generation and an offset.
 type Position = (String, u64);
 
-/// What a viewer of the raw bytes receives: each reset with the bytes after it.
+/// A viewer that stores each event with the bytes after it.
 struct Reader {
     viewer: Viewer,
     at: Position,
@@ -29,13 +28,13 @@ impl Reader {
         Self { viewer, at: Position::default(), told: Vec::new() }
     }
 
-    /// Resumes, and says how much of the files before was received.
+    /// Resumes with a position in the log and positions in rotated files.
     async fn resume(server: SocketAddr, log: &str, at: &Position, late: &[&Position]) -> Self {
         let late: String = late.iter().map(|(of, at)| format!("&late={of}:{at}")).collect();
         Self::of(server, log, &format!("&from={}&generation={}{late}", at.1, at.0)).await
     }
 
-    /// Reads until this event is the last one, with these bytes after it.
+    /// Reads until the last event is this one, with these bytes after it.
     async fn read_until(&mut self, head: &str, bytes: &str) {
         let is_there =
             |last: &(String, String)| (last.0.as_str(), last.1.as_str()) == (head, bytes);
@@ -67,7 +66,7 @@ impl Reader {
         self.told.push((head, String::new()));
     }
 
-    /// Whether it has received these events, and no others.
+    /// Asserts that it has received exactly these events.
     #[track_caller]
     fn assert_told(&self, expected: &[(&str, &str)]) {
         let told: Vec<_> =
@@ -76,17 +75,17 @@ impl Reader {
     }
 }
 
-/// More lines than a signature takes.
+/// More bytes than a signature covers.
 fn lines(of: &str) -> String {
     (0..100).map(|line| format!("{of} {line}\n")).collect()
 }
 
-/// The rotate-wait: longer than anything takes here.
+/// Starts a server with a rotate-wait that is longer than any test here.
 fn serve(directory: &Path) -> Program {
     Program::serve(&[directory.to_str().unwrap(), "--rotate-wait", "20"])
 }
 
-/// A log that a program serves, and a viewer that has read it.
+/// A served log, and a viewer that has read it.
 struct Served {
     directory: TempDir,
     path: PathBuf,
@@ -108,12 +107,12 @@ impl Served {
     }
 }
 
-/// A log that is served by a program, and was rotated twice while writers stay with both old files.
-/// The server is killed when its viewer has been told the third, and nothing of what comes late.
+/// A log that was rotated twice while writers still have both old files open. The server was killed
+/// after its viewer had received the third file, and before any late byte.
 struct Killed {
     directory: TempDir,
     log: String,
-    /// Writers of the files before, and how far they were told.
+    /// The writers of the rotated files, and the positions that the viewer reached in them.
     before: [(File, Position); 2],
     at: Position,
 }
@@ -150,13 +149,13 @@ async fn late_bytes_of_two_files_that_a_killed_server_did_not_send_are_sent_by_t
     let expected =
         [("open true", ""), (&*late_a, "late a\n"), (&*late_b, "late b\n"), (&*back, "")];
     again.assert_told(&expected);
-    // The writers are heard from now on, and the log goes on.
+    // The new server also follows the rotated files and the log.
     a.write_all(b"later a\n").unwrap();
     again.read_until(&format!("late {}", had_a.1 + 7), "later a\n").await;
     again.read_until(&back, "").await;
     append(directory.path().join("a.log"), "and on\n");
     again.read_until(&back, "and on\n").await;
-    // A viewer that has received some of it already gets the rest.
+    // A viewer that has already received a part of the late bytes gets the rest.
     let some_of_a = (had_a.0.clone(), had_a.1 + 5);
     let all_of_b = (had_b.0.clone(), had_b.1 + 7);
     let mut third = Reader::resume(program.address, &log, &at, &[&some_of_a, &all_of_b]).await;
@@ -165,7 +164,7 @@ async fn late_bytes_of_two_files_that_a_killed_server_did_not_send_are_sent_by_t
         third.told.iter().map(|(_, text)| text.as_str()).collect::<String>(),
         "a\nlater a\nand on\n"
     );
-    // Where a file is named twice, the last position counts.
+    // If a file is named twice, the last position counts.
     let twice = [&had_a, &all_of_b, &some_of_a];
     let mut fourth = Reader::resume(program.address, &log, &at, &twice).await;
     fourth.read_until(&back, "and on\n").await;
@@ -179,7 +178,7 @@ async fn a_missing_rotated_file_is_a_gap_and_the_others_are_sent() {
         writer.write_all(b"late\n").unwrap();
     }
     let Killed { directory, log, before: [(_, had_a), (_, had_b)], at } = killed;
-    // What was written to the present file meanwhile comes behind all that, once.
+    // Bytes that were written to the present file meanwhile follow all late bytes, once.
     append(directory.path().join("a.log"), "meanwhile\n");
     let back = format!("back {}", at.1);
     let unknown = ("of:another:making".to_owned(), 5);
@@ -204,7 +203,7 @@ async fn a_missing_rotated_file_is_a_gap_and_the_others_are_sent() {
 async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_once() {
     let Served { directory, path, log, program, mut reader } = Served::begin().await;
     let before_the_cut = reader.at.clone();
-    // What is left is a whole signature, and proves both generations.
+    // The rest of the file is still covered by a whole signature, which proves both generations.
     let left = 300;
     let mut writer = File::options().append(true).open(&path).unwrap();
     writer.set_len(left).unwrap();
@@ -242,9 +241,10 @@ async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_o
 }
 
 #[tokio::test]
-async fn a_position_says_how_much_of_its_file_was_received() {
+async fn the_position_decides_how_much_of_its_own_file_was_received() {
     let Served { directory: _directory, path, log, program, mut reader } = Served::begin().await;
-    // It is gone when the viewer comes back, which takes it for a file before that it had not.
+    // The position's generation is gone when the viewer resumes, and the viewer also names it as a
+    // rotated file at offset 0.
     let at = reader.at.clone();
     let had = (at.0.clone(), 0);
     std::fs::write(&path, lines("b")).unwrap();

@@ -1,4 +1,4 @@
-//! Viewers that come and go leave nothing behind, however they go.
+//! Viewers that disconnect leave nothing behind, in whatever way they disconnect.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,24 +12,24 @@ use crate::heartbeats::{Bare, Frame};
 use crate::servers::{Program, append, eventually, put};
 
 const LOGS: usize = 20;
-/// So many of each kind come to each log in a round.
+/// The number of viewers of each kind for each log in a round.
 const OF_EACH_KIND: usize = 4;
 const ROUNDS: usize = 4;
-/// Some come twice.
+/// The number of viewers in all rounds. One kind connects twice.
 const CAME: u64 = (ROUNDS * LOGS * OF_EACH_KIND * 6) as u64;
-/// A leaked viewer costs several times as much. Memory that was freed may still belong to the
-/// process.
+/// The allowed memory for each viewer afterwards: freed memory may still belong to the process. A
+/// leaked viewer would need several times as much.
 const LEFT_BYTES_MAX: u64 = 4096;
 
-/// How somebody leaves.
+/// The way in which a viewer disconnects.
 #[derive(Clone, Copy)]
 enum Leaving {
     WithAClose,
     WithoutAWord,
     ByReset,
-    /// It is there, and answers nothing any more.
+    /// It stays connected and stops answering.
     ByTimeout,
-    /// By HTTP, as curl does.
+    /// By HTTP: it drops an event stream, and downloads the log.
     InTheMiddle,
 }
 
@@ -61,7 +61,7 @@ async fn come_and_go(address: SocketAddr, log: String, leaving: Leaving) {
     }
 }
 
-/// Everybody comes to every log, which is rotated meanwhile, and goes.
+/// Connects and disconnects all kinds of viewers of all logs, which are rotated meanwhile.
 async fn round(address: SocketAddr, logs: &[PathBuf]) {
     let mut coming = tokio::task::JoinSet::new();
     for count in 0..OF_EACH_KIND {
@@ -89,7 +89,7 @@ async fn round(address: SocketAddr, logs: &[PathBuf]) {
     coming.join_all().await;
 }
 
-/// What a program holds.
+/// The resources of a program.
 #[derive(Clone, Copy, Debug)]
 struct TailedFile {
     descriptors: usize,
@@ -127,13 +127,13 @@ async fn viewers_that_come_and_go_leave_nothing_behind() {
             let health = get(program.address, "/_/healthz", &[]).await;
             let health: Value = serde_json::from_slice(&health.body).unwrap();
             let now = TailedFile::by(&program);
-            // One socket is that of the question.
+            // One socket is that of this request.
             let is_so = health["logs"] == 0 && now.sockets <= at_first.sockets + 1;
             if is_so && now.watches == 0 { Ok(()) } else { Err((now, health)) }
         })
         .await;
     };
-    // What it takes for the first of them, it takes once.
+    // The first round causes the one-time allocations.
     round(program.address, &logs).await;
     all_are_gone().await;
     let (before, memory_before) = (TailedFile::by(&program), program.resident());
@@ -147,14 +147,14 @@ async fn viewers_that_come_and_go_leave_nothing_behind() {
     assert!(each < LEFT_BYTES_MAX, "{each} bytes are left of each");
     eventually("nothing else is held", async || {
         let now = TailedFile::by(&program);
-        // The watcher is made for the first viewer, and has a thread of its own.
+        // The watcher is created for the first viewer, with its own thread.
         let is_so = now.descriptors <= before.descriptors && now.threads <= at_first.threads + 1;
         if is_so { Ok(()) } else { Err((at_first, before, now)) }
     })
     .await;
 }
 
-/// The names of this process's threads, and where its descriptors lead to.
+/// The names of this process's threads, and the targets of its descriptors.
 fn held_here() -> (Vec<String>, Vec<PathBuf>) {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
@@ -167,8 +167,8 @@ fn held_here() -> (Vec<String>, Vec<PathBuf>) {
 #[tokio::test]
 async fn a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor() {
     const ALONE: &str = "TAILCAST_TEST_ALONE";
-    // Other tests have threads and descriptors in this process, so this one runs again in a process
-    // of its own.
+    // Other tests have threads and descriptors in this process, so this test runs itself in another
+    // process.
     if std::env::var_os(ALONE).is_none() {
         let test = "leaks::a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor";
         let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
@@ -192,7 +192,7 @@ async fn a_registry_that_is_closed_leaves_no_thread_watch_or_descriptor() {
     let is_ours = |name: &&String| name.starts_with("follow") || name.starts_with("notify");
     assert!(threads.iter().filter(is_ours).count() >= 3, "{threads:?}");
     assert!(descriptors.len() > before.len() + 3, "{descriptors:?}");
-    // The registry itself stays.
+    // The registry itself still exists.
     drop(subscription);
     registry.close().await;
     eventually("nothing is left", async || {

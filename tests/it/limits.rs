@@ -1,4 +1,4 @@
-//! What one client may take.
+//! Limits on clients: heads, messages, time and number.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
     assert!(asked.elapsed() < Duration::from_secs(1), "a good client waited {:?}", asked.elapsed());
     for mut stream in slow {
         let mut rest = Vec::new();
-        // Closed, with or without words.
+        // Closed, with or without an answer.
         let ended = timeout(DEADLINE, stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "still open");
     }
@@ -50,7 +50,7 @@ async fn a_request_head_that_is_too_large_is_refused() {
     assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
 }
 
-/// Sends raw frames and gives the code of the close that follows.
+/// Sends raw frames and returns the code of the close that follows.
 async fn answer_to(
     server: &TestServer,
     log: &str,
@@ -78,7 +78,7 @@ async fn a_message_that_is_too_large_is_closed_with_its_code() {
     let first = [fragment(OpCode::Data(Data::Binary), b"a", false)];
     let more = (0..300_000).map(|_| fragment(OpCode::Data(Data::Continue), b"a", false));
     assert_eq!(answer_to(&server, &log, first.into_iter().chain(more)).await, Some(1009));
-    // What is small enough is ignored.
+    // A message within the limit is ignored.
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     viewer.text().await;
     viewer.stream.send(Message::binary(vec![0; 4000])).await.unwrap();
@@ -126,7 +126,7 @@ async fn a_broken_protocol_is_closed_with_its_code() {
 }
 
 #[tokio::test]
-async fn handshakes_are_checked() {
+async fn invalid_handshakes_are_refused() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n");
     let key = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -167,7 +167,7 @@ async fn handshakes_are_checked() {
 }
 
 #[tokio::test]
-async fn more_viewers_than_the_limit_are_told_to_come_back() {
+async fn viewers_over_the_limit_are_refused_until_one_leaves() {
     let server = TestServer::with(Settings { max_viewers: 3, ..Settings::default() }).await;
     let log = server.log("a.log", "x\n");
     let target = format!("{log}?tail=1");
@@ -197,7 +197,7 @@ async fn more_viewers_than_the_limit_are_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn messages_are_bounded_and_a_long_line_comes_whole() {
+async fn messages_are_bounded_and_a_long_line_arrives_complete() {
     let server = TestServer::start().await;
     let line = "x".repeat(3 << 20) + "\n";
     let log = server.log("a.log", &line);
@@ -234,7 +234,7 @@ async fn a_ping_is_answered_while_much_is_queued() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
+async fn a_viewer_that_reads_nothing_is_closed_even_if_it_sends() {
     let settings = Settings { stall_timeout: Duration::from_secs(1), ..Settings::default() };
     let server = TestServer::with(settings).await;
     let path = server.path("big.log");
@@ -266,7 +266,7 @@ async fn a_viewer_that_reads_nothing_is_closed_though_it_sends() {
 }
 
 #[tokio::test]
-async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why() {
+async fn a_viewer_that_reads_nothing_is_closed_within_twice_the_stall_timeout() {
     let stall_timeout = Duration::from_secs(4);
     let server = TestServer::with(Settings { stall_timeout, ..Settings::default() }).await;
     let path = server.path("big.log");
@@ -275,7 +275,7 @@ async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why(
     let began = Instant::now();
     let _never_reads = Viewer::original(server.address, &target).await;
     let mut reads_too_late = Viewer::original(server.address, &target).await;
-    // The close is on its way for two seconds.
+    // The server waits for the close handshake for two seconds.
     tokio::time::sleep(stall_timeout + Duration::from_secs(1)).await;
     let close = async {
         loop {
@@ -297,7 +297,7 @@ async fn a_viewer_that_takes_nothing_is_closed_when_its_time_is_up_and_told_why(
 }
 
 #[tokio::test]
-async fn without_inotify_it_polls_and_names_the_limit() {
+async fn without_inotify_the_server_polls_and_names_the_limit() {
     for (limit, named) in [
         ("max_inotify_instances", "fs.inotify.max_user_instances"),
         ("max_inotify_watches", "fs.inotify.max_user_watches"),
@@ -348,7 +348,7 @@ async fn a_server_out_of_descriptors_recovers() {
     append(&log, "those who are there go on\n");
     assert_eq!(viewer.text().await, "those who are there go on\n");
     drop(crowd);
-    // It lets go of the crowd one by one.
+    // The server closes the connections of the crowd one by one.
     eventually("the log can be had again", async || {
         match get(program.address, log.to_str().unwrap(), &[]).await.status {
             200 => Ok(()),
@@ -384,7 +384,7 @@ async fn answers_to_pings_never_cut_into_a_frame() {
             Message::Close(_) => break,
             other => panic!("{other:?}"),
         }
-        // A slow reader: the socket is full, and frames are half written.
+        // A slow reader, so that the socket is full and frames are partially written.
         if got.len() % 3 == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,5 +1,4 @@
-//! The promises, tested from outside: real sockets, real files, the real program, real foreign
-//! clients.
+//! Integration tests: real sockets, real files, the real program, and independent clients.
 
 #![allow(
     unreachable_pub,
@@ -14,6 +13,7 @@ mod checked_viewer;
 mod clients;
 mod emulators;
 mod markup;
+mod reader;
 mod servers;
 
 mod api;
@@ -23,6 +23,7 @@ mod budget;
 mod checkpoints;
 mod cli;
 mod compression;
+mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
@@ -40,6 +41,7 @@ mod late;
 mod leaks;
 mod limits;
 mod model;
+mod old_files;
 mod oracle;
 mod original;
 mod proof;
@@ -54,3 +56,4 @@ mod tail;
 mod truncate;
 mod v1;
 mod watching;
+mod written_anew;

@@ -1,7 +1,7 @@
-//! HTML as a browser would show it, cell by cell, and nothing that is not allowed in it.
+//! Converts HTML to cells, as a browser would show it, and fails on HTML that is not allowed.
 
-/// How a cell looks. Colours are `red`, `bright-red`, `#rrggbb`, or what stands for the default
-/// where it is swapped.
+/// The look of a cell. Colours are `red`, `bright-red`, `#rrggbb`, or `fg` and `bg` for swapped
+/// default colours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     pub fg: String,
@@ -18,12 +18,12 @@ pub struct Look {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// A character with its marks; empty for what a wide one takes after its first column.
+    /// A character with its marks; empty in the second column of a wide character.
     pub text: String,
     pub look: Look,
 }
 
-/// A row as text that names each change of style, to be compared.
+/// A row as text with each change of style, for comparison.
 pub fn shown(row: &[Cell]) -> String {
     let mut text = String::new();
     let mut look = &Look::default();
@@ -50,7 +50,7 @@ pub fn shown(row: &[Cell]) -> String {
     text
 }
 
-/// The rows that differ, as both show them; empty when all are alike.
+/// The rows that differ, in both forms; empty if all are equal.
 pub fn differences(ours: &[Vec<Cell>], theirs: &[Vec<Cell>]) -> String {
     let mut found = String::new();
     for i in 0..ours.len().max(theirs.len()) {
@@ -81,14 +81,13 @@ pub const NAMES: [&str; 16] = [
     "bright-white",
 ];
 
-/// What can be seen of the rows: blanks have no colour of their own, and at the end of a row they
-/// are nothing. A background that was left by erasing up to the right edge has no edge in a log, so
-/// that is passed over, too.
+/// The visible part of the rows: blanks have no text colour, and blanks at the end of a row are
+/// dropped. So are backgrounds from erasing to the right edge, because a log has no right edge.
 pub fn trimmed(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     for row in &mut rows {
         for i in 1..row.len() {
-            // The second half of a wide character looks as the first, whatever an emulator keeps
-            // there.
+            // The second half of a wide character gets the look of the first, whatever an emulator
+            // stores there.
             if row[i].text.is_empty() {
                 row[i].look = row[i - 1].look.clone();
             }
@@ -113,7 +112,7 @@ pub fn trimmed(mut rows: Vec<Vec<Cell>>) -> Vec<Vec<Cell>> {
     rows
 }
 
-/// Reads HTML as a browser would lay it out in cells.
+/// Converts HTML to cells.
 pub fn of_html(html: &str) -> Vec<Cell> {
     let mut cells = Vec::new();
     for (text, look) in parts(html) {
@@ -122,8 +121,8 @@ pub fn of_html(html: &str) -> Vec<Cell> {
     cells
 }
 
-/// Reads HTML into its text and looks, and fails on any element, attribute or style that is not on
-/// the list.
+/// Parses HTML into pieces of text with their looks. Fails on any element, attribute or style that
+/// is not allowed.
 pub fn parts(html: &str) -> Vec<(String, Look)> {
     let mut parts = Vec::new();
     let mut open: Vec<(&str, Look)> = Vec::new();
@@ -150,7 +149,8 @@ pub fn parts(html: &str) -> Vec<(String, Look)> {
     parts
 }
 
-/// More than one style can need: a link, four attributes, two colours, two more around them.
+/// The deepest nesting: more than the elements of a link, four attributes, two colours and two
+/// spans.
 const DEPTH_MAX: usize = 12;
 
 fn opened(name: &str, attributes: &str, mut look: Look) -> Look {
@@ -242,13 +242,13 @@ fn unescape(text: &str) -> String {
     plain + rest
 }
 
-/// Lays text out as a terminal does: tabs are blanks, wide characters take two columns, marks none.
+/// Converts text to cells: tabs become blanks, wide characters take two columns, marks none.
 fn put(cells: &mut Vec<Cell>, text: &str, look: &Look) {
     use unicode_width::UnicodeWidthChar;
     for ch in text.chars() {
         assert!(ch == '\t' || !ch.is_control(), "{ch:?} is shown");
         if ch == '\t' {
-            // A terminal's tab moves and paints nothing.
+            // A tab moves the cursor and paints nothing.
             let to = cells.len() / 8 * 8 + 8;
             cells.resize(to, Cell { text: " ".to_owned(), look: Look::default() });
             continue;

@@ -1,4 +1,4 @@
-//! Rows compared with what real terminal emulators show for the same bytes.
+//! Compares rows with those of real terminal emulators for the same random bytes.
 
 use proptest::prelude::*;
 use tailcast::render::{Patch, Row, Size, Terminal};
@@ -6,9 +6,9 @@ use tailcast::render::{Patch, Row, Size, Terminal};
 use crate::emulators::{of_avt, of_vt100};
 use crate::markup::{self, Cell};
 
-/// As many rows as a log's screen keeps within reach.
+/// The number of rows that a log's screen can change.
 const ROWS: usize = 64;
-/// So many that nothing wraps.
+/// Enough columns that no line wraps.
 const COLUMNS: usize = 500;
 
 /// Applies a patch as a viewer does.
@@ -17,7 +17,7 @@ pub fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
     rows.extend(patch.rows().cloned());
 }
 
-/// The rows of a log that comes in pieces of this size.
+/// The rows of a log that is fed in pieces of this size.
 pub fn rows_of(log: &[u8], piece: usize) -> Vec<Row> {
     rows_in(Terminal::new(0), log, piece)
 }
@@ -31,7 +31,7 @@ pub fn rows_in(mut terminal: Terminal, log: &[u8], piece: usize) -> Vec<Row> {
     rows
 }
 
-/// What a viewer sees of the rows. A line that was cut goes on in the next row.
+/// The visible cells of the rows.
 pub fn seen(rows: &[Row]) -> Vec<Vec<Cell>> {
     markup::trimmed(rows.iter().map(|row| markup::of_html(&row.html())).collect())
 }
@@ -46,18 +46,18 @@ fn words(wide: bool) -> impl Strategy<Value = String> {
     ]
 }
 
-/// A new row at the bottom of a screen takes the pen's background, and in this emulator more of the
-/// pen: that is put away before.
+/// Resets the attributes that a new row at the bottom of a screen would take from the pen: the
+/// background, and in this emulator others as well.
 const BREAK: &str = "\x1b[22;23;24;25;27;29;49m";
 
-/// A look, by one SGR sequence or two. Without `blanks` it is none that is seen on blanks.
+/// One or two SGR sequences. Without `blanks`, none is visible on blanks.
 fn look(blanks: bool) -> impl Strategy<Value = String> {
     let seen_on_blanks = move |code: &String| {
         let lead = code.split([';', ':']).next().and_then(|lead| lead.parse::<u8>().ok());
         !lead.is_some_and(|lead| matches!(lead, 4 | 7 | 9 | 40..=48 | 100..=107))
     };
     let code = prop_oneof![
-        // Bold and faint exclude each other for the emulator and not for others.
+        // With a reset before bold and faint, because only this emulator makes them exclusive.
         3 => prop::sample::select(vec!["0", "", "22;1", "22;2", "3", "4", "7", "9", "5", "22", "23", "24", "25", "27", "29", "39", "49"]).prop_map(str::to_owned),
         2 => prop_oneof![30_u8..38, 40_u8..48, 90_u8..98, 100_u8..108].prop_map(|n| n.to_string()),
         1 => (prop::sample::select(vec![38_u8, 48]), any::<u8>()).prop_map(|(n, i)| format!("{n};5;{i}")),
@@ -69,7 +69,7 @@ fn look(blanks: bool) -> impl Strategy<Value = String> {
     prop::collection::vec(code, 1..3).prop_map(|codes| format!("\x1b[{}m", codes.join(";")))
 }
 
-/// A sequence with a small number, or none, for its default of one.
+/// A sequence with a small number or with its default.
 fn numbered(finals: &'static str, max: u8) -> impl Strategy<Value = String> {
     let finals: Vec<char> = finals.chars().collect();
     (0..=max, prop::sample::select(finals)).prop_map(|(n, last)| match n {
@@ -78,9 +78,9 @@ fn numbered(finals: &'static str, max: u8) -> impl Strategy<Value = String> {
     })
 }
 
-/// What stays in a row. What the emulators do differently with the pen when they erase is fixed
-/// before, and what they do with the other half of a wide character is seen only without a
-/// background: they differ in what it gets.
+/// Pieces that stay within a row. Two differences between emulators are avoided: the pen is set
+/// before an erase, and there are no backgrounds together with wide characters, whose other half
+/// they treat differently.
 fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
     let erased = if wide { 0 } else { 8_u8 };
     prop_oneof![
@@ -91,7 +91,7 @@ fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
         2 => Just("\x08".to_owned()),
         3 => numbered("CDG`aIZ", 9),
         1 => ("[a-zé]", numbered("b", 5)).prop_map(|(ch, repeat)| ch + &repeat),
-        // Nothing has a right edge here, so what is erased up to it must not be coloured.
+        // A log has no right edge, so erasing to the right edge must have no background.
         2 => prop::sample::select(vec!["\x1b[K", "\x1b[0K", "\x1b[2K", "\x1b[P", "\x1b[3P"]).prop_map(|erase| format!("\x1b[m{erase}")),
         3 => (0..=erased, prop_oneof![Just("\x1b[1K".to_owned()), numbered("X@", 4)]).prop_map(|(n, edit)| match n {
             0 => format!("\x1b[m{edit}"),
@@ -102,7 +102,7 @@ fn in_a_row(wide: bool) -> impl Strategy<Value = String> {
     ]
 }
 
-/// Many of such pieces and of others that are given by weight.
+/// A mix of such pieces and of others.
 fn pieces(others: impl Fn() -> BoxedStrategy<String>) -> impl Strategy<Value = Pieces> {
     any::<bool>().prop_flat_map(move |wide| {
         prop::collection::vec(prop_oneof![1 => in_a_row(wide), 1 => others()], 0..80)
@@ -117,7 +117,7 @@ fn line_break(sequences: &[&'static str]) -> impl Strategy<Value = String> {
     one_of(sequences).prop_map(|sequence| format!("{BREAK}{sequence}"))
 }
 
-/// A log whose end is at the bottom of the screen, and which redraws what is above.
+/// A log whose end is at the bottom of the screen, and which redraws the rows above.
 fn redrawing() -> impl Strategy<Value = Pieces> {
     pieces(|| {
         prop_oneof![
@@ -131,8 +131,8 @@ fn redrawing() -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// The same with what leaves blank rows at the bottom of a screen, which a log does not have: the
-/// cursor never goes down into them.
+/// The same with sequences that leave blank rows at the bottom of a screen. A log has no such rows,
+/// so the cursor never moves down into them.
 fn erasing() -> impl Strategy<Value = Pieces> {
     pieces(|| {
         prop_oneof![
@@ -147,8 +147,8 @@ fn erasing() -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// A page that is drawn by addresses. Rows that are deleted at its very top go into the history of
-/// this emulator.
+/// A page that is drawn by addresses. No row is deleted at the top, because this emulator moves it
+/// into the scrollback.
 fn addressing() -> impl Strategy<Value = Pieces> {
     pieces(|| {
         prop_oneof![
@@ -162,9 +162,9 @@ fn addressing() -> impl Strategy<Value = Pieces> {
     })
 }
 
-/// A cursor that is saved and restored, on a screen that does not scroll.
+/// Saving and restoring the cursor, on a screen that does not scroll.
 fn saving() -> impl Strategy<Value = Pieces> {
-    // A restored cursor that was never saved goes home in a terminal, and nowhere in a log.
+    // If no cursor was saved, a restored cursor moves home in a terminal, but not in a log.
     pieces(|| {
         prop_oneof![
             1 => numbered("AF", 3),
@@ -191,7 +191,7 @@ fn lines(n: usize) -> String {
     (0..n).map(|i| format!("line {i}\r\n")).collect()
 }
 
-/// `PROPTEST_CASES` asks for more of them.
+/// At least 400 cases; `PROPTEST_CASES` can set more.
 fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.max(400), failure_persistence: None, ..config }

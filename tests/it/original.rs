@@ -1,5 +1,4 @@
-//! The original's protocol: a page or script that was written for the Python server works
-//! unchanged.
+//! The original's protocol: a page or script for the Python server works unchanged.
 
 use futures_util::StreamExt;
 use tailcast::serve::{Heartbeat, Settings};
@@ -15,7 +14,7 @@ fn lines(range: std::ops::RangeInclusive<u32>) -> String {
 }
 
 #[tokio::test]
-async fn without_tail_the_last_thousand_lines_come_and_a_normal_close() {
+async fn without_tail_the_last_thousand_lines_are_sent_and_a_normal_close() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines(1..=5000));
     let mut viewer = Viewer::original(server.address, &log).await;
@@ -43,8 +42,8 @@ async fn a_viewer_that_wants_no_lines_gets_no_empty_message() {
         other => Err(other),
     })
     .await;
-    // The follower is there before the viewer has looked where the log ends: the first lines may be
-    // before that.
+    // The follower exists before the viewer has determined the end of the log, so the first lines
+    // may be before the viewer's start.
     let mut number = 0;
     let first = loop {
         append(&log, format!("{number}\n"));
@@ -57,7 +56,7 @@ async fn a_viewer_that_wants_no_lines_gets_no_empty_message() {
 }
 
 #[tokio::test]
-async fn with_tail_what_is_appended_follows() {
+async fn with_tail_appended_lines_are_sent() {
     let server = TestServer::start().await;
     let log = server.log("a.log", lines(1..=3));
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
@@ -69,7 +68,7 @@ async fn with_tail_what_is_appended_follows() {
 }
 
 #[tokio::test]
-async fn an_append_is_seen_within_300_ms() {
+async fn an_appended_line_arrives_within_300_ms() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
@@ -82,13 +81,13 @@ async fn an_append_is_seen_within_300_ms() {
         times.push(written.elapsed());
     }
     times.sort();
-    // The median: one turn of a busy machine is no fault of the server, and the backstop would take
-    // 2 s each.
+    // The median, because a single delay may be that of a busy machine. The backstop alone would
+    // take 2 s for each line.
     assert!(times[10] < Duration::from_millis(300), "{times:?}");
 }
 
 #[tokio::test]
-async fn refusals_are_in_the_originals_words() {
+async fn refusals_have_the_wording_of_the_original() {
     let server = TestServer::start().await;
     server.log("a.log", "secret\n");
     let inside = server.directory.path().to_str().unwrap();
@@ -130,8 +129,8 @@ async fn characters_and_sequences_split_between_two_writes_arrive_whole() {
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     viewer.text().await;
     let bytes = "\x1b[32mgrün ✓\x1b[0m done\n".as_bytes();
-    // Each byte is seen by the server before the next is written: a second viewer's bytes say how
-    // far it is.
+    // A second viewer of the raw bytes shows that the server has read each byte before the next one
+    // is written.
     let mut raw = Viewer::v1(server.address, &format!("{log}?tail=1&lines=0&format=raw")).await;
     raw.expect("open").await;
     for byte in bytes {
@@ -171,7 +170,7 @@ async fn the_text_heartbeat_asks_and_is_answered() {
         viewer.say("pong").await;
     }
     assert_eq!(viewer.text().await, "ping");
-    // Silence now: the server gives up.
+    // Without an answer the server closes the connection.
     let (text, close) = viewer.rest().await;
     assert_eq!(text, "");
     assert!(close.is_some(), "closed with a handshake");
@@ -196,8 +195,8 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
         Settings { heartbeat_interval: interval, pong_timeout: wait, ..Settings::default() };
     let server = TestServer::with(settings).await;
     let log = server.log("a.log", "");
-    // A viewer that reads and answers stays, for many intervals. It answers a ping when it reads
-    // on, so it reads until the other viewer is closed.
+    // A viewer that answers is kept for many intervals. It answers a ping only while it reads, so
+    // it reads until the other viewer is closed.
     let mut answering = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     answering.text().await;
     let (stop, mut stopped) = oneshot::channel::<()>();
@@ -214,7 +213,7 @@ async fn a_viewer_that_answers_no_ping_is_closed_in_time() {
             }
         }
     });
-    // One that reads nothing answers nothing: tungstenite answers a ping while it reads.
+    // A viewer that reads nothing does not answer, because tungstenite answers pings while reading.
     let silent = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     let joined = Instant::now();
     eventually("the silent viewer is closed", async || match server.viewers().await {

@@ -1,5 +1,4 @@
-//! What docs/proof.md says of the cases that are replayed: each of the tests is there, and is run
-//! as it says.
+//! Checks the cases in docs/proof.md: each named test exists, and runs in the stated modes.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ fn sources(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_cases_in_the_docs_are_replayed_as_they_say() {
+fn the_cases_in_the_docs_are_tests_in_the_stated_modes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sources: Vec<String> =
         ["tests/it", "src"].iter().flat_map(|folder| sources(&root.join(folder))).collect();

@@ -1,117 +1,17 @@
-//! Resuming with a position: at the byte, or with word that the position is lost.
+//! Resuming with a position: at the byte, or with an announced loss of the position.
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
 
-use serde_json::Value;
-use tailcast::log::Access;
-use tailcast::serve::Settings;
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::Viewer;
+use crate::reader::{Position, Reader, lines, make_later, server_over};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, put, target};
 
-/// A server over a directory that outlives it. Its rotate-wait is longer than anything takes here.
-async fn server_over(directory: &Path) -> TestServer {
-    let access = Access::new([directory]).unwrap();
-    let settings = Settings { rotate_wait: DEADLINE, ..Settings::default() };
-    TestServer::over(tempfile::tempdir().unwrap(), access, settings).await
-}
-
-/// Where a viewer is in a log.
-#[derive(Clone, Debug, Default)]
-struct Position {
-    generation: String,
-    next: u64,
-}
-
-/// A viewer of the raw bytes that keeps its position and the events it received.
-struct Reader {
-    viewer: Viewer,
-    at: Position,
-    bytes: Vec<u8>,
-    told: Vec<Value>,
-}
-
-impl Reader {
-    async fn open(server: &TestServer, log: &str, query: &str) -> Self {
-        Self::of(server.address, log, query).await
-    }
-
-    async fn of(server: SocketAddr, log: &str, query: &str) -> Self {
-        let target = format!("{log}?tail=1&format=raw{query}");
-        let viewer = Viewer::v1(server, &target).await;
-        Self { viewer, at: Position::default(), bytes: Vec::new(), told: Vec::new() }
-    }
-
-    async fn resume(server: &TestServer, log: &str, at: &Position) -> Self {
-        let query = format!("&from={}&generation={}", at.next, at.generation);
-        Self::open(server, log, &query).await
-    }
-
-    /// Resumes, and says how much of the file before was received.
-    async fn resume_late(server: SocketAddr, log: &str, at: &Position, late: &Position) -> Self {
-        let late = format!("&late={}:{}", late.generation, late.next);
-        let query = format!("&from={}&generation={}{late}", at.next, at.generation);
-        Self::of(server, log, &query).await
-    }
-
-    /// Reads until this is the last event.
-    async fn read_until_event(&mut self, head: &str) {
-        while self.heads().last().is_none_or(|last| last != head) {
-            self.read_message().await;
-        }
-    }
-
-    /// Reads until the bytes end with this.
-    async fn read_until(&mut self, last: &[u8]) {
-        while !self.bytes.ends_with(last) {
-            self.read_message().await;
-        }
-    }
-
-    /// Takes the next message.
-    async fn read_message(&mut self) {
-        match self.viewer.next().await {
-            Ok(Message::Binary(data)) => {
-                let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
-                assert_eq!(offset, self.at.next, "after {:#?}", self.told);
-                self.bytes.extend_from_slice(&data[8..]);
-                self.at.next += (data.len() - 8) as u64;
-            }
-            Ok(Message::Text(text)) => {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                if let Some(generation) = message["generation"].as_str() {
-                    generation.clone_into(&mut self.at.generation);
-                }
-                if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
-                    self.at.next = at;
-                }
-                self.told.push(message);
-            }
-            other => panic!("{other:?} after {:?}", self.told),
-        }
-    }
-
-    /// The types of the messages, with the reason of a reset, and whether the position was
-    /// honoured.
-    fn heads(&self) -> Vec<String> {
-        let head = |message: &Value| match message["type"].as_str().unwrap() {
-            "open" => format!("open {}", message["recovered"]),
-            "reset" => format!("reset {} {}", message["reason"].as_str().unwrap(), message["from"]),
-            "gap" => format!("gap {} {}", message["from"], message["to"]),
-            other => other.to_owned(),
-        };
-        self.told.iter().map(head).collect()
-    }
-}
-
-/// More lines than a signature takes.
-fn lines(of: &str) -> String {
-    (0..100).map(|line| format!("{of} {line}\n")).collect()
+/// What is told where the server can't know whether another file had the name in between.
+fn gap(at: impl std::fmt::Display) -> String {
+    format!("gap {at} null")
 }
 
 #[tokio::test]
@@ -131,19 +31,21 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new 99\n").await;
-    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    let end = lines("old").len() + "the last of the old\n".len();
+    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
     let expected = format!("the last of the old\n{}", lines("new"));
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     append(&path, "live\n");
     again.read_until(b"live\n").await;
-    // Rows too, and for one that does not follow.
+    // The same for rows, and for a viewer that does not follow.
     let query = format!("?from={}&generation={}", reader.at.next, reader.at.generation);
     let mut rows = Viewer::v1(server.address, &format!("{log}{query}&format=text")).await;
     assert_eq!(rows.expect("open").await["recovered"], true);
     assert_eq!(rows.expect("rows").await["rows"][0][1], "the last of the old");
+    assert_eq!(rows.expect("gap").await["from"], end);
     assert_eq!(rows.expect("reset").await["reason"], "rotated");
     assert_eq!(rows.expect("rows").await["rows"][0][1], "new 0");
-    // Without the file there is nothing to finish.
+    // Without the rotated file the position is not recovered.
     std::fs::remove_file(directory.path().join("a.log.1")).unwrap();
     drop((again, rows));
     eventually("the readers leave", async || match server.viewers().await {
@@ -156,21 +58,8 @@ async fn a_file_that_was_rotated_while_the_server_was_down_is_finished_first() {
     assert_eq!(third.heads(), ["open false", "reset replaced 0"]);
 }
 
-/// Makes the log anew under its name, later than the file before as the file system counts the
-/// time.
-fn make_later(log: &Path, before: &Path) -> File {
-    let born = |path: &Path| path.metadata().unwrap().created().unwrap();
-    loop {
-        let file = File::options().append(true).create_new(true).open(log).unwrap();
-        if born(log) > born(before) {
-            return file;
-        }
-        std::fs::remove_file(log).unwrap();
-    }
-}
-
 #[tokio::test]
-async fn files_that_came_and_were_rotated_while_the_server_was_down_come_in_order() {
+async fn files_created_and_rotated_while_the_server_was_down_are_sent_in_order() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let aside = |number: u32| directory.path().join(format!("a.log.{number}"));
@@ -182,7 +71,7 @@ async fn files_that_came_and_were_rotated_while_the_server_was_down_come_in_orde
     server.stop().await.unwrap();
     let mut expected = String::new();
     for file in 1..=6 {
-        // As logrotate does: each gets the next number.
+        // Like logrotate: each file gets the next number.
         for number in (1..file).rev() {
             std::fs::rename(aside(number), aside(number + 1)).unwrap();
         }
@@ -191,19 +80,21 @@ async fn files_that_came_and_were_rotated_while_the_server_was_down_come_in_orde
         make_later(&path, &aside(1)).write_all(content.as_bytes()).unwrap();
         expected += &content;
     }
-    // Neither of these had the log's name.
+    // These two files never had the log's name.
     std::fs::write(directory.path().join("b.log"), "of another log\n").unwrap();
     std::fs::write(directory.path().join("a.log.2.gz"), "of another kind\n").unwrap();
 
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"file 6 99\n").await;
-    let mut heads = vec!["open true"];
-    heads.extend(["reset rotated 0"; 6]);
+    let turn = [gap(lines("file 0").len()), "reset rotated 0".to_owned()];
+    let heads: Vec<_> = std::iter::once("open true".to_owned())
+        .chain(std::iter::repeat_n(turn, 6).flatten())
+        .collect();
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), expected);
     // From the middle of one that was found so.
-    let fourth = &again.told[4]["generation"];
+    let fourth = &again.told[2 * 4]["generation"];
     let at = Position { generation: fourth.as_str().unwrap().to_owned(), next: 9 };
     let mut third = Reader::resume(&server, &log, &at).await;
     third.read_until(b"file 6 99\n").await;
@@ -231,7 +122,8 @@ async fn a_file_that_was_empty_when_it_was_opened_is_not_missed_after_a_restart(
     let server = server_over(directory.path()).await;
     let mut again = Reader::resume(&server, &log, &reader.at).await;
     again.read_until(b"new\n").await;
-    assert_eq!(again.heads(), ["open false", "reset replaced 0", "reset rotated 0"]);
+    let told = ["open false", "reset replaced 0", &gap(lines("old").len()), "reset rotated 0"];
+    assert_eq!(again.heads(), told);
     assert_eq!(String::from_utf8_lossy(&again.bytes), lines("old") + "new\n");
 }
 
@@ -258,18 +150,19 @@ async fn late_writes_over_a_rotation_and_a_restart_are_sent() {
     append(&path, "and on\n");
     again.read_until(b"and on\n").await;
     let end = lines("old").len();
-    let heads = ["open true", "reset rotated 0", &format!("reset late {end}"), "reset back 4"];
+    let late = format!("reset late {end}");
+    let heads = ["open true", &gap(end), "reset rotated 0", &late, "reset back 4"];
     assert_eq!(again.heads(), heads);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "new\nlate\nand on\n");
-    // A viewer that resumes later gets it in the same place.
+    // A viewer that resumes later gets the late bytes in the same place.
     let mut third = Reader::resume(&server, &log, &reader.at).await;
     third.read_until(b"and on\n").await;
     assert_eq!(third.heads(), again.heads());
     assert_eq!(third.bytes, again.bytes);
 }
 
-/// A log that is served by a program, and was rotated away while a writer stays with the old file.
-/// The server is killed when its viewer has been told `new`, and nothing of what comes late.
+/// A log that was rotated while a writer still has the old file open. The server was killed after
+/// its viewer had received `new`, and before any late byte.
 struct Killed {
     directory: TempDir,
     log: String,
@@ -290,7 +183,8 @@ impl Killed {
         reader.read_until(b"old 99\n").await;
         let before = reader.at.clone();
         std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
-        // Told while it was empty, its generation would prove nothing to the next server.
+        // In one step, because the generation of an empty file would prove nothing to the next
+        // server.
         put(&path, lines("new"));
         reader.read_until(b"new 99\n").await;
         assert_eq!(reader.heads(), ["open true", "reset rotated 0"]);
@@ -317,19 +211,19 @@ async fn late_bytes_that_a_killed_server_did_not_send_are_sent_by_the_next() {
     again.read_until_event(&back).await;
     assert_eq!(again.heads(), ["open true", &late, &back]);
     assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\n");
-    // The writer is heard from now on, and the log goes on.
+    // The new server also follows the rotated file and the log.
     writer.write_all(b"late 2\n").unwrap();
     again.read_until(b"late 2\n").await;
     append(directory.path().join("a.log"), "and on\n");
     again.read_until(b"and on\n").await;
     assert_eq!(String::from_utf8_lossy(&again.bytes), "late 1\nlate 2\nand on\n");
-    // A viewer that has received some of it already gets the rest.
+    // A viewer that has already received a part of the late bytes gets the rest.
     let half = Position { next: before.next + 3, ..before.clone() };
     let mut third = Reader::resume_late(program.address, log, at, &half).await;
     third.read_until(b"and on\n").await;
     assert_eq!(String::from_utf8_lossy(&third.bytes), "e 1\nlate 2\nand on\n");
-    // The same for rows. A viewer that does not say how far it was gets only what was written
-    // since.
+    // The same for rows. A viewer that sends no position in the rotated file gets only late bytes
+    // that were written since.
     let query = format!("?from={}&generation={}", at.next, at.generation);
     let late = format!("&late={}:{}", before.generation, before.next);
     let mut rows = Viewer::v1(program.address, &format!("{log}{query}{late}&format=text")).await;
@@ -343,7 +237,7 @@ async fn late_bytes_that_a_killed_server_did_not_send_are_sent_by_the_next() {
 }
 
 #[tokio::test]
-async fn late_bytes_are_sent_though_the_present_file_was_empty_and_is_not_recognised() {
+async fn late_bytes_are_sent_even_if_the_present_file_was_empty_and_is_not_recognised() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("a.log");
     let log = target(&path);
@@ -407,7 +301,7 @@ async fn late_bytes_written_while_a_viewer_was_away_are_sent_once() {
     other.read_until(b"and on\n").await;
     let further = other.at.clone();
     let half = Position { next: before.next + 2, ..before.clone() };
-    // Where it stands, what it had of the file before, and what it is to be told.
+    // The position, the position in the rotated file, and the expected bytes.
     let cases = [
         (&at, &before, "late\nand on\nlast\n"),
         (&at, &half, "te\nand on\nlast\n"),
@@ -466,7 +360,8 @@ async fn a_file_that_was_rotated_while_nobody_followed_is_finished_first() {
     append(&log, lines("new"));
     let mut again = Reader::resume(&server, &log, &at).await;
     again.read_until(b"new 99\n").await;
-    assert_eq!(again.heads(), ["open true", "reset rotated 0"]);
+    let end = at.next + "the last of the old\n".len() as u64;
+    assert_eq!(again.heads(), ["open true", &gap(end), "reset rotated 0"]);
     assert!(again.bytes.starts_with(b"the last of the old\nnew 0\n"));
 }
 
@@ -513,7 +408,7 @@ async fn a_short_log_is_recognised_after_a_restart_up_to_the_signed_length() {
     assert_eq!(again.heads(), ["open true"]);
     assert_eq!(again.bytes, b"and more\n");
     server.stop().await.unwrap();
-    // Cut, and filled anew with other bytes: never continued.
+    // Truncated and filled with other bytes: the position is never continued.
     std::fs::write(&path, "other bytes\nthat are longer than before\n").unwrap();
     let server = server_over(directory.path()).await;
     let mut third = Reader::resume(&server, &log, &reader.at).await;
@@ -536,8 +431,8 @@ async fn a_short_log_is_recognised_after_a_restart_by_its_signature() {
         reader.read_until(line.as_bytes()).await;
     }
     plain.read_until(b"line 39\n").await;
-    assert_eq!(plain.heads(), ["open true"], "who did not ask is not told");
-    // The last word on its name comes after the bytes that made it.
+    assert_eq!(plain.heads(), ["open true"], "`signed` is sent only on request");
+    // The message with the new signature follows the bytes that it covers.
     append(&path, "last\n");
     reader.read_until(b"last\n").await;
     let at = reader.at.clone();

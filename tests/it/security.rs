@@ -1,4 +1,4 @@
-//! What must never get out: paths, links, strangers, through every entrance.
+//! Confinement to the prefixes and origins, over every protocol.
 
 use std::os::unix::ffi::OsStrExt;
 
@@ -141,7 +141,7 @@ async fn a_prefix_that_is_replaced_by_a_link_stays_confined() {
     let list = get(server.address, "/", &[]).await.text();
     assert!(!list.contains("passwd") || list.contains("to-passwd"), "{list}");
     assert!(!list.contains("/etc/"), "{list}");
-    // What was opened at the start is served still, by its name.
+    // The directory that was opened at the start is still served, by its name.
     assert_eq!(get(server.address, &format!("{base}/a.log"), &[]).await.text(), "open\n");
 }
 

@@ -14,14 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// No test waits longer for a thing that has to happen.
+/// No test waits longer than this for one condition.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A server in this process, on a free port, that serves a directory of its own.
+/// A server in this process, on a free port, that serves a temporary directory.
 pub struct TestServer {
     pub directory: TempDir,
     pub address: SocketAddr,
-    /// What it is made to suffer.
+    /// Its failpoints.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "there is nothing to set"))]
     pub faults: Failpoints,
     shutdown: Option<oneshot::Sender<()>>,
@@ -51,32 +51,31 @@ impl TestServer {
         Self { directory, address, faults, shutdown: Some(shutdown), serving }
     }
 
-    /// What it says of itself.
+    /// The health answer.
     pub async fn health(&self) -> serde_json::Value {
         let answer = crate::clients::get(self.address, "/_/healthz", &[]).await;
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    /// How many viewers it says it has.
+    /// The number of viewers, from the health answer.
     pub async fn viewers(&self) -> u64 {
         self.health().await["viewers"].as_u64().unwrap()
     }
 
-    /// How often it says that it has rendered a piece of a log.
+    /// The number of rendered pieces, from the health answer.
     pub async fn renders(&self) -> u64 {
         self.health().await["counters"]["renders"].as_u64().unwrap()
     }
 
-    /// Asserts that the followers of so many logs come to poll them by their timer alone, when
-    /// nobody writes: as many calls as are more than two polls of each can make then take at least
-    /// the time between two polls.
+    /// Asserts that the followers of so many unchanged logs poll by their timer only: more system
+    /// calls than two polls of each log need take at least the interval of the timer.
     #[cfg(feature = "faults")]
     pub async fn assert_polls_by_timer(&self, logs: u64, calls_per_poll: u64) {
         use tailcast::log::follower::BACKSTOP_INTERVAL;
 
         let wanted = 2 * logs * calls_per_poll + 1;
         let (mut before, mut began) = (self.faults.calls(), Instant::now());
-        // What came right before may still be polled for.
+        // A recent write may still cause polls.
         eventually("they poll by the timer", async || {
             let (calls, took) = (self.faults.calls() - before, began.elapsed());
             if calls < wanted {
@@ -96,14 +95,14 @@ impl TestServer {
         self.directory.path().join(name)
     }
 
-    /// Writes a log anew and gives its target on this server.
+    /// Writes a whole log, and returns its target on this server.
     pub fn log(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
         target(&path)
     }
 
-    /// Asks the server to end, and waits until it has.
+    /// Ends the server, and waits for its end.
     pub async fn stop(mut self) -> std::io::Result<()> {
         self.begin_stop();
         tokio::time::timeout(DEADLINE, &mut self.serving)
@@ -112,7 +111,7 @@ impl TestServer {
             .unwrap()
     }
 
-    /// Asks the server to end.
+    /// Begins the shutdown of the server.
     pub fn begin_stop(&mut self) {
         if let Some(shutdown) = self.shutdown.take() {
             shutdown.send(()).ok();
@@ -131,8 +130,8 @@ pub fn append(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     file.write_all(content.as_ref()).unwrap();
 }
 
-/// Puts a file with this content under a name, in one step: nobody sees it empty, or cut and not
-/// yet filled.
+/// Replaces a file by one with this content in one step, so that it is never seen empty or partly
+/// written.
 pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
@@ -140,7 +139,7 @@ pub fn put(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     file.persist(path).unwrap();
 }
 
-/// Writes a log of so many MiB, in lines.
+/// Writes a log with this many MiB of lines.
 pub fn write_big(path: impl AsRef<Path>, mebibytes: usize) {
     std::fs::write(
         path,
@@ -149,9 +148,9 @@ pub fn write_big(path: impl AsRef<Path>, mebibytes: usize) {
     .unwrap();
 }
 
-/// Keeps the paused clock of a test's runtime where it is, until it is dropped: tokio moves a
-/// paused clock on only while nothing runs on a blocking thread. After [`DEADLINE`] of real time it
-/// lets go, so that timeouts fail and nothing hangs.
+/// Stops the paused clock of a test's runtime until it is dropped: tokio advances a paused clock
+/// only while nothing runs on a blocking thread. After [`DEADLINE`] of real time it ends by itself,
+/// so that a test fails by its timeouts and does not hang.
 pub struct StoppedClock {
     _release: std::sync::mpsc::Sender<()>,
 }
@@ -164,24 +163,23 @@ impl StoppedClock {
     }
 }
 
-/// Settings without heartbeats, which a viewer that does not read can't answer.
+/// Settings without heartbeats, because a viewer that does not read cannot answer them.
 pub fn no_heartbeat() -> Settings {
     Settings { heartbeat: Heartbeat::Off, ..Settings::default() }
 }
 
-/// Slows a writer or a reader down, or lets time pass in a script that is drawn by chance: the
-/// shape of a load. No verdict depends on how long it takes. To wait for something, use
-/// [`eventually`].
+/// Slows a writer or a reader down, or lets time pass in a random script, to shape a load. No
+/// assertion may depend on its duration. To wait for a condition, use [`eventually`].
 pub async fn pace(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// The same on a thread that may block.
+/// The same on a blocking thread.
 pub fn pace_blocking(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// Runs a program to its end. Kills it and fails when that takes longer than [`DEADLINE`].
+/// Runs a program to its end. Kills it and fails if that takes longer than [`DEADLINE`].
 pub fn output_of(command: &mut Command) -> Output {
     let what = format!("{command:?}");
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -197,8 +195,8 @@ pub fn output_of(command: &mut Command) -> Output {
     )
 }
 
-/// The first line of what a program prints, empty when it prints none. Kills it and fails when
-/// neither the line nor the end of its output comes within [`DEADLINE`].
+/// The first line of a program's output, or an empty string. Kills the program and fails if neither
+/// a line nor the end of the output arrives within [`DEADLINE`].
 pub fn first_line(child: &mut Child) -> String {
     let stdout = child.stdout.take().expect("its output is piped");
     let (done, result) = std::sync::mpsc::channel();
@@ -215,8 +213,8 @@ pub fn first_line(child: &mut Child) -> String {
     }
 }
 
-/// Whether this user can have one more inotify instance, for the report of a failure: without one a
-/// server polls, and 128 are shared by all programs of a user, other runs of these tests included.
+/// Whether this user has an inotify instance left, for the report of a failure. Without one a
+/// server polls, and all programs of a user, including other test runs, share 128.
 pub fn inotify_left() -> &'static str {
     match rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::CLOEXEC) {
         Ok(_) => "this user has inotify instances left",
@@ -224,7 +222,7 @@ pub fn inotify_left() -> &'static str {
     }
 }
 
-/// What the kernel holds of what a server sent to a peer, in bytes.
+/// The bytes that a server has sent to a peer and that are still in the kernel.
 pub fn send_queue(server: SocketAddr, peer: SocketAddr) -> u64 {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let [local, remote] = [server, peer].map(|end| format!(":{:04X}", end.port()));
@@ -238,7 +236,7 @@ pub fn send_queue(server: SocketAddr, peer: SocketAddr) -> u64 {
     0
 }
 
-/// Says that this machine does not allow what a test needs. `tests/run` shows it in its last lines.
+/// Reports that a test cannot run on this machine. `tests/run` prints it at its end.
 pub fn not_run(test: &str, why: &str) {
     eprintln!("{test}: NOT RUN: {why}");
     if let Some(file) = std::env::var_os("TAILCAST_NOT_RUN") {
@@ -246,7 +244,7 @@ pub fn not_run(test: &str, why: &str) {
     }
 }
 
-/// Waits for a condition, and says what it saw last when it does not come.
+/// Waits for a condition. If it fails, the panic contains the last error of `look`.
 pub async fn eventually<T: std::fmt::Debug>(
     what: &str,
     mut look: impl AsyncFnMut() -> Result<(), T>,
@@ -274,13 +272,12 @@ impl Program {
         Self::start(command().args(["serve", "--port", &port.to_string()]).args(arguments))
     }
 
-    /// Serves under limits that a line of shell sets before, with mounts of its own.
+    /// Serves in its own mount namespace, after a shell command that sets limits.
     pub fn serve_under(limits: &str, arguments: &[&str]) -> Self {
         Self::in_shell(&format!("{limits} && exec \"$0\" serve --port 0 \"$@\""), arguments)
     }
 
-    /// The same, without the rights of root over files: a mode that keeps their owner out keeps it
-    /// out.
+    /// The same without root's right to ignore file modes, so that a mode can deny access.
     pub fn serve_without_rights(limits: &str, arguments: &[&str]) -> Self {
         let line = format!("{limits} && exec unshare --user \"$0\" serve --port 0 \"$@\"");
         Self::in_shell(&line, arguments)
@@ -292,7 +289,7 @@ impl Program {
         Self::start(shell.arg(env!("CARGO_BIN_EXE_tailcast")).args(arguments))
     }
 
-    /// Runs a line of shell under the program's limits and among its mounts.
+    /// Runs a shell command with the program's limits and mounts.
     pub fn inside(&self, line: &str) {
         let pid = self.child.id().to_string();
         let mut nsenter = Command::new("nsenter");
@@ -301,7 +298,7 @@ impl Program {
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// A path of the program's, through its mounts.
+    /// A path in the program's mount namespace.
     pub fn through_mounts(&self, path: &Path) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
         root.join(path.strip_prefix("/").unwrap())
@@ -320,7 +317,7 @@ impl Program {
         Self { address: address.parse().unwrap(), child, stderr }
     }
 
-    /// What it has said on stderr.
+    /// Its output on stderr.
     pub fn said(&self) -> String {
         std::fs::read_to_string(self.stderr.path()).unwrap()
     }
@@ -342,7 +339,7 @@ impl Program {
         }
     }
 
-    /// The lines of `/proc/PID/fdinfo` that are inotify watches.
+    /// The number of its inotify watches, from `/proc/PID/fdinfo`.
     pub fn watches(&self) -> usize {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fdinfo", self.child.id())) else {
             return 0;
@@ -361,19 +358,19 @@ impl Program {
         [words.next().unwrap(), words.next().unwrap()]
     }
 
-    /// The memory that it has, in bytes.
+    /// Its resident memory, in bytes.
     pub fn resident(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// What the kernel holds for a peer that has not taken it, in bytes.
+    /// The bytes sent to a peer that are still in the kernel.
     pub fn send_queue(&self, peer: SocketAddr) -> u64 {
         send_queue(self.address, peer)
     }
 
-    /// How many descriptors lead to this file.
+    /// The number of its descriptors of this file.
     pub fn descriptors_of(&self, path: &Path) -> usize {
         let Ok(entries) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
             return 0;
@@ -392,7 +389,7 @@ impl Drop for Program {
     }
 }
 
-/// The program, without what the environment would tell it.
+/// The program, without settings from the environment.
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tailcast"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TAILCAST_")) {

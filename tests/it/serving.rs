@@ -1,4 +1,4 @@
-//! What the port promises every client: bounds, origins, and an end to every wait.
+//! Requests in general: bounds, origins, many connections, and settings of the server.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::clients::{Streaming, Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually, write_big};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_that_asks_for_the_list_takes_one_thread_and_delays_no_line() {
+async fn many_requests_for_the_list_take_one_thread_and_delay_no_line() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     for folder in 0..20 {
@@ -48,7 +48,7 @@ async fn a_crowd_that_asks_for_the_list_takes_one_thread_and_delays_no_line() {
     }
     let statuses = crowd.await.unwrap();
     assert!(statuses.iter().all(|&status| status == 200), "{statuses:?}");
-    // One thread makes the list; a few are of the log that is followed.
+    // One thread makes the list; a few others belong to the followed log.
     assert!(most <= before + 8, "{most} threads, {before} before");
     assert!(slowest < Duration::from_secs(2), "a line took {slowest:?}");
 }
@@ -67,7 +67,7 @@ async fn a_list_that_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_question_about_a_log_without_viewers_counts_as_a_viewer() {
+async fn a_request_about_a_log_without_viewers_counts_as_a_viewer() {
     let server = TestServer::with(Settings { max_viewers: 1, ..Settings::default() }).await;
     let [watched, other] = ["a.log", "b.log"].map(|name| server.log(name, "x\n"));
     let mut viewer = Viewer::original(server.address, &format!("{watched}?tail=1")).await;
@@ -144,7 +144,7 @@ async fn pages_of_a_listed_origin_may_read_data_and_no_page() {
     }
     let other = get(server.address, &log, &[("Origin", "http://evil.example")]).await;
     assert_eq!((other.status, other.header("access-control-allow-origin")), (403, None));
-    // Every answer says that it depends on the origin, for the caches between.
+    // Every answer has `Vary: Origin`, for caches.
     let head =
         format!("GET {log} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.address);
     let answer = exchange(server.address, head.as_bytes()).await;
@@ -206,7 +206,7 @@ async fn a_second_host_or_origin_is_refused_on_every_route() {
 }
 
 #[tokio::test]
-async fn health_and_what_explains_a_refusal_are_given_under_any_name() {
+async fn health_and_explanations_of_a_refusal_are_served_under_any_host_name() {
     let server = TestServer::start().await;
     server.log("a.log", "SECRET\n");
     let page = get(server.address, "/", &[("Accept", "text/html")]).await.text();
@@ -229,14 +229,14 @@ async fn health_and_what_explains_a_refusal_are_given_under_any_name() {
             assert!(!body.contains("SECRET") && !body.contains("a.log"), "{head}: {body}");
         }
     }
-    // By such a name nothing of a log is given, whatever a browser says of itself.
+    // Under such a name no content of a log is served, whatever `Sec-Fetch-Site` says.
     let head = "GET /_/logs HTTP/1.1\r\nHost: logs.internal\r\nSec-Fetch-Site: same-origin\r\n\
                 Connection: close\r\n\r\n";
     assert_eq!(exchange(server.address, head.as_bytes()).await.status, 421);
 }
 
 #[tokio::test]
-async fn a_refused_page_is_told_which_check_failed_and_what_mends_it() {
+async fn a_refused_page_learns_which_check_failed_and_how_to_fix_it() {
     let server = TestServer::start().await;
     let check = async |host: &str, origin: &str| {
         let head = format!(
@@ -283,7 +283,7 @@ async fn a_log_that_rotates_is_followed_however_many_connections_are_silent() {
     append(&log, "of the new file\n");
     assert_eq!(viewer.text().await, "of the new file\n");
     assert!(rotated.elapsed() < Duration::from_secs(2), "it took {:?}", rotated.elapsed());
-    // Those that ask for something are served, too.
+    // Other requests are also served.
     let asked = Instant::now();
     assert_eq!(get(program.address, "/_/healthz", &[]).await.status, 200);
     assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
@@ -300,7 +300,7 @@ fn the_soft_limit_of_open_files_is_raised_to_the_hard_one() {
 }
 
 #[tokio::test]
-async fn connections_that_are_busy_are_kept_and_a_new_one_is_told_to_come_back() {
+async fn busy_connections_are_kept_and_a_new_one_is_refused_with_retry_after() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
     std::fs::write(&log, "x\n").unwrap();

@@ -1,4 +1,4 @@
-//! The end: what has been written is sent, viewers are closed, and nobody can hold it up.
+//! Shutdown: everything written so far is sent, viewers are closed, and no viewer can delay it.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ async fn late_writes_are_read_to_the_end() {
     viewer.read_until("new\n").await;
     append(server.path("a.log.1"), "late\n");
     viewer.read_until("late\n").await;
-    // The file was polled just now; the next poll by the timer is some time away.
+    // The file was polled just now, so the timer does not poll it before the shutdown.
     append(server.path("a.log.1"), "later\n");
     server.begin_stop();
     viewer.read_until("later\n").await;
@@ -67,7 +67,7 @@ async fn a_stuck_viewer_does_not_delay_the_shutdown() {
     let asked = Instant::now();
     server.stop().await.unwrap();
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
-    // They are cut off, not left to be served by a server that has ended.
+    // Their connections are ended, so a server that has ended serves nobody.
     let mut got = 0;
     while let Ok(message) = stuck.next().await {
         got += message.len();

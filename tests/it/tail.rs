@@ -1,4 +1,4 @@
-//! `tailcast tail`: the real program, against a server in this process, the real one, or none.
+//! `tailcast tail`: the real program, with a server in this process, a real server, or none.
 
 use std::io::{Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -26,7 +26,7 @@ use crate::servers::{
     DEADLINE, Program, TestServer, append, command, eventually, output_of, pace_blocking,
 };
 
-/// `tailcast tail`, with what it has printed so far. Killed when dropped.
+/// A running `tailcast tail` and its output. Killed when dropped.
 struct Tail {
     child: Child,
     stdout: Arc<Mutex<Vec<u8>>>,
@@ -118,7 +118,7 @@ fn url(server: &TestServer, log: &str) -> String {
     format!("http://{}{log}", server.address)
 }
 
-/// Runs to its end: exit code, stdout, stderr.
+/// Runs `tailcast tail` to its end. Returns the exit code, stdout and stderr.
 fn run(arguments: &[&str]) -> (i32, String, String) {
     let output = output_of(command().arg("tail").args(arguments));
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -126,7 +126,7 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
 }
 
 #[tokio::test]
-async fn lines_come_as_they_are_written_byte_for_byte() {
+async fn lines_are_printed_as_they_are_written_byte_for_byte() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\n");
     let mut tail = Tail::start(&[&url(&server, &log)]);
@@ -137,7 +137,7 @@ async fn lines_come_as_they_are_written_byte_for_byte() {
     {
         append(&log, part);
         wanted.extend_from_slice(part);
-        // At once, though the line may not be complete.
+        // Printed at once, even if the line is not complete.
         tail.prints(&wanted).await;
     }
     assert_eq!(tail.said(), "");
@@ -160,7 +160,7 @@ async fn killing_the_server_while_lines_are_written_loses_no_byte() {
     let address = program.address;
     let mut tail = Tail::start(&["-n", "all", &format!("http://{address}{}", log.display())]);
     tail.prints("head\n".repeat(100)).await;
-    // It lasts for as long as servers are killed in it.
+    // The writer runs until all servers have been killed.
     let (storm, is_over) = std::sync::mpsc::channel::<()>();
     let writing = {
         let log = log.clone();
@@ -186,8 +186,8 @@ async fn killing_the_server_while_lines_are_written_loses_no_byte() {
         program.signal(Signal::KILL);
         program.wait().await;
         program = Program::serve_on(address.port(), &[prefix]);
-        // What it goes on with is of this server, and not what was still under way of the one
-        // before.
+        // Waits for the new connection, so that the next lines come from this server and not from
+        // the previous one.
         eventually("it is connected again", async || {
             let said = tail.said();
             if said.matches("connected again\n").count() == round { Ok(()) } else { Err(said) }
@@ -250,7 +250,7 @@ async fn it_ends_with_success_when_its_output_is_closed() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\nthree\n");
     for source in [url(&server, &log), log.clone()] {
-        // Nothing more is written: the end of the reader alone must be enough.
+        // Nothing more is written, so the program must notice that its output is closed.
         let pipe = format!(
             "{} tail {source} | head -1; echo ${{PIPESTATUS[0]}}",
             env!("CARGO_BIN_EXE_tailcast")
@@ -294,7 +294,7 @@ async fn refused_and_missing_logs_end_with_a_message() {
     }
 }
 
-/// An HTTP server of another kind.
+/// An HTTP server that is not tailcast.
 fn foreign_server() -> std::net::SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -358,7 +358,7 @@ async fn without_following_it_ends_where_the_log_ends() {
 }
 
 #[tokio::test]
-async fn it_waits_for_a_file_and_for_a_server_if_asked_to() {
+async fn with_retry_it_waits_for_a_file_and_for_a_server() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("later.log");
     let local = Tail::start(&["-F", log.to_str().unwrap()]);
@@ -435,7 +435,7 @@ async fn the_library_receives_rows_and_resumes_at_the_byte() {
         next(&mut follow).await,
         FollowEvent::Rows { from: 301, rows: vec![(301, "two".to_owned())] }
     );
-    // Asked and dropped again, as in a select: nothing is lost by that.
+    // Dropping the future of `next`, as `select` does, loses nothing.
     for _ in 0..50 {
         assert!(timeout(Duration::from_millis(1), follow.next()).await.is_err());
     }
@@ -460,7 +460,7 @@ async fn the_library_receives_rows_and_resumes_at_the_byte() {
     assert_eq!(position.offset, 316);
     follow.close().await;
 
-    // A position of another file is not gone on with: it starts anew, and says so.
+    // A position of another file is not continued: the log is sent from the start, after a reset.
     let other = Position { generation: "of another time".to_owned(), offset: 316 };
     let begin = StartAt::From(other);
     let mut follow = Follow::new(
@@ -479,7 +479,7 @@ async fn the_library_receives_rows_and_resumes_at_the_byte() {
     assert_eq!(timeout(A_MOMENT, follow.next()).await, Ok(Err(Refused::NotFound)));
 }
 
-/// A server that says just this, over and over, and then nothing.
+/// A server that sends these messages to each viewer, and then nothing.
 async fn scripted(script: Vec<Message>) -> LogUrl {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -561,8 +561,8 @@ async fn a_silent_server_is_disconnected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signal_ends_it_though_its_output_is_full() {
-    /// What a pipe holds, as pipe(7) says.
+async fn a_signal_ends_tail_even_if_its_output_is_full() {
+    /// The capacity of a pipe, from pipe(7).
     const PIPE_BYTES: u64 = 64 * 1024;
     let server = TestServer::start().await;
     let log = server.log("a.log", "x\n".repeat(1_000_000));
@@ -589,7 +589,7 @@ async fn next(follow: &mut Follow) -> FollowEvent {
 }
 
 #[test]
-fn the_help_shows_a_newcomer_what_to_type() {
+fn the_help_names_options_variables_and_examples() {
     let output = output_of(command().args(["tail", "--help"]));
     let help = String::from_utf8(output.stdout).unwrap();
     for words in [

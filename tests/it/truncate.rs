@@ -18,7 +18,7 @@ in_both_modes! {
     the_rest_of_a_truncated_file_is_sent_again,
     copies_that_are_truncated_lose_nothing_silently,
     ten_thousand_truncations_end_at_the_last_line_with_few_resets,
-    bytes_overwritten_far_behind_are_sent_to_new_viewers_alone,
+    bytes_overwritten_far_behind_are_sent_to_new_viewers_only,
     overwritten_bytes_before_the_offset_are_announced,
     a_position_truncated_away_while_the_server_was_down_is_not_recovered,
 }
@@ -115,7 +115,7 @@ async fn copies_that_are_truncated_lose_nothing_silently(mode: Mode) {
         "{mode:?}: {lost} of {written} bytes were truncated before they were read ({:.1} %)",
         100.0 * lost as f64 / written as f64
     );
-    // Each file's end that is missing is followed by a reset, and so is each file that never came.
+    // Each missing end of a file and each missing file is announced.
     for segment in &viewer.segments[1..] {
         assert!(
             segment.event == "truncated" || segment.event.starts_with("gap"),
@@ -153,9 +153,9 @@ async fn ten_thousand_truncations_end_at_the_last_line_with_few_resets(mode: Mod
     assert!(resets as f64 <= 50.0 * seconds + 5.0, "{resets} resets in {seconds} s");
 }
 
-async fn bytes_overwritten_far_behind_are_sent_to_new_viewers_alone(mode: Mode) {
+async fn bytes_overwritten_far_behind_are_sent_to_new_viewers_only(mode: Mode) {
     let server = mode.server().await;
-    // Far from the head, and from what stands before the viewers.
+    // The overwritten bytes are neither in the head nor right before the viewers' position.
     let content = "x".repeat(99) + "\n";
     let log = server.log("a.log", content.repeat(100));
     let mut viewer = CheckedViewer::from_start(&server, &log).await;
@@ -201,7 +201,7 @@ async fn a_position_truncated_away_while_the_server_was_down_is_not_recovered(mo
         let generation = viewer.opened["generation"].as_str().unwrap().to_owned();
         drop(viewer);
         server.stop().await.unwrap();
-        // The same inode, and longer than the position.
+        // The same inode, and the new content is longer than the position.
         let new = "new line\n".repeat(200);
         std::fs::write(&path, &new).unwrap();
         let server = serve().await;

@@ -12,7 +12,7 @@ use crate::clients::{Rows, Streaming, Viewer, get};
 use crate::servers::{DEADLINE, TestServer, append, eventually};
 
 #[tokio::test]
-async fn a_stream_opens_with_its_position_and_goes_on_in_rows() {
+async fn a_stream_opens_with_its_position_and_continues_with_rows() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\nthr");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=2")).await;
@@ -115,7 +115,7 @@ async fn refusals_are_errors_with_a_close_of_the_same_code() {
 }
 
 #[tokio::test]
-async fn a_log_that_is_not_there_yet_is_waited_for() {
+async fn a_viewer_waits_for_a_log_that_does_not_exist_yet() {
     let server = TestServer::start().await;
     let path = server.path("later.log");
     let target = path.to_str().unwrap();
@@ -151,7 +151,7 @@ async fn a_position_resumes_at_the_byte() {
     assert_eq!((&open["recovered"], &open["from"]), (&true.into(), &next.into()));
     rows.apply(&back.expect("rows").await);
     assert_eq!(rows.texts(), ["one", "two", "three", "four", "part"]);
-    // In the middle of a row: the row is given again, whole.
+    // For a position within a row the whole row is sent again.
     let mut back = Viewer::v1(
         server.address,
         &format!("{log}?tail=1&from={}&generation={generation}", next + 7),
@@ -169,7 +169,7 @@ async fn a_position_of_another_file_is_never_continued() {
     let mut viewer = Viewer::v1(server.address, &log).await;
     let generation = viewer.expect("open").await["generation"].as_str().unwrap().to_owned();
     drop(viewer);
-    // The follower lets the old file go some time after its last viewer.
+    // The follower closes the old file some time after its last viewer has left.
     nobody_follows(&server).await;
     std::fs::remove_file(&log).unwrap();
     std::fs::write(&log, "another file that is longer\n").unwrap();
@@ -195,7 +195,7 @@ async fn a_position_of_another_file_is_never_continued() {
 }
 
 #[tokio::test]
-async fn a_position_in_a_file_that_is_still_held_is_finished_first() {
+async fn a_position_in_a_rotated_file_that_is_still_open_is_resumed_there_first() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "one\ntwo\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
@@ -244,7 +244,7 @@ async fn events_carry_the_same_messages_and_resume_by_their_id() {
         .read_until("[4,\"two\"]]}\n\n")
         .await;
     assert!(third.contains("\"recovered\":false") && third.contains("\"reset\""), "{third}");
-    // Without following it says that it is complete, or the browser would ask again.
+    // Without `tail` the stream ends with `end`, because otherwise a browser would reconnect.
     let whole = Streaming::get(server.address, &log, &[accept]).await.rest().await;
     assert!(whole.ends_with("data: {\"type\":\"end\"}\n\n"), "{whole}");
 }
@@ -266,7 +266,7 @@ async fn an_unknown_format_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_log_that_began_empty_is_resumed_after_everybody_left() {
+async fn a_log_that_began_empty_is_resumed_after_all_viewers_have_left() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
@@ -285,7 +285,7 @@ async fn a_log_that_began_empty_is_resumed_after_everybody_left() {
     assert_eq!(back.expect("rows").await["rows"][0][1], "three");
     drop(back);
     nobody_follows(&server).await;
-    // The same beginning, another content: not the same log.
+    // A file with the same beginning and other content is another file.
     std::fs::write(&log, "one\ntwo, but in another run\n").unwrap();
     let mut back = Viewer::v1(server.address, &position).await;
     assert_eq!(back.expect("open").await["recovered"], false);
@@ -361,7 +361,7 @@ async fn a_row_with_too_much_markup_is_sent_as_text() {
 }
 
 #[tokio::test]
-async fn heartbeats_of_the_original_are_not_for_v1() {
+async fn viewers_of_v1_get_no_text_heartbeats() {
     let settings = Settings {
         heartbeat: Heartbeat::Text,
         heartbeat_interval: Duration::from_millis(100),

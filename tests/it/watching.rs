@@ -1,6 +1,5 @@
-//! What no event announces: writes through other names, watches that are used up, a queue that
-//! overflows, directories that come and go, and mounts. What events do not tell, the backstop
-//! finds.
+//! Changes without events: writes through other names, exhausted watches, an overflow of the event
+//! queue, recreated directories, and mounts. The backstop finds them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,8 +121,8 @@ async fn two_names_of_a_directory_each_get_their_events(mode: Mode) {
     }
 }
 
-/// Appends by stores into a mapping, which raises no event; nor does the growth before it, through
-/// a name elsewhere.
+/// Appends by stores into a mapping, which cause no event. Nor does the growth before them, if it
+/// is through a name in another directory.
 fn store_through_a_mapping(path: &Path, text: &str) {
     const PROGRAM: &str = "import mmap, os, sys\n\
         path, text = sys.argv[1], sys.argv[2].encode()\n\
@@ -148,7 +147,7 @@ async fn stores_through_a_mapping_are_noticed(mode: Mode) {
         CheckedViewer::open(program.address, path.to_str().unwrap(), "&lines=all").await;
     viewer.read_until("before\n").await;
     for text in ["stored\n", "stored again\n"] {
-        // The file is never seen between its growth and the store.
+        // The server is stopped, so that it does not see the file between its growth and the store.
         program.signal(Signal::STOP);
         store_through_a_mapping(if mode == Mode::Events { &path } else { &other }, text);
         program.signal(Signal::CONT);
@@ -170,12 +169,12 @@ async fn a_mount_over_the_log_and_an_unmount_are_noticed(mode: Mode) {
     viewer.read_until("above\n").await;
     append(program.through_mounts(&log), "and more above\n");
     viewer.read_until("more above\n").await;
-    // The server holds the file that is mounted, so the mount ends when it lets go.
+    // The server has the mounted file open, so the mount ends when the server closes it.
     program.inside(&format!("umount --lazy {name}"));
     append(program.through_mounts(&log), "beneath again\n");
     viewer.read_until("beneath again\n").await;
-    // Until the unmount is noticed, the file underneath counts as an old one, and its bytes come as
-    // late.
+    // Until the unmount is noticed, the file underneath counts as a rotated file, and its bytes are
+    // late bytes.
     if viewer.has_event("late") {
         viewer.read_until_event("back").await;
         viewer.segments.retain(|segment| !segment.bytes.is_empty());
@@ -214,7 +213,7 @@ async fn writes_to_the_upper_layer_of_an_overlay_are_seen() {
     image.read_until("image\n").await;
     append(part("upper/upper.log"), "behind its back\n");
     upper.read_until("back\n").await;
-    // The first write copies the file up: what is held open is the lower one.
+    // The first write copies the file to the upper layer, while the server has the lower one open.
     append(program.through_mounts(&part("merged/image.log")), "copied up\n");
     image.read_until("up\n").await;
     append(part("upper/image.log"), "behind its back\n");
@@ -300,11 +299,11 @@ async fn an_event_queue_overflow_wakes_every_follower() {
     let mut viewer = CheckedViewer::open(program.address, log.to_str().unwrap(), "").await;
     let mut noise = ["noise.1", "noise.2"]
         .map(|name| std::fs::File::options().append(true).open(path(name)).unwrap());
-    // By the backstop alone each round would take 2 s from the one before.
+    // With the backstop alone each round would take 2 s.
     viewer
         .assert_prompt(|line| {
             program.signal(Signal::STOP);
-            // Events that are alike and follow each other count once.
+            // Two files alternately, because the kernel merges equal consecutive events.
             for number in 0..2 * EVENTS_MAX {
                 std::io::Write::write_all(&mut noise[number % 2], b"x").unwrap();
             }

@@ -1,4 +1,4 @@
-// Every page and state can be used without a mouse and without seeing well.
+// Accessibility: every page and state can be used by keyboard, with low vision and with a screen reader.
 
 import assert from 'node:assert/strict';
 
@@ -82,7 +82,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
   }, { context: { colorScheme, reducedMotion: 'reduce' } });
 }
 
-/** What has the focus, in words, and whether that shows. */
+/** The name of the focused element, and whether it is visible and has a focus indicator. */
 const focused = () => {
   const element = document.activeElement;
   if (!(element instanceof HTMLElement) || element === document.body) return null;
@@ -96,7 +96,7 @@ const focused = () => {
   };
 };
 
-scene('the keyboard reaches everything that a mouse can use, and shows where it is', async (scene) => {
+scene('every control can be reached by keyboard, and the focus is visible', async (scene) => {
   const { logs, page } = scene;
   for (const name of ['a.log', 'b.log', 'c.log']) await logs.write(name, text(lines(1, 300)));
   for (const target of ['/', logs.path('a.log')]) {
@@ -107,8 +107,8 @@ scene('the keyboard reaches everything that a mouse can use, and shows where it 
       .map((element) => element.id || element.getAttribute('aria-label') || element.textContent?.trim()));
     assert.ok(wanted.length >= 5, JSON.stringify(wanted));
     const reached = new Set();
-    // The focus is at the log from the start; a walk round comes by everything. In the list it comes by one row, and the arrows lead
-    // from there to the others: nobody walks through ten thousand.
+    // On the viewer page the log has the focus at first, so Tab goes through all controls. In the list Tab stops at one
+    // row only, and the arrow keys move to the others: there may be ten thousand rows.
     const walk = Array.from({ length: 2 * wanted.length + 10 }, () => 'Tab');
     if (target === '/') walk.push('/', 'ArrowDown', 'ArrowDown', 'ArrowDown');
     for (const key of walk) {
@@ -119,7 +119,7 @@ scene('the keyboard reaches everything that a mouse can use, and shows where it 
       assert.ok(at.inSight, `${at.name} has the focus and is not in sight`);
       reached.add(at.name);
     }
-    // The rows of the list are one stop for Tab; arrows go on from there.
+    // Arrow keys reach the other rows of the list.
     if (target === '/') {
       await page.locator('#logs a').first().focus();
       for (let step = 0; step < 3; step += 1) {
@@ -133,7 +133,7 @@ scene('the keyboard reaches everything that a mouse can use, and shows where it 
   }
 });
 
-scene('nothing moves where less motion is wanted', async (scene) => {
+scene('nothing is animated if the reader prefers reduced motion', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await scene.open(log);
@@ -146,12 +146,12 @@ scene('nothing moves where less motion is wanted', async (scene) => {
   await scene.untilState('reconnecting');
   const moving = await page.evaluate(() => document.getAnimations().map((animation) => animation.effect instanceof KeyframeEffect && animation.effect.target?.id));
   assert.deepEqual(moving, []);
-  // It does move otherwise, so this can fail.
+  // Without that preference there are animations, so the assertion above can fail.
   await page.emulateMedia({ reducedMotion: 'no-preference' });
   await scene.until(() => document.getAnimations().length > 0);
 }, { context: { reducedMotion: 'reduce' } });
 
-scene('with forced colours the state, the toggles and the news can still be told', async (scene) => {
+scene('with forced colours toggles and the new-lines button are still recognisable', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await scene.open(log);
@@ -173,7 +173,7 @@ scene('with forced colours the state, the toggles and the news can still be told
   assert.deepEqual(button.map((value) => value === 'none' || value === '0px'), [false, false], 'the button of new lines has no edge');
 }, { context: { forcedColors: 'active' } });
 
-scene('new lines are said aloud by their number, and not one by one', async (scene) => {
+scene('a screen reader announces the number of new lines, not each line', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await page.addInitScript(() => {
@@ -196,13 +196,13 @@ scene('new lines are said aloud by their number, and not one by one', async (sce
   });
   /** @type {{words: string, at: number}[]} */
   const said = await page.evaluate(() => /** @type {any} */ (window).said);
-  // Never the history, and however slow the lines came, with time in between.
+  // The history is never announced, and there is a pause between announcements, however slowly lines arrive.
   const tooSoon = said.filter(({ at }, index) => index > 0 && at - said[index - 1].at < 2_500);
   assert.deepEqual(tooSoon, [], JSON.stringify(said));
   assert.equal(await page.getAttribute('#announce', 'role'), 'status');
 });
 
-scene('Enter on a button or a link does what that is for, whatever key it is in the log', async (scene) => {
+scene('Enter activates the focused button or link instead of its shortcut in the log', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await scene.open(log);

@@ -1,10 +1,10 @@
-// How the pages look: light or dark, as the system or the reader wants, and readable in both.
+// The pages in the light and the dark theme.
 
 import assert from 'node:assert/strict';
 
 import { scene } from './scene.js';
 
-/** Brightness of the ground, of the text and of a coloured word, 0 to 255. */
+/** The brightness of the background, of the text and of a coloured word, 0 to 255. */
 const look = () => {
   const canvas = document.createElement('canvas').getContext('2d');
   /** @param {string} colour */
@@ -20,7 +20,7 @@ const look = () => {
   return [backgroundColor, color, getComputedStyle(word).color].map(brightness);
 };
 
-scene('the pages are light or dark as the system or the reader wants', async (scene) => {
+scene('the pages are light or dark as the system or the reader chooses', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'plain \x1b[32mgreen\x1b[0m\n');
   /** @param {boolean} light @param {string} what */
@@ -38,7 +38,7 @@ scene('the pages are light or dark as the system or the reader wants', async (sc
       await assertLook(colorScheme === 'light', `${target} ${colorScheme}`);
     }
   }
-  // The system says dark; the reader chooses, and the choice stays.
+  // The system is dark; the reader's choice overrides it and is stored.
   await scene.open(log);
   await scene.untilRows(['plain green']);
   const choose = () => page.evaluate(() => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click());
@@ -53,13 +53,13 @@ scene('the pages are light or dark as the system or the reader wants', async (sc
   await assertLook(false, 'dark whatever the system says');
 });
 
-/** The least contrast of a text by WCAG 2 AA. */
+/** The least contrast of text that WCAG 2 AA allows. */
 const CONTRAST_MIN = 4.5;
 
-/** For each piece of text in the rows, its words and its contrast to the ground that it stands on. */
+/** Each piece of text in the rows, with its contrast to its background. */
 const contrasts = () => {
   const canvas = /** @type {CanvasRenderingContext2D} */ (document.createElement('canvas').getContext('2d', { willReadFrequently: true }));
-  /** The colours, one painted over the other. @param {string[]} layers */
+  /** The colour that results when these are painted over each other. @param {string[]} layers */
   const painted = (layers) => {
     for (const layer of layers) {
       canvas.fillStyle = layer;
@@ -96,11 +96,11 @@ const contrasts = () => {
 };
 
 const NAMES = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white'];
-/** Name, parameter as a text's colour, parameter as a ground. @type {[string, number, number][]} */
+/** Name, SGR parameter of the text colour, SGR parameter of the background. @type {[string, number, number][]} */
 const COLOURS = [...NAMES.entries()].flatMap(([at, name]) => [[name, 30 + at, 40 + at], [`bright ${name}`, 90 + at, 100 + at]]);
 
 for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
-  scene(`every colour of a terminal can be read, ${colorScheme}`, async (scene) => {
+  scene(`text in every terminal colour has enough contrast, ${colorScheme}`, async (scene) => {
     const { logs, page } = scene;
     const plain = COLOURS.flatMap(([name, text, ground]) => [
       `\x1b[${text}m${name}\x1b[0m`, `\x1b[1;${text}mbold ${name}\x1b[0m`, `\x1b[2;${text}mfaint ${name}\x1b[0m`,

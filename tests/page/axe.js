@@ -1,4 +1,4 @@
-// What axe finds on a page: violations of WCAG 2 A and AA.
+// Checks a page with axe: finds violations of WCAG 2 A and AA.
 
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -7,11 +7,11 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 const RULES = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 
 /**
- * Each violation with the first elements that it is about; none is what is wanted.
+ * The violations, each with the first elements concerned.
  * @param {import('playwright-core').Page | import('playwright-core').Frame} page
  */
 export async function violations(page) {
-  // The page's policy admits no script from elsewhere, so it comes by the debugger.
+  // The page's content security policy allows no foreign script, so the debugger runs it.
   await page.evaluate(`${AXE}; undefined`);
   return page.evaluate(async (runOnly) => {
     const { violations } = await /** @type {any} */ (window).axe.run(document, { runOnly, iframes: false });

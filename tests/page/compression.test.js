@@ -1,10 +1,10 @@
-// A browser offers to take messages deflated, and then does it.
+// Browsers offer `permessage-deflate`; here the server and a browser use it in both directions.
 
 import assert from 'node:assert/strict';
 
 import { lines, scene, text } from './scene.js';
 
-scene('a browser takes what is deflated, and deflates what it says', async (scene) => {
+scene('deflated messages from and to a browser are understood', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 400)));
   /** @type {Set<string | undefined>} */
@@ -15,12 +15,12 @@ scene('a browser takes what is deflated, and deflates what it says', async (scen
     const header = Object.entries(response.headers).find(([name]) => /^sec-websocket-extensions$/i.test(name));
     agreed.add(header?.[1]);
   });
-  // The page itself, which is told rows.
+  // The page itself receives rows.
   await scene.open(log);
   await scene.untilRows(lines(1, 400));
   await scene.untilState('live');
 
-  // And a socket beside it, which speaks the original's protocol and says more than the page does.
+  // A second socket uses the original's protocol and sends messages, which the page does not.
   await page.evaluate(() => {
     const socket = new WebSocket(`${location.href.replace(/^http/, 'ws')}?tail=1&format=text`);
     Object.assign(window, { socket, said: '', code: 0 });
@@ -42,7 +42,7 @@ scene('a browser takes what is deflated, and deflates what it says', async (scen
   assert.deepEqual([...agreed], [deflate]);
   assert.equal(await page.evaluate(() => Reflect.get(window, 'socket').readyState), 1);
 
-  // What is too long is so however small it was made.
+  // The limit holds for the inflated length of a message.
   await page.evaluate(() => Reflect.get(window, 'socket').send('a'.repeat(1 << 20)));
   await scene.until(() => Reflect.get(window, 'code') === 1009);
 });

@@ -1,4 +1,4 @@
-// A page stays connected by the means that there are, and says which.
+// The page's connection: WebSocket or server-sent events, reconnecting, and their display.
 
 import assert from 'node:assert/strict';
 
@@ -14,7 +14,7 @@ const untilMeans = (scene, means) => scene.until(
 );
 
 for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
-  scene(`behind a proxy that ${manner} every WebSocket the lines come as events, and the page says so`, async (scene) => {
+  scene(`behind a proxy that ${manner} every WebSocket the page uses server-sent events and says so`, async (scene) => {
     const { logs, page } = scene;
     const all = lines(1, 30);
     const log = await logs.write('a.log', text(all));
@@ -39,7 +39,7 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
       await logs.append('a.log', 'anew\n');
       await scene.untilRowsAndMarks([...all, '[rotated]', 'anew']);
 
-      // It resumes at its byte over a restart, with the lines that were written meanwhile.
+      // After a restart of the server it resumes at its byte and gets the lines that were written meanwhile.
       const { port } = scene.program;
       await scene.program.kill();
       await logs.append('a.log', 'while away\n');
@@ -55,7 +55,7 @@ for (const manner of /** @type {const} */ (['refuses', 'closes', 'hangs'])) {
   });
 }
 
-scene('behind a proxy that changes Host the log is shown, and the page says which check refuses it and what to change', async (scene) => {
+scene('behind a proxy that changes Host the log is shown, and the page says which check refuses the WebSocket and what to change', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 30);
   const log = await logs.write('a.log', text(all));
@@ -78,7 +78,7 @@ scene('behind a proxy that changes Host the log is shown, and the page says whic
   }
 });
 
-scene('a server that does not know the page\'s host explains it, also to a page that is open already', async (scene) => {
+scene('a server that does not allow the page\'s host name explains that, also to a page that is already open', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 3);
   const log = await logs.write('a.log', text(all));
@@ -106,13 +106,13 @@ scene('a server that does not know the page\'s host explains it, also to a page 
   }
 });
 
-scene('a WebSocket is tried again beside the events, and taken when it gets through', async (scene) => {
+scene('during server-sent events a WebSocket is tried again and used once it works', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 30);
   const log = await logs.write('a.log', text(all));
   const proxy = await Proxy.before(() => scene.program.origin, 'refuses');
   try {
-    // The page's clock is moved on, so that nobody waits for it.
+    // The test advances the page's clock, so that it does not have to wait.
     await page.clock.install();
     await page.goto(`${proxy.origin}${log}`);
     await page.clock.runFor(100);
@@ -141,12 +141,12 @@ scene('a WebSocket is tried again beside the events, and taken when it gets thro
   }
 });
 
-scene('a server that does not speak the page\'s protocol is told from one that is gone', async (scene) => {
+scene('a server with another protocol is shown as incompatible, not as unreachable', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 5);
   const log = await logs.write('a.log', text(all));
   let isOld = false;
-  // An older server takes the WebSocket without the subprotocol, sends HTML, and knows no event streams.
+  // An older server accepts the WebSocket without the subprotocol, sends HTML, and has no event streams.
   await page.routeWebSocket(/.*/, (socket) => {
     if (isOld) socket.close({ code: 1006 });
     else socket.connectToServer();
@@ -164,7 +164,7 @@ scene('a server that does not speak the page\'s protocol is told from one that i
   await scene.untilState('live');
 });
 
-scene('a full server is told, and a freed seat is taken', async (scene) => {
+scene('a page says that the server is full, and connects when a viewer has left', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'line\n');
   const other = await scene.context.newPage();
@@ -181,7 +181,7 @@ scene('a full server is told, and a freed seat is taken', async (scene) => {
   await scene.untilState('live');
 }, { serve: ['--max-viewers', '1'] });
 
-scene('a page that lost its server counts down, and comes back at once when the network does', async (scene) => {
+scene('a disconnected page counts down to the next try, and reconnects at once when the network is back', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'line\n');
   await scene.open(log);
@@ -190,7 +190,7 @@ scene('a page that lost its server counts down, and comes back at once when the 
   await scene.program.kill();
   await scene.untilState('reconnecting');
   const left = () => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]);
-  // Each second less is shown; a try that fails between begins another count.
+  // The page shows each second. A failed try starts another countdown.
   await page.evaluate(`
     window.counts = [];
     const left = ${left};
@@ -200,7 +200,7 @@ scene('a page that lost its server counts down, and comes back at once when the 
     const { counts } = /** @type {any} */ (window);
     return counts.some((/** @type {number} */ count, /** @type {number} */ at) => count === counts[at - 1] - 1 && count >= 2);
   });
-  // Far into the back-off, the next try is seconds away.
+  // After several tries the next one is seconds away.
   await scene.until(() => Number(/in (\d+) s/.exec(document.querySelector('#state-word')?.textContent ?? '')?.[1]) >= 4);
   scene.program = await Program.serve([logs.directory], { port });
   const asked = Date.now();

@@ -1,4 +1,4 @@
-// The example page does what it says.
+// The example page in `examples/original.html`.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -8,15 +8,15 @@ import path from 'node:path';
 import { ROOT } from './program.js';
 import { Scene, scene } from './scene.js';
 
-/** What the example follows. */
+/** The URL in the example. */
 const FOLLOWED = 'ws://127.0.0.1:8765/tmp/build.log?';
 
-/** A server for the example alone, which is not the log's. The page is given when both are known. */
+/** A web server for the example page, on another origin than the log's. `show` sets the page, once the log is known. */
 async function host() {
   let page = '';
   const server = http.createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(page));
   await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)));
-  // It may be that none of the tests here is wanted.
+  // This server must not keep the process running if a name pattern selects none of these tests.
   server.unref();
   const { port } = /** @type {import('node:net').AddressInfo} */ (server.address());
   return {
@@ -32,7 +32,7 @@ async function host() {
 }
 
 const allowed = await host();
-scene('the example page follows a log from an origin that is allowed', async (scene) => {
+scene('the example page follows a log if its origin is allowed', async (scene) => {
   const log = await scene.logs.write('build.log', 'one <b>\n\x1b[31mtwo\x1b[0m\n');
   await allowed.show(scene, log);
   await scene.untilText('#log', 'one <b>\ntwo\n');
@@ -44,7 +44,7 @@ scene('the example page follows a log from an origin that is allowed', async (sc
 }, { serve: ['--allow-origin', allowed.origin] });
 
 const stranger = await host();
-scene('the example page sees nothing from an origin that is not allowed', async (scene) => {
+scene('the example page receives nothing if its origin is not allowed', async (scene) => {
   const log = await scene.logs.write('build.log', 'secret\n');
   await stranger.show(scene, log);
   await scene.untilText('#log', 'closed (1006)\n');

@@ -1,11 +1,11 @@
-// Find, filter, highlights and errors, over the whole of logs that are larger than what the page holds and that grow.
+// Find, filter, highlights, errors and warnings in growing logs that are larger than the page's rows.
 
 import assert from 'node:assert/strict';
 
 import { eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** Lines of which each 500th has a needle in it, in varying case. @param {number} from @param {number} to */
+/** Lines; each 500th contains `needle` or `Needle`. @param {number} from @param {number} to */
 function haystack(from, to) {
   return text(lines(from, to).map((line, at) => {
     const number = from + at;
@@ -13,7 +13,7 @@ function haystack(from, to) {
   }));
 }
 
-/** @param {import('./scene.js').Scene} scene */
+/** The text of the current match, if it is in sight. @param {import('./scene.js').Scene} scene */
 function hit({ page }) {
   return page.evaluate(() => {
     const row = document.querySelector('.row.current');
@@ -24,7 +24,7 @@ function hit({ page }) {
   });
 }
 
-/** What is painted over the rows, by the browser's highlights. @param {import('./scene.js').Scene} scene @param {string} name */
+/** The texts with this CSS highlight. @param {import('./scene.js').Scene} scene @param {string} name */
 function painted({ page }, name) {
   return page.evaluate((name) => [...(CSS.highlights.get(name) ?? [])].map((range) => {
     const whole = document.createRange();
@@ -34,7 +34,7 @@ function painted({ page }, name) {
   }), name);
 }
 
-scene('find looks through the whole file and goes from match to match', async (scene) => {
+scene('find searches the whole file and steps through the matches', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 30_000));
   await scene.open(log);
@@ -44,7 +44,7 @@ scene('find looks through the whole file and goes from match to match', async (s
   await scene.untilText('#find-count', '60 lines');
   assert.equal(await scene.text('#state-word'), 'Live', 'counting does not move the view');
   await page.keyboard.press('Enter');
-  // From the view on, and from the last one to the first.
+  // The first step starts at the view. After the last match comes the first one.
   await scene.untilText('#find-count', '60 of 60');
   await page.keyboard.press('Enter');
   await scene.untilText('#find-count', '1 of 60');
@@ -52,7 +52,7 @@ scene('find looks through the whole file and goes from match to match', async (s
   assert.deepEqual(await painted(scene, 'found-here'), ['needle']);
   await page.keyboard.press('Shift+Enter');
   await eventually('the last match', async () => await hit(scene) === 'line 30000 Needle(s) in it' || hit(scene));
-  // Outside the field, by the keys for it.
+  // Keyboard shortcuts do the same outside of the field.
   await page.click('#log', { position: { x: 900, y: 300 } });
   await page.keyboard.press('N');
   await eventually('the one before', async () => await hit(scene) === 'line 29500 needle(s) in it' || hit(scene));
@@ -60,7 +60,7 @@ scene('find looks through the whole file and goes from match to match', async (s
   await eventually('and back', async () => await hit(scene) === 'line 30000 Needle(s) in it' || hit(scene));
 });
 
-scene('case, words and expressions narrow what is found, and a bad one is told in words', async (scene) => {
+scene('find has switches for case, words and regular expressions, and an invalid pattern is explained', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 10_000));
   await scene.open(log);
@@ -88,7 +88,7 @@ scene('case, words and expressions narrow what is found, and a bad one is told i
   assert.equal(await page.getAttribute('#find-text', 'aria-invalid'), 'false');
 });
 
-scene('what is found keeps up with a log that grows and is rotated', async (scene) => {
+scene('the number of matches is updated when the log grows and is rotated', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 2000));
   await scene.open(log);
@@ -100,10 +100,10 @@ scene('what is found keeps up with a log that grows and is rotated', async (scen
     await logs.append('a.log', haystack(from, from + 999));
     await scene.untilText('#find-count', `${4 + ((from + 999 - 2000) / 500)} lines`);
   }
-  // A row that was looked at before it was whole.
+  // A row that was searched while it was incomplete is searched again.
   const looked = page.waitForResponse((answer) => answer.url().includes('q=needle'));
   await logs.append('a.log', 'half a nee');
-  // How far a search looks is settled before it is answered.
+  // The end of a search is fixed before the server responds.
   await looked;
   await logs.append('a.log', 'dle\n');
   await scene.untilText('#find-count', '13 lines');
@@ -112,7 +112,7 @@ scene('what is found keeps up with a log that grows and is rotated', async (scen
   await scene.untilText('#find-count', '2 lines');
 });
 
-scene('a search that the server cuts short goes on by itself', async (scene) => {
+scene('a search that the server ends early is continued', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 30_000));
   await scene.open(log);
@@ -120,7 +120,7 @@ scene('a search that the server cuts short goes on by itself', async (scene) => 
   await page.evaluate(() => document.querySelector('#log')?.scrollTo(0, 0));
   await scene.until(() => document.querySelector('#rows .row')?.textContent !== 'line 30000 Needle(s) in it');
   let asked = 0;
-  // The server as it is, with less time than it has.
+  // Makes the server's searches end after a part, as if their time were up.
   await page.route(/\/_\/find.*q=needle/, async (route) => {
     asked += 1;
     const url = new URL(route.request().url());
@@ -143,7 +143,7 @@ scene('a search that the server cuts short goes on by itself', async (scene) => 
   await scene.untilText('#find-count', '61 lines');
 });
 
-scene('a filter shows matching lines only, back through history and as they come', async (scene) => {
+scene('a filter shows matching lines only, in the history and among new lines', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', haystack(1, 30_000));
   await scene.open(log);
@@ -154,7 +154,7 @@ scene('a filter shows matching lines only, back through history and as they come
   const wanted = Array.from({ length: 60 }, (_, at) => `line ${500 * (at + 1)} ${at % 2 === 1 ? 'Needle' : 'needle'}(s) in it`);
   await scene.untilRows(wanted);
   await eventually('what matches stands out', async () => (await painted(scene, 'found')).length > 10);
-  // Live, whole or in pieces.
+  // New lines, complete or in parts.
   await logs.append('a.log', haystack(30_001, 30_500));
   wanted.push('line 30500 needle(s) in it');
   await scene.untilRows(wanted);
@@ -163,7 +163,7 @@ scene('a filter shows matching lines only, back through history and as they come
   wanted.push('half a needle');
   await scene.untilRows(wanted);
   await scene.untilState('live');
-  // A click beside a match shows what is around it.
+  // A click before the text of a match shows the lines around it.
   await page.evaluate(() => {
     const row = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent?.startsWith('line 15000 '));
     row?.scrollIntoView({ block: 'center' });
@@ -183,7 +183,7 @@ scene('a filter shows matching lines only, back through history and as they come
   assert.equal(await page.inputValue('#find-text'), 'needle', 'it goes on finding');
 });
 
-scene('a filter looks again at lines that are drawn over', async (scene) => {
+scene('a filter checks redrawn lines again', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'a needle\nthe first step\nthe second step\n');
   await scene.open(log);
@@ -198,7 +198,7 @@ scene('a filter looks again at lines that are drawn over', async (scene) => {
   await scene.untilRows(['a needle']);
 });
 
-scene('a filter can be turned around, and its end shows everything again', async (scene) => {
+scene('a filter can be inverted, and closing it shows all lines again', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 200).map((line, at) => `${line} ${at % 2 === 0 ? 'odd' : 'even'}`)));
   await scene.open(log);
@@ -225,7 +225,7 @@ scene('a filter can be turned around, and its end shows everything again', async
   await scene.until(() => document.querySelectorAll('#rows .row').length === 202);
 });
 
-scene('highlights have colours of their own and stay over what comes', async (scene) => {
+scene('each highlight has its own colour and also applies to new lines and after a reload', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'one two\nthree <b>two</b>\n');
   await scene.open(log);
@@ -259,7 +259,7 @@ scene('highlights have colours of their own and stay over what comes', async (sc
   });
 });
 
-scene('errors are counted, and the first, the next and the previous are one key away', async (scene) => {
+scene('errors are counted, and keys go to the first, the next and the previous one', async (scene) => {
   const { logs, page } = scene;
   const content = lines(1, 20_000).map((line, at) => (at % 5000 === 4999 ? `${line} ERROR it failed` : line));
   const log = await logs.write('a.log', text(content));
@@ -280,7 +280,7 @@ scene('errors are counted, and the first, the next and the previous are one key 
   await scene.untilText('#errors-count', '5 errors');
 });
 
-scene('a second Ctrl-F leaves the key to the browser', async (scene) => {
+scene('a second Ctrl-F opens the find of the browser', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'one\n');
   await scene.open(log);
@@ -297,7 +297,7 @@ scene('a second Ctrl-F leaves the key to the browser', async (scene) => {
   assert.deepEqual(await page.evaluate(() => /** @type {any} */ (window).taken), [true, false]);
 });
 
-scene('warnings are counted, marked and gone through, and a switch shows errors and warnings, or errors, only', async (scene) => {
+scene('warnings are counted and marked, keys step through them, and a level filter hides other lines', async (scene) => {
   const { logs, page } = scene;
   const level = (/** @type {number} */ at) => (at % 100 === 30 ? 'WARN slow' : at % 100 === 60 ? 'ERROR net' : 'INFO fine');
   const log = await logs.write('a.log', text(lines(1, 3_000).map((line, at) => `${level(at)} ${line}`)));
@@ -313,7 +313,7 @@ scene('warnings are counted, marked and gone through, and a switch shows errors 
       return hits.length === 1 && hits[0].textContent === row;
     }, row);
   }
-  // On the strip at the right, each in its colour.
+  // The minimap shows errors and warnings in two colours.
   await scene.until(() => {
     const canvas = /** @type {HTMLCanvasElement} */ (document.querySelector('#minimap canvas'));
     const { data } = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d')).getImageData(0, 0, canvas.width, canvas.height);
@@ -330,7 +330,7 @@ scene('warnings are counted, marked and gone through, and a switch shows errors 
   await page.keyboard.press('v');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 31 && document.querySelector('#view-open .label')?.textContent === 'Errors only');
 
-  // With a filter, both hold; an inverted one inverts within the level.
+  // A pattern and a level filter together; an inverted pattern is inverted within the level.
   await page.keyboard.press('/');
   await page.keyboard.type('line 2');
   await page.click('#filter');

@@ -1,7 +1,7 @@
-// Names in the pages' modules: none of them hides a global of the browser.
+// The names in the pages' modules must not shadow globals of the browser.
 //
-// A local `name`, `status` or `history` that is misspelt or removed later still means something, the
-// browser's own: no checker would report it.
+// If a local `name`, `status` or `history` is misspelt or removed later, the code silently uses the browser's global,
+// and no type checker reports it.
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -16,8 +16,8 @@ import { scene } from './scene.js';
 const WEB = path.join(ROOT, 'src/serve/web');
 
 /**
- * Every name that a module declares, with its line: variables, destructured ones too, functions, classes, imports and parameters.
- * The parameter `event` is left out: listeners everywhere have it, and `window.event` is the same object.
+ * All names that a module declares, with their lines: variables (also destructured ones), functions, classes, imports
+ * and parameters. The parameter `event` is left out: all listeners have it, and `window.event` is the same object.
  * @param {string} file
  * @returns {{text: string, where: string}[]}
  */
@@ -53,7 +53,7 @@ test('the names that modules declare are found', () => {
   for (const expected of ['Connection', 'log', 'generations', 'tail', 'onMessage', 'phase']) assert.ok(names.includes(expected), expected);
 });
 
-scene('no name in a module hides a global of the browser', async ({ page }) => {
+scene('no name in a module shadows a global of the browser', async ({ page }) => {
   const globals = new Set(await page.evaluate(() => {
     const names = [];
     for (let object = window; object !== null; object = Object.getPrototypeOf(object)) names.push(...Object.getOwnPropertyNames(object));

@@ -1,4 +1,4 @@
-// What someone may write into a log, its name or an address who wishes its readers ill.
+// Attacks on the reader: hostile text in logs, file names, URLs and input fields.
 
 import assert from 'node:assert/strict';
 
@@ -29,9 +29,9 @@ const MALICE = [
   '\x1b]0;<script>window.ran=1</script>\x07a title',
   '\u0000\u0001\u007f\u009b31m<script>window.ran=1</script>\ufffe',
   '<scr\x1b[31mipt>window.ran = 1</scr\x1b[0mipt>',
-].map((line) => `- ${line}`); // Each begins with a visible character, so that each half of it is a row.
+].map((line) => `- ${line}`); // Each begins with a visible character, so that its first half makes a row.
 
-/** What is in a row's content and must not be there. A row's own elements are the page's. */
+/** The elements in rows that are not allowed there. */
 const foreign = () => {
   /** @type {Record<string, string[]>} */
   const allowed = { a: ['href', 'rel', 'target'], b: [], i: [], s: [], u: ['style'], span: ['style', 'class'], br: [] };
@@ -60,7 +60,7 @@ scene('nothing in a log becomes a script, an element or a dangerous link', async
   await scene.untilState('live');
   assert.equal((await scene.rows())[0], MALICE[0], 'it is there, as text');
 
-  // Once more as it comes in pieces, for rows that grow and are drawn again.
+  // The same lines again in pieces, for rows that grow and are redrawn.
   for (const [at, line] of MALICE.entries()) {
     const middle = line.length >> 1;
     const [first, second] = at % 2 === 1 ? [line, '\r'] : [line.slice(0, middle), line.slice(middle)];
@@ -74,14 +74,14 @@ scene('nothing in a log becomes a script, an element or a dangerous link', async
   assert.deepEqual(rows.slice(0, MALICE.length), rows.slice(MALICE.length, 2 * MALICE.length), 'drawn twice the same');
   assert.deepEqual(await page.evaluate(foreign), []);
   const links = await page.evaluate(() => [...document.querySelectorAll('#rows .row a')].map((link) => /** @type {HTMLAnchorElement} */ (link).href));
-  // A link of the log's own, and what the page may make of an address that stands in the text.
+  // Links of the log itself, and links that the page makes from URLs in the text.
   assert.ok(links.every((link) => /^https?:\/\/ok\.example\//.test(link)), JSON.stringify(links));
   assert.ok(links.includes('https://ok.example/fine'));
   await assertTame(page);
   assert.equal(await page.title(), 'a.log');
 });
 
-scene('nothing in an address becomes a script or an element', async (scene) => {
+scene('nothing in a URL becomes a script or an element', async (scene) => {
   const { logs, page, program } = scene;
   await logs.write('a.log', 'content\n');
   const evil = encodeURIComponent('<img src=x onerror=window.ran=1>"\'><script>window.ran=1</script>');
@@ -98,7 +98,7 @@ scene('nothing in an address becomes a script or an element', async (scene) => {
   }
 });
 
-scene('nothing that is typed or kept becomes a script or an element', async (scene) => {
+scene('nothing that is typed, linked or stored becomes a script or an element', async (scene) => {
   const { logs, page } = scene;
   const evil = '<img src=x onerror=window.ran=1>"\'><script>window.ran=1</script>';
   const log = await logs.write('a.log', text(['first', evil, `{"level":"error","${evil.replaceAll('"', '\\"')}":"${evil.replaceAll('"', '\\"')}"}`, 'last']));
@@ -113,17 +113,17 @@ scene('nothing that is typed or kept becomes a script or an element', async (sce
   await scene.until(() => /\d/.test(document.querySelector('#find-count')?.textContent ?? ''));
   await page.click('#rule-add');
   await scene.until(() => document.querySelector('#rules')?.textContent?.includes('onerror'));
-  // The field is empty after that, for the next pattern.
+  // Adding a highlight has emptied the field.
   await page.fill('#find-text', evil.slice(0, 20));
   await page.click('#filter');
   await scene.until((evil) => [...document.querySelectorAll('#rows .row')].every((row) => row.textContent?.includes('img')) && document.querySelector('#rows .row') !== null, evil);
   await assertTame(page);
-  // A pattern that is wrong is told in the server's words, with the pattern in them.
+  // The error message for an invalid pattern comes from the server and contains the pattern.
   await page.fill('#find-text', `(${evil}`);
   await page.click('[data-find="regex"]');
   await scene.until(() => !/^\s*[\d…]*\s*$/.test(document.querySelector('#find-count')?.textContent ?? ''));
   await assertTame(page);
-  // All of it goes into the address and the browser's store, and comes from there again.
+  // The URL and the browser's storage contain all of it, and a reload reads it again.
   await scene.until(() => decodeURIComponent(location.hash).includes('onerror'));
   await page.reload();
   await scene.untilState('live');

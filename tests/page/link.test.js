@@ -1,4 +1,4 @@
-// Links: to lines, to bytes, into files that were rotated away, and the whole view in the address; and what is copied.
+// Links to lines, to offsets, into rotated files and to the whole view; copying.
 
 import assert from 'node:assert/strict';
 
@@ -7,12 +7,12 @@ import { lines, scene, text } from './scene.js';
 
 const clipboard = { context: { permissions: ['clipboard-read', 'clipboard-write'] } };
 
-/** The texts of the chosen rows. @param {import('./scene.js').Scene} scene */
+/** The texts of the selected rows. @param {import('./scene.js').Scene} scene */
 function chosen({ page }) {
   return page.evaluate(() => [...document.querySelectorAll('.row.selected')].map((row) => row.textContent));
 }
 
-/** Waits until these lines are chosen and in sight. @param {import('./scene.js').Scene} scene @param {string[]} wanted */
+/** Waits until these lines are selected. @param {import('./scene.js').Scene} scene @param {string[]} wanted */
 async function untilChosen(scene, wanted) {
   await eventually('the lines are chosen', async () => {
     const seen = await chosen(scene);
@@ -26,7 +26,7 @@ async function untilChosen(scene, wanted) {
   assert.ok(isInSight, 'the first chosen line is in sight');
 }
 
-scene('a link to lines shows them, and still does when the log has grown', async (scene) => {
+scene('a link to lines shows them, also after the log has grown', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 20_000)));
   await scene.open(`${log}#L120-L123`);
@@ -35,24 +35,24 @@ scene('a link to lines shows them, and still does when the log has grown', async
   await logs.append('a.log', text(lines(20_001, 30_000)));
   await page.reload();
   await untilChosen(scene, lines(120, 123));
-  // A line by its bytes, also from within.
+  // A link to an offset within a line.
   const offset = text(lines(1, 14_999)).length;
   await scene.open('/');
   await scene.open(`${log}#@${offset + 3}`);
   await untilChosen(scene, ['line 15000']);
-  // From one place to another on the same page.
+  // Another link on the same page.
   await page.evaluate(() => { location.hash = '#L29990'; });
   await untilChosen(scene, ['line 29990']);
 });
 
-scene('a link beyond the end says how far the log goes', async (scene) => {
+scene('a link beyond the end says how many lines the log has', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', text(lines(1, 50)));
   await scene.open(`${log}#L4000`);
   await scene.until(() => /has 50 lines\./.test(document.querySelector('#hint-words')?.textContent ?? ''));
 });
 
-scene('a click beside a line chooses it, a second one with shift a range, and the address follows', async (scene) => {
+scene('a click before a line selects it, a second one with Shift selects a range, and the URL is updated', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await scene.open(log);
@@ -75,14 +75,14 @@ scene('a click beside a line chooses it, a second one with shift a range, and th
   await untilChosen(scene, lines(280, 284));
   await scene.until(() => location.hash.startsWith('#L280-L284&g='));
   assert.equal(await page.evaluate(() => document.getSelection()?.toString()), '');
-  // A click on the text chooses nothing, so that text can be selected.
+  // A click on the text does not change the selected lines, so that text can be selected.
   await page.mouse.click(x + 300, y);
   await untilChosen(scene, lines(280, 284));
   await page.keyboard.press('Escape');
   await scene.until(() => document.querySelector('.row.selected') === null && !location.hash.startsWith('#L'));
 });
 
-scene('chosen lines are copied as text and as Markdown with their link, also those that are not on the page', async (scene) => {
+scene('selected lines are copied as text and as Markdown with a link, even if they are not on the page', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 9000).map((line) => `\x1b[31m${line}\x1b[0m <b>\`\`\``)));
   await scene.open(`${log}#L100-L8100`);
@@ -104,7 +104,7 @@ scene('chosen lines are copied as text and as Markdown with their link, also tho
   await untilChosen(scene, lines(7, 8).map((line) => `${line} <b>\`\`\``));
 }, clipboard);
 
-scene('the whole view is in the address, and comes back from it in another window', async (scene) => {
+scene('the URL contains the whole view, and another window restores it', async (scene) => {
   const { logs, page, context } = scene;
   const log = await logs.write('a.log', text(lines(1, 9000).map((line, at) => `${line} ${at % 100 === 0 ? 'needle' : 'hay'}`)));
   await scene.open(log);
@@ -121,11 +121,11 @@ scene('the whole view is in the address, and comes back from it in another windo
   await scene.until(() => document.querySelectorAll('#rows .row').length === 90, undefined, other);
   assert.equal(await other.inputValue('#find-text'), 'needle');
   assert.deepEqual(await other.evaluate(() => ({ ...document.getElementById('log')?.dataset })), { following: 'true', wrap: 'false', numbers: 'true', times: 'clock' });
-  // A link's wishes count for its visit only.
+  // The options of a link are not stored.
   assert.equal(await other.evaluate(() => localStorage.getItem('tailcast.options')), null);
 });
 
-scene('a view that stands still comes back to its place', async (scene) => {
+scene('a reload keeps the place of a paused view', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 9000)));
   await scene.open(log);
@@ -144,7 +144,7 @@ scene('a view that stands still comes back to its place', async (scene) => {
   });
   const { line } = await top();
   await untilTop(line);
-  // Each visit begins where the last one ended, so that a single pixel too many would add up.
+  // Each reload starts where the last one ended, so that an error of one pixel would add up.
   for (let visit = 0; visit < 3; visit += 1) {
     await page.reload();
     await scene.untilState('paused');
@@ -153,11 +153,11 @@ scene('a view that stands still comes back to its place', async (scene) => {
   }
 });
 
-scene('a place is shown from the server while what the stream has is still on its way', async (scene) => {
+scene('a link into the last lines shows its place, even if the stream delivers them before the response', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 9000)));
   let asked = 0;
-  // The answer comes after the last lines, which the place is among.
+  // The response is delayed until the stream has delivered the last lines, and the place is among them.
   await page.route(/\/_\/rows/, async (route) => {
     asked += 1;
     const answer = await route.fetch();
@@ -179,7 +179,7 @@ scene('a place is shown from the server while what the stream has is still on it
   assert.ok(asked > 0);
 });
 
-scene('a link into a file that was rotated away shows that file, or says that it is gone', async (scene) => {
+scene('a link into a rotated file shows that file, or says that it is gone', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 400)));
   await scene.open(log);
@@ -196,7 +196,7 @@ scene('a link into a file that was rotated away shows that file, or says that it
   await page.goto('about:blank');
   await page.goto(link);
   await untilChosen(scene, ['line 30']);
-  // Down from there comes the present file.
+  // Scrolling down from there shows the present file.
   await eventually('the present file', async () => {
     await page.mouse.move(600, 300);
     await page.mouse.wheel(0, 3000);
@@ -215,7 +215,7 @@ scene('a link into a file that was rotated away shows that file, or says that it
   await scene.untilState('live');
 });
 
-scene('a place within the last screen that a link, a reload or a step leads to stands still', async (scene) => {
+scene('a link, a reload or a step to a line on the last screen does not make the view follow the end', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 300);
   const log = await logs.write('a.log', text(all));
@@ -223,7 +223,7 @@ scene('a place within the last screen that a link, a reload or a step leads to s
     top: async () => scene.open(`${log}#top=${Buffer.byteLength(text(all.slice(0, 290)))}`),
     reload: async () => page.reload(),
     line: async () => {
-      // A page that is open already would have counted new lines before.
+      // A new page, because an open one has already counted new lines.
       await scene.open('/');
       await scene.open(`${log}#L298`);
     },
@@ -243,7 +243,7 @@ scene('a place within the last screen that a link, a reload or a step leads to s
     const row = name === 'match' ? 'line 299' : 'line 298';
     await scene.until((row) => [...document.querySelectorAll('#rows .row')].some((one) => one.textContent === row), row);
     const place = () => page.evaluate((row) => [...document.querySelectorAll('#rows .row')].find((one) => one.textContent === row)?.getBoundingClientRect().top, row);
-    // Frames in which it may be taken for a scroll to the end.
+    // Waits for the frames in which the page may take it for a scroll to the end.
     await page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve))); }));
     const before = await place();
     come += 1;
@@ -254,7 +254,7 @@ scene('a place within the last screen that a link, a reload or a step leads to s
   }
 });
 
-scene('options, and steps between groups, do not begin to follow the end', async (scene) => {
+scene('changing options or stepping between groups does not make the view follow the end', async (scene) => {
   const { logs, page } = scene;
   const wide = lines(1, 260).map((line) => `${line} ${'wide '.repeat(120)}`);
   const all = [...wide, ...lines(261, 295), '::group::the last', ...lines(297, 300)];
@@ -269,9 +269,10 @@ scene('options, and steps between groups, do not begin to follow the end', async
   };
   await scene.open(`${log}#L262`);
   await scene.untilState('paused');
+  await untilChosen(scene, ['line 262']);
   await page.keyboard.press(']');
   await eventually('the group is in sight', () => page.evaluate(() => {
-    const group = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent === 'the last');
+    const group = [...document.querySelectorAll('#rows .row')].find((one) => one.textContent?.includes('the last'));
     return (group?.getBoundingClientRect().top ?? Infinity) < innerHeight;
   }));
   await staysPaused('a step to a group');

@@ -1,4 +1,4 @@
-// The list of logs, as a person sees it.
+// The list of logs.
 
 import assert from 'node:assert/strict';
 import { mkdir, rm, utimes, writeFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ scene('the list shows the newest log first and a click opens it', async (scene) 
   await scene.open('/');
   assert.deepEqual(await links(page), listed('newest.log', 'middle.log', 'oldest.log'));
 
-  // The list is kept fresh: what is written now comes to the front.
+  // The list is refreshed: a log that is written moves to the front.
   await logs.append('oldest.log', 'and more\n');
   await scene.until((path) => document.querySelector('#logs a')?.textContent === path, logs.path('oldest.log'));
   assert.deepEqual(await links(page), listed('oldest.log', 'newest.log', 'middle.log'));
@@ -30,10 +30,10 @@ scene('the list shows the newest log first and a click opens it', async (scene) 
   assert.equal(await page.title(), 'oldest.log');
 });
 
-scene('a log of any name is listed as text and opens by a click', async (scene) => {
+scene('a log with any name is listed as text, and a click opens it', async (scene) => {
   const { logs, page } = scene;
   const bytes = (text) => Buffer.from(text, 'latin1');
-  // The name of the file, and what a person reads.
+  // The name of the file, and the text that the list shows.
   /** @type {[Buffer, string][]} */
   const names = [
     [bytes('with spaces .log'), 'with spaces .log'],
@@ -51,7 +51,7 @@ scene('a log of any name is listed as text and opens by a click', async (scene) 
   ];
   for (const [name, shown] of names) await writeFile(logs.path(name), `inside ${shown}\n`);
   await scene.open('/');
-  // One that comes later is drawn by the page's script, the others are drawn by the server.
+  // The page's script draws a log that appears later; the server has drawn the others.
   const late = '<svg onload=window.ran=1>.log';
   await writeFile(logs.path(bytes(late)), `inside ${late}\n`);
   names.push([bytes(late), late]);
@@ -97,17 +97,17 @@ scene('two windows and curl follow one log at the same time', async (scene) => {
     while (received.length < text(all).length) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(received, text(all), `round ${round}`);
   }
-  // The list says how many look: one page and curl, as this page has left the log.
+  // The list shows the number of viewers: the other page and curl. This page has left the log.
   await scene.open('/');
   await scene.untilText('#logs .viewers', '2');
   leaving.abort();
   await receiving;
 });
 
-/** What the rows in sight read, in short. @param {import('playwright-core').Page} page */
+/** The file names and directories in the list. @param {import('playwright-core').Page} page */
 const listed = (page) => page.evaluate(() => [...document.querySelectorAll('#logs tr:not(.space)')].map((row) => row.querySelector('.file, .label')?.textContent));
 
-/** @param {import('./program.js').Logs} logs @param {[string, number][]} names with how many seconds ago they changed */
+/** @param {import('./program.js').Logs} logs @param {[string, number][]} names with their ages in seconds */
 async function writeAll(logs, names) {
   for (const [name, age] of names) {
     await mkdir(logs.path(name.replace(/[^/]*$/, '')), { recursive: true });
@@ -117,7 +117,7 @@ async function writeAll(logs, names) {
   }
 }
 
-scene('ten thousand logs are filtered as one types, and only those in sight are on the page', async (scene) => {
+scene('ten thousand logs are filtered while typing, and only visible ones are on the page', async (scene) => {
   const { logs, page } = scene;
   await mkdir(logs.path('many'));
   const names = Array.from({ length: 9_990 }, (_, at) => `many/worker-${String(at).padStart(5, '0')}.log`);
@@ -127,14 +127,14 @@ scene('ten thousand logs are filtered as one types, and only those in sight are 
   const rowsOnPage = () => page.locator('#logs tr').count();
   assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
 
-  // So many are written in a while, in which the first ones may have come to rest already; their names stay.
+  // Writing them takes a while, so some are "writing now" and some are not. In the order by name that does not matter.
   await page.click('th[data-sort="name"] button');
   await page.fill('#filter', 'WORKER 0042');
   assert.deepEqual(await listed(page), names.filter((name) => name.includes('0042')).map((name) => name.slice('many/'.length)));
   await scene.untilText('#count', `11 logs of 9,990 logs`);
   await page.keyboard.press('Escape');
 
-  // The last one can be reached, by scrolling and by key, and has its place in the whole.
+  // The last one can be reached by scrolling and by key, and its row index is that in the whole table.
   await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#table-scroller')).scrollTop = 1e9; });
   await scene.until(() => [...document.querySelectorAll('#logs .file')].at(-1)?.textContent === 'worker-09989.log');
   assert.ok(await rowsOnPage() < 120, `${await rowsOnPage()} rows are on the page`);
@@ -146,7 +146,7 @@ scene('ten thousand logs are filtered as one types, and only those in sight are 
   await scene.untilText('#path .name', 'worker-09989.log');
 });
 
-scene('what is looked at in the list stands in its address', async (scene) => {
+scene('the URL of the list contains its order, tree, folded directories and selected logs', async (scene) => {
   const { logs, page } = scene;
   await writeAll(logs, [['app/a.log', 100], ['app/b.log', 200], ['db/c.log', 300], ['db/d.txt', 400]]);
   await scene.open('/');
@@ -164,12 +164,12 @@ scene('what is looked at in the list stands in its address', async (scene) => {
   await scene.until((wanted) => JSON.stringify([...document.querySelectorAll('#logs tr')].map((row) => row.querySelector('.file, .label')?.textContent)) === wanted, JSON.stringify(before), other);
   assert.equal(await other.locator('.pick:checked').count(), 1);
   assert.equal(await other.locator('th[data-sort="size"]').getAttribute('aria-sort'), 'descending');
-  // What is found is shown, also in a directory that is folded.
+  // The filter also shows matches in a folded directory.
   await other.fill('#filter', 'a.log');
   assert.ok((await listed(other)).includes('a.log'), String(await listed(other)));
 });
 
-scene('an update leaves the focus, the place and the choice', async (scene) => {
+scene('an update of the list keeps the focus, the scroll position and the selection', async (scene) => {
   const { logs, page } = scene;
   const names = Array.from({ length: 400 }, (_, at) => /** @type {[string, number]} */ ([`log-${String(at).padStart(3, '0')}.log`, 100 + at]));
   await writeAll(logs, names);
@@ -186,22 +186,22 @@ scene('an update leaves the focus, the place and the choice', async (scene) => {
   }));
   const before = await look();
   assert.equal(before.focus, logs.path('log-060.log'));
-  // A log of the end is written, and a new one comes: both would go to the front.
+  // A log near the end is written, and a new one appears. Both belong at the front.
   await logs.append('log-390.log', 'more\n');
   await logs.write('new.log', 'new\n');
   await rm(logs.path('log-010.log'));
-  // The new one stands at the end, and the one that is gone still in its place.
+  // The new log is appended at the end, and the removed one keeps its place.
   await scene.until(() => document.querySelector('.logs')?.getAttribute('aria-rowcount') === '402');
   assert.equal(await scene.text('#count'), '400 logs');
   assert.deepEqual(await look(), before);
-  // When the table is left, it is put in order.
+  // The table is sorted when it is no longer in use.
   await page.keyboard.press('/');
   await page.evaluate(() => { /** @type {Element} */ (document.querySelector('#table-scroller')).scrollTop = 0; });
   await scene.until(() => [...document.querySelectorAll('#logs .file')].slice(0, 2).map((file) => file.textContent).sort().join() === 'log-390.log,new.log');
   assert.ok(!(await listed(page)).includes('log-010.log'));
 });
 
-scene('a star keeps a log at the top, in all windows of this browser', async (scene) => {
+scene('a favourite log stays at the top, in all windows of the browser', async (scene) => {
   const { logs, page } = scene;
   await writeAll(logs, [['a.log', 100], ['b.log', 200], ['c.log', 300]]);
   await scene.open('/');
@@ -216,7 +216,7 @@ scene('a star keeps a log at the top, in all windows of this browser', async (sc
   assert.equal(await page.locator('tr', { hasText: 'c.log' }).locator('.favourite').getAttribute('aria-pressed'), 'true');
 });
 
-scene('chosen logs open together, and no more than there is room for', async (scene) => {
+scene('selected logs open together, up to the limit of each page', async (scene) => {
   const { logs, page } = scene;
   await writeAll(logs, ['a', 'b', 'c', 'd', 'e'].map((name, at) => [`${name}.log`, 100 * (at + 1)]));
   await scene.open('/');
@@ -230,12 +230,12 @@ scene('chosen logs open together, and no more than there is room for', async (sc
   assert.equal(await page.locator('#open-split').getAttribute('href'), null);
   await page.click('#open-merged');
   await scene.until(() => location.pathname === '/_/merged' && document.querySelectorAll('#sources .source').length === 5);
-  // The way back has the same logs chosen.
+  // The Back button restores the selection.
   await page.goBack();
   await scene.until(() => document.querySelectorAll('.pick:checked').length === 5);
 });
 
-scene('without script the list is there all the same', async (scene) => {
+scene('the list works without scripts', async (scene) => {
   const { logs, page } = scene;
   await writeAll(logs, [['a.log', 100], ['b.log', 200]]);
   await scene.open('/');

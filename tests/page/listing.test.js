@@ -1,4 +1,4 @@
-// What the list and the pages of several logs make of addresses and paths, without a browser.
+// The pure parts of the list and of the pages with several logs: sorting, filtering, URLs and names.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -21,31 +21,31 @@ function log(path, size = 1, ago = 60_000) {
 
 const paths = (/** @type {{path: string}[]} */ logs) => logs.map((one) => one.path);
 
-test('starred logs come first, then those that are written now, which keep their order', () => {
+test('favourite logs come first, then those that are being written, in a stable order', () => {
   const logs = [log('/old', 1, 90_000), log('/b-now', 1, 10), log('/a-now', 1, 5_000), log('/starred', 1, 999_999), log('/newer', 1, 20_000)];
   const favourites = new Set(['/starred']);
   const byChange = { by: 'change', descending: true };
   assert.deepEqual(paths(sortLogs(logs, byChange, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
-  // Another line in one of them changes nothing.
+  // A new line in one of them does not change the order.
   logs[2].modified = NOW;
   assert.deepEqual(paths(sortLogs(logs, byChange, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
   assert.deepEqual(paths(sortLogs(logs, { by: 'name', descending: false }, favourites, NOW)), ['/starred', '/a-now', '/b-now', '/newer', '/old']);
 });
 
-test('numbers in names are ordered as numbers, sizes as sizes', () => {
+test('logs are sorted by name, with numbers in numerical order, or by size', () => {
   const logs = [log('/w-10.log', 5), log('/w-9.log', 70), log('/W-1.log', 600)];
   assert.deepEqual(paths(sortLogs(logs, { by: 'name', descending: false }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
   assert.deepEqual(paths(sortLogs(logs, { by: 'size', descending: true }, new Set(), NOW)), ['/W-1.log', '/w-9.log', '/w-10.log']);
 });
 
-test('a filter wants every word, anywhere in the path and in any case', () => {
+test('a filter matches paths that contain every word, in any case', () => {
   const logs = [log('/srv/App/error.log'), log('/srv/app/access.log'), log('/srv/error.log')];
   assert.deepEqual(paths(filterLogs(logs, filterWords(' APP  err '))), ['/srv/App/error.log']);
   assert.deepEqual(paths(filterLogs(logs, filterWords(''))), paths(logs));
   assert.equal(flat(logs).length, 3);
 });
 
-test('a tree joins directories that hold one thing, sums up what is in them, and folds', () => {
+test('a tree joins directories with a single entry, shows totals, and can be folded', () => {
   const logs = [log('/var/log/app/a.log', 10, 50), log('/var/log/app/deep/er/b.log', 20, 20_000), log('/var/log/c.log', 5)];
   const byName = { by: 'name', descending: false };
   const lines = (/** @type {(path: string) => boolean} */ isOpen) => tree(logs, byName, isOpen, NOW).map((/** @type {any} */ line) => (
@@ -55,14 +55,14 @@ test('a tree joins directories that hold one thing, sums up what is in them, and
   assert.deepEqual(tree([log('/a.log'), log('/b.log')], byName, () => true, NOW).map((/** @type {any} */ line) => [line.depth, line.cut]), [[0, 1], [0, 1]]);
 });
 
-test('what is looked at survives its address, and an address of anybody changes nothing else', () => {
+test('the state of the list can be restored from its URL, and invalid parts of a URL are ignored', () => {
   const state = { filter: 'a & b=#%', sort: { by: 'size', descending: true }, tree: true, folded: new Set(['/var/log & more']), picked: new Set(['/a%FF.log', '/b%26c.log']) };
   assert.deepEqual(parseState(formatState(state)), state);
   assert.equal(formatState(parseState('')), '');
   assert.deepEqual(parseState('#sort=evil&tree=yes&log=evil.example/x&log=javascript:alert(1)&log=/_/logs&unknown'), parseState(''));
 });
 
-test('only paths of logs are taken from an address', () => {
+test('only paths of logs are accepted from a URL', () => {
   assert.equal(canonicalLog('/var/log/a.log'), '/var/log/a.log');
   assert.equal(canonicalLog('%2Fvar%2Flog%2Fa+b.log'), '/var/log/a%2Bb.log');
   assert.equal(canonicalLog('/a%FF%0A%25.log'), '/a%FF%0A%25.log');
@@ -75,13 +75,13 @@ test('only paths of logs are taken from an address', () => {
   }
 });
 
-test('an address names each log once and no more than fit', () => {
+test('repeated logs in a URL and those over the limit are ignored', () => {
   assert.deepEqual(parseLogs('?log=/b&x=1&log=/a&log=/b&log=%2Fa&log=evil', 4), ['/b', '/a']);
   assert.deepEqual(parseLogs('?log=/a&log=/b&log=/c', 2), ['/a', '/b']);
   assert.deepEqual(parseLogs(new URL(multiLogUrl('beside', ['/a%FF', '/b%26']), 'http://x').search, 4), ['/a%FF', '/b%26']);
 });
 
-test('names are as short as they can be told apart, and show nothing that misleads', () => {
+test('names are the shortest that are unique, and misleading characters stay encoded', () => {
   assert.deepEqual(shortNames(['/srv/a/app.log', '/srv/b/app.log', '/srv/b/db.log']), ['a/app.log', 'b/app.log', 'db.log']);
   assert.deepEqual(shortNames(['/app.log']), ['app.log']);
   assert.equal(displayPath('/gr%C3%BCn%20%3C.log'), '/grün <.log');
@@ -100,7 +100,7 @@ function contrast(a, b) {
   return (high + 0.05) / (low + 0.05);
 }
 
-/** How colours are seen with all cones, and without those for red, for green, for blue (Machado et al. 2009, severity 1). */
+/** Normal vision, and without the cones for red, for green and for blue (Machado et al. 2009, severity 1). */
 const EYES = [
   [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
   [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -108,7 +108,7 @@ const EYES = [
   [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
 ];
 
-/** The place of a linear colour in Oklab, where distances are as large as they look. @param {number[]} colour */
+/** A linear colour in Oklab, in which distances are perceptual. @param {number[]} colour */
 function lab([r, g, b]) {
   const l = Math.cbrt(0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b);
   const m = Math.cbrt(0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b);
@@ -116,7 +116,7 @@ function lab([r, g, b]) {
   return [0.2104542553 * l + 0.793617785 * m - 0.0040720468 * s, 1.9779984951 * l - 2.428592205 * m + 0.4505937099 * s, 0.0259040371 * l + 0.7827717662 * m - 0.808675766 * s];
 }
 
-test('the colours of merged logs can be read, and told apart by all eyes', () => {
+test('the colours of merged logs have enough contrast, and colour-blind readers can distinguish them', () => {
   const merged = readFileSync(path.join(ROOT, 'src/serve/web/styles/multi-log.css'), 'utf8');
   const common = readFileSync(path.join(ROOT, 'src/serve/web/styles/base.css'), 'utf8');
   const pairs = [...merged.matchAll(/--log-\d: light-dark\((#\w{6}), (#\w{6})\)/g)];

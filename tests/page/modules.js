@@ -1,4 +1,4 @@
-// The modules of the pages as node can import them: what they compute is tested without a browser.
+// Imports the pages' modules into Node, to test their pure parts without a browser.
 
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,14 +7,14 @@ import { pathToFileURL } from 'node:url';
 
 import { ROOT } from './program.js';
 
-// Beside the sources no file tells node that they are modules, and an older node does not find out by itself.
+// A copy, because the sources have no `package.json` that declares them as modules, which older versions of Node need.
 const directory = mkdtempSync(path.join(tmpdir(), 'tailcast-page-'));
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 cpSync(path.join(ROOT, 'src/serve/web'), directory, { recursive: true });
 writeFileSync(path.join(directory, 'package.json'), '{"type": "module"}');
 
 /**
- * What a module exports.
+ * The exports of a module.
  * @param {string} name
  */
 export function load(name) {

@@ -1,4 +1,4 @@
-// Several logs at once: side by side, and merged by arrival.
+// Several logs at once: the split view and the merged page.
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -33,7 +33,7 @@ async function untilMerged(scene, wanted) {
   });
 }
 
-scene('logs stand side by side, each a whole viewer, and what they show stands in the address', async (scene) => {
+scene('the split view shows a viewer for each log, and its URL contains their views', async (scene) => {
   const { logs, page } = scene;
   const one = await logs.write('one.log', text(lines(1, 300)));
   const two = await logs.write('two.log', 'in two\n');
@@ -44,7 +44,7 @@ scene('logs stand side by side, each a whole viewer, and what they show stands i
   await pane(page, 1).locator('.row', { hasText: 'and more' }).waitFor();
   await scene.until(() => document.title === 'one.log | two.log');
 
-  // Keys go to one pane, and from pane to pane.
+  // Keys act on the focused pane, and some move the focus to another pane.
   const focused = () => page.evaluate(() => /** @type {HTMLIFrameElement} */ (document.activeElement)?.title);
   assert.equal(await focused(), one);
   await page.keyboard.press('F6');
@@ -55,7 +55,7 @@ scene('logs stand side by side, each a whole viewer, and what they show stands i
   await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
   assert.equal(await pane(page, 1).locator('#state').getAttribute('data-state'), 'live');
 
-  // The border moves by key and by pointer.
+  // Keys and the pointer move the divider.
   const widths = () => page.evaluate(() => [...document.querySelectorAll('.pane-box')].map((box) => box.getBoundingClientRect().width));
   const equal = await widths();
   assert.ok(Math.abs(equal[0] - equal[1]) < 2, String(equal));
@@ -79,26 +79,26 @@ scene('logs stand side by side, each a whole viewer, and what they show stands i
   await pane(page, 0).locator('.row', { hasText: /^line 1$/ }).waitFor();
   assert.ok(Math.abs((await widths())[0] - dragged[0]) < 2);
 
-  // A pane is closed, and the others stay as they are.
+  // Closing a pane does not change the others.
   await page.click('.source:has-text("two.log") .close');
   assert.equal(await page.locator('#panes iframe').count(), 1);
   await scene.until(() => !location.search.includes('two.log') && location.hash.includes('top%3D0'));
   await pane(page, 0).locator('#state[data-state="paused"]').waitFor();
 });
 
-scene('a pane of a log that is refused says so, and one of a log to come waits', async (scene) => {
+scene('a pane says that its log is forbidden, and a pane of a missing log waits for it', async (scene) => {
   const { logs, page } = scene;
   await scene.open(addressOf('beside', '/etc/passwd', logs.path('to-come.log')));
   await pane(page, 0).locator('h1', { hasText: 'Forbidden' }).waitFor();
   await pane(page, 1).locator('#state[data-state="waiting"]').waitFor();
   await logs.write('to-come.log', 'here it is\n');
   await pane(page, 1).locator('.row', { hasText: 'here it is' }).waitFor();
-  // Links of a pane lead out of it.
+  // Links in a pane open in the whole window.
   await pane(page, 0).locator('a').click();
   await scene.until(() => location.pathname === '/' && window.top === window);
 });
 
-scene('no page but ours has a log in a frame', async (scene) => {
+scene('pages of other origins cannot show a log in a frame', async (scene) => {
   const { logs, page, program } = scene;
   const log = await logs.write('a.log', 'not for strangers\n');
   const stranger = createServer((request, response) => {
@@ -112,16 +112,16 @@ scene('no page but ours has a log in a frame', async (scene) => {
     await page.goto(`http://127.0.0.1:${/** @type {import('node:net').AddressInfo} */ (stranger.address()).port}/`);
     await eventually('all three frames are refused', () => refusals.length >= 3 || refusals);
     for (const frame of page.frames().slice(1)) assert.equal(await frame.locator('.row').count(), 0, frame.url());
-    // They are troubles of that page, and wanted.
+    // These errors of the foreign page are expected.
     scene.troubles = scene.troubles.filter((trouble) => !/frame-ancestors/.test(trouble));
   } finally {
     stranger.close();
   }
 });
 
-scene('merged logs stand in the order in which their lines came, none twice and none missing', async (scene) => {
+scene('merged logs show each line once, in order of arrival, over rotations and restarts of the server', async (scene) => {
   const { logs, page } = scene;
-  // What was there is ordered by the times that the lines tell.
+  // The history is sorted by the times in the lines.
   const one = await logs.write('one.log', '2026-11-25T10:00:00Z a\n2026-11-25T10:00:02Z c\n  of c\n');
   const two = await logs.write('two.log', '2026-11-25T10:00:01Z b\n2026-11-25T10:00:03Z d\n');
   await scene.open(addressOf('merged', one, two));
@@ -129,7 +129,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   await untilMerged(scene, all);
   await scene.until(() => document.title === 'one.log + two.log');
 
-  // Lines come in turns.
+  // New lines of both logs alternate.
   for (const at of [1, 2, 3]) {
     for (const name of ['two.log', 'one.log']) {
       await logs.append(name, `${name} ${at}\n`);
@@ -138,7 +138,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
     }
   }
 
-  // A line that is drawn again keeps its place.
+  // A redrawn line keeps its place.
   await logs.append('one.log', '10 %');
   all.push('one.log: 10 %');
   await untilMerged(scene, all);
@@ -149,7 +149,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   all[all.length - 2] = 'one.log: 100 %';
   await untilMerged(scene, all);
 
-  // One is rotated, the other is truncated.
+  // One log is rotated, the other is truncated.
   await logs.rename('one.log', 'one.log.1');
   await logs.write('one.log', 'after the rotation\n');
   all.push('[rotated]', 'one.log: after the rotation');
@@ -159,11 +159,11 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   all.push('[truncated]', 'two.log: after the truncation');
   await untilMerged(scene, all);
 
-  // The server is killed in the middle, twice, while both are written.
+  // The server is killed twice while both logs are written.
   for (const round of [1, 2]) {
     const { port } = scene.program;
     await scene.program.kill();
-    // More of one than a page that begins anew is given.
+    // One log gets more lines than the history of a new page.
     const more = { 'one.log': lines(1, 250).map((line) => `${line} of round ${round}`), 'two.log': lines(1, 30).map((line) => `${line} of round ${round}`) };
     for (const [name, come] of Object.entries(more)) await logs.append(name, text(come));
     await scene.untilState('reconnecting');
@@ -177,7 +177,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
     });
     const rows = await merged(page);
     for (const [name, come] of Object.entries(more)) {
-      // Within a log the order is the file's, whatever comes in between.
+      // The lines of one log are in the order of the file.
       assert.deepEqual(rows.slice(all.length).filter((row) => row.startsWith(name)), come.map((line) => `${name}: ${line}`));
     }
     all.splice(0, all.length, ...rows);
@@ -185,7 +185,7 @@ scene('merged logs stand in the order in which their lines came, none twice and 
   assert.equal(await page.locator('.marker[data-marker="not-resumed"]').count(), 0);
 });
 
-scene('a merged log is switched off and on, and a loud one does not drive a quiet one out', async (scene) => {
+scene('a merged log can be switched off and on, and a busy log does not push out a quiet one', async (scene) => {
   const { logs, page } = scene;
   const loud = await logs.write('loud.log', 'loud 0\n');
   const quiet = await logs.write('quiet.log', 'quiet 0\n');
@@ -215,7 +215,7 @@ scene('a merged log is switched off and on, and a loud one does not drive a quie
   await scene.until(() => [...document.querySelectorAll('#rows .row')].slice(-2).map((row) => row.textContent).sort().join() === 'not seen,quiet 3');
 });
 
-scene('a merged view that was scrolled up stands still, counts, and goes to the end when it is asked to', async (scene) => {
+scene('a merged view that was scrolled up does not move and counts new lines, until End goes to the end', async (scene) => {
   const { logs, page } = scene;
   const one = await logs.write('one.log', text(lines(1, 150)));
   const two = await logs.write('two.log', text(lines(1, 150)));
@@ -230,7 +230,7 @@ scene('a merged view that was scrolled up stands still, counts, and goes to the 
     return `${row?.textContent} at ${row?.getBoundingClientRect().top}`;
   });
   let before = await placeOfFirst();
-  // A smooth scroll comes to rest.
+  // Waits for the end of the smooth scroll.
   await eventually('the view stands still', async () => {
     const now = await placeOfFirst();
     const stands = now === before;
@@ -246,14 +246,14 @@ scene('a merged view that was scrolled up stands still, counts, and goes to the 
   assert.equal(await page.locator('#new-lines').isVisible(), false);
 });
 
-scene('a log of any name stands side by side and merged, as text', async (scene) => {
+scene('logs with any name can be opened side by side and merged, and their names are shown as text', async (scene) => {
   const { logs, page } = scene;
   const names = [
     Buffer.from('<img src=x onerror=window.ran=1>.log'), Buffer.from('"q" \'s\' `b`.log'), Buffer.from('two\nlines.log'), Buffer.from('100%25 a+b.log'),
     Buffer.from('a#b?c&d=e.log'), Buffer.from('byte \xff.log', 'latin1'), Buffer.from('bidi \u202egol.txt'), Buffer.from('back\\slash.log'),
   ];
   for (const [at, name] of names.entries()) await writeFile(logs.path(name), `inside ${at}\n`);
-  // From the list to both pages, by the choice of a person.
+  // A reader selects them in the list.
   await scene.open('/');
   await scene.until((count) => document.querySelectorAll('#logs .pick').length === count, names.length);
   for (let at = 0; at < names.length; at += 1) await page.locator('.pick').nth(at).check({ force: true });
@@ -264,14 +264,14 @@ scene('a log of any name stands side by side and merged, as text', async (scene)
     await scene.open(addressOf('beside', ...half.map((name) => /** @type {Buffer} */ (logs.path(name)))));
     for (const [at, name] of half.entries()) await pane(page, at).locator('.row', { hasText: `inside ${names.indexOf(name)}` }).waitFor();
   }
-  // The tree shows them too.
+  // The tree shows them as well.
   await scene.open('/#tree=1');
   await scene.until((count) => document.querySelectorAll('#logs .log').length === count, names.length);
   assert.equal(await page.evaluate(() => document.querySelectorAll('#logs img').length), 0);
   for (const open of scene.context.pages()) assert.equal(await open.evaluate(() => 'ran' in window), false);
 });
 
-scene('addresses that name no logs show nothing of anybody', async (scene) => {
+scene('a URL without valid logs opens nothing', async (scene) => {
   const { page } = scene;
   for (const query of ['', '?log=', '?log=//evil.example/x/', '?log=javascript:window.ran=1', '?log=/_/beside?log=/x/..', '?log=%2F%2e%2e%2F_%2Flogs']) {
     await scene.open(`/_/beside${query}`);
@@ -283,7 +283,7 @@ scene('addresses that name no logs show nothing of anybody', async (scene) => {
   assert.equal(await page.evaluate(() => 'ran' in window), false);
 });
 
-scene('a phone stacks the panes and keeps the merged names short', async (scene) => {
+scene('on a phone the panes are stacked, and no page with several logs is too wide', async (scene) => {
   const { logs, page } = scene;
   const one = await logs.write('one.log', text(lines(1, 50)));
   await mkdir(logs.path('a'));
@@ -306,7 +306,7 @@ scene('a phone stacks the panes and keeps the merged names short', async (scene)
 }, { context: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } });
 
 for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
-  scene(`several logs can be used without seeing well, ${colorScheme}`, async (scene) => {
+  scene(`no page with several logs violates WCAG 2 A or AA, ${colorScheme}`, async (scene) => {
     const { logs, page } = scene;
     const one = await logs.write('one.log', text(lines(1, 80)));
     const two = await logs.write('two.log', 'ERROR: one\nWARN two\n');
@@ -366,7 +366,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
   }, { context: { colorScheme, reducedMotion: 'reduce' } });
 }
 
-scene('in merged logs errors and matches are found, filtered, and opened in the log that they are of', async (scene) => {
+scene('errors and matches in merged logs are found and filtered, and can be opened in their own log', async (scene) => {
   const { logs, page, context } = scene;
   const one = await logs.write('one.log', text(lines(1, 120).map((line, at) => (at === 20 ? `${line} ERROR disk <full>` : line))));
   const two = await logs.write('two.log', text(lines(1, 120).map((line, at) => (at === 70 ? `${line} ERROR net` : line))));
@@ -389,7 +389,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await page.keyboard.press('E');
   await inSight('line 21 ERROR disk <full>');
 
-  // To its place in its own log, by key and by a click on the name.
+  // A key and a click on the name open a row in its own log.
   for (const open of [() => page.keyboard.press('o'), () => page.click('.row.current', { position: { x: 30, y: 8 } })]) {
     const opening = context.waitForEvent('page');
     await open();
@@ -399,7 +399,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
     await other.close();
   }
 
-  // Found as text, never as markup, also what comes.
+  // Patterns match text, never markup, also in new lines.
   await page.keyboard.press('Control+f');
   await page.keyboard.type('<FULL>');
   await scene.untilText('#find-count', '1 line');
@@ -414,7 +414,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too']);
   await scene.untilText('#find-count', '2 lines');
 
-  // A row that passes only when it is whole has its place.
+  // A row that matches only once it is complete appears in its place.
   await page.click('#filter');
   await logs.append('one.log', 'half <fu');
   await page.locator('.row', { hasText: /^half <fu$/ }).waitFor();
@@ -426,7 +426,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await untilMerged(scene, ['one.log: line 21 ERROR disk <full>', 'two.log: this is <full> too', 'one.log: half <full> ERROR', 'two.log: last <full>']);
   await scene.untilText('#errors-count', '3 errors');
 
-  // A link shows the same; a log that is off has no errors and no matches.
+  // A link restores the filter. A log that is switched off has no errors and no matches.
   await scene.until(() => location.hash === '#find=:%3Cfull%3E&filter=1');
   await page.reload();
   await scene.until(() => document.querySelectorAll('#rows .row').length === 4);
@@ -452,7 +452,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await page.reload();
   await untilMerged(scene, ['two.log: line 71 ERROR net']);
 
-  // Why nothing is there is told.
+  // An empty list shows the reason.
   await page.keyboard.press('2');
   await scene.untilText('#notice-title', 'All logs are hidden');
   await page.keyboard.press('2');
@@ -463,7 +463,7 @@ scene('in merged logs errors and matches are found, filtered, and opened in the 
   await scene.untilText('#notice-title', 'No line passes the filter');
 });
 
-scene('merged rows tell when they came, and JSON and long lines are opened in them', async (scene) => {
+scene('merged rows show their time, and JSON and long lines in them can be opened', async (scene) => {
   const { logs, page } = scene;
   const one = await logs.write('one.log', 'was there before\n');
   const two = await logs.write('two.log', '2026-11-25T10:00:00Z tells it\n');
@@ -478,9 +478,9 @@ scene('merged rows tell when they came, and JSON and long lines are opened in th
     const shown = await times();
     return (shown.length === 4 && shown.filter((time) => /^\d\d:\d\d:\d\d/.test(time ?? '')).length === 3) || shown;
   });
-  // What came before this page looked has no time of arrival, and gets none.
+  // The history has no time of arrival.
   assert.equal(await page.locator('.row', { hasText: 'was there before' }).getAttribute('data-time'), null);
-  // Rows that left and came again can be opened, too.
+  // Rows that were hidden and shown again can still be opened.
   await page.keyboard.press('1');
   await scene.until(() => document.querySelector('.row.json') === null);
   await page.keyboard.press('1');

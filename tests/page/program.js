@@ -1,4 +1,4 @@
-// The real program, serving logs of a test on a free port.
+// The real program, serving the logs of a test on a free port.
 
 import { spawn } from 'node:child_process';
 import { appendFile, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises';
@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** No test waits longer for a thing that has to happen. */
+/** No test waits longer than this for one condition. */
 export const DEADLINE_MS = 20_000;
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const BINARY = process.env.TAILCAST_BINARY ?? path.join(ROOT, 'target/debug/tailcast');
 const ANSI = /\x1b\[[0-9;]*m/g;
-/** Without what the environment would tell the program. */
+/** The environment without settings for the program. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('TAILCAST_')));
 
 /** Running servers, which must not outlive the tests. @type {Set<import('node:child_process').ChildProcess>} */
@@ -21,7 +21,7 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Waits for a condition, and says what it saw last when it does not come. */
+/** Waits for a condition. If it fails, the error contains what `look` returned last. */
 export async function eventually(what, look, deadline = DEADLINE_MS) {
   const until = Date.now() + deadline;
   for (;;) {
@@ -32,7 +32,7 @@ export async function eventually(what, look, deadline = DEADLINE_MS) {
   }
 }
 
-/** A directory of logs that is there until it is removed. */
+/** A temporary directory of logs. */
 export class Logs {
   static async make(prefix = 'tailcast-') {
     const logs = new Logs();
@@ -40,13 +40,13 @@ export class Logs {
     return logs;
   }
 
-  /** A path among the logs; a name may be bytes, as names are. */
+  /** The path of a log. A name may be any bytes. */
   path(name) {
     if (typeof name === 'string') return path.join(this.directory, name);
     return Buffer.concat([Buffer.from(`${this.directory}/`), name]);
   }
 
-  /** Writes a log anew, and gives the target that it has on a server if its name needs no encoding. */
+  /** Writes a whole log. Returns its path, which is also its URL path if its name needs no encoding. */
   async write(name, content) {
     await writeFile(this.path(name), content);
     return this.path(name);
@@ -66,7 +66,7 @@ export class Logs {
   }
 }
 
-/** A running server. Its end is waited for, so that its port is free when `kill` returns. */
+/** A running server. `kill` waits for its end, so that the port is free afterwards. */
 export class Program {
   #child;
   #said = '';
@@ -74,7 +74,7 @@ export class Program {
 
   /**
    * @param {string[]} args after `serve`
-   * @param {{port?: number, shell?: string}} [options] `shell` is the beginning of a line of shell that runs it
+   * @param {{port?: number, shell?: string}} [options] `shell` is a shell command to which the program's is appended
    */
   static async serve(args, { port = 0, shell } = {}) {
     const program = new Program();
@@ -103,7 +103,7 @@ export class Program {
     return Number(new URL(this.origin).port);
   }
 
-  /** What it said of itself, the last of it. */
+  /** The end of its output on stderr. */
   get said() {
     return this.#said.slice(-4000);
   }
@@ -117,7 +117,7 @@ export class Program {
     await this.#ended;
   }
 
-  /** How many viewers it says it has. */
+  /** The number of viewers in its health answer. */
   async viewers() {
     const answer = await fetch(`${this.origin}/_/healthz`);
     return (await answer.json()).viewers;

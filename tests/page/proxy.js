@@ -1,11 +1,11 @@
-// A proxy before a server, which does to WebSockets what such things do in offices.
+// A proxy in front of a server, which breaks WebSockets as corporate proxies do.
 
 import http from 'node:http';
 import net from 'node:net';
 
 /**
- * @typedef {'refuses' | 'closes' | 'hangs' | 'passes'} Manner what it does to an upgrade: answers 403, accepts it and
- *   closes at once, never answers, or hands it on
+ * @typedef {'refuses' | 'closes' | 'hangs' | 'passes'} Manner how it handles an upgrade: it answers 403, accepts it and
+ *   closes at once, never answers, or forwards it
  */
 
 export class Proxy {
@@ -13,7 +13,7 @@ export class Proxy {
   manner;
   /** The `Host` that the server gets instead of the browser's. @type {string | null} */
   host = null;
-  /** Whether the server gets what the browser says of where a request comes from. */
+  /** Whether the browser's `Sec-Fetch-Site` is passed on to the server. */
   passesSite = true;
   upgrades = 0;
   #server;
@@ -55,7 +55,7 @@ export class Proxy {
         onward.write(head);
         socket.pipe(onward);
         if (this.manner === 'passes') onward.pipe(socket);
-        // The answer to the handshake passes, and then nothing.
+        // Only the answer to the handshake is forwarded.
         else onward.once('data', (data) => socket.end(data.subarray(0, data.indexOf('\r\n\r\n') + 4)));
       });
       this.#hold(onward);

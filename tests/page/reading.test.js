@@ -1,11 +1,11 @@
-// What makes a log easy to read: numbers, times, folded groups and repeats, JSON, links, long lines, and the keys for it.
+// Reading aids: line numbers, times, folded groups and repeats, JSON, links, long lines, and the line cursor.
 
 import assert from 'node:assert/strict';
 
 import { eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** The rows that are not folded away. @param {import('./scene.js').Scene} scene */
+/** The rows that are not folded. @param {import('./scene.js').Scene} scene */
 function seen({ page }) {
   return page.evaluate(() => [...document.querySelectorAll('#rows .row')].filter((row) => row.getBoundingClientRect().height > 0).map((row) => row.textContent));
 }
@@ -18,7 +18,7 @@ async function untilSeen(scene, wanted) {
   });
 }
 
-scene('lines are numbered, also those that come, and a line that was cut is one', async (scene) => {
+scene('history and new lines are numbered, and a line in several rows counts once', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', `${text(lines(1, 3))}${'x'.repeat(40_000)}\n${text(lines(5, 7))}`);
   await scene.open(log);
@@ -31,7 +31,7 @@ scene('lines are numbered, also those that come, and a line that was cut is one'
   await until(['1', '2', '3', '4', null, '5', '6', '7', '8', '9']);
 });
 
-scene('times are the line\'s own, else those of its arrival, and gaps are told', async (scene) => {
+scene('a row shows the time in its text, else its time of arrival, or the time since the previous row', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', '2026-11-25T02:00:00.000Z one\n2026-11-25T02:00:05.500Z two\nno time here\n2026-11-25T02:00:05.510Z three\n');
   await scene.open(log);
@@ -61,7 +61,7 @@ scene('times are the line\'s own, else those of its arrival, and gaps are told',
   });
 });
 
-scene('groups are folded and opened, say how long they took, and open themselves for an error', async (scene) => {
+scene('groups can be folded and opened, show their size and duration, and stay open if they have an error', async (scene) => {
   const { logs, page } = scene;
   const at = (/** @type {number} */ second) => `2026-11-25T02:00:0${second}.000Z`;
   const log = await logs.write('a.log', [
@@ -79,7 +79,7 @@ scene('groups are folded and opened, say how long they took, and open themselves
   const words = await page.evaluate(() => [...document.querySelectorAll('.fold')].map((button) => button.getAttribute('data-words')));
   assert.match(words[0] ?? '', /^2 lines · 3\.0 s$/);
   assert.match(words[1] ?? '', /1 error$/);
-  // Its head, by click, by key, and as the link has it.
+  // A click, a link and a key open or fold a single group.
   await page.locator('.fold').first().click();
   await untilSeen(scene, all);
   await scene.until(() => /fold=\d+/.test(location.hash));
@@ -90,12 +90,12 @@ scene('groups are folded and opened, say how long they took, and open themselves
   await page.keyboard.press(']');
   await page.keyboard.press('o');
   await untilSeen(scene, folded);
-  // One that is still open grows where it is folded.
+  // New lines of a folded group are hidden.
   await logs.append('a.log', '##[group]Build\nhidden\n');
   await untilSeen(scene, [...folded, '##[group]Build']);
 });
 
-scene('repeated lines are one with a count', async (scene) => {
+scene('repeated lines are folded into one with a count', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', `one\n${'again\n'.repeat(500)}two\n`);
   await scene.open(log);
@@ -111,14 +111,14 @@ scene('repeated lines are one with a count', async (scene) => {
   assert.equal((await seen(scene)).length, 504);
 });
 
-scene('a line of JSON is opened on a click, as text', async (scene) => {
+scene('a click opens the JSON of a line, as text', async (scene) => {
   const { logs, page } = scene;
   const value = { msg: '<img src=x onerror=window.ran=1>', list: [1, -2.5e3, true, null], deep: { '"key"': '</pre><script>window.ran=1</script>' } };
   const log = await logs.write('a.log', `plain {not json}\nINFO ${JSON.stringify(value)}\n`);
   await scene.open(log);
   await scene.untilState('live');
   await scene.until(() => document.querySelectorAll('button.open').length === 1);
-  // The arrow stands in the gutter.
+  // The arrow is in the gutter.
   const row = await page.locator('.row.json').boundingBox();
   assert.ok(row);
   await page.mouse.click(row.x + 8, row.y + 9);
@@ -130,7 +130,7 @@ scene('a line of JSON is opened on a click, as text', async (scene) => {
   await scene.until(() => document.querySelector('.opened') === null);
 });
 
-scene('addresses become links, only those of the web, and text stays text', async (scene) => {
+scene('only http and https URLs become links, and the text does not change', async (scene) => {
   const { logs, page } = scene;
   const written = [
     'see https://ok.example/a?b=c&d=<e> and (http://ok.example/x_(y)).',
@@ -150,7 +150,7 @@ scene('addresses become links, only those of the web, and text stays text', asyn
   assert.deepEqual((await scene.rows()).slice(0, 2), written.slice(0, 2));
 });
 
-scene('a very long line is cut until all of it is asked for, and goes on growing', async (scene) => {
+scene('a very long line is truncated until the reader opens it, also a line that grows', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', `${'0123456789'.repeat(2000)}\nafter\n`);
   await scene.open(log);
@@ -166,7 +166,7 @@ scene('a very long line is cut until all of it is asked for, and goes on growing
   assert.equal((await scene.rows()).at(-1)?.length, 4000);
 });
 
-scene('the line cursor goes through the log by key, over folds and past the edges of the screen', async (scene) => {
+scene('keys move the line cursor, past the edges of the screen, and select lines', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300)));
   await scene.open(log);

@@ -1,4 +1,4 @@
-// What is written late to files that were rotated away is shown, though the server was killed before it told it.
+// Late bytes of rotated files are shown, even if the server was killed before it sent them.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,7 +7,7 @@ import { load } from './modules.js';
 import { Program } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-test('a page that comes back names the files before, those that it left last, as far as it was told them', async (context) => {
+test('a page that resumes sends its positions in the last rotated files', async (context) => {
   context.mock.timers.enable({ apis: ['Date'] });
   const { ResumeState } = await load('net/resume.js');
   const resume = new ResumeState();
@@ -21,7 +21,7 @@ test('a page that comes back names the files before, those that it left last, as
   context.mock.timers.tick(5000);
   reset('c', 0, 'rotated');
   assert.deepEqual(late(), ['a:1', 'b:2']);
-  // Among late bytes of both, lost before it was back.
+  // The connection is lost while late bytes of both files arrive.
   reset('a', 1, 'late');
   rows(5);
   reset('b', 2, 'late');
@@ -36,7 +36,7 @@ test('a page that comes back names the files before, those that it left last, as
   assert.deepEqual(late(), ['b signed:7', 'c:0', 'e:0', 'f:0']);
   context.mock.timers.tick(10_000);
   assert.deepEqual(late(), []);
-  // The present file grew while late bytes were told.
+  // The present file gets a longer signature while late bytes arrive.
   reset('1-2-3-0-0', 0, 'rotated');
   context.mock.timers.tick(10_000);
   reset('d', 0, 'late');
@@ -44,7 +44,7 @@ test('a page that comes back names the files before, those that it left last, as
   assert.deepEqual(late(), ['d:0']);
 });
 
-scene('late lines of two rotated files that a killed server did not tell are shown once, with their marks', async (scene) => {
+scene('late lines of two rotated files that a killed server did not send are shown once, between markers', async (scene) => {
   const { logs } = scene;
   const first = lines(1, 40);
   const second = lines(41, 80);
@@ -69,7 +69,7 @@ scene('late lines of two rotated files that a killed server did not tell are sho
   told.push('[late]', 'late in the first', '[late]', 'late in the second', '[back]', 'line 82');
   await scene.untilRowsAndMarks(told);
   await scene.untilState('live');
-  // The writer that stays is heard by this server too, and nothing is told again to one that comes back to a third.
+  // The new server also follows the rotated file, and a third server sends nothing twice.
   await logs.append('a.log.second', 'later\n');
   told.push('[late]', 'later', '[back]');
   await scene.untilRowsAndMarks(told);

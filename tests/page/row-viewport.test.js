@@ -1,4 +1,4 @@
-// All of the log, not only what came: scrolling past what the page holds, in either way, on logs that are written meanwhile.
+// Scrolling through the whole log, beyond the rows on the page, in both directions and while the log is written.
 
 import assert from 'node:assert/strict';
 import { appendFile, open, truncate } from 'node:fs/promises';
@@ -6,10 +6,10 @@ import { appendFile, open, truncate } from 'node:fs/promises';
 import { DEADLINE_MS, eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** The most rows that a page may hold, as `window.js` has it, and a block of them more. */
+/** The most rows on a page: the limit in `row-viewport.js` and one block more. */
 const ROWS_MAX = 5_250;
 
-/** Where the topmost row in sight is, as text. @param {import('./scene.js').Scene} scene */
+/** The text and the position of a row near the top of the view. @param {import('./scene.js').Scene} scene */
 export function place({ page }) {
   return page.evaluate(() => {
     const box = /** @type {HTMLElement} */ (document.querySelector('#log')).getBoundingClientRect();
@@ -18,7 +18,7 @@ export function place({ page }) {
   });
 }
 
-/** Waits until nothing moves any more, and gives the place. @param {import('./scene.js').Scene} scene */
+/** Waits until the view has stopped moving, and returns its place. @param {import('./scene.js').Scene} scene */
 export async function rest(scene) {
   let stood = '';
   await eventually('it comes to rest', async () => {
@@ -30,7 +30,7 @@ export async function rest(scene) {
   return stood;
 }
 
-/** Fails unless the numbered lines on the page have no hole between them. @param {string[]} rows */
+/** Fails if a numbered line is missing between the first and the last row. @param {string[]} rows */
 export function assertWhole(rows) {
   const numbers = rows.map((row) => Number(/^line (\d+)/.exec(row)?.[1]));
   numbers.forEach((number, at) => {
@@ -52,7 +52,7 @@ scene('scrolling up loads older rows, to the first byte', async (scene) => {
     assertWhole(rows);
     return rows[0] === 'line 1' || rows[0];
   });
-  // What left at the other end comes again.
+  // The rows that were removed at the other end are loaded again.
   await eventually('the last line', async () => {
     await page.mouse.wheel(0, 6000);
     const rows = await scene.rows();
@@ -67,15 +67,15 @@ scene('scrolling up loads older rows, to the first byte', async (scene) => {
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'line 12001');
 });
 
-scene('older rows that come above the reader move nothing', async (scene) => {
+scene('older rows that are loaded above do not move the visible rows', async (scene) => {
   const { logs, page } = scene;
-  // Rows of many heights, so that an estimate would show.
+  // Rows of many heights, so that estimated heights would be noticed.
   const log = await logs.write('a.log', lines(1, 6000).map((line, at) => `${line} ${'word '.repeat((at * 7) % 90)}\n`).join(''));
   await scene.open(log);
   await scene.untilState('live');
   await scene.until(() => document.querySelectorAll('#rows .row').length === 1000);
   await page.keyboard.press('f');
-  // A scroll that glides would be a movement of its own.
+  // Sets the scroll position directly, because a smooth scroll would itself move the rows.
   for (let turn = 0; turn < 6; turn += 1) {
     const seen = await page.evaluate(async () => {
       const log = /** @type {HTMLElement} */ (document.querySelector('#log'));
@@ -96,10 +96,10 @@ scene('older rows that come above the reader move nothing', async (scene) => {
   }
 });
 
-scene('Home shows the first byte of a log of 4 GiB in under a second, and the strip any place of it', async (scene) => {
+scene('Home shows the first byte of a log of 4 GiB in under a second', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('huge.log', text(lines(1, 2000)));
-  // The middle is a hole, which costs no disk; its end is text again.
+  // The middle is a hole, which takes no space on the disk. The end is text.
   await truncate(log, 4 * 1024 ** 3);
   await appendFile(log, `\n${text(lines(1, 3000).map((line) => `${line} of the end`))}`);
   await scene.open(log);
@@ -121,14 +121,14 @@ scene('Home shows the first byte of a log of 4 GiB in under a second, and the st
   await scene.until(() => document.querySelector('#minimap')?.getAttribute('aria-valuenow') === '100');
 });
 
-scene('the strip is a scrollbar of the whole file', async (scene) => {
+scene('the minimap is a scrollbar of the whole file', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 50_000).map((line) => line.padEnd(20, '.'))));
   await scene.open(log);
   await scene.untilState('live');
   const strip = await page.locator('#minimap').boundingBox();
   assert.ok(strip);
-  // Down in the middle, then dragged to a quarter and let go.
+  // Presses at the middle, then drags to a quarter, to the top and to the end.
   await page.mouse.move(strip.x + 5, strip.y + strip.height / 2);
   await page.mouse.down();
   const first = async () => Number(/^line (\d+)/.exec(JSON.parse(await place(scene))[0] ?? '')?.[1]);
@@ -148,7 +148,7 @@ scene('the strip is a scrollbar of the whole file', async (scene) => {
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent?.startsWith('line 50000'));
 });
 
-scene('a burst of 200,000 lines leaves the page small and awake, and nothing of it is lost', async (scene) => {
+scene('during a burst of 200,000 lines the page stays small and responsive, and no line is lost', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 10)));
   await scene.open(log);
@@ -175,7 +175,7 @@ scene('a burst of 200,000 lines leaves the page small and awake, and nothing of 
   await scene.until(() => document.querySelector('#rows .row')?.textContent === 'line 1');
   await scene.untilState('paused');
   const stood = await rest(scene);
-  // And another while it is being read.
+  // Another burst while the reader is at the start.
   await logs.append('a.log', text(lines(200_001, 260_000)));
   await scene.untilText('#new-lines-count', '60,000 new lines');
   assert.equal(await place(scene), stood, 'what is read stays');
@@ -185,7 +185,7 @@ scene('a burst of 200,000 lines leaves the page small and awake, and nothing of 
   assertWhole(await scene.rows());
 });
 
-scene('a selection survives what arrives, and what leaves', async (scene) => {
+scene('a text selection survives rows that are added and removed', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 400)));
   await scene.open(log);
@@ -206,7 +206,7 @@ scene('a selection survives what arrives, and what leaves', async (scene) => {
   await scene.untilState('live');
 });
 
-scene('a view goes back over a rotation, as far as the files are there', async (scene) => {
+scene('scrolling up continues in the rotated file', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 3000)));
   await scene.open(log);
@@ -221,7 +221,7 @@ scene('a view goes back over a rotation, as far as the files are there', async (
     assertWhole(rows);
     return rows[0] === 'line 1' || rows[0];
   });
-  // There and back: the marker stands where it was, once.
+  // On the way back the marker is in its place, once.
   await eventually('the marker', async () => {
     const around = await page.evaluate(() => {
       const all = [...document.querySelectorAll('#rows .row, #rows .marker')].map((one) => one.textContent ?? '');
@@ -234,7 +234,7 @@ scene('a view goes back over a rotation, as far as the files are there', async (
   assertWhole(await scene.rows());
 });
 
-scene('a server that is killed and started again leaves no hole where the reader is', async (scene) => {
+scene('after a restart of the server no row is missing where the reader is', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 20_000)));
   await scene.open(log);

@@ -1,4 +1,4 @@
-// What a build of a small program says.
+// The output of a build of a small program.
 
 const CRATES = [
   'proc-macro2 v1.0.103', 'unicode-ident v1.0.22', 'quote v1.0.42', 'libc v0.2.177', 'cfg-if v1.0.4',

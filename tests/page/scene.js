@@ -1,7 +1,7 @@
-// A test in a browser: logs, a server of them and a page, with all that helps to understand a failure.
+// A test in a browser: logs, a server and a page, with a detailed report of a failure.
 //
-// Each scene has a browser context of its own; the browser is one for a test file. What must never happen on a page is
-// noted from before its first script on, and fails the scene at its end.
+// Each scene has its own browser context; all scenes of a test file share the browser. Script errors and policy
+// violations are recorded from before the first script of a page, and fail the scene at its end.
 
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
@@ -18,13 +18,13 @@ const FLAGS = [
   '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
   '--disable-sync', '--disable-dev-shm-usage', '--enable-precise-memory-info', '--js-flags=--expose-gc',
 ];
-/** A developer sees a change of a script or a style without building the program again. */
+/** Serves scripts and styles from the source tree, so that a change needs no new build of the program. */
 const PAGE_FROM_DISK = process.env.TAILCAST_PAGE_FROM_DISK !== undefined;
 
 /** @type {Promise<import('playwright-core').Browser> | undefined} */
 let starting;
 
-/** The browser of this file. */
+/** The browser of this test file. */
 export function browser() {
   starting ??= chromium.launch({
     executablePath: process.env.TAILCAST_CHROMIUM ?? '/usr/bin/chromium',
@@ -34,11 +34,11 @@ export function browser() {
   return starting;
 }
 
-/** Whether the browser's end is planned. */
+/** Whether the hook that closes the browser is registered. */
 let ending = false;
 
 /**
- * Plays a scene as a test of node's runner.
+ * Runs a scene as a test of Node's test runner.
  * @param {string} name the promise it keeps
  * @param {(scene: Scene) => Promise<void>} play
  * @param {{serve?: string[], shell?: string, context?: import('playwright-core').BrowserContextOptions}} [options]
@@ -60,7 +60,7 @@ export function scene(name, play, options = {}) {
 }
 
 export class Scene {
-  /** Failures of scripts and violations of the policy, on any page of the scene. @type {string[]} */
+  /** Script errors and violations of the content security policy, on any page of the scene. @type {string[]} */
   troubles = [];
 
   static async begin({ serve = [], shell, context = {}, logs } = {}) {
@@ -87,7 +87,7 @@ export class Scene {
   }
 
   /**
-   * Waits until a function is true on the page, looking often.
+   * Waits until a function returns true on the page.
    * @template T
    * @param {(argument: T) => unknown} condition
    * @param {T} [argument]
@@ -95,7 +95,7 @@ export class Scene {
   async until(condition, argument, page = this.page) {
     const until = Date.now() + DEADLINE_MS;
     for (;;) {
-      // A navigation in the middle ends the look, not the wait.
+      // A navigation interrupts this evaluation, not the wait.
       const holds = await page.evaluate(condition, argument).catch((error) => {
         if (/context was destroyed|navigat/i.test(error.message)) return false;
         throw error;
@@ -111,7 +111,7 @@ export class Scene {
     await this.until(([selector, text]) => document.querySelector(selector)?.textContent === text, [selector, text], page);
   }
 
-  /** Waits until the state line says this. @param {string} state */
+  /** Waits for a state of the status bar. @param {string} state */
   async untilState(state, page = this.page) {
     await this.until((state) => {
       const line = document.querySelector('#state');
@@ -119,7 +119,7 @@ export class Scene {
     }, state, page);
   }
 
-  /** Waits until the rows are these, and no others. @param {string[]} wanted */
+  /** Waits until the page has exactly these rows. @param {string[]} wanted */
   async untilRows(wanted, page = this.page) {
     const until = Date.now() + DEADLINE_MS;
     for (;;) {
@@ -138,7 +138,7 @@ export class Scene {
     return page.evaluate(() => [...document.querySelectorAll('#rows .row')].map((row) => row.textContent ?? ''));
   }
 
-  /** Rows, and markers as `[their kind]`, in the order of the page. @param {string[]} wanted */
+  /** Waits until the page has exactly these rows and markers, a marker as `[kind]`. @param {string[]} wanted */
   async untilRowsAndMarks(wanted) {
     await this.until((wanted) => JSON.stringify([...document.querySelectorAll('#rows .row, #rows .marker')]
       .map((row) => (row instanceof HTMLElement && row.dataset.marker ? `[${row.dataset.marker}]` : row.textContent))) === JSON.stringify(wanted), wanted);
@@ -153,7 +153,7 @@ export class Scene {
     assert.deepEqual(this.troubles, []);
   }
 
-  /** All that helps to understand a failure. */
+  /** The state of all pages and the server's output, for the report of a failure. */
   async report() {
     const pages = await Promise.all(this.context.pages().map(async (page) => {
       const seen = page.evaluate(() => ({
@@ -176,13 +176,13 @@ export class Scene {
     });
     await this.context.addInitScript(() => {
       document.addEventListener('securitypolicyviolation', (event) => {
-        // @ts-ignore It was exposed.
+        // @ts-ignore The binding above defines it.
         window.tailcastTrouble(`policy: ${event.effectiveDirective} ${event.blockedURI} ${event.sample}`);
       });
     });
     this.context.on('weberror', (error) => this.troubles.push(`error: ${error.error().stack}`));
     this.context.on('console', (message) => {
-      // An answer that is no 200 and a connection that broke are said there too; those come from the network.
+      // The console also shows error statuses and lost connections, which are no script errors.
       const fromNetwork = /^Failed to load resource|WebSocket connection to|ERR_/.test(message.text());
       if (message.type() === 'error' && !fromNetwork) this.troubles.push(`console: ${message.text()}`);
     });

@@ -1,4 +1,4 @@
-// Pictures of the pages, for people to look at.
+// Takes screenshots of the pages.
 //
 //   node tests/page/screenshots.js             every state, wide and narrow, light and dark, into target/screenshots
 //   node tests/page/screenshots.js --readme    those of the README, into docs
@@ -11,7 +11,7 @@ import { Scene, browser } from './scene.js';
 import { BUILD_LOG } from './sample.js';
 
 const BUILD = 'build/weather-station.log';
-/** Name, content, and how many seconds ago it changed. @type {[string, string, number][]} */
+/** Name, content, and the seconds since the last change. @type {[string, string, number][]} */
 const MACHINE = [
   [BUILD, BUILD_LOG, 0],
   ['nginx/access.log', '192.0.2.7 GET /forecast 200\n'.repeat(94_000), 3],
@@ -28,7 +28,7 @@ const readme = process.argv.includes('--readme');
 const only = process.argv.find((argument) => argument.startsWith('--only='))?.slice('--only='.length);
 const folder = path.join(ROOT, readme ? 'docs' : 'target/screenshots');
 
-/** Logs as a small machine has them, in a place with a name for people. */
+/** The logs of a small machine, in a directory with a readable name. */
 async function machine() {
   const logs = new Logs();
   logs.directory = '/tmp/logs';
@@ -44,7 +44,7 @@ async function machine() {
 
 /** @param {Scene} scene @param {string} name */
 async function shoot({ page }, name) {
-  // A row under the pointer is lit.
+  // Otherwise the row under the pointer would be highlighted.
   await page.mouse.move(0, 0);
   await writeFile(path.join(folder, `${name}.png`), await page.screenshot());
 }
@@ -116,7 +116,7 @@ const STATES = {
     await shoot('merged-paused');
     await scene.open(`/_/beside?${query.split('&').slice(0, 2).join('&')}`);
     for (const frame of scene.page.frames().slice(1)) await frame.locator('#state[data-state="live"]').waitFor();
-    // Frames are painted when the page has time for it.
+    // Waits until the frames are painted.
     await scene.page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); }));
     await shoot('beside');
     await scene.open(`/_/beside?${query}&log=/etc/passwd`);
@@ -231,7 +231,7 @@ try {
         await openBuild(scene);
         await shoot(scene, name);
       }
-      // Opened beside the viewer, so that the list shows that somebody watches.
+      // In a second page, so that the list shows a viewer.
       const viewer = scene.page;
       scene.page = await scene.context.newPage();
       await eventually('the list shows the viewer', async () => {

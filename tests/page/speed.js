@@ -1,5 +1,5 @@
-// What the page costs: the first rows, frames while a log of 4 GiB is scrolled, a core's part at 20,000 lines a second, and the heap after
-// millions of lines. Prints a table in Markdown.
+// Measures the viewer page: the time to the first rows, frames while a log of 4 GiB is scrolled, CPU time at 20,000
+// lines a second, and the heap after millions of lines. Prints a Markdown table.
 //
 //     cargo build --release && node tests/page/speed.js [first|scroll|rate|heap]...
 
@@ -46,7 +46,7 @@ async function first() {
   const times = [];
   for (let turn = 0; turn < 11; turn += 1) {
     await scene.page.goto('about:blank');
-    // From the first byte of the page that is asked for, which is what a click costs.
+    // The time starts with the navigation, as after a click.
     await scene.page.goto(`${scene.program.origin}${log}`, { waitUntil: 'commit' });
     times.push(await scene.page.evaluate(async () => {
       while (document.querySelector('#rows .row') === null) await new Promise(requestAnimationFrame);
@@ -104,7 +104,7 @@ async function scroll() {
   await scene.end();
 }
 
-/** Seconds of CPU that the tabs of this browser have used. */
+/** The CPU time of this browser's tabs, in seconds. */
 async function tabSeconds() {
   const session = await (await browser()).newBrowserCDPSession();
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
@@ -112,7 +112,7 @@ async function tabSeconds() {
   return processInfo.filter(({ type }) => type === 'renderer').reduce((sum, { cpuTime }) => sum + cpuTime, 0);
 }
 
-/** Writes lines at a rate, from a process of its own, so that it is not this one that is slow. */
+/** Writes lines at a rate, in another process, so that this one does not slow it down. */
 function writer(log, rate, seconds) {
   const code = `
     const fs = require('node:fs');
@@ -158,7 +158,7 @@ async function heap() {
   }
   const last = '# the last line';
   await appendFile(log, `${last}\n`);
-  // A gigabyte takes the page longer than a test may wait.
+  // For a gigabyte the page needs more than the usual deadline.
   await scene.page.waitForFunction((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, last, { timeout: HEAP_MS_MAX });
   const session = await scene.context.newCDPSession(scene.page);
   await session.send('HeapProfiler.collectGarbage');

@@ -1,4 +1,4 @@
-// What the page says of itself: waiting, refused, cut off, left and found again.
+// The states of the viewer page: waiting, refused, disconnected, left and restored.
 
 import assert from 'node:assert/strict';
 import { chmod, mkdir, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
@@ -6,10 +6,10 @@ import { chmod, mkdir, rm, rmdir, symlink, writeFile } from 'node:fs/promises';
 import { Program, eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** Without the rights of root over files: a mode that keeps their owner out keeps it out. */
+/** As root, drops the right to ignore file modes, so that a mode of 0 denies access. */
 const WITHOUT_RIGHTS = process.getuid?.() === 0 ? 'exec setpriv --bounding-set=-all --inh-caps=-all --reuid=65534 --regid=65534 --clear-groups' : undefined;
 
-/** Notes each row that is ever on the page, with its offset. */
+/** Records each row that is ever on the page, with its offset. */
 const rememberRows = () => {
   /** @type {[string | undefined, string | null][]} */
   const seen = [];
@@ -26,7 +26,7 @@ const rememberRows = () => {
   }).observe(rows, { childList: true, subtree: true });
 };
 
-scene('a page outlives its server and shows every line once', async (scene) => {
+scene('a page shows every line once over restarts of the server', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 50);
   const log = await logs.write('a.log', text(all));
@@ -47,10 +47,10 @@ scene('a page outlives its server and shows every line once', async (scene) => {
     await logs.append('a.log', `after ${round}\n`);
     all.push(`after ${round}`);
     await scene.until((last) => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === last, `after ${round}`);
-    // A mark would say that it is not known whether lines are missing.
+    // A marker would mean that lines may be missing.
     assert.equal(await page.locator('#rows .marker').count(), 0);
   }
-  // None missing and none twice, up to the first line, over both restarts.
+  // No line is missing or repeated, back to the first one.
   await page.mouse.move(600, 300);
   await eventually('the first line is in sight', async () => {
     await page.mouse.wheel(0, -3000);
@@ -64,7 +64,7 @@ scene('a page outlives its server and shows every line once', async (scene) => {
   assert.deepEqual([...places].filter(([line, offsets]) => offsets.size !== 1 || !all.includes(line)), [], 'twice, or never written');
 });
 
-scene('a log that does not exist yet is waited for', async (scene) => {
+scene('a page waits for a log that does not exist yet', async (scene) => {
   const { logs } = scene;
   await scene.open(logs.path('later.log'));
   await scene.untilState('waiting');
@@ -75,7 +75,7 @@ scene('a log that does not exist yet is waited for', async (scene) => {
   await scene.until(() => document.querySelector('#notice')?.hasAttribute('hidden'));
 });
 
-scene('a log is live once its rows are there, and not taken for empty while they are on their way', async (scene) => {
+scene('a page is live once its rows have arrived, and does not say that the log is empty before', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 3)));
   /** @type {() => void} */
@@ -109,7 +109,7 @@ scene('a log is live once its rows are there, and not taken for empty while they
   assert.deepEqual([...seen].filter((one) => !['["connecting",0,true]', '["live",3,true]'].includes(one)), []);
 });
 
-scene('a path outside the prefixes says forbidden and shows nothing', async (scene) => {
+scene('a path outside the prefixes is forbidden and shows nothing', async (scene) => {
   const { logs, page } = scene;
   for (const path of ['/etc/passwd', '/etc/no-such-file']) {
     await scene.open(path);
@@ -120,7 +120,7 @@ scene('a path outside the prefixes says forbidden and shows nothing', async (sce
     assert.equal(said[2], 'All logs');
     scene.assertNoTrouble();
   }
-  // A log that comes to lie outside while the page looks at it.
+  // A log that is replaced by a link to the outside while a page shows it.
   const log = await logs.write('link.log', 'inside\n');
   await scene.open(log);
   await scene.untilRows(['inside']);
@@ -130,7 +130,7 @@ scene('a path outside the prefixes says forbidden and shows nothing', async (sce
   await scene.untilText('h1', '403 · Forbidden');
 });
 
-scene('a log that the server serves no more is forbidden, and the page stops asking', async (scene) => {
+scene('a page of a log that is no longer served says forbidden and stops reconnecting', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'line\n');
   await mkdir(logs.path('other'));
@@ -145,7 +145,7 @@ scene('a log that the server serves no more is forbidden, and the page stops ask
   assert.equal(await scene.text('#state-word'), 'Forbidden');
   await scene.untilRows(['line']);
   await eventually('nobody asks', async () => (await scene.program.viewers()) === 0 || 'a viewer');
-  // Served again, it is there when the reader asks.
+  // If it is served again, the retry button connects.
   await scene.program.kill();
   scene.program = await Program.serve([logs.directory], { port });
   await page.click('#retry');
@@ -154,7 +154,7 @@ scene('a log that the server serves no more is forbidden, and the page stops ask
   await scene.untilRows(['line', 'more']);
 });
 
-scene('a page that is left is no viewer and goes on when one comes back', async (scene) => {
+scene('a page that was left is no viewer, and resumes when the reader returns to it', async (scene) => {
   const { logs, page, program } = scene;
   const all = lines(1, 20);
   const log = await logs.write('a.log', text(all));
@@ -175,7 +175,7 @@ scene('a page that is left is no viewer and goes on when one comes back', async 
   await scene.untilRows(all);
 });
 
-scene('what is in the place of a log is told while it is waited for', async (scene) => {
+scene('a waiting page says whether the log is missing or not a regular file', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'a file\n');
   await scene.open(log);
@@ -191,7 +191,7 @@ scene('what is in the place of a log is told while it is waited for', async (sce
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'a file again');
 });
 
-scene('a file that the server may not read is told from one that is not there', async (scene) => {
+scene('a waiting page says that the server may not read the file', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'readable\n');
   await scene.open(log);
@@ -206,7 +206,7 @@ scene('a file that the server may not read is told from one that is not there', 
   await scene.untilState('live');
 }, { shell: WITHOUT_RIGHTS });
 
-scene('a gap says how much was left out', async (scene) => {
+scene('the marker of a gap shows how many bytes were left out', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'before\n');
   await scene.open(log);
@@ -216,7 +216,7 @@ scene('a gap says how much was left out', async (scene) => {
   assert.match(await scene.text('#rows .marker') ?? '', /^3\.0 MiB left out/);
 });
 
-scene('a stream that is over says so, and is not asked for again', async (scene) => {
+scene('a page says that the stream has ended, and does not reconnect', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', '');
   let streams = 0;
@@ -239,7 +239,7 @@ scene('a stream that is over says so, and is not asked for again', async (scene)
   assert.equal(streams, 1);
 });
 
-scene('the age of the last line is told, and goes on', async (scene) => {
+scene('the status bar shows the age of the last line and updates it', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'old\n');
   await scene.open(log);
@@ -251,12 +251,12 @@ scene('the age of the last line is told, and goes on', async (scene) => {
   await scene.untilText('#age', 'last line 3 s ago');
 });
 
-scene('a hidden page tells new lines and errors in its title and on its icon', async (scene) => {
+scene('a hidden page shows new lines and errors in its title and on its icon', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'old\n::error::an old one\n');
   await scene.open(log);
   await scene.untilState('live');
-  // A page without a head is never hidden by another.
+  // In a headless browser pages are never hidden.
   const hide = (hidden) => page.evaluate((hidden) => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });
     document.dispatchEvent(new Event('visibilitychange'));

@@ -1,4 +1,4 @@
-// What the page keeps of the live stream, without a browser: places, patches and bounds.
+// The page's copy of the live stream: positions, patches and bounds.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -18,12 +18,12 @@ function started(from = 0) {
   return tail;
 }
 
-test('places are ordered as their bytes came, over rotations', () => {
+test('positions have the order of the stream, also across rotations', () => {
   const places = [{ gen: -1, offset: 90 }, { gen: 0, offset: 5 }, { gen: 0, offset: 70 }, { gen: 1, offset: 0 }];
   assert.deepEqual([...places].reverse().sort(compare), places);
 });
 
-test('a patch replaces what it reaches, and counts no row twice', () => {
+test('a patch replaces rows from its start on, and counts no row twice', () => {
   const tail = started();
   assert.equal(tail.patch(patch(0, 5), 0, 0, 1), 5);
   assert.deepEqual(tail.changedFrom, { gen: 0, offset: 0 });
@@ -44,13 +44,13 @@ test('rows before a marker are final', () => {
   assert.deepEqual(tail.last(9).map((entry) => entry.marker ?? `${entry.gen}:${entry.offset}`), ['0:0', '0:10', '0:20', 'rotated', '1:0', '1:10']);
 });
 
-test('history has no time of arrival, news has', () => {
+test('new rows have a time of arrival, the history has none', () => {
   const tail = started();
   assert.equal(tail.patch(patch(0, 4), 0, 20, 77), 2);
   assert.deepEqual(tail.last(9).map(({ time }) => time), [null, null, 77, 77]);
 });
 
-test('what is held is bounded, and it is known from where on', () => {
+test('the number of rows is bounded, and the tail knows its first position', () => {
   const tail = started();
   for (let at = 0; at < 20; at += 1) tail.patch(patch(at * 10_000, 1000), 0, 0, 1);
   assert.equal(tail.last(Infinity).length, TAIL_ROWS_MAX);
@@ -63,13 +63,13 @@ test('what is held is bounded, and it is known from where on', () => {
   assert.equal(tail.countAfter({ gen: 0, offset: 199_980 }), 2);
 });
 
-test('long rows are bounded by their length', () => {
+test('the total length of the rows is bounded', () => {
   const tail = started();
   for (let at = 0; at < 40; at += 1) tail.patch({ from: at, next: at + 1, rows: [[at, 'x'.repeat(1024 * 1024)]] }, 0, 0, 1);
   assert.equal(tail.last(Infinity).length, 8);
 });
 
-test('a file before the first one has its place before it', () => {
+test('an earlier generation is placed before the first one', () => {
   const generations = new Generations();
   generations.add('present', 0, 100);
   assert.equal(generations.addEarlier('old', 50), -1);
@@ -78,7 +78,7 @@ test('a file before the first one has its place before it', () => {
   assert.equal(generations.at(0).firstMarker.marker, 'rotated');
 });
 
-test('a stream that goes on is one file, one that starts anew is told', () => {
+test('a resumed stream continues its generation, and a position that is not recovered gets a marker', () => {
   const stream = new Stream();
   const open = { type: 'open', path: '/a', generation: 'a', from: 50, size: 70, recovered: true, watch: 'events' };
   stream.handle(open, false);

@@ -1,4 +1,4 @@
-// What real tools wrote to a terminal looks on the page as it does in a terminal: xterm.js, without a screen of its own.
+// Recorded output of real tools looks on the page as in a terminal: the headless xterm.js.
 
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -16,13 +16,13 @@ const TAB_COLUMNS = 8;
 const NAMES = ['black', 'red', 'green', 'yellow', 'blue', 'magenta', 'cyan', 'white'];
 
 /**
- * A character and how it looks. Colours are as the page computes them; none where it has the page's own.
+ * A character and its look. Colours are computed values of the page; empty for the default colours.
  * @typedef {{text: string, fg: string, bg: string, bold: boolean, faint: boolean, italic: boolean, underline: boolean, strike: boolean}} Cell
  */
 
-/** What the page has in the place of a colour of the palette, or of the default ones. @typedef {Record<string, string>} Palette */
+/** The page's colours, by palette index, `fg` and `bg`. @typedef {Record<string, string>} Palette */
 
-/** Every row of a terminal after these bytes, history included. @param {Buffer} log @param {Palette} palette */
+/** All rows of a terminal after these bytes, with the scrollback. @param {Buffer} log @param {Palette} palette */
 async function inTerminal(log, palette) {
   const terminal = new xterm.Terminal({ cols: COLUMNS, rows: ROWS, scrollback: 10_000, allowProposedApi: true });
   await new Promise((resolve) => terminal.write(log, () => resolve(undefined)));
@@ -77,7 +77,7 @@ const same = (n) => [n, n, n];
 /** @param {number} red @param {number} green @param {number} blue */
 const rgb = (red, green, blue) => `rgb(${red}, ${green}, ${blue})`;
 
-/** What the page has for the colours that have names. @param {string[]} names @returns {Palette} */
+/** The page's colours with these names. @param {string[]} names @returns {Palette} */
 function paletteOfPage(names) {
   const row = document.querySelector('#rows .row');
   if (row === null) throw new Error('no row');
@@ -98,7 +98,7 @@ function paletteOfPage(names) {
   return palette;
 }
 
-/** The rows on the page, by what the browser computes for each character. @returns {Cell[][]} */
+/** The rows on the page, with the computed style of each character. @returns {Cell[][]} */
 function onPage() {
   return [...document.querySelectorAll('#rows .row')].map((row) => {
     const own = getComputedStyle(row).color;
@@ -118,7 +118,7 @@ function onPage() {
         const style = getComputedStyle(element);
         if (look.bg === '' && style.backgroundColor !== 'rgba(0, 0, 0, 0)') look.bg = style.backgroundColor;
         look.faint ||= Number(style.opacity) < 1;
-        // A link is underlined by the page.
+        // The page itself underlines links.
         look.underline ||= element.tagName !== 'A' && style.textDecorationLine.includes('underline');
         look.strike ||= style.textDecorationLine.includes('line-through');
       }
@@ -129,8 +129,8 @@ function onPage() {
 }
 
 /**
- * What can be seen of rows: tabs are blanks, blanks show nothing but what is behind and on them, and at the end of a row they are
- * nothing; nor are empty rows at the end of a screen.
+ * The visible parts of rows: a tab becomes blanks, a blank shows only its background and lines, and blanks at the end
+ * of a row and empty rows at the end of the screen are dropped.
  * @param {Cell[][]} rows
  */
 function seen(rows) {
@@ -152,7 +152,7 @@ function seen(rows) {
   return trimmed;
 }
 
-/** A row in which each change of look is told. @param {Cell[] | undefined} row */
+/** A row as text, with each change of look in brackets. @param {Cell[] | undefined} row */
 function told(row) {
   let last = '';
   return (row ?? []).map(({ text, ...look }) => {
@@ -163,7 +163,7 @@ function told(row) {
   }).join('');
 }
 
-/** The first rows that differ; none when all are alike. @param {Cell[][]} page @param {Cell[][]} terminal */
+/** The first rows that differ; empty if all are equal. @param {Cell[][]} page @param {Cell[][]} terminal */
 function differences(page, terminal) {
   const differing = [];
   for (let at = 0; at < Math.max(page.length, terminal.length); at += 1) {
@@ -176,17 +176,18 @@ function differences(page, terminal) {
 
 const names = readdirSync(GOLDENS).filter((name) => name.endsWith('.log')).sort();
 
-scene('every recorded log looks on the page as in a terminal, at once and as it comes', async (scene) => {
+scene('every recorded log looks on the page as in a terminal, at once and in pieces', async (scene) => {
   assert.ok(names.length >= 18, names.join(' '));
   const { logs, page } = scene;
   for (const name of names) {
     const log = readFileSync(path.join(GOLDENS, name));
-    // The first half is there when the page opens, and the rest comes in pieces, also in the middle of sequences.
+    // All of the log, or its first half, exists when the page opens. The rest is written in pieces, which may end
+    // within escape sequences.
     for (const begun of [log.length, Math.floor(log.length / 2)]) {
       const target = await logs.write(name, log.subarray(0, begun));
       await scene.open(target);
       await scene.until(() => document.querySelector('#rows .row') !== null);
-      // Before more comes: what redraws its rows may leave none for a moment.
+      // Read before the rest is written, because a log that redraws its rows may have none for a moment.
       const palette = await page.evaluate(paletteOfPage, NAMES);
       const piece = Math.ceil((log.length - begun) / 5);
       for (let at = begun; at < log.length; at += piece) await logs.append(name, log.subarray(at, at + piece));

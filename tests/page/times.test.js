@@ -1,4 +1,4 @@
-// Times that lines say, and how they are told, without a browser.
+// Times: parsed from lines, and formatted.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -10,7 +10,7 @@ const { formatAgo, formatPreciseClock, formatTimeGap, parseTime } = await load('
 const NOW = new Date(2026, 10, 25, 12, 0, 0).getTime();
 const local = (...parts) => new Date(...parts).getTime();
 
-test('a time is recognised in the forms in which logs write it', () => {
+test('a time is parsed in all common log formats', () => {
   for (const [line, time] of [
     ['2026-11-25T02:07:30Z start', Date.UTC(2026, 10, 25, 2, 7, 30)],
     ['2026-11-25T02:07:30.123456789Z start', Date.UTC(2026, 10, 25, 2, 7, 30, 123)],
@@ -34,7 +34,7 @@ test('a time is recognised in the forms in which logs write it', () => {
   }
 });
 
-test('what is no time is not taken for one', () => {
+test('other numbers are not mistaken for a time', () => {
   for (const line of [
     '', 'plain', '12345', 'port 1764036450123456', '2026-13-25T02:07:30Z', '2026-11-25T25:01:00Z', '2026-11-25T02:61:00Z', '1.2.3.4', 'version 2026-11-25',
     '00:11:22:33:44:55 is a hardware address', 'ratio 12:34', `${' '.repeat(300)}2026-11-25T02:07:30Z`,
@@ -43,7 +43,7 @@ test('what is no time is not taken for one', () => {
   }
 });
 
-test('times and gaps are told in few words', () => {
+test('times, ages and gaps are formatted', () => {
   assert.equal(formatPreciseClock(local(2026, 10, 25, 2, 7, 30, 5)), '02:07:30.005');
   assert.deepEqual([0, 59_999, 60_000, 3_600_000, 86_400_000].map(formatAgo), ['0 s', '59 s', '1 min', '1 h', '1 d']);
   assert.deepEqual([0, 99, 100, 5_540, -2_000, 61_000, 7_200_000].map(formatTimeGap), ['', '', '+0.1 s', '+5.5 s', '−2.0 s', '+1:01 min', '+2 h']);

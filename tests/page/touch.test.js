@@ -1,16 +1,16 @@
-// A phone, where there are no keys and no wheel.
+// The pages on a phone, without keyboard and wheel.
 
 import assert from 'node:assert/strict';
 
 import { eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** The least that a finger hits, by WCAG 2.2. */
+/** The smallest touch target that WCAG 2.2 allows. */
 const TARGET_PX_MIN = 24;
 const PHONE = { context: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } };
 
 /**
- * Moves a finger over the log; down the screen is positive.
+ * Swipes over the log; a positive distance is downwards.
  * @param {import('./scene.js').Scene} scene
  * @param {number} distance
  */
@@ -25,7 +25,7 @@ async function swipe({ context, page }, distance) {
   await session.detach();
 }
 
-/** What is too small to hit, or not wholly on the screen. @param {import('./scene.js').Scene} scene */
+/** Controls that are too small, or not fully on the screen. @param {import('./scene.js').Scene} scene */
 function badTargets({ page }) {
   return page.evaluate((least) => [...document.querySelectorAll('button, a[href], input, label')]
     .filter((element) => element.checkVisibility({ visibilityProperty: true }) && !element.closest('#rows'))
@@ -34,7 +34,7 @@ function badTargets({ page }) {
     .map(({ name, box }) => `${name}: ${Math.round(box.width)} x ${Math.round(box.height)} at ${Math.round(box.left)}, ${Math.round(box.top)}`), TARGET_PX_MIN);
 }
 
-scene('a finger pauses the log, and a tap follows it again', async (scene) => {
+scene('a swipe pauses the view, and a tap or a swipe to the end follows the log again', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 400)));
   await scene.open(log);
@@ -60,14 +60,14 @@ scene('a finger pauses the log, and a tap follows it again', async (scene) => {
   await page.tap('#new-lines');
   await scene.untilState('live');
   await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'line 440');
-  // Back at the end by the finger alone.
+  // Swipes alone can return to the end.
   await swipe(scene, 500);
   await scene.untilState('paused');
   for (let swipes = 0; swipes < 3; swipes += 1) await swipe(scene, -600);
   await scene.untilState('live');
 }, PHONE);
 
-scene('a phone finds, filters, copies and changes the view by taps', async (scene) => {
+scene('on a phone, finding, filtering and the menus work by taps', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 300).map((line, at) => (at % 100 === 50 ? `${line} ERROR ${'wide '.repeat(30)}` : line))));
   await scene.open(log);
@@ -93,7 +93,7 @@ scene('a phone finds, filters, copies and changes the view by taps', async (scen
   assert.equal(wide, 0);
 }, PHONE);
 
-scene('two taps choose a range of lines, and a tap on it lets go', async (scene) => {
+scene('two taps before lines select a range, and a tap on the range clears it', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', text(lines(1, 30)));
   await scene.open(log);
@@ -115,7 +115,7 @@ scene('two taps choose a range of lines, and a tap on it lets go', async (scene)
   await chosen('5');
   await tap(5);
   await chosen('');
-  // Elsewhere a tap chooses nothing.
+  // A tap on the text selects nothing.
   await page.locator('#rows .row').nth(7).tap({ position: { x: 200, y: 8 } });
   await tap(20);
   await chosen('20');

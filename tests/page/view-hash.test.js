@@ -1,4 +1,4 @@
-// The view in the page's address, without a browser.
+// The view as the fragment of the page's URL.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -7,13 +7,13 @@ import { load } from './modules.js';
 
 const { emptyView, formatView, parseView } = await load('url/view-hash.js');
 
-test('a plain view has a plain address', () => {
+test('the default view has an empty fragment', () => {
   assert.equal(formatView(emptyView()), '');
   assert.deepEqual(parseView(''), emptyView());
   assert.deepEqual(parseView('#'), emptyView());
 });
 
-test('lines and offsets are read in every form, in either order', () => {
+test('lines and offsets are parsed in every form, in either order', () => {
   for (const [hash, lines] of [
     ['#L120', { kind: 'line', from: 120, to: 120 }],
     ['#L120-L140', { kind: 'line', from: 120, to: 140 }],
@@ -29,7 +29,7 @@ test('lines and offsets are read in every form, in either order', () => {
   }
 });
 
-test('every view comes back from its address', () => {
+test('every view can be restored from its fragment', () => {
   const pattern = (text, flags = '') => ({ text, regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w') });
   const views = [
     { lines: { kind: 'line', from: 3, to: 9 }, generation: 'fe00-98c080-7510fbb6-100-b5d656c3b7c97a6d', follow: false },
@@ -42,6 +42,7 @@ test('every view comes back from its address', () => {
     { level: 'warning', filter: true, find: { text: 'a', regex: false, case: false, word: false } },
     { options: { wrap: false, numbers: true, times: 'gap', repeats: true, groups: true } },
     { folds: [0, 17, 4294967296] },
+    { encoding: 'shift_jis', level: 'error' },
   ];
   for (const part of views) {
     const view = { ...emptyView(), ...part };
@@ -50,16 +51,17 @@ test('every view comes back from its address', () => {
 });
 
 test('an address that a person or a newer page made is taken as far as it is understood', () => {
-  const view = parseView('#L5&unknown=1&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
+  const view = parseView('#L5&unknown=1&encoding=utf-9&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
   assert.deepEqual(view.lines, { kind: 'line', from: 5, to: 5 });
   assert.deepEqual(view.find, { text: '%', regex: false, case: false, word: false });
   assert.deepEqual(view.rules, []);
   assert.equal(view.filter, false);
   assert.deepEqual(view.options, { wrap: false, numbers: true });
   assert.deepEqual(view.folds, [1, 3]);
+  assert.equal(view.encoding, '');
 });
 
-test('an address bounds what it brings', () => {
+test('the number of highlights and folds in a fragment is bounded', () => {
   const many = Array.from({ length: 1000 }, (_, at) => at);
   assert.equal(parseView(`#${many.map((at) => `mark=:${at}`).join('&')}`).rules.length, 6);
   assert.equal(parseView(`#fold=${many.join(',')}`).folds.length, 100);

@@ -1,14 +1,14 @@
-// The viewer page on logs that are being written: what came, what comes, and where the view stands.
+// The viewer page on logs that are being written.
 
 import assert from 'node:assert/strict';
 
 import { DEADLINE_MS, eventually } from './program.js';
 import { lines, scene, text } from './scene.js';
 
-/** The most rows that a page may hold. */
+/** An upper bound for the rows on the page. */
 const ROWS_MAX = 10_000;
 
-scene('the viewer shows the last thousand lines in colour and goes on', async (scene) => {
+scene('the viewer shows the last thousand lines in colour, then new lines', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 1500);
   const log = await logs.write('a.log', `${text(all.slice(0, -1))}\x1b[31mline\x1b[0m 1500\n`);
@@ -33,10 +33,10 @@ scene('the viewer shows the last thousand lines in colour and goes on', async (s
   assert.deepEqual(rows, all.slice(from - 1));
 });
 
-scene('who comes again has the page already', async (scene) => {
+scene('a second visit loads no script and no style sheet again', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', 'one\n');
-  /** Scripts and styles that were sent, and those that the browser had. */
+  /** For each script and style sheet: whether it was loaded over the network. */
   const loaded = () => page.evaluate(() => performance.getEntriesByType('resource')
     .map((entry) => /** @type {PerformanceResourceTiming} */ (entry)).filter(({ name }) => /\/_\/page\/.*\.(js|css)$/.test(name))
     .map(({ transferSize }) => transferSize > 0));
@@ -63,7 +63,7 @@ scene('a progress bar rewrites its row', async (scene) => {
   await scene.untilRows(['before', 'done', 'after']);
 });
 
-scene('a view that was scrolled up stands still until the end is asked for', async (scene) => {
+scene('a view that was scrolled up does not move until End goes to the end', async (scene) => {
   const { logs, page } = scene;
   const all = lines(1, 300);
   const log = await logs.write('a.log', text(all));
@@ -74,7 +74,7 @@ scene('a view that was scrolled up stands still until the end is asked for', asy
   await page.mouse.move(600, 300);
   await page.mouse.wheel(0, -700);
   await scene.untilState('paused');
-  // The topmost row in sight and where it is, once the wheel's scroll has come to rest.
+  // The text and the position of a row near the top of the view, once the scroll has ended.
   const place = async () => JSON.stringify(await page.evaluate(() => {
     const box = /** @type {HTMLElement} */ (document.querySelector('#log')).getBoundingClientRect();
     const row = document.elementFromPoint(box.left + 200, box.top + 30)?.closest('.row');
@@ -113,7 +113,7 @@ scene('a view that was scrolled up stands still until the end is asked for', asy
   await scene.until(atEnd);
 });
 
-scene('a rotation and a truncation are marked between the lines', async (scene) => {
+scene('a rotation and a truncation get a marker between the lines', async (scene) => {
   const { logs } = scene;
   const log = await logs.write('a.log', 'one\ntwo\n');
   await scene.open(log);
@@ -129,12 +129,12 @@ scene('a rotation and a truncation are marked between the lines', async (scene) 
   await scene.untilRowsAndMarks(['one', 'two', '[rotated]', 'three', '[truncated]', 'four', 'five']);
 });
 
-scene('a burst of fifty thousand lines leaves the page small and awake', async (scene) => {
+scene('during a burst of fifty thousand lines the page stays small and responsive', async (scene) => {
   const { logs, page } = scene;
   const log = await logs.write('a.log', '');
   await scene.open(log);
   await scene.untilState('live');
-  /** Looks at the page until it shows the last line: it is never large, and always answers within a second. */
+  /** Polls the page until it shows the last line; it must never be large, and must always answer within a second. */
   const watchBurst = async (last) => {
     const until = Date.now() + DEADLINE_MS;
     for (;;) {
@@ -151,12 +151,12 @@ scene('a burst of fifty thousand lines leaves the page small and awake', async (
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
-  // First as many as a page takes one after the other.
+  // First a thousand lines at a time.
   for (let first = 1; first <= 12_000; first += 1000) {
     await logs.append('a.log', text(lines(first, first + 999)));
     await watchBurst(first + 999);
   }
-  // Then more than it holds before it draws again, the first of them a row that is half there.
+  // Then more lines than the page keeps, before it draws again. The first of them continues an incomplete row.
   const burst = text(lines(12_001, 62_000));
   await logs.append('a.log', burst.slice(0, 'line 12'.length));
   await watchBurst(12);
@@ -170,7 +170,7 @@ scene('a burst of fifty thousand lines leaves the page small and awake', async (
   await logs.append('a.log', burst.slice('line 12'.length));
   await watchBurst(62_000);
 
-  // And while the view stands still, at the first line, which the page loads again.
+  // Then a burst while the view is paused at the first line, which the page has to load again.
   await page.keyboard.press('Home');
   await scene.untilState('paused');
   await scene.until(() => document.querySelector('#rows .row')?.textContent === 'line 1');

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use crate::encoding::{Detection, Encoding};
 use crate::render::{Appender, Terminal};
 
 /// The size of the output buffer.
@@ -25,6 +26,8 @@ pub(super) struct Output {
 /// Renders the log as a terminal would show it.
 struct Text {
     terminal: Terminal,
+    /// The encoding of the present file.
+    detection: Detection,
     appender: Appender,
 }
 
@@ -32,7 +35,11 @@ impl Output {
     pub(super) fn to_stdout(text: bool) -> io::Result<Self> {
         // The standard library's own buffer would copy every byte once more.
         let out = BufWriter::with_capacity(BUFFER_BYTES, File::from(stdout()?));
-        let text = text.then(|| Text { terminal: Terminal::new(0), appender: Appender::new() });
+        let text = text.then(|| {
+            let detection = Detection::default();
+            let terminal = Terminal::with_encoding(0, detection);
+            Text { terminal, detection, appender: Appender::new() }
+        });
         Ok(Self { out, text, mid_line: false })
     }
 
@@ -49,17 +56,26 @@ impl Output {
     }
 
     /// The stream starts at this offset, for the first time or after a reconnect.
-    pub(super) fn open(&mut self, at: u64) -> io::Result<()> {
+    pub(super) fn open(&mut self, at: u64, encoding: Option<&str>) -> io::Result<()> {
         if self.text.as_ref().is_some_and(|text| text.terminal.at() != at) {
-            return self.restart_at(at);
+            return self.restart_at(at, encoding);
         }
         Ok(())
     }
 
-    /// The log continues at another offset. Text that was held back is printed first.
-    pub(super) fn restart_at(&mut self, at: u64) -> io::Result<()> {
+    /// The log continues at another offset, in this encoding if it is known and not UTF-8. Text that
+    /// was held back is printed first.
+    pub(super) fn restart_at(&mut self, at: u64, encoding: Option<&str>) -> io::Result<()> {
         let Some(text) = &mut self.text else { return Ok(()) };
-        text.terminal = Terminal::new(at);
+        let encoding = encoding.and_then(Encoding::for_label);
+        text.detection = encoding.map_or_else(Detection::default, Detection::Done);
+        self.skip_to(at)
+    }
+
+    /// The file continues at another offset.
+    pub(super) fn skip_to(&mut self, at: u64) -> io::Result<()> {
+        let Some(text) = &mut self.text else { return Ok(()) };
+        text.terminal = Terminal::with_encoding(at, text.detection);
         let held = text.appender.finish_text();
         self.put(held.as_bytes())
     }

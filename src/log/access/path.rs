@@ -1,7 +1,7 @@
 //! The path of a log: normalised, absolute, bytes.
 //!
-//! A log path is compared and shown, never trusted: that it lies inside a prefix by its text says
-//! nothing about the file behind it. Only an open handle proves that.
+//! A log path is compared and shown, never trusted. It lies inside a prefix by its text, but that
+//! says nothing about the file behind it. Only an open handle proves where a file lies.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Display, Formatter, Write as _};
@@ -9,7 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The longest path the kernel takes, in bytes without the final NUL (`PATH_MAX` in limits.h).
+/// The longest path that the kernel accepts, in bytes without the final NUL (`PATH_MAX` in
+/// limits.h).
 pub(super) const PATH_BYTES_MAX: usize = 4095;
 
 /// The longest component of a path, in bytes (`NAME_MAX` in limits.h).
@@ -22,24 +23,24 @@ pub(super) const NAME_BYTES_MAX: usize = 255;
 pub struct LogPath(Arc<Path>);
 
 impl LogPath {
-    /// Only `Access` makes log paths, after it has found the prefix.
+    /// Only `Access` creates log paths, after it has found the prefix.
     pub(super) fn new(normalised: PathBuf) -> Self {
         Self(normalised.into())
     }
 
-    /// The path as the file system takes it.
+    /// The path for the file system.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
-    /// The path for people: characters that could forge a line, hide or reorder text are escaped.
+    /// The path for display: characters that could forge a line, hide or reorder text are escaped.
     pub fn display(&self) -> impl Display + '_ {
         Visible(self.0.as_os_str())
     }
 }
 
 /// Shows a name with control characters, line separators, bidi controls, invalid bytes and the
-/// backslash escaped as Rust writes them, so that no two names look the same.
+/// backslash escaped in Rust's notation, so that different names look different.
 pub(super) struct Visible<'a>(pub(super) &'a OsStr);
 
 impl Display for Visible<'_> {
@@ -60,8 +61,8 @@ impl Display for Visible<'_> {
     }
 }
 
-/// The bidi controls (Unicode UAX #9), the line and paragraph separators, and the marks of no width
-/// that no script needs inside a word.
+/// The bidi controls (Unicode UAX #9), the line and paragraph separators, and zero-width characters
+/// that no script needs within a word.
 fn reorders_or_hides(c: char) -> bool {
     matches!(
         c,
@@ -76,7 +77,7 @@ fn reorders_or_hides(c: char) -> bool {
 }
 
 /// Resolves `.`, `..` and empty components of an absolute path by its text alone. `..` at the root
-/// stays there.
+/// is the root.
 pub(super) fn normalise(absolute: &[u8]) -> PathBuf {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in absolute.split(|&byte| byte == b'/') {

@@ -1,4 +1,4 @@
-//! One prefix: the path it was given, the path it led to at the start, and the directory there.
+//! One prefix: its path as given, the real path at the start, and the directory there.
 
 use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
@@ -16,25 +16,25 @@ use crate::log::access::resolve::{ResolvedPath, Resolver, type_of};
 /// A directory or a regular file that may be served, held open from the start.
 #[derive(Debug)]
 pub(super) struct Prefix {
-    /// The path as it was given, made absolute.
+    /// The given path, made absolute.
     pub(super) given: PathBuf,
-    /// The path without links, as it was at the start.
+    /// The path without links at the start.
     canonical: PathBuf,
-    /// The directory, or the one that holds the file.
+    /// The directory, or the directory that contains the file.
     directory: OwnedFd,
     /// The directory's canonical path.
     place: PathBuf,
-    /// The only name served, when the prefix is a file.
+    /// The only name that is served, if the prefix is a file.
     only: Option<OsString>,
 }
 
-/// The directory of a prefix at this moment.
+/// The present directory of a prefix.
 #[derive(Debug)]
 pub(in crate::log) struct Root {
     pub(in crate::log) directory: OwnedFd,
-    /// The path of that directory.
+    /// The path of the directory.
     pub(in crate::log) place: PathBuf,
-    /// The only name served in it, when the prefix is a file.
+    /// The only name that is served in it, if the prefix is a file.
     pub(in crate::log) only: Option<OsString>,
 }
 
@@ -59,8 +59,7 @@ impl Prefix {
         let given = given_path(&absolute, &canonical);
         match (type_of(&stat), canonical.parent(), canonical.file_name()) {
             (FileType::Directory, ..) => {
-                // Looking up `.` takes the right to search the directory, which O_PATH does not
-                // check.
+                // O_PATH does not check the right to search the directory; looking up `.` does.
                 resolver
                     .look_up(
                         object.as_fd(),
@@ -88,7 +87,7 @@ impl Prefix {
         }
     }
 
-    /// The part of a normalised path below this prefix's directory, by its text alone. None when it
+    /// The part of a normalised path below this prefix's directory, by its text alone. None if it
     /// is not inside.
     pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
         if let Some(name) = &self.only {
@@ -103,8 +102,8 @@ impl Prefix {
         }
     }
 
-    /// How many bytes of a path are left below this prefix: none for a file prefix. None when the
-    /// path is not inside.
+    /// The length of the part below this prefix in bytes, 0 for a file prefix. None if the path is
+    /// not inside.
     pub(super) fn distance(&self, path: &Path) -> Option<usize> {
         let rest = self.rest(path)?;
         Some(if self.only.is_some() { 0 } else { rest.as_os_str().len() })
@@ -112,13 +111,13 @@ impl Prefix {
 
     /// The prefix's directory now.
     ///
-    /// A directory that was removed and made again, or swapped by a rename, is found by its path,
-    /// of which no component may be a link. When the path leads over a link or nowhere, the
-    /// directory that was opened at the start counts for as long as it exists: a link in its place
-    /// leads nobody elsewhere.
+    /// A directory that was removed and created again, or swapped by a rename, is found by its
+    /// path, in which no component may be a link. If a component is a link or missing, the
+    /// directory that was opened at the start is used for as long as it exists. So a link in its
+    /// place never leads elsewhere.
     ///
     /// # Errors
-    /// ENOENT when neither is there.
+    /// ENOENT if neither exists.
     pub(super) fn root(&self, resolver: &Resolver) -> rustix::io::Result<Root> {
         let only = self.only.clone();
         if let Ok(directory) = resolver.directory_without_links(&self.place) {
@@ -146,8 +145,8 @@ impl Root {
     }
 }
 
-/// The given path without `.` and `..`. The canonical one where a `..` after a link makes that text
-/// name another place than the one that was opened.
+/// The given path without `.` and `..`; the canonical path if the given one has a `..` after a
+/// link, because its text then names another place than the kernel opened.
 fn given_path(absolute: &Path, canonical: &Path) -> PathBuf {
     let by_text = normalise(absolute.as_os_str().as_bytes());
     match std::fs::canonicalize(&by_text) {
@@ -156,9 +155,9 @@ fn given_path(absolute: &Path, canonical: &Path) -> PathBuf {
     }
 }
 
-/// Why a prefix cannot be served, in words for the one who starts the program.
+/// Why a prefix cannot be served.
 ///
-/// The message does not repeat what the system said. That is in
+/// The message does not repeat the error of the system, which is in
 /// [`source`](std::error::Error::source).
 #[derive(Debug)]
 pub enum PrefixError {
@@ -188,7 +187,7 @@ pub enum PrefixError {
         /// What the system said.
         source: io::Error,
     },
-    /// `/proc/self/fd` cannot be read. Without it nothing can be proved about an open file.
+    /// `/proc/self/fd` cannot be read. Without it the path of an open file cannot be checked.
     NoProc {
         /// What the system said.
         source: io::Error,
@@ -204,7 +203,7 @@ impl PrefixError {
         }
     }
 
-    /// What to do about it, in a few words.
+    /// A hint on what to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {

@@ -1,8 +1,8 @@
-//! The system calls of access: open a path without reading it, ask where an open object lies now,
-//! open that object for reading.
+//! The system calls for access: open a path without reading it, ask for the present path of an open
+//! object, and open that object for reading.
 //!
-//! All of them work on handles. `O_PATH` opens nothing for reading (open(2)), so a FIFO, a device
-//! or a socket at the end of a path neither blocks nor notices.
+//! All of them work on handles. `O_PATH` opens nothing for reading (open(2)), so a lookup of a
+//! FIFO, a device or a socket neither blocks nor has an effect.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -17,15 +17,15 @@ use rustix::io::{Errno, Result};
 use crate::log::access::Identity;
 use crate::log::access::prefix::Root;
 
-/// How often a path is resolved again when the kernel says that the tree has changed (EAGAIN).
+/// The most attempts to resolve a path when the kernel reports that the tree has changed (EAGAIN).
 const RESOLVE_ATTEMPTS_MAX: usize = 16;
 
-/// The kernel appends this to the path of an object whose name is gone (proc(5)).
+/// The kernel appends this to the path of an object whose name was removed (proc(5)).
 const DELETED: &[u8] = b" (deleted)";
 
-/// Resolves paths with openat2(2) where the kernel has it, else with openat(2).
+/// Resolves paths with openat2(2) if the kernel has it, else with openat(2).
 ///
-/// The checks of the opened object hold either way. openat2 also refuses to pass magic links.
+/// The opened object is checked either way. openat2 also refuses magic links.
 #[derive(Debug)]
 pub(super) struct Resolver {
     has_openat2: AtomicBool,
@@ -63,12 +63,12 @@ impl Resolver {
         rustix::io::retry_on_intr(|| rustix::fs::openat(directory, path, flags, Mode::empty()))
     }
 
-    /// Looks up a path below a root. The kernel keeps the whole way below the root, which is proof
-    /// by itself.
+    /// Looks up a path below a root. The kernel ensures that the path never leaves the root, so no
+    /// other proof is needed.
     ///
     /// # Errors
-    /// XDEV when the way leads out, as an absolute link does even if it comes back, or when there
-    /// is no openat2. LOOP when the only file of a root is a link.
+    /// XDEV if the path leaves the root (as with any absolute link, even one that leads back), or
+    /// if there is no openat2. LOOP if the only file of a root is a link.
     pub(super) fn look_up_beneath(&self, root: &Root, path: &Path) -> Result<OwnedFd> {
         let links = if root.only.is_some() {
             ResolveFlags::NO_SYMLINKS
@@ -81,15 +81,15 @@ impl Resolver {
             OFlags::empty(),
             ResolveFlags::BENEATH | links,
         )?;
-        // This call itself may have found openat2 missing and gone on without it.
+        // `look_up` itself may have found that openat2 is missing, and continued without it.
         if self.has_openat2.load(Ordering::Relaxed) { Ok(object) } else { Err(Errno::XDEV) }
     }
 
-    /// The directory at a path of which no component is a link.
+    /// Opens the directory at a path without links.
     pub(super) fn directory_without_links(&self, path: &Path) -> Result<OwnedFd> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let directory = self.look_up(CWD, path, flags, ResolveFlags::NO_SYMLINKS)?;
-        // Without openat2 only the last component could not be a link: compare the whole path.
+        // Without openat2 only the last component is checked for a link, so compare the whole path.
         if !self.has_openat2.load(Ordering::Relaxed)
             && ResolvedPath::of(directory.as_fd())?.path != path
         {
@@ -99,23 +99,23 @@ impl Resolver {
     }
 }
 
-/// Where an open object lies now.
+/// The present path of an open object.
 #[derive(Debug)]
 pub(super) struct ResolvedPath {
-    /// Its present path, or its last one when it is gone.
+    /// Its present path, or its last path if that was removed.
     pub(super) path: PathBuf,
     /// Whether the name by which it was opened has been removed. It may have others.
     pub(super) gone: bool,
 }
 
 impl ResolvedPath {
-    /// Asks the kernel. An object without a path, such as a pipe, gets a text that is not absolute.
+    /// Asks the kernel. For an object without a path, such as a pipe, the text is not absolute.
     pub(super) fn of(object: BorrowedFd<'_>) -> Result<Self> {
         let path = link_text(CWD, &proc_link(object))?;
         let Some(bare) = path.as_os_str().as_bytes().strip_suffix(DELETED) else {
             return Ok(Self { path, gone: false });
         };
-        // A name may end like this by itself. Then it exists and leads to this object.
+        // A name may really end like this. Then it exists and leads to this object.
         let itself = rustix::fs::fstat(object)?;
         let named = rustix::fs::statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW);
         if itself.st_nlink > 0
@@ -127,7 +127,7 @@ impl ResolvedPath {
     }
 }
 
-/// Where an open file lies now. None when the name by which it was opened has been removed.
+/// The present path of an open file. None if the name by which it was opened was removed.
 ///
 /// # Errors
 /// Those of `readlink` and `fstat`.
@@ -136,7 +136,7 @@ pub(in crate::log) fn path_of(object: BorrowedFd<'_>) -> Result<Option<PathBuf>>
     Ok((!place.gone).then_some(place.path))
 }
 
-/// Opens the object of a handle for reading, whatever lies at its path by now.
+/// Opens the object of a handle for reading, whatever is at its path now.
 pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = rustix::io::retry_on_intr(|| {
@@ -145,14 +145,14 @@ pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
     Ok(File::from(opened))
 }
 
-/// The text of a link; None when the object is not a link.
+/// The target of a link; None if the object is not a link.
 pub(super) fn link_target(object: BorrowedFd<'_>) -> Option<PathBuf> {
     link_text(object, Path::new("")).ok()
 }
 
-/// Whether the object belongs to a file system that the kernel makes up, by its magic in statfs(2):
-/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2. Their files say that
-/// they are regular, but have no size of their own, and reading them may block (tracefs) or act.
+/// Whether the object belongs to a virtual file system of the kernel, by its magic in statfs(2):
+/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup, cgroup2. Their files have the
+/// type of regular files, but no real size, and reading them may block (tracefs) or have effects.
 pub(in crate::log) fn is_kernel_made(object: BorrowedFd<'_>) -> Result<bool> {
     let magic = rustix::fs::fstatfs(object)?.f_type;
     Ok(matches!(

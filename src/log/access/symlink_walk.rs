@@ -1,9 +1,9 @@
-//! Where a path leads that cannot be opened.
+//! Follows a path that cannot be opened, to find out where it leads.
 //!
 //! A link inside a prefix that leads outside must get the same answer whether or not anything is
-//! there, or it would tell which files exist. When the kernel fails to open a path, this walk
-//! follows it by the text of the links and stops at the border: it touches nothing outside the
-//! prefixes.
+//! there; otherwise the answer would reveal which files exist. If the kernel fails to open a path,
+//! this walk follows it by the text of the links. It stops where the path leaves the prefixes, and
+//! accesses nothing outside of them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::AsFd;
@@ -17,11 +17,11 @@ use crate::log::access::resolve::{Resolver, link_target};
 /// More links in one path count as a loop, as in the kernel (path_resolution(7)).
 const LINKS_MAX: usize = 40;
 
-/// What lies at a path on the way.
+/// The object at a step of the walk.
 enum Location {
     /// A directory or file inside a prefix, or a directory above one.
     Plain,
-    /// A link inside a prefix, with its text.
+    /// A link inside a prefix, with its target.
     Link(PathBuf),
     /// Nothing, inside a prefix.
     Missing,
@@ -29,10 +29,9 @@ enum Location {
     Outside,
 }
 
-/// Whether the path `rest`, from the directory `start`, leads out of the prefixes on its way.
+/// Whether the path `rest`, from the directory `start`, leaves the prefixes.
 ///
-/// `real_path` replaces the given path of a prefix at the head of an absolute link by its real
-/// path.
+/// In an absolute target, `real_path` replaces the given path of a prefix by its real path.
 pub(super) fn leads_outside(
     resolver: &Resolver,
     roots: &[&Root],
@@ -40,7 +39,7 @@ pub(super) fn leads_outside(
     rest: &Path,
     real_path: impl Fn(&Path) -> Option<PathBuf>,
 ) -> bool {
-    // The walked part holds no link, so its parent by text is its parent.
+    // The walked part contains no link, so removing the last component gives its parent.
     let mut walked = start.to_path_buf();
     let mut ahead = steps_reversed(rest);
     let mut links = 0;
@@ -65,8 +64,8 @@ pub(super) fn leads_outside(
     !roots.iter().any(|root| root.admits(&walked))
 }
 
-/// The steps of a path, the first one last. An absolute path begins with `/`, which `push` takes as
-/// a new start.
+/// The components of a path in reverse order. For an absolute path the last one is `/`, with which
+/// `push` starts again at the root.
 fn steps_reversed(path: &Path) -> Vec<OsString> {
     let named = path.components().filter(|step| *step != Component::CurDir);
     named.rev().map(|step| OsStr::to_os_string(step.as_os_str())).collect()

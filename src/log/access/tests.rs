@@ -1,5 +1,5 @@
-//! Access to real directories, links, races and names. What concerns links and places runs both
-//! with openat2 and without it.
+//! Access to real directories: links, races and names. Most tests run both with openat2 and without
+//! it.
 
 mod links;
 mod races;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::Refusal::{Forbidden, NotFound, Unreadable, Untailable};
 use super::*;
 
-/// A temporary directory by its canonical path, with `srv/logs/a` in it.
+/// A temporary directory that contains `srv/logs/a`.
 struct Fixture {
     _dir: TempDir,
     top: PathBuf,
@@ -30,9 +30,9 @@ impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
-        let ground = Self { _dir: dir, top };
-        ground.file("srv/logs/a", "inside");
-        ground
+        let fixture = Self { _dir: dir, top };
+        fixture.file("srv/logs/a", "inside");
+        fixture
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -51,7 +51,7 @@ impl Fixture {
         std::os::unix::fs::symlink(target, self.path(name)).unwrap();
     }
 
-    /// Access to these prefixes, in both ways of resolving a path.
+    /// Access to these prefixes, with openat2 and without it.
     fn access(&self, prefixes: &[&str]) -> [Access; 2] {
         [true, false].map(|openat2| {
             let access = Access::new(prefixes.iter().map(|name| self.path(name))).unwrap();
@@ -86,12 +86,12 @@ fn within_a_second<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) 
 
 #[test]
 fn only_names_inside_are_read() {
-    let ground = Fixture::new();
-    ground.file("srv/logs-secret/x", "secret");
-    ground.file("srv/x", "secret");
-    ground.file("srv/logs/sub/b", "below");
-    ground.file("srv/logs/..\\x", "backslash");
-    ground.file("srv/logs/%2e%2e", "percent");
+    let fixture = Fixture::new();
+    fixture.file("srv/logs-secret/x", "secret");
+    fixture.file("srv/x", "secret");
+    fixture.file("srv/logs/sub/b", "below");
+    fixture.file("srv/logs/..\\x", "backslash");
+    fixture.file("srv/logs/%2e%2e", "percent");
     let long_name = format!("srv/logs/{}", "n".repeat(256));
     let long_path = format!("srv/logs/{}", "n/".repeat(2100));
     let deep = format!("srv/logs{}", "/d".repeat(300));
@@ -126,10 +126,10 @@ fn only_names_inside_are_read() {
         ("", Err(Forbidden)),
     ];
     for prefix in ["srv/logs", "srv/logs/", "srv//./logs/../logs"] {
-        for access in ground.access(&[prefix]) {
-            assert_eq!(access.prefixes().collect::<Vec<_>>(), [ground.path("srv/logs")]);
+        for access in fixture.access(&[prefix]) {
+            assert_eq!(access.prefixes().collect::<Vec<_>>(), [fixture.path("srv/logs")]);
             for (name, expected) in table {
-                let asked = format!("{}/{name}", ground.top.display());
+                let asked = format!("{}/{name}", fixture.top.display());
                 assert_eq!(
                     read(&access, asked.as_bytes()),
                     expected.map(str::to_string),
@@ -149,31 +149,31 @@ fn a_path_must_be_absolute() {
 }
 
 #[test]
-fn overlong_encodings_are_names_of_their_own() {
-    let ground = Fixture::new();
-    ground.file("srv/x", "secret");
-    for access in ground.access(&["srv/logs"]) {
-        let mut path = ground.path("srv/logs").into_os_string().into_encoded_bytes();
+fn overlong_encodings_of_dots_are_not_decoded() {
+    let fixture = Fixture::new();
+    fixture.file("srv/x", "secret");
+    for access in fixture.access(&["srv/logs"]) {
+        let mut path = fixture.path("srv/logs").into_os_string().into_encoded_bytes();
         path.extend_from_slice(b"/\xc0\xae\xc0\xae\xc0\xaf/x");
         assert_eq!(read(&access, &path), Err(NotFound));
     }
 }
 
 #[test]
-fn the_root_as_prefix_admits_all_but_what_the_kernel_makes() {
-    let ground = Fixture::new();
-    for access in ground.access(&["/"]) {
-        assert_eq!(ground.read(&access, "srv/logs/a").unwrap(), "inside");
-        assert_eq!(ground.read(&access, "../../../../../../srv-none"), Err(NotFound));
+fn the_root_as_prefix_admits_everything_except_virtual_files_of_the_kernel() {
+    let fixture = Fixture::new();
+    for access in fixture.access(&["/"]) {
+        assert_eq!(fixture.read(&access, "srv/logs/a").unwrap(), "inside");
+        assert_eq!(fixture.read(&access, "../../../../../../srv-none"), Err(NotFound));
         assert_eq!(read(&access, b"/"), Err(Untailable));
         assert_eq!(read(&access, b"/proc/version"), Err(Untailable));
         assert_eq!(read(&access, b"/proc/self/environ"), Err(Untailable));
     }
-    let [access, _] = ground.access(&["/"]);
+    let [access, _] = fixture.access(&["/"]);
     assert_eq!(
         read(&access, b"/proc/self/root/etc/passwd"),
         Err(NotFound),
-        "a magic link is not passed"
+        "a magic link is not followed"
     );
 }
 
@@ -188,36 +188,40 @@ fn a_relative_prefix_starts_at_the_current_directory() {
 
 #[test]
 fn a_prefix_that_is_a_file_admits_only_that_file() {
-    let ground = Fixture::new();
-    ground.file("srv/logs/b", "sibling");
-    ground.file("srv/logs/a.1", "sibling");
-    ground.link("name", "srv/logs/a");
-    for access in ground.access(&["srv/logs/a"]) {
-        assert_eq!(ground.read(&access, "srv/logs/a").unwrap(), "inside");
+    let fixture = Fixture::new();
+    fixture.file("srv/logs/b", "sibling");
+    fixture.file("srv/logs/a.1", "sibling");
+    fixture.link("name", "srv/logs/a");
+    for access in fixture.access(&["srv/logs/a"]) {
+        assert_eq!(fixture.read(&access, "srv/logs/a").unwrap(), "inside");
         for sibling in ["srv/logs/b", "srv/logs/a.1", "srv/logs", "srv/logs/a/b", "srv/logs/none"] {
-            assert_eq!(ground.read(&access, sibling), Err(Forbidden), "{sibling}");
+            assert_eq!(fixture.read(&access, sibling), Err(Forbidden), "{sibling}");
         }
     }
-    for access in ground.access(&["name"]) {
-        assert_eq!(ground.read(&access, "name").unwrap(), "inside");
-        assert_eq!(ground.read(&access, "srv/logs/a").unwrap(), "inside");
-        assert_eq!(ground.read(&access, "srv/logs/b"), Err(Forbidden));
-        fs::remove_file(ground.path("srv/logs/a")).unwrap();
-        assert_eq!(ground.read(&access, "name"), Err(NotFound));
-        ground.link("srv/logs/a", "b");
-        assert_eq!(ground.read(&access, "name"), Err(Forbidden), "the name now leads to a sibling");
-        fs::remove_file(ground.path("srv/logs/a")).unwrap();
-        ground.file("srv/logs/a", "inside");
+    for access in fixture.access(&["name"]) {
+        assert_eq!(fixture.read(&access, "name").unwrap(), "inside");
+        assert_eq!(fixture.read(&access, "srv/logs/a").unwrap(), "inside");
+        assert_eq!(fixture.read(&access, "srv/logs/b"), Err(Forbidden));
+        fs::remove_file(fixture.path("srv/logs/a")).unwrap();
+        assert_eq!(fixture.read(&access, "name"), Err(NotFound));
+        fixture.link("srv/logs/a", "b");
+        assert_eq!(
+            fixture.read(&access, "name"),
+            Err(Forbidden),
+            "the name now leads to a sibling"
+        );
+        fs::remove_file(fixture.path("srv/logs/a")).unwrap();
+        fixture.file("srv/logs/a", "inside");
     }
 }
 
 #[test]
 fn what_is_not_a_regular_file_is_refused_without_blocking() {
-    let ground = Fixture::new();
-    rustix::fs::mkfifoat(CWD, ground.path("srv/logs/fifo"), Mode::RWXU).unwrap();
-    let _socket = UnixListener::bind(ground.path("srv/logs/socket")).unwrap();
-    ground.link("srv/logs/null", "/dev/null");
-    for access in ground.access(&["srv/logs", "/dev"]) {
+    let fixture = Fixture::new();
+    rustix::fs::mkfifoat(CWD, fixture.path("srv/logs/fifo"), Mode::RWXU).unwrap();
+    let _socket = UnixListener::bind(fixture.path("srv/logs/socket")).unwrap();
+    fixture.link("srv/logs/null", "/dev/null");
+    for access in fixture.access(&["srv/logs", "/dev"]) {
         let names = [
             "srv/logs/fifo",
             "srv/logs/socket",
@@ -227,7 +231,7 @@ fn what_is_not_a_regular_file_is_refused_without_blocking() {
             "/dev/tty",
             "/dev/zero",
         ];
-        let paths = names.map(|name| ground.path(name));
+        let paths = names.map(|name| fixture.path(name));
         let answers =
             within_a_second(move || paths.map(|path| read(&access, path.as_os_str().as_bytes())));
         for (name, answer) in names.iter().zip(answers) {
@@ -237,8 +241,8 @@ fn what_is_not_a_regular_file_is_refused_without_blocking() {
 }
 
 #[test]
-fn names_are_bytes() {
-    let ground = Fixture::new();
+fn a_name_may_be_any_bytes() {
+    let fixture = Fixture::new();
     for name in [
         &b"new\nline"[..],
         b"quote\"'`<>&",
@@ -248,16 +252,16 @@ fn names_are_bytes() {
         b"\x1b[31m",
         "\u{202e}gol".as_bytes(),
     ] {
-        ground.file(Path::new("srv/logs").join(OsStr::from_bytes(name)), "odd");
-        for access in ground.access(&["srv/logs"]) {
-            let path = ground.path("srv/logs").join(OsStr::from_bytes(name));
+        fixture.file(Path::new("srv/logs").join(OsStr::from_bytes(name)), "odd");
+        for access in fixture.access(&["srv/logs"]) {
+            let path = fixture.path("srv/logs").join(OsStr::from_bytes(name));
             assert_eq!(read(&access, path.as_os_str().as_bytes()).unwrap(), "odd", "{path:?}");
         }
     }
 }
 
 #[test]
-fn a_shown_name_holds_nothing_that_forges_hides_or_reorders() {
+fn a_shown_name_contains_no_characters_that_forge_lines_or_hide_or_reorder_text() {
     let access = Access::new(["/"]).unwrap();
     let shown = |name: &[u8]| access.locate(name).unwrap().display().to_string();
     assert_eq!(shown(b"/a\n\x1b[31m\x7f\"<b>\\"), "/a\\n\\u{1b}[31m\\u{7f}\"<b>\\\\");
@@ -269,24 +273,24 @@ fn a_shown_name_holds_nothing_that_forges_hides_or_reorders() {
 #[test]
 fn a_file_without_permission_is_unreadable() {
     use std::os::unix::fs::PermissionsExt as _;
-    let ground = Fixture::new();
-    fs::set_permissions(ground.path("srv/logs/a"), fs::Permissions::from_mode(0o000)).unwrap();
-    // To root, nothing is unreadable.
+    let fixture = Fixture::new();
+    fs::set_permissions(fixture.path("srv/logs/a"), fs::Permissions::from_mode(0o000)).unwrap();
+    // Root can read every file.
     if rustix::process::geteuid().is_root() {
         return;
     }
-    for access in ground.access(&["srv/logs"]) {
-        let log = access.locate(ground.path("srv/logs/a").as_os_str().as_bytes()).unwrap();
+    for access in fixture.access(&["srv/logs"]) {
+        let log = access.locate(fixture.path("srv/logs/a").as_os_str().as_bytes()).unwrap();
         assert_eq!(access.open(&log).unwrap_err(), Unreadable);
         assert!(access.identify(&log).is_ok());
     }
-    fs::set_permissions(ground.path("srv/logs"), fs::Permissions::from_mode(0o000)).unwrap();
-    let error = Access::new([ground.path("srv/logs")]).unwrap_err();
-    fs::set_permissions(ground.path("srv/logs"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(fixture.path("srv/logs"), fs::Permissions::from_mode(0o000)).unwrap();
+    let error = Access::new([fixture.path("srv/logs")]).unwrap_err();
+    fs::set_permissions(fixture.path("srv/logs"), fs::Permissions::from_mode(0o700)).unwrap();
     assert!(chain(&error).contains("Permission denied"), "{error}");
 }
 
-/// The message of an error with that of its cause.
+/// The message of an error, followed by that of its cause.
 fn chain(error: &PrefixError) -> String {
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
     format!("{error}{}", cause.unwrap_or_default())
@@ -294,8 +298,8 @@ fn chain(error: &PrefixError) -> String {
 
 #[test]
 fn a_prefix_that_cannot_be_served_says_so() {
-    let ground = Fixture::new();
-    let fifo = ground.path("fi\nfo");
+    let fixture = Fixture::new();
+    let fifo = fixture.path("fi\nfo");
     rustix::fs::mkfifoat(CWD, &fifo, Mode::RWXU).unwrap();
     let error = |path: PathBuf| within_a_second(move || Access::new([path]).unwrap_err());
     for (path, expected) in [
@@ -319,14 +323,14 @@ fn a_prefix_that_cannot_be_served_says_so() {
 
 #[test]
 fn a_prefix_that_cannot_be_opened_keeps_the_cause() {
-    let ground = Fixture::new();
-    ground.link("endless", ground.path("endless"));
+    let fixture = Fixture::new();
+    fixture.link("endless", fixture.path("endless"));
     let long = "n".repeat(300);
     for (name, cause) in [
         ("endless", "Too many levels of symbolic links (os error 40)"),
         (long.as_str(), "File name too long (os error 36)"),
     ] {
-        let path = ground.path(name);
+        let path = fixture.path(name);
         let error = Access::new([&path]).unwrap_err();
         assert_eq!(chain(&error), format!("cannot serve prefix `{}`: {cause}", path.display()));
         assert_eq!(error.hint(), "name a directory or a file that can be opened");
@@ -336,12 +340,12 @@ fn a_prefix_that_cannot_be_opened_keeps_the_cause() {
 #[test]
 fn identity_and_real_path_are_those_of_the_opened_file() {
     use std::os::unix::fs::MetadataExt as _;
-    let ground = Fixture::new();
-    ground.link("srv/logs/current", "a");
-    for access in ground.access(&["srv/logs"]) {
-        let log = access.locate(ground.path("srv/logs/current").as_os_str().as_bytes()).unwrap();
+    let fixture = Fixture::new();
+    fixture.link("srv/logs/current", "a");
+    for access in fixture.access(&["srv/logs"]) {
+        let log = access.locate(fixture.path("srv/logs/current").as_os_str().as_bytes()).unwrap();
         let admitted = access.open(&log).unwrap();
-        assert_eq!(admitted.real_path(), ground.path("srv/logs/a"));
+        assert_eq!(admitted.real_path(), fixture.path("srv/logs/a"));
         assert_eq!(access.identify(&log), Ok(admitted.identity()));
         let identity = admitted.identity();
         let metadata = admitted.into_file().metadata().unwrap();
@@ -366,7 +370,7 @@ fn access_is_shared_between_threads() {
 const STEPS: &[&str] = &["..", ".", "", "usr", "us", "usrx", "a\0", "..."];
 
 proptest! {
-    /// Judged by its text alone, no path gets out, and a located path is already normal.
+    /// No path leaves the prefixes by its text, and a located path is normalised.
     #[test]
     fn a_located_path_lies_inside(parts in prop::collection::vec(prop::sample::select(STEPS), 0..9)) {
         let access = Access::new(["/usr"]).unwrap();

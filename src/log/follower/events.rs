@@ -8,17 +8,17 @@ use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 
 /// One thing that a poll found.
 #[derive(Debug)]
 pub enum FileEvent {
-    /// What follows belongs to this generation, from this offset.
+    /// The events after this one belong to this generation, from this offset.
     Began {
         /// The generation.
         generation: Generation,
-        /// The same, signed by as much of the file's head as has been read.
-        signed: Generation,
+        /// As much of the file's head as has been read.
+        head: Head,
         /// The offset from which it goes on, with the bytes before it.
         before: Fingerprint,
         /// Why it begins here.
@@ -32,8 +32,16 @@ pub enum FileEvent {
         start: Offset,
         /// Never empty.
         bytes: Bytes,
-        /// The generation, signed with these bytes too.
-        signed: Generation,
+        /// The head of the file, with these bytes too.
+        head: Head,
+    },
+    /// Another file has the log's name, and begins with all bytes of this generation that were
+    /// published. The generation goes on in it.
+    WrittenAnew {
+        /// The generation.
+        generation: Generation,
+        /// The file that its bytes are read from.
+        file: Arc<LogFile>,
     },
     /// The bytes of the present span can't be read any more: the file was truncated.
     Lost,
@@ -46,15 +54,15 @@ pub enum FileEvent {
 pub struct Poll {
     /// In the order of publication.
     pub events: Vec<FileEvent>,
-    /// There may be more right now: poll again at once.
+    /// There may be more to read: poll again at once.
     pub more: bool,
-    /// Another generation began.
+    /// Another generation began, or goes on in another file.
     pub rotated: bool,
     /// A file was truncated. Many of these in a short time are slowed down.
     pub truncated: bool,
 }
 
-/// The file that had the name at some moment, and its size then.
+/// The file that had the name at a certain moment, and its size at that moment.
 #[derive(Clone, Copy, Debug)]
 pub struct FileExtent {
     pub(super) identity: Identity,

@@ -20,9 +20,9 @@ use tokio::time::timeout;
 
 use crate::log::follower::schedule::{After, DEVICE_RUNS_MAX, Id, Schedule};
 
-/// This many threads run followers at most, besides those that are stuck.
+/// At most this many threads run followers, not counting those that are stuck.
 const THREADS: usize = 2 * DEVICE_RUNS_MAX;
-/// This many threads run followers at most, those that are stuck included.
+/// At most this many threads run followers, including those that are stuck.
 const THREADS_MAX: usize = 32;
 /// While all threads are busy and followers are queued, the timer looks this often for stuck
 /// threads.
@@ -32,8 +32,8 @@ const TIMER_SLEEP_MAX: Duration = Duration::from_secs(3600);
 
 /// What the pool runs. It is dropped on a thread of the pool when it has ended or panicked.
 pub(super) trait Job: Send {
-    /// Runs once, and says when to run again. `closing` says that the pool ends and this is one of
-    /// the last runs.
+    /// Runs once, and returns when to run again. `closing` is true in the last runs, when the pool
+    /// ends.
     fn run(&mut self, closing: bool) -> After;
 }
 
@@ -46,7 +46,7 @@ pub(in crate::log) struct Pool(Arc<Shared>);
 
 struct Shared {
     state: Mutex<PoolState>,
-    /// How many threads there are, for the one that waits for their end.
+    /// How many threads there are. [`Pool::close`] waits until there are none.
     threads: watch::Sender<usize>,
 }
 
@@ -65,7 +65,7 @@ struct PoolState {
 /// The thread that queues followers that are due.
 struct Timer {
     thread: Thread,
-    /// It looks again then at the latest.
+    /// The time of its next check at the latest.
     wakes_at: Instant,
 }
 
@@ -75,8 +75,8 @@ impl Pool {
         Self(Arc::new(Shared { state: Mutex::default(), threads: watch::channel(0).0 }))
     }
 
-    /// Adds a job of a device, and runs it for the first time. `wake` is given its number before
-    /// that.
+    /// Adds a job of a device, and runs it for the first time. Before that, `set_wake` is called
+    /// with the job's number.
     pub(super) fn add(&self, device: u64, job: Box<dyn Job>, set_wake: impl FnOnce(Id)) {
         let mut state = self.0.state.lock();
         let id = state.schedule.add(device);
@@ -86,7 +86,7 @@ impl Pool {
         self.0.set_timer(&mut state, Instant::now() + TIMER_SLEEP_MAX);
     }
 
-    /// Has a job run soon.
+    /// Makes a job run soon.
     pub(super) fn wake(&self, id: Id) {
         let mut state = self.0.state.lock();
         if state.schedule.wake(id) {
@@ -94,8 +94,9 @@ impl Pool {
         }
     }
 
-    /// Has all jobs run until they have ended, and waits for their threads, at most so long.
-    /// Returns whether all threads have ended: one that is stuck in a file system can't be.
+    /// Runs all jobs until they have ended, and waits for their threads for at most this long.
+    /// Returns whether all threads have ended. A thread that is stuck in a file system can't be
+    /// ended.
     pub(in crate::log) async fn close(&self, at_most: Duration) -> bool {
         {
             let mut state = self.0.state.lock();
@@ -110,7 +111,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// Has a thread take what is queued: one that is idle, or a new one.
+    /// Makes a thread run what is queued: an idle one, or a new one.
     fn call_worker(self: &Arc<Self>, state: &mut PoolState) {
         if state.schedule.queued() == 0 {
             return;
@@ -121,7 +122,7 @@ impl Shared {
         if state.workers >= THREADS {
             let stuck = state.schedule.stuck(Instant::now());
             if state.workers >= (THREADS + stuck).min(THREADS_MAX) {
-                // One of the threads will take it, or the timer finds them stuck.
+                // One of the threads will run it, or the timer finds them stuck.
                 return self.set_timer(state, Instant::now() + STUCK_CHECK_INTERVAL);
             }
         }
@@ -138,14 +139,14 @@ impl Shared {
         }
     }
 
-    /// Has a thread take each follower that is queued, as far as there may be threads.
+    /// Calls a thread for each queued follower, up to the limit of threads.
     fn call_workers(self: &Arc<Self>, state: &mut PoolState) {
         for _ in 0..state.schedule.queued().min(THREADS_MAX) {
             self.call_worker(state);
         }
     }
 
-    /// Has the timer look at this time, or earlier. Starts it if need be.
+    /// Makes the timer check at this time, or earlier. Starts the timer if necessary.
     fn set_timer(self: &Arc<Self>, state: &mut PoolState, at: Instant) {
         if let Some(timer) = &mut state.timer {
             if at < timer.wakes_at {
@@ -175,7 +176,7 @@ impl Shared {
             }
             let mut wakes_at = state.schedule.next_due().unwrap_or(now + TIMER_SLEEP_MAX);
             if state.schedule.queued() > 0 && state.idle.is_empty() {
-                // A thread that was called a moment ago takes it, unless there is none or all are
+                // A thread that was called a moment ago runs it, unless there is none or all are
                 // stuck.
                 if state.workers == 0 || state.workers >= THREADS {
                     self.call_workers(&mut state);
@@ -194,7 +195,7 @@ impl Shared {
         self.threads.send_modify(|threads| *threads -= 1);
     }
 
-    /// Runs on each of the other threads until there is no follower, or the thread is one too many.
+    /// Runs on each of the other threads until there is no follower, or there is a thread too many.
     fn work(self: &Arc<Self>) {
         let mut state = self.state.lock();
         loop {
@@ -241,7 +242,7 @@ impl Shared {
     }
 }
 
-/// Runs a job. One that panics has ended, and the pool goes on.
+/// Runs a job. A job that panics has ended. The pool continues.
 fn run(job: &SharedJob, closing: bool) -> After {
     let mut job = job.lock();
     catch_unwind(AssertUnwindSafe(|| job.run(closing))).unwrap_or_else(|panic| {
@@ -282,7 +283,7 @@ mod tests {
         }
     }
 
-    /// A job that sends its runs, and ends with the pool.
+    /// A job that reports each of its runs, and ends with the pool.
     fn reports(runs: Sender<Instant>) -> impl FnMut(bool) -> After + Send {
         move |closing| {
             runs.send(Instant::now()).unwrap();

@@ -1,75 +1,82 @@
-//! Which file a log's name leads to, over rotations, replacements and truncations.
+//! Which file a log's name leads to, across rotations, replacements and truncations.
 //!
 //! A poll compares what the path leads to with the file that is held open, the file's size with the
 //! offset that was read, and the bytes before that offset with those that were read there. So the
 //! tracker recognises a rotation, a replacement, a truncation, and a truncation that has grown
 //! again, whatever events came. An old file is read to its end before the next one begins, and is
-//! read on for the rotate-wait, because writers reopen late. Files that had the name only between
-//! two polls are found under their later names, which events tell. All calls may block.
+//! still read for the rotate-wait, because writers reopen late. A file that had the name only
+//! between two polls is found under its later name, which the events report. All calls may block.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::encoding::Detection;
 use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
+use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
+use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::position::{Generation, Offset};
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
 
-/// A file that has taken the name begins no sooner than this: events may tell which others had the
-/// name before it.
+/// A file that has taken the name begins no sooner than this: events may still report others that
+/// had the name before it.
 const SETTLE_TIME: Duration = Duration::from_millis(5);
-/// A log whose name is gone is not waited for before this time, however short the rotate-wait is: a
-/// rotation removes the name and makes it again.
+/// A file whose name is gone is followed at least this long, however short the rotate-wait is: a
+/// rotation removes the name and creates it again.
 const GONE_TIME_MIN: Duration = Duration::from_millis(20);
 /// One poll rotates at most this often, and the next rotation comes [`ROTATION_INTERVAL`] later, so
 /// that viewers can follow.
 const POLL_ROTATIONS_MAX: usize = 3;
 const ROTATION_INTERVAL: Duration = Duration::from_millis(2);
-/// Where viewers are behind, a file that was rotated away stays open for so long before the next
-/// ones push it out. A viewer on a busy machine reads it by then.
+/// While viewers are behind, a file that was rotated away stays open at least this long before the
+/// next ones displace it. That is enough for a viewer on a busy machine to read it.
 const HOLD_TIME: Duration = Duration::from_millis(200);
-/// Meanwhile it is looked this often whether viewers are still behind.
+/// Meanwhile the follower checks this often whether viewers are still behind.
 const HOLD_CHECK_INTERVAL: Duration = Duration::from_millis(5);
-/// While bytes come, and events tell of nothing but writes, the path is looked up this often: not
+/// While bytes come, and events report nothing but writes, the path is looked up this often: not
 /// every directory on the way to the log is watched.
 const NAME_INTERVAL: Duration = Duration::from_millis(500);
-/// At most this many files that have taken the name are held until they begin.
+/// At most this many files that have taken the name are held open until they begin.
 const SUCCESSORS_MAX: usize = 16;
 
-/// Follows one path over its files.
+/// Follows one path across its files.
 #[derive(Debug)]
 pub struct RotationTracker {
     access: Arc<Access>,
     log: LogPath,
     rotate_wait: Duration,
-    /// Lent to what is opened while the log is followed.
+    /// Descriptors for opens while the process has no others left.
     reserve: Arc<Reserve>,
     present: Present,
     late: LateFiles,
+    /// Whether the first of the successors is the present file, written anew.
+    comparison: Option<Comparison>,
+    /// One more late file may be open.
+    has_room: bool,
     /// The next file may begin then, since others began a moment ago.
     next_rotation_at: Option<Instant>,
     /// A viewer still reads a file that was rotated away.
     are_viewers_behind: bool,
 }
 
-/// What is followed, and how it stands with the log's name.
+/// What is followed, and whether it has the log's name.
 #[derive(Debug)]
 enum Present {
-    /// Nothing is followed. None before the reason has been published.
+    /// Nothing is followed, for this reason. None before the reason has been published.
     Absent(Option<WaitReason>),
-    /// A file is followed that had the name when the name was checked last. None when the next poll
-    /// has to check it.
+    /// The file that is followed had the name at the last check. The time of that check is None
+    /// when the next poll has to check the name.
     Named { file: TailedFile, checked_at: Option<Instant> },
-    /// A file is followed, and the path has led to nothing that can be followed since then.
+    /// A file is followed, but since this time the path has led to nothing that can be followed.
     Gone { file: TailedFile, since: Instant },
     /// Other files have taken the name since, and begin when the present one has been read to its
     /// end.
@@ -141,14 +148,14 @@ impl Present {
         };
     }
 
-    /// Has the next poll check the name.
+    /// Makes the next poll check the name.
     fn doubt_name(&mut self) {
         if let Self::Named { checked_at, .. } = self {
             *checked_at = None;
         }
     }
 
-    /// Adds a file that has taken the name before all other successors.
+    /// Adds a file that took the name before all other successors.
     fn push_first_successor(&mut self, next: TailedFile, now: Instant) {
         if let Self::Draining { successors, .. } = self {
             return successors.files.push_front(next);
@@ -156,7 +163,7 @@ impl Present {
         self.push_successor(next, now);
     }
 
-    /// Adds a file that has taken the name after all others.
+    /// Adds a file that took the name after all others.
     fn push_successor(&mut self, next: TailedFile, now: Instant) {
         if let Self::Draining { successors, .. } = self {
             return successors.files.push_back(next);
@@ -178,7 +185,7 @@ impl From<Refusal> for WaitReason {
 }
 
 impl RotationTracker {
-    /// A tracker of a log that has not polled yet.
+    /// A tracker of a log, before its first poll.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
         Self {
@@ -188,6 +195,8 @@ impl RotationTracker {
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
+            comparison: None,
+            has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
         }
@@ -199,8 +208,8 @@ impl RotationTracker {
         Self { reserve, ..self }
     }
 
-    /// Takes the file as it was opened, or the reason why it was not. The first position is the
-    /// file's present end: viewers read what is there already from the file.
+    /// Begins with the opened file, or with the reason why it could not be opened. The first
+    /// position is the file's present end: viewers read earlier bytes from the file.
     ///
     /// # Errors
     /// Those of reading the file. A log that can't be opened is waited for.
@@ -213,17 +222,18 @@ impl RotationTracker {
         match opened {
             Ok(admitted) => {
                 let mut tailed = TailedFile::new(admitted)?;
-                let generation = remembered.as_ref().map(|remembered| remembered.generation);
+                let identity = tailed.file.identity();
+                let known = remembered.as_ref().filter(|known| known.identity() == identity);
+                let generation = known.map(|known| known.generation);
                 tailed.go_to_end(remembered)?;
-                let was_truncated = |known: &Generation| {
-                    known.identity == tailed.generation.identity && *known != tailed.generation
-                };
+                let was_truncated = |known: &Generation| *known != tailed.generation;
                 if let Some(generation) = generation.filter(was_truncated) {
-                    // It was truncated while nobody followed. Known as lost, its positions are not
-                    // taken for the new generation's.
+                    // The file was truncated while nobody followed. Its earlier generation is
+                    // recorded as lost, so that positions in it are not mistaken for positions in
+                    // the new one.
                     poll.events.push(FileEvent::Began {
                         generation,
-                        signed: generation,
+                        head: Head { signed: generation, detection: Detection::default() },
                         before: Fingerprint::at(Offset(0)),
                         reason: Reason::Joined,
                         file: Arc::clone(&tailed.file),
@@ -239,8 +249,8 @@ impl RotationTracker {
         Ok(poll)
     }
 
-    /// Reads a file for late writers that lost the name before the first poll, as one that loses it
-    /// now.
+    /// Adds a file that lost the name before the first poll. It is read for late writers as if it
+    /// lost the name now.
     pub(in crate::log) fn add_late_file(&mut self, tailed: TailedFile, now: Instant) {
         let identity = tailed.file.identity();
         let is_successor = self.position_in_successors(identity).is_some();
@@ -249,14 +259,14 @@ impl RotationTracker {
         }
     }
 
-    /// What is kept of the present file when nobody follows any more. None when there is none.
+    /// What is remembered of the present file when the follower ends. None when there is no file.
     #[must_use]
     pub fn remembered_file(&self) -> Option<RememberedFile> {
         self.present.file().map(TailedFile::remembered)
     }
 
-    /// The paths whose events concern the log: its own name and where its file lay, and, marked
-    /// false as not its own, where the late files lie now.
+    /// The paths whose events concern the log. Its own name and the path of its file are marked
+    /// true. The present paths of the late files are marked false.
     #[must_use]
     pub fn watch_places(&self) -> Vec<(PathBuf, bool)> {
         let mut places = vec![(self.log.as_path().to_owned(), true)];
@@ -269,8 +279,8 @@ impl RotationTracker {
         places
     }
 
-    /// Checks everything that may have changed, and reads on. The wake knows where files went that
-    /// had the log's name.
+    /// Checks everything that may have changed, and reads new bytes. The wake holds the new paths
+    /// of files that had the log's name.
     pub fn poll(&mut self, now: Instant, wake: &Wake) -> Poll {
         let mut poll = Poll::default();
         self.poll_late_files(now, &mut poll);
@@ -306,29 +316,44 @@ impl RotationTracker {
         poll
     }
 
-    /// Has the next poll check what the path leads to, whatever woke the follower.
+    /// Makes the next poll check what the path leads to, whatever woke the follower.
     pub fn doubt_name(&mut self) {
         self.present.doubt_name();
     }
 
-    /// Has the next poll check everything, late files too, though they were read a moment ago.
+    /// Makes the next poll check everything, also late files that were read a moment ago.
     pub fn doubt_everything(&mut self) {
         self.doubt_name();
         self.late.poll_next_time();
     }
 
-    /// Says whether a viewer still reads a file that was rotated away. Rotations then wait a
-    /// little, since each may push out such a file.
+    /// Sets whether a viewer still reads a file that was rotated away. Rotations then wait a
+    /// little, since each may displace such a file.
     pub(super) fn set_viewers_behind(&mut self, are_behind: bool) {
         self.are_viewers_behind = are_behind;
     }
 
-    /// Drops so many of the oldest late files.
-    pub(super) fn drop_late_files(&mut self, files: usize) {
-        self.late.drop_oldest(files);
+    /// Closes so many of the oldest late files for a while.
+    pub(super) fn close_late_files(&mut self, files: usize) {
+        self.late.close_oldest(files);
     }
 
-    /// Whether the path may lead elsewhere by now, or a rotation is not done yet.
+    /// Whether late files are closed because there was no room for them.
+    pub(super) fn has_closed_late_files(&self) -> bool {
+        self.late.has_closed()
+    }
+
+    /// How many old files are open of which nothing has been published.
+    pub(super) fn unpublished_files(&self) -> usize {
+        self.late.unpublished()
+    }
+
+    /// Says whether there is room for one more late file.
+    pub(super) fn set_has_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
+    /// Whether the path may lead to another file by now, or a rotation is not finished.
     fn must_check_name(&self, now: Instant, wake: &Wake) -> bool {
         let is_doubted = wake.take_name_doubt();
         let is_fresh = match &self.present {
@@ -340,14 +365,14 @@ impl RotationTracker {
         is_doubted || !is_fresh || self.next_rotation_at.is_some()
     }
 
-    /// The present file and its size now. None when nothing is followed, or its size can't be had.
+    /// The present file and its size now. None when nothing is followed, or the size can't be read.
     #[must_use]
     pub fn extent(&self) -> Option<FileExtent> {
         let file = &self.present.file()?.file;
         Some(FileExtent { identity: file.identity(), size: file.status().ok()?.size })
     }
 
-    /// Whether that file is still the present one, and has been read as far as its size was.
+    /// Whether that file is still the present one, and has been read up to that size.
     #[must_use]
     pub fn has_read(&self, FileExtent { identity, size }: FileExtent) -> bool {
         let is_read = |tailed: &TailedFile| tailed.fingerprint.offset().0 >= size;
@@ -363,8 +388,8 @@ impl RotationTracker {
         self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
 
-    /// Whether a file that can't be read no longer holds up its successors: it does so for the
-    /// rotate-wait. It may be readable again since the last try, so it is tried once more before.
+    /// Whether to give up a file that can't be read. It delays its successors at most for the
+    /// rotate-wait. It may have become readable since the last try, so it is read once more first.
     fn is_given_up(&mut self, now: Instant, wake: &Wake, poll: &mut Poll) -> bool {
         let is_awaited = self.present.has_successors() || wake.has_renamed();
         let Some(present) = self.present.file_mut() else { return true };
@@ -374,7 +399,8 @@ impl RotationTracker {
             && present.read_now(now, poll) != Progress::More
     }
 
-    /// The path leads to another file. It is held open from now on, whatever becomes of its name.
+    /// Opens the other file to which the path leads now. The file is held open from now on,
+    /// whatever happens to its name.
     fn open_successor(&mut self, identity: Identity, now: Instant, poll: &mut Poll) {
         if let Some(successors) = self.present.successors()
             && (successors.files.len() >= SUCCESSORS_MAX
@@ -408,7 +434,7 @@ impl RotationTracker {
         }
     }
 
-    /// Goes on with the files that have taken the name, in that order. The present file has been
+    /// Continues with the files that have taken the name, in that order. The present file has been
     /// read to its end.
     fn rotate(&mut self, now: Instant, named: Option<Identity>, wake: &Wake, poll: &mut Poll) {
         if self.present.file().is_some() && self.is_too_early(now) {
@@ -416,6 +442,21 @@ impl RotationTracker {
         }
         self.next_rotation_at = None;
         for _ in 0..POLL_ROTATIONS_MAX {
+            match self.compare_successor(now, wake) {
+                Verdict::Same => {
+                    self.go_on_in_successor(now, poll);
+                    if self.read_present(now, poll) == Progress::Drained {
+                        continue;
+                    }
+                    break;
+                }
+                Verdict::Undecided(at) => {
+                    self.next_rotation_at = at;
+                    poll.more |= at.is_none();
+                    break;
+                }
+                Verdict::Other => {}
+            }
             if self.waits_for_viewers(now) {
                 self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
                 break;
@@ -423,8 +464,8 @@ impl RotationTracker {
             let (next, is_before_present) = match self.open_renamed(wake) {
                 Some(next) => {
                     let is_before_present = self.put_present_behind(now, named, wake);
-                    // The event came after the present file had lost the name. What was written to
-                    // it before that is there now, though it may not have been at the last read.
+                    // The event came after the present file had lost the name. The last read may
+                    // have missed bytes that were written before that, so read once more.
                     if !is_before_present && self.read_present(now, poll) == Progress::More {
                         self.present.push_first_successor(next, now);
                         break;
@@ -447,15 +488,55 @@ impl RotationTracker {
         }
     }
 
-    /// Whether the next rotation would push out a file that viewers may be about to read.
+    /// Whether the first of the successors is the present file, written anew.
+    fn compare_successor(&mut self, now: Instant, wake: &Wake) -> Verdict {
+        let Present::Draining { file: Some(file), successors } = &self.present else {
+            return Verdict::Other;
+        };
+        let Some(next) = successors.files.front() else { return Verdict::Other };
+        if file.unreadable_since().is_some() || self.late.contains(next.file.identity()) {
+            return Verdict::Other;
+        }
+        let known = self.comparison.take().filter(|known| known.is_of(file, next));
+        let mut comparison = known.unwrap_or_else(|| Comparison::new(file, next, now));
+        let may_grow = successors.files.len() == 1 && !wake.has_renamed();
+        let verdict = comparison.go_on(file, next, may_grow, now);
+        self.comparison = Some(comparison);
+        verdict
+    }
+
+    /// The present file goes on in the first of the successors. Those who still write to what it
+    /// was are heard as late writers.
+    fn go_on_in_successor(&mut self, now: Instant, poll: &mut Poll) {
+        self.comparison = None;
+        self.make_room_for_late_file(now, poll);
+        let Some(next) = self.take_successor(0) else { return };
+        let Some(present) = self.present.file_mut() else { return };
+        let (event, late) = present.go_on_in(next);
+        poll.events.push(event);
+        self.late.push(late, now, now + self.rotate_wait);
+        // The name may have gone on to another file meanwhile.
+        (poll.rotated, poll.more) = (true, true);
+    }
+
+    /// Before the oldest late file is dropped for another one, what was written to it since is
+    /// read.
+    fn make_room_for_late_file(&mut self, now: Instant, poll: &mut Poll) {
+        if self.late.is_full() {
+            self.late.poll_next_time();
+            self.poll_late_files(now, poll);
+        }
+    }
+
+    /// Whether the next rotation would displace a file that viewers may be about to read.
     fn waits_for_viewers(&self, now: Instant) -> bool {
         let is_fresh =
             self.late.oldest_since().is_some_and(|since| now.duration_since(since) < HOLD_TIME);
         self.are_viewers_behind && is_fresh
     }
 
-    /// Whether the successors have to wait yet. They never wait when there is no room for more of
-    /// them.
+    /// Whether the successors still have to wait. They never wait when there is no room for more
+    /// of them.
     fn is_too_early(&self, now: Instant) -> bool {
         let successors = self.present.successors();
         let is_settling =
@@ -464,8 +545,8 @@ impl RotationTracker {
         (is_settling || self.next_rotation_at.is_some_and(|at| now < at)) && !is_full
     }
 
-    /// The next file that had the name and was renamed, as events tell. None when there is none
-    /// that is new.
+    /// The next file that had the name and was renamed, according to the events. None when all of
+    /// them are known.
     fn open_renamed(&mut self, wake: &Wake) -> Option<TailedFile> {
         while let Some(path) = wake.next_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
@@ -494,8 +575,8 @@ impl RotationTracker {
         files.position(|next| next.file.identity() == identity)
     }
 
-    /// Takes one of the successors. With the last of them the present file is just a file whose
-    /// name is in doubt.
+    /// Removes one of the successors and returns it. After the last one, the next poll has to check
+    /// the name of the present file.
     fn take_successor(&mut self, at: usize) -> Option<TailedFile> {
         let Present::Draining { file, successors } = &mut self.present else { return None };
         let next = successors.files.remove(at);
@@ -508,9 +589,9 @@ impl RotationTracker {
         next
     }
 
-    /// A file that had the name earlier has come to light. Where the present file has the name
-    /// still, or is known to have lost it later, it began too early, and is put in front of the
-    /// successors. Returns whether it was.
+    /// Called when a file that had the name earlier is found. If the present file still has the
+    /// name, or is known to have lost it later, then it began too early, and becomes the first
+    /// successor. Returns whether that happened.
     fn put_present_behind(&mut self, now: Instant, named: Option<Identity>, wake: &Wake) -> bool {
         let is_later = self.present.file().is_some_and(|tailed| {
             named == Some(tailed.file.identity())
@@ -529,12 +610,14 @@ impl RotationTracker {
         true
     }
 
-    /// Another file takes the place of the present one, which becomes a late file, or was put
-    /// behind this one.
+    /// Makes `next` the present file. The present file before it becomes a late file, unless it is
+    /// now a successor of `next`.
     fn begin(&mut self, next: TailedFile, is_before_present: bool, now: Instant, poll: &mut Poll) {
         // A file that gets its name back while it is still read as a late one goes on from there:
         // read twice, its bytes would come twice.
-        let returned = self.late.remove(next.file.identity());
+        let (access, reserve) = (&self.access, &self.reserve);
+        let reopen = |path: &Path, identity| reopen(access, reserve, path, identity);
+        let returned = self.late.remove(next.file.identity(), &reopen);
         let is_back = returned.is_some() || next.has_begun;
         let mut next = match returned {
             Some(mut late) => {
@@ -543,12 +626,7 @@ impl RotationTracker {
             }
             None => next,
         };
-        if self.late.is_full() {
-            // The oldest is dropped for the present file. What was written to it since is read
-            // before that.
-            self.late.poll_next_time();
-            self.poll_late_files(now, poll);
-        }
+        self.make_room_for_late_file(now, poll);
         let (old, successors) = std::mem::take(&mut self.present).into_parts();
         let reason = match old {
             Some(old) => {
@@ -572,8 +650,8 @@ impl RotationTracker {
         };
     }
 
-    /// The path leads to nothing that can be followed. The present file is followed for the
-    /// rotate-wait, then closed.
+    /// Called when the path leads to nothing that can be followed. The present file is followed
+    /// for the rotate-wait, then closed.
     fn name_is_gone(&mut self, refusal: Refusal, now: Instant, poll: &mut Poll) {
         let since = match &self.present {
             Present::Gone { since, .. } => *since,
@@ -594,12 +672,12 @@ impl RotationTracker {
         }
     }
 
-    /// How long a file is followed whose name is gone.
+    /// How long a file without the log's name is followed.
     fn gone_time(&self) -> Duration {
         self.rotate_wait.max(GONE_TIME_MIN)
     }
 
-    /// Waits for something to follow. Each change of the reason is published.
+    /// Begins to wait for a file to follow. Each change of the reason is published.
     fn wait(&mut self, reason: WaitReason, poll: &mut Poll) {
         if !matches!(self.present, Present::Absent(Some(told)) if told == reason) {
             self.present = Present::Absent(Some(reason));
@@ -607,11 +685,13 @@ impl RotationTracker {
         }
     }
 
-    /// Reads the late files. Where one had something, the log goes back to the present file, or to
-    /// waiting.
+    /// Reads the late files. If one had new bytes, an event afterwards returns to the present file
+    /// or to waiting.
     fn poll_late_files(&mut self, now: Instant, poll: &mut Poll) {
         let before = poll.events.len();
-        self.late.poll(now, poll);
+        let (access, reserve) = (&self.access, &self.reserve);
+        let reopen = |path: &Path, identity| reopen(access, reserve, path, identity);
+        self.late.poll(now, poll, self.has_room, &reopen);
         if poll.events.len() > before {
             poll.events.extend(match &self.present {
                 Present::Absent(reason) => reason.map(FileEvent::Waiting),
@@ -620,13 +700,13 @@ impl RotationTracker {
         }
     }
 
-    /// Whether another file has taken the name, and has not begun yet.
+    /// Whether another file has taken the name but has not begun yet.
     #[must_use]
     pub fn is_rotating(&self) -> bool {
         self.present.has_successors()
     }
 
-    /// When there is something to do though nothing wakes. None when there is not.
+    /// The time of the next poll that is due without a wake. None when none is due.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         let settled = self.present.successors().map(|successors| successors.since + SETTLE_TIME);
@@ -642,6 +722,13 @@ impl RotationTracker {
         ];
         dues.into_iter().flatten().min()
     }
+}
+
+/// Opens a late file again, if it still has this name.
+fn reopen(access: &Access, reserve: &Reserve, path: &Path, identity: Identity) -> Option<LogFile> {
+    let log = access.locate(path.as_os_str().as_bytes()).ok()?;
+    let admitted = reserve.open(|| access.open(&log)).ok()?;
+    (admitted.identity() == identity).then(|| LogFile::new(admitted))
 }
 
 #[cfg(test)]
@@ -674,7 +761,7 @@ mod tests {
         let (wake, began) = (Wake::default(), Instant::now());
         let (mut bytes, mut reasons) = (Vec::new(), Vec::new());
         for milliseconds in 0..200 {
-            // The events come when the last file has begun already.
+            // The events come after the last file has begun.
             if milliseconds == 20 {
                 (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true));
             }
@@ -720,6 +807,46 @@ mod tests {
             let at_first = rotate_until(0, hold);
             assert_eq!(at_first, if are_behind { OLD_FILES_MAX } else { FILES }, "{are_behind}");
             assert_eq!(at_first + rotate_until(hold, 3 * hold), FILES, "{are_behind}");
+        }
+    }
+
+    #[test]
+    fn a_late_file_that_was_closed_for_a_viewer_is_read_on() {
+        let rotate_wait = Duration::from_secs(5);
+        for (has_room, is_over) in [(true, false), (false, false), (false, true)] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("a.log");
+            let access = Arc::new(Access::new([directory.path()]).unwrap());
+            let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+            std::fs::write(&path, "first\n").unwrap();
+            let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), rotate_wait);
+            tracker.first_poll(access.open(&log), None).unwrap();
+            let (wake, began) = (Wake::default(), Instant::now());
+            let (aside, unlinked) = (directory.path().join("a.log.1"), directory.path().join("b"));
+            for (old, content, from) in [(&aside, "second\n", 0), (&unlinked, "third\n", 100)] {
+                std::fs::rename(&path, old).unwrap();
+                std::fs::write(&path, content).unwrap();
+                for milliseconds in from..from + 100 {
+                    tracker.doubt_name();
+                    tracker.poll(began + Duration::from_millis(milliseconds), &wake);
+                }
+            }
+            let held = File::options().append(true).open(&unlinked).unwrap();
+            std::fs::remove_file(&unlinked).unwrap();
+            tracker.close_late_files(2);
+            assert!(tracker.has_closed_late_files());
+            tracker.set_has_room(has_room);
+            std::fs::write(&aside, "first\nlate\n").unwrap();
+            (&held).write_all(b"unlinked\n").unwrap();
+            let later = Duration::from_secs(if is_over { 6 } else { 1 });
+            let poll = tracker.poll(began + later, &wake);
+            let bytes = poll.events.iter().filter_map(|event| match event {
+                FileEvent::Bytes { bytes, .. } => Some(std::str::from_utf8(bytes).unwrap()),
+                _ => None,
+            });
+            let late = if has_room || is_over { "late\n" } else { "" };
+            assert_eq!(bytes.collect::<String>(), format!("{late}unlinked\n"));
+            assert_eq!(tracker.has_closed_late_files(), !has_room && !is_over);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which follower runs next: a run queue, a list of due times, and a limit for each device.
 //!
-//! It is a value without threads or clocks, so that its rules are tested as such. A follower is in
+//! It is a value without threads or clocks, so that its rules can be tested alone. A follower is in
 //! one state at a time: it rests, is queued, is parked because its device is busy, or runs. So it
 //! runs on one thread at a time, and a wake that comes while it runs lets it run once more.
 //! Followers run in the order in which they were queued, and a follower that has more to do goes to
@@ -9,10 +9,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// At most this many followers of one device run at a time. The threads that are left serve the
-/// logs of the others when a device hangs.
+/// At most this many followers of one device run at a time. When a device hangs, the other threads
+/// still serve the logs of other devices.
 pub(super) const DEVICE_RUNS_MAX: usize = 4;
-/// A follower that has run for so long is taken to be stuck in a call to its file system.
+/// A follower that has run for this long is assumed to be stuck in a call to its file system.
 pub(super) const STUCK_TIME: Duration = Duration::from_millis(500);
 
 /// The number of a follower in the schedule. It is never used again.
@@ -56,9 +56,9 @@ struct Device {
 pub(super) struct Schedule {
     entries: HashMap<Id, Entry>,
     queue: VecDeque<Id>,
-    /// Of those that rest.
+    /// The due times of the followers that rest.
     dues: BTreeSet<(Instant, Id)>,
-    /// Those with a follower that runs or is parked.
+    /// The devices with a follower that runs or is parked.
     devices: HashMap<u64, Device>,
     last_id: Id,
 }
@@ -81,7 +81,7 @@ impl Schedule {
         self.queue.len()
     }
 
-    /// Has a follower run soon. Returns whether it was queued by that.
+    /// Makes a follower run soon. Returns whether this call queued it.
     pub(super) fn wake(&mut self, id: Id) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         match &mut entry.state {
@@ -99,7 +99,7 @@ impl Schedule {
         }
     }
 
-    /// Has all followers run soon, those too that ignore wakes.
+    /// Makes all followers run soon, also those that ignore wakes.
     pub(super) fn wake_all(&mut self) {
         for (&id, entry) in &mut self.entries {
             match &mut entry.state {
@@ -130,7 +130,7 @@ impl Schedule {
         queued
     }
 
-    /// When the next follower is due that rests. None when none does.
+    /// When the next resting follower is due. None when none rests.
     pub(super) fn next_due(&self) -> Option<Instant> {
         self.dues.first().map(|&(due, _)| due)
     }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_hangs_takes_a_few_threads_and_holds_up_its_own_followers_only() {
+    fn a_device_that_hangs_takes_a_few_threads_and_delays_only_its_own_followers() {
         let (mut schedule, now) = (Schedule::default(), Instant::now());
         let hung: Vec<Id> = (0..10 * DEVICE_RUNS_MAX).map(|_| schedule.add(1)).collect();
         let other = schedule.add(2);

@@ -1,7 +1,7 @@
 //! A file of a log that is open and read as it grows.
 //!
-//! Each step reads the bytes that came since the one before. It recognises by size, head and
-//! fingerprint that the file was truncated, even where the file has grown again since.
+//! Each step reads the bytes that came since the step before. It recognises by size, head and
+//! fingerprint that the file was truncated, even when the file has grown again since.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,27 +10,36 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
-use crate::log::access::Admitted;
+use crate::encoding::Detection;
+use crate::log::access::{Admitted, Identity};
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
-use crate::log::timeline::{Reason, WaitReason};
+use crate::log::timeline::{Head, Reason, WaitReason};
 
-/// One poll reads at most this many chunks: a fast writer neither fills the memory nor delays other
-/// logs.
+/// One poll reads at most this many chunks, so that a fast writer neither fills the memory nor
+/// delays other logs.
 const POLL_CHUNKS_MAX: usize = 16;
 /// The pause after a failed read.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is kept of a file that nobody follows any more. Its positions are recognised by that when
-/// it is followed again.
+/// What is remembered of a file that nobody follows any more. When the file is followed again, its
+/// positions are recognised by this.
 #[derive(Clone, Debug)]
 pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
+    /// The file's, which need not be the one that the generation is named after.
+    identity: Identity,
     fingerprint: Fingerprint,
     head: Vec<u8>,
+}
+
+impl RememberedFile {
+    pub(in crate::log) fn identity(&self) -> Identity {
+        self.identity
+    }
 }
 
 /// An open file, and how far it has been read.
@@ -42,10 +51,12 @@ pub(in crate::log) struct TailedFile {
     pub(in crate::log) fingerprint: Fingerprint,
     /// The file's first bytes as they were read, at most [`SIGNATURE_BYTES_MAX`].
     head: Vec<u8>,
-    /// It was opened under a name that it got after it had the log's.
+    /// The file had the log's name, was renamed, and was then opened under its new name.
     pub(in crate::log) was_renamed: bool,
     /// It has been the present file.
     pub(in crate::log) has_begun: bool,
+    /// Its generation has been published. Otherwise only the tracker knows of the file.
+    pub(in crate::log) is_published: bool,
     read_error: Option<ReadError>,
     nuls: TrailingNuls,
 }
@@ -57,13 +68,13 @@ struct ReadError {
     retry_at: Instant,
 }
 
-/// What is known of the NULs at the end of a file, which may be allocated for what is still to be
-/// written.
+/// What is known of the NULs at the end of a file, which may be space that was allocated before it
+/// is written.
 #[derive(Debug, Default)]
 struct TrailingNuls {
-    /// The file's size when they were met last.
+    /// The file's size when they were last found.
     to: Offset,
-    /// Up to here they have been searched for data.
+    /// The search for data among them has got as far as this.
     searched: Offset,
     /// The file's size and modification time when the search found no data.
     without_data: Option<(u64, SystemTime)>,
@@ -71,16 +82,24 @@ struct TrailingNuls {
 
 /// What one read found.
 enum Step {
-    /// New bytes. Where they do not begin at the offset that was read to, a hole lies between.
+    /// New bytes. If they do not begin at the offset that was read to, there is a hole between.
     Bytes {
         start: Offset,
         bytes: Bytes,
         more: bool,
     },
-    /// NULs were searched, and the search is not over.
+    /// Only NULs were found so far, and the search is not over.
     Searched,
     End,
     Truncated,
+}
+
+/// What one step of a poll leaves to do.
+enum ReadOn {
+    More,
+    End,
+    /// The file was truncated again. The next poll tells it: viewers get one reset for each poll.
+    Later,
 }
 
 /// How far a poll has read a file.
@@ -105,6 +124,7 @@ impl TailedFile {
             head: Vec::new(),
             was_renamed: false,
             has_begun: false,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
@@ -122,9 +142,27 @@ impl TailedFile {
             head,
             was_renamed: true,
             has_begun: true,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
+    }
+
+    /// A late file that was closed and is open again. Its next read proves that it is the same.
+    pub(in crate::log) fn reopened(file: LogFile, remembered: RememberedFile) -> Self {
+        let RememberedFile { generation, fingerprint, head, identity: _ } = remembered;
+        Self {
+            real_path: file.path_now().unwrap_or_default(),
+            generation,
+            fingerprint,
+            file: Arc::new(file),
+            head,
+            was_renamed: true,
+            has_begun: true,
+            is_published: true,
+            read_error: None,
+            nuls: TrailingNuls::default(),
+        }
     }
 
     /// Goes to the file's present end. Where it is the remembered file, its generation goes on.
@@ -139,7 +177,7 @@ impl TailedFile {
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(remembered) = remembered
-            && remembered.generation.identity == self.file.identity()
+            && remembered.identity == self.file.identity()
             && remembered.head.len() >= SIGNATURE_BYTES_MIN
             && self.head.starts_with(&remembered.head)
             && matches!(
@@ -154,8 +192,8 @@ impl TailedFile {
     }
 
     fn step(&mut self) -> io::Result<Step> {
-        // One stat may be stale or wrong (network file systems): only two of them make a file
-        // shorter.
+        // On network file systems one stat may be stale or wrong. A file counts as shorter only
+        // after two of them.
         let offset = self.fingerprint.offset().0;
         let mut status = self.file.status()?;
         if status.size < offset {
@@ -189,8 +227,8 @@ impl TailedFile {
                 }
                 Ok(Step::End)
             }
-            // A hole is passed together with the data behind it, or not at all. A hole alone
-            // publishes nothing, and no viewer would learn that bytes were left out.
+            // A hole is skipped only together with the data behind it. A hole alone publishes
+            // nothing, and no viewer would learn that bytes were left out.
             Read::Hole(to) => {
                 let behind = self.file.fingerprint(to)?;
                 let found = read_after(&behind, Offset(0))?;
@@ -214,7 +252,7 @@ impl TailedFile {
         }
     }
 
-    /// Goes on behind these bytes. `size` is the file's.
+    /// Moves on past these bytes. `size` is the size of the file.
     fn take(&mut self, bytes: Bytes, size: u64) -> Step {
         let start = self.fingerprint.offset();
         if start.0 == self.head.len() as u64 {
@@ -225,20 +263,21 @@ impl TailedFile {
         Step::Bytes { start, more: self.fingerprint.offset().0 < size, bytes }
     }
 
-    /// Whether there is data where NULs were met last. A write through a mapping, or within one
-    /// tick of the file system's clock, changes neither size nor time.
+    /// Whether there is data now where NULs were last found. A write through a mapping, or within
+    /// one tick of the file system's clock, changes neither size nor time.
     fn has_data_next(&self) -> io::Result<bool> {
         let next = self.file.read_at(self.fingerprint.offset(), ALLOCATED_BYTES_MIN)?;
         Ok(next.iter().any(|&byte| byte != 0))
     }
 
-    /// What is kept of it when nobody follows any more.
+    /// What is remembered of the file when nobody follows it any more.
     pub(in crate::log) fn remembered(&self) -> RememberedFile {
         let (fingerprint, head) = (self.fingerprint.clone(), self.head.clone());
-        RememberedFile { generation: self.generation, fingerprint, head }
+        let (generation, identity) = (self.generation, self.file.identity());
+        RememberedFile { generation, identity, fingerprint, head }
     }
 
-    /// Reads on, at most [`POLL_CHUNKS_MAX`] chunks.
+    /// Reads at most [`POLL_CHUNKS_MAX`] chunks.
     pub(in crate::log) fn read(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         if self.retry_at().is_some_and(|retry_at| now < retry_at) {
             return Progress::Unreadable;
@@ -250,8 +289,9 @@ impl TailedFile {
     pub(in crate::log) fn read_now(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         for _ in 0..POLL_CHUNKS_MAX {
             match self.read_on(poll) {
-                Ok(true) => {}
-                Ok(false) => return Progress::Drained,
+                Ok(ReadOn::More) => {}
+                Ok(ReadOn::End) => return Progress::Drained,
+                Ok(ReadOn::Later) => break,
                 Err(error) => {
                     if self.read_error.is_none() {
                         tracing::warn!(file = %self.real_path.display(), %error, "can't read");
@@ -267,8 +307,8 @@ impl TailedFile {
         Progress::More
     }
 
-    /// Reads what was written since the last poll to a file that was rotated away. None when the
-    /// file was truncated: it is not part of the log any more.
+    /// Reads what was written to a rotated file since the last poll. None when the file was
+    /// truncated: it is not part of the log any more.
     pub(in crate::log) fn read_late(&mut self, poll: &mut Poll) -> Option<Progress> {
         let before = self.fingerprint.clone();
         let mut has_begun = false;
@@ -276,9 +316,10 @@ impl TailedFile {
             match self.step() {
                 Ok(Step::Bytes { start, bytes, .. }) => {
                     if !std::mem::replace(&mut has_begun, true) {
+                        self.is_published = true;
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
-                    poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
+                    poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
                 }
                 Ok(Step::Searched) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -295,25 +336,28 @@ impl TailedFile {
         self.read_error.as_ref().map(|error| error.retry_at)
     }
 
-    /// Since when the file can't be read.
+    /// The time since which the file can't be read. None when it can.
     pub(in crate::log) fn unreadable_since(&self) -> Option<Instant> {
         self.read_error.as_ref().map(|error| error.since)
     }
 
-    /// Reads one chunk and adds its events. Returns false at the end of the file.
-    fn read_on(&mut self, poll: &mut Poll) -> io::Result<bool> {
+    /// Reads one chunk and adds its events.
+    fn read_on(&mut self, poll: &mut Poll) -> io::Result<ReadOn> {
         let before = self.read_error.as_ref().map(|_| self.fingerprint.clone());
         let step = self.step()?;
+        if poll.truncated && matches!(step, Step::Truncated) {
+            return Ok(ReadOn::Later);
+        }
         self.read_error = None;
         if let Some(before) = before {
             poll.events.push(self.began(before, Reason::Back));
         }
         match step {
-            Step::End => return Ok(false),
+            Step::End => return Ok(ReadOn::End),
             Step::Searched => {}
             Step::Bytes { start, bytes, more } => {
-                poll.events.push(FileEvent::Bytes { start, bytes, signed: self.signed() });
-                return Ok(more);
+                poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
+                return Ok(if more { ReadOn::More } else { ReadOn::End });
             }
             Step::Truncated => {
                 (poll.rotated, poll.truncated) = (true, true);
@@ -322,7 +366,7 @@ impl TailedFile {
                 poll.events.push(self.goes_on(Reason::Truncated));
             }
         }
-        Ok(true)
+        Ok(ReadOn::More)
     }
 
     /// The file's first bytes as they were read.
@@ -330,12 +374,13 @@ impl TailedFile {
         &self.head
     }
 
-    /// The generation, signed by as much of the head as has been read.
-    fn signed(&self) -> Generation {
-        self.generation.signed_by(&self.head)
+    /// What is known of the head, as far as it has been read.
+    fn known_head(&self) -> Head {
+        let signed = self.generation.signed_by(&self.head);
+        Head { signed, detection: Detection::of_head(&self.head) }
     }
 
-    /// Takes the file as it is now for a new generation.
+    /// Begins a new generation with the file as it is now.
     fn begin_new_generation(&mut self) -> io::Result<()> {
         self.generation =
             Generation::new(self.file.identity(), nonce(), &self.file.written_head()?);
@@ -345,30 +390,52 @@ impl TailedFile {
         Ok(())
     }
 
-    /// The event that this file goes on behind these bytes.
+    /// The event that this file continues after these bytes.
     fn began(&self, before: Fingerprint, reason: Reason) -> FileEvent {
         let (generation, file) = (self.generation, Arc::clone(&self.file));
-        FileEvent::Began { generation, signed: self.signed(), before, reason, file }
+        FileEvent::Began { generation, head: self.known_head(), before, reason, file }
     }
 
-    /// The event that it goes on where it has been read to.
+    /// The event that the file continues at the offset that was read last.
     pub(in crate::log) fn goes_on(&self, reason: Reason) -> FileEvent {
         self.began(self.fingerprint.clone(), reason)
     }
 
-    /// The file has its name back.
+    /// Called when the file has its name back.
     pub(in crate::log) fn regain_name(&mut self, real_path: PathBuf) {
         self.real_path = real_path;
         self.was_renamed = false;
     }
 
-    /// Whether it has another name than the log's. A file without any name was replaced.
+    /// Goes on in the file `next`, which begins with all bytes that were read of this one. Returns
+    /// the event, and this file for those who still write to it: under a generation of its own, for
+    /// what they write is not what follows in `next`.
+    pub(in crate::log) fn go_on_in(&mut self, next: Self) -> (FileEvent, Self) {
+        let file = std::mem::replace(&mut self.file, next.file);
+        let late = Self {
+            generation: Generation::new(file.identity(), nonce(), &self.head),
+            file,
+            real_path: std::mem::replace(&mut self.real_path, next.real_path),
+            fingerprint: self.fingerprint.clone(),
+            head: self.head.clone(),
+            was_renamed: self.was_renamed,
+            has_begun: true,
+            is_published: false,
+            read_error: self.read_error.take(),
+            nuls: std::mem::take(&mut self.nuls),
+        };
+        self.was_renamed = next.was_renamed;
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        (FileEvent::WrittenAnew { generation, file }, late)
+    }
+
+    /// Whether the file has a name other than the log's. A file without any name was replaced.
     pub(in crate::log) fn has_another_name(&self) -> bool {
         self.file.path_now().is_some_and(|now| self.was_renamed || now != self.real_path)
     }
 }
 
-/// A random number. No earlier generation of this inode is likely to have had it.
+/// A random number, most likely different from that of each earlier generation of this inode.
 fn nonce() -> u32 {
     fastrand::u32(..)
 }

@@ -17,19 +17,19 @@ use crate::log::follower::watch_set::WatchSet;
 use crate::log::follower::{BACKSTOP_INTERVAL, Follower, LINGER, POLL_INTERVAL};
 use crate::log::watch::Watches;
 
-/// Truncations that come faster than this are slowed down to it, which bounds what many of them
-/// cost. A truncation that comes alone is published at once.
+/// Truncations in quick succession are published at most this often, which bounds their cost. A
+/// single truncation is published at once.
 const TRUNCATION_INTERVAL: Duration = Duration::from_millis(20);
-/// A refresh is answered by then, though not everything may have been read that was there.
+/// A refresh is completed after this time, even if not everything has been read.
 const REFRESH_TIME_MAX: Duration = Duration::from_secs(10);
-/// The last polls at shutdown take no longer, however fast the log grows.
+/// The last polls at shutdown take at most this long, however fast the log grows.
 pub(in crate::log) const LAST_POLLS_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The entry of a follower in its registry. Its drop removes the follower from there and ends it,
 /// however the task ended.
 pub(in crate::log) trait Registration: Send {
-    /// Removes the follower if nobody views it, and keeps what is remembered of its file. Returns
-    /// whether it is removed.
+    /// Removes the follower if nobody views it, and stores what is remembered of its file. Returns
+    /// whether it was removed.
     fn retire(&mut self, remembered: Option<RememberedFile>) -> bool;
 }
 
@@ -42,26 +42,26 @@ pub(in crate::log) struct FollowerTask<R: Registration> {
     /// The places that are watched.
     places: Vec<(PathBuf, bool)>,
     next_renewal: Instant,
-    /// The refresh that is answered next.
+    /// The refresh that is completed next.
     pending: Option<PendingRefresh>,
-    /// How many refreshes had been asked for at the last poll.
+    /// How many refreshes had been requested at the last poll.
     asked: u64,
     idle_since: Option<Instant>,
-    /// All truncations so far may have come by then at [`TRUNCATION_INTERVAL`].
+    /// The time by which all truncations so far would have come at [`TRUNCATION_INTERVAL`].
     truncations_until: Instant,
     closing_since: Option<Instant>,
 }
 
-/// A refresh that is answered when as much has been read as was there when it was asked for.
+/// A refresh that is complete when everything has been read that the file had at its request.
 struct PendingRefresh {
-    /// How many refreshes had been asked for.
+    /// How many refreshes had been requested.
     asked: u64,
     since: Instant,
     extent: Option<FileExtent>,
 }
 
 impl<R: Registration> FollowerTask<R> {
-    /// A task that has not watched yet. The tracker has opened the file.
+    /// A task without watches. The tracker has already opened the file.
     pub(in crate::log) fn new(
         follower: Arc<Follower>,
         registration: R,
@@ -84,12 +84,12 @@ impl<R: Registration> FollowerTask<R> {
         }
     }
 
-    /// Polls once, publishes what was found and answers refreshes. Returns whether there may be
+    /// Polls once, publishes what was found and completes refreshes. Returns whether there may be
     /// more, and whether a file was truncated.
     fn poll(&mut self) -> (bool, bool) {
         let now = Instant::now();
         let asked = self.follower.asked();
-        // A refresh wants everything, also where its wake is still to come.
+        // A refresh needs a full check, even when the wake of an event has not arrived yet.
         if std::mem::replace(&mut self.asked, asked) != asked || self.follower.is_polling() {
             self.tracker.doubt_name();
         }
@@ -98,24 +98,28 @@ impl<R: Registration> FollowerTask<R> {
         }
         self.follower.hand_over_found_files(&mut self.tracker, now);
         let excess = self.follower.take_excess_files();
-        self.tracker.drop_late_files(excess);
+        self.tracker.close_late_files(excess);
+        if self.tracker.has_closed_late_files() {
+            self.tracker.set_has_room(self.follower.has_room());
+        }
         self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
+        self.follower.set_unpublished_files(self.tracker.unpublished_files());
         if poll.rotated && self.tracker.watch_places() != self.places {
             self.renew_watches();
         }
         let Poll { more, rotated, truncated, .. } = poll;
         self.follower.publish(poll);
         if rotated || excess > 0 {
-            // What is in use now is closed at the next rotation, or when the next file is found.
+            // Files in use now are closed at the next rotation, or when the next file is found.
             let _in_use = self.follower.close_excess_files();
         }
         self.answer(asked, more);
         (more, truncated)
     }
 
-    /// Answers the refreshes that have what they asked for: all that was there. That is not all
-    /// that comes meanwhile, since a log may grow as fast as it is read.
+    /// Completes the refreshes for which everything has been read that was there at their request.
+    /// Later bytes do not count, since a log may grow as fast as it is read.
     fn answer(&mut self, asked: u64, more: bool) {
         let is_rotating = self.tracker.is_rotating();
         if !more && !is_rotating {
@@ -160,7 +164,7 @@ impl<R: Registration> FollowerTask<R> {
         is_idle && self.registration.retire(self.tracker.remembered_file())
     }
 
-    /// When there is something to do though nothing wakes.
+    /// The time of the next run that is due without a wake.
     fn due(&self) -> Instant {
         let lingers_until = self.idle_since.map(|since| since + LINGER);
         let dues = [self.tracker.due(), lingers_until].into_iter().flatten();
@@ -176,7 +180,7 @@ impl<R: Registration> FollowerTask<R> {
         let is_late = since.elapsed() >= LAST_POLLS_TIME_MAX;
         match (more, self.tracker.is_rotating()) {
             (true, _) if !is_late => After::Now,
-            // A file that took the name a moment ago is part of all that was written.
+            // A file that took the name a moment ago also belongs to what has been written.
             (false, true) if !is_late => After::At(self.due()),
             (more, is_rotating) => {
                 if more || is_rotating {

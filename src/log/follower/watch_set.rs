@@ -52,10 +52,10 @@ impl WatchSet {
             match self.watches.watch(directory, name, *is_own, wake) {
                 Ok(watch) => {
                     self.held.push((place.clone(), watch));
-                    // One more poll finds what happened before the watch.
+                    // One more poll finds the changes before the watch was added.
                     wake.wake();
                 }
-                // A missing directory has no events to miss but its own creation.
+                // A missing directory has no events other than its own creation.
                 Err(WatchError::Missing) => {
                     self.is_missing = true;
                     self.watch_for_creation(directory, wake);
@@ -72,8 +72,8 @@ impl WatchSet {
         works
     }
 
-    /// Watches the nearest existing directory above a missing one. Where that fails, the next
-    /// renewal finds out.
+    /// Watches the nearest existing directory above a missing one. If that fails, the next renewal
+    /// tries again.
     fn watch_for_creation(&mut self, missing: &Path, wake: &Arc<Wake>) {
         let mut wanted = missing;
         while let (Some(above), Some(name)) = (wanted.parent(), wanted.file_name()) {

@@ -1,7 +1,7 @@
 //! When the bytes of a file were first seen, while somebody followed it.
 //!
-//! A sparse table from offsets to times. It has a bound: in a long log old and new times alike get
-//! the same, coarser grain.
+//! A sparse table from offsets to times. Its size is bounded: in a long log all times become
+//! coarser, old and new alike.
 
 use std::time::{Duration, SystemTime};
 
@@ -35,7 +35,7 @@ impl Default for ArrivalTimes {
 }
 
 impl ArrivalTimes {
-    /// Notes that the bytes from `start` on have arrived at `now`.
+    /// Records that the bytes from `start` on arrived at `now`.
     pub(in crate::log) fn note(&mut self, start: Offset, now: SystemTime) {
         let is_same =
             |&(_, time): &Entry| now.duration_since(time).is_ok_and(|since| since < self.grain);

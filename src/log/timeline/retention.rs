@@ -1,18 +1,19 @@
-//! Which files a timeline keeps open, and which files it takes back.
+//! Which files a timeline keeps open, and which rotated files it accepts again.
 //!
 //! A file stays open while the follower reads it, and while a viewer reads one of its spans or of
-//! those before it. Beyond [`OLD_FILES_MAX`] old files the oldest is closed all the same: what a
-//! viewer has not read of it by then is a gap.
+//! those before it. Beyond [`OLD_FILES_MAX`] old files the oldest is closed all the same: the bytes
+//! of it that a viewer has not read by then become a gap.
 
 use std::sync::Arc;
 
+use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
 use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
 
-/// How many rotated files that were found again are remembered, most of them closed.
+/// How many rotated files that were found again are remembered. Most of them are closed.
 const ROTATED_MAX: usize = 256;
 
 /// An open file that is not the present one.
@@ -20,7 +21,7 @@ const ROTATED_MAX: usize = 256;
 pub struct OldFile {
     /// The file.
     pub file: Arc<LogFile>,
-    /// The follower reads it for late writers, or somebody reads it now: to close it here frees
+    /// The follower reads it for late writers, or a viewer reads it now. Closing it here would free
     /// nothing.
     pub is_in_use: bool,
 }
@@ -43,7 +44,7 @@ impl Timeline {
         }
         files.sort_by_key(|(found, ..)| *found);
         let old = files.into_iter().map(|(_, file, spans)| {
-            // Its spans hold it, and this list.
+            // Its spans and this list each hold a handle.
             let is_in_use = Arc::strong_count(&file) > spans + 1;
             OldFile { file, is_in_use }
         });
@@ -66,7 +67,7 @@ impl Timeline {
     }
 
     /// Adds a file that was rotated away earlier and was found again. Returns the span that holds
-    /// `offset`, and whether the span is new. None when too many such files are read already.
+    /// `offset`, and whether the span is new. None when too many such files are being read.
     ///
     /// The file gets the generation that was `asked` for, or that it had when it was found before,
     /// only if this follower issued that generation. A server before this one may have issued it
@@ -102,12 +103,13 @@ impl Timeline {
             return None;
         }
         self.found += 1;
-        let span = Arc::new(Span::rotated(self.found, generation, file, end));
+        let detection = Detection::of_head(head);
+        let span = Arc::new(Span::rotated(self.found, generation, detection, file, end));
         self.rotated.push_back(Arc::clone(&span));
         Some((span, true))
     }
 
-    /// Closes the found files that no viewer reads. Where they end stays known.
+    /// Closes the found files that no viewer reads. Their ends are still remembered.
     fn let_go_of_rotated(&mut self) {
         for span in &self.rotated {
             if !span.is_read() {
@@ -121,7 +123,7 @@ impl Timeline {
 
     /// Closes the files that nobody needs any more, and the oldest of too many.
     pub fn prune(&mut self) {
-        // A follower asks at each look at its log, and mostly only the present file is held.
+        // A follower calls this at each poll, and usually only the present file is open.
         if !self.may_hold_old_files {
             return;
         }
@@ -145,8 +147,8 @@ impl Timeline {
         for span in &self.spans {
             is_needed |= span.is_read();
             let Some(file) = span.file() else { continue };
-            // Its spans, the list above and this variable hold the file. One more handle means that
-            // the follower still reads it.
+            // Its spans, the list above and this variable each hold a handle. One more handle means
+            // that the follower still reads the file.
             let spans = files
                 .iter()
                 .find(|(other, _)| Arc::ptr_eq(other, &file))
@@ -171,7 +173,7 @@ impl Timeline {
                 continue;
             }
             if kept.len() > OLD_FILES_MAX {
-                // A file that was found again is closed by its turn among those.
+                // `close_files` closes those that were found again, in the order of their finding.
                 if span.source().is_some_and(|source| source.found == 0) {
                     span.let_go();
                 }

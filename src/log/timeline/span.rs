@@ -1,7 +1,7 @@
 //! A span: a run of bytes of one generation, in the order in which the follower published them.
 //!
 //! The follower extends the last span, and viewers read any of them from the span's file. The end
-//! of a closed span is final. When the file is let go, its arrival times go with it.
+//! of a closed span is final. When the file is closed, its arrival times are dropped with it.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -10,6 +10,8 @@ use std::time::SystemTime;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::encoding::Detection;
+use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
@@ -22,7 +24,7 @@ pub const ROTATED_NUMBER_MAX: u64 = 1 << 32;
 /// Why a span began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is the follower's first.
+    /// It is the first span of the follower.
     Joined,
     /// The file was renamed, and another file has the log's name.
     Rotated,
@@ -33,7 +35,8 @@ pub enum Reason {
     Replaced,
     /// A writer still wrote to a file that was rotated away.
     Late,
-    /// The present file goes on, or one that got its name back while late writes to it were read.
+    /// The present file continues, or a file that got its name back while its late writes were
+    /// read.
     Back,
 }
 
@@ -70,11 +73,15 @@ pub struct Span {
 pub(super) struct SpanState {
     /// The generation with its latest signature.
     pub(super) signed: Generation,
+    /// What the first bytes of the file say of its encoding.
+    pub(super) detection: Detection,
     pub(super) closed: bool,
     /// The bytes are gone for good: the file was truncated.
     pub(super) lost: bool,
     /// The last bytes that were published.
     pub(super) tail: Fingerprint,
+    /// The file that has the bytes.
+    identity: Identity,
     /// None once the bytes can't be read any more.
     pub(super) source: Option<Source>,
 }
@@ -83,7 +90,7 @@ pub(super) struct SpanState {
 #[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) file: Arc<LogFile>,
-    /// Grows with each file that is found again; 0 for one that was not.
+    /// The number of the file among those that were found again. 0 for a file that was not.
     pub(super) found: u64,
     pub(super) arrivals: Arc<Mutex<ArrivalTimes>>,
 }
@@ -108,9 +115,15 @@ impl Span {
         source: Source,
     ) -> Self {
         let from = before.offset();
-        let source = Some(source);
-        let state =
-            SpanState { signed: generation, closed: false, lost: false, tail: before, source };
+        let state = SpanState {
+            signed: generation,
+            detection: Detection::default(),
+            closed: false,
+            lost: false,
+            tail: before,
+            identity: source.file.identity(),
+            source: Some(source),
+        };
         Self {
             number,
             generation,
@@ -126,6 +139,7 @@ impl Span {
     pub(super) fn rotated(
         number: u64,
         generation: Generation,
+        detection: Detection,
         file: Arc<LogFile>,
         end: Offset,
     ) -> Self {
@@ -135,12 +149,13 @@ impl Span {
         span.end.store(end.0, Ordering::Release);
         let mut state = span.state();
         state.tail = Fingerprint::at(end);
+        state.detection = detection;
         state.closed = true;
         drop(state);
         span
     }
 
-    /// Whether it is of a file that was rotated away before the follower started.
+    /// Whether its file was rotated away before the follower started.
     #[must_use]
     pub fn is_rotated(&self) -> bool {
         self.number <= ROTATED_NUMBER_MAX
@@ -150,6 +165,12 @@ impl Span {
     #[must_use]
     pub fn signed(&self) -> Generation {
         self.state().signed
+    }
+
+    /// The encoding of its file, by the first bytes of that.
+    #[must_use]
+    pub fn detection(&self) -> Detection {
+        self.state().detection
     }
 
     /// The offset after the last published byte.
@@ -172,9 +193,9 @@ impl Span {
         self.state().tail.clone()
     }
 
-    /// When the byte at `offset` was first seen, to about a tenth of a second; coarser in long
-    /// logs. None for a byte that was there before the log was followed, and once the file is let
-    /// go.
+    /// When the byte at `offset` was first seen, to about a tenth of a second, or coarser in a long
+    /// log. None for a byte that was there before the log was followed, and after the file is
+    /// closed.
     #[must_use]
     pub fn arrived(&self, offset: Offset) -> Option<SystemTime> {
         if offset >= self.end() {
@@ -184,10 +205,32 @@ impl Span {
         arrivals.lock().of(offset)
     }
 
-    /// The file to read the span's bytes from. None when it was truncated or has been let go.
+    /// The file with the span's bytes. None when it was truncated or closed.
     #[must_use]
     pub fn file(&self) -> Option<Arc<LogFile>> {
         self.state().source.as_ref().map(|source| Arc::clone(&source.file))
+    }
+
+    /// The file, and the last bytes that were published, as they are at one moment.
+    #[must_use]
+    pub fn file_and_tail(&self) -> Option<(Arc<LogFile>, Fingerprint)> {
+        let state = self.state();
+        let file = Arc::clone(&state.source.as_ref()?.file);
+        Some((file, state.tail.clone()))
+    }
+
+    /// The identity of the file that has the bytes, open or not.
+    pub(super) fn identity(&self) -> Identity {
+        self.state().identity
+    }
+
+    /// The bytes are read from another file from now on, which has all of them.
+    pub(super) fn replace_file(&self, file: &Arc<LogFile>) {
+        let mut state = self.state();
+        state.identity = file.identity();
+        if let Some(source) = &mut state.source {
+            source.file = Arc::clone(file);
+        }
     }
 
     /// Adds published bytes at the end.

@@ -1,16 +1,16 @@
-//! What no input can exceed.
+//! Limits that hold for any input.
 
 use super::*;
 
 #[test]
-fn what_is_not_closed_does_not_swallow_the_log() {
+fn an_unterminated_sequence_does_not_hide_the_log() {
     let mut terminal = Terminal::new(0);
     terminal.feed(b"a\x1b]0;");
     for _ in 0..64 {
         terminal.feed(&[b'x'; 64 * 1024]);
         assert!(
             format!("{terminal:?}").len() < 4 * 1024 * 1024,
-            "what is kept of a sequence is bounded"
+            "the buffer of a sequence is bounded"
         );
     }
     let patch = terminal.feed(b"tail");
@@ -46,7 +46,7 @@ fn a_long_line_is_cut_without_loss() {
 fn rows_out_of_reach_are_final() {
     let lines: String = (0..100).map(|i| format!("{i}\n")).collect();
     let rows = rows_of([lines.as_bytes(), b"\x1b[99AX"]);
-    // Rows that are inserted cannot push the cursor's row out of reach.
+    // Inserted rows cannot move the cursor's row out of reach.
     let inserted = rows_of([lines.as_bytes(), b"x\x1b[99A\x1b[99L\rY"]);
     assert_eq!(inserted[100 + 1 - SCREEN_ROWS].text(), "Y7");
     let edited: Vec<usize> = (0..100).filter(|&i| rows[i].text() != i.to_string()).collect();
@@ -60,7 +60,7 @@ fn rows_out_of_reach_are_final() {
 }
 
 #[test]
-fn the_end_of_a_quiet_line_touches_that_line_alone() {
+fn the_end_of_a_long_line_changes_that_line_only() {
     let mut terminal = Terminal::new(0);
     terminal.feed(b"one\ntwo\n");
     terminal.feed(&[b'.'; 20_000]);
@@ -73,7 +73,7 @@ fn the_end_of_a_quiet_line_touches_that_line_alone() {
 }
 
 #[test]
-fn many_toggles_cost_no_more_than_their_bytes() {
+fn many_changes_of_style_make_html_in_proportion_to_their_bytes() {
     let toggles = "\x1b[1m\x1b[m".repeat(120_000);
     assert_eq!(html(format!("{toggles}x").as_bytes()), "x");
     let nested: String = (0..60_000).map(|i| format!("\x1b[{}mx", 30 + i % 8)).collect();
@@ -82,8 +82,8 @@ fn many_toggles_cost_no_more_than_their_bytes() {
     assert!(!out.contains("<span style='color:var(--red,#a00)'><span"), "styles do not pile up");
 }
 
-/// Feeds a log of `len` bytes in pieces, of which each is a part of the pattern over and over, and
-/// says how much HTML it made. Between any two pieces the terminal must be light.
+/// Feeds a log of `len` bytes that repeats the pattern, and returns the length of its HTML. Checks
+/// the memory of the terminal after each piece.
 fn made_of(pattern: &[u8], len: usize) -> usize {
     const PIECE_BYTES: usize = 64 * 1024;
     let piece = pattern.repeat(PIECE_BYTES.div_ceil(pattern.len()));
@@ -93,7 +93,7 @@ fn made_of(pattern: &[u8], len: usize) -> usize {
     let mut open = (0, 0);
     while terminal.at() < len as u64 {
         let patch = terminal.feed(&piece);
-        // The open row is counted once, however often it is told.
+        // The open row counts once, however often it is sent.
         if patch.from <= open.0 {
             made -= open.1;
         }
@@ -110,7 +110,7 @@ fn made_of(pattern: &[u8], len: usize) -> usize {
 }
 
 #[test]
-fn no_log_makes_a_terminal_heavy() {
+fn no_log_makes_a_terminal_use_much_memory() {
     let long_link = |n: usize| format!("\x1b]8;;http://{n:04}{}\x07x", "a".repeat(2000));
     let links: String = (0..60).map(long_link).collect();
     let patterns: [&[u8]; 12] = [
@@ -130,14 +130,14 @@ fn no_log_makes_a_terminal_heavy() {
     for pattern in patterns {
         let text = String::from_utf8_lossy(pattern).chars().take(40).collect::<String>();
         let made = made_of(pattern, 2 << 20);
-        // A cursor that is sent far to the right makes blanks at most.
+        // A cursor movement far to the right makes many blanks.
         let most = if text.contains("500G") { 64 } else { 20 };
         assert!(made <= most * (3 << 20), "{text:?} made {made} bytes");
     }
 }
 
 #[test]
-fn a_hundred_megabytes_in_one_line_are_as_light_as_one() {
+fn a_line_of_a_hundred_megabytes_needs_little_memory() {
     for start in ["", "\x1b]0;", "\x1bP", "\x1b_", "\x1b[?1049h"] {
         let mut terminal = Terminal::new(0);
         terminal.feed(start.as_bytes());
@@ -158,7 +158,7 @@ fn a_hundred_megabytes_in_one_line_are_as_light_as_one() {
         terminal.feed(&parameters);
         assert!(terminal.weight() < 1 << 16);
     }
-    // So long a sequence is given up, and neither it nor what comes after is lost.
+    // A sequence of this length becomes text again, and so do the bytes after it.
     let patch = terminal.feed(b"mx");
     assert!(patch.rows().last().is_some_and(|row| row.text().ends_with("mx")));
 }

@@ -1,11 +1,11 @@
-//! What holds for all bytes.
+//! Properties that hold for any bytes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Bytes that look like a terminal's output more often than chance would have it.
-fn noise() -> impl Strategy<Value = Vec<u8>> {
+/// Random bytes with many control characters, sequences and markers.
+pub(super) fn noise() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[a-z<>&\"' ]{0,12}".prop_map(String::into_bytes),
         2 => "[aé漢\u{301}😀\u{202e}\u{85}\t]{1,6}".prop_map(String::into_bytes),
@@ -19,7 +19,7 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
             .prop_map(|s| s.as_bytes().to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..6),
     ];
-    // Rarely something that reaches a limit.
+    // Rare pieces that reach a limit.
     let big = prop_oneof![
         Just("x".repeat(2040).into_bytes()),
         Just(format!("\x1b(0{}", "q".repeat(ROW_BYTES_MAX / 3)).into_bytes()),
@@ -33,14 +33,14 @@ fn noise() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }
 
-fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
+pub(super) fn chunks<'a>(bytes: &'a [u8], cuts: &[usize]) -> Vec<&'a [u8]> {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();
     cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
 }
 
-/// The text of HTML that has nothing but what is allowed.
+/// The text of HTML. Fails if the HTML contains anything that is not allowed.
 fn text_of(html: &str) -> String {
     markup::parts(html).into_iter().map(|(text, _)| text).collect()
 }
@@ -49,8 +49,8 @@ fn has_control(text: &str) -> bool {
     text.chars().any(|ch| ch.is_control() && ch != '\t')
 }
 
-/// `PROPTEST_CASES` asks for more of them.
-fn config() -> ProptestConfig {
+/// At least 1000 cases; `PROPTEST_CASES` can set more.
+pub(super) fn config() -> ProptestConfig {
     let config = ProptestConfig::default();
     ProptestConfig { cases: config.cases.max(1000), failure_persistence: None, ..config }
 }
@@ -62,19 +62,19 @@ proptest! {
     fn any_division_into_chunks_gives_the_same_rows(bytes in noise(), cuts in prop::collection::vec(any::<usize>(), 0..20)) {
         let whole = rows_of([&bytes[..]]);
         prop_assert_eq!(&rows_of(chunks(&bytes, &cuts)), &whole);
-        // A long row that is sent for each of its bytes takes too long here.
+        // Not byte by byte for long logs, because that takes too long.
         prop_assert_eq!(&rows_of(bytes.chunks(1 + bytes.len() / 4096)), &whole);
     }
 
     #[test]
-    fn html_is_of_allowed_elements_and_shows_the_text(bytes in noise(), cuts in prop::collection::vec(any::<usize>(), 0..8)) {
+    fn html_contains_allowed_elements_only_and_shows_the_text(bytes in noise(), cuts in prop::collection::vec(any::<usize>(), 0..8)) {
         for row in rows_of([&bytes[..]]) {
             prop_assert_eq!(text_of(&row.html()), row.text());
             prop_assert!(!has_control(row.text()));
             let runs: String = row.runs_from(0).map(|(_, text)| text).collect();
             prop_assert!(row.styled.is_none() || runs == row.text());
         }
-        // Each message of a viewer that can only be sent more is whole in itself, too.
+        // Each message of an appender is also complete HTML.
         let mut terminal = Terminal::new(0);
         let (mut html, mut text) = (Appender::new(), Appender::new());
         for chunk in chunks(&bytes, &cuts) {
@@ -86,7 +86,7 @@ proptest! {
     }
 
     #[test]
-    fn a_log_without_controls_is_appended_as_it_is(log in "([ -~é漢\t]{0,20}\n?){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..20)) {
+    fn a_log_without_control_characters_is_appended_unchanged(log in "([ -~é漢\t]{0,20}\n?){0,20}", cuts in prop::collection::vec(any::<usize>(), 0..20)) {
         let mut terminal = Terminal::new(0);
         let mut appender = Appender::new();
         let sent: String = chunks(log.as_bytes(), &cuts).into_iter().map(|chunk| appender.text(&terminal.feed(chunk))).collect();

@@ -1,7 +1,8 @@
-//! What bytes become, by table, and what holds for all bytes, by chance.
+//! Rendering: tables of bytes and the resulting rows, and property tests.
 
 mod bounds;
 mod chance;
+mod encodings;
 #[path = "../../../tests/it/markup.rs"]
 #[allow(
     dead_code,
@@ -35,7 +36,7 @@ fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     let mut terminal = Terminal::new(0);
     let mut rows = Vec::new();
     for chunk in chunks {
-        // A copy must go on as the original would.
+        // A copy must behave like the original.
         terminal = terminal.clone();
         let start = terminal.at();
         let patch = terminal.feed(chunk);
@@ -64,7 +65,7 @@ fn html(bytes: &[u8]) -> String {
 fn check_texts(table: &[(&str, &[&str])]) {
     for (bytes, expected) in table {
         assert_eq!(texts(bytes.as_bytes()), *expected, "{bytes:?}");
-        // Byte by byte it must be the same, so each entry tests the seams as well.
+        // Byte by byte the result must be the same, which tests all chunk boundaries.
         let split: Vec<String> =
             rows_of(bytes.as_bytes().chunks(1)).iter().map(|row| row.text().to_owned()).collect();
         assert_eq!(split, *expected, "{bytes:?} in single bytes");
@@ -72,7 +73,7 @@ fn check_texts(table: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn a_patch_names_what_changed() {
+fn a_patch_contains_the_changed_rows() {
     let mut terminal = Terminal::new(0);
     let mut shape = |bytes: &[u8]| -> (u64, u64, Vec<(u64, bool, String)>) {
         let patch = terminal.feed(bytes);

@@ -1,8 +1,8 @@
-//! Markers of groups, of levels and of time.
+//! Markers of groups, levels and times.
 
 use super::*;
 
-/// The notes of the rows, as `closes 1, opens 2 name folded, error, @12`.
+/// The annotations of the rows, as `closes 1, opens 2 name folded, error, @12`.
 fn notes<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let show = |row: &Row| {
         let Some(note) = row.note() else { return String::new() };
@@ -59,19 +59,19 @@ fn github_groups_nest_and_stay_visible() {
             ("2026-03-14T15:09:27Z ##[endgroup]", "closes 1"),
         ],
     );
-    // Styling is no part of what a line shows.
+    // Styling within a marker does not matter.
     check("\x1b[36m::group::\x1b[1mx\x1b[m\n", &[("::group::x", "opens 1 x")]);
     check("::endgroup::\n", &[("::endgroup::", "")]);
     check(
         "a ::group::b\n::groups::c\n::group:d\n",
         &[("a ::group::b", ""), ("::groups::c", ""), ("::group:d", "")],
     );
-    // An open line may still become something else.
+    // An open line is not annotated, because it may still change.
     check("::group::a", &[("::group::a", "")]);
 }
 
 #[test]
-fn levels_are_of_their_line() {
+fn github_levels_are_recognised() {
     check(
         "::error file=a.rs,line=1,title=T::went wrong\n::warning::hm\n::notice::n\n::debug::d\n##[error]e\n##[warning]w\n::errors::x\n::error x\n",
         &[
@@ -88,7 +88,7 @@ fn levels_are_of_their_line() {
 }
 
 #[test]
-fn gitlab_sections_are_wiped_and_noted() {
+fn gitlab_section_markers_are_hidden_and_annotated() {
     check(
         "\x1b[0Ksection_start:1560896352:one[collapsed=true]\r\x1b[0KHeader\nx\n\x1b[0Ksection_end:1560896353:one\r\x1b[0K\x1b[0Ksection_start:1560896353:two\r\x1b[0KNext\ny\nsection_start:1:in\r\x1b[0Kinner\nsection_end:2:two\r\x1b[0Kend\n",
         &[
@@ -104,12 +104,12 @@ fn gitlab_sections_are_wiped_and_noted() {
         "section_start::x\r\x1b[Ka\nsection_start:1:\r\x1b[Kb\nsection_end:1:never\r\x1b[Kc\nsection_start:1:a b\r\x1b[Kd\nsection_start:1:n\n",
         &[("a", ""), ("b", ""), ("c", ""), ("d", ""), ("section_start:1:n", "")],
     );
-    // Begun and ended in one row, it leaves nothing.
+    // A section that begins and ends in one row gets no annotation.
     check("section_start:1:a\r\x1b[Ksection_end:2:a\r\x1b[Kx\n", &[("x", "")]);
 }
 
 #[test]
-fn buildkite_headers_end_one_another() {
+fn a_buildkite_header_ends_the_group_before() {
     check(
         "~~~ Preparing\na\n--- :rocket: Test\n+++ Failures\n::group::in\n--- Next\n",
         &[
@@ -126,7 +126,7 @@ fn buildkite_headers_end_one_another() {
 }
 
 #[test]
-fn a_time_is_of_the_row_it_stands_in() {
+fn a_buildkite_time_belongs_to_its_row() {
     check(
         "\x1b_bk;t=1760000000123\x07one\n\x1b_bk;t=1760000000456\x1b\\two\n\x1b_bk;t=x\x07\x1b_bk;dt=5\x07three\x1b_other\x07\n\x1b_bk;t=1\x07a\r\x1b_bk;t=2\x07b\n\x1b_bk;t=3\x07--- n\n",
         &[
@@ -140,17 +140,17 @@ fn a_time_is_of_the_row_it_stands_in() {
 }
 
 #[test]
-fn what_is_drawn_again_does_not_count_again() {
+fn a_redrawn_marker_does_not_count_twice() {
     check(
         "::group::a\n\x1b[A::group::a\n::endgroup::\n",
         &[("::group::a", "opens 1 a"), ("::endgroup::", "closes 1")],
     );
-    // Where contents move, their notes go with them.
+    // When contents move, their annotations move with them.
     check("::group::a\nb\x1b[A\x1b[Lx", &[("x", ""), ("::group::a", "opens 1 a"), ("b", "")]);
 }
 
 #[test]
-fn groups_are_bounded() {
+fn the_depth_and_the_names_of_groups_are_bounded() {
     let deep = "::group::g\n".repeat(40) + &"::endgroup::\n".repeat(40) + "::group::last\n";
     let notes = notes([deep.as_bytes()]);
     assert_eq!(notes[31], "opens 32 g");
@@ -160,7 +160,7 @@ fn groups_are_bounded() {
     let rows = rows_of([long.as_bytes()]);
     let name = &rows[0].note().unwrap().group.as_ref().unwrap().opens.as_ref().unwrap().name;
     assert_eq!(*name, "é".repeat(128));
-    // A line that goes on in another row does not begin there.
+    // The second row of a cut line does not begin a line.
     let cut = format!("{}::group::x\n", "x".repeat(ROW_BYTES_MAX));
     assert!(rows_of([cut.as_bytes()]).iter().all(|row| row.note().is_none()));
     for n in [1, 7] {

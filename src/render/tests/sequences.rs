@@ -1,9 +1,9 @@
-//! Every control character and sequence, one by one.
+//! Control characters and escape sequences.
 
 use super::*;
 
 #[test]
-fn lines_and_controls() {
+fn control_characters_act_as_in_a_terminal() {
     check_texts(&[
         ("x\n", &["x"]),
         ("\n\n", &["", ""]),
@@ -28,7 +28,7 @@ fn lines_and_controls() {
     ]);
 }
 #[test]
-fn cursor_movements() {
+fn cursor_movements_act_as_in_a_terminal() {
     check_texts(&[
         ("a\nb\n\x1b[2AX", &["X", "b"]),
         ("a\nb\n\x1b[99AX", &["X", "b"]),
@@ -55,7 +55,7 @@ fn cursor_movements() {
     ]);
 }
 #[test]
-fn erasing_and_shifting() {
+fn erasing_inserting_and_deleting_act_as_in_a_terminal() {
     check_texts(&[
         ("abc\r\x1b[Kx", &["x"]),
         ("abc\x1b[2K\rx", &["x"]),
@@ -79,7 +79,7 @@ fn erasing_and_shifting() {
     ]);
 }
 #[test]
-fn sequences_without_meaning_are_swallowed() {
+fn sequences_without_meaning_show_nothing() {
     check_texts(&[
         ("a\x1b[?25lb\x1b[?2004hc\x1b[>4;1md\x1b[=1uf", &["abcdf"]),
         ("a\x1b(Ab\x1b)Bc\x1b=d\x1b>e", &["abcde"]),
@@ -104,10 +104,9 @@ fn sequences_without_meaning_are_swallowed() {
     ]);
 }
 
-/// Each sequence once, in the order of its final byte, with the default and with a number where it
-/// takes one.
+/// Each sequence with its default and, if it takes one, with a number.
 #[test]
-fn every_sequence_of_the_table() {
+fn every_supported_sequence_has_its_effect() {
     check_texts(&[
         // BS HT LF VT FF CR SO SI
         ("ab\x08X", &["aX"]),
@@ -220,7 +219,7 @@ fn every_sequence_of_the_table() {
 }
 
 #[test]
-fn lines_that_are_drawn_keep_their_offsets() {
+fn rows_of_line_drawing_characters_have_offsets_within_the_log() {
     let log = format!("\x1b(0{}\n", "q".repeat(ROW_BYTES_MAX));
     for size in [1000, 1 << 20] {
         let rows = rows_of(log.as_bytes().chunks(size));
@@ -230,12 +229,12 @@ fn lines_that_are_drawn_keep_their_offsets() {
 }
 
 #[test]
-fn strings_end_where_they_should() {
+fn a_string_ends_at_its_terminator() {
     check_texts(&[
         ("a\x1b]0;t\x07b\x1b]0;t\x1b\\c", &["abc"]),
         ("a\x1b]133;A\x07b\x1b]133;D;0\x07c\x1b]1337;SetMark\x07d\x1b]9;4;1;50\x07e", &["abcde"]),
         ("a\x1b]52;c;aGk=\x07b\x1b]4;1;rgb:00/00/00\x07c", &["abc"]),
-        // APC ends with BEL as well, for Buildkite; no other string but OSC does.
+        // Only OSC and, for Buildkite, APC may end with BEL.
         ("a\x1b_bk;t=1\x07b\x1b_Gf=1\x1b\\c", &["abc"]),
         ("a\x1bPx\x07y\x1b\\b\x1b^x\x07y\x1b\\c\x1bXx\x07y\x1b\\d", &["abcd"]),
         ("a\x1bktitle\x1b\\b", &["ab"]),
@@ -246,7 +245,7 @@ fn strings_end_where_they_should() {
 }
 
 #[test]
-fn characters_have_the_width_of_unicode() {
+fn characters_have_their_unicode_width() {
     check_texts(&[
         ("漢字\x1b[2DX", &["漢X "]),
         ("漢字\x1b[3DX", &[" X字"]),
@@ -260,7 +259,7 @@ fn characters_have_the_width_of_unicode() {
 }
 
 #[test]
-fn runs_of_nul_take_no_room() {
+fn runs_of_nul_show_nothing() {
     let mut log = vec![0; 1 << 20];
     log.extend(b"a\0\0b\n");
     assert_eq!(texts(&log), ["ab"]);
@@ -268,7 +267,7 @@ fn runs_of_nul_take_no_room() {
 }
 
 #[test]
-fn a_full_screen_program_leaves_its_name_alone() {
+fn a_full_screen_program_is_shown_as_one_row() {
     check_texts(&[
         (
             "a\n\x1b[?1049h\x1b[1;31mvim\x1b[H~\x1b[?1049lb\x1b[?47hx\x1b[?47lc",

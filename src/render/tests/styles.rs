@@ -30,7 +30,7 @@ fn styles_become_elements() {
         ("\x1b[7;31mx", "<span style='color:var(--bg,#fff)'><span style='background:var(--red,#a00)'>x</span></span>".into()),
         ("\x1b[5mx\x1b[25my", "<span style='animation:var(--blink,none)'>x</span>y".into()),
         ("\x1b[8;31mx\x1b[28m", "<span style='color:transparent'>x</span>".into()),
-        // Parameters that mean nothing, one by one.
+        // Unknown parameters are skipped one by one.
         ("\x1b[56;70;300;31;99mx", format!("{red}x</span>")),
         ("\x1b[38;5;999mx\x1b[38;2;300;0;0my\x1b[38;5mz\x1b[38;2;1;2mz\x1b[38mz", "xyzzz".into()),
         ("\x1b[38;2;300;1;4;31mx", format!("{red}x</span>")),
@@ -69,7 +69,7 @@ fn links_lead_only_where_it_is_safe() {
     for refused in refused {
         assert_eq!(link(refused), "xy", "{refused:?}");
     }
-    // The link goes on over styles and is one element.
+    // A link with several styles is one element.
     assert_eq!(
         html(b"\x1b]8;id=1;http://a\x07x\x1b[1my\x1b]8;;\x07z"),
         "<a href=\"http://a\" rel=\"noopener\" target=\"_blank\">x<b>y</b></a><b>z</b>"

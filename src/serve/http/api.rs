@@ -1,6 +1,7 @@
 //! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH` and `/_/text/PATH`.
 //!
-//! The path is the log's own, and so are the checks: what a log's URL refuses is refused here, too.
+//! The path and its checks are those of the log's URL: a path that is refused there is also refused
+//! here.
 
 mod bodies;
 mod query;
@@ -30,16 +31,16 @@ use query::ApiQuery;
 pub(in crate::serve) enum ApiCall {
     /// Rows anywhere in the log.
     Rows,
-    /// Which lines offsets are in, and where lines begin.
+    /// The line numbers of offsets, and the offsets of lines.
     Lines,
-    /// Where a pattern matches.
+    /// The rows in which a pattern matches.
     Find,
     /// Lines of the log as a download.
     Text,
 }
 
 impl ApiCall {
-    /// The call and the log's path in what follows `/_/`; `None` when that is something else.
+    /// The call and the log's path in the target after `/_/`. `None` when it is something else.
     pub(in crate::serve) fn parse(name: &str) -> Option<(Self, &str)> {
         let (call, path) = name.split_at(name.find('/')?);
         let call = match call {
@@ -57,11 +58,11 @@ impl ApiCall {
 struct LogView {
     log: LogPath,
     snapshot: Snapshot,
-    /// The request counts as a viewer for as long as this lives, unless the log has viewers anyway.
+    /// The request counts as a viewer as long as this lives, unless the log already has viewers.
     permit: Option<ViewerPermit>,
 }
 
-/// Answers a question about a log. `path` is percent-encoded.
+/// Answers a request about a log. `path` is percent-encoded.
 ///
 /// # Errors
 /// 400 for a path or parameter that can't be understood, 503 when the server is full, and what
@@ -74,14 +75,14 @@ pub(in crate::serve) async fn answer(
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
     let log = app.access.locate(&decode_path(path)?)?;
-    // A log without viewers gets a follower for this request, and that is what the limit is for. A
-    // page whose viewer is admitted can look around in its log even when the server is full.
+    // The limit bounds the followers. Only a log without viewers gets a follower for this request.
+    // A page whose viewer is admitted can use this API even when the server is full.
     let permit = if app.hub.registry().viewers(&log) > 0 {
         None
     } else {
         Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
     };
-    let snapshot = match Snapshot::open(&app.hub, &log, query.of).await {
+    let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.encoding).await {
         Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
@@ -96,7 +97,7 @@ pub(in crate::serve) async fn answer(
         Ok(answer) => Ok(answer),
         // The log was truncated while it was read.
         Err(SearchError::Gone(None)) => {
-            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present).await;
+            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present, None).await;
             let generation = present.ok().map(|present| present.generation);
             error_answer(&log, &SearchError::Gone(generation))
         }

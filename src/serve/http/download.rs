@@ -1,4 +1,4 @@
-//! A log as a plain file: whole, or a range of it, as it is at this moment.
+//! Downloads of a log as it is now: the whole file, or a range of it.
 
 use std::io;
 use std::ops::Range;
@@ -14,10 +14,11 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
-use crate::log::file::LogFile;
+use crate::encoding::Encoding;
+use crate::log::file::{LogFile, Status};
 use crate::log::{LogPath, Offset, Refusal};
 use crate::serve::access_log::AccessLogEntry;
-use crate::serve::body::{Body, empty, full};
+use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
 use crate::serve::dispatch::LogRequest;
 use crate::serve::refusal::Refused;
@@ -25,7 +26,7 @@ use crate::serve::refusal::Refused;
 /// The unit in which a file is read and sent.
 const READ_BYTES: u64 = 256 * 1024;
 
-/// Which part of a file is asked for.
+/// The part of a file that is requested.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
     Whole,
@@ -35,7 +36,7 @@ enum Part {
 }
 
 /// The answer to a GET or HEAD of a log's bytes. A GET whose answer has a body counts as a viewer
-/// until that is sent.
+/// until the body has been sent.
 ///
 /// # Errors
 /// What opening the log refuses, and 503 when the server is full.
@@ -44,21 +45,28 @@ pub(in crate::serve) async fn answer(
     log: &LogPath,
 ) -> Result<Response<Body>, Refused> {
     let (method, headers) = (&request.parts.method, &request.parts.headers);
-    let (file, size, modified) = {
+    let (file, status, charset) = {
         let (access, log) = (Arc::clone(&request.app.access), log.clone());
+        let chosen = request.query.encoding;
         let open = move || {
             let file = LogFile::new(access.open(&log)?);
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
-            Ok((file, status.size, status.modified))
+            let sampled = || {
+                let sample = file.read_at(Offset(0), Encoding::SAMPLE_BYTES);
+                Encoding::of_sample(&sample.unwrap_or_default())
+            };
+            let charset = chosen.or_else(sampled);
+            Ok((file, status, charset))
         };
         spawn_blocking(open).await.unwrap_or(Err(Refusal::Unreadable))?
     };
+    let Status { size, modified } = status;
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     let tag = format!("{:x}-{size:x}-{:x}", file.identity().inode, since_epoch.as_nanos());
     let validators = Validators::new(&tag, Some(modified));
     let mut response = Response::new(empty());
     let answered = response.headers_mut();
-    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    answered.insert(header::CONTENT_TYPE, text_plain(charset));
     answered.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     validators.insert(answered);
     if validators.is_known(headers) {
@@ -97,14 +105,14 @@ pub(in crate::serve) async fn answer(
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    // All that is put here is digits and punctuation.
+    // All values here are valid, since they are ASCII text.
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }
 }
 
-/// The part that `Range` asks for. Several ranges at once, and what is no range, get the whole
-/// file, as RFC 9110, section 14.2 allows.
+/// The part that `Range` requests. Several ranges, or an invalid one, result in the whole file, as
+/// RFC 9110, section 14.2 allows.
 fn part(headers: &HeaderMap, size: u64) -> Part {
     let range = headers.get(header::RANGE).and_then(|range| range.to_str().ok());
     let Some(Ok(ranges)) = range.map(parse_range_header) else { return Part::Whole };
@@ -130,7 +138,7 @@ fn bytes_of(file: LogFile, range: Range<u64>, entry: AccessLogEntry) -> Body {
             let read = spawn_blocking(move || file.read_at(start, len)).await;
             let bytes = read.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
             if bytes.is_empty() {
-                // The length was promised: an early end must look like one.
+                // The answer has stated its length, so an early end must be an error.
                 return Err(io::Error::new(
                     io::ErrorKind::UnexpectedEof,
                     "the log was truncated meanwhile",

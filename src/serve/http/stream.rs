@@ -1,7 +1,7 @@
-//! Streams over plain HTTP: server-sent events, and what `curl` follows.
+//! Streams over plain HTTP: server-sent events, and plain streams for `curl`.
 //!
-//! The peer's reading drives the session: nothing is read from the log before the connection has
-//! room for it.
+//! The session goes on only while the peer reads: nothing is read from the log before the
+//! connection has room for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::sleep;
 
+use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
-use crate::serve::body::Body;
+use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
@@ -35,21 +36,22 @@ enum StreamFormat {
     Events,
     /// HTML, one payload after the other.
     Html,
-    /// Text, or bytes as they are, one payload after the other.
-    Text,
+    /// Text, or the unchanged bytes, one payload after the other. The charset is none if it is not
+    /// known.
+    Text(Option<Encoding>),
 }
 
 impl StreamFormat {
-    fn content_type(self) -> &'static str {
+    fn content_type(self) -> HeaderValue {
         match self {
-            Self::Events => "text/event-stream",
-            Self::Html => "text/html; charset=utf-8",
-            Self::Text => "text/plain; charset=utf-8",
+            Self::Events => HeaderValue::from_static("text/event-stream"),
+            Self::Html => HeaderValue::from_static("text/html; charset=utf-8"),
+            Self::Text(charset) => text_plain(charset),
         }
     }
 }
 
-/// Server-sent events of a log. `Last-Event-ID` wins over the position in the URL, which is older.
+/// Server-sent events of a log. `Last-Event-ID` overrides the position in the URL, which is older.
 ///
 /// # Errors
 /// 400 for a format that events lack, 503 when the server is full, and what joining the log
@@ -114,11 +116,15 @@ pub(in crate::serve) async fn plain(
             "ask without `from`",
         ));
     }
-    let format = if form == Form::Html { StreamFormat::Html } else { StreamFormat::Text };
+    let format = match form {
+        Form::Html => StreamFormat::Html,
+        Form::Raw => StreamFormat::Text(query.encoding),
+        _ => StreamFormat::Text(Some(Encoding::UTF_8)),
+    };
     Ok(answer(request.app, session, entry, format))
 }
 
-/// `Last-Event-ID: generation:offset`, as the events' `id` gave it.
+/// Parses `Last-Event-ID: generation:offset`, the `id` of an earlier event.
 fn last_event_id(id: &str) -> Option<(Offset, WantedGeneration)> {
     let (generation, offset) = id.rsplit_once(':')?;
     Some((Offset(offset.parse().ok()?), query::of(generation)))
@@ -133,7 +139,7 @@ struct StreamState {
     has_ended: bool,
 }
 
-/// The messages of a session, as they come.
+/// An answer that streams the messages of a session.
 fn answer(
     app: &Arc<App>,
     session: Session,
@@ -149,9 +155,9 @@ fn answer(
     });
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(header::CONTENT_TYPE, format.content_type());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds streams back otherwise.
+    // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
@@ -179,15 +185,15 @@ impl StreamState {
                     Ending::Complete => "complete",
                     Ending::Shutdown => "shutdown",
                 };
-                // A browser opens an event stream again that just ends, so the stream says that it
-                // is complete.
+                // A browser reconnects an event stream that just ends, so the last event says that
+                // the stream is complete.
                 let last = self.session.end_frames(ending);
                 (!last.is_empty()).then(|| self.encode(&last))
             }
         }
     }
 
-    /// The bytes that stand for these frames.
+    /// The bytes of the body for these frames.
     fn encode(&self, frames: &[Frame]) -> Bytes {
         match frames {
             [frame] if !self.is_events => frame.payload(),
@@ -198,7 +204,7 @@ impl StreamState {
             frames => {
                 let mut events = Vec::new();
                 for (at, frame) in frames.iter().enumerate() {
-                    // The session's position is the one after the last frame.
+                    // The session's position is the position after the last frame.
                     if let (true, Some((generation, offset))) =
                         (at + 1 == frames.len(), self.session.position())
                     {

@@ -1,9 +1,9 @@
 //! The write half of a WebSocket, shared by the viewer's task, the broadcast group and the
 //! heartbeats.
 //!
-//! Whoever writes holds the lock, and writes whole frames or leaves the rest of one for the
-//! viewer's task. So nobody cuts into a frame: while one is half written the broadcast group leaves
-//! the connection alone, and a heartbeat waits behind it.
+//! A task that writes holds the lock and writes whole frames. If the socket does not take all of a
+//! frame, the viewer's task writes the rest. So no frame is interrupted: while one is half written,
+//! the broadcast group does not use the connection, and a heartbeat waits.
 
 use std::io;
 use std::sync::Arc;
@@ -27,16 +27,16 @@ pub(in crate::serve) struct Connection {
     sent: Arc<Sent>,
     packing: Packing,
     outbound: Mutex<Outbound>,
-    /// Of the viewer's task.
+    /// Wakes the viewer's task.
     waker: AtomicWaker,
 }
 
 /// Counts what was sent, for all viewers of a server together.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct Sent {
-    /// Data frames that were given to sockets, one for each viewer.
+    /// Data frames that were written to sockets, counted for each viewer.
     pub(in crate::serve) frames: Counter,
-    /// Calls of `write` on sockets, for data, control and the rest of either.
+    /// Calls of `write` on sockets, for data and control frames and their rests.
     pub(in crate::serve) writes: Counter,
 }
 
@@ -50,19 +50,20 @@ struct Outbound {
     is_tungstenite_writing: bool,
     /// Bytes that the socket has taken since the connection began.
     taken: u64,
-    /// When the socket took bytes last, or was given some after it had taken all.
+    /// When the socket last took bytes, or when new bytes were due after it had taken all.
     progress_at: Instant,
-    /// Something came from the viewer since the last heartbeat.
+    /// The viewer has sent something since the last heartbeat.
     has_heard: bool,
-    /// While the answer to a heartbeat is awaited: what `taken` is when the socket has taken the
-    /// heartbeat itself.
+    /// While the answer to a heartbeat is awaited: the value of `taken` when the socket has taken
+    /// the heartbeat itself.
     heartbeat_end: Option<u64>,
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
     has_left: bool,
 }
 
-/// What other tasks tell a viewer's task. A later notice replaces one that has not been read.
+/// A notice from another task to a viewer's task. A later notice replaces one that has not been
+/// read.
 #[derive(Debug)]
 pub(in crate::serve) enum Notice {
     /// The broadcast group no longer sends for the viewer.
@@ -73,23 +74,23 @@ pub(in crate::serve) enum Notice {
     Cut,
 }
 
-/// With what a viewer's own session goes on after its broadcast group.
+/// What a viewer's own session needs to continue after its broadcast group.
 #[derive(Debug)]
 pub(in crate::serve) struct Handback {
     /// Frames that are still to be sent, in order.
     pub(in crate::serve) frames: Frames,
-    /// Where the viewer stands once it has got these.
+    /// The viewer's cursor after these frames.
     pub(in crate::serve) cursor: SavedCursor,
-    /// Set if nothing comes after these.
+    /// Set if nothing comes after these frames.
     pub(in crate::serve) ending: Option<Ending>,
 }
 
-/// What became of frames that were written for a broadcast group.
+/// The result of writing frames for a broadcast group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum WriteResult {
     /// The socket has taken all of them.
     Complete,
-    /// The socket is full. This many frames were begun; the connection keeps the rest of the last
+    /// The socket is full. This many frames were begun. The connection keeps the rest of the last
     /// one.
     Full(usize),
     /// The viewer has left.
@@ -97,7 +98,7 @@ pub(in crate::serve) enum WriteResult {
 }
 
 impl Outbound {
-    /// Writes what is left over, then a waiting heartbeat. False when the socket takes no more.
+    /// Writes the rest of a frame, then a waiting heartbeat. False when the socket takes no more.
     fn flush(&mut self, io: &TcpStream, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
@@ -175,14 +176,14 @@ impl Connection {
         self.outbound.lock().taken
     }
 
-    /// Since when the socket has taken nothing, though there is something for it. Means nothing
-    /// while it is clear.
+    /// The time since which the socket has taken none of the waiting bytes. It has no meaning while
+    /// nothing waits.
     pub(in crate::serve) fn stuck_since(&self) -> Instant {
         self.outbound.lock().progress_at
     }
 
-    /// Begins a frame of the viewer's own, which [`poll_flush`](Self::poll_flush) then writes. Only
-    /// when clear.
+    /// Begins a frame of the viewer's own task, which [`poll_flush`](Self::poll_flush) then writes.
+    /// Call it only when the connection is clear.
     pub(in crate::serve) fn start_frame(&self, frame: &Frame) {
         let mut outbound = self.outbound.lock();
         debug_assert!(outbound.is_clear(), "a frame began while another is half written");
@@ -191,7 +192,7 @@ impl Connection {
         outbound.progress_at = Instant::now();
     }
 
-    /// Writes frames that many viewers get, as far as the socket takes them at once.
+    /// Writes shared frames, as far as the socket takes them at once.
     pub(in crate::serve) fn write_frames(&self, frames: &[Frame]) -> WriteResult {
         let mut outbound = self.outbound.lock();
         if outbound.has_left {
@@ -210,7 +211,7 @@ impl Connection {
                     outbound.progress_at = Instant::now();
                     return WriteResult::Full(at + 1);
                 }
-                // The viewer's task finds out what is wrong with the connection.
+                // The viewer's task will get the same error.
                 Ok(None) | Err(_) => return WriteResult::Full(at),
             }
         }
@@ -250,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// Notes that tungstenite has nothing half written any more.
+    /// Records that tungstenite has no half-written frame any more.
     pub(in crate::serve) fn end_tungstenite_frame(&self) {
         self.outbound.lock().is_tungstenite_writing = false;
     }
@@ -274,7 +275,7 @@ impl Connection {
         }
     }
 
-    /// Notes that something came from the viewer.
+    /// Records that the viewer has sent something.
     pub(in crate::serve) fn mark_heard(&self) {
         self.outbound.lock().has_heard = true;
     }
@@ -286,7 +287,7 @@ impl Connection {
         outbound.heartbeat_end = Some(outbound.taken + frame.len() as u64);
         let is_clear = outbound.is_clear();
         outbound.heartbeat = Some(frame);
-        // The viewer's task finds out about errors, and writes what the socket does not take now.
+        // The viewer's task handles errors, and writes what the socket does not take now.
         let is_sent = is_clear && matches!(outbound.flush(&self.io, &self.sent), Ok(true));
         drop(outbound);
         if !is_sent {
@@ -294,28 +295,28 @@ impl Connection {
         }
     }
 
-    /// Ends the wait for an answer to the heartbeat. True if nothing came since, and the socket
-    /// took nothing either. A viewer that reads slowly, with the heartbeat still behind data, is
-    /// not silent.
+    /// Ends the wait for an answer to the heartbeat. True if the viewer has sent nothing since, and
+    /// its socket has taken nothing. A viewer that reads slowly, with the heartbeat still behind
+    /// data, is not silent.
     pub(in crate::serve) fn is_silent(&self) -> bool {
         let mut outbound = self.outbound.lock();
         let (has_heard, taken) = (outbound.has_heard, outbound.taken);
         outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end)
     }
 
-    /// Tells the viewer's task something.
+    /// Sends a notice to the viewer's task.
     pub(in crate::serve) fn notify(&self, notice: Notice) {
         self.outbound.lock().notice = Some(notice);
         self.waker.wake();
     }
 
-    /// What the viewer's task was told, once.
+    /// Takes the notice to the viewer's task.
     pub(in crate::serve) fn poll_notice(&self, cx: &mut Context<'_>) -> Poll<Notice> {
         self.waker.register(cx.waker());
         self.outbound.lock().notice.take().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Leaves the broadcast group for good: it writes no more.
+    /// Leaves the broadcast group for good. The group then writes no more.
     pub(in crate::serve) fn leave(&self) {
         self.outbound.lock().has_left = true;
     }
@@ -352,7 +353,7 @@ pub(in crate::serve) mod tests {
         (Arc::new(Connection::new(io, Packing::Plain, Arc::default())), viewer)
     }
 
-    /// Writes large frames until the socket is full. Gives how many were begun.
+    /// Writes large frames until the socket is full. Returns how many were begun.
     pub(in crate::serve) fn fill(connection: &Connection) -> usize {
         let frame = Frame::text(&"x".repeat(100_000));
         for count in 0.. {

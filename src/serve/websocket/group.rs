@@ -1,13 +1,13 @@
 //! Broadcast groups: one session that sends to many viewers.
 //!
-//! Viewers that are up to date stand at the same position of a log and get the same frames. So one
-//! session makes them: it is woken once for each chunk, renders and encodes once, and writes to all
-//! sockets, with one system call for each. A viewer whose socket is full leaves the group with the
-//! frames that it still lacks, catches up in a session of its own, and comes back. Chunks that come
-//! during a broadcast go out together in the next one.
+//! Viewers that are up to date are at the same position of a log and get the same frames. So one
+//! session produces them: it is woken once for each chunk, renders and encodes once, and writes to
+//! all sockets, with one system call for each. A viewer whose socket is full leaves the group with
+//! the frames that it still lacks, catches up in a session of its own, and joins again. Chunks that
+//! come during a broadcast are sent together in the next one.
 //!
-//! All members stand where the group's session does. A viewer that joins must stand there, too, or
-//! be ahead and wait.
+//! All members are at the position of the group's session. A viewer that joins must be at the same
+//! position, or be ahead and wait.
 
 use std::sync::Arc;
 
@@ -20,14 +20,14 @@ use crate::serve::websocket::connection::{Connection, Handback, Notice, WriteRes
 use crate::session::{Detached, Ending, GroupKey, GroupPosition, Output, SavedCursor, Session};
 use crate::wire::frame::{Frame, Frames, Packing};
 
-/// Sockets that are written to before other tasks get their turn.
+/// How many sockets are written to before other tasks get their turn.
 const BURST: usize = 1024;
 
-/// The groups of a server. Viewers without compression have groups of their own, and never wait for
-/// it.
+/// The groups of a server. Viewers without compression have groups of their own, so that they never
+/// wait for compression.
 pub(in crate::serve) type BroadcastGroups = DashMap<(GroupKey, Packing), Arc<BroadcastGroup>>;
 
-/// A group, as its members know it.
+/// A group, as its members see it.
 pub(in crate::serve) struct BroadcastGroup {
     admission: Mutex<Admission>,
     /// Wakes the group's task when `admission` has changed.
@@ -39,7 +39,7 @@ struct Admission {
     joining: Vec<JoiningViewer>,
     /// Some of the members have left.
     has_lost_members: bool,
-    /// The group has ended, or is about to: nobody joins it any more.
+    /// The group has ended, or is about to end. No viewer can join it any more.
     is_closed: bool,
 }
 
@@ -51,7 +51,7 @@ struct JoiningViewer {
 }
 
 impl JoiningViewer {
-    /// Sends the viewer back to its own session, which finds out what it lacks.
+    /// Returns the viewer to its own session, which sends what it lacks.
     fn decline(self) {
         let handback = Handback { frames: Frames::new(), cursor: self.cursor, ending: None };
         self.connection.notify(Notice::Handback(Box::new(handback)));
@@ -59,15 +59,15 @@ impl JoiningViewer {
 }
 
 impl BroadcastGroup {
-    /// Tells the group that a member's connection [has left](Connection::leave).
+    /// Called when a member's connection [has left](Connection::leave).
     pub(in crate::serve) fn member_left(&self) {
         self.admission.lock().has_lost_members = true;
         self.changed.notify_one();
     }
 }
 
-/// Lets a viewer that is up to date join the group of its log and form. Without one its session
-/// becomes that of a new group. None when the session's log has ended.
+/// Lets a viewer that is up to date join the group of its log and form. If there is no such group,
+/// its session becomes that of a new group. None when the session's log has ended.
 pub(in crate::serve) fn join(
     app: &Arc<App>,
     mut session: Session,
@@ -109,14 +109,14 @@ pub(in crate::serve) fn join(
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Admit,
-    /// It is ahead: the group will come there.
+    /// It is ahead. The group will reach its position.
     Wait,
     /// It is behind, or in another generation.
     Decline,
 }
 
-/// Judges a viewer by its position and the group's, which is none in the middle of an output of
-/// several steps.
+/// Decides by the position of the viewer and that of the group, which is none in the middle of an
+/// output of several steps.
 fn judge(group: Option<&GroupPosition>, viewer: &GroupPosition) -> Verdict {
     match group {
         Some(group) if viewer == group => Verdict::Admit,
@@ -125,17 +125,17 @@ fn judge(group: Option<&GroupPosition>, viewer: &GroupPosition) -> Verdict {
     }
 }
 
-/// A group, as its own task knows it.
+/// A group, as its own task sees it.
 struct GroupTask {
     session: Session,
-    /// Where all members stand; none in the middle of an output of several steps.
+    /// The position of all members. None in the middle of an output of several steps.
     position: Option<GroupPosition>,
     members: Vec<Arc<Connection>>,
     group: Arc<BroadcastGroup>,
 }
 
 impl GroupTask {
-    /// Sends what the session gives until no member is left or the log ends.
+    /// Sends the session's messages until no member is left or the log ends.
     async fn run(mut self) -> Arc<BroadcastGroup> {
         loop {
             if !self.admit() {
@@ -146,7 +146,7 @@ impl GroupTask {
                 output = self.session.next() => output,
                 () = self.group.changed.notified() => continue,
             };
-            // Viewers that came meanwhile stand where the members do, or ahead.
+            // Viewers that joined meanwhile are at the members' position, or ahead of it.
             self.admit();
             match output {
                 Output::Frames(frames) => self.broadcast(&frames).await,
@@ -158,8 +158,8 @@ impl GroupTask {
         }
     }
 
-    /// Admits or declines joining viewers, and forgets members that have left. False when nobody is
-    /// left, and the group is closed.
+    /// Admits or declines joining viewers, and removes members that have left. Returns false when
+    /// nobody is left, and the group is closed.
     fn admit(&mut self) -> bool {
         let mut admission = self.group.admission.lock();
         if std::mem::take(&mut admission.has_lost_members) {
@@ -177,7 +177,7 @@ impl GroupTask {
         !admission.is_closed
     }
 
-    /// Writes frames to all members. One whose socket is full is handed back to its own session.
+    /// Writes frames to all members. A member whose socket is full returns to its own session.
     async fn broadcast(&mut self, frames: &[Frame]) {
         let mut kept = 0;
         let len = if frames.is_empty() { 0 } else { self.members.len() };
@@ -205,7 +205,7 @@ impl GroupTask {
         self.position = self.session.group_position();
     }
 
-    /// Hands all members back with the last frames, because nothing more comes.
+    /// Returns all members to their own sessions with the last frames, because nothing more comes.
     fn end(&mut self, ending: Ending) {
         let frames = self.session.end_frames(ending);
         let mut admission = self.group.admission.lock();
@@ -261,7 +261,7 @@ mod tests {
             file.write_all(line.as_bytes()).unwrap();
         }
 
-        /// A session that has given everything there is.
+        /// A session that has sent everything so far.
         async fn session(&self) -> (Session, GroupPosition) {
             let path = self.directory.path().join("a.log");
             let log = self.app.access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
@@ -272,6 +272,7 @@ mod tests {
                 wait: false,
                 signed: false,
                 skip: false,
+                encoding: None,
             };
             let mut session = self.app.hub.join(&log, start, Form::Text).await.unwrap();
             session.begin().await;
@@ -281,7 +282,7 @@ mod tests {
                     return (session, position);
                 }
                 assert!(Instant::now() < until, "the session does not catch up");
-                // It may only drop what it has already, and then wait for more.
+                // It may only drop chunks that it already has, and then wait for more.
                 let _output = timeout(Duration::from_millis(10), session.next()).await;
             }
         }
@@ -356,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_group_that_nobody_is_left_in_ends() {
+    async fn a_group_without_members_ends() {
         let scene = Scene::new();
         let (connection, _viewer, group, _detached) = scene.member().await;
         assert_eq!(scene.app.groups.len(), 1);

@@ -1,8 +1,7 @@
 //! The heartbeats of all WebSocket viewers, sent by one task.
 //!
 //! All viewers wait equally long, so those that are due are at the front of a queue, and nothing
-//! has to be sorted. The clock is the monotonic one: nobody is closed because somebody sets the
-//! time.
+//! has to be sorted. The clock is monotonic: no viewer is closed because the time is set.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -20,13 +19,13 @@ use crate::serve::{Heartbeat, Settings};
 const PING: &[u8] = b"\x89\x00";
 /// The text `ping`, as the original sends it.
 const TEXT: &[u8] = b"\x81\x04ping";
-/// A check that comes this late was held up with the whole server: it was stopped, or the machine
-/// slept. Answers may lie unread in the sockets then.
+/// When a check is this late, the whole server was held up: it was stopped, or the machine slept.
+/// The sockets may then have unread answers.
 const LATE: Duration = Duration::from_millis(500);
-/// Heartbeats in a row before other tasks get their turn.
+/// How many heartbeats are sent before other tasks get their turn.
 const BURST: usize = 128;
 
-/// Sends heartbeats and finds out who does not answer.
+/// Sends heartbeats, and finds viewers that do not answer.
 pub(in crate::serve) struct HeartbeatScheduler {
     kind: Heartbeat,
     /// Time between two heartbeats.
@@ -39,9 +38,9 @@ pub(in crate::serve) struct HeartbeatScheduler {
 
 #[derive(Default)]
 struct Queues {
-    /// Viewers that wait for their next heartbeat, by when it is due.
+    /// Viewers that wait for their next heartbeat, with the time when it is due.
     beats: VecDeque<(Instant, ScheduledHeartbeat)>,
-    /// Viewers that have got one, by when their answer is due.
+    /// Viewers that have got a heartbeat, with the time when their answer is due.
     answers: VecDeque<(Instant, ScheduledHeartbeat)>,
 }
 
@@ -52,7 +51,7 @@ struct ScheduledHeartbeat {
     has_more_time: bool,
 }
 
-/// Takes the first of a queue if it is due.
+/// Removes the first of a queue if it is due.
 fn pop_due(
     queue: &mut VecDeque<(Instant, ScheduledHeartbeat)>,
     now: Instant,
@@ -71,8 +70,8 @@ impl HeartbeatScheduler {
         }
     }
 
-    /// Adds a viewer. Only one in the original's protocol gets text heartbeats: in `tailcast.v1`
-    /// all text is JSON.
+    /// Adds a viewer. Only a viewer in the original's protocol gets text heartbeats: in
+    /// `tailcast.v1` all text is JSON.
     pub(in crate::serve) fn add(&self, connection: &Arc<Connection>, is_original: bool) {
         let frame = match self.kind {
             Heartbeat::Text if is_original => TEXT,
@@ -92,8 +91,7 @@ impl HeartbeatScheduler {
         fronts.into_iter().flatten().map(|(due, _)| *due).min()
     }
 
-    /// Sends heartbeats until `cut` is cancelled, and tells the viewers that are left then that
-    /// they are cut off.
+    /// Sends heartbeats until `cut` is cancelled. Then cuts off the viewers that are left.
     pub(in crate::serve) async fn run(&self, cut: &CancellationToken) {
         loop {
             let due = self.next_due().filter(|_| self.kind != Heartbeat::Off);
@@ -117,7 +115,7 @@ impl HeartbeatScheduler {
         }
     }
 
-    /// Sends the heartbeats that are due, and checks the answers that are.
+    /// Sends the heartbeats that are due, and checks the answers that are due.
     async fn handle_due(&self) {
         let now = Instant::now();
         for count in 1.. {
@@ -204,7 +202,7 @@ mod tests {
             poll_fn(|cx| self.connection.poll_notice(cx)).await
         }
 
-        /// Lets the scheduler do what is due.
+        /// Lets the scheduler handle what is due.
         async fn settle(&self) {
             for _ in 0..10 {
                 tokio::task::yield_now().await;
@@ -266,7 +264,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_heartbeats_nobody_is_asked_and_everybody_is_cut_at_the_end() {
+    async fn without_heartbeats_no_viewer_is_asked_and_all_are_cut_at_the_end() {
         let scene = Scene::new(Heartbeat::Off, true).await;
         sleep(INTERVAL * 10).await;
         scene.assert_kept().await;
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_viewer_that_has_gone_is_forgotten() {
+    async fn a_viewer_that_has_left_is_removed() {
         let Scene { heartbeats, connection, .. } = Scene::new(Heartbeat::Ping, false).await;
         drop(connection);
         sleep(INTERVAL * 2).await;

@@ -1,9 +1,9 @@
 //! Inflates compressed messages from viewers below tungstenite, which does not know RFC 7692.
 //!
-//! A compressed message keeps its shape: the first fragment is handed on empty, the last with the
-//! whole message. So tungstenite checks the order of frames as always. An error is handed on so
-//! that tungstenite finds it: with a reserved bit where nothing can be inflated, with a length
-//! above the limit where a message is too long.
+//! Of a compressed message in several frames, tungstenite gets the first frame empty and the last
+//! one with the whole message. So it checks the order of frames as always. An error is passed on
+//! in a form that tungstenite detects: a reserved bit if a message can't be inflated, or a length
+//! above the limit if a message is too long.
 
 use std::io::Cursor;
 
@@ -14,14 +14,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use crate::serve::websocket::stream::INBOUND_BYTES_MAX;
 use crate::wire::deflate::{Unreadable, inflate};
 
-/// Input that has come and has not been handed on.
+/// Input that has not been passed on yet.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct InflateStream {
     /// An incomplete head of a frame, or an incomplete frame of a compressed message.
     partial: Vec<u8>,
-    /// Bytes that are still to come of a frame that is handed on as it is.
+    /// The number of bytes that are missing of a frame that is passed on unchanged.
     passing: u64,
-    /// What came so far of a compressed message in several frames.
+    /// The part so far of a compressed message in several frames.
     message: Option<Vec<u8>>,
     /// Bytes for tungstenite.
     ready: Vec<u8>,
@@ -39,7 +39,7 @@ impl InflateStream {
         self.partial = rest.to_vec();
     }
 
-    /// Hands on as much as the buffer has room for. False when there is nothing.
+    /// Passes on as much as the buffer has room for. False when there is nothing.
     pub(in crate::serve) fn read(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
         let given = self.ready.len().min(buffer.remaining());
         buffer.put_slice(self.ready.get(..given).unwrap_or_default());
@@ -47,7 +47,7 @@ impl InflateStream {
         given > 0
     }
 
-    /// Whether everything has been handed on and no message is incomplete.
+    /// Whether everything has been passed on and no message is incomplete.
     pub(in crate::serve) fn is_empty(&self) -> bool {
         self.partial.is_empty()
             && self.passing == 0
@@ -55,8 +55,8 @@ impl InflateStream {
             && self.ready.is_empty()
     }
 
-    /// Takes a frame, or a part of one that is handed on as it is, and gives its length. None when
-    /// too little has come.
+    /// Handles a frame, or a part of one that is passed on unchanged, and returns its length. None
+    /// when more input is needed.
     fn step(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.passing > 0 && !bytes.is_empty() {
             let passed = bytes.len().min(usize::try_from(self.passing).unwrap_or(usize::MAX));
@@ -66,7 +66,7 @@ impl InflateStream {
         }
         let mut cursor = Cursor::new(bytes);
         let Ok(parsed) = FrameHeader::parse(&mut cursor) else {
-            // Nothing after it can be understood.
+            // Nothing after it can be parsed.
             self.passing = u64::MAX;
             return Some(0);
         };
@@ -89,7 +89,7 @@ impl InflateStream {
         Some(head as usize + payload.len())
     }
 
-    /// Hands on a frame in place of one of a compressed message.
+    /// Passes on a frame in place of a frame of a compressed message.
     fn frame(&mut self, header: &FrameHeader) {
         let message = self.message.as_ref().map_or(0, Vec::len);
         if message > INBOUND_BYTES_MAX {
@@ -137,7 +137,7 @@ mod tests {
         frame
     }
 
-    /// The frames that are handed on when the input comes in pieces of this size: first byte and
+    /// The frames that are passed on when the input comes in pieces of this size: first byte and
     /// payload.
     fn handed_on(came: &[u8], piece: usize) -> Vec<(u8, Vec<u8>)> {
         let mut inflating = InflateStream::default();
@@ -234,7 +234,7 @@ mod tests {
             frames(&[frame(FINAL | RSV1 | TEXT, &[0xff; 9])])[..2],
             [FINAL | RSV1 | TEXT, 0x80]
         );
-        // A second first frame, and the bit on a later one.
+        // A first frame in the middle of a message, and the bit on a later frame.
         let begun = frame(RSV1 | TEXT, &deflated);
         for second in [begun.clone(), frame(FINAL | TEXT, b"a"), frame(FINAL | RSV1, &deflated)] {
             let handed_on = frames(&[begun.clone(), second.clone()]);

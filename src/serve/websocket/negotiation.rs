@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_met_is_met() {
+    fn supported_offers_are_accepted() {
         for (offers, met) in [
             (&["permessage-deflate"][..], PLAIN),
             (&["permessage-deflate; client_max_window_bits"], PLAIN),
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_met_or_understood_is_declined() {
+    fn unsupported_and_invalid_offers_are_declined() {
         for offers in [
             &[][..],
             &[""],

@@ -1,9 +1,9 @@
-//! A WebSocket to a viewer: data frames go straight to the socket, everything else through
+//! A WebSocket to a viewer: data frames are written directly to the socket, everything else by
 //! tungstenite.
 //!
-//! tungstenite copies each message into a buffer of the connection and keeps the largest it ever
-//! had. Data frames are encoded once for all viewers, so they bypass it, on the same
-//! [`Connection`].
+//! tungstenite copies each message into a buffer of the connection, which stays as large as the
+//! largest message so far. Data frames are encoded once for all viewers, so they bypass it, on the
+//! same [`Connection`].
 
 use std::io;
 use std::net::Shutdown;
@@ -24,8 +24,8 @@ use crate::serve::websocket::connection::{Connection, Notice, Sent};
 use crate::serve::websocket::inflate::InflateStream;
 use crate::wire::frame::{Frame, Packing};
 
-/// The largest message that a viewer may send, in bytes. It has answers to heartbeats and a close
-/// to send.
+/// The largest message that a viewer may send, in bytes. A viewer only sends answers to heartbeats
+/// and a close.
 pub(in crate::serve) const INBOUND_BYTES_MAX: usize = 4 * 1024;
 /// Bytes that tungstenite allocates and clears for each connection.
 const READ_BUFFER_BYTES: usize = 128;
@@ -33,7 +33,7 @@ const READ_BUFFER_BYTES: usize = 128;
 /// The stream under tungstenite.
 struct ConnectionGate {
     connection: Arc<Connection>,
-    /// Only while there is compressed input that has not been handed on.
+    /// Exists only while there is compressed input that has not been passed on.
     inflate: Option<Box<InflateStream>>,
 }
 
@@ -89,18 +89,18 @@ impl AsyncWrite for ConnectionGate {
     }
 }
 
-/// What happens on a socket.
+/// An event of a socket.
 #[derive(Debug)]
 pub(in crate::serve) enum SocketEvent {
     /// The kernel has taken everything: a new frame may begin.
     Clear,
-    /// Another task tells the viewer's task something.
+    /// Another task has sent a notice to the viewer's task.
     Notice(Notice),
     /// The viewer sent something.
     Inbound,
-    /// The viewer broke the protocol. The code says how.
+    /// The viewer violated the protocol, with this code.
     ProtocolError(CloseCode),
-    /// The connection has ended; `clean` after a close handshake.
+    /// The connection has ended. `clean` is true after a close handshake.
     Closed { clean: bool },
 }
 
@@ -112,7 +112,7 @@ pub(in crate::serve) struct WebSocket {
 }
 
 impl WebSocket {
-    /// Takes over a connection after the handshake, with the bytes that came right behind it.
+    /// Takes over a connection after the handshake, with the bytes that came directly after it.
     pub(in crate::serve) async fn new(
         io: TcpStream,
         read_already: &[u8],
@@ -152,12 +152,12 @@ impl WebSocket {
         !self.needs_flush && self.connection().is_clear()
     }
 
-    /// Begins an encoded frame. Only when the socket is clear.
+    /// Begins an encoded frame. Call it only when the socket is clear.
     pub(in crate::serve) fn start_frame(&mut self, frame: &Frame) {
         self.connection().start_frame(frame);
     }
 
-    /// Hands a control message to tungstenite.
+    /// Passes a control message to tungstenite.
     fn queue(&mut self, message: Message) {
         self.needs_flush = true;
         if let Err(error) = Pin::new(&mut self.stream).start_send(message) {
@@ -171,7 +171,8 @@ impl WebSocket {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
     }
 
-    /// The next event but [`Clear`](SocketEvent::Clear) and [`Inbound`](SocketEvent::Inbound).
+    /// The next event other than [`Clear`](SocketEvent::Clear) and
+    /// [`Inbound`](SocketEvent::Inbound).
     pub(in crate::serve) async fn next_end(&mut self) -> SocketEvent {
         std::future::poll_fn(|cx| {
             loop {
@@ -215,14 +216,14 @@ impl WebSocket {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends a close after what is half written, and waits for the viewer's. The caller bounds the
-    /// time.
+    /// Sends a close after the rest of a frame, and waits for the viewer's close. The caller bounds
+    /// the time.
     pub(in crate::serve) async fn close(mut self, code: CloseCode, reason: &'static str) {
         self.queue(Message::Close(Some(CloseFrame { code, reason: reason.into() })));
         loop {
             match self.next_event().await {
                 SocketEvent::Clear | SocketEvent::Inbound | SocketEvent::Notice(_) => {}
-                // What the viewer still sends must be read: otherwise the kernel resets the
+                // The viewer's remaining bytes must be read. Otherwise the kernel resets the
                 // connection, and the close is lost.
                 SocketEvent::ProtocolError(_) => break self.drain().await,
                 SocketEvent::Closed { .. } => break,
@@ -230,8 +231,7 @@ impl WebSocket {
         }
     }
 
-    /// Ends a connection that tungstenite no longer reads: sends what is left, and discards what
-    /// comes.
+    /// Ends a connection that tungstenite no longer reads: sends the rest, and discards the input.
     async fn drain(mut self) {
         if std::future::poll_fn(|cx| self.poll_flush(cx)).await.is_err() {
             return;
@@ -248,14 +248,14 @@ impl WebSocket {
         }
     }
 
-    /// Sends a close to a viewer that broke the protocol, and ends. The caller bounds the time.
+    /// Sends a close to a viewer that violated the protocol, and ends. The caller bounds the time.
     pub(in crate::serve) async fn close_broken(mut self, code: CloseCode) {
         self.queue(Message::Close(Some(CloseFrame { code, reason: "".into() })));
         self.drain().await;
     }
 }
 
-/// What an error of tungstenite's means.
+/// The event for an error of tungstenite.
 fn event_of(error: &Error) -> SocketEvent {
     match error {
         Error::Capacity(_) => SocketEvent::ProtocolError(CloseCode::Size),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_the_protocol_is_told_by_its_code() {
+    async fn violations_of_the_protocol_are_reported_with_their_code() {
         for (name, sent, code) in [
             ("a reserved bit", masked(0xf1, b"x"), CloseCode::Protocol),
             ("no mask", b"\x81\x01x".to_vec(), CloseCode::Protocol),

@@ -20,11 +20,11 @@ use crate::serve::write_timeout::WriteTimeout;
 use crate::wire::frame::{Form, Packing};
 use crate::wire::message::SUBPROTOCOL;
 
-/// Answers the handshake. What is wrong with the log is told over the WebSocket, as the original
-/// does: a browser does not show a page why an upgrade was refused.
+/// Answers the handshake. Errors about the log are reported over the WebSocket, as the original
+/// does, because a browser does not show a page why an upgrade was refused.
 ///
 /// # Errors
-/// 400 or 426 for what is no handshake, 400 for a format that the subprotocol lacks.
+/// 400 or 426 for a request that is no handshake, 400 for a format that the subprotocol lacks.
 pub(in crate::serve) fn answer(
     request: &LogRequest<'_>,
     log: Result<LogPath, Refusal>,
@@ -68,7 +68,8 @@ pub(in crate::serve) fn answer(
         let parts = upgraded.map(|upgraded| upgraded.downcast::<TokioIo<WriteTimeout>>());
         let Ok(Ok(parts)) = parts else { return };
         let io = parts.io.into_inner().into_inner();
-        // A task of its own: this one keeps room for the upgrade, which the viewer no longer needs.
+        // The viewer has a task of its own, because this task's memory includes the upgrade, which
+        // the viewer no longer needs.
         app.tasks.spawn(viewer::serve(Arc::clone(&app), io, parts.read_buf, request, entry));
     });
     Ok(response)

@@ -29,22 +29,22 @@ const STALLED: u16 = 4408;
 /// How long a close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a viewer asks for with its upgrade.
+/// What a viewer requests with its upgrade.
 #[derive(Debug)]
 pub(in crate::serve) struct ViewerRequest {
-    /// The log, or why there is none.
+    /// The log, or why the viewer gets none.
     pub(in crate::serve) log: Result<LogPath, Denial>,
     pub(in crate::serve) start: StreamRequest,
     pub(in crate::serve) form: Form,
     pub(in crate::serve) packing: Packing,
 }
 
-/// Why a viewer gets nothing. The close says so.
+/// Why a viewer gets nothing. The close reports it.
 #[derive(Debug)]
 pub(in crate::serve) enum Denial {
-    /// The log may not be read, or is not there.
+    /// The log may not be read, or does not exist.
     Refused(Refusal),
-    /// There are as many viewers as the server takes.
+    /// The server is full.
     Full,
 }
 
@@ -53,7 +53,7 @@ pub(in crate::serve) enum Denial {
 enum StreamEnd {
     /// The log has ended, or the server ends.
     Ended(Ending),
-    /// The viewer broke the protocol.
+    /// The viewer violated the protocol.
     ProtocolError(CloseCode),
     /// The viewer did not answer a heartbeat.
     Silent,
@@ -74,8 +74,8 @@ enum FrameSource {
 
 /// Serves one viewer until it leaves or the log ends.
 ///
-/// The futures for joining, catching up and leaving are boxed apart, so that a viewer that is up to
-/// date takes little memory.
+/// The futures for joining, catching up and leaving are boxed separately, so that a viewer that is
+/// up to date takes little memory.
 pub(in crate::serve) async fn serve(
     app: Arc<App>,
     io: TcpStream,
@@ -115,7 +115,7 @@ pub(in crate::serve) async fn serve(
     Box::pin(leave(&app, socket, queue, end, &mut entry)).await;
 }
 
-/// How an event that is not about data ends the stream.
+/// The end of the stream after an event other than data.
 fn end_of(event: &SocketEvent) -> StreamEnd {
     match *event {
         SocketEvent::ProtocolError(code) => StreamEnd::ProtocolError(code),
@@ -127,8 +127,8 @@ fn end_of(event: &SocketEvent) -> StreamEnd {
     }
 }
 
-/// Takes the connection over and joins the log. None when that is refused and the close has been
-/// sent.
+/// Takes over the connection and joins the log. None when the join was refused and the close has
+/// been sent.
 async fn open(
     app: &App,
     io: TcpStream,
@@ -160,7 +160,7 @@ async fn open(
     }
 }
 
-/// Ends a viewer's stream: sends what is still to be sent, and the close.
+/// Ends a viewer's stream: sends the rest of the data, and the close.
 async fn leave(
     app: &App,
     socket: WebSocket,
@@ -169,8 +169,8 @@ async fn leave(
     entry: &mut AccessLogEntry,
 ) {
     entry.reason = end.logged_as();
-    // A viewer that is only slow gets the time to take the end of its log; one that is gone does
-    // not.
+    // A viewer that is only slow gets the time to take the end of its log. A viewer that is gone
+    // does not.
     let patience = match end {
         StreamEnd::Ended(_) => app.settings.stall_timeout,
         _ => CLOSE_TIMEOUT,
@@ -197,8 +197,8 @@ impl StreamEnd {
         }
     }
 
-    /// The code and reason of the close. None where nobody would read it, or the protocol is
-    /// broken.
+    /// The code and reason of the close. None if nobody would read it, or the viewer violated the
+    /// protocol.
     fn close(self) -> Option<(CloseCode, &'static str)> {
         match self {
             Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
@@ -210,7 +210,7 @@ impl StreamEnd {
     }
 }
 
-/// Waits for a goodbye until its time is up or the server can't wait any longer.
+/// Runs `goodbye` until its time is up or the server can't wait any longer.
 async fn bounded(app: &App, patience: Duration, goodbye: impl Future<Output = ()>) {
     tokio::select! {
         _late = timeout(patience, goodbye) => {}
@@ -218,7 +218,7 @@ async fn bounded(app: &App, patience: Duration, goodbye: impl Future<Output = ()
     }
 }
 
-/// What a viewer gets that gets nothing else.
+/// The only messages of a viewer that is refused.
 #[derive(Debug)]
 struct Farewell {
     frame: Option<Frame>,
@@ -226,7 +226,7 @@ struct Farewell {
     reason: &'static str,
 }
 
-/// How a viewer is told that it gets nothing: by the text that the original sends, or by an `error`
+/// The messages to a viewer that is refused: the text that the original sends, or an `error`
 /// message.
 fn farewell_of(denial: &Denial, form: Form) -> Farewell {
     let refusal = match denial {
@@ -274,8 +274,8 @@ async fn send_and_close(
     }
 }
 
-/// Sends what the viewer's own session gives, until the viewer is up to date and joins a broadcast
-/// group.
+/// Sends the messages of the viewer's own session, until the viewer is up to date and joins a
+/// broadcast group.
 async fn catch_up(
     app: &Arc<App>,
     socket: &mut WebSocket,
@@ -297,7 +297,7 @@ async fn catch_up(
         }
         let give_up_at = socket.connection().stuck_since() + app.settings.stall_timeout;
         tokio::select! {
-            // In order: what a viewer has sent counts before its time is up.
+            // The order matters: input of the viewer counts before its time is up.
             biased;
             event = socket.next_event() => match event {
                 SocketEvent::Clear | SocketEvent::Inbound => {}
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_end_has_its_close_and_its_word_in_the_access_log() {
+    fn every_end_of_a_stream_has_its_close_code_and_its_word_in_the_access_log() {
         for (end, word, code) in [
             (StreamEnd::Ended(Ending::Complete), "complete", Some(1000)),
             (StreamEnd::Ended(Ending::Shutdown), "shutdown", Some(1001)),
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_viewer_is_told_in_its_own_protocol() {
+    fn a_denied_viewer_gets_the_reason_in_its_own_protocol() {
         let told = |denial, form| {
             let Farewell { frame, code, .. } = farewell_of(&denial, form);
             let text = frame.map(|frame| String::from_utf8(frame.payload().to_vec()).unwrap());

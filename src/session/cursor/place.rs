@@ -1,4 +1,4 @@
-//! A position in a span, with what keeps the file of the span open.
+//! A position in a span, with a handle that keeps the file of the span open.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Clone for SpanHandle {
 
 /// A position in a span.
 ///
-/// `H` keeps the file of the span open. The cursor carries it and never looks into it.
+/// `H` keeps the file of the span open. The cursor never uses it in any other way.
 #[derive(Clone, Debug)]
 pub struct SpanCursor<H> {
     /// Keeps the file.

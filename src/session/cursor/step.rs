@@ -1,4 +1,4 @@
-//! What goes into a cursor and what comes out of it.
+//! The inputs and the output of a cursor.
 
 use bytes::Bytes;
 
@@ -11,9 +11,9 @@ use crate::session::cursor::place::SpanCursor;
 /// Why a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The viewer has been given everything that it asked for.
+    /// The viewer has received everything that it requested.
     Complete,
-    /// The server is going away.
+    /// The server shuts down.
     Shutdown,
 }
 
@@ -27,7 +27,7 @@ pub enum Step {
         /// The offset of the first byte.
         from: Offset,
     },
-    /// Give the bytes of the chunk or of the read without the first `skip`.
+    /// Deliver the bytes of the chunk or of the read without the first `skip`.
     Deliver {
         /// Bytes that the viewer has already.
         skip: usize,
@@ -47,14 +47,14 @@ pub enum Step {
         generation: Generation,
         /// The offset of the first missing byte.
         from: Offset,
-        /// The offset after the last missing byte; none when unknown.
+        /// The offset after the last missing byte. None when unknown.
         to: Option<Offset>,
     },
     /// Announce a longer signature of the present generation.
     Signed(Generation),
     /// Announce that there is nothing to follow.
     Waiting(WaitReason),
-    /// Announce that everything so far has been given.
+    /// Announce that everything so far has been sent.
     CaughtUp,
     /// Nothing follows.
     End(Ending),
@@ -65,14 +65,14 @@ pub enum Step {
         /// The end of what is published.
         to: Offset,
     },
-    /// Pause, since the last read failed as the one before it did.
+    /// Pause, since the last two reads failed.
     Retry,
     /// Read the fingerprint of the present offset again, and call [`Cursor::on_fingerprint`].
     ReadFingerprint,
     /// Go to the end of the span without reading, and call [`Cursor::on_skip`].
     Skip,
-    /// Find the start of the stream in the span after this one, and call [`Cursor::open_at`];
-    /// without such a span, call [`Cursor::on_rotation`].
+    /// Find the start of the stream in the span after this one, and call [`Cursor::open_at`].
+    /// Without such a span, call [`Cursor::on_rotation`].
     Seek {
         /// The number of a span.
         after: u64,
@@ -88,7 +88,7 @@ pub enum Step {
     Continue,
 }
 
-/// What a cursor has to know of the span that it is in.
+/// What a cursor has to know about its span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanState {
     /// Nothing more will be published in the span.
@@ -122,16 +122,16 @@ pub enum NextSpan<H> {
     Ended,
 }
 
-/// What a read of the file gave.
+/// The result of a read of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// Bytes from the cursor on; not empty.
+    /// Bytes from the cursor on, never empty.
     Bytes(Bytes),
     /// A long run of NULs up to this offset.
     Hole(Offset),
     /// The file ends at the cursor.
     Short,
-    /// The file has other bytes before the cursor, or another beginning, than it had.
+    /// The bytes before the cursor, or the beginning of the file, have changed.
     Changed,
     /// The file is not open any more and can't be found.
     Gone,

@@ -1,4 +1,4 @@
-//! Every transition of a cursor by its values, and any sequence of them against a model.
+//! Each transition of a cursor alone, and random sequences of transitions against a model.
 
 use std::collections::VecDeque;
 
@@ -77,7 +77,7 @@ fn offset(cursor: &Cursor<()>) -> Option<(u64, u64)> {
 }
 
 #[test]
-fn a_viewer_that_comes_late_reads_to_the_end_and_is_live_then() {
+fn a_viewer_that_joins_late_reads_to_the_end_and_is_then_live() {
     let mut cursor = opened(options(), 10);
     assert_eq!(cursor.step(open(30)), read(10, 30));
     assert_eq!(cursor.step(open(40)), read(10, 40), "a step that was not done is given again");
@@ -179,7 +179,7 @@ fn a_viewer_between_two_spans_waits_or_ends() {
 }
 
 #[test]
-fn a_viewer_that_does_not_follow_ends_where_the_log_ended_when_it_came() {
+fn a_viewer_that_does_not_follow_ends_at_the_log_end_of_its_join() {
     let until = Some(TimelinePosition { span: FIRST, offset: Offset(20) });
     let mut cursor = opened(Options { until, ..options() }, 10);
     assert_eq!(cursor.step(open(30)), read(10, 30));
@@ -190,7 +190,7 @@ fn a_viewer_that_does_not_follow_ends_where_the_log_ended_when_it_came() {
 }
 
 #[test]
-fn what_a_read_finds_is_delivered_left_out_or_looked_at_again() {
+fn the_result_of_a_read_is_delivered_or_left_out_or_checked_again() {
     let unreadable = Step::Waiting(WaitReason::Unreadable);
     for (outcome, is_closed, step, position) in [
         (bytes(3), false, Step::Deliver { skip: 0 }, 13),
@@ -304,7 +304,7 @@ fn late_bytes_come_before_the_position_and_their_loss_is_a_gap() {
 }
 
 #[test]
-fn a_viewer_of_a_log_that_is_not_there_seeks_until_it_is() {
+fn a_viewer_of_a_missing_log_seeks_until_the_log_exists() {
     let mut cursor: Cursor<()> = Cursor::new(options(), ROTATED_NUMBER_MAX);
     assert_eq!(cursor.step(open(0)), Step::Seek { after: ROTATED_NUMBER_MAX });
     let missing = NextSpan::Waiting(WaitReason::Missing);
@@ -317,7 +317,7 @@ fn a_viewer_of_a_log_that_is_not_there_seeks_until_it_is() {
 }
 
 #[test]
-fn a_saved_cursor_continues_where_it_was_and_opens_nothing_again() {
+fn a_saved_cursor_continues_at_its_position_without_opening_the_stream_again() {
     let resumed = live(options(), 10).resumed(options());
     assert_eq!((resumed.mode(), offset(&resumed)), (Mode::CatchingUp, Some((FIRST, 10))));
     let mut resumed = resumed;
@@ -336,9 +336,9 @@ fn a_saved_cursor_continues_where_it_was_and_opens_nothing_again() {
 /// What happens to the log, and to the viewer.
 #[derive(Clone, Debug)]
 enum Act {
-    /// So many bytes are published, in chunks of so many.
+    /// This many bytes are published, in chunks of this size.
     Append(usize, usize),
-    /// Another span begins, of a new file or of one whose late bytes come.
+    /// Another span begins, of a new file or of a file that gets late bytes.
     Rotate(bool),
     /// The file is truncated: nothing of it can be read any more.
     Truncate,
@@ -346,9 +346,9 @@ enum Act {
     Remove,
     /// The oldest span is forgotten.
     Forget,
-    /// The viewer takes so many steps, and each read gives at most so many bytes.
+    /// The viewer takes this many steps, and each read returns at most this many bytes.
     Run(usize, usize),
-    /// The next read gives something else than bytes.
+    /// The next read returns something other than bytes.
     Disturb(u8),
     /// The viewer is replaced by one that resumes from its cursor.
     Resume,
@@ -370,7 +370,7 @@ fn act() -> impl Strategy<Value = Act> {
 struct ModelSpan {
     generation: Generation,
     from: u64,
-    /// The content of the file up to the end of the span. Each byte tells its offset and file.
+    /// The content of the file up to the end of the span. Each byte depends on its offset and file.
     content: Vec<u8>,
     closed: bool,
     /// The bytes can't be read any more.
@@ -389,13 +389,13 @@ struct Model {
     forgotten: usize,
     files: u32,
     waiting: bool,
-    /// What the broadcast holds; the viewer has missed what is not there any more.
+    /// The events in the broadcast. The viewer has missed those that were dropped.
     queue: VecDeque<ModelEvent>,
     capacity: usize,
     has_lagged: bool,
     cursor: Cursor<()>,
     disturbance: Option<ReadOutcome>,
-    /// The generation and offset by what was announced and delivered, and the number of the span.
+    /// The generation and offset according to the announced and delivered items.
     told: Option<(Generation, u64)>,
     span: usize,
     skips: bool,
@@ -522,7 +522,7 @@ impl Model {
                 if self.told.is_some() {
                     let options = Options { until: None, signed: false, skip: self.skips };
                     self.cursor = self.cursor.clone().resumed(options);
-                    // It subscribes anew, and looks at the timeline afterwards.
+                    // It subscribes again first, and looks at the timeline afterwards.
                     self.queue.clear();
                     self.has_lagged = false;
                 }
@@ -537,7 +537,7 @@ impl Model {
         move |()| SpanState { closed, end: Offset(end), signed }
     }
 
-    /// Takes steps until the viewer waits for an event that is not there.
+    /// Takes steps until the viewer waits for an event that has not been published.
     fn run(&mut self, steps: usize, len: usize) {
         for _ in 0..steps {
             let look = self.look();
@@ -617,7 +617,7 @@ impl Model {
                 assert!(to > from, "an empty gap");
                 self.told = Some((generation, to.0));
             }
-            // Spans were forgotten: the viewer had all of its own, and misses those up to the next.
+            // Spans were forgotten: the viewer had all of its own, and misses those after it.
             Step::Gap { .. } => {
                 let (_, at) = self.told.expect("the stream was opened");
                 assert_eq!(at, self.spans[self.span].content.len() as u64, "a span was cut off");
@@ -664,7 +664,7 @@ impl Model {
         assert_eq!(at, from + bytes.len() as u64, "the cursor is elsewhere");
     }
 
-    /// The span that the viewer leaves was given to its end, and the next one follows it.
+    /// Asserts that the viewer received all of the span that it leaves, and enters the next one.
     fn leave_span(&self) {
         let (_, at) = self.told.expect("the stream was opened");
         let (number, _) = offset(&self.cursor).unwrap();
@@ -673,7 +673,8 @@ impl Model {
         assert_eq!(self.span as u64 + 1, number - FIRST, "a span was left out silently");
     }
 
-    /// The viewer has everything that was published, or was told what it has not.
+    /// Asserts that the viewer has everything that was published, or that the rest was announced as
+    /// missing.
     fn settle(&mut self) {
         self.disturbance = None;
         self.run(10_000, 1000);
@@ -686,10 +687,10 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever happens to the log, and however the viewer lags: each byte of a generation is given
-    /// once and in order, or announced as missing, and every other move is announced.
+    /// Whatever happens to the log, and however the viewer lags, each byte of a generation is
+    /// delivered once and in order, or announced as missing, and every other move is announced.
     #[test]
-    fn every_byte_is_given_once_in_order_or_announced(
+    fn every_byte_is_delivered_once_in_order_or_announced_as_missing(
         skip in any::<bool>(),
         capacity in 1..12usize,
         start in 0..20usize,

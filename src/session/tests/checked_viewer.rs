@@ -1,4 +1,4 @@
-//! A viewer, whose items are compared with what was published.
+//! A viewer whose items are compared with the published bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::log::{Generation, Offset};
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
 
-/// A viewer gives its next item within this time, if there is one: longer than a search for a
-/// rotated file waits for room, since no follower makes room here meanwhile.
+/// A viewer returns its next item within this time, if there is one. A search for a rotated file
+/// waits for room for a shorter time, and no follower makes room here meanwhile.
 const ITEM_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// Where a client is by the items that it was given.
+/// The position of a client according to the items that it received.
 #[derive(Clone, Copy)]
 struct ClientPosition {
     span: u64,
@@ -29,24 +29,34 @@ struct Left {
     position: (Generation, Offset),
     life: usize,
     key: Key,
-    /// What it had been given of the generation.
+    /// What it had received of the generation.
     had: Vec<u8>,
 }
 
 pub(super) struct CheckedViewer {
     begin: StartAt,
-    /// The end of the log when the viewer joined; none if it had no file.
+    /// The end of the log when the viewer joined. None if the log had no file.
     end: Option<Offset>,
     viewer: Option<Viewer>,
     client: Option<ClientPosition>,
     left: Option<Left>,
-    /// The requested position was not honoured, and the reset is due.
+    /// The stream does not start at the requested position, and the reset is due.
     reset_due: bool,
+    /// It was told that files may be missing after the present one.
+    are_files_missing: bool,
     is_over: bool,
 }
 
 fn start(begin: StartAt) -> StreamRequest {
-    StreamRequest { begin, late: Vec::new(), tail: true, wait: true, signed: true, skip: false }
+    StreamRequest {
+        begin,
+        late: Vec::new(),
+        tail: true,
+        wait: true,
+        signed: true,
+        skip: false,
+        encoding: None,
+    }
 }
 
 async fn viewer(record: &Record, begin: StartAt) -> Viewer {
@@ -57,7 +67,16 @@ impl CheckedViewer {
     pub(super) async fn join(record: &Record, begin: StartAt) -> Self {
         let viewer = Some(viewer(record, begin).await);
         let end = record.end();
-        Self { begin, end, viewer, client: None, left: None, reset_due: false, is_over: false }
+        Self {
+            begin,
+            end,
+            viewer,
+            client: None,
+            left: None,
+            reset_due: false,
+            are_files_missing: false,
+            is_over: false,
+        }
     }
 
     /// Leaves, and keeps the position as a client does.
@@ -71,13 +90,13 @@ impl CheckedViewer {
         let Some(viewer) = self.viewer.take() else { return };
         let Some((generation, offset)) = viewer.position() else { return };
         assert_eq!((key(generation), offset.0), (client.key, client.offset), "another position");
-        // As it travels.
+        // The generation as it is sent on the wire.
         let generation: Generation = generation.to_string().parse().unwrap();
         let position = (generation, offset);
         self.left = Some(Left { position, life: record.life, key: client.key, had });
     }
 
-    /// Resumes from its position, unless it is there.
+    /// Resumes from the position at which it left, unless it is connected.
     pub(super) async fn resume(&mut self, record: &Record, log_files: &LogFiles) {
         if self.viewer.is_some() {
             return;
@@ -88,12 +107,13 @@ impl CheckedViewer {
             self.begin = StartAt::From { offset, of, otherwise: None };
         }
         (self.client, self.reset_due, self.is_over) = (None, false, false);
+        self.are_files_missing = false;
         self.end = record.end();
         self.viewer = Some(viewer(record, self.begin).await);
         self.receive(record, log_files, 1).await;
     }
 
-    /// Takes items until there are none, or so many.
+    /// Takes items until there are none, but at most this many.
     pub(super) async fn receive(&mut self, record: &Record, log_files: &LogFiles, items: usize) {
         for _ in 0..items {
             let Some(viewer) = self.viewer.as_mut().filter(|_| !self.is_over) else { return };
@@ -140,19 +160,25 @@ impl CheckedViewer {
                     (client.key, client.offset),
                     "a gap elsewhere"
                 );
-                let to = to.expect("no span has been forgotten");
+                let Some(to) = to else {
+                    assert!(client.span <= ROTATED_NUMBER_MAX, "no span has been forgotten");
+                    assert!(!self.are_files_missing, "told twice");
+                    self.are_files_missing = true;
+                    return;
+                };
                 assert!(to > from, "an empty gap");
                 let (span, key) = (client.span, client.key);
                 client.offset = to.0;
                 self.assert_is_gone(span, key, generation, record, log_files);
             }
-            Item::Reset { generation, from, reason } if self.reset_due => {
+            Item::Reset { generation, from, reason, .. } if self.reset_due => {
                 let client = self.client.as_ref().unwrap();
                 assert_eq!((key(generation), from.0), (client.key, client.offset));
                 assert_eq!(reason, Reason::Replaced);
                 self.reset_due = false;
             }
-            Item::Reset { generation, from, reason } => {
+            Item::Reset { generation, from, reason, .. } => {
+                self.assert_told_of_missing_files();
                 let span = self.span_number();
                 let Some(told) = record.span(span) else {
                     return self
@@ -178,6 +204,7 @@ impl CheckedViewer {
                 assert_eq!(key(generation), client.key, "signed as another");
             }
             Item::Waiting(_) => {
+                self.assert_told_of_missing_files();
                 if let Some(client) = self.client.take() {
                     self.assert_span_is_over(client, record);
                 }
@@ -191,6 +218,14 @@ impl CheckedViewer {
                 self.is_over = true;
             }
         }
+    }
+
+    /// No file here lasts for long enough that its times prove what came next: where nobody followed
+    /// the log, the viewer is told that files may be missing.
+    fn assert_told_of_missing_files(&mut self) {
+        let is_told = std::mem::take(&mut self.are_files_missing);
+        let is_due = self.client.is_some_and(|client| client.span <= ROTATED_NUMBER_MAX);
+        assert!(is_told || !is_due, "not told that files may be missing");
     }
 
     fn open(
@@ -207,7 +242,7 @@ impl CheckedViewer {
         match self.begin {
             StartAt::All => assert_eq!(offset, 0),
             StartAt::Lines(lines) => {
-                // Without a log the stream starts at the first byte of the next one.
+                // Without a file the stream starts at the first byte of the next one.
                 let content = &content[..self.end.map_or(0, |end| end.0 as usize)];
                 let starts = content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
                 let kept = starts.clone().count().saturating_sub(lines as usize);
@@ -237,8 +272,9 @@ impl CheckedViewer {
             let is_present = last.is_some_and(|span| span.key == left.key);
             assert!(!is_of_this_life || !is_present || known.lost, "a position was not honoured");
             let file = &log_files.files[known.file];
-            let is_there =
-                log_files.named == Some(known.file) && file.epochs.len() == known.epoch + 1;
+            let is_there = log_files.named == Some(known.file)
+                && file.identity == left.key.0
+                && file.epochs.len() == known.epoch + 1;
             let is_signed = left.position.0.signature.is_whole();
             assert!(!is_there || !is_signed, "a position in a file that is there was not honoured");
         }
@@ -256,7 +292,7 @@ impl CheckedViewer {
         self.client = Some(ClientPosition { offset: client.offset + bytes.len() as u64, ..client });
     }
 
-    /// The published content of a generation, or that of its file where it was found again.
+    /// The published content of a generation, or the content of its file if that was found again.
     fn content<'a>(&self, key: Key, record: &'a Record, log_files: &'a LogFiles) -> &'a [u8] {
         match record.generations.get(&key).filter(|_| record.span(self.span_number()).is_some()) {
             Some(known) => &known.bytes,
@@ -264,7 +300,7 @@ impl CheckedViewer {
         }
     }
 
-    /// Asserts that the next file had the log's name after one that was found again.
+    /// Asserts that the file after one that was found again is the next one that had the name.
     fn go_on_in_a_file_that_was_found(
         &mut self,
         generation: Generation,
@@ -296,9 +332,9 @@ impl CheckedViewer {
             return;
         };
         let was_cut = log_files.files[known.file].epochs.len() > known.epoch + 1;
-        // Files beside the log are found again where their heads are long enough.
+        // Files beside the log are found again if their heads are long enough.
         let is_far = !log_files.is_beside(known.file) || generation.signature.bytes() < 64;
-        // The last one is open for as long as late bytes are read.
+        // The last one is open as long as late bytes are read.
         let is_last = record.spans.last().is_some_and(|last| last.key == key);
         let is_held = is_last && record.holds(key);
         assert!(was_cut || (is_far && !is_held), "a gap in a file that can be read: {generation}");

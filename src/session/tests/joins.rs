@@ -1,4 +1,4 @@
-//! What a join costs: one trip to a blocking thread to open the log, and one to read it.
+//! The cost of a join: one call on a blocking thread to open the log, and one to read it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,6 +39,7 @@ impl Log {
             wait: true,
             signed: form.has_control(),
             skip: false,
+            encoding: None,
         };
         let mut session = self.hub.join(&self.log, request, form).await.unwrap();
         session.begin().await;
@@ -72,7 +73,7 @@ fn lines(count: usize) -> String {
 }
 
 #[tokio::test]
-async fn a_join_reads_the_file_in_one_trip_to_a_blocking_thread() {
+async fn a_join_reads_the_file_in_one_call_on_a_blocking_thread() {
     let of = WantedGeneration::Present;
     for (begin, first) in [
         (StartAt::Lines(10), "line 90"),
@@ -102,7 +103,7 @@ async fn a_join_without_lines_and_one_of_an_empty_log_cost_no_more() {
 }
 
 #[tokio::test]
-async fn viewers_that_come_at_the_same_time_share_the_first_lines_and_read_no_bytes() {
+async fn viewers_that_join_at_the_same_time_share_the_first_lines_and_read_no_bytes() {
     let log = Log::new(&lines(100));
     let mut first = log.join(StartAt::Lines(10), Form::Rows).await;
     let renders = log.hub.renders();
@@ -113,12 +114,12 @@ async fn viewers_that_come_at_the_same_time_share_the_first_lines_and_read_no_by
 }
 
 #[tokio::test]
-async fn the_first_bytes_are_given_once_though_the_log_grows_before_they_are_sent() {
+async fn the_first_bytes_are_sent_once_even_if_the_log_grows_before_that() {
     let log = Log::new("one\ntwo\n");
     let mut session = log.join(StartAt::All, Form::Raw).await;
     let mut file = std::fs::File::options().append(true).open(log.path()).unwrap();
     file.write_all(b"three\n").unwrap();
-    // Every join waits until the follower has published what is there.
+    // Each join waits until the follower has published everything in the file.
     let _published = log.hub.registry().join(&log.log, true).await.unwrap();
     assert_eq!(until(&mut session, "three\n").await, "one\ntwo\nthree\n");
 }

@@ -48,9 +48,9 @@ pub(super) struct Kept {
     /// The writer's handle, until it is closed. Then another file may get the inode.
     file: Option<File>,
     pub(super) identity: Identity,
-    /// The content before each truncation; the last is the present one.
+    /// The content before each truncation. The last is the present content.
     pub(super) epochs: Vec<Vec<u8>>,
-    /// The path; none once the file is removed.
+    /// The path. None after the file is removed.
     pub(super) path: Option<PathBuf>,
 }
 
@@ -115,7 +115,7 @@ impl LogFiles {
         self.directory.path()
     }
 
-    /// Lines of bytes that occur nowhere else.
+    /// Lines whose bytes occur nowhere else.
     fn fresh(&mut self, len: usize) -> Vec<u8> {
         std::iter::repeat_with(|| {
             self.chance ^= self.chance << 13;
@@ -199,7 +199,19 @@ impl LogFiles {
         self.take_name(self.files.len() - 1);
     }
 
-    /// Gives the log's name to a file; another one that has it is removed.
+    /// Writes all of the log, and more, to another file, and gives that the name.
+    pub(super) fn write_anew(&mut self, len: usize) {
+        let Some(named) = self.named else { return };
+        let (old, new) = (self.files[named].content().to_vec(), self.fresh(len));
+        let next = self.name(true);
+        self.make(&next, 0);
+        let file = self.files.last_mut().unwrap();
+        file.write(&old);
+        file.write(&new);
+        self.take_name(self.files.len() - 1);
+    }
+
+    /// Gives the log's name to a file. A file that has the name is removed.
     fn take_name(&mut self, file: usize) {
         if let Some(named) = self.named {
             self.files[named].path = None;

@@ -1,15 +1,15 @@
 //! The core without a server, a watcher or a clock: a rotation tracker, its timeline, and the
 //! viewers of one log, in random scenarios.
 //!
-//! The files are real: a model of files would assume what is to be tested. Everything else is
-//! random: what is done to the files, when the follower polls and what time it is then, whether
-//! events report renames, how many messages the broadcast holds, when each viewer receives, leaves
-//! and resumes, and how the follower ends. One thread does it all in order, and the runtime's
-//! clock is paused, so a failing case fails again and can be shrunk.
+//! The files are real, because a model of files would assume what is to be tested. Everything else
+//! is random: what is done to the files, the times at which the follower polls, whether events
+//! report renames, how many messages the broadcast holds, when each viewer receives, leaves and
+//! resumes, and how the follower ends. One thread does all of it in order, and the runtime's clock
+//! is paused, so a failing case fails again and can be shrunk.
 //!
-//! [`log_files`] has the files and knows what was written. The [`record`] compares what the
-//! follower publishes with that, and each [`checked_viewer`] compares what it is given with what
-//! was published.
+//! [`log_files`] holds the files and what was written to them. The [`record`] compares that with
+//! what the follower publishes, and each [`checked_viewer`] compares the published bytes with what
+//! it receives.
 
 mod checked_viewer;
 mod joins;
@@ -40,6 +40,8 @@ enum Act {
     /// The file is renamed, and no other is made.
     RenameAway,
     RenameOver(usize),
+    /// The same with all of the log before the new bytes.
+    WriteAnew(usize),
     Remove,
     Create(usize),
     Truncate(Index),
@@ -81,6 +83,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => any::<bool>().prop_map(|beside| Act::Rotate { beside }),
         1 => Just(Act::RenameAway),
         2 => len().prop_map(Act::RenameOver),
+        3 => len().prop_map(Act::WriteAnew),
         1 => Just(Act::Remove),
         2 => len().prop_map(Act::Create),
         2 => index().prop_map(Act::Truncate),
@@ -132,6 +135,7 @@ impl Scenario {
                 log_files.rename_away(true);
             }
             Act::RenameOver(len) => log_files.rename_over(len),
+            Act::WriteAnew(len) => log_files.write_anew(len),
             Act::Remove => log_files.remove(),
             Act::Create(len) => log_files.create(len),
             Act::Truncate(to) => log_files.truncate(to),
@@ -172,7 +176,7 @@ impl Scenario {
         }
     }
 
-    /// The follower ends. After a proper end the viewers are given everything first.
+    /// The follower ends. Before a regular end the viewers receive everything.
     async fn end(&mut self, ending: Ending) {
         if !self.record.is_following() {
             return;
@@ -190,7 +194,7 @@ impl Scenario {
         self.record.end_follower(ending);
     }
 
-    /// Time passes, and every viewer is given everything.
+    /// Time passes, and every viewer receives everything.
     async fn settle(&mut self) {
         self.record.begin(&mut self.log_files);
         for index in 0..self.viewers.len() {
@@ -218,7 +222,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn viewers_receive_what_was_written_or_are_told_what_is_missing(
+    fn viewers_receive_what_was_written_or_an_announced_gap(
         has_rename_events in any::<bool>(),
         messages in prop_oneof![Just(1), Just(2), Just(32)],
         acts in proptest::collection::vec(act(), 1..80),

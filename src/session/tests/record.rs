@@ -17,11 +17,11 @@ const ROTATE_WAIT: Duration = Duration::from_secs(5);
 /// How a follower ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// The next one remembers nothing.
+    /// It is killed. The next follower remembers nothing.
     Killed,
-    /// Nobody viewed the log for a while. The next one gets what this one remembered.
+    /// Nobody viewed the log for a while. The next follower gets what this one remembered.
     Retired,
-    /// With the server, after everything is published.
+    /// The server shuts down, after everything is published.
     Closed,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn key(generation: Generation) -> Key {
     (generation.identity, generation.nonce)
 }
 
-/// The content of a generation as far as it was published, from the file's first byte on.
+/// The published content of a generation, from the file's first byte on.
 pub(super) struct PublishedGeneration {
     pub(super) file: usize,
     /// The file's epoch when the generation was first published.
@@ -53,9 +53,9 @@ pub(super) struct PublishedSpan {
 struct Following {
     follower: Arc<Follower>,
     tracker: RotationTracker,
-    /// The generation of the file that has the log's name, or had it last.
+    /// The generation of the file that has the log's name, or that last had it.
     present: Option<Key>,
-    /// Those that were rotated away, and until when late bytes of them are read.
+    /// The generations that were rotated away, and the time until which their late bytes are read.
     late: VecDeque<(Key, Instant)>,
 }
 
@@ -73,9 +73,11 @@ pub(super) struct Record {
     pub(super) spans: Vec<PublishedSpan>,
     pub(super) waiting: Option<WaitReason>,
     pub(super) generations: HashMap<Key, PublishedGeneration>,
+    /// Files of which all was in another one when that took their name.
+    written_anew: HashSet<usize>,
     /// Files that had the log's name at some poll.
     seen: HashSet<usize>,
-    /// Files that had it between two polls, and were beside the log at the next one.
+    /// Files that had the name between two polls, and were beside the log at the next one.
     rename_away: HashSet<usize>,
 }
 
@@ -94,6 +96,7 @@ impl Record {
             spans: Vec::new(),
             waiting: None,
             generations: HashMap::new(),
+            written_anew: HashSet::new(),
             seen: HashSet::new(),
             rename_away: HashSet::new(),
         }
@@ -107,12 +110,12 @@ impl Record {
         Subscription::new(Presence::enter(&self.following.as_ref().unwrap().follower))
     }
 
-    /// The span of this number; none for spans of files that were found again.
+    /// The span of this number. None for spans of files that were found again.
     pub(super) fn span(&self, number: u64) -> Option<&PublishedSpan> {
         self.spans.get(usize::try_from(number.checked_sub(ROTATED_NUMBER_MAX + 1)?).unwrap())
     }
 
-    /// The end of the log; none while it has no file.
+    /// The end of the log. None while it has no file.
     pub(super) fn end(&self) -> Option<Offset> {
         self.spans.last().filter(|_| self.waiting.is_none()).map(|span| span.end)
     }
@@ -135,7 +138,7 @@ impl Record {
         self.seen.extend(log_files.named);
         let late = VecDeque::new();
         self.following = Some(Following { follower, tracker, present: None, late });
-        // Events from before the follower started are not its business.
+        // The follower does not get the events from before its start.
         while log_files.wake.next_renamed().is_some() {}
         self.take(poll, log_files);
     }
@@ -204,14 +207,19 @@ impl Record {
                     self.turn(key(*generation), before.offset(), *reason, log_files);
                     grown.insert(key(*generation));
                 }
-                FileEvent::Bytes { start, bytes, signed } => {
+                FileEvent::Bytes { start, bytes, head } => {
+                    let signed = head.signed;
                     let span = self.spans.last_mut().expect("a span began before");
-                    assert_eq!(key(*signed), span.key, "of another generation than the span's");
+                    assert_eq!(key(signed), span.key, "of another generation than the span's");
                     assert_eq!(*start, span.end, "{bytes:?} of {signed} do not follow");
                     span.end = start.plus(bytes.len());
                     let known = self.generations.get_mut(&span.key).unwrap();
                     known.bytes.extend_from_slice(bytes);
                     grown.insert(span.key);
+                }
+                FileEvent::WrittenAnew { generation, file } => {
+                    self.go_on_in(key(*generation), file.identity(), log_files);
+                    grown.insert(key(*generation));
                 }
                 FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
@@ -237,9 +245,33 @@ impl Record {
         self.following.as_ref().unwrap().follower.publish(poll);
     }
 
+    /// Records that a generation goes on in another file.
+    fn go_on_in(&mut self, key: Key, file: Identity, log_files: &LogFiles) {
+        let next = log_files.file_of(file);
+        let known = self.generations.get_mut(&key).expect("a generation that began");
+        let old = std::mem::replace(&mut known.file, next);
+        known.epoch = log_files.files[next].epochs.len() - 1;
+        assert!(!known.lost && !known.bytes.is_empty(), "{key:?} goes on, but nothing was there");
+        self.written_anew.insert(old);
+        // Late bytes of the old file come under a generation that is told with the first of them.
+        let until = self.now + ROTATE_WAIT;
+        let following = self.following.as_mut().unwrap();
+        assert_eq!(following.present, Some(key), "another generation than the present one");
+        following.late.push_back(((log_files.files[old].identity, 0), until));
+        while following.late.len() > OLD_FILES_MAX {
+            following.late.pop_front();
+        }
+    }
+
+    /// The file of a generation.
+    fn file_of(&self, key: Key, log_files: &LogFiles) -> usize {
+        let known = self.generations.get(&key);
+        log_files.file_of(known.map_or(key.0, |known| log_files.files[known.file].identity))
+    }
+
     /// Records a span that begins.
     fn turn(&mut self, key: Key, from: Offset, reason: Reason, log_files: &LogFiles) {
-        let file = log_files.file_of(key.0);
+        let file = self.file_of(key, log_files);
         // The span of a file that was found again starts where the file ended then.
         let is_found = matches!(reason, Reason::Late | Reason::Back)
             && self.spans.iter().all(|span| span.key != key);
@@ -293,12 +325,12 @@ impl Record {
     fn assert_is_read(&self, key: Key, log_files: &LogFiles, when: &str) {
         let known = &self.generations[&key];
         let content = log_files.files[known.file].content();
-        if log_files.file_of(key.0) == known.file && !known.lost {
+        if self.file_of(key, log_files) == known.file && !known.lost {
             assert_eq!(known.bytes.len(), content.len(), "{when}, of {key:?} is published");
         }
     }
 
-    /// Asserts that nothing is left to be read after a poll that said so.
+    /// Asserts that nothing is left to be read after a poll that reported that.
     fn assert_is_up_to_date(&self, log_files: &LogFiles) {
         let Some(following) = &self.following else { return };
         let present = following.present;
@@ -315,14 +347,18 @@ impl Record {
     pub(super) fn assert_all_is_published(&self, log_files: &LogFiles) {
         let following = self.following.as_ref().unwrap();
         for (late, until) in &following.late {
-            if self.now < *until && self.was_never_cut(*late, log_files) {
+            let is_told = self.generations.contains_key(late);
+            if is_told && self.now < *until && self.was_never_cut(*late, log_files) {
                 self.assert_is_read(*late, log_files, "though late, all that was written");
             }
         }
         let rename_away = self.rename_away.iter().filter(|&&file| log_files.is_beside(file));
         for &file in self.seen.iter().chain(rename_away) {
             let is_known = self.generations.values().any(|known| known.file == file);
-            assert!(is_known, "file {file} had the name, and never came");
+            assert!(
+                is_known || self.written_anew.contains(&file),
+                "file {file} had the name, and never came"
+            );
         }
         // Each generation is the whole content of one epoch of its file, or the start of one.
         for (key, known) in &self.generations {
@@ -333,7 +369,8 @@ impl Record {
         }
     }
 
-    /// Late bytes are not read of a file that was truncated after it was rotated away.
+    /// Whether a file was never truncated. Late bytes are not read of a file that was truncated
+    /// after it was rotated away.
     fn was_never_cut(&self, key: Key, log_files: &LogFiles) -> bool {
         let known = &self.generations[&key];
         known.epoch + 1 == log_files.files[known.file].epochs.len()

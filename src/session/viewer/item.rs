@@ -1,15 +1,16 @@
-//! What a viewer gives, in order: where the stream starts, bytes, and what happens between them.
+//! The items of a viewer, in order: the start of the stream, its bytes, and events between them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Chunk, Generation, Offset};
 use crate::session::cursor::Ending;
 use crate::wire::message::Opening;
 
-/// What comes next in a stream.
+/// One item of a stream.
 #[derive(Clone, Debug)]
 pub enum Item {
     /// The stream starts here.
@@ -29,7 +30,7 @@ pub enum Item {
         generation: Generation,
         /// The offset of the first missing byte.
         from: Offset,
-        /// The offset after the last missing byte; none when unknown.
+        /// The offset after the last missing byte. None when unknown.
         to: Option<Offset>,
     },
     /// The stream continues in another generation or at another offset.
@@ -40,12 +41,14 @@ pub enum Item {
         from: Offset,
         /// Why.
         reason: Reason,
+        /// The encoding of what follows; none for UTF-8, and while it is not known.
+        encoding: Option<Encoding>,
     },
     /// The same generation with a longer signature.
     Signed(Generation),
     /// There is nothing to follow at the moment.
     Waiting(WaitReason),
-    /// Everything so far has been given.
+    /// Everything so far has been sent.
     CaughtUp,
     /// Nothing follows.
     End(Ending),

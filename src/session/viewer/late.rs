@@ -1,10 +1,10 @@
 //! Late bytes that a resuming viewer has missed.
 //!
-//! A writer may keep a file that was rotated away, and write to it when the stream is in the next
-//! file already. A position names one file: a viewer that was away when such bytes came, or whose
-//! server ended before it sent them, never meets them on its way. So the viewer says how far it
-//! had the files before that of its position. It is given their rest first, one file after the
-//! other, and then continues at its position.
+//! A writer may keep a file that was rotated away, and write to it when the stream is already in
+//! the next file. A position names only one file. A viewer that was disconnected when such bytes
+//! came, or whose server ended before it sent them, would never receive them. So the viewer also
+//! sends the offsets that it has reached in earlier files. The server first sends the rest of those
+//! files, one after the other, and then continues at the viewer's position.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,15 +18,15 @@ use crate::wire::request::Late;
 pub(super) enum LateBytes {
     /// From this offset to the end of the span.
     Found(Arc<Span>, Offset),
-    /// There may be such bytes, and they can't be found.
+    /// There may be such bytes, but they can't be found.
     Lost(Generation, Offset),
-    /// As [`Lost`](Self::Lost), of a generation that is not of this program's making.
+    /// Like [`Lost`](Self::Lost), for a generation that this program has not issued.
     Unknown,
 }
 
 impl Viewer {
-    /// The span in which a viewer continues that has everything of `span` up to `offset`. After a
-    /// file that is gone back to later, the same offset is in both of its spans.
+    /// The span in which a viewer that has `span` up to `offset` continues. When the stream returns
+    /// to a file later, the same offset is in two of its spans.
     pub(super) fn span_to_resume(&self, span: Arc<Span>, offset: Offset) -> Arc<Span> {
         if !span.is_closed() || span.end() != offset {
             return span;
@@ -40,11 +40,11 @@ impl Viewer {
         self.subscription.follower.timeline().resume_span(&span, is_begun)
     }
 
-    /// The late bytes of earlier files that a viewer does not meet on its way from `span` on, in
+    /// The late bytes of earlier files that a viewer that continues in `span` would not receive, in
     /// the order in which the viewer left the files.
     pub(super) async fn late_bytes(&self, span: &Arc<Span>) -> VecDeque<LateBytes> {
         let mut found = VecDeque::new();
-        // Two servers may have given one file two names: what the viewer had last counts.
+        // Two servers may have issued two generations for one file. The viewer's last one counts.
         let mut seen: Vec<Generation> = Vec::new();
         for late in self.request.late.iter().rev() {
             if let Some(one) = self.late_bytes_of(*late, span, &mut seen).await {
@@ -61,7 +61,7 @@ impl Viewer {
         seen: &mut Vec<Generation>,
     ) -> Option<LateBytes> {
         let Some(generation) = generation else { return Some(LateBytes::Unknown) };
-        // How far the viewer had the file of its position, the position says.
+        // The position itself says how much of its file the viewer has.
         if generation.is(&span.generation) || self.request.begin.is_of(generation) {
             return None;
         }
@@ -71,7 +71,7 @@ impl Viewer {
             Some(before) => before,
             None if follower.timeline().contains(generation) => return None,
             None => match self.find_generation(generation, offset).await {
-                // Under this server's name for the file there may be more of it, in a later span.
+                // Under the generation of this server, a later span may have more of the file.
                 Some(found) => {
                     let last = follower.timeline().last_before(span.number, found.generation);
                     last.unwrap_or(found)

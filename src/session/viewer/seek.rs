@@ -1,8 +1,8 @@
-//! Finds where a stream starts: lines before the end, or a position that is honoured only if its
-//! file is proved to be the same.
+//! Finds where a stream starts: lines before the end, or a position, which is accepted only if its
+//! file is provably the same.
 //!
-//! What has to be read for it is read in one go, on one blocking thread: line starts, the bytes
-//! before the start, the size of the file, and the first bytes of the stream.
+//! All that it needs is read in one call on a blocking thread: line starts, the bytes before the
+//! start, the size of the file, and the first bytes of the stream.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::timeline::{Next, Span};
@@ -26,7 +27,7 @@ use crate::wire::request::{StartAt, WantedGeneration};
 enum Place {
     /// At this offset.
     At(Offset),
-    /// So many lines before this offset.
+    /// This many lines before this offset.
     LinesBefore(u64, Offset),
 }
 
@@ -34,7 +35,7 @@ enum Place {
 struct Found {
     span: Arc<Span>,
     place: Place,
-    /// It is the requested position, or none was requested.
+    /// The start is the requested position, or none was requested.
     is_requested: bool,
 }
 
@@ -67,7 +68,7 @@ impl Viewer {
         self.seek(present.as_ref(), until.offset, reads_ahead).await;
     }
 
-    /// Finds the start in the span after this one, for a viewer that came before there was one.
+    /// Finds the start in the span after this one, for a viewer that joined before that span began.
     pub(super) async fn seek_after(&mut self, after: u64) -> Option<Item> {
         if self.subscription.is_barred {
             return self.wait_for_permission().await;
@@ -85,7 +86,7 @@ impl Viewer {
         self.entered(next).await
     }
 
-    /// Waits until the log may be opened, though others have it open.
+    /// Waits until the log may be opened, although others have it open.
     async fn wait_for_permission(&mut self) -> Option<Item> {
         if let Some(step) = self.cursor.on_unreadable() {
             return self.announce(step);
@@ -99,7 +100,7 @@ impl Viewer {
     }
 
     /// Opens the stream at the requested start, with the lines before `end` as its history. Without
-    /// a present span it stays closed, unless the requested position is in an earlier one.
+    /// a present span the stream is opened only if the requested position is in an earlier span.
     async fn seek(
         &mut self,
         present: Option<&Arc<Span>>,
@@ -141,7 +142,7 @@ impl Viewer {
         Found { span, place, is_requested }: Found,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
-        // Entered first: the file stays open while others are looked for.
+        // The span is entered first, so that its file stays open during the search for others.
         let handle = SpanHandle::new(&span);
         let late = self.late_bytes(&span).await;
         let late_files = late.iter().map(|late| match late {
@@ -166,13 +167,14 @@ impl Viewer {
             None => nothing(),
             Some(file) => {
                 let (span, files) = (Arc::clone(&span), late_files.clone());
+                let chosen = self.request.encoding;
                 let reading = move |file: &LogFile| {
                     let wants = |range| !has_late && reads_ahead(range);
                     let late = files.into_iter().map(|(file, offset)| {
                         let before = file.and_then(|file| file.fingerprint(offset).ok());
                         before.unwrap_or_else(|| Fingerprint::at(offset))
                     });
-                    Ok((read_start(file, &span, place, wants), late.collect()))
+                    Ok((read_start(file, &span, chosen, place, wants), late.collect()))
                 };
                 self.reads.run(&file, reading).await.unwrap_or_else(|_: io::Error| nothing())
             }
@@ -202,7 +204,7 @@ impl Viewer {
         late.into_iter().zip(before).map(replay).collect()
     }
 
-    /// The span that holds the requested position, if it is proved to be of the same file.
+    /// The span that holds the requested position, if its file is provably the same.
     async fn find_position(&self, present: Option<&Arc<Span>>) -> Option<Arc<Span>> {
         let StartAt::From { offset, of, .. } = self.request.begin else { return None };
         if let WantedGeneration::Generation(wanted) = of {
@@ -218,8 +220,8 @@ impl Viewer {
         }
     }
 
-    /// The span of a file that the requested position may be of, though that can't be proved. A
-    /// stream that starts at the first byte of it misses nothing.
+    /// The span of a file to which the requested position may belong, although that can't be
+    /// proved. A stream that starts at the first byte of that file misses nothing.
     async fn find_unproved(&self) -> Option<Arc<Span>> {
         match self.request.begin {
             StartAt::From { of: WantedGeneration::Generation(wanted), otherwise: None, .. } => {
@@ -229,7 +231,7 @@ impl Viewer {
         }
     }
 
-    /// The span of a generation that is not the present one, or was not when it was named.
+    /// The span of a generation that is not the present one, or was not present when it was issued.
     pub(super) async fn find_generation(
         &self,
         wanted: Generation,
@@ -240,13 +242,13 @@ impl Viewer {
             let timeline = follower.timeline();
             (timeline.contains(wanted), timeline.is_lost(wanted))
         };
-        // A generation that ended by a truncation is not the present one: both may have the same
-        // head, which proves nothing.
+        // A truncation has ended the wanted generation, so it is not the present one. Both may have
+        // the same head, which proves nothing.
         if is_lost {
             return None;
         }
         if !is_known {
-            // Another server may have named the same file otherwise.
+            // Another server may have issued another generation for the same file.
             let twin = follower.timeline().latest_of_inode(wanted);
             if let Some(twin) = twin
                 && self.is_proved(&twin, wanted, offset).await
@@ -277,12 +279,14 @@ impl Viewer {
 fn read_start(
     file: &LogFile,
     span: &Span,
+    chosen: Option<Encoding>,
     place: Place,
     wants: impl FnOnce(ByteRange) -> bool,
 ) -> Reading {
+    let newline = chosen.unwrap_or_else(|| span.detection().encoding()).newline();
     let from = match place {
         Place::At(from) => from,
-        Place::LinesBefore(lines, end) => file.last_lines(lines, end).unwrap_or(Offset(0)),
+        Place::LinesBefore(lines, end) => file.last_lines(newline, lines, end).unwrap_or(Offset(0)),
     };
     let before = file.fingerprint(from).unwrap_or_else(|_| Fingerprint::at(from));
     let status = file.status().ok();
@@ -296,6 +300,6 @@ fn read_start(
     {
         first = Some(bytes);
     }
-    let begins_row = file.row_start(from).is_ok_and(|start| start == from);
+    let begins_row = file.row_start(newline, from).is_ok_and(|start| start == from);
     Reading { before, status, first, begins_row }
 }

@@ -1,4 +1,4 @@
-//! The followers that are compared: GNU tail, `tailcast tail`, and a viewer of a tailcast server.
+//! The compared followers: GNU tail, `tailcast tail`, and a viewer of a tailcast server.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use crate::clients::Viewer;
 use crate::gnu_tail::verdict::{FollowerOutput, Item};
 use crate::servers::{DEADLINE, pace, pace_blocking};
 
-/// What a follower has printed so far, while it prints on.
+/// The output of a follower, which is still running.
 #[derive(Clone, Default)]
 pub struct SharedOutput(Arc<Mutex<FollowerOutput>>);
 
@@ -27,7 +27,7 @@ impl SharedOutput {
     }
 }
 
-/// Whether this machine's `tail` is that of GNU coreutils, and which.
+/// The version of this machine's `tail`, if it is that of GNU coreutils.
 pub fn gnu_tail() -> Option<String> {
     let output = Command::new("tail").arg("--version").output().ok()?;
     let first = String::from_utf8_lossy(&output.stdout).lines().next()?.to_owned();
@@ -41,12 +41,12 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// Its stdout and stderr are one pipe, so that what it says stands where it said it. `speaks`
-    /// is what each of its sayings begins with.
+    /// Starts it with one pipe for stdout and stderr, so that its messages are in the right place.
+    /// Each message begins with `speaks`.
     pub fn start(command: &mut Command, speaks: &'static str, output: SharedOutput) -> Self {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
-        // The command holds the pipe's other end too, which is to be the child's alone.
+        // The command must not hold the write end of the pipe, or the pipe would never end.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         let reading = std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -71,7 +71,7 @@ impl Printer {
         Self::start(&mut command, "tail: ", output)
     }
 
-    /// Ends it, and waits until all that it printed has been read.
+    /// Ends it, and waits until all its output has been read.
     pub fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).ok();
         let until = Instant::now() + DEADLINE;
@@ -90,8 +90,8 @@ impl Drop for Printer {
     }
 }
 
-/// One line of what a program printed: log, words about it, or a piece of the one and then the
-/// other.
+/// Processes one line of output: a line of the log, a message, or a part of a line and then a
+/// message.
 fn hear(heard: &mut FollowerOutput, line: &[u8], speaks: &str) {
     let spoken = line.windows(speaks.len()).position(|window| window == speaks.as_bytes());
     let Some(at) = spoken else { return heard.bytes(line) };
@@ -101,15 +101,15 @@ fn hear(heard: &mut FollowerOutput, line: &[u8], speaks: &str) {
     heard.notice(words, anew);
 }
 
-/// A viewer of `tailcast.v1` with `format=raw`, which comes back with its position whenever it is
-/// cut off, until it is told that it is the end.
+/// A viewer of `tailcast.v1` with `format=raw`. It reconnects with its position until `ending` is
+/// cancelled.
 pub async fn view(
     address: SocketAddr,
     log: String,
     output: SharedOutput,
     ending: CancellationToken,
 ) {
-    // The generation, and the next byte of it.
+    // The generation and the next offset.
     let mut position: Option<(String, u64)> = None;
     while !ending.is_cancelled() {
         let begin = match &position {
@@ -119,7 +119,7 @@ pub async fn view(
         let target = format!("{log}?tail=1&format=raw&{begin}");
         let headers = [("sec-websocket-protocol", "tailcast.v1")];
         let Ok((mut viewer, _)) = Viewer::connect(address, &target, &headers).await else {
-            // The server is being started again.
+            // The server is being restarted.
             pace(Duration::from_millis(10)).await;
             continue;
         };
@@ -133,7 +133,7 @@ pub async fn view(
     }
 }
 
-/// A control message: where the stream is now.
+/// Processes a control message.
 fn mind(heard: &mut FollowerOutput, text: &str, position: &mut Option<(String, u64)>) {
     let message: Value = serde_json::from_str(text).unwrap();
     let place =
@@ -147,7 +147,8 @@ fn mind(heard: &mut FollowerOutput, text: &str, position: &mut Option<(String, u
             } else if let (Some((_, wanted)), Some((_, from))) = (&*position, &opened)
                 && wanted != from
             {
-                // A server that was started again may call the generation by another name.
+                // Only the offset is compared, because a restarted server may use another name for
+                // the generation.
                 heard.items.push(Item::Misplaced(format!("wanted {wanted}, opened by {text}")));
             }
             *position = opened;
@@ -165,7 +166,7 @@ fn mind(heard: &mut FollowerOutput, text: &str, position: &mut Option<(String, u
     }
 }
 
-/// Bytes, each at its offset.
+/// Processes a data message.
 fn take(heard: &mut FollowerOutput, message: &[u8], position: &mut Option<(String, u64)>) {
     let (offset, bytes) = message.split_at(8);
     let offset = u64::from_be_bytes(offset.try_into().unwrap());

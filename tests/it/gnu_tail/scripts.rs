@@ -1,4 +1,4 @@
-//! What happens to the log: each script is a kind of turn, made again and again.
+//! The scripts: each repeats one kind of rotation or truncation, called a turn.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,32 +11,32 @@ use crate::gnu_tail::verdict::Ledger;
 
 use crate::servers::pace_blocking;
 
-/// The log that all follow, and its writer.
+/// The followed log and its writer.
 pub struct FollowedLog {
-    /// Another directory of the same file system.
+    /// Another directory on the same file system.
     elsewhere: PathBuf,
-    /// The name that is followed.
+    /// The path that is followed.
     pub log: PathBuf,
     file: File,
     ledger: Arc<Mutex<Ledger>>,
     names: usize,
-    /// How wide the records of the present run are.
+    /// The widths of the records in the present run.
     widths: Vec<usize>,
 }
 
-/// One kind of turn.
+/// A script with one kind of turn.
 pub struct Script {
     pub name: &'static str,
-    /// So many turns for the table.
+    /// The number of turns for the table.
     pub turns: usize,
-    /// So many in CI.
+    /// The number of turns in CI.
     pub few_turns: usize,
     pub turn: fn(&mut FollowedLog),
-    /// The log's name is a link.
+    /// The log's path is a link.
     pub linked: bool,
-    /// So often are the server, and GNU tail, started again meanwhile.
+    /// The number of restarts of the server and of GNU tail during the script.
     pub restarts: usize,
-    /// Slow enough for a follower that keeps its promises to lose nothing.
+    /// Slow enough that tailcast must lose nothing.
     pub is_lossless: bool,
 }
 
@@ -190,13 +190,13 @@ impl FollowedLog {
         Self { elsewhere, log, file, ledger, names: 0, widths: Vec::new() }
     }
 
-    /// A name beside the log that nothing has yet.
+    /// An unused path in the log's directory.
     fn aside(&mut self) -> PathBuf {
         self.names += 1;
         self.log.with_file_name(format!("a.log.{}", self.names))
     }
 
-    /// A name in the other directory that nothing has yet.
+    /// An unused path in the other directory.
     fn elsewhere(&mut self) -> PathBuf {
         self.names += 1;
         self.elsewhere.join(format!("a.log.{}", self.names))
@@ -210,11 +210,11 @@ impl FollowedLog {
         line
     }
 
-    /// Writes records, each in a write of its own. Gives the last, without its newline.
+    /// Writes records, each in a separate write. Returns the last one, without its newline.
     pub fn write(&mut self, records: usize) -> Vec<u8> {
         let mut line = Vec::new();
         for _ in 0..records {
-            // So that an offset in one file is seldom the end of a record in another.
+            // Varied, so that an offset in one file is rarely the end of a record in another.
             let width = 5 + (self.widths.len() * 7 + self.names * 11) % 53;
             line = self.line(width);
             self.file.write_all(&line).unwrap();
@@ -228,13 +228,13 @@ impl FollowedLog {
         self.widths.clear();
     }
 
-    /// Goes on in a new file.
+    /// Continues in a new file.
     fn open(&mut self, path: &Path) {
         self.turn();
         self.file = File::options().append(true).create_new(true).open(path).unwrap();
     }
 
-    /// Goes on in a new file of the log's name.
+    /// Continues in a new file with the log's path.
     fn create(&mut self) {
         self.open(&self.log.clone());
     }
@@ -244,13 +244,12 @@ impl FollowedLog {
         self.file.set_len(0).unwrap();
     }
 
-    /// Truncates, and writes as many bytes again as there were, and so many records more, in one
-    /// write.
+    /// Truncates the file, and writes the same number of bytes and `more` records in one write.
     fn refill(&mut self, more: usize) {
         let mut widths = std::mem::take(&mut self.widths);
         let len = widths.len();
         widths.extend((0..more).map(|at| 20 + (len + 7 * at) % 41));
-        // No record begins where one began before.
+        // In reverse order, so that no record begins at the offset of an earlier one.
         widths.reverse();
         self.truncate();
         let lines: Vec<u8> = widths.iter().flat_map(|&width| self.line(width)).collect();
@@ -271,7 +270,7 @@ impl FollowedLog {
         pause(every);
     }
 
-    /// Rotates as logrotate does, and keeps five files.
+    /// Rotates like logrotate, which keeps five files.
     fn shift(&mut self, every: u64) {
         for number in (1..5).rev() {
             let name = |number: u32| self.log.with_file_name(format!("a.log.{number}"));
@@ -298,8 +297,8 @@ impl FollowedLog {
         let aside = self.aside();
         std::fs::rename(&self.log, aside).unwrap();
         let began = Instant::now();
-        // Records of the old file belong to its run: they are written down before the turn, and
-        // written after it.
+        // Records of the old file belong to its run, so they are recorded before the turn. They are
+        // written to the file after it.
         let lines: Vec<Vec<u8>> = (0..RECORDS).map(|_| self.line(17)).collect();
         self.create();
         for (at, line) in lines.iter().enumerate() {

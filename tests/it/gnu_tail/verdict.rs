@@ -1,21 +1,20 @@
-//! What was written, what a follower printed of it, and what that makes.
+//! Compares the written records with the output of a follower.
 //!
-//! The rule is one for all. A record that is missing counts as *announced* if the follower said
-//! anything at all about the file (GNU tail on its stderr; tailcast by a `reset`, a `gap` or a
-//! `waiting`) in the place where the record is missing: after the last one that it printed of those
-//! before, and before the next one that it printed of those after. Otherwise it was lost silently.
-//! A record that comes again counts as sent again if the follower said before that it starts anew,
-//! and otherwise as duplicated. A line that is no record that was written is malformed, unless it
-//! is two pieces of records and the follower reported something between them: then a reader knows
-//! that they do not belong together.
+//! The rules are the same for all followers. A missing record counts as *announced* if the follower
+//! printed any message about the file (GNU tail on stderr; tailcast a `reset`, a `gap` or a
+//! `waiting`) at the place of the missing record: after the last earlier record that it printed,
+//! and before the next later one. Otherwise it was lost silently. A repeated record counts as sent
+//! again if the follower announced before that it starts again, otherwise as duplicated. A line
+//! that is not a written record is malformed, unless it consists of two pieces of records with a
+//! message between them: then a reader knows that they do not belong together.
 
 use std::collections::HashMap;
 
-/// The digits that a record begins with.
+/// The number of digits at the start of a record.
 const DIGITS: usize = 8;
 
-/// What was written, in order. A *run* is what a file held between two turns: a rotation or a
-/// truncation ends it.
+/// The written records, in order. A *run* is the content of a file between two turns: a rotation or
+/// a truncation ends it.
 #[derive(Default)]
 pub struct Ledger {
     records: Vec<(Vec<u8>, usize)>,
@@ -41,7 +40,7 @@ impl Ledger {
         self.records.len()
     }
 
-    /// The number of the record that this line is, if it is one.
+    /// The number of the record in this line, if it is one.
     fn find(&self, line: &[u8]) -> Option<usize> {
         let digits = std::str::from_utf8(line.get(..DIGITS)?).ok()?;
         let number = digits.parse().ok()?;
@@ -49,30 +48,30 @@ impl Ledger {
         (record == line).then_some(number)
     }
 
-    /// Whether these are the beginning of one record and the end of another.
+    /// Whether these are the beginning of a record and the end of a record.
     fn has_pieces(&self, beginning: &[u8], end: &[u8]) -> bool {
         let any = |is: &dyn Fn(&[u8]) -> bool| self.records.iter().any(|(record, _)| is(record));
         any(&|record| record.starts_with(beginning)) && any(&|record| record.ends_with(end))
     }
 }
 
-/// One thing that a follower printed.
+/// An item in the output of a follower.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// A line, and how much of it had been printed when the follower spoke, if it spoke within it.
+    /// A line. `cut` is the position of a message within it, if there was one.
     Line { text: Vec<u8>, cut: Option<usize> },
-    /// The follower spoke. `anew`: it starts again with what it may have printed already.
+    /// A message. `anew`: the follower starts again and may repeat records.
     Notice { words: String, anew: bool },
-    /// Bytes where none can be.
+    /// Bytes at a wrong offset.
     Misplaced(String),
 }
 
-/// What a follower has printed so far.
+/// The output of a follower.
 #[derive(Clone, Default)]
 pub struct FollowerOutput {
     pub items: Vec<Item>,
     lines: usize,
-    /// The line that has not ended yet.
+    /// The incomplete last line.
     line: Vec<u8>,
     cut: Option<usize>,
 }
@@ -94,9 +93,9 @@ impl FollowerOutput {
         self.items.push(Item::Notice { words: words.into(), anew });
     }
 
-    /// Nothing more comes.
+    /// Processes the end of the output.
     pub fn end(&mut self) {
-        // A piece at whose end the follower spoke is told to be one.
+        // A message at the end of a partial line announces that it is partial.
         if !self.line.is_empty() && self.cut != Some(self.line.len()) {
             self.end_line();
         }
@@ -111,7 +110,7 @@ impl FollowerOutput {
         self.lines
     }
 
-    /// What the follower said, and where.
+    /// The messages and their places.
     pub fn notices(&self) -> Vec<String> {
         let notice = |(at, item): (usize, &Item)| match item {
             Item::Notice { words, .. } => Some(format!("  item {at}: {words}")),
@@ -120,9 +119,9 @@ impl FollowerOutput {
         self.items.iter().enumerate().filter_map(notice).collect()
     }
 
-    /// Whether this record has come.
+    /// Whether this record was printed.
     pub fn has(&self, record: &[u8]) -> bool {
-        // Those that are asked for were written last.
+        // Only recent records are asked for.
         let recent = self.items.iter().rev().take(1000);
         recent
             .into_iter()
@@ -130,19 +129,19 @@ impl FollowerOutput {
     }
 }
 
-/// What a follower made of it, in records.
+/// The result for a follower, in numbers of records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     pub written: usize,
-    /// They came, at least once.
+    /// Printed at least once.
     pub once: usize,
     pub lost_announced: usize,
     pub lost_silently: usize,
-    /// They came again, as the follower had said.
+    /// Repeated, as announced.
     pub sent_again: usize,
     pub duplicated: usize,
     pub malformed: usize,
-    /// The faults in words, a few of them.
+    /// Descriptions of the first faults.
     pub faults: Vec<String>,
 }
 
@@ -157,7 +156,7 @@ impl Verdict {
 /// Compares what a follower printed with what was written.
 pub fn judge(ledger: &Ledger, heard: &FollowerOutput) -> Verdict {
     let mut verdict = Verdict { written: ledger.written(), ..Verdict::default() };
-    // For each item the record that it is; for each record the places where it came.
+    // The record of each item, and the places of each record.
     let mut numbers: Vec<Option<usize>> = Vec::with_capacity(heard.items.len());
     let mut places: Vec<Vec<usize>> = vec![Vec::new(); ledger.written()];
     for (at, item) in heard.items.iter().enumerate() {
@@ -187,7 +186,7 @@ pub fn judge(ledger: &Ledger, heard: &FollowerOutput) -> Verdict {
     let speaks = |range: std::ops::Range<usize>| {
         heard.items[range].iter().any(|item| matches!(item, Item::Notice { .. }))
     };
-    // Where the last of the earlier runs, and of the present one, came.
+    // The place of the last printed record of the earlier runs, and of the present run.
     let (mut before_run, mut latest, mut run) = (0, 0, 0);
     let mut known: HashMap<(usize, usize), bool> = HashMap::new();
     for (number, places) in places.iter().enumerate() {
@@ -244,9 +243,9 @@ pub fn judge(ledger: &Ledger, heard: &FollowerOutput) -> Verdict {
 mod tests {
     use super::*;
 
-    /// Runs of three records each, and what was heard of them: `0` is a record, `!` a word about
-    /// the file, `*` that the follower starts anew, `<` the first half of the next record, `?` a
-    /// line that nobody wrote.
+    /// The verdict on an output of three runs with three records each. A digit is a record, `!` a
+    /// message, `*` a message that the follower starts again, `<` the first half of the next
+    /// record, and `?` a line that is no record.
     fn verdict(heard_of: &str) -> Verdict {
         let mut ledger = Ledger::default();
         let mut lines = Vec::new();
@@ -278,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn losses_repetitions_and_partial_records_are_told_apart() {
-        // What was heard; once, lost and announced, lost silently, sent again, duplicated,
+    fn losses_repetitions_and_partial_records_are_distinguished() {
+        // The output; then printed once, lost and announced, lost silently, sent again, duplicated,
         // malformed.
         for (heard, expected) in [
             ("012345678", [9, 0, 0, 0, 0, 0]),

@@ -1,23 +1,22 @@
-//! What is written: bytes that tell their epoch.
+//! The content of the files: bytes from which the epoch can be recognised.
 //!
-//! Each epoch's bytes come from one of eight alphabets that take turns (but for the newline), so
-//! that one byte is enough to see that it belongs elsewhere. Each write begins with a number of its
-//! own, so that no two epochs begin alike and no two places look alike.
+//! The bytes of an epoch, except newlines, are from one of eight alphabets, which alternate. So a
+//! single byte shows that it belongs to another epoch. Each write begins with its own number, so
+//! that all epochs begin differently and each place is unique.
 
 use std::sync::OnceLock;
 
 use super::random::Random;
 
-/// So many alphabets take turns.
+/// The number of alphabets.
 pub const ALPHABETS: usize = 8;
-/// What is written is cut out of so many bytes of each alphabet: to draw each byte anew is what a
-/// script's time would go to.
+/// The size of the pool of random bytes of one alphabet, from which the content is copied. To
+/// generate each byte would take most of a script's time.
 const POOL_BYTES: usize = 1 << 18;
-/// At most so much is cut out at once.
+/// The most bytes that are copied from the pool at once.
 const CUT_BYTES_MAX: u64 = 1 << 16;
 
-/// Lines of one alphabet, with one letter in six a character of two bytes. A cut may fall inside
-/// one.
+/// Lines of one alphabet. One in six characters has two bytes; a copy may begin or end within one.
 fn pool(alphabet: u8) -> Vec<u8> {
     let mut random = Random(u64::from(alphabet));
     let mut bytes = Vec::with_capacity(POOL_BYTES + 1);
@@ -33,7 +32,7 @@ fn pool(alphabet: u8) -> Vec<u8> {
     bytes
 }
 
-/// So many bytes of an alphabet. The number is in them, if there is room.
+/// `len` bytes of an alphabet. They begin with the number, if they are long enough.
 pub fn content(random: &mut Random, alphabet: u8, number: u64, len: usize) -> Vec<u8> {
     static POOLS: [OnceLock<Vec<u8>>; ALPHABETS] = [const { OnceLock::new() }; ALPHABETS];
     let pool = POOLS[usize::from(alphabet)].get_or_init(|| pool(alphabet));

@@ -1,4 +1,4 @@
-//! What disturbs the server while the log is written.
+//! Disturbances of the server while the log is written.
 
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -20,16 +20,16 @@ const STORM_EVENTS: usize = 20_000;
 /// The kind of a script.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Disturbance {
-    /// Nothing, or calls that fail for a time, and more events than the kernel queues.
+    /// Nothing, or temporarily failing system calls and overflows of the event queue.
     Troubles,
-    /// No events from some time on; calls that fail.
+    /// No events from some time on, and temporarily failing system calls.
     #[cfg(feature = "faults")]
     Deafness,
-    /// It is stopped for a time, or ends and is started again.
+    /// The server is stopped for a time, or ends and is started again.
     Restarts,
 }
 
-/// Lets what is to happen happen, until the script is over. It ends with a server that is well.
+/// Disturbs the server until the script is over. Afterwards the server runs normally again.
 pub async fn disturb(
     disturbance: Disturbance,
     host: &mut Host,
@@ -66,7 +66,7 @@ pub async fn disturb(
     }
 }
 
-/// Calls that fail for a time.
+/// Lets a system call fail for a time.
 #[cfg(feature = "faults")]
 async fn trouble(host: &mut Host, random: &mut Random, transcript: &Transcript) {
     use rustix::io::Errno;
@@ -85,7 +85,7 @@ async fn trouble(_: &mut Host, random: &mut Random, _: &Transcript) {
     pace(random.outage()).await;
 }
 
-/// More events than are queued, none of them about the log. Those about it are lost among them.
+/// Overflows the event queue with events of other files, so that events of the log are lost.
 async fn storm(host: &Host, transcript: &Transcript) {
     let directory = host.root().join("d");
     transcript.note(format_args!("{STORM_EVENTS} events of neighbours begin"));
@@ -127,7 +127,7 @@ impl Random {
         Duration::from_millis(self.below(below))
     }
 
-    /// Most are short.
+    /// The duration of an outage. Most are short.
     fn outage(&mut self) -> Duration {
         match self.below(10) {
             0 => Duration::from_millis(3000),

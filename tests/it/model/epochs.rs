@@ -1,16 +1,17 @@
-//! Which bytes a viewer received: each stream is the content of one epoch, or wrong.
+//! Finds the epoch of each received stream. A stream that is not the content of one epoch is a
+//! fault.
 
 use super::log::{Model, Presence};
 use super::oracle::Witness;
 use super::received::{Began, ReceivedStreams, Stream, inode_of, signed_bytes};
 
-/// How many bytes of a file's head prove a position after the server was started again.
+/// The number of bytes of a file's head that prove a position after a restart of the server.
 const HEAD_BYTES: u64 = 256;
-/// Fewer prove nothing: other files begin like that.
+/// Fewer bytes prove nothing, because other files may begin with them.
 const FEW_BYTES: u64 = 64;
 
 impl ReceivedStreams {
-    /// Finds the epoch of each generation.
+    /// Finds the epoch of each stream.
     pub fn find(&mut self, model: &Model) {
         for at in 0..self.streams.len() {
             let stream = &self.streams[at];
@@ -33,8 +34,8 @@ impl ReceivedStreams {
         }
     }
 
-    /// A position of an earlier life goes on in the same epoch, or in one that begins with the same
-    /// bytes.
+    /// Checks that a position of an earlier life was continued in the same epoch, or in one that
+    /// begins with the same bytes.
     fn check_continued(&mut self, model: &Model, before: usize, after: usize) {
         let (old, new) = (&self.streams[before], &self.streams[after]);
         let Some(is) = new.found else { return };
@@ -45,8 +46,8 @@ impl ReceivedStreams {
             );
             return self.fault(fault);
         }
-        // Under the one before nothing may have come: then the one before that tells which bytes
-        // the position is of.
+        // The previous stream may have no bytes. Then an earlier one shows to which epoch the
+        // position belongs.
         let Some(old) = self.lineage(old).find(|stream| stream.found.is_some()) else { return };
         let Some(was) = old.found.filter(|_| epoch_of(model, &[old, new]).is_none()) else {
             return;
@@ -66,7 +67,7 @@ impl ReceivedStreams {
         }
     }
 
-    /// A position is honoured where the server must know that it is the same file.
+    /// Checks that each position was recovered for which the server must have recognised the file.
     pub fn check_losses(&mut self, witness: &Witness<'_>) {
         let mut faults = Vec::new();
         for loss in &self.losses {
@@ -74,13 +75,17 @@ impl ReceivedStreams {
             let Some((file, _)) = stream.found else { continue };
             let file = &witness.model.files[file];
             let ([presence], 0) = (file.presences.as_slice(), file.cuts) else { continue };
+            // A server that was started again knows a file by its inode.
+            if !file.earlier_numbers.is_empty() {
+                continue;
+            }
             let signed = signed_bytes(&loss.generation);
             let is_signed = signed == HEAD_BYTES || (signed >= FEW_BYTES && loss.offset <= signed);
             let has = |presence: &Presence| {
                 presence.from < loss.asked && presence.to.is_none_or(|to| to > loss.refused)
             };
             // Or it lies beside the log.
-            let lies_beside = file.linked
+            let lies_beside = file.is_findable()
                 && presence.to.is_some_and(|to| to < loss.asked)
                 && witness.model.files.iter().flat_map(|file| &file.presences).any(has);
             if is_signed
@@ -97,7 +102,7 @@ impl ReceivedStreams {
     }
 }
 
-/// The epoch whose content these are, in a file with the inode that the last of them names.
+/// The epoch that contains all bytes of these streams, in a file with the inode of the last one.
 fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
     let inode = inode_of(&streams.last()?.generation);
     let is_of = |content: &[u8]| {
@@ -105,17 +110,17 @@ fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
             content.get(*start as usize..).is_some_and(|rest| rest.starts_with(piece))
         })
     };
-    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.number == inode);
+    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode));
     files.find_map(|(at, file)| {
         file.epochs.iter().position(|content| is_of(content)).map(|epoch| (at, epoch))
     })
 }
 
-/// How the stream differs from the epoch that is most like it.
+/// A description of how the stream differs from the most similar epoch.
 fn difference(model: &Model, stream: &Stream) -> String {
     let inode = inode_of(&stream.generation);
     let mut best: Option<(usize, String)> = None;
-    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.number == inode) {
+    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode)) {
         for (epoch, content) in file.epochs.iter().enumerate() {
             let (alike, said) = unlike(content, &stream.pieces);
             if best.as_ref().is_none_or(|(most, _)| alike > *most) {
@@ -128,7 +133,7 @@ fn difference(model: &Model, stream: &Stream) -> String {
     format!("{:?} is the content of no epoch: {best}", told.collect::<Vec<_>>())
 }
 
-/// How many bytes are alike, and where the first is that is not.
+/// The number of equal bytes, and a description of the first difference.
 fn unlike(content: &[u8], pieces: &[(u64, Vec<u8>)]) -> (usize, String) {
     let mut alike = 0;
     for (start, piece) in pieces {

@@ -1,5 +1,5 @@
-//! The server that is looked through: in this process, or the real program, which is stopped,
-//! killed and started again.
+//! The server under test: in this process, or the real program, which is stopped, killed and
+//! started again.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,18 +12,18 @@ use tempfile::TempDir;
 
 use crate::servers::{Program, TestServer};
 
-/// What lasts so long is seen, whether events come or not.
+/// The server sees a state of the log that lasts this long, with or without events.
 pub const SEEN: Duration = Duration::from_millis(2500);
 
-/// A server's time.
+/// One life of the server: from a start to the end.
 #[derive(Default)]
 pub struct Life {
-    /// When it was told to end.
+    /// The time at which it got the signal to end.
     pub to: Option<Instant>,
 }
 
-/// When the server lived, and when it was blind: stopped, failed by its system calls, or not let
-/// run by the machine.
+/// The lives of the server, and the times at which it was blind: stopped, with failing system
+/// calls, or without CPU time.
 #[derive(Default)]
 pub struct History {
     pub lives: Vec<Life>,
@@ -31,12 +31,12 @@ pub struct History {
 }
 
 impl History {
-    /// By when a server that lives has seen beyond doubt what has been there since `from`.
+    /// The time by which a running server must have seen a state that exists since `from`.
     pub fn seen_by(&self, from: Instant) -> Option<Instant> {
         self.well_for(SEEN, from)
     }
 
-    /// By when it has been well for so long, since `from`.
+    /// The time by which the server was not blind for so long, since `from`. None if never.
     pub fn well_for(&self, time: Duration, mut from: Instant) -> Option<Instant> {
         for &(begun, ended) in &self.blind {
             if begun.saturating_duration_since(from) < time {
@@ -46,12 +46,12 @@ impl History {
         Some(from + time)
     }
 
-    /// Whether it was not blind between.
+    /// Whether it was never blind between these times.
     pub fn sees(&self, from: Instant, to: Instant) -> bool {
         self.blind.iter().all(|(begun, ended)| *begun > to || ended.is_some_and(|end| end < from))
     }
 
-    /// Takes the machine's delays in, once all is over.
+    /// Adds the machine's delays as times of blindness.
     pub fn add_delays(&mut self, delays: Vec<(Instant, Instant)>) {
         self.blind.extend(delays.into_iter().map(|(begun, ended)| (begun, Some(ended))));
         self.blind.sort_unstable_by_key(|(begun, _)| *begun);
@@ -70,11 +70,11 @@ impl History {
 
 enum Running {
     Within(TestServer),
-    /// None while it is dead.
+    /// None while it does not run.
     Program(Option<Program>, TempDir),
 }
 
-/// The server.
+/// The server and its history.
 pub struct Host {
     running: Running,
     #[cfg(feature = "faults")]
@@ -84,12 +84,12 @@ pub struct Host {
     lives: Arc<AtomicUsize>,
 }
 
-/// Where a viewer finds the server, and which of its lives it has met.
+/// The address of the server for viewers, and the number of its present life.
 #[derive(Clone)]
 pub struct Door {
     pub address: SocketAddr,
     pub lives: Arc<AtomicUsize>,
-    /// Whether it may be dead.
+    /// Whether the server is restarted, so that it may be unreachable.
     pub restarts: bool,
 }
 
@@ -100,8 +100,8 @@ impl Host {
         Self::new(server.address, Running::Within(server))
     }
 
-    /// The real program. It has an address of its own, where nobody takes its port while it is
-    /// dead.
+    /// The real program. It has its own IP address, so that no other process takes its port while
+    /// it does not run.
     pub async fn program() -> Self {
         static HOSTS: AtomicU32 = AtomicU32::new(0);
         let [.., first] = std::process::id().to_be_bytes();
@@ -144,25 +144,25 @@ impl Host {
         }
     }
 
-    /// Stops it where it is, until [`go_on`](Self::go_on).
+    /// Stops it by SIGSTOP, until [`go_on`](Self::go_on).
     pub fn stop(&mut self) {
         self.history.begin_blindness();
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Continues it by SIGCONT.
     pub fn go_on(&mut self) {
         self.signal(Signal::CONT);
         self.history.end_blindness();
     }
 
-    /// Ends it, at once or as it ends itself.
+    /// Ends it by a signal.
     pub fn end(&mut self, signal: Signal) {
         self.history.lives.last_mut().unwrap().to = Some(Instant::now());
         self.signal(signal);
     }
 
-    /// Starts it anew where it was, once it has ended.
+    /// Waits for its end, and starts it again at the same address.
     pub async fn start_again(&mut self) {
         let root = self.root();
         let Running::Program(running, _) = &mut self.running else { return };
@@ -174,7 +174,7 @@ impl Host {
         *running = Some(start(self.address, root).await);
     }
 
-    /// Ends it for good.
+    /// Ends it after the script.
     pub async fn close(self) {
         if let Running::Within(server) = self.running {
             server.stop().await.unwrap();
@@ -190,7 +190,7 @@ async fn start(at: SocketAddr, root: PathBuf) -> Program {
     tokio::task::spawn_blocking(serving).await.unwrap()
 }
 
-/// A server in this process can be made to fail.
+/// Faults, which exist only in a server in this process.
 #[cfg(feature = "faults")]
 impl Host {
     fn faults(&self) -> Option<&tailcast::log::failpoints::Failpoints> {
@@ -200,7 +200,7 @@ impl Host {
         }
     }
 
-    /// Lets no event through any more.
+    /// Drops all events from now on.
     pub fn deafen(&mut self) {
         self.deaf = true;
         if let Some(faults) = self.faults() {
@@ -208,7 +208,7 @@ impl Host {
         }
     }
 
-    /// Makes a call fail on all that it serves, until [`mend`](Self::mend).
+    /// Makes a system call fail for all served files, until [`mend`](Self::mend).
     pub fn fail(&mut self, call: tailcast::log::failpoints::Call, errno: rustix::io::Errno) {
         self.history.begin_blindness();
         let root = self.root();
@@ -217,7 +217,7 @@ impl Host {
         }
     }
 
-    /// Ends what fails. What is deaf stays so.
+    /// Ends failing calls. Dropped events stay dropped.
     pub fn mend(&mut self) {
         if let Some(faults) = self.faults() {
             faults.mend();

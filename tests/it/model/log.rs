@@ -1,4 +1,4 @@
-//! The log as it really is: its files, their epochs, and what is done to them.
+//! The model of the log: its files, their epochs, and the operations on them.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,42 +11,46 @@ use super::random::Random;
 use super::transcript::Transcript;
 use crate::servers::target;
 
-/// So long a file that lost the name is heard beyond doubt; the server hears it for 5 s.
+/// The server certainly reads a rotated file for this long; its rotate-wait is 5 s.
 pub const LATE: Duration = Duration::from_millis(3500);
-/// So many files without the name are held.
+/// The number of rotated files that the server follows.
 pub const HELD_FILES: usize = 4;
-/// What else lies in the log's directory.
+/// Other files in the log's directory.
 pub const NEIGHBOURS: [&str; 2] = ["noise", "echo"];
 
-/// Bytes that were written at once, and were truncated at once or not at all.
+/// Bytes of one write that were truncated together or not at all.
 pub struct Segment {
     pub file: usize,
     pub start: u64,
     pub end: u64,
-    /// When the write began and when it was done.
+    /// The times before and after the write.
     pub begun: Instant,
     pub written: Instant,
-    /// The epoch in which they were written, and the one whose end was theirs.
+    /// The epoch in which they were written, and the last one that contains them.
     pub born: usize,
     pub last: Option<usize>,
     pub destroyed: Option<Instant>,
-    /// Whether the file had lost the name so shortly before that it was heard, if it was held.
+    /// Whether they are a late write that the server must read, if it followed the file.
     pub late: bool,
 }
 
-/// When a file had the log's name.
+/// A time in which a file had the log's name.
 pub struct Presence {
     pub from: Instant,
     pub to: Option<Instant>,
-    /// Its number among all.
+    /// Its number among all presences.
     pub number: usize,
+    /// The file had the name before, too, and was written anew.
+    pub is_anew: bool,
 }
 
 pub struct Inode {
     pub number: u64,
-    /// Before it was there.
+    /// Those that it had before it was written anew.
+    pub earlier_numbers: Vec<u64>,
+    /// A time before its creation.
     pub created: Instant,
-    /// Some while the writer holds it.
+    /// None once the writer has closed it.
     pub handle: Option<File>,
     pub path: PathBuf,
     pub linked: bool,
@@ -57,11 +61,28 @@ pub struct Inode {
     pub cut_since: bool,
 }
 
-/// The log as it really is.
+impl Inode {
+    /// Whether it had the name once, however often it was written anew.
+    pub fn was_there_once(&self) -> bool {
+        self.presences.iter().filter(|presence| !presence.is_anew).count() == 1
+    }
+
+    /// Whether those find it who look for old files.
+    pub fn is_findable(&self) -> bool {
+        self.linked && self.path.parent().is_none_or(|parent| !parent.ends_with("elsewhere"))
+    }
+
+    /// Whether it has or had this number.
+    pub fn is_of(&self, number: u64) -> bool {
+        self.number == number || self.earlier_numbers.contains(&number)
+    }
+}
+
+/// The state of the log.
 pub struct Model {
     pub random: Random,
     pub root: PathBuf,
-    /// Some when the log's name is a link.
+    /// The link, if the log's name is a link.
     pub link: Option<PathBuf>,
     pub real: PathBuf,
     pub files: Vec<Inode>,
@@ -70,7 +91,7 @@ pub struct Model {
     pub presences: usize,
     pub epochs: usize,
     pub names: usize,
-    /// Whether other files take the name. While one that lost it is heard, the server looks often.
+    /// Whether the log is rotated. While the server follows a rotated file, it polls often.
     pub turns: bool,
     pub transcript: Transcript,
     pub steps: u64,
@@ -103,11 +124,13 @@ impl Model {
         model
     }
 
-    /// The directory of the log, with files in it that are none of its.
+    /// Creates the directory of the log, with other files in it.
     pub fn make_directory(&self) {
         let directory = self.root.join("d");
         std::fs::create_dir(&directory).unwrap();
         NEIGHBOURS.iter().for_each(|name| std::fs::write(directory.join(name), "x").unwrap());
+        // The link may lead to one of the old files.
+        std::fs::create_dir_all(self.real.parent().unwrap()).unwrap();
     }
 
     pub fn log(&self) -> String {
@@ -123,18 +146,42 @@ impl Model {
         self.root.join(format!("d/{kind}.{}", self.names))
     }
 
+    /// What a rotation may call the file that it renames. The last two are of no rotation.
+    pub fn old_name(&mut self) -> PathBuf {
+        self.names += 1;
+        let number = self.names;
+        let name = match self.random.below(12) {
+            0 => format!("d/a.log.{number}"),
+            1 => format!("d/a.{number}.log"),
+            2 => format!("d/a-2026-11-28.{number}.log"),
+            3 => format!("d/a.log-20261128-{number}"),
+            4 => format!("d/2026-11-28_{number}.a.log"),
+            5 => format!("d/a.log.old.{number}"),
+            6 => format!("d/archived/a.2026-11-28.{number}.log"),
+            7 => format!("d/2026-11/a-11-28-2026-{number}.log"),
+            8 => format!("d/old/a.log.{number}"),
+            9 => format!("old/a.log-20261128-{number}"),
+            10 => format!("d/incident-{number}.txt"),
+            _ => format!("elsewhere/a.log.{number}"),
+        };
+        let path = self.root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
     pub fn alphabet(&mut self) -> u8 {
         self.epochs += 1;
         (self.epochs % ALPHABETS) as u8
     }
 
-    /// A new file that has not the log's name yet.
+    /// Creates a file that does not have the log's name yet.
     pub fn file(&mut self, path: PathBuf) -> usize {
         let created = Instant::now();
         let handle = File::options().append(true).read(true).create_new(true).open(&path).unwrap();
         let alphabet = self.alphabet();
         self.files.push(Inode {
             number: handle.metadata().unwrap().ino(),
+            earlier_numbers: Vec::new(),
             created,
             handle: Some(handle),
             path,
@@ -149,21 +196,25 @@ impl Model {
     }
 
     pub fn enter(&mut self, file: usize) {
-        let presence = Presence { from: Instant::now(), to: None, number: self.presences };
+        self.enter_as(file, false);
+    }
+
+    fn enter_as(&mut self, file: usize, is_anew: bool) {
+        let presence = Presence { from: Instant::now(), to: None, number: self.presences, is_anew };
         self.presences += 1;
         self.files[file].presences.push(presence);
         self.files[file].cut_since = false;
         self.present = Some(file);
     }
 
-    /// To be called before the name is lost.
+    /// Must be called before the present file loses the name.
     pub fn leave(&mut self) -> Option<usize> {
         let file = self.present.take()?;
         self.files[file].presences.last_mut().unwrap().to = Some(Instant::now());
         Some(file)
     }
 
-    /// A writer that reopens at once lets go of the old file, and its inode may be had again.
+    /// Maybe closes the old file, as a writer that reopens its log. Its inode may then be reused.
     pub fn perhaps_close(&mut self, file: Option<usize>) {
         if let Some(file) = file
             && self.random.one_in(2)
@@ -173,12 +224,33 @@ impl Model {
     }
 
     pub fn rename_away(&mut self, file: usize) -> Option<usize> {
+        let aside = self.old_name();
         let old = self.leave();
-        let aside = self.name("old");
         std::fs::rename(&self.real, &aside).unwrap();
         self.files[file].path = aside;
         self.note(format_args!("rename file {file} away"));
         old
+    }
+
+    /// Writes all of the file anew, and more, to another one, and gives that the name. To those who
+    /// read it, it is the same file.
+    pub fn write_anew(&mut self, file: usize, len: usize) {
+        let path = self.name("anew");
+        let mut handle =
+            File::options().append(true).read(true).create_new(true).open(&path).unwrap();
+        let inode = &mut self.files[file];
+        handle.write_all(inode.epochs.last().unwrap()).unwrap();
+        let number = handle.metadata().unwrap().ino();
+        inode.handle = Some(handle);
+        let before = std::mem::replace(&mut inode.number, number);
+        inode.earlier_numbers.push(before);
+        // What is written now is no late write to what had the name.
+        self.leave();
+        self.files[file].cut_since = true;
+        self.append(file, len);
+        std::fs::rename(path, &self.real).unwrap();
+        self.enter_as(file, true);
+        self.note(format_args!("file {file} was written anew, inode {number:x}"));
     }
 
     pub fn create(&mut self) -> usize {
@@ -189,7 +261,7 @@ impl Model {
         file
     }
 
-    /// What is written next.
+    /// The bytes of the next write.
     pub fn bytes(&mut self, file: usize, len: usize) -> Vec<u8> {
         let alphabet = self.files[file].alphabet;
         content(&mut self.random, alphabet, self.segments.len() as u64, len)
@@ -261,16 +333,16 @@ impl Model {
         self.note(format_args!("truncate file {file} to {to}"));
     }
 
-    /// How many files took the name since this one had it last.
+    /// The number of files that got the name after this one.
     pub fn taken_since(&self, file: usize) -> usize {
         self.files[file].presences.last().map_or(0, |last| self.presences - 1 - last.number)
     }
-    /// Whether it was written while its file had the name.
+    /// Whether a segment was written while its file had the name.
     pub fn was_in_time(&self, segment: &Segment) -> bool {
         let mut presences = self.files[segment.file].presences.iter();
         presences.any(|presence| presence.to.is_none_or(|to| segment.written < to))
     }
-    /// The same, in a presence that had begun by then.
+    /// The same for a presence that began before `then`.
     pub fn was_in_time_since(&self, segment: &Segment, then: Instant) -> bool {
         let mut presences = self.files[segment.file].presences.iter();
         presences.any(|presence| {
@@ -278,11 +350,11 @@ impl Model {
         })
     }
 
-    /// Whether a viewer can't have what was written later without a turn away from this: it was
-    /// written in time, it is there still, and no file got the name back.
+    /// Whether a viewer that has later bytes must have received this segment or an announced
+    /// discontinuity: it was written in time, it still exists, and no file got the name back.
     pub fn was_left_for_good(&self, segment: &Segment) -> bool {
         segment.destroyed.is_none()
             && self.was_in_time(segment)
-            && self.files.iter().all(|file| file.presences.len() < 2)
+            && self.files.iter().all(|file| file.presences.is_empty() || file.was_there_once())
     }
 }

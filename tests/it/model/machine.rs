@@ -1,21 +1,19 @@
-//! Whether the machine lets anybody run: what is demanded in time is demanded of the server, not of
-//! the machine.
+//! Measures delays of the machine, so that deadlines apply to the server and not to a busy machine.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-/// The probe sleeps so long each time.
+/// The probe sleeps for this time.
 const PROBE_INTERVAL: Duration = Duration::from_millis(50);
-/// What it takes longer, to be woken and to do a small thing on a blocking thread, is the machine's
-/// delay.
+/// If the wake-up and a small task on a blocking thread take longer than this, the machine is
+/// delayed.
 const DELAY_MAX: Duration = Duration::from_millis(150);
 
 static DELAYS: Mutex<Vec<(Instant, Instant)>> = Mutex::new(Vec::new());
 
-/// Notes delays for as long as it is polled. It does what a follower does that has to look: it
-/// sleeps, and has a file looked at.
+/// Records delays for as long as it is polled. Like a follower, it sleeps, then checks a file.
 pub async fn watch() {
     loop {
         let began = Instant::now();
@@ -30,7 +28,7 @@ pub async fn watch() {
     }
 }
 
-/// When it was delayed, since then.
+/// The delays since a time.
 pub fn delays(since: Instant) -> Vec<(Instant, Instant)> {
     let delays = DELAYS.lock().unwrap_or_else(PoisonError::into_inner);
     delays.iter().copied().filter(|(_, ended)| *ended > since).collect()

@@ -1,74 +1,77 @@
-//! A model of a log beside the real server: nothing is lost, repeated or hidden, whatever happens
-//! to the file and to the server.
+//! A model of a log, compared with the real server: nothing is lost, repeated or hidden, whatever
+//! happens to the file and to the server.
 //!
-//! A script that is drawn by chance writes, rotates, truncates, removes and links real files while
-//! viewers of `tailcast.v1` with `format=raw` come, stall, drop and resume over real WebSockets.
-//! Meanwhile a [`disturbance`] hits the server: calls that fail for a time, more events than the
-//! kernel queues, no events at all; or, where it is the real program, it is stopped, killed, or
-//! told to end, and started again. The model keeps, for each file and each of its *epochs* (a
-//! truncation ends one), the exact bytes. In the end each viewer's stream is held against it.
+//! A random script writes, rotates, truncates, removes and links real files while viewers of
+//! `tailcast.v1` with `format=raw` connect, stall, disconnect and resume over real WebSockets.
+//! Meanwhile a [`disturbance`] affects the server: system calls fail for a time, the event queue
+//! overflows, or there are no events at all. The real program is also stopped, killed, or ended by
+//! SIGTERM, and started again. The model stores the exact bytes of each file and each of its
+//! *epochs* (a truncation ends an epoch). At the end each viewer's stream is compared with it.
 //!
-//! # What is demanded
+//! # Requirements
 //!
-//! 1. Within a generation offsets are contiguous. All that a viewer gets under one generation, over
-//!    late writes and resumptions, is the content of *one* epoch of a file with the inode that the
-//!    generation names.
-//! 2. Offsets go elsewhere only by a `reset` or a `gap`. A `gap` begins where the viewer is. A
-//!    `reset` that goes back to a generation goes on where this viewer left it; one that turns to a
-//!    new file or epoch begins at its first byte.
-//! 3. No byte comes twice, but for what a `reset` that begins a new generation tells anew: the head
-//!    that a truncation left, a file that came back after it was forgotten, a position that was not
-//!    recovered, the files that follow one that was recovered after a restart. There are no more of
-//!    these than there were truncations, files that took the name, positions that were lost, and
-//!    restarts.
+//! 1. Within a generation offsets are contiguous. All bytes that a viewer gets under one
+//!    generation, including late writes and resumed connections, are the content of *one* epoch of
+//!    a file with the generation's inode.
+//! 2. Only a `reset` or a `gap` changes the offset. A `gap` begins at the viewer's position. A
+//!    `reset` back to a generation continues where the viewer left it. A `reset` to a new file or
+//!    epoch begins at its first byte.
+//! 3. No byte is sent twice, except after a `reset` to a new generation: the head that a truncation
+//!    left, a file that got the name back after it was forgotten, a position that was not
+//!    recovered, and the files after a file that was recovered after a restart. There are no more
+//!    such resets than truncations, files that took the name, lost positions and restarts.
 //! 4. A byte *must* arrive if the server could see it. That is, it was not truncated within `SEEN`
-//!    after it was written, and
-//!    * was written to a file that has the name still, or had it for `SEEN`, or of which a viewer
-//!      had heard when it lost the name: then the server held it; or
+//!    after it was written, and it
+//!    * was written to a file that still has the name, or had it for `SEEN`, or was known to a
+//!      viewer when it lost the name, so that the server followed it; or
 //!    * was written to such a file at most `LATE` after it lost the name, while fewer than four
-//!      other files took it, and nobody truncated it in between.
+//!      other files took the name, and the file was not truncated in between.
 //!
-//!    `SEEN` counts only where the server was well all that time: not stopped, and none of its
-//!    calls failed; and where the machine let it run.
-//! 5. A file is read to its end before the next one begins: what was written before it lost the
-//!    name never comes as late.
-//! 6. In the end the present file has been read to its end, a line that is nowhere else.
+//!    `SEEN` counts only while the server could work: it was not stopped, none of its system calls
+//!    failed, and the machine gave it CPU time.
+//! 5. A file is read to its end before the next one begins: bytes that were written before it lost
+//!    the name are never sent as late.
+//! 6. At the end of the script all viewers have the last line of the present file, which is unique.
 //!
-//! # And over restarts
+//! # Requirements over restarts
 //!
-//! 7. The above holds within each life of the server, for what a viewer got to: it need not get
-//!    what was published for it when the server died, unless it got something later in that life. A
-//!    viewer that is closed with 1001 got all that was written before the server was told to end.
-//! 8. A position is continued in the same epoch only, or in one of the same file with the same
-//!    first 256 bytes: then the file was cut while nobody could tell, and what was cut out before
-//!    the position is `unproved`. It is never continued in a file that was created after its
-//!    generation had been told.
-//! 9. A position *must* be honoured when its file has the name, or lies beside it, was never cut,
-//!    and had 256 bytes when it was signed (or at least 64 before the position, all of them
-//!    signed).
-//! 10. One that is not is followed at once by a `reset` to the first byte of the present file.
-//! 11. What was written to a file while it had the name, and is there still, is not missing without
-//!     a discontinuity that was told later. Nor is a late write, within `LATE`, that was done when
-//!     a viewer came the last time and said how far it had that file.
+//! 7. The above holds within each life of the server, for bytes before a viewer's last received
+//!    byte of that life: bytes that were not sent yet when the server died may be missing. A viewer
+//!    that is closed with 1001 got everything that was written before the server began to end.
+//! 8. A position is continued only in the same epoch, or in an epoch of the same file with the same
+//!    first 256 bytes. In the second case the file was truncated while no server ran, and the bytes
+//!    that differ before the position are `unproved`. A position is never continued in a file that
+//!    was created after the generation was sent.
+//! 9. A position *must* be recovered if its file has the name or is next to the log, was never
+//!    truncated, and had 256 bytes when it was signed (or at least 64 before the position, all of
+//!    them signed).
+//! 10. After a position that was not recovered, the next message is a `reset` to the first byte of
+//!     the present file.
+//! 11. A file that had the name only while the server was dead comes, or a `gap` without an end, or
+//!     the loss of the position, says that it may be missing.
+//! 12. Bytes that were written to a file while it had the name, and still exist, are not missing
+//!     unless a discontinuity was announced later. The same holds for a late write within `LATE`,
+//!     if it was done before the viewer's last connection and that connection sent the viewer's
+//!     position in the file.
 //!
-//! # What is not
+//! # Not required
 //!
-//! * A file that came and went between two looks was never seen. Nor were bytes that were written
-//!   and truncated between two looks. They are `announced` if the viewer was told of a
-//!   discontinuity after they were written, and else `unseen`: what it got is the truth about the
-//!   file, before and after. A truncation that cuts nothing that was read can't be told, and need
-//!   not be. Nor can a late write that was still to be sent when the server died.
-//! * A viewer that stalls or was away may be given a `gap` instead of what is gone, and so may one
-//!   that keeps up if the bytes were truncated or four more files took the name.
-//! * A position is one pair. A viewer that resumes exactly where one run of a generation ends and
-//!   another begins, as a late write divides them, hears again what came between, at its own
-//!   generations and offsets, rather than never.
+//! * A file that existed only between two polls was never seen. Nor were bytes that were written
+//!   and truncated between two polls. They are `announced` if the viewer got a discontinuity after
+//!   they were written, otherwise `unseen`: the bytes that it got before and after are right. A
+//!   truncation that removes no read byte cannot be announced. Nor can a late write that was not
+//!   sent yet when the server died.
+//! * A viewer that stalls or was away may get a `gap` instead of bytes that are gone. So may a
+//!   viewer that keeps up, if the bytes were truncated or four more files took the name.
+//! * A position is a single pair. A late write divides a generation into two runs. A viewer that
+//!   resumes exactly at this border gets the bytes of other generations between the two runs again,
+//!   with their own generations and offsets.
 //!
-//! `TAILCAST_SEED=n` runs one script of each kind; `TAILCAST_SEEDS=n` as many of each, and
-//! `TAILCAST_STEPS=n` sets how long they are. A seed draws the same script again, but not the same
-//! time: run one that failed several times. What became of the bytes is shown on the terminal, and
-//! in `tmp/model-*.txt` where cargo builds; with `TAILCAST_TOLD` set, all that happened in each
-//! script that failed, otherwise in the first.
+//! `TAILCAST_SEED=n` runs one script of each kind, `TAILCAST_SEEDS=n` runs `n` scripts of each, and
+//! `TAILCAST_STEPS=n` sets their length. A seed gives the same script, but not the same timing: run
+//! a failed one several times. The results are written to the terminal and to `tmp/model-*.txt` in
+//! cargo's target directory, with the transcript of the first failed script, or of each failed
+//! script if `TAILCAST_TOLD` is set.
 
 mod content;
 mod disturbance;

@@ -1,24 +1,24 @@
-//! What a viewer got, held against what it had to get.
+//! Compares what a viewer received with what it had to receive.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::host::{History, Life};
-use super::log::{HELD_FILES, LATE, Model, Segment};
+use super::log::{HELD_FILES, LATE, Model, Presence, Segment};
 use super::received::{Began, ReceivedStreams, Stay, Stream, inode_of, is_same};
 
-/// A write within this time to a file that lost the name is read.
+/// The server must read a late write within this time.
 const LATE_HEARD: Duration = Duration::from_secs(1);
-/// So many bytes are found in no other file by chance.
+/// So many bytes are not in another file by chance.
 const BEYOND_DOUBT: usize = 32;
 
-/// What is known apart from a viewer's own record.
+/// Facts from the model, the server's history and the records of all viewers.
 pub struct Witness<'a> {
     pub model: &'a Model,
     pub history: &'a History,
-    /// By life of the server, since when somebody looked.
+    /// For each life of the server, the time since when a viewer followed the log.
     followed: HashMap<usize, Instant>,
-    /// By life and file, when a viewer first received its generation.
+    /// For each life and file, the time at which a viewer first received its generation.
     heard: HashMap<(usize, usize), Instant>,
 }
 
@@ -40,8 +40,8 @@ impl<'a> Witness<'a> {
     fn hear(&mut self, stream: &Stream) {
         let Some((file, _)) = stream.found else { return };
         let bytes: usize = stream.pieces.iter().map(|(_, piece)| piece.len()).sum();
-        let number = self.model.files[file].number;
-        let of_its_inode = self.model.files.iter().filter(|other| other.number == number);
+        let number = inode_of(&stream.generation);
+        let of_its_inode = self.model.files.iter().filter(|other| other.is_of(number));
         if bytes >= BEYOND_DOUBT || (bytes > 0 && of_its_inode.count() == 1) {
             let first = self.heard.entry((stream.life, file)).or_insert(stream.first);
             *first = stream.first.min(*first);
@@ -49,29 +49,29 @@ impl<'a> Witness<'a> {
     }
 }
 
-/// A segment to a viewer in one life of the server.
+/// A segment in relation to a viewer in one life of the server.
 struct View<'a> {
     stay: &'a Stay,
     life: &'a Life,
     is_last: bool,
-    /// Since when the viewer could hear of it.
+    /// The time since when the viewer could receive it.
     since: Instant,
-    /// It was there when the viewer opened its file.
+    /// It already existed when the viewer opened its file.
     of_the_first: bool,
     reach: &'a Reach,
 }
 
-/// How far a viewer came in one life of the server.
+/// The progress of a viewer in one life of the server.
 #[derive(Default)]
 struct Reach {
-    /// When the latest write that it got was begun.
+    /// The start of the latest write that it received.
     begun: Option<Instant>,
-    /// The latest file that it was turned to, by the number of its only presence.
+    /// The latest file to which a reset led it, by the number of the file's only presence.
     presence: Option<usize>,
 }
 
 impl ReceivedStreams {
-    /// Every byte came once, or it could not, or its loss was announced.
+    /// Checks that each byte was received once, could not be received, or was announced as lost.
     pub fn weigh(&mut self, witness: &Witness<'_>, keeps_up: bool) {
         if self.stays.is_empty() {
             return self.fault("never opened".to_owned());
@@ -86,7 +86,7 @@ impl ReceivedStreams {
         }
     }
 
-    /// What came of a segment.
+    /// The ranges of a segment that were received. Counts repeated bytes.
     fn receive(&mut self, model: &Model, number: usize) -> Vec<(u64, u64)> {
         let segment = &model.segments[number];
         let presences = &model.files[segment.file].presences;
@@ -100,10 +100,12 @@ impl ReceivedStreams {
                     segment.file, segment.start, segment.end
                 ));
             }
-            let came_back = stream.began == Began::Rotated && presences.len() > 1;
+            let came_back =
+                stream.began == Began::Rotated && !model.files[segment.file].was_there_once();
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
-                // What was written after the stream was told anew comes in that stream alone.
+                // Bytes from before the start of a repeated stream may come again. Bytes that were
+                // written later are only in that stream.
                 let origin = self.lineage(stream).last().unwrap_or(stream);
                 let told_anew = (origin.is_anew() || came_back || self.is_told_anew(origin))
                     && segment.begun < origin.first;
@@ -124,7 +126,7 @@ impl ReceivedStreams {
         got
     }
 
-    /// The stream, and those that it goes on with, from life to life of the server.
+    /// The stream, and those of earlier lives of the server that it continues.
     pub fn lineage<'a>(&'a self, stream: &'a Stream) -> impl Iterator<Item = &'a Stream> {
         std::iter::successors(Some(stream), |stream| match stream.began {
             Began::Continued(before) => Some(&self.streams[before]),
@@ -132,8 +134,7 @@ impl ReceivedStreams {
         })
     }
 
-    /// A server that was started again tells the files that follow a resumed one from their
-    /// beginning.
+    /// After a restart the server sends the files after a resumed one from their beginning.
     fn is_told_anew(&self, stream: &Stream) -> bool {
         stream.began == Began::Rotated
             && self.stays.first().is_some_and(|first| first.life < stream.life)
@@ -172,7 +173,9 @@ impl ReceivedStreams {
         for (nth, stay) in self.stays.iter().enumerate() {
             let life = &witness.history.lives[stay.life];
             let before = segment.begun < stay.opened;
+            // What it opened may be what the file was before it was written anew.
             let of_the_first = before
+                && witness.model.files[segment.file].earlier_numbers.is_empty()
                 && self.file_of(stay) == Some(segment.file)
                 && (segment.written < stay.came
                     || witness.model.was_in_time_since(segment, stay.came))
@@ -202,8 +205,8 @@ impl ReceivedStreams {
                         || witness.model.taken_since(segment.file) >= HELD_FILES))
             }));
         }
-        // What was written while the server was dead is demanded in no life of it, but missed all
-        // the same.
+        // Bytes that were written while no server ran are required in no life, but they count as
+        // missing.
         let is_after = self.stays.first().is_some_and(|first| first.opened <= segment.begun);
         let Some(wanted) = wanted.or(is_after.then_some(segment.start)) else { return };
         for (a, b) in missing((wanted, segment.end), got) {
@@ -220,6 +223,12 @@ impl ReceivedStreams {
                         ""
                     },
                 ));
+            } else if self.is_of_an_unknown_file(witness, segment) {
+                self.totals.silent += b - a;
+                self.faults.push(format!(
+                    "file {} {a}..{b} (segment {number}) never came, and nothing told that a file may be missing",
+                    segment.file
+                ));
             } else if self.is_told(witness.model, segment, (a, b))
                 || self.breaks.iter().any(|told| *told >= segment.begun)
             {
@@ -229,7 +238,7 @@ impl ReceivedStreams {
                 .iter()
                 .any(|(file, from, to)| *file == segment.file && *from <= a && b <= *to)
             {
-                // It has been counted as what it is.
+                // Already counted as unproved.
             } else if witness.model.was_left_for_good(segment) || self.is_named(segment, a) {
                 self.totals.silent += b - a;
                 self.faults.push(format!(
@@ -242,8 +251,27 @@ impl ReceivedStreams {
         }
     }
 
-    /// Whether it said, when all of the segment was there already, that it had the file up to here
-    /// at most.
+    /// Whether it is of a file that had the name only while the server was dead, that this viewer
+    /// never heard of, and of which it was not told that it may be missing when it came back.
+    fn is_of_an_unknown_file(&self, witness: &Witness<'_>, segment: &Segment) -> bool {
+        let file = &witness.model.files[segment.file];
+        let [Presence { from, to: Some(to), .. }] = file.presences.as_slice() else { return false };
+        let is_heard = |stream: &Stream| match stream.found {
+            Some((found, _)) => found == segment.file,
+            None => file.is_of(inode_of(&stream.generation)),
+        };
+        let was_dead = self.stays.windows(2).any(|stays| {
+            let died = witness.history.lives[stays[0].life].to;
+            died.is_some_and(|died| died < *from) && *to < stays[1].came
+        });
+        was_dead
+            && witness.model.was_in_time(segment)
+            && !self.streams.iter().any(is_heard)
+            && !self.unknowns.iter().any(|told| told > to)
+    }
+
+    /// Whether the viewer sent a position in this file at or before the missing bytes, when all of
+    /// the segment already existed.
     fn is_named(&self, segment: &Segment, from: u64) -> bool {
         segment.late
             && segment.destroyed.is_none()
@@ -256,7 +284,7 @@ impl ReceivedStreams {
             })
     }
 
-    /// The file that a stay began with.
+    /// The file at the start of a stay.
     fn file_of(&self, stay: &Stay) -> Option<usize> {
         let mut first = self.streams.iter().filter(|stream| {
             stream.life == stay.life && is_same(&stream.generation, &stay.generation)
@@ -264,29 +292,28 @@ impl ReceivedStreams {
         first.find_map(|stream| stream.found).map(|(file, _)| file)
     }
 
-    /// Whether gaps, one or several, announced that these bytes of a segment were left out.
+    /// Whether gaps announced that these bytes of a segment were left out.
     fn is_told(&self, model: &Model, segment: &Segment, range: (u64, u64)) -> bool {
-        let inode = model.files[segment.file].number;
+        let inode = &model.files[segment.file];
         let of_its_file = self.streams.iter().filter(|stream| match stream.found {
             Some((file, _)) => file == segment.file,
             // One under which no byte came is known by its inode only.
-            None => inode_of(&stream.generation) == inode,
+            None => inode.is_of(inode_of(&stream.generation)),
         });
         let gaps = of_its_file.flat_map(|stream| &stream.gaps).copied().fold(Vec::new(), united);
         missing(range, &gaps).is_empty()
     }
 
-    /// No more beginnings than there were reasons.
+    /// Checks that there are no more resets to new generations than there were reasons for.
     pub fn count_turns(&mut self, model: &Model) {
         let mut faults = Vec::new();
         for (&(inode, kind), told) in &self.resets {
             let told = told.len();
-            let files = model.files.iter().filter(|file| file.number == inode);
+            let files = model.files.iter().filter(|file| file.is_of(inode));
             let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
                 (cuts + file.cuts, turns + file.presences.len())
             });
-            // A position that was not recovered is told as one more; each life of the server tells
-            // what is there anew.
+            // Each position that was not recovered and each life of the server add a reset.
             let allowed = match kind {
                 "truncated" => cuts,
                 "turned" => turns + self.losses.len() + self.stays.len().saturating_sub(1),
@@ -303,7 +330,7 @@ impl ReceivedStreams {
 }
 
 impl Stream {
-    /// Whether it is of an epoch in which the segment was there.
+    /// Whether it is of an epoch that contains the segment.
     fn may_hold(&self, segment: &Segment) -> bool {
         self.found.is_some_and(|(file, epoch)| {
             file == segment.file
@@ -322,9 +349,9 @@ impl Stream {
 }
 
 impl Witness<'_> {
-    /// Whether the server could see it, and the viewer could hear of it, beyond doubt.
+    /// Whether the server certainly could see the segment, and the viewer could receive it.
     fn must_arrive(&self, segment: &Segment, view: &View<'_>) -> bool {
-        // A server that is told to end reads on for a while.
+        // A server that is ending still reads for a while.
         let end = view.stay.complete.or(view.life.to);
         let destroyed =
             segment.destroyed.filter(|destroyed| end.is_none_or(|end| *destroyed < end));
@@ -355,7 +382,7 @@ impl Witness<'_> {
                 || (nth == 0 && heard.is_some_and(|heard| *heard < lost));
             let is_late = seen >= lost;
             let written_in = presences.iter().filter(|other| other.from <= segment.written).count();
-            // A file without the name is heard again and again, but not for ever.
+            // The server reads a rotated file repeatedly, but only for the rotate-wait.
             let heard_late = || {
                 let well = self.history.well_for(LATE_HEARD, segment.written);
                 well.is_some_and(|well| well <= lost + LATE + LATE_HEARD)
@@ -365,8 +392,8 @@ impl Witness<'_> {
         })
     }
 
-    /// Whether the viewer got to what was published later, in the same life of the server. What it
-    /// was still to get when the server died it gets in the next one, or not.
+    /// Whether the viewer received something that was published later, in the same life of the
+    /// server. If the server died before, the viewer may get the segment in the next life, or not.
     fn was_passed(
         &self,
         segment: &Segment,

@@ -1,4 +1,4 @@
-//! The end of a script: all viewers have come to the end of the log, and are held against it.
+//! The end of a script: all viewers have reached the end of the log, and their streams are checked.
 
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use super::received::ReceivedStreams;
 use super::table::Totals;
 use super::viewers::Watcher;
 
-/// The last line comes within this, or never: less than the time after which a viewer gives up.
+/// The deadline for the last line. It is shorter than that of a viewer.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// When nothing more has come for so long, nothing more comes.
+/// Viewers that have received nothing for this time have received everything.
 const QUIET: Duration = Duration::from_millis(400);
 
-/// What became of a script.
+/// The result of a script.
 pub struct Outcome {
     pub seed: u64,
     pub steps: u64,
@@ -29,7 +29,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Writes the last line, waits until all viewers have it, and judges.
+    /// Writes the last line, waits until all viewers have it, and checks their streams.
     pub async fn of(seed: u64, mut host: Host, mut model: Model, watchers: Vec<Watcher>) -> Self {
         let present = model.present.unwrap_or_else(|| model.create());
         model.write(present, b"\n", None);
@@ -72,7 +72,7 @@ impl Outcome {
     }
 }
 
-/// Waits until all have the last line, or should have it, and nothing more comes.
+/// Waits until all viewers have the last line, or the deadline is over, and nothing more arrives.
 async fn wait_for(last: &[u8], watchers: &[Watcher]) {
     let until = Instant::now() + PATIENCE;
     while !watchers.iter().all(|watcher| watcher.has(last)) && Instant::now() < until {

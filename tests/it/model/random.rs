@@ -1,4 +1,4 @@
-//! Chance that can be had again.
+//! Reproducible random numbers.
 
 /// SplitMix64.
 pub struct Random(pub u64);
@@ -20,7 +20,7 @@ impl Random {
         self.below(n) == 0
     }
 
-    /// From 1 to 1 MiB, each magnitude as likely as another.
+    /// A size from 1 to 1 MiB; each order of magnitude is equally likely.
     pub fn size(&mut self) -> usize {
         let top = 1u64 << self.below(21);
         (top + self.below(top)).min(1 << 20) as usize

@@ -1,4 +1,4 @@
-//! What a viewer received, as one stream for each generation.
+//! The messages that a viewer received, as one stream for each generation.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -6,94 +6,97 @@ use std::time::Instant;
 use super::table::Totals;
 use super::viewers::{FollowEvent, Position};
 
-/// All that came under one generation, from when it was begun, in one life of the server.
+/// The bytes that were received under one generation, in one life of the server.
 pub struct Stream {
     pub generation: String,
     pub life: usize,
     pub from: u64,
     pub next: u64,
-    /// Without gaps each, in order.
+    /// Contiguous pieces, in order.
     pub pieces: Vec<(u64, Vec<u8>)>,
     pub gaps: Vec<(u64, u64)>,
     pub began: Began,
-    /// What came as a late write.
+    /// The ranges that were received as late bytes.
     pub late: Vec<(u64, u64)>,
-    /// From before a position was lost: what came since has not been heard.
+    /// It began before a position was lost, so bytes after the loss are not in it.
     pub left: bool,
     pub first: Instant,
     pub found: Option<(usize, usize)>,
 }
 
-/// How a stream began.
+/// The way in which a stream began.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Began {
-    /// Where the viewer came, or lost its position.
+    /// With a connection without a position, or after a position was lost.
     Open,
-    /// Going on with a stream of an earlier life.
+    /// As the continuation of a stream of an earlier life.
     Continued(usize),
     Rotated,
-    /// Told as something that begins anew: truncated, or replaced.
+    /// After a reset with the reason `truncated` or `replaced`.
     Anew,
-    /// Where a late write was, or after it.
+    /// After a reset with the reason `late` or `back`.
     Beside,
 }
 
 impl Stream {
-    /// Whether what is in it may have been told before.
+    /// Whether it may repeat bytes that were sent before.
     pub fn is_anew(&self) -> bool {
         matches!(self.began, Began::Open | Began::Anew)
     }
 
-    /// Whether the log turned to it: all that was published before has been passed.
+    /// Whether a new file or epoch began with it, so that everything published earlier came before
+    /// it.
     pub fn is_turned_to(&self) -> bool {
         matches!(self.began, Began::Rotated | Began::Anew)
     }
 }
 
-/// A viewer's time with the server in one of its lives.
+/// A viewer's connections to one life of the server.
 pub struct Stay {
     pub life: usize,
-    /// When it came, and when it heard where its stream begins. The server looked between the two.
+    /// The time before it connected, and the time at which it received `open`. Between the two the
+    /// server looked at the log.
     pub came: Instant,
     pub opened: Instant,
     pub generation: String,
     pub from: u64,
-    /// When it came back without its position, after it was opened.
+    /// The times at which a later connection did not recover the position.
     pub lost: Vec<Instant>,
-    /// When it was told that all written so far had been sent.
+    /// The time at which the server closed it after sending everything.
     pub complete: Option<Instant>,
 }
 
-/// A position that was not honoured.
+/// A position that was not recovered.
 pub struct Loss {
     pub stream: usize,
     pub generation: String,
     pub offset: u64,
-    /// When it was asked for, and when it was refused.
+    /// The time before the request, and the time of the answer.
     pub asked: Instant,
     pub refused: Instant,
 }
 
-/// A viewer's stream, held against the model.
+/// All streams of a viewer, and the result of the comparison with the model.
 pub struct ReceivedStreams {
     pub streams: Vec<Stream>,
     pub stays: Vec<Stay>,
     pub losses: Vec<Loss>,
-    /// What lay before a position that was continued though its file had been cut, by file and
-    /// offsets.
+    /// Files and ranges before positions that were recovered although the file had been truncated.
     pub unproved: Vec<(usize, u64, u64)>,
-    /// The files before that it named when it came last, by their stream, from where on it missed
-    /// them, and when it came.
+    /// The rotated files that the last connection named: their stream, the offset, and the time.
     pub named: Vec<(usize, u64, Instant)>,
-    /// When discontinuities were announced.
+    /// When it was announced that an unknown number of bytes may be missing, or that a position
+    /// was lost.
+    pub unknowns: Vec<Instant>,
+    /// The times of announced discontinuities.
     pub breaks: Vec<Instant>,
-    /// By inode and kind, the generations that were begun.
+    /// The generations to which there were resets, by inode and kind of reset.
     pub resets: HashMap<(u64, &'static str), HashSet<String>>,
     pub faults: Vec<String>,
     pub totals: Totals,
-    /// Where the viewer is.
+    /// The stream to which the next bytes belong.
     current: Option<usize>,
-    /// Positions between two runs of a generation: where it was turned away to another, or back.
+    /// Positions at which a reset led away from a generation or back to it.
     borders: HashSet<(String, u64)>,
     connection: Connection,
     late: bool,
@@ -107,10 +110,10 @@ struct Connection {
     asked: Option<Position>,
     late: Vec<Position>,
     opened: bool,
-    /// Its position was honoured, and is one between two runs of a generation: what came between
-    /// them comes again.
+    /// Its position was recovered and is one of `borders`, so the bytes of other generations at
+    /// that point are sent again.
     between: bool,
-    /// The reset that has to follow.
+    /// The reset that has to be the next message.
     owed: Option<Position>,
 }
 
@@ -122,6 +125,7 @@ impl ReceivedStreams {
             losses: Vec::new(),
             unproved: Vec::new(),
             named: Vec::new(),
+            unknowns: Vec::new(),
             breaks: Vec::new(),
             resets: HashMap::new(),
             faults: Vec::new(),
@@ -156,8 +160,9 @@ impl ReceivedStreams {
             FollowEvent::Gap { generation, from, to } => {
                 self.breaks.push(when);
                 self.pay();
-                if let Some(to) = to {
-                    self.gap(generation, *from, *to);
+                match to {
+                    Some(to) => self.gap(generation, *from, *to),
+                    None => self.unknowns.push(when),
                 }
             }
             FollowEvent::Data { offset, bytes } => {
@@ -213,6 +218,7 @@ impl ReceivedStreams {
         let known = self.latest(&wanted);
         if !recovered {
             self.breaks.push(when);
+            self.unknowns.push(when);
             self.totals.lost += 1;
             self.losses.push(Loss {
                 stream: known,
@@ -232,7 +238,7 @@ impl ReceivedStreams {
         self.connection.between = self.borders.contains(&(name_of(&wanted), offset));
         self.totals.resumed += 1;
         let is_of_this_life = self.streams[known].life == life;
-        // Another life of the server has other names for its generations.
+        // After a restart the server may use another name for the generation.
         let is_same = if is_of_this_life {
             is_same(generation, &wanted)
         } else {
@@ -250,7 +256,7 @@ impl ReceivedStreams {
         known.expect("it asks for what it was told")
     }
 
-    /// A position that was not honoured is followed by a reset.
+    /// Records a fault if a required reset is missing.
     fn pay(&mut self) {
         if let Some((generation, from)) = self.connection.owed.take() {
             self.fault(format!("no reset to {generation} {from} after a position was lost"));
@@ -300,7 +306,7 @@ impl ReceivedStreams {
         });
     }
 
-    /// A reset to a stream that is known. None where it is told again to one that resumed.
+    /// A reset to a known stream. None if it repeats bytes for a viewer that resumed.
     fn go_back(&mut self, known: usize, from: u64, reason: &str, when: Instant) -> Option<usize> {
         let Stream { next, left, .. } = self.streams[known];
         if from < next && self.connection.between {
@@ -319,8 +325,7 @@ impl ReceivedStreams {
         Some(self.go_on(known, &generation, from, when))
     }
 
-    /// Goes on with a stream that is known. What comes in another life of the server is told apart
-    /// from what came in the first.
+    /// Continues a known stream, as a new stream if it is from an earlier life of the server.
     fn go_on(&mut self, known: usize, generation: &str, from: u64, when: Instant) -> usize {
         if self.streams[known].life == self.connection.life {
             known
@@ -386,17 +391,17 @@ impl ReceivedStreams {
     }
 }
 
-/// The inode that a generation names.
+/// The inode in the name of a generation.
 pub fn inode_of(generation: &str) -> u64 {
     u64::from_str_radix(generation.split('-').nth(1).unwrap(), 16).unwrap()
 }
 
-/// How much of the head of its file a generation is signed by, in bytes.
+/// The number of bytes that the signature of a generation covers.
 pub fn signed_bytes(generation: &str) -> u64 {
     u64::from_str_radix(generation.split('-').nth(3).unwrap(), 16).unwrap()
 }
 
-/// What stays of a generation's text when it is signed anew.
+/// A generation's name without the signature, which may grow.
 fn name_of(generation: &str) -> String {
     generation.split('-').take(3).collect::<Vec<_>>().join("-")
 }

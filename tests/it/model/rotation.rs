@@ -1,5 +1,5 @@
-//! The hardest scene: a log that is written at full speed and rotated, and a server that is killed
-//! in the middle of it, with a viewer that is fast and one that is slow.
+//! The hardest script: a log is written at full speed and rotated, and the server is killed during
+//! rotations, with a fast and a slow viewer.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use super::random::Random;
 use super::transcript::Transcript;
 use super::viewers::{Order, Watcher};
 
-/// So often the log is rotated; the server is killed in the first rotation and in one of two that
-/// follow.
+/// The number of rotations. The server is killed during the first one, and during each other one
+/// with a probability of one half.
 const ROTATIONS: u64 = 4;
 
-/// Runs the scene of a seed.
+/// Runs the script of a seed.
 pub async fn run(seed: u64) -> Outcome {
     let mut host = Host::program().await;
     let transcript = Transcript::new();
@@ -31,7 +31,7 @@ pub async fn run(seed: u64) -> Outcome {
         .collect();
     let pause = Duration::from_millis(3 + model.random.below(15));
     watchers[1].orders.send(Order::Slow(pause)).ok();
-    // The fast one is there beyond doubt.
+    // Waits until the fast viewer has received something.
     while watchers[0].len() < 2 {
         pace(Duration::from_millis(5)).await;
     }
@@ -64,7 +64,7 @@ pub async fn run(seed: u64) -> Outcome {
     Outcome::of(seed, host, model, watchers).await
 }
 
-/// Writes as fast as it goes.
+/// Writes at full speed.
 async fn write(model: &mut Model, bytes: u64) {
     let mut written = 0;
     while let (true, Some(present)) = (written < bytes, model.present) {
@@ -76,7 +76,7 @@ async fn write(model: &mut Model, bytes: u64) {
     }
 }
 
-/// What the writer does while the server is dead.
+/// Continues writing while no server runs.
 async fn go_on(model: &mut Model) {
     let bytes = model.random.below(3 << 20);
     write(model, bytes).await;
@@ -86,7 +86,7 @@ async fn go_on(model: &mut Model) {
     }
 }
 
-/// Renames the log, and begins the next. The writer may take some time to reopen it.
+/// Renames the log and creates the next file, with random pauses before the writer reopens it.
 async fn rotate(model: &mut Model) {
     let Some(old) = model.present else { return };
     moment(model).await;

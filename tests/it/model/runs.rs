@@ -1,4 +1,4 @@
-//! One script that is drawn by chance, and many of them.
+//! Runs random scripts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,18 +17,18 @@ use super::transcript::Transcript;
 use super::viewers::{Order, Watcher};
 use crate::servers::{DEADLINE, pace};
 
-/// So many scripts run at once, in all tests together. They sleep most of the time. Each needs an
+/// The scripts that run at once, in all tests together. They sleep most of the time. Each needs an
 /// inotify instance, and a user has 128.
 static AT_ONCE: Semaphore = Semaphore::const_new(48);
-/// More viewers than this do not come.
+/// The most viewers of a log.
 const VIEWERS_MAX: usize = 7;
 
 pub fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
-/// Runs the scripts of so many seeds, or of those that the environment names, and wants none of
-/// them to fail.
+/// Runs the scripts of the first `seeds` seeds, or of those that the environment sets. Fails if one
+/// of them has a fault.
 pub async fn run_all<F: Future<Output = Outcome> + Send + 'static>(
     name: &str,
     seeds: u64,
@@ -73,8 +73,8 @@ pub async fn run(disturbance: Disturbance, seed: u64) -> Outcome {
     let turns = !random.one_in(one_in);
     let model = Model { turns, ..Model::new(random, host.root(), transcript.clone()) };
     let mut script = Script::new(model, host.door());
-    // The first viewer may be refused while the log cannot be read; one that follows already is
-    // not.
+    // While the log cannot be read, a first viewer may be refused, but a present viewer may not. So
+    // all viewers must be connected before the disturbances.
     script.until_all_look().await;
     let over = AtomicBool::new(false);
     let play = async {
@@ -148,7 +148,7 @@ impl Script {
         let at = self.watchers.len();
         self.come(if at == 5 { "late, resumes" } else { "late" }, &query);
         self.model.note(format_args!("viewer {at} comes with {query}"));
-        // It comes while the log grows: the file is ahead of what has been published.
+        // Writes while the viewer joins, so that the file is ahead of the published bytes.
         while let Some(present) = self.model.present
             && self.watchers[at].len() < 4
             && self.model.random.below(60) > 0

@@ -1,4 +1,4 @@
-//! What happens to a log.
+//! The random operations on a log.
 
 use std::fs::File;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use crate::servers::pace;
 
 use super::log::Model;
 
-/// The steps that leave the file its name.
+/// The operations in which the file keeps its name.
 const IN_PLACE: [u64; 6] = [10, 11, 12, 13, 18, 19];
 
 impl Model {
-    /// One thing that happens to the log, in steps with a pause between them.
+    /// One random operation, which may consist of several system calls with pauses between them.
     pub async fn step(&mut self) {
         self.steps += 1;
         let present = match self.present {
@@ -19,7 +19,7 @@ impl Model {
             None => self.create(),
         };
         let size = self.files[present].epochs.last().unwrap().len() as u64;
-        let mut what = self.random.below(20);
+        let mut what = self.random.below(22);
         if !self.turns && !IN_PLACE.contains(&what) {
             what = 0;
         }
@@ -105,7 +105,11 @@ impl Model {
                 Some(link) => self.retarget(&link, present),
                 None => self.hard(present),
             },
-            _ => self.hard(present),
+            19 => self.hard(present),
+            _ => {
+                let len = self.random.size();
+                self.write_anew(present, len);
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! What became of the bytes, in numbers.
+//! The results of scripts as a table.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::outcome::Outcome;
 
-/// Bytes, by what became of them; and positions.
+/// The numbers of received and missing bytes, and of positions.
 #[derive(Clone, Copy, Default)]
 pub struct Totals {
     pub viewers: u64,
@@ -18,10 +18,10 @@ pub struct Totals {
     pub silent: u64,
     pub duplicated: u64,
     pub malformed: u64,
-    /// Not sent after a restart, since the head alone was the proof: the file had been cut behind
-    /// it.
+    /// Bytes that were not sent after a restart: the file had been truncated, and only its head,
+    /// which was unchanged, proved the position.
     pub unproved: u64,
-    /// Positions that were honoured, and that were not.
+    /// The numbers of positions that were recovered and that were not.
     pub resumed: u64,
     pub lost: u64,
 }
@@ -64,12 +64,12 @@ impl Totals {
     }
 }
 
-/// Shows what became of all scripts, on the terminal and in a file beside what cargo builds. Gives
-/// how many failed.
+/// Writes the results of all scripts to the terminal and to a file in cargo's target directory.
+/// Returns the number of failed scripts.
 pub fn show(name: &str, outcomes: &[Outcome], took: Duration, delayed: Duration) -> usize {
     let mut text = format!("{name}: {}", table(outcomes, took, delayed));
     let failed = tell_faults(outcomes, &mut text);
-    // Not by a macro, whose words the harness keeps to itself when a test succeeds.
+    // Not by a macro, because the test harness captures its output when a test succeeds.
     std::io::stderr().write_all(text.as_bytes()).unwrap();
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.txt"));
     std::fs::write(path, text).unwrap();
@@ -103,7 +103,7 @@ fn table(outcomes: &[Outcome], took: Duration, delayed: Duration) -> String {
     text + "\n"
 }
 
-/// The first faults of each script that has some, and all that happened in the first of them.
+/// The first faults of each failed script, and the transcript of the first one.
 fn tell_faults(outcomes: &[Outcome], text: &mut String) -> usize {
     let faulty: Vec<_> = outcomes.iter().filter(|outcome| !outcome.faults.is_empty()).collect();
     for (nth, outcome) in faulty.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What happened, for the report of a failure.
+//! A transcript of a script, for the report of a failure.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::viewers::FollowEvent;
 
-/// All that happened to a log, its server and its viewers, each at its time. Clones tell the same.
+/// All events of a log, its server and its viewers, with times. Clones share their entries.
 #[derive(Clone)]
 pub struct Transcript {
     pub began: Instant,
@@ -14,7 +14,7 @@ pub struct Transcript {
 }
 
 enum Entry {
-    /// So many writes in a row.
+    /// Consecutive writes to a file.
     Writes {
         file: usize,
         epoch: usize,
@@ -34,7 +34,7 @@ impl Transcript {
         self.entries.lock().unwrap().push((Instant::now(), Entry::Else(what.to_string())));
     }
 
-    /// Notes a write: a run of them in one line.
+    /// Records a write. Consecutive writes share one entry.
     pub fn note_write(&self, file: usize, epoch: usize, start: u64, end: u64) {
         let mut entries = self.entries.lock().unwrap();
         match entries.last_mut() {
@@ -55,7 +55,7 @@ impl Transcript {
         writeln!(text, "  {when:8.4} {what}").unwrap();
     }
 
-    /// All of it, in order.
+    /// The transcript as text.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for (when, what) in self.entries.lock().unwrap().iter() {
@@ -71,7 +71,7 @@ impl Transcript {
         text
     }
 
-    /// What a viewer received.
+    /// The record of a viewer as text.
     pub fn text_of(&self, record: &[(Instant, FollowEvent)]) -> String {
         let mut text = String::new();
         for (when, heard) in record {

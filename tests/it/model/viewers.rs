@@ -1,4 +1,4 @@
-//! The viewers of the log, and what they receive.
+//! The viewers of the log and their records.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -13,35 +13,35 @@ use super::received::is_same;
 use crate::clients::{Close, Viewer};
 use crate::servers::{DEADLINE, pace};
 
-/// The pause before a server that does not answer is asked again.
+/// The pause between two attempts to connect.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// So long after a turn a viewer says how far it had the file before.
+/// A viewer sends its position in a rotated file for this long after the rotation.
 const LATE_TIME: Duration = Duration::from_secs(10);
 
-/// A byte of a generation.
+/// A generation and an offset.
 pub type Position = (String, u64);
 
-/// What a viewer is told to do.
+/// An order to a viewer.
 pub enum Order {
     Stall(Duration),
-    /// Break the connection, and come back after so long.
+    /// Drop the connection and reconnect after this time.
     Away(Duration),
-    /// Pause after each message from now on.
+    /// Pause for this time after each message from now on.
     Slow(Duration),
 }
 
-/// What a viewer did and received.
+/// An action of a viewer or a received message.
 #[derive(Clone, Debug)]
 pub enum FollowEvent {
-    /// A connection, to a server in this life.
+    /// A connection to the server in this life.
     Connected {
         life: usize,
     },
     Asked {
         generation: String,
         offset: u64,
-        /// How far it had the files before.
+        /// Its positions in rotated files.
         late: Vec<Position>,
     },
     Open {
@@ -49,7 +49,7 @@ pub enum FollowEvent {
         from: u64,
         recovered: bool,
     },
-    /// The present generation has this name from now on.
+    /// The new name of the present generation.
     Signed {
         generation: String,
     },
@@ -68,9 +68,9 @@ pub enum FollowEvent {
         to: Option<u64>,
     },
     Waiting,
-    /// The server ended the connection, with this code if it said one.
+    /// The end of the connection, with the close code if there was one.
     Ended(Option<u16>),
-    /// Something that may not be.
+    /// A violation of the protocol.
     Wrong(String),
 }
 
@@ -87,7 +87,7 @@ impl Watcher {
     pub fn start(kind: &'static str, door: Door, log: &str, query: &str) -> Self {
         let record = Record::default();
         let (orders, heard) = mpsc::unbounded_channel();
-        // A viewer that does not ask for signed generations is recognised less often.
+        // Without `signed` a position is recovered less often.
         let signed = if kind == "stalls" { "" } else { "&signed=1" };
         let seat = Seat {
             door,
@@ -101,7 +101,7 @@ impl Watcher {
         Self { kind, record, orders, task: tokio::spawn(watch(seat, heard)) }
     }
 
-    /// Whether this has come, at the end of a message. It may be in two.
+    /// Whether a message, or two consecutive messages together, end with these bytes.
     pub fn has(&self, last: &[u8]) -> bool {
         let record = self.record.lock().unwrap();
         let mut tail: Vec<u8> = Vec::new();
@@ -119,17 +119,17 @@ impl Watcher {
     }
 }
 
-/// A viewer between two connections: what it wants, and where it is.
+/// The state of a viewer over its connections.
 struct Seat {
     door: Door,
     target: String,
-    /// What it asks for as long as it has no position.
+    /// The query while it has no position.
     query: String,
     at: Option<Position>,
-    /// Where it goes on after late bytes.
+    /// During late bytes: the position in the present file.
     home: Option<Position>,
-    /// How much it had of the files before, and when it left them, if it sends that when it
-    /// resumes.
+    /// Its positions in rotated files, and the times at which it left them. None if it does not
+    /// send them when it resumes.
     before: Option<Vec<(Position, Instant)>>,
     record: Record,
 }
@@ -139,7 +139,7 @@ impl Seat {
         self.record.lock().unwrap().push((Instant::now(), heard));
     }
 
-    /// Comes, or comes back with its position.
+    /// Connects, or reconnects with its position.
     async fn connect(&mut self) -> Viewer {
         if let Some(home) = self.home.take() {
             let late = self.at.replace(home);
@@ -163,8 +163,7 @@ impl Seat {
             let (came, life) = (Instant::now(), self.door.lives.load(Ordering::SeqCst));
             let protocol = [("sec-websocket-protocol", "tailcast.v1")];
             match Viewer::connect(self.door.address, &target, &protocol).await {
-                // Else it is not known whether it was the last of the one life or the first of the
-                // next.
+                // Otherwise the connection could belong to the life before or after the restart.
                 Ok((viewer, _)) if life == self.door.lives.load(Ordering::SeqCst) => {
                     self.record.lock().unwrap().push((came, FollowEvent::Connected { life }));
                     if let Some((generation, offset)) = self.at.clone() {
@@ -234,7 +233,7 @@ impl Seat {
         }
     }
 
-    /// Keeps how much it has of the file that it leaves, as the protocol asks of viewers that
+    /// Stores its position in the file that it leaves, as the protocol requires of viewers that
     /// resume.
     fn turn(&mut self, to: &Position, reason: &str) {
         let left = self.at.replace(to.clone());
@@ -258,7 +257,7 @@ impl Seat {
         self.forget(&left.0);
         let Some(before) = &mut self.before else { return };
         before.push((left, Instant::now()));
-        // No more are heard by the server.
+        // The server follows no more rotated files than this.
         if before.len() > HELD_FILES {
             before.remove(0);
         }
@@ -269,7 +268,7 @@ impl Seat {
         before.for_each(|before| before.retain(|((known, _), _)| !is_same(known, generation)));
     }
 
-    /// Whether a connection that ended so is to be taken up again.
+    /// Records the end of a connection. Returns whether the viewer reconnects.
     fn hear_end(&self, close: Close) -> bool {
         let code = close.map(|(code, _)| code);
         let may_be = self.door.restarts && matches!(code, None | Some(1001));

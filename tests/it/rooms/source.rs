@@ -1,8 +1,8 @@
 //! The names that a source file uses, with `use`, `self` and `super` resolved.
 //!
-//! The file is parsed; then the tokens of each item are read, because names inside macro calls are
-//! tokens only. What is compiled for tests alone is left out. A name that comes through a glob
-//! import or a re-export keeps the path that is written.
+//! The file is parsed; then the tokens of each item are read, because names in macro calls are only
+//! tokens. Code that is compiled for tests only is left out. A name from a glob import or a
+//! re-export keeps its written path.
 
 use std::collections::HashMap;
 
@@ -12,27 +12,27 @@ use syn::{Attribute, Item, UseTree};
 
 /// A source file of the crate.
 pub struct Source {
-    /// Its path below `src`, as `log/watch.rs`.
+    /// Its path below `src`, such as `log/watch.rs`.
     pub file: String,
-    /// The path of its module, as `crate::log::watch`.
+    /// The path of its module, such as `crate::log::watch`.
     pub module: String,
     pub content: Content,
 }
 
 /// One name that a source uses.
 pub struct Name {
-    /// A path, as `std::fs::File`; a macro, as `std::println!`; or a method, as `.exists`.
+    /// A path (`std::fs::File`), a macro (`std::println!`) or a method (`.exists`).
     pub name: String,
     pub line: usize,
 }
 
-/// What is in a source file, without its tests.
+/// The content of a source file, without its tests.
 #[derive(Default)]
 pub struct Content {
     pub names: Vec<Name>,
-    /// Every identifier that is written.
+    /// All identifiers.
     pub words: Vec<Name>,
-    /// Modules in files of their own that are compiled for tests alone, as `crate::log::tests`.
+    /// Modules in separate files that are compiled for tests only, such as `crate::log::tests`.
     pub test_modules: Vec<String>,
 }
 
@@ -48,7 +48,7 @@ impl Source {
         Self { file: file.to_owned(), module, content }
     }
 
-    /// The room that the file belongs to: the first part of its path.
+    /// The room of the file: the first part of its path.
     pub fn room(&self) -> &str {
         let first = self.file.split('/').next().unwrap();
         first.strip_suffix(".rs").unwrap_or(first)
@@ -107,12 +107,12 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 /// The module in which names are resolved.
 struct Scope<'a> {
     module: &'a str,
-    /// What each imported name stands for.
+    /// The full path of each imported name.
     imports: HashMap<String, String>,
 }
 
 impl Scope<'_> {
-    /// The full path of what is written in this module.
+    /// The full path of a name in this module.
     fn resolve(&self, written: &[String]) -> String {
         let mut module: Vec<&str> = self.module.split("::").collect();
         let mut rest = written;
@@ -145,7 +145,7 @@ impl Scope<'_> {
         path
     }
 
-    /// Notes all names of a `use`, and what they stand for from here on.
+    /// Records all names of a `use` and their full paths.
     fn read_import(&mut self, tree: &UseTree, content: &mut Content) {
         let mut found = Vec::new();
         flatten(tree, &mut Vec::new(), &mut found);
@@ -174,7 +174,7 @@ impl Scope<'_> {
                         .iter()
                         .cloned()
                         .collect();
-                    // In `impl Trait + use<'_>` it imports nothing.
+                    // The `use` in `impl Trait + use<'_>` imports nothing.
                     if let Ok(tree) = <UseTree as syn::parse::Parse>::parse.parse2(tree) {
                         self.read_import(&tree, content);
                         at += end.unwrap_or_default();
@@ -195,7 +195,7 @@ impl Scope<'_> {
                     let line = first.span().start().line;
                     let words = path.iter().map(|word| Name { name: word.clone(), line });
                     content.words.extend(words);
-                    // A name alone that is not imported is of this module, or a local variable.
+                    // A single name that is not imported belongs to this module or is local.
                     let is_own = path.len() == 1 && !self.imports.contains_key(&path[0]);
                     let is_macro = is_macro_call(&tokens[at + 1..]);
                     let name = match (is_method, is_macro) {
@@ -220,13 +220,13 @@ fn is_punct(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
 }
 
-/// Whether `!` and a group in brackets follow.
+/// Whether `!` and a bracketed group follow.
 fn is_macro_call(rest: &[TokenTree]) -> bool {
     matches!(rest, [mark, TokenTree::Group(group), ..]
         if is_punct(mark, '!') && group.delimiter() != Delimiter::None)
 }
 
-/// Each path of a `use`, and the name that it is given.
+/// Each path of a `use`, and its name in this module.
 fn flatten(tree: &UseTree, before: &mut Vec<Ident>, found: &mut Vec<(Vec<Ident>, Ident)>) {
     match tree {
         UseTree::Path(part) => {

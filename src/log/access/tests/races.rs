@@ -1,4 +1,4 @@
-//! What moves while it is looked at.
+//! Files and directories that are replaced while they are looked up.
 
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use rustix::fs::{RenameFlags, renameat_with};
 
 use super::*;
 
-/// Runs `disturb` in a thread again and again while `look` runs here for a while and at least so
-/// often.
+/// Repeats `disturb` in a thread while it repeats `look` here for a second, and at least
+/// `looks_min` times.
 fn race(looks_min: usize, mut disturb: impl FnMut() + Send + 'static, mut look: impl FnMut()) {
     let stop = Arc::new(AtomicBool::new(false));
     let disturber = std::thread::spawn({
@@ -36,17 +36,17 @@ fn exchange(a: &Path, b: &Path) {
 }
 
 #[test]
-fn a_swapped_link_never_leaks_a_byte() {
-    let ground = Fixture::new();
-    let secret = ground.file("etc/secret", "secret");
-    ground.link("srv/logs/link", secret);
-    for access in ground.access(&["srv/logs"]) {
-        let [a, link] = ["srv/logs/a", "srv/logs/link"].map(|name| ground.path(name));
+fn a_file_swapped_for_a_link_never_leaks_a_byte() {
+    let fixture = Fixture::new();
+    let secret = fixture.file("etc/secret", "secret");
+    fixture.link("srv/logs/link", secret);
+    for access in fixture.access(&["srv/logs"]) {
+        let [a, link] = ["srv/logs/a", "srv/logs/link"].map(|name| fixture.path(name));
         let (mut read_inside, mut refused) = (0, 0);
         race(
             2_000,
             move || exchange(&a, &link),
-            || match open_and_read(&access, &ground.path("srv/logs/a")) {
+            || match open_and_read(&access, &fixture.path("srv/logs/a")) {
                 Ok(content) => {
                     assert_eq!(content, "inside");
                     read_inside += 1;
@@ -59,23 +59,23 @@ fn a_swapped_link_never_leaks_a_byte() {
         );
         assert!(
             read_inside > 0 && refused > 0,
-            "the race was run: {read_inside} read, {refused} refused"
+            "both results must occur: {read_inside} read, {refused} refused"
         );
     }
 }
 
 #[test]
 fn a_directory_swapped_for_a_link_never_leaks_a_byte() {
-    let ground = Fixture::new();
-    ground.file("etc/f", "secret");
-    ground.file("srv/logs/dir/f", "inside");
-    ground.link("srv/logs/link", ground.path("etc"));
-    for access in ground.access(&["srv/logs"]) {
-        let [dir, link] = ["srv/logs/dir", "srv/logs/link"].map(|name| ground.path(name));
+    let fixture = Fixture::new();
+    fixture.file("etc/f", "secret");
+    fixture.file("srv/logs/dir/f", "inside");
+    fixture.link("srv/logs/link", fixture.path("etc"));
+    for access in fixture.access(&["srv/logs"]) {
+        let [dir, link] = ["srv/logs/dir", "srv/logs/link"].map(|name| fixture.path(name));
         race(
             2_000,
             move || exchange(&dir, &link),
-            || match open_and_read(&access, &ground.path("srv/logs/dir/f")) {
+            || match open_and_read(&access, &fixture.path("srv/logs/dir/f")) {
                 Ok(content) => assert_eq!(content, "inside"),
                 Err(refusal) => assert_eq!(refusal, Forbidden),
             },
@@ -83,7 +83,7 @@ fn a_directory_swapped_for_a_link_never_leaks_a_byte() {
     }
 }
 
-/// As `read`, where open and identify may rightly differ.
+/// Like `read`, but without comparing `open` and `identify`, which may differ during a race.
 fn open_and_read(access: &Access, path: &Path) -> Result<String, Refusal> {
     let mut content = String::new();
     access
@@ -95,10 +95,10 @@ fn open_and_read(access: &Access, path: &Path) -> Result<String, Refusal> {
 }
 
 #[test]
-fn a_file_that_is_replaced_all_the_time_is_found_every_time() {
-    let ground = Fixture::new();
-    for access in ground.access(&["srv/logs"]) {
-        let [a, new] = ["srv/logs/a", "srv/logs/a.new"].map(|name| ground.path(name));
+fn a_file_that_is_replaced_again_and_again_is_always_found() {
+    let fixture = Fixture::new();
+    for access in fixture.access(&["srv/logs"]) {
+        let [a, new] = ["srv/logs/a", "srv/logs/a.new"].map(|name| fixture.path(name));
         race(
             2_000,
             move || {
@@ -107,7 +107,7 @@ fn a_file_that_is_replaced_all_the_time_is_found_every_time() {
             },
             || {
                 assert_eq!(
-                    open_and_read(&access, &ground.path("srv/logs/a")).as_deref(),
+                    open_and_read(&access, &fixture.path("srv/logs/a")).as_deref(),
                     Ok("inside")
                 )
             },
@@ -115,99 +115,99 @@ fn a_file_that_is_replaced_all_the_time_is_found_every_time() {
     }
 }
 
-/// The kernel's own proof does not ask for places, which move with the root.
+/// Only with openat2, whose proof does not depend on paths.
 #[test]
-fn a_root_that_moves_to_and_fro_is_never_foreign() {
-    let ground = Fixture::new();
-    let [access, _] = ground.access(&["srv/logs"]);
-    let [logs, moved] = ["srv/logs", "srv/moved"].map(|name| ground.path(name));
+fn a_log_is_found_while_its_root_is_renamed_back_and_forth() {
+    let fixture = Fixture::new();
+    let [access, _] = fixture.access(&["srv/logs"]);
+    let [logs, moved] = ["srv/logs", "srv/moved"].map(|name| fixture.path(name));
     race(
         2_000,
         move || {
             fs::rename(&logs, &moved).unwrap();
             fs::rename(&moved, &logs).unwrap();
         },
-        || assert_eq!(open_and_read(&access, &ground.path("srv/logs/a")).as_deref(), Ok("inside")),
+        || assert_eq!(open_and_read(&access, &fixture.path("srv/logs/a")).as_deref(), Ok("inside")),
     );
 }
 
 #[test]
-fn a_root_replaced_by_a_link_stays_the_opened_directory() {
-    let ground = Fixture::new();
-    ground.file("etc/a", "secret");
-    ground.file("etc/secret", "secret");
-    let top = ground.path("srv/logs");
-    for access in ground.access(&["srv/logs"]) {
-        fs::rename(&top, ground.path("srv/logs2")).unwrap();
-        assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("inside"), "moved away");
-        symlink(ground.path("etc"), &top).unwrap();
-        assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("inside"));
-        assert_eq!(ground.read(&access, "srv/logs/secret"), Err(NotFound));
+fn a_root_that_is_replaced_by_a_link_is_still_the_opened_directory() {
+    let fixture = Fixture::new();
+    fixture.file("etc/a", "secret");
+    fixture.file("etc/secret", "secret");
+    let top = fixture.path("srv/logs");
+    for access in fixture.access(&["srv/logs"]) {
+        fs::rename(&top, fixture.path("srv/logs2")).unwrap();
+        assert_eq!(fixture.read(&access, "srv/logs/a").as_deref(), Ok("inside"), "moved away");
+        symlink(fixture.path("etc"), &top).unwrap();
+        assert_eq!(fixture.read(&access, "srv/logs/a").as_deref(), Ok("inside"));
+        assert_eq!(fixture.read(&access, "srv/logs/secret"), Err(NotFound));
         fs::remove_file(&top).unwrap();
         symlink("/", &top).unwrap();
-        assert_eq!(ground.read(&access, "srv/logs/etc/passwd"), Err(NotFound));
+        assert_eq!(fixture.read(&access, "srv/logs/etc/passwd"), Err(NotFound));
         fs::remove_file(&top).unwrap();
-        fs::rename(ground.path("srv/logs2"), &top).unwrap();
+        fs::rename(fixture.path("srv/logs2"), &top).unwrap();
     }
 }
 
 #[test]
-fn a_directory_above_the_root_replaced_by_a_link_moves_nobody() {
-    let ground = Fixture::new();
-    ground.file("etc/logs/a", "secret");
-    for access in ground.access(&["srv/logs"]) {
-        fs::rename(ground.path("srv"), ground.path("srv2")).unwrap();
-        symlink(ground.path("etc"), ground.path("srv")).unwrap();
-        assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("inside"));
-        fs::remove_file(ground.path("srv")).unwrap();
-        fs::rename(ground.path("srv2"), ground.path("srv")).unwrap();
+fn a_link_in_place_of_a_directory_above_the_root_is_not_followed() {
+    let fixture = Fixture::new();
+    fixture.file("etc/logs/a", "secret");
+    for access in fixture.access(&["srv/logs"]) {
+        fs::rename(fixture.path("srv"), fixture.path("srv2")).unwrap();
+        symlink(fixture.path("etc"), fixture.path("srv")).unwrap();
+        assert_eq!(fixture.read(&access, "srv/logs/a").as_deref(), Ok("inside"));
+        fs::remove_file(fixture.path("srv")).unwrap();
+        fs::rename(fixture.path("srv2"), fixture.path("srv")).unwrap();
     }
 }
 
 #[test]
-fn a_root_removed_and_made_again_is_the_new_one() {
-    let ground = Fixture::new();
-    let top = ground.path("srv/logs");
-    for access in ground.access(&["srv/logs"]) {
+fn a_root_that_is_removed_and_created_again_is_the_new_directory() {
+    let fixture = Fixture::new();
+    let top = fixture.path("srv/logs");
+    for access in fixture.access(&["srv/logs"]) {
         fs::remove_dir_all(&top).unwrap();
-        assert_eq!(ground.read(&access, "srv/logs/a"), Err(NotFound));
-        assert_eq!(ground.read(&access, "srv/other"), Err(Forbidden));
-        assert!(access.roots().unwrap().is_empty(), "a removed directory is no ground to stand on");
-        ground.file("srv/logs/a", "new");
-        assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("new"));
-        ground.file("srv/other/a", "swapped");
-        exchange(&top, &ground.path("srv/other"));
-        assert_eq!(ground.read(&access, "srv/logs/a").as_deref(), Ok("swapped"));
-        fs::remove_dir_all(ground.path("srv/other")).unwrap();
+        assert_eq!(fixture.read(&access, "srv/logs/a"), Err(NotFound));
+        assert_eq!(fixture.read(&access, "srv/other"), Err(Forbidden));
+        assert!(access.roots().unwrap().is_empty(), "a removed directory is not a root");
+        fixture.file("srv/logs/a", "new");
+        assert_eq!(fixture.read(&access, "srv/logs/a").as_deref(), Ok("new"));
+        fixture.file("srv/other/a", "swapped");
+        exchange(&top, &fixture.path("srv/other"));
+        assert_eq!(fixture.read(&access, "srv/logs/a").as_deref(), Ok("swapped"));
+        fs::remove_dir_all(fixture.path("srv/other")).unwrap();
         fs::remove_dir_all(&top).unwrap();
         symlink("/", &top).unwrap();
         assert_eq!(
-            ground.read(&access, "srv/logs/etc/passwd"),
+            fixture.read(&access, "srv/logs/etc/passwd"),
             Err(NotFound),
-            "nothing is left to stay with"
+            "the opened directory no longer exists"
         );
         fs::remove_file(&top).unwrap();
-        ground.file("srv/logs/a", "inside");
+        fixture.file("srv/logs/a", "inside");
     }
 }
 
 #[test]
-fn an_opened_file_stays_the_one_that_was_checked() {
-    let ground = Fixture::new();
-    let secret = ground.file("etc/secret", "secret");
-    for access in ground.access(&["srv/logs"]) {
-        let log = access.locate(ground.path("srv/logs/a").as_os_str().as_bytes()).unwrap();
+fn the_file_that_is_opened_is_the_one_that_was_checked() {
+    let fixture = Fixture::new();
+    let secret = fixture.file("etc/secret", "secret");
+    for access in fixture.access(&["srv/logs"]) {
+        let log = access.locate(fixture.path("srv/logs/a").as_os_str().as_bytes()).unwrap();
         let found = access.find(&log).unwrap();
-        fs::remove_file(ground.path("srv/logs/a")).unwrap();
-        symlink(&secret, ground.path("srv/logs/a")).unwrap();
+        fs::remove_file(fixture.path("srv/logs/a")).unwrap();
+        symlink(&secret, fixture.path("srv/logs/a")).unwrap();
         let mut content = String::new();
         resolve::open_for_reading(found.object.as_fd())
             .unwrap()
             .read_to_string(&mut content)
             .unwrap();
         assert_eq!(content, "inside");
-        fs::remove_file(ground.path("srv/logs/a")).unwrap();
-        ground.file("srv/logs/a", "inside");
+        fs::remove_file(fixture.path("srv/logs/a")).unwrap();
+        fixture.file("srv/logs/a", "inside");
     }
 }
 
@@ -215,23 +215,23 @@ fn an_opened_file_stays_the_one_that_was_checked() {
 #[test]
 #[ignore = "a measurement"]
 fn costs_of_access() {
-    let ground = Fixture::new();
-    ground.link("srv/logs/link", "a");
-    ground.link("srv/logs/out", "/etc/passwd");
-    ground.file("srv/pods/p", "pod");
-    ground.link("srv/logs/pod", ground.path("srv/pods/p"));
-    let [access, fallback] = ground.access(&["srv/logs", "srv/pods"]);
+    let fixture = Fixture::new();
+    fixture.link("srv/logs/link", "a");
+    fixture.link("srv/logs/out", "/etc/passwd");
+    fixture.file("srv/pods/p", "pod");
+    fixture.link("srv/logs/pod", fixture.path("srv/pods/p"));
+    let [access, fallback] = fixture.access(&["srv/logs", "srv/pods"]);
     let measure = |what: &str, run: &dyn Fn() -> bool| {
         let start = Instant::now();
         let answered = (0..50_000).filter(|_| run()).count();
         println!("{what}: {:.2} µs, {answered} found", start.elapsed().as_secs_f64() * 20.0);
     };
-    let path = ground.path("srv/logs/a");
+    let path = fixture.path("srv/logs/a");
     measure("locate", &|| access.locate(path.as_os_str().as_bytes()).is_ok());
     for (name, access) in [("openat2", &access), ("openat", &fallback)] {
         for file in ["a", "link", "pod", "out", "none"] {
             let log = access
-                .locate(ground.path(&format!("srv/logs/{file}")).as_os_str().as_bytes())
+                .locate(fixture.path(&format!("srv/logs/{file}")).as_os_str().as_bytes())
                 .unwrap();
             measure(&format!("{name} open {file}"), &|| access.open(&log).is_ok());
             measure(&format!("{name} identify {file}"), &|| access.identify(&log).is_ok());

@@ -1,5 +1,6 @@
 //! The parameters of the random-access API.
 
+use crate::encoding::Encoding;
 use crate::log::Offset;
 use crate::render::{Level, Rendition};
 use crate::search::RowPosition;
@@ -16,10 +17,10 @@ const ROWS_MAX: usize = 2000;
 const FOUND_ROWS: usize = 10_000;
 /// The most rows that a search reports.
 const FOUND_ROWS_MAX: usize = 50_000;
-/// The most offsets whose line numbers are asked for at once.
+/// The most offsets whose line numbers can be requested at once.
 const OFFSETS_MAX: usize = 500;
 
-/// The parameters, as they were given. `docs/protocol.md` explains each of them.
+/// The parameters as they were sent. `docs/protocol.md` explains each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiQuery {
     pub(super) of: WantedGeneration,
@@ -42,6 +43,8 @@ pub(super) struct ApiQuery {
     pub(super) max: usize,
     /// Lines as they are shown, without escape sequences.
     pub(super) plain: bool,
+    /// The encoding of the log; `None` means the one that its first bytes say.
+    pub(super) encoding: Option<Encoding>,
 }
 
 impl ApiQuery {
@@ -68,6 +71,7 @@ impl Default for ApiQuery {
             near: None,
             max: FOUND_ROWS,
             plain: false,
+            encoding: None,
         }
     }
 }
@@ -115,6 +119,7 @@ impl ApiQuery {
                 "near" => parsed.near = Some(offset()?),
                 "plain" => parsed.plain = flag()?,
                 "raw" => rendition = query::rendition(&value)?,
+                "encoding" => parsed.encoding = Some(query::encoding(&value)?),
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }

@@ -1,7 +1,7 @@
 //! Answers that are sent while a log is searched.
 //!
-//! The peer's reading drives the search: one that takes nothing is searched for no further, and one
-//! that leaves ends its search.
+//! The search goes on only while the peer reads: it pauses when the peer takes nothing, and ends
+//! when the peer leaves.
 
 use std::io;
 use std::sync::Arc;
@@ -17,21 +17,22 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::encoding::Encoding;
 use crate::log::LogPath;
 use crate::search::SearchError;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
 use crate::serve::App;
-use crate::serve::body::Body;
+use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
 
-/// The right to search, which a peer that takes nothing loses.
+/// The right to search. A peer that takes nothing loses it.
 ///
-/// A search waits while its peer takes what was found. After `stall_timeout` it gives its permit to
-/// other searches, and needs a new one when the peer asks for more.
+/// A search waits until its peer has taken what was found. After `stall_timeout` it releases its
+/// permit for other searches, and needs a new one when the peer is ready again.
 struct SearchTurn {
     app: Arc<App>,
     permit: Arc<Mutex<Option<SearchPermit>>>,
@@ -40,14 +41,14 @@ struct SearchTurn {
 }
 
 impl SearchTurn {
-    /// Enters a search; `None` when too many are open.
+    /// Begins a search. `None` when too many are open.
     fn begin(app: &Arc<App>) -> Option<Self> {
         let permit = app.limiter.search()?;
         let permit = Arc::new(Mutex::new(Some(permit)));
         Some(Self { app: Arc::clone(app), permit, waiting: None })
     }
 
-    /// The peer has been given something and is to take it.
+    /// Called after output for the peer, which now has to take it.
     fn wait_for_peer(&mut self) {
         let has_asked = CancellationToken::new();
         self.waiting = Some(has_asked.clone().drop_guard());
@@ -63,10 +64,10 @@ impl SearchTurn {
         });
     }
 
-    /// The peer asks for more.
+    /// Called when the peer is ready for more.
     ///
     /// # Errors
-    /// When it took so long that its permit is gone, and there is no other.
+    /// When the peer took so long that the permit was released, and no other is free.
     fn resume(&mut self) -> io::Result<()> {
         self.waiting = None;
         let mut permit = self.permit.lock();
@@ -114,7 +115,8 @@ pub(super) async fn find(
         turn.wait_for_peer();
         Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit))))
     });
-    Ok(streamed(StreamBody::new(lines).boxed_unsync(), "application/x-ndjson"))
+    let content_type = HeaderValue::from_static("application/x-ndjson");
+    Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
 }
 
 /// Lines of a log as a download: all of a part, or those that match a pattern.
@@ -126,7 +128,8 @@ pub(super) async fn text(
     let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
     let LogView { log, snapshot, permit } = view;
     let part = query.from()..query.to.unwrap_or(snapshot.end);
-    let (is_plain, rendition) = (query.plain, query.form.rendition());
+    let (is_plain, chosen) = (query.plain, query.encoding);
+    let rendition = query.form.rendition();
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
@@ -134,15 +137,22 @@ pub(super) async fn text(
         },
         false => None,
     };
-    let extract = move || Extract::new(snapshot, part, pattern, is_plain, rendition);
-    let extract = app.limiter.quick(extract).await?;
+    let begin = move || {
+        let charset = match (is_plain, chosen) {
+            (true, _) => Some(Encoding::UTF_8),
+            (false, None) => snapshot.charset(part.start)?,
+            (false, chosen) => chosen,
+        };
+        Ok((Extract::new(snapshot, part, pattern, is_plain, rendition)?, charset))
+    };
+    let (extract, charset) = app.limiter.quick(begin).await?;
     let disposition = attachment(&log);
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
         turn.resume()?;
         loop {
             if turn.app.closing.is_cancelled() {
-                // It must not look as if it were all.
+                // The download must not look complete.
                 return Err(io::ErrorKind::Interrupted.into());
             }
             let run = move || {
@@ -162,22 +172,21 @@ pub(super) async fn text(
             }
         }
     });
-    let mut response =
-        streamed(StreamBody::new(pieces).boxed_unsync(), "text/plain; charset=utf-8");
+    let mut response = streamed(StreamBody::new(pieces).boxed_unsync(), body::text_plain(charset));
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
     Ok(response)
 }
 
-/// Logs why a stream ends early: the response has begun, so its status can no longer say it.
+/// Logs why a stream ends early. The response has begun, so its status can no longer report it.
 fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
     report(log, error);
     io::ErrorKind::Other.into()
 }
 
-/// `Content-Disposition` with the log's file name. Characters that mean something to a header, a
-/// shell or a file system become `_`.
+/// `Content-Disposition` with the log's file name. Characters with a meaning in a header, a shell
+/// or a file system become `_`.
 fn attachment(log: &LogPath) -> String {
     let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
     let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
@@ -185,12 +194,12 @@ fn attachment(log: &LogPath) -> String {
     format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
-fn streamed(body: Body, kind: &'static str) -> Response<Body> {
+fn streamed(body: Body, content_type: HeaderValue) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // nginx holds streams back otherwise.
+    // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }

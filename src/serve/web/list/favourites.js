@@ -1,4 +1,4 @@
-// The reader's favourite logs, stored in the browser for all its windows.
+// The reader's favourite logs. The browser stores them for all its windows.
 
 const STORE = 'tailcast.stars';
 const STARS_MAX = 1_000;
@@ -22,7 +22,7 @@ export class Favourites {
     try {
       localStorage.setItem(STORE, JSON.stringify([...this.logs].slice(-STARS_MAX)));
     } catch {
-      // Kept for this page only.
+      // Without storage they last as long as the page.
     }
   }
 }

@@ -18,7 +18,7 @@ const KEYS = /** @type {const} */ (['name', 'size', 'change']);
  * @returns {State}
  */
 export function parseState(hash) {
-  // The paths of logs are not decoded: a path may be any bytes, which are no text.
+  // The paths of logs are not decoded: a path may be any bytes, also invalid UTF-8.
   /** @type {Set<string>} */
   const picked = new Set();
   const rest = hash.replace(/^#/, '').split('&').filter((part) => {

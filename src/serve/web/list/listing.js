@@ -1,6 +1,6 @@
 // The lines of the list: logs that pass the filter, sorted, flat or as a tree. Pure functions; no document.
 
-/** A log that changed within this time counts as being written. */
+/** A log that changed within this time counts as "writing now". */
 export const WRITING_MS = 10_000;
 const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
@@ -14,16 +14,16 @@ const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
  * @property {string} key
  * @property {Log} log
  * @property {number} depth
- * @property {number} cut where what is shown of the path begins
+ * @property {number} cut index in the path at which the shown part begins
  *
  * @typedef {object} DirectoryLine
  * @property {'directory'} kind
  * @property {string} key
  * @property {string} label
  * @property {number} depth
- * @property {number} count of logs in it
- * @property {number} size of these in bytes
- * @property {number} modified when one of these last changed
+ * @property {number} count number of logs in it
+ * @property {number} size their total size in bytes
+ * @property {number} modified time of the last change of one of them
  * @property {boolean} isExpanded
  *
  * @typedef {LogLine | DirectoryLine} Line
@@ -42,8 +42,8 @@ export function filterWords(filter) {
 }
 
 /**
- * The logs in order, favourites first. When sorted by change, logs that are being written come first, by name: by time
- * they would change places with every line.
+ * The logs in order, favourites first. In the order by change, logs that are being written come first, sorted by name:
+ * sorted by time they would change places with every line.
  * @param {Iterable<Log>} logs
  * @param {Sort} sort
  * @param {Set<string>} stars
@@ -72,7 +72,7 @@ function comparison({ by, descending }, now) {
 
 /**
  * @param {Log[]} logs
- * @param {string[]} words all of which a path must hold, in any case
+ * @param {string[]} words a path must contain all of them; case is ignored
  */
 export function filterLogs(logs, words) {
   if (words.length === 0) return logs;
@@ -124,7 +124,7 @@ export function tree(logs, sort, isOpen, now) {
     for (const log of within.logs) lines.push({ kind: 'log', key: log.href, log, depth, cut: within.path.length + 1 });
   };
   const topDirectory = joinSingle({ ...root, label: '' });
-  // The directory that all logs have in common is one line.
+  // The common directory of all logs is one line.
   if (topDirectory.path === '') visit(root, 0);
   else visit({ ...root, directories: new Map([[topDirectory.path, { ...topDirectory, label: topDirectory.path }]]), logs: [] }, 0);
   return lines;

@@ -1,4 +1,4 @@
-// The rows of the list's table: reading those of the server, drawing new ones, updating them.
+// The rows of the list's table: parses the server's rows, draws new ones and updates them.
 
 import { byId, setText } from '../ui/dom.js';
 
@@ -7,8 +7,8 @@ import { byId, setText } from '../ui/dom.js';
  * @typedef {import('./listing.js').Line} Line
  *
  * @typedef {object} RowState
- * @property {string[]} words of the filter, which are marked in the path
- * @property {boolean} isCursor whether Tab and the keys reach it
+ * @property {string[]} words words of the filter, highlighted in the path
+ * @property {boolean} isCursor whether it is the row for Tab and keyboard shortcuts
  * @property {boolean} isStarred
  * @property {boolean} isPicked
  * @property {boolean} isWriting
@@ -17,7 +17,7 @@ import { byId, setText } from '../ui/dom.js';
  */
 
 /**
- * The logs of the table that the server wrote.
+ * The logs in the table that the server sent.
  * @param {HTMLTableSectionElement} body
  * @returns {Log[]}
  */
@@ -30,7 +30,7 @@ export function readRows(body) {
 }
 
 /**
- * A new row, cloned from the page's own: `log-row` is the same that the server fills.
+ * A new row, cloned from a template of the page. The server fills the same `log-row` template.
  * @param {Line} line
  * @returns {HTMLTableRowElement}
  */
@@ -43,7 +43,7 @@ export function drawRow(line) {
     const link = /** @type {HTMLAnchorElement} */ (row.querySelector('.opens'));
     link.href = line.log.href;
     link.title = line.log.path;
-    // These need the script.
+    // These controls are hidden in the template, because they do nothing without the script.
     for (const control of /** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll('[hidden]'))) control.hidden = false;
   }
   return row;
@@ -85,7 +85,7 @@ export function updateRow(row, line, looks) {
 }
 
 /**
- * Shows a path, its directory and its file name apart, with the words of the filter marked.
+ * Shows the directory and the file name of a path, and highlights the words of the filter.
  * @param {HTMLElement} link
  * @param {string} path
  * @param {number} cut
@@ -104,14 +104,14 @@ function showPath(link, path, cut, words) {
 }
 
 /**
- * The ranges of the words in the path, ascending and without overlap.
+ * The ranges of the words in the path, in ascending order and without overlap.
  * @param {string} path
  * @param {string[]} words
  * @returns {[number, number][]}
  */
 function findWords(path, words) {
   const lower = path.toLowerCase();
-  // Lower case may change the length of a text; such a path is not marked.
+  // Lower case may change the length of a text. Such a path is not highlighted.
   if (lower.length !== path.length) return [];
   /** @type {[number, number][]} */
   const places = [];

@@ -15,7 +15,7 @@ import { VirtualTable } from './virtual-table.js';
 const REFRESH_MS = 3_000;
 /** A hidden page refreshes rarely. */
 const HIDDEN_REFRESH_MS = 60_000;
-/** The pause between two requests is at least this many times the time of the last one. */
+/** The pause between two requests is at least this many times the duration of the last request. */
 const REFRESH_PER_ANSWER = 10;
 const ANSWER_MS_MAX = 20_000;
 const TICK_MS = 1_000;
@@ -69,7 +69,7 @@ function updateOrder() {
 function show() {
   const words = filterWords(state.filter);
   const shown = filterLogs(order, words);
-  // A folded directory would hide matches.
+  // While filtering, all directories are open, so that none hides a match.
   const isOpen = (/** @type {string} */ path) => words.length > 0 || !state.folded.has(path);
   const lines = state.tree ? tree(shown, state.sort, isOpen, Date.now()) : flat(shown);
   if (cursor !== null && !lines.some(({ key }) => key === cursor)) cursor = null;
@@ -128,7 +128,7 @@ function writeUrl() {
   if (hash !== location.hash) history.replaceState(null, '', hash === '' ? location.pathname : hash);
 }
 
-/** Whether sorting waits until the table is no longer in use. */
+/** Whether the table has to be sorted once it is no longer in use. */
 let isStale = false;
 
 function inUse() {
@@ -145,7 +145,7 @@ function merge(fresh) {
     if (known === undefined) added.push(log);
     logs.set(log.href, known === undefined ? log : Object.assign(known, log, { isGone: false }));
   }
-  // While the table is in use, new rows go to the end and rows of removed logs stay, so that no click opens the wrong log.
+  // While the table is in use, new rows are appended and rows of removed logs stay. So no click opens the wrong log.
   isStale = inUse();
   if (!isStale) {
     updateOrder();
@@ -375,7 +375,7 @@ for (const head of /** @type {NodeListOf<HTMLElement>} */ (document.querySelecto
 document.addEventListener('visibilitychange', () => {
   if (!document.hidden) refreshLoop();
 });
-// The Back button must lead to the last state.
+// The Back button must restore the last state.
 window.addEventListener('pagehide', writeUrl);
 window.addEventListener('hashchange', () => {
   Object.assign(state, parseState(location.hash));

@@ -1,7 +1,7 @@
-// A virtual table: only the rows in and near sight are on the page. All rows have the same height. A row that stays in
-// sight keeps its element, and with it the focus.
+// A virtual table: only visible rows and rows close to them are on the page. All rows have the same height. A row that
+// stays visible keeps its element, and with it the focus.
 
-/** A table of up to this many rows is on the page as a whole, for the browser's find and for printing. */
+/** A table of up to this many rows is on the page as a whole, so that the browser can search and print it. */
 const WHOLE_ROWS_MAX = 300;
 const ROWS_AHEAD = 12;
 
@@ -25,7 +25,7 @@ export class VirtualTable {
    * @param {HTMLTableSectionElement} body
    * @param {HTMLElement} scroller
    * @param {(line: Line) => HTMLTableRowElement} draw
-   * @param {(row: HTMLTableRowElement, line: Line) => void} update called for each row in sight, whenever something may have changed
+   * @param {(row: HTMLTableRowElement, line: Line) => void} update called for each row on the page at every redraw
    */
   constructor(body, scroller, draw, update) {
     this.#body = body;
@@ -74,7 +74,7 @@ export class VirtualTable {
     return this.#rows.get(key);
   }
 
-  /** Brings a line into sight and onto the page. @param {number} at */
+  /** Scrolls a line into sight. @param {number} at */
   reveal(at) {
     const height = this.#rowHeight;
     const head = this.#body.offsetTop;
@@ -113,7 +113,7 @@ export class VirtualTable {
 }
 
 /**
- * Sets the children of an element. Those already in place are not moved: a moved row loses the focus.
+ * Sets the children of an element. Children in the right place are not moved, because a moved row loses the focus.
  * @param {Element} container
  * @param {Element[]} wanted
  */

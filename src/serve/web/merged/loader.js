@@ -1,12 +1,12 @@
-// Loads the rows of the merged viewport from the merge buffer. At the end the viewport shows what arrives; further up
-// new rows are only counted.
+// Loads the rows of the merged viewport from the merge buffer. At the end the viewport shows arriving rows; further up
+// they are only counted.
 
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 import { redrawRow } from '../rows/row.js';
 
 /** The most rows drawn in one frame. */
 const ROWS_PER_FRAME = 300;
-/** In a burst only the last rows are drawn, a few screens. */
+/** In a burst only this many of the last rows are drawn: a few screens. */
 const ROWS_OF_BURST = 150;
 const SCREENS_AHEAD = 2;
 
@@ -18,13 +18,13 @@ const SCREENS_AHEAD = 2;
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('./merge-buffer.js').MergeBuffer} buffer
  * @property {import('../rows/follow.js').Follow} follow
- * @property {() => import('./merge-buffer.js').RowFilter} rowFilter what is shown
+ * @property {() => import('./merge-buffer.js').RowFilter} rowFilter returns the present filter
  * @property {(entry: Entry) => void} decorate called for each entry that was drawn
- * @property {(entry: Entry) => void} redrawn called for each one that is otherwise than it was
+ * @property {(entry: Entry) => void} redrawn called for each entry that changed
  */
 
 export class MergedLoader {
-  /** Whether the window ends where the list ends. */
+  /** Whether the viewport ends where the list ends. */
   attached = true;
   /** Whether the first row of the buffer is on the page. */
   isAtTop = false;
@@ -50,7 +50,7 @@ export class MergedLoader {
     return this.#fill() || more;
   }
 
-  /** Begins anew at the end. */
+  /** Restarts at the end of the list. */
   restart() {
     this.#showEnd(ROWS_PER_FRAME);
   }
@@ -69,7 +69,7 @@ export class MergedLoader {
     scroller.scrollTop = 0;
   }
 
-  /** Applies a changed filter and keeps the row in sight. */
+  /** Applies a changed filter and keeps the visible row in its place. */
   refilter() {
     const { rowViewport, follow } = this.#parts;
     const first = rowViewport.firstInSight();
@@ -83,7 +83,7 @@ export class MergedLoader {
 
   /**
    * Scrolls a row into the middle of the view.
-   * @param {number} offset its place
+   * @param {number} offset its place in the list
    */
   reveal(offset) {
     const { rowViewport, follow, scroller } = this.#parts;
@@ -93,7 +93,7 @@ export class MergedLoader {
     if (element) this.#scrollTo(element, Math.max(0, (scroller.clientHeight - element.offsetHeight) / 2.5));
   }
 
-  /** Shows the rows around a place. Returns the element of the row there, or of the last one. @param {number} offset */
+  /** Shows the rows around a place. Returns the element of the row there, or of the last. @param {number} offset */
   #showAround(offset) {
     const { buffer, rowFilter } = this.#parts;
     const before = buffer.before(offset, ROWS_OF_BURST, rowFilter());
@@ -102,19 +102,19 @@ export class MergedLoader {
     return (after[0] ?? before[before.length - 1])?.element;
   }
 
-  /** @param {HTMLElement} row @param {number} space pixels above it */
+  /** @param {HTMLElement} row @param {number} space distance from the top of the view, in pixels */
   #scrollTo(row, space) {
     const { scroller, follow } = this.#parts;
     scroller.scrollTop += row.getBoundingClientRect().top - scroller.getBoundingClientRect().top - space;
     follow.pin();
   }
 
-  /** Makes a change that may move the rows in sight, and keeps them where they are. @param {() => void} change */
+  /** Makes a change and keeps the visible rows in their place. @param {() => void} change */
   hold(change) {
     this.#parts.rowViewport.keepInPlace(change);
   }
 
-  /** Updates a row. Returns whether it is missing on the page. @param {Entry} entry */
+  /** Updates a row. Returns whether the row has to be added to the page. @param {Entry} entry */
   #redraw(entry) {
     const { rowViewport, rowFilter, redrawn } = this.#parts;
     if (entry.marker !== undefined) return false;
@@ -142,7 +142,7 @@ export class MergedLoader {
     return this.attached && waiting > ROWS_PER_FRAME;
   }
 
-  /** @param {number} rows @param {boolean} isAll whether nothing is left behind them */
+  /** @param {number} rows @param {boolean} isAll whether they reach the end of the list */
   #append(rows, isAll) {
     const { rowViewport, buffer, rowFilter } = this.#parts;
     const entries = buffer.after(rowViewport.to.offset, rows, rowFilter());

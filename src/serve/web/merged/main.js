@@ -1,4 +1,4 @@
-// The merged page: several logs in one list, by arrival. Each has its connection, its colour and its switch.
+// The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
@@ -14,6 +14,7 @@ import { compile } from '../search/pattern.js';
 import { ProblemNav } from '../search/problem-nav.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
 import { ViewMenu } from '../ui/view-menu.js';
@@ -25,7 +26,7 @@ import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
 
 const TICK_MS = 1_000;
-/** The history is sorted when all logs have sent theirs, or after this time. */
+/** The history is sorted when that of all logs has arrived, at the latest after this time. */
 const GATHER_MS = 2_000;
 const NAME_CHARS_MAX = 20;
 /** Arriving rows are searched in batches. */
@@ -33,9 +34,11 @@ const SEARCH_MS = 250;
 const HINT_MS = 2_500;
 
 const log = byId('log');
+const view = parseView(location.hash);
+const encoding = chosenEncoding(location, view);
 const logs = parseLogs(location.search, MERGED_MAX);
 const names = shortNames(logs.map(displayPath));
-/** Long names keep their end, which tells more than the beginning. */
+/** Long names are truncated at the start, because the end distinguishes them better. */
 const labels = names.map((logName) => (logName.length > NAME_CHARS_MAX ? `…${logName.slice(1 - NAME_CHARS_MAX)}` : logName));
 const scratch = document.createElement('template');
 const buffer = new MergeBuffer(logs.length, (html) => {
@@ -45,12 +48,12 @@ const buffer = new MergeBuffer(logs.length, (html) => {
 /** @type {Source[]} */
 const sources = [];
 let newLines = 0;
-/** Lines that arrived while the page was hidden. */
+/** The number of lines that arrived while the page was hidden. */
 let unseen = 0;
 let isRestored = false;
 /** The place of the row that the reader went to. @type {number | null} */
 let cursor = null;
-/** The list's version when it was last searched. */
+/** The version of the list at the last search. */
 let searchedVersion = -1;
 let searchedAt = 0;
 
@@ -88,7 +91,7 @@ function logsOn() {
   return new Set(sources.filter(({ on }) => on).map(({ number }) => number));
 }
 
-/** Whether the finder's pattern leaves rows out. */
+/** Whether the pattern of the find bar filters rows. */
 function filtersText() {
   return findBar.filter && findBar.pattern !== null && search.error === '';
 }
@@ -103,7 +106,7 @@ function passes(entry) {
   return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
 }
 
-/** The place of the reader's current row: the row they went to while it is in sight, else the first in sight. */
+/** The place of the current row: the row that the reader went to, if it is visible, else the first visible row. */
 function currentOffset() {
   const inSight = [...rowViewport.inSight()];
   return (inSight.find(({ offset }) => offset === cursor) ?? inSight[0])?.offset ?? 0;
@@ -116,7 +119,7 @@ async function goTo(offset) {
   drawScheduler.request();
 }
 
-/** The pattern, the filter or the highlights changed. */
+/** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
   const { pattern } = findBar;
   const expression = pattern === null ? null : compile(pattern);
@@ -149,7 +152,7 @@ function runSearches() {
   warningNav.show();
 }
 
-/** Gives a row the name and colour of its log. @param {import('./merge-buffer.js').Entry} entry */
+/** Adds the name and the colour of its log to a row. @param {import('./merge-buffer.js').Entry} entry */
 function decorate(entry) {
   const { element } = entry;
   if (element === null) return;
@@ -217,7 +220,7 @@ function toggleLog(number) {
   source.on = !source.on;
   searchedVersion = -1;
   loader.refilter();
-  // The switch changes at once, with the rows.
+  // Not throttled, so that the switch changes together with the rows.
   updateStatus();
   updateUrl();
   drawScheduler.request();
@@ -235,11 +238,11 @@ function stepWarning(way) {
   else hint('No warning in the lines on this page');
 }
 
-/** Opens the page of a row's log, at the row. @param {import('./merge-buffer.js').Entry | null} entry */
+/** Opens the viewer page of a row's log at that row. @param {import('./merge-buffer.js').Entry | null} entry */
 function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
-  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern });
+  const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern, encoding });
   window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
 }
 
@@ -262,14 +265,19 @@ function hint(words) {
 
 function updateUrl() {
   if (!isRestored) return;
+  const hash = hashWith(encoding);
+  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+}
+
+/** The fragment of the present view, in an encoding. @param {string} encoding */
+function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
   const { wrap, times } = menu.options;
   const view = formatView({
-    ...emptyView(), follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
+    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
-  const hash = parts.length === 0 ? '' : `#${parts.join('&')}`;
-  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+  return parts.length === 0 ? '' : `#${parts.join('&')}`;
 }
 
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
@@ -309,7 +317,7 @@ byId('new-lines').addEventListener('click', () => {
   toEnd();
   focusLog();
 });
-// The button lies over the log, so it passes on the wheel.
+// The button covers a part of the log, so it forwards wheel events.
 byId('new-lines').addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
 byId('retry').addEventListener('click', () => sources.forEach((source) => source.retry()));
 byId('help-open').addEventListener('click', () => help.showModal());
@@ -323,15 +331,14 @@ document.addEventListener('visibilitychange', () => {
   drawScheduler.request();
 });
 
-/** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+/** Focuses the log, so that keys scroll it, without a focus ring. */
 function focusLog() {
   log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
 }
 
 const began = Date.now();
-const view = parseView(location.hash);
 const fields = new URLSearchParams(location.hash.replace(/^#/, ''));
-logs.forEach((one, number) => sources.push(new Source(one, number, buffer, (fresh) => changed(number, fresh))));
+logs.forEach((one, number) => sources.push(new Source(one, number, buffer, encoding, (fresh) => changed(number, fresh))));
 for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
 log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
 drawSwitches(byId('sources'), sources, names, toggleLog);
@@ -341,6 +348,7 @@ menu.show();
 findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
 if (!view.follow) follow.pause();
 isRestored = true;
+bindEncodingMenu(encoding, hashWith);
 showFollowButton(follow.following);
 levels.load(() => {
   for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {

@@ -1,22 +1,22 @@
-// The k-way merge of several logs: one list in the order in which the lines arrived. The last rows of each log are
-// kept, so that a busy log does not push out a quiet one.
+// The k-way merge of several logs: one list in the order in which the lines arrived. It keeps the last rows of each
+// log, so that a busy log does not push out a quiet one.
 //
 // A row keeps its place in the list when it changes. The history of all logs arrives at once, so it is sorted by the
 // times in its lines.
 
-/** Rows of one log that are kept. */
+/** The most rows of one log that are kept. */
 export const ROWS_MAX = 4_000;
-/** Bounds the memory of rows that are long. */
+/** Bounds the memory of long rows. */
 const CHARS_MAX = 4 * 1024 * 1024;
 
 /**
- * An entry of the list, in the form that the viewport takes: `offset` is its place in the list, `logOffset` its offset
- * in that generation of its log.
+ * An entry of the list, in the form that the viewport needs: `offset` is its place in the list, and `logOffset` is its
+ * offset in that generation of its log.
  * @typedef {import('../rows/tail.js').Entry & {log: number, logOffset: number, generation: string, isGone?: boolean}} Entry
  *
  * @typedef {object} RowFilter what is shown
  * @property {Set<number>} logs
- * @property {((entry: Entry) => boolean) | null} passes whether a row passes; null if all do. Markers are always shown
+ * @property {((entry: Entry) => boolean) | null} passes whether a row passes; null without a filter; markers always do
  */
 
 export class MergeBuffer {
@@ -24,7 +24,7 @@ export class MergeBuffer {
   changed = new Set();
   /** The place of the next entry. */
   next = 0;
-  /** Counts changes. */
+  /** A number that increases with each change. */
   version = 0;
   /** @type {LogBuffer[]} */
   #logs = [];
@@ -34,7 +34,7 @@ export class MergeBuffer {
 
   /**
    * @param {number} logs
-   * @param {(html: string) => number | null} timeOf when a row says it was written, in ms since 1970
+   * @param {(html: string) => number | null} timeOf the time in a row's text, in ms since 1970
    */
   constructor(logs, timeOf) {
     this.#timeOf = timeOf;
@@ -46,11 +46,11 @@ export class MergeBuffer {
   }
 
   /**
-   * Applies a patch of a log. Returns how many rows are new.
+   * Applies a patch of a log. Returns the number of new rows.
    * @param {number} log
    * @param {import('../net/wire.js').Patch} patch
    * @param {string} generation
-   * @param {number | null} now when the rows arrived; null for history
+   * @param {number | null} now time of arrival; null for history
    */
   patch(log, patch, generation, now) {
     this.version += 1;
@@ -76,11 +76,11 @@ export class MergeBuffer {
   }
 
   /**
-   * Appends a marker to a log. Its rows before are final.
+   * Appends a marker to a log. Earlier rows of the log are then final.
    * @param {number} log
    * @param {string} marker
    * @param {string} text
-   * @param {boolean} isOther whether the offsets that follow are of another file, or come again
+   * @param {boolean} isOther whether the next rows are of another file, or repeat earlier offsets
    */
   addMarker(log, marker, text, isOther) {
     const strand = this.#logs[log];
@@ -100,7 +100,7 @@ export class MergeBuffer {
       let key = -Infinity;
       for (const entry of strand.entries()) {
         const time = entry.marker === undefined ? this.#timeOf(entry.html) ?? -Infinity : -Infinity;
-        // A line without a time, or with an earlier one, still comes after the line before it.
+        // The lines of one log keep their order, also if a line has no time or an earlier one.
         key = Math.max(key, time);
         all.push({ key, entry });
       }
@@ -114,7 +114,7 @@ export class MergeBuffer {
   }
 
   /**
-   * Entries from a place on.
+   * The entries from a place on.
    * @param {number} place
    * @param {number} max
    * @param {RowFilter} choice
@@ -139,7 +139,7 @@ export class MergeBuffer {
   }
 
   /**
-   * The entries right before a position.
+   * The entries right before a place.
    * @param {number} place
    * @param {number} max
    * @param {RowFilter} choice
@@ -185,7 +185,7 @@ export class MergeBuffer {
   }
 
   /**
-   * The logs of which rows were dropped.
+   * The logs with dropped rows.
    * @param {Set<number>} logs
    */
   truncated(logs) {

@@ -1,4 +1,4 @@
-// One log of the merged page: its connection, its status, and what it adds to the list.
+// One log of the merged page: its connection and its status. It adds its rows and markers to the list.
 
 import { Connection } from '../net/connection.js';
 import { describe } from '../ui/status.js';
@@ -14,18 +14,18 @@ export class Source {
   name = '';
   watch = '';
   on = true;
-  /** Whether the log has lines before its history here. */
+  /** Whether the log has lines before its first row on this page. */
   isCut = false;
-  /** When the last new byte arrived, or 0. */
+  /** The arrival time of the last new byte, or 0. */
   heardAt = 0;
-  /** Why there is no file to read. @type {string | null} */
+  /** The reason why there is no file to read. @type {string | null} */
   #waiting = null;
   /** @type {import('../net/connection.js').Phase} */
   #phase = { name: 'connecting' };
-  /** When the connection was lost. @type {number | null} */
+  /** The time of the loss of the connection. @type {number | null} */
   #lostAt = null;
   #opened = false;
-  /** Of the file that is told. */
+  /** The generation of the rows that arrive. */
   #generation = '';
   /** The size of the log when it was opened: rows up to here are history. */
   #historySize = Infinity;
@@ -36,14 +36,15 @@ export class Source {
    * @param {string} log
    * @param {number} number
    * @param {import('./merge-buffer.js').MergeBuffer} medley
+   * @param {string} encoding that was chosen, or empty
    * @param {(fresh: number) => void} changed
    */
-  constructor(log, number, medley, changed) {
+  constructor(log, number, medley, encoding, changed) {
     this.log = log;
     this.number = number;
     this.#buffer = medley;
     this.#connection = new Connection(
-      new URL(`${log}?lines=${LINES}`, location.href),
+      new URL(`${log}?lines=${LINES}&encoding=${encoding}`, location.href),
       (message, resuming) => changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();
@@ -54,7 +55,7 @@ export class Source {
     );
   }
 
-  /** Whether all of the history has arrived, or cannot. */
+  /** Whether the history has arrived, or cannot arrive. */
   get isHistoryLoaded() {
     return this.#phase.name !== 'connecting';
   }
@@ -96,7 +97,7 @@ export class Source {
         return isNews ? fresh : 0;
       }
       case 'gap':
-        this.#addMarker('gap', message.to === null ? `bytes from ${message.from} on left out` : `${formatSize(message.to - message.from)} left out`, false);
+        this.#addMarker('gap', message.to === null ? `lines may be missing here, after byte ${message.from}` : `${formatSize(message.to - message.from)} left out`, false);
         return 0;
       case 'reset':
         this.#historySize = -1;

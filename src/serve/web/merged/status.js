@@ -10,7 +10,7 @@ const ANNOUNCE_MS_MIN = 3_000;
 /**
  * @typedef {object} Facts
  * @property {boolean} following
- * @property {number} newLines lines below a view that stands still
+ * @property {number} newLines lines that arrived below a paused view
  * @property {number} unseen lines that arrived while the page was hidden
  * @property {boolean} isGathering whether the history is still arriving
  * @property {boolean} isEmpty whether no row is shown
@@ -74,7 +74,7 @@ function showEdges(sources, words, { following, newLines, isGathering, isEmpty, 
 }
 
 /**
- * Why there is nothing to read.
+ * The text for an empty list: the reason why no row is shown.
  * @param {import('./source.js').Source[]} sources
  * @param {import('../ui/status.js').StatusText[]} words
  * @param {boolean} isFiltering
@@ -92,7 +92,7 @@ function emptyText(sources, words, isFiltering) {
 /** @param {boolean} following */
 export function showFollowButton(following) {
   const button = byId('follow');
-  // The label says what the button does, so it has no pressed state.
+  // The label names the action of the button, so it has no `aria-pressed`.
   button.dataset.does = following ? 'pause' : 'follow';
   button.title = following ? 'Pause (f)' : 'Follow the end (f)';
   button.setAttribute('aria-label', following ? 'Pause' : 'Follow');

@@ -6,8 +6,8 @@ import { serverUrl } from './wire.js';
  * @typedef {object} Rows the server's answer: rows of the file around an offset
  * @property {string} generation
  * @property {number} size
- * @property {number} from offset of the first row, or of where the search for one stopped
- * @property {number} next offset after the last row, or of where the search for one stopped
+ * @property {number} from offset of the first row, or the offset at which a backward search stopped
+ * @property {number} next offset after the last row, or the offset at which a forward search stopped
  * @property {boolean} at_start
  * @property {boolean} at_end
  * @property {import('./wire.js').WireRow[]} rows
@@ -29,18 +29,21 @@ const RETRY_MS = 1_000;
 export class LogApi {
   #path;
   #isWritten;
+  #encoding;
 
   /**
-   * @param {string} path the log's, as the page's address has it
+   * @param {string} path the log's path, percent-encoded as in the page's URL
+   * @param {string} encoding the chosen encoding, or empty
    * @param {boolean} [written] whether rows show what was written
    */
-  constructor(path, written = false) {
+  constructor(path, encoding, written = false) {
     this.#path = path;
     this.#isWritten = written;
+    this.#encoding = encoding;
   }
 
   /**
-   * @param {string} resource of what is asked for
+   * @param {string} resource name of the endpoint below `/_/`
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {
@@ -48,6 +51,7 @@ export class LogApi {
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }
+    if (this.#encoding !== '') search.set('encoding', this.#encoding);
     return `/_/${resource}${this.#path}?${search}`;
   }
 

@@ -1,8 +1,8 @@
-// The connection of one log. It reconnects for as long as the page is open, and resumes at the byte where it stopped.
+// The connection to one log. It reconnects for as long as the page is open, and resumes at the byte where it stopped.
 // It does not touch the document.
 //
-// It tries a WebSocket first. Where a WebSocket brings no message, as behind a proxy that blocks them, it uses
-// server-sent events, and probes from time to time whether a WebSocket works.
+// It tries a WebSocket first. If no message arrives over it, as behind a proxy that blocks WebSockets, it uses
+// server-sent events and probes from time to time whether a WebSocket works.
 
 import { askRefusal } from './refusal.js';
 import { ResumeState } from './resume.js';
@@ -11,20 +11,20 @@ import { streamUrl } from './wire.js';
 
 const RETRY_MS_MIN = 500;
 const RETRY_MS_MAX = 15_000;
-/** Where a quick retry cannot help, the back-off starts at this attempt. */
+/** The back-off starts at this attempt for errors that a quick retry cannot solve. */
 const SLOW_ATTEMPT_MIN = 3;
 /** A connection that lasted this long resets the back-off. */
 const STABLE_MS = 5_000;
 const CONNECT_MS_MAX = 10_000;
 /** The longest wait for the history of a new connection before it counts as open. */
 const CATCH_UP_MS_MAX = 3_000;
-/** Once a WebSocket has worked, this many failures in a row lead to server-sent events. */
+/** If a WebSocket has worked before, it falls back to server-sent events after this many failures in a row. */
 const FAILURES_BEFORE_FALLBACK = 3;
 const PROBE_MS_MIN = 20_000;
 const PROBE_MS_MAX = 600_000;
 const CLOCK_CHECK_MS = 5_000;
-/** A timer this late means that the machine slept, and that the socket may be dead. The timers of a hidden page may be
- * a minute late without that. */
+/** A timer that is this late means that the machine slept, and that the socket may be dead. Timers of a hidden page may
+ * be a minute late anyway. */
 const SLEPT_MS = 150_000;
 
 /**
@@ -50,13 +50,13 @@ export class Connection {
   #stream = null;
   /** @type {{close: () => void} | null} */
   #probe = null;
-  /** What the next connection is tried with first. @type {Transport} */
+  /** The transport that the next connection tries first. @type {Transport} */
   #transport = 'socket';
   #socketsWork = false;
   #attempt = 0;
-  /** What the server said of the stream that it refused. @type {Refusal | null} */
+  /** Why the server refused the stream. @type {Refusal | null} */
   #refusal = null;
-  /** Why it refuses WebSockets. @type {Refusal | null} */
+  /** Why the server refuses WebSockets. @type {Refusal | null} */
   #socketRefusal = null;
   #checkedAt = Date.now();
   #probeDelay = PROBE_MS_MIN;
@@ -69,7 +69,7 @@ export class Connection {
   #onPhase;
 
   /**
-   * @param {Location | URL} url the log's, which is the page's where it shows one log
+   * @param {Location | URL} url of the log; on the viewer page it is the page's own URL
    * @param {(message: import('./wire.js').Message, resuming: boolean) => void} onMessage
    * @param {(phase: Phase) => void} onPhase
    */
@@ -83,7 +83,7 @@ export class Connection {
     document.addEventListener('visibilitychange', () => {
       if (!document.hidden && this.phase.name === 'retry') this.#connect(this.#transport);
     });
-    // A browser may keep a page in its back-forward cache. Meanwhile the page is no viewer.
+    // A browser may keep a page in its back-forward cache. A cached page is no viewer.
     window.addEventListener('pagehide', () => this.#disconnect());
     window.addEventListener('pageshow', (event) => {
       if (event.persisted && ['connecting', 'open', 'retry'].includes(this.phase.name)) this.#connect(this.#transport);
@@ -145,13 +145,13 @@ export class Connection {
     this.#setPhase({ name: 'connecting' });
   }
 
-  /** The history has arrived. @param {Transport} transport */
+  /** Called when the history has arrived. @param {Transport} transport */
   #caughtUp(transport) {
     clearTimeout(this.#timer);
     if (this.phase.name === 'connecting') this.#setPhase({ name: 'open', transport, refusal: this.#socketRefusal });
   }
 
-  /** The first message has arrived. @param {Transport} transport */
+  /** Called at the first message. @param {Transport} transport */
   #connected(transport) {
     this.#transport = transport;
     if (transport === 'socket') {
@@ -165,7 +165,7 @@ export class Connection {
   }
 
   /**
-   * The connection ended without a message.
+   * Called when a connection ended before its first message.
    * @param {Transport} transport
    * @param {import('./transport.js').EndReason} reason
    */
@@ -180,14 +180,14 @@ export class Connection {
     this.#retryLater(reason);
   }
 
-  /** Asks why no WebSocket gets through: it may be the server that refuses it. */
+  /** Asks the server whether it refuses the WebSocket, and why. */
   async #explain() {
     this.#socketRefusal = await askRefusal();
     const { phase } = this;
     if (phase.name === 'open' && phase.transport === 'events') this.#setPhase({ ...phase, refusal: this.#socketRefusal });
   }
 
-  /** Probes whether a WebSocket works now, while the events go on. */
+  /** Probes whether a WebSocket works now. Meanwhile the server-sent events continue. */
   #probeSocket() {
     const again = () => {
       this.#probe?.close();

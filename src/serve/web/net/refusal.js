@@ -1,5 +1,5 @@
-// Why the server refuses what this page requests. A refused WebSocket carries no reason that a script may read, so the
-// page asks for it.
+// Why the server refuses the requests of this page. A script can't read why a WebSocket was refused, so the page
+// requests the reason separately.
 
 import { serverUrl } from './wire.js';
 
@@ -8,7 +8,7 @@ const ASK_MS_MAX = 5_000;
 /** @typedef {{message: string, hint: string}} Refusal what is wrong, and what to change */
 
 /**
- * What the server says of pages that are loaded from this page's address; null if it serves them, or gives no answer.
+ * The server's reason to refuse pages from this page's origin; null if it serves them, or does not answer.
  * @returns {Promise<Refusal | null>}
  */
 export async function askRefusal() {
@@ -23,7 +23,7 @@ export async function askRefusal() {
 }
 
 /**
- * The words of an answer that is no success.
+ * The message and hint of an error response.
  * @param {Response} answer
  * @returns {Promise<Refusal>}
  */

@@ -1,9 +1,9 @@
-// The positions from which a page resumes: in the current file, and in files that were rotated away recently. A writer
-// may still write to those; a page that names its positions in them misses no late bytes.
+// The positions from which a page resumes: in the current file, and in recently rotated files. Writers may still append
+// to rotated files; a page that sends its positions in them misses no late bytes.
 
 import { isSameGeneration } from './wire.js';
 
-/** How long late bytes are expected after a rotation. Servers follow the old file for 5 s by default. */
+/** Late bytes are expected for this long after a rotation. Servers follow the old file for 5 s by default. */
 const LATE_MS = 10_000;
 /** Servers follow at most this many rotated files. */
 const LATE_MAX = 4;
@@ -13,12 +13,12 @@ const LATE_MAX = 4;
 export class ResumeState {
   /** The position after the last byte received. @type {Position | null} */
   position = null;
-  /** While late bytes arrive: where the current file goes on after them. @type {Position | null} */
+  /** While late bytes arrive: the position at which the current file continues. @type {Position | null} */
   #afterLate = null;
   /** The oldest first. @type {{position: Position, until: number}[]} */
   #late = [];
 
-  /** The positions reached in rotated files, while late bytes may come. @returns {Position[]} */
+  /** The positions reached in rotated files that may still get late bytes. @returns {Position[]} */
   get late() {
     return this.#late.filter(({ until }) => Date.now() < until).map(({ position }) => position);
   }
@@ -33,14 +33,14 @@ export class ResumeState {
     else if (message.type === 'gap' && message.to !== null) {
       this.position = { generation: message.generation, offset: message.to };
     } else if (message.type === 'signed') {
-      // While late bytes arrive, their position is kept under the new name.
+      // During late bytes this renames the generation of their position.
       this.#removeLate(this.position.generation);
       this.position = { ...this.position, generation: message.generation };
     } else if (message.type === 'rows') this.position = { ...this.position, offset: message.next };
   }
 
   /**
-   * The connection was lost. If late bytes were arriving, the current file becomes the position again.
+   * Called when the connection was lost. If late bytes were arriving, the position in the current file is restored.
    * @returns {Position | null} that position; null if no late bytes were arriving
    */
   disconnect() {
@@ -60,11 +60,11 @@ export class ResumeState {
     const left = this.position;
     const stays = isSameGeneration(left?.generation, position.generation);
     if (reason === 'late') {
-      // Late bytes of one file may be followed by those of another.
+      // The late bytes of one file may be followed by late bytes of another.
       if (this.#afterLate === null) this.#afterLate = left;
       else if (!stays) this.#addLate(left);
     } else if (reason !== 'truncated' && !(stays && reason === 'replaced')) {
-      // The same generation again: the position could not be honoured, and no file was rotated.
+      // A reset to the same generation means that the position was not recovered. No file was rotated.
       this.#removeLate(position.generation);
       if (!isSameGeneration(this.#afterLate?.generation, position.generation)) this.#addLate(this.#afterLate);
       this.#afterLate = null;

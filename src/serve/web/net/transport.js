@@ -1,5 +1,5 @@
-// One stream of a log's messages, by WebSocket or, where a proxy blocks those, by server-sent events. Both carry the
-// same messages and report their end with the same reasons. The caller decides what to do then.
+// One stream of a log's messages, by WebSocket or, if a proxy blocks WebSockets, by server-sent events. Both carry the
+// same messages and report the same end reasons. The caller decides whether to reconnect.
 
 import { readRefusal } from './refusal.js';
 import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
@@ -36,7 +36,7 @@ function openSocket(url, ears) {
   address.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = new WebSocket(address, SUBPROTOCOL);
   let isForeign = false;
-  // Some browsers close such a connection themselves, without a reason.
+  // Some browsers close a connection without the subprotocol themselves, without a reason.
   socket.onopen = () => {
     isForeign = socket.protocol !== SUBPROTOCOL;
     if (isForeign) socket.close();
@@ -57,8 +57,8 @@ function openSocket(url, ears) {
 }
 
 /**
- * Server-sent events, read by `fetch`: `EventSource` does not tell a refusal from a lost connection, and reconnects by
- * itself.
+ * Server-sent events, read by `fetch`, because `EventSource` does not distinguish a refusal from a lost connection, and
+ * always reconnects.
  * @param {URL} url
  * @param {Handlers} ears
  */

@@ -3,20 +3,20 @@
 
 /**
  * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
- * @typedef {{group?: GroupAnnotation, level?: string, time?: number, match?: [start: number, end: number][]}} RowAnnotation what the
- *   log says about a row by a marker, and where it matches
+ * @typedef {{group?: GroupAnnotation, level?: string, time?: number, match?: [start: number, end: number][]}} RowAnnotation
+ *   group, level and time from the log's markers, and the ranges that match the pattern
  * @typedef {[offset: number, html: string, note?: RowAnnotation]} WireRow
  *
  * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,
- *   recovered: boolean, watch: 'events' | 'poll'}} Open where this stream starts
+ *   recovered: boolean, watch: 'events' | 'poll'}} Open the start of this stream
  * @typedef {{type: 'rows', from: number, next: number, rows: WireRow[]}} Patch drop the rows whose offset is `from`
  *   or more, append these; `next` is where to resume
  * @typedef {{type: 'gap', generation: string | number, from: number, to: number | null}} Gap bytes left out; `to` is
- *   null when nobody knows how many
- * @typedef {{type: 'reset', generation: string | number, from: number, reason: string}} Reset what follows belongs to
- *   this generation, from that offset
- * @typedef {{type: 'signed', generation: string | number}} Signed the generation has another text from now on
- * @typedef {{type: 'waiting', reason: string}} Waiting no file to read at present
+ *   null if their number is unknown
+ * @typedef {{type: 'reset', generation: string | number, from: number, reason: string}} Reset the following bytes are
+ *   of this generation and begin at this offset
+ * @typedef {{type: 'signed', generation: string | number}} Signed the new name of the same generation
+ * @typedef {{type: 'waiting', reason: string}} Waiting the log has no readable file at present
  * @typedef {{type: 'end'}} End the stream is over
  * @typedef {{type: 'error', code: string | number, message: string, hint?: string}} Refusal why the stream ends
  *
@@ -32,7 +32,7 @@ export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, m
 const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end', 'error']);
 
 /**
- * The message, or null if this page does not know its type: a newer server may send more types.
+ * The message; null if its type is unknown. A newer server may send more types.
  * @param {unknown} data
  * @returns {Message | null}
  */
@@ -47,7 +47,7 @@ export function parseMessage(data) {
 }
 
 /**
- * Whether two names are of the same generation. The part after the third dash is its signature, which may grow.
+ * Whether two names belong to the same generation. The part after the third dash is the signature, which may grow.
  * @param {string | number | undefined} one
  * @param {string | number | undefined} other
  */
@@ -72,8 +72,8 @@ export function isWritten(page) {
 }
 
 /**
- * The address of a log's stream: from the position if there is one, else `lines` before the end.
- * @param {Location | URL} page
+ * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
+ * @param {Location | URL} page the log's URL, which may have `lines` and `encoding`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
@@ -87,6 +87,8 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
   if (isWritten(page)) url.searchParams.set('raw', '1');
+  const encoding = new URLSearchParams(page.search).get('encoding');
+  if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {
     url.searchParams.set('from', String(position.offset));
     url.searchParams.set('generation', String(position.generation));

@@ -25,7 +25,7 @@ export class Columns {
    * @param {HTMLElement} log
    * @param {import('../net/api.js').LogApi} api
    * @param {import('./generations.js').Generations} generations
-   * @param {() => void} changed called when numbers have come
+   * @param {() => void} changed called when numbers have arrived
    */
   constructor(log, api, generations, changed) {
     this.#log = log;
@@ -37,7 +37,7 @@ export class Columns {
   /**
    * @param {Entry[]} entries in sight, in their order
    * @param {import('../ui/options.js').Options} options
-   * @param {boolean} numbered whether numbers are needed though they are not shown
+   * @param {boolean} numbered whether numbers are needed even if they are not shown
    */
   show(entries, options, numbered) {
     if (options.numbers || numbered) this.#showNumbers(entries);
@@ -73,7 +73,7 @@ export class Columns {
     return this.#numberless.has(row);
   }
 
-  /** @param {Row[]} rows of one gen */
+  /** @param {Row[]} rows rows of one generation */
   async #requestNumbers(rows) {
     if (this.#asking) return;
     this.#asking = true;
@@ -130,13 +130,13 @@ export function showTimes(log, entries, times) {
 /** The times in rows' texts, parsed once until the row changes. @type {WeakMap<Row, number | null>} */
 const lineTimes = new WeakMap();
 
-/** Call when the row changed. @param {Row} row */
+/** Must be called when the row changed. @param {Row} row */
 export function forgetTime(row) {
   lineTimes.delete(row);
 }
 
 /**
- * When a row was written: the time in its text, else its time of arrival.
+ * The time of a row: the time in its text, else its time of arrival.
  * @param {Row} row
  * @param {number} now
  */

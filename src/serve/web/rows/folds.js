@@ -1,5 +1,5 @@
-// Folding of groups, which the log opens and closes by CI markers, and of repeated rows. A folded row is hidden and
-// stays on the page. The first row of a group shows the number of rows, their duration and the number of errors.
+// Folding of repeated rows and of groups, which the log delimits by CI markers. A folded row is hidden and stays on the
+// page. The first row of a group shows the number of rows, their duration and the number of errors.
 
 import { plural } from '../ui/units.js';
 import { timeOf } from './columns.js';
@@ -19,7 +19,7 @@ import { formatAgo } from './times.js';
  * @property {boolean} isClosed
  */
 
-/** The end of a group in a row's HTML. The server annotates it only where it has read the group's beginning. */
+/** The end marker of a group in a row's HTML. The server annotates it only if it has also read the group's start. */
 const END = /(?:^|[\s>])(?:::endgroup::|##\[endgroup\])\s*(?:<|$)/;
 
 export class Folds {
@@ -55,8 +55,8 @@ export class Folds {
   #foldedByReader = new Set();
 
   /**
-   * Hides and shows the rows on the page.
-   * @param {Iterable<Entry>} entries all that are
+   * Hides or shows each row on the page.
+   * @param {Iterable<Entry>} entries all entries on the page
    * @param {import('../ui/options.js').Options} options
    */
   update(entries, options) {
@@ -147,7 +147,7 @@ export class Folds {
     return hidden;
   }
 
-  /** Shows on a group's first row what is in the group. @param {Group} group */
+  /** Shows the summary of a group on its first row. @param {Group} group */
   #showSummary({ head, isFolded, rows, errors, last, isClosed }) {
     const element = /** @type {HTMLElement} */ (head.element);
     let button = /** @type {HTMLButtonElement | null} */ (element.querySelector('button.fold'));

@@ -1,9 +1,9 @@
-// Whether the view follows the end of the log. Scrolling up or selecting text pauses it; scrolling to the end, or
-// asking for it, resumes it.
+// Whether the view follows the end of the log. Scrolling up or selecting text pauses it; scrolling to the end, the
+// Follow button or a key resumes it.
 
 /** The view counts as at the end within this distance: browsers round scroll positions. */
 const END_PX = 2;
-/** How long a smooth scroll may go on after its last wheel event. */
+/** A smooth scroll may last this long after its last wheel event. */
 const SMOOTH_SCROLL_MS = 500;
 
 export class Follow {
@@ -12,9 +12,9 @@ export class Follow {
   #isEndLoaded;
   #changed;
   #top = 0;
-  /** When the reader last scrolled towards the end by wheel. */
+  /** The time of the last wheel event towards the end. */
   #downAt = -Infinity;
-  /** Whether a selection alone pauses the view, which then resumes when the selection is gone. */
+  /** Whether only a selection pauses the view. It then resumes when the selection is gone. */
   #heldBySelection = false;
 
   /**
@@ -27,7 +27,7 @@ export class Follow {
     this.#isEndLoaded = isWhole;
     this.#changed = changed;
     scroller.addEventListener('scroll', () => this.#scrolled(), { passive: true });
-    // A row that arrives would undo the first pixels of a smooth scroll, so the wheel itself counts.
+    // An arriving row would undo the first pixels of a smooth scroll, so the wheel event itself counts.
     scroller.addEventListener('wheel', (event) => this.#wheeled(event), { passive: true });
     document.addEventListener('selectionchange', () => this.#selected());
     new ResizeObserver(() => this.pin()).observe(scroller);
@@ -50,8 +50,8 @@ export class Follow {
   }
 
   /**
-   * Call after the content changed: scrolls to the end while following. While paused it only remembers the scroll
-   * position, so that a scroll by the page does not count as one by the reader.
+   * Must be called after the content changed. While following, it scrolls to the end. While paused, it only remembers
+   * the scroll position, so that a scroll by the page does not count as one by the reader.
    */
   pin() {
     if (this.following) this.#scroller.scrollTop = this.#scroller.scrollHeight;
@@ -68,7 +68,7 @@ export class Follow {
     const down = scrollTop > this.#top;
     const up = scrollTop < this.#top;
     this.#top = scrollTop;
-    // A smooth scroll aims at where the end was when it began. When it falls behind, that is no wish to pause.
+    // A smooth scroll stops where the end was when it began. If rows arrive meanwhile, that must not pause the view.
     const glides = performance.now() - this.#downAt < SMOOTH_SCROLL_MS;
     if (this.following && up && this.#fromEnd > END_PX && !glides) this.pause();
     else if (!this.following && !this.#heldBySelection && down && this.#fromEnd <= END_PX) this.resume();
@@ -79,7 +79,7 @@ export class Follow {
     if (event.ctrlKey || Math.abs(event.deltaY) <= Math.abs(event.deltaX)) return;
     this.#downAt = event.deltaY > 0 ? performance.now() : -Infinity;
     if (this.following && event.deltaY < 0 && this.#scroller.scrollTop > 0) this.pause();
-    // In a busy log the end moves away from a scroll towards it.
+    // In a busy log the end moves away while the reader scrolls towards it.
     else if (!this.following && !this.#heldBySelection && event.deltaY > 0 && this.#fromEnd <= event.deltaY) this.resume();
   }
 

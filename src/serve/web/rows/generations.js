@@ -1,17 +1,17 @@
-// The generations of the log (the files that had its name), in the order in which this page saw them. `gen` is a
-// generation's number in that order; a position is a `gen` and an offset. Positions are ordered as their bytes came,
+// The generations of the log (the files that had its name), in the order in which this page received them. `gen` is a
+// generation's number in that order; a position is a `gen` and an offset. Positions have the order of the stream, also
 // across rotations.
 
 /**
  * @typedef {{gen: number, offset: number}} Position
- * @typedef {{offset: number, marker: string, text: string}} MarkerInfo what happened at an offset
+ * @typedef {{offset: number, marker: string, text: string}} MarkerInfo an event at an offset
  * @typedef {object} Generation
  * @property {string} id
- * @property {number} from the first offset of it that belongs here
- * @property {number} to the offset after the last byte that was heard of
- * @property {MarkerInfo | null} firstMarker why it began, if there was a generation before it
- * @property {MarkerInfo[]} markers gaps and the like inside it
- * @property {boolean} isGone whether the server can't read it any more
+ * @property {number} from its first offset that belongs to the log
+ * @property {number} to the offset after its last known byte
+ * @property {MarkerInfo | null} firstMarker the reason why it began; null for the first generation
+ * @property {MarkerInfo[]} markers gaps and other events inside it
+ * @property {boolean} isGone whether the server can no longer read it
  */
 
 /** Markers kept for one generation. The bound keeps memory small for a log that is all gaps. */
@@ -28,7 +28,7 @@ export function compare(a, b) {
 export class Generations {
   /** @type {Generation[]} */
   #seen = [];
-  /** Generations from before this page was opened, which a link named. They are numbered -1, -2 and so on. @type {Generation[]} */
+  /** Earlier generations, from links. Their numbers are -1, -2 and so on. @type {Generation[]} */
   #earlier = [];
 
   /** The number of the current generation; -1 before there is one. */
@@ -76,7 +76,7 @@ export class Generations {
   }
 
   /**
-   * The current generation has a new name: its signature grew with the file.
+   * Renames the current generation. Its signature grows with the file.
    * @param {string | number} generation
    */
   renameCurrent(generation) {
@@ -84,7 +84,7 @@ export class Generations {
   }
 
   /**
-   * The current generation has bytes up to this offset.
+   * Extends the current generation to this offset.
    * @param {number} offset
    */
   extendTo(offset) {

@@ -2,7 +2,7 @@
 
 import { appendControl } from './row.js';
 
-/** Larger values are not offered: they would be too long to read. */
+/** Larger values get no control: they would be too long to read. */
 const OPEN_CHARS_MAX = 200_000;
 const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
@@ -10,7 +10,7 @@ const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|\b(true|false|null)\b|-?\d+(?:\.\d+)?(
 const hasJson = new WeakMap();
 
 /**
- * The JSON object or array that a line is or ends in; undefined if there is none.
+ * The JSON object or array at the end of a line; undefined if there is none.
  * @param {string} text
  */
 export function parseJson(text) {
@@ -47,7 +47,7 @@ export function addJsonButtons(entries) {
   }
 }
 
-/** Call when the row changed. @param {import('./tail.js').Row} row */
+/** Must be called when the row changed. @param {import('./tail.js').Row} row */
 export function forgetJson(row) {
   hasJson.delete(row);
 }

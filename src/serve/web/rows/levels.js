@@ -14,7 +14,7 @@ export class Levels {
   /** @type {WeakMap<import('./tail.js').Row, string>} */
   #cache = new WeakMap();
 
-  /** @param {() => void} changed called when the rules are there */
+  /** @param {() => void} changed called when the rules have arrived */
   async load(changed) {
     try {
       const answer = await fetch(serverUrl('/_/levels.json'));
@@ -28,8 +28,8 @@ export class Levels {
   }
 
   /**
-   * @param {import('./tail.js').Row} row that is on the page
-   * @returns {string} `error`, `warning`, …, or nothing
+   * @param {import('./tail.js').Row} row a row on the page
+   * @returns {string} `error`, `warning` and so on; empty if it has none
    */
   of(row) {
     let level = this.#cache.get(row);
@@ -48,7 +48,7 @@ export class Levels {
     return note?.level ?? (this.#rules.length > 0 ? levelOf(this.#rules, plainText(html)) : '');
   }
 
-  /** Call when the row changed. @param {import('./tail.js').Row} row */
+  /** Must be called when the row changed. @param {import('./tail.js').Row} row */
   forget(row) {
     this.#cache.delete(row);
   }

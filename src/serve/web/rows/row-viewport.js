@@ -4,10 +4,10 @@
 import { compare } from './generations.js';
 import { drawRows, redrawRow } from './row.js';
 
-/** The most rows on the page: a browser lays them out in a few milliseconds. */
+/** The most rows on the page. A browser lays out so many in a few milliseconds. */
 export const VIEWPORT_ROWS_MAX = 5_000;
 const BLOCK_ROWS = 250;
-/** Scrolling is rounded: a row of which less than a pixel shows does not count as in sight. */
+/** Scroll positions are rounded, so a row with less than one visible pixel does not count as in sight. */
 const EDGE_PX = 1;
 
 /**
@@ -19,7 +19,7 @@ const EDGE_PX = 1;
 export class RowViewport {
   /** @type {Position} */
   from = { gen: 0, offset: 0 };
-  /** The place after the last row. @type {Position} */
+  /** The position after the last row. @type {Position} */
   to = { gen: 0, offset: 0 };
   /** Changes whenever the entries do. */
   version = 0;
@@ -32,7 +32,7 @@ export class RowViewport {
   /**
    * @param {HTMLElement} list
    * @param {HTMLElement} scroller
-   * @param {() => void} moved called after the viewport has scrolled to keep rows in place
+   * @param {() => void} moved called after the viewport scrolled to keep rows in place
    */
   constructor(list, scroller, moved) {
     this.#list = list;
@@ -203,7 +203,7 @@ export class RowViewport {
   }
 
   /**
-   * Makes a change that may move the rows in sight, and scrolls them back to where they were.
+   * Makes a change that may move the rows in sight, then scrolls them back into place.
    * @param {() => void} change
    */
   keepInPlace(change) {
@@ -306,8 +306,8 @@ export class RowViewport {
 }
 
 /**
- * The index of the first entry for which `holds` is true; it is then true for all later ones. A binary search, because
- * each call makes the browser compute the layout.
+ * The index of the first entry for which `holds` is true; it must be true for all later ones. The search is binary,
+ * because each call makes the browser compute the layout.
  * @param {Entry[]} entries
  * @param {(row: DOMRect) => boolean} holds
  */
@@ -343,7 +343,7 @@ function dropBlock({ element, entries }) {
   for (const entry of entries) entry.element = null;
 }
 
-/** The nodes in which the reader's selection begins and ends; a block that holds one of them must stay. */
+/** The nodes in which the reader's selection begins and ends. A block with one of them must stay on the page. */
 export function selectedNodes() {
   const selection = document.getSelection();
   return selection === null || selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode];

@@ -8,14 +8,14 @@ const WHOLE = new Intl.NumberFormat('en-US');
 const URL_PATTERN = /https?:\/\/[^\s⟨⟩<>"'`{}|\\^\u0000-\u0020\u007f-\u00a0\u2000-\u200f\u2028-\u202f\u2066-\u2069]+/gi;
 const TRAILING = /[.,;:!?\]]+$/;
 
-/** Elements that differ from their row's HTML. They are made again instead of being extended. @type {WeakSet<HTMLElement>} */
+/** Elements that differ from their row's HTML. They are redrawn, not extended. @type {WeakSet<HTMLElement>} */
 const isAltered = new WeakSet();
 /** @type {WeakMap<HTMLElement, string>} */
 const drawnHtml = new WeakMap();
 
 /**
- * Gives each entry an element. All are parsed at once. If the HTML of a row is not balanced, each row is parsed
- * separately, so that none can reach into the next.
+ * Creates an element for each entry. All rows are parsed at once. If the HTML of a row is not balanced, each row is
+ * parsed separately, so that no row reaches into the next.
  * @param {import('./tail.js').Entry[]} entries
  */
 export function drawRows(entries) {
@@ -63,7 +63,7 @@ export function showAll(element) {
 }
 
 /**
- * Appends a control or a label to a row. It has no text of its own, so that it is not copied with the row.
+ * Appends a control or a label to a row. It contains no text, so that it is not copied with the row.
  * @param {HTMLElement} element
  * @param {HTMLElement} sign
  */
@@ -152,7 +152,7 @@ function linkUrls(element) {
 }
 
 /**
- * Removes punctuation that belongs to the sentence around the URL: stops, and closing brackets without an opening one.
+ * Removes the punctuation of the sentence around a URL: full stops, and closing brackets without an opening one.
  * @param {string} address
  * @returns {string}
  */
@@ -163,10 +163,10 @@ function trimUrl(address) {
 }
 
 /**
- * Whether a point is in the columns before a row's text.
+ * Whether an x coordinate is in the columns before a row's text.
  * @param {HTMLElement} row
  * @param {number} x
- * @param {number} [least] pixels that always count as columns
+ * @param {number} [least] the least width of the columns in pixels
  */
 export function isInColumns(row, x, least = 0) {
   const style = getComputedStyle(row);

@@ -4,7 +4,7 @@
 import { compare } from './generations.js';
 
 export const TAIL_ROWS_MAX = 5_000;
-/** Bounds the memory of rows that are long. */
+/** Bounds the memory of long rows. */
 const TAIL_CHARS_MAX = 8 * 1024 * 1024;
 
 /**
@@ -16,7 +16,7 @@ const TAIL_CHARS_MAX = 8 * 1024 * 1024;
  * @property {string} html
  * @property {import('../net/wire.js').RowAnnotation | null} annotation
  * @property {number | null} line
- * @property {number | null} time when it was written or arrived, in ms since 1970
+ * @property {number | null} time of writing or arrival, in ms since 1970
  * @property {HTMLElement | null} element while it is on the page
  * @property {undefined} [marker]
  *
@@ -35,7 +35,7 @@ export class Tail {
   from = null;
   /** The position after the last byte. @type {Position} */
   to = { gen: 0, offset: 0 };
-  /** The first position whose entries changed since this was last set to null. @type {Position | null} */
+  /** The first position at which entries changed; whoever draws the change sets it to null. @type {Position | null} */
   changedFrom = null;
   /** @type {Entry[]} */
   #entries = [];
@@ -56,7 +56,7 @@ export class Tail {
   }
 
   /**
-   * Applies a patch: its rows replace those at `from` or later. Returns how many of them are new: they start at
+   * Applies a patch: its rows replace those at `from` or later. Returns the number of new rows, which start at
    * `newsFrom` or later and were not known before. A redrawn row is not counted twice.
    * @param {import('../net/wire.js').Patch} patch
    * @param {number} gen

@@ -19,7 +19,7 @@ const CLOCK = /^\[?(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?![\d:])/;
 /**
  * The time in a line's text, in milliseconds since 1970; null if there is none.
  * @param {string} text
- * @param {number} now a line without a year or a day is from the latest one before this time
+ * @param {number} now a time without a year or a day is taken as the latest such time before this one
  * @returns {number | null}
  */
 export function parseTime(text, now) {
@@ -60,7 +60,7 @@ export function formatAgo(ms) {
 }
 
 /**
- * The time since the row before; empty for a short one.
+ * The time since the previous row; empty if it is short.
  * @param {number} ms
  */
 export function formatTimeGap(ms) {
@@ -79,7 +79,7 @@ export function isLongGap(ms) {
 }
 
 /**
- * The latest of these times that is not in the future; an hour is allowed for clocks that differ.
+ * The latest of these times that is not in the future. Up to one hour ahead is accepted, because clocks differ.
  * @param {number} now
  * @param {(back: number) => number | null} at
  */
@@ -93,8 +93,8 @@ function latestPast(now, at) {
  * @param {number} monthIndex
  * @param {string} day
  * @param {string[]} clock hours, minutes, seconds
- * @param {string | undefined} rest digits behind the second
- * @param {string | undefined} zone none: the reader's
+ * @param {string | undefined} rest digits of the fraction of a second
+ * @param {string | undefined} zone by default the reader's time zone
  */
 function timestamp(year, monthIndex, day, [hours, minutes, seconds], rest, zone) {
   const parts = /** @type {const} */ ([Number(year), monthIndex, Number(day), Number(hours), Number(minutes), Number(seconds), fraction(rest)]);

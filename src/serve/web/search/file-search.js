@@ -1,5 +1,5 @@
-// A search through a whole file by the server, continued as the file grows. The offsets found are kept in order, up to
-// a bound; the count goes on beyond it.
+// A search of a whole file by the server, continued as the file grows. The offsets of matching rows are kept in order,
+// up to a limit; the count continues beyond it.
 
 import { errorText, Gone, Unavailable } from '../net/api.js';
 import { serverUrl } from '../net/wire.js';
@@ -10,28 +10,28 @@ const EXTEND_MS = 400;
 const RETRY_MS = 1_000;
 
 /**
- * @typedef {object} SearchResult what a search says of itself
+ * @typedef {object} SearchResult the state and the results of a search
  * @property {number[]} offsets of rows that match, in ascending order
- * @property {number} count of rows that match, also those that are not in `offsets`
+ * @property {number} count number of matching rows, also of those that are not in `offsets`
  * @property {boolean} complete whether everything was searched
  * @property {boolean} running
  * @property {string} error why the pattern is invalid
  *
- * @typedef {{size: number, lastRow: number}} FileEnd of the file as far as it is known: its size, and where its last row begins
+ * @typedef {{size: number, lastRow: number}} FileEnd the known size of the file, and the offset of its last row
  *
  * @typedef {{type: 'found', rows: [offset: number, matches: number][]}} Found
  * @typedef {{type: 'progress', scanned: number, rows: number, matches: number}} Progress
  * @typedef {{type: 'done', rows: number, matches: number, scanned: number, to: number, complete: boolean, reason: string | null}} Done
  *
- * @typedef {{from?: number, to: number, near?: number}} Part of the file: from its beginning on where nothing is said
- * @typedef {{parts: Part[], end: FileEnd, before: number}} Run what is left to search, where the file ended, and how many rows had been
- *   found before
+ * @typedef {{from?: number, to: number, near?: number}} Part a part of the file; `from` defaults to its beginning
+ * @typedef {{parts: Part[], end: FileEnd, before: number}} Run the parts left to search, the end of the file, and the
+ *   number of rows that were found before
  */
 
 export class FileSearch {
   /** Offsets of rows that match, in ascending order. @type {number[]} */
   offsets = [];
-  /** Rows that match, also those that are not in `offsets`. */
+  /** The number of matching rows, also of those that are not in `offsets`. */
   count = 0;
   /** Whether the search has reached the known end of the file. */
   complete = false;
@@ -47,7 +47,7 @@ export class FileSearch {
   #generation = '';
   /** @type {FileEnd} */
   #end = { size: 0, lastRow: 0 };
-  /** The end of the file when it was last searched. The next search starts there, at the row that may have been incomplete.
+  /** The end of the file at the last search. The next search starts there, at the row that may have been incomplete.
    * @type {FileEnd} */
   #searchedTo = { size: 0, lastRow: 0 };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -99,7 +99,7 @@ export class FileSearch {
   }
 
   /**
-   * Searches what the file has grown by.
+   * Searches the new bytes of the file.
    * @param {FileEnd} end
    */
   extend(end) {
@@ -131,7 +131,7 @@ export class FileSearch {
       if (error instanceof SearchRefused) {
         this.error = error.message;
       } else if (!(error instanceof Gone)) {
-        // The interrupted part is searched again.
+        // Retries the interrupted part.
         this.#timer = setTimeout(() => this.#run(run), RETRY_MS);
         return;
       }
@@ -146,7 +146,7 @@ export class FileSearch {
   }
 
   /**
-   * Searches the first part, or as much of it as the server does in one response. Returns what is left.
+   * Searches the first part, or as much of it as fits in one response. Returns the rest of the run.
    * @param {Run} run
    * @param {AbortSignal} signal
    * @returns {Promise<Run>}
@@ -164,7 +164,7 @@ export class FileSearch {
       this.#handle(message, before);
     }
     if (done?.reason === 'gone') throw new Gone();
-    // A response that broke off does not count. One without progress is retried after a pause.
+    // An incomplete response does not count. A response without progress is retried after a pause.
     if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable();
     const parts = [...(done.complete ? [] : remainingParts(part, done.to)), ...others];
     this.complete = parts.length === 0;
@@ -173,20 +173,20 @@ export class FileSearch {
 
   /**
    * @param {Found | Progress | Done} message
-   * @param {number} before rows that had been found before this part
+   * @param {number} before number of rows that were found before this part
    */
   #handle(message, before) {
     if (message.type === 'found') {
       this.#insert(message.rows.map(([offset]) => offset));
     } else {
-      // A row that was found when incomplete is found again when complete.
+      // `message.rows` counts a row twice that matched both incomplete and complete; `offsets` has it once.
       const isAll = before + message.rows <= FOUND_MAX;
       this.count = isAll ? this.offsets.length : before + message.rows;
     }
     this.#changed();
   }
 
-  /** @param {number[]} found in ascending order, but for the step from the end of the file to its beginning */
+  /** @param {number[]} found ascending offsets, except for one step from the end of the file back to its beginning */
   #insert(found) {
     const step = found.findIndex((offset, at) => at > 0 && offset < found[at - 1]);
     if (step > 0) {
@@ -219,11 +219,11 @@ export function lowerBound(offsets, offset) {
   return low;
 }
 
-/** The server refused the search. */
+/** Thrown when the server refuses the search. */
 class SearchRefused extends Error {}
 
 /**
- * What is left of a part that was searched up to an offset.
+ * The rest of a part that was searched up to an offset.
  * @param {Part} part
  * @param {number} at
  * @returns {Part[]}
@@ -252,7 +252,7 @@ async function* readMessages(answer) {
       for (const line of lines) if (line !== '') yield JSON.parse(line);
     }
   } finally {
-    // Otherwise the search would keep its slot on the server. After the last message this does nothing.
+    // Otherwise the search would keep its permit on the server. After the last message this does nothing.
     reader.cancel().catch(() => {});
   }
 }

@@ -15,7 +15,7 @@ const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 
  * @typedef {import('../url/view-hash.js').Pattern} Pattern
  * @typedef {import('../url/view-hash.js').Level} Level
  *
- * @typedef {object} Callbacks the bar's calls to the page
+ * @typedef {object} Callbacks callbacks to the page
  * @property {() => void} changed the pattern, the filter or the highlights changed
  * @property {(offset: number) => Promise<void>} goTo goes to the row at this offset
  * @property {() => number} here the offset of the reader's current row
@@ -34,7 +34,7 @@ export class FindBar {
   current = null;
   /** @type {Pattern} */
   #pattern = { text: '', regex: false, case: false, word: false };
-  /** A step to make as soon as there is a match. @type {-1 | 0 | 1} */
+  /** A step that is made as soon as there is a match. @type {-1 | 0 | 1} */
   #pendingStep = 0;
   #callbacks;
   #bar = byId('find');
@@ -47,7 +47,7 @@ export class FindBar {
   #typing = undefined;
 
   /**
-   * @param {import('./file-search.js').SearchResult} scan of what is looked for, which the page begins
+   * @param {import('./file-search.js').SearchResult} scan the search for the pattern; the page starts it
    * @param {Callbacks} asked
    */
   constructor(scan, asked) {
@@ -79,7 +79,7 @@ export class FindBar {
     this.#openButton.addEventListener('click', () => (this.isOpen ? this.close() : this.open()));
   }
 
-  /** Call when there are more results. */
+  /** Must be called when there are more results. */
   resultsChanged() {
     this.#showCount();
     if (this.#pendingStep !== 0 && this.scan.offsets.length > 0) this.step(this.#pendingStep);
@@ -113,7 +113,7 @@ export class FindBar {
     this.setLevel(LEVELS[(LEVELS.indexOf(this.level) + 1) % LEVELS.length]);
   }
 
-  /** @param {string} [text] to look for */
+  /** @param {string} [text] pattern to find */
   open(text) {
     this.isOpen = true;
     this.#bar.hidden = false;
@@ -166,7 +166,7 @@ export class FindBar {
     this.#change();
   }
 
-  /** Shows every line again and keeps the pattern. */
+  /** Shows all rows again and keeps the pattern. */
   leaveFilter() {
     this.filter = false;
     this.level = '';
@@ -174,7 +174,7 @@ export class FindBar {
   }
 
   /**
-   * Goes to the next or the previous match; after the last comes the first.
+   * Goes to the next or the previous match; wraps around at the ends.
    * @param {1 | -1} way
    */
   async step(way) {
@@ -236,7 +236,7 @@ export class FindBar {
     for (const input of this.#levelInputs) input.checked = input.value === this.level;
     const view = byId('view-open');
     view.dataset.level = this.level;
-    // Where there is no room for the label this is the button's name.
+    // On a narrow screen the label is hidden, and the title is the button's name.
     view.title = this.level === '' ? 'Display options' : `${LEVEL_WORDS[this.level]}: how rows are shown`;
     const label = view.querySelector('.label');
     if (label) label.textContent = LEVEL_WORDS[this.level];

@@ -1,5 +1,5 @@
-// Highlights matches and the reader's own patterns in the rows in sight, by the CSS Custom Highlight API, which leaves
-// the document as it is. A browser without that API highlights the whole row.
+// Highlights matches and the reader's own patterns in the visible rows, by the CSS Custom Highlight API, which does not
+// change the document. In a browser without that API the whole row is highlighted.
 
 import { compile, matches } from './pattern.js';
 
@@ -17,7 +17,7 @@ export class Highlighter {
   #rules = [];
   /** The row that the reader went to. @type {HTMLElement | null} */
   #currentRow = null;
-  /** Names of the highlights that are set. @type {Set<string>} */
+  /** The names of the present highlights. @type {Set<string>} */
   #names = new Set();
 
   /** @param {Pattern | null} pattern */
@@ -78,7 +78,7 @@ export class Highlighter {
  * @param {Map<string, AbstractRange[]>} rangesByName
  * @param {string} highlightName
  * @param {HTMLElement | null} element
- * @param {[number, number][]} places in the element's text, in ascending order
+ * @param {[number, number][]} places ranges in the element's text, in ascending order
  */
 function addRanges(rangesByName, highlightName, element, places) {
   if (places.length === 0 || element === null) return;
@@ -102,7 +102,7 @@ function addRanges(rangesByName, highlightName, element, places) {
     const range = new StaticRange({ startContainer: node, startOffset: from - start, ...endOf() });
     ranges.push(range);
 
-    /** Finds the text node that holds the end; the next match may begin in it. */
+    /** Finds the text node that contains the end; the next match may begin in it. */
     function endOf() {
       while (endStart + end.length < to) {
         const next = /** @type {Text | null} */ (walker.nextNode());

@@ -1,4 +1,4 @@
-// A search in the rows that the merged page holds, without the server. Matches are given by their place in the list.
+// A search in the rows of the merged page, without the server. A match is named by its place in the list.
 
 /** @typedef {import('../merged/merge-buffer.js').Entry} Entry */
 
@@ -12,14 +12,14 @@ export class LocalSearch {
   error = '';
   /** @type {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} */
   #test = null;
-  /** Earlier results, with the HTML for which they hold. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
+  /** Earlier results, each valid for one HTML text. @type {WeakMap<Entry, {html: string, passes: boolean}>} */
   #cache = new WeakMap();
 
   get count() {
     return this.offsets.length;
   }
 
-  /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null matches nothing */
+  /** @param {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} test null if nothing is searched */
   setTest(test) {
     this.#test = test;
     this.#cache = new WeakMap();
@@ -35,7 +35,7 @@ export class LocalSearch {
     return passes;
   }
 
-  /** @param {Iterable<Entry>} entries of one log after another */
+  /** @param {Iterable<Entry>} entries the entries of one log after those of another */
   run(entries) {
     this.offsets = [];
     if (this.#test === null) return;

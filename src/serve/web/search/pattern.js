@@ -11,8 +11,8 @@ export function parameters({ text, regex, case: isCase, word }) {
 }
 
 /**
- * The pattern as the browser's regular expression; null if the browser cannot express it. The server then still says
- * which rows match.
+ * The pattern as a regular expression of the browser; null if the browser does not support it. Then only the server
+ * knows which rows match.
  * @param {Pattern} pattern
  * @returns {RegExp | null}
  */

@@ -1,9 +1,9 @@
-// The search for a log's errors or warnings, and the button and keys that go from one to the next.
+// The search for the errors or warnings of a log, and the button and keys that step through them.
 
 import { plural } from '../ui/units.js';
 import { FileSearch, lowerBound } from './file-search.js';
 
-/** A log up to this size is searched when it is opened, a larger one when the reader asks for it. */
+/** A log up to this size is searched when it is opened, a larger one at the reader's request. */
 const EAGER_BYTES = 64 * 1024 * 1024;
 
 export class LevelSearch extends FileSearch {
@@ -22,10 +22,10 @@ export class LevelSearch extends FileSearch {
   }
 
   /**
-   * Call when the file changed. Returns whether a new search began.
+   * Must be called when the file changed. Returns whether a new search began.
    * @param {string} generation
    * @param {import('./file-search.js').FileEnd} ends
-   * @param {number} near where the reader is
+   * @param {number} near offset of the reader's current row
    */
   update(generation, ends, near) {
     this.#file = { generation, ends };
@@ -43,7 +43,7 @@ export class LevelSearch extends FileSearch {
 }
 
 export class ProblemNav {
-  /** The offset of the error that the reader went to. @type {number | null} */
+  /** The offset of the error or warning that the reader went to. @type {number | null} */
   current = null;
   #level;
   #button;
@@ -68,7 +68,7 @@ export class ProblemNav {
   }
 
   /**
-   * Goes to the next or the previous error.
+   * Goes to the next or the previous error or warning.
    * @param {1 | -1} way
    */
   async step(way) {
@@ -82,7 +82,7 @@ export class ProblemNav {
     await this.#goTo(this.current);
   }
 
-  /** Goes to the first one, which is often the cause of the others. */
+  /** Goes to the first error or warning, which often causes the others. */
   async first() {
     const [first] = this.scan.offsets;
     if (first === undefined) return;
@@ -90,7 +90,7 @@ export class ProblemNav {
     await this.#goTo(first);
   }
 
-  /** Call when the results changed. */
+  /** Must be called when the results changed. */
   show() {
     const { count, complete, running } = this.scan;
     this.#button.hidden = count === 0;

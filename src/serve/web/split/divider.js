@@ -1,22 +1,22 @@
 // The dividers between panes, moved by pointer or by keys.
 
 const STEP = 0.05;
-/** The smallest part of two panes' size that one of them keeps. */
+/** The smallest share of two neighbouring panes that one of them keeps. */
 const PART_MIN = 0.1;
 
 /**
  * @typedef {object} Panes
- * @property {() => boolean} isVertical whether the panes stand one below the other
- * @property {() => number[]} shares of the panes, in parts of each other
+ * @property {() => boolean} isVertical whether the panes are stacked
+ * @property {() => number[]} shares returns the relative size of each pane
  * @property {(shares: number[]) => void} set
  */
 
 /**
- * @param {HTMLElement} room that holds the panes
+ * @param {HTMLElement} room element that contains the panes
  * @param {Panes} sides
  */
 export function makeDividers(room, sides) {
-  /** @param {number} at the pane behind it @param {number} part of the two panes' room that goes to the first */
+  /** @param {number} at the pane after the divider @param {number} part the first pane's share of the two panes */
   const divide = (at, part) => {
     const shares = sides.shares();
     const both = shares[at - 1] + shares[at];
@@ -57,7 +57,7 @@ export function makeDividers(room, sides) {
       event.preventDefault();
       bar.focus();
       bar.setPointerCapture(event.pointerId);
-      // A frame would receive the pointer's moves otherwise.
+      // Otherwise a frame would receive the pointer's moves.
       room.dataset.dragged = 'true';
     });
     bar.addEventListener('pointermove', (event) => {

@@ -1,5 +1,5 @@
-// The split view: each pane is the viewer page of one log, in a frame. The fragment of this page's URL holds those of
-// all panes, so that a link shows the same.
+// The split view: each pane is the viewer page of one log, in a frame. The fragment of this page's URL contains the
+// fragments of all panes, so that a link restores all of them.
 
 import { byId, icon } from '../ui/dom.js';
 import { displayPath, multiLogUrl, parseLogs, shortNames, SPLIT_MAX } from '../url/multi-log.js';
@@ -13,8 +13,8 @@ const CHECK_MS = 500;
  * @property {string} log
  * @property {HTMLElement} box
  * @property {HTMLIFrameElement} frame
- * @property {number} share of the room, in parts of the others'
- * @property {string} hash of its own address
+ * @property {number} share relative size
+ * @property {string} hash fragment of its own URL
  */
 
 const container = byId('panes');

@@ -1,4 +1,4 @@
-// Access to the page's elements and icons.
+// Helpers for the page's elements and icons.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -6,7 +6,7 @@ const SVG = 'http://www.w3.org/2000/svg';
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /**
- * Sets a text only if it changed, so that nothing is laid out or announced again.
+ * Sets a text only if it changed, so that the browser neither lays it out nor announces it again.
  * @param {Element} target
  * @param {string} text
  */

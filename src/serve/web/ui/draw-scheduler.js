@@ -2,7 +2,7 @@
 // is up to date when it is shown again.
 
 const HIDDEN_MS = 500;
-/** Arriving rows take at most one part in this many of the time; the rest is left for input and other work. */
+/** Drawing arriving rows takes at most 1/IDLE_FACTOR of the time; the rest is left for input and other work. */
 const IDLE_FACTOR = 4;
 const DELAY_MS_MAX = 200;
 
@@ -10,7 +10,7 @@ export class DrawScheduler {
   #draw;
   #frame = 0;
   #timer = 0;
-  /** Runs until the delay is over. */
+  /** The timer of a throttled request. */
   #delayTimer = 0;
   #delayedUntil = 0;
 
@@ -24,7 +24,7 @@ export class DrawScheduler {
     });
   }
 
-  /** Draws what has arrived, once the delay after the last frame is over. */
+  /** Draws arrived rows as soon as the delay after the last frame is over. */
   requestThrottled() {
     const wait = this.#delayedUntil - performance.now();
     if (wait <= 0) this.request();
@@ -36,7 +36,7 @@ export class DrawScheduler {
     this.#delayedUntil = Math.max(this.#delayedUntil, performance.now() + ms);
   }
 
-  /** Draws in the next frame, for something that the reader waits for. */
+  /** Draws in the next frame, for a change that the reader waits for. */
   request() {
     if (this.#frame !== 0 || this.#timer !== 0) return;
     if (document.hidden) this.#timer = window.setTimeout(() => this.#run(), HIDDEN_MS);

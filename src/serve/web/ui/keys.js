@@ -1,8 +1,8 @@
-// Keyboard shortcuts: one table both acts and fills the help dialog.
+// Keyboard shortcuts: one table holds the actions and the texts of the help dialog.
 
 /**
  * @typedef {object} Key
- * @property {string[]} keys as `KeyboardEvent.key` says them
+ * @property {string[]} keys values of `KeyboardEvent.key`
  * @property {string} does
  * @property {(key: string) => void} act
  */
@@ -47,7 +47,7 @@ export function bindFindKey(openFindBar) {
   });
 }
 
-/** The selected text if it is within one line, as a pattern to find. */
+/** The selected text as a pattern to find; undefined if it spans several lines. */
 export function selectedText() {
   const text = document.getSelection()?.toString() ?? '';
   return text !== '' && text.length < 200 && !text.includes('\n') ? text : undefined;

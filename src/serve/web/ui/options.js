@@ -1,7 +1,7 @@
-// The display options of rows. The reader's choice is kept in the browser; those of a link hold for its visit only.
+// The display options of rows. The browser stores the reader's options; the options of a link are not stored.
 
 const STORE = 'tailcast.options';
-/** Kept by earlier versions. */
+/** The key that earlier versions used. */
 const WRAP_STORE = 'tailcast.wrap';
 
 /**
@@ -28,7 +28,7 @@ export function saveOptions(options) {
   try {
     localStorage.setItem(STORE, JSON.stringify(options));
   } catch {
-    // Kept for this page only.
+    // Without storage the options last as long as the page.
   }
 }
 

@@ -20,21 +20,21 @@ const WAITING = {
  * @property {string | null} waiting why there is no file to read
  * @property {boolean} following
  * @property {boolean} empty whether no line is on the page
- * @property {number} newLines lines below a view that stands still
- * @property {number | null} lostAt when the connection was lost
- * @property {number} openedAt when the log was first open here, or 0
- * @property {number} heardAt when a byte last came that was not history, or 0
+ * @property {number} newLines lines that arrived below a paused view
+ * @property {number | null} lostAt time of the loss of the connection
+ * @property {number} openedAt time at which this page first opened the log, or 0
+ * @property {number} heardAt time at which the last live byte (not history) arrived, or 0
  * @property {number | null} size of the log in bytes
  * @property {string | null} watch
  *
  * @typedef {object} StatusText
- * @property {string} state stable name, for tests and colour
+ * @property {string} state stable name, for tests and style sheets
  * @property {string} glyph
  * @property {string} word
  * @property {string} [detail]
- * @property {string} [announce] what a screen reader announces, if not the word: it must not change each second
- * @property {[title: string, text: string]} [notice] what an empty page says
- * @property {boolean} [retry] whether the reader can do something about it
+ * @property {string} [announce] text for screen readers instead of the word, without a countdown
+ * @property {[title: string, text: string]} [notice] text on an empty page
+ * @property {boolean} [retry] whether the retry button is shown
  */
 
 /**
@@ -114,7 +114,7 @@ export class StatusBar {
   #age = byId('age');
   #watch = byId('watch');
   #transport = byId('transport');
-  /** What the page says of a proxy that blocks WebSockets. */
+  /** The page's text about a proxy that blocks WebSockets. */
   #blockedTitle = this.#transport.title;
   #size = byId('size');
   #notice = byId('notice');
@@ -123,13 +123,13 @@ export class StatusBar {
   #announce = byId('announce');
   #announced = '';
   #announcedAt = 0;
-  /** New lines that were not announced yet. */
+  /** The number of new lines that were not announced yet. */
   #unannounced = 0;
-  /** When the first of them came. */
+  /** The arrival time of the first of them. */
   #unannouncedSince = 0;
 
   /**
-   * Lines were written.
+   * Counts lines for the next announcement.
    * @param {number} lines
    */
   countNewLines(lines) {
@@ -168,7 +168,7 @@ export class StatusBar {
   }
 
   /**
-   * Announces a state once if it lasts, and from time to time the number of new lines.
+   * Announces a changed state, and from time to time the number of new lines. Short-lived states are skipped.
    * @param {string} words
    * @param {number} now
    */

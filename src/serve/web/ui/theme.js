@@ -1,10 +1,10 @@
-// The colour theme: the system's, or the reader's choice, stored in the browser.
-// A classic script in the head, so that the first frame has the right colours.
+// The colour theme: the system's, or the one that the reader chose, which the browser stores. This is a classic script
+// in the head, so that the first frame has the right colours.
 (() => {
   const STORE = 'tailcast.theme';
   const THEMES = ['auto', 'light', 'dark'];
 
-  // Where storage is denied, the choice lasts as long as the page.
+  // Without access to storage the theme lasts as long as the page.
   const stored = () => {
     try {
       return localStorage.getItem(STORE);
@@ -34,7 +34,7 @@
     try {
       localStorage.setItem(STORE, theme);
     } catch {
-      // Kept for this page only.
+      // The theme then lasts as long as the page.
     }
     show();
   };

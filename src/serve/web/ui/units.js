@@ -25,7 +25,7 @@ export function formatSize(bytes) {
 }
 
 /**
- * Age, in the largest whole unit. A time in the future, from a clock that differs, gives "just now".
+ * Age, in the largest whole unit. A time in the future, from a clock that is ahead, gives "just now".
  * @param {number} ms
  */
 export function formatAge(ms) {

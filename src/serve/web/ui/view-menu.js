@@ -10,8 +10,8 @@ export class ViewMenu {
 
   /**
    * @param {HTMLElement} log
-   * @param {import('./options.js').Options} options what is shown, which the menu keeps up to date
-   * @param {() => void} changed called when the reader chose
+   * @param {import('./options.js').Options} options the current options; the menu changes them
+   * @param {() => void} changed called after the reader changed an option
    */
   constructor(log, options, changed) {
     this.#log = log;

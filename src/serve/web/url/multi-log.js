@@ -3,11 +3,11 @@
 
 /** More panes would be too narrow. */
 export const SPLIT_MAX = 4;
-/** There are this many colours that can be told apart. */
+/** The style sheet has this many distinguishable colours. */
 export const MERGED_MAX = 8;
 
 /**
- * The logs in an address, each once, in their order.
+ * The logs in a query, without duplicates, in their order.
  * @param {string} search
  * @param {number} max
  * @returns {string[]}
@@ -24,14 +24,14 @@ export function parseLogs(search, max) {
 }
 
 /**
- * The path of a log's URL; null for what is no log here, such as another host or a page of tailcast.
- * @param {string} rawPath as it stands in an address, where a person may have left out some of the encoding
+ * The normalised path of a log's URL; null if it cannot be a log of this server, such as a page of tailcast.
+ * @param {string} rawPath from an address, possibly typed by a person and not fully percent-encoded
  * @returns {string | null}
  */
 export function canonicalLog(rawPath) {
   const path = rawPath.replace(/%2F/gi, '/').replace(/%(?![0-9a-f]{2})/gi, '%25').replace(/[^A-Za-z0-9/._~%-]/g, encodeURIComponent);
   if (!path.startsWith('/')) return null;
-  // The browser's reading counts: it resolves `..`, and takes two leading slashes for a host.
+  // Parsed by the browser, because it resolves `..` and reads two leading slashes as the start of a host.
   const { pathname } = new URL(path.replace(/^\/+/, '/'), 'http://localhost/');
   return pathname.endsWith('/') || pathname.startsWith('/_/') || pathname.startsWith('//') ? null : pathname;
 }
@@ -59,7 +59,7 @@ export function displayPath(log) {
 }
 
 /**
- * The shortest ends of paths, of whole names, that tell them apart.
+ * The shortest unique suffix of each path, in whole components.
  * @param {string[]} paths
  * @returns {string[]}
  */

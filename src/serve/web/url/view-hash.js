@@ -1,25 +1,26 @@
 // The view as the URL's fragment: position, pattern, filter, highlights and options. A fragment is never sent to the
-// server, and changing it does not reload the page. A position has its generation with it, so that a link into a file
-// that was rotated away does not show other lines.
+// server, and changing it does not reload the page. A position includes its generation, so that a link into a rotated
+// file never shows lines of another file.
 
 import { DEFAULTS, TIMES } from '../ui/options.js';
 
 /**
- * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange selected ones, both ends included
+ * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange the selected lines, both ends included
  * @typedef {{text: string, regex: boolean, case: boolean, word: boolean}} Pattern
  * @typedef {'' | 'error' | 'warning'} Level all rows, errors, or errors and warnings
  * @typedef {object} View
  * @property {LineRange | null} lines
- * @property {number | null} top offset of the first row in sight of a view that stands still
- * @property {string | null} generation what `lines` and `top` are in
+ * @property {number | null} top offset of the first row in sight of a paused view
+ * @property {string | null} generation the generation of `lines` and `top`
  * @property {boolean} follow
  * @property {Pattern | null} find
  * @property {boolean} filter
  * @property {boolean} invert
- * @property {Level} level what is shown of the log's levels
+ * @property {Level} level the log levels that are shown
  * @property {Pattern[]} rules
  * @property {Partial<import('../ui/options.js').Options>} options
- * @property {number[]} folds offsets of the groups that are not as the options have them
+ * @property {number[]} folds offsets of the groups that the reader opened or folded against the options
+ * @property {string} encoding the chosen encoding; empty for the one that the first bytes say
  */
 
 export const RULES_MAX = 6;
@@ -30,7 +31,7 @@ const SWITCHES = /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ ([
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [] };
+  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [], encoding: '' };
 }
 
 /**
@@ -54,6 +55,7 @@ export function parseView(hash) {
     else if (key === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
     else if (key === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
+    else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
     else for (const option of SWITCHES) if (key === option) view.options[option] = value !== '0';
   }
@@ -82,8 +84,22 @@ export function formatView(view) {
     if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
   }
   if (view.options.times !== undefined && view.options.times !== DEFAULTS.times) parts.push(`times=${view.options.times}`);
+  if (view.encoding !== '') parts.push(`encoding=${view.encoding}`);
   if (view.folds.length > 0) parts.push(`fold=${view.folds.slice(0, FOLDS_MAX).join(',')}`);
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
+}
+
+/**
+ * The name of the encoding with this label; empty for one that the server would refuse.
+ * @param {string} label
+ */
+export function encodingName(label) {
+  try {
+    const { encoding } = new TextDecoder(label);
+    return label === '' || encoding === 'iso-2022-jp' ? '' : encoding;
+  } catch {
+    return '';
+  }
 }
 
 /** @param {LineRange} lines */

@@ -39,7 +39,7 @@ export class ViewerBars {
 
   /** @param {boolean} following */
   showFollow(following) {
-    // Its label says what it does next, so it is no toggle button: label and pressed state must not both change.
+    // The label names the next action, so there is no `aria-pressed`: label and pressed state must not both change.
     this.#follow.dataset.following = String(following);
     this.#follow.title = following ? 'Pause (f)' : 'Follow the end (f)';
     this.#follow.setAttribute('aria-label', following ? 'Pause' : 'Follow the end');

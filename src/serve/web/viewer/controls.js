@@ -31,6 +31,7 @@ const TOUCH_PX = 32;
  * @property {import('../ui/view-menu.js').ViewMenu} menu
  * @property {import('./url-sync.js').UrlSync} urlSync
  * @property {import('../net/api.js').LogApi} api
+ * @property {string} encoding that was chosen, or empty
  * @property {import('../rows/generations.js').Generations} generations
  * @property {import('./bars.js').ViewerBars} bars
  * @property {() => void} restyle
@@ -51,7 +52,7 @@ export class Controls {
     parts.log.addEventListener('click', (event) => this.#click(event));
   }
 
-  /** Focuses the log, so that keys scroll it. The focus ring shows only for keyboard users. */
+  /** Focuses the log, so that keys scroll it, without a focus ring. */
   focusLog() {
     this.#parts.log.focus(/** @type {FocusOptions} */ ({ preventScroll: true, focusVisible: false }));
   }
@@ -94,7 +95,7 @@ export class Controls {
       seek.toEnd();
       this.focusLog();
     });
-    // The button lies over the log, so it passes on the wheel.
+    // The button covers a part of the log, so it forwards wheel events.
     newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
     byId('help-open').addEventListener('click', () => this.#help.showModal());
     byId('help-close').addEventListener('click', () => this.#help.close());
@@ -117,10 +118,11 @@ export class Controls {
 
   /** Sets the targets of the menu's links. */
   #updateLinks() {
-    const { findBar, api, bars } = this.#parts;
-    /** @type {HTMLAnchorElement} */ (byId('raw')).href = '?format=raw';
+    const { findBar, api, bars, encoding } = this.#parts;
+    const raw = encoding === '' ? '?format=raw' : `?format=raw&encoding=${encoding}`;
+    /** @type {HTMLAnchorElement} */ (byId('raw')).href = raw;
     const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
-    whole.href = '?format=raw';
+    whole.href = raw;
     whole.download = bars.name;
     const matches = /** @type {HTMLAnchorElement} */ (byId('download-matches'));
     const filter = findBar.filterParameters;
@@ -144,7 +146,7 @@ export class Controls {
     } else if (isInColumns(entry.element, event.clientX, isTouch ? TOUCH_PX : 0)) {
       if (event.shiftKey) document.getSelection()?.removeAllRanges();
       if (this.#parts.loader.isFiltering && !event.shiftKey) this.#showInContext(entry);
-      // On touch there is no Shift: a second tap selects a range, a tap on the selection clears it.
+      // A touch screen has no Shift key: a second tap selects a range, and a tap on the selection clears it.
       else if (isTouch && selection.has(entry)) selection.clear();
       else selection.select(entry, event.shiftKey || isTouch);
     } else {
@@ -204,7 +206,7 @@ export class Controls {
     this.#show(row);
   }
 
-  /** The row where a new cursor starts. @param {1 | -1} way */
+  /** The row at which the line cursor appears. @param {1 | -1} way */
   #rowInSight(way) {
     const rows = [...this.#parts.rowViewport.inSight()].filter((entry) => entry.marker === undefined);
     return /** @type {Row | undefined} */ (way > 0 && !this.#parts.follow.following ? rows[0] : rows[rows.length - 1]) ?? null;
@@ -283,11 +285,13 @@ export class Controls {
 
   /** @param {Copied} what */
   async #copy(what) {
-    const { urlSync } = this.#parts;
+    const { urlSync, encoding } = this.#parts;
     if (what === 'link') {
       this.showHint(await copyText(urlSync.url) ? 'Link copied' : 'Could not copy');
     } else if (what === 'curl') {
-      const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1`;
+      // A terminal shows UTF-8.
+      const decoded = encoding === '' ? '' : `&format=text&encoding=${encoding}`;
+      const url = `${location.origin}${location.pathname.replaceAll("'", '%27')}?tail=1${decoded}`;
       this.showHint(await copyText(`curl -N '${url}'`) ? 'Command copied' : 'Could not copy');
     } else {
       await this.#copyLines(what === 'markdown');

@@ -1,4 +1,4 @@
-// Copying: the text of lines, on the page or not, as plain text or Markdown, and the clipboard.
+// Copies lines, whether or not they are on the page, as plain text or Markdown to the clipboard.
 
 import { formatLineRange } from '../url/view-hash.js';
 
@@ -32,7 +32,7 @@ export async function fetchText(api, generation, first, last) {
 
 /**
  * A link with the lines as a code block, for issues and chats.
- * @param {string} logName of the log
+ * @param {string} logName
  * @param {string} url
  * @param {import('../url/view-hash.js').LineRange} lines
  * @param {string[]} text
@@ -47,7 +47,7 @@ export function markdown(logName, url, lines, text) {
 }
 
 /**
- * The Clipboard API exists only in secure contexts (TLS or localhost); elsewhere `execCommand` does it.
+ * The Clipboard API exists only in secure contexts (TLS or localhost). Elsewhere this uses `execCommand`.
  * @param {string} text
  */
 export async function copyText(text) {
@@ -56,7 +56,7 @@ export async function copyText(text) {
       await navigator.clipboard.writeText(text);
       return true;
     } catch {
-      // Denied: try the old way.
+      // The browser denied it: try `execCommand`.
     }
   }
   const before = document.activeElement;

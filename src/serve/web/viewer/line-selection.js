@@ -1,10 +1,10 @@
-// The selected lines, which a link points to and which are copied, and the line cursor.
+// The selected lines, for links and for copying, and the line cursor.
 
 /**
  * @typedef {import('../rows/tail.js').Row} Row
  * @typedef {import('../rows/tail.js').Entry} Entry
  * @typedef {{offset: number, line: number | null}} LineEnd
- * @typedef {{gen: number, first: LineEnd, last: LineEnd}} SelectedLines both ends are in it
+ * @typedef {{gen: number, first: LineEnd, last: LineEnd}} SelectedLines both ends included
  */
 
 export class LineSelection {
@@ -15,7 +15,7 @@ export class LineSelection {
   /** The fixed end of a range that is being extended. @type {LineEnd | null} */
   #anchor = null;
   #changed;
-  /** Rows that have one of the two classes. @type {Set<HTMLElement>} */
+  /** Rows with the class of the selection or of the cursor. @type {Set<HTMLElement>} */
   #marked = new Set();
 
   /** @param {() => void} changed */
@@ -25,7 +25,7 @@ export class LineSelection {
 
   /**
    * @param {Row} row
-   * @param {boolean} extend the range that is there, to this row
+   * @param {boolean} extend extends the present range to this row
    */
   select(row, extend) {
     const end = endOf(row);
@@ -67,7 +67,7 @@ export class LineSelection {
     this.#changed();
   }
 
-  /** Whether line numbers of the selection are missing. */
+  /** Whether a line number of the selection is missing. */
   get wantsNumbers() {
     return this.selected !== null && (this.selected.first.line === null || this.selected.last.line === null);
   }
@@ -94,7 +94,7 @@ export class LineSelection {
     this.#marked = dressed;
   }
 
-  /** Takes over a line number that arrived after the row. @param {Row} row */
+  /** Copies a line number that arrived after the row was selected. @param {Row} row */
   #learnNumber(row) {
     if (this.selected === null || row.line === null) return;
     for (const end of [this.selected.first, this.selected.last]) {

@@ -1,19 +1,19 @@
-// Loads the rows of the viewport. Near an edge more rows are added: from the tail where it has them, else from the
-// server. At the live end the viewport is attached and shows what arrives; further up it is detached, and new rows are
+// Loads the rows of the viewport. Near an edge it adds more rows, from the tail if it has them, else from the server.
+// At the live end the viewport is attached and shows arriving rows; further up it is detached, and arriving rows are
 // only counted.
 
 import { Gone } from '../net/api.js';
 import { compare } from '../rows/generations.js';
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
-/** The most rows drawn in one frame: parsing and layout of these take a few milliseconds. */
+/** The most rows drawn in one frame. Their parsing and layout take a few milliseconds. */
 export const ROWS_PER_FRAME = 300;
-/** In a burst only the last rows are drawn: those in sight and some more. Fewer rows a frame than these are no burst. */
+/** In a burst only the last rows are drawn: the visible ones and some more. */
 const BURST_SPARE = 1.2;
 const BURST_ROWS_MIN = 100;
 const ROW_PX_MIN = 15;
 const ROWS_AROUND = 150;
-/** How long after a burst the rows that it left out are drawn. */
+/** The rows that a burst left out are drawn this long after it. */
 const CALM_MS = 400;
 const ROWS_PER_LOAD = 250;
 /** The number of screens loaded beyond the one in sight. */
@@ -24,7 +24,7 @@ const RETRY_MS = 1_000;
 /**
  * @typedef {import('../rows/generations.js').Position} Position
  * @typedef {import('../rows/tail.js').Entry} Entry
- * @typedef {'top' | 'middle'} Align where in the view a row is put
+ * @typedef {'top' | 'middle'} Align the place in the view to which a row is scrolled
  *
  * @typedef {object} Parts
  * @property {HTMLElement} scroller
@@ -33,20 +33,20 @@ const RETRY_MS = 1_000;
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('../net/api.js').LogApi} api
  * @property {import('../rows/follow.js').Follow} follow
- * @property {() => void} changed a frame is needed
+ * @property {() => void} changed called when a frame is needed
  */
 
 export class RowLoader {
   /** Whether the viewport ends where the log ends. */
   attached = true;
-  /** Why no row before the viewport can be loaded; empty if one can. @type {'' | 'start' | 'gone'} */
+  /** The reason why no earlier row can be loaded; empty if one can. @type {'' | 'start' | 'gone'} */
   top = '';
-  /** The parameters of the filter; without any, every row is shown. @type {Record<string, string>} */
+  /** The parameters of the filter; empty without a filter. @type {Record<string, string>} */
   filter = {};
-  /** How far the search for rows that pass the filter has come. @type {Position | null} */
+  /** The position that the search for matching rows has reached. @type {Position | null} */
   scanning = null;
   #parts;
-  /** Aborts the requests for a viewport that was replaced. */
+  /** Aborts the requests of a viewport that was replaced. */
   #turn = new AbortController();
   #loadingUp = false;
   #loadingDown = false;
@@ -73,12 +73,12 @@ export class RowLoader {
     return this.#fill() || more;
   }
 
-  /** The log grew or was rotated. */
+  /** Must be called when the log grew or was rotated. */
   grew() {
     this.#grown = true;
   }
 
-  /** @returns {boolean} whether more is to be drawn in another frame */
+  /** @returns {boolean} whether rows are left for another frame */
   #drawTail() {
     const { tail, rowViewport, follow, scroller } = this.#parts;
     if (tail.from === null) return false;
@@ -108,7 +108,7 @@ export class RowLoader {
       const { tail, rowViewport } = this.#parts;
       const { changedFrom } = tail;
       tail.changedFrom = null;
-      // Rows that changed may pass the filter now, or no longer.
+      // Changed rows may match now, or match no longer.
       if (changedFrom !== null && compare(changedFrom, rowViewport.to) < 0) rowViewport.to = laterOf(changedFrom, rowViewport.from);
       this.#loadDown();
     }
@@ -161,7 +161,7 @@ export class RowLoader {
   /**
    * @param {Position} cut
    * @param {Entry[]} entries
-   * @param {Position | null} to null: there is more, and it begins behind the last of these
+   * @param {Position | null} to the position after the entries; null if it is that of the tail's next entry
    */
   #append(cut, entries, to) {
     const { rowViewport, tail } = this.#parts;
@@ -177,7 +177,7 @@ export class RowLoader {
   #fill() {
     const { scroller, rowViewport, tail, follow } = this.#parts;
     if (tail.from === null) return false;
-    // Folded rows have no height, so that one screen could need the whole log.
+    // Folded rows have no height, so without this limit one screen could need the whole log.
     if (rowViewport.length > FOLDED_ROWS_MAX) return false;
     const ahead = SCREENS_AHEAD * scroller.clientHeight;
     let more = false;
@@ -188,7 +188,7 @@ export class RowLoader {
   }
 
   /**
-   * @param {boolean} needed whether to ask the server if the tail does not have it
+   * @param {boolean} needed whether to request rows from the server that the tail does not have
    * @returns {boolean} whether something was drawn
    */
   #loadUp(needed) {
@@ -276,10 +276,10 @@ export class RowLoader {
   }
 
   /**
-   * Appends a response, up to where the tail or the next generation begins.
+   * Appends the rows of a response, up to the start of the tail or of the next generation.
    * @param {import('../net/api.js').Rows} answer
    * @param {number} gen
-   * @param {Position} at the place that was asked for
+   * @param {Position} at the requested position
    */
   #join(answer, gen, at) {
     const { rowViewport, generations, tail } = this.#parts;
@@ -292,7 +292,7 @@ export class RowLoader {
       next = Math.min(next, to);
     }
     if (!this.isFiltering && tail.from?.gen === gen && next >= tail.from.offset) {
-      // The tail may have arrived during the request, and begin before the requested position.
+      // The tail may have arrived during the request, and it may begin before the requested position.
       const end = laterOf(tail.from, rowViewport.from).offset;
       entries = entries.filter((entry) => entry.offset < end);
       next = end;
@@ -318,7 +318,7 @@ export class RowLoader {
    * @param {import('../net/api.js').Where} where
    * @param {number} gen
    * @param {Align | 'end'} align
-   * @returns {Promise<boolean>} whether it is there
+   * @returns {Promise<boolean>} whether the rows were loaded
    */
   async load(where, gen, align) {
     const { rowViewport, generations, tail, api, scroller, follow, changed } = this.#parts;
@@ -328,7 +328,7 @@ export class RowLoader {
     const generation = generations.at(gen)?.id ?? null;
     this.#loadingUp = true;
     this.#loadingDown = true;
-    // Otherwise rows that arrive would be drawn here during the request.
+    // Otherwise rows that arrive during the request would be drawn here.
     this.attached = false;
     tail.changedFrom = null;
     try {
@@ -340,7 +340,7 @@ export class RowLoader {
         before = await api.rows(generation, { before: at }, ROWS_PER_LOAD / 2, this.filter, signal);
         signal.throwIfAborted();
       }
-      // The tail may have arrived meanwhile; then its rows are used.
+      // If the tail has arrived meanwhile, its rows are used.
       if ('from' in where && this.showFromTail({ gen, offset: where.from })) return true;
       if ('before' in where) at = where.before;
       this.replace([], { gen, offset: answer.from }, { gen, offset: answer.from });

@@ -16,9 +16,11 @@ import { Highlighter } from '../search/highlight.js';
 import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
+import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { loadOptions } from '../ui/options.js';
 import { StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
+import { formatView, parseView } from '../url/view-hash.js';
 import { ViewerBars } from './bars.js';
 import { Controls } from './controls.js';
 import { LineSelection } from './line-selection.js';
@@ -39,7 +41,8 @@ const bars = new ViewerBars();
 const stream = new Stream();
 const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
-const api = new LogApi(location.pathname, isWritten(location));
+const encoding = chosenEncoding(location, parseView(location.hash));
+const api = new LogApi(location.pathname, encoding, isWritten(location));
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
@@ -47,13 +50,13 @@ const facts = {
   lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
 };
 let isStatusDue = true;
-/** Whether the decoration of rows may have to change. */
+/** Whether the visible rows have to be decorated again. */
 let isStyleDue = true;
 let foldedVersion = -1;
 let isRestored = false;
-/** The reader is told once. */
+/** Whether the refusal of the WebSocket has been shown. It is shown only once. */
 let isRefusalShown = false;
-/** The last search, as JSON. */
+/** The parameters of the last search, as JSON. */
 let lastSearch = '';
 
 const drawScheduler = new DrawScheduler(draw);
@@ -93,10 +96,17 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, hint: (words) => bars.hint(words) });
+const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, generations, bars, restyle, searchProblems });
-const connection = new Connection(location, onMessage, connectionChanged);
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, restyle, searchProblems });
+const connection = new Connection(logUrl(), onMessage, connectionChanged);
+
+/** The address of the log, in the chosen encoding. */
+function logUrl() {
+  const url = new URL(location.href);
+  url.searchParams.set('encoding', encoding);
+  return url;
+}
 
 /** @param {import('../net/connection.js').Phase} phase */
 function connectionChanged(phase) {
@@ -146,7 +156,7 @@ function onMessage(message, resuming) {
   drawScheduler.requestThrottled();
 }
 
-/** Extends the searches to new bytes. */
+/** Extends the running searches to new bytes. */
 function extendSearches() {
   const { current } = generations;
   if (!current) return;
@@ -163,14 +173,14 @@ function searchProblems() {
   if (warningSearch.searchNow(currentOffset())) warningNav.current = null;
 }
 
-/** The end of the current file. @returns {import('../search/file-search.js').FileEnd} */
+/** The known end of the current file. @returns {import('../search/file-search.js').FileEnd} */
 function fileEnd() {
   const size = generations.current?.to ?? 0;
   const [last] = tail.last(1);
   return { size, lastRow: last?.gen === generations.currentGen ? Math.min(last.offset, size) : 0 };
 }
 
-/** The pattern, the filter or the highlights changed. */
+/** Called when the pattern, the filter or the highlights changed. */
 function findChanged() {
   const { current } = generations;
   const { pattern } = findBar;
@@ -193,7 +203,7 @@ function refresh() {
   drawScheduler.request();
 }
 
-/** The decoration of rows may have to change. */
+/** Requests a new decoration of the visible rows. */
 function restyle() {
   isStyleDue = true;
   refresh();
@@ -244,17 +254,17 @@ function currentOffset() {
 }
 
 /**
- * Goes to a row that was found in the current file.
+ * Goes to a search result in the current file.
  * @param {number} offset
  */
 async function goTo(offset) {
-  // Only one row is the current one, whichever way led to it.
+  // Only one row is the current one, whether the find bar or the error or warning button led to it.
   for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
   const row = await seek.reveal({ gen: generations.currentGen, offset }, 'middle');
   selection.moveTo(row);
 }
 
-/** Shows the view's position in the file, and the marks. */
+/** Shows the position of the view and the marks on the minimap. */
 function showMinimap() {
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
@@ -289,7 +299,7 @@ function newerText() {
   return search.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
 }
 
-/** How far the search for rows that pass the filter has come. @param {'up' | 'down'} way */
+/** The progress of the search for matching rows, as text. @param {'up' | 'down'} way */
 function progressText(way) {
   const at = loader.scanning;
   if (at === null || (way === 'up') !== (at.offset <= rowViewport.from.offset)) return '';
@@ -299,7 +309,7 @@ function progressText(way) {
 }
 
 log.addEventListener('scroll', () => {
-  // While following, the page itself scrolls when rows arrive.
+  // While following, the page itself scrolls at each arriving row, so this event is not urgent.
   if (follow.following) drawScheduler.requestThrottled();
   else drawScheduler.request();
 }, { passive: true });
@@ -310,9 +320,10 @@ setInterval(() => {
   refresh();
 }, TICK_MS);
 
-// The server wrote the path into the title, with invisible and misleading characters escaped.
+// The title from the server is the path, with invisible and misleading characters escaped.
 bars.showPath(document.title);
 document.title = bars.name;
 bars.showFollow(true);
+bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
 levels.load(restyle);
 controls.focusLog();

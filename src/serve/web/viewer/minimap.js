@@ -1,10 +1,10 @@
-// The minimap at the right: a scrollbar of the whole file by bytes, with marks for matches, errors, warnings and the
-// selection. The native scrollbar covers the loaded rows only, so the minimap lies over it.
+// The minimap at the right: a scrollbar of the whole file in bytes, with marks for matches, errors, warnings and the
+// selection. It covers the native scrollbar, whose range is the loaded rows only.
 
 const THUMB_PX_MIN = 28;
 const MARK_PX = 2;
 const FAINT = 0.3;
-/** The lane of each kind of mark, as parts of the width. @type {Record<string, [number, number]>} */
+/** The lane of each kind of mark, as fractions of the width. @type {Record<string, [number, number]>} */
 const LANES = { warning: [0.1, 0.45], error: [0.1, 0.45], found: [0.55, 0.95], selected: [0, 1] };
 
 /**
@@ -16,13 +16,13 @@ export class Minimap {
   #thumb;
   #canvas;
   #seek;
-  /** The part of the file in sight, 0 to 1. */
+  /** The visible range of the file, as fractions from 0 to 1. */
   #top = 0;
   #bottom = 1;
   #size = 0;
   /** @type {Marks[]} */
   #marks = [];
-  /** Where the pointer holds the thumb, in pixels from its top; null if it does not. @type {number | null} */
+  /** While the thumb is dragged: the pointer's distance from the thumb's top, in pixels. @type {number | null} */
   #held = null;
   #drawnState = '';
   #markedState = '';
@@ -30,7 +30,7 @@ export class Minimap {
   /**
    * @param {HTMLElement} strip
    * @param {HTMLElement} scroller
-   * @param {(part: number) => void} seek called with the part of the log, 0 to 1, that the view is to be moved to
+   * @param {(part: number) => void} seek called with the requested position in the file, as a fraction from 0 to 1
    */
   constructor(strip, scroller, seek) {
     this.#strip = strip;
@@ -147,7 +147,7 @@ export class Minimap {
         rows.set(y, count);
         most = Math.max(most, count);
       }
-      // With marks everywhere, opacity shows their density, and the first error has the full width.
+      // With many marks, opacity shows their density, and the first error has the full width.
       for (const [y, count] of rows) {
         context.globalAlpha = most === 1 ? 1 : FAINT + (1 - FAINT) * (count / most);
         context.fillRect(left * width, y, (right - left) * width, MARK_PX);

@@ -1,4 +1,5 @@
-// Moves the view: to the end, the start, a position or a part of the file. Keeps its position when the filter changes.
+// Moves the view to the end, to the start, to a position or to a fraction of the file, and keeps its position when the
+// filter changes.
 
 import { positionOf, ROWS_PER_FRAME } from './loader.js';
 
@@ -18,7 +19,7 @@ import { positionOf, ROWS_PER_FRAME } from './loader.js';
 
 export class Seek {
   #parts;
-  /** The part of the file to go to next, 0 to 1. @type {number | null} */
+  /** The fraction of the file to go to next, 0 to 1. @type {number | null} */
   #wantedPart = null;
 
   /** @param {Parts} parts */
@@ -37,7 +38,7 @@ export class Seek {
     this.#parts.changed();
   }
 
-  /** Goes to the first byte of the file in sight. */
+  /** Goes to the first byte of the visible file. */
   async toStart() {
     const { follow, rowViewport, generations } = this.#parts;
     follow.pause();
@@ -64,7 +65,7 @@ export class Seek {
   }
 
   /**
-   * Moves the view to a part of the file in sight, 0 to 1. During a request only the last call is remembered.
+   * Moves the view to a fraction of the visible file, 0 to 1. Of several calls during a request only the last counts.
    * @param {number} part
    */
   async toPart(part) {
@@ -83,7 +84,7 @@ export class Seek {
   }
 
   /**
-   * Applies a filter, or none, and keeps the row in sight where it is.
+   * Applies or removes a filter, and keeps the visible row in its place.
    * @param {Record<string, string>} filter
    * @param {Position | null} around
    */
@@ -109,7 +110,7 @@ export class Seek {
   #scrollTo(row, align) {
     const { scroller } = this.#parts;
     const box = scroller.getBoundingClientRect();
-    // Only the log's first row keeps the space above it. Before any other row more rows will be loaded.
+    // Only the log's first row keeps the padding above it. More rows will be loaded above any other row.
     const isFirst = this.#firstRow()?.element === row && this.#isStart(this.#parts.rowViewport.from);
     if (isFirst && align === 'top') {
       scroller.scrollTop = 0;
@@ -120,7 +121,7 @@ export class Seek {
     this.#parts.follow.pin();
   }
 
-  /** Whether nothing is before a position. @param {Position} position */
+  /** Whether a position is the start of the log. @param {Position} position */
   #isStart({ gen, offset }) {
     const { generations } = this.#parts;
     return gen === generations.firstGen && offset <= (generations.at(gen)?.from ?? 0);

@@ -1,4 +1,4 @@
-// Applies the messages of the live stream: rows go to the tail, generations to their list, and markers to both.
+// Applies the messages of the live stream: adds rows to the tail, generations to their list, and markers to both.
 
 import { Generations } from '../rows/generations.js';
 import { Tail } from '../rows/tail.js';
@@ -11,7 +11,7 @@ export class Stream {
   #newsFrom = Infinity;
 
   /**
-   * Applies a message. Returns how many of its rows are new, and whether any byte is.
+   * Applies a message. Returns the number of its new rows, and whether any byte is new.
    * @param {import('../net/wire.js').Message} message
    * @param {boolean} resuming
    * @returns {{fresh: number, news: boolean}}
@@ -30,7 +30,7 @@ export class Stream {
       }
       case 'gap': {
         const words = message.to === null
-          ? `bytes from ${message.from} on left out`
+          ? `lines may be missing here, after byte ${message.from}`
           : `${formatSize(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`;
         this.#addMarker('gap', words, message.from);
         if (message.to !== null) this.generations.extendTo(message.to);
@@ -60,7 +60,7 @@ export class Stream {
     }
     this.#newsFrom = message.size;
     if (this.generations.currentGen < 0) {
-      // Rows before the stream's start are in the same file, and are loaded when the reader scrolls there.
+      // Rows before the stream's start belong to the same file. They are loaded when the reader scrolls up to them.
       this.generations.add(message.generation, 0, message.size);
       this.tail.start({ gen: this.generations.currentGen, offset: message.from });
     } else {

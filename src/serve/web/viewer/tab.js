@@ -1,5 +1,5 @@
-// The browser tab of a hidden page: its title counts new lines and errors, its icon shows a dot. Showing the page
-// resets both.
+// The browser tab of a hidden page: the title counts new lines and errors, and the icon shows a dot. Both are reset
+// when the page is shown.
 
 /** Errors are kept by offset, so that redrawn rows do not count twice. Beyond this number the title says "many". */
 const ERRORS_MAX = 1_000;
@@ -28,14 +28,14 @@ export class TabBadge {
   }
 
   /**
-   * Rows came, the last `fresh` of them new.
+   * Counts arrived rows, of which the last `fresh` are new.
    * @param {import('../net/wire.js').WireRow[]} rows
    * @param {number} fresh
    */
   countRows(rows, fresh) {
     if (!document.hidden) return;
     this.#lines += fresh;
-    // The row before the new ones may have been completed by the patch.
+    // The patch may have completed the row before the new ones.
     for (const row of rows.slice(-fresh - 1)) {
       if (this.#errors.size >= ERRORS_MAX) break;
       if (this.#levelOf(row) === 'error') this.#errors.add(row[0]);
@@ -43,7 +43,7 @@ export class TabBadge {
   }
 
   /**
-   * @param {string} logName the log's
+   * @param {string} logName
    * @param {boolean} isConnected
    */
   show(logName, isConnected) {

@@ -1,6 +1,7 @@
-// Keeps the URL in step with the view, and restores the view from a URL.
+// Updates the URL when the view changes, and restores the view from a URL.
 
 import { Gone } from '../net/api.js';
+import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 
 const SYNC_MS = 250;
@@ -19,6 +20,7 @@ const SYNC_MS = 250;
  * @property {import('../search/find-bar.js').FindBar} findBar
  * @property {import('../rows/folds.js').Folds} folds
  * @property {import('../ui/view-menu.js').ViewMenu} menu
+ * @property {string} encoding that was chosen, or empty
  * @property {(words: string) => void} hint
  */
 
@@ -38,7 +40,7 @@ export class UrlSync {
 
   /** @returns {View} */
   get view() {
-    const { generations, rowViewport, follow, selection, findBar, folds, menu } = this.#parts;
+    const { generations, rowViewport, follow, selection, findBar, folds, menu, encoding } = this.#parts;
     const firstRow = follow.following ? null : rowViewport.firstInSight();
     const gen = selection.selected?.gen ?? firstRow?.gen ?? generations.currentGen;
     return {
@@ -54,6 +56,7 @@ export class UrlSync {
       rules: findBar.rules,
       options: menu.options,
       folds: [...folds.toggled],
+      encoding,
     };
   }
 
@@ -70,12 +73,12 @@ export class UrlSync {
     return `${location.origin}${location.pathname}${location.search}${formatView(this.view)}`;
   }
 
-  /** Updates the URL after the view changed, without a new entry in the browser's history. */
+  /** Updates the URL after a change of the view, without a new entry in the browser's history. */
   sync() {
     if (!this.#isRestored || this.#timer !== undefined) return;
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
-      // The reader changed the URL; it will be restored next.
+      // The reader changed the URL. The `hashchange` event restores it.
       if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = formatView(this.view);
       this.#written = hash;
@@ -86,7 +89,12 @@ export class UrlSync {
   /** Restores the view that the URL describes. The log must be open. */
   async restore() {
     const view = parseView(location.hash);
-    const { menu, findBar, folds, follow, seek, hint } = this.#parts;
+    const { menu, findBar, folds, follow, seek, encoding, hint } = this.#parts;
+    if (chosenEncoding(location, view) !== encoding) {
+      // All rows are others in another encoding.
+      location.reload();
+      return;
+    }
     this.#restoring.abort();
     this.#restoring = new AbortController();
     this.#isRestored = false;
@@ -109,7 +117,7 @@ export class UrlSync {
   }
 
   /**
-   * The number of the generation that a view is in; null if it is no longer there.
+   * The number of a view's generation; null if the server no longer has it.
    * @param {View} view
    */
   async #generationOf(view) {
@@ -119,7 +127,7 @@ export class UrlSync {
     const known = generations.indexOf(generation);
     if (known >= 0) return known;
     try {
-      // A generation may have two names; the response has the one that the stream uses.
+      // A generation may have two names. The response contains the name that the stream uses.
       const answer = await api.rows(generation, { from: 0 }, 1, {});
       if (answer.generation === generations.current?.id) return generations.currentGen;
       return generations.addEarlier(answer.generation, answer.size);
@@ -141,7 +149,7 @@ export class UrlSync {
     if (wanted.kind === 'line') {
       const first = await api.offsetOfLine(id, from, signal);
       const last = to === from ? first : await api.offsetOfLine(id, to, signal);
-      // For a line beyond the end, the server gives the last one.
+      // For a line beyond the end, the server returns the last line.
       const { lines: [firstLine, lastLine] } = await api.lineNumbers(id, [first.offset, last.offset]);
       if (firstLine !== null && firstLine < from) hint(`The log has ${firstLine.toLocaleString('en-US')} lines.`);
       selection.set({ gen, first: { offset: first.offset, line: firstLine }, last: { offset: last.offset, line: lastLine } });
