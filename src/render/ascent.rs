@@ -187,7 +187,8 @@ impl Screen {
         self.covered = None;
         let start = self.row - way.rows.min(self.row - self.top);
         let is_sure = way.landing.is_some() || self.size.has_wrapped();
-        if is_sure || way.cursor <= WIDTH_MIN || self.row - start > Covered::LINES_MAX {
+        let covers = (1..=Covered::LINES_MAX).contains(&(self.row - start));
+        if is_sure || !covers || way.cursor <= WIDTH_MIN {
             return;
         }
         let lines = self.lines[start..self.row].to_vec();
