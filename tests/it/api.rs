@@ -72,6 +72,33 @@ async fn rows_of_the_api_are_those_of_a_stream() {
 }
 
 #[tokio::test]
+async fn what_was_overwritten_is_sent_found_and_downloaded_as_it_was_written() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", b"10%\r20%\r\x1b[31mred\x1b[m\r\nlast");
+    let written = [(0, "10%"), (4, "20%"), (8, "␛[31mred␛[m"), (21, "last")];
+    let written = written.map(|(offset, text)| (offset, text.to_owned()));
+    let shown = [(0, "red".to_owned()), written[3].clone()];
+    for (raw, expected) in [("1", &written[..]), ("0", &shown[..])] {
+        let (_, page) = ask(&server, "rows", &log, &format!("raw={raw}&format=text")).await;
+        assert_eq!(pairs(&page), expected, "raw={raw}");
+        let mut viewer =
+            Viewer::v1(server.address, &format!("{log}?lines=all&format=text&raw={raw}")).await;
+        viewer.expect("open").await;
+        let mut rows = Rows::default();
+        rows.apply(&viewer.expect("rows").await);
+        assert_eq!(rows.texts(), expected.iter().map(|(_, text)| text).collect::<Vec<_>>());
+    }
+    let (_, page) = ask(&server, "rows", &log, "raw=1&filter=1&q=0%25&format=text").await;
+    assert_eq!(pairs(&page), written[..2]);
+    let found = get(server.address, &format!("/_/find{log}?raw=1&q=20%25"), &[]).await;
+    assert!(found.text().contains("[[4,1]]"), "{}", found.text());
+    let text = get(server.address, &format!("/_/text{log}?raw=1&plain=1"), &[]).await;
+    assert_eq!(text.text(), "10%\n20%\n␛[31mred␛[m\nlast");
+    let refused = get(server.address, &format!("{log}?format=text&raw=1"), &[]).await;
+    assert_eq!(refused.status, 400, "a form that only grows has no such rows");
+}
+
+#[tokio::test]
 async fn rows_carry_their_annotations_or_come_as_text() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "::group::<Run>\n\x1b[31mred\x1b[m\n::error::no\nopen");
