@@ -319,12 +319,20 @@ impl Way {
         (widths.find(|&width| self.lands_at_start(width)).unwrap_or(self.width), false)
     }
 
-    /// Whether it leads to the start of a line, or stays in the line of the cursor.
+    /// Whether it leads to the start of a line, or stays in the line of the cursor, or leads further
+    /// than there are lines.
     fn lands_at_start(&self, width: usize) -> bool {
-        let last = self.above.len();
-        self.distance(last, width) >= self.rows
-            || self.distance(0, width) < self.rows
-            || (0..last).any(|line| self.distance(line, width) == self.rows)
+        let mut distance = self.cursor.saturating_sub(1) / width;
+        if distance >= self.rows {
+            return true;
+        }
+        for &columns in self.above.iter().rev() {
+            distance += height(columns, width);
+            if distance >= self.rows {
+                return distance == self.rows;
+            }
+        }
+        true
     }
 }
 

@@ -72,6 +72,19 @@ fn is_none(text: &[u8]) -> bool {
 }
 
 impl Screen {
+    /// Whether text that is about to be written may be a stamp or a part of one. Most is neither.
+    #[inline]
+    pub(super) fn may_have_stamp(&mut self, text: &str) -> bool {
+        match self.line_start {
+            LineStart::Past => false,
+            LineStart::Fresh if self.continuable.is_none() && is_none(text.as_bytes()) => {
+                self.line_start = LineStart::Past;
+                false
+            }
+            LineStart::Fresh | LineStart::Unfinished(_) => self.annotates,
+        }
+    }
+
     /// Reads a stamp in text that is about to be written. Returns how much of the text that took
     /// care of.
     pub(super) fn read_stamp(&mut self, text: &str, at: Place<'_>) -> usize {

@@ -42,8 +42,12 @@ impl Screen {
         if self.page.alternate().is_some() {
             return;
         }
-        self.end_ascent();
-        self.end_line_start();
+        if self.ascent.is_some() {
+            self.end_ascent();
+        }
+        if !matches!(self.line_start, LineStart::Past) {
+            self.end_line_start();
+        }
         if self.returned || self.returns.is_some() {
             self.end_returns();
         }

@@ -59,9 +59,19 @@ impl Text {
     /// other one has nothing to do with it.
     fn shows_behind(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.line.as_row().text(), other.line.as_row().text());
-        cells::text_columns(mine.trim_end()) > cells::text_columns(theirs)
-            && !have_same_words(mine, theirs)
+        columns(mine.trim_end()) > columns(theirs) && !have_same_words(mine, theirs)
     }
+}
+
+/// Whether a text has more characters than this.
+fn is_longer(text: &str, chars: usize) -> bool {
+    text.len() > chars && text.chars().nth(chars).is_some()
+}
+
+/// How many columns a text takes. Without tabs, each byte of ASCII takes one.
+fn columns(text: &str) -> usize {
+    let is_simple = text.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte));
+    if is_simple { text.len() } else { cells::text_columns(text) }
 }
 
 /// Whether the letters of two texts are mostly the same, from their starts or from their ends. The
@@ -91,6 +101,20 @@ impl Returns {
         if let Some(before) = last.checked_sub(1) {
             self.texts[last].leaves_remnant = self.texts[before].shows_behind(&self.texts[last]);
         }
+    }
+
+    /// Begins a text, which is drawn over a line or has a line of its own.
+    fn begin(&mut self, at: u64, before: Option<&Line>) {
+        let oldest = if self.texts.len() >= WINDOW { self.texts.pop_front() } else { None };
+        let mut text = oldest.unwrap_or_else(|| Text::new(Line::new(at), None));
+        text.line.restart(at);
+        (text.chars, text.leaves_remnant) = (0, false);
+        text.before = before.map(|before| {
+            let mut copy = text.before.take().unwrap_or_else(|| Line::new(at));
+            copy.copy(before);
+            copy
+        });
+        self.texts.push_back(text);
     }
 
     /// Whether enough of the last returns, up to `count`, leave a remnant.
@@ -128,9 +152,8 @@ impl Screen {
         }
         let line = &mut self.lines[self.row];
         line.flatten();
-        let is_wide = line.continues
-            || line.is_heavy()
-            || line.as_row().text().chars().nth(TEXT_CHARS_MAX).is_some();
+        let is_wide =
+            line.continues || line.is_heavy() || is_longer(line.as_row().text(), TEXT_CHARS_MAX);
         let mut returns = self.returns.take().unwrap_or_default();
         if is_wide {
             returns.texts.clear();
@@ -142,16 +165,12 @@ impl Screen {
                 self.divide(&mut returns);
             }
         }
-        if is_wide || returns.end_lines(WINDOW - 1) {
+        let ends_line = is_wide || returns.end_lines(WINDOW - 1);
+        if ends_line {
             self.end_line_at_return(at);
-            returns.texts.push_back(Text::new(Line::new(at), None));
-        } else {
-            let before = self.lines[self.row].clone();
-            returns.texts.push_back(Text::new(Line::new(at), Some(before)));
         }
-        if returns.texts.len() > WINDOW {
-            returns.texts.pop_front();
-        }
+        let before = Some(&self.lines[self.row]).filter(|_| !ends_line);
+        returns.begin(at, before);
         self.returns = Some(returns);
     }
 

@@ -232,7 +232,7 @@ impl Screen {
             self.end_ascent();
         }
         let (mut text, mut at) = (text, at);
-        if !matches!(self.line_start, LineStart::Past) && self.annotates {
+        if self.may_have_stamp(text) {
             let taken = self.read_stamp(text, at);
             text = text.get(taken..).unwrap_or_default();
             at = at.plus(taken);
