@@ -173,6 +173,17 @@ impl Screen {
 
     /// Finds out about the screen of a program that goes up so many rows.
     fn prepare(&mut self, rows: usize) {
+        // Most programs go up as many rows as they have drawn lines.
+        if let Some(landing) = self.landing.filter(|&landing| landing + rows == self.row)
+            && !self.size.has_wrapped()
+        {
+            let lines = self.lines[landing..self.row].iter_mut();
+            let widest = lines.map(|line| line.columns_over(WIDTH_MIN)).max().unwrap_or(0);
+            let cursor = self.written_columns();
+            self.size.need_columns(widest.max(cursor));
+            self.covered = None;
+            return;
+        }
         let way = self.way(rows);
         let (columns, has_wrapped) = way.width();
         if has_wrapped {

@@ -54,6 +54,11 @@ pub(super) enum NoStamp {
     Unfinished,
 }
 
+/// The fewest digits behind the second in a stamp without brackets. Dates with milliseconds, or
+/// without a fraction, are very common in programs' own lines. Runtimes of containers write
+/// nanoseconds, of which one in a million has so few digits.
+const BARE_DIGITS_MIN: u32 = 4;
+
 /// The first byte of a stamp, or of the mark at the start of a file. This rules out most lines.
 pub(super) fn may_begin(byte: u8) -> bool {
     byte.is_ascii_digit() || byte == b'[' || byte == MARK[0]
@@ -66,7 +71,7 @@ const MARK: &[u8] = "\u{feff}".as_bytes();
 pub(super) fn is_other(line: &[u8]) -> bool {
     let Some(head) = line.get(..HEAD_BYTES_MAX) else { return false };
     let is_container = || {
-        let blank = memchr::memchr(b' ', head.get(19..)?)?;
+        let blank = head.get(19..)?.iter().position(|&byte| byte == b' ')?;
         head.get(19 + blank..)?.starts_with(b" std").then_some(())
     };
     head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z' && is_container().is_none()
@@ -117,6 +122,9 @@ struct Reader<'l> {
 impl Reader<'_> {
     fn bare(&mut self) -> Result<Stamp, NoStamp> {
         let time = self.time(b"T", b".")?;
+        if time.digits < BARE_DIGITS_MIN {
+            return Err(NoStamp::Other);
+        }
         self.text(b" ")?;
         let stamp = |len, joins| Stamp { len, time: time.at, level: None, joins };
         match self.container() {
