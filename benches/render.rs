@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
 
+use tailcast::encoding::{Detection, Encoding};
 use tailcast::render::{Appender, Patch, Terminal};
 
 const LOG_BYTES: usize = 32 * 1024 * 1024;
@@ -154,6 +155,16 @@ fn chinese() -> Vec<u8> {
     })
 }
 
+/// The log of a service, as programs on Windows write it.
+fn utf16() -> Vec<u8> {
+    let text = String::from_utf8(plain()).unwrap_or_default();
+    text.encode_utf16().take(LOG_BYTES / 2).flat_map(u16::to_le_bytes).collect()
+}
+
+fn gbk() -> Vec<u8> {
+    encoding_rs::GBK.encode(&String::from_utf8_lossy(&chinese())).0.into_owned()
+}
+
 /// The CPU time of this thread, which other programs affect less than the wall time.
 fn on_processor() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -181,28 +192,31 @@ fn main() {
             _ => wanted.push(argument),
         }
     }
-    let logs: [(&str, Make); 6] = [
-        ("plain", plain),
-        ("coloured", coloured),
-        ("colourful", colourful),
-        ("docker", docker),
-        ("progress", progress),
-        ("chinese", chinese),
+    let logs: [(&str, Make, &str); 8] = [
+        ("plain", plain, "utf-8"),
+        ("coloured", coloured, "utf-8"),
+        ("colourful", colourful, "utf-8"),
+        ("docker", docker, "utf-8"),
+        ("progress", progress, "utf-8"),
+        ("chinese", chinese, "utf-8"),
+        ("utf-16", utf16, "utf-16le"),
+        ("gbk", gbk, "gbk"),
     ];
     println!("MB/s, best of {passes} passes over {} MiB", LOG_BYTES >> 20);
     println!(
         "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
         "log", "html", "feed", "text", "append", "vte", "memchr"
     );
-    for (name, make) in logs {
+    for (name, make, label) in logs {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
         let log = make();
+        let detection = Encoding::for_label(label).map_or_else(Detection::default, Detection::Done);
         let mut out = String::new();
         let mut each = |write: fn(&Patch<'_>, &mut String)| {
             best(passes, log.len(), || {
-                let mut terminal = Terminal::new(0);
+                let mut terminal = Terminal::with_encoding(0, detection);
                 for piece in log.chunks(PIECE_BYTES) {
                     let patch = terminal.feed(piece);
                     out.clear();
@@ -215,7 +229,8 @@ fn main() {
         let feed = each(|_, _| {});
         let text = each(|patch, out| patch.rows().for_each(|row| out.push_str(row.text())));
         let append = best(passes, log.len(), || {
-            let (mut terminal, mut appender) = (Terminal::new(0), Appender::new());
+            let mut terminal = Terminal::with_encoding(0, detection);
+            let mut appender = Appender::new();
             for piece in log.chunks(PIECE_BYTES) {
                 black_box(appender.html(&terminal.feed(piece)));
             }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
 use crate::log::Access;
-use crate::serve::{Heartbeat, Server, Settings};
+use crate::serve::{HEARTBEAT_INTERVAL, Heartbeat, Server, Settings};
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
@@ -92,14 +92,11 @@ enum Compress {
     Off,
 }
 
-/// The time between two heartbeats, unless the flag names another.
-const INTERVAL: Duration = Duration::from_secs(15);
-
 fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
     match text {
-        "ping" => Ok((Heartbeat::Ping, INTERVAL)),
-        "text" => Ok((Heartbeat::Text, INTERVAL)),
-        "0" | "off" => Ok((Heartbeat::Off, INTERVAL)),
+        "ping" => Ok((Heartbeat::Ping, HEARTBEAT_INTERVAL)),
+        "text" => Ok((Heartbeat::Text, HEARTBEAT_INTERVAL)),
+        "0" | "off" => Ok((Heartbeat::Off, HEARTBEAT_INTERVAL)),
         number => match number.parse() {
             Ok(seconds @ 1..=86_400) => Ok((Heartbeat::Ping, Duration::from_secs(seconds))),
             _ => Err("expected `ping`, `text`, `0`, or a number of seconds".to_owned()),

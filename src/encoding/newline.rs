@@ -89,7 +89,7 @@ mod tests {
             assert!(newline.is(&bytes[16..18]) && !newline.is(&bytes[15..17]));
             assert_eq!((newline.align(4), newline.align(5)), (4, 4));
         }
-        assert_eq!(Newline::Byte.ends(text.as_bytes()).collect::<Vec<_>>(), [2, 14, 15]);
+        assert_eq!(Newline::Byte.ends(text.as_bytes()).collect::<Vec<_>>(), [2, 15, 16]);
         assert_eq!(Newline::Byte.count(text.as_bytes()), 3);
     }
 }

@@ -46,6 +46,9 @@ use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
 
+/// The time between two heartbeats, unless the settings say otherwise.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
 /// How the server detects viewers that are gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
@@ -94,7 +97,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             heartbeat: Heartbeat::Ping,
-            heartbeat_interval: Duration::from_secs(15),
+            heartbeat_interval: HEARTBEAT_INTERVAL,
             pong_timeout: Duration::from_secs(5),
             max_viewers: 10_000,
             allow_origins: Vec::new(),

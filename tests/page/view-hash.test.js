@@ -50,7 +50,7 @@ test('every view can be restored from its fragment', () => {
   }
 });
 
-test('an address that a person or a newer page made is taken as far as it is understood', () => {
+test('unknown and invalid parts of a fragment are ignored', () => {
   const view = parseView('#L5&unknown=1&encoding=utf-9&find=:%&mark=&mark=x&mark=r:&filter=maybe&wrap=0&times=never&fold=1,x,-2,3&numbers');
   assert.deepEqual(view.lines, { kind: 'line', from: 5, to: 5 });
   assert.deepEqual(view.find, { text: '%', regex: false, case: false, word: false });

@@ -1,4 +1,5 @@
-// Keyboard shortcuts: one table holds the actions and the texts of the help dialog.
+// Keyboard shortcuts. Each page has one table of its keys, with their actions and the texts of the help dialog; that
+// of the viewer is in `viewer/controls.js`.
 
 /**
  * @typedef {object} Key
