@@ -51,6 +51,7 @@ impl Screen {
         if self.returned || self.returns.is_some() {
             self.end_returns();
         }
+        self.is_unbroken = false;
         self.screen_row = None;
         let end = self.continuable();
         self.page.set_in_status(false);
@@ -95,6 +96,8 @@ impl Screen {
         if self.page.is_hidden() || self.column == Some(0) {
             return;
         }
+        // A program that begins with a return writes one before each text, and redraws its row.
+        self.is_unbroken &= !self.current().is_empty();
         self.end_line_start();
         if self.read_marker(ci_marker::at_return) {
             // A program that writes these knows that it draws over them.

@@ -95,6 +95,7 @@ impl Perform for Screen {
             'd' => self.address_row(n - 1),
             'r' => self.page.set_region(param(0), param(1)),
             's' => self.save(),
+            't' if param(0) == 8 => self.size.ask_for(param(2), param(1)),
             'u' => self.restore(),
             _ => {}
         }
@@ -142,7 +143,8 @@ impl Screen {
         }
     }
 
-    /// DECSET and DECRST. Only the alternate screen and the saved cursor are relevant to a log.
+    /// DECSET and DECRST. Only the alternate screen, the saved cursor and the width are relevant to
+    /// a log.
     fn mode(&mut self, params: &Params, action: char) {
         for group in params.iter() {
             if let [47 | 1047 | 1048 | 1049] = group {
@@ -152,6 +154,8 @@ impl Screen {
                 ([47 | 1047 | 1049], 'h') => self.enter_alternate(),
                 ([47 | 1047 | 1049], 'l') => self.leave_alternate(),
                 ([1048], 'h') if !self.page.is_hidden() => self.save(),
+                // DECCOLM. Few terminals go back to 80 columns, though programs often ask for it.
+                ([3], 'h') => self.size.need_columns(132),
                 ([1048], 'l') if self.page.alternate().is_none() => self.restore(),
                 _ => {}
             }

@@ -13,11 +13,17 @@
 //! remnant. A text that is wider than any screen ends with its CR, too. A newline, any movement of
 //! the cursor and any erasing end the row of CRs. The rule looks at a few texts on either side, so
 //! a viewer that starts anywhere gets the same rows.
+//!
+//! Before the first newline of a log, little tells that its lines end with newlines at all. So two
+//! CRs are enough there if most texts do not look like [progress]. They are shown as
+//! rows until a newline comes, and stay rows once there are sixteen texts.
 
 use std::collections::VecDeque;
 
 use super::ci_marker;
+use super::group::Groups;
 use super::line::Line;
+use super::progress;
 use super::screen::Screen;
 use super::{SCREEN_ROWS, cells};
 
@@ -26,6 +32,9 @@ const WINDOW: usize = 16;
 
 /// How many of them must leave a remnant.
 const REMNANTS_MIN: usize = 2;
+
+/// How many returns before the first newline show that there may be none.
+const RETURNS_MIN: usize = 2;
 
 /// The longest text that may be drawn over, in characters.
 const TEXT_CHARS_MAX: usize = super::COLUMNS_MAX;
@@ -47,12 +56,35 @@ struct Text {
     before: Option<Line>,
     /// It leaves a remnant of the text before it.
     leaves_remnant: bool,
+    /// It looks like progress.
+    is_progress: bool,
+}
+
+/// The row before its texts were shown as rows.
+#[derive(Clone, Debug)]
+pub(super) struct Undivided {
+    row: usize,
+    line: Line,
+    column: Option<usize>,
+    groups: Groups,
+}
+
+impl Undivided {
+    /// The first lines became final.
+    pub(super) fn scroll(&mut self, lines: usize) {
+        self.row = self.row.saturating_sub(lines);
+    }
+
+    /// The memory of the row, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.line.weight() + self.groups.weight()
+    }
 }
 
 impl Text {
     fn new(line: Line, before: Option<Line>) -> Self {
         let chars = line.as_row().text().chars().count();
-        Self { line, chars, before, leaves_remnant: false }
+        Self { line, chars, before, leaves_remnant: false, is_progress: false }
     }
 
     /// Whether something of this text would be left if the other one were drawn over it, and the
@@ -103,12 +135,19 @@ impl Returns {
         }
     }
 
+    /// The last text is complete: finds out whether it looks like progress.
+    fn look_for_progress(&mut self) {
+        if let Some(text) = self.texts.back_mut() {
+            text.is_progress = progress::is_progress(text.line.as_row().text());
+        }
+    }
+
     /// Begins a text, which is drawn over a line or has a line of its own.
     fn begin(&mut self, at: u64, before: Option<&Line>) {
         let oldest = if self.texts.len() >= WINDOW { self.texts.pop_front() } else { None };
         let mut text = oldest.unwrap_or_else(|| Text::new(Line::new(at), None));
         text.line.restart(at);
-        (text.chars, text.leaves_remnant) = (0, false);
+        (text.chars, text.leaves_remnant, text.is_progress) = (0, false, false);
         text.before = before.map(|before| {
             let mut copy = text.before.take().unwrap_or_else(|| Line::new(at));
             copy.copy(before);
@@ -122,12 +161,18 @@ impl Returns {
         let last = self.texts.iter().rev().take(count);
         last.filter(|text| text.leaves_remnant).count() >= REMNANTS_MIN
     }
+
+    /// Whether there are so many texts, and most of the last ones do not look like progress.
+    fn are_lines(&self, count: usize) -> bool {
+        let progress = self.texts.iter().rev().take(count).filter(|text| text.is_progress).count();
+        self.texts.len() >= count && progress * 2 < count
+    }
 }
 
 impl Screen {
     /// The cursor moves other than by returns, or something is erased.
     pub(super) fn forget_returns(&mut self) {
-        self.returned = false;
+        (self.returned, self.is_unbroken) = (false, false);
         self.returns = None;
     }
 
@@ -155,17 +200,23 @@ impl Screen {
         let is_wide =
             line.continues || line.is_heavy() || is_longer(line.as_row().text(), TEXT_CHARS_MAX);
         let mut returns = self.returns.take().unwrap_or_default();
+        let is_first = returns.texts.is_empty();
         if is_wide {
             returns.texts.clear();
-        } else if returns.texts.is_empty() {
+        } else if is_first {
             returns.texts.push_back(Text::new(line.clone(), None));
-        } else {
+        }
+        if self.is_unbroken {
+            returns.look_for_progress();
+        }
+        let are_lines = self.is_unbroken && returns.are_lines(WINDOW);
+        if !is_first && !is_wide {
             returns.complete();
-            if returns.end_lines(WINDOW) {
+            if are_lines || returns.end_lines(WINDOW) {
                 self.divide(&mut returns);
             }
         }
-        let ends_line = is_wide || returns.end_lines(WINDOW - 1);
+        let ends_line = is_wide || are_lines || returns.end_lines(WINDOW - 1);
         if ends_line {
             self.end_line_at_return(at);
         }
@@ -191,6 +242,38 @@ impl Screen {
         }
         text.chars += chars;
         let _whole = text.line.append(more, &self.pen);
+    }
+
+    /// Shows texts as rows that no newline has made one row yet, until more comes.
+    pub(super) fn show_returns(&mut self) {
+        let Some(returns) = self.returns.as_ref().filter(|_| self.is_unbroken) else { return };
+        let returned = returns.texts.len().saturating_sub(usize::from(!self.returned));
+        let is_drawn_over = returns.texts.iter().any(|text| text.before.is_some());
+        if self.undivided.is_some() || returned < RETURNS_MIN || !is_drawn_over {
+            return;
+        }
+        let mut returns = returns.clone();
+        returns.look_for_progress();
+        if !returns.are_lines(returns.texts.len()) {
+            return;
+        }
+        let (row, column) = (self.row, self.column);
+        let (line, groups) = (self.lines[row].clone(), self.groups.clone());
+        self.undivided = Some(Box::new(Undivided { row, line, column, groups }));
+        // Nothing becomes final that a newline may still change.
+        let (top, returned) = (self.top, self.returned);
+        self.divide(&mut returns);
+        (self.top, self.returned) = (top, returned);
+    }
+
+    /// Goes back to the one row.
+    pub(super) fn hide_returns(&mut self) {
+        let Some(undivided) = self.undivided.take() else { return };
+        let Undivided { row, line, column, groups } = *undivided;
+        self.lines.truncate(row);
+        self.lines.push(line);
+        self.touch(row);
+        (self.row, self.column, self.groups) = (row, column, groups);
     }
 
     /// Makes a row of each text that was drawn over another one.
@@ -225,7 +308,7 @@ impl Screen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{offsets, texts};
+    use super::super::tests::{offsets, rows_of, texts};
     use super::have_same_words;
 
     #[test]
@@ -261,13 +344,46 @@ mod tests {
             "Receiving objects:  99% (99/100)\rReceiving objects: 100% (100/100), done.\r",
             "Downloading index  \rUnpacking          \rDone               ",
             "Downloading index\r\x1b[KUnpacking\r\x1b[KDone\r\x1b[Kok",
-            "Processing one/two/three.txt\rProcessing a.txt\rProcessing b\rProcessing cd.txt",
+            "\nProcessing one/two/three.txt\rProcessing a.txt\rProcessing b\rProcessing cd.txt",
+            "\rStep 1\rStep 2\rStep 3",
+            "Step 1\rStep 2\rStep 3\n",
+            "\n\x1b[32ml1\rl2\rl3\r",
             "⠋ installing lodash\r⠙ installing d3   \r⠹ linking         \r⠸ building        ",
             "|####      | 40%\r|######    | 60%\r|##########| 100%\r",
             "  0 100M    0     0    0     0 --:--:--\r 10 100M   10   12M    0     0  0:00:01\r",
         ] {
-            assert_eq!(texts(log.as_bytes()).len(), 1, "{log:?}: {:?}", texts(log.as_bytes()));
+            let rows = texts(log.trim_start_matches('\n').as_bytes());
+            let rows = if log.starts_with('\n') { &texts(log.as_bytes())[1..] } else { &rows };
+            assert_eq!(rows.len(), 1, "{log:?}: {rows:?}");
         }
+    }
+
+    #[test]
+    fn a_log_without_newlines_has_rows_at_its_carriage_returns() {
+        for log in ["l1\rl2\rl3\r", "line 1\rline 2\r\x1b[31mline 3", "aaa\rbbb\r", "1\r2\r3"] {
+            let lines: Vec<&str> = log
+                .trim_end_matches('\r')
+                .split('\r')
+                .map(|line| line.trim_start_matches("\x1b[31m"))
+                .collect();
+            assert_eq!(texts(log.as_bytes()), lines, "{log:?}");
+            let pieces = rows_of(log.as_bytes().chunks(1));
+            assert_eq!(pieces, rows_of([log.as_bytes()]), "{log:?}");
+            // A newline tells what its lines end with.
+            assert_eq!(texts(format!("{log}\n").as_bytes()).len(), 1, "{log:?}");
+        }
+        let lines: Vec<String> = (100..300).map(|n| format!("line {n}")).collect();
+        for end in ["", "\r", "\r\n", "\n"] {
+            let log = lines.join("\r") + end;
+            assert_eq!(texts(log.as_bytes()), lines, "{end:?}");
+            assert_eq!(rows_of(log.as_bytes().chunks(7)), rows_of([log.as_bytes()]), "{end:?}");
+        }
+        let marked = "::group::a\r::error::b\r::endgroup::\r";
+        assert_eq!(rows_of(marked.as_bytes().chunks(1)), rows_of([marked.as_bytes()]));
+        assert_eq!(
+            rows_of([marked.as_bytes()]).iter().filter(|row| row.note().is_some()).count(),
+            2
+        );
     }
 
     #[test]

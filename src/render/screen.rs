@@ -13,7 +13,7 @@ use super::ci_marker::{self, CiMarker};
 use super::group::Groups;
 use super::line::{Line, Pen};
 use super::line_start::{Continuable, LineStart};
-use super::returns::Returns;
+use super::returns::{Returns, Undivided};
 use super::screen_modes::ScreenModes;
 use super::size::{ScreenRow, ScreenSize};
 use super::stamp::Stream;
@@ -45,6 +45,10 @@ pub(super) struct Screen {
     /// A return has led to the start of the last row, and nothing was drawn over it yet.
     pub(super) returned: bool,
     pub(super) returns: Option<Returns>,
+    /// Nothing but text and returns has come since the start of the log.
+    pub(super) is_unbroken: bool,
+    /// The row whose texts are shown as rows.
+    pub(super) undivided: Option<Box<Undivided>>,
     pub(super) size: ScreenSize,
     pub(super) screen_row: Option<ScreenRow>,
     pub(super) ascent: Option<Box<Ascent>>,
@@ -80,6 +84,8 @@ impl Screen {
             last_char: None,
             returned: false,
             returns: None,
+            is_unbroken: at == 0,
+            undivided: None,
             size: ScreenSize::default(),
             screen_row: None,
             ascent: None,
@@ -107,6 +113,7 @@ impl Screen {
     /// The changes since the last patch.
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
         self.show_ascent();
+        self.show_returns();
         let blank = self.lines.last().is_some_and(Line::is_empty);
         let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
@@ -132,6 +139,7 @@ impl Screen {
             line.row().offset = offset;
         }
         self.continuable = None;
+        self.is_unbroken = false;
         self.locate(offset, offset);
     }
 
@@ -142,6 +150,9 @@ impl Screen {
         self.lines.drain(..top);
         self.row -= top;
         self.page.scroll(top);
+        if let Some(undivided) = &mut self.undivided {
+            undivided.scroll(top);
+        }
         self.continuable = self.continuable.take().and_then(|end| end.scroll(top));
         self.covered = self.covered.take().and_then(|covered| covered.scroll(top));
         self.landing = self.landing.and_then(|landing| landing.checked_sub(top));

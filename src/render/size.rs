@@ -9,7 +9,7 @@ use super::screen::Screen;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
 /// The number of columns and rows of a screen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Size {
     /// The columns of a row.
     pub columns: usize,
@@ -71,6 +71,16 @@ impl ScreenSize {
         if !self.is_known && columns <= REAL_COLUMNS_MAX {
             self.size.columns = columns;
             self.has_wrapped = has_wrapped;
+        }
+    }
+
+    /// A program asks for a screen of this size; 0 stands for the present measure.
+    pub(super) fn ask_for(&mut self, columns: usize, rows: usize) {
+        if (1..=COLUMNS_MAX).contains(&columns) {
+            self.believe(columns.max(WIDTH_MIN), false);
+        }
+        if rows > 0 && !self.is_known {
+            self.size.rows = rows.min(SCREEN_ROWS);
         }
     }
 

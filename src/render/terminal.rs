@@ -137,9 +137,13 @@ impl Terminal {
     /// A terminal like [`new`](Self::new) for programs that know this size of the screen. Without
     /// it, the size shows in what they do.
     pub fn with_size(size: Size, at: u64) -> Self {
-        let mut terminal = Self::new(at);
-        terminal.screen.size = ScreenSize::known(size);
-        terminal
+        Self::new(at).on_screen(Some(size))
+    }
+
+    /// The same terminal for programs that know this size of the screen, if one is known.
+    pub fn on_screen(mut self, size: Option<Size>) -> Self {
+        self.screen.size = size.map_or(self.screen.size, ScreenSize::known);
+        self
     }
 
     /// What its rows show.
@@ -216,6 +220,9 @@ impl Terminal {
 
     fn show_text(&mut self, text: Text<'_>) {
         let mut rest = text;
+        if self.screen.undivided.is_some() && !rest.is_empty() {
+            self.screen.hide_returns();
+        }
         while !rest.is_empty() {
             self.at = rest.offset();
             let used = if self.sequence.is_some() {
@@ -246,7 +253,8 @@ impl Terminal {
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
-        let returns = self.screen.returns.as_ref().map_or(0, Returns::weight);
+        let undivided = self.screen.undivided.as_ref().map_or(0, |undivided| undivided.weight());
+        let returns = self.screen.returns.as_ref().map_or(0, Returns::weight) + undivided;
         let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
         let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
         let starts = self.screen.line_start.weight() + self.screen.groups.weight();

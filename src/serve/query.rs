@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
-use crate::render::Rendition;
+use crate::render::{COLUMNS_MAX, Interpretation, Rendition, SCREEN_ROWS, Size};
 use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
@@ -30,7 +30,7 @@ pub(super) struct Query {
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
-    pub(super) encoding: Option<Encoding>,
+    pub(super) interpretation: Interpretation,
 }
 
 /// `lines=N|all`.
@@ -94,7 +94,9 @@ impl Query {
                 "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
-                "encoding" => parsed.encoding = Some(encoding(&value)?),
+                "encoding" | "cols" | "rows" => {
+                    interpret(&mut parsed.interpretation, &name, &value)?;
+                }
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -139,7 +141,7 @@ impl Query {
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
             skip: self.skip,
-            encoding: self.encoding,
+            interpretation: self.interpretation,
         }
     }
 }
@@ -211,8 +213,34 @@ pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
     }
 }
 
+/// Takes one of the parameters that say how a log is to be understood. A screen of which only one
+/// measure is given has the usual other one.
+pub(super) fn interpret(
+    chosen: &mut Interpretation,
+    name: &str,
+    value: &str,
+) -> Result<(), BadParameter> {
+    let mut measure = |kind: &str, max: usize, put: fn(&mut Size, usize)| {
+        let what = format!("a number of {kind} from 1 to {max}");
+        let number = usize::try_from(number(name, value, &what)?).unwrap_or(usize::MAX);
+        if !(1..=max).contains(&number) {
+            return Err(BadParameter(format!("`{name}` is {what}, not {number}")));
+        }
+        put(chosen.screen.get_or_insert_default(), number);
+        Ok(())
+    };
+    match name {
+        "cols" => measure("columns", COLUMNS_MAX, |size, columns| size.columns = columns),
+        "rows" => measure("rows", SCREEN_ROWS, |size, rows| size.rows = rows),
+        _ => {
+            chosen.encoding = Some(encoding(value)?);
+            Ok(())
+        }
+    }
+}
+
 /// The encoding with this label.
-pub(super) fn encoding(label: &str) -> Result<Encoding, BadParameter> {
+fn encoding(label: &str) -> Result<Encoding, BadParameter> {
     Encoding::for_label(label).ok_or_else(|| {
         let shown: String = label.chars().take(40).collect();
         BadParameter(format!(
@@ -285,6 +313,10 @@ mod tests {
             ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
             ("encoding=utf-9", "`encoding`"),
+            ("cols=0", "`cols`"),
+            ("cols=513", "`cols`"),
+            ("rows=65", "`rows`"),
+            ("rows=x", "`rows`"),
             ("encoding=", "`encoding`"),
             ("encoding=iso-2022-jp", "`encoding`"),
             ("encoding=gbk&encoding=gbk", "`encoding`"),

@@ -226,16 +226,16 @@ impl Session {
     #[must_use]
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
-        let encoding = self.fanout.encoding();
-        GroupKey { log, form: self.form, encoding, signed: self.request.signed }
+        let interpretation = self.fanout.interpretation();
+        GroupKey { log, form: self.form, interpretation, signed: self.request.signed }
     }
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
         let StreamRequest { signed, skip, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
-        let encoding = self.fanout.encoding();
-        Some(Detached { presence, form: self.form, encoding, signed, skip })
+        let interpretation = self.fanout.interpretation();
+        Some(Detached { presence, form: self.form, interpretation, signed, skip })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.

@@ -32,7 +32,7 @@ fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
     );
 }
 
-fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
+pub(super) fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     let mut terminal = Terminal::new(0);
     let mut rows = Vec::new();
     for chunk in chunks {

@@ -291,6 +291,9 @@ fn a_program_goes_up_over_rows_of_the_screen() {
     // Each frame is two rows of the screen.
     let frames = format!("one\ntwo\n{}done\n", format!("{}{erase}", wide(100)).repeat(9));
     check_texts(&[(&frames, &["one", "two", "done"])]);
+    // The program has asked for a narrower screen.
+    let narrow = format!("\x1b[8;24;60tone\ntwo\n{}{erase}done\n", wide(70));
+    check_texts(&[(&narrow, &["one", "two", "done"])]);
     // Lines are padded to the width of a larger screen.
     let padded = format!("one\n{0}\n{0}\n\x1b[2A\x1b[Kx\n\x1b[Ky\n", wide(120));
     check_texts(&[(&padded, &["one", "x", "y"])]);

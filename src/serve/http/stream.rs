@@ -118,7 +118,7 @@ pub(in crate::serve) async fn plain(
     }
     let format = match form {
         Form::Html => StreamFormat::Html,
-        Form::Raw => StreamFormat::Text(query.encoding),
+        Form::Raw => StreamFormat::Text(query.interpretation.encoding),
         _ => StreamFormat::Text(Some(Encoding::UTF_8)),
     };
     Ok(answer(request.app, session, entry, format))

@@ -1,8 +1,7 @@
 //! The parameters of the random-access API.
 
-use crate::encoding::Encoding;
 use crate::log::Offset;
-use crate::render::{Level, Rendition};
+use crate::render::{Interpretation, Level, Rendition};
 use crate::search::RowPosition;
 use crate::search::pattern::PatternSpec;
 use crate::serve::query::{self, BadParameter, Format, number, switch};
@@ -43,8 +42,8 @@ pub(super) struct ApiQuery {
     pub(super) max: usize,
     /// Lines as they are shown, without escape sequences.
     pub(super) plain: bool,
-    /// The encoding of the log; `None` means the one that its first bytes say.
-    pub(super) encoding: Option<Encoding>,
+    /// How the log is to be understood.
+    pub(super) interpretation: Interpretation,
 }
 
 impl ApiQuery {
@@ -71,7 +70,7 @@ impl Default for ApiQuery {
             near: None,
             max: FOUND_ROWS,
             plain: false,
-            encoding: None,
+            interpretation: Interpretation::default(),
         }
     }
 }
@@ -119,7 +118,9 @@ impl ApiQuery {
                 "near" => parsed.near = Some(offset()?),
                 "plain" => parsed.plain = flag()?,
                 "raw" => rendition = query::rendition(&value)?,
-                "encoding" => parsed.encoding = Some(query::encoding(&value)?),
+                "encoding" | "cols" | "rows" => {
+                    query::interpret(&mut parsed.interpretation, &name, &value)?;
+                }
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }

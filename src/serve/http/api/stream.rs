@@ -128,7 +128,7 @@ pub(super) async fn text(
     let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
     let LogView { log, snapshot, permit } = view;
     let part = query.from()..query.to.unwrap_or(snapshot.end);
-    let (is_plain, chosen) = (query.plain, query.encoding);
+    let (is_plain, chosen) = (query.plain, query.interpretation.encoding);
     let rendition = query.form.rendition();
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {

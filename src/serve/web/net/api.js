@@ -28,17 +28,17 @@ const RETRY_MS = 1_000;
 
 export class LogApi {
   #path;
-  #isWritten;
+  #interpretation;
   #encoding;
 
   /**
    * @param {string} path the log's path, percent-encoded as in the page's URL
    * @param {string} encoding the chosen encoding, or empty
-   * @param {boolean} [written] whether rows show what was written
+   * @param {Record<string, string>} [interpretation] parameters that say how the log is to be understood
    */
-  constructor(path, encoding, written = false) {
+  constructor(path, encoding, interpretation = {}) {
     this.#path = path;
-    this.#isWritten = written;
+    this.#interpretation = interpretation;
     this.#encoding = encoding;
   }
 
@@ -47,7 +47,7 @@ export class LogApi {
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {
-    const search = new URLSearchParams(this.#isWritten ? { raw: '1' } : {});
+    const search = new URLSearchParams(this.#interpretation);
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }

@@ -72,8 +72,23 @@ export function isWritten(page) {
 }
 
 /**
+ * The parameters of a page that say how its log is to be understood, but for the encoding.
+ * @param {Location | URL} page
+ */
+export function interpretation(page) {
+  const given = new URLSearchParams(page.search);
+  /** @type {Record<string, string>} */
+  const kept = isWritten(page) ? { raw: '1' } : {};
+  for (const name of ['cols', 'rows']) {
+    const value = given.get(name);
+    if (value) kept[name] = value;
+  }
+  return kept;
+}
+
+/**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page the log's URL, which may have `lines` and `encoding`
+ * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols` and `rows`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
@@ -86,7 +101,7 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
-  if (isWritten(page)) url.searchParams.set('raw', '1');
+  for (const [name, value] of Object.entries(interpretation(page))) url.searchParams.set(name, value);
   const encoding = new URLSearchParams(page.search).get('encoding');
   if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {
