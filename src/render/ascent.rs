@@ -101,7 +101,10 @@ impl Screen {
         }
         self.hide_ascent();
         let ascent = self.ascent.get_or_insert_default();
-        ascent.steps.push((step, self.pen.style));
+        match (ascent.steps.last_mut(), step) {
+            (Some((Step::Up(rows), _)), Step::Up(more)) => *rows = rows.saturating_add(more),
+            _ => ascent.steps.push((step, self.pen.style)),
+        }
         if ascent.steps.len() >= STEPS_MAX {
             self.end_ascent();
         }

@@ -51,32 +51,18 @@ impl Line {
         Self { row: Row::new(offset), cells: None, continues: false, measured: None }
     }
 
-    /// Becomes an empty line at another offset. Its buffers are kept.
-    pub(super) fn restart(&mut self, offset: u64) {
-        let mut text = std::mem::take(&mut self.row.text);
-        text.clear();
-        *self = Self::new(offset);
-        self.row.text = text;
-    }
-
-    /// Becomes a copy of another line. Its buffers are kept. Only for a line without cells.
-    pub(super) fn copy(&mut self, from: &Self) {
-        let mut text = std::mem::take(&mut self.row.text);
-        text.clear();
-        text.push_str(&from.row.text);
-        let (styled, note) = (from.row.styled.clone(), from.row.note.clone());
-        let row = Row { text, styled, note, ..Row::new(from.row.offset) };
-        let Row { ended, cut, edited, .. } = from.row;
-        self.row = Row { ended, cut, edited, ..row };
-        (self.cells, self.continues, self.measured) = (None, from.continues, None);
-    }
-
     pub(super) fn row(&mut self) -> &mut Row {
         &mut self.row
     }
 
     pub(super) fn offset(&self) -> u64 {
         self.row.offset
+    }
+
+    /// Its text if it has no cells and no styles.
+    pub(super) fn plain_text(&self) -> Option<&str> {
+        let is_plain = self.cells.is_none() && self.row.styled.is_none();
+        is_plain.then_some(&*self.row.text)
     }
 
     /// Its text, while it has no cells.

@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 
 use super::ci_marker;
 use super::group::Groups;
-use super::line::Line;
+use super::line::{Line, Pen};
 use super::progress;
 use super::screen::Screen;
 use super::{SCREEN_ROWS, cells};
@@ -46,18 +46,34 @@ pub(super) struct Returns {
     texts: VecDeque<Text>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Text {
+    /// The offset of its first byte.
+    at: u64,
     /// It alone, as if it had a row of its own.
-    line: Line,
-    /// How many characters it has.
-    chars: usize,
-    /// What the row showed before it was drawn over that; none where it began a row.
-    before: Option<Line>,
+    plain: String,
+    /// The same, where it has styles.
+    styled: Option<Box<Line>>,
+    before: Before,
+    /// How many columns it takes, with and without blanks at its end. Known once it is complete.
+    columns: (usize, usize),
     /// It leaves a remnant of the text before it.
     leaves_remnant: bool,
     /// It looks like progress.
     is_progress: bool,
+}
+
+/// What the row showed before a text was drawn over that.
+#[derive(Clone, Debug, Default)]
+enum Before {
+    /// Nothing: the text began a row.
+    #[default]
+    Nothing,
+    /// Just the text before it, which was drawn over something itself, if `edited`.
+    Text {
+        edited: bool,
+    },
+    Line(Box<Line>),
 }
 
 /// The row before its texts were shown as rows.
@@ -82,16 +98,55 @@ impl Undivided {
 }
 
 impl Text {
-    fn new(line: Line, before: Option<Line>) -> Self {
-        let chars = line.as_row().text().chars().count();
-        Self { line, chars, before, leaves_remnant: false, is_progress: false }
+    fn text(&self) -> &str {
+        self.styled.as_ref().map_or(&self.plain, |line| line.as_row().text())
+    }
+
+    /// It as a line that begins at an offset.
+    fn line(&self, at: u64) -> Line {
+        let mut line = match &self.styled {
+            Some(line) => (**line).clone(),
+            None => {
+                let mut line = Line::new(at);
+                let _whole = line.append(&self.plain, &Pen::default());
+                line
+            }
+        };
+        line.row().offset = at;
+        line
+    }
+
+    fn extend(&mut self, more: &str, pen: &Pen) {
+        if self.styled.is_none() && (!pen.style.is_plain() || pen.link.is_some()) {
+            self.styled = Some(Box::new(self.line(self.at)));
+        }
+        match &mut self.styled {
+            Some(line) => {
+                let _whole = line.append(more, pen);
+            }
+            None if self.plain.is_empty() => self.plain.push_str(without_mark(more)),
+            None => self.plain.push_str(more),
+        }
+    }
+
+    fn complete(&mut self) {
+        let text = self.text();
+        let all = columns(text);
+        let trimmed = text.trim_end();
+        self.columns = (all, if trimmed.len() == text.len() { all } else { columns(trimmed) });
     }
 
     /// Whether something of this text would be left if the other one were drawn over it, and the
     /// other one has nothing to do with it.
     fn shows_behind(&self, other: &Self) -> bool {
-        let (mine, theirs) = (self.line.as_row().text(), other.line.as_row().text());
-        columns(mine.trim_end()) > columns(theirs) && !have_same_words(mine, theirs)
+        self.columns.1 > other.columns.0 && !have_same_words(self.text(), other.text())
+    }
+
+    /// The memory that it takes, in bytes.
+    fn weight(&self) -> usize {
+        let line = |line: &Line| size_of::<Line>() + line.weight();
+        let before = if let Before::Line(before) = &self.before { line(before) } else { 0 };
+        self.plain.capacity() + self.styled.as_deref().map_or(0, line) + before
     }
 }
 
@@ -123,37 +178,49 @@ fn have_same_words(one: &str, other: &str) -> bool {
 impl Returns {
     /// The memory of the texts, in bytes.
     pub(super) fn weight(&self) -> usize {
-        let of = |text: &Text| text.line.weight() + text.before.as_ref().map_or(0, Line::weight);
-        self.texts.iter().map(of).sum()
+        self.texts.iter().map(Text::weight).sum()
     }
 
     /// The last text is complete: judges it.
     fn complete(&mut self) {
-        let last = self.texts.len().saturating_sub(1);
-        if let Some(before) = last.checked_sub(1) {
-            self.texts[last].leaves_remnant = self.texts[before].shows_behind(&self.texts[last]);
+        let Some(last) = self.texts.len().checked_sub(1) else { return };
+        self.texts[last].complete();
+        if last > 0 {
+            self.texts[last].leaves_remnant = self.texts[last - 1].shows_behind(&self.texts[last]);
         }
     }
 
     /// The last text is complete: finds out whether it looks like progress.
     fn look_for_progress(&mut self) {
         if let Some(text) = self.texts.back_mut() {
-            text.is_progress = progress::is_progress(text.line.as_row().text());
+            text.is_progress = progress::is_progress(text.text());
         }
+    }
+
+    /// The first text is what a line shows.
+    fn begin_with(&mut self, line: &Line) {
+        let at = line.offset();
+        let text = match line.plain_text() {
+            Some(plain) => Text { at, plain: plain.to_owned(), ..Text::default() },
+            None => Text { at, styled: Some(Box::new(line.clone())), ..Text::default() },
+        };
+        self.texts.push_back(text);
     }
 
     /// Begins a text, which is drawn over a line or has a line of its own.
     fn begin(&mut self, at: u64, before: Option<&Line>) {
-        let oldest = if self.texts.len() >= WINDOW { self.texts.pop_front() } else { None };
-        let mut text = oldest.unwrap_or_else(|| Text::new(Line::new(at), None));
-        text.line.restart(at);
-        (text.chars, text.leaves_remnant, text.is_progress) = (0, false, false);
-        text.before = before.map(|before| {
-            let mut copy = text.before.take().unwrap_or_else(|| Line::new(at));
-            copy.copy(before);
-            copy
+        let before = before.map_or(Before::Nothing, |line| {
+            let last = self.texts.back().filter(|text| text.styled.is_none()).map(Text::text);
+            match line.plain_text() {
+                Some(plain) if last == Some(plain) => Before::Text { edited: line.as_row().edited },
+                _ => Before::Line(Box::new(line.clone())),
+            }
         });
-        self.texts.push_back(text);
+        // One more than is judged: the text before the first one that is.
+        let oldest = if self.texts.len() > WINDOW { self.texts.pop_front() } else { None };
+        let mut plain = oldest.map(|text| text.plain).unwrap_or_default();
+        plain.clear();
+        self.texts.push_back(Text { at, plain, before, ..Text::default() });
     }
 
     /// Whether enough of the last returns, up to `count`, leave a remnant.
@@ -167,6 +234,11 @@ impl Returns {
         let progress = self.texts.iter().rev().take(count).filter(|text| text.is_progress).count();
         self.texts.len() >= count && progress * 2 < count
     }
+}
+
+/// A text at the start of a row, where a byte order mark is not shown.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
 }
 
 impl Screen {
@@ -204,7 +276,8 @@ impl Screen {
         if is_wide {
             returns.texts.clear();
         } else if is_first {
-            returns.texts.push_back(Text::new(line.clone(), None));
+            returns.begin_with(line);
+            returns.complete();
         }
         if self.is_unbroken {
             returns.look_for_progress();
@@ -229,32 +302,34 @@ impl Screen {
     pub(super) fn extend_text(&mut self, more: &str) {
         let Some(returns) = &mut self.returns else { return };
         let Some(text) = returns.texts.back_mut() else { return };
-        let chars = more.chars().count();
-        if text.chars + chars > TEXT_CHARS_MAX {
+        let bytes = text.text().len() + more.len();
+        if bytes > TEXT_CHARS_MAX
+            && text.text().chars().count() + more.chars().count() > TEXT_CHARS_MAX
+        {
             // No screen is so wide.
             if let Some(mut returns) = self.returns.take()
-                && returns.texts.back().is_some_and(|text| text.before.is_some())
+                && returns.texts.back().is_some_and(|text| !matches!(text.before, Before::Nothing))
             {
                 self.divide(&mut returns);
                 self.column = None;
             }
             return;
         }
-        text.chars += chars;
-        let _whole = text.line.append(more, &self.pen);
+        text.extend(more, &self.pen);
     }
 
     /// Shows texts as rows that no newline has made one row yet, until more comes.
     pub(super) fn show_returns(&mut self) {
         let Some(returns) = self.returns.as_ref().filter(|_| self.is_unbroken) else { return };
         let returned = returns.texts.len().saturating_sub(usize::from(!self.returned));
-        let is_drawn_over = returns.texts.iter().any(|text| text.before.is_some());
+        let is_drawn_over =
+            returns.texts.iter().any(|text| !matches!(text.before, Before::Nothing));
         if self.undivided.is_some() || returned < RETURNS_MIN || !is_drawn_over {
             return;
         }
         let mut returns = returns.clone();
         returns.look_for_progress();
-        if !returns.are_lines(returns.texts.len()) {
+        if !returns.are_lines(returns.texts.len().min(WINDOW)) {
             return;
         }
         let (row, column) = (self.row, self.column);
@@ -278,20 +353,32 @@ impl Screen {
 
     /// Makes a row of each text that was drawn over another one.
     fn divide(&mut self, returns: &mut Returns) {
-        let Some(first) = returns.texts.iter().position(|text| text.before.is_some()) else {
-            return;
-        };
-        for (nth, text) in returns.texts.iter_mut().enumerate().skip(first) {
-            let before = text.before.take();
-            if nth == first
-                && let Some(before) = before
-            {
-                self.lines[self.row] = before;
+        let judged = returns.texts.len().saturating_sub(WINDOW);
+        let mut is_first = true;
+        for nth in judged..returns.texts.len() {
+            let before = std::mem::take(&mut returns.texts[nth].before);
+            let row = match before {
+                Before::Nothing if is_first => continue,
+                Before::Text { edited } if is_first && nth > 0 => {
+                    let mut line = returns.texts[nth - 1].line(self.lines[self.row].offset());
+                    line.row().edited = edited;
+                    line.row().note = self.lines[self.row].as_row().note.clone();
+                    Some(line)
+                }
+                Before::Line(line) if is_first => Some(*line),
+                _ => None,
+            };
+            if let Some(row) = row {
+                self.lines[self.row] = row;
             }
-            self.end_line_at_return(text.line.offset());
-            self.lines[self.row] = text.line.clone();
+            is_first = false;
+            let text = &returns.texts[nth];
+            self.end_line_at_return(text.at);
+            self.lines[self.row] = text.line(text.at);
         }
-        self.column = Some(0);
+        if !is_first {
+            self.column = Some(0);
+        }
     }
 
     /// Ends the last row, and opens another one that begins at this offset.

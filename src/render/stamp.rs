@@ -66,9 +66,23 @@ pub(super) fn may_begin(byte: u8) -> bool {
 
 /// The mark of byte order with which some programs begin a file.
 const MARK: &[u8] = "\u{feff}".as_bytes();
+const MARK_0: u8 = MARK[0];
 
 /// Whether a line begins with a date in another form, as most lines of many logs do. This is quick.
 pub(super) fn is_other(line: &[u8]) -> bool {
+    let has_year = |text: &[u8]| text[..4].iter().all(u8::is_ascii_digit) && text[4] == b'-';
+    if let Some(head) = line.get(..SECOND_BYTES + BARE_DIGITS_MIN as usize) {
+        let (second, fraction) = head.split_at(SECOND_BYTES);
+        let is_bare = second[10] == b'T' && second[19] == b'.';
+        let may_be = match head[0] {
+            b'[' => has_year(&second[1..]),
+            MARK_0 => true,
+            _ => is_bare && has_year(second) && fraction.iter().all(u8::is_ascii_digit),
+        };
+        if !may_be {
+            return true;
+        }
+    }
     let Some(head) = line.get(..HEAD_BYTES_MAX) else { return false };
     let is_container = || {
         let blank = head.get(19..)?.iter().position(|&byte| byte == b' ')?;
@@ -76,6 +90,9 @@ pub(super) fn is_other(line: &[u8]) -> bool {
     };
     head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z' && is_container().is_none()
 }
+
+/// The length of a date and a time to the second, with the point behind it.
+const SECOND_BYTES: usize = 20;
 
 /// Where the texts end that tell stamps apart, but for the names of files.
 const HEAD_BYTES_MAX: usize = 48;
