@@ -30,7 +30,8 @@
 //! | [`cli`] | the commands; the only place that prints |
 //!
 //! Imports point down this table, never up. A test parses the sources and checks it.
-//! `docs/architecture.md` follows a line from `write()` to the page.
+//! `docs/architecture.md` follows a line from `write()` to the page, and names the file to open first
+//! for each kind of change.
 //!
 //! # Glossary
 //!

@@ -19,6 +19,7 @@ use crate::cli::{HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
     self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
 };
+use crate::encoding::Encoding;
 use messages::Messages;
 use output::{Output, reader_gone};
 
@@ -62,6 +63,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", default_value = "raw", env = "TAILCAST_FORMAT")]
     format: Format,
 
+    /// The encoding of the log, such as `gbk` or `shift_jis`, for the lines of `-n` and for
+    /// `--format text`; without it, UTF-8 or what a byte order mark says
+    #[arg(long, value_name = "LABEL", env = "TAILCAST_ENCODING", value_parser = encoding)]
+    encoding: Option<Encoding>,
+
     /// Print only errors to stderr
     #[arg(short, long, env = "TAILCAST_QUIET", value_parser = FalseyValueParser::new())]
     quiet: bool,
@@ -91,6 +97,12 @@ fn lines(text: &str) -> Result<Lines, String> {
             .map(Lines::Last)
             .ok_or_else(|| "expected a number of lines, `all` or `+1`".to_owned()),
     }
+}
+
+fn encoding(label: &str) -> Result<Encoding, &'static str> {
+    Encoding::for_label(label).ok_or(
+        "expected a label of the Encoding Standard, such as `utf-16le`, `gbk`, `shift_jis` or `latin1`",
+    )
 }
 
 /// The longest time between a signal and the exit: to print the rest, and to close the connection.
@@ -142,6 +154,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         format: client::Format::Raw,
         tail: !arguments.no_follow,
         wait: arguments.retry,
+        encoding: arguments.encoding,
     };
     let source = match url {
         Some(url) => Source::Remote(Follow::new(url, ask)),

@@ -132,6 +132,9 @@ impl Follow {
                 Format::Text => "text",
             },
         );
+        if let Some(encoding) = self.request.encoding {
+            parameters.append_pair("encoding", encoding.name());
+        }
         match (&self.resume.position, &self.request.begin) {
             (Some(Position { generation, offset }), _) => {
                 parameters.append_pair("from", &offset.to_string());

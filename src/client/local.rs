@@ -40,7 +40,7 @@ impl Local {
             wait: ask.tail && ask.wait,
             skip: false,
             signed: false,
-            interpretation: Interpretation::default(),
+            interpretation: Interpretation { encoding: ask.encoding, screen: None },
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;

@@ -10,7 +10,7 @@
 //!
 //! # async fn follow() -> Result<(), Box<dyn std::error::Error>> {
 //! let url = "http://127.0.0.1:8765/var/log/app.log".parse()?;
-//! let ask = FollowRequest { begin: StartAt::Lines(10), format: Format::Raw, tail: true, wait: false };
+//! let ask = FollowRequest { begin: StartAt::Lines(10), ..FollowRequest::default() };
 //! let mut follow = Follow::new(url, ask);
 //! loop {
 //!     match follow.next().await? {
@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::encoding::Encoding;
 use crate::log::Refusal;
 pub use crate::wire::message::{Reason, WaitReason};
 
@@ -55,6 +56,21 @@ pub struct FollowRequest {
     /// Wait for a log that does not exist at the start. A log that disappears later is always
     /// waited for.
     pub wait: bool,
+    /// The encoding of the log. Without one, the first bytes of the log say it.
+    pub encoding: Option<Encoding>,
+}
+
+/// The last 10 lines as bytes, and then what is appended.
+impl Default for FollowRequest {
+    fn default() -> Self {
+        Self {
+            begin: StartAt::Lines(10),
+            format: Format::Raw,
+            tail: true,
+            wait: false,
+            encoding: None,
+        }
+    }
 }
 
 /// Where to start.

@@ -180,8 +180,24 @@ fn multi_byte(
     at
 }
 
+/// Decodes a run of bytes that are not ASCII at once if each two are one character, as they mostly
+/// are. Returns how many bytes they have, none otherwise.
+fn pairs(encoding: &'static encoding_rs::Encoding, bytes: &[u8], decoded: &mut Decoded) -> usize {
+    let run = bytes.iter().position(u8::is_ascii).unwrap_or(bytes.len());
+    let (run, _) = bytes.split_at(run & !1);
+    let text = encoding.decode_without_bom_handling_and_without_replacement(run);
+    // As many characters as pairs: no encoding has both shorter and longer ones in such a run.
+    let Some(text) = text.filter(|text| 2 * text.chars().count() == run.len()) else { return 0 };
+    text.chars().for_each(|ch| decoded.push(ch, 2));
+    run.len()
+}
+
 /// Decodes characters that are not ASCII, up to the first that is ASCII or incomplete.
 fn units(encoding: &'static encoding_rs::Encoding, bytes: &[u8], decoded: &mut Decoded) -> usize {
+    let used = pairs(encoding, bytes, decoded);
+    if used > 0 {
+        return used;
+    }
     let mut decoder = encoding.new_decoder_without_bom_handling();
     let mut text = [0; UNIT_TEXT_BYTES];
     // The unit begins at `start`, and its text is `text[..len]`.

@@ -13,10 +13,10 @@
 //! a user who may create links in a prefix can find out whether an outside directory exists, by a
 //! link through it that leads back inside.
 
+mod failed_lookup;
 mod path;
 mod prefix;
 mod resolve;
-mod symlink_walk;
 #[cfg(test)]
 mod tests;
 
@@ -354,7 +354,7 @@ impl Access {
         };
         let roots: Vec<&Root> = all.iter().map(|(_, root)| root).collect();
         let outside =
-            symlink_walk::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
+            failed_lookup::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
                 self.real_name(target)
             });
         if outside { Refusal::Forbidden } else { error.into() }

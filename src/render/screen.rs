@@ -125,10 +125,14 @@ impl Screen {
         Patch { from, next, screen: self, lines }
     }
 
-    /// Whether the cursor is on an empty last line and the next text is appended to it unchanged.
-    pub(super) fn is_at_rest(&self) -> bool {
+    /// Whether the cursor is on an empty last line that begins at the next byte, and the next text
+    /// is appended to it unchanged.
+    pub(super) fn is_at_rest(&self, at: u64) -> bool {
         let is_last = self.row + 1 == self.lines.len() && self.column.is_none();
-        let is_new = self.lines.last().is_some_and(|line| line.is_empty() && !line.continues);
+        let is_new = self
+            .lines
+            .last()
+            .is_some_and(|line| line.is_empty() && !line.continues && line.offset() == at);
         let is_fresh = matches!(self.line_start, LineStart::Fresh) && self.ascent.is_none();
         is_last && is_new && is_fresh && self.charsets.is_ascii() && !self.page.is_hidden()
     }

@@ -261,7 +261,7 @@ impl Terminal {
         size_of::<Self>() + lines + sequence + returns + ascent + covered + starts
     }
 
-    /// Whether the next text begins a new last row and is shown unchanged.
+    /// Whether the next text begins a new last row at its own offset and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
         let is_between_characters = match &self.input {
             Input::Utf8 => self.partial.is_empty(),
@@ -269,7 +269,8 @@ impl Terminal {
             Input::Encoded(decoder) => decoder.pending() == 0,
         };
         let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
-        is_between_characters && is_between && self.sequence.is_none() && self.screen.is_at_rest()
+        let is_at_rest = self.sequence.is_none() && self.screen.is_at_rest(self.at);
+        is_between_characters && is_between && is_at_rest
     }
 
     /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.

@@ -520,7 +520,19 @@ pub(super) mod tests {
         let snapshot = reopened(&directory);
         let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
         let texts: Vec<(u64, &str)> = rows.iter().map(|row| (row.0, row.2.as_str())).collect();
-        assert_eq!(texts, [(0, "one"), (10, "two"), (200_000, "一hi")]);
+        assert_eq!(texts, [(0, "one"), (10, "two"), (18, "一hi")]);
+    }
+
+    #[test]
+    fn a_row_that_an_earlier_line_began_keeps_its_offset() {
+        // The cursor goes up, and comes back to the empty last row where a piece ends.
+        let tail = "\x1b[2Aup\nnext\n";
+        let head = "\x1b[1mbold\x1b[m\x0b\r\n".repeat((FEED_BYTES - tail.len()) / 15);
+        let fill = "x".repeat(FEED_BYTES - tail.len() - head.len() - 1);
+        let log = format!("{fill}\n{head}{tail}last\nplain\n");
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let rows = scanned(&snapshot, 0, u64::MAX, true).rows;
+        assert!(rows == expected(log.as_bytes()), "{:?}", &rows[rows.len() - 4..]);
     }
 
     #[test]

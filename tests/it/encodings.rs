@@ -411,3 +411,28 @@ async fn in_a_terminal_a_log_is_byte_for_byte_and_its_text_is_text() {
         assert_eq!(text, shown()[2..].join("\n"), "{source}");
     }
 }
+
+#[tokio::test]
+async fn in_a_terminal_a_log_is_read_in_the_chosen_encoding() {
+    let server = TestServer::start().await;
+    let gbk = b"\xc1\xac\xbd\xd3\n\xb2\xbb\xc9\xcf\n";
+    let gbk = server.log("gbk.log", gbk);
+    let utf16 = server.log("utf16.log", utf16le("eins\n上下\nzwei\n"));
+    for (log, label, expected) in [(&gbk, "gbk", "不上\n"), (&utf16, "UTF-16LE", "zwei\n")] {
+        for source in [format!("http://{}{log}", server.address), log.clone()] {
+            let mut tail = command();
+            tail.args(["tail", "--no-follow", "-q", "-n", "1", "--format", "text", "--encoding"]);
+            tail.args([label, &source]);
+            let output = tokio::task::spawn_blocking(move || output_of(&mut tail)).await.unwrap();
+            let printed = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success(), "{output:?}");
+            assert_eq!(printed, expected, "{source}");
+        }
+    }
+    let mut tail = command();
+    tail.args(["tail", "--encoding", "utf-9", &gbk]);
+    let output = tokio::task::spawn_blocking(move || output_of(&mut tail)).await.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("a label of the Encoding Standard"), "{told}");
+}

@@ -416,3 +416,37 @@ fn an_exception_that_is_not_needed_is_found() {
     assert_eq!(unused("use notify::Watcher;"), [""; 0]);
     assert_eq!(unused("fn f() {}"), ["log/watch.rs"]);
 }
+
+#[test]
+fn the_files_and_functions_that_the_architecture_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let quoted = || text.split('`').skip(1).step_by(2);
+    let is_path = |word: &&str| word.contains('/') && !word.starts_with('/');
+    let files: Vec<&str> = quoted().filter(is_path).collect();
+    assert!(files.len() > 80, "{files:?}");
+    for file in files {
+        let is_file = ["src", "."].iter().any(|folder| root.join(folder).join(file).exists());
+        // The way of a line names the modules of the page by their folder.
+        let is_module = root.join("src/serve/web").join(file).exists();
+        assert!(is_file || is_module, "docs/architecture.md names `{file}`, which does not exist");
+    }
+    let targets = text.split("](../").skip(1).map(|rest| rest.split(')').next().unwrap());
+    for target in targets {
+        assert!(root.join(target).exists(), "docs/architecture.md links to {target}");
+    }
+    let stations: Vec<_> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let stations = stations.iter().filter_map(|line| {
+        let function = line.split('`').nth(1)?.rsplit("::").next()?.rsplit('.').next()?;
+        let file = line.split("](../").nth(1)?.split(')').next()?;
+        line.as_bytes()[2].is_ascii_digit().then_some((function, file))
+    });
+    let stations: Vec<(&str, &str)> = stations.collect();
+    assert_eq!(stations.len(), 8, "{stations:?}");
+    for (function, file) in stations {
+        let source = std::fs::read_to_string(root.join(file)).unwrap();
+        let is_there = source.contains(&format!("fn {function}("))
+            || (file.ends_with(".js") && source.contains(&format!("  {function}(")));
+        assert!(is_there, "docs/architecture.md names {function} in {file}, which has none");
+    }
+}

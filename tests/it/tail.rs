@@ -424,8 +424,11 @@ async fn the_library_receives_rows_and_resumes_at_the_byte() {
     };
     let (address, stop, serving) = serve("127.0.0.1:0").await;
     let url = format!("ws://{address}{}", log.display());
-    let ask =
-        FollowRequest { begin: StartAt::Lines(1), format: Format::Text, tail: true, wait: false };
+    let ask = FollowRequest {
+        begin: StartAt::Lines(1),
+        format: Format::Text,
+        ..FollowRequest::default()
+    };
     let mut follow = Follow::new(url.parse().unwrap(), ask.clone());
     assert!(matches!(
         next(&mut follow).await,
@@ -465,7 +468,7 @@ async fn the_library_receives_rows_and_resumes_at_the_byte() {
     let begin = StartAt::From(other);
     let mut follow = Follow::new(
         url.parse().unwrap(),
-        FollowRequest { begin, format: Format::Raw, tail: false, wait: false },
+        FollowRequest { begin, tail: false, ..FollowRequest::default() },
     );
     assert!(matches!(next(&mut follow).await, FollowEvent::Opened { recovered: false, .. }));
     assert!(matches!(next(&mut follow).await, FollowEvent::Reset { from: 0, .. }));
@@ -502,8 +505,13 @@ async fn scripted(script: Vec<Message>) -> LogUrl {
     format!("http://{address}/a.log").parse().unwrap()
 }
 
-const RAW: FollowRequest =
-    FollowRequest { begin: StartAt::All, format: Format::Raw, tail: true, wait: false };
+const RAW: FollowRequest = FollowRequest {
+    begin: StartAt::All,
+    format: Format::Raw,
+    tail: true,
+    wait: false,
+    encoding: None,
+};
 const OPEN: &str = r#"{"type":"open","path":"/a.log","generation":"g","from":0,"size":9,"tail":true,"recovered":true,"watch":"moon","later":1}"#;
 
 fn binary(offset: u64, bytes: &[u8]) -> Message {
