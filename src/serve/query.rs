@@ -6,6 +6,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 
 use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
+use crate::render::{COLUMNS_MAX, Interpretation, Rendition, SCREEN_ROWS, Size};
+use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
 /// How many lines before the end a stream starts by default.
@@ -26,10 +28,11 @@ pub(super) struct Query {
     pub(super) of: WantedGeneration,
     pub(super) late: Vec<Late>,
     pub(super) format: Option<Format>,
+    pub(super) rendition: Rendition,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
-    pub(super) encoding: Option<Encoding>,
+    pub(super) interpretation: Interpretation,
 }
 
 /// `lines=N|all`.
@@ -90,9 +93,12 @@ impl Query {
                     continue;
                 }
                 "format" => parsed.format = Some(format(&value)?),
+                "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
-                "encoding" => parsed.encoding = Some(encoding(&value)?),
+                "encoding" | "cols" | "rows" => {
+                    interpret(&mut parsed.interpretation, &name, &value)?;
+                }
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -137,7 +143,7 @@ impl Query {
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
             skip: self.skip,
-            encoding: self.encoding,
+            interpretation: self.interpretation,
         }
     }
 }
@@ -195,6 +201,25 @@ pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
     }
 }
 
+/// `raw=1` asks for everything that was written.
+pub(super) fn rendition(value: &str) -> Result<Rendition, BadParameter> {
+    Ok(if switch("raw", value)? { Rendition::Written } else { Rendition::Shown })
+}
+
+/// A form in the rendition that was asked for.
+///
+/// # Errors
+/// When the form has no rows, and would lose what was written.
+pub(super) fn rendered(form: Form, rendition: Rendition) -> Result<Form, BadParameter> {
+    let has_all = form.has_rows() || !form.is_rendered();
+    if rendition == Rendition::Written && !has_all {
+        let words = "`raw=1` is for rows: it needs `tailcast.v1` or events; `format=raw` has \
+                     the bytes";
+        return Err(BadParameter(words.to_owned()));
+    }
+    Ok(form.with(rendition))
+}
+
 pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
     // `parse` would accept a sign, too.
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,8 +240,34 @@ pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
     }
 }
 
+/// Takes one of the parameters that say how a log is to be understood. A screen of which only one
+/// measure is given has the usual other one.
+pub(super) fn interpret(
+    chosen: &mut Interpretation,
+    name: &str,
+    value: &str,
+) -> Result<(), BadParameter> {
+    let mut measure = |kind: &str, max: usize, put: fn(&mut Size, usize)| {
+        let what = format!("a number of {kind} from 1 to {max}");
+        let number = usize::try_from(number(name, value, &what)?).unwrap_or(usize::MAX);
+        if !(1..=max).contains(&number) {
+            return Err(BadParameter(format!("`{name}` is {what}, not {number}")));
+        }
+        put(chosen.screen.get_or_insert_default(), number);
+        Ok(())
+    };
+    match name {
+        "cols" => measure("columns", COLUMNS_MAX, |size, columns| size.columns = columns),
+        "rows" => measure("rows", SCREEN_ROWS, |size, rows| size.rows = rows),
+        _ => {
+            chosen.encoding = Some(encoding(value)?);
+            Ok(())
+        }
+    }
+}
+
 /// The encoding with this label.
-pub(super) fn encoding(label: &str) -> Result<Encoding, BadParameter> {
+fn encoding(label: &str) -> Result<Encoding, BadParameter> {
     Encoding::for_label(label).ok_or_else(|| {
         let shown: String = label.chars().take(40).collect();
         BadParameter(format!(
@@ -286,8 +337,13 @@ mod tests {
             ("from=1&from=2", "`from`"),
             ("tail=1&tail=1", "`tail`"),
             ("format=xml", "`format`"),
+            ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
             ("encoding=utf-9", "`encoding`"),
+            ("cols=0", "`cols`"),
+            ("cols=513", "`cols`"),
+            ("rows=65", "`rows`"),
+            ("rows=x", "`rows`"),
             ("encoding=", "`encoding`"),
             ("encoding=iso-2022-jp", "`encoding`"),
             ("encoding=gbk&encoding=gbk", "`encoding`"),

@@ -339,7 +339,7 @@ impl Viewer {
     /// while it is not known.
     fn encoding(&self) -> Option<Encoding> {
         let detected = || self.span().map(|span| span.detection().encoding());
-        let encoding = self.request.encoding.or_else(detected)?;
+        let encoding = self.request.interpretation.encoding.or_else(detected)?;
         (encoding != Encoding::UTF_8).then_some(encoding)
     }
 

@@ -50,6 +50,7 @@ mod proof;
 mod resume;
 mod rooms;
 mod rotate;
+mod screen_size;
 mod security;
 mod serving;
 mod shutdown;

@@ -94,6 +94,7 @@ pub(in crate::serve) async fn plain(
             .into());
         }
     };
+    let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;
@@ -106,7 +107,7 @@ pub(in crate::serve) async fn plain(
     }
     let format = match form {
         Form::Html => StreamFormat::Html,
-        Form::Raw => StreamFormat::Text(query.encoding),
+        Form::Raw => StreamFormat::Text(query.interpretation.encoding),
         _ => StreamFormat::Text(Some(Encoding::UTF_8)),
     };
     Ok(answer(request.app, session, entry, format))
@@ -117,13 +118,16 @@ pub(in crate::serve) async fn plain(
 /// # Errors
 /// For a format that events lack.
 pub(super) fn event_form(query: &Query) -> Result<Form, BadParameter> {
-    match query.format {
-        None | Some(Format::Rows | Format::Html) => Ok(Form::Rows),
-        Some(Format::Text) => Ok(Form::TextRows),
-        Some(Format::Raw) => Err(BadParameter(
-            "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
-        )),
-    }
+    let form = match query.format {
+        None | Some(Format::Rows | Format::Html) => Form::Rows,
+        Some(Format::Text) => Form::TextRows,
+        Some(Format::Raw) => {
+            return Err(BadParameter(
+                "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
+            ));
+        }
+    };
+    query::rendered(form, query.rendition)
 }
 
 /// Lets a query start at the position that an `id` names. A text that is no `id` names a position

@@ -9,6 +9,7 @@ use super::log_files::LogFiles;
 use super::record::{Key, Record, key};
 use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason};
 use crate::log::{Generation, Offset};
+use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
 
@@ -55,7 +56,7 @@ fn start(begin: StartAt) -> StreamRequest {
         wait: true,
         signed: true,
         skip: false,
-        encoding: None,
+        interpretation: Interpretation::default(),
     }
 }
 

@@ -30,14 +30,17 @@ const ANSWER_MS_MAX = 30_000;
 
 export class LogApi {
   #path;
+  #interpretation;
   #encoding;
 
   /**
    * @param {string} path the log's path, percent-encoded as in the page's URL
    * @param {string} encoding the chosen encoding, or empty
+   * @param {Record<string, string>} [interpretation] parameters that say how the log is to be understood
    */
-  constructor(path, encoding) {
+  constructor(path, encoding, interpretation = {}) {
     this.#path = path;
+    this.#interpretation = interpretation;
     this.#encoding = encoding;
   }
 
@@ -46,7 +49,7 @@ export class LogApi {
    * @param {Record<string, string | number | null | undefined>} parameters
    */
   url(resource, parameters) {
-    const search = new URLSearchParams();
+    const search = new URLSearchParams(this.#interpretation);
     for (const [key, value] of Object.entries(parameters)) {
       if (value !== null && value !== undefined) search.set(key, String(value));
     }

@@ -77,6 +77,26 @@ export function serverUrl(path) {
   return `${location.origin}${path}`;
 }
 
+/** Whether a page shows what was written, and not what a terminal would have left. @param {Location | URL} page */
+export function isWritten(page) {
+  return new URLSearchParams(page.search).get('raw') === '1';
+}
+
+/**
+ * The parameters of a page that say how its log is to be understood, but for the encoding.
+ * @param {Location | URL} page
+ */
+export function interpretation(page) {
+  const given = new URLSearchParams(page.search);
+  /** @type {Record<string, string>} */
+  const kept = isWritten(page) ? { raw: '1' } : {};
+  for (const name of ['cols', 'rows']) {
+    const value = given.get(name);
+    if (value) kept[name] = value;
+  }
+  return kept;
+}
+
 /**
  * This page's own address with another path and fragment. It keeps a name and a password, without which a browser refuses
  * to change the address, and does not depend on a `<base>`.
@@ -94,7 +114,7 @@ export function pageUrl(path) {
 
 /**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page the log's URL, which may have `lines` and `encoding`
+ * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols` and `rows`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
@@ -107,6 +127,7 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
+  for (const [name, value] of Object.entries(interpretation(page))) url.searchParams.set(name, value);
   const encoding = new URLSearchParams(page.search).get('encoding');
   if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {

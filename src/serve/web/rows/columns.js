@@ -145,7 +145,7 @@ export function forgetTime(row) {
 }
 
 /**
- * The time of a row: the time in its text, else its time of arrival.
+ * The time of a row: that of its annotation, else the time in its text, else its time of arrival.
  * @param {Row} row
  * @param {number} now
  */
@@ -155,5 +155,6 @@ export function timeOf(row, now) {
     at = parseTime(row.element?.textContent ?? '', row.time ?? now);
     lineTimes.set(row, at);
   }
-  return at ?? row.time;
+  // The log's own stamp of the row stands above a time in the program's text.
+  return row.annotation?.time ?? at ?? row.time;
 }

@@ -1,7 +1,7 @@
 // Keyboard and pointer input of the viewer page.
 
 import { failureWords, Gone } from '../net/api.js';
-import { serverUrl } from '../net/wire.js';
+import { isWritten, serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
@@ -80,6 +80,7 @@ export class Controls {
       { keys: ['w', 'l'], does: 'wrap long lines, line numbers', act: (key) => menu.toggle(key === 'w' ? 'wrap' : 'numbers') },
       { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
       { keys: ['r', 'z'], does: 'fold repeated lines, groups', act: (key) => menu.toggle(key === 'r' ? 'repeats' : 'groups') },
+      { keys: ['x'], does: 'as written: overwritten text, control characters', act: () => this.#toggleWritten() },
       { keys: ['PageUp', 'PageDown'], does: 'a screen up, down', act: (key) => log.scrollBy({ top: (key === 'PageUp' ? -0.9 : 0.9) * log.clientHeight }) },
       { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
       { keys: ['Escape'], does: 'clear the selection', act: () => this.#clearSelection() },
@@ -103,6 +104,9 @@ export class Controls {
     this.#help.addEventListener('click', (event) => {
       if (event.target === this.#help) this.#help.close();
     });
+    const written = /** @type {HTMLInputElement} */ (byId('written'));
+    written.checked = isWritten(location);
+    written.addEventListener('change', () => this.#toggleWritten());
     const more = byId('more-menu');
     more.addEventListener('beforetoggle', () => this.#updateLinks());
     for (const button of /** @type {NodeListOf<HTMLElement>} */ (more.querySelectorAll('[data-copy]'))) {
@@ -151,6 +155,14 @@ export class Controls {
       return;
     }
     restyle();
+  }
+
+  /** Loads the page again, because all rows are others then. The view stays where it is. */
+  #toggleWritten() {
+    const url = new URL(this.#parts.urlSync.url);
+    if (isWritten(url)) url.searchParams.delete('raw');
+    else url.searchParams.set('raw', '1');
+    location.replace(url);
   }
 
   #toggleFollow() {
