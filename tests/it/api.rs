@@ -141,7 +141,7 @@ async fn a_log_of_carriage_returns_alone_has_rows_that_are_found() {
     let mut rows = Rows::default();
     rows.apply(&viewer.expect("rows").await);
     assert_eq!(rows.texts(), ["l1", "l2", "l3"]);
-    append(&server.path("a.log"), "l4\r");
+    append(server.path("a.log"), "l4\r");
     rows.apply(&viewer.expect("rows").await);
     assert_eq!(rows.texts(), ["l1", "l2", "l3", "l4"]);
 }

@@ -13,8 +13,8 @@ mod checked_viewer;
 mod clients;
 mod emulators;
 mod markup;
-mod reader;
 mod merged_stream;
+mod reader;
 mod servers;
 
 mod api;
