@@ -98,9 +98,9 @@ export class Levels {
   }
 }
 
-/** @param {'levels' | 'traces'} name */
-async function requestRules(name) {
-  const answer = await fetch(serverUrl(`/_/${name}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+/** @param {'levels' | 'traces'} rules */
+async function requestRules(rules) {
+  const answer = await fetch(serverUrl(`/_/${rules}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
   if (!answer.ok) throw new Error(await errorText(answer));
   return answer.json();
 }
