@@ -131,7 +131,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Where the log comes from.
 enum Source {
     Remote(Follow),
-    Local(Local),
+    Local(Box<Local>),
 }
 
 impl Source {
@@ -160,9 +160,9 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         Some(url) => Source::Remote(Follow::new(url, ask)),
         None => {
             let path = PathBuf::from(&arguments.log);
-            Source::Local(
-                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?,
-            )
+            let local =
+                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?;
+            Source::Local(Box::new(local))
         }
     };
     let mut printer = Printer {

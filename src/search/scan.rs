@@ -531,8 +531,12 @@ pub(super) mod tests {
         let fill = "x".repeat(FEED_BYTES - tail.len() - head.len() - 1);
         let log = format!("{fill}\n{head}{tail}last\nplain\n");
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
-        let rows = scanned(&snapshot, 0, u64::MAX, true).rows;
-        assert!(rows == expected(log.as_bytes()), "{:?}", &rows[rows.len() - 4..]);
+        let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
+        assert!(
+            rows == expected(log.as_bytes(), Rendition::Shown),
+            "{:?}",
+            &rows[rows.len() - 4..]
+        );
     }
 
     #[test]
