@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Where the log comes from.
 enum Source {
-    Remote(Follow),
+    Remote(Box<Follow>),
     Local(Box<Local>),
 }
 
@@ -157,7 +157,7 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         encoding: arguments.encoding,
     };
     let source = match url {
-        Some(url) => Source::Remote(Follow::new(url, ask)),
+        Some(url) => Source::Remote(Box::new(Follow::new(url, ask))),
         None => {
             let path = PathBuf::from(&arguments.log);
             let local =
