@@ -160,8 +160,9 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         Some(url) => Source::Remote(Box::new(Follow::new(url, ask))),
         None => {
             let path = PathBuf::from(&arguments.log);
-            let joined = Local::join(&path, &ask).await;
-            Source::Local(Box::new(joined.map_err(|refused| refusal(arguments, refused))?))
+            let local =
+                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?;
+            Source::Local(Box::new(local))
         }
     };
     let mut printer = Printer {

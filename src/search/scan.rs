@@ -532,7 +532,11 @@ pub(super) mod tests {
         let log = format!("{fill}\n{head}{tail}last\nplain\n");
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
-        assert!(rows == expected(log.as_bytes(), Rendition::Shown), "{:?}", &rows[rows.len() - 4..]);
+        assert!(
+            rows == expected(log.as_bytes(), Rendition::Shown),
+            "{:?}",
+            &rows[rows.len() - 4..]
+        );
     }
 
     #[test]
