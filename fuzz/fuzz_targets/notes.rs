@@ -9,7 +9,7 @@ use tailcast::render::{GroupStart, Row, Terminal};
 const DEPTH_MAX: usize = 32;
 
 /// Markers that one byte stands for, so that the fuzzer finds them often.
-const MARKERS: [&str; 12] = [
+const MARKERS: [&str; 20] = [
     "::group::",
     "::endgroup::",
     "##[group]",
@@ -21,6 +21,14 @@ const MARKERS: [&str; 12] = [
     "+++ ",
     "~~~ ",
     "2026-03-14T15:09:26.5Z ",
+    "2026-03-14T15:09:26.1234567Z ",
+    "2026-03-14T15:09:26.123456Z 00O ",
+    "2026-03-14T15:09:26.123456Z 00O+",
+    "2026-03-14T15:09:26.123456789Z stdout P ",
+    "travis_fold:start:a\r",
+    "travis_fold:end:a\r",
+    "##teamcity[blockOpened name='a']",
+    "##teamcity[blockClosed name='a']",
     "\x1b_bk;t=1700000000000\x07",
 ];
 

@@ -135,8 +135,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// Where the log comes from.
 enum Source {
-    Remote(Follow),
-    Local(Local),
+    Remote(Box<Follow>),
+    Local(Box<Local>),
 }
 
 impl Source {
@@ -162,12 +162,12 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         encoding: arguments.encoding,
     };
     let source = match url {
-        Some(url) => Source::Remote(Follow::new(url, ask)),
+        Some(url) => Source::Remote(Box::new(Follow::new(url, ask))),
         None => {
             let path = PathBuf::from(&arguments.log);
-            Source::Local(
-                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?,
-            )
+            let local =
+                Local::join(&path, &ask).await.map_err(|refused| refusal(arguments, refused))?;
+            Source::Local(Box::new(local))
         }
     };
     let mut printer = Printer {

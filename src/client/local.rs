@@ -10,6 +10,7 @@ use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, Offset, Registry};
+use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StreamRequest};
 use crate::wire::message::Opening;
@@ -45,7 +46,7 @@ impl Local {
             wait: ask.tail && ask.wait,
             skip: false,
             signed: false,
-            encoding: ask.encoding,
+            interpretation: Interpretation { encoding: ask.encoding, screen: None },
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;

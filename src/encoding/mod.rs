@@ -30,11 +30,24 @@ impl Encoding {
     /// UTF-16, the high byte of each unit first.
     pub const UTF_16BE: Self = Self(&encoding_rs::UTF_16BE_INIT);
 
-    /// The encoding with this label, in any case. None for an unknown label, and for ISO-2022-JP:
-    /// what its bytes mean depends on all bytes before them.
+    /// The encoding with this label, in any case, or with another name that is common for it. None
+    /// for an unknown label, and for ISO-2022-JP: what its bytes mean depends on all bytes before
+    /// them.
     #[must_use]
     pub fn for_label(label: &str) -> Option<Self> {
-        let encoding = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes())?;
+        let label = label.trim().to_ascii_lowercase();
+        let common = match label.trim_start_matches("ms").trim_start_matches("cp") {
+            "932" => "shift_jis",
+            "936" => "gbk",
+            "949" => "euc-kr",
+            "950" => "big5",
+            _ => &label,
+        };
+        // Python and others write `latin-1`, `euc_kr` and `iso8859_15`.
+        let spellings = [common.to_owned(), common.replace('_', "-"), common.replace('-', "")];
+        let encoding = spellings
+            .iter()
+            .find_map(|label| encoding_rs::Encoding::for_label_no_replacement(label.as_bytes()))?;
         (encoding != encoding_rs::ISO_2022_JP).then_some(Self(encoding))
     }
 
@@ -142,12 +155,20 @@ mod tests {
             ("Shift-JIS", "Shift_JIS"),
             ("euc-kr", "EUC-KR"),
             ("big5-hkscs", "Big5"),
+            ("latin-1", "windows-1252"),
+            ("ISO8859_15", "ISO-8859-15"),
+            ("euc_kr", "EUC-KR"),
+            ("cp932", "Shift_JIS"),
+            ("MS936", "GBK"),
+            ("cp949", "EUC-KR"),
+            ("cp950", "Big5"),
+            ("cp1251", "windows-1251"),
         ] {
             let encoding = Encoding::for_label(label).unwrap();
             assert_eq!(encoding.name(), name);
             assert_eq!(Encoding::for_label(name), Some(encoding), "the name is a label");
         }
-        for label in ["", "utf-9", "iso-2022-jp", "replacement", "iso-2022-kr"] {
+        for label in ["", "utf-9", "cp", "iso-2022-jp", "replacement", "iso-2022-kr", "850"] {
             assert_eq!(Encoding::for_label(label), None, "{label:?}");
         }
     }

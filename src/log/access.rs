@@ -318,21 +318,27 @@ impl Access {
         Err(Refusal::NotFound)
     }
 
-    /// Opens a directory inside to read its names.
+    /// Opens a directory to read its names. What the names are of is checked when it is opened.
+    ///
+    /// # Errors
+    /// Any [`Refusal`]. [`Refusal::Untailable`] for what is no directory, or one that the kernel
+    /// makes up.
     pub(super) fn open_directory(&self, path: &Path) -> Result<OwnedFd, Refusal> {
         self.metrics.lookups.add(1);
-        self.faults.check(Call::Look, path)?;
         for _ in 0..FIND_ATTEMPTS_MAX {
-            if let Some((object, _)) = self.object_once(path)? {
-                return Ok(resolve::open_names(object.as_fd())?);
+            let Some((object, _)) = self.find_object(path)? else { continue };
+            let stat = rustix::fs::fstat(&object)?;
+            if type_of(&stat) != FileType::Directory || is_kernel_made(object.as_fd())? {
+                return Err(Refusal::Untailable);
             }
+            return Ok(resolve::open_for_reading(object.as_fd())?.into());
         }
         Err(Refusal::NotFound)
     }
 
     /// One attempt to find the file of a path; None if it was moved or removed meanwhile.
     fn find_once(&self, path: &Path) -> Result<Option<Found>, Refusal> {
-        let Some((object, real_path)) = self.object_once(path)? else { return Ok(None) };
+        let Some((object, real_path)) = self.find_object(path)? else { return Ok(None) };
         let stat = rustix::fs::fstat(&object)?;
         if type_of(&stat) != FileType::RegularFile || is_kernel_made(object.as_fd())? {
             return Err(Refusal::Untailable);
@@ -340,9 +346,8 @@ impl Access {
         Ok(Some(Found { object, real_path, stat }))
     }
 
-    /// One attempt to find what is at a path inside, of whatever type, with its real path. Nothing
-    /// is opened for reading. None if it was moved or removed meanwhile.
-    fn object_once(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
+    /// One attempt to find what a path leads to, inside the prefixes, and where that lies.
+    fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
         let prefix = self.nearest(path).ok_or(Refusal::Forbidden)?;
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,

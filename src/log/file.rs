@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Buf, Bytes};
 use rustix::buffer::spare_capacity;
@@ -20,6 +20,7 @@ use crate::log::failpoints::{Call, Failpoint};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::metrics::Metrics;
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
+use crate::log::rotated::succession::Life;
 use crate::log::sparse::{self, HOLE_BYTES_MIN, RunEnd};
 
 /// The most bytes that one chunk carries.
@@ -118,6 +119,21 @@ impl LogFile {
     pub fn born(&self) -> Option<SystemTime> {
         self.point.check(Call::Stat).ok()?;
         self.file.metadata().ok()?.created().ok()
+    }
+
+    /// When it was created, written and changed. None where the file system does not say.
+    pub(super) fn life(&self) -> Option<Life> {
+        self.point.check(Call::Stat).ok()?;
+        let metadata = self.file.metadata().ok()?;
+        let since = Duration::new(
+            u64::try_from(metadata.ctime()).ok()?,
+            u32::try_from(metadata.ctime_nsec()).ok()?,
+        );
+        Some(Life {
+            born: metadata.created().ok()?,
+            written: metadata.modified().ok()?,
+            changed: SystemTime::UNIX_EPOCH.checked_add(since)?,
+        })
     }
 
     /// At most `len` bytes from `offset`; fewer only at the end of the file.

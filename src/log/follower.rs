@@ -7,9 +7,11 @@
 //!
 //! `task` polls the files and publishes; `pool` runs the tasks of all followers.
 
+mod appearances;
 pub mod events;
 mod late_files;
 mod pool;
+mod replacement;
 pub mod rotation;
 mod schedule;
 pub mod tailed_file;
@@ -30,9 +32,9 @@ use crate::log::file::LogFile;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
-use crate::log::pattern;
+use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
-use crate::log::rotated;
+use crate::log::rotated::{self, OldFiles};
 use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
@@ -61,6 +63,16 @@ pub enum Event {
     TimelineChanged,
 }
 
+/// What came after a file that was rotated away before anybody followed the log.
+#[derive(Debug)]
+pub struct NextRotated {
+    /// The span of a file that had the name next and was found. None where the file comes next with
+    /// which following began.
+    pub span: Option<Arc<Span>>,
+    /// Whether it is proved that no other file had the name in between.
+    pub follows_directly: bool,
+}
+
 /// A log that is followed.
 #[derive(Debug)]
 pub struct Follower {
@@ -83,6 +95,10 @@ pub struct Follower {
     found: Mutex<Vec<TailedFile>>,
     /// How many late files the tracker is to drop to make room for files that were found again.
     excess_files: AtomicUsize,
+    /// How many old files are open that the timeline does not know.
+    unpublished_files: AtomicUsize,
+    /// Files that had the name before the first poll.
+    old_files: OldFiles,
     /// Locked during a search for a file, because another viewer may need the same file.
     finding: tokio::sync::Mutex<()>,
 }
@@ -105,6 +121,8 @@ impl Follower {
             is_unwanted: AtomicBool::new(false),
             found: Mutex::default(),
             excess_files: AtomicUsize::new(0),
+            unpublished_files: AtomicUsize::new(0),
+            old_files: OldFiles::default(),
             finding: tokio::sync::Mutex::default(),
         }
     }
@@ -162,34 +180,62 @@ impl Follower {
             return known;
         }
         self.find(move |follower| {
-            let file = rotated::find(&follower.access, &follower.log, generation, offset)?;
+            let on_disk = follower.timeline().on_disk(generation);
+            let file = rotated::find(&follower.access, &follower.log, on_disk, offset)?;
             follower.take_in(Some(generation), offset, file)
         })
         .await
     }
 
-    /// The span of the file that had the name after one that was rotated away before the first
-    /// poll. None unless that file lies beside the log, and was created before the first file that
-    /// was followed. Of a pattern it is the next match.
-    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> Option<Arc<Span>> {
+    /// What had the name after the file of a span that was rotated away before the first poll.
+    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> NextRotated {
+        let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
-            Some(file) => file,
-            None => self.find_rotated(span.signed(), span.end()).await?.file()?,
-        };
-        let first_born = self.timeline().first_born();
-        let _finding = self.finding.lock().await;
-        self.find(move |follower| {
-            let (access, log) = (&follower.access, &follower.log);
-            if let Some(pattern) = log.pattern() {
-                let all = pattern::matches(access, log, pattern).ok()?;
-                let has_followed = |identity| follower.timeline().has_followed(identity);
-                let next = rotated::find_next_match(access, &all, &file, has_followed)?;
-                return follower.take_in(None, Offset(0), next);
+            Some(file) => Some(file),
+            None => {
+                let found = self.find_rotated(span.signed(), span.end()).await;
+                found.and_then(|span| span.file())
             }
-            let next = rotated::find_next(access, log, file.born()?, first_born?)?;
-            follower.take_in(None, Offset(0), next)
-        })
-        .await
+        };
+        let Some(file) = file else { return unknown };
+        let _finding = self.finding.lock().await;
+        let span = Arc::clone(span);
+        let found = self.find(move |follower| Some(follower.find_next(&span, &file))).await;
+        found.unwrap_or(unknown)
+    }
+
+    /// The same. It may block.
+    fn find_next(&self, before_span: &Span, before: &LogFile) -> NextRotated {
+        if let Some(pattern) = self.log.pattern() {
+            return self.find_next_match(pattern, before);
+        }
+        let followed = self.timeline().followed();
+        let next = followed.as_ref().and_then(|followed| {
+            self.old_files.find_next(&self.access, &self.log, before, followed)
+        });
+        let found = next.is_some();
+        let born = next.as_ref().map_or(followed.map(|followed| followed.born), LogFile::born);
+        let span = next.and_then(|next| self.take_in(None, Offset(0), next));
+        let is_given = !found || span.is_some();
+        let follows_directly = born.is_some_and(|born| {
+            before_span.precedes(born, || rotated::follows_directly(before, &self.log, born))
+        });
+        NextRotated { span, follows_directly: is_given && follows_directly }
+    }
+
+    /// The same for a pattern. Its files keep their names, so the next match is the next file. It
+    /// may block.
+    fn find_next_match(&self, pattern: &Pattern, before: &LogFile) -> NextRotated {
+        let (access, log) = (&self.access, &self.log);
+        let Ok(all) = pattern::matches(access, log, pattern) else {
+            return NextRotated { span: None, follows_directly: false };
+        };
+        let has_followed = |identity| self.timeline().has_followed(identity);
+        let next = rotated::find_next_match(access, &all, before, has_followed);
+        let found = next.is_some();
+        let span = next.and_then(|next| self.take_in(None, Offset(0), next));
+        let follows_directly = !found || span.is_some();
+        NextRotated { span, follows_directly }
     }
 
     /// The span of a file that was rotated away before the first poll, for a position that can't be
@@ -206,10 +252,10 @@ impl Follower {
     }
 
     /// Runs a search for a file, which may block, on a blocking thread.
-    async fn find(
+    async fn find<T: Send + 'static>(
         self: &Arc<Self>,
-        search: impl FnOnce(&Self) -> Option<Arc<Span>> + Send + 'static,
-    ) -> Option<Arc<Span>> {
+        search: impl FnOnce(&Self) -> Option<T> + Send + 'static,
+    ) -> Option<T> {
         let follower = Arc::clone(self);
         let found = blocking::run(self.device, move || search(&follower)).await.flatten();
         if self.excess_files.load(Ordering::SeqCst) > 0 {
@@ -250,7 +296,8 @@ impl Follower {
     /// many because they are in use. The call may block.
     fn close_excess_files(&self) -> usize {
         let files = self.timeline().old_files();
-        let excess = files.len().saturating_sub(OLD_FILES_MAX);
+        let open = files.len() + self.unpublished_files.load(Ordering::SeqCst);
+        let excess = open.saturating_sub(OLD_FILES_MAX);
         if excess == 0 {
             return 0;
         }
@@ -265,7 +312,13 @@ impl Follower {
 
     /// Whether one more old file may be open.
     fn has_room(&self) -> bool {
-        self.timeline().old_files().len() < OLD_FILES_MAX
+        let unpublished = self.unpublished_files.load(Ordering::SeqCst);
+        self.timeline().old_files().len() + unpublished < OLD_FILES_MAX
+    }
+
+    /// Says how many old files are open that the timeline does not know.
+    fn set_unpublished_files(&self, files: usize) {
+        self.unpublished_files.store(files, Ordering::SeqCst);
     }
 
     /// How many late files are to be closed. The call resets the number.
@@ -341,6 +394,14 @@ impl Follower {
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().chunks.add(1);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes }))
+                }
+                FileEvent::WrittenAnew { generation, file } => {
+                    timeline.replace_file(generation, &file);
+                    continue;
+                }
+                FileEvent::FilesMissing => {
+                    timeline.files_are_missing();
+                    continue;
                 }
                 FileEvent::Lost => {
                     timeline.close(true);

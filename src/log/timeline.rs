@@ -17,6 +17,7 @@ use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
+use crate::log::rotated::Followed;
 use crate::log::timeline::span::Source;
 
 pub use span::{ROTATED_NUMBER_MAX, Reason, Span, SpanReader, WaitReason};
@@ -63,6 +64,8 @@ pub struct Timeline {
     first_born: Option<SystemTime>,
     /// Files that were rotated away before the follower started and were found again.
     rotated: VecDeque<Arc<Span>>,
+    /// Other files may have had the log's name before the span that begins next.
+    are_files_missing: bool,
     /// A file other than that of the open span may be open, so there may be one to close.
     may_hold_old_files: bool,
 }
@@ -87,7 +90,9 @@ impl Timeline {
         let shared = sources.find(|source| source.is_of(&file));
         let source = shared.unwrap_or_else(|| Source::new(file, 0));
         let number = ROTATED_NUMBER_MAX + self.begun;
-        self.spans.push_back(Arc::new(Span::open(number, generation, before, reason, source)));
+        let mut span = Span::open(number, generation, before, reason, source);
+        span.are_files_missing = std::mem::take(&mut self.are_files_missing);
+        self.spans.push_back(Arc::new(span));
     }
 
     /// Gives what is known of the head of a generation's file to all its spans.
@@ -109,6 +114,29 @@ impl Timeline {
         let span = self.spans.back()?;
         span.extend(start, bytes, SystemTime::now());
         Some(span.number)
+    }
+
+    /// Other files may have had the log's name before the span that begins next, and can't be given.
+    pub fn files_are_missing(&mut self) {
+        self.are_files_missing = true;
+    }
+
+    /// The bytes of a generation are read from another file from now on, which has all of them.
+    pub fn replace_file(&mut self, generation: Generation, file: &Arc<LogFile>) {
+        self.may_hold_old_files = true;
+        for span in self.spans.iter().filter(|span| span.generation.is(&generation)) {
+            span.replace_file(file);
+        }
+    }
+
+    /// The generation by the name of the file that has its bytes, which need not be the one that it
+    /// was named after.
+    pub(super) fn on_disk(&self, generation: Generation) -> Generation {
+        let mut spans = self.spans.iter().rev();
+        let identity = spans
+            .find(|span| span.generation.is(&generation))
+            .map_or(generation.identity, |span| span.identity());
+        Generation { identity, ..generation }
     }
 
     /// Closes the open span. When its bytes are `lost`, so are those of every span of its file.
@@ -233,7 +261,7 @@ impl Timeline {
     /// that file was truncated since.
     #[must_use]
     pub fn latest_of_inode(&self, generation: Generation) -> Option<Arc<Span>> {
-        let is_same = |span: &&Arc<Span>| span.generation.identity == generation.identity;
+        let is_same = |span: &&Arc<Span>| span.identity() == generation.identity;
         self.spans.iter().rev().find(is_same).filter(|span| !span.state().lost).cloned()
     }
 
@@ -243,10 +271,10 @@ impl Timeline {
         self.rotated.iter().find(|span| span.generation.is(&generation))
     }
 
-    /// When the file of the first span was created. None when no file has been followed, or the
-    /// file system does not record it.
-    #[must_use]
-    pub fn first_born(&self) -> Option<SystemTime> {
-        self.first_born
+    /// What has been followed. None when no file has been followed, or the file system does not say
+    /// when it was created.
+    pub(super) fn followed(&self) -> Option<Followed> {
+        let files = self.spans.iter().map(|span| span.identity()).collect();
+        Some(Followed { born: self.first_born?, files })
     }
 }

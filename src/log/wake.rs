@@ -1,8 +1,8 @@
 //! A wake: the request to check the log again, and nothing more.
 //!
 //! A wake says nothing about the file. The follower examines the file itself. A wake only remembers
-//! whether anything but writes happened, and the new names of files that lost the log's name
-//! between two polls.
+//! whether anything but writes happened, how many files got the log's name, and the new names of
+//! files that lost it between two polls.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,12 @@ pub struct Wake {
 struct WakeState {
     /// An event other than a write came since the name was checked.
     is_name_in_doubt: bool,
+    /// An event of the log has come. Some file systems have none.
+    has_events: bool,
+    /// How many files got the log's name since the name was checked.
+    appeared: i64,
+    /// Events may have been lost since then.
+    are_events_lost: bool,
     /// The present paths of files that had the log's name, in the order of the events.
     renamed: VecDeque<PathBuf>,
 }
@@ -53,7 +59,41 @@ impl Wake {
     /// Wakes the follower because bytes were written to the file with the log's name. No name has
     /// changed.
     pub(crate) fn wake_for_write(&self) {
+        self.state.lock().has_events = true;
         self.call();
+    }
+
+    /// Wakes the follower because a file got the log's name.
+    pub(crate) fn wake_for_appearance(&self) {
+        let mut state = self.state.lock();
+        state.appeared += 1;
+        state.has_events = true;
+        drop(state);
+        self.wake();
+    }
+
+    /// Whether an event of the log has ever come.
+    pub(crate) fn has_events(&self) -> bool {
+        self.state.lock().has_events
+    }
+
+    /// Wakes the follower because events may have been lost.
+    pub(crate) fn wake_for_lost_events(&self) {
+        self.lose_events();
+        self.wake();
+    }
+
+    /// Events may have been lost: the number of those that came proves nothing.
+    pub(crate) fn lose_events(&self) {
+        let mut state = self.state.lock();
+        (state.appeared, state.are_events_lost) = (0, true);
+    }
+
+    /// How many files got the log's name since the last call, and whether events may have been lost
+    /// before these. Call this before the name is checked.
+    pub(crate) fn take_appearances(&self) -> (i64, bool) {
+        let mut state = self.state.lock();
+        (std::mem::take(&mut state.appeared), std::mem::take(&mut state.are_events_lost))
     }
 
     fn call(&self) {
@@ -87,9 +127,14 @@ impl Wake {
         !self.state.lock().renamed.is_empty()
     }
 
-    /// Records a renaming. `had_name` says whether the file had the log's own name.
-    pub(crate) fn record_rename(&self, from: &Path, to: &Path, had_name: bool) {
-        let renamed = &mut self.state.lock().renamed;
+    /// Records a renaming. `had_name` says whether the file had the log's own name, and `has_name`
+    /// whether it has that now.
+    pub(crate) fn record_rename(&self, from: &Path, to: &Path, had_name: bool, has_name: bool) {
+        let mut state = self.state.lock();
+        // A file that gets its name back is no other file.
+        let is_back = has_name && state.renamed.iter().any(|path| path == from);
+        state.appeared -= i64::from(is_back);
+        let renamed = &mut state.renamed;
         // The renaming has replaced the file that had the new name.
         renamed.retain(|path| path != to);
         if let Some(path) = renamed.iter_mut().find(|path| *path == from) {
@@ -131,7 +176,7 @@ mod tests {
         let wake = Wake::default();
         let path = |name: &str| Path::new("/logs").join(name);
         let rename = |from: &str, to: &str| {
-            wake.record_rename(&path(from), &path(to), from == "a.log");
+            wake.record_rename(&path(from), &path(to), from == "a.log", to == "a.log");
         };
         rename("b.log", "b.log.1");
         assert!(!wake.has_renamed(), "a neighbour");
@@ -150,8 +195,27 @@ mod tests {
         let wake = Wake::default();
         let to = |number: usize| PathBuf::from(format!("/logs/a.log.{number}"));
         for number in 0..=RENAMED_FILES_MAX {
-            wake.record_rename(Path::new("/logs/a.log"), &to(number), true);
+            wake.record_rename(Path::new("/logs/a.log"), &to(number), true, false);
         }
         assert_eq!(wake.next_renamed(), Some(to(1)));
+    }
+
+    #[test]
+    fn a_file_that_gets_its_name_back_is_no_other_file() {
+        let wake = Wake::default();
+        let (log, aside) = (Path::new("/logs/a.log"), Path::new("/logs/a.log.1"));
+        wake.wake_for_appearance();
+        wake.record_rename(log, aside, true, false);
+        wake.wake_for_appearance();
+        wake.record_rename(aside, log, false, true);
+        assert_eq!(wake.take_appearances(), (1, false));
+        wake.wake_for_appearance();
+        wake.record_rename(Path::new("/logs/b.log"), log, false, true);
+        assert_eq!(wake.take_appearances(), (1, false), "another one");
+        wake.wake_for_appearance();
+        wake.wake_for_lost_events();
+        wake.wake_for_appearance();
+        assert_eq!(wake.take_appearances(), (1, true), "what came before proves nothing");
+        assert_eq!(wake.take_appearances(), (0, false), "they were taken");
     }
 }

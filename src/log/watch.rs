@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use notify::event::{EventKind, ModifyKind, RenameMode};
+use notify::event::{CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use parking_lot::Mutex;
 
@@ -323,26 +323,39 @@ impl Listeners {
         {
             // Each wake records the renaming once, whatever the number of names under which it is
             // registered.
-            let mut wakes: Vec<(&Arc<Wake>, bool)> = Vec::new();
+            let mut wakes: Vec<(&Arc<Wake>, bool, bool)> = Vec::new();
             for (name, listeners) in &directory.names {
                 for listener in listeners {
                     let had_name = listener.is_own && from.file_name() == Some(name);
-                    match wakes.iter_mut().find(|(wake, _)| Arc::ptr_eq(wake, &listener.wake)) {
-                        Some((_, any)) => *any |= had_name,
-                        None => wakes.push((&listener.wake, had_name)),
+                    let has_name = listener.is_own && to.file_name() == Some(name);
+                    match wakes.iter_mut().find(|(wake, ..)| Arc::ptr_eq(wake, &listener.wake)) {
+                        Some((_, had, has)) => (*had, *has) = (*had | had_name, *has | has_name),
+                        None => wakes.push((&listener.wake, had_name, has_name)),
                     }
                 }
             }
-            wakes.into_iter().for_each(|(wake, had_name)| wake.record_rename(from, to, had_name));
+            for (wake, had_name, has_name) in wakes {
+                wake.record_rename(from, to, had_name, has_name);
+            }
         }
         let is_write = matches!(event.kind, EventKind::Modify(ModifyKind::Data(_)));
+        let is_appearance = is_appearance(event.kind);
         for path in &event.paths {
             if let Some(directory) = of(path) {
                 directory.wakes().for_each(|wake| wake.wake());
             }
             if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name()) {
-                for listener in directory.names.get(name).into_iter().flatten() {
-                    if is_write { listener.wake.wake_for_write() } else { listener.wake.wake() }
+                let wakes = directory.names.get(name).map_or(&[][..], Vec::as_slice);
+                for (at, Listener { wake, is_own }) in wakes.iter().enumerate() {
+                    // A log may be registered for a name several times.
+                    let is_again = wakes[..at].iter().any(|other| Arc::ptr_eq(&other.wake, wake));
+                    if is_write {
+                        wake.wake_for_write();
+                    } else if is_appearance && *is_own && !is_again {
+                        wake.wake_for_appearance();
+                    } else {
+                        wake.wake();
+                    }
                 }
                 if !is_write {
                     let name = name.as_bytes();
@@ -356,8 +369,15 @@ impl Listeners {
     fn wake_all(&self) {
         let directories = self.0.lock();
         let all = directories.by_identity.values().flat_map(Directory::wakes);
-        all.for_each(|wake| wake.wake());
+        all.for_each(|wake| wake.wake_for_lost_events());
     }
+}
+
+/// Whether a file gets the name of the event: it is created, or moved there.
+fn is_appearance(kind: EventKind) -> bool {
+    let is_folder = matches!(kind, EventKind::Create(CreateKind::Folder));
+    let is_moved_to = matches!(kind, EventKind::Modify(ModifyKind::Name(RenameMode::To)));
+    is_moved_to || (matches!(kind, EventKind::Create(_)) && !is_folder)
 }
 
 /// A registered wake. Dropping it ends the watch, if it was the directory's last. The drop may
@@ -402,9 +422,7 @@ impl Drop for Watch {
 mod tests {
     use super::*;
     use crate::log::pattern::{RequestedPath, Symbol};
-    use notify::event::{
-        AccessKind, AccessMode, CreateKind, DataChange, Flag, MetadataKind, RemoveKind,
-    };
+    use notify::event::{AccessKind, AccessMode, DataChange, Flag, MetadataKind, RemoveKind};
     use notify::{Event, EventKind};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -508,8 +526,37 @@ mod tests {
         let is_woken = calls_of(&wake);
         listeners.handle(Ok(Event::new(EventKind::Other).set_flag(Flag::Rescan)));
         assert!(is_woken(), "the overflow, which names no path");
+        assert_eq!(wake.take_appearances(), (0, true));
         listeners.handle(Err(notify::Error::generic("anything")));
         assert!(is_woken(), "an error");
+        assert_eq!(wake.take_appearances(), (0, true));
+    }
+
+    #[test]
+    fn each_file_that_gets_the_name_is_counted_once() {
+        let (listeners, directory, wake) = listeners();
+        // Once more by another path, and once as the name of an old file of another log.
+        let identity = identity(&directory).unwrap();
+        let other = Arc::default();
+        listeners.add(identity, &Watched::Name("a.log".into()), true, &wake);
+        listeners.add(identity, &Watched::Name("a.log".into()), false, &other);
+        let name = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        for (kind, paths, appeared) in [
+            (EventKind::Create(CreateKind::File), &["a.log"][..], 1),
+            (EventKind::Create(CreateKind::Folder), &["a.log"], 0),
+            (EventKind::Create(CreateKind::File), &["b.log"], 0),
+            (EventKind::Remove(RemoveKind::File), &["a.log"], 0),
+            (name(RenameMode::From), &["a.log"], 0),
+            (name(RenameMode::To), &["a.log"], 1),
+            // The kernel's two events come before it.
+            (name(RenameMode::Both), &["b.log", "a.log"], 0),
+        ] {
+            let event = Event::new(kind);
+            let add = |event: Event, name: &&str| event.add_path(directory.join(name));
+            listeners.handle(Ok(paths.iter().fold(event, add)));
+            assert_eq!(wake.take_appearances(), (appeared, false), "{kind:?} of {paths:?}");
+            assert_eq!(other.take_appearances(), (0, false), "{kind:?} of {paths:?}");
+        }
     }
 
     #[test]

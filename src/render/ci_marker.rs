@@ -1,9 +1,17 @@
 //! The markers that build systems put at the start of a line, recognised in the line's text.
 //!
-//! GitHub and compatible systems: `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored
-//! logs `##[group]NAME`, after a timestamp. GitLab: `section_start:TIME:NAME[collapsed=true]`,
-//! overwritten after a carriage return, and `section_end:TIME:NAME`. Buildkite: `--- NAME`,
-//! `+++ NAME`, `~~~ NAME`.
+//! - GitHub (and those who follow it): `::group::NAME`, `::endgroup::`, `::error …::TEXT`; in stored
+//!   logs `##[group]NAME`.
+//! - Azure: the same `##[…]`, `##[command]TEXT`, `##vso[task.logissue type=error]TEXT`, and
+//!   `##[section]Starting: NAME`, which `##[section]Finishing: NAME` ends.
+//! - GitLab: `section_start:TIME:NAME[collapsed=true]`, wiped from the screen by a carriage return,
+//!   and `section_end:TIME:NAME`.
+//! - Travis: `travis_fold:start:NAME`, `travis_fold:end:NAME` and `travis_time:…`, wiped as well.
+//! - Buildkite: `--- NAME`, `+++ NAME`, `~~~ NAME`.
+//! - TeamCity: `##teamcity[blockOpened name='NAME']`, which `blockClosed` ends; the same for test
+//!   suites; and the status of a `message`.
+
+use std::borrow::Cow;
 
 use super::annotation::Level;
 
@@ -20,31 +28,57 @@ const TIME_BYTES_MAX: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CiSystem {
     GitHub,
+    Azure,
     GitLab,
+    Travis,
     Buildkite,
+    TeamCity,
+}
+
+impl CiSystem {
+    /// Whether a group ends where the next one begins.
+    pub(super) fn has_headers(self) -> bool {
+        self == Self::Buildkite
+    }
+
+    /// Whether the end of a group repeats its name.
+    pub(super) fn names_ends(self) -> bool {
+        matches!(self, Self::Azure | Self::GitLab | Self::Travis | Self::TeamCity)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CiMarker {
-    Open { system: CiSystem, name: String, collapsed: bool },
-    Close { system: CiSystem, name: String },
+    Open {
+        system: CiSystem,
+        name: String,
+        collapsed: bool,
+    },
+    Close {
+        system: CiSystem,
+        name: String,
+    },
     Level(Level),
+    /// A marker without a group, which may have a time in milliseconds since 1970.
+    Time(Option<u64>),
 }
 
 impl CiMarker {
     /// Whether it takes effect at the end of its line, and not at a carriage return.
     pub(super) fn is_read_at_end(&self) -> bool {
-        !matches!(
-            self,
-            Self::Open { system: CiSystem::GitLab, .. }
-                | Self::Close { system: CiSystem::GitLab, .. }
-        )
+        match self {
+            Self::Open { system, .. } | Self::Close { system, .. } => {
+                !matches!(system, CiSystem::GitLab | CiSystem::Travis)
+            }
+            Self::Level(_) => true,
+            Self::Time(_) => false,
+        }
     }
 }
 
 /// Whether a line that begins with this byte may have a marker. This rules out most lines.
 pub(super) fn may_begin(byte: u8) -> bool {
-    matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b'0'..=b'9')
+    matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b't' | b'0'..=b'9')
 }
 
 /// The marker of a line that ends with a newline.
@@ -59,22 +93,37 @@ pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     }
     if let Some(rest) = line.strip_prefix("##[") {
         let (word, text) = rest.split_once(']')?;
-        return github(word, text);
+        return match word {
+            "section" => azure_section(text),
+            "command" => Some(CiMarker::Level(Level::Notice)),
+            _ => github(word, text),
+        };
+    }
+    if let Some(rest) = line.strip_prefix("##teamcity[") {
+        return teamcity(rest);
+    }
+    if let Some(rest) = line.strip_prefix("##vso[task.logissue ") {
+        let (parameters, _) = rest.split_once(']')?;
+        let mut parameters = parameters.split(';').map(str::trim);
+        return github(parameters.find_map(|parameter| parameter.strip_prefix("type="))?, "");
     }
     buildkite(line)
 }
 
 /// The marker of a line in which the cursor returns to the left edge.
 pub(super) fn at_return(line: &str) -> Option<CiMarker> {
-    let rest = after_timestamp(line).strip_prefix("section_")?;
+    let line = after_timestamp(line);
+    if let Some(rest) = line.strip_prefix("travis_") {
+        return travis(rest);
+    }
+    let rest = line.strip_prefix("section_")?;
     let (word, rest) = rest.split_once(':')?;
     let (time, name) = rest.split_once(':')?;
     if time.is_empty() || !time.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     let (name, options) = name.split_once('[').unwrap_or((name, ""));
-    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_name) {
+    if !is_name(name) {
         return None;
     }
     let (system, name) = (CiSystem::GitLab, name.to_owned());
@@ -87,6 +136,112 @@ pub(super) fn at_return(line: &str) -> Option<CiMarker> {
         "end" => Some(CiMarker::Close { system, name }),
         _ => None,
     }
+}
+
+/// Whether it is the name of a group whose marker is wiped from the screen.
+fn is_name(name: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_of_name)
+}
+
+/// `fold:start:NAME`, `fold:end:NAME`, `time:start:ID` and
+/// `time:end:ID:start=…,finish=…,duration=…`, all in nanoseconds.
+fn travis(rest: &str) -> Option<CiMarker> {
+    let (kind, rest) = rest.split_once(':')?;
+    let (word, rest) = rest.split_once(':')?;
+    let (system, name) = (CiSystem::Travis, rest.to_owned());
+    match (kind, word) {
+        ("fold", "start") if is_name(rest) => {
+            Some(CiMarker::Open { system, name, collapsed: true })
+        }
+        ("fold", "end") if is_name(rest) => Some(CiMarker::Close { system, name }),
+        ("time", "start") => Some(CiMarker::Time(None)),
+        ("time", "end") => {
+            let (_, times) = rest.split_once(':')?;
+            let finish = times.split(',').find_map(|time| time.strip_prefix("finish="));
+            let finish = finish.and_then(|time| time.parse().ok());
+            Some(CiMarker::Time(finish.map(|nanoseconds: u64| nanoseconds / 1_000_000)))
+        }
+        _ => None,
+    }
+}
+
+fn azure_section(text: &str) -> Option<CiMarker> {
+    let system = CiSystem::Azure;
+    if let Some(text) = text.strip_prefix("Starting: ") {
+        return Some(CiMarker::Open { system, name: name(text), collapsed: false });
+    }
+    let text = text.strip_prefix("Finishing: ")?;
+    Some(CiMarker::Close { system, name: name(text) })
+}
+
+/// A message to TeamCity, from its name on.
+fn teamcity(message: &str) -> Option<CiMarker> {
+    let (word, attributes) = message.split_once(' ')?;
+    let system = CiSystem::TeamCity;
+    let value = |wanted: &str| teamcity_value(attributes, wanted);
+    Some(match word {
+        "blockOpened" | "testSuiteStarted" => {
+            CiMarker::Open { system, name: name(&value("name")?), collapsed: false }
+        }
+        "blockClosed" | "testSuiteFinished" => {
+            CiMarker::Close { system, name: name(&value("name")?) }
+        }
+        "message" => CiMarker::Level(match &*value("status")? {
+            "ERROR" | "FAILURE" => Level::Error,
+            "WARNING" => Level::Warning,
+            _ => return None,
+        }),
+        "buildProblem" | "testFailed" => CiMarker::Level(Level::Error),
+        _ => return None,
+    })
+}
+
+/// The value of an attribute in `name='value' other='…']`, without TeamCity's escapes.
+fn teamcity_value<'a>(attributes: &'a str, wanted: &str) -> Option<Cow<'a, str>> {
+    let mut rest = attributes;
+    loop {
+        let (name, after) = rest.trim_start().split_once("='")?;
+        let mut is_escaped = false;
+        let end = after.find(|ch| {
+            let ends = ch == '\'' && !is_escaped;
+            is_escaped = ch == '|' && !is_escaped;
+            ends
+        })?;
+        let (value, after) = after.split_at_checked(end)?;
+        if name == wanted {
+            return Some(unescaped(value));
+        }
+        rest = after.get(1..)?;
+    }
+}
+
+/// The text of a value: `|n`, `|r`, `|x`, `|l` and `|p` end lines, `|0xHHHH` is a character, and any
+/// other character after `|` is itself. A name has one line, so that its ends become blanks.
+fn unescaped(value: &str) -> Cow<'_, str> {
+    if !value.contains('|') {
+        return Cow::Borrowed(value);
+    }
+    let mut text = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('|') {
+        text.push_str(before);
+        let code = after.strip_prefix("0x").and_then(|code| code.get(..4));
+        let code = code.and_then(|code| u32::from_str_radix(code, 16).ok());
+        let mut chars = after.chars();
+        let ch = match (code, chars.next()) {
+            (Some(code), _) => {
+                chars = after.get(6..).unwrap_or_default().chars();
+                char::from_u32(code).filter(|ch| !ch.is_control())
+            }
+            (None, Some('n' | 'r' | 'x' | 'l' | 'p')) => Some(' '),
+            (None, ch) => ch,
+        };
+        text.extend(ch);
+        rest = chars.as_str();
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
 }
 
 fn github(word: &str, text: &str) -> Option<CiMarker> {

@@ -3,6 +3,7 @@
 use super::cells::Cells;
 use super::line::Line;
 use super::screen::Screen;
+use super::size::ScreenRow;
 use super::style::Style;
 use super::{COLUMNS_MAX, SCREEN_ROWS};
 
@@ -48,6 +49,15 @@ impl Screen {
 
     pub(super) fn erase_row(&mut self) {
         let column = self.column_number();
+        if let Some(ScreenRow::Nth(number)) = self.screen_row.filter(|_| column > 0)
+            && column >= number * self.size.columns()
+            && number > 0
+        {
+            // The rows of the screen above belong to the same line.
+            self.column = Some(number * self.size.columns());
+            self.edit(|cells, column| cells.truncate(column));
+            return self.set_column(column);
+        }
         if self.current().clear() {
             self.touch(self.row);
         }
@@ -91,7 +101,7 @@ impl Screen {
 
     /// Erases from the start of the page, or from the first row in reach, to the cursor.
     pub(super) fn erase_before(&mut self) {
-        let first = self.page.home().unwrap_or(0).max(self.top);
+        let first = self.page.home().unwrap_or(0).max(self.screen_top()).min(self.row);
         for row in first..self.row {
             if self.lines[row].clear() {
                 self.touch(row);

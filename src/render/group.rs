@@ -24,14 +24,14 @@ impl Groups {
     pub(super) fn apply(&mut self, marker: CiMarker, group: &mut Option<Group>) {
         match marker {
             CiMarker::Open { system, name, collapsed } => {
-                if system == CiSystem::Buildkite {
+                if system.has_headers() {
                     self.close(|open| open.0 == system, group);
                 }
                 if self.open.len() >= DEPTH_MAX {
                     self.beyond += u32::from(system == CiSystem::GitHub);
                     return;
                 }
-                let key = if system == CiSystem::GitLab { &*name } else { "" };
+                let key = if system.names_ends() { &*name } else { "" };
                 self.open.push((system, key.into()));
                 let opening = GroupStart { name, level: self.open.len(), collapsed };
                 group.get_or_insert_default().opens = Some(opening);
@@ -43,7 +43,7 @@ impl Groups {
                 };
                 self.close(is_ended, group);
             }
-            CiMarker::Level(_) => {}
+            CiMarker::Level(_) | CiMarker::Time(_) => {}
         }
     }
 

@@ -42,11 +42,13 @@ pub(super) struct Line {
     cells: Option<Box<Cells>>,
     /// It continues the line of a full row, so it does not begin a line.
     pub(super) continues: bool,
+    /// Its columns, if they were measured since it changed.
+    measured: Option<usize>,
 }
 
 impl Line {
     pub(super) fn new(offset: u64) -> Self {
-        Self { row: Row::new(offset), cells: None, continues: false }
+        Self { row: Row::new(offset), cells: None, continues: false, measured: None }
     }
 
     pub(super) fn row(&mut self) -> &mut Row {
@@ -55,6 +57,12 @@ impl Line {
 
     pub(super) fn offset(&self) -> u64 {
         self.row.offset
+    }
+
+    /// Its text if it has no cells and no styles.
+    pub(super) fn plain_text(&self) -> Option<&str> {
+        let is_plain = self.cells.is_none() && self.row.styled.is_none();
+        is_plain.then_some(&*self.row.text)
     }
 
     /// Its text, while it has no cells.
@@ -95,6 +103,23 @@ impl Line {
             None if self.is_simple() => self.row.text.len(),
             None => cells::text_columns(&self.row.text),
         }
+    }
+
+    /// How many columns it has, if it may be wider than this; else any number that is not. Most
+    /// lines are short, and need not be measured.
+    pub(super) fn columns_over(&mut self, width: usize) -> usize {
+        let text = self.row.text.as_bytes();
+        if self.is_flat() && text.len() <= width && memchr::memchr(b'\t', text).is_none() {
+            return text.len();
+        }
+        let columns = self.measured.unwrap_or_else(|| self.columns());
+        self.measured = Some(columns);
+        columns
+    }
+
+    /// The line is about to change.
+    pub(super) fn forget_columns(&mut self) {
+        self.measured = None;
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -14,43 +14,61 @@
 //! images), control characters, overwritten text, and U+0080 to U+009F, which never start a
 //! sequence.
 //!
-//! Differences from a terminal, because a log has no fixed height or width: lines do not wrap; the
-//! cursor goes down to the last row at most; a cleared screen becomes history, a page begins below
-//! it, and row numbers count from there; scroll regions are not followed, and the status line under
-//! one is not shown; a saved cursor moves with its row; one row stands for everything that a
-//! full-screen program draws; erasing to the end of a row leaves no background there.
+//! Differences from a terminal, because a log has no fixed height or width: lines do not wrap,
+//! though ways up and down count the rows of a screen on which they do; the cursor goes down to the
+//! last row at most; a cleared screen becomes history, a page begins below it, and row numbers count
+//! from there; scroll regions are not followed, and the status line under one is not shown; a saved
+//! cursor moves with its row; one row stands for everything that a full-screen program draws;
+//! erasing to the end of a row leaves no background there. Carriage returns end lines where they
+//! clearly do not redraw a row.
 //!
-//! Markers of build systems become [`Annotation`]s; they do not change the text.
+//! Markers of build systems become [`Annotation`]s. The text stays what a terminal shows, except
+//! for stamps at the start of lines, which become the times of rows. A terminal of the rendition
+//! [`Written`](Rendition::Written) shows everything that was written.
 
 mod annotation;
 mod append;
+mod ascent;
 mod cells;
 mod charset;
 mod ci_marker;
+mod console_note;
 mod erase;
 mod group;
 mod html;
+mod interpretation;
 mod line;
+mod line_start;
+mod movement;
 mod patch;
 mod perform;
+mod progress;
+mod returns;
 mod row;
 mod screen;
 mod screen_modes;
 mod sequence;
+mod size;
+mod stamp;
 mod style;
 mod tags;
 mod terminal;
 #[cfg(test)]
 mod tests;
 mod text;
+mod written;
 
 pub use annotation::{Annotation, Group, GroupStart, Level};
 pub use append::Appender;
 pub use html::escape;
+pub use interpretation::Interpretation;
 pub use patch::Patch;
 pub use row::Row;
+pub use size::Size;
+pub use stamp::stamped_line;
 pub use terminal::Terminal;
 pub use text::shown_as_it_is;
+pub use written::Rendition;
 
 /// The number of last rows that can change, including the open one. Rows above them are final.
 pub const SCREEN_ROWS: usize = 64;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vte::{Params, Perform};
 
+use super::ascent::Step;
 use super::charset::Charsets;
 use super::screen::Screen;
 use super::sequence::StringKind;
@@ -17,8 +18,12 @@ impl Perform for Screen {
         if self.page.is_hidden() {
             return;
         }
+        if matches!(byte, 0x08 | 0x0b | 0x0c) {
+            self.leave_text();
+            self.end_ascent();
+        }
         match byte {
-            b'\r' => self.carriage_return(),
+            b'\r' => self.step(Step::Return),
             0x08 => self.left(1),
             b'\t' => self.print("\t", self.place()),
             0x0b | 0x0c => self.index(),
@@ -33,9 +38,16 @@ impl Perform for Screen {
             ([], 'm') => return self.pen.style.sgr(params.iter()),
             // Selective erasing. Protected characters are not supported, so it erases everything.
             ([], _) | (b"?", 'J' | 'K') => {}
-            (b"?", _) => return self.mode(params, action),
+            (b"?", _) => {
+                self.leave_text();
+                return self.mode(params, action);
+            }
             (b"!", 'p') => return self.reset_pen(),
             _ => return,
+        }
+        self.leave_text();
+        if !matches!(action, 'A' | 'k' | 'F' | 'D' | 'j' | 'G' | '`' | 'J' | 'K') {
+            self.leave_lines();
         }
         let leaves_status = matches!(action, 'H' | 'f' | 'd' | 'r' | 'u');
         if self.page.alternate().is_some() || (self.page.in_status() && !leaves_status) {
@@ -47,32 +59,29 @@ impl Perform for Screen {
         let n = param(0).max(1);
         match action {
             '@' => self.insert_chars(n),
-            'A' | 'k' => self.up(n),
+            'A' | 'k' => self.step(Step::Up(n)),
             'B' | 'e' => self.down(n),
             'C' | 'a' => self.right(n),
-            'D' | 'j' => self.left(n),
+            'D' | 'j' => self.step(Step::Left(n)),
             'E' => {
                 self.down(n);
                 self.carriage_return();
             }
             'F' => {
-                self.up(n);
-                self.carriage_return();
+                self.step(Step::Up(n));
+                self.step(Step::Return);
             }
-            'G' | '`' => self.address_column(n - 1),
+            'G' | '`' => self.step(Step::Column(n - 1)),
             'H' | 'f' => self.address(n - 1, param(1).max(1) - 1),
             'I' => self.tab(n, false),
             'J' => match param(0) {
-                0 => self.erase_after(),
-                1 => self.erase_before(),
-                // 3 clears only the scrollback, which is the whole log.
-                2 => self.clear(),
-                _ => {}
+                0 => self.step(Step::EraseAfter),
+                _ => self.erase_page(param(0)),
             },
             'K' => match param(0) {
-                0 => self.erase_row_after(),
-                1 => self.erase_row_before(),
-                2 => self.erase_row(),
+                0 => self.step(Step::EraseRowAfter),
+                1 => self.step(Step::EraseRowBefore),
+                2 => self.step(Step::EraseRow),
                 _ => {}
             },
             'L' => self.insert_rows(n),
@@ -86,6 +95,7 @@ impl Perform for Screen {
             'd' => self.address_row(n - 1),
             'r' => self.page.set_region(param(0), param(1)),
             's' => self.save(),
+            't' if param(0) == 8 => self.size.ask_for(param(2), param(1)),
             'u' => self.restore(),
             _ => {}
         }
@@ -93,6 +103,8 @@ impl Perform for Screen {
 
     fn esc_dispatch(&mut self, intermediates: &[u8], _: bool, byte: u8) {
         let hidden = self.page.is_hidden();
+        self.leave_text();
+        self.leave_lines();
         match (intermediates, byte) {
             ([], b'c') => self.reset(),
             ([], b'8') if self.page.alternate().is_none() => self.restore(),
@@ -108,13 +120,42 @@ impl Perform for Screen {
 }
 
 impl Screen {
-    /// DECSET and DECRST. Only the alternate screen and the saved cursor are relevant to a log.
+    /// The cursor moves other than behind text, or something is erased.
+    fn leave_text(&mut self) {
+        self.forget_returns();
+        self.end_line_start();
+    }
+
+    /// The cursor goes where writing lines and going up does not lead.
+    fn leave_lines(&mut self) {
+        self.end_ascent();
+        (self.landing, self.covered) = (None, None);
+    }
+
+    /// ED, but for erasing what follows the cursor.
+    fn erase_page(&mut self, what: usize) {
+        self.leave_lines();
+        match what {
+            1 => self.erase_before(),
+            // 3 clears only the scrollback, which is the whole log.
+            2 => self.clear(),
+            _ => {}
+        }
+    }
+
+    /// DECSET and DECRST. Only the alternate screen, the saved cursor and the width are relevant to
+    /// a log.
     fn mode(&mut self, params: &Params, action: char) {
         for group in params.iter() {
+            if let [47 | 1047 | 1048 | 1049] = group {
+                self.leave_lines();
+            }
             match (group, action) {
                 ([47 | 1047 | 1049], 'h') => self.enter_alternate(),
                 ([47 | 1047 | 1049], 'l') => self.leave_alternate(),
                 ([1048], 'h') if !self.page.is_hidden() => self.save(),
+                // DECCOLM. Few terminals go back to 80 columns, though programs often ask for it.
+                ([3], 'h') => self.size.need_columns(132),
                 ([1048], 'l') if self.page.alternate().is_none() => self.restore(),
                 _ => {}
             }
@@ -136,6 +177,8 @@ impl Screen {
                 let time =
                     command.strip_prefix(b"bk;t=").and_then(|time| std::str::from_utf8(time).ok());
                 if let Some(time) = time.and_then(|time| time.parse().ok()) {
+                    self.forget_returns();
+                    self.end_ascent();
                     self.timestamp(time);
                 }
             }

@@ -7,19 +7,24 @@
 use crate::encoding::Place;
 
 use super::annotation::Annotation;
+use super::ascent::{Ascent, Covered};
 use super::charset::Charsets;
-use super::ci_marker;
+use super::ci_marker::{self, CiMarker};
 use super::group::Groups;
 use super::line::{Line, Pen};
+use super::line_start::{Continuable, LineStart};
+use super::returns::{Returns, Undivided};
 use super::screen_modes::ScreenModes;
+use super::size::{ScreenRow, ScreenSize};
+use super::stamp::Stream;
 use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
 
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
-    row: usize,
-    column: usize,
-    pen: Pen,
-    charsets: Charsets,
+    pub(super) row: usize,
+    pub(super) column: usize,
+    pub(super) pen: Pen,
+    pub(super) charsets: Charsets,
 }
 
 #[derive(Clone, Debug)]
@@ -36,8 +41,29 @@ pub(super) struct Screen {
     pub(super) pen: Pen,
     pub(super) charsets: Charsets,
     pub(super) saved: Option<Saved>,
-    last_char: Option<char>,
+    pub(super) last_char: Option<char>,
+    /// A return has led to the start of the last row, and nothing was drawn over it yet.
+    pub(super) returned: bool,
+    pub(super) returns: Option<Returns>,
+    /// Nothing but text and returns has come since the start of the log.
+    pub(super) is_unbroken: bool,
+    /// The row whose texts are shown as rows.
+    pub(super) undivided: Option<Box<Undivided>>,
+    pub(super) size: ScreenSize,
+    pub(super) screen_row: Option<ScreenRow>,
+    pub(super) ascent: Option<Box<Ascent>>,
+    /// What the last way up may have led over by mistake.
+    pub(super) covered: Option<Covered>,
+    /// The row on which the last way up ended, if the program has only written lines since.
+    pub(super) landing: Option<usize>,
+    pub(super) line_start: LineStart,
+    /// The next line of this stream may continue the present one.
+    pub(super) joins_next: Option<Stream>,
+    /// Where the line before ended, if the present one may continue it.
+    pub(super) continuable: Option<Continuable>,
     pub(super) groups: Groups,
+    /// Whether stamps and markers annotate rows.
+    pub(super) annotates: bool,
     /// The offsets that new rows may get: those of the bytes that are being processed, and of the
     /// byte after them.
     pub(super) fresh: (u64, u64),
@@ -56,7 +82,20 @@ impl Screen {
             charsets: Charsets::default(),
             saved: None,
             last_char: None,
+            returned: false,
+            returns: None,
+            is_unbroken: at == 0,
+            undivided: None,
+            size: ScreenSize::default(),
+            screen_row: None,
+            ascent: None,
+            covered: None,
+            landing: None,
+            line_start: LineStart::Fresh,
+            joins_next: None,
+            continuable: None,
             groups: Groups::default(),
+            annotates: true,
             fresh: (at, at),
         }
     }
@@ -73,6 +112,8 @@ impl Screen {
 
     /// The changes since the last patch.
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
+        self.show_ascent();
+        self.show_returns();
         let blank = self.lines.last().is_some_and(Line::is_empty);
         let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
@@ -92,7 +133,8 @@ impl Screen {
             .lines
             .last()
             .is_some_and(|line| line.is_empty() && !line.continues && line.offset() == at);
-        is_last && is_new && self.charsets.is_ascii() && !self.page.is_hidden()
+        let is_fresh = matches!(self.line_start, LineStart::Fresh) && self.ascent.is_none();
+        is_last && is_new && is_fresh && self.charsets.is_ascii() && !self.page.is_hidden()
     }
 
     /// Sets the offset of the last line, which is empty.
@@ -100,6 +142,8 @@ impl Screen {
         if let Some(line) = self.lines.last_mut() {
             line.row().offset = offset;
         }
+        self.continuable = None;
+        self.is_unbroken = false;
         self.locate(offset, offset);
     }
 
@@ -110,6 +154,12 @@ impl Screen {
         self.lines.drain(..top);
         self.row -= top;
         self.page.scroll(top);
+        if let Some(undivided) = &mut self.undivided {
+            undivided.scroll(top);
+        }
+        self.continuable = self.continuable.take().and_then(|end| end.scroll(top));
+        self.covered = self.covered.take().and_then(|covered| covered.scroll(top));
+        self.landing = self.landing.and_then(|landing| landing.checked_sub(top));
         if let Some(saved) = &mut self.saved {
             saved.row = saved.row.saturating_sub(top);
         }
@@ -119,6 +169,9 @@ impl Screen {
 
     pub(super) fn touch(&mut self, row: usize) {
         self.dirty = self.dirty.min(row);
+        if let Some(line) = self.lines.get_mut(row) {
+            line.forget_columns();
+        }
     }
 
     pub(super) fn current(&mut self) -> &mut Line {
@@ -163,8 +216,6 @@ impl Screen {
         if self.page.is_hidden() || text.is_empty() {
             return;
         }
-        // REP does not repeat a tab.
-        self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
         if !self.charsets.is_ascii() {
             for (i, ch) in text.char_indices() {
                 let ch = self.charsets.translate(ch);
@@ -191,7 +242,30 @@ impl Screen {
         }
     }
 
-    fn write(&mut self, text: &str, at: Place<'_>) {
+    pub(super) fn write(&mut self, text: &str, at: Place<'_>) {
+        if self.ascent.is_some() {
+            self.end_ascent();
+        }
+        let (mut text, mut at) = (text, at);
+        if self.may_have_stamp(text) {
+            let taken = self.read_stamp(text, at);
+            text = text.get(taken..).unwrap_or_default();
+            at = at.plus(taken);
+            if text.is_empty() || self.page.is_hidden() {
+                return;
+            }
+        }
+        if self.screen_row.is_some() {
+            self.end_screen_row();
+        }
+        // REP does not repeat a tab.
+        self.last_char = text.chars().rfind(|&ch| ch != '\t').or(self.last_char);
+        if self.returned {
+            self.follow_return(at.offset());
+        }
+        if self.returns.is_some() {
+            self.extend_text(text);
+        }
         let mut rest = text;
         while !rest.is_empty() {
             self.touch(self.row);
@@ -284,93 +358,30 @@ impl Screen {
         }
     }
 
-    // Movement
-
-    /// Makes the rows above a heavy row final before the cursor leaves it. If `down` is 1, the row
-    /// itself becomes final as well.
-    pub(super) fn leave(&mut self, down: usize) {
-        if self.row >= self.top && self.current().is_heavy() {
-            self.top = self.top.max(self.row + down);
-        }
-    }
-
-    pub(super) fn column_number(&self) -> usize {
-        self.column.unwrap_or_else(|| self.lines[self.row].columns())
-    }
-
-    pub(super) fn go_to_row(&mut self, row: usize) {
-        let column = self.column_number();
-        let target = row.clamp(self.top, self.lines.len() - 1);
-        if target != self.row {
-            self.leave(usize::from(target > self.row));
-        }
-        // `leave` may have made rows final.
-        self.row = target.max(self.top);
-        self.set_column(column);
-    }
-
-    pub(super) fn set_column(&mut self, column: usize) {
-        self.column = (column > 0 || !self.current().is_empty()).then_some(column);
-    }
-
-    pub(super) fn newline(&mut self) {
-        if self.page.alternate().is_some() {
-            return;
-        }
-        self.page.leave_status();
-        // A stray shift to the line drawing set must not garble more than one line.
-        self.charsets = Charsets::default();
-        self.read_marker(ci_marker::at_line_end);
-        self.next_row();
-        self.set_column(0);
-    }
-
-    /// Moves the cursor to the next row, and creates it if there is none.
-    pub(super) fn next_row(&mut self) {
-        self.leave(1);
-        if self.row + 1 < self.lines.len() || self.push_line() {
-            self.row += 1;
-        }
-    }
-
-    /// IND, VT and FF: down without a carriage return.
-    pub(super) fn index(&mut self) {
-        if self.page.is_hidden() {
-            return;
-        }
-        let column = self.column_number();
-        self.next_row();
-        self.set_column(column);
-    }
-
-    pub(super) fn carriage_return(&mut self) {
-        if self.page.is_hidden() || self.column == Some(0) {
-            return;
-        }
-        self.read_marker(ci_marker::at_return);
-        self.set_column(0);
-    }
-
     // Annotations
 
     /// Looks for a marker in the line that the cursor is about to leave, and annotates the row.
-    fn read_marker(&mut self, read: fn(&str) -> Option<ci_marker::CiMarker>) {
+    /// Returns whether there is one.
+    pub(super) fn read_marker(&mut self, read: fn(&str) -> Option<CiMarker>) -> bool {
         let line = &mut self.lines[self.row];
-        if line.continues || !line.first_byte().is_some_and(ci_marker::may_begin) {
-            return;
+        let may_begin = line.first_byte().is_some_and(ci_marker::may_begin);
+        if !self.annotates || line.continues || !may_begin {
+            return false;
         }
-        let Some(marker) = read(&line.head(ci_marker::BYTES_MAX)) else { return };
+        let Some(marker) = read(&line.head(ci_marker::BYTES_MAX)) else { return false };
         let note = line.row().note.get_or_insert_default();
         match marker {
-            ci_marker::CiMarker::Level(level) => note.level = Some(level),
+            CiMarker::Level(level) => note.level = Some(level),
+            CiMarker::Time(time) => note.time = time.or(note.time),
             // A redrawn row does not open its group again.
-            _ if marker.is_read_at_end() && note.group.is_some() => return,
+            _ if marker.is_read_at_end() && note.group.is_some() => return true,
             _ => self.groups.apply(marker, &mut note.group),
         }
         if **note == Annotation::default() {
             line.row().note = None;
         }
         self.touch(self.row);
+        true
     }
 
     /// Sets the time at which the program wrote this row, in milliseconds since 1970.
@@ -380,52 +391,5 @@ impl Screen {
         }
         self.current().row().note.get_or_insert_default().time = Some(milliseconds);
         self.touch(self.row);
-    }
-
-    pub(super) fn up(&mut self, n: usize) {
-        self.go_to_row(self.row.saturating_sub(n));
-    }
-
-    /// Moves the cursor down, at most to the last row, as at the bottom of a screen.
-    pub(super) fn down(&mut self, n: usize) {
-        self.go_to_row(self.row.saturating_add(n));
-    }
-
-    pub(super) fn left(&mut self, n: usize) {
-        let column = self.column_number();
-        self.set_column(column.saturating_sub(n));
-    }
-
-    pub(super) fn right(&mut self, n: usize) {
-        let column = self.column_number();
-        self.set_column(column.max(column.saturating_add(n).min(COLUMNS_MAX - 1)));
-    }
-
-    /// CHT and CBT: over `n` tab stops, forward or back.
-    pub(super) fn tab(&mut self, n: usize, back: bool) {
-        let column = self.column_number();
-        let stop = cells::TAB_COLUMNS;
-        match back {
-            true => self.set_column(column.div_ceil(stop).saturating_sub(n) * stop),
-            false => self.right((column / stop).saturating_add(n).saturating_mul(stop) - column),
-        }
-    }
-
-    pub(super) fn save(&mut self) {
-        self.saved = Some(Saved {
-            row: self.row,
-            column: self.column_number(),
-            pen: self.pen.clone(),
-            charsets: self.charsets,
-        });
-    }
-
-    pub(super) fn restore(&mut self) {
-        self.page.leave_status();
-        let Some(saved) = self.saved.clone() else { return };
-        self.go_to_row(saved.row);
-        self.set_column(saved.column);
-        self.pen = saved.pen;
-        self.charsets = saved.charsets;
     }
 }

@@ -54,8 +54,8 @@ impl ScreenModes {
         self.in_status
     }
 
-    pub(super) fn leave_status(&mut self) {
-        self.in_status = false;
+    pub(super) fn set_in_status(&mut self, in_status: bool) {
+        self.in_status = in_status;
     }
 
     /// DECSTBM. The region itself is not implemented, because a log scrolls as a whole. The cursor
@@ -81,8 +81,12 @@ impl Screen {
         if self.page.in_status {
             return;
         }
+        if row < SCREEN_ROWS {
+            self.size.need_rows(row + 1);
+        }
+        // The first rows of a page that is higher than the screen have left it.
         let home = match self.page.home {
-            Some(home) if home < self.lines.len() => home.max(self.top),
+            Some(home) if home < self.lines.len() => home.max(self.screen_top()),
             _ => self.open_page(),
         };
         self.page.home = Some(home);
@@ -92,7 +96,13 @@ impl Screen {
     }
 
     pub(super) fn address_column(&mut self, column: usize) {
-        self.set_column(column.min(COLUMNS_MAX - 1));
+        let column = column.min(COLUMNS_MAX - 1);
+        self.size.need_columns(column + 1);
+        if column < self.column_number() {
+            self.go_back_to(column);
+        } else {
+            self.set_column(column);
+        }
     }
 
     /// The row on which a new page begins: the last one if it is empty, else a new one.

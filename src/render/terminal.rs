@@ -5,10 +5,15 @@ use std::fmt;
 use crate::encoding::{Decoder, Detection, Encoding, Place, Text};
 
 use super::Patch;
+use super::ascent::{Covered, Step as AscentStep};
+use super::console_note::ConsoleNote;
 use super::line::Line;
+use super::returns::Returns;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
+use super::size::{ScreenSize, Size};
 use super::text::{self, Partial};
+use super::written::{Rendition, Written};
 
 /// The longest sequence that is parsed in place; longer ones are collected first.
 const IN_PLACE_BYTES_MAX: usize = 256;
@@ -32,6 +37,9 @@ pub struct Terminal {
     began: u64,
     /// Where the last ESC in a sequence lies.
     escape_at: u64,
+    note: Option<ConsoleNote>,
+    /// Nothing is carried out: the rows show what was written.
+    written: Option<Written>,
     /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
 }
@@ -57,6 +65,8 @@ impl Clone for Terminal {
             sequence: self.sequence.clone(),
             began: self.began,
             escape_at: self.escape_at,
+            note: self.note,
+            written: self.written,
             parser: vte::Parser::new(),
         }
     }
@@ -85,6 +95,8 @@ impl Terminal {
             sequence: None,
             began: at,
             escape_at: at,
+            note: None,
+            written: None,
             parser: vte::Parser::new(),
         }
     }
@@ -100,6 +112,43 @@ impl Terminal {
             Detection::Open(_) => Input::Utf8,
         };
         terminal
+    }
+
+    /// A terminal for UTF-8 whose rows are of this rendition. One for what was
+    /// [written](Rendition::Written) carries nothing out, and annotates no rows.
+    pub fn of(rendition: Rendition, at: u64) -> Self {
+        Self::new(at).into_rendition(rendition)
+    }
+
+    /// An empty terminal at the same offset, for the same bytes, whose rows are of this rendition.
+    /// A terminal of this rendition stays as it is.
+    pub fn into_rendition(self, rendition: Rendition) -> Self {
+        if self.rendition() == rendition {
+            return self;
+        }
+        let mut terminal = Self { input: self.input, ..Self::new(self.at) };
+        if rendition == Rendition::Written {
+            terminal.written = Some(Written::default());
+            terminal.screen.annotates = false;
+        }
+        terminal
+    }
+
+    /// A terminal like [`new`](Self::new) for programs that know this size of the screen. Without
+    /// it, the size shows in what they do.
+    pub fn with_size(size: Size, at: u64) -> Self {
+        Self::new(at).on_screen(Some(size))
+    }
+
+    /// The same terminal for programs that know this size of the screen, if one is known.
+    pub fn on_screen(mut self, size: Option<Size>) -> Self {
+        self.screen.size = size.map_or(self.screen.size, ScreenSize::known);
+        self
+    }
+
+    /// What its rows show.
+    pub fn rendition(&self) -> Rendition {
+        if self.written.is_some() { Rendition::Written } else { Rendition::Shown }
     }
 
     /// The offset of the next byte to feed.
@@ -171,12 +220,19 @@ impl Terminal {
 
     fn show_text(&mut self, text: Text<'_>) {
         let mut rest = text;
+        if self.screen.undivided.is_some() && !rest.is_empty() {
+            self.screen.hide_returns();
+        }
         while !rest.is_empty() {
             self.at = rest.offset();
             let used = if self.sequence.is_some() {
                 self.follow(rest)
             } else if !self.partial.is_empty() {
                 self.join(rest)
+            } else if self.written.is_some() {
+                self.literal(rest)
+            } else if self.note.is_some() {
+                self.console_note(rest)
             } else if let Some(until) = self.screen.page.alternate() {
                 self.skip(rest, until)
             } else {
@@ -197,7 +253,12 @@ impl Terminal {
     pub fn weight(&self) -> usize {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
-        size_of::<Self>() + lines + sequence + self.screen.groups.weight()
+        let undivided = self.screen.undivided.as_ref().map_or(0, |undivided| undivided.weight());
+        let returns = self.screen.returns.as_ref().map_or(0, Returns::weight) + undivided;
+        let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
+        let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
+        let starts = self.screen.line_start.weight() + self.screen.groups.weight();
+        size_of::<Self>() + lines + sequence + returns + ascent + covered + starts
     }
 
     /// Whether the next text begins a new last row at its own offset and is shown unchanged.
@@ -207,7 +268,9 @@ impl Terminal {
             Input::Detecting(first) => first.is_none(),
             Input::Encoded(decoder) => decoder.pending() == 0,
         };
-        is_between_characters && self.sequence.is_none() && self.screen.is_at_rest(self.at)
+        let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
+        let is_at_rest = self.sequence.is_none() && self.screen.is_at_rest(self.at);
+        is_between_characters && is_between && is_at_rest
     }
 
     /// Skips NULs up to this offset. NULs show nothing, but many of them end any sequence.
@@ -236,7 +299,7 @@ impl Terminal {
         match bytes.first() {
             Some(0x1b) => self.escape(text),
             Some(b'\r') => {
-                self.screen.carriage_return();
+                self.screen.step(AscentStep::Return);
                 1
             }
             Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),
@@ -244,6 +307,51 @@ impl Terminal {
                 0 => self.control(text),
                 len => self.text(text, len),
             },
+        }
+    }
+
+    /// Takes text up to a control character, or some of those, and shows them as they are.
+    fn literal(&mut self, text: Text<'_>) -> usize {
+        let Some(written) = &mut self.written else { return 0 };
+        match written.take(text, &mut self.screen) {
+            0 => self.text(text, text::text_len(text.bytes())),
+            controls => controls,
+        }
+    }
+
+    /// Skips what may be a note of Jenkins.
+    fn console_note(&mut self, text: Text<'_>) -> usize {
+        let Some(mut note) = self.note.take() else { return 0 };
+        let (taken, goes_on) = note.take(text.bytes());
+        if goes_on {
+            self.note = Some(note);
+            if taken == 0 {
+                return self.ground(text);
+            }
+        } else {
+            let mistaken = note.mistaken();
+            let end = text.place().plus(taken).offset();
+            self.screen.print(mistaken, Place::at(end.saturating_sub(offset(mistaken.len()))));
+        }
+        taken
+    }
+
+    /// Whether this sequence begins or ends a note of Jenkins. Any other one ends none.
+    fn is_of_note(&mut self, params: &[u8]) -> bool {
+        let note = self.note.take();
+        match (params, note) {
+            (b"8", _) => {
+                self.note = Some(ConsoleNote::new(self.screen.pen.style));
+                false
+            }
+            (b"0" | b"", Some(note)) => match note.end() {
+                Some(style) => {
+                    self.screen.pen.style = style;
+                    true
+                }
+                None => false,
+            },
+            _ => false,
         }
     }
 
@@ -286,7 +394,8 @@ impl Terminal {
     }
 
     fn show(&mut self, text: &str, at: Place<'_>) {
-        text::shown(text, |i, part| self.screen.print_lines(part, at.plus(i)));
+        let rendition = self.rendition();
+        text::shown(text, rendition, |i, part| self.screen.print_lines(part, at.plus(i)));
     }
 
     /// Completes a character whose first bytes were in the previous chunk.
@@ -323,9 +432,14 @@ impl Terminal {
                 let len = end + 3;
                 // Colours are by far the most common sequences, and `vte` is slower than this.
                 let params = body.get(..end).unwrap_or_default();
-                if body.get(end) == Some(&b'm') && self.screen.pen.style.sgr_text(params) {
+                let is_colour = body.get(end) == Some(&b'm');
+                if is_colour && (params == b"8" || self.note.is_some()) && self.is_of_note(params) {
                     return len;
                 }
+                if is_colour && self.screen.pen.style.sgr_text(params) {
+                    return len;
+                }
+                self.note = self.note.filter(|_| is_colour);
                 self.screen.locate(text.offset(), text.place().plus(len).offset());
                 self.parser.advance(&mut self.screen, bytes.get(..len).unwrap_or_default());
                 return len;
@@ -334,6 +448,19 @@ impl Terminal {
         self.sequence = Some(Sequence::new());
         self.began = text.offset();
         1
+    }
+
+    /// Carries out a sequence that was collected.
+    fn carry_out(&mut self, sequence: &[u8], end: u64) {
+        let colour = sequence.strip_prefix(b"\x1b[").and_then(|rest| rest.strip_suffix(b"m"));
+        if let Some(params) = colour
+            && self.is_of_note(params)
+        {
+            return;
+        }
+        self.note = self.note.filter(|_| colour.is_some());
+        self.screen.locate(self.began, end);
+        self.parser.advance(&mut self.screen, sequence);
     }
 
     /// Continues a sequence.
@@ -348,16 +475,22 @@ impl Terminal {
                     continue;
                 }
                 Step::Escape => {
-                    self.screen.locate(self.began, text.place().plus(i + 1).offset());
-                    self.parser.advance(&mut self.screen, sequence.bytes());
+                    let sequence = self.sequence.take().unwrap_or_else(Sequence::new);
+                    self.carry_out(sequence.bytes(), text.place().plus(i + 1).offset());
+                    return i + 1;
                 }
-                Step::String(kind) => self.screen.string(kind, sequence.command()),
-                Step::Nothing => {}
+                Step::String(kind) => {
+                    self.note = None;
+                    self.screen.string(kind, sequence.command());
+                }
+                Step::Nothing => self.note = None,
                 Step::Aborted => {
+                    self.note = None;
                     self.sequence = None;
                     return i;
                 }
                 Step::Restarted(kind) => {
+                    self.note = None;
                     // An ESC without a backslash also ends the string, and begins another sequence.
                     self.screen.string(kind, sequence.command());
                     self.sequence = Some(Sequence::new());

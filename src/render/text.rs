@@ -1,5 +1,7 @@
 //! Bytes as text: its end, the parts that may be shown, and characters split between chunks.
 
+use super::written::Rendition;
+
 /// Whether a byte may be in lines of text. A tab may, so that a search finds the text.
 fn is_text(byte: u8) -> bool {
     (byte >= 0x20 || byte == b'\t' || byte == b'\n') && byte != 0x7f
@@ -31,9 +33,9 @@ pub fn shown_as_it_is(text: &str) -> usize {
 }
 
 /// Divides text into parts that may be shown, each with the index of its first byte in the text.
-/// Characters that reorder or end lines in a browser become visible marks, and C1 controls are
-/// dropped.
-pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
+/// Characters that reorder or end lines in a browser become visible marks. So do C1 controls in
+/// what was written; elsewhere they are dropped.
+pub(super) fn shown(text: &str, rendition: Rendition, mut show: impl FnMut(usize, &str)) {
     let mut start = 0;
     // The first bytes of all unsafe characters. They never occur within another character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
@@ -45,7 +47,7 @@ pub(super) fn shown(text: &str, mut show: impl FnMut(usize, &str)) {
         show(start, text.get(start..i).unwrap_or_default());
         start = i + ch.len_utf8();
         let code = u32::from(ch);
-        if code > 0x9f {
+        if code > 0x9f || rendition == Rendition::Written {
             // Each character separately, so that a row that begins within the mark gets the right
             // offset.
             for part in format!("⟨U+{code:04X}⟩").chars() {

@@ -6,11 +6,12 @@ use std::ops::{ControlFlow, Range};
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
-use crate::render::Row;
+use crate::render::{Rendition, Row};
 use crate::search::pattern::Pattern;
 use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::trace_matcher::TraceMatcher;
 use crate::search::{SearchError, Snapshot};
+use crate::wire::frame::Form;
 
 /// The size of one piece of the output.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -27,7 +28,7 @@ pub struct Extract {
 
 impl Extract {
     /// Starts to extract the lines of a part, or only those that match `pattern`. `as_text` selects
-    /// the shown text instead of the raw bytes.
+    /// the text of the rows instead of the raw bytes.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -36,8 +37,10 @@ impl Extract {
         part: Range<Offset>,
         pattern: Option<Pattern>,
         as_text: bool,
+        rendition: Rendition,
     ) -> Result<Self, SearchError> {
-        let scan = Scan::new(&snapshot, part.start, part.end, true)?;
+        let form = Form::TextRows.with(rendition);
+        let scan = Scan::new(&snapshot, part.start, part.end, form)?;
         let matcher = match &pattern {
             Some(pattern) => TraceMatcher::starting_at(&snapshot, part.start, pattern)?,
             None => TraceMatcher::default(),
@@ -177,7 +180,8 @@ mod tests {
             Pattern::new(&spec).unwrap()
         });
         let part = Offset(part.start)..Offset(part.end);
-        let mut extract = Extract::new(snapshot.clone(), part, pattern, as_text).unwrap();
+        let mut extract =
+            Extract::new(snapshot.clone(), part, pattern, as_text, Rendition::Shown).unwrap();
         let mut all = Vec::new();
         while let Some(bytes) = extract.next(Duration::from_micros(10)).unwrap() {
             all.extend_from_slice(&bytes);

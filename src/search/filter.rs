@@ -64,7 +64,7 @@ fn forward(
 ) -> Result<RowRange, SearchError> {
     filter.matcher = TraceMatcher::starting_at(snapshot, from, filter.pattern)?;
     let to = Offset(from.0.saturating_add(SEARCH_BYTES_MAX)).min(snapshot.end);
-    let mut scan = Scan::new(snapshot, from, to, filter.strips_colours())?;
+    let mut scan = Scan::new(snapshot, from, to, filter.form)?;
     scan.run(&mut filter, until)?;
     let next = scan.position();
     let at_end = scan.is_done() && next >= snapshot.end;
@@ -85,7 +85,7 @@ fn backward(
     let (mut from, mut window) = (next, WINDOW_BYTES);
     while from.0 > floor {
         let start = Offset(from.0.saturating_sub(window).max(floor));
-        let mut scan = Scan::new(snapshot, start, from, filter.strips_colours())?;
+        let mut scan = Scan::new(snapshot, start, from, filter.form)?;
         filter.matcher = TraceMatcher::starting_at(snapshot, start, filter.pattern)?;
         // A part must be searched to its end, since its last rows are wanted first.
         while !scan.is_done() {
@@ -124,11 +124,6 @@ struct RowFilter<'p> {
 }
 
 impl RowFilter<'_> {
-    /// Whether colours can be dropped: rows as text have none.
-    fn strips_colours(&self) -> bool {
-        self.form == Form::TextRows
-    }
-
     fn is_full(&self, rows: usize) -> bool {
         rows >= self.count || self.weight >= RANGE_BYTES_MAX
     }

@@ -4,10 +4,11 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::log::Offset;
-use crate::render::Row;
+use crate::render::{Rendition, Row};
 use crate::search::pattern::{self, Pattern};
 use crate::search::scan::{PlainLines, RowSink, Scan};
 use crate::search::{SearchError, Snapshot};
+use crate::wire::frame::Form;
 
 /// The longest time of one search, without the time that it waits for others.
 pub const FIND_TIME_MAX: Duration = Duration::from_secs(10);
@@ -23,6 +24,8 @@ pub struct FindRequest {
     pub near: Option<Offset>,
     /// Report at most this many rows; count the rest.
     pub rows_max: usize,
+    /// What the rows show.
+    pub rendition: Rendition,
 }
 
 /// Why a search ended early.
@@ -37,6 +40,7 @@ pub enum EndedEarly {
 /// A search in progress.
 pub struct Find {
     snapshot: Snapshot,
+    form: Form,
     scan: Scan,
     /// The start of the present scan.
     scan_start: Offset,
@@ -65,11 +69,13 @@ impl Find {
                 Some(near) => (near, Some((request.from, near))),
                 None => (request.from, None),
             };
-        let scan = Scan::new(&snapshot, scan_start, to, true)?;
+        let form = Form::TextRows.with(request.rendition);
+        let scan = Scan::new(&snapshot, scan_start, to, form)?;
         let counts = FindCounts { found: Vec::new(), max: request.rows_max, rows: 0, matches: 0 };
         let sink = FindSink { pattern, lines: pattern::LineMatcher::default(), counts };
         Ok(Self {
             snapshot,
+            form,
             scan,
             scan_start,
             next_part,
@@ -94,7 +100,7 @@ impl Find {
             }
             let Some((from, to)) = self.next_part.take() else { break };
             self.searched += self.scan.position().0.saturating_sub(self.scan_start.0);
-            self.scan = Scan::new(&self.snapshot, from, to, true)?;
+            self.scan = Scan::new(&self.snapshot, from, to, self.form)?;
             self.scan_start = from;
         }
         self.spent += since.elapsed();
@@ -220,8 +226,13 @@ mod tests {
         PatternSpec { pattern: Some(pattern.to_owned()), ..PatternSpec::default() }
     }
 
-    const ALL: FindRequest =
-        FindRequest { from: Offset(0), to: Offset(u64::MAX), near: None, rows_max: 1000 };
+    const ALL: FindRequest = FindRequest {
+        from: Offset(0),
+        to: Offset(u64::MAX),
+        near: None,
+        rows_max: 1000,
+        rendition: Rendition::Shown,
+    };
 
     #[test]
     fn rows_are_found_by_their_shown_text() {

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::render::shown_as_it_is;
+use crate::render::{Rendition, shown_as_it_is, stamped_line};
 
 /// Every block of this size must contain the end of a line. A longer line may be cut into several
 /// rows, and may have more changes of colour than a row can hold.
@@ -25,13 +25,18 @@ pub(super) struct PlainText<'b> {
 
 /// The longest run of plain lines from the first byte on. Lines with colours count only if
 /// `with_colours` is set. The last line has no newline if the bytes end without one.
-pub(super) fn lines(bytes: &[u8], with_colours: bool) -> PlainText<'_> {
+pub(super) fn lines(bytes: &[u8], with_colours: bool, rendition: Rendition) -> PlainText<'_> {
     let controls = controls_at(bytes);
     let escape = if with_colours { None } else { memchr::memchr(0x1b, &bytes[..controls]) };
     let len = escape.unwrap_or(controls);
     let candidate = &bytes[..if len < bytes.len() { line_before(bytes, len) } else { len }];
     let candidate = short_lines(valid_text(candidate));
-    without_colours(candidate)
+    // A stamp is no part of what is shown.
+    let stamped = match rendition {
+        Rendition::Shown => stamped_line(candidate),
+        Rendition::Written => None,
+    };
+    without_colours(stamped.map_or(candidate, |stamped| &candidate[..stamped]))
 }
 
 /// The position of the first control character other than tab, line ends and escape.
@@ -127,7 +132,9 @@ fn invisible_len(bytes: &[u8]) -> Option<usize> {
             let params = rest.get(..PARAMS_BYTES_MAX).unwrap_or(rest);
             let end = params.iter().position(|byte| !(0x30..=0x3b).contains(byte))?;
             let is_erase = matches!(&rest[..end], b"" | b"0") && rest[end] == b'K';
-            (rest[end] == b'm' || is_erase).then_some(end + 3)
+            // Concealed text may be a note of Jenkins.
+            let is_colour = rest[end] == b'm' && &rest[..end] != b"8";
+            (is_colour || is_erase).then_some(end + 3)
         }
         _ => None,
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::encoding::Encoding;
 use crate::log::Offset;
 use crate::log::file::Read;
-use crate::render::{Annotation, ROW_BYTES_MAX, Row, SCREEN_ROWS, Terminal};
+use crate::render::{Annotation, ROW_BYTES_MAX, Rendition, Row, SCREEN_ROWS, Terminal};
 use crate::search::{LineIndex, SearchError, Snapshot};
 use crate::session::renderer;
 use crate::wire::frame::Form;
@@ -132,7 +132,8 @@ pub fn rows(
 }
 
 fn forward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Result<RowRange> {
-    let mut window = RowWindow::new(snapshot, terminal_for(snapshot, offset)?, request.form);
+    let terminal = terminal_for(snapshot, offset, request.form.rendition())?;
+    let mut window = RowWindow::new(snapshot, terminal, request.form);
     let limit = offset.0 + FEED_BYTES_MAX;
     let (first, last) = loop {
         let more = window.end_fed.0 < limit && window.feed(snapshot)?;
@@ -164,11 +165,12 @@ fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Re
             }
         },
     };
-    let checkpoint = snapshot.checkpoint_before(line, CHECKPOINT_DISTANCE_MAX);
+    let rendition = request.form.rendition();
+    let checkpoint = checkpoint_before(snapshot, line, rendition);
     let has_checkpoint = checkpoint.is_some();
     let terminal = match checkpoint {
         Some(terminal) => terminal,
-        None => snapshot.terminal(lead_in_start(snapshot, line)?),
+        None => snapshot.terminal(lead_in_start(snapshot, line)?).into_rendition(rendition),
     };
     let mut window = RowWindow::new(snapshot, terminal, request.form);
     let last = loop {
@@ -303,18 +305,28 @@ impl RowWindow {
 
 /// A terminal whose position is before the row that contains a byte: that of a checkpoint, or a
 /// new one that starts some lines before.
-pub(super) fn terminal_for(snapshot: &Snapshot, offset: Offset) -> io::Result<Terminal> {
+pub(super) fn terminal_for(
+    snapshot: &Snapshot,
+    offset: Offset,
+    rendition: Rendition,
+) -> io::Result<Terminal> {
     let line = line_start(snapshot, offset)?;
-    if let Some(checkpoint) =
-        snapshot.checkpoint_before(line.unwrap_or(offset), CHECKPOINT_DISTANCE_MAX)
-    {
+    if let Some(checkpoint) = checkpoint_before(snapshot, line.unwrap_or(offset), rendition) {
         return Ok(checkpoint);
     }
-    let start = match line {
-        Some(line) => lead_in_start(snapshot, line)?,
+    let line = match line {
+        Some(line) => line,
         None => character_start(snapshot, offset)?,
     };
-    Ok(snapshot.terminal(start))
+    Ok(snapshot.terminal(lead_in_start(snapshot, line)?).into_rendition(rendition))
+}
+
+/// The terminal of a checkpoint. They all are of what a terminal shows.
+fn checkpoint_before(snapshot: &Snapshot, at: Offset, rendition: Rendition) -> Option<Terminal> {
+    match rendition {
+        Rendition::Shown => snapshot.checkpoint_before(at, CHECKPOINT_DISTANCE_MAX),
+        Rendition::Written => None,
+    }
 }
 
 /// The start of the line that contains a byte; `None` if it is more than 4 MiB before it.
@@ -322,9 +334,15 @@ fn line_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Option<Offset>>
     snapshot.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)
 }
 
-/// Where a terminal for a line starts: some lines before it.
+/// Where a terminal for a line starts: some lines before it. In a very long line that has carriage
+/// returns, `line` is a place in its middle, and rows may begin at them.
 fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
-    Ok(snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)?.unwrap_or(line))
+    if let Some(start) = snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)? {
+        return Ok(start);
+    }
+    let start = Offset(line.0.saturating_sub(LEAD_IN_BYTES_MAX));
+    let bytes = snapshot.read(start, usize::try_from(line.0 - start.0).unwrap_or_default())?;
+    Ok(memchr::memchr(b'\r', &bytes).map_or(line, |at| start.plus(at + 1)))
 }
 
 /// The start of a character, at an offset or near it. In encodings other than UTF-8 and UTF-16 it
@@ -490,6 +508,65 @@ mod tests {
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
         same(&down(&snapshot, 500), &expected);
         same(&up(&snapshot, 500), &expected);
+    }
+
+    #[test]
+    fn lines_that_end_with_carriage_returns_are_the_same_rows_from_anywhere() {
+        let line = |n: u64| match n % 5 {
+            0 => format!("{n} the service has been started with its default options"),
+            1 => format!("{n} ok"),
+            2 => format!("{n} a client asks for something that takes a while: {}", n * 7919 % 997),
+            3 => format!("a value of {n}"),
+            _ => format!("{n} done"),
+        };
+        let line = |n: u64| line(n) + &".".repeat((n * 7919 % 499) as usize);
+        // Longer than the line whose start is searched for.
+        let lines: Vec<String> = (0..18_000).map(line).collect();
+        let log = lines.join("\r");
+        assert!(log.len() as u64 > LINE_BYTES_MAX + 2 * LEAD_IN_BYTES_MAX);
+        let expected = all(log.as_bytes());
+        let texts: Vec<&String> = expected.iter().map(|(_, text)| text).collect();
+        assert!(texts == lines.iter().collect::<Vec<_>>(), "{} rows", texts.len());
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        for place in [0.1, 0.5, 0.75, 0.9, 0.99, 1.0] {
+            let offset = (log.len() as f64 * place) as u64;
+            let page = look(&snapshot, RowPosition::From(Offset(offset)), 200);
+            let first = expected.partition_point(|(row, _)| *row <= offset) - 1;
+            same(&plain(page.rows), &expected[first..expected.len().min(first + 200)]);
+            let page = look(&snapshot, RowPosition::Before(Offset(offset)), 200);
+            let last = expected.partition_point(|(row, _)| *row < offset);
+            same(&plain(page.rows), &expected[last - 200..last]);
+        }
+    }
+
+    #[test]
+    fn what_was_written_is_in_rows_from_anywhere() {
+        let log = "10%\r20%\rdone\r\n\x1b[31mred\x1b[m\n\n\x1b[1A\x08up\0\0\r\r\tx".repeat(50);
+        let texts: Vec<&str> = vec!["10%", "20%", "done", "␛[31mred␛[m", "", "␛[1A␈up␀", ""];
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        for start in 0..log.len() as u64 {
+            let place = RowPosition::From(Offset(start));
+            let request = RowsRequest { place, count: 9, form: Form::WrittenTextRows };
+            let page = rows(&snapshot, &LineIndex::default(), request).unwrap();
+            let (before, after) = log.split_at(start as usize);
+            let within = usize::from(before.ends_with('\r') && after.starts_with('\n'));
+            let at = before.matches(['\r', '\n']).count() - before.matches("\r\n").count() - within;
+            let wanted = (at..).map(|nth| match nth % 7 {
+                0 if nth > 0 => "\tx10%",
+                nth => texts[nth],
+            });
+            let last = 50 * 7;
+            let wanted: Vec<&str> = wanted
+                .zip(at..=last)
+                .map(|(text, nth)| if nth == last { "\tx" } else { text })
+                .collect();
+            let found: Vec<&str> = page.rows.iter().map(|row| row.content.as_str()).collect();
+            assert_eq!(found, wanted[..wanted.len().min(9)], "from {start}");
+            assert!(
+                page.rows[0].offset.0 <= start
+                    && page.rows.get(1).is_none_or(|row| row.offset.0 > start)
+            );
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
 use crate::search::plain::{self, PlainText};
 use crate::search::{Snapshot, rows};
+use crate::wire::frame::Form;
 
 /// The unit in which a log is read.
 const BLOCK_BYTES: usize = 256 * 1024;
@@ -183,15 +184,15 @@ impl PendingRows {
 }
 
 impl Scan {
-    /// A scan of the rows that begin in a part of the log.
+    /// A scan of the rows of a form that begin in a part of the log.
     pub(super) fn new(
         snapshot: &Snapshot,
         from: Offset,
         to: Offset,
-        strips_colours: bool,
+        form: Form,
     ) -> io::Result<Self> {
         let to = to.min(snapshot.end);
-        let mut terminal = rows::terminal_for(snapshot, from)?;
+        let mut terminal = rows::terminal_for(snapshot, from, form.rendition())?;
         let pending = terminal.screen().rows().cloned().collect();
         let stopped = (from >= to).then_some(to);
         Ok(Self {
@@ -199,7 +200,8 @@ impl Scan {
             at: Offset(terminal.undecoded()),
             terminal,
             rows: PendingRows { pending, from, to, stopped },
-            strips_colours,
+            // Rows of text need no colours. What was written has them as text.
+            strips_colours: form == Form::TextRows,
         })
     }
 
@@ -268,7 +270,9 @@ impl Scan {
         let bytes = next.bytes();
         if self.terminal.is_at_rest() {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
-            let PlainText { len, text } = plain::lines(&bytes[..end], self.strips_colours);
+            let rendition = self.terminal.rendition();
+            let PlainText { len, text } =
+                plain::lines(&bytes[..end], self.strips_colours, rendition);
             // Later bytes may draw over the last lines.
             let (raw, text) = if is_last && len == bytes.len() {
                 (bytes, &*text)
@@ -341,6 +345,7 @@ fn before_last_lines(lines: &[u8]) -> &[u8] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::render::Rendition;
     use crate::search::snapshot::tests::{reopened, snapshot_in, snapshot_of};
     use proptest::prelude::*;
     use std::time::Duration;
@@ -373,8 +378,8 @@ pub(super) mod tests {
     }
 
     /// The rows of a terminal that is fed the whole log, and the end of each.
-    fn expected(log: &[u8]) -> Vec<(u64, u64, String)> {
-        expected_of(Terminal::new(0), log)
+    fn expected(log: &[u8], rendition: Rendition) -> Vec<(u64, u64, String)> {
+        expected_of(Terminal::of(rendition, 0), log)
     }
 
     fn expected_of(mut terminal: Terminal, log: &[u8]) -> Vec<(u64, u64, String)> {
@@ -389,8 +394,8 @@ pub(super) mod tests {
         rows.into_iter().zip(ends).map(|((offset, text), end)| (offset, end, text)).collect()
     }
 
-    fn scanned(snapshot: &Snapshot, from: u64, to: u64, strips_colours: bool) -> Taken {
-        let mut scan = Scan::new(snapshot, Offset(from), Offset(to), strips_colours).unwrap();
+    fn scanned(snapshot: &Snapshot, from: u64, to: u64, form: Form) -> Taken {
+        let mut scan = Scan::new(snapshot, Offset(from), Offset(to), form).unwrap();
         let mut taken = Taken::default();
         while !scan.is_done() {
             scan.run(&mut taken, Instant::now() + Duration::from_micros(50)).unwrap();
@@ -434,18 +439,20 @@ pub(super) mod tests {
             to in 0.0..1.0f64,
         ) {
             let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 2 } else { times })).collect();
-            let expected = expected(&log);
             let (snapshot, _directory) = snapshot_of(&log);
-            let whole = scanned(&snapshot, 0, u64::MAX, true);
+            let written = scanned(&snapshot, 0, u64::MAX, Form::WrittenRows);
+            prop_assert_eq!(&written.rows, &expected(&log, Rendition::Written));
+            let expected = expected(&log, Rendition::Shown);
+            let whole = scanned(&snapshot, 0, u64::MAX, Form::TextRows);
             prop_assert_eq!(&whole.rows, &expected);
-            prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, false).rows, &expected);
+            prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, Form::Rows).rows, &expected);
             // A part begins at a row. Its rows need not look as in the whole log.
             let at = |place: f64| expected.get((expected.len() as f64 * place) as usize).map_or(0, |row| row.0);
             let (from, to) = (at(from), at(to));
-            let part = scanned(&snapshot, 0, to, true);
+            let part = scanned(&snapshot, 0, to, Form::TextRows);
             let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
             prop_assert_eq!(&part.rows, &wanted);
-            let part = scanned(&snapshot, from, to.max(from), true);
+            let part = scanned(&snapshot, from, to.max(from), Form::TextRows);
             prop_assert!(part.rows.iter().all(|row| row.0 >= from && row.0 < to), "{:?}", part.rows);
         }
     }
@@ -477,12 +484,12 @@ pub(super) mod tests {
             let encoding = Encoding::for_label(label);
             let (snapshot, _directory) = snapshot_in(&log, encoding);
             let expected = expected_of(snapshot.terminal(Offset(0)), &log);
-            for strips_colours in [true, false] {
-                prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, strips_colours).rows, &expected);
+            for form in [Form::TextRows, Form::Rows] {
+                prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, form).rows, &expected);
             }
             let to = expected.get((expected.len() as f64 * to) as usize).map_or(0, |row| row.0);
             let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
-            prop_assert_eq!(&scanned(&snapshot, 0, to, true).rows, &wanted);
+            prop_assert_eq!(&scanned(&snapshot, 0, to, Form::TextRows).rows, &wanted);
         }
     }
 
@@ -491,7 +498,7 @@ pub(super) mod tests {
         let log = "连接 text\n\x1b[31mred\x1b[m\n".repeat(20_000);
         let (snapshot, _directory) =
             snapshot_in(&encoded("gbk", log.as_bytes()), Encoding::for_label("gbk"));
-        let taken = scanned(&snapshot, 0, u64::MAX, true);
+        let taken = scanned(&snapshot, 0, u64::MAX, Form::TextRows);
         assert!(
             taken.bytes_of_lines + 20_000 > log.len(),
             "{} of {}",
@@ -511,7 +518,7 @@ pub(super) mod tests {
         // The hole begins with the last byte of the newline, and ends within U+4E00.
         file.write_all_at(&encoded("utf-16le", "\u{4e00}hi\n".as_bytes()), 200_000).unwrap();
         let snapshot = reopened(&directory);
-        let rows = scanned(&snapshot, 0, u64::MAX, true).rows;
+        let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
         let texts: Vec<(u64, &str)> = rows.iter().map(|row| (row.0, row.2.as_str())).collect();
         assert_eq!(texts, [(0, "one"), (10, "two"), (18, "一hi")]);
     }
@@ -524,8 +531,12 @@ pub(super) mod tests {
         let fill = "x".repeat(FEED_BYTES - tail.len() - head.len() - 1);
         let log = format!("{fill}\n{head}{tail}last\nplain\n");
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
-        let rows = scanned(&snapshot, 0, u64::MAX, true).rows;
-        assert!(rows == expected(log.as_bytes()), "{:?}", &rows[rows.len() - 4..]);
+        let rows = scanned(&snapshot, 0, u64::MAX, Form::TextRows).rows;
+        assert!(
+            rows == expected(log.as_bytes(), Rendition::Shown),
+            "{:?}",
+            &rows[rows.len() - 4..]
+        );
     }
 
     #[test]
@@ -533,7 +544,7 @@ pub(super) mod tests {
         let mut log = "plain text\n\x1b[31mred\x1b[m\n".repeat(20_000);
         log.insert_str(200_000, "10%\r20%\n");
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
-        let taken = scanned(&snapshot, 0, u64::MAX, true);
+        let taken = scanned(&snapshot, 0, u64::MAX, Form::TextRows);
         let others = log.len() - taken.bytes_of_lines;
         assert!(others < 40_000, "{others} of {} bytes went through a terminal", log.len());
         assert_eq!(taken.rows.len(), 40_001);

@@ -10,7 +10,7 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
 use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
-use crate::render::Terminal;
+use crate::render::{Interpretation, Size, Terminal};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::{Hub, WantedGeneration};
 
@@ -22,6 +22,7 @@ pub struct Snapshot {
     /// The offset after the last readable byte.
     pub end: Offset,
     encoding: Encoding,
+    screen: Option<Size>,
     file: Arc<LogFile>,
     span: Arc<Span>,
     /// Terminal states from the log's viewers.
@@ -78,7 +79,7 @@ impl From<io::Error> for SearchError {
 
 impl Snapshot {
     /// Opens the present generation of a log, or an older one that is still open or can be found.
-    /// If no encoding is `chosen`, the first bytes of the file say it.
+    /// It is understood as it was `chosen`.
     ///
     /// # Errors
     /// [`SearchError::Refused`] and [`SearchError::Gone`].
@@ -86,7 +87,7 @@ impl Snapshot {
         hub: &Hub,
         log: &LogPath,
         wanted: WantedGeneration,
-        chosen: Option<Encoding>,
+        chosen: Interpretation,
     ) -> Result<Self, SearchError> {
         let subscription = match wanted {
             // An older generation can be open although no file has the log's name now.
@@ -115,12 +116,13 @@ impl Snapshot {
             }
             WantedGeneration::Nothing => return Err(gone()),
         };
+        // In this order: a file that takes the place of this one has all that was published by then.
+        let end = span.end();
         let file = span.file().ok_or_else(gone)?;
         let checkpoints = hub.checkpoints(follower, chosen);
-        let end = span.end();
         // Asked after the end: where that is behind the first bytes, these are known.
-        let encoding = chosen.unwrap_or_else(|| span.detection().encoding());
-        Ok(Self { generation, end, encoding, file, span, checkpoints })
+        let encoding = chosen.encoding.unwrap_or_else(|| span.detection().encoding());
+        Ok(Self { generation, end, encoding, screen: chosen.screen, file, span, checkpoints })
     }
 
     /// The encoding of the log.
@@ -146,7 +148,7 @@ impl Snapshot {
 
     /// An empty terminal that will be fed the log from an offset on.
     pub(super) fn terminal(&self, at: Offset) -> Terminal {
-        Terminal::with_encoding(at.0, Detection::Done(self.encoding))
+        Terminal::with_encoding(at.0, Detection::Done(self.encoding)).on_screen(self.screen)
     }
 
     /// The same snapshot with an earlier end.
@@ -208,8 +210,10 @@ impl Snapshot {
     /// # Errors
     /// Those of `pread`.
     pub fn is_intact(&self) -> io::Result<bool> {
-        let tail = self.span.tail();
-        let found = self.file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
+        // The log may go on in another file that has the same bytes, and more.
+        let present = self.span.file_and_tail();
+        let (file, tail) = present.unwrap_or_else(|| (Arc::clone(&self.file), self.span.tail()));
+        let found = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
         Ok(!matches!(found, Read::Changed))
     }
 }
@@ -261,7 +265,7 @@ pub(super) mod tests {
     ) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), content).unwrap();
-        (open(&directory, chosen), directory)
+        (open(&directory, Interpretation { encoding: chosen, screen: None }), directory)
     }
 
     /// A snapshot of a new log of this size that takes no space on the disk.
@@ -271,15 +275,15 @@ pub(super) mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = std::fs::File::create(directory.path().join("a.log")).unwrap();
         file.write_all_at(b"\n", bytes - 1).unwrap();
-        (open(&directory, None), directory)
+        (open(&directory, Interpretation::default()), directory)
     }
 
     /// A snapshot of the log as it is now.
     pub(crate) fn reopened(directory: &tempfile::TempDir) -> Snapshot {
-        open(directory, None)
+        open(directory, Interpretation::default())
     }
 
-    fn open(directory: &tempfile::TempDir, chosen: Option<Encoding>) -> Snapshot {
+    fn open(directory: &tempfile::TempDir, chosen: Interpretation) -> Snapshot {
         let path = directory.path().join("a.log");
         let access = Arc::new(Access::new([directory.path()]).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,22 +1,24 @@
 //! Lines that continue the message of the line before them, such as the frames of a stack trace.
 //!
-//! Each line is judged by itself. The caller knows whether the message before it is an error.
+//! The caller knows whether the message before it is an error. Each line is judged without the name
+//! or time that a container runtime or a CI system has put before it.
 
 use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use serde_json::json;
 
 use crate::render::Level;
 use crate::search::levels::level_of;
 
 /// The beginnings of lines that belong to the error before them.
-const CONTINUATIONS: [&str; 9] = [
+const TRACES: [&str; 9] = [
     // Java, JavaScript and .NET.
     r"\s+at \S",
     r"\s*(?:Caused by|Suppressed): |\s+\.\.\. \d+ (?:more|common frames)|\s+--- End of |\s*---> ",
     // Python: frames, and the code and marks below them.
-    r#"\s+File "[^"]*", line \d+| {4,}\S|\t+\S|\s+[~^]+\s*$"#,
+    r#"\s+File "[^"]*", line \d+|\s+[~^]+\s*$"#,
     r"The above exception was the direct cause|During handling of the above exception",
     // Go.
     r"goroutine \d+ \[|created by \S|[\w.\-/]+(?:\(\S*\))?\.?[\w.\-/]*\([^()\s]*(?:, [^()\s]*)*\)$",
@@ -30,28 +32,103 @@ const CONTINUATIONS: [&str; 9] = [
     r"\s+\([^()]+\) \S+:\d+: ",
 ];
 /// The beginnings of an error that caused the error before it.
-const CAUSES: [&[u8]; 3] = [b"Caused by: ", b"Suppressed: ", b"---> "];
+const CAUSES: [&str; 3] = ["Caused by: ", "Suppressed: ", "---> "];
 /// Status lines of cargo, which are indented, too.
 const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fresh|Dirty|Locked) ";
 
-/// Whether a line continues the message of the line before it, as the frames of a stack trace do,
-/// and has no level of its own. It is false for a blank line, which ends a message only if the line
-/// after it does not continue the message either.
+/// What stands before each line of a program's output: the name of a container (docker compose), or
+/// the time of a record, with the stream and the tag of the CRI.
+const PREFIXES: &str =
+    r"(?:[\w.\-]+ +\| |\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+\-]\d\d:?\d\d) (?:std(?:out|err) [FP] )?)";
+
+/// The rules as JSON, for pages. A line without its `prefix` continues the message before it if it
+/// does not match `other`, and matches `cause` or has no level, and matches `trace` or is indented
+/// more than that message.
+pub static RULES: LazyLock<String> = LazyLock::new(|| {
+    json!({
+        "prefix": beginning_with(&[PREFIXES]),
+        "trace": beginning_with(&TRACES),
+        "other": beginning_with(&[OTHERS]),
+        "cause": format!(r"^\s*(?:{})", CAUSES.join("|")),
+    })
+    .to_string()
+});
+
+/// Whether a line names what caused the error before it.
 #[must_use]
-pub fn continues_previous(line: &[u8]) -> bool {
-    static CONTINUES: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&CONTINUATIONS));
-    static OTHER: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[OTHERS]));
-    let text = line.trim_ascii_start();
-    let is_cause = CAUSES.iter().any(|cause| text.starts_with(cause));
-    CONTINUES.is_match(line)
-        && !OTHER.is_match(line)
-        && (is_cause || !matches!(level_of(line), Some(Level::Error | Level::Warning)))
+pub fn is_cause(line: &[u8]) -> bool {
+    CAUSES.iter().any(|cause| line.trim_ascii_start().starts_with(cause.as_bytes()))
+}
+
+/// How a line goes on with the message before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Continuation {
+    /// It begins a message of its own.
+    None,
+    /// It is a line of a stack trace.
+    Trace,
+    /// It is indented by this many blanks. It goes on with a message that is indented less.
+    Indented(usize),
+}
+
+impl Continuation {
+    /// Of a line. A line with a level of its own continues nothing. A blank line neither: it ends a
+    /// message.
+    #[must_use]
+    pub fn of(line: &[u8]) -> Self {
+        static TRACE: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&TRACES));
+        static OTHER: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[OTHERS]));
+        let line = without_prefix(line);
+        let indent = indent_of(line);
+        let is_trace = TRACE.is_match(line);
+        let is_cause = is_cause(line);
+        let has_level = || matches!(level_of(line), Some(Level::Error | Level::Warning));
+        let may_continue = is_trace || indent > 0;
+        if indent == line.len()
+            || !may_continue
+            || OTHER.is_match(line)
+            || (!is_cause && has_level())
+        {
+            Self::None
+        } else if is_trace {
+            Self::Trace
+        } else {
+            Self::Indented(indent)
+        }
+    }
+
+    /// Whether the line goes on with the message that begins with this line.
+    #[must_use]
+    pub fn continues(self, head: &[u8]) -> bool {
+        match self {
+            Self::None => false,
+            Self::Trace => true,
+            Self::Indented(indent) => indent > indent_of(without_prefix(head)),
+        }
+    }
+}
+
+fn without_prefix(line: &[u8]) -> &[u8] {
+    static PREFIX: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[PREFIXES]));
+    let prefix = PREFIX.find(line).map_or(0, |prefix| prefix.end());
+    line.get(prefix..).unwrap_or_default()
+}
+
+/// How many blanks a line begins with.
+fn indent_of(line: &[u8]) -> usize {
+    line.len() - line.trim_ascii_start().len()
+}
+
+fn beginning_with(patterns: &[&str]) -> String {
+    format!("^(?:{})", patterns.join("|"))
 }
 
 fn starts_with_any(patterns: &[&str]) -> Regex {
-    let pattern = format!("^(?:{})", patterns.join("|"));
     let config = syntax::Config::new().unicode(false).utf8(false);
-    Regex::builder().syntax(config).build(&pattern).expect("the forms are patterns")
+    Regex::builder()
+        .syntax(config)
+        .build(&beginning_with(patterns))
+        .expect("the forms are patterns")
 }
 
 #[cfg(test)]
@@ -90,10 +167,11 @@ mod tests {
             "   |",
             "3  |     let x = 1;",
         ] {
-            assert!(continues_previous(line.as_bytes()), "{line:?}");
+            assert!(continues("error", line), "{line:?}");
         }
         for line in [
             "",
+            "   ",
             "2026-07-01 12:00:00 INFO next",
             "INFO next",
             "ValueError: bad",
@@ -105,8 +183,41 @@ mod tests {
             "    --- FAIL: TestX/sub (0.00s)",
             "error: it broke",
             "web-1  | started",
+            "web-1  | INFO next",
+            "2026-01-01T00:00:00.000Z INFO next",
         ] {
-            assert!(!continues_previous(line.as_bytes()), "{line:?}");
+            assert!(!continues("error", line), "{line:?}");
+        }
+    }
+
+    fn continues(head: &str, line: &str) -> bool {
+        Continuation::of(line.as_bytes()).continues(head.as_bytes())
+    }
+
+    #[test]
+    fn a_trace_is_recognised_behind_the_prefix_of_a_container() {
+        for prefix in
+            ["web-1  | ", "2026-01-01T00:00:00.000Z ", "2026-01-01T00:00:00.123456789Z stderr F "]
+        {
+            for line in ["  File \"/a.py\", line 3, in <module>", "\tat a.B.c(B.java:3)", "    f()"]
+            {
+                assert!(continues("error", &format!("{prefix}{line}")), "{prefix}{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_indented_line_continues_a_message_that_is_indented_less() {
+        for (head, line, expected) in [
+            ("2026-09-18 ERROR query failed:", "  SELECT a", true),
+            ("2026-09-18 ERROR query failed:", "\tSELECT a", true),
+            ("  ✕ adds numbers", "  ✓ subtracts", false),
+            ("  ✕ adds numbers", "    expected 1", true),
+            ("    ✕ adds numbers", "  next suite", false),
+            ("web-1  |   ✕ adds numbers", "web-1  |   ✓ subtracts", false),
+            ("web-1  |   ✕ adds numbers", "web-1  |     expected 1", true),
+        ] {
+            assert_eq!(continues(head, line), expected, "{head:?} {line:?}");
         }
     }
 }

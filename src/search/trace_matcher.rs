@@ -10,7 +10,7 @@ use crate::render::Level;
 use crate::search::levels::level_of;
 use crate::search::pattern::{LineMatcher, Pattern};
 use crate::search::rows::{RowPosition, RowsRequest, rows};
-use crate::search::stack_trace::continues_previous;
+use crate::search::stack_trace::{Continuation, is_cause};
 use crate::search::{LineIndex, SearchError, Snapshot};
 use crate::wire::frame::Form;
 
@@ -47,15 +47,16 @@ impl TraceMatcher {
         let Some(first) = here.rows.iter().find(|row| row.offset >= from) else {
             return Ok(matcher);
         };
-        if !continues_previous(first.content.as_bytes()) {
+        let may_continue = |text: &str| Continuation::of(text.as_bytes()) != Continuation::None;
+        if !may_continue(&first.content) {
             return Ok(matcher);
         }
         for count in ROWS_BEFORE {
             let before = rows(RowPosition::Before(first.offset), count)?;
-            let mut texts = before.rows.into_iter().rev().map(|row| row.content.into_bytes());
-            if let Some(text) = texts.find(|text| !continues_previous(text)) {
-                let is_match = pattern.accepts(&text);
-                matcher.head = Some(Head::new(Cow::Owned(text), is_match));
+            if let Some(head) = before.rows.iter().rposition(|row| !may_continue(&row.content)) {
+                for row in &before.rows[head..] {
+                    matcher.accepts(pattern, row.content.as_bytes());
+                }
                 break;
             }
             if before.at_start {
@@ -69,8 +70,7 @@ impl TraceMatcher {
     pub(super) fn accepts(&mut self, pattern: &Pattern, text: &[u8]) -> bool {
         let is_match = pattern.accepts(text);
         if let Some(head) = &mut self.head
-            && continues_previous(text)
-            && head.is_error()
+            && head.is_continued_by(text)
         {
             return head.is_match || (is_match && !pattern.is_inverted());
         }
@@ -128,9 +128,13 @@ impl<'t> Head<'t> {
         Self { text, is_match, is_error: None }
     }
 
-    fn is_error(&mut self) -> bool {
+    /// Whether it is an error, or the cause of one, and a line goes on with it.
+    fn is_continued_by(&mut self, line: &[u8]) -> bool {
         let text = &self.text;
-        *self.is_error.get_or_insert_with(|| level_of(text) == Some(Level::Error))
+        Continuation::of(line).continues(text)
+            && *self
+                .is_error
+                .get_or_insert_with(|| level_of(text) == Some(Level::Error) || is_cause(text))
     }
 
     fn into_owned(self) -> Head<'static> {
@@ -154,7 +158,7 @@ impl<'t> Traces<'t> {
             let Some(head) = &mut self.head else { break };
             let rest = &self.text[self.at..];
             let line = memchr::memchr(b'\n', rest).map_or(rest, |newline| &rest[..newline]);
-            if !continues_previous(line) || !head.is_error() {
+            if !head.is_continued_by(line) {
                 self.head = None;
                 break;
             }
@@ -169,9 +173,8 @@ impl<'t> Traces<'t> {
 
     /// Notes a line that matches by itself.
     fn take(&mut self, at: usize, line: &[u8]) {
-        let is_continuation = self.at == at
-            && continues_previous(line)
-            && self.head.as_mut().is_some_and(Head::is_error);
+        let is_continuation =
+            self.at == at && self.head.as_mut().is_some_and(|head| head.is_continued_by(line));
         if !is_continuation {
             let line = &self.text[at..at + line.len()];
             self.head = Some(Head::new(Cow::Borrowed(line), true));

@@ -23,8 +23,8 @@ const RESPONSE_HEADERS: &str =
 /// How long a browser may cache a preflight, in seconds.
 const PREFLIGHT_SECONDS: &str = "600";
 
-/// The answer to a preflight, by which a browser asks whether a page may send a request. Without
-/// the headers that [`allow`] adds, it refuses the request.
+/// The answer to `OPTIONS`: the methods that there are. By a preflight a browser asks whether a page
+/// may send a request. Without the headers that [`allow`] adds, this answer refuses it.
 pub(super) fn preflight() -> Response<Body> {
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -46,9 +46,9 @@ pub(super) fn check_as(
     origin: Option<&HeaderValue>,
 ) -> Result<RequestOrigin, Refused> {
     let host = host(request)?;
-    let name = host.host().trim_start_matches('[').trim_end_matches(']');
+    let name = bare_name(&host).trim_start_matches('[').trim_end_matches(']');
     let is_known = name.parse::<std::net::IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
+        || is_localhost(name)
         || settings.allow_hosts.iter().any(|allowed| is_host(allowed, &host));
     if !is_known {
         return Err(Refused::new(
@@ -109,9 +109,21 @@ fn host(request: &Parts) -> Result<Authority, Refused> {
     }
 }
 
+/// The name of the host. A dot at the end says that the name is complete, and is not a part of it.
+fn bare_name(host: &Authority) -> &str {
+    let name = host.host();
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Whether the name is always that of the browser's own machine (RFC 6761, section 6.3).
+fn is_localhost(name: &str) -> bool {
+    let domain = name.rsplit('.').next().unwrap_or_default();
+    domain.eq_ignore_ascii_case("localhost")
+}
+
 /// Whether a listed name, with or without a port, names this host.
 fn is_host(allowed: &str, host: &Authority) -> bool {
-    allowed.eq_ignore_ascii_case(host.host()) || allowed.eq_ignore_ascii_case(host.as_str())
+    allowed.eq_ignore_ascii_case(bare_name(host)) || allowed.eq_ignore_ascii_case(host.as_str())
 }
 
 /// Whether the origin is the server's own, by either scheme: a proxy in front may speak TLS.
@@ -206,7 +218,13 @@ mod tests {
             (Some("localhost:8765"), 200),
             (Some("LOCALHOST"), 200),
             (Some("logs.example:8765"), 200),
+            (Some("logs.example."), 200),
+            (Some("localhost.:8765"), 200),
+            (Some("app.localhost:3000"), 200),
             (Some("evil.example"), 421),
+            (Some("evil.example."), 421),
+            (Some("evillocalhost"), 421),
+            (Some("."), 421),
             (Some("localhost.evil.example"), 421),
             (Some("127.0.0.1.evil.example:8765"), 421),
             (Some("user@127.0.0.1"), 400),

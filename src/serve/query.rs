@@ -7,10 +7,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use crate::encoding::Encoding;
 use crate::log::pattern::{RequestedPath, Symbol};
 use crate::log::{LogPath, Offset};
+use crate::render::{COLUMNS_MAX, Interpretation, Rendition, SCREEN_ROWS, Size};
+use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
 /// How many lines before the end a stream starts by default.
 pub(super) const LINES: u64 = 1000;
+/// The most logs in one stream.
+const LOGS_MAX: usize = 16;
 
 /// A path or parameter that can't be parsed, with a message for the sender.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,10 +29,11 @@ pub(super) struct Query {
     pub(super) of: WantedGeneration,
     pub(super) late: Vec<Late>,
     pub(super) format: Option<Format>,
+    pub(super) rendition: Rendition,
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
-    pub(super) encoding: Option<Encoding>,
+    pub(super) interpretation: Interpretation,
 }
 
 /// `lines=N|all`.
@@ -89,9 +94,12 @@ impl Query {
                     continue;
                 }
                 "format" => parsed.format = Some(format(&value)?),
+                "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
-                "encoding" => parsed.encoding = Some(encoding(&value)?),
+                "encoding" | "cols" | "rows" => {
+                    interpret(&mut parsed.interpretation, &name, &value)?;
+                }
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -136,9 +144,34 @@ impl Query {
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
             skip: self.skip,
-            encoding: self.encoding,
+            interpretation: self.interpretation,
         }
     }
+}
+
+/// The logs of a stream that has several, and how each starts.
+///
+/// Each `log=PATH` begins a log, and the parameters after it are of this log. Parameters before the
+/// first are of all logs. A path is percent-encoded once, as in its own URL.
+///
+/// # Errors
+/// When there is no log or more than [`LOGS_MAX`], a path can't be decoded, or a parameter is wrong.
+pub(super) fn several_logs(query: &str) -> Result<Vec<(Vec<u8>, Query)>, BadParameter> {
+    let mut common = Vec::new();
+    let mut logs: Vec<(&str, Vec<&str>)> = Vec::new();
+    for parameter in query.split('&') {
+        match (parameter.strip_prefix("log="), logs.last_mut()) {
+            (Some(path), _) => logs.push((path, common.clone())),
+            (None, Some((_, own))) => own.push(parameter),
+            (None, None) => common.push(parameter),
+        }
+    }
+    if logs.is_empty() || logs.len() > LOGS_MAX {
+        return Err(BadParameter(format!("`log` is given once for each log, {LOGS_MAX} at most")));
+    }
+    let parsed =
+        |(path, own): (&str, Vec<&str>)| Ok((decode_path(path)?, Query::parse(&own.join("&"))?));
+    logs.into_iter().map(parsed).collect()
 }
 
 /// Whether the page is shown in a pane beside others (`pane=1`).
@@ -169,6 +202,25 @@ pub(super) fn switch(name: &str, value: &str) -> Result<bool, BadParameter> {
     }
 }
 
+/// `raw=1` asks for everything that was written.
+pub(super) fn rendition(value: &str) -> Result<Rendition, BadParameter> {
+    Ok(if switch("raw", value)? { Rendition::Written } else { Rendition::Shown })
+}
+
+/// A form in the rendition that was asked for.
+///
+/// # Errors
+/// When the form has no rows, and would lose what was written.
+pub(super) fn rendered(form: Form, rendition: Rendition) -> Result<Form, BadParameter> {
+    let has_all = form.has_rows() || !form.is_rendered();
+    if rendition == Rendition::Written && !has_all {
+        let words = "`raw=1` is for rows: it needs `tailcast.v1` or events; `format=raw` has \
+                     the bytes";
+        return Err(BadParameter(words.to_owned()));
+    }
+    Ok(form.with(rendition))
+}
+
 pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
     // `parse` would accept a sign, too.
     let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
@@ -189,8 +241,34 @@ pub(super) fn format(value: &str) -> Result<Format, BadParameter> {
     }
 }
 
+/// Takes one of the parameters that say how a log is to be understood. A screen of which only one
+/// measure is given has the usual other one.
+pub(super) fn interpret(
+    chosen: &mut Interpretation,
+    name: &str,
+    value: &str,
+) -> Result<(), BadParameter> {
+    let mut measure = |kind: &str, max: usize, put: fn(&mut Size, usize)| {
+        let what = format!("a number of {kind} from 1 to {max}");
+        let number = usize::try_from(number(name, value, &what)?).unwrap_or(usize::MAX);
+        if !(1..=max).contains(&number) {
+            return Err(BadParameter(format!("`{name}` is {what}, not {number}")));
+        }
+        put(chosen.screen.get_or_insert_default(), number);
+        Ok(())
+    };
+    match name {
+        "cols" => measure("columns", COLUMNS_MAX, |size, columns| size.columns = columns),
+        "rows" => measure("rows", SCREEN_ROWS, |size, rows| size.rows = rows),
+        _ => {
+            chosen.encoding = Some(encoding(value)?);
+            Ok(())
+        }
+    }
+}
+
 /// The encoding with this label.
-pub(super) fn encoding(label: &str) -> Result<Encoding, BadParameter> {
+fn encoding(label: &str) -> Result<Encoding, BadParameter> {
     Encoding::for_label(label).ok_or_else(|| {
         let shown: String = label.chars().take(40).collect();
         BadParameter(format!(
@@ -287,8 +365,13 @@ mod tests {
             ("from=1&from=2", "`from`"),
             ("tail=1&tail=1", "`tail`"),
             ("format=xml", "`format`"),
+            ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
             ("encoding=utf-9", "`encoding`"),
+            ("cols=0", "`cols`"),
+            ("cols=513", "`cols`"),
+            ("rows=65", "`rows`"),
+            ("rows=x", "`rows`"),
             ("encoding=", "`encoding`"),
             ("encoding=iso-2022-jp", "`encoding`"),
             ("encoding=gbk&encoding=gbk", "`encoding`"),
@@ -302,6 +385,28 @@ mod tests {
             ("from=1&late=a:1&late=b:1&late=c:1&late=d:1&late=e:1", "more than 4"),
         ] {
             let BadParameter(message) = Query::parse(query).unwrap_err();
+            assert!(message.contains(named), "{query}: {message}");
+        }
+    }
+
+    #[test]
+    fn each_log_of_a_stream_has_its_own_parameters_and_those_before_the_first_log() {
+        let query = "tail=1&log=/a%20b+c&lines=5&log=/%ff&from=7";
+        let tail = Query { tail: true, ..Query::default() };
+        let first = Query { lines: Some(Lines::Last(5)), ..tail.clone() };
+        let second = Query { from: Some(Offset(7)), ..tail };
+        let expected = vec![(b"/a b+c".to_vec(), first), (b"/\xff".to_vec(), second)];
+        assert_eq!(several_logs(query), Ok(expected));
+        let many = vec!["log=/a"; LOGS_MAX + 1].join("&");
+        for (query, named) in [
+            ("", "`log`"),
+            ("tail=1", "`log`"),
+            (many.as_str(), "16"),
+            ("log=/%z", "`%`"),
+            ("tail=1&log=/a&tail=1", "`tail`"),
+            ("log=/a&lines=x", "`lines`"),
+        ] {
+            let BadParameter(message) = several_logs(query).unwrap_err();
             assert!(message.contains(named), "{query}: {message}");
         }
     }

@@ -45,6 +45,16 @@ impl Refused {
         )
     }
 
+    /// The refusal of a WebSocket handshake whose `Upgrade` header a proxy has removed.
+    pub(super) fn no_upgrade() -> Self {
+        Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "this WebSocket handshake has lost its `Upgrade` header on the way",
+            "let the proxy before the server pass it on (nginx: `proxy_http_version 1.1; \
+             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade;`)",
+        )
+    }
+
     /// The refusal of an upgrade that is no WebSocket handshake.
     pub(super) fn bad_handshake(error: &Error) -> Self {
         let status = match error {
@@ -76,8 +86,8 @@ impl Refused {
             );
             response
         };
-        // The headers that these statuses must or should have: RFC 9110, sections 15.5.6, 15.5.22
-        // and 15.6.4.
+        // The headers that these statuses must or should have: RFC 9110, sections 15.5.6 and 15.6.4,
+        // and RFC 6455, section 4.4.
         let extra = match *status {
             StatusCode::SERVICE_UNAVAILABLE => Some((header::RETRY_AFTER, "5")),
             StatusCode::METHOD_NOT_ALLOWED => Some((header::ALLOW, "GET, HEAD")),
@@ -86,6 +96,10 @@ impl Refused {
         };
         if let Some((name, value)) = extra {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        if *status == StatusCode::UPGRADE_REQUIRED {
+            // RFC 9110, section 15.5.22.
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         response
     }

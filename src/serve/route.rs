@@ -30,12 +30,16 @@ pub(super) enum Route<'a> {
     Health,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
     Check { origin: String },
+    /// `/_/events?log=PATH&log=PATH`: one event stream of several logs.
+    Events(Vec<(Vec<u8>, Query)>),
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log, or a pattern of logs. The path is percent-decoded.
     Log { path: RequestedPath, query: Query, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
+    /// Any other `OPTIONS` for the server as a whole: which methods there are.
+    Options,
 }
 
 /// How a log is sent.
@@ -54,18 +58,25 @@ impl<'a> Route<'a> {
     /// The route of a request.
     ///
     /// # Errors
-    /// 405 for a method other than GET, HEAD and a preflight, 400 for a path or parameter that
-    /// can't be parsed.
+    /// 405 for a method other than GET, HEAD and a preflight, 426 for a handshake without its
+    /// `Upgrade`, 400 for a path or parameter that can't be parsed.
     pub(super) fn of(request: &'a Parts) -> Result<Self, Refused> {
         let headers = &request.headers;
         if is_preflight(&request.method, headers) {
             return Ok(Self::Preflight);
         }
+        let path = request.uri.path();
+        // Load balancers ask so whether the server is up (HAProxy's `option httpchk`).
+        if request.method == Method::OPTIONS && matches!(path, "/" | "*" | "/_/healthz") {
+            return Ok(Self::Options);
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refused::method());
         }
-        let path = request.uri.path();
         let is_upgrade = is_upgrade(headers);
+        if !is_upgrade && headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+            return Err(Refused::no_upgrade());
+        }
         if !is_upgrade {
             if path == "/" {
                 return Ok(Self::List { html: accepts(headers, "text/html") });
@@ -98,6 +109,7 @@ impl<'a> Route<'a> {
             "logs" => Self::ListJson,
             "healthz" => Self::Health,
             "check" => Self::Check { origin: query::origin(query.unwrap_or_default())? },
+            "events" => Self::Events(query::several_logs(query.unwrap_or_default())?),
             name => Self::Own(name),
         })
     }
@@ -106,12 +118,15 @@ impl<'a> Route<'a> {
     /// they reach the server.
     pub(super) fn is_open(&self) -> bool {
         match self {
-            Self::Health | Self::Check { .. } => true,
-            Self::Own(name) => assets::is_asset(name) || *name == "levels.json",
+            Self::Health | Self::Check { .. } | Self::Options => true,
+            Self::Own(name) => {
+                assets::is_asset(name) || matches!(*name, "levels.json" | "traces.json")
+            }
             Self::List { .. }
             | Self::ListJson
             | Self::Api(..)
             | Self::Newer(_)
+            | Self::Events(_)
             | Self::Log { .. }
             | Self::Preflight => false,
         }
@@ -249,8 +264,12 @@ mod tests {
         assert_eq!(status("OPTIONS", "/a", &[]), 405);
         assert_eq!(status("OPTIONS", "/a", &[("origin", "http://a")]), 405);
         assert_eq!(status("GET", "/a?tail=yes", &[]), 400);
+        assert_eq!(status("GET", "/a", &[("sec-websocket-key", "x")]), 426);
         assert_eq!(status("GET", "/%zz", &[]), 400);
         let asked = [("origin", "http://a"), ("access-control-request-method", "GET")];
         assert_eq!(Route::of(&request("OPTIONS", "/a", &asked)).unwrap(), Route::Preflight);
+        for target in ["/", "*", "/_/healthz"] {
+            assert_eq!(Route::of(&request("OPTIONS", target, &[])).unwrap(), Route::Options);
+        }
     }
 }

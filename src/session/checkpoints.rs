@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::encoding::Detection;
+use crate::encoding::{Detection, Newline};
 use crate::log::Offset;
 use crate::log::file::LogFile;
-use crate::render::Terminal;
+use crate::render::{Rendition, Size, Terminal};
 use crate::session::reads::FileReads;
 
 /// The distance of checkpoints, in bytes of log.
@@ -49,6 +49,21 @@ impl Checkpoint {
         Self { terminal: Terminal::with_encoding(at.0, detection), origin: at }
     }
 
+    /// The same state for programs that know this size of the screen, if one is known.
+    #[must_use]
+    pub fn on_screen(self, size: Option<Size>) -> Self {
+        Self { terminal: self.terminal.on_screen(size), ..self }
+    }
+
+    /// This state if it is of the rendition, else an empty terminal at the same offset.
+    #[must_use]
+    pub fn of(self, rendition: Rendition) -> Self {
+        if self.terminal.rendition() == rendition {
+            return self;
+        }
+        Self { origin: self.at(), terminal: self.terminal.into_rendition(rendition) }
+    }
+
     /// The offset after the last byte that the terminal has seen.
     #[must_use]
     pub fn at(&self) -> Offset {
@@ -76,18 +91,23 @@ pub(super) async fn replay(
     reads: &FileReads,
     file: &Arc<LogFile>,
     at: Offset,
-    detection: Detection,
+    newline: Newline,
+    empty: impl Fn(Offset) -> Checkpoint,
 ) -> Checkpoint {
-    let replaying = reads.run(file, move |file| {
-        if let Some(before) = before
-            && let Some(state) = before.replay_to(file, at)?
-        {
-            return Ok(Some(state));
+    let start = move |file: &LogFile| file.row_start(newline, at);
+    let before = match before {
+        Some(before) => {
+            reads.run(file, move |file| before.replay_to(file, at)).await.ok().flatten()
         }
-        let start = file.row_start(detection.encoding().newline(), at)?;
-        Checkpoint::new(start, detection).replay_to(file, at)
-    });
-    replaying.await.ok().flatten().unwrap_or_else(|| Checkpoint::new(at, detection))
+        None => None,
+    };
+    if let Some(state) = before {
+        return state;
+    }
+    let Ok(start) = reads.run(file, start).await else { return empty(at) };
+    let beginning = empty(start);
+    let replayed = reads.run(file, move |file| beginning.replay_to(file, at)).await;
+    replayed.ok().flatten().unwrap_or_else(|| empty(at))
 }
 
 #[derive(Debug)]

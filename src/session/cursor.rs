@@ -86,6 +86,8 @@ pub struct Cursor<H> {
     late: Option<Box<LateReplay<H>>>,
     /// Why a reset to the present position is announced next.
     reset_due: Option<Reason>,
+    /// It was announced that files may be missing after the present span.
+    are_files_missing: bool,
     /// The reason for waiting that was announced last, until something else is sent.
     announced: Option<WaitReason>,
     /// The viewer has been live, or it was announced that the viewer has everything.
@@ -104,6 +106,7 @@ impl<H: Clone> Cursor<H> {
             at: None,
             late: None,
             reset_due: None,
+            are_files_missing: false,
             announced: None,
             caught_up: false,
         }
@@ -126,6 +129,7 @@ impl<H: Clone> Cursor<H> {
         self.reset_due = (!is_requested).then_some(Reason::Replaced);
         self.late = (!late.is_empty()).then(|| Box::new(LateReplay { due: late, home: None }));
         (self.mode, self.at, self.announced) = (Mode::Opening, Some(at), None);
+        self.are_files_missing = false;
     }
 
     /// What the viewer is doing.
@@ -355,7 +359,20 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
+    /// Other files may have had the log's name after the present span's, and can't be given. Gives
+    /// nothing where that is announced already, and where it is announced with the next span.
+    pub fn on_unknown_files(&mut self) -> Option<Step> {
+        let is_told = std::mem::replace(&mut self.are_files_missing, true);
+        let at = self.at.as_ref().filter(|_| !is_told)?;
+        if self.mode == Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
+        Some(Step::Gap { generation: at.generation, from: at.offset(), to: None })
+    }
+
     fn enter(&mut self, mut at: SpanCursor<H>, reason: Reason, after: u64) -> Step {
+        let are_files_missing = std::mem::take(&mut self.are_files_missing);
+        let is_gap_due = are_files_missing && self.at.is_none();
         let reason = match reason {
             // The file before it was rotated away before anybody followed the log.
             Reason::Joined => {
@@ -371,7 +388,7 @@ impl<H: Clone> Cursor<H> {
         if self.mode != Mode::Live {
             self.mode = Mode::CatchingUp;
         }
-        if are_spans_missing {
+        if are_spans_missing || is_gap_due {
             self.reset_due = Some(reason);
             return Step::Gap { generation, from, to: None };
         }

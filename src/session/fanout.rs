@@ -14,12 +14,13 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::runtime::Handle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::encoding::{Detection, Encoding};
+use crate::encoding::Detection;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::LINGER;
 use crate::log::metrics::Counter;
 use crate::log::timeline::Span;
 use crate::log::{Chunk, Follower, LogPath, Offset};
+use crate::render::{Interpretation, Rendition};
 use crate::session::checkpoints::{Checkpoint, Checkpoints, replay};
 use crate::session::merge::MergedChunks;
 use crate::session::reads::FileReads;
@@ -38,12 +39,12 @@ pub struct Fanouts {
     _close: DropGuard,
 }
 
-/// A log, and the encoding that its viewers have chosen, if they have.
-type LogKey = (LogPath, Option<Encoding>);
+/// A log, and how its viewers have it understood.
+type LogKey = (LogPath, Interpretation);
 
 /// What belongs to one follower. The checkpoints live as long as the follower, which is a little
-/// longer than the last viewer, because that viewer may return soon. Those of a chosen encoding live
-/// as long as its viewers.
+/// longer than the last viewer, because that viewer may return soon. Those of a chosen
+/// interpretation live as long as its viewers.
 struct LogEntry {
     follower: Weak<Follower>,
     fanout: Weak<Fanout>,
@@ -65,8 +66,9 @@ impl LogEntry {
         std::ptr::eq(self.follower.as_ptr(), Arc::as_ptr(follower))
     }
 
-    fn is_used(&self, encoding: Option<Encoding>) -> bool {
-        self.follower.strong_count() > 0 && (encoding.is_none() || self.fanout.strong_count() > 0)
+    fn is_used(&self, interpretation: Interpretation) -> bool {
+        self.follower.strong_count() > 0
+            && (interpretation.is_default() || self.fanout.strong_count() > 0)
     }
 }
 
@@ -93,15 +95,16 @@ impl Fanouts {
     pub(super) fn of(
         self: &Arc<Self>,
         follower: &Arc<Follower>,
-        encoding: Option<Encoding>,
+        interpretation: Interpretation,
     ) -> Arc<Fanout> {
-        // Whatever encodings are chosen, the limit of reads is that of the log.
-        let reads = self.with_entry(follower, None, |entry| Arc::clone(&entry.reads));
-        self.with_entry(follower, encoding, |entry| {
+        // However a log is understood, the limit of reads is that of the log.
+        let reads =
+            self.with_entry(follower, Interpretation::default(), |entry| Arc::clone(&entry.reads));
+        self.with_entry(follower, interpretation, |entry| {
             entry.fanout.upgrade().unwrap_or_else(|| {
                 let fanout = Arc::new(Fanout {
                     fanouts: Arc::clone(self),
-                    encoding,
+                    interpretation,
                     shared: std::array::from_fn(|_| Mutex::default()),
                     histories: std::array::from_fn(|_| tokio::sync::Mutex::default()),
                     checkpoints: Arc::clone(&entry.checkpoints),
@@ -115,27 +118,28 @@ impl Fanouts {
         })
     }
 
-    /// The checkpoints that viewers of a log have left; empty ones where no viewer has the encoding.
+    /// The checkpoints that viewers of a log have left; empty ones where no viewer
+    /// understands it like this.
     pub(super) fn checkpoints(
         self: &Arc<Self>,
         follower: &Arc<Follower>,
-        encoding: Option<Encoding>,
+        interpretation: Interpretation,
     ) -> Arc<Checkpoints> {
-        let key = (follower.log().clone(), encoding);
-        if encoding.is_some() && !self.logs.contains_key(&key) {
+        let key = (follower.log().clone(), interpretation);
+        if !interpretation.is_default() && !self.logs.contains_key(&key) {
             return Arc::default();
         }
-        self.with_entry(follower, encoding, |entry| Arc::clone(&entry.checkpoints))
+        self.with_entry(follower, interpretation, |entry| Arc::clone(&entry.checkpoints))
     }
 
     fn with_entry<T>(
         self: &Arc<Self>,
         follower: &Arc<Follower>,
-        encoding: Option<Encoding>,
+        interpretation: Interpretation,
         take: impl FnOnce(&mut LogEntry) -> T,
     ) -> T {
         let mut is_new = false;
-        let key = (follower.log().clone(), encoding);
+        let key = (follower.log().clone(), interpretation);
         let mut entry = self.logs.entry(key).or_insert_with(|| {
             is_new = true;
             LogEntry::new(follower)
@@ -164,7 +168,7 @@ impl Fanouts {
             loop {
                 tokio::time::sleep(LINGER).await;
                 let Some(fanouts) = fanouts.upgrade() else { return };
-                fanouts.logs.retain(|(_, encoding), entry| entry.is_used(*encoding));
+                fanouts.logs.retain(|(_, interpretation), entry| entry.is_used(*interpretation));
                 if fanouts.logs.is_empty() {
                     fanouts.is_cleaning.store(false, Ordering::SeqCst);
                     // An entry may have been added since, when this task was still running.
@@ -177,10 +181,10 @@ impl Fanouts {
     }
 }
 
-/// What the viewers of one log share, those that have chosen the same encoding.
+/// What the viewers of one log share, those that have it understood in the same way.
 pub struct Fanout {
     fanouts: Arc<Fanouts>,
-    encoding: Option<Encoding>,
+    interpretation: Interpretation,
     shared: [Mutex<Shared>; Form::COUNT],
     /// The history that was rendered last in each form, while a session still has it.
     histories: [tokio::sync::Mutex<Weak<History>>; Form::COUNT],
@@ -253,7 +257,7 @@ impl Fanout {
         match self.renderer_at(span.number, at, form) {
             Some(renderer) => renderer,
             None => {
-                let state = self.checkpoint_at(span, at, begins_row).await;
+                let state = self.checkpoint_at(span, at, begins_row, form.rendition()).await;
                 self.new_renderer(span.number, state, form)
             }
         }
@@ -264,42 +268,50 @@ impl Fanout {
         Renderer::new(span, state, form, &self.checkpoints)
     }
 
-    /// The encoding that the viewers have chosen.
-    pub(super) fn encoding(&self) -> Option<Encoding> {
-        self.encoding
+    /// How the viewers have the log understood.
+    pub(super) fn interpretation(&self) -> Interpretation {
+        self.interpretation
     }
 
     /// What is known of the encoding of a span, if there is one.
     fn detection(&self, span: Option<&Arc<Span>>) -> Detection {
         let detected = || span.map(|span| span.detection()).unwrap_or_default();
-        self.encoding.map_or_else(detected, Detection::Done)
+        self.interpretation.encoding.map_or_else(detected, Detection::Done)
     }
 
     /// An empty terminal at an offset of a span.
     pub(super) fn empty_state(&self, span: Option<&Arc<Span>>, at: Offset) -> Checkpoint {
-        Checkpoint::new(at, self.detection(span))
+        Checkpoint::new(at, self.detection(span)).on_screen(self.interpretation.screen)
     }
 
-    /// The terminal state at an offset. If no viewer has seen anything before it, the terminal has
-    /// seen only the beginning of its row. If a row begins there, nothing is read.
+    /// The terminal state at an offset, for rows of a rendition. If no viewer has seen anything
+    /// before it, the terminal has seen only the beginning of its row. If a row begins there,
+    /// nothing is read.
     pub(super) async fn checkpoint_at(
         &self,
         span: &Arc<Span>,
         at: Offset,
         begins_row: bool,
+        rendition: Rendition,
     ) -> Checkpoint {
         let _replaying = self.replaying.lock().await;
-        let before = self.checkpoints.before(span.number, at);
+        let is_shown = rendition == Rendition::Shown;
+        let before = self.checkpoints.before(span.number, at).filter(|_| is_shown);
         let state = match (before, span.file()) {
             (Some(state), _) if state.at() == at => return state,
-            (None, _) if begins_row || at == Offset(0) => self.empty_state(Some(span), at),
-            (before, Some(file)) => {
-                let detection = self.detection(Some(span));
-                replay(before, &self.reads, &file, at, detection).await
+            (None, _) if begins_row || at == Offset(0) => {
+                self.empty_state(Some(span), at).of(rendition)
             }
-            (_, None) => return self.empty_state(Some(span), at),
+            (before, Some(file)) => {
+                let newline = self.detection(Some(span)).encoding().newline();
+                let empty = |at| self.empty_state(Some(span), at).of(rendition);
+                replay(before, &self.reads, &file, at, newline, empty).await
+            }
+            (_, None) => return self.empty_state(Some(span), at).of(rendition),
         };
-        self.checkpoints.keep_requested(span.number, &state);
+        if is_shown {
+            self.checkpoints.keep_requested(span.number, &state);
+        }
         state
     }
 

@@ -1,8 +1,8 @@
 //! Broadcast groups: one session serves many viewers. Viewers of one log and form that have
 //! received the same bytes receive the same messages from then on.
 
-use crate::encoding::Encoding;
 use crate::log::{Generation, LogPath, Presence, TimelinePosition};
+use crate::render::Interpretation;
 use crate::wire::frame::Form;
 
 /// The position of a session. The viewers of sessions at the same position have received the same.
@@ -31,7 +31,7 @@ impl GroupPosition {
 pub struct Detached {
     pub(super) presence: Presence,
     pub(super) form: Form,
-    pub(super) encoding: Option<Encoding>,
+    pub(super) interpretation: Interpretation,
     pub(super) signed: bool,
     pub(super) skip: bool,
 }
@@ -43,8 +43,8 @@ pub struct GroupKey {
     pub log: LogPath,
     /// The form of their messages.
     pub form: Form,
-    /// The encoding that they have chosen.
-    pub encoding: Option<Encoding>,
+    /// How they have the log understood.
+    pub interpretation: Interpretation,
     /// Whether they are sent `signed` messages.
     pub signed: bool,
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::encoding::Encoding;
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
+use crate::render::Interpretation;
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
 use crate::session::group::Detached;
@@ -37,15 +37,15 @@ impl Hub {
         self.fanouts.renders()
     }
 
-    /// The checkpoints of the terminal that sessions of a log have saved, if they have this chosen
-    /// encoding.
+    /// The checkpoints of the terminal that sessions of a log have saved, if they have it understood
+    /// like this.
     #[must_use]
     pub fn checkpoints(
         &self,
         follower: &Arc<Follower>,
-        encoding: Option<Encoding>,
+        interpretation: Interpretation,
     ) -> Arc<Checkpoints> {
-        self.fanouts.checkpoints(follower, encoding)
+        self.fanouts.checkpoints(follower, interpretation)
     }
 
     /// Joins a log as a new viewer.
@@ -62,9 +62,10 @@ impl Hub {
         let late = if form.has_control() { request.late } else { Vec::new() };
         let request = StreamRequest { late: Vec::new(), ..request };
         let subscription: Subscription = self.registry.join(log, request.wait).await?;
-        // Bytes are the same in any encoding.
-        let encoding = request.encoding.filter(|_| form.is_rendered());
-        let fanout = self.fanouts.of(&subscription.follower, encoding);
+        // Bytes are the same however they are understood.
+        let interpretation =
+            if form.is_rendered() { request.interpretation } else { Interpretation::default() };
+        let fanout = self.fanouts.of(&subscription.follower, interpretation);
         let shared = Arc::clone(&fanout);
         let viewer = Viewer::new(
             subscription,
@@ -78,7 +79,7 @@ impl Hub {
     /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, encoding, signed, skip } = detached;
+        let Detached { presence, form, interpretation, signed, skip } = detached;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
@@ -86,10 +87,10 @@ impl Hub {
             wait: true,
             signed,
             skip,
-            encoding,
+            interpretation,
         };
         let subscription = Subscription::new(presence);
-        let fanout = self.fanouts.of(&subscription.follower, encoding);
+        let fanout = self.fanouts.of(&subscription.follower, interpretation);
         let reads = Arc::clone(fanout.reads());
         let viewer = Viewer::resume(subscription, request.clone(), reads, cursor);
         Session::resumed(viewer, fanout, form, request)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::log::Offset;
-use crate::render::{Appender, Patch, Row, escape};
+use crate::render::{Appender, Patch, Rendition, Row, escape};
 use crate::session::checkpoints::{Checkpoint, Checkpoints};
 use crate::wire::frame::{Form, Frame, Frames, MESSAGE_BYTES_MAX};
 use crate::wire::rows::RowsMessages;
@@ -34,6 +34,7 @@ impl Renderer {
     /// Continues from a terminal whose rows have been sent already.
     #[must_use]
     pub fn new(span: u64, state: Checkpoint, form: Form, checkpoints: &Arc<Checkpoints>) -> Self {
+        let state = state.of(form.rendition());
         let mut renderer = Self {
             span,
             checkpoint_at: state.at(),
@@ -45,7 +46,7 @@ impl Renderer {
         match form {
             Form::Html => drop(renderer.appender.html(&sent)),
             Form::Text => drop(renderer.appender.text(&sent)),
-            Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => {}
+            _ => {}
         }
         drop(sent);
         renderer.save_checkpoint();
@@ -80,7 +81,8 @@ impl Renderer {
 
     fn save_checkpoint(&mut self) {
         let at = self.state.at();
-        if at >= self.checkpoint_at {
+        // Where it starts with a line, a terminal for what was written needs no state.
+        if at >= self.checkpoint_at && self.state.terminal.rendition() == Rendition::Shown {
             self.checkpoint_at = self.checkpoints.next_after(at);
             self.checkpoints.keep(self.span, &self.state);
         }
@@ -101,8 +103,8 @@ impl Renderer {
             match form {
                 Form::Html => output.append(&self.appender.html(&patch)),
                 Form::Text => output.append(&self.appender.text(&patch)),
-                Form::Rows | Form::TextRows => output.replace_rows(&patch),
-                Form::Raw | Form::RawMessages => {}
+                form if form.has_rows() => output.replace_rows(&patch),
+                _ => {}
             }
             drop(patch);
             self.save_checkpoint();
@@ -115,12 +117,13 @@ impl Renderer {
         match form {
             Form::Html => messages(&self.appender.finish_html()),
             Form::Text => messages(&self.appender.finish_text()),
-            Form::Rows | Form::TextRows | Form::Raw | Form::RawMessages => Frames::new(),
+            _ => Frames::new(),
         }
     }
 
     /// Continues at another position. Returns the text that was held back.
     pub fn move_to(&mut self, span: u64, state: Checkpoint, form: Form) -> Frames {
+        let state = state.of(form.rendition());
         (self.span, self.checkpoint_at, self.state) = (span, state.at(), state);
         self.save_checkpoint();
         self.finish(form)
@@ -138,8 +141,8 @@ struct StepOutput {
 
 impl StepOutput {
     fn new(form: Form, from: u64, capacity: usize) -> Self {
-        let has_rows = matches!(form, Form::Rows | Form::TextRows);
-        let rows = RowsMessages::new(from, if has_rows { capacity + capacity / 2 } else { 0 });
+        let rows =
+            RowsMessages::new(from, if form.has_rows() { capacity + capacity / 2 } else { 0 });
         Self { form, text: String::new(), rows, size: 0 }
     }
 
@@ -158,10 +161,7 @@ impl StepOutput {
     }
 
     fn into_frames(self, next: u64) -> Frames {
-        match self.form {
-            Form::Rows | Form::TextRows => self.rows.finish(next),
-            Form::Html | Form::Text | Form::Raw | Form::RawMessages => messages(&self.text),
-        }
+        if self.form.has_rows() { self.rows.finish(next) } else { messages(&self.text) }
     }
 }
 
@@ -169,9 +169,10 @@ impl StepOutput {
 /// That includes the styles of a row with too many of them, which is then sent without styles.
 pub fn write_content(row: &Row, form: Form, content: &mut String) -> usize {
     let start = content.len();
-    match form {
-        Form::TextRows => content.push_str(row.text()),
-        _ => row.write_html(content),
+    if form.is_text() {
+        content.push_str(row.text());
+    } else {
+        row.write_html(content);
     }
     let written = content.len() - start;
     if written > RowsMessages::ROW_BYTES_MAX {

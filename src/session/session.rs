@@ -188,7 +188,10 @@ impl Session {
             Item::Gap { to: Some(to), .. } if self.lacks_state_after_gap(to) => {
                 self.pending = Some(item);
                 self.after_gap = match self.viewer.span() {
-                    Some(span) => Some(self.fanout.checkpoint_at(span, to, false).await),
+                    Some(span) => {
+                        let rendition = self.form.rendition();
+                        Some(self.fanout.checkpoint_at(span, to, false, rendition).await)
+                    }
                     None => Some(self.fanout.empty_state(None, to)),
                 };
                 None
@@ -223,16 +226,16 @@ impl Session {
     #[must_use]
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
-        let encoding = self.fanout.encoding();
-        GroupKey { log, form: self.form, encoding, signed: self.request.signed }
+        let interpretation = self.fanout.interpretation();
+        GroupKey { log, form: self.form, interpretation, signed: self.request.signed }
     }
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
         let StreamRequest { signed, skip, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
-        let encoding = self.fanout.encoding();
-        Some(Detached { presence, form: self.form, encoding, signed, skip })
+        let interpretation = self.fanout.interpretation();
+        Some(Detached { presence, form: self.form, interpretation, signed, skip })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.

@@ -339,7 +339,7 @@ impl Viewer {
     /// while it is not known.
     fn encoding(&self) -> Option<Encoding> {
         let detected = || self.span().map(|span| span.detection().encoding());
-        let encoding = self.request.encoding.or_else(detected)?;
+        let encoding = self.request.interpretation.encoding.or_else(detected)?;
         (encoding != Encoding::UTF_8).then_some(encoding)
     }
 
@@ -387,14 +387,14 @@ impl Viewer {
         if let Some((_, bytes)) = ahead.filter(|(position, _)| *position == at.position()) {
             return self.read_gave(ReadOutcome::Bytes(bytes), from, to, closed).await;
         }
-        let Some(file) = span.file() else {
-            // The file was closed in favour of others, and may still lie beside the log.
+        let Some((file, tail)) = span.file_and_tail() else {
+            // It was closed in favour of others, and may still lie beside the log.
             if self.is_open_again(&span, to).await {
                 return None;
             }
             return self.read_gave(ReadOutcome::Gone, from, to, closed).await;
         };
-        let (before, tail, signed) = (at.fingerprint.clone(), span.tail(), span.signed());
+        let (before, signed) = (at.fingerprint.clone(), span.signed());
         let reading = move |file: &LogFile| read_checked(file, &before, to, &tail, signed);
         let outcome = match self.reads.run(&file, reading).await {
             Ok(Read::Bytes(bytes)) if !bytes.is_empty() => ReadOutcome::Bytes(bytes),
@@ -461,18 +461,30 @@ impl Viewer {
     /// Enters the span after this one.
     async fn enter(&mut self, after: u64) -> Option<Item> {
         let follower = Arc::clone(&self.subscription.follower);
-        // If the file was rotated away before anybody followed the log, the file that had the name
-        // next comes after it, if it can be found.
-        if let Some(span) = self.span().filter(|span| span.is_rotated())
-            && let Some(found) = follower.find_next_rotated(&Arc::clone(span)).await
-        {
-            let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
-            let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
-            return self.announce(step);
+        // After a file that was rotated away before anybody followed the log comes the file that
+        // had the name next, if it can be found. Unless it is proved that no other one came in
+        // between, the viewer is told that some may be missing.
+        if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
+            let next = follower.find_next_rotated(&span).await;
+            if !next.follows_directly
+                && let Some(step) = self.cursor.on_unknown_files()
+            {
+                return self.announce(step);
+            }
+            if let Some(found) = next.span {
+                let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
+                let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
+                return self.announce(step);
+            }
         }
         let next = follower.timeline().after(after.max(ROTATED_NUMBER_MAX));
         let next = match next {
             Next::Span(reader) => {
+                if reader.are_files_missing
+                    && let Some(step) = self.cursor.on_unknown_files()
+                {
+                    return self.announce(step);
+                }
                 let (from, reason) = (reader.from, reader.reason);
                 let at = self.span_cursor(reader.into(), Fingerprint::at(from));
                 NextSpan::Span(at, reason)

@@ -7,6 +7,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::log::Offset;
+use crate::render::Rendition;
 use crate::wire::deflate::deflate;
 
 /// The most bytes that one message carries.
@@ -121,13 +122,17 @@ pub enum Form {
     Rows,
     /// `tailcast.v1`: rows of text.
     TextRows,
+    /// `tailcast.v1`: rows of HTML with everything that was written (`raw=1`).
+    WrittenRows,
+    /// `tailcast.v1`: the same rows as text.
+    WrittenTextRows,
     /// `tailcast.v1`: binary messages of an offset and bytes.
     RawMessages,
 }
 
 impl Form {
     /// How many forms there are.
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 8;
 
     /// Its index among them.
     pub(crate) fn slot(self) -> usize {
@@ -138,13 +143,51 @@ impl Form {
             Self::Rows => 3,
             Self::TextRows => 4,
             Self::RawMessages => 5,
+            Self::WrittenRows => 6,
+            Self::WrittenTextRows => 7,
         }
     }
 
     /// Whether it has control messages.
     #[must_use]
     pub fn has_control(self) -> bool {
-        matches!(self, Self::Rows | Self::TextRows | Self::RawMessages)
+        self.has_rows() || self == Self::RawMessages
+    }
+
+    /// Whether its messages are rows, which later ones may replace.
+    #[must_use]
+    pub fn has_rows(self) -> bool {
+        match self {
+            Self::Rows | Self::TextRows | Self::WrittenRows | Self::WrittenTextRows => true,
+            Self::Html | Self::Text | Self::Raw | Self::RawMessages => false,
+        }
+    }
+
+    /// Whether its rows are text without markup.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::TextRows | Self::WrittenTextRows)
+    }
+
+    /// What its rows show.
+    #[must_use]
+    pub fn rendition(self) -> Rendition {
+        match self {
+            Self::WrittenRows | Self::WrittenTextRows => Rendition::Written,
+            _ => Rendition::Shown,
+        }
+    }
+
+    /// The form of the same rows in a rendition. Forms without rows stay as they are.
+    #[must_use]
+    pub fn with(self, rendition: Rendition) -> Self {
+        match (self, rendition) {
+            (Self::Rows, Rendition::Written) => Self::WrittenRows,
+            (Self::TextRows, Rendition::Written) => Self::WrittenTextRows,
+            (Self::WrittenRows, Rendition::Shown) => Self::Rows,
+            (Self::WrittenTextRows, Rendition::Shown) => Self::TextRows,
+            (form, _) => form,
+        }
     }
 
     /// Whether the bytes go through the terminal.
@@ -157,9 +200,7 @@ impl Form {
     pub(crate) fn raw(self, start: Offset, bytes: &Bytes) -> Frames {
         match self {
             Self::RawMessages => vec![Frame::binary(&[&start.0.to_be_bytes(), bytes])],
-            Self::Raw | Self::Html | Self::Text | Self::Rows | Self::TextRows => {
-                vec![Frame::binary(&[bytes])]
-            }
+            _ => vec![Frame::binary(&[bytes])],
         }
     }
 

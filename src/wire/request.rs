@@ -1,8 +1,8 @@
 //! What a viewer requests.
 
-use crate::encoding::Encoding;
 use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
+use crate::render::Interpretation;
 
 /// Where a stream is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,6 @@ pub struct StreamRequest {
     pub signed: bool,
     /// After a lag, leave out what was missed instead of sending it later.
     pub skip: bool,
-    /// The encoding of the log. Without one, the first bytes of the log say it.
-    pub encoding: Option<Encoding>,
+    /// How the log is to be understood.
+    pub interpretation: Interpretation,
 }

@@ -72,6 +72,81 @@ async fn rows_of_the_api_are_those_of_a_stream() {
 }
 
 #[tokio::test]
+async fn what_was_overwritten_is_sent_found_and_downloaded_as_it_was_written() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", b"10%\r20%\r\x1b[31mred\x1b[m\r\nlast");
+    let written = [(0, "10%"), (4, "20%"), (8, "␛[31mred␛[m"), (21, "last")];
+    let written = written.map(|(offset, text)| (offset, text.to_owned()));
+    let shown = [(0, "red".to_owned()), written[3].clone()];
+    for (raw, expected) in [("1", &written[..]), ("0", &shown[..])] {
+        let (_, page) = ask(&server, "rows", &log, &format!("raw={raw}&format=text")).await;
+        assert_eq!(pairs(&page), expected, "raw={raw}");
+        let mut viewer =
+            Viewer::v1(server.address, &format!("{log}?lines=all&format=text&raw={raw}")).await;
+        viewer.expect("open").await;
+        let mut rows = Rows::default();
+        rows.apply(&viewer.expect("rows").await);
+        assert_eq!(rows.texts(), expected.iter().map(|(_, text)| text).collect::<Vec<_>>());
+    }
+    let (_, page) = ask(&server, "rows", &log, "raw=1&filter=1&q=0%25&format=text").await;
+    assert_eq!(pairs(&page), written[..2]);
+    let found = get(server.address, &format!("/_/find{log}?raw=1&q=20%25"), &[]).await;
+    assert!(found.text().contains("[[4,1]]"), "{}", found.text());
+    let text = get(server.address, &format!("/_/text{log}?raw=1&plain=1"), &[]).await;
+    assert_eq!(text.text(), "10%\n20%\n␛[31mred␛[m\nlast");
+    let refused = get(server.address, &format!("{log}?format=text&raw=1"), &[]).await;
+    assert_eq!(refused.status, 400, "a form that only grows has no such rows");
+}
+
+#[tokio::test]
+async fn a_screen_whose_size_is_said_keeps_the_lines_that_it_would() {
+    let server = TestServer::start().await;
+    // Seventy columns are two rows of a screen of sixty.
+    let wide = "x".repeat(70);
+    let log = format!("one\ntwo\n{wide}\x1b[1G\x1b[0K\x1b[1A\x1b[0Kdone\n");
+    let log = server.log("a.log", log.as_bytes());
+    for (query, expected) in [
+        ("cols=60", &["one", "two", "done"][..]),
+        ("cols=60&rows=50", &["one", "two", "done"]),
+        ("cols=80", &["one", "done"]),
+        ("rows=24", &["one", "done"]),
+        ("", &["one", "done"]),
+    ] {
+        let (_, page) = ask(&server, "rows", &log, query).await;
+        let texts: Vec<String> = pairs(&page).into_iter().map(|(_, text)| text).collect();
+        assert_eq!(texts, expected, "{query}");
+        let mut viewer = Viewer::v1(server.address, &format!("{log}?lines=all&{query}")).await;
+        viewer.expect("open").await;
+        let mut rows = Rows::default();
+        rows.apply(&viewer.expect("rows").await);
+        assert_eq!(rows.texts(), expected, "{query}");
+    }
+    let found = get(server.address, &format!("/_/find{log}?cols=60&q=two"), &[]).await;
+    assert!(found.text().contains("[[4,1]]"), "{}", found.text());
+    for query in ["cols=0", "cols=1000", "rows=65", "rows=x"] {
+        assert_eq!(ask(&server, "rows", &log, query).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_carriage_returns_alone_has_rows_that_are_found() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", b"l1\rl2\rl3\r");
+    let (_, page) = ask(&server, "rows", &log, "").await;
+    assert_eq!(pairs(&page), [(0, "l1".to_owned()), (3, "l2".to_owned()), (6, "l3".to_owned())]);
+    let found = get(server.address, &format!("/_/find{log}?q=l2"), &[]).await;
+    assert!(found.text().contains("[[3,1]]"), "{}", found.text());
+    let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1&lines=all")).await;
+    viewer.expect("open").await;
+    let mut rows = Rows::default();
+    rows.apply(&viewer.expect("rows").await);
+    assert_eq!(rows.texts(), ["l1", "l2", "l3"]);
+    append(server.path("a.log"), "l4\r");
+    rows.apply(&viewer.expect("rows").await);
+    assert_eq!(rows.texts(), ["l1", "l2", "l3", "l4"]);
+}
+
+#[tokio::test]
 async fn rows_carry_their_annotations_or_come_as_text() {
     let server = TestServer::start().await;
     let log = server.log("a.log", "::group::<Run>\n\x1b[31mred\x1b[m\n::error::no\nopen");

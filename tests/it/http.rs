@@ -215,6 +215,26 @@ async fn methods_that_write_are_not_allowed() {
 }
 
 #[tokio::test]
+async fn a_load_balancer_may_ask_for_the_methods_by_any_name() {
+    let server = TestServer::start().await;
+    for target in ["/", "*", "/_/healthz"] {
+        let answer = request(server.address, "OPTIONS", target, &[("Host", "lb.example")]).await;
+        assert_eq!((answer.status, answer.header("allow")), (204, Some("GET, HEAD")), "{target}");
+        assert!(answer.body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_a_proxy_has_robbed_of_its_upgrade_is_refused_with_the_reason() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "secret\n");
+    let key = [("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")];
+    let answer = get(server.address, &format!("{log}?tail=1"), &key).await;
+    assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")));
+    assert!(answer.text().contains("proxy_set_header Upgrade"), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn the_health_answer_is_ok() {
     let server = TestServer::start().await;
     let answer = get(server.address, "/_/healthz", &[]).await;

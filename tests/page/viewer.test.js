@@ -180,3 +180,22 @@ scene('during a burst of fifty thousand lines the page stays small and responsiv
   await page.keyboard.press('End');
   await watchBurst(92_000);
 });
+
+scene('the View menu shows what was overwritten, finds it, and leads back', async (scene) => {
+  const { logs, page } = scene;
+  const log = await logs.write('a.log', 'l1\rl2\r\x1b[31ml3\x1b[m\n');
+  await scene.open(log);
+  await scene.untilRows(['l3']);
+  await page.click('#view-open');
+  await page.click('#written');
+  await scene.untilRows(['l1', 'l2', '␛[31ml3␛[m']);
+  assert.equal(new URL(page.url()).searchParams.get('raw'), '1');
+  await logs.append('a.log', 'l4\rl5\n');
+  await scene.untilRows(['l1', 'l2', '␛[31ml3␛[m', 'l4', 'l5']);
+  await page.keyboard.press('/');
+  await page.keyboard.type('l2');
+  await scene.until(() => document.querySelector('#find-count')?.textContent?.includes('1'));
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('x');
+  await scene.untilRows(['l3', 'l5']);
+});

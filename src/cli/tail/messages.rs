@@ -48,7 +48,7 @@ pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<Str
             format!("{size} were left out (offsets {from} to {to})")
         }
         FollowEvent::Gap { from, to: None, .. } => {
-            format!("an unknown number of bytes was left out, from offset {from}")
+            format!("lines may be missing here, after offset {from}")
         }
         FollowEvent::Waiting { reason } => match reason {
             WaitReason::Missing | WaitReason::Other => "waiting for the file".to_owned(),

@@ -145,12 +145,6 @@ pub(super) fn open_for_reading(object: BorrowedFd<'_>) -> Result<File> {
     Ok(File::from(opened))
 }
 
-/// Opens the directory of a handle to read its names.
-pub(super) fn open_names(object: BorrowedFd<'_>) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    rustix::io::retry_on_intr(|| rustix::fs::openat(object, ".", flags, Mode::empty()))
-}
-
 /// The target of a link; None if the object is not a link.
 pub(super) fn link_target(object: BorrowedFd<'_>) -> Option<PathBuf> {
     link_text(object, Path::new("")).ok()

@@ -35,6 +35,16 @@ pub enum FileEvent {
         /// The head of the file, with these bytes too.
         head: Head,
     },
+    /// Another file has the log's name, and begins with all bytes of this generation that were
+    /// published. The generation goes on in it.
+    WrittenAnew {
+        /// The generation.
+        generation: Generation,
+        /// The file that its bytes are read from.
+        file: Arc<LogFile>,
+    },
+    /// Other files may have had the log's name before what begins next, and can't be given.
+    FilesMissing,
     /// The bytes of the present span can't be read any more: the file was truncated.
     Lost,
     /// There is nothing to follow.
@@ -48,7 +58,7 @@ pub struct Poll {
     pub events: Vec<FileEvent>,
     /// There may be more to read: poll again at once.
     pub more: bool,
-    /// Another generation began.
+    /// Another generation began, or goes on in another file.
     pub rotated: bool,
     /// A file was truncated. Many of these in a short time are slowed down.
     pub truncated: bool,

@@ -54,6 +54,11 @@ impl LateFiles {
         self.files.len() + self.closed.len() >= OLD_FILES_MAX
     }
 
+    /// How many open files are known here only.
+    pub(super) fn unpublished(&self) -> usize {
+        self.files.iter().filter(|late| !late.file.is_published).count()
+    }
+
     pub(super) fn has_closed(&self) -> bool {
         !self.closed.is_empty()
     }

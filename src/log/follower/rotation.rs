@@ -5,7 +5,10 @@
 //! tracker recognises a rotation, a replacement, a truncation, and a truncation that has grown
 //! again, whatever events came. An old file is read to its end before the next one begins, and is
 //! still read for the rotate-wait, because writers reopen late. A file that had the name only
-//! between two polls is found under its later name, which the events report. All calls may block.
+//! between two polls is found under its later name, which the events report. If more files had the
+//! name than were found, viewers are told that files may be missing. All calls may block.
+
+mod missed;
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,13 +22,16 @@ use crate::log::access::{Access, Admitted, Identity, LogPath, Refusal};
 use crate::log::descriptors::Reserve;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
+use crate::log::follower::appearances::Appearances;
 use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
+use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
 use crate::log::pattern::Chooser;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
+use missed::Search;
 
 /// A file that has taken the name begins no sooner than this: events may still report others that
 /// had the name before it.
@@ -60,6 +66,14 @@ pub struct RotationTracker {
     reserve: Arc<Reserve>,
     present: Present,
     late: LateFiles,
+    /// Whether the first of the successors is the present file, written anew.
+    comparison: Option<Comparison>,
+    /// Whether each file that had the name is known.
+    appearances: Appearances,
+    /// The name leads to something that is no log.
+    is_untailable: bool,
+    /// When missed files were searched for.
+    searched_at: Option<Instant>,
     /// One more late file may be open.
     has_room: bool,
     /// The next file may begin then, since others began a moment ago.
@@ -138,14 +152,16 @@ impl Present {
         self.file().is_some_and(|tailed| tailed.file.identity() == identity)
     }
 
-    /// The path leads to the file that is followed.
-    fn name_confirmed(&mut self, now: Instant) {
+    /// The path leads to the file that is followed. Returns whether it had led to nothing before.
+    fn name_confirmed(&mut self, now: Instant) -> bool {
+        let is_back = matches!(self, Self::Gone { .. });
         *self = match std::mem::take(self) {
             Self::Named { file, .. } | Self::Gone { file, .. } => {
                 Self::Named { file, checked_at: Some(now) }
             }
             other @ (Self::Absent(_) | Self::Draining { .. }) => other,
         };
+        is_back
     }
 
     /// Makes the next poll check the name.
@@ -197,6 +213,10 @@ impl RotationTracker {
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
+            comparison: None,
+            appearances: Appearances::default(),
+            is_untailable: false,
+            searched_at: None,
             has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
@@ -225,11 +245,11 @@ impl RotationTracker {
             Ok(admitted) => {
                 self.chooser.begin(&admitted);
                 let mut tailed = TailedFile::new(admitted)?;
-                let generation = remembered.as_ref().map(|remembered| remembered.generation);
+                let identity = tailed.file.identity();
+                let known = remembered.as_ref().filter(|known| known.identity() == identity);
+                let generation = known.map(|known| known.generation);
                 tailed.go_to_end(remembered)?;
-                let was_truncated = |known: &Generation| {
-                    known.identity == tailed.generation.identity && *known != tailed.generation
-                };
+                let was_truncated = |known: &Generation| *known != tailed.generation;
                 if let Some(generation) = generation.filter(was_truncated) {
                     // The file was truncated while nobody followed. Its earlier generation is
                     // recorded as lost, so that positions in it are not mistaken for positions in
@@ -295,11 +315,24 @@ impl RotationTracker {
             // The write that woke the follower went to another file.
         }
         self.present.doubt_name();
+        let (appeared, are_lost) = wake.take_appearances();
+        self.appearances.record(appeared, are_lost, now);
         let identified = self.chooser.identify();
+        let is_untailable = matches!(identified, Err(Refusal::Untailable | Refusal::Forbidden));
+        let was_untailable = std::mem::replace(&mut self.is_untailable, is_untailable);
+        if is_untailable && !was_untailable {
+            // Its event is accounted for.
+            self.appearances.open(now);
+        }
         let named = identified.as_ref().ok().copied();
         let progress = self.read_present(now, &mut poll);
         match identified {
-            Ok(identity) if self.present.is(identity) => self.present.name_confirmed(now),
+            Ok(identity) if self.present.is(identity) => {
+                if self.present.name_confirmed(now) {
+                    // It got its name back, which is an appearance of the name.
+                    self.appearances.open(now);
+                }
+            }
             Ok(identity) => self.open_successor(identity, now, &mut poll),
             // A failed lookup says nothing about the file that is followed.
             Err(Refusal::Unreadable | Refusal::Exhausted) if self.present.file().is_some() => {}
@@ -315,6 +348,10 @@ impl RotationTracker {
         };
         if is_over {
             self.rotate(now, named, wake, &mut poll);
+        }
+        let is_named = |identity| self.present.is(identity) && !self.present.has_successors();
+        if named.is_some_and(is_named) && !wake.has_renamed() {
+            self.settle(now, &mut poll);
         }
         poll
     }
@@ -344,6 +381,11 @@ impl RotationTracker {
     /// Whether late files are closed because there was no room for them.
     pub(super) fn has_closed_late_files(&self) -> bool {
         self.late.has_closed()
+    }
+
+    /// How many old files are open of which nothing has been published.
+    pub(super) fn unpublished_files(&self) -> usize {
+        self.late.unpublished()
     }
 
     /// Says whether there is room for one more late file.
@@ -417,6 +459,7 @@ impl RotationTracker {
                     Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
+                self.appearances.open(now);
                 self.present.push_successor(next, now);
             }
             Err(Refusal::Exhausted) if self.present.file().is_some() => {}
@@ -435,11 +478,26 @@ impl RotationTracker {
         }
         self.next_rotation_at = None;
         for _ in 0..POLL_ROTATIONS_MAX {
+            match self.compare_successor(now, wake) {
+                Verdict::Same => {
+                    self.go_on_in_successor(now, poll);
+                    if self.read_present(now, poll) == Progress::Drained {
+                        continue;
+                    }
+                    break;
+                }
+                Verdict::Undecided(at) => {
+                    self.next_rotation_at = at;
+                    poll.more |= at.is_none();
+                    break;
+                }
+                Verdict::Other => {}
+            }
             if self.waits_for_viewers(now) {
                 self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
                 break;
             }
-            let (next, is_before_present) = match self.open_renamed(wake) {
+            let (next, is_before_present) = match self.open_renamed(now, wake) {
                 Some(next) => {
                     let is_before_present = self.put_present_behind(now, named, wake);
                     // The event came after the present file had lost the name. The last read may
@@ -450,10 +508,14 @@ impl RotationTracker {
                     }
                     (next, is_before_present)
                 }
-                None => match self.take_successor(0) {
-                    Some(next) => (next, false),
-                    None => break,
-                },
+                None => {
+                    if self.look_for_missed_files(now, named, wake, poll) == Search::Undecided {
+                        self.next_rotation_at = Some(now + HOLD_CHECK_INTERVAL);
+                        break;
+                    }
+                    let Some(next) = self.take_successor(0) else { break };
+                    (next, false)
+                }
             };
             self.begin(next, is_before_present, now, poll);
             self.next_rotation_at = Some(now + ROTATION_INTERVAL);
@@ -463,6 +525,52 @@ impl RotationTracker {
         }
         if !self.present.has_successors() && !wake.has_renamed() {
             self.next_rotation_at = None;
+        }
+    }
+
+    /// Whether the first of the successors is the present file, written anew.
+    fn compare_successor(&mut self, now: Instant, wake: &Wake) -> Verdict {
+        let Present::Draining { file: Some(file), successors } = &self.present else {
+            return Verdict::Other;
+        };
+        let Some(next) = successors.files.front() else { return Verdict::Other };
+        let is_next_match = self.chooser.is_pattern() && file.real_path != next.real_path;
+        if is_next_match
+            || file.unreadable_since().is_some()
+            || self.late.contains(next.file.identity())
+        {
+            return Verdict::Other;
+        }
+        let known = self.comparison.take().filter(|known| known.is_of(file, next));
+        let mut comparison = known.unwrap_or_else(|| Comparison::new(file, next, now));
+        let may_grow = successors.files.len() == 1 && !wake.has_renamed();
+        let verdict = comparison.go_on(file, next, may_grow, now);
+        self.comparison = Some(comparison);
+        verdict
+    }
+
+    /// The present file goes on in the first of the successors. Those who still write to what it
+    /// was are heard as late writers.
+    fn go_on_in_successor(&mut self, now: Instant, poll: &mut Poll) {
+        self.comparison = None;
+        self.make_room_for_late_file(now, poll);
+        let Some(next) = self.take_successor(0) else { return };
+        let Some(present) = self.present.file_mut() else { return };
+        let (event, late) = present.go_on_in(next);
+        poll.events.push(event);
+        self.late.push(late, now, now + self.rotate_wait);
+        // Files in between were other states of the same log.
+        self.appearances.forgive();
+        // The name may have gone on to another file meanwhile.
+        (poll.rotated, poll.more) = (true, true);
+    }
+
+    /// Before the oldest late file is dropped for another one, what was written to it since is
+    /// read.
+    fn make_room_for_late_file(&mut self, now: Instant, poll: &mut Poll) {
+        if self.late.is_full() {
+            self.late.poll_next_time();
+            self.poll_late_files(now, poll);
         }
     }
 
@@ -485,7 +593,7 @@ impl RotationTracker {
 
     /// The next file that had the name and was renamed, according to the events. None when all of
     /// them are known.
-    fn open_renamed(&mut self, wake: &Wake) -> Option<TailedFile> {
+    fn open_renamed(&mut self, now: Instant, wake: &Wake) -> Option<TailedFile> {
         while let Some(path) = wake.next_renamed() {
             let log = self.access.locate(path.as_os_str().as_bytes()).ok();
             let Some(admitted) =
@@ -502,6 +610,7 @@ impl RotationTracker {
                 && let Ok(mut next) = TailedFile::new(admitted)
             {
                 next.was_renamed = true;
+                self.appearances.open(now);
                 return Some(next);
             }
         }
@@ -564,11 +673,7 @@ impl RotationTracker {
             }
             None => next,
         };
-        if self.late.is_full() {
-            // The oldest late file is dropped for the present file. Its new bytes are read first.
-            self.late.poll_next_time();
-            self.poll_late_files(now, poll);
-        }
+        self.make_room_for_late_file(now, poll);
         let (old, successors) = std::mem::take(&mut self.present).into_parts();
         let reason = match old {
             Some(old) => {
@@ -669,6 +774,7 @@ impl RotationTracker {
             self.late.due(),
             settled.max(self.next_rotation_at),
             self.present.file().and_then(TailedFile::retry_at),
+            self.appearances.due(),
         ];
         dues.into_iter().flatten().min()
     }
@@ -713,7 +819,8 @@ mod tests {
         for milliseconds in 0..200 {
             // The events come after the last file has begun.
             if milliseconds == 20 {
-                (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true));
+                (0..FILES)
+                    .for_each(|number| wake.record_rename(&path, &aside(number), true, false));
             }
             for event in tracker.poll(began + Duration::from_millis(milliseconds), &wake).events {
                 match event {
@@ -746,7 +853,7 @@ mod tests {
                 let aside = directory.path().join(format!("a.log.{number}"));
                 std::fs::rename(&path, &aside).unwrap();
                 std::fs::write(&path, format!("file {number}\n")).unwrap();
-                wake.record_rename(&path, &aside, true);
+                wake.record_rename(&path, &aside, true, false);
             }
             let mut rotate_until = |from: u64, to: u64| {
                 let polls = (from..to).map(|at| began + Duration::from_millis(at));

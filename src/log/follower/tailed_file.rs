@@ -31,13 +31,15 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct RememberedFile {
     pub(in crate::log) generation: Generation,
+    /// The file's, which need not be the one that the generation is named after.
+    identity: Identity,
     fingerprint: Fingerprint,
     head: Vec<u8>,
 }
 
 impl RememberedFile {
     pub(in crate::log) fn identity(&self) -> Identity {
-        self.generation.identity
+        self.identity
     }
 }
 
@@ -52,8 +54,12 @@ pub(in crate::log) struct TailedFile {
     head: Vec<u8>,
     /// The file had the log's name, was renamed, and was then opened under its new name.
     pub(in crate::log) was_renamed: bool,
+    /// It had the log's name unnoticed, and was found under another name.
+    pub(in crate::log) was_found: bool,
     /// It has been the present file.
     pub(in crate::log) has_begun: bool,
+    /// Its generation has been published. Otherwise only the tracker knows of the file.
+    pub(in crate::log) is_published: bool,
     read_error: Option<ReadError>,
     nuls: TrailingNuls,
 }
@@ -110,7 +116,10 @@ pub(in crate::log) enum Progress {
 impl TailedFile {
     pub(in crate::log) fn new(admitted: Admitted) -> io::Result<Self> {
         let real_path = admitted.real_path().to_owned();
-        let file = LogFile::new(admitted);
+        Self::from_start(LogFile::new(admitted), real_path)
+    }
+
+    fn from_start(file: LogFile, real_path: PathBuf) -> io::Result<Self> {
         let head = file.written_head()?;
         let generation = Generation::new(file.identity(), nonce(), &head);
         Ok(Self {
@@ -120,7 +129,9 @@ impl TailedFile {
             fingerprint: Fingerprint::at(Offset(0)),
             head: Vec::new(),
             was_renamed: false,
+            was_found: false,
             has_begun: false,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
@@ -137,6 +148,12 @@ impl TailedFile {
         Ok(tailed)
     }
 
+    /// A file that had the log's name unnoticed, and was found under another name.
+    pub(in crate::log) fn missed(file: LogFile) -> io::Result<Self> {
+        let real_path = file.path_now().unwrap_or_default();
+        Ok(Self { was_renamed: true, was_found: true, ..Self::from_start(file, real_path)? })
+    }
+
     /// A file that was found again, to be read from `at` on.
     pub(in crate::log) fn found(file: LogFile, at: Offset) -> io::Result<Self> {
         let mut head = file.head()?;
@@ -148,7 +165,9 @@ impl TailedFile {
             file: Arc::new(file),
             head,
             was_renamed: true,
+            was_found: false,
             has_begun: true,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         })
@@ -156,7 +175,7 @@ impl TailedFile {
 
     /// A late file that was closed and is open again. Its next read proves that it is the same.
     pub(in crate::log) fn reopened(file: LogFile, remembered: RememberedFile) -> Self {
-        let RememberedFile { generation, fingerprint, head } = remembered;
+        let RememberedFile { generation, fingerprint, head, identity: _ } = remembered;
         Self {
             real_path: file.path_now().unwrap_or_default(),
             generation,
@@ -164,7 +183,9 @@ impl TailedFile {
             file: Arc::new(file),
             head,
             was_renamed: true,
+            was_found: false,
             has_begun: true,
+            is_published: true,
             read_error: None,
             nuls: TrailingNuls::default(),
         }
@@ -182,7 +203,7 @@ impl TailedFile {
         self.head.truncate(usize::try_from(end.0).unwrap_or(usize::MAX));
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(remembered) = remembered
-            && remembered.generation.identity == self.file.identity()
+            && remembered.identity == self.file.identity()
             && remembered.head.len() >= SIGNATURE_BYTES_MIN
             && self.head.starts_with(&remembered.head)
             && matches!(
@@ -278,7 +299,8 @@ impl TailedFile {
     /// What is remembered of the file when nobody follows it any more.
     pub(in crate::log) fn remembered(&self) -> RememberedFile {
         let (fingerprint, head) = (self.fingerprint.clone(), self.head.clone());
-        RememberedFile { generation: self.generation, fingerprint, head }
+        let (generation, identity) = (self.generation, self.file.identity());
+        RememberedFile { generation, identity, fingerprint, head }
     }
 
     /// Reads at most [`POLL_CHUNKS_MAX`] chunks.
@@ -320,6 +342,7 @@ impl TailedFile {
             match self.step() {
                 Ok(Step::Bytes { start, bytes, .. }) => {
                     if !std::mem::replace(&mut has_begun, true) {
+                        self.is_published = true;
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
                     poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
@@ -408,6 +431,29 @@ impl TailedFile {
     pub(in crate::log) fn regain_name(&mut self, real_path: PathBuf) {
         self.real_path = real_path;
         self.was_renamed = false;
+    }
+
+    /// Goes on in the file `next`, which begins with all bytes that were read of this one. Returns
+    /// the event, and this file for those who still write to it: under a generation of its own, for
+    /// what they write is not what follows in `next`.
+    pub(in crate::log) fn go_on_in(&mut self, next: Self) -> (FileEvent, Self) {
+        let file = std::mem::replace(&mut self.file, next.file);
+        let late = Self {
+            generation: Generation::new(file.identity(), nonce(), &self.head),
+            file,
+            real_path: std::mem::replace(&mut self.real_path, next.real_path),
+            fingerprint: self.fingerprint.clone(),
+            head: self.head.clone(),
+            was_renamed: self.was_renamed,
+            was_found: false,
+            has_begun: true,
+            is_published: false,
+            read_error: self.read_error.take(),
+            nuls: std::mem::take(&mut self.nuls),
+        };
+        self.was_renamed = next.was_renamed;
+        let (generation, file) = (self.generation, Arc::clone(&self.file));
+        (FileEvent::WrittenAnew { generation, file }, late)
     }
 
     /// Whether the file has a name other than the log's. A file without any name was replaced.

@@ -93,6 +93,9 @@ impl<R: Registration> FollowerTask<R> {
         if std::mem::replace(&mut self.asked, asked) != asked || self.follower.is_polling() {
             self.tracker.doubt_name();
         }
+        if self.follower.is_polling() {
+            self.follower.wake.lose_events();
+        }
         if now >= self.next_renewal || self.watches.is_missing() {
             self.renew_watches();
         }
@@ -104,6 +107,7 @@ impl<R: Registration> FollowerTask<R> {
         }
         self.tracker.set_viewers_behind(self.follower.timeline().are_readers_behind());
         let poll = self.tracker.poll(now, &self.follower.wake);
+        self.follower.set_unpublished_files(self.tracker.unpublished_files());
         if poll.rotated && self.tracker.watch_places() != self.places {
             self.renew_watches();
         }

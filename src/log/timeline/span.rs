@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::encoding::Detection;
+use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
@@ -62,6 +63,8 @@ pub struct Span {
     pub from: Offset,
     /// Why it began.
     pub reason: Reason,
+    /// Other files may have had the log's name before it, and can't be given.
+    pub are_files_missing: bool,
     end: AtomicU64,
     readers: AtomicUsize,
     state: Mutex<SpanState>,
@@ -79,6 +82,10 @@ pub(super) struct SpanState {
     pub(super) lost: bool,
     /// The last bytes that were published.
     pub(super) tail: Fingerprint,
+    /// The file that has the bytes.
+    identity: Identity,
+    /// When the file was created that is proved to have had the log's name directly after this one.
+    next_born: Option<SystemTime>,
     /// None once the bytes can't be read any more.
     pub(super) source: Option<Source>,
 }
@@ -118,6 +125,8 @@ impl Span {
             closed: false,
             lost: false,
             tail: before,
+            identity: source.file.identity(),
+            next_born: None,
             source: Some(source),
         };
         Self {
@@ -125,6 +134,7 @@ impl Span {
             generation,
             from,
             reason,
+            are_files_missing: false,
             end: AtomicU64::new(from.0),
             readers: AtomicUsize::new(0),
             state: Mutex::new(state),
@@ -205,6 +215,37 @@ impl Span {
     #[must_use]
     pub fn file(&self) -> Option<Arc<LogFile>> {
         self.state().source.as_ref().map(|source| Arc::clone(&source.file))
+    }
+
+    /// The file, and the last bytes that were published, as they are at one moment.
+    #[must_use]
+    pub fn file_and_tail(&self) -> Option<(Arc<LogFile>, Fingerprint)> {
+        let state = self.state();
+        let file = Arc::clone(&state.source.as_ref()?.file);
+        Some((file, state.tail.clone()))
+    }
+
+    /// Whether a file that was created then had the log's name directly after this one. `proves`
+    /// decides it. A proof is kept, because later writes to this file change its times.
+    pub(in crate::log) fn precedes(&self, born: SystemTime, proves: impl FnOnce() -> bool) -> bool {
+        if self.state().next_born != Some(born) && proves() {
+            self.state().next_born = Some(born);
+        }
+        self.state().next_born == Some(born)
+    }
+
+    /// The identity of the file that has the bytes, open or not.
+    pub(super) fn identity(&self) -> Identity {
+        self.state().identity
+    }
+
+    /// The bytes are read from another file from now on, which has all of them.
+    pub(super) fn replace_file(&self, file: &Arc<LogFile>) {
+        let mut state = self.state();
+        state.identity = file.identity();
+        if let Some(source) = &mut state.source {
+            source.file = Arc::clone(file);
+        }
     }
 
     /// Adds published bytes at the end.

@@ -32,7 +32,7 @@ fn apply(rows: &mut Vec<Row>, patch: &Patch<'_>) {
     );
 }
 
-fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
+pub(super) fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     let mut terminal = Terminal::new(0);
     let mut rows = Vec::new();
     for chunk in chunks {
@@ -49,7 +49,11 @@ fn rows_of<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
     rows
 }
 
-fn texts(bytes: &[u8]) -> Vec<String> {
+pub(super) fn offsets(bytes: &[u8]) -> Vec<u64> {
+    rows_of([bytes]).iter().map(|row| row.offset).collect()
+}
+
+pub(super) fn texts(bytes: &[u8]) -> Vec<String> {
     rows_of([bytes]).iter().map(|row| row.text().to_owned()).collect()
 }
 

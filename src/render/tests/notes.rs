@@ -47,8 +47,16 @@ fn github_groups_nest_and_stay_visible() {
     check(
         "2026-03-14T15:09:26.5358979Z ##[group]Run make\n2026-03-14T15:09:27.0000000Z ##[endgroup]\n",
         &[
-            ("2026-03-14T15:09:26.5358979Z ##[group]Run make", "opens 1 Run make"),
-            ("2026-03-14T15:09:27.0000000Z ##[endgroup]", "closes 1"),
+            ("##[group]Run make", "opens 1 Run make, @1773500966535"),
+            ("##[endgroup]", "closes 1, @1773500967000"),
+        ],
+    );
+    // A time in another form may be part of the program's line.
+    check(
+        "2026-03-14T15:09:26Z ##[group]Run make\n2026-03-14T15:09:27Z ##[endgroup]\n",
+        &[
+            ("2026-03-14T15:09:26Z ##[group]Run make", "opens 1 Run make"),
+            ("2026-03-14T15:09:27Z ##[endgroup]", "closes 1"),
         ],
     );
     // Styling within a marker does not matter.
@@ -158,4 +166,123 @@ fn the_depth_and_the_names_of_groups_are_bounded() {
     for n in [1, 7] {
         assert!(rows_of(cut.as_bytes().chunks(n)).iter().all(|row| row.note().is_none()));
     }
+}
+
+#[test]
+fn sections_of_azure_are_groups() {
+    check(
+        "##[section]Starting: Build it\n##[command]/bin/make\n##[section]Finishing: Build it\n##[section]Other\n##vso[task.logissue type=error;sourcepath=a.c;]no\n##vso[task.logissue type=warning]hm\n##vso[task.complete]\n",
+        &[
+            ("##[section]Starting: Build it", "opens 1 Build it"),
+            ("##[command]/bin/make", "notice"),
+            ("##[section]Finishing: Build it", "closes 1"),
+            ("##[section]Other", ""),
+            ("##vso[task.logissue type=error;sourcepath=a.c;]no", "error"),
+            ("##vso[task.logissue type=warning]hm", "warning"),
+            ("##vso[task.complete]", ""),
+        ],
+    );
+}
+
+#[test]
+fn folds_of_travis_are_wiped_and_noted() {
+    check(
+        "travis_fold:start:git.1\r\x1b[0Ktravis_time:start:0a1b\r\x1b[0K$ git clone\nCloning\n\ntravis_time:end:0a1b:start=1764338526000000000,finish=1764338527123456789,duration=1\r\x1b[0Ktravis_fold:end:git.1\r\x1b[0Kdone\ntravis_fold:start:a b\r\x1b[Kx\n",
+        &[
+            ("$ git clone", "opens 1 git.1 folded"),
+            ("Cloning", ""),
+            ("", ""),
+            ("done", "closes 1, @1764338527123"),
+            ("x", ""),
+        ],
+    );
+}
+
+#[test]
+fn blocks_of_teamcity_have_names_with_escapes() {
+    let rows = [
+        ("##teamcity[blockOpened name='it|'s |[1|] ||']", "opens 1 it's [1] |"),
+        ("##teamcity[blockOpened description='a name=|'x|'' name='|0x0416|n2']", "opens 2 Ж 2"),
+        ("##teamcity[message text='name=' status='ERROR' errorDetails='']", "error"),
+        ("##teamcity[message text='fine' status='NORMAL']", ""),
+        ("##teamcity[message text='hm' status='WARNING']", "warning"),
+        ("##teamcity[blockClosed name='it|'s |[1|] ||']", "closes 1"),
+        ("##teamcity[testSuiteStarted name='all' flowId='1']", "opens 1 all"),
+        ("##teamcity[testSuiteFinished name='all' flowId='1']", "closes 1"),
+        ("##teamcity[blockOpened name='never closed", ""),
+        ("##teamcity[blockOpened 'x']", ""),
+        ("##teamcity[progressMessage 'x']", ""),
+    ];
+    let log: String = rows.iter().map(|(text, _)| format!("{text}\n")).collect();
+    check(&log, &rows);
+    for (value, expected) in [("|0xD800", ""), ("|0x12", "0x12"), ("|0x0007", ""), ("|", "")] {
+        let log = format!("##teamcity[blockOpened name='a{value}']\n");
+        let log = log.replace("a|']", "a||']");
+        let expected = if value == "|" { "|" } else { expected };
+        assert_eq!(notes([log.as_bytes()]), [format!("opens 1 a{expected}")], "{log:?}");
+    }
+}
+
+#[test]
+fn notes_of_jenkins_are_no_text() {
+    let note = "\x1b[8mha:////4AAAA+/abc==\x1b[0m";
+    check(
+        &format!("{note}Started by user {note}ann\n\x1b[31m{note}red\n{note}::group::a\n"),
+        &[("Started by user ann", ""), ("red", ""), ("::group::a", "opens 1 a")],
+    );
+    let red = |text: &str| format!("<span style='color:var(--red,#a00)'>{text}</span>");
+    for size in [1, 2, 3, 1000] {
+        let log = format!("\x1b[31m{note}red\n");
+        let rows = rows_of(log.as_bytes().chunks(size));
+        assert_eq!(rows[0].html(), red("red"), "in pieces of {size}");
+    }
+    // Other concealed text is text.
+    check("\x1b[8mha\x1b[0mb\n", &[("hab", "")]);
+    check("\x1b[8mhat\x1b[0mb\n", &[("hatb", "")]);
+    check("\x1b[8mx\x1b[0mb\n", &[("xb", "")]);
+    check("\x1b[8m\x1b[31mha:b\n", &[("ha:b", "")]);
+    // A note that is cut ends with its line.
+    check("\x1b[8mha:abc\nb\n", &[("", ""), ("b", "")]);
+}
+
+#[test]
+fn stamps_hide_no_marker() {
+    let at = "@1795874527123";
+    let gitlab = "2026-11-28T14:02:07.123456Z 00O";
+    check(
+        &format!(
+            "{gitlab} section_start:1:one\r\x1b[0K\n{gitlab}+\x1b[0K\x1b[36;1mHeader\x1b[0;m\n{gitlab} 10%\r\n{gitlab}+20%\n{gitlab} section_end:2:one\r\x1b[0K\n{gitlab}+section_start:2:two[collapsed=true]\r\x1b[0KNext\n"
+        ),
+        &[
+            ("Header", &format!("opens 1 one, {at}")),
+            ("20%", at),
+            ("Next", &format!("closes 1, opens 1 two folded, {at}")),
+        ],
+    );
+    let cri = |tag: &str| format!("2026-11-28T14:02:07.123456789Z std{tag} ");
+    let long = "x".repeat(16 * 1024);
+    let lines = ["out P", "out F", "out P", "err F", "out F"].map(|tag| cri(tag) + &long + "\n");
+    check(&lines.concat(), &[(&long.repeat(2), at), (&long, at), (&long, at), (&long, at)]);
+    let jenkins = "[2026-11-28T14:02:07.123Z] ";
+    let note = "\x1b[8mha:////4AAAA+/abc==\x1b[0m";
+    check(
+        &format!("{note}{jenkins}[Pipeline] stage\n{jenkins}{{\"a\":1}}\n{jenkins}\n"),
+        &[("[Pipeline] stage", at), ("{\"a\":1}", at), ("", at)],
+    );
+    let airflow = "[2026-11-28T14:02:07.123+0000] {task.py:12}";
+    check(
+        &format!(
+            "{airflow} INFO - ::group::Pre\n{airflow} ERROR - no\n{airflow} INFO - ::endgroup::\n"
+        ),
+        &[
+            ("::group::Pre", &format!("opens 1 Pre, {at}")),
+            ("no", &format!("error, {at}")),
+            ("::endgroup::", &format!("closes 1, {at}")),
+        ],
+    );
+    // Behind the start of a line it is text.
+    check("a 2026-11-28T14:02:07.1234567Z b\n", &[("a 2026-11-28T14:02:07.1234567Z b", "")]);
+    // What is not finished is shown.
+    check("2026-11-28T14:02:07.12", &[("2026-11-28T14:02:07.12", "")]);
+    check("2026-11-28T14:02\nb\n", &[("2026-11-28T14:02", ""), ("b", "")]);
 }

@@ -281,3 +281,38 @@ fn a_full_screen_program_is_shown_as_one_row() {
         Some("<span style='color:var(--green,#0a0)'>y</span>")
     );
 }
+
+#[test]
+fn a_program_goes_up_over_rows_of_the_screen() {
+    let wide = |n: usize| "w".repeat(n);
+    let erase = "\x1b[1G\x1b[0K\x1b[1A\x1b[0K";
+    let spinner = format!("one\ntwo\n{}{erase}done\n", wide(100));
+    check_texts(&[(&spinner, &["one", "two", "done"])]);
+    // Each frame is two rows of the screen.
+    let frames = format!("one\ntwo\n{}done\n", format!("{}{erase}", wide(100)).repeat(9));
+    check_texts(&[(&frames, &["one", "two", "done"])]);
+    // The program has asked for a narrower screen.
+    let narrow = format!("\x1b[8;24;60tone\ntwo\n{}{erase}done\n", wide(70));
+    check_texts(&[(&narrow, &["one", "two", "done"])]);
+    // Lines are padded to the width of a larger screen.
+    let padded = format!("one\n{0}\n{0}\n\x1b[2A\x1b[Kx\n\x1b[Ky\n", wide(120));
+    check_texts(&[(&padded, &["one", "x", "y"])]);
+    // What is redrawn over a return was one row of the screen.
+    let redrawn = format!("one\n{0}\r{0}\x1b[1Ax\n", wide(100));
+    check_texts(&[(&redrawn, &[&format!("one{}x", " ".repeat(97)), &wide(100)])]);
+    // The next frame goes up as many rows as the last one had.
+    let shrinking =
+        format!("one\ntwo\n{}\n\x1b[2A\x1b[J{}\n\x1b[1A\x1b[Jend\n", wide(100), wide(50));
+    check_texts(&[(&shrinking, &["one", "two", "end"])]);
+}
+
+#[test]
+fn a_page_that_is_higher_than_the_screen_has_left_it_at_the_top() {
+    let lines = |n: usize| (0..n).map(|i| format!("{i}\n")).collect::<String>();
+    let log = format!("\x1b[H\x1b[J{}\x1b[H\x1b[Jnext", lines(40));
+    let shown = texts(log.as_bytes());
+    // The cursor is in the last of 24 rows, so that 23 lines are still on the screen.
+    assert_eq!((shown.len(), &*shown[16], &*shown[17]), (18, "16", "next"));
+    let log = format!("{}\x1b[999A\x1b[Jnext", lines(40));
+    assert_eq!(texts(log.as_bytes()).len(), 18);
+}

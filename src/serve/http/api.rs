@@ -15,6 +15,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use crate::log::{LogPath, Offset, Refusal};
+use crate::render::Interpretation;
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
 use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
@@ -82,7 +83,7 @@ pub(in crate::serve) async fn answer(
     } else {
         Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
     };
-    let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.encoding).await {
+    let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.interpretation).await {
         Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
@@ -97,7 +98,13 @@ pub(in crate::serve) async fn answer(
         Ok(answer) => Ok(answer),
         // The log was truncated while it was read.
         Err(SearchError::Gone(None)) => {
-            let present = Snapshot::open(&app.hub, &log, WantedGeneration::Present, None).await;
+            let present = Snapshot::open(
+                &app.hub,
+                &log,
+                WantedGeneration::Present,
+                Interpretation::default(),
+            )
+            .await;
             let generation = present.ok().map(|present| present.generation);
             error_answer(&log, &SearchError::Gone(generation))
         }

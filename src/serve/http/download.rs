@@ -47,7 +47,7 @@ pub(in crate::serve) async fn answer(
     let (method, headers) = (&request.parts.method, &request.parts.headers);
     let (file, status, charset) = {
         let (access, log) = (Arc::clone(&request.app.access), log.clone());
-        let chosen = request.query.encoding;
+        let chosen = request.query.interpretation.encoding;
         let open = move || {
             let file = LogFile::new(access.open(&log)?);
             let status = file.status().map_err(|_| Refusal::Unreadable)?;

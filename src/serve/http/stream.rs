@@ -20,14 +20,16 @@ use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
-use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::session::{Ending, Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
 /// open and a write to a dead peer fails.
-const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+/// The comment.
+pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// How a stream's messages become a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +62,10 @@ pub(in crate::serve) async fn events(
     request: &LogRequest<'_>,
     log: &LogPath,
 ) -> Result<Response<Body>, Refused> {
-    let form = match request.query.format {
-        None | Some(Format::Rows | Format::Html) => Form::Rows,
-        Some(Format::Text) => Form::TextRows,
-        Some(Format::Raw) => {
-            return Err(BadParameter(
-                "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
-            )
-            .into());
-        }
-    };
+    let form = event_form(&request.query)?;
     let mut query = request.query.clone();
     if let Some(id) = request.parts.headers.get("last-event-id") {
-        let position = id.to_str().ok().and_then(last_event_id);
-        let (from, of) = position.unwrap_or((Offset(0), WantedGeneration::Nothing));
-        (query.from, query.of) = (Some(from), of);
-        query.late.clear();
+        resume(&mut query, id.to_str().unwrap_or_default());
     }
     let entry = request.admit(log, "events")?;
     let start = query.start(Lines::Last(LINES), true);
@@ -104,6 +94,7 @@ pub(in crate::serve) async fn plain(
             .into());
         }
     };
+    let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;
@@ -116,10 +107,35 @@ pub(in crate::serve) async fn plain(
     }
     let format = match form {
         Form::Html => StreamFormat::Html,
-        Form::Raw => StreamFormat::Text(query.encoding),
+        Form::Raw => StreamFormat::Text(query.interpretation.encoding),
         _ => StreamFormat::Text(Some(Encoding::UTF_8)),
     };
     Ok(answer(request.app, session, entry, format))
+}
+
+/// The form of a log's messages as events.
+///
+/// # Errors
+/// For a format that events lack.
+pub(super) fn event_form(query: &Query) -> Result<Form, BadParameter> {
+    let form = match query.format {
+        None | Some(Format::Rows | Format::Html) => Form::Rows,
+        Some(Format::Text) => Form::TextRows,
+        Some(Format::Raw) => {
+            return Err(BadParameter(
+                "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
+            ));
+        }
+    };
+    query::rendered(form, query.rendition)
+}
+
+/// Lets a query start at the position that an `id` names. A text that is no `id` names a position
+/// that can't be recovered.
+pub(super) fn resume(query: &mut Query, id: &str) {
+    let (from, of) = last_event_id(id).unwrap_or((Offset(0), WantedGeneration::Nothing));
+    (query.from, query.of) = (Some(from), of);
+    query.late.clear();
 }
 
 /// Parses `Last-Event-ID: generation:offset`, the `id` of an earlier event.
@@ -151,9 +167,14 @@ fn answer(
         stream.entry.bytes += bytes.len() as u64;
         Some((Ok(BodyFrame::data(bytes)), stream))
     });
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    streaming(StreamBody::new(frames).boxed_unsync(), format.content_type())
+}
+
+/// An answer whose body goes on as long as its log.
+pub(super) fn streaming(body: Body, content_type: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, format.content_type());
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -169,7 +190,7 @@ impl StreamState {
         let silence = sleep(COMMENT_INTERVAL);
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = silence, if self.is_events => return Some(Bytes::from_static(b":\n\n")),
+            () = silence, if self.is_events => return Some(COMMENT),
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
                 return None;

@@ -272,7 +272,7 @@ mod tests {
                 wait: false,
                 signed: false,
                 skip: false,
-                encoding: None,
+                interpretation: crate::render::Interpretation::default(),
             };
             let mut session = self.app.hub.join(&log, start, Form::Text).await.unwrap();
             session.begin().await;

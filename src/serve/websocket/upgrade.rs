@@ -12,7 +12,7 @@ use crate::log::{LogPath, Refusal};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty};
 use crate::serve::dispatch::{LogRequest, quoted};
-use crate::serve::query::{BadParameter, Format, LINES, Lines};
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
 use crate::serve::websocket::negotiation;
 use crate::serve::websocket::viewer::{self, Denial, ViewerRequest};
@@ -35,7 +35,7 @@ pub(in crate::serve) fn answer(
     let mut response = create_response_with_body(&handshake, empty)
         .map_err(|error| Refused::bad_handshake(&error))?;
     let is_v1 = offers_v1(&parts.headers);
-    let form = form(is_v1, query.format)?;
+    let form = query::rendered(form(is_v1, query.format)?, query.rendition)?;
     if is_v1 {
         let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);

@@ -9,6 +9,7 @@ use super::log_files::LogFiles;
 use super::record::{Key, Record, key};
 use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason};
 use crate::log::{Generation, Offset};
+use crate::render::Interpretation;
 use crate::session::viewer::{Item, Viewer};
 use crate::session::{self, StartAt, StreamRequest, WantedGeneration};
 
@@ -42,6 +43,8 @@ pub(super) struct CheckedViewer {
     left: Option<Left>,
     /// The stream does not start at the requested position, and the reset is due.
     reset_due: bool,
+    /// It was told that files may be missing after the present one.
+    are_files_missing: bool,
     is_over: bool,
 }
 
@@ -53,7 +56,7 @@ fn start(begin: StartAt) -> StreamRequest {
         wait: true,
         signed: true,
         skip: false,
-        encoding: None,
+        interpretation: Interpretation::default(),
     }
 }
 
@@ -65,7 +68,16 @@ impl CheckedViewer {
     pub(super) async fn join(record: &Record, begin: StartAt) -> Self {
         let viewer = Some(viewer(record, begin).await);
         let end = record.end();
-        Self { begin, end, viewer, client: None, left: None, reset_due: false, is_over: false }
+        Self {
+            begin,
+            end,
+            viewer,
+            client: None,
+            left: None,
+            reset_due: false,
+            are_files_missing: false,
+            is_over: false,
+        }
     }
 
     /// Leaves, and keeps the position as a client does.
@@ -96,6 +108,7 @@ impl CheckedViewer {
             self.begin = StartAt::From { offset, of, otherwise: None };
         }
         (self.client, self.reset_due, self.is_over) = (None, false, false);
+        self.are_files_missing = false;
         self.end = record.end();
         self.viewer = Some(viewer(record, self.begin).await);
         self.receive(record, log_files, 1).await;
@@ -148,7 +161,12 @@ impl CheckedViewer {
                     (client.key, client.offset),
                     "a gap elsewhere"
                 );
-                let to = to.expect("no span has been forgotten");
+                let Some(to) = to else {
+                    assert!(client.span <= ROTATED_NUMBER_MAX, "no span has been forgotten");
+                    assert!(!self.are_files_missing, "told twice");
+                    self.are_files_missing = true;
+                    return;
+                };
                 assert!(to > from, "an empty gap");
                 let (span, key) = (client.span, client.key);
                 client.offset = to.0;
@@ -161,6 +179,7 @@ impl CheckedViewer {
                 self.reset_due = false;
             }
             Item::Reset { generation, from, reason, .. } => {
+                self.assert_told_of_missing_files();
                 let span = self.span_number();
                 let Some(told) = record.span(span) else {
                     return self
@@ -186,6 +205,7 @@ impl CheckedViewer {
                 assert_eq!(key(generation), client.key, "signed as another");
             }
             Item::Waiting(_) => {
+                self.assert_told_of_missing_files();
                 if let Some(client) = self.client.take() {
                     self.assert_span_is_over(client, record);
                 }
@@ -199,6 +219,14 @@ impl CheckedViewer {
                 self.is_over = true;
             }
         }
+    }
+
+    /// No file here lasts for long enough that its times prove what came next: where nobody followed
+    /// the log, the viewer is told that files may be missing.
+    fn assert_told_of_missing_files(&mut self) {
+        let is_told = std::mem::take(&mut self.are_files_missing);
+        let is_due = self.client.is_some_and(|client| client.span <= ROTATED_NUMBER_MAX);
+        assert!(is_told || !is_due, "not told that files may be missing");
     }
 
     fn open(
@@ -245,8 +273,9 @@ impl CheckedViewer {
             let is_present = last.is_some_and(|span| span.key == left.key);
             assert!(!is_of_this_life || !is_present || known.lost, "a position was not honoured");
             let file = &log_files.files[known.file];
-            let is_there =
-                log_files.named == Some(known.file) && file.epochs.len() == known.epoch + 1;
+            let is_there = log_files.named == Some(known.file)
+                && file.identity == left.key.0
+                && file.epochs.len() == known.epoch + 1;
             let is_signed = left.position.0.signature.is_whole();
             assert!(!is_there || !is_signed, "a position in a file that is there was not honoured");
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::log::{Access, LogPath, Offset, Registry};
+use crate::render::Interpretation;
 use crate::session::{Form, Hub, Output, Session, StartAt, StreamRequest, WantedGeneration};
 
 struct Log {
@@ -39,7 +40,7 @@ impl Log {
             wait: true,
             signed: form.has_control(),
             skip: false,
-            encoding: None,
+            interpretation: Interpretation::default(),
         };
         let mut session = self.hub.join(&self.log, request, form).await.unwrap();
         session.begin().await;

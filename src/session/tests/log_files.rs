@@ -178,7 +178,7 @@ impl LogFiles {
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
         if self.has_rename_events && from.parent() == to.parent() {
-            self.wake.record_rename(&from, to, from == self.log);
+            self.wake.record_rename(&from, to, from == self.log, to == self.log);
             if from == self.log {
                 self.rename_away.push(file);
             }
@@ -196,6 +196,18 @@ impl LogFiles {
     pub(super) fn rename_over(&mut self, len: usize) {
         let next = self.name(true);
         self.make(&next, len);
+        self.take_name(self.files.len() - 1);
+    }
+
+    /// Writes all of the log, and more, to another file, and gives that the name.
+    pub(super) fn write_anew(&mut self, len: usize) {
+        let Some(named) = self.named else { return };
+        let (old, new) = (self.files[named].content().to_vec(), self.fresh(len));
+        let next = self.name(true);
+        self.make(&next, 0);
+        let file = self.files.last_mut().unwrap();
+        file.write(&old);
+        file.write(&new);
         self.take_name(self.files.len() - 1);
     }
 

@@ -40,6 +40,8 @@ enum Act {
     /// The file is renamed, and no other is made.
     RenameAway,
     RenameOver(usize),
+    /// The same with all of the log before the new bytes.
+    WriteAnew(usize),
     Remove,
     Create(usize),
     Truncate(Index),
@@ -81,6 +83,7 @@ fn act() -> impl Strategy<Value = Act> {
         4 => any::<bool>().prop_map(|beside| Act::Rotate { beside }),
         1 => Just(Act::RenameAway),
         2 => len().prop_map(Act::RenameOver),
+        3 => len().prop_map(Act::WriteAnew),
         1 => Just(Act::Remove),
         2 => len().prop_map(Act::Create),
         2 => index().prop_map(Act::Truncate),
@@ -132,6 +135,7 @@ impl Scenario {
                 log_files.rename_away(true);
             }
             Act::RenameOver(len) => log_files.rename_over(len),
+            Act::WriteAnew(len) => log_files.write_anew(len),
             Act::Remove => log_files.remove(),
             Act::Create(len) => log_files.create(len),
             Act::Truncate(to) => log_files.truncate(to),

@@ -73,6 +73,8 @@ pub(super) struct Record {
     pub(super) spans: Vec<PublishedSpan>,
     pub(super) waiting: Option<WaitReason>,
     pub(super) generations: HashMap<Key, PublishedGeneration>,
+    /// Files of which all was in another one when that took their name.
+    written_anew: HashSet<usize>,
     /// Files that had the log's name at some poll.
     seen: HashSet<usize>,
     /// Files that had the name between two polls, and were beside the log at the next one.
@@ -94,6 +96,7 @@ impl Record {
             spans: Vec::new(),
             waiting: None,
             generations: HashMap::new(),
+            written_anew: HashSet::new(),
             seen: HashSet::new(),
             rename_away: HashSet::new(),
         }
@@ -214,6 +217,11 @@ impl Record {
                     known.bytes.extend_from_slice(bytes);
                     grown.insert(span.key);
                 }
+                FileEvent::WrittenAnew { generation, file } => {
+                    self.go_on_in(key(*generation), file.identity(), log_files);
+                    grown.insert(key(*generation));
+                }
+                FileEvent::FilesMissing => panic!("no file was missed"),
                 FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
                     self.generations.get_mut(&span.key).unwrap().lost = true;
@@ -238,10 +246,34 @@ impl Record {
         self.following.as_ref().unwrap().follower.publish(poll);
     }
 
+    /// Records that a generation goes on in another file.
+    fn go_on_in(&mut self, key: Key, file: Identity, log_files: &LogFiles) {
+        let next = log_files.file_of(file);
+        let known = self.generations.get_mut(&key).expect("a generation that began");
+        let old = std::mem::replace(&mut known.file, next);
+        known.epoch = log_files.files[next].epochs.len() - 1;
+        assert!(!known.lost && !known.bytes.is_empty(), "{key:?} goes on, but nothing was there");
+        self.written_anew.insert(old);
+        // Late bytes of the old file come under a generation that is told with the first of them.
+        let until = self.now + ROTATE_WAIT;
+        let following = self.following.as_mut().unwrap();
+        assert_eq!(following.present, Some(key), "another generation than the present one");
+        following.late.push_back(((log_files.files[old].identity, 0), until));
+        while following.late.len() > OLD_FILES_MAX {
+            following.late.pop_front();
+        }
+    }
+
+    /// The file of a generation.
+    fn file_of(&self, key: Key, log_files: &LogFiles) -> usize {
+        let known = self.generations.get(&key);
+        log_files.file_of(known.map_or(key.0, |known| log_files.files[known.file].identity))
+    }
+
     /// Records a span that begins.
     fn turn(&mut self, key: Key, from: Offset, reason: Reason, log_files: &LogFiles) {
-        let file = log_files.file_of(key.0);
-        // The span of a file that was found again starts where the file ended at that time.
+        let file = self.file_of(key, log_files);
+        // The span of a file that was found again starts where the file ended then.
         let is_found = matches!(reason, Reason::Late | Reason::Back)
             && self.spans.iter().all(|span| span.key != key);
         match self.generations.get_mut(&key) {
@@ -250,6 +282,12 @@ impl Record {
                 let content = &log_files.files[file].content()[..from.0 as usize];
                 assert!(content.starts_with(&known.bytes), "another file is taken for {key:?}");
                 known.bytes = content.to_vec();
+                // A file that was written anew may have got the inode of the one before.
+                let old = std::mem::replace(&mut known.file, file);
+                if old != file {
+                    known.epoch = log_files.files[file].epochs.len() - 1;
+                    self.written_anew.insert(old);
+                }
             }
             Some(known) if reason != Reason::Joined => {
                 assert!(!known.lost, "{key:?} goes on though it was truncate");
@@ -294,7 +332,7 @@ impl Record {
     fn assert_is_read(&self, key: Key, log_files: &LogFiles, when: &str) {
         let known = &self.generations[&key];
         let content = log_files.files[known.file].content();
-        if log_files.file_of(key.0) == known.file && !known.lost {
+        if self.file_of(key, log_files) == known.file && !known.lost {
             assert_eq!(known.bytes.len(), content.len(), "{when}, of {key:?} is published");
         }
     }
@@ -316,14 +354,18 @@ impl Record {
     pub(super) fn assert_all_is_published(&self, log_files: &LogFiles) {
         let following = self.following.as_ref().unwrap();
         for (late, until) in &following.late {
-            if self.now < *until && self.was_never_cut(*late, log_files) {
+            let is_told = self.generations.contains_key(late);
+            if is_told && self.now < *until && self.was_never_cut(*late, log_files) {
                 self.assert_is_read(*late, log_files, "though late, all that was written");
             }
         }
         let rename_away = self.rename_away.iter().filter(|&&file| log_files.is_beside(file));
         for &file in self.seen.iter().chain(rename_away) {
             let is_known = self.generations.values().any(|known| known.file == file);
-            assert!(is_known, "file {file} had the name, and never came");
+            assert!(
+                is_known || self.written_anew.contains(&file),
+                "file {file} had the name, and never came"
+            );
         }
         // Each generation is the whole content of one epoch of its file, or the start of one.
         for (key, known) in &self.generations {

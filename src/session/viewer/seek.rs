@@ -167,7 +167,7 @@ impl Viewer {
             None => nothing(),
             Some(file) => {
                 let (span, files) = (Arc::clone(&span), late_files.clone());
-                let chosen = self.request.encoding;
+                let chosen = self.request.interpretation.encoding;
                 let reading = move |file: &LogFile| {
                     let wants = |range| !has_late && reads_ahead(range);
                     let late = files.into_iter().map(|(file, offset)| {

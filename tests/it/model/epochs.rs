@@ -75,13 +75,17 @@ impl ReceivedStreams {
             let Some((file, _)) = stream.found else { continue };
             let file = &witness.model.files[file];
             let ([presence], 0) = (file.presences.as_slice(), file.cuts) else { continue };
+            // A server that was started again knows a file by its inode.
+            if !file.earlier_numbers.is_empty() {
+                continue;
+            }
             let signed = signed_bytes(&loss.generation);
             let is_signed = signed == HEAD_BYTES || (signed >= FEW_BYTES && loss.offset <= signed);
             let has = |presence: &Presence| {
                 presence.from < loss.asked && presence.to.is_none_or(|to| to > loss.refused)
             };
-            // Or the file is next to the log, under another name.
-            let lies_beside = file.linked
+            // Or it lies beside the log.
+            let lies_beside = file.is_findable()
                 && presence.to.is_some_and(|to| to < loss.asked)
                 && witness.model.files.iter().flat_map(|file| &file.presences).any(has);
             if is_signed
@@ -106,7 +110,7 @@ fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
             content.get(*start as usize..).is_some_and(|rest| rest.starts_with(piece))
         })
     };
-    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.number == inode);
+    let mut files = model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode));
     files.find_map(|(at, file)| {
         file.epochs.iter().position(|content| is_of(content)).map(|epoch| (at, epoch))
     })
@@ -116,7 +120,7 @@ fn epoch_of(model: &Model, streams: &[&Stream]) -> Option<(usize, usize)> {
 fn difference(model: &Model, stream: &Stream) -> String {
     let inode = inode_of(&stream.generation);
     let mut best: Option<(usize, String)> = None;
-    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.number == inode) {
+    for (at, file) in model.files.iter().enumerate().filter(|(_, file)| file.is_of(inode)) {
         for (epoch, content) in file.epochs.iter().enumerate() {
             let (alike, said) = unlike(content, &stream.pieces);
             if best.as_ref().is_none_or(|(most, _)| alike > *most) {

@@ -40,10 +40,14 @@ pub struct Presence {
     pub to: Option<Instant>,
     /// Its number among all presences.
     pub number: usize,
+    /// The file had the name before, too, and was written anew.
+    pub is_anew: bool,
 }
 
 pub struct Inode {
     pub number: u64,
+    /// Those that it had before it was written anew.
+    pub earlier_numbers: Vec<u64>,
     /// A time before its creation.
     pub created: Instant,
     /// None once the writer has closed it.
@@ -55,6 +59,23 @@ pub struct Inode {
     pub presences: Vec<Presence>,
     pub cuts: usize,
     pub cut_since: bool,
+}
+
+impl Inode {
+    /// Whether it had the name once, however often it was written anew.
+    pub fn was_there_once(&self) -> bool {
+        self.presences.iter().filter(|presence| !presence.is_anew).count() == 1
+    }
+
+    /// Whether those find it who look for old files.
+    pub fn is_findable(&self) -> bool {
+        self.linked && self.path.parent().is_none_or(|parent| !parent.ends_with("elsewhere"))
+    }
+
+    /// Whether it has or had this number.
+    pub fn is_of(&self, number: u64) -> bool {
+        self.number == number || self.earlier_numbers.contains(&number)
+    }
 }
 
 /// The state of the log.
@@ -108,6 +129,8 @@ impl Model {
         let directory = self.root.join("d");
         std::fs::create_dir(&directory).unwrap();
         NEIGHBOURS.iter().for_each(|name| std::fs::write(directory.join(name), "x").unwrap());
+        // The link may lead to one of the old files.
+        std::fs::create_dir_all(self.real.parent().unwrap()).unwrap();
     }
 
     pub fn log(&self) -> String {
@@ -123,6 +146,29 @@ impl Model {
         self.root.join(format!("d/{kind}.{}", self.names))
     }
 
+    /// What a rotation may call the file that it renames. The last two are of no rotation.
+    pub fn old_name(&mut self) -> PathBuf {
+        self.names += 1;
+        let number = self.names;
+        let name = match self.random.below(12) {
+            0 => format!("d/a.log.{number}"),
+            1 => format!("d/a.{number}.log"),
+            2 => format!("d/a-2026-11-28.{number}.log"),
+            3 => format!("d/a.log-20261128-{number}"),
+            4 => format!("d/2026-11-28_{number}.a.log"),
+            5 => format!("d/a.log.old.{number}"),
+            6 => format!("d/archived/a.2026-11-28.{number}.log"),
+            7 => format!("d/2026-11/a-11-28-2026-{number}.log"),
+            8 => format!("d/old/a.log.{number}"),
+            9 => format!("old/a.log-20261128-{number}"),
+            10 => format!("d/incident-{number}.txt"),
+            _ => format!("elsewhere/a.log.{number}"),
+        };
+        let path = self.root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        path
+    }
+
     pub fn alphabet(&mut self) -> u8 {
         self.epochs += 1;
         (self.epochs % ALPHABETS) as u8
@@ -135,6 +181,7 @@ impl Model {
         let alphabet = self.alphabet();
         self.files.push(Inode {
             number: handle.metadata().unwrap().ino(),
+            earlier_numbers: Vec::new(),
             created,
             handle: Some(handle),
             path,
@@ -149,7 +196,11 @@ impl Model {
     }
 
     pub fn enter(&mut self, file: usize) {
-        let presence = Presence { from: Instant::now(), to: None, number: self.presences };
+        self.enter_as(file, false);
+    }
+
+    fn enter_as(&mut self, file: usize, is_anew: bool) {
+        let presence = Presence { from: Instant::now(), to: None, number: self.presences, is_anew };
         self.presences += 1;
         self.files[file].presences.push(presence);
         self.files[file].cut_since = false;
@@ -173,12 +224,33 @@ impl Model {
     }
 
     pub fn rename_away(&mut self, file: usize) -> Option<usize> {
+        let aside = self.old_name();
         let old = self.leave();
-        let aside = self.name("old");
         std::fs::rename(&self.real, &aside).unwrap();
         self.files[file].path = aside;
         self.note(format_args!("rename file {file} away"));
         old
+    }
+
+    /// Writes all of the file anew, and more, to another one, and gives that the name. To those who
+    /// read it, it is the same file.
+    pub fn write_anew(&mut self, file: usize, len: usize) {
+        let path = self.name("anew");
+        let mut handle =
+            File::options().append(true).read(true).create_new(true).open(&path).unwrap();
+        let inode = &mut self.files[file];
+        handle.write_all(inode.epochs.last().unwrap()).unwrap();
+        let number = handle.metadata().unwrap().ino();
+        inode.handle = Some(handle);
+        let before = std::mem::replace(&mut inode.number, number);
+        inode.earlier_numbers.push(before);
+        // What is written now is no late write to what had the name.
+        self.leave();
+        self.files[file].cut_since = true;
+        self.append(file, len);
+        std::fs::rename(path, &self.real).unwrap();
+        self.enter_as(file, true);
+        self.note(format_args!("file {file} was written anew, inode {number:x}"));
     }
 
     pub fn create(&mut self) -> usize {
@@ -283,6 +355,6 @@ impl Model {
     pub fn was_left_for_good(&self, segment: &Segment) -> bool {
         segment.destroyed.is_none()
             && self.was_in_time(segment)
-            && self.files.iter().all(|file| file.presences.len() < 2)
+            && self.files.iter().all(|file| file.presences.is_empty() || file.was_there_once())
     }
 }

@@ -47,7 +47,9 @@
 //!    them signed).
 //! 10. After a position that was not recovered, the next message is a `reset` to the first byte of
 //!     the present file.
-//! 11. Bytes that were written to a file while it had the name, and still exist, are not missing
+//! 11. A file that had the name only while the server was dead, for more than 10 ms, comes, or a `gap` without an end, or
+//!     the loss of the position, says that it may be missing.
+//! 12. Bytes that were written to a file while it had the name, and still exist, are not missing
 //!     unless a discontinuity was announced later. The same holds for a late write within `LATE`,
 //!     if it was done before the viewer's last connection and that connection sent the viewer's
 //!     position in the file.

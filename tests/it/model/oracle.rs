@@ -4,11 +4,14 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::host::{History, Life};
-use super::log::{HELD_FILES, LATE, Model, Segment};
+use super::log::{HELD_FILES, LATE, Model, Presence, Segment};
 use super::received::{Began, ReceivedStreams, Stay, Stream, inode_of, is_same};
 
 /// The server must read a late write within this time.
 const LATE_HEARD: Duration = Duration::from_secs(1);
+/// A file that had the name for less, while nobody followed, leaves no trace in the times of others:
+/// the file system's clock ticks once or twice meanwhile.
+const TRACELESS: Duration = Duration::from_millis(10);
 /// So many bytes are not in another file by chance.
 const BEYOND_DOUBT: usize = 32;
 
@@ -40,8 +43,8 @@ impl<'a> Witness<'a> {
     fn hear(&mut self, stream: &Stream) {
         let Some((file, _)) = stream.found else { return };
         let bytes: usize = stream.pieces.iter().map(|(_, piece)| piece.len()).sum();
-        let number = self.model.files[file].number;
-        let of_its_inode = self.model.files.iter().filter(|other| other.number == number);
+        let number = inode_of(&stream.generation);
+        let of_its_inode = self.model.files.iter().filter(|other| other.is_of(number));
         if bytes >= BEYOND_DOUBT || (bytes > 0 && of_its_inode.count() == 1) {
             let first = self.heard.entry((stream.life, file)).or_insert(stream.first);
             *first = stream.first.min(*first);
@@ -93,21 +96,27 @@ impl ReceivedStreams {
         let in_time = presences.len() == 1 && model.was_in_time(segment);
         let mut got: Vec<(u64, u64)> = Vec::new();
         let mut faults = Vec::new();
-        for stream in self.streams.iter().filter(|stream| stream.may_hold(segment)) {
+        for (at, stream) in self.streams.iter().enumerate() {
+            if !stream.may_hold(segment) {
+                continue;
+            }
             if in_time && stream.late.iter().any(|(a, b)| *a < segment.end && segment.start < *b) {
                 faults.push(format!(
                     "file {} {}..{} came as late, but was written before the name was lost",
                     segment.file, segment.start, segment.end
                 ));
             }
-            let came_back = stream.began == Began::Rotated && presences.len() > 1;
+            let came_back =
+                stream.began == Began::Rotated && !model.files[segment.file].was_there_once();
+            let is_copy = self.is_copy(at, segment);
             for (a, b) in stream.overlaps(segment) {
                 let had: u64 = got.iter().map(|(c, d)| b.min(*d).saturating_sub(a.max(*c))).sum();
                 // Bytes from before the start of a repeated stream may come again. Bytes that were
                 // written later are only in that stream.
                 let origin = self.lineage(stream).last().unwrap_or(stream);
-                let told_anew = (origin.is_anew() || came_back || self.is_told_anew(origin))
-                    && segment.begun < origin.first;
+                let is_repeat =
+                    origin.is_anew() || came_back || is_copy || self.is_told_anew(origin);
+                let told_anew = is_repeat && segment.begun < origin.first;
                 if had > 0 && !told_anew {
                     self.totals.duplicated += had;
                     faults.push(format!(
@@ -123,6 +132,19 @@ impl ReceivedStreams {
         }
         self.faults.extend(faults);
         got
+    }
+
+    /// Whether the stream begins a file that was written anew, after it was renamed away, and no
+    /// earlier stream of that inode had any of the segment. The server never saw that file under
+    /// the log's name.
+    fn is_copy(&self, at: usize, segment: &Segment) -> bool {
+        let stream = &self.streams[at];
+        let inode = inode_of(&stream.generation);
+        let mut earlier = self.streams[..at].iter().filter(|other| other.may_hold(segment));
+        stream.began == Began::Rotated
+            && earlier.all(|other| {
+                inode_of(&other.generation) != inode || other.overlaps(segment).next().is_none()
+            })
     }
 
     /// The stream, and those of earlier lives of the server that it continues.
@@ -172,7 +194,9 @@ impl ReceivedStreams {
         for (nth, stay) in self.stays.iter().enumerate() {
             let life = &witness.history.lives[stay.life];
             let before = segment.begun < stay.opened;
+            // What it opened may be what the file was before it was written anew.
             let of_the_first = before
+                && witness.model.files[segment.file].earlier_numbers.is_empty()
                 && self.file_of(stay) == Some(segment.file)
                 && (segment.written < stay.came
                     || witness.model.was_in_time_since(segment, stay.came))
@@ -220,6 +244,12 @@ impl ReceivedStreams {
                         ""
                     },
                 ));
+            } else if self.is_of_an_unknown_file(witness, segment) {
+                self.totals.silent += b - a;
+                self.faults.push(format!(
+                    "file {} {a}..{b} (segment {number}) never came, and nothing told that a file may be missing",
+                    segment.file
+                ));
             } else if self.is_told(witness.model, segment, (a, b))
                 || self.breaks.iter().any(|told| *told >= segment.begun)
             {
@@ -240,6 +270,26 @@ impl ReceivedStreams {
                 self.totals.unseen += b - a;
             }
         }
+    }
+
+    /// Whether it is of a file that had the name only while the server was dead, that this viewer
+    /// never heard of, and of which it was not told that it may be missing when it came back.
+    fn is_of_an_unknown_file(&self, witness: &Witness<'_>, segment: &Segment) -> bool {
+        let file = &witness.model.files[segment.file];
+        let [Presence { from, to: Some(to), .. }] = file.presences.as_slice() else { return false };
+        let is_heard = |stream: &Stream| match stream.found {
+            Some((found, _)) => found == segment.file,
+            None => file.is_of(inode_of(&stream.generation)),
+        };
+        let was_dead = self.stays.windows(2).any(|stays| {
+            let died = witness.history.lives[stays[0].life].to;
+            died.is_some_and(|died| died < *from) && *to < stays[1].came
+        });
+        was_dead
+            && *to - *from > TRACELESS
+            && witness.model.was_in_time(segment)
+            && !self.streams.iter().any(is_heard)
+            && !self.unknowns.iter().any(|told| told > to)
     }
 
     /// Whether the viewer sent a position in this file at or before the missing bytes, when all of
@@ -266,11 +316,11 @@ impl ReceivedStreams {
 
     /// Whether gaps announced that these bytes of a segment were left out.
     fn is_told(&self, model: &Model, segment: &Segment, range: (u64, u64)) -> bool {
-        let inode = model.files[segment.file].number;
+        let inode = &model.files[segment.file];
         let of_its_file = self.streams.iter().filter(|stream| match stream.found {
             Some((file, _)) => file == segment.file,
-            // The file of a stream without bytes is known by its inode only.
-            None => inode_of(&stream.generation) == inode,
+            // One under which no byte came is known by its inode only.
+            None => inode.is_of(inode_of(&stream.generation)),
         });
         let gaps = of_its_file.flat_map(|stream| &stream.gaps).copied().fold(Vec::new(), united);
         missing(range, &gaps).is_empty()
@@ -281,7 +331,7 @@ impl ReceivedStreams {
         let mut faults = Vec::new();
         for (&(inode, kind), told) in &self.resets {
             let told = told.len();
-            let files = model.files.iter().filter(|file| file.number == inode);
+            let files = model.files.iter().filter(|file| file.is_of(inode));
             let (cuts, turns) = files.fold((0, 0), |(cuts, turns), file| {
                 (cuts + file.cuts, turns + file.presences.len())
             });

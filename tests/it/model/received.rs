@@ -85,6 +85,9 @@ pub struct ReceivedStreams {
     pub unproved: Vec<(usize, u64, u64)>,
     /// The rotated files that the last connection named: their stream, the offset, and the time.
     pub named: Vec<(usize, u64, Instant)>,
+    /// When it was announced that an unknown number of bytes may be missing, or that a position
+    /// was lost.
+    pub unknowns: Vec<Instant>,
     /// The times of announced discontinuities.
     pub breaks: Vec<Instant>,
     /// The generations to which there were resets, by inode and kind of reset.
@@ -122,6 +125,7 @@ impl ReceivedStreams {
             losses: Vec::new(),
             unproved: Vec::new(),
             named: Vec::new(),
+            unknowns: Vec::new(),
             breaks: Vec::new(),
             resets: HashMap::new(),
             faults: Vec::new(),
@@ -156,8 +160,9 @@ impl ReceivedStreams {
             FollowEvent::Gap { generation, from, to } => {
                 self.breaks.push(when);
                 self.pay();
-                if let Some(to) = to {
-                    self.gap(generation, *from, *to);
+                match to {
+                    Some(to) => self.gap(generation, *from, *to),
+                    None => self.unknowns.push(when),
                 }
             }
             FollowEvent::Data { offset, bytes } => {
@@ -213,6 +218,7 @@ impl ReceivedStreams {
         let known = self.latest(&wanted);
         if !recovered {
             self.breaks.push(when);
+            self.unknowns.push(when);
             self.totals.lost += 1;
             self.losses.push(Loss {
                 stream: known,
@@ -241,7 +247,11 @@ impl ReceivedStreams {
         if from != offset || !is_same {
             self.fault(format!("asked for {wanted} {offset}, recovered {generation} {from}"));
         }
-        self.current = Some(self.go_on(known, generation, from, when));
+        self.current = Some(if is_of_this_life && !is_same {
+            self.begin(generation, from, Began::Continued(known), when)
+        } else {
+            self.go_on(known, generation, from, when)
+        });
     }
 
     /// The latest stream of this generation.

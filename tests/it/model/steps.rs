@@ -19,7 +19,7 @@ impl Model {
             None => self.create(),
         };
         let size = self.files[present].epochs.last().unwrap().len() as u64;
-        let mut what = self.random.below(20);
+        let mut what = self.random.below(22);
         if !self.turns && !IN_PLACE.contains(&what) {
             what = 0;
         }
@@ -91,8 +91,14 @@ impl Model {
             }
             17 => {
                 let old = self.leave();
-                std::fs::remove_dir_all(self.root.join("d")).unwrap();
-                for file in &mut self.files {
+                let directory = self.root.join("d");
+                std::fs::remove_dir_all(&directory).unwrap();
+                // A link may have led to an old file elsewhere.
+                if !self.real.starts_with(&directory) {
+                    std::fs::remove_file(&self.real).unwrap();
+                }
+                self.files[present].linked = false;
+                for file in self.files.iter_mut().filter(|file| file.path.starts_with(&directory)) {
                     file.linked = false;
                 }
                 self.note(format_args!("remove the directory with file {present}"));
@@ -105,7 +111,11 @@ impl Model {
                 Some(link) => self.retarget(&link, present),
                 None => self.hard(present),
             },
-            _ => self.hard(present),
+            19 => self.hard(present),
+            _ => {
+                let len = self.random.size();
+                self.write_anew(present, len);
+            }
         }
     }
 

@@ -1,8 +1,7 @@
 //! The parameters of the random-access API.
 
-use crate::encoding::Encoding;
 use crate::log::Offset;
-use crate::render::Level;
+use crate::render::{Interpretation, Level, Rendition};
 use crate::search::RowPosition;
 use crate::search::pattern::PatternSpec;
 use crate::serve::query::{self, BadParameter, Format, number, switch};
@@ -29,6 +28,7 @@ pub(super) struct ApiQuery {
     /// Offsets whose line numbers are wanted.
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
+    /// The form of rows, and what they show.
     pub(super) form: Form,
     /// The pattern.
     pub(super) sought: PatternSpec,
@@ -42,8 +42,8 @@ pub(super) struct ApiQuery {
     pub(super) max: usize,
     /// Lines as they are shown, without escape sequences.
     pub(super) plain: bool,
-    /// The encoding of the log; `None` means the one that its first bytes say.
-    pub(super) encoding: Option<Encoding>,
+    /// How the log is to be understood.
+    pub(super) interpretation: Interpretation,
 }
 
 impl ApiQuery {
@@ -70,7 +70,7 @@ impl Default for ApiQuery {
             near: None,
             max: FOUND_ROWS,
             plain: false,
-            encoding: None,
+            interpretation: Interpretation::default(),
         }
     }
 }
@@ -84,6 +84,7 @@ impl ApiQuery {
     pub(super) fn parse(query: &str) -> Result<Self, BadParameter> {
         let mut parsed = Self::default();
         let mut seen: Vec<String> = Vec::new();
+        let mut rendition = Rendition::Shown;
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             let offset = || number(&name, &value, "a byte offset").map(Offset);
             let flag = || switch(&name, &value);
@@ -116,7 +117,10 @@ impl ApiQuery {
                 "to" => parsed.to = Some(offset()?),
                 "near" => parsed.near = Some(offset()?),
                 "plain" => parsed.plain = flag()?,
-                "encoding" => parsed.encoding = Some(query::encoding(&value)?),
+                "raw" => rendition = query::rendition(&value)?,
+                "encoding" | "cols" | "rows" => {
+                    query::interpret(&mut parsed.interpretation, &name, &value)?;
+                }
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }
@@ -130,6 +134,7 @@ impl ApiQuery {
             }
             parsed.place = parsed.place.or(place);
         }
+        parsed.form = parsed.form.with(rendition);
         Ok(parsed)
     }
 }

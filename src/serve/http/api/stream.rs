@@ -95,7 +95,8 @@ pub(super) async fn find(
     };
     let LogView { log, snapshot, permit } = view;
     let to = query.to.unwrap_or(snapshot.end);
-    let request = FindRequest { from, to, near: query.near, rows_max: query.max };
+    let (near, rows_max, rendition) = (query.near, query.max, query.form.rendition());
+    let request = FindRequest { from, to, near, rows_max, rendition };
     let find = app.limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
     let state = (Some(find), turn, log, permit);
     let lines = stream::try_unfold(state, |(find, mut turn, log, permit)| async move {
@@ -127,7 +128,8 @@ pub(super) async fn text(
     let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
     let LogView { log, snapshot, permit } = view;
     let part = query.from()..query.to.unwrap_or(snapshot.end);
-    let (is_plain, chosen) = (query.plain, query.encoding);
+    let (is_plain, chosen) = (query.plain, query.interpretation.encoding);
+    let rendition = query.form.rendition();
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {
             Ok(pattern) => Some(pattern),
@@ -141,7 +143,7 @@ pub(super) async fn text(
             (false, None) => snapshot.charset(part.start)?,
             (false, chosen) => chosen,
         };
-        Ok((Extract::new(snapshot, part, pattern, is_plain)?, charset))
+        Ok((Extract::new(snapshot, part, pattern, is_plain, rendition)?, charset))
     };
     let (extract, charset) = app.limiter.quick(begin).await?;
     let disposition = attachment(&log);

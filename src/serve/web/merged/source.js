@@ -97,7 +97,7 @@ export class Source {
         return isNews ? fresh : 0;
       }
       case 'gap':
-        this.#addMarker('gap', message.to === null ? `bytes from ${message.from} on left out` : `${formatSize(message.to - message.from)} left out`, false);
+        this.#addMarker('gap', message.to === null ? `lines may be missing here, after byte ${message.from}` : `${formatSize(message.to - message.from)} left out`, false);
         return 0;
       case 'reset':
         this.#historySize = -1;

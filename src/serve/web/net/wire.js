@@ -31,6 +31,9 @@ export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, m
 
 const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end', 'error']);
 
+/** Why a stream ended, by its close code. @type {Record<number, import('./transport.js').EndReason>} */
+export const CLOSE_REASONS = { [CLOSE.full]: 'full', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing' };
+
 /**
  * The message; null if its type is unknown. A newer server may send more types.
  * @param {unknown} data
@@ -39,11 +42,19 @@ const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end
 export function parseMessage(data) {
   if (typeof data !== 'string') return null;
   try {
-    const message = JSON.parse(data);
-    return message !== null && typeof message === 'object' && KNOWN.has(message.type) ? message : null;
+    return knownMessage(JSON.parse(data));
   } catch {
     return null;
   }
+}
+
+/**
+ * The value as a message; null if its type is unknown.
+ * @param {any} value
+ * @returns {Message | null}
+ */
+export function knownMessage(value) {
+  return value !== null && typeof value === 'object' && KNOWN.has(value.type) ? value : null;
 }
 
 /**
@@ -66,9 +77,44 @@ export function serverUrl(path) {
   return `${location.origin}${path}`;
 }
 
+/** Whether a page shows what was written, and not what a terminal would have left. @param {Location | URL} page */
+export function isWritten(page) {
+  return new URLSearchParams(page.search).get('raw') === '1';
+}
+
+/**
+ * The parameters of a page that say how its log is to be understood, but for the encoding.
+ * @param {Location | URL} page
+ */
+export function interpretation(page) {
+  const given = new URLSearchParams(page.search);
+  /** @type {Record<string, string>} */
+  const kept = isWritten(page) ? { raw: '1' } : {};
+  for (const name of ['cols', 'rows']) {
+    const value = given.get(name);
+    if (value) kept[name] = value;
+  }
+  return kept;
+}
+
+/**
+ * This page's own address with another path and fragment. It keeps a name and a password, without which a browser refuses
+ * to change the address, and does not depend on a `<base>`.
+ * @param {string} path with its parameters and fragment
+ */
+export function pageUrl(path) {
+  // `location` leaves a name and a password out in some browsers.
+  const url = new URL(document.URL);
+  const { pathname, search, hash } = new URL(serverUrl(path));
+  url.pathname = pathname;
+  url.search = search;
+  url.hash = hash;
+  return url;
+}
+
 /**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page the log's URL, which may have `lines` and `encoding`
+ * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols` and `rows`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
@@ -81,6 +127,7 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
+  for (const [name, value] of Object.entries(interpretation(page))) url.searchParams.set(name, value);
   const encoding = new URLSearchParams(page.search).get('encoding');
   if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {

@@ -3,6 +3,7 @@
 import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
+import { interpretation } from '../net/wire.js';
 import { Columns } from '../rows/columns.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
@@ -42,7 +43,7 @@ const stream = new Stream();
 const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const encoding = chosenEncoding(location, parseView(location.hash));
-const api = new LogApi(location.pathname, encoding);
+const api = new LogApi(location.pathname, encoding, interpretation(location));
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
@@ -69,14 +70,14 @@ const follow = new Follow(log, () => loader.attached, () => {
   refresh();
 });
 /** @type {RowLoader} */
-const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
+const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => refresh(), failed: showFailure });
 const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
 const highlighter = new Highlighter();
-const columns = new Columns(log, api, generations, restyle);
+const columns = new Columns(log, api, generations, restyle, showFailure);
 const search = new FileSearch(api, () => {
   findBar.resultsChanged();
   refresh();
@@ -98,7 +99,7 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 });
 const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, restyle, searchProblems });
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged);
 
 /** The address of the log, in the chosen encoding. */
@@ -287,12 +288,19 @@ function showMinimap() {
   ]);
 }
 
+/** Shows why a request failed. @param {string} words */
+function showFailure(words) {
+  controls.showHint(words);
+}
+
 function olderText() {
+  if (loader.failure.up !== '') return `Earlier lines cannot be loaded now: ${loader.failure.up}. The page tries again.`;
   if (loader.top === 'gone') return 'Earlier lines are in a file that can no longer be read.';
   return loader.isFiltering && loader.top === '' ? progressText('up') : '';
 }
 
 function newerText() {
+  if (loader.failure.down !== '') return `The next lines cannot be loaded now: ${loader.failure.down}. The page tries again.`;
   if (!loader.isFiltering) return '';
   const words = progressText('down');
   if (words !== '' || !rowViewport.isEmpty || loader.top === '') return words;
@@ -325,6 +333,6 @@ bars.showPath(document.title);
 document.title = bars.name;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
-levels.load(restyle);
+levels.load(restyle, showFailure);
 new NewerFile(api, location.pathname);
 controls.focusLog();

@@ -30,7 +30,7 @@ export class Stream {
       }
       case 'gap': {
         const words = message.to === null
-          ? `bytes from ${message.from} on left out`
+          ? `lines may be missing here, after byte ${message.from}`
           : `${formatSize(message.to - message.from)} left out (bytes ${message.from} to ${message.to})`;
         this.#addMarker('gap', words, message.from);
         if (message.to !== null) this.generations.extendTo(message.to);

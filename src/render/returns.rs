@@ -1,0 +1,496 @@
+//! Carriage returns that end lines.
+//!
+//! A CR goes back to the start of the row. Progress bars draw over their row that way, and stay one
+//! row. Old files and some devices end lines with nothing but a CR; these become rows, as if each
+//! CR were a newline. What tells them apart is the text that follows the CR:
+//!
+//! - A program that redraws a row covers all of it: the new text is as long as the old one, or the
+//!   program erases the row or pads the text. Mostly it has the same words, too.
+//! - A line of a log knows nothing of the line before. If it is shorter and has other words, the end
+//!   of that line would be left behind it, which makes no sense in either.
+//!
+//! So a CR ends a line if at least two of sixteen CRs in a row, of which it is one, leave such a
+//! remnant. A text that is wider than any screen ends with its CR, too. A newline, any movement of
+//! the cursor and any erasing end the row of CRs. The rule looks at a few texts on either side, so
+//! a viewer that starts anywhere gets the same rows.
+//!
+//! Before the first newline of a log, little tells that its lines end with newlines at all. So two
+//! CRs are enough there if most texts do not look like [progress]. They are shown as
+//! rows until a newline comes, and stay rows once there are sixteen texts.
+
+use std::collections::VecDeque;
+
+use super::ci_marker;
+use super::group::Groups;
+use super::line::{Line, Pen};
+use super::progress;
+use super::screen::Screen;
+use super::{SCREEN_ROWS, cells};
+
+/// How many returns in a row are judged together.
+const WINDOW: usize = 16;
+
+/// How many of them must leave a remnant.
+const REMNANTS_MIN: usize = 2;
+
+/// How many returns before the first newline show that there may be none.
+const RETURNS_MIN: usize = 2;
+
+/// The longest text that may be drawn over, in characters.
+const TEXT_CHARS_MAX: usize = super::COLUMNS_MAX;
+
+/// The texts between the last returns, which were all written from the start of a row.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Returns {
+    /// The oldest first. The last one is being written.
+    texts: VecDeque<Text>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Text {
+    /// The offset of its first byte.
+    at: u64,
+    /// It alone, as if it had a row of its own.
+    plain: String,
+    /// The same, where it has styles.
+    styled: Option<Box<Line>>,
+    before: Before,
+    /// How many columns it takes, with and without blanks at its end. Known once it is complete.
+    columns: (usize, usize),
+    /// It leaves a remnant of the text before it.
+    leaves_remnant: bool,
+    /// It looks like progress.
+    is_progress: bool,
+}
+
+/// What the row showed before a text was drawn over that.
+#[derive(Clone, Debug, Default)]
+enum Before {
+    /// Nothing: the text began a row.
+    #[default]
+    Nothing,
+    /// Just the text before it, which was drawn over something itself, if `edited`.
+    Text {
+        edited: bool,
+    },
+    Line(Box<Line>),
+}
+
+/// The row before its texts were shown as rows.
+#[derive(Clone, Debug)]
+pub(super) struct Undivided {
+    row: usize,
+    line: Line,
+    column: Option<usize>,
+    groups: Groups,
+}
+
+impl Undivided {
+    /// The first lines became final.
+    pub(super) fn scroll(&mut self, lines: usize) {
+        self.row = self.row.saturating_sub(lines);
+    }
+
+    /// The memory of the row, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.line.weight() + self.groups.weight()
+    }
+}
+
+impl Text {
+    fn text(&self) -> &str {
+        self.styled.as_ref().map_or(&self.plain, |line| line.as_row().text())
+    }
+
+    /// It as a line that begins at an offset.
+    fn line(&self, at: u64) -> Line {
+        let mut line = match &self.styled {
+            Some(line) => (**line).clone(),
+            None => {
+                let mut line = Line::new(at);
+                let _whole = line.append(&self.plain, &Pen::default());
+                line
+            }
+        };
+        line.row().offset = at;
+        line
+    }
+
+    fn extend(&mut self, more: &str, pen: &Pen) {
+        if self.styled.is_none() && (!pen.style.is_plain() || pen.link.is_some()) {
+            self.styled = Some(Box::new(self.line(self.at)));
+        }
+        match &mut self.styled {
+            Some(line) => {
+                let _whole = line.append(more, pen);
+            }
+            None if self.plain.is_empty() => self.plain.push_str(without_mark(more)),
+            None => self.plain.push_str(more),
+        }
+    }
+
+    fn complete(&mut self) {
+        let text = self.text();
+        let all = columns(text);
+        let trimmed = text.trim_end();
+        self.columns = (all, if trimmed.len() == text.len() { all } else { columns(trimmed) });
+    }
+
+    /// Whether something of this text would be left if the other one were drawn over it, and the
+    /// other one has nothing to do with it.
+    fn shows_behind(&self, other: &Self) -> bool {
+        self.columns.1 > other.columns.0 && !have_same_words(self.text(), other.text())
+    }
+
+    /// The memory that it takes, in bytes.
+    fn weight(&self) -> usize {
+        let line = |line: &Line| size_of::<Line>() + line.weight();
+        let before = if let Before::Line(before) = &self.before { line(before) } else { 0 };
+        self.plain.capacity() + self.styled.as_deref().map_or(0, line) + before
+    }
+}
+
+/// Whether a text has more characters than this.
+fn is_longer(text: &str, chars: usize) -> bool {
+    text.len() > chars && text.chars().nth(chars).is_some()
+}
+
+/// How many columns a text takes. Without tabs, each byte of ASCII takes one.
+fn columns(text: &str) -> usize {
+    let is_simple = text.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte));
+    if is_simple { text.len() } else { cells::text_columns(text) }
+}
+
+/// Whether the letters of two texts are mostly the same, from their starts or from their ends. The
+/// digits and bars of a redrawn row change, and most of its words do not.
+fn have_same_words(one: &str, other: &str) -> bool {
+    let letters = |text: &str| text.chars().filter(|ch| ch.is_alphabetic()).collect::<Vec<char>>();
+    let (one, other) = (letters(one), letters(other));
+    let shorter = one.len().min(other.len());
+    let same = |pairs: &mut dyn Iterator<Item = (&char, &char)>| {
+        pairs.take_while(|(one, other)| one == other).count()
+    };
+    let start = same(&mut one.iter().zip(&other));
+    let end = same(&mut one.iter().rev().zip(other.iter().rev()));
+    (start + end).min(shorter) * 2 >= shorter
+}
+
+impl Returns {
+    /// The memory of the texts, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.texts.iter().map(Text::weight).sum()
+    }
+
+    /// The last text is complete: judges it.
+    fn complete(&mut self) {
+        let Some(last) = self.texts.len().checked_sub(1) else { return };
+        self.texts[last].complete();
+        if last > 0 {
+            self.texts[last].leaves_remnant = self.texts[last - 1].shows_behind(&self.texts[last]);
+        }
+    }
+
+    /// The last text is complete: finds out whether it looks like progress.
+    fn look_for_progress(&mut self) {
+        if let Some(text) = self.texts.back_mut() {
+            text.is_progress = progress::is_progress(text.text());
+        }
+    }
+
+    /// The first text is what a line shows.
+    fn begin_with(&mut self, line: &Line) {
+        let at = line.offset();
+        let text = match line.plain_text() {
+            Some(plain) => Text { at, plain: plain.to_owned(), ..Text::default() },
+            None => Text { at, styled: Some(Box::new(line.clone())), ..Text::default() },
+        };
+        self.texts.push_back(text);
+    }
+
+    /// Begins a text, which is drawn over a line or has a line of its own.
+    fn begin(&mut self, at: u64, before: Option<&Line>) {
+        let before = before.map_or(Before::Nothing, |line| {
+            let last = self.texts.back().filter(|text| text.styled.is_none()).map(Text::text);
+            match line.plain_text() {
+                Some(plain) if last == Some(plain) => Before::Text { edited: line.as_row().edited },
+                _ => Before::Line(Box::new(line.clone())),
+            }
+        });
+        // One more than is judged: the text before the first one that is.
+        let oldest = if self.texts.len() > WINDOW { self.texts.pop_front() } else { None };
+        let mut plain = oldest.map(|text| text.plain).unwrap_or_default();
+        plain.clear();
+        self.texts.push_back(Text { at, plain, before, ..Text::default() });
+    }
+
+    /// Whether enough of the last returns, up to `count`, leave a remnant.
+    fn end_lines(&self, count: usize) -> bool {
+        let last = self.texts.iter().rev().take(count);
+        last.filter(|text| text.leaves_remnant).count() >= REMNANTS_MIN
+    }
+
+    /// Whether there are so many texts, and most of the last ones do not look like progress.
+    fn are_lines(&self, count: usize) -> bool {
+        let progress = self.texts.iter().rev().take(count).filter(|text| text.is_progress).count();
+        self.texts.len() >= count && progress * 2 < count
+    }
+}
+
+/// A text at the start of a row, where a byte order mark is not shown.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}')
+}
+
+impl Screen {
+    /// The cursor moves other than by returns, or something is erased.
+    pub(super) fn forget_returns(&mut self) {
+        (self.returned, self.is_unbroken) = (false, false);
+        self.returns = None;
+    }
+
+    /// A newline ends the last text.
+    pub(super) fn end_returns(&mut self) {
+        self.returned = false;
+        if let Some(mut returns) = self.returns.take() {
+            returns.complete();
+            if returns.end_lines(WINDOW) {
+                self.divide(&mut returns);
+            }
+        }
+    }
+
+    /// Text comes at the start of the row, after a return.
+    pub(super) fn follow_return(&mut self, at: u64) {
+        self.returned = false;
+        let is_last = self.row + 1 == self.lines.len();
+        if !is_last || self.column != Some(0) {
+            self.returns = None;
+            return;
+        }
+        let line = &mut self.lines[self.row];
+        line.flatten();
+        let is_wide =
+            line.continues || line.is_heavy() || is_longer(line.as_row().text(), TEXT_CHARS_MAX);
+        let mut returns = self.returns.take().unwrap_or_default();
+        let is_first = returns.texts.is_empty();
+        if is_wide {
+            returns.texts.clear();
+        } else if is_first {
+            returns.begin_with(line);
+            returns.complete();
+        }
+        if self.is_unbroken {
+            returns.look_for_progress();
+        }
+        let are_lines = self.is_unbroken && returns.are_lines(WINDOW);
+        if !is_first && !is_wide {
+            returns.complete();
+            if are_lines || returns.end_lines(WINDOW) {
+                self.divide(&mut returns);
+            }
+        }
+        let ends_line = is_wide || are_lines || returns.end_lines(WINDOW - 1);
+        if ends_line {
+            self.end_line_at_return(at);
+        }
+        let before = Some(&self.lines[self.row]).filter(|_| !ends_line);
+        returns.begin(at, before);
+        self.returns = Some(returns);
+    }
+
+    /// Text is about to be written, and it continues the last one between returns.
+    pub(super) fn extend_text(&mut self, more: &str) {
+        let Some(returns) = &mut self.returns else { return };
+        let Some(text) = returns.texts.back_mut() else { return };
+        let bytes = text.text().len() + more.len();
+        if bytes > TEXT_CHARS_MAX
+            && text.text().chars().count() + more.chars().count() > TEXT_CHARS_MAX
+        {
+            // No screen is so wide.
+            if let Some(mut returns) = self.returns.take()
+                && returns.texts.back().is_some_and(|text| !matches!(text.before, Before::Nothing))
+            {
+                self.divide(&mut returns);
+                self.column = None;
+            }
+            return;
+        }
+        text.extend(more, &self.pen);
+    }
+
+    /// Shows texts as rows that no newline has made one row yet, until more comes.
+    pub(super) fn show_returns(&mut self) {
+        let Some(returns) = self.returns.as_ref().filter(|_| self.is_unbroken) else { return };
+        let returned = returns.texts.len().saturating_sub(usize::from(!self.returned));
+        let is_drawn_over =
+            returns.texts.iter().any(|text| !matches!(text.before, Before::Nothing));
+        if self.undivided.is_some() || returned < RETURNS_MIN || !is_drawn_over {
+            return;
+        }
+        let mut returns = returns.clone();
+        returns.look_for_progress();
+        if !returns.are_lines(returns.texts.len().min(WINDOW)) {
+            return;
+        }
+        let (row, column) = (self.row, self.column);
+        let (line, groups) = (self.lines[row].clone(), self.groups.clone());
+        self.undivided = Some(Box::new(Undivided { row, line, column, groups }));
+        // Nothing becomes final that a newline may still change.
+        let (top, returned) = (self.top, self.returned);
+        self.divide(&mut returns);
+        (self.top, self.returned) = (top, returned);
+    }
+
+    /// Goes back to the one row.
+    pub(super) fn hide_returns(&mut self) {
+        let Some(undivided) = self.undivided.take() else { return };
+        let Undivided { row, line, column, groups } = *undivided;
+        self.lines.truncate(row);
+        self.lines.push(line);
+        self.touch(row);
+        (self.row, self.column, self.groups) = (row, column, groups);
+    }
+
+    /// Makes a row of each text that was drawn over another one.
+    fn divide(&mut self, returns: &mut Returns) {
+        let judged = returns.texts.len().saturating_sub(WINDOW);
+        let mut is_first = true;
+        for nth in judged..returns.texts.len() {
+            let before = std::mem::take(&mut returns.texts[nth].before);
+            let row = match before {
+                Before::Nothing if is_first => continue,
+                Before::Text { edited } if is_first && nth > 0 => {
+                    let mut line = returns.texts[nth - 1].line(self.lines[self.row].offset());
+                    line.row().edited = edited;
+                    line.row().note = self.lines[self.row].as_row().note.clone();
+                    Some(line)
+                }
+                Before::Line(line) if is_first => Some(*line),
+                _ => None,
+            };
+            if let Some(row) = row {
+                self.lines[self.row] = row;
+            }
+            is_first = false;
+            let text = &returns.texts[nth];
+            self.end_line_at_return(text.at);
+            self.lines[self.row] = text.line(text.at);
+        }
+        if !is_first {
+            self.column = Some(0);
+        }
+    }
+
+    /// Ends the last row, and opens another one that begins at this offset.
+    fn end_line_at_return(&mut self, at: u64) {
+        self.read_marker(ci_marker::at_line_end);
+        self.touch(self.row);
+        self.lines[self.row].row().ended = true;
+        self.lines.push(Line::new(at));
+        self.row = self.lines.len() - 1;
+        self.top = self.top.max(self.lines.len().saturating_sub(SCREEN_ROWS));
+        self.column = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{offsets, rows_of, texts};
+    use super::have_same_words;
+
+    #[test]
+    fn lines_that_end_with_carriage_returns_alone_are_rows() {
+        let lines = [
+            "Started the service on port 8080",
+            "listening",
+            "a client has connected from 10.0.0.7",
+            "GET /index.html",
+            "closed",
+        ];
+        for end in ["", "\r", "\r\n"] {
+            let log = lines.join("\r") + end;
+            assert_eq!(texts(log.as_bytes()), lines, "{log:?}");
+            let starts: Vec<u64> = lines
+                .iter()
+                .scan(0, |at, line| {
+                    *at += line.len() as u64 + 1;
+                    Some(*at - line.len() as u64 - 1)
+                })
+                .collect();
+            assert_eq!(offsets(log.as_bytes()), starts, "{log:?}");
+        }
+        // What follows is a line of its own again.
+        let log = lines.join("\r") + "\n10%\r20%\n";
+        assert_eq!(texts(log.as_bytes())[5..], ["20%"]);
+    }
+
+    #[test]
+    fn what_draws_over_a_row_stays_one_row() {
+        for log in [
+            "10%\r20%\r30%\r100%\r9%",
+            "Receiving objects:  99% (99/100)\rReceiving objects: 100% (100/100), done.\r",
+            "Downloading index  \rUnpacking          \rDone               ",
+            "Downloading index\r\x1b[KUnpacking\r\x1b[KDone\r\x1b[Kok",
+            "\nProcessing one/two/three.txt\rProcessing a.txt\rProcessing b\rProcessing cd.txt",
+            "\rStep 1\rStep 2\rStep 3",
+            "Step 1\rStep 2\rStep 3\n",
+            "\n\x1b[32ml1\rl2\rl3\r",
+            "⠋ installing lodash\r⠙ installing d3   \r⠹ linking         \r⠸ building        ",
+            "|####      | 40%\r|######    | 60%\r|##########| 100%\r",
+            "  0 100M    0     0    0     0 --:--:--\r 10 100M   10   12M    0     0  0:00:01\r",
+        ] {
+            let rows = texts(log.trim_start_matches('\n').as_bytes());
+            let rows = if log.starts_with('\n') { &texts(log.as_bytes())[1..] } else { &rows };
+            assert_eq!(rows.len(), 1, "{log:?}: {rows:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_without_newlines_has_rows_at_its_carriage_returns() {
+        for log in ["l1\rl2\rl3\r", "line 1\rline 2\r\x1b[31mline 3", "aaa\rbbb\r", "1\r2\r3"] {
+            let lines: Vec<&str> = log
+                .trim_end_matches('\r')
+                .split('\r')
+                .map(|line| line.trim_start_matches("\x1b[31m"))
+                .collect();
+            assert_eq!(texts(log.as_bytes()), lines, "{log:?}");
+            let pieces = rows_of(log.as_bytes().chunks(1));
+            assert_eq!(pieces, rows_of([log.as_bytes()]), "{log:?}");
+            // A newline tells what its lines end with.
+            assert_eq!(texts(format!("{log}\n").as_bytes()).len(), 1, "{log:?}");
+        }
+        let lines: Vec<String> = (100..300).map(|n| format!("line {n}")).collect();
+        for end in ["", "\r", "\r\n", "\n"] {
+            let log = lines.join("\r") + end;
+            assert_eq!(texts(log.as_bytes()), lines, "{end:?}");
+            assert_eq!(rows_of(log.as_bytes().chunks(7)), rows_of([log.as_bytes()]), "{end:?}");
+        }
+        let marked = "::group::a\r::error::b\r::endgroup::\r";
+        assert_eq!(rows_of(marked.as_bytes().chunks(1)), rows_of([marked.as_bytes()]));
+        assert_eq!(
+            rows_of([marked.as_bytes()]).iter().filter(|row| row.note().is_some()).count(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_text_that_no_screen_could_hold_is_a_row_of_its_own() {
+        let (long, short) = ("word ".repeat(200), "word");
+        for parts in [[&*long, short], [short, &*long], [&*long, &*long]] {
+            assert_eq!(texts(parts.join("\r").as_bytes()), parts, "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_compared_without_what_changes_in_a_redrawn_row() {
+        for (one, other, same) in [
+            ("10%", "9%", true),
+            ("Installing lodash", "Installing d3", true),
+            ("Compiling foo v1", "Linking foo v1", true),
+            ("2026-11-28 14:02:07 INFO starting", "2026-11-28 14:02:08 INFO loaded it", false),
+            ("closed", "GET /index.html", false),
+        ] {
+            assert_eq!(have_same_words(one, other), same, "{one:?} {other:?}");
+        }
+    }
+}
