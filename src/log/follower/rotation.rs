@@ -31,7 +31,7 @@ use crate::log::pattern::Chooser;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
-use missed::Search;
+use missed::{FollowedFiles, Search};
 
 /// A file that has taken the name begins no sooner than this: events may still report others that
 /// had the name before it.
@@ -74,6 +74,8 @@ pub struct RotationTracker {
     is_untailable: bool,
     /// When missed files were searched for.
     searched_at: Option<Instant>,
+    /// What was followed cannot have been missed.
+    followed: FollowedFiles,
     /// One more late file may be open.
     has_room: bool,
     /// The next file may begin then, since others began a moment ago.
@@ -217,6 +219,7 @@ impl RotationTracker {
             appearances: Appearances::default(),
             is_untailable: false,
             searched_at: None,
+            followed: FollowedFiles::default(),
             has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
@@ -245,6 +248,7 @@ impl RotationTracker {
             Ok(admitted) => {
                 self.chooser.begin(&admitted);
                 let mut tailed = TailedFile::new(admitted)?;
+                self.followed.add(&tailed.file);
                 let identity = tailed.file.identity();
                 let known = remembered.as_ref().filter(|known| known.identity() == identity);
                 let generation = known.map(|known| known.generation);
@@ -275,6 +279,7 @@ impl RotationTracker {
     /// Adds a file that lost the name before the first poll. It is read for late writers as if it
     /// lost the name now.
     pub(in crate::log) fn add_late_file(&mut self, tailed: TailedFile, now: Instant) {
+        self.followed.add(&tailed.file);
         let identity = tailed.file.identity();
         let is_successor = self.position_in_successors(identity).is_some();
         if !self.present.is(identity) && !is_successor && !self.late.contains(identity) {
@@ -555,6 +560,7 @@ impl RotationTracker {
         self.comparison = None;
         self.make_room_for_late_file(now, poll);
         let Some(next) = self.take_successor(0) else { return };
+        self.followed.add(&next.file);
         let Some(present) = self.present.file_mut() else { return };
         let (event, late) = present.go_on_in(next);
         poll.events.push(event);
@@ -690,6 +696,7 @@ impl RotationTracker {
             None if is_before_present => Reason::Rotated,
             None => Reason::Replaced,
         };
+        self.followed.add(&next.file);
         poll.rotated = true;
         // The file that had the name when it was looked up may have lost it, or given it back,
         // meanwhile.
@@ -834,6 +841,53 @@ mod tests {
         let expected: String = order.map(|number| format!("file {number}\n")).collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{reasons:?}");
         assert_eq!(reasons.last(), Some(&Reason::Back), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_file_that_was_followed_is_not_found_as_one_that_was_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let [first, second] = ["a.log.1", "a.log.2"].map(|name| directory.path().join(name));
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let rotate_wait = Duration::from_millis(20);
+        let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), rotate_wait);
+        std::fs::write(&path, "first\n").unwrap();
+        tracker.first_poll(access.open(&log), None).unwrap();
+        let (wake, began) = (Wake::default(), Instant::now());
+        let mut at = 0;
+        let mut bytes = Vec::new();
+        let mut poll_for = |milliseconds: u64| {
+            let mut are_files_missing = false;
+            for now in at..at + milliseconds {
+                let poll = tracker.poll(began + Duration::from_millis(now), &wake);
+                for event in poll.events {
+                    are_files_missing |= matches!(event, FileEvent::FilesMissing);
+                    if let FileEvent::Bytes { bytes: read, .. } = event {
+                        bytes.extend_from_slice(&read);
+                    }
+                }
+            }
+            at += milliseconds;
+            (are_files_missing, String::from_utf8(bytes.clone()).unwrap())
+        };
+        let rename = |from: &Path, to: &Path| {
+            std::fs::rename(from, to).unwrap();
+            wake.record_rename(from, to, from == path, to == path);
+        };
+        rename(&path, &first);
+        std::fs::write(&path, "second\n").unwrap();
+        wake.wake_for_appearance();
+        assert_eq!(poll_for(5_000), (false, "second\n".to_owned()));
+        rename(&path, &second);
+        rename(&first, &path);
+        wake.wake_for_appearance();
+        assert_eq!(poll_for(5_000), (false, "second\nfirst\n".to_owned()));
+        rename(&path, &first);
+        std::fs::write(&path, "third\n").unwrap();
+        // Another file had the name in between.
+        (0..2).for_each(|_| wake.wake_for_appearance());
+        assert_eq!(poll_for(5_000), (true, "second\nfirst\nthird\n".to_owned()));
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Files that had the log's name only between two looks of the tracker.
 
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::log::access::Identity;
+use crate::log::file::LogFile;
 use crate::log::follower::appearances::Missed;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::{Present, RotationTracker, SUCCESSORS_MAX, Successors};
@@ -20,6 +22,31 @@ pub(super) enum Search {
     /// An event may still report them.
     Undecided,
     Over,
+}
+
+/// The most files that are remembered as followed. The oldest are forgotten first.
+const FOLLOWED_MAX: usize = 4096;
+
+/// The files that the tracker has followed. Another file may get the inode of one that is gone, but
+/// is younger.
+#[derive(Debug, Default)]
+pub(super) struct FollowedFiles(VecDeque<(Identity, Option<SystemTime>)>);
+
+impl FollowedFiles {
+    pub(super) fn add(&mut self, file: &LogFile) {
+        if !self.contains(file) {
+            self.0.truncate(FOLLOWED_MAX - 1);
+            self.0.push_front((file.identity(), file.born()));
+        }
+    }
+
+    fn contains(&self, file: &LogFile) -> bool {
+        let (identity, born) = (file.identity(), file.born());
+        // A file system may not say when a file was created.
+        let is_same =
+            |other: Option<SystemTime>| other.is_none() || born.is_none() || other == born;
+        self.0.iter().any(|(other, time)| *other == identity && is_same(*time))
+    }
 }
 
 impl RotationTracker {
@@ -105,9 +132,8 @@ impl RotationTracker {
         let files = rotated::find_between(&self.access, &self.log, &file.file, next);
         let found = files.into_iter().filter_map(|file| {
             let identity = file.identity();
-            let is_known = self.present.is(identity)
-                || self.late.contains(identity)
-                || self.position_in_successors(identity).is_some();
+            let is_known =
+                self.followed.contains(&file) || self.position_in_successors(identity).is_some();
             TailedFile::missed(file).ok().filter(|_| !is_known)
         });
         found.take(SUCCESSORS_MAX).collect()
