@@ -2,7 +2,7 @@
 //!
 //! Many programs begin a file with the date in its name each day. A pattern such as
 //! `/var/log/app-*.log` is one log over all of them. `*` stands for any text and `?` for one
-//! character, in the name of the file only. [`matches`](fn@matches) finds the files, `rank` says
+//! character, in the name of the file only. `matches` finds the files, `rank` says
 //! which of two is newer, and a `Chooser` decides which of them a follower turns to. [`newer`] says of
 //! a file with a date in its name which file came after it.
 //!

@@ -78,20 +78,22 @@ impl CiMarker {
 
 /// Whether a line that begins with this byte may have a marker. This rules out most lines.
 pub(super) fn may_begin(byte: u8) -> bool {
-    matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b't' | b'0'..=b'9')
+    matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b't' | b'0'..=b'9' | b' ' | b'\t')
 }
 
 /// The marker of a line that ends with a newline.
 pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     let line = after_timestamp(line);
-    if let Some(rest) = line.strip_prefix("::") {
+    // GitHub's runner leaves out blanks before a command.
+    let command = line.trim_start();
+    if let Some(rest) = command.strip_prefix("::") {
         let end = rest.find([':', ' '])?;
         let (word, rest) = rest.split_at_checked(end)?;
         // The parameters are between the command and the second `::`.
         let (_, text) = rest.split_once("::")?;
         return github(word, text);
     }
-    if let Some(rest) = line.strip_prefix("##[") {
+    if let Some(rest) = command.strip_prefix("##[") {
         let (word, text) = rest.split_once(']')?;
         return match word {
             "section" => azure_section(text),
@@ -246,7 +248,7 @@ fn unescaped(value: &str) -> Cow<'_, str> {
 
 fn github(word: &str, text: &str) -> Option<CiMarker> {
     let system = CiSystem::GitHub;
-    Some(match word {
+    Some(match word.to_ascii_lowercase().as_str() {
         "group" => CiMarker::Open { system, name: name(text), collapsed: false },
         "endgroup" => CiMarker::Close { system, name: String::new() },
         "error" => CiMarker::Level(Level::Error),
@@ -290,6 +292,14 @@ fn name(text: &str) -> String {
 /// `2026-03-14T15:09:26.5358979Z `.
 fn after_timestamp(line: &str) -> &str {
     let bytes = line.as_bytes();
+    // Jenkins' Timestamper: `14:02:07  `.
+    if let Some(b":") = bytes.get(5..6)
+        && let Some((time, rest)) = line.split_once("  ")
+        && time.len() == "14:02:07".len()
+        && time.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+    {
+        return rest;
+    }
     if bytes.get(4) != Some(&b'-') || bytes.get(10) != Some(&b'T') {
         return line;
     }

@@ -10,7 +10,8 @@
 //!   continued by the next one.
 //! - GitHub and Azure: `2026-11-28T14:02:07.1234567Z `, with seven digits.
 //! - Jenkins: `[2026-11-28T14:02:07.123Z] `, with three digits.
-//! - Airflow: `[2026-11-28T14:02:07.123+0000] {file.py:12} INFO - `, with its level.
+//! - Airflow: `[2026-11-28T14:02:07.123+0000] {file.py:12} INFO - `, with its level; also with the
+//!   date as `2026-11-28, 14:02:07 UTC`.
 
 use super::annotation::Level;
 
@@ -209,7 +210,10 @@ impl Reader<'_> {
 
     fn in_brackets(&mut self) -> Result<Stamp, NoStamp> {
         self.text(b"[")?;
-        let time = self.time(b"T ", b".,")?;
+        let time = self.time(b"T ,", b".,")?;
+        if self.peek()? == b' ' {
+            self.text(b" UTC")?;
+        }
         self.text(b"] ")?;
         let len = self.at;
         let jenkins = || {
@@ -265,6 +269,9 @@ impl Reader<'_> {
         self.text(b"-")?;
         let day = self.number(2)?;
         self.one_of(separators)?;
+        if self.line.get(self.at - 1) == Some(&b',') {
+            self.text(b" ")?;
+        }
         let hour = self.number(2)?;
         self.text(b":")?;
         let minute = self.number(2)?;

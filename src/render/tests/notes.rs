@@ -280,6 +280,15 @@ fn stamps_hide_no_marker() {
             ("::endgroup::", &format!("closes 1, {at}")),
         ],
     );
+    let second = "@1795874527000";
+    check(
+        "[2026-11-28, 14:02:07 UTC] {task.py:12} INFO - ::group::Pre\n",
+        &[("::group::Pre", &format!("opens 1 Pre, {second}"))],
+    );
+    check("14:02:07  ##[group]a\n", &[("14:02:07  ##[group]a", "opens 1 a")]);
+    check("  ::group::a\n", &[("  ::group::a", "opens 1 a")]);
+    check("::ERROR::a\n", &[("::ERROR::a", "error")]);
+    check("  --- a\n", &[("  --- a", "")]);
     // Behind the start of a line it is text.
     check("a 2026-11-28T14:02:07.1234567Z b\n", &[("a 2026-11-28T14:02:07.1234567Z b", "")]);
     // What is not finished is shown.
