@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
+use serde_json::json;
 
 use crate::render::Level;
 use crate::search::levels::level_of;
@@ -31,7 +32,7 @@ const TRACES: [&str; 9] = [
     r"\s+\([^()]+\) \S+:\d+: ",
 ];
 /// The beginnings of an error that caused the error before it.
-const CAUSES: [&[u8]; 3] = [b"Caused by: ", b"Suppressed: ", b"---> "];
+const CAUSES: [&str; 3] = ["Caused by: ", "Suppressed: ", "---> "];
 /// Status lines of cargo, which are indented, too.
 const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fresh|Dirty|Locked) ";
 
@@ -40,10 +41,23 @@ const OTHERS: &str = r"\s+[A-Z][a-z]+ing |\s+(?:Finished|Downloaded|Updated|Fres
 const PREFIXES: &str =
     r"(?:[\w.\-]+ +\| |\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+\-]\d\d:?\d\d) (?:std(?:out|err) [FP] )?)";
 
+/// The rules as JSON, for pages. A line without its `prefix` continues the message before it if it
+/// does not match `other`, and matches `cause` or has no level, and matches `trace` or is indented
+/// more than that message.
+pub static RULES: LazyLock<String> = LazyLock::new(|| {
+    json!({
+        "prefix": beginning_with(&[PREFIXES]),
+        "trace": beginning_with(&TRACES),
+        "other": beginning_with(&[OTHERS]),
+        "cause": format!(r"^\s*(?:{})", CAUSES.join("|")),
+    })
+    .to_string()
+});
+
 /// Whether a line names what caused the error before it.
 #[must_use]
 pub fn is_cause(line: &[u8]) -> bool {
-    CAUSES.iter().any(|cause| line.trim_ascii_start().starts_with(cause))
+    CAUSES.iter().any(|cause| line.trim_ascii_start().starts_with(cause.as_bytes()))
 }
 
 /// How a line goes on with the message before it.
@@ -62,18 +76,19 @@ impl Continuation {
     /// message.
     #[must_use]
     pub fn of(line: &[u8]) -> Self {
-        static PREFIX: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[PREFIXES]));
         static TRACE: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&TRACES));
         static OTHER: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[OTHERS]));
-        let prefix = PREFIX.find(line).map_or(0, |prefix| prefix.end());
-        let line = line.get(prefix..).unwrap_or_default();
-        let text = line.trim_ascii_start();
-        let indent = line.len() - text.len();
+        let line = without_prefix(line);
+        let indent = indent_of(line);
         let is_trace = TRACE.is_match(line);
         let is_cause = is_cause(line);
         let has_level = || matches!(level_of(line), Some(Level::Error | Level::Warning));
         let may_continue = is_trace || indent > 0;
-        if text.is_empty() || !may_continue || OTHER.is_match(line) || (!is_cause && has_level()) {
+        if indent == line.len()
+            || !may_continue
+            || OTHER.is_match(line)
+            || (!is_cause && has_level())
+        {
             Self::None
         } else if is_trace {
             Self::Trace
@@ -88,15 +103,32 @@ impl Continuation {
         match self {
             Self::None => false,
             Self::Trace => true,
-            Self::Indented(indent) => indent > head.len() - head.trim_ascii_start().len(),
+            Self::Indented(indent) => indent > indent_of(without_prefix(head)),
         }
     }
 }
 
+fn without_prefix(line: &[u8]) -> &[u8] {
+    static PREFIX: LazyLock<Regex> = LazyLock::new(|| starts_with_any(&[PREFIXES]));
+    let prefix = PREFIX.find(line).map_or(0, |prefix| prefix.end());
+    line.get(prefix..).unwrap_or_default()
+}
+
+/// How many blanks a line begins with.
+fn indent_of(line: &[u8]) -> usize {
+    line.len() - line.trim_ascii_start().len()
+}
+
+fn beginning_with(patterns: &[&str]) -> String {
+    format!("^(?:{})", patterns.join("|"))
+}
+
 fn starts_with_any(patterns: &[&str]) -> Regex {
-    let pattern = format!("^(?:{})", patterns.join("|"));
     let config = syntax::Config::new().unicode(false).utf8(false);
-    Regex::builder().syntax(config).build(&pattern).expect("the forms are patterns")
+    Regex::builder()
+        .syntax(config)
+        .build(&beginning_with(patterns))
+        .expect("the forms are patterns")
 }
 
 #[cfg(test)]
@@ -182,6 +214,8 @@ mod tests {
             ("  ✕ adds numbers", "  ✓ subtracts", false),
             ("  ✕ adds numbers", "    expected 1", true),
             ("    ✕ adds numbers", "  next suite", false),
+            ("web-1  |   ✕ adds numbers", "web-1  |   ✓ subtracts", false),
+            ("web-1  |   ✕ adds numbers", "web-1  |     expected 1", true),
         ] {
             assert_eq!(continues(head, line), expected, "{head:?} {line:?}");
         }

@@ -10,11 +10,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Refusal};
-use crate::search::levels;
+use crate::search::{levels, stack_trace};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
-use crate::serve::http::{api, download, stream};
+use crate::serve::http::{api, download, merged_stream, stream};
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::Query;
 use crate::serve::refusal::Refused;
@@ -75,6 +75,7 @@ async fn dispatch(
         Route::Health => Ok(health::health(app)),
         Route::Check { origin } => Ok(health::check(app, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
+        Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
         Route::Own(name) => own(parts, name),
         Route::Log { path, query, transport } => {
             let log = app.access.locate(&path);
@@ -107,9 +108,19 @@ impl LogRequest<'_> {
         log: &LogPath,
         transport: &'static str,
     ) -> Result<AccessLogEntry, Refused> {
-        let permit = self.app.viewer_limit.admit().ok_or_else(Refused::full)?;
-        Ok(AccessLogEntry::begin(self.remote, quoted(log), transport, Some(permit)))
+        admit(self.app, self.remote, log, transport).ok_or_else(Refused::full)
     }
+}
+
+/// Admits a viewer of a log; `None` when the server is full.
+pub(super) fn admit(
+    app: &App,
+    remote: SocketAddr,
+    log: &LogPath,
+    transport: &'static str,
+) -> Option<AccessLogEntry> {
+    let permit = app.viewer_limit.admit()?;
+    Some(AccessLogEntry::begin(remote, quoted(log), transport, Some(permit)))
 }
 
 /// A path for the access log, in quotes and with everything escaped that could forge a line.
@@ -138,6 +149,7 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
+        "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
         name => page::multi_log(name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),

@@ -3,4 +3,5 @@
 
 pub(super) mod api;
 pub(super) mod download;
+pub(super) mod merged_stream;
 pub(super) mod stream;

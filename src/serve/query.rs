@@ -10,6 +10,8 @@ use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGenerat
 
 /// How many lines before the end a stream starts by default.
 pub(super) const LINES: u64 = 1000;
+/// The most logs in one stream.
+const LOGS_MAX: usize = 16;
 
 /// A path or parameter that can't be parsed, with a message for the sender.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,6 +140,31 @@ impl Query {
             encoding: self.encoding,
         }
     }
+}
+
+/// The logs of a stream that has several, and how each starts.
+///
+/// Each `log=PATH` begins a log, and the parameters after it are of this log. Parameters before the
+/// first are of all logs. A path is percent-encoded once, as in its own URL.
+///
+/// # Errors
+/// When there is no log or more than [`LOGS_MAX`], a path can't be decoded, or a parameter is wrong.
+pub(super) fn several_logs(query: &str) -> Result<Vec<(Vec<u8>, Query)>, BadParameter> {
+    let mut common = Vec::new();
+    let mut logs: Vec<(&str, Vec<&str>)> = Vec::new();
+    for parameter in query.split('&') {
+        match (parameter.strip_prefix("log="), logs.last_mut()) {
+            (Some(path), _) => logs.push((path, common.clone())),
+            (None, Some((_, own))) => own.push(parameter),
+            (None, None) => common.push(parameter),
+        }
+    }
+    if logs.is_empty() || logs.len() > LOGS_MAX {
+        return Err(BadParameter(format!("`log` is given once for each log, {LOGS_MAX} at most")));
+    }
+    let parsed =
+        |(path, own): (&str, Vec<&str>)| Ok((decode_path(path)?, Query::parse(&own.join("&"))?));
+    logs.into_iter().map(parsed).collect()
 }
 
 /// Whether the page is shown in a pane beside others (`pane=1`).
@@ -274,6 +301,28 @@ mod tests {
             ("from=1&late=a:1&late=b:1&late=c:1&late=d:1&late=e:1", "more than 4"),
         ] {
             let BadParameter(message) = Query::parse(query).unwrap_err();
+            assert!(message.contains(named), "{query}: {message}");
+        }
+    }
+
+    #[test]
+    fn each_log_of_a_stream_has_its_own_parameters_and_those_before_the_first_log() {
+        let query = "tail=1&log=/a%20b+c&lines=5&log=/%ff&from=7";
+        let tail = Query { tail: true, ..Query::default() };
+        let first = Query { lines: Some(Lines::Last(5)), ..tail.clone() };
+        let second = Query { from: Some(Offset(7)), ..tail };
+        let expected = vec![(b"/a b+c".to_vec(), first), (b"/\xff".to_vec(), second)];
+        assert_eq!(several_logs(query), Ok(expected));
+        let many = vec!["log=/a"; LOGS_MAX + 1].join("&");
+        for (query, named) in [
+            ("", "`log`"),
+            ("tail=1", "`log`"),
+            (many.as_str(), "16"),
+            ("log=/%z", "`%`"),
+            ("tail=1&log=/a&tail=1", "`tail`"),
+            ("log=/a&lines=x", "`lines`"),
+        ] {
+            let BadParameter(message) = several_logs(query).unwrap_err();
             assert!(message.contains(named), "{query}: {message}");
         }
     }

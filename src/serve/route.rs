@@ -26,6 +26,8 @@ pub(super) enum Route<'a> {
     Health,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
     Check { origin: String },
+    /// `/_/events?log=PATH&log=PATH`: one event stream of several logs.
+    Events(Vec<(Vec<u8>, Query)>),
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log. The path is percent-decoded.
@@ -100,6 +102,7 @@ impl<'a> Route<'a> {
             "logs" => Self::ListJson,
             "healthz" => Self::Health,
             "check" => Self::Check { origin: query::origin(query.unwrap_or_default())? },
+            "events" => Self::Events(query::several_logs(query.unwrap_or_default())?),
             name => Self::Own(name),
         })
     }
@@ -109,10 +112,13 @@ impl<'a> Route<'a> {
     pub(super) fn is_open(&self) -> bool {
         match self {
             Self::Health | Self::Check { .. } | Self::Options => true,
-            Self::Own(name) => assets::is_asset(name) || *name == "levels.json",
+            Self::Own(name) => {
+                assets::is_asset(name) || matches!(*name, "levels.json" | "traces.json")
+            }
             Self::List { .. }
             | Self::ListJson
             | Self::Api(..)
+            | Self::Events(_)
             | Self::Log { .. }
             | Self::Preflight => false,
         }

@@ -224,6 +224,12 @@ impl Message {
         (code, Self::Error { code, message: message.to_owned() })
     }
 
+    /// The message for a viewer when the server has as many as it takes.
+    #[must_use]
+    pub(crate) fn full() -> Self {
+        Self::Error { code: 1013, message: "as many viewers as this server takes".to_owned() }
+    }
+
     /// The message as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {

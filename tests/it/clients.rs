@@ -297,6 +297,11 @@ impl Streaming {
         read > 0
     }
 
+    /// Reads some more of the body.
+    pub async fn read_more(&mut self) {
+        assert!(self.read().await, "ended after {:?}", self.body());
+    }
+
     /// The body so far.
     pub fn body(&self) -> String {
         let mut body = self.raw.as_slice();

@@ -13,6 +13,7 @@ mod checked_viewer;
 mod clients;
 mod emulators;
 mod markup;
+mod merged_stream;
 mod servers;
 
 mod api;

@@ -85,6 +85,12 @@ async fn every_entrance_serves_only_what_is_inside_the_prefixes() {
             assert_eq!(answer.status, status, "{question} of {path}: {}", answer.text());
             seen.push(answer.text());
         }
+        let events = get(server.address, &format!("/_/events?wait=0&log={target}"), &[]).await;
+        assert_eq!(events.status, if status == 400 { 400 } else { 200 }, "events of {path}");
+        let code = format!("\"code\":4{status}");
+        let is_refused = events.text().contains(&code);
+        assert!(matches!(status, 200 | 400) || is_refused, "{path}: {}", events.text());
+        seen.push(events.text());
         if status != 400 {
             let mut viewer = Viewer::original(server.address, &target).await;
             seen.push(viewer.rest().await.0);

@@ -16,6 +16,8 @@ export class Proxy {
   /** Whether the browser's `Sec-Fetch-Site` is passed on to the server. */
   passesSite = true;
   upgrades = 0;
+  /** How many event streams are open. */
+  streams = 0;
   #server;
   /** @type {Set<import('node:stream').Duplex>} */
   #open = new Set();
@@ -34,6 +36,10 @@ export class Proxy {
     this.manner = manner;
     this.#server = http.createServer((request, response) => {
       const onward = http.request(`${origin()}${request.url}`, { method: request.method, headers: this.#headers(request) }, (answer) => {
+        if (answer.headers['content-type']?.startsWith('text/event-stream')) {
+          this.streams += 1;
+          response.on('close', () => { this.streams -= 1; });
+        }
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         response.flushHeaders();
         answer.pipe(response);

@@ -20,14 +20,16 @@ use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
-use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
+use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::session::{Ending, Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
 /// open and a write to a dead peer fails.
-const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+pub(super) const COMMENT_INTERVAL: Duration = Duration::from_secs(15);
+/// The comment.
+pub(super) const COMMENT: Bytes = Bytes::from_static(b":\n\n");
 
 /// How a stream's messages become a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +62,10 @@ pub(in crate::serve) async fn events(
     request: &LogRequest<'_>,
     log: &LogPath,
 ) -> Result<Response<Body>, Refused> {
-    let form = match request.query.format {
-        None | Some(Format::Rows | Format::Html) => Form::Rows,
-        Some(Format::Text) => Form::TextRows,
-        Some(Format::Raw) => {
-            return Err(BadParameter(
-                "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
-            )
-            .into());
-        }
-    };
+    let form = event_form(&request.query)?;
     let mut query = request.query.clone();
     if let Some(id) = request.parts.headers.get("last-event-id") {
-        let position = id.to_str().ok().and_then(last_event_id);
-        let (from, of) = position.unwrap_or((Offset(0), WantedGeneration::Nothing));
-        (query.from, query.of) = (Some(from), of);
-        query.late.clear();
+        resume(&mut query, id.to_str().unwrap_or_default());
     }
     let entry = request.admit(log, "events")?;
     let start = query.start(Lines::Last(LINES), true);
@@ -122,6 +112,28 @@ pub(in crate::serve) async fn plain(
     Ok(answer(request.app, session, entry, format))
 }
 
+/// The form of a log's messages as events.
+///
+/// # Errors
+/// For a format that events lack.
+pub(super) fn event_form(query: &Query) -> Result<Form, BadParameter> {
+    match query.format {
+        None | Some(Format::Rows | Format::Html) => Ok(Form::Rows),
+        Some(Format::Text) => Ok(Form::TextRows),
+        Some(Format::Raw) => Err(BadParameter(
+            "`format=raw` has no form as events; `rows` and `text` have".to_owned(),
+        )),
+    }
+}
+
+/// Lets a query start at the position that an `id` names. A text that is no `id` names a position
+/// that can't be recovered.
+pub(super) fn resume(query: &mut Query, id: &str) {
+    let (from, of) = last_event_id(id).unwrap_or((Offset(0), WantedGeneration::Nothing));
+    (query.from, query.of) = (Some(from), of);
+    query.late.clear();
+}
+
 /// Parses `Last-Event-ID: generation:offset`, the `id` of an earlier event.
 fn last_event_id(id: &str) -> Option<(Offset, WantedGeneration)> {
     let (generation, offset) = id.rsplit_once(':')?;
@@ -151,9 +163,14 @@ fn answer(
         stream.entry.bytes += bytes.len() as u64;
         Some((Ok(BodyFrame::data(bytes)), stream))
     });
-    let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
+    streaming(StreamBody::new(frames).boxed_unsync(), format.content_type())
+}
+
+/// An answer whose body goes on as long as its log.
+pub(super) fn streaming(body: Body, content_type: HeaderValue) -> Response<Body> {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, format.content_type());
+    headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Without this header nginx buffers streams.
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -169,7 +186,7 @@ impl StreamState {
         let silence = sleep(COMMENT_INTERVAL);
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = silence, if self.is_events => return Some(Bytes::from_static(b":\n\n")),
+            () = silence, if self.is_events => return Some(COMMENT),
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
                 return None;

@@ -1,7 +1,7 @@
 // The list of logs: refreshes the server's table, filters and sorts it, and opens several logs together. The URL's
 // fragment holds the state, so that a link or the Back button shows the same list.
 
-import { serverUrl } from '../net/wire.js';
+import { pageUrl, serverUrl } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
 import { formatAge, formatSize, plural } from '../ui/units.js';
@@ -125,7 +125,7 @@ function writeUrl() {
   window.clearTimeout(urlTimer);
   urlTimer = 0;
   const hash = formatState(state);
-  if (hash !== location.hash) history.replaceState(null, '', hash === '' ? location.pathname : hash);
+  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${location.pathname}${hash}`));
 }
 
 /** Whether the table has to be sorted once it is no longer in use. */
@@ -329,7 +329,7 @@ filter.addEventListener('keydown', (event) => {
     moveCursorTo(0);
   } else if (event.key === 'Enter') {
     const first = virtualTable.lines.find(({ kind }) => kind === 'log');
-    if (first?.kind === 'log') location.assign(first.log.href);
+    if (first?.kind === 'log') location.assign(serverUrl(first.log.href));
   } else {
     return;
   }

@@ -1,5 +1,6 @@
 // The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
+import { pageUrl, serverUrl } from '../net/wire.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
@@ -17,13 +18,16 @@ import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
+import { plural } from '../ui/units.js';
 import { ViewMenu } from '../ui/view-menu.js';
 import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
+import { copyText } from '../viewer/copy.js';
 import { MergedLoader } from './loader.js';
 import { MergeBuffer } from './merge-buffer.js';
 import { Source } from './source.js';
 import { drawSwitches, showFollowButton, showStatus } from './status.js';
+import { Traces } from './traces.js';
 
 const TICK_MS = 1_000;
 /** The history is sorted when that of all logs has arrived, at the latest after this time. */
@@ -76,6 +80,7 @@ const loader = new MergedLoader({
 const search = new LocalSearch();
 const errorSearch = new LocalSearch();
 const warningSearch = new LocalSearch();
+const traces = new Traces(buffer, levels, (entry) => errorSearch.matches(entry));
 const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: focusLog });
 const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
 const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
@@ -100,8 +105,17 @@ function isFiltering() {
   return filtersText() || findBar.level !== '';
 }
 
-/** @param {import('./merge-buffer.js').Entry} entry */
+/** Whether an entry is shown: by itself, or as a part of the stack trace of an error. @param {import('./merge-buffer.js').Entry} entry */
 function passes(entry) {
+  const isMatch = passesAlone(entry);
+  if (!filtersText() || !findBar.invert) return isMatch || traces.errorsOf(entry).some(passesAlone);
+  // Of what a pattern leaves out, the trace is left out, too, whatever its text.
+  const first = traces.errorsOf(entry).at(-1);
+  return first === undefined ? isMatch : passesAlone(first);
+}
+
+/** @param {import('./merge-buffer.js').Entry} entry */
+function passesAlone(entry) {
   if (filtersText() && search.matches(entry) === findBar.invert) return false;
   return findBar.level === '' || errorSearch.matches(entry) || (findBar.level === 'warning' && warningSearch.matches(entry));
 }
@@ -192,6 +206,7 @@ function draw() {
   highlighter.show(near, cursor, 0);
   follow.pin();
   updateStatus();
+  byId('copy').hidden = current() === null;
   return more;
 }
 
@@ -243,13 +258,26 @@ function openLogAt(entry) {
   if (entry === null || entry.marker !== undefined) return;
   const lines = { kind: /** @type {const} */ ('offset'), from: entry.logOffset, to: entry.logOffset };
   const hash = formatView({ ...emptyView(), lines, generation: entry.generation, follow: false, find: findBar.pattern, encoding });
-  window.open(`${logs[entry.log]}${hash}`, '_blank', 'noopener');
+  window.open(serverUrl(`${logs[entry.log]}${hash}`), '_blank', 'noopener');
 }
 
 /** The row that the reader went to. */
 function current() {
   const row = cursor === null ? null : rowViewport.rowAt({ gen: 0, offset: cursor });
   return row?.offset === cursor ? /** @type {import('./merge-buffer.js').Entry | null} */ (row) : null;
+}
+
+/** Copies the row that the reader went to, an error with its stack trace, without the rows of other logs between them. */
+async function copyCurrent() {
+  const row = current();
+  if (row === null) {
+    hint('Go to a line first: e and n go to errors and matches');
+    return;
+  }
+  const rows = traces.withTrace(row);
+  const isCopied = await copyText(rows.map((one) => (one.marker === undefined ? `${plainText(one.html)}\n` : '')).join(''));
+  const words = rows.length === 1 ? 'Line copied' : `Error copied with its stack trace: ${plural(rows.length, 'line')}`;
+  hint(isCopied ? words : 'Could not copy');
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -266,7 +294,7 @@ function hint(words) {
 function updateUrl() {
   if (!isRestored) return;
   const hash = hashWith(encoding);
-  if (hash !== location.hash) history.replaceState(null, '', `${location.pathname}${location.search}${hash}`);
+  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${location.pathname}${location.search}${hash}`));
 }
 
 /** The fragment of the present view, in an encoding. @param {string} encoding */
@@ -295,6 +323,7 @@ bindKeys([
   { keys: ['a', 'A'], does: 'next, previous warning', act: (key) => stepWarning(key === 'a' ? 1 : -1) },
   { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
   { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
+  { keys: ['y'], does: 'copy that line, an error with its stack trace', act: copyCurrent },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
@@ -303,6 +332,7 @@ bindKeys([
 
 bindFindKey(() => findBar.open(selectedText()));
 byId('follow').addEventListener('click', toggleFollow);
+byId('copy').addEventListener('click', copyCurrent);
 log.addEventListener('click', (event) => {
   if (event.button !== 0 || !(event.target instanceof Element) || event.target.closest('a')) return;
   const entry = /** @type {import('./merge-buffer.js').Entry | null} */ (rowViewport.entryOf(event.target));
@@ -354,10 +384,11 @@ levels.load(() => {
   for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {
     sift.setTest(({ logOffset, html, annotation }) => levels.ofWire([logOffset, html, annotation ?? undefined]) === level);
   }
+  traces.clear();
   searchedVersion = -1;
-  if (findBar.level !== '' && !buffer.isGathering) loader.refilter();
+  if (isFiltering() && !buffer.isGathering) loader.refilter();
   drawScheduler.request();
-});
+}, hint);
 focusLog();
 drawScheduler.request();
 setInterval(() => drawScheduler.request(), TICK_MS);

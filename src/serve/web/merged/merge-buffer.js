@@ -174,6 +174,19 @@ export class MergeBuffer {
     return count;
   }
 
+  /** The entries before one in its log, the nearest first. @param {Entry} entry @param {number} max @returns {Generator<Entry>} */
+  * backInLog(entry, max) {
+    const strand = this.#logs[entry.log];
+    const at = strand.find(entry.offset);
+    for (let back = 1; back <= Math.min(max, at); back += 1) yield strand.at(at - back);
+  }
+
+  /** The entry after one in its log. @param {Entry} entry @returns {Entry | undefined} */
+  afterInLog(entry) {
+    const strand = this.#logs[entry.log];
+    return strand.at(strand.find(entry.offset) + 1);
+  }
+
   /** All entries, one log after another. @param {Set<number>} logs */
   * entries(logs) {
     for (const strand of this.#logs) if (logs.has(strand.log)) yield* strand.entries();

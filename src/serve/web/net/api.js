@@ -25,6 +25,8 @@ export class Gone extends Error {}
 export class Unavailable extends Error {}
 
 const RETRY_MS = 1_000;
+/** A request without an answer for so long has failed. The server answers within a second or two. */
+const ANSWER_MS_MAX = 30_000;
 
 export class LogApi {
   #path;
@@ -58,9 +60,9 @@ export class LogApi {
    * @param {AbortSignal} [signal]
    */
   async request(resource, parameters, signal) {
-    const answer = await fetch(serverUrl(this.url(resource, parameters)), { signal, headers: { accept: 'application/json' } });
-    if (answer.status === 410) throw new Gone();
-    if (answer.status === 503) throw new Unavailable();
+    const answer = await fetch(serverUrl(this.url(resource, parameters)), { signal: bounded(signal), headers: { accept: 'application/json' } });
+    if (answer.status === 410) throw new Gone('the file is no longer there');
+    if (answer.status === 503) throw new Unavailable(await errorText(answer));
     if (!answer.ok) throw new Error(await errorText(answer));
     return answer;
   }
@@ -107,6 +109,23 @@ export class LogApi {
       }
     }
   }
+}
+
+/**
+ * A signal that also aborts a request whose answer takes too long.
+ * @param {AbortSignal} [signal]
+ */
+export function bounded(signal) {
+  const late = AbortSignal.timeout(ANSWER_MS_MAX);
+  return signal === undefined ? late : AbortSignal.any([signal, late]);
+}
+
+/** Why a request failed, in words that continue a sentence. @param {unknown} error */
+export function failureWords(error) {
+  if (error instanceof DOMException && error.name === 'TimeoutError') return `the server has not answered for ${ANSWER_MS_MAX / 1_000} s`;
+  // The browser's own message for a request without an answer is different in each browser.
+  if (error instanceof TypeError) return 'the server does not answer';
+  return error instanceof Error ? error.message : String(error);
 }
 
 /**

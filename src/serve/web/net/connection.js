@@ -2,7 +2,8 @@
 // It does not touch the document.
 //
 // It tries a WebSocket first. If no message arrives over it, as behind a proxy that blocks WebSockets, it uses
-// server-sent events and probes from time to time whether a WebSocket works.
+// server-sent events and probes from time to time whether a WebSocket works. Events may pause while other pages need the
+// connections of the browser; the log then goes on at its position.
 
 import { askRefusal } from './refusal.js';
 import { ResumeState } from './resume.js';
@@ -104,15 +105,24 @@ export class Connection {
   /** @param {Transport} transport */
   #connect(transport) {
     this.#disconnect();
-    const position = this.#resume.disconnect();
-    if (position) this.#onMessage({ type: 'reset', generation: position.generation, from: position.offset, reason: 'back' }, true);
     this.#refusal = null;
-    const resuming = this.position !== null;
     const began = Date.now();
     let spoke = false;
     let isOver = false;
+    let resuming = false;
+    /** Whether nothing has arrived since the stream began or went on. */
+    let isSilent = true;
     /** The size of the file when the stream opened. */
     let goal = 0;
+    const begin = () => {
+      const position = this.#resume.disconnect();
+      if (position) this.#onMessage({ type: 'reset', generation: position.generation, from: position.offset, reason: 'back' }, true);
+      resuming = this.position !== null;
+      isSilent = true;
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(onEnd, CONNECT_MS_MAX, 'lost');
+      return this.#streamUrl();
+    };
     /** @param {import('./transport.js').EndReason} reason */
     const onEnd = (reason) => {
       this.#disconnect();
@@ -124,17 +134,20 @@ export class Connection {
         this.#retryLater(reason);
       } else this.#fallBack(transport, reason);
     };
-    this.#timer = setTimeout(onEnd, CONNECT_MS_MAX, 'lost');
-    this.#stream = openStream(transport, this.#streamUrl(), {
+    this.#stream = openStream(transport, {
+      begin,
+      onPause: () => clearTimeout(this.#timer),
       onEnd,
       onMessage: (message) => {
         if (message.type === 'error') this.#refusal = { message: String(message.message ?? ''), hint: String(message.hint ?? '') };
         if (message.type === 'end') isOver = true;
         this.#resume.advance(message);
-        if (message.type !== 'error' && !spoke) {
-          spoke = true;
+        if (message.type !== 'error' && isSilent) {
+          isSilent = false;
           clearTimeout(this.#timer);
-          this.#connected(transport);
+          if (!spoke) this.#connected(transport);
+          spoke = true;
+          this.#timer = setTimeout(() => this.#caughtUp(transport), CATCH_UP_MS_MAX);
         }
         this.#onMessage(message, resuming);
         if (message.type === 'open') goal = message.size;
@@ -161,7 +174,6 @@ export class Connection {
     } else {
       this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeDelay);
     }
-    this.#timer = setTimeout(() => this.#caughtUp(transport), CATCH_UP_MS_MAX);
   }
 
   /**
@@ -197,7 +209,9 @@ export class Connection {
       this.#probeTimer = setTimeout(() => this.#probeSocket(), this.#probeDelay);
     };
     this.#probeTimer = setTimeout(again, CONNECT_MS_MAX);
-    this.#probe = openStream('socket', this.#streamUrl(), {
+    this.#probe = openStream('socket', {
+      begin: () => this.#streamUrl(),
+      onPause: () => {},
       onEnd: again,
       onMessage: (message) => {
         if (message.type !== 'error') this.#connect('socket');

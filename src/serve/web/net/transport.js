@@ -1,8 +1,8 @@
 // One stream of a log's messages, by WebSocket or, if a proxy blocks WebSockets, by server-sent events. Both carry the
 // same messages and report the same end reasons. The caller decides whether to reconnect.
 
-import { readRefusal } from './refusal.js';
-import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
+import { pageEvents } from './events.js';
+import { CLOSE_REASONS, parseMessage, SUBPROTOCOL } from './wire.js';
 
 /**
  * @typedef {'socket' | 'events'} Transport
@@ -11,27 +11,24 @@ import { CLOSE, parseMessage, SUBPROTOCOL } from './wire.js';
  *   `incompatible`: the peer does not speak the page's protocol; `refused`: the server does not serve this page
  *
  * @typedef {object} Handlers
+ * @property {() => URL} begin called each time that the stream begins or goes on; returns its URL, with the scheme of the page
+ * @property {() => void} onPause called when the stream pauses until its next `begin`
  * @property {(message: import('./wire.js').Message) => void} onMessage
  * @property {(reason: EndReason) => void} onEnd called once, and never after `close`
  */
 
-/** @type {Record<number, EndReason>} */
-const CLOSE_REASONS = { [CLOSE.full]: 'full', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing' };
-/** @type {Record<number, EndReason>} */
-const STATUS_REASONS = { 400: 'refused', 403: 'forbidden', 404: 'missing', 421: 'refused', 503: 'full' };
-
 /**
- * @param {Transport} means
- * @param {URL} url with the scheme of the page
- * @param {Handlers} ears
+ * @param {Transport} transport
+ * @param {Handlers} handlers
  * @returns {{close: () => void}}
  */
-export function openStream(means, url, ears) {
-  return means === 'socket' ? openSocket(url, ears) : openEvents(url, ears);
+export function openStream(transport, handlers) {
+  return transport === 'socket' ? openSocket(handlers) : pageEvents().open(handlers);
 }
 
-/** @param {URL} url @param {Handlers} ears */
-function openSocket(url, ears) {
+/** @param {Handlers} handlers */
+function openSocket(handlers) {
+  const url = handlers.begin();
   const address = new URL(url);
   address.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
   const socket = new WebSocket(address, SUBPROTOCOL);
@@ -43,9 +40,9 @@ function openSocket(url, ears) {
   };
   socket.onmessage = (event) => {
     const message = isForeign ? null : parseMessage(event.data);
-    if (message !== null) ears.onMessage(message);
+    if (message !== null) handlers.onMessage(message);
   };
-  socket.onclose = (event) => ears.onEnd(isForeign ? 'incompatible' : CLOSE_REASONS[event.code] ?? 'lost');
+  socket.onclose = (event) => handlers.onEnd(isForeign ? 'incompatible' : CLOSE_REASONS[event.code] ?? 'lost');
   return {
     close() {
       socket.onopen = null;
@@ -54,48 +51,4 @@ function openSocket(url, ears) {
       socket.close();
     },
   };
-}
-
-/**
- * Server-sent events, read by `fetch`, because `EventSource` does not distinguish a refusal from a lost connection, and
- * always reconnects.
- * @param {URL} url
- * @param {Handlers} ears
- */
-function openEvents(url, ears) {
-  const leaving = new AbortController();
-  const { signal } = leaving;
-  readEvents(url, signal, ears.onMessage).catch(() => /** @type {const} */ ('lost')).then((reason) => {
-    if (!signal.aborted) ears.onEnd(reason);
-  });
-  return { close: () => leaving.abort() };
-}
-
-/**
- * @param {URL} url
- * @param {AbortSignal} signal
- * @param {Handlers['onMessage']} heard
- * @returns {Promise<EndReason>}
- */
-async function readEvents(url, signal, heard) {
-  const answer = await fetch(url, { headers: { accept: 'text/event-stream' }, cache: 'no-store', signal });
-  if (!answer.ok || answer.body === null) {
-    heard({ type: 'error', code: answer.status, ...await readRefusal(answer) });
-    return STATUS_REASONS[answer.status] ?? 'lost';
-  }
-  if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return 'incompatible';
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = '';
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return 'lost';
-    const blocks = (rest + value).split('\n\n');
-    rest = blocks.pop() ?? '';
-    for (const block of blocks) {
-      // Each message is one `data:` line. Other lines are positions and heartbeats.
-      const data = block.split('\n').find((line) => line.startsWith('data: '));
-      const message = data === undefined || signal.aborted ? null : parseMessage(data.slice('data: '.length));
-      if (message !== null) heard(message);
-    }
-  }
 }

@@ -31,6 +31,9 @@ export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, m
 
 const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end', 'error']);
 
+/** Why a stream ended, by its close code. @type {Record<number, import('./transport.js').EndReason>} */
+export const CLOSE_REASONS = { [CLOSE.full]: 'full', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing' };
+
 /**
  * The message; null if its type is unknown. A newer server may send more types.
  * @param {unknown} data
@@ -39,11 +42,19 @@ const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'end
 export function parseMessage(data) {
   if (typeof data !== 'string') return null;
   try {
-    const message = JSON.parse(data);
-    return message !== null && typeof message === 'object' && KNOWN.has(message.type) ? message : null;
+    return knownMessage(JSON.parse(data));
   } catch {
     return null;
   }
+}
+
+/**
+ * The value as a message; null if its type is unknown.
+ * @param {any} value
+ * @returns {Message | null}
+ */
+export function knownMessage(value) {
+  return value !== null && typeof value === 'object' && KNOWN.has(value.type) ? value : null;
 }
 
 /**
@@ -64,6 +75,21 @@ export function isSameGeneration(one, other) {
  */
 export function serverUrl(path) {
   return `${location.origin}${path}`;
+}
+
+/**
+ * This page's own address with another path and fragment. It keeps a name and a password, without which a browser refuses
+ * to change the address, and does not depend on a `<base>`.
+ * @param {string} path with its parameters and fragment
+ */
+export function pageUrl(path) {
+  // `location` leaves a name and a password out in some browsers.
+  const url = new URL(document.URL);
+  const { pathname, search, hash } = new URL(serverUrl(path));
+  url.pathname = pathname;
+  url.search = search;
+  url.hash = hash;
+  return url;
 }
 
 /**

@@ -1,6 +1,7 @@
 // The columns before the text: the line number and the time of each row in sight. Unknown line numbers are requested
 // from the server in batches.
 
+import { failureWords, Gone } from '../net/api.js';
 import { formatAgo, formatPreciseClock, formatTimeGap, isLongGap, parseTime } from './times.js';
 
 const REQUEST_MS = 250;
@@ -17,6 +18,9 @@ export class Columns {
   #api;
   #generations;
   #changed;
+  #failed;
+  /** Whether the last request for numbers failed. */
+  #hasFailed = false;
   #asking = false;
   #askedAt = 0;
   #digits = DIGITS_MIN;
@@ -26,12 +30,14 @@ export class Columns {
    * @param {import('../net/api.js').LogApi} api
    * @param {import('./generations.js').Generations} generations
    * @param {() => void} changed called when numbers have arrived
+   * @param {(words: string) => void} failed called when requests for numbers begin to fail
    */
-  constructor(log, api, generations, changed) {
+  constructor(log, api, generations, changed, failed) {
     this.#log = log;
     this.#api = api;
     this.#generations = generations;
     this.#changed = changed;
+    this.#failed = failed;
   }
 
   /**
@@ -86,8 +92,11 @@ export class Columns {
         row.line = lines[at] ?? null;
         if (row.line === null && total !== null) this.#numberless.add(row);
       });
-    } catch {
+      this.#hasFailed = false;
+    } catch (error) {
       // The numbers are requested again when the view changes.
+      if (!this.#hasFailed && !(error instanceof Gone)) this.#failed(`No line numbers yet: ${failureWords(error)}`);
+      this.#hasFailed = true;
     }
     this.#asking = false;
     this.#changed();

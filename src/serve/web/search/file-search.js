@@ -1,7 +1,7 @@
 // A search of a whole file by the server, continued as the file grows. The offsets of matching rows are kept in order,
 // up to a limit; the count continues beyond it.
 
-import { errorText, Gone, Unavailable } from '../net/api.js';
+import { bounded, errorText, failureWords, Gone, Unavailable } from '../net/api.js';
 import { serverUrl } from '../net/wire.js';
 
 const FOUND_MAX = 20_000;
@@ -16,6 +16,7 @@ const RETRY_MS = 1_000;
  * @property {boolean} complete whether everything was searched
  * @property {boolean} running
  * @property {string} error why the pattern is invalid
+ * @property {string} interruption why the search waits to be continued; empty if it does not
  *
  * @typedef {{size: number, lastRow: number}} FileEnd the known size of the file, and the offset of its last row
  *
@@ -38,6 +39,8 @@ export class FileSearch {
   running = false;
   /** Why the pattern is invalid. */
   error = '';
+  /** Why the search waits to be continued; empty if it does not. */
+  interruption = '';
   #api;
   #changed;
   /** @type {AbortController | null} */
@@ -96,6 +99,7 @@ export class FileSearch {
     this.complete = false;
     this.running = false;
     this.error = '';
+    this.interruption = '';
   }
 
   /**
@@ -132,10 +136,13 @@ export class FileSearch {
         this.error = error.message;
       } else if (!(error instanceof Gone)) {
         // Retries the interrupted part.
+        this.interruption = failureWords(error);
+        this.#changed();
         this.#timer = setTimeout(() => this.#run(run), RETRY_MS);
         return;
       }
       this.running = false;
+      this.interruption = '';
       this.#changed();
       return;
     }
@@ -153,9 +160,9 @@ export class FileSearch {
    */
   async #runPart({ parts: [part, ...others], end, before }, signal) {
     const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
-    const answer = await fetch(serverUrl(this.#api.url('find', parameters)), { signal });
+    const answer = await fetch(serverUrl(this.#api.url('find', parameters)), { signal: bounded(signal) });
     if (answer.status === 410) throw new Gone();
-    if (answer.status === 503) throw new Unavailable();
+    if (answer.status === 503) throw new Unavailable(await errorText(answer));
     if (!answer.ok) throw new SearchRefused(await errorText(answer));
     /** @type {Done | null} */
     let done = null;
@@ -165,7 +172,8 @@ export class FileSearch {
     }
     if (done?.reason === 'gone') throw new Gone();
     // An incomplete response does not count. A response without progress is retried after a pause.
-    if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable();
+    if (done === null || (!done.complete && done.scanned === 0)) throw new Unavailable('the answer broke off');
+    this.interruption = '';
     const parts = [...(done.complete ? [] : remainingParts(part, done.to)), ...others];
     this.complete = parts.length === 0;
     return { parts, end, before: this.count };

@@ -276,9 +276,10 @@ export class FindBar {
   }
 
   #countText() {
-    const { error, count, offsets, complete, running } = this.scan;
+    const { error, interruption, count, offsets, complete, running } = this.scan;
     if (this.pattern === null) return '';
     if (error !== '') return error;
+    if (interruption !== '') return `interrupted: ${interruption}`;
     if (!complete && running && count === 0) return 'searching…';
     const more = complete ? '' : running ? ' so far' : '+';
     if (count === 0) return complete ? 'no matches' : 'no matches so far';

@@ -10,6 +10,7 @@ export class LocalSearch {
   running = false;
   /** Why the pattern is invalid. */
   error = '';
+  interruption = '';
   /** @type {((entry: import('../rows/tail.js').Row & Entry) => boolean) | null} */
   #test = null;
   /** Earlier results, each valid for one HTML text. @type {WeakMap<Entry, {html: string, passes: boolean}>} */

@@ -1,6 +1,8 @@
 // The split view: each pane is the viewer page of one log, in a frame. The fragment of this page's URL contains the
 // fragments of all panes, so that a link restores all of them.
 
+import { shareEvents } from '../net/events.js';
+import { pageUrl, serverUrl } from '../net/wire.js';
 import { byId, icon } from '../ui/dom.js';
 import { displayPath, multiLogUrl, parseLogs, shortNames, SPLIT_MAX } from '../url/multi-log.js';
 import { makeDividers } from './divider.js';
@@ -49,7 +51,7 @@ function openPane(log, share, hash) {
   box.setAttribute('aria-label', displayPath(log));
   const frame = document.createElement('iframe');
   frame.title = displayPath(log);
-  frame.src = `${log}?pane=1${hash === '' ? '' : `#${hash}`}`;
+  frame.src = serverUrl(`${log}?pane=1${hash === '' ? '' : `#${hash}`}`);
   box.append(frame);
   const pane = { log, box, frame, share, hash };
   frame.addEventListener('load', () => paneLoaded(pane));
@@ -215,7 +217,7 @@ function updateUrl() {
   if (stacked) fields.set('stacked', '1');
   const hash = fields.toString();
   const address = `${multiLogUrl('beside', panes.map(({ log }) => log))}${hash === '' ? '' : `#${hash}`}`;
-  if (address !== `${location.pathname}${location.search}${location.hash}`) history.replaceState(null, '', address);
+  if (address !== `${location.pathname}${location.search}${location.hash}`) history.replaceState(null, '', pageUrl(address));
 }
 
 function checkPanes() {
@@ -245,6 +247,7 @@ byId('stack').addEventListener('click', () => {
 narrow.addEventListener('change', layOut);
 window.addEventListener('keydown', onKeyDown, true);
 
+shareEvents();
 openPanes();
 checkPanes();
 setInterval(checkPanes, CHECK_MS);

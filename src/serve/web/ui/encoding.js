@@ -23,7 +23,7 @@ export function bindEncodingMenu(chosen, hashWith) {
   if (![...menu.options].some(({ value }) => value === chosen)) menu.add(new Option(chosen, chosen));
   menu.value = chosen;
   menu.addEventListener('change', () => {
-    const url = new URL(location.href);
+    const url = new URL(document.URL);
     url.searchParams.delete('encoding');
     url.hash = hashWith(menu.value);
     history.replaceState(history.state, '', url);

@@ -1,5 +1,7 @@
 // Keyboard and pointer input of the viewer page.
 
+import { failureWords, Gone } from '../net/api.js';
+import { serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
@@ -23,6 +25,7 @@ const TOUCH_PX = 32;
  * @property {import('./seek.js').Seek} seek
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
+ * @property {import('../rows/levels.js').Levels} levels
  * @property {import('../search/find-bar.js').FindBar} findBar
  * @property {import('../search/problem-nav.js').ProblemNav} errorNav errors
  * @property {import('../search/problem-nav.js').ProblemNav} warningNav warnings
@@ -114,7 +117,7 @@ export class Controls {
   /** Sets the targets of the menu's links. */
   #updateLinks() {
     const { findBar, api, bars, encoding } = this.#parts;
-    const raw = encoding === '' ? '?format=raw' : `?format=raw&encoding=${encoding}`;
+    const raw = serverUrl(`${location.pathname}?format=raw${encoding === '' ? '' : `&encoding=${encoding}`}`);
     /** @type {HTMLAnchorElement} */ (byId('raw')).href = raw;
     const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
     whole.href = raw;
@@ -122,7 +125,7 @@ export class Controls {
     const matches = /** @type {HTMLAnchorElement} */ (byId('download-matches'));
     const filter = findBar.filterParameters;
     matches.hidden = Object.keys(filter).length === 0;
-    matches.href = api.url('text', filter);
+    matches.href = serverUrl(api.url('text', filter));
   }
 
   /** @param {MouseEvent} event */
@@ -163,7 +166,7 @@ export class Controls {
     const { errorNav, searchProblems } = this.#parts;
     searchProblems();
     if (errorNav.scan.offsets.length > 0) act(errorNav);
-    else this.showHint(errorNav.scan.complete ? 'No error in this log' : 'No error found so far');
+    else this.showHint(noneText(errorNav.scan, 'error'));
   }
 
   /** @param {1 | -1} way */
@@ -171,7 +174,7 @@ export class Controls {
     const { warningNav, searchProblems } = this.#parts;
     searchProblems();
     if (warningNav.scan.offsets.length > 0) warningNav.step(way);
-    else this.showHint(warningNav.scan.complete ? 'No warning in this log' : 'No warning found so far');
+    else this.showHint(noneText(warningNav.scan, 'warning'));
   }
 
   /**
@@ -287,7 +290,7 @@ export class Controls {
 
   /** @param {boolean} isMarkdown */
   async #copyLines(isMarkdown) {
-    const { selection, generations, api, bars, urlSync } = this.#parts;
+    const { selection, generations, api, bars, urlSync, levels } = this.#parts;
     if (selection.selected === null && selection.cursor !== null) selection.select(selection.cursor, false);
     const { selected } = selection;
     if (selected === null) {
@@ -295,12 +298,24 @@ export class Controls {
       return;
     }
     try {
-      const { lines: text, complete } = await fetchText(api, generations.at(selected.gen).id, selected.first.offset, selected.last.offset);
+      const { lines: text, complete, hasTrace } = await fetchText(api, generations.at(selected.gen).id, selected.first.offset, selected.last.offset, levels);
       const done = await copyText(isMarkdown && urlSync.selectedLines ? markdown(bars.name, urlSync.url, urlSync.selectedLines, text) : text.map((line) => `${line}\n`).join(''));
-      const words = complete ? `${plural(text.length, 'line')} copied` : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
+      const copied = hasTrace ? `Error copied with its stack trace: ${plural(text.length, 'line')}` : `${plural(text.length, 'line')} copied`;
+      const words = complete ? copied : `The first ${plural(COPY_ROWS_MAX, 'line')} copied`;
       this.showHint(done ? words : 'Could not copy');
-    } catch {
-      this.showHint('Could not copy: the lines are no longer there');
+    } catch (error) {
+      this.showHint(`Could not copy: ${error instanceof Gone ? 'the lines are no longer there' : failureWords(error)}`);
     }
   }
+}
+
+/**
+ * Why there is no error or warning to go to.
+ * @param {import('../search/file-search.js').SearchResult} scan
+ * @param {string} level
+ */
+function noneText({ complete, error, interruption }, level) {
+  const trouble = error || interruption;
+  if (trouble !== '') return `The search for ${level}s is interrupted: ${trouble}`;
+  return complete ? `No ${level} in this log` : `No ${level} found so far`;
 }

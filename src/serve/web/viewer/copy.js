@@ -7,27 +7,34 @@ const ROWS_PER_REQUEST = 2_000;
 export const COPY_ROWS_MAX = 20_000;
 
 /**
- * The text of the rows from one offset to another, both included.
+ * The text of the rows from one offset to another, both included. An error that is copied alone takes its stack trace along.
  * @param {import('../net/api.js').LogApi} api
  * @param {string} generation
  * @param {number} first
  * @param {number} last
- * @returns {Promise<{lines: string[], complete: boolean}>}
+ * @param {import('../rows/levels.js').Levels} levels
+ * @returns {Promise<{lines: string[], complete: boolean, hasTrace: boolean}>}
  */
-export async function fetchText(api, generation, first, last) {
+export async function fetchText(api, generation, first, last, levels) {
   /** @type {string[]} */
   const lines = [];
   let from = first;
+  let hasTrace = false;
   while (lines.length < COPY_ROWS_MAX) {
     const answer = await api.rows(generation, { from }, ROWS_PER_REQUEST, { format: 'text' });
     for (const [offset, text] of answer.rows) {
-      if (offset > last) return { lines, complete: true };
+      if (offset > last) {
+        const [error = ''] = lines;
+        const isTrace = first === last && levels.isError(error) && levels.continuation(text) > levels.indent(error);
+        if (!isTrace) return { lines, complete: true, hasTrace };
+        hasTrace = true;
+      }
       if (offset >= first) lines.push(text);
     }
-    if (answer.at_end || answer.next <= from) return { lines, complete: true };
+    if (answer.at_end || answer.next <= from) return { lines, complete: true, hasTrace };
     from = answer.next;
   }
-  return { lines, complete: false };
+  return { lines, complete: false, hasTrace };
 }
 
 /**

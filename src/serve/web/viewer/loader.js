@@ -2,7 +2,7 @@
 // At the live end the viewport is attached and shows arriving rows; further up it is detached, and arriving rows are
 // only counted.
 
-import { Gone } from '../net/api.js';
+import { failureWords, Gone } from '../net/api.js';
 import { compare } from '../rows/generations.js';
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
 
@@ -34,6 +34,7 @@ const RETRY_MS = 1_000;
  * @property {import('../net/api.js').LogApi} api
  * @property {import('../rows/follow.js').Follow} follow
  * @property {() => void} changed called when a frame is needed
+ * @property {(words: string) => void} failed called when the rows at a place that the reader wants can't be loaded
  */
 
 export class RowLoader {
@@ -41,6 +42,8 @@ export class RowLoader {
   attached = true;
   /** The reason why no earlier row can be loaded; empty if one can. @type {'' | 'start' | 'gone'} */
   top = '';
+  /** Why the last request for rows above, or below, failed; empty if it did not. It is repeated. */
+  failure = { up: '', down: '' };
   /** The parameters of the filter; empty without a filter. @type {Record<string, string>} */
   filter = {};
   /** The position that the search for matching rows has reached. @type {Position | null} */
@@ -154,6 +157,7 @@ export class RowLoader {
     this.#loadingUp = false;
     this.#loadingDown = false;
     this.top = '';
+    this.failure = { up: '', down: '' };
     this.scanning = null;
     this.#parts.rowViewport.replace(entries, from, to);
   }
@@ -358,7 +362,7 @@ export class RowLoader {
       return true;
     } catch (error) {
       if (signal.aborted) return false;
-      if (!(error instanceof Gone)) console.warn(`rows: ${error}`);
+      this.#parts.failed(`These lines cannot be loaded: ${failureWords(error)}`);
       if (rowViewport.isEmpty && !this.isFiltering) this.attached = true;
       return false;
     } finally {
@@ -411,8 +415,10 @@ export class RowLoader {
     let wait = 0;
     try {
       await load();
+      if (!signal.aborted) this.failure[way] = '';
     } catch (error) {
       if (signal.aborted) return;
+      this.failure[way] = error instanceof Gone ? '' : failureWords(error);
       if (error instanceof Gone) gone();
       else wait = RETRY_MS;
     }
@@ -423,8 +429,12 @@ export class RowLoader {
       else this.#loadingDown = false;
       this.#parts.changed();
     };
-    if (wait > 0) setTimeout(end, wait);
-    else end();
+    if (wait > 0) {
+      setTimeout(end, wait);
+      this.#parts.changed();
+    } else {
+      end();
+    }
   }
 }
 

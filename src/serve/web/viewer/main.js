@@ -68,14 +68,14 @@ const follow = new Follow(log, () => loader.attached, () => {
   refresh();
 });
 /** @type {RowLoader} */
-const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => drawScheduler.request() });
+const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => refresh(), failed: showFailure });
 const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
 const highlighter = new Highlighter();
-const columns = new Columns(log, api, generations, restyle);
+const columns = new Columns(log, api, generations, restyle, showFailure);
 const search = new FileSearch(api, () => {
   findBar.resultsChanged();
   refresh();
@@ -97,7 +97,7 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 });
 const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
-const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, restyle, searchProblems });
+const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged);
 
 /** The address of the log, in the chosen encoding. */
@@ -286,12 +286,19 @@ function showMinimap() {
   ]);
 }
 
+/** Shows why a request failed. @param {string} words */
+function showFailure(words) {
+  controls.showHint(words);
+}
+
 function olderText() {
+  if (loader.failure.up !== '') return `Earlier lines cannot be loaded now: ${loader.failure.up}. The page tries again.`;
   if (loader.top === 'gone') return 'Earlier lines are in a file that can no longer be read.';
   return loader.isFiltering && loader.top === '' ? progressText('up') : '';
 }
 
 function newerText() {
+  if (loader.failure.down !== '') return `The next lines cannot be loaded now: ${loader.failure.down}. The page tries again.`;
   if (!loader.isFiltering) return '';
   const words = progressText('down');
   if (words !== '' || !rowViewport.isEmpty || loader.top === '') return words;
@@ -324,5 +331,5 @@ bars.showPath(document.title);
 document.title = bars.name;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
-levels.load(restyle);
+levels.load(restyle, showFailure);
 controls.focusLog();

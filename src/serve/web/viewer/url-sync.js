@@ -1,6 +1,7 @@
 // Updates the URL when the view changes, and restores the view from a URL.
 
-import { Gone } from '../net/api.js';
+import { failureWords, Gone } from '../net/api.js';
+import { pageUrl } from '../net/wire.js';
 import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 
@@ -82,7 +83,7 @@ export class UrlSync {
       if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = formatView(this.view);
       this.#written = hash;
-      if (hash !== location.hash) globalThis.history.replaceState(globalThis.history.state, '', `${location.pathname}${location.search}${hash}`);
+      if (hash !== location.hash) globalThis.history.replaceState(globalThis.history.state, '', pageUrl(`${location.pathname}${location.search}${hash}`));
     }, SYNC_MS);
   }
 
@@ -109,7 +110,7 @@ export class UrlSync {
       else if (view.top !== null) await seek.reveal({ gen, offset: view.top }, 'top');
       else if (!view.follow) follow.pause();
     } catch (error) {
-      if (!this.#restoring.signal.aborted) hint(`The position of this link cannot be shown: ${error instanceof Error ? error.message : error}`);
+      if (!this.#restoring.signal.aborted) hint(`The position of this link cannot be shown: ${failureWords(error)}`);
     }
     this.#written = location.hash;
     this.#isRestored = true;
