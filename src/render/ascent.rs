@@ -38,10 +38,13 @@ pub(super) struct Ascent {
     before: Option<Box<Before>>,
 }
 
+/// Rows are counted from the first one that can change, since final ones are dropped meanwhile.
 #[derive(Clone, Debug)]
 struct Before {
-    /// The lines that can change. The cursor's is counted from the first of them.
+    /// The lines that can change.
     lines: Vec<Line>,
+    /// The first row that the shown way has changed.
+    changed: usize,
     row: usize,
     column: Option<usize>,
     screen_row: Option<ScreenRow>,
@@ -68,6 +71,11 @@ impl Covered {
     /// The first lines were forgotten. None if these were among them.
     pub(super) fn scroll(self, lines: usize) -> Option<Self> {
         Some(Self { row: self.row.checked_sub(lines)?, ..self })
+    }
+
+    /// The same below so many more lines.
+    fn below(self, lines: usize) -> Self {
+        Self { row: self.row + lines, ..self }
     }
 
     /// The memory of the lines, in bytes.
@@ -122,20 +130,25 @@ impl Screen {
         let Some(mut ascent) = self.ascent.take_if(|ascent| ascent.before.is_none()) else {
             return;
         };
-        let top = self.top;
-        ascent.before = Some(Box::new(Before {
-            lines: self.lines.get(self.top..).unwrap_or_default().to_vec(),
-            row: self.row - self.top,
+        let (top, dirty) = (self.top, self.replace_dirty(usize::MAX));
+        let mut before = Box::new(Before {
+            lines: self.lines.get(top..).unwrap_or_default().to_vec(),
+            changed: usize::MAX,
+            row: self.row - top,
             column: self.column,
             screen_row: self.screen_row,
-            landing: self.landing.map(|landing| landing.saturating_sub(self.top)),
+            landing: self.landing.and_then(|landing| landing.checked_sub(top)),
             size: self.size,
-            covered: self.covered.clone(),
+            covered: self.covered.clone().and_then(|covered| covered.scroll(top)),
             groups: self.groups.clone(),
-        }));
+        });
         self.climb(&ascent);
         // Nothing becomes final that the rest of the way may still change.
         self.top = top;
+        let changed = self.replace_dirty(dirty);
+        self.touch(changed);
+        before.changed = changed.saturating_sub(top);
+        ascent.before = Some(before);
         self.ascent = Some(ascent);
     }
 
@@ -144,7 +157,7 @@ impl Screen {
         let Some(before) = self.ascent.as_mut().and_then(|ascent| ascent.before.take()) else {
             return;
         };
-        self.touch(self.row);
+        self.touch(before.changed.saturating_add(self.top));
         self.lines.truncate(self.top);
         self.lines.extend(before.lines);
         self.row = self.top + before.row;
@@ -152,7 +165,7 @@ impl Screen {
         self.screen_row = before.screen_row;
         self.landing = before.landing.map(|landing| landing + self.top);
         self.size = before.size;
-        self.covered = before.covered;
+        self.covered = before.covered.map(|covered| covered.below(self.top));
         self.groups = before.groups;
     }
 
@@ -177,7 +190,8 @@ impl Screen {
     /// Finds out about the screen of a program that goes up so many rows.
     fn prepare(&mut self, rows: usize) {
         // Most programs go up as many rows as they have drawn lines.
-        if let Some(landing) = self.landing.filter(|&landing| landing + rows == self.row)
+        let landing = self.landing.filter(|&landing| landing >= self.top);
+        if let Some(landing) = landing.filter(|&landing| landing + rows == self.row)
             && !self.size.has_wrapped()
         {
             let lines = self.lines[landing..self.row].iter_mut();

@@ -42,7 +42,8 @@ pub(super) struct Line {
     cells: Option<Box<Cells>>,
     /// It continues the line of a full row, so it does not begin a line.
     pub(super) continues: bool,
-    /// Its columns, if they were measured since it changed.
+    /// Its columns, if they were measured since its text changed. Each method that changes the
+    /// text forgets them.
     measured: Option<usize>,
 }
 
@@ -117,11 +118,6 @@ impl Line {
         columns
     }
 
-    /// The line is about to change.
-    pub(super) fn forget_columns(&mut self) {
-        self.measured = None;
-    }
-
     pub(super) fn bytes(&self) -> usize {
         self.cells.as_ref().map_or(self.row.text.len(), |cells| cells.bytes())
     }
@@ -143,6 +139,7 @@ impl Line {
         if !fits || !self.is_simple() {
             return false;
         }
+        self.measured = None;
         let row = &mut self.row;
         let len = row.text.len();
         row.edited |= column < len && !text.is_empty();
@@ -169,6 +166,7 @@ impl Line {
         if !self.is_simple() {
             return None;
         }
+        self.measured = None;
         let row = &mut self.row;
         let removes = column < row.text.len();
         if removes {
@@ -219,7 +217,9 @@ impl Line {
         size_of::<Self>() + self.row.text.capacity() + styled + cells + self.link_bytes() + note
     }
 
+    /// Its text as cells, which may be edited.
     pub(super) fn cells(&mut self) -> &mut Cells {
+        self.measured = None;
         self.cells.get_or_insert_with(|| Box::new(Cells::explode(&self.row)))
     }
 
@@ -232,7 +232,7 @@ impl Line {
     /// Removes all text. Returns whether there was any.
     pub(super) fn clear(&mut self) -> bool {
         let had = !self.is_empty();
-        self.cells = None;
+        (self.cells, self.measured) = (None, None);
         self.row.text.clear();
         self.row.styled = None;
         self.row.edited |= had;
@@ -242,7 +242,7 @@ impl Line {
     /// Moves the content of another line into this one. The offset and the end are not moved.
     pub(super) fn take_content(&mut self, from: &mut Self) {
         from.flatten();
-        self.cells = None;
+        (self.cells, self.measured, from.measured) = (None, None, None);
         self.row.text = std::mem::take(&mut from.row.text);
         self.row.styled = from.row.styled.take();
         self.row.note = from.row.note.take();
@@ -253,6 +253,7 @@ impl Line {
     /// Appends as much of the text as fits into the row, and returns the rest. The line must have
     /// no cells.
     pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
+        self.measured = None;
         let mut text = text;
         if self.row.text.is_empty() && !self.continues {
             // A byte order mark, which a file begins with, and each that was appended to it.

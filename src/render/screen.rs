@@ -169,9 +169,11 @@ impl Screen {
 
     pub(super) fn touch(&mut self, row: usize) {
         self.dirty = self.dirty.min(row);
-        if let Some(line) = self.lines.get_mut(row) {
-            line.forget_columns();
-        }
+    }
+
+    /// Says that this row is the first that was changed, and returns which one was.
+    pub(super) fn replace_dirty(&mut self, row: usize) -> usize {
+        std::mem::replace(&mut self.dirty, row)
     }
 
     pub(super) fn current(&mut self) -> &mut Line {

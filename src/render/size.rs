@@ -133,7 +133,10 @@ impl Screen {
     pub(super) fn written_columns(&mut self) -> usize {
         match (self.screen_row, self.column) {
             (Some(ScreenRow::Behind(columns)), _) | (_, Some(columns)) => columns,
-            (_, None) => self.lines[self.row].columns_over(WIDTH_MIN),
+            (_, None) => {
+                let width = self.size.columns().min(WIDTH_MIN);
+                self.lines[self.row].columns_over(width)
+            }
         }
     }
 
@@ -164,6 +167,26 @@ impl Screen {
     pub(super) fn end_screen_row(&mut self) {
         if let Some(ScreenRow::Behind(columns)) = self.screen_row.take() {
             self.size.need_columns(columns);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Size;
+    use crate::render::{Row, Terminal};
+
+    #[test]
+    fn characters_of_several_bytes_take_their_columns_of_a_narrow_screen() {
+        for (log, expected) in [
+            ("a\néééééééééé\x1b[A\rX", ["X", "éééééééééé"]),
+            ("a\néééééééééé\x1b[A\x1b[2K\rX", ["X", "éééééééééé"]),
+            ("a\néééééééééééééé\x1b[A\rX", ["a", "Xééééééééééééé"]),
+        ] {
+            let mut terminal = Terminal::with_size(Size { columns: 10, rows: 24 }, 0);
+            let patch = terminal.feed(log.as_bytes());
+            let rows: Vec<&str> = patch.rows().map(Row::text).collect();
+            assert_eq!(rows, expected, "{log:?}");
         }
     }
 }

@@ -112,3 +112,33 @@ fn characters_that_reorder_text_are_shown_as_marks() {
         assert_eq!(rows_of(format!("a{ch}b").as_bytes().chunks(1))[0].text(), mark);
     }
 }
+
+#[test]
+fn ways_up_do_not_depend_on_chunks() {
+    // A way up from a row of 42 columns, over a row that it leaves again.
+    let from_42 = "\n\t\t\t\t\t)\x1b[A)";
+    let lines = "l\n".repeat(SCREEN_ROWS + 10);
+    for log in [
+        // Columns are measured behind tabs and cells.
+        b"\n\t\t\xff\x08\t\t\te\x1b[A)\x1b[A)".to_vec(),
+        // Rows become final while a way is shown.
+        format!("{lines}{from_42}\x1b[A)").into_bytes(),
+        // A row is given back, and the way goes on.
+        format!("{from_42}\x1b[A\x1b[A").into_bytes(),
+        // The rows that a program drew the last time have become final.
+        format!("\n\x1b[A{}\n{lines}\x1b[75A\r{}\x1b[AZ", "w".repeat(150), "x".repeat(100))
+            .into_bytes(),
+        format!("\n\x1b[A{lines}{x}\n\x1b[64A\r{x}\n{x}\n\x1b[2AZ", x = "x".repeat(100))
+            .into_bytes(),
+    ] {
+        let whole = rows_of([&log[..]]);
+        for cut in 0..log.len() {
+            let (head, tail) = log.split_at(cut);
+            let rows = rows_of([head, tail]);
+            let last = |rows: &[Row]| rows[rows.len().saturating_sub(3)..].to_vec();
+            let text = log[cut.saturating_sub(20)..].escape_ascii();
+            assert_eq!(last(&rows), last(&whole), "cut after {cut}, before {text}");
+            assert!(rows == whole, "cut after {cut}, before {text}");
+        }
+    }
+}
