@@ -194,8 +194,9 @@ impl Screen {
         if let Some(landing) = landing.filter(|&landing| landing + rows == self.row)
             && !self.size.has_wrapped()
         {
+            let width = self.size.columns();
             let lines = self.lines[landing..self.row].iter_mut();
-            let widest = lines.map(|line| line.columns_over(WIDTH_MIN)).max().unwrap_or(0);
+            let widest = lines.map(|line| line.columns_over(width)).max().unwrap_or(0);
             let cursor = self.written_columns();
             self.size.need_columns(widest.max(cursor));
             self.covered = None;

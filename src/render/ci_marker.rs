@@ -81,6 +81,11 @@ pub(super) fn may_begin(byte: u8) -> bool {
     matches!(byte, b':' | b'#' | b'-' | b'+' | b'~' | b's' | b't' | b'0'..=b'9' | b' ' | b'\t')
 }
 
+/// Whether a line that begins with this byte may have a marker that ends with a return.
+pub(super) fn may_begin_at_return(byte: u8) -> bool {
+    matches!(byte, b's' | b't' | b'0'..=b'9')
+}
+
 /// The marker of a line that ends with a newline.
 pub(super) fn at_line_end(line: &str) -> Option<CiMarker> {
     let line = after_timestamp(line);

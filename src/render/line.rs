@@ -45,11 +45,19 @@ pub(super) struct Line {
     /// Its columns, if they were measured since its text changed. Each method that changes the
     /// text forgets them.
     measured: Option<usize>,
+    /// Whether each byte of the text is one column, if that is known since the text changed.
+    is_ascii: Option<bool>,
 }
 
 impl Line {
     pub(super) fn new(offset: u64) -> Self {
-        Self { row: Row::new(offset), cells: None, continues: false, measured: None }
+        Self {
+            row: Row::new(offset),
+            cells: None,
+            continues: false,
+            measured: None,
+            is_ascii: None,
+        }
     }
 
     pub(super) fn row(&mut self) -> &mut Row {
@@ -64,6 +72,18 @@ impl Line {
     pub(super) fn plain_text(&self) -> Option<&str> {
         let is_plain = self.cells.is_none() && self.row.styled.is_none();
         is_plain.then_some(&*self.row.text)
+    }
+
+    /// Whether another line without cells has the same text in the same styles.
+    pub(super) fn looks_like(&self, other: &Self) -> bool {
+        self.row.text == other.row.text && self.row.styled == other.row.styled
+    }
+
+    /// The same line, with the annotation of another one.
+    pub(super) fn noted_like(mut self, other: &Self, edited: bool) -> Self {
+        self.row.edited = edited;
+        self.row.note = other.row.note.clone();
+        self
     }
 
     /// Its text, while it has no cells.
@@ -101,7 +121,9 @@ impl Line {
     pub(super) fn columns(&self) -> usize {
         match &self.cells {
             Some(cells) => cells.len(),
-            None if self.is_simple() => self.row.text.len(),
+            None if self.is_ascii.unwrap_or_else(|| is_short_ascii(&self.row.text)) => {
+                self.row.text.len()
+            }
             None => cells::text_columns(&self.row.text),
         }
     }
@@ -113,7 +135,13 @@ impl Line {
         if self.is_flat() && text.len() <= width && memchr::memchr(b'\t', text).is_none() {
             return text.len();
         }
-        let columns = self.measured.unwrap_or_else(|| self.columns());
+        if let Some(columns) = self.measured {
+            return columns;
+        }
+        if self.is_flat() {
+            self.learn_ascii();
+        }
+        let columns = self.columns();
         self.measured = Some(columns);
         columns
     }
@@ -122,13 +150,20 @@ impl Line {
         self.cells.as_ref().map_or(self.row.text.len(), |cells| cells.bytes())
     }
 
-    /// Whether each byte is one column, so that the text can be edited in place. Only short lines
-    /// are checked, because every edit repeats the check.
-    fn is_simple(&self) -> bool {
+    /// Whether each byte is one column, so that the text can be edited in place.
+    fn is_simple(&mut self) -> bool {
         self.cells.is_none()
-            && self.row.text.len() <= SIMPLE_BYTES_MAX
-            && is_plain_ascii(&self.row.text)
+            && self.learn_ascii()
             && self.row.styled.as_deref().is_none_or(Styled::is_simple)
+    }
+
+    fn learn_ascii(&mut self) -> bool {
+        *self.is_ascii.get_or_insert_with(|| is_short_ascii(&self.row.text))
+    }
+
+    /// The text is about to change.
+    fn forget_text(&mut self) {
+        (self.measured, self.is_ascii) = (None, None);
     }
 
     /// Overwrites the text at a column in place. Returns false, without a change, if that needs
@@ -139,7 +174,6 @@ impl Line {
         if !fits || !self.is_simple() {
             return false;
         }
-        self.measured = None;
         let row = &mut self.row;
         let len = row.text.len();
         row.edited |= column < len && !text.is_empty();
@@ -150,13 +184,15 @@ impl Line {
                 row.styled = None;
             }
         }
-        if end <= len {
+        if end < len {
             row.text.replace_range(column..end, text);
         } else {
             row.text.truncate(column);
             row.text.extend(std::iter::repeat_n(' ', column.saturating_sub(len)));
             row.text.push_str(text);
         }
+        // It stays simple.
+        self.measured = Some(row.text.len());
         true
     }
 
@@ -219,7 +255,7 @@ impl Line {
 
     /// Its text as cells, which may be edited.
     pub(super) fn cells(&mut self) -> &mut Cells {
-        self.measured = None;
+        self.forget_text();
         self.cells.get_or_insert_with(|| Box::new(Cells::explode(&self.row)))
     }
 
@@ -232,7 +268,8 @@ impl Line {
     /// Removes all text. Returns whether there was any.
     pub(super) fn clear(&mut self) -> bool {
         let had = !self.is_empty();
-        (self.cells, self.measured) = (None, None);
+        self.cells = None;
+        self.forget_text();
         self.row.text.clear();
         self.row.styled = None;
         self.row.edited |= had;
@@ -242,7 +279,9 @@ impl Line {
     /// Moves the content of another line into this one. The offset and the end are not moved.
     pub(super) fn take_content(&mut self, from: &mut Self) {
         from.flatten();
-        (self.cells, self.measured, from.measured) = (None, None, None);
+        self.cells = None;
+        self.forget_text();
+        from.forget_text();
         self.row.text = std::mem::take(&mut from.row.text);
         self.row.styled = from.row.styled.take();
         self.row.note = from.row.note.take();
@@ -253,7 +292,7 @@ impl Line {
     /// Appends as much of the text as fits into the row, and returns the rest. The line must have
     /// no cells.
     pub(super) fn append<'t>(&mut self, text: &'t str, pen: &Pen) -> &'t str {
-        self.measured = None;
+        self.forget_text();
         let mut text = text;
         if self.row.text.is_empty() && !self.continues {
             // A byte order mark, which a file begins with, and each that was appended to it.
@@ -381,6 +420,12 @@ impl Styled {
             keeps
         });
     }
+}
+
+/// Whether each character of a line takes one byte and one column. Only short lines may be edited in
+/// place.
+fn is_short_ascii(text: &str) -> bool {
+    text.len() <= SIMPLE_BYTES_MAX && is_plain_ascii(text)
 }
 
 /// Whether each character takes one byte and one column.

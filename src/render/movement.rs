@@ -98,8 +98,12 @@ impl Screen {
         }
         // A program that begins with a return writes one before each text, and redraws its row.
         self.is_unbroken &= !self.current().is_empty();
-        self.end_line_start();
-        if self.read_marker(ci_marker::at_return) {
+        if !matches!(self.line_start, LineStart::Past) {
+            self.end_line_start();
+        }
+        if self.current().first_byte().is_some_and(ci_marker::may_begin_at_return)
+            && self.read_marker(ci_marker::at_return)
+        {
             // A program that writes these knows that it draws over them.
             self.forget_returns();
         }

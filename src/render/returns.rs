@@ -31,7 +31,7 @@ use super::{SCREEN_ROWS, cells};
 const WINDOW: usize = 16;
 
 /// How many of them must leave a remnant.
-const REMNANTS_MIN: usize = 2;
+const REMNANTS_MIN: u32 = 2;
 
 /// How many returns before the first newline show that there may be none.
 const RETURNS_MIN: usize = 2;
@@ -44,6 +44,9 @@ const TEXT_CHARS_MAX: usize = super::COLUMNS_MAX;
 pub(super) struct Returns {
     /// The oldest first. The last one is being written.
     texts: VecDeque<Text>,
+    /// Which texts leave a remnant of the text before them: a bit for each, that of the last one is
+    /// the lowest.
+    remnants: u32,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,10 +58,10 @@ struct Text {
     /// The same, where it has styles.
     styled: Option<Box<Line>>,
     before: Before,
+    /// What the row showed before, if that had no styles and was not just the text before it.
+    covered: String,
     /// How many columns it takes, with and without blanks at its end. Known once it is complete.
     columns: (usize, usize),
-    /// It leaves a remnant of the text before it.
-    leaves_remnant: bool,
     /// It looks like progress.
     is_progress: bool,
 }
@@ -71,6 +74,10 @@ enum Before {
     Nothing,
     /// Just the text before it, which was drawn over something itself, if `edited`.
     Text {
+        edited: bool,
+    },
+    /// A text without styles, which is kept beside this.
+    Plain {
         edited: bool,
     },
     Line(Box<Line>),
@@ -116,6 +123,7 @@ impl Text {
         line
     }
 
+    #[inline]
     fn extend(&mut self, more: &str, pen: &Pen) {
         if self.styled.is_none() && (!pen.style.is_plain() || pen.link.is_some()) {
             self.styled = Some(Box::new(self.line(self.at)));
@@ -129,10 +137,12 @@ impl Text {
         }
     }
 
-    fn complete(&mut self) {
+    /// It is complete. Its columns may be known.
+    fn complete(&mut self, known: Option<usize>) {
         let text = self.text();
-        let all = columns(text);
-        let trimmed = text.trim_end();
+        let all = known.unwrap_or_else(|| columns(text));
+        let is_trimmed = text.as_bytes().last().is_some_and(u8::is_ascii_graphic);
+        let trimmed = if is_trimmed { text } else { text.trim_end() };
         self.columns = (all, if trimmed.len() == text.len() { all } else { columns(trimmed) });
     }
 
@@ -146,7 +156,10 @@ impl Text {
     fn weight(&self) -> usize {
         let line = |line: &Line| size_of::<Line>() + line.weight();
         let before = if let Before::Line(before) = &self.before { line(before) } else { 0 };
-        self.plain.capacity() + self.styled.as_deref().map_or(0, line) + before
+        self.plain.capacity()
+            + self.covered.capacity()
+            + self.styled.as_deref().map_or(0, line)
+            + before
     }
 }
 
@@ -164,14 +177,17 @@ fn columns(text: &str) -> usize {
 /// Whether the letters of two texts are mostly the same, from their starts or from their ends. The
 /// digits and bars of a redrawn row change, and most of its words do not.
 fn have_same_words(one: &str, other: &str) -> bool {
-    let letters = |text: &str| text.chars().filter(|ch| ch.is_alphabetic()).collect::<Vec<char>>();
-    let (one, other) = (letters(one), letters(other));
-    let shorter = one.len().min(other.len());
-    let same = |pairs: &mut dyn Iterator<Item = (&char, &char)>| {
-        pairs.take_while(|(one, other)| one == other).count()
-    };
-    let start = same(&mut one.iter().zip(&other));
-    let end = same(&mut one.iter().rev().zip(other.iter().rev()));
+    fn letters(text: &str) -> impl DoubleEndedIterator<Item = char> {
+        text.chars().filter(|ch| ch.is_alphabetic())
+    }
+    let is_same = |(one, other): &(char, char)| one == other;
+    let start = letters(one).zip(letters(other)).take_while(is_same).count();
+    // There are at most as many letters as bytes.
+    if start * 2 >= one.len().min(other.len()) {
+        return true;
+    }
+    let end = letters(one).rev().zip(letters(other).rev()).take_while(is_same).count();
+    let shorter = letters(one).count().min(letters(other).count());
     (start + end).min(shorter) * 2 >= shorter
 }
 
@@ -181,13 +197,31 @@ impl Returns {
         self.texts.iter().map(Text::weight).sum()
     }
 
-    /// The last text is complete: judges it.
-    fn complete(&mut self) {
-        let Some(last) = self.texts.len().checked_sub(1) else { return };
-        self.texts[last].complete();
-        if last > 0 {
-            self.texts[last].leaves_remnant = self.texts[last - 1].shows_behind(&self.texts[last]);
+    /// The last text, with which this line ends, is complete: judges it. Returns whether the line
+    /// shows nothing else.
+    fn complete(&mut self, line: &Line) -> bool {
+        let Some(last) = self.texts.len().checked_sub(1) else { return false };
+        let is_all = self.is_last(line);
+        self.texts[last].complete(is_all.then(|| line.columns()));
+        self.remnants &= !1;
+        if last > 0 && self.texts[last - 1].shows_behind(&self.texts[last]) {
+            self.remnants |= 1;
         }
+        is_all
+    }
+
+    /// Whether a line shows the last text and nothing else.
+    fn is_last(&self, line: &Line) -> bool {
+        self.texts.back().is_some_and(|last| match &last.styled {
+            None => line.plain_text() == Some(&last.plain),
+            Some(last) => line.looks_like(last),
+        })
+    }
+
+    /// Forgets the texts.
+    fn clear(&mut self) {
+        self.texts.clear();
+        self.remnants = 0;
     }
 
     /// The last text is complete: finds out whether it looks like progress.
@@ -207,26 +241,40 @@ impl Returns {
         self.texts.push_back(text);
     }
 
-    /// Begins a text, which is drawn over a line or has a line of its own.
-    fn begin(&mut self, at: u64, before: Option<&Line>) {
-        let before = before.map_or(Before::Nothing, |line| {
-            let last = self.texts.back().filter(|text| text.styled.is_none()).map(Text::text);
-            match line.plain_text() {
-                Some(plain) if last == Some(plain) => Before::Text { edited: line.as_row().edited },
-                _ => Before::Line(Box::new(line.clone())),
-            }
-        });
+    /// Begins a text, which is drawn over a line or has a line of its own. The line shows the last
+    /// text and nothing else if `shows_last`.
+    fn begin(&mut self, at: u64, over: Option<&Line>, shows_last: bool) {
         // One more than is judged: the text before the first one that is.
-        let oldest = if self.texts.len() > WINDOW { self.texts.pop_front() } else { None };
-        let mut plain = oldest.map(|text| text.plain).unwrap_or_default();
-        plain.clear();
-        self.texts.push_back(Text { at, plain, before, ..Text::default() });
+        if self.texts.len() > WINDOW {
+            // The oldest one's buffers are used again.
+            self.texts.rotate_left(1);
+        } else {
+            self.texts.push_back(Text::default());
+        }
+        self.remnants <<= 1;
+        let Some(text) = self.texts.back_mut() else { return };
+        text.at = at;
+        text.plain.clear();
+        text.styled = None;
+        text.is_progress = false;
+        text.covered.clear();
+        text.before = match over {
+            None => Before::Nothing,
+            Some(line) if shows_last => Before::Text { edited: line.as_row().edited },
+            Some(line) => match line.plain_text() {
+                Some(plain) => {
+                    text.covered.push_str(plain);
+                    Before::Plain { edited: line.as_row().edited }
+                }
+                None => Before::Line(Box::new(line.clone())),
+            },
+        };
     }
 
     /// Whether enough of the last returns, up to `count`, leave a remnant.
     fn end_lines(&self, count: usize) -> bool {
-        let last = self.texts.iter().rev().take(count);
-        last.filter(|text| text.leaves_remnant).count() >= REMNANTS_MIN
+        let last = self.remnants & ((1 << count) - 1);
+        last.count_ones() >= REMNANTS_MIN
     }
 
     /// Whether there are so many texts, and most of the last ones do not look like progress.
@@ -252,7 +300,9 @@ impl Screen {
     pub(super) fn end_returns(&mut self) {
         self.returned = false;
         if let Some(mut returns) = self.returns.take() {
-            returns.complete();
+            let line = &mut self.lines[self.row];
+            line.flatten();
+            returns.complete(line);
             if returns.end_lines(WINDOW) {
                 self.divide(&mut returns);
             }
@@ -271,34 +321,37 @@ impl Screen {
         line.flatten();
         let is_wide =
             line.continues || line.is_heavy() || is_longer(line.as_row().text(), TEXT_CHARS_MAX);
-        let mut returns = self.returns.take().unwrap_or_default();
+        let mut returns: Box<Returns> = self.returns.take().unwrap_or_default();
         let is_first = returns.texts.is_empty();
+        let mut shows_last = false;
         if is_wide {
-            returns.texts.clear();
+            returns.clear();
         } else if is_first {
             returns.begin_with(line);
-            returns.complete();
+            shows_last = returns.complete(line);
         }
         if self.is_unbroken {
             returns.look_for_progress();
         }
         let are_lines = self.is_unbroken && returns.are_lines(WINDOW);
         if !is_first && !is_wide {
-            returns.complete();
+            shows_last = returns.complete(&self.lines[self.row]);
             if are_lines || returns.end_lines(WINDOW) {
                 self.divide(&mut returns);
+                shows_last = returns.is_last(&self.lines[self.row]);
             }
         }
         let ends_line = is_wide || are_lines || returns.end_lines(WINDOW - 1);
         if ends_line {
             self.end_line_at_return(at);
         }
-        let before = Some(&self.lines[self.row]).filter(|_| !ends_line);
-        returns.begin(at, before);
+        let over = Some(&self.lines[self.row]).filter(|_| !ends_line);
+        returns.begin(at, over, shows_last);
         self.returns = Some(returns);
     }
 
     /// Text is about to be written, and it continues the last one between returns.
+    #[inline]
     pub(super) fn extend_text(&mut self, more: &str) {
         let Some(returns) = &mut self.returns else { return };
         let Some(text) = returns.texts.back_mut() else { return };
@@ -357,13 +410,16 @@ impl Screen {
         let mut is_first = true;
         for nth in judged..returns.texts.len() {
             let before = std::mem::take(&mut returns.texts[nth].before);
+            let shown = &self.lines[self.row];
             let row = match before {
                 Before::Nothing if is_first => continue,
                 Before::Text { edited } if is_first && nth > 0 => {
-                    let mut line = returns.texts[nth - 1].line(self.lines[self.row].offset());
-                    line.row().edited = edited;
-                    line.row().note = self.lines[self.row].as_row().note.clone();
-                    Some(line)
+                    Some(returns.texts[nth - 1].line(shown.offset()).noted_like(shown, edited))
+                }
+                Before::Plain { edited } if is_first => {
+                    let mut line = Line::new(shown.offset());
+                    let _whole = line.append(&returns.texts[nth].covered, &Pen::default());
+                    Some(line.noted_like(shown, edited))
                 }
                 Before::Line(line) if is_first => Some(*line),
                 _ => None,

@@ -44,7 +44,7 @@ pub(super) struct Screen {
     pub(super) last_char: Option<char>,
     /// A return has led to the start of the last row, and nothing was drawn over it yet.
     pub(super) returned: bool,
-    pub(super) returns: Option<Returns>,
+    pub(super) returns: Option<Box<Returns>>,
     /// Nothing but text and returns has come since the start of the log.
     pub(super) is_unbroken: bool,
     /// The row whose texts are shown as rows.

@@ -8,7 +8,6 @@ use super::Patch;
 use super::ascent::{Covered, Step as AscentStep};
 use super::console_note::ConsoleNote;
 use super::line::Line;
-use super::returns::Returns;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
 use super::size::{ScreenSize, Size};
@@ -254,7 +253,8 @@ impl Terminal {
         let lines: usize = self.screen.lines.iter().map(Line::weight).sum();
         let sequence = self.sequence.as_ref().map_or(0, |sequence| sequence.bytes().len());
         let undivided = self.screen.undivided.as_ref().map_or(0, |undivided| undivided.weight());
-        let returns = self.screen.returns.as_ref().map_or(0, Returns::weight) + undivided;
+        let returns =
+            self.screen.returns.as_ref().map_or(0, |returns| returns.weight()) + undivided;
         let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
         let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
         let starts = self.screen.line_start.weight() + self.screen.groups.weight();
@@ -299,7 +299,11 @@ impl Terminal {
         match bytes.first() {
             Some(0x1b) => self.escape(text),
             Some(b'\r') => {
-                self.screen.step(AscentStep::Return);
+                if self.screen.ascent.is_some() {
+                    self.screen.step(AscentStep::Return);
+                } else {
+                    self.screen.carriage_return();
+                }
                 1
             }
             Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),

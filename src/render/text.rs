@@ -9,17 +9,18 @@ fn is_text(byte: u8) -> bool {
 
 /// The number of bytes before the first control character other than newlines and tabs.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
-    const BLOCK: usize = 32;
-    let mut len = 0;
-    // Without an early exit inside a block the compiler uses vector instructions.
-    for block in bytes.chunks_exact(BLOCK) {
-        if !block.iter().fold(true, |all, &byte| all & is_text(byte)) {
-            break;
-        }
-        len += BLOCK;
-    }
+    let len = blocks_of_text::<32>(bytes);
+    let rest = bytes.get(len..).unwrap_or_default();
+    let len = len + blocks_of_text::<8>(rest);
     let rest = bytes.get(len..).unwrap_or_default();
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
+}
+
+/// The length of the first blocks of so many bytes that are text.
+fn blocks_of_text<const BLOCK: usize>(bytes: &[u8]) -> usize {
+    // Without an early exit inside a block the compiler uses vector instructions.
+    let is_text = |block: &&[u8; BLOCK]| block.iter().fold(true, |all, &byte| all & is_text(byte));
+    bytes.as_chunks().0.iter().take_while(is_text).count() * BLOCK
 }
 
 /// The length of the beginning of a text without control characters that is shown unchanged. It ends
@@ -36,6 +37,9 @@ pub fn shown_as_it_is(text: &str) -> usize {
 /// Characters that reorder or end lines in a browser become visible marks. So do C1 controls in
 /// what was written; elsewhere they are dropped.
 pub(super) fn shown(text: &str, rendition: Rendition, mut show: impl FnMut(usize, &str)) {
+    if text.is_ascii() {
+        return show(0, text);
+    }
     let mut start = 0;
     // The first bytes of all unsafe characters. They never occur within another character.
     for i in memchr::memchr3_iter(0xc2, 0xd8, 0xe2, text.as_bytes()) {
