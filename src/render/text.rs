@@ -9,17 +9,19 @@ fn is_text(byte: u8) -> bool {
 
 /// The number of bytes before the first control character other than newlines and tabs.
 pub(super) fn text_len(bytes: &[u8]) -> usize {
-    let len = blocks_of_text::<32>(bytes);
+    let len = blocks_of_text::<64>(bytes);
     let rest = bytes.get(len..).unwrap_or_default();
-    let len = len + blocks_of_text::<8>(rest);
+    let len = len + blocks_of_text::<16>(rest);
     let rest = bytes.get(len..).unwrap_or_default();
     len + rest.iter().position(|&byte| !is_text(byte)).unwrap_or(rest.len())
 }
 
 /// The length of the first blocks of so many bytes that are text.
 fn blocks_of_text<const BLOCK: usize>(bytes: &[u8]) -> usize {
-    // Without an early exit inside a block the compiler uses vector instructions.
-    let is_text = |block: &&[u8; BLOCK]| block.iter().fold(true, |all, &byte| all & is_text(byte));
+    let is_text = |block: &&[u8; BLOCK]| {
+        // Without an early exit inside a block the compiler uses vector instructions.
+        block.iter().fold(0, |other, &byte| other | u8::from(!is_text(byte))) == 0
+    };
     bytes.as_chunks().0.iter().take_while(is_text).count() * BLOCK
 }
 
