@@ -36,6 +36,7 @@ mod console_note;
 mod erase;
 mod group;
 mod html;
+mod input;
 mod interpretation;
 mod line;
 mod line_start;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use crate::encoding::{Decoder, Detection, Encoding, Place, Text};
+use crate::encoding::{Place, Text};
 
 use super::Patch;
 use super::ascent::{Covered, Step as AscentStep};
 use super::console_note::ConsoleNote;
+use super::input::Input;
 use super::line::Line;
 use super::screen::Screen;
 use super::sequence::{Sequence, Step};
@@ -27,8 +28,8 @@ const NULS_FED: usize = 8 * 1024;
 /// rows, of which only the open one may be long, a character or sequence of at most 4 KiB, the
 /// names of open groups, and a cursor. It is a few KiB for common logs, and at most 2 MiB.
 pub struct Terminal {
-    at: u64,
-    input: Input,
+    pub(super) at: u64,
+    pub(super) input: Input,
     screen: Screen,
     partial: Partial,
     sequence: Option<Sequence>,
@@ -41,17 +42,6 @@ pub struct Terminal {
     written: Option<Written>,
     /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
-}
-
-/// What the bytes of the log are.
-#[derive(Clone, Debug)]
-enum Input {
-    /// The first bytes of the log are still to come. Contains the first one if it has come.
-    Detecting(Option<u8>),
-    /// UTF-8, which needs no decoding.
-    Utf8,
-    /// In another encoding.
-    Encoded(Box<Decoder>),
 }
 
 impl Clone for Terminal {
@@ -98,19 +88,6 @@ impl Terminal {
             written: None,
             parser: vte::Parser::new(),
         }
-    }
-
-    /// The same for a log of this encoding. While that is not detected, the first bytes of the log
-    /// say what it is.
-    pub fn with_encoding(at: u64, detection: Detection) -> Self {
-        let mut terminal = Self::new(at);
-        terminal.input = match detection {
-            Detection::Done(encoding) => Input::new(encoding, at),
-            Detection::Open(_) if at == 0 => Input::Detecting(None),
-            Detection::Open(first) if at == 1 && first.is_some() => Input::Detecting(first),
-            Detection::Open(_) => Input::Utf8,
-        };
-        terminal
     }
 
     /// A terminal for UTF-8 whose rows are of this rendition. One for what was
@@ -170,54 +147,7 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// From now on the terminal is fed text. Returns the offset of the first byte that it has not
-    /// decoded, and forgets what it holds of an incomplete character.
-    pub fn undecoded(&mut self) -> u64 {
-        let pending = match &self.input {
-            Input::Utf8 => 0,
-            Input::Detecting(first) => usize::from(first.is_some()),
-            Input::Encoded(decoder) => decoder.pending(),
-        };
-        self.input = Input::Utf8;
-        self.at = self.at.saturating_sub(offset(pending));
-        self.at
-    }
-
-    fn show_bytes(&mut self, bytes: &[u8]) {
-        match self.input {
-            Input::Utf8 => self.show_text(Text::at(self.at, bytes)),
-            Input::Detecting(first) => self.detect(first, bytes),
-            Input::Encoded(_) => self.decode(bytes),
-        }
-    }
-
-    /// Reads the first bytes of a log, of which `first` came before.
-    fn detect(&mut self, first: Option<u8>, bytes: &[u8]) {
-        let head: Vec<u8> = first.iter().chain(bytes).take(2).copied().collect();
-        match Detection::of_head(&head) {
-            Detection::Open(first) => {
-                self.input = Input::Detecting(first);
-                self.at += offset(bytes.len());
-            }
-            Detection::Done(encoding) => {
-                let held = usize::from(first.is_some());
-                self.at -= offset(held);
-                self.input = Input::new(encoding, self.at);
-                self.show_bytes(head.get(..held).unwrap_or_default());
-                self.show_bytes(bytes);
-            }
-        }
-    }
-
-    fn decode(&mut self, bytes: &[u8]) {
-        let Input::Encoded(decoder) = &mut self.input else { return };
-        let end = self.at + offset(bytes.len());
-        let decoded = decoder.decode(bytes);
-        self.show_text(decoded.text());
-        self.at = end;
-    }
-
-    fn show_text(&mut self, text: Text<'_>) {
+    pub(super) fn show_text(&mut self, text: Text<'_>) {
         let mut rest = text;
         if self.screen.undivided.is_some() && !rest.is_empty() {
             self.screen.hide_returns();
@@ -263,11 +193,7 @@ impl Terminal {
 
     /// Whether the next text begins a new last row at its own offset and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
-        let is_between_characters = match &self.input {
-            Input::Utf8 => self.partial.is_empty(),
-            Input::Detecting(first) => first.is_none(),
-            Input::Encoded(decoder) => decoder.pending() == 0,
-        };
+        let is_between_characters = self.partial.is_empty() && self.input.pending() == 0;
         let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
         let is_at_rest = self.sequence.is_none() && self.screen.is_at_rest(self.at);
         is_between_characters && is_between && is_at_rest
@@ -278,9 +204,7 @@ impl Terminal {
         let fed = usize::try_from(to.saturating_sub(self.at)).unwrap_or(usize::MAX);
         drop(self.feed(&[0; NULS_FED][..fed.min(NULS_FED)]));
         self.at = self.at.max(to);
-        if let Input::Encoded(decoder) = &mut self.input {
-            decoder.skip_to(self.at);
-        }
+        self.input.skip_to(self.at);
     }
 
     /// Skips lines of plain text up to this offset. The terminal must be at rest. The result is the
@@ -509,16 +433,6 @@ impl Terminal {
     }
 }
 
-impl Input {
-    fn new(encoding: Encoding, at: u64) -> Self {
-        if encoding == Encoding::UTF_8 {
-            Self::Utf8
-        } else {
-            Self::Encoded(Box::new(Decoder::new(encoding, at)))
-        }
-    }
-}
-
-fn offset(len: usize) -> u64 {
+pub(super) fn offset(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }
