@@ -176,6 +176,11 @@ mod tests {
     use super::Size;
     use crate::render::{Row, Terminal};
 
+    fn texts(columns: usize, log: &str) -> Vec<String> {
+        let mut terminal = Terminal::with_size(Size { columns, rows: 24 }, 0);
+        terminal.feed(log.as_bytes()).rows().map(|row| row.text().to_owned()).collect()
+    }
+
     #[test]
     fn characters_of_several_bytes_take_their_columns_of_a_narrow_screen() {
         for (log, expected) in [
@@ -183,10 +188,29 @@ mod tests {
             ("a\néééééééééé\x1b[A\x1b[2K\rX", ["X", "éééééééééé"]),
             ("a\néééééééééééééé\x1b[A\rX", ["a", "Xééééééééééééé"]),
         ] {
-            let mut terminal = Terminal::with_size(Size { columns: 10, rows: 24 }, 0);
-            let patch = terminal.feed(log.as_bytes());
-            let rows: Vec<&str> = patch.rows().map(Row::text).collect();
-            assert_eq!(rows, expected, "{log:?}");
+            assert_eq!(texts(10, log), expected, "{log:?}");
         }
+    }
+
+    #[test]
+    fn a_way_up_leads_to_the_last_row_of_a_line_that_wraps() {
+        for (log, expected) in [
+            ("0123456789abcde\n\x1b[AX", "0123456789Xbcde"),
+            ("0123456789abcde\n\x1b[A\x1b[2CX", "0123456789abXde"),
+            ("0123456789abcde\n\x1b[A\x1b[2K", "0123456789"),
+            ("0123456789abcde\n\x1b[2AX", "X123456789abcde"),
+        ] {
+            assert_eq!(texts(10, log), [expected], "{log:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_given_back_that_a_narrow_screen_did_not_hold() {
+        let [x, y, z] = ["x", "y", "z"].map(|text| text.repeat(70));
+        let log = format!("a\nb\n{x}\r\x1b[A\x1b[J{y}\r\x1b[A\x1b[J{z}");
+        let mut terminal = Terminal::new(0);
+        let patch = terminal.feed(log.as_bytes());
+        let rows: Vec<&str> = patch.rows().map(Row::text).collect();
+        assert_eq!(rows, ["a", "b", &*z]);
     }
 }
