@@ -27,6 +27,10 @@ impl Groups {
                 if system.has_headers() {
                     self.close(|open| open.0 == system, group);
                 }
+                // A row opens one group: a second marker in it stands for the first.
+                if let Some(first) = group.as_mut().and_then(|group| group.opens.take()) {
+                    self.open.truncate(first.level - 1);
+                }
                 if self.open.len() >= DEPTH_MAX {
                     self.beyond += u32::from(system == CiSystem::GitHub);
                     return;

@@ -295,3 +295,13 @@ fn stamps_hide_no_marker() {
     check("2026-11-28T14:02:07.12", &[("2026-11-28T14:02:07.12", "")]);
     check("2026-11-28T14:02\nb\n", &[("2026-11-28T14:02", ""), ("b", "")]);
 }
+
+#[test]
+fn a_row_opens_one_group() {
+    let log = "travis_fold:start:a\rtravis_fold:start:b\r\ntravis_fold:start:c\r\n";
+    let levels: Vec<usize> = rows_of([log.as_bytes()])
+        .iter()
+        .filter_map(|row| Some(row.note()?.group.as_ref()?.opens.as_ref()?.level))
+        .collect();
+    assert_eq!(levels, [1, 2]);
+}
