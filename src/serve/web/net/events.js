@@ -155,9 +155,9 @@ async function readEvents(logs, signal, hear) {
  * @param {(log: Log, message: import('./wire.js').Message) => void} hear
  */
 function hearEvent(logs, data, hear) {
-  const event = parse(data);
-  const log = logs.length === 1 ? logs[0] : logs[event?.log];
-  const message = knownMessage(logs.length === 1 ? event : event?.message);
+  const value = parse(data);
+  const log = logs.length === 1 ? logs[0] : logs[value?.log];
+  const message = knownMessage(logs.length === 1 ? value : value?.message);
   if (log !== undefined && message !== null) hear(log, message);
 }
 

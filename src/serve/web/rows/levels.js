@@ -123,9 +123,9 @@ function indentOf(line) {
   return line.length - line.trimStart().length;
 }
 
-/** @param {'levels' | 'traces'} name */
-async function requestRules(name) {
-  const answer = await fetch(serverUrl(`/_/${name}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+/** @param {'levels' | 'traces'} rules */
+async function requestRules(rules) {
+  const answer = await fetch(serverUrl(`/_/${rules}.json`), { signal: AbortSignal.timeout(ANSWER_MS_MAX) });
   if (!answer.ok) throw new Error(await errorText(answer));
   return answer.json();
 }
