@@ -38,6 +38,8 @@
 //! | word | meaning |
 //! |---|---|
 //! | log | a path below a prefix, and the files that have had that name |
+//! | pattern | a file name with wildcards: a log that leads to the newest file that matches |
+//! | match | a file whose name matches a pattern; its rank says which of two is newer |
 //! | prefix | a directory or file that may be served |
 //! | offset | the position of a byte in a file, from 0 |
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |

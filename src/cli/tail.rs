@@ -4,7 +4,7 @@ mod messages;
 mod output;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -20,10 +20,14 @@ use crate::client::{
     self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
 };
 use crate::encoding::Encoding;
+use crate::log::pattern::RequestedPath;
 use messages::Messages;
 use output::{Output, reader_gone};
 
 /// Follow a log in the terminal: a log on a server, or a file of this machine
+///
+/// With `*` (any text) or `?` (one character) in the name of the file, the newest file that matches
+/// is followed, and then the next one: quote the name, so that the shell leaves it alone.
 ///
 /// The log goes to stdout, byte for byte. Messages about it (rotated, truncated, connection lost)
 /// go to stderr. When the connection is lost, tailcast connects again and continues at the next
@@ -34,6 +38,7 @@ Examples:
   tailcast tail http://127.0.0.1:8765/var/log/syslog    a log on a server
   tailcast tail -n 100 /var/log/syslog                  a file of this machine, no server needed
   tailcast tail -F app.log                              wait until the file exists
+  tailcast tail 'app-*.log'                             the newest of these, and the next ones
   tailcast tail --no-follow -n all app.log | wc -l      print the whole file and exit
 
 Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments")]
@@ -298,10 +303,19 @@ fn bad_url(typed: &str, error: BadUrl) -> Failure {
 fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
     let log = &arguments.log;
     let remote = LogUrl::looks_like_url(log);
+    if let (Refused::NotFound, false, Err(bad)) =
+        (&refused, remote, RequestedPath::of_path(Path::new(log)))
+    {
+        let error = anyhow::Error::new(refused).context(cannot_follow(log));
+        return Failure::unavailable(error, bad.to_string());
+    }
     let hint = match &refused {
         Refused::NotFound if arguments.no_follow => "check the path",
         Refused::NotFound if remote => {
             "the server lists its logs at `/`; `-F` waits until the log exists"
+        }
+        Refused::NotFound if log.rsplit_once('/').is_some_and(|(above, _)| above.contains('*')) => {
+            "`*` stands for a part of the file's name only, not of a directory's"
         }
         Refused::NotFound => {
             "`-F` waits until the file exists; for a log on a server give its URL, http://host:port/path"

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::client::{FollowEvent, FollowRequest, Position, Refused, StartAt};
 use crate::encoding::Encoding;
+use crate::log::pattern::RequestedPath;
 use crate::log::registry::ROTATE_WAIT;
 use crate::log::{Access, Offset, Registry};
 use crate::session::viewer::{Item, Viewer};
@@ -14,7 +15,8 @@ use crate::session::{self, StreamRequest};
 use crate::wire::message::Opening;
 use crate::wire::request::WantedGeneration;
 
-/// Follows a file of this machine. Any file that the user may read can be followed.
+/// Follows a file of this machine, or the newest of those that match a pattern. Any file that the
+/// user may read can be followed.
 pub struct Local {
     viewer: Viewer,
     /// Keeps the follower alive.
@@ -30,7 +32,11 @@ impl Local {
     pub async fn join(path: &Path, ask: &FollowRequest) -> Result<Self, Refused> {
         let path = absolute(path).map_err(|_| Refused::NotFound)?;
         let access = Access::new(["/"]).map_err(|_| Refused::Unreadable)?;
-        let log = access.locate(path.as_os_str().as_bytes())?;
+        let log = match RequestedPath::of_path(&path) {
+            Ok(requested) => access.locate_requested(&requested)?,
+            // A file may have such a name.
+            Err(_) => access.locate(path.as_os_str().as_bytes())?,
+        };
         let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
         let start = StreamRequest {
             begin: begin(&ask.begin),

@@ -32,6 +32,7 @@ use rustix::io::Errno;
 
 use crate::log::failpoints::{Call, Failpoint, Failpoints};
 use crate::log::metrics::Metrics;
+use crate::log::pattern::{Rank, RequestedPath, first_admitted, matches};
 
 use prefix::{Prefix, Root};
 use resolve::{ResolvedPath, Resolver};
@@ -117,9 +118,16 @@ pub struct Admitted {
     identity: Identity,
     faults: Failpoints,
     metrics: Arc<Metrics>,
+    /// Its place among the matches of a pattern, if it was opened by one.
+    rank: Option<Rank>,
 }
 
 impl Admitted {
+    /// The place of the file among the matches of the pattern by which it was opened.
+    pub(super) fn rank(&self) -> Option<&Rank> {
+        self.rank.as_ref()
+    }
+
     /// The failpoints of this file.
     pub(super) fn point(&self) -> Failpoint {
         self.faults.point(&self.real_path)
@@ -211,6 +219,18 @@ impl Access {
         }
     }
 
+    /// Checks the path that a user requests, which may be a pattern, by its text alone.
+    ///
+    /// # Errors
+    /// As for [`locate`](Self::locate).
+    pub fn locate_requested(&self, requested: &RequestedPath) -> Result<LogPath, Refusal> {
+        let log = self.locate(&requested.path)?;
+        Ok(match &requested.pattern {
+            Some(pattern) => log.with_pattern(pattern.clone()),
+            None => log,
+        })
+    }
+
     /// The path of a name in a directory below a prefix, so it lies inside by its text. None if it
     /// is too long to be opened.
     pub(super) fn locate_in(&self, directory: &Path, name: &OsStr) -> Option<LogPath> {
@@ -219,17 +239,36 @@ impl Access {
         path::can_name_a_file(&path).then(|| LogPath::new(path))
     }
 
-    /// Opens a log for reading. Each call checks the path again.
+    /// Opens a log for reading; of a pattern the newest match that may be read. Each call checks the
+    /// path again.
     ///
     /// # Errors
     /// Any [`Refusal`].
     pub fn open(&self, log: &LogPath) -> Result<Admitted, Refusal> {
+        let (rank, admitted) = self.with_newest(log, |log| self.open_file(log))?;
+        Ok(Admitted { rank, ..admitted })
+    }
+
+    /// What `open` gives for a log; for a pattern, for the newest match for which it succeeds, with
+    /// its rank.
+    fn with_newest<T>(
+        &self,
+        log: &LogPath,
+        open: impl Fn(&LogPath) -> Result<T, Refusal>,
+    ) -> Result<(Option<Rank>, T), Refusal> {
+        let Some(pattern) = log.pattern() else { return Ok((None, open(log)?)) };
+        let all = matches(self, log, pattern)?;
+        let (newest, opened) = first_admitted(all.iter().rev(), open)?;
+        Ok((Some(newest.rank.clone()), opened))
+    }
+
+    fn open_file(&self, log: &LogPath) -> Result<Admitted, Refusal> {
         let found = self.find(log)?;
         self.faults.check(Call::Open, log.as_path())?;
         let file = resolve::open_for_reading(found.object.as_fd())?;
         let (real_path, identity) = (found.real_path, Identity::of(&found.stat));
         let (faults, metrics) = (self.faults.clone(), Arc::clone(&self.metrics));
-        Ok(Admitted { file, real_path, identity, faults, metrics })
+        Ok(Admitted { file, real_path, identity, faults, metrics, rank: None })
     }
 
     /// The identity of the file to which the path leads now, without opening it for reading.
@@ -242,7 +281,7 @@ impl Access {
 
     /// Size, times and identity of the file to which the path leads now.
     pub(super) fn stat(&self, log: &LogPath) -> Result<Stat, Refusal> {
-        self.find(log).map(|found| found.stat)
+        self.with_newest(log, |log| self.find(log)).map(|(_, found)| found.stat)
     }
 
     /// The prefixes that exist now, each with its given path and its directory.

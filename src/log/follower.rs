@@ -32,6 +32,7 @@ use crate::log::file::LogFile;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
+use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles};
 use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
@@ -205,6 +206,9 @@ impl Follower {
 
     /// The same. It may block.
     fn find_next(&self, before_span: &Span, before: &LogFile) -> NextRotated {
+        if let Some(pattern) = self.log.pattern() {
+            return self.find_next_match(pattern, before);
+        }
         let followed = self.timeline().followed();
         let next = followed.as_ref().and_then(|followed| {
             self.old_files.find_next(&self.access, &self.log, before, followed)
@@ -217,6 +221,21 @@ impl Follower {
             before_span.precedes(born, || rotated::follows_directly(before, &self.log, born))
         });
         NextRotated { span, follows_directly: is_given && follows_directly }
+    }
+
+    /// The same for a pattern. Its files keep their names, so the next match is the next file. It
+    /// may block.
+    fn find_next_match(&self, pattern: &Pattern, before: &LogFile) -> NextRotated {
+        let (access, log) = (&self.access, &self.log);
+        let Ok(all) = pattern::matches(access, log, pattern) else {
+            return NextRotated { span: None, follows_directly: false };
+        };
+        let has_followed = |identity| self.timeline().has_followed(identity);
+        let next = rotated::find_next_match(access, &all, before, has_followed);
+        let found = next.is_some();
+        let span = next.and_then(|next| self.take_in(None, Offset(0), next));
+        let follows_directly = !found || span.is_some();
+        NextRotated { span, follows_directly }
     }
 
     /// The span of a file that was rotated away before the first poll, for a position that can't be

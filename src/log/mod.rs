@@ -6,7 +6,7 @@
 //! [`follower::rotation`] finds out what happened to the file, and the follower publishes each
 //! chunk once. The [`timeline`] holds what was published. The [`registry`] keeps one follower for
 //! each log while it has viewers, and the threads that run them. The [`catalogue`] lists the logs
-//! under the prefixes.
+//! under the prefixes. A [`pattern`] is a log whose name leads to the newest file that matches.
 //!
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
@@ -21,6 +21,7 @@ pub mod follower;
 pub mod line_starts;
 pub mod metrics;
 mod mounts;
+pub mod pattern;
 pub mod position;
 pub mod registry;
 mod rotated;

@@ -13,6 +13,7 @@ mod places;
 pub(super) mod succession;
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::log::access::{Access, Identity, LogPath};
 use crate::log::file::LogFile;
+use crate::log::pattern::{Match, Pattern, Rank, first_admitted};
 use crate::log::position::{Generation, Offset};
 use names::NameOrder;
 use places::Name;
@@ -84,6 +86,34 @@ pub(super) fn find_unproved(access: &Access, log: &LogPath, wanted: Generation) 
         let file = open(access, &name.log_path(access).filter(|_| is_wanted)?)?;
         (file.identity() == wanted.identity).then_some(file)
     })
+}
+
+/// The match of a pattern that comes after a file which matches, or did, if nobody `is_followed`
+/// it: the next newer one that may be read. `all` are the matches, the oldest first.
+pub(super) fn find_next_match(
+    access: &Access,
+    all: &[Match],
+    file: &LogFile,
+    is_followed: impl Fn(Identity) -> bool,
+) -> Option<LogFile> {
+    let at = all.iter().position(|found| found.identity == file.identity());
+    let after = match at {
+        Some(at) => at + 1,
+        // The file has another name now. That may have a date, too.
+        None => {
+            let name = file.path_now()?;
+            let rank = Rank::new(name.file_name()?, false, file.born());
+            all.partition_point(|found| found.rank <= rank)
+        }
+    };
+    let newer = all[after..].iter().take_while(|found| !is_followed(found.identity));
+    let (_, admitted) = first_admitted(newer, |log| access.open(log)).ok()?;
+    Some(LogFile::new(admitted))
+}
+
+/// Whether the file is compressed, by its name.
+pub(super) fn is_compressed(name: &[u8]) -> bool {
+    names::is_compressed_name(name)
 }
 
 /// The old files of a log: those that had its name before the file with which following began.
@@ -228,6 +258,8 @@ pub(super) fn follows_directly(before: &LogFile, log: &LogPath, next_born: Syste
 
 /// The names of a log: its own, and that of the file to which it leads.
 struct OwnNames {
+    /// None where the name is no pattern.
+    pattern: Option<Pattern>,
     log: OsString,
     /// None where the name is no link.
     file: Option<OsString>,
@@ -238,12 +270,16 @@ impl OwnNames {
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         let own = name_of(log.as_path());
         let file = access.open(log).ok().map(|admitted| name_of(admitted.real_path()));
-        Self { file: file.filter(|file| *file != own), log: own }
+        Self { pattern: log.pattern().cloned(), file: file.filter(|file| *file != own), log: own }
     }
 
     /// Whether the name is one of a rotated file. In a directory of old files it may be the log's
     /// own.
     fn are_of_log(&self, name: &Name<'_>) -> bool {
+        if let Some(pattern) = &self.pattern {
+            let name = name.name.as_bytes();
+            return pattern.matches(name) && !is_compressed(name);
+        }
         let is_rotated = |own: &OsString| {
             names::is_rotated(name.name, own) || (!name.is_beside && name.name == own)
         };

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::encoding::Detection;
+use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::position::{Generation, Offset};
@@ -248,6 +249,12 @@ impl Timeline {
     #[must_use]
     pub fn is_lost(&self, generation: Generation) -> bool {
         self.spans.iter().any(|span| span.generation.is(&generation) && span.state().lost)
+    }
+
+    /// Whether the follower has published a span of this file.
+    #[must_use]
+    pub fn has_followed(&self, file: Identity) -> bool {
+        self.spans.iter().any(|span| span.generation.identity == file)
     }
 
     /// The latest span of a file with this generation's inode, whatever its generation. None when

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 
 use crate::log::access::Identity;
 use crate::log::failpoints::{Call, Failpoints};
+use crate::log::pattern::Pattern;
 use crate::log::wake::Wake;
 
 /// The process's watches. Cheap to clone.
@@ -73,6 +75,27 @@ struct Listener {
 #[derive(Default)]
 struct Directory {
     names: HashMap<OsString, Vec<Listener>>,
+    /// The wakes of logs whose name is a pattern.
+    patterns: Vec<(Pattern, Arc<Wake>)>,
+}
+
+impl Directory {
+    fn is_unwatched(&self) -> bool {
+        self.names.is_empty() && self.patterns.is_empty()
+    }
+
+    /// All wakes, some of them more than once.
+    fn wakes(&self) -> impl Iterator<Item = &Arc<Wake>> {
+        let by_name = self.names.values().flatten().map(|listener| &listener.wake);
+        by_name.chain(self.patterns.iter().map(|(_, wake)| wake))
+    }
+}
+
+/// What a wake is registered for in a directory.
+#[derive(Clone, Debug)]
+enum Watched {
+    Name(OsString),
+    Pattern(Pattern),
 }
 
 /// Why a directory can't be watched.
@@ -163,6 +186,30 @@ impl Watches {
         is_own: bool,
         wake: &Arc<Wake>,
     ) -> Result<Watch, WatchError> {
+        self.register(directory, Watched::Name(name.to_owned()), is_own, wake)
+    }
+
+    /// Wakes `wake` at each event in `directory` that may change which file is the newest match of
+    /// a pattern, until the guard is dropped. Writes do not. The call may block.
+    ///
+    /// # Errors
+    /// As for [`watch`](Self::watch).
+    pub(crate) fn watch_matches(
+        &self,
+        directory: &Path,
+        pattern: &Pattern,
+        wake: &Arc<Wake>,
+    ) -> Result<Watch, WatchError> {
+        self.register(directory, Watched::Pattern(pattern.clone()), true, wake)
+    }
+
+    fn register(
+        &self,
+        directory: &Path,
+        watched: Watched,
+        is_own: bool,
+        wake: &Arc<Wake>,
+    ) -> Result<Watch, WatchError> {
         self.faults.check(Call::Watch, directory).map_err(std::io::Error::from)?;
         // This runs before the lock, so that a file system that hangs blocks only this call.
         let identity = identity(directory).ok_or(WatchError::Missing)?;
@@ -181,12 +228,12 @@ impl Watches {
             notify.watch(directory, RecursiveMode::NonRecursive)?;
             self.listeners.0.lock().watched.insert(directory.to_owned(), identity);
         }
-        self.listeners.add(identity, name, is_own, wake);
+        self.listeners.add(identity, &watched, is_own, wake);
         Ok(Watch {
             watches: self.clone(),
             directory: directory.to_owned(),
             identity,
-            name: name.to_owned(),
+            watched,
             wake: Arc::clone(wake),
         })
     }
@@ -214,27 +261,41 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 impl Listeners {
-    fn add(&self, directory: Identity, name: &OsStr, is_own: bool, wake: &Arc<Wake>) {
+    fn add(&self, directory: Identity, watched: &Watched, is_own: bool, wake: &Arc<Wake>) {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.entry(directory).or_default();
-        let listener = Listener { wake: Arc::clone(wake), is_own };
-        listeners.names.entry(name.to_owned()).or_default().push(listener);
+        let wake = Arc::clone(wake);
+        match watched {
+            Watched::Name(name) => {
+                let listeners = listeners.names.entry(name.clone()).or_default();
+                listeners.push(Listener { wake, is_own });
+            }
+            Watched::Pattern(pattern) => listeners.patterns.push((pattern.clone(), wake)),
+        }
     }
 
     /// Removes a wake. If it was the directory's last, returns the path whose watch has to be
     /// ended.
-    fn remove(&self, directory: Identity, name: &OsStr, wake: &Arc<Wake>) -> Option<PathBuf> {
+    fn remove(&self, directory: Identity, watched: &Watched, wake: &Arc<Wake>) -> Option<PathBuf> {
         let mut directories = self.0.lock();
         let listeners = directories.by_identity.get_mut(&directory)?;
-        if let Some(wakes) = listeners.names.get_mut(name) {
-            if let Some(at) = wakes.iter().position(|other| Arc::ptr_eq(&other.wake, wake)) {
-                wakes.swap_remove(at);
+        match watched {
+            Watched::Name(name) => {
+                if let Some(wakes) = listeners.names.get_mut(name) {
+                    let mut all = wakes.iter();
+                    if let Some(at) = all.position(|other| Arc::ptr_eq(&other.wake, wake)) {
+                        wakes.swap_remove(at);
+                    }
+                    if wakes.is_empty() {
+                        listeners.names.remove(name);
+                    }
+                }
             }
-            if wakes.is_empty() {
-                listeners.names.remove(name);
+            Watched::Pattern(_) => {
+                listeners.patterns.retain(|(_, other)| !Arc::ptr_eq(other, wake));
             }
         }
-        if !listeners.names.is_empty() {
+        if !listeners.is_unwatched() {
             return None;
         }
         directories.by_identity.remove(&directory);
@@ -281,11 +342,10 @@ impl Listeners {
         let is_appearance = is_appearance(event.kind);
         for path in &event.paths {
             if let Some(directory) = of(path) {
-                directory.names.values().flatten().for_each(|listener| listener.wake.wake());
+                directory.wakes().for_each(|wake| wake.wake());
             }
-            if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name())
-                && let Some(wakes) = directory.names.get(name)
-            {
+            if let (Some(directory), Some(name)) = (path.parent().and_then(of), path.file_name()) {
+                let wakes = directory.names.get(name).map_or(&[][..], Vec::as_slice);
                 for (at, Listener { wake, is_own }) in wakes.iter().enumerate() {
                     // A log may be registered for a name several times.
                     let is_again = wakes[..at].iter().any(|other| Arc::ptr_eq(&other.wake, wake));
@@ -297,14 +357,19 @@ impl Listeners {
                         wake.wake();
                     }
                 }
+                if !is_write {
+                    let name = name.as_bytes();
+                    let matched = directory.patterns.iter().filter(|(own, _)| own.matches(name));
+                    matched.for_each(|(_, wake)| wake.wake());
+                }
             }
         }
     }
 
     fn wake_all(&self) {
         let directories = self.0.lock();
-        let all = directories.by_identity.values().flat_map(|directory| directory.names.values());
-        all.flatten().for_each(|listener| listener.wake.wake_for_lost_events());
+        let all = directories.by_identity.values().flat_map(Directory::wakes);
+        all.for_each(|wake| wake.wake_for_lost_events());
     }
 }
 
@@ -322,7 +387,7 @@ pub struct Watch {
     /// The path by which the directory was requested.
     directory: PathBuf,
     identity: Identity,
-    name: OsString,
+    watched: Watched,
     wake: Arc<Wake>,
 }
 
@@ -346,7 +411,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         let mut watcher = self.watches.watcher.lock();
-        let last = self.watches.listeners.remove(self.identity, &self.name, &self.wake);
+        let last = self.watches.listeners.remove(self.identity, &self.watched, &self.wake);
         if let (Some(path), Some(notify)) = (last, watcher.running()) {
             end_watch(notify, &path);
         }
@@ -356,6 +421,7 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::pattern::{RequestedPath, Symbol};
     use notify::event::{AccessKind, AccessMode, DataChange, Flag, MetadataKind, RemoveKind};
     use notify::{Event, EventKind};
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -367,7 +433,7 @@ mod tests {
         let identity = identity(&directory).unwrap();
         listeners.0.lock().watched.insert(directory.clone(), identity);
         let wake = Arc::default();
-        listeners.add(identity, OsStr::new("a.log"), true, &wake);
+        listeners.add(identity, &Watched::Name("a.log".into()), true, &wake);
         (listeners, directory, wake)
     }
 
@@ -397,6 +463,34 @@ mod tests {
         let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
         listeners.handle(Ok(Event::new(open).add_path(directory.join("a.log"))));
         assert!(!is_woken(), "a reader");
+    }
+
+    #[test]
+    fn a_match_of_a_pattern_wakes_when_it_comes_or_goes_but_not_when_it_is_written() {
+        let (listeners, directory, named) = listeners();
+        let identity = identity(&directory).unwrap();
+        let wake = Arc::default();
+        let symbols = [Symbol::Byte(b'b'), Symbol::Any];
+        let pattern = RequestedPath::new(&symbols).unwrap().pattern.unwrap();
+        let watched = Watched::Pattern(pattern);
+        listeners.add(identity, &watched, true, &wake);
+        let (is_woken, is_named_woken) = (calls_of(&wake), calls_of(&named));
+        let send = |kind: EventKind, name: &str| {
+            listeners.handle(Ok(Event::new(kind).add_path(directory.join(name))));
+        };
+        send(EventKind::Create(CreateKind::File), "b.log");
+        assert!(is_woken() && !is_named_woken());
+        send(EventKind::Modify(ModifyKind::Name(RenameMode::To)), "b.log");
+        assert!(is_woken(), "a new name");
+        send(EventKind::Modify(ModifyKind::Data(DataChange::Any)), "b.log");
+        assert!(!is_woken(), "a write");
+        send(EventKind::Create(CreateKind::File), "a.log");
+        assert!(!is_woken() && is_named_woken(), "no match");
+        let rescan = Event::new(EventKind::Other).set_flag(Flag::Rescan);
+        listeners.handle(Ok(rescan));
+        assert!(is_woken(), "a lost event");
+        assert_eq!(listeners.remove(identity, &Watched::Name("a.log".into()), &named), None);
+        assert_eq!(listeners.remove(identity, &watched, &wake), Some(directory));
     }
 
     #[test]
@@ -444,8 +538,8 @@ mod tests {
         // Once more by another path, and once as the name of an old file of another log.
         let identity = identity(&directory).unwrap();
         let other = Arc::default();
-        listeners.add(identity, OsStr::new("a.log"), true, &wake);
-        listeners.add(identity, OsStr::new("a.log"), false, &other);
+        listeners.add(identity, &Watched::Name("a.log".into()), true, &wake);
+        listeners.add(identity, &Watched::Name("a.log".into()), false, &other);
         let name = |mode| EventKind::Modify(ModifyKind::Name(mode));
         for (kind, paths, appeared) in [
             (EventKind::Create(CreateKind::File), &["a.log"][..], 1),
@@ -480,7 +574,7 @@ mod tests {
         rename("a.log.1", "a.log.2");
         // A name that is not the log's own belongs to a file that was followed already.
         let identity = identity(&directory).unwrap();
-        listeners.add(identity, OsStr::new("old.log"), false, &wake);
+        listeners.add(identity, &Watched::Name("old.log".into()), false, &wake);
         rename("old.log", "older.log");
         rename("a.log", "a.log.0");
         let names: Vec<_> = std::iter::from_fn(|| wake.next_renamed()).collect();

@@ -84,7 +84,11 @@ impl Continuation {
         let is_cause = is_cause(line);
         let has_level = || matches!(level_of(line), Some(Level::Error | Level::Warning));
         let may_continue = is_trace || indent > 0;
-        if indent == line.len() || !may_continue || OTHER.is_match(line) || (!is_cause && has_level()) {
+        if indent == line.len()
+            || !may_continue
+            || OTHER.is_match(line)
+            || (!is_cause && has_level())
+        {
             Self::None
         } else if is_trace {
             Self::Trace
@@ -121,7 +125,10 @@ fn beginning_with(patterns: &[&str]) -> String {
 
 fn starts_with_any(patterns: &[&str]) -> Regex {
     let config = syntax::Config::new().unicode(false).utf8(false);
-    Regex::builder().syntax(config).build(&beginning_with(patterns)).expect("the forms are patterns")
+    Regex::builder()
+        .syntax(config)
+        .build(&beginning_with(patterns))
+        .expect("the forms are patterns")
 }
 
 #[cfg(test)]

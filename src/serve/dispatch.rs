@@ -9,20 +9,21 @@ use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 
-use crate::log::{LogPath, Refusal};
+use crate::log::{LogPath, Refusal, pattern};
 use crate::search::{levels, stack_trace};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
 use crate::serve::http::{api, download, merged_stream, stream};
 use crate::serve::origin_check::{self, RequestOrigin};
-use crate::serve::query::Query;
+use crate::serve::query::{Query, href, requested_path};
 use crate::serve::refusal::Refused;
 use crate::serve::route::{Route, Transport, is_upgrade};
 use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::websocket::upgrade;
 use crate::serve::{App, assets, cors, health, json, page};
+use crate::wire::answer::{self, LogLink, to_json};
 
 /// Answers a request, whatever it is.
 pub(super) async fn answer(
@@ -75,10 +76,11 @@ async fn dispatch(
         Route::Health => Ok(health::health(app)),
         Route::Check { origin } => Ok(health::check(app, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
+        Route::Newer(path) => newer(app, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
         Route::Own(name) => own(parts, name),
         Route::Log { path, query, transport } => {
-            let log = app.access.locate(&path);
+            let log = app.access.locate_requested(&path);
             let request = LogRequest { app, remote, parts, query };
             match (transport, upgrade) {
                 (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
@@ -154,6 +156,22 @@ fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),
     }
+}
+
+/// The answer to `/_/newer/PATH`: the newest file of a log's kind and a pattern of them, if there is
+/// a newer one.
+async fn newer(app: &App, path: &str) -> Result<Response<Body>, Refused> {
+    let log = app.access.locate_requested(&requested_path(path)?)?;
+    let access = Arc::clone(&app.access);
+    let looked = spawn_blocking(move || pattern::newer(&access, &log)).await;
+    let found = looked.map_err(|_| Refusal::Unreadable)?;
+    let link = |log: &LogPath| LogLink { path: log.display().to_string(), href: href(log) };
+    let mut response = json::json_text(to_json(&answer::Newer {
+        newest: found.as_ref().map(|found| link(&found.newest)),
+        pattern: found.as_ref().map(|found| link(&found.pattern)),
+    }));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
 }
 
 /// The viewer page. A log that does not exist yet has a page, too, which waits for it.

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 use crate::encoding::Encoding;
+use crate::log::pattern::{RequestedPath, Symbol};
 use crate::log::{LogPath, Offset};
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
@@ -234,11 +235,30 @@ fn lag(value: &str) -> Result<bool, BadParameter> {
     }
 }
 
-/// The bytes of the path in a target, percent-decoded once.
+/// The path in a target, percent-decoded once. A `*` is a wildcard unless it is encoded. A `?` can
+/// only be encoded, and is a wildcard in the name of a file.
 ///
 /// # Errors
-/// When a `%` is not followed by two hexadecimal digits.
-pub(super) fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
+/// When a `%` is not followed by two hexadecimal digits, or the path is a pattern that can't be
+/// followed.
+pub(super) fn requested_path(path: &str) -> Result<RequestedPath, BadParameter> {
+    let decoded = decode_path(path)?;
+    let mut rest = path.as_bytes();
+    let symbol = |byte| {
+        let length = if rest.first() == Some(&b'%') { 3 } else { 1 };
+        rest = &rest[length..];
+        match byte {
+            b'*' if length == 1 => Symbol::Any,
+            b'?' => Symbol::One,
+            byte => Symbol::Byte(byte),
+        }
+    };
+    let symbols: Vec<Symbol> = decoded.into_iter().map(symbol).collect();
+    RequestedPath::new(&symbols).map_err(|bad| BadParameter(bad.to_string()))
+}
+
+/// The bytes of the path in a target, percent-decoded once.
+fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
     let mut rest = path.as_bytes();
     while let Some(at) = memchr::memchr(b'%', rest) {
         let hex =
@@ -259,7 +279,15 @@ const PATH: &AsciiSet =
 
 /// The URL of a log on this server.
 pub(super) fn href(log: &LogPath) -> String {
-    percent_encode(log.as_path().as_os_str().as_bytes(), PATH).to_string()
+    let path = log.as_path().as_os_str().as_bytes();
+    let Some(pattern) = log.pattern() else { return percent_encode(path, PATH).to_string() };
+    let directory = &path[..path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1)];
+    let name = pattern.symbols().map(|symbol| match symbol {
+        Symbol::Any => "*".to_owned(),
+        Symbol::One => "%3F".to_owned(),
+        Symbol::Byte(byte) => percent_encode(&[byte], PATH).to_string(),
+    });
+    name.fold(percent_encode(directory, PATH).to_string(), |url, part| url + &part)
 }
 
 #[cfg(test)]
@@ -346,6 +374,31 @@ mod tests {
         assert_eq!(decode_path("/%ff+").unwrap(), b"/\xff+");
         for bad in ["/%", "/%z1", "/%1", "/a%zz"] {
             assert!(decode_path(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_star_is_no_wildcard() {
+        let access = crate::log::Access::new(["/"]).unwrap();
+        let log = |path: &str| access.locate_requested(&requested_path(path).unwrap()).unwrap();
+        for (path, name, is_pattern) in [
+            ("/a/x*%2A%3F.log", "/a/x**?.log", true),
+            ("/a/x%2A.log", "/a/x*.log", false),
+            ("/a/x%3F.log", "/a/x?.log", true),
+            ("/a%3F%2A/x.log", "/a?*/x.log", false),
+            ("/a%2Fx*", "/a/x*", true),
+        ] {
+            let log = log(path);
+            assert_eq!(log.as_path().to_str(), Some(name), "{path}");
+            assert_eq!(log.pattern().is_some(), is_pattern, "{path}");
+            assert_eq!(super::href(&log), path.replace("%2F", "/"), "{path}");
+        }
+        let matches = |path: &str, name: &str| {
+            log(path).pattern().is_some_and(|pattern| pattern.matches(name.as_bytes()))
+        };
+        assert!(matches("/x*%2A", "xa*") && !matches("/x*%2A", "xab"));
+        for bad in ["/a*/b", "/a*%2Fb", "/**", "/a%2F**"] {
+            assert!(requested_path(bad).is_err(), "{bad}");
         }
     }
 }

@@ -8,6 +8,7 @@ use hyper::Method;
 use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
+use crate::log::pattern::RequestedPath;
 use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
@@ -22,6 +23,9 @@ pub(super) enum Route<'a> {
     ListJson,
     /// `/_/rows/PATH` and the like. The path is still percent-encoded.
     Api(ApiCall, &'a str),
+    /// `/_/newer/PATH`: what came after a file with a date in its name. The path is still
+    /// percent-encoded.
+    Newer(&'a str),
     /// `/_/healthz`: the state of the server.
     Health,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
@@ -30,8 +34,8 @@ pub(super) enum Route<'a> {
     Events(Vec<(Vec<u8>, Query)>),
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
-    /// A log. The path is percent-decoded.
-    Log { path: Vec<u8>, query: Query, transport: Transport },
+    /// A log, or a pattern of logs. The path is percent-decoded.
+    Log { path: RequestedPath, query: Query, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
     /// Any other `OPTIONS` for the server as a whole: which methods there are.
@@ -91,12 +95,15 @@ impl<'a> Route<'a> {
         } else {
             Transport::Plain
         };
-        Ok(Self::Log { path: query::decode_path(path)?, query, transport })
+        Ok(Self::Log { path: query::requested_path(path)?, query, transport })
     }
 
     fn under_own(name: &'a str, query: Option<&str>) -> Result<Self, Refused> {
         if let Some((call, path)) = ApiCall::parse(name) {
             return Ok(Self::Api(call, path));
+        }
+        if let Some(path) = name.strip_prefix("newer").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Newer(path));
         }
         Ok(match name {
             "logs" => Self::ListJson,
@@ -118,6 +125,7 @@ impl<'a> Route<'a> {
             Self::List { .. }
             | Self::ListJson
             | Self::Api(..)
+            | Self::Newer(_)
             | Self::Events(_)
             | Self::Log { .. }
             | Self::Preflight => false,
@@ -189,6 +197,8 @@ mod tests {
             ("/_/rows/var/log/a%20b", Route::Api(ApiCall::Rows, "/var/log/a%20b")),
             ("/_/find/a", Route::Api(ApiCall::Find, "/a")),
             ("/_/rows", Route::Own("rows")),
+            ("/_/newer/a%20b", Route::Newer("/a%20b")),
+            ("/_/newer", Route::Own("newer")),
             ("/_/", Route::Own("")),
         ] {
             assert_eq!(Route::of(&request("GET", target, &[])).unwrap(), expected, "{target}");
@@ -202,7 +212,7 @@ mod tests {
         let asked = request("HEAD", "/var/a%20b?lines=3&format=text", &[]);
         let query =
             Query { lines: Some(Lines::Last(3)), format: Some(Format::Text), ..Query::default() };
-        let path = b"/var/a b".to_vec();
+        let path = query::requested_path("/var/a%20b").unwrap();
         let expected = Route::Log { path, query, transport: Transport::Plain };
         assert_eq!(Route::of(&asked).unwrap(), expected);
     }

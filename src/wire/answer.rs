@@ -194,6 +194,24 @@ pub struct ListedLog {
     pub viewers: usize,
 }
 
+/// The answer to `/_/newer/…`. Both fields are `None` when there is no newer file of the same kind.
+#[derive(Debug, Serialize)]
+pub struct Newer {
+    /// The newest file.
+    pub newest: Option<LogLink>,
+    /// A pattern that follows the newest file.
+    pub pattern: Option<LogLink>,
+}
+
+/// A log that a page links to.
+#[derive(Debug, Serialize)]
+pub struct LogLink {
+    /// The absolute path as it is shown.
+    pub path: String,
+    /// The address of its page, without the host.
+    pub href: String,
+}
+
 /// The answer to `/_/check`. All fields are `None` when pages of the origin are served.
 #[derive(Debug, Default, Serialize)]
 pub struct Check<'a> {

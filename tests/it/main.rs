@@ -13,8 +13,8 @@ mod checked_viewer;
 mod clients;
 mod emulators;
 mod markup;
-mod reader;
 mod merged_stream;
+mod reader;
 mod servers;
 
 mod api;
@@ -46,6 +46,7 @@ mod model;
 mod old_files;
 mod oracle;
 mod original;
+mod patterns;
 mod proof;
 mod resume;
 mod rooms;

@@ -27,14 +27,14 @@ use crate::servers::{
 };
 
 /// A running `tailcast tail` and its output. Killed when dropped.
-struct Tail {
+pub struct Tail {
     child: Child,
     stdout: Arc<Mutex<Vec<u8>>>,
     stderr: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Tail {
-    fn start(arguments: &[&str]) -> Self {
+    pub fn start(arguments: &[&str]) -> Self {
         Self::of(command().arg("tail").args(arguments))
     }
 
@@ -53,7 +53,7 @@ impl Tail {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }
 
-    async fn prints(&self, wanted: impl AsRef<[u8]>) {
+    pub async fn prints(&self, wanted: impl AsRef<[u8]>) {
         let wanted = wanted.as_ref();
         eventually("it prints", async || {
             let printed = self.printed();
@@ -68,7 +68,7 @@ impl Tail {
         .await;
     }
 
-    async fn says(&self, wanted: &str) {
+    pub async fn says(&self, wanted: &str) {
         eventually("it says", async || {
             let said = self.said();
             if said.contains(wanted) { Ok(()) } else { Err(said) }
@@ -80,7 +80,7 @@ impl Tail {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    async fn wait(&mut self) -> ExitStatus {
+    pub async fn wait(&mut self) -> ExitStatus {
         eventually("it ends", async || match self.child.try_wait().unwrap() {
             Some(_) => Ok(()),
             None => Err(text(&self.stderr.lock().unwrap())),

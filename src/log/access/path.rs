@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::log::pattern::Pattern;
+
 /// The longest path that the kernel accepts, in bytes without the final NUL (`PATH_MAX` in
 /// limits.h).
 pub(super) const PATH_BYTES_MAX: usize = 4095;
@@ -18,24 +20,39 @@ pub(super) const NAME_BYTES_MAX: usize = 255;
 
 /// The normalised absolute path of a log that lies, by its text, inside a prefix.
 ///
-/// It is bytes, not UTF-8. Two log paths may lead to one file.
+/// It is bytes, not UTF-8. Two log paths may lead to one file. The name may be a pattern, which
+/// leads to the newest file that matches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LogPath(Arc<Path>);
+pub struct LogPath {
+    path: Arc<Path>,
+    pattern: Option<Pattern>,
+}
 
 impl LogPath {
     /// Only `Access` creates log paths, after it has found the prefix.
     pub(super) fn new(normalised: PathBuf) -> Self {
-        Self(normalised.into())
+        Self { path: normalised.into(), pattern: None }
     }
 
-    /// The path for the file system.
+    /// The same path with this pattern as its name.
+    pub(in crate::log) fn with_pattern(&self, pattern: Pattern) -> Self {
+        let path = self.path.with_file_name(OsStr::from_bytes(&pattern.text())).into();
+        Self { path, pattern: Some(pattern) }
+    }
+
+    /// The pattern, if the name is one.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()
+    }
+
+    /// The path for the file system. In that of a pattern, `*` and `?` stand for the wildcards.
     pub fn as_path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The path for display: characters that could forge a line, hide or reorder text are escaped.
     pub fn display(&self) -> impl Display + '_ {
-        Visible(self.0.as_os_str())
+        Visible(self.path.as_os_str())
     }
 }
 

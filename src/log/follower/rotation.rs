@@ -27,10 +27,11 @@ use crate::log::follower::events::{FileEvent, FileExtent, Poll};
 use crate::log::follower::late_files::LateFiles;
 use crate::log::follower::replacement::{Comparison, Verdict};
 use crate::log::follower::tailed_file::{Progress, RememberedFile, TailedFile};
+use crate::log::pattern::Chooser;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::{Head, Reason, WaitReason};
 use crate::log::wake::Wake;
-use missed::Search;
+use missed::{FollowedFiles, Search};
 
 /// A file that has taken the name begins no sooner than this: events may still report others that
 /// had the name before it.
@@ -59,6 +60,8 @@ pub struct RotationTracker {
     access: Arc<Access>,
     log: LogPath,
     rotate_wait: Duration,
+    /// Which file the name leads to.
+    chooser: Chooser,
     /// Descriptors for opens while the process has no others left.
     reserve: Arc<Reserve>,
     present: Present,
@@ -71,6 +74,8 @@ pub struct RotationTracker {
     is_untailable: bool,
     /// When missed files were searched for.
     searched_at: Option<Instant>,
+    /// What was followed cannot have been missed.
+    followed: FollowedFiles,
     /// One more late file may be open.
     has_room: bool,
     /// The next file may begin then, since others began a moment ago.
@@ -201,10 +206,12 @@ impl RotationTracker {
     /// A tracker of a log, before its first poll.
     #[must_use]
     pub fn new(access: Arc<Access>, log: LogPath, rotate_wait: Duration) -> Self {
+        let chooser = Chooser::new(Arc::clone(&access), log.clone());
         Self {
             access,
             log,
             rotate_wait,
+            chooser,
             reserve: Arc::default(),
             present: Present::default(),
             late: LateFiles::default(),
@@ -212,6 +219,7 @@ impl RotationTracker {
             appearances: Appearances::default(),
             is_untailable: false,
             searched_at: None,
+            followed: FollowedFiles::default(),
             has_room: true,
             next_rotation_at: None,
             are_viewers_behind: false,
@@ -221,7 +229,8 @@ impl RotationTracker {
     /// The same, which opens files with these descriptors where no others are left.
     #[must_use]
     pub(in crate::log) fn with_reserve(self, reserve: Arc<Reserve>) -> Self {
-        Self { reserve, ..self }
+        let chooser = self.chooser.with_reserve(Arc::clone(&reserve));
+        Self { reserve, chooser, ..self }
     }
 
     /// Begins with the opened file, or with the reason why it could not be opened. The first
@@ -237,7 +246,9 @@ impl RotationTracker {
         let mut poll = Poll::default();
         match opened {
             Ok(admitted) => {
+                self.chooser.begin(&admitted);
                 let mut tailed = TailedFile::new(admitted)?;
+                self.followed.add(&tailed.file);
                 let identity = tailed.file.identity();
                 let known = remembered.as_ref().filter(|known| known.identity() == identity);
                 let generation = known.map(|known| known.generation);
@@ -268,6 +279,7 @@ impl RotationTracker {
     /// Adds a file that lost the name before the first poll. It is read for late writers as if it
     /// lost the name now.
     pub(in crate::log) fn add_late_file(&mut self, tailed: TailedFile, now: Instant) {
+        self.followed.add(&tailed.file);
         let identity = tailed.file.identity();
         let is_successor = self.position_in_successors(identity).is_some();
         if !self.present.is(identity) && !is_successor && !self.late.contains(identity) {
@@ -310,7 +322,7 @@ impl RotationTracker {
         self.present.doubt_name();
         let (appeared, are_lost) = wake.take_appearances();
         self.appearances.record(appeared, are_lost, now);
-        let identified = self.identify();
+        let identified = self.chooser.identify();
         let is_untailable = matches!(identified, Err(Refusal::Untailable | Refusal::Forbidden));
         let was_untailable = std::mem::replace(&mut self.is_untailable, is_untailable);
         if is_untailable && !was_untailable {
@@ -412,11 +424,6 @@ impl RotationTracker {
         self.present.is(identity) && self.present.file().is_some_and(is_read)
     }
 
-    /// What the path leads to now.
-    fn identify(&self) -> Result<Identity, Refusal> {
-        self.reserve.open(|| self.access.identify(&self.log))
-    }
-
     fn read_present(&mut self, now: Instant, poll: &mut Poll) -> Progress {
         self.present.file_mut().map_or(Progress::Drained, |tailed| tailed.read(now, poll))
     }
@@ -441,19 +448,19 @@ impl RotationTracker {
         {
             return;
         }
-        let opened = match self.reserve.open(|| self.access.open(&self.log)) {
-            Ok(admitted) => TailedFile::new(admitted).map_err(|error| {
+        let opened = self.chooser.open();
+        let tailed = opened.and_then(|chosen| {
+            TailedFile::chosen(chosen).map_err(|error| {
                 tracing::warn!(log = %self.log.display(), %error, "can't read the file that took the log's name");
                 Refusal::Unreadable
-            }),
-            Err(refusal) => Err(refusal),
-        };
-        match opened {
+            })
+        });
+        match tailed {
             // The present file got its name back between the lookup and the open.
             Ok(next) if self.present.is(next.file.identity()) => poll.more = true,
             Ok(mut next) => {
                 // A file that has lost the name meanwhile may have been opened under its new name.
-                next.was_renamed = match self.identify() {
+                next.was_renamed = match self.chooser.identify() {
                     Ok(identity) => identity != next.file.identity(),
                     Err(refusal) => refusal == Refusal::NotFound,
                 };
@@ -532,7 +539,11 @@ impl RotationTracker {
             return Verdict::Other;
         };
         let Some(next) = successors.files.front() else { return Verdict::Other };
-        if file.unreadable_since().is_some() || self.late.contains(next.file.identity()) {
+        let is_next_match = self.chooser.is_pattern() && file.real_path != next.real_path;
+        if is_next_match
+            || file.unreadable_since().is_some()
+            || self.late.contains(next.file.identity())
+        {
             return Verdict::Other;
         }
         let known = self.comparison.take().filter(|known| known.is_of(file, next));
@@ -549,6 +560,7 @@ impl RotationTracker {
         self.comparison = None;
         self.make_room_for_late_file(now, poll);
         let Some(next) = self.take_successor(0) else { return };
+        self.followed.add(&next.file);
         let Some(present) = self.present.file_mut() else { return };
         let (event, late) = present.go_on_in(next);
         poll.events.push(event);
@@ -671,14 +683,20 @@ impl RotationTracker {
         let (old, successors) = std::mem::take(&mut self.present).into_parts();
         let reason = match old {
             Some(old) => {
-                let reason =
-                    if old.has_another_name() { Reason::Rotated } else { Reason::Replaced };
+                // The file of a pattern keeps its name when the next one begins.
+                let is_next_match = self.chooser.is_pattern() && old.real_path != next.real_path;
+                let reason = if is_next_match || old.has_another_name() {
+                    Reason::Rotated
+                } else {
+                    Reason::Replaced
+                };
                 self.late.push(old, now, now + self.rotate_wait);
                 reason
             }
             None if is_before_present => Reason::Rotated,
             None => Reason::Replaced,
         };
+        self.followed.add(&next.file);
         poll.rotated = true;
         // The file that had the name when it was looked up may have lost it, or given it back,
         // meanwhile.
@@ -722,6 +740,9 @@ impl RotationTracker {
     fn wait(&mut self, reason: WaitReason, poll: &mut Poll) {
         if !matches!(self.present, Present::Absent(Some(told)) if told == reason) {
             self.present = Present::Absent(Some(reason));
+            self.chooser.give_up();
+            // A pattern may have an older match.
+            poll.more |= self.chooser.is_pattern();
             poll.events.push(FileEvent::Waiting(reason));
         }
     }
@@ -820,6 +841,53 @@ mod tests {
         let expected: String = order.map(|number| format!("file {number}\n")).collect();
         assert_eq!(String::from_utf8(bytes).unwrap(), expected, "{reasons:?}");
         assert_eq!(reasons.last(), Some(&Reason::Back), "{reasons:?}");
+    }
+
+    #[test]
+    fn a_file_that_was_followed_is_not_found_as_one_that_was_missed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let [first, second] = ["a.log.1", "a.log.2"].map(|name| directory.path().join(name));
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let rotate_wait = Duration::from_millis(20);
+        let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), rotate_wait);
+        std::fs::write(&path, "first\n").unwrap();
+        tracker.first_poll(access.open(&log), None).unwrap();
+        let (wake, began) = (Wake::default(), Instant::now());
+        let mut at = 0;
+        let mut bytes = Vec::new();
+        let mut poll_for = |milliseconds: u64| {
+            let mut are_files_missing = false;
+            for now in at..at + milliseconds {
+                let poll = tracker.poll(began + Duration::from_millis(now), &wake);
+                for event in poll.events {
+                    are_files_missing |= matches!(event, FileEvent::FilesMissing);
+                    if let FileEvent::Bytes { bytes: read, .. } = event {
+                        bytes.extend_from_slice(&read);
+                    }
+                }
+            }
+            at += milliseconds;
+            (are_files_missing, String::from_utf8(bytes.clone()).unwrap())
+        };
+        let rename = |from: &Path, to: &Path| {
+            std::fs::rename(from, to).unwrap();
+            wake.record_rename(from, to, from == path, to == path);
+        };
+        rename(&path, &first);
+        std::fs::write(&path, "second\n").unwrap();
+        wake.wake_for_appearance();
+        assert_eq!(poll_for(5_000), (false, "second\n".to_owned()));
+        rename(&path, &second);
+        rename(&first, &path);
+        wake.wake_for_appearance();
+        assert_eq!(poll_for(5_000), (false, "second\nfirst\n".to_owned()));
+        rename(&path, &first);
+        std::fs::write(&path, "third\n").unwrap();
+        // Another file had the name in between.
+        (0..2).for_each(|_| wake.wake_for_appearance());
+        assert_eq!(poll_for(5_000), (true, "second\nfirst\nthird\n".to_owned()));
     }
 
     #[test]

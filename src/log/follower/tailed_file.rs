@@ -15,6 +15,7 @@ use crate::log::access::{Admitted, Identity};
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
+use crate::log::pattern::Chosen;
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
 use crate::log::timeline::{Head, Reason, WaitReason};
@@ -134,6 +135,17 @@ impl TailedFile {
             read_error: None,
             nuls: TrailingNuls::default(),
         })
+    }
+
+    /// The file that took the log's name, to be read from its beginning. One that is older than
+    /// those before it is read from its end.
+    pub(in crate::log) fn chosen(Chosen { admitted, is_older }: Chosen) -> io::Result<Self> {
+        let mut tailed = Self::new(admitted)?;
+        if is_older {
+            tailed.go_to_end(None)?;
+            tailed.has_begun = true;
+        }
+        Ok(tailed)
     }
 
     /// A file that had the log's name unnoticed, and was found under another name.

@@ -49,7 +49,12 @@ impl WatchSet {
             let (path, is_own) = place;
             let directory = path.parent().unwrap_or(path);
             let name = path.file_name().unwrap_or(OsStr::new(""));
-            match self.watches.watch(directory, name, *is_own, wake) {
+            let pattern = log.pattern().filter(|_| path == log.as_path());
+            let watched = match pattern {
+                Some(pattern) => self.watches.watch_matches(directory, pattern, wake),
+                None => self.watches.watch(directory, name, *is_own, wake),
+            };
+            match watched {
                 Ok(watch) => {
                     self.held.push((place.clone(), watch));
                     // One more poll finds the changes before the watch was added.

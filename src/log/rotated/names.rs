@@ -137,7 +137,7 @@ pub(super) fn is_compressed(head: &[u8]) -> bool {
     COMPRESSED_HEADS.iter().any(|magic| head.starts_with(magic))
 }
 
-fn is_compressed_name(name: &[u8]) -> bool {
+pub(super) fn is_compressed_name(name: &[u8]) -> bool {
     COMPRESSED.iter().any(|ending| name.ends_with(ending.as_bytes()))
 }
 

@@ -20,7 +20,7 @@ use crate::search::rows::{self, RowsRequest};
 use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
 use crate::serve::App;
 use crate::serve::body::{Body, full};
-use crate::serve::query::decode_path;
+use crate::serve::query::requested_path;
 use crate::serve::refusal::Refused;
 use crate::serve::viewer_limit::ViewerPermit;
 use crate::session::WantedGeneration;
@@ -74,7 +74,7 @@ pub(in crate::serve) async fn answer(
     path: &str,
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
-    let log = app.access.locate(&decode_path(path)?)?;
+    let log = app.access.locate_requested(&requested_path(path)?)?;
     // The limit bounds the followers. Only a log without viewers gets a follower for this request.
     // A page whose viewer is admitted can use this API even when the server is full.
     let permit = if app.hub.registry().viewers(&log) > 0 {

@@ -1,8 +1,10 @@
 //! Files that had the log's name only between two looks of the tracker.
 
-use std::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::log::access::Identity;
+use crate::log::file::LogFile;
 use crate::log::follower::appearances::Missed;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::{Present, RotationTracker, SUCCESSORS_MAX, Successors};
@@ -22,10 +24,38 @@ pub(super) enum Search {
     Over,
 }
 
+/// The most files that are remembered as followed. The oldest are forgotten first.
+const FOLLOWED_MAX: usize = 4096;
+
+/// The files that the tracker has followed. Another file may get the inode of one that is gone, but
+/// is younger.
+#[derive(Debug, Default)]
+pub(super) struct FollowedFiles(VecDeque<(Identity, Option<SystemTime>)>);
+
+impl FollowedFiles {
+    pub(super) fn add(&mut self, file: &LogFile) {
+        if !self.contains(file) {
+            self.0.truncate(FOLLOWED_MAX - 1);
+            self.0.push_front((file.identity(), file.born()));
+        }
+    }
+
+    fn contains(&self, file: &LogFile) -> bool {
+        let (identity, born) = (file.identity(), file.born());
+        // A file system may not say when a file was created.
+        let is_same =
+            |other: Option<SystemTime>| other.is_none() || born.is_none() || other == born;
+        self.0.iter().any(|(other, time)| *other == identity && is_same(*time))
+    }
+}
+
 impl RotationTracker {
     /// The present file has the name, and no successor is known. If events report more files
     /// nevertheless, they had the name before it, and viewers learn that now.
     pub(super) fn settle(&mut self, now: Instant, poll: &mut Poll) {
+        if self.chooser.is_pattern() {
+            return;
+        }
         match self.appearances.missed(0, now) {
             Missed::Nothing => self.appearances.confirm(),
             Missed::Undecided => self.present.doubt_name(),
@@ -47,6 +77,10 @@ impl RotationTracker {
         wake: &Wake,
         poll: &mut Poll,
     ) -> Search {
+        // The files of a pattern keep their names, so none of them is missed.
+        if self.chooser.is_pattern() {
+            return Search::Over;
+        }
         let Some(Successors { files, .. }) = self.present.successors() else { return Search::Over };
         if files.front().is_none_or(|next| next.was_found) {
             return Search::Over;
@@ -98,9 +132,8 @@ impl RotationTracker {
         let files = rotated::find_between(&self.access, &self.log, &file.file, next);
         let found = files.into_iter().filter_map(|file| {
             let identity = file.identity();
-            let is_known = self.present.is(identity)
-                || self.late.contains(identity)
-                || self.position_in_successors(identity).is_some();
+            let is_known =
+                self.followed.contains(&file) || self.position_in_successors(identity).is_some();
             TailedFile::missed(file).ok().filter(|_| !is_known)
         });
         found.take(SUCCESSORS_MAX).collect()

@@ -16,6 +16,7 @@ import { serverUrl } from './wire.js';
  *
  * @typedef {{from: number} | {before: number} | {line: number}} Where
  * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
+ * @typedef {{path: string, href: string} | null} LogLink
  */
 
 /** The server can no longer read the requested generation (status 410). */
@@ -87,6 +88,15 @@ export class LogApi {
    */
   async lineNumbers(generation, offsets) {
     const answer = await this.request('lines', { generation, at: offsets.join(',') });
+    return answer.json();
+  }
+
+  /**
+   * The newest file of this log's kind and a pattern of them; null if there is no newer one.
+   * @returns {Promise<{newest: LogLink, pattern: LogLink}>}
+   */
+  async newer() {
+    const answer = await this.request('newer', {});
     return answer.json();
   }
 
