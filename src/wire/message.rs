@@ -14,6 +14,9 @@ use crate::wire::rows;
 /// The name of the WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "tailcast.v1";
 
+/// Why a viewer is refused when the server has as many as it takes.
+pub(crate) const FULL: &str = "as many viewers as this server takes";
+
 /// One text message: a JSON object whose kind is in its field `type`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -227,7 +230,7 @@ impl Message {
     /// The message for a viewer when the server has as many as it takes.
     #[must_use]
     pub(crate) fn full() -> Self {
-        Self::Error { code: 1013, message: "as many viewers as this server takes".to_owned() }
+        Self::Error { code: 1013, message: FULL.to_owned() }
     }
 
     /// The message as JSON.

@@ -25,7 +25,7 @@ use crate::serve::dispatch::admit;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::session::{Ending, Output, Session};
+use crate::session::{Output, Session};
 use crate::wire::frame::{Form, Frame, Frames};
 use crate::wire::message::Message;
 
@@ -150,10 +150,7 @@ impl LogViewer {
             Output::Frames(frames) => frames,
             Output::End(ending) => {
                 self.has_ended = true;
-                self.entry.reason = match ending {
-                    Ending::Complete => "complete",
-                    Ending::Shutdown => "shutdown",
-                };
+                self.entry.reason = ending.name();
                 self.session.end_frames(ending)
             }
         };

@@ -22,7 +22,7 @@ use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::session::{Ending, Output, Session, WantedGeneration};
+use crate::session::{Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
@@ -196,10 +196,7 @@ impl StreamState {
             Output::Frames(frames) => Some(self.encode(&frames)),
             Output::End(ending) => {
                 self.has_ended = true;
-                self.entry.reason = match ending {
-                    Ending::Complete => "complete",
-                    Ending::Shutdown => "shutdown",
-                };
+                self.entry.reason = ending.name();
                 // A browser reconnects an event stream that just ends, so the last event says that
                 // the stream is complete.
                 let last = self.session.end_frames(ending);

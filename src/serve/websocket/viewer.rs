@@ -21,7 +21,7 @@ use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
 use crate::session::{Detached, Ending, Output, Session};
 use crate::wire::frame::{Form, Frame, Packing};
-use crate::wire::message::Message;
+use crate::wire::message::{FULL, Message};
 use crate::wire::request::StreamRequest;
 
 /// The close code for a viewer whose socket took nothing for too long.
@@ -186,8 +186,7 @@ impl StreamEnd {
     /// The reason in the access log.
     fn logged_as(self) -> &'static str {
         match self {
-            Self::Ended(Ending::Complete) => "complete",
-            Self::Ended(Ending::Shutdown) => "shutdown",
+            Self::Ended(ending) => ending.name(),
             Self::ProtocolError(_) => "broke the protocol",
             Self::Silent => "silent",
             Self::Stalled => "stalled",
@@ -231,8 +230,7 @@ struct Farewell {
 fn farewell_of(denial: &Denial, form: Form) -> Farewell {
     let refusal = match denial {
         Denial::Full => {
-            let reason = "as many viewers as this server takes";
-            return Farewell { frame: None, code: CloseCode::Again, reason };
+            return Farewell { frame: None, code: CloseCode::Again, reason: FULL };
         }
         Denial::Refused(refusal) => *refusal,
     };

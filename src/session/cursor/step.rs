@@ -17,6 +17,17 @@ pub enum Ending {
     Shutdown,
 }
 
+impl Ending {
+    /// Its name for the access log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 /// What a viewer does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
