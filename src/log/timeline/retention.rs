@@ -90,11 +90,11 @@ impl Timeline {
         if let Some(known) = asked.filter(is_own).or_else(found_before) {
             self.may_hold_old_files = true;
             self.found += 1;
-            let source = Source::new(file, self.found);
-            let spans = self.rotated.iter().chain(&self.spans);
-            for span in spans.filter(|span| span.generation.is(&known)) {
-                span.state().source.get_or_insert_with(|| source.clone());
-            }
+            let mut spans = self.rotated.iter().chain(&self.spans);
+            let open = spans.find(|span| span.generation.is(&known) && span.file().is_some());
+            let source = open.and_then(|span| span.source());
+            let source = source.unwrap_or_else(|| Source::new(file, self.found));
+            self.open_again(known, &source);
             return self.find(known, offset).map(|span| (span, false));
         }
         self.may_hold_old_files = true;
@@ -303,5 +303,41 @@ mod tests {
         tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let bytes: usize = tables.iter().map(|table| table.lock().bytes()).sum();
         assert!(bytes <= 2 * ARRIVAL_BYTES_MAX, "{bytes} bytes in {} tables", tables.len());
+    }
+
+    #[test]
+    fn the_spans_of_a_generation_share_the_file_that_was_opened_again() {
+        let mut timeline = Timeline::default();
+        let begin = |timeline: &mut Timeline, inode, reason, file: &Arc<LogFile>| {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation(inode), before, reason, Arc::clone(file));
+        };
+        let [first, again, present] = [file(), file(), file()];
+        begin(&mut timeline, 1, Reason::Joined, &first);
+        begin(&mut timeline, 2, Reason::Rotated, &present);
+        timeline.spans[0].let_go();
+        begin(&mut timeline, 1, Reason::Late, &again);
+        let opened = |timeline: &Timeline, at: usize| timeline.spans[at].file().unwrap();
+        assert!(Arc::ptr_eq(&opened(&timeline, 0), &again), "its first span stays closed");
+        let third = file();
+        let found = timeline.add_rotated(
+            Some(generation(1)),
+            Offset(0),
+            generation(1),
+            b"",
+            third,
+            Offset(0),
+        );
+        assert!(found.is_some());
+        for at in [0, 2] {
+            assert!(Arc::ptr_eq(&opened(&timeline, at), &again), "it is open twice");
+        }
+        begin(&mut timeline, 1, Reason::Late, &first);
+        for at in [0, 2, 3] {
+            assert!(Arc::ptr_eq(&opened(&timeline, at), &first), "it is open twice");
+        }
+        timeline.close(true);
+        begin(&mut timeline, 1, Reason::Late, &again);
+        assert!(timeline.spans[0].file().is_none(), "bytes that were truncated come back");
     }
 }
