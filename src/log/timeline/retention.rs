@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use crate::encoding::Detection;
-use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
@@ -52,9 +51,12 @@ impl Timeline {
     }
 
     /// Closes these files. Viewers that need them find them again by their names.
-    pub fn close_files(&mut self, identities: &[Identity]) {
+    ///
+    /// A file may be open twice: it has another generation if it got the log's name again. Then only
+    /// the one that is meant is closed.
+    pub fn close_files(&mut self, files: &[Arc<LogFile>]) {
         for span in self.rotated.iter().chain(&self.spans) {
-            if span.file().is_some_and(|file| identities.contains(&file.identity())) {
+            if span.source().is_some_and(|source| files.iter().any(|file| source.is_of(file))) {
                 span.let_go();
             }
         }
@@ -303,6 +305,20 @@ mod tests {
         tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let bytes: usize = tables.iter().map(|table| table.lock().bytes()).sum();
         assert!(bytes <= 2 * ARRIVAL_BYTES_MAX, "{bytes} bytes in {} tables", tables.len());
+    }
+
+    #[test]
+    fn a_file_is_closed_under_one_generation_and_stays_open_under_another() {
+        let mut timeline = Timeline::default();
+        let handles = [file(), file()];
+        assert_eq!(handles[0].identity(), handles[1].identity());
+        for (generation, handle) in [generation(1), generation(2)].into_iter().zip(&handles) {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation, before, Reason::Rotated, Arc::clone(handle));
+        }
+        timeline.close_files(&handles[..1]);
+        assert!(timeline.spans[0].file().is_none());
+        assert!(timeline.spans[1].file().is_some());
     }
 
     #[test]
