@@ -304,10 +304,10 @@ impl Follower {
         // The last one was opened a moment ago.
         let closable = files.iter().rev().skip(1).rev().filter(|old| !old.is_in_use);
         let named = closable.filter(|old| old.file.path_now().is_some()).take(excess);
-        let identities: Vec<_> = named.map(|old| old.file.identity()).collect();
+        let closed: Vec<_> = named.map(|old| Arc::clone(&old.file)).collect();
         drop(files);
-        self.timeline().close_files(&identities);
-        excess - identities.len()
+        self.timeline().close_files(&closed);
+        excess - closed.len()
     }
 
     /// Whether one more old file may be open.

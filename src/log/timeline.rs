@@ -85,14 +85,35 @@ impl Timeline {
         if reason != Reason::Late && self.first_born.is_none() {
             self.first_born = file.born();
         }
-        let earlier = self.spans.iter().rev().filter(|span| span.generation.is(&generation));
-        let mut sources = earlier.filter_map(|span| span.state().source.clone());
-        let shared = sources.find(|source| source.is_of(&file));
-        let source = shared.unwrap_or_else(|| Source::new(file, 0));
+        let source = self.source_of(generation, file);
+        self.open_again(generation, &source);
         let number = ROTATED_NUMBER_MAX + self.begun;
         let mut span = Span::open(number, generation, before, reason, source);
         span.are_files_missing = std::mem::take(&mut self.are_files_missing);
         self.spans.push_back(Arc::new(span));
+    }
+
+    /// Where the bytes of a generation are read from once this is its file.
+    fn source_of(&self, generation: Generation, file: Arc<LogFile>) -> Source {
+        let earlier = self.spans.iter().rev().filter(|span| span.generation.is(&generation));
+        match earlier.filter_map(|span| span.source()).next() {
+            Some(known) if known.is_of(&file) => known,
+            Some(Source { arrivals, .. }) => Source { file, found: 0, arrivals },
+            None => Source::new(file, 0),
+        }
+    }
+
+    /// Lets viewers read all spans of a generation from this source. They share one open file, so
+    /// none is closed for one span while another still has it open.
+    fn open_again(&self, generation: Generation, source: &Source) {
+        let spans = self.rotated.iter().chain(&self.spans);
+        for span in spans.filter(|span| span.generation.is(&generation)) {
+            let mut state = span.state();
+            let is_open = state.source.as_ref().is_some_and(|open| open.is_of(&source.file));
+            if !state.lost && !is_open {
+                state.source = Some(source.clone());
+            }
+        }
     }
 
     /// Gives what is known of the head of a generation's file to all its spans.

@@ -76,6 +76,16 @@ struct LateReplay<H> {
     home: Option<SpanCursor<H>>,
 }
 
+/// Whether other files may have had the log's name before the next span.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum MissingFiles {
+    #[default]
+    None,
+    /// It is announced with the next span: the viewer had no position when it became known.
+    Due,
+    Announced,
+}
+
 /// A viewer's position and mode.
 #[derive(Clone, Debug)]
 pub struct Cursor<H> {
@@ -86,8 +96,8 @@ pub struct Cursor<H> {
     late: Option<Box<LateReplay<H>>>,
     /// Why a reset to the present position is announced next.
     reset_due: Option<Reason>,
-    /// It was announced that files may be missing after the present span.
-    are_files_missing: bool,
+    /// Whether files may be missing before the next span.
+    missing_files: MissingFiles,
     /// The reason for waiting that was announced last, until something else is sent.
     announced: Option<WaitReason>,
     /// The viewer has been live, or it was announced that the viewer has everything.
@@ -106,7 +116,7 @@ impl<H: Clone> Cursor<H> {
             at: None,
             late: None,
             reset_due: None,
-            are_files_missing: false,
+            missing_files: MissingFiles::None,
             announced: None,
             caught_up: false,
         }
@@ -129,7 +139,7 @@ impl<H: Clone> Cursor<H> {
         self.reset_due = (!is_requested).then_some(Reason::Replaced);
         self.late = (!late.is_empty()).then(|| Box::new(LateReplay { due: late, home: None }));
         (self.mode, self.at, self.announced) = (Mode::Opening, Some(at), None);
-        self.are_files_missing = false;
+        self.missing_files = MissingFiles::None;
     }
 
     /// What the viewer is doing.
@@ -362,8 +372,14 @@ impl<H: Clone> Cursor<H> {
     /// Other files may have had the log's name after the present span's, and can't be given. Gives
     /// nothing where that is announced already, and where it is announced with the next span.
     pub fn on_unknown_files(&mut self) -> Option<Step> {
-        let is_told = std::mem::replace(&mut self.are_files_missing, true);
-        let at = self.at.as_ref().filter(|_| !is_told)?;
+        if self.missing_files == MissingFiles::Announced {
+            return None;
+        }
+        let Some(at) = &self.at else {
+            self.missing_files = MissingFiles::Due;
+            return None;
+        };
+        self.missing_files = MissingFiles::Announced;
         if self.mode == Mode::Live {
             self.mode = Mode::CatchingUp;
         }
@@ -371,8 +387,7 @@ impl<H: Clone> Cursor<H> {
     }
 
     fn enter(&mut self, mut at: SpanCursor<H>, reason: Reason, after: u64) -> Step {
-        let are_files_missing = std::mem::take(&mut self.are_files_missing);
-        let is_gap_due = are_files_missing && self.at.is_none();
+        let is_gap_due = std::mem::take(&mut self.missing_files) == MissingFiles::Due;
         let reason = match reason {
             // The file before it was rotated away before anybody followed the log.
             Reason::Joined => {

@@ -144,6 +144,20 @@ async fn after_the_newest_file_is_removed_the_log_goes_on_at_the_end_of_the_one_
     ]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_tells_of_the_next_file() {
+    let server = TestServer::start().await;
+    append(day(&server, 1), "first\n");
+    let mut viewer = CheckedViewer::from_start(&server, &pattern(&server, "app-*.log")).await;
+    viewer.read_until("first\n").await;
+    let mut number = 1;
+    let next = |line: &str| {
+        number += 1;
+        append(day(&server, number), line);
+    };
+    viewer.assert_prompt(next).await;
+}
+
 /// A server for a directory that outlives it.
 async fn server_over(directory: &Path) -> TestServer {
     let access = Access::new([directory]).unwrap();

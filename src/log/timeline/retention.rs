@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use crate::encoding::Detection;
-use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
@@ -52,9 +51,12 @@ impl Timeline {
     }
 
     /// Closes these files. Viewers that need them find them again by their names.
-    pub fn close_files(&mut self, identities: &[Identity]) {
+    ///
+    /// A file may be open twice: it has another generation if it got the log's name again. Then only
+    /// the one that is meant is closed.
+    pub fn close_files(&mut self, files: &[Arc<LogFile>]) {
         for span in self.rotated.iter().chain(&self.spans) {
-            if span.file().is_some_and(|file| identities.contains(&file.identity())) {
+            if span.source().is_some_and(|source| files.iter().any(|file| source.is_of(file))) {
                 span.let_go();
             }
         }
@@ -90,11 +92,11 @@ impl Timeline {
         if let Some(known) = asked.filter(is_own).or_else(found_before) {
             self.may_hold_old_files = true;
             self.found += 1;
-            let source = Source::new(file, self.found);
-            let spans = self.rotated.iter().chain(&self.spans);
-            for span in spans.filter(|span| span.generation.is(&known)) {
-                span.state().source.get_or_insert_with(|| source.clone());
-            }
+            let mut spans = self.rotated.iter().chain(&self.spans);
+            let open = spans.find(|span| span.generation.is(&known) && span.file().is_some());
+            let source = open.and_then(|span| span.source());
+            let source = source.unwrap_or_else(|| Source::new(file, self.found));
+            self.open_again(known, &source);
             return self.find(known, offset).map(|span| (span, false));
         }
         self.may_hold_old_files = true;
@@ -303,5 +305,55 @@ mod tests {
         tables.dedup_by(|one, other| Arc::ptr_eq(one, other));
         let bytes: usize = tables.iter().map(|table| table.lock().bytes()).sum();
         assert!(bytes <= 2 * ARRIVAL_BYTES_MAX, "{bytes} bytes in {} tables", tables.len());
+    }
+
+    #[test]
+    fn a_file_is_closed_under_one_generation_and_stays_open_under_another() {
+        let mut timeline = Timeline::default();
+        let handles = [file(), file()];
+        assert_eq!(handles[0].identity(), handles[1].identity());
+        for (generation, handle) in [generation(1), generation(2)].into_iter().zip(&handles) {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation, before, Reason::Rotated, Arc::clone(handle));
+        }
+        timeline.close_files(&handles[..1]);
+        assert!(timeline.spans[0].file().is_none());
+        assert!(timeline.spans[1].file().is_some());
+    }
+
+    #[test]
+    fn the_spans_of_a_generation_share_the_file_that_was_opened_again() {
+        let mut timeline = Timeline::default();
+        let begin = |timeline: &mut Timeline, inode, reason, file: &Arc<LogFile>| {
+            let before = Fingerprint::at(Offset(0));
+            timeline.begin(generation(inode), before, reason, Arc::clone(file));
+        };
+        let [first, again, present] = [file(), file(), file()];
+        begin(&mut timeline, 1, Reason::Joined, &first);
+        begin(&mut timeline, 2, Reason::Rotated, &present);
+        timeline.spans[0].let_go();
+        begin(&mut timeline, 1, Reason::Late, &again);
+        let opened = |timeline: &Timeline, at: usize| timeline.spans[at].file().unwrap();
+        assert!(Arc::ptr_eq(&opened(&timeline, 0), &again), "its first span stays closed");
+        let third = file();
+        let found = timeline.add_rotated(
+            Some(generation(1)),
+            Offset(0),
+            generation(1),
+            b"",
+            third,
+            Offset(0),
+        );
+        assert!(found.is_some());
+        for at in [0, 2] {
+            assert!(Arc::ptr_eq(&opened(&timeline, at), &again), "it is open twice");
+        }
+        begin(&mut timeline, 1, Reason::Late, &first);
+        for at in [0, 2, 3] {
+            assert!(Arc::ptr_eq(&opened(&timeline, at), &first), "it is open twice");
+        }
+        timeline.close(true);
+        begin(&mut timeline, 1, Reason::Late, &again);
+        assert!(timeline.spans[0].file().is_none(), "bytes that were truncated come back");
     }
 }

@@ -160,6 +160,24 @@ fn a_log_without_a_file_is_announced_once_and_waited_for() {
 }
 
 #[test]
+fn files_that_may_be_missing_are_announced_once_before_or_with_the_next_span() {
+    let waiting = || NextSpan::Waiting(WaitReason::Missing);
+    let next = || NextSpan::Span(at(FIRST + 1, 0), Reason::Rotated);
+    let mut cursor = live(options(), 5);
+    assert_eq!(cursor.on_unknown_files(), Some(gap(FIRST, 5, None)));
+    assert_eq!(cursor.on_unknown_files(), None);
+    assert_eq!(cursor.on_rotation(waiting()), Step::Waiting(WaitReason::Missing));
+    assert_eq!(cursor.on_rotation(next()), reset(FIRST + 1, 0, Reason::Rotated));
+
+    let mut cursor = live(options(), 5);
+    assert_eq!(cursor.on_rotation(waiting()), Step::Waiting(WaitReason::Missing));
+    assert_eq!(cursor.on_unknown_files(), None, "it has no position");
+    assert_eq!(cursor.on_rotation(next()), gap(FIRST + 1, 0, None));
+    assert_eq!(cursor.step(open(0)), reset(FIRST + 1, 0, Reason::Rotated));
+    assert_eq!(cursor.on_unknown_files(), Some(gap(FIRST + 1, 0, None)), "again, later");
+}
+
+#[test]
 fn a_viewer_between_two_spans_waits_or_ends() {
     let until = Some(TimelinePosition { span: FIRST + 9, offset: Offset(0) });
     for (options, next, step) in [

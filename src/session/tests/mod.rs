@@ -265,3 +265,25 @@ fn late_bytes_of_a_removed_file_are_a_gap_after_the_file_is_closed() {
     let after = [Act::Poll(0), Act::Poll(5000), Act::Join(StartAt::All)];
     run_scenario(false, 1, before.into_iter().chain(after));
 }
+
+#[test]
+fn a_file_that_was_truncated_before_it_got_its_name_back_begins_anew() {
+    let away = [Act::Rotate { beside: false }, Act::Poll(0), Act::Poll(5)];
+    let back = [Act::TruncateOld(first(), first()), Act::Append(18), Act::RenameBack(first())];
+    let other = [Act::Poll(0), Act::TruncateOld(first(), first()), Act::Poll(5)];
+    run_scenario(false, 1, away.into_iter().chain(back).chain(other));
+}
+
+#[test]
+fn files_that_may_be_missing_are_told_once_though_the_log_has_no_file() {
+    let acts = [
+        Act::RenameAway,
+        Act::Join(StartAt::All),
+        Act::End(Ending::Closed),
+        Act::Follow,
+        Act::Resume(first()),
+        Act::Receive(first(), 4),
+        Act::Create(1),
+    ];
+    run_scenario(false, 1, acts);
+}

@@ -200,12 +200,16 @@ impl Record {
 
     /// Records what a poll found, and publishes it.
     fn take(&mut self, poll: Poll, log_files: &LogFiles) {
-        let mut grown = HashSet::new();
+        let (mut grown, mut has_lost) = (HashSet::new(), false);
         for event in &poll.events {
             match event {
                 FileEvent::Began { generation, before, reason, .. } => {
                     self.turn(key(*generation), before.offset(), *reason, log_files);
-                    grown.insert(key(*generation));
+                    // A poll tells one truncation. That of a file which is gone back to after it is
+                    // told by the next poll, before any bytes of that file.
+                    if !has_lost || *reason != Reason::Back {
+                        grown.insert(key(*generation));
+                    }
                 }
                 FileEvent::Bytes { start, bytes, head } => {
                     let signed = head.signed;
@@ -226,6 +230,7 @@ impl Record {
                     let span = self.spans.last().expect("a span began before");
                     self.generations.get_mut(&span.key).unwrap().lost = true;
                     grown.remove(&span.key);
+                    has_lost = true;
                 }
                 FileEvent::Waiting(reason) => {
                     self.waiting = Some(*reason);
