@@ -33,8 +33,9 @@ pub(super) async fn answer(
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (parts, _body) = request.into_parts();
+    let settings = app.settings();
     let route = Route::of(&parts);
-    let checked = match (origin_check::check(&app.settings, &parts), &route) {
+    let checked = match (origin_check::check(&settings, &parts), &route) {
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
     };
@@ -54,7 +55,7 @@ pub(super) async fn answer(
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         security::set_headers(&mut response, Framing::of(&parts.uri));
-        cors::allow(&app.settings, &origin, &mut response);
+        cors::allow(&settings, &origin, &mut response);
     }
     response
 }
@@ -121,7 +122,7 @@ pub(super) fn admit(
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {
-    let permit = app.viewer_limit.admit()?;
+    let permit = app.admit_viewer()?;
     Some(AccessLogEntry::begin(remote, quoted(log), transport, Some(permit)))
 }
 

@@ -35,7 +35,7 @@ pub(super) fn health(app: &App) -> Response<Body> {
 pub(super) fn check(app: &App, request: &Parts, origin: &str) -> Response<Body> {
     // A text that is no valid header value can't be an origin, and `?` is refused.
     let origin = HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("?"));
-    let checked = origin_check::check_as(&app.settings, request, Some(&origin));
+    let checked = origin_check::check_as(&app.settings(), request, Some(&origin));
     json_text(to_json(&match &checked {
         Ok(_) => Check::default(),
         Err(refused) => Check {

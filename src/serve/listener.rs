@@ -232,14 +232,12 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
             }
         })
     };
+    let settings = app.settings();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.settings.head_timeout)
+        .header_read_timeout(settings.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(
-            TokioIo::new(WriteTimeout::new(stream, app.settings.stall_timeout)),
-            service,
-        )
+        .serve_connection(TokioIo::new(WriteTimeout::new(stream, settings.stall_timeout)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {

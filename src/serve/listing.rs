@@ -2,7 +2,7 @@
 //! asks for it every few seconds.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
@@ -55,14 +55,11 @@ impl LogRow {
 }
 
 /// The list as a page.
-pub(super) fn page<'a>(
-    catalogue: &Catalogue,
-    registry: &Registry,
-    prefixes: impl Iterator<Item = &'a Path>,
-) -> String {
+pub(super) fn page(catalogue: &Catalogue, registry: &Registry, prefixes: &[PathBuf]) -> String {
     let now = SystemTime::now();
     let rows = catalogue.entries.iter().map(|entry| LogRow::new(entry, registry, now)).collect();
-    let prefixes: Vec<String> = prefixes.map(|path| path.to_string_lossy().into_owned()).collect();
+    let prefixes: Vec<String> =
+        prefixes.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     page::render(&ListPage { rows, prefixes: prefixes.join(", ") })
 }
 

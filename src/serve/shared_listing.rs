@@ -93,7 +93,7 @@ impl Kept {
         let empty = Catalogue::default();
         let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
         let text = match format {
-            ListFormat::Html => listing::page(catalogue, registry, access.prefixes()),
+            ListFormat::Html => listing::page(catalogue, registry, &access.prefixes()),
             ListFormat::Text => listing::text(catalogue),
             ListFormat::Json => listing::json(catalogue, registry),
         };

@@ -346,9 +346,14 @@ impl Streaming {
         self.read_to_end().await < length
     }
 
+    /// Whether the body has its last chunk.
+    pub fn is_complete(&self) -> bool {
+        self.raw.ends_with(b"0\r\n\r\n")
+    }
+
     /// Reads until the server ends the stream.
     pub async fn rest(&mut self) -> String {
-        while !self.raw.ends_with(b"0\r\n\r\n") && self.read().await {}
+        while !self.is_complete() && self.read().await {}
         self.body()
     }
 }

@@ -24,6 +24,7 @@ mod budget;
 mod checkpoints;
 mod cli;
 mod compression;
+mod config;
 mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]

@@ -304,7 +304,7 @@ impl Program {
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child =
             command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
