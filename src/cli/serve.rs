@@ -15,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
-use crate::serve::Server;
+use crate::serve::{Listeners, Server};
 use layers::Given;
-use listen::{announce, bind, cannot_listen};
+use listen::Bound;
 use reload::Reloader;
 
 pub(super) use arguments::Arguments;
@@ -37,10 +37,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         .or_usage(HINT_LIMITS)?;
     let served = runtime.block_on(async {
         let shutdown = signals().context("cannot handle signals").or_usage(HINT_LIMITS)?;
-        let (host, port) = (configuration.arguments.host.clone(), configuration.arguments.port);
-        let cannot_listen = |error| cannot_listen(&host, port, error);
-        let listener = bind(&host, port).await.map_err(cannot_listen)?;
-        let address = listener.local_addr().map_err(cannot_listen)?;
+        let mut bound = Bound::to(&configuration.listen).await?;
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
@@ -48,10 +45,11 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         let reloading = Reloader::start(given, configuration, content, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
-        announce(address);
-        let served = server.serve(listener, shutdown).await.map_err(cannot_listen);
+        bound.announce();
+        let listeners: Listeners = std::mem::take(&mut bound.listeners).into_iter().collect();
+        let served = server.serve(listeners, shutdown).await;
         reloading.abort();
-        served
+        served.context("cannot serve").or_usage(HINT_LIMITS)
     });
     // A read that hangs on a dead disk must not delay the exit.
     runtime.shutdown_background();

@@ -1,6 +1,5 @@
 //! Answers requests: checks their origin, and passes each to the function that answers it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -21,6 +20,7 @@ use crate::serve::refusal::Refused;
 use crate::serve::route::{Route, Transport, is_upgrade};
 use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
+use crate::serve::socket::Peer;
 use crate::serve::websocket::upgrade;
 use crate::serve::{App, assets, cors, health, json, page};
 use crate::wire::answer::{self, LogLink, to_json};
@@ -28,7 +28,7 @@ use crate::wire::answer::{self, LogLink, to_json};
 /// Answers a request, whatever it is.
 pub(super) async fn answer(
     app: &Arc<App>,
-    remote: SocketAddr,
+    remote: Peer,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
@@ -62,7 +62,7 @@ pub(super) async fn answer(
 
 async fn dispatch(
     app: &Arc<App>,
-    remote: SocketAddr,
+    remote: Peer,
     parts: &Parts,
     route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
@@ -96,7 +96,7 @@ async fn dispatch(
 /// A request for a log.
 pub(super) struct LogRequest<'a> {
     pub(super) app: &'a Arc<App>,
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Peer,
     pub(super) parts: &'a Parts,
     pub(super) query: Query,
 }
@@ -118,7 +118,7 @@ impl LogRequest<'_> {
 /// Admits a viewer of a log; `None` when the server is full.
 pub(super) fn admit(
     app: &App,
-    remote: SocketAddr,
+    remote: Peer,
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {

@@ -1,6 +1,6 @@
 //! The server: one port for pages, WebSockets, event streams and plain HTTP.
 //!
-//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
+//! [`Server`] takes bound listeners and a shutdown future, so that tests and embedders need
 //! neither ports nor signals. hyper owns a connection until it becomes a WebSocket. After that
 //! `websocket` owns the bare socket.
 
@@ -24,6 +24,7 @@ mod route;
 mod security;
 mod settings;
 mod shared_listing;
+mod socket;
 mod viewer_limit;
 mod websocket;
 mod withdrawal;
@@ -34,7 +35,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -51,6 +51,7 @@ use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::Withdrawals;
 
 pub use settings::{BadRule, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, Who};
+pub use socket::{Listener, Listeners};
 
 /// A server of the logs that an [`Access`] admits.
 ///
@@ -163,10 +164,10 @@ impl Server {
     /// watch, no descriptor.
     ///
     /// # Errors
-    /// When the listener's address can't be read. No connection can end the server.
+    /// None yet: no connection can end the server.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
@@ -177,7 +178,7 @@ impl Server {
             let app = Arc::clone(&app);
             async move { app.heartbeats.run(&app.cut).await }
         });
-        listener::accept_until(&app, listener, shutdown).await?;
+        listener::accept_until(&app, listeners.into(), shutdown).await;
         app.closing.cancel();
         let drained = async {
             app.hub.registry().close().await;

@@ -42,6 +42,7 @@ mod large;
 mod late;
 mod leaks;
 mod limits;
+mod listen;
 mod missed_files;
 mod model;
 mod old_files;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::serve::listen::ListenAddress;
 use crate::serve::{HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings};
 
 /// Serve log files to browsers, terminals and scripts
@@ -33,6 +34,11 @@ pub(in crate::cli) struct Arguments {
     /// Port to listen on; 0 picks a free port
     #[arg(long, default_value_t = 8765, env = "TAILCAST_PORT")]
     pub(super) port: u16,
+
+    /// Listen on this address instead of --host and --port: `HOST:PORT`, or `unix:/path` for a unix
+    /// socket; can be given more than once
+    #[arg(long, value_name = "ADDRESS", env = "TAILCAST_LISTEN", value_delimiter = ',')]
+    pub(super) listen: Vec<ListenAddress>,
 
     /// Allow pages of another server to connect, by their origin (http://host:port); can be given
     /// more than once
@@ -133,10 +139,10 @@ impl Arguments {
     }
 
     /// The settings that the flags stand for.
-    pub(super) fn settings(&self, rules: Vec<Rule>) -> Settings {
+    pub(super) fn settings(&self, listen: &[ListenAddress], rules: Vec<Rule>) -> Settings {
         let (heartbeat, heartbeat_interval) = self.heartbeat;
         let mut allow_hosts = self.allow_hosts.clone();
-        allow_hosts.push(self.host.clone());
+        allow_hosts.extend(listen.iter().filter_map(ListenAddress::host).map(ToOwned::to_owned));
         Settings {
             heartbeat,
             heartbeat_interval,

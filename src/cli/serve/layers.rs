@@ -1,7 +1,7 @@
 //! The settings of a server from their three layers: the command line wins over the environment,
 //! and that over the configuration file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -11,11 +11,12 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use crate::cli::failure::Failure;
 use crate::cli::serve::arguments::{Arguments, prefixes_of_environment};
 use crate::cli::serve::config_file::{self, ConfigFile};
+use crate::cli::serve::listen::ListenAddress;
 use crate::log::Access;
 use crate::serve::{Rule, Settings};
 
 /// Flags that a running server cannot change.
-const NEEDS_RESTART: &[&str] = &["host", "port", "heartbeat", "rotate-wait"];
+const NEEDS_RESTART: &[&str] = &["host", "port", "listen", "heartbeat", "rotate-wait"];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.
@@ -23,16 +24,36 @@ const NEEDS_RESTART: &[&str] = &["host", "port", "heartbeat", "rotate-wait"];
 pub(super) struct Given {
     /// The arguments after `serve`.
     arguments: Vec<OsString>,
-    /// The flags that these or the environment set.
-    said: BTreeSet<String>,
+    /// The flags that these or the environment set, and which of the two.
+    said: BTreeMap<String, Layer>,
     /// The configuration file.
     pub(super) file: Option<PathBuf>,
+}
+
+/// Where a flag is set. The later ones win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    File,
+    Environment,
+    CommandLine,
+}
+
+impl Layer {
+    fn of(matches: &ArgMatches, id: &str) -> Option<Self> {
+        match matches.value_source(id)? {
+            ValueSource::CommandLine => Some(Self::CommandLine),
+            ValueSource::EnvVariable => Some(Self::Environment),
+            _ => None,
+        }
+    }
 }
 
 /// Everything that a server is told, complete and checked.
 #[derive(Debug)]
 pub(super) struct Configuration {
     pub(super) arguments: Arguments,
+    /// The addresses to listen on. Never empty.
+    pub(super) listen: Vec<ListenAddress>,
     rules: Vec<Rule>,
     /// The values of all flags, as texts.
     values: BTreeMap<String, Vec<OsString>>,
@@ -48,17 +69,14 @@ impl Given {
 
     fn new(arguments: Vec<OsString>, file: Option<PathBuf>, matches: &ArgMatches) -> Self {
         let command = serve_command();
-        let is_said = |id: &str| {
-            let source = matches.value_source(id);
-            matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
+        let layer = |flag: &clap::Arg| {
+            Some((flag.get_long()?.to_owned(), Layer::of(matches, flag.get_id().as_str())?))
         };
-        let mut said: BTreeSet<String> = command
-            .get_arguments()
-            .filter(|flag| is_said(flag.get_id().as_str()))
-            .filter_map(|flag| flag.get_long().map(str::to_owned))
-            .collect();
-        if is_said("prefixes") || !prefixes_of_environment().is_empty() {
-            said.insert("prefix".to_owned());
+        let mut said: BTreeMap<String, Layer> = command.get_arguments().filter_map(layer).collect();
+        if Layer::of(matches, "prefixes").is_some() {
+            said.insert("prefix".to_owned(), Layer::CommandLine);
+        } else if !prefixes_of_environment().is_empty() {
+            said.entry("prefix".to_owned()).or_insert(Layer::Environment);
         }
         Self { arguments, said, file }
     }
@@ -79,11 +97,15 @@ impl Given {
     /// All layers, with what a file says as the lowest.
     pub(super) fn over(&self, file: ConfigFile) -> Result<Configuration, Failure> {
         let mut all = vec![OsString::from("serve")];
-        for key in file.keys.iter().filter(|key| !self.said.contains(&key.name)) {
+        for key in file.keys.iter().filter(|key| !self.said.contains_key(&key.name)) {
             all.extend(key.values.iter().map(|value| format!("--{}={value}", key.name).into()));
         }
         all.extend(self.arguments.iter().cloned());
-        Configuration::of(serve_command(), all, file.rules)
+        let mut layers = self.said.clone();
+        for key in &file.keys {
+            layers.entry(key.name.clone()).or_insert(Layer::File);
+        }
+        Configuration::of(serve_command(), all, &layers, file.rules)
     }
 }
 
@@ -94,10 +116,16 @@ impl Configuration {
         for key in &file.keys {
             all.extend(key.values.iter().map(|value| format!("--{}={value}", key.name).into()));
         }
-        Self::of(config_file::flags(), all, file.rules)
+        let layers = file.keys.iter().map(|key| (key.name.clone(), Layer::File)).collect();
+        Self::of(config_file::flags(), all, &layers, file.rules)
     }
 
-    fn of(command: Command, all: Vec<OsString>, rules: Vec<Rule>) -> Result<Self, Failure> {
+    fn of(
+        command: Command,
+        all: Vec<OsString>,
+        layers: &BTreeMap<String, Layer>,
+        rules: Vec<Rule>,
+    ) -> Result<Self, Failure> {
         const HINT: &str = "`tailcast serve --help` describes the flags";
         let longs: Vec<(String, String)> = command
             .get_arguments()
@@ -113,6 +141,7 @@ impl Configuration {
             })
             .collect();
         let arguments = Arguments::from_arg_matches(&matches).map_err(wrong)?;
+        let listen = addresses(&arguments, layers)?;
         if !rules.is_empty() {
             // Nobody may believe that a rule protects what everybody can read.
             return Err(Failure::usage(
@@ -122,7 +151,7 @@ impl Configuration {
                 "remove the rules, or let a proxy decide who may reach the server",
             ));
         }
-        Ok(Self { arguments, rules, values })
+        Ok(Self { arguments, listen, rules, values })
     }
 
     /// Opens the prefixes.
@@ -139,7 +168,7 @@ impl Configuration {
 
     /// The settings of the server.
     pub(super) fn settings(&self) -> Settings {
-        self.arguments.settings(self.rules.clone())
+        self.arguments.settings(&self.listen, self.rules.clone())
     }
 
     /// The flags that another configuration sets in another way: those that a running server can
@@ -160,11 +189,28 @@ impl Configuration {
     /// Sets what a running server cannot change to what it was started with.
     pub(super) fn keep_fixed(&mut self, first: &Self) {
         let (now, then) = (&mut self.arguments, &first.arguments);
-        now.host.clone_from(&then.host);
-        now.port = then.port;
+        self.listen.clone_from(&first.listen);
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
     }
+}
+
+/// The addresses to listen on: those of `--listen`, or that of `--host` and `--port`, whichever
+/// stands in the higher layer.
+fn addresses(
+    arguments: &Arguments,
+    layers: &BTreeMap<String, Layer>,
+) -> Result<Vec<ListenAddress>, Failure> {
+    let listen = layers.get("listen").filter(|_| !arguments.listen.is_empty());
+    let host_or_port = layers.get("host").max(layers.get("port"));
+    if listen.is_some() && listen == host_or_port {
+        let error = anyhow::anyhow!("`listen` stands instead of `host` and `port`");
+        return Err(Failure::usage(error, "give `--listen HOST:PORT` alone"));
+    }
+    if listen > host_or_port {
+        return Ok(arguments.listen.clone());
+    }
+    Ok(vec![ListenAddress::Tcp { host: arguments.host.clone(), port: arguments.port }])
 }
 
 fn serve_command() -> Command {
@@ -221,9 +267,33 @@ mod tests {
         assert_eq!(second.changes(&first), (vec!["allow-host"], vec!["heartbeat", "port"]));
         assert_eq!(first.changes(&first), (vec![], vec![]));
         second.keep_fixed(&first);
-        assert_eq!(second.arguments.port, 1);
+        assert_eq!(second.listen, [ListenAddress::Tcp { host: "a".into(), port: 1 }]);
         assert_eq!(second.settings().heartbeat_interval, first.settings().heartbeat_interval);
         assert_eq!(second.settings().allow_hosts, ["x", "y", "a"]);
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_highest_layer() {
+        let over = |arguments: &[&str], text: &str| {
+            let configuration = given(arguments).over(file(text));
+            configuration.map(|configuration| {
+                configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            })
+        };
+        let listen = "listen = ['unix:/a', '[::1]:80']";
+        for (arguments, text, expected) in [
+            (&[][..], "", "127.0.0.1:8765"),
+            (&[], "port = 1", "127.0.0.1:1"),
+            (&[], listen, "unix:/a [::1]:80"),
+            (&["--port", "8765"], listen, "127.0.0.1:8765"),
+            (&["--listen", "b:2"], "host = 'a'\nport = 1", "b:2"),
+            (&["--listen", "b:2", "--listen=unix:/c"], listen, "b:2 unix:/c"),
+            (&[], "listen = []\nport = 1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(over(arguments, text).unwrap(), expected, "{arguments:?} {text}");
+        }
+        assert!(over(&["--listen", "b:2", "--port", "1"], "").is_err());
+        assert!(over(&[], "listen = ['b:2']\nhost = 'a'").is_err());
     }
 
     #[test]

@@ -54,7 +54,10 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
     let seconds = heartbeat_interval.as_secs();
     vec![
         format!("serves the logs under {}", prefixes.join(", ")),
-        format!("listens on {}:{}", arguments.host, arguments.port),
+        format!(
+            "listens on {}",
+            configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
         format!(
             "answers to IP addresses, localhost{}",
             arguments.allow_hosts.iter().map(|host| format!(", {host}")).collect::<String>()

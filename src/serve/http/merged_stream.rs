@@ -4,7 +4,6 @@
 //! So a page that shows several logs without WebSockets takes one stream for all. Each log has its
 //! own session. A log that is refused, or whose file system hangs, delays no other.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use crate::serve::dispatch::admit;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
+use crate::serve::socket::Peer;
 use crate::serve::withdrawal::Withdrawal;
 use crate::session::{Output, Session};
 use crate::wire::frame::{Form, Frame, Frames};
@@ -40,7 +40,7 @@ const NO_POSITION: &str = "-";
 /// 400 for a format that events lack. A log that is refused gets an `error` message instead.
 pub(in crate::serve) fn answer(
     app: &Arc<App>,
-    remote: SocketAddr,
+    remote: Peer,
     parts: &Parts,
     logs: Vec<(Vec<u8>, Query)>,
 ) -> Result<Response<Body>, Refused> {
@@ -71,7 +71,7 @@ pub(in crate::serve) fn answer(
 /// The request for one of the logs.
 struct LogRequest {
     app: Arc<App>,
-    remote: SocketAddr,
+    remote: Peer,
     query: Query,
     form: Form,
 }

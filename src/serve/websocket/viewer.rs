@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::log::{LogPath, Refusal};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
+use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
@@ -81,7 +81,7 @@ enum FrameSource {
 /// up to date takes little memory.
 pub(in crate::serve) async fn serve(
     app: Arc<App>,
-    io: TcpStream,
+    io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
     mut entry: AccessLogEntry,
@@ -151,7 +151,7 @@ fn end_of(event: &SocketEvent) -> StreamEnd {
 /// been sent.
 async fn open(
     app: &App,
-    io: TcpStream,
+    io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
     entry: &mut AccessLogEntry,
