@@ -41,11 +41,12 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
+        let base = settings.base_path.clone();
         let server = Server::new(access, settings);
         let reloading = Reloader::start(given, configuration, content, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
-        bound.announce();
+        bound.announce(&base);
         let listeners: Listeners = std::mem::take(&mut bound.listeners).into_iter().collect();
         let served = server.serve(listeners, shutdown).await;
         reloading.abort();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Refusal, pattern};
@@ -32,7 +32,8 @@ pub(super) async fn answer(
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-    let (parts, _body) = request.into_parts();
+    let (mut parts, _body) = request.into_parts();
+    remove_base(app, &mut parts);
     let settings = app.settings();
     let route = Route::of(&parts);
     let checked = match (origin_check::check(&settings, &parts), &route) {
@@ -48,7 +49,7 @@ pub(super) async fn answer(
         let Refused { status, message, hint } = &refused;
         let path = parts.uri.path();
         tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
-        refused.answer(&parts.headers)
+        refused.answer(&app.base, &parts.headers)
     });
     if parts.method == Method::HEAD {
         *response.body_mut() = empty();
@@ -58,6 +59,29 @@ pub(super) async fn answer(
         cors::allow(&settings, &origin, &mut response);
     }
     response
+}
+
+/// Removes the base from the target of a request, so that nothing behind this knows of it.
+fn remove_base(app: &App, parts: &mut Parts) {
+    let is_log = |path: &str| {
+        let located = requested_path(path).map(|path| app.access.locate_requested(&path));
+        !matches!(located, Err(_) | Ok(Err(Refusal::Forbidden)))
+    };
+    let path = parts.uri.path();
+    let rest = app.base.strip(path, is_log);
+    if rest.len() == path.len() {
+        return;
+    }
+    let target = match parts.uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    let mut uri = parts.uri.clone().into_parts();
+    // A part of a target is a target.
+    uri.path_and_query = target.parse().ok();
+    if let Ok(uri) = Uri::from_parts(uri) {
+        parts.uri = uri;
+    }
 }
 
 async fn dispatch(
@@ -79,7 +103,7 @@ async fn dispatch(
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
         Route::Newer(path) => newer(app, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
-        Route::Own(name) => own(parts, name),
+        Route::Own(name) => own(app, parts, name),
         Route::Log { path, query, transport } => {
             let log = app.access.locate_requested(&path);
             let request = LogRequest { app, remote, parts, query };
@@ -149,11 +173,11 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 }
 
 /// Answers a request below `/_/` that does not concern a log.
-fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
+fn own(app: &App, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
-        name => page::multi_log(name)
+        name => page::multi_log(&app.base, name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),
     }
@@ -166,7 +190,8 @@ async fn newer(app: &App, path: &str) -> Result<Response<Body>, Refused> {
     let access = Arc::clone(&app.access);
     let looked = spawn_blocking(move || pattern::newer(&access, &log)).await;
     let found = looked.map_err(|_| Refusal::Unreadable)?;
-    let link = |log: &LogPath| LogLink { path: log.display().to_string(), href: href(log) };
+    let link =
+        |log: &LogPath| LogLink { path: log.display().to_string(), href: href(&app.base, log) };
     let mut response = json::json_text(to_json(&answer::Newer {
         newest: found.as_ref().map(|found| link(&found.newest)),
         pattern: found.as_ref().map(|found| link(&found.pattern)),
@@ -181,8 +206,10 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
     let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
     let framing = Framing::of(&request.parts.uri);
     match opened.unwrap_or(Err(Refusal::Unreadable)) {
-        Ok(()) => Ok(page::view(StatusCode::OK, log, framing)),
-        Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, framing)),
+        Ok(()) => Ok(page::view(&request.app.base, StatusCode::OK, log, framing)),
+        Err(Refusal::NotFound) => {
+            Ok(page::view(&request.app.base, StatusCode::NOT_FOUND, log, framing))
+        }
         Err(refusal) => Err(refusal.into()),
     }
 }

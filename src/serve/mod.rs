@@ -50,7 +50,9 @@ use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::Withdrawals;
 
-pub use settings::{BadRule, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, Who};
+pub use settings::{
+    BadBasePath, BadRule, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, Who,
+};
 pub use socket::{Listener, Listeners};
 
 /// A server of the logs that an [`Access`] admits.
@@ -71,6 +73,8 @@ struct App {
     lines: LineIndexes,
     access: Arc<Access>,
     withdrawals: Withdrawals,
+    /// The path under which everything lies.
+    base: BasePath,
     /// The present settings. A request takes them once.
     settings: RwLock<Arc<Settings>>,
     viewer_limit: ViewerLimit,
@@ -142,8 +146,9 @@ impl Server {
             heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),
+            listing: SharedListing::new(settings.base_path.clone()),
+            base: settings.base_path.clone(),
             settings: RwLock::new(Arc::new(settings)),
-            listing: SharedListing::default(),
             tasks,
             closing,
             cut: CancellationToken::new(),

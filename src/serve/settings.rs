@@ -1,11 +1,13 @@
 //! What a server can be told, as values. How people say it is the business of the command line.
 
+mod base_path;
 mod rules;
 
 use std::time::Duration;
 
 use crate::log::registry;
 
+pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
 
 /// The time between two heartbeats, unless the settings say otherwise.
@@ -25,7 +27,7 @@ pub enum Heartbeat {
 /// The settings of a server. The help of the command line describes most of them.
 ///
 /// A running server can be given others ([`Handle::reload`](crate::serve::Handle::reload)). Those
-/// of heartbeats and `rotate_wait` then stay as they were at the start.
+/// of heartbeats, `rotate_wait` and `base_path` then stay as they were at the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
@@ -41,6 +43,8 @@ pub struct Settings {
     /// Origins of pages that may read logs, besides the server's own: `http://host:port`. This
     /// applies to WebSockets, event streams and `fetch`.
     pub allow_origins: Vec<String>,
+    /// The path under which everything lies.
+    pub base_path: BasePath,
     /// Host names by which the server may be reached, besides IP addresses and `localhost`.
     pub allow_hosts: Vec<String>,
     /// Whether messages are compressed for viewers that offer `permessage-deflate`.
@@ -69,6 +73,7 @@ impl Default for Settings {
             max_viewers: 10_000,
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
+            base_path: BasePath::default(),
             compress: true,
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),
@@ -88,6 +93,7 @@ impl Settings {
             heartbeat_interval: first.heartbeat_interval,
             pong_timeout: first.pong_timeout,
             rotate_wait: first.rotate_wait,
+            base_path: first.base_path.clone(),
             ..self
         }
     }

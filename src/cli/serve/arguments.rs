@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::serve::listen::ListenAddress;
-use crate::serve::{HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings};
+use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings};
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,11 @@ pub(in crate::cli) struct Arguments {
     /// socket; can be given more than once
     #[arg(long, value_name = "ADDRESS", env = "TAILCAST_LISTEN", value_delimiter = ',')]
     pub(super) listen: Vec<ListenAddress>,
+
+    /// Serve everything under this path, for a proxy that shares its host name with other programs:
+    /// `/logs`. The proxy may remove it from its requests or not
+    #[arg(long, default_value = "/", value_name = "PATH", env = "TAILCAST_BASE_PATH")]
+    pub(super) base_path: BasePath,
 
     /// Allow pages of another server to connect, by their origin (http://host:port); can be given
     /// more than once
@@ -149,6 +154,7 @@ impl Arguments {
             max_viewers: self.max_viewers,
             allow_origins: self.allow_origins.clone(),
             allow_hosts,
+            base_path: self.base_path.clone(),
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),

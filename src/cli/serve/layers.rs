@@ -16,7 +16,7 @@ use crate::log::Access;
 use crate::serve::{Rule, Settings};
 
 /// Flags that a running server cannot change.
-const NEEDS_RESTART: &[&str] = &["host", "port", "listen", "heartbeat", "rotate-wait"];
+const NEEDS_RESTART: &[&str] = &["host", "port", "listen", "base-path", "heartbeat", "rotate-wait"];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.
@@ -190,6 +190,7 @@ impl Configuration {
     pub(super) fn keep_fixed(&mut self, first: &Self) {
         let (now, then) = (&mut self.arguments, &first.arguments);
         self.listen.clone_from(&first.listen);
+        now.base_path.clone_from(&then.base_path);
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
     }

@@ -12,7 +12,7 @@ use rustix::process::umask;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket, lookup_host};
 
 use crate::cli::failure::Failure;
-use crate::serve::Listener;
+use crate::serve::{BasePath, Listener};
 
 /// The length of the accept queue, as far as `net.core.somaxconn` allows. When all viewers
 /// reconnect at once, those that find no place try again after 1, 3, 7, 15 and 31 s.
@@ -113,9 +113,9 @@ impl Bound {
     }
 
     /// Prints the addresses, once they are bound. The server works without stdout, too.
-    pub(super) fn announce(&self) {
+    pub(super) fn announce(&self, base: &BasePath) {
         let mut out = io::stdout().lock();
-        let printed = self.links.iter().try_for_each(|link| writeln!(out, "{link}"));
+        let printed = self.links.iter().try_for_each(|link| writeln!(out, "{link}{base}/"));
         if let Err(error) = printed.and_then(|()| out.flush()) {
             tracing::debug!(%error, "cannot print the address");
         }
@@ -235,7 +235,7 @@ fn link(address: SocketAddr) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}/", SocketAddr::new(ip, address.port()))
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 #[cfg(test)]

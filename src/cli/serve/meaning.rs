@@ -58,6 +58,10 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
             "listens on {}",
             configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         ),
+        match arguments.base_path.as_str() {
+            "" => "serves everything directly under its host name".to_owned(),
+            base => format!("serves everything under the path {base}/"),
+        },
         format!(
             "answers to IP addresses, localhost{}",
             arguments.allow_hosts.iter().map(|host| format!(", {host}")).collect::<String>()
