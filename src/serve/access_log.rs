@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use crate::serve::socket::Peer;
+use crate::serve::forwarded::Remote;
 use crate::serve::viewer_limit::ViewerPermit;
 
 /// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
-    remote: Peer,
+    remote: Remote,
     log: String,
     since: Instant,
     /// Bytes that were passed to the connection.
@@ -21,7 +21,7 @@ pub(super) struct AccessLogEntry {
 impl AccessLogEntry {
     /// Begins an entry. `log` is logged unchanged, so the caller has to escape it.
     pub(super) fn begin(
-        remote: Peer,
+        remote: Remote,
         log: String,
         transport: &'static str,
         permit: Option<ViewerPermit>,

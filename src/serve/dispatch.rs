@@ -13,6 +13,7 @@ use crate::search::{levels, stack_trace};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
+use crate::serve::forwarded::{Client, Remote};
 use crate::serve::http::{api, download, merged_stream, stream};
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::{Query, href, requested_path};
@@ -28,26 +29,28 @@ use crate::wire::answer::{self, LogLink, to_json};
 /// Answers a request, whatever it is.
 pub(super) async fn answer(
     app: &Arc<App>,
-    remote: Peer,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
     let (mut parts, _body) = request.into_parts();
-    remove_base(app, &mut parts);
     let settings = app.settings();
+    let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
+    remove_base(app, &client, &mut parts);
     let route = Route::of(&parts);
-    let checked = match (origin_check::check(&settings, &parts), &route) {
+    let checked = match (origin_check::check(&settings, &client, &parts), &route) {
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
     };
     let (origin, answered) = match (checked, route) {
-        (Ok(origin), Ok(route)) => (origin, dispatch(app, remote, &parts, route, upgrade).await),
+        (Ok(origin), Ok(route)) => (origin, dispatch(app, &client, &parts, route, upgrade).await),
         (Ok(origin), Err(refused)) => (origin, Err(refused)),
         (Err(refused), _) => (RequestOrigin::Own, Err(refused)),
     };
     let mut response = answered.unwrap_or_else(|refused| {
         let Refused { status, message, hint } = &refused;
         let path = parts.uri.path();
+        let remote = client.remote;
         tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
         refused.answer(&app.base, &parts.headers)
     });
@@ -62,7 +65,10 @@ pub(super) async fn answer(
 }
 
 /// Removes the base from the target of a request, so that nothing behind this knows of it.
-fn remove_base(app: &App, parts: &mut Parts) {
+fn remove_base(app: &App, client: &Client, parts: &mut Parts) {
+    if client.removed.as_deref().is_some_and(|removed| app.base.is(removed)) {
+        return;
+    }
     let is_log = |path: &str| {
         let located = requested_path(path).map(|path| app.access.locate_requested(&path));
         !matches!(located, Err(_) | Ok(Err(Refusal::Forbidden)))
@@ -86,11 +92,12 @@ fn remove_base(app: &App, parts: &mut Parts) {
 
 async fn dispatch(
     app: &Arc<App>,
-    remote: Peer,
+    client: &Client,
     parts: &Parts,
     route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
+    let remote = client.remote;
     match route {
         Route::Preflight | Route::Options => Ok(cors::preflight()),
         Route::List { html } => {
@@ -99,7 +106,7 @@ async fn dispatch(
         }
         Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
         Route::Health => Ok(health::health(app)),
-        Route::Check { origin } => Ok(health::check(app, parts, &origin)),
+        Route::Check { origin } => Ok(health::check(app, client, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
         Route::Newer(path) => newer(app, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
@@ -120,7 +127,7 @@ async fn dispatch(
 /// A request for a log.
 pub(super) struct LogRequest<'a> {
     pub(super) app: &'a Arc<App>,
-    pub(super) remote: Peer,
+    pub(super) remote: Remote,
     pub(super) parts: &'a Parts,
     pub(super) query: Query,
 }
@@ -142,7 +149,7 @@ impl LogRequest<'_> {
 /// Admits a viewer of a log; `None` when the server is full.
 pub(super) fn admit(
     app: &App,
-    remote: Peer,
+    remote: Remote,
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {

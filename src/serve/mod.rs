@@ -10,6 +10,7 @@ mod body;
 mod conditional;
 mod cors;
 mod dispatch;
+mod forwarded;
 mod health;
 mod http;
 mod idle_connections;
@@ -51,7 +52,8 @@ use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::Withdrawals;
 
 pub use settings::{
-    BadBasePath, BadRule, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, Who,
+    BadBasePath, BadRule, BadTrustedProxy, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings,
+    TrustedProxy, Who,
 };
 pub use socket::{Listener, Listeners};
 

@@ -2,6 +2,7 @@
 
 mod base_path;
 mod rules;
+mod trusted;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::log::registry;
 
 pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
+pub use trusted::{BadTrustedProxy, TrustedProxy};
 
 /// The time between two heartbeats, unless the settings say otherwise.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -47,6 +49,8 @@ pub struct Settings {
     pub base_path: BasePath,
     /// Host names by which the server may be reached, besides IP addresses and `localhost`.
     pub allow_hosts: Vec<String>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether messages are compressed for viewers that offer `permessage-deflate`.
     pub compress: bool,
     /// How long a file that was rotated away is still read.
@@ -74,6 +78,7 @@ impl Default for Settings {
             allow_origins: Vec::new(),
             allow_hosts: Vec::new(),
             base_path: BasePath::default(),
+            trusted_proxies: Vec::new(),
             compress: true,
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),

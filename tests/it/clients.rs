@@ -234,7 +234,7 @@ pub async fn head_of(address: SocketAddr, head: &str) -> Answer {
     parse(&answer)
 }
 
-fn parse(answer: &[u8]) -> Answer {
+pub fn parse(answer: &[u8]) -> Answer {
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let at = at.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
     let head = String::from_utf8_lossy(&answer[..at]).into_owned();

@@ -51,6 +51,7 @@ mod oracle;
 mod original;
 mod patterns;
 mod proof;
+mod proxies;
 mod resume;
 mod rooms;
 mod rotate;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::serve::listen::ListenAddress;
-use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings};
+use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy};
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
@@ -64,6 +64,17 @@ pub(in crate::cli) struct Arguments {
         value_delimiter = ','
     )]
     pub(super) allow_hosts: Vec<String>,
+
+    /// Believe this proxy when it says for whom it asks (X-Forwarded-For, -Proto, -Host and -Prefix,
+    /// or Forwarded): an IP address, a network such as 10.0.0.0/8, or `unix` for those that connect
+    /// to a unix socket; can be given more than once
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "CIDR",
+        env = "TAILCAST_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    pub(super) trusted_proxies: Vec<TrustedProxy>,
 
     /// How to detect viewers that are gone: `ping` (WebSocket pings every 15 s), `text` (text
     /// messages, as the original server sends them), a number of seconds between pings, or `0` for
@@ -155,6 +166,7 @@ impl Arguments {
             allow_origins: self.allow_origins.clone(),
             allow_hosts,
             base_path: self.base_path.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),

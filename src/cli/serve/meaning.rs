@@ -70,6 +70,13 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
             "lets these pages of other servers read logs: {}",
             named(&arguments.allow_origins, "none")
         ),
+        format!(
+            "believes these proxies when they say for whom they ask: {}",
+            named(
+                &arguments.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "none"
+            )
+        ),
         format!("takes at most {} viewers", arguments.max_viewers),
         format!("closes a viewer that takes nothing for {} s", stall_timeout.as_secs_f64()),
         match heartbeat {

@@ -21,10 +21,10 @@ use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::Body;
 use crate::serve::dispatch::admit;
+use crate::serve::forwarded::Remote;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::serve::socket::Peer;
 use crate::serve::withdrawal::Withdrawal;
 use crate::session::{Output, Session};
 use crate::wire::frame::{Form, Frame, Frames};
@@ -40,7 +40,7 @@ const NO_POSITION: &str = "-";
 /// 400 for a format that events lack. A log that is refused gets an `error` message instead.
 pub(in crate::serve) fn answer(
     app: &Arc<App>,
-    remote: Peer,
+    remote: Remote,
     parts: &Parts,
     logs: Vec<(Vec<u8>, Query)>,
 ) -> Result<Response<Body>, Refused> {
@@ -71,7 +71,7 @@ pub(in crate::serve) fn answer(
 /// The request for one of the logs.
 struct LogRequest {
     app: Arc<App>,
-    remote: Peer,
+    remote: Remote,
     query: Query,
     form: Form,
 }

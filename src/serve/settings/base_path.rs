@@ -55,6 +55,11 @@ impl BasePath {
         &self.0
     }
 
+    /// Whether a proxy names this path, with or without a slash at its end.
+    pub(in crate::serve) fn is(&self, path: &str) -> bool {
+        !self.0.is_empty() && path.strip_suffix('/').unwrap_or(path) == self.0
+    }
+
     /// The path of a request as the rest of the server knows it: without the base.
     ///
     /// A proxy may have removed the base already. Then the path of a log in a directory that is
