@@ -73,6 +73,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_hears_when_its_log_may_no_longer_be_read() {
+        let minute = Duration::from_secs(60);
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [kept, lost] = [0, 1].map(|at| directories[at].path());
         let access = Arc::new(Access::new([kept, lost]).unwrap());
@@ -85,12 +86,11 @@ mod tests {
         let [mut staying, mut ending] = [&kept_log, &lost_log].map(|log| withdrawals.watch(log));
         access.adopt(Access::new([kept]).unwrap());
         withdrawals.announce(HashSet::new());
-        ending.withdrawn().await;
+        timeout(minute, ending.withdrawn()).await.expect("its prefix is gone");
         assert!(withdrawals.is_withdrawn(&lost_log) && !withdrawals.is_withdrawn(&kept_log));
-        let minute = Duration::from_secs(60);
         assert!(timeout(minute, staying.withdrawn()).await.is_err(), "its prefix is still there");
         withdrawals.announce(HashSet::from([kept_log.clone()]));
-        linked.withdrawn().await;
+        timeout(minute, linked.withdrawn()).await.expect("it leads outside");
         assert!(withdrawals.is_withdrawn(&kept_log));
     }
 }
