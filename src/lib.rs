@@ -24,7 +24,7 @@
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | rows anywhere in a log, line numbers, search |
-//! | [`serve`] | the port: WebSocket, server-sent events, HTTP, the pages; limits and shutdown |
+//! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
 //! | [`cli`] | the commands; the only place that prints |
@@ -41,6 +41,8 @@
 //! | pattern | a file name with wildcards: a log that leads to the newest file that matches |
 //! | match | a file whose name matches a pattern; its rank says which of two is newer |
 //! | prefix | a directory or file that may be served |
+//! | base path | the path under which everything of a server lies |
+//! | trusted proxy | a peer that is believed when it says for whom it asks |
 //! | offset | the position of a byte in a file, from 0 |
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
 //! | fingerprint | the last bytes before an offset; proves that a file still is what it was |

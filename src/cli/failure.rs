@@ -27,6 +27,16 @@ impl Failure {
         Self { error: error.into(), hint: hint.into(), code: EXIT_UNAVAILABLE }
     }
 
+    /// The whole chain of causes, on one line.
+    pub(super) fn causes(&self) -> String {
+        format!("{:#}", self.error)
+    }
+
+    /// What to do about it.
+    pub(super) fn hint(&self) -> &str {
+        &self.hint
+    }
+
     /// Prints the whole chain of causes on one line, and the hint below it.
     pub(super) fn report(&self) -> ExitCode {
         let Self { error, hint, code } = self;

@@ -12,7 +12,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
@@ -28,7 +28,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
+    Config(serve::ConfigArguments),
     Tail(tail::Arguments),
     Bench(bench::Arguments),
 }
@@ -36,8 +37,17 @@ enum Command {
 /// Runs the program with the process's arguments, and returns its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
+    let mut matches = Arguments::command().get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let done = match arguments.command {
+        Command::Serve(arguments) => {
+            let (_, matches) = matches.remove_subcommand().unwrap_or_default();
+            serve::run(*arguments, &matches)
+        }
+        Command::Config(arguments) => serve::check(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };

@@ -1,17 +1,19 @@
 //! One WebSocket connection to a server.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, Response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use crate::client::{Disconnect, Refused};
 use crate::wire::frame::MESSAGE_BYTES_MAX;
@@ -35,9 +37,14 @@ pub(crate) enum ConnectionError {
     Refused(Refused),
 }
 
+/// What a WebSocket runs over: a TCP or a unix connection.
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
 /// An open connection.
 pub(crate) struct Connection {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: WebSocketStream<Box<dyn Io>>,
     since: Instant,
     /// When the server last sent anything.
     last_received: Instant,
@@ -48,13 +55,23 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn connect(url: String) -> Result<Self, ConnectionError> {
+    /// Connects to the server in the URL, or to the one at this unix socket.
+    pub(crate) async fn connect(
+        url: String,
+        socket: Option<PathBuf>,
+    ) -> Result<Self, ConnectionError> {
         let mut request = url.into_client_request().map_err(connect_error)?;
         request
             .headers_mut()
             .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
         let config = WebSocketConfig::default().max_message_size(Some(4 * MESSAGE_BYTES_MAX));
-        let connecting = connect_async_with_config(request, Some(config), false);
+        let connecting = async {
+            let io: Box<dyn Io> = match socket {
+                Some(path) => Box::new(UnixStream::connect(path).await?),
+                None => Box::new(TcpStream::connect(authority(request.uri())).await?),
+            };
+            client_async_with_config(request, io, Some(config)).await
+        };
         let (socket, _) = timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| {
@@ -108,6 +125,13 @@ impl Connection {
         };
         let _late = timeout(CLOSE_TIMEOUT, handshake).await;
     }
+}
+
+/// The host and the port to connect to.
+fn authority(url: &Uri) -> (String, u16) {
+    let host = url.host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    (bare.to_owned(), url.port_u16().unwrap_or(80))
 }
 
 fn broken(error: &Error) -> Disconnect {

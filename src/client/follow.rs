@@ -91,7 +91,8 @@ impl Follow {
                 State::Paused { until } => {
                     sleep_until(*until).await;
                     let url = self.url.websocket(&self.parameters());
-                    self.state = State::Connecting(Box::pin(Connection::connect(url)));
+                    let socket = self.url.socket().map(ToOwned::to_owned);
+                    self.state = State::Connecting(Box::pin(Connection::connect(url, socket)));
                 }
                 State::Connecting(connecting) => match connecting.await {
                     Ok(connection) => self.state = State::Up(Box::new(connection)),

@@ -1,18 +1,22 @@
 //! The URL of a log on a server.
 
 use std::fmt::{self, Display, Formatter};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`.
+/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`. A log
+/// of a server that listens on a unix socket is `unix:/run/tailcast.sock:/var/log/app.log`.
 ///
 /// Characters that a URL cannot contain (a space, a letter with an accent) are percent-encoded.
 /// Parameters after `?` are dropped: [`FollowRequest`](crate::client::FollowRequest) has their
 /// place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogUrl {
+    /// The unix socket of the server, if it is not reached by TCP.
+    socket: Option<PathBuf>,
     /// Host and port.
     authority: String,
     /// The log's absolute path, percent-encoded.
@@ -67,11 +71,17 @@ impl LogUrl {
     /// Whether a text is a URL rather than the path of a file.
     #[must_use]
     pub fn looks_like_url(text: &str) -> bool {
-        text.split_once("://").is_some_and(|(scheme, _)| {
-            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-            scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-                && scheme.bytes().all(letters)
-        })
+        unix_parts(text).is_some()
+            || text.split_once("://").is_some_and(|(scheme, _)| {
+                let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+                scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+                    && scheme.bytes().all(letters)
+            })
+    }
+
+    /// The unix socket of the server, if it is not reached by TCP.
+    pub(crate) fn socket(&self) -> Option<&Path> {
+        self.socket.as_deref()
     }
 
     /// The WebSocket URL with these parameters.
@@ -82,7 +92,10 @@ impl LogUrl {
 
 impl Display for LogUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority, self.path)
+        match &self.socket {
+            Some(socket) => write!(f, "unix:{}:{}", socket.display(), self.path),
+            None => write!(f, "http://{}{}", self.authority, self.path),
+        }
     }
 }
 
@@ -90,12 +103,24 @@ impl FromStr for LogUrl {
     type Err = BadUrl;
 
     fn from_str(text: &str) -> Result<Self, BadUrl> {
+        if let Some((socket, path)) = unix_parts(text) {
+            // On a unix socket any name of this machine will do.
+            let local = format!("http://localhost{path}");
+            return Ok(Self { socket: Some(socket.into()), ..local.parse()? });
+        }
         let UrlParts { authority, path, .. } = UrlParts::parse(text)?;
         if path.trim_matches('/').is_empty() {
             return Err(BadUrl::NoLog);
         }
-        Ok(Self { authority: authority.to_owned(), path })
+        Ok(Self { socket: None, authority: authority.to_owned(), path })
     }
+}
+
+/// The socket and the log's path in `unix:/run/tailcast.sock:/var/log/app.log`.
+fn unix_parts(text: &str) -> Option<(&str, &str)> {
+    let rest = text.strip_prefix("unix:").filter(|rest| rest.starts_with('/'))?;
+    let (socket, _) = rest.split_once(":/")?;
+    rest.split_at_checked(socket.len() + 1).map(|(_, path)| (socket, path))
 }
 
 /// The parts of a URL, which need not name a log.
@@ -160,6 +185,20 @@ mod tests {
         }
         assert_eq!(refused("http://host:8765"), BadUrl::NoLog);
         assert_eq!(refused("http://host:8765/?tail=1"), BadUrl::NoLog);
+    }
+
+    #[test]
+    fn a_log_behind_a_unix_socket_names_the_socket_first() {
+        let typed = "unix:/run/tail cast.sock:/var/log/a:/b c.log?tail=1";
+        let url: LogUrl = typed.parse().unwrap();
+        assert_eq!(url.socket(), Some(Path::new("/run/tail cast.sock")));
+        assert_eq!(url.websocket("x=1"), "ws://localhost/var/log/a:/b%20c.log?x=1");
+        assert_eq!(url.to_string(), "unix:/run/tail cast.sock:/var/log/a:/b%20c.log");
+        assert!(LogUrl::looks_like_url(typed));
+        assert_eq!("unix:/a.sock:/".parse::<LogUrl>(), Err(BadUrl::NoLog));
+        for path in ["unix:a.sock:/b", "unix:/a.sock", "unix:/a.sock:b", "unix:"] {
+            assert!(!LogUrl::looks_like_url(path), "{path}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 mod failed_lookup;
 mod path;
 mod prefix;
+mod prefixes;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
@@ -34,7 +36,8 @@ use crate::log::failpoints::{Call, Failpoint, Failpoints};
 use crate::log::metrics::Metrics;
 use crate::log::pattern::{Rank, RequestedPath, first_admitted, matches};
 
-use prefix::{Prefix, Root};
+use prefix::Root;
+use prefixes::Prefixes;
 use resolve::{ResolvedPath, Resolver};
 
 pub use path::LogPath;
@@ -47,7 +50,8 @@ const FIND_ATTEMPTS_MAX: usize = 8;
 /// The prefixes that may be served.
 #[derive(Debug)]
 pub struct Access {
-    prefixes: Vec<Prefix>,
+    /// The present prefixes. A check takes them once, so that it never sees two sets.
+    prefixes: RwLock<Arc<Prefixes>>,
     resolver: Resolver,
     faults: Failpoints,
     metrics: Arc<Metrics>,
@@ -173,10 +177,9 @@ impl Access {
         P: Into<PathBuf>,
     {
         let resolver = Resolver::new();
-        let opened: Result<_, _> =
-            prefixes.into_iter().map(|asked| Prefix::open(asked.into(), &resolver)).collect();
+        let opened = Prefixes::open(prefixes.into_iter().map(Into::into), &resolver)?;
         Ok(Self {
-            prefixes: opened?,
+            prefixes: RwLock::new(Arc::new(opened)),
             resolver,
             faults: Failpoints::default(),
             metrics: Arc::default(),
@@ -196,8 +199,26 @@ impl Access {
     }
 
     /// The prefixes in the order in which they were given, made absolute.
-    pub fn prefixes(&self) -> impl Iterator<Item = &Path> {
-        self.prefixes.iter().map(|prefix| prefix.given.as_path())
+    pub fn prefixes(&self) -> Vec<PathBuf> {
+        self.present().paths()
+    }
+
+    /// Serves the prefixes of `other` from now on, in place of the present ones. Every later check
+    /// is against them. A log that is already followed stays open; [`admits`](Self::admits) and
+    /// [`identify`](Self::identify) say whether it may still be read.
+    pub fn adopt(&self, other: Self) {
+        *self.prefixes.write() = other.prefixes.into_inner();
+    }
+
+    /// Whether a path lies inside the present prefixes by its text. It says nothing about where its
+    /// links lead.
+    #[must_use]
+    pub fn admits(&self, log: &LogPath) -> bool {
+        self.present().nearest(log.as_path()).is_some()
+    }
+
+    fn present(&self) -> Arc<Prefixes> {
+        Arc::clone(&self.prefixes.read())
     }
 
     /// Checks a decoded URL path by its text alone, without access to the file system. `.`, `..`
@@ -211,7 +232,7 @@ impl Access {
             return Err(Refusal::Forbidden);
         }
         let normalised = path::normalise(decoded);
-        self.nearest(&normalised).ok_or(Refusal::Forbidden)?;
+        self.present().nearest(&normalised).ok_or(Refusal::Forbidden)?;
         if path::can_name_a_file(&normalised) {
             Ok(LogPath::new(normalised))
         } else {
@@ -235,7 +256,6 @@ impl Access {
     /// is too long to be opened.
     pub(super) fn locate_in(&self, directory: &Path, name: &OsStr) -> Option<LogPath> {
         let path = directory.join(name);
-        debug_assert!(self.nearest(&path).is_some(), "a walk starts at a prefix");
         path::can_name_a_file(&path).then(|| LogPath::new(path))
     }
 
@@ -285,26 +305,10 @@ impl Access {
     }
 
     /// The prefixes that exist now, each with its given path and its directory.
-    pub(super) fn roots(&self) -> Result<Vec<(&Path, Root)>, Refusal> {
-        let mut roots = Vec::with_capacity(self.prefixes.len());
-        for prefix in &self.prefixes {
-            match prefix.root(&self.resolver) {
-                Ok(root) => roots.push((prefix.given.as_path(), root)),
-                // Without this root, its files would seem to lie outside the prefixes.
-                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
-                    return Err(error.into());
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(roots)
-    }
-
-    /// The innermost prefix that contains a normalised path, by its text.
-    fn nearest(&self, path: &Path) -> Option<&Prefix> {
-        let above =
-            self.prefixes.iter().filter_map(|prefix| Some((prefix.distance(path)?, prefix)));
-        above.min_by_key(|(distance, _)| *distance).map(|(_, prefix)| prefix)
+    pub(super) fn roots(&self) -> Result<Vec<(PathBuf, Root)>, Refusal> {
+        let prefixes = self.present();
+        let roots = prefixes.roots(&self.resolver)?;
+        Ok(roots.into_iter().map(|(path, root)| (path.to_path_buf(), root)).collect())
     }
 
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
@@ -348,7 +352,8 @@ impl Access {
 
     /// One attempt to find what a path leads to, inside the prefixes, and where that lies.
     fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
-        let prefix = self.nearest(path).ok_or(Refusal::Forbidden)?;
+        let prefixes = self.present();
+        let prefix = prefixes.nearest(path).ok_or(Refusal::Forbidden)?;
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,
             _ => Path::new("."),
@@ -357,14 +362,14 @@ impl Access {
         let (object, proved) = match self.resolver.look_up_beneath(&root, rest) {
             Ok(object) => (object, true),
             Err(Errno::XDEV | Errno::LOOP | Errno::AGAIN) => {
-                (self.look_up_anywhere(&root, rest)?, false)
+                (self.look_up_anywhere(&prefixes, &root, rest)?, false)
             }
-            Err(error) => return Err(self.refusal(&root, rest, error)),
+            Err(error) => return Err(self.refusal(&prefixes, &root, rest, error)),
         };
         let place = ResolvedPath::of(object.as_fd())?;
         if !proved
             && !root.admits(&place.path)
-            && !self.roots()?.iter().any(|(_, other)| other.admits(&place.path))
+            && !prefixes.roots(&self.resolver)?.iter().any(|(_, other)| other.admits(&place.path))
         {
             // The root, and the object with it, may have been moved between the two calls.
             let root_stays = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
@@ -375,36 +380,32 @@ impl Access {
     }
 
     /// Follows links wherever they lead. The caller has to check the path of the object.
-    fn look_up_anywhere(&self, root: &Root, rest: &Path) -> Result<OwnedFd, Refusal> {
+    fn look_up_anywhere(
+        &self,
+        prefixes: &Prefixes,
+        root: &Root,
+        rest: &Path,
+    ) -> Result<OwnedFd, Refusal> {
         let found = self.resolver.look_up(
             root.directory.as_fd(),
             rest,
             OFlags::empty(),
             ResolveFlags::NO_MAGICLINKS,
         );
-        found.map_err(|error| self.refusal(root, rest, error))
+        found.map_err(|error| self.refusal(prefixes, root, rest, error))
     }
 
     /// The answer for a path inside if its lookup failed.
-    fn refusal(&self, start: &Root, rest: &Path, error: Errno) -> Refusal {
-        let all = match self.roots() {
+    fn refusal(&self, prefixes: &Prefixes, start: &Root, rest: &Path, error: Errno) -> Refusal {
+        let all = match prefixes.roots(&self.resolver) {
             Ok(all) => all,
             Err(refusal) => return refusal,
         };
         let roots: Vec<&Root> = all.iter().map(|(_, root)| root).collect();
         let outside =
             failed_lookup::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
-                self.real_name(target)
+                prefixes.real_name(target, &self.resolver)
             });
         if outside { Refusal::Forbidden } else { error.into() }
-    }
-
-    /// Replaces the given path of a prefix at the start of an absolute path by its real path.
-    fn real_name(&self, target: &Path) -> Option<PathBuf> {
-        let is_plain = target.is_absolute()
-            && !target.components().any(|step| step == std::path::Component::ParentDir);
-        let prefix = is_plain.then(|| self.nearest(target)).flatten()?;
-        let root = prefix.root(&self.resolver).ok()?;
-        Some(root.place.join(prefix.rest(target)?))
     }
 }

@@ -133,6 +133,11 @@ impl Follower {
         &self.log
     }
 
+    /// The device of the log's file system, if known.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
+    }
+
     /// How many viewers it has.
     #[must_use]
     pub fn viewers(&self) -> usize {

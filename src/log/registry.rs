@@ -4,11 +4,12 @@
 //! more tightly where no viewer waits for them. A follower leaves the registry however its task
 //! ends, so that the next viewer starts a new one.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
+use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::timeout;
@@ -38,6 +39,9 @@ pub const MISSING_VISITS_MAX: usize = 64;
 const SLOT_WAIT: Duration = Duration::from_secs(1);
 /// At most this many logs are remembered after nobody follows them any more.
 const REMEMBERED_MAX: usize = 1024;
+/// How many followed logs are checked against new prefixes at a time, and for how long in all.
+const CHECKS_AT_ONCE: usize = 64;
+const CHECKS_TIME_MAX: Duration = Duration::from_secs(1);
 /// After the last polls at shutdown, threads have this much time to end.
 const THREADS_END_TIME: Duration = Duration::from_millis(500);
 
@@ -359,6 +363,32 @@ impl Registry {
     #[must_use]
     pub fn viewers(&self, log: &LogPath) -> usize {
         self.followers.get(log).map_or(0, |follower| follower.viewers())
+    }
+
+    /// The logs that are followed now and that no present prefix admits, by their path or by where
+    /// their links lead. A log whose file system does not answer is none of them.
+    pub async fn forbidden(&self) -> HashSet<LogPath> {
+        let followed: Vec<(LogPath, u64)> = self
+            .followers
+            .iter()
+            .map(|follower| (follower.log().clone(), follower.device()))
+            .collect();
+        let checks = followed.into_iter().map(|(log, device)| {
+            let access = Arc::clone(&self.access);
+            async move {
+                if !access.admits(&log) {
+                    return Some(log);
+                }
+                let named = log.clone();
+                let checked =
+                    blocking::run(device, move || access.identify(&named).map(drop)).await;
+                (checked == Some(Err(Refusal::Forbidden))).then_some(log)
+            }
+        });
+        let found = futures_util::stream::iter(checks)
+            .buffer_unordered(CHECKS_AT_ONCE)
+            .take_until(tokio::time::sleep(CHECKS_TIME_MAX));
+        found.filter_map(std::future::ready).collect().await
     }
 
     /// How many logs are followed now.

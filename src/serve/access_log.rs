@@ -1,14 +1,14 @@
 //! The access log: two lines for each viewer, one when it joins and one after it has left.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::serve::forwarded::Remote;
 use crate::serve::viewer_limit::ViewerPermit;
 
 /// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
-    remote: SocketAddr,
+    remote: Remote,
     log: String,
     since: Instant,
     /// Bytes that were passed to the connection.
@@ -21,7 +21,7 @@ pub(super) struct AccessLogEntry {
 impl AccessLogEntry {
     /// Begins an entry. `log` is logged unchanged, so the caller has to escape it.
     pub(super) fn begin(
-        remote: SocketAddr,
+        remote: Remote,
         log: String,
         transport: &'static str,
         permit: Option<ViewerPermit>,

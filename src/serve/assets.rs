@@ -15,6 +15,7 @@ use hyper::Response;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use rust_embed::RustEmbed;
 
+use crate::serve::BasePath;
 use crate::serve::body::{Body, full};
 
 /// Changes with any of the assets.
@@ -28,9 +29,9 @@ const IMPORTS: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/web_impo
 #[folder = "$OUT_DIR/web"]
 struct Compressed;
 
-/// The address of an asset, for the templates.
-pub(super) fn url(name: &str) -> String {
-    format!("/_/page/{VERSION}/{name}")
+/// The address of an asset, for the templates. The modules of a page find the base in it.
+pub(super) fn url(base: &BasePath, name: &str) -> String {
+    format!("{base}/_/page/{VERSION}/{name}")
 }
 
 /// All modules that `entry` imports, directly or through others, without itself, in the order of
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn every_asset_is_served_compressed_and_plain() {
         for (name, source) in sources() {
-            let target = url(&name).strip_prefix("/_/").unwrap().to_owned();
+            let target = url(&BasePath::default(), &name).strip_prefix("/_/").unwrap().to_owned();
             let (headers, body) =
                 get(&target, Some("br, gzip")).unwrap_or_else(|| panic!("{name}"));
             assert_eq!(headers[header::CONTENT_ENCODING], "gzip", "{name}");

@@ -1,12 +1,11 @@
 //! Answers requests: checks their origin, and passes each to the function that answers it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Refusal, pattern};
@@ -14,6 +13,7 @@ use crate::search::{levels, stack_trace};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
+use crate::serve::forwarded::{Client, Remote};
 use crate::serve::http::{api, download, merged_stream, stream};
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::{Query, href, requested_path};
@@ -21,6 +21,7 @@ use crate::serve::refusal::Refused;
 use crate::serve::route::{Route, Transport, is_upgrade};
 use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
+use crate::serve::socket::Peer;
 use crate::serve::websocket::upgrade;
 use crate::serve::{App, assets, cors, health, json, page};
 use crate::wire::answer::{self, LogLink, to_json};
@@ -28,44 +29,75 @@ use crate::wire::answer::{self, LogLink, to_json};
 /// Answers a request, whatever it is.
 pub(super) async fn answer(
     app: &Arc<App>,
-    remote: SocketAddr,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-    let (parts, _body) = request.into_parts();
+    let (mut parts, _body) = request.into_parts();
+    let settings = app.settings();
+    let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
+    remove_base(app, &client, &mut parts);
     let route = Route::of(&parts);
-    let checked = match (origin_check::check(&app.settings, &parts), &route) {
+    let checked = match (origin_check::check(&settings, &client, &parts), &route) {
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
     };
     let (origin, answered) = match (checked, route) {
-        (Ok(origin), Ok(route)) => (origin, dispatch(app, remote, &parts, route, upgrade).await),
+        (Ok(origin), Ok(route)) => (origin, dispatch(app, &client, &parts, route, upgrade).await),
         (Ok(origin), Err(refused)) => (origin, Err(refused)),
         (Err(refused), _) => (RequestOrigin::Own, Err(refused)),
     };
     let mut response = answered.unwrap_or_else(|refused| {
         let Refused { status, message, hint } = &refused;
         let path = parts.uri.path();
+        let remote = client.remote;
         tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
-        refused.answer(&parts.headers)
+        refused.answer(&app.base, &parts.headers)
     });
     if parts.method == Method::HEAD {
         *response.body_mut() = empty();
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         security::set_headers(&mut response, Framing::of(&parts.uri));
-        cors::allow(&app.settings, &origin, &mut response);
+        cors::allow(&settings, &origin, &mut response);
     }
     response
 }
 
+/// Removes the base from the target of a request, so that nothing behind this knows of it.
+fn remove_base(app: &App, client: &Client, parts: &mut Parts) {
+    if client.removed.as_deref().is_some_and(|removed| app.base.is(removed)) {
+        return;
+    }
+    let is_log = |path: &str| {
+        let located = requested_path(path).map(|path| app.access.locate_requested(&path));
+        !matches!(located, Err(_) | Ok(Err(Refusal::Forbidden)))
+    };
+    let path = parts.uri.path();
+    let rest = app.base.strip(path, is_log);
+    if rest.len() == path.len() {
+        return;
+    }
+    let target = match parts.uri.query() {
+        Some(query) => format!("{rest}?{query}"),
+        None => rest.to_owned(),
+    };
+    let mut uri = parts.uri.clone().into_parts();
+    // A part of a target is a target.
+    uri.path_and_query = target.parse().ok();
+    if let Ok(uri) = Uri::from_parts(uri) {
+        parts.uri = uri;
+    }
+}
+
 async fn dispatch(
     app: &Arc<App>,
-    remote: SocketAddr,
+    client: &Client,
     parts: &Parts,
     route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
+    let remote = client.remote;
     match route {
         Route::Preflight | Route::Options => Ok(cors::preflight()),
         Route::List { html } => {
@@ -74,11 +106,11 @@ async fn dispatch(
         }
         Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
         Route::Health => Ok(health::health(app)),
-        Route::Check { origin } => Ok(health::check(app, parts, &origin)),
+        Route::Check { origin } => Ok(health::check(app, client, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
         Route::Newer(path) => newer(app, path).await,
         Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
-        Route::Own(name) => own(parts, name),
+        Route::Own(name) => own(app, parts, name),
         Route::Log { path, query, transport } => {
             let log = app.access.locate_requested(&path);
             let request = LogRequest { app, remote, parts, query };
@@ -95,7 +127,7 @@ async fn dispatch(
 /// A request for a log.
 pub(super) struct LogRequest<'a> {
     pub(super) app: &'a Arc<App>,
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Remote,
     pub(super) parts: &'a Parts,
     pub(super) query: Query,
 }
@@ -117,11 +149,11 @@ impl LogRequest<'_> {
 /// Admits a viewer of a log; `None` when the server is full.
 pub(super) fn admit(
     app: &App,
-    remote: SocketAddr,
+    remote: Remote,
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {
-    let permit = app.viewer_limit.admit()?;
+    let permit = app.admit_viewer()?;
     Some(AccessLogEntry::begin(remote, quoted(log), transport, Some(permit)))
 }
 
@@ -148,11 +180,11 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 }
 
 /// Answers a request below `/_/` that does not concern a log.
-fn own(parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
+fn own(app: &App, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
-        name => page::multi_log(name)
+        name => page::multi_log(&app.base, name)
             .or_else(|| assets::asset(name, &parts.headers))
             .ok_or_else(|| Refusal::NotFound.into()),
     }
@@ -165,7 +197,8 @@ async fn newer(app: &App, path: &str) -> Result<Response<Body>, Refused> {
     let access = Arc::clone(&app.access);
     let looked = spawn_blocking(move || pattern::newer(&access, &log)).await;
     let found = looked.map_err(|_| Refusal::Unreadable)?;
-    let link = |log: &LogPath| LogLink { path: log.display().to_string(), href: href(log) };
+    let link =
+        |log: &LogPath| LogLink { path: log.display().to_string(), href: href(&app.base, log) };
     let mut response = json::json_text(to_json(&answer::Newer {
         newest: found.as_ref().map(|found| link(&found.newest)),
         pattern: found.as_ref().map(|found| link(&found.pattern)),
@@ -180,8 +213,10 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
     let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
     let framing = Framing::of(&request.parts.uri);
     match opened.unwrap_or(Err(Refusal::Unreadable)) {
-        Ok(()) => Ok(page::view(StatusCode::OK, log, framing)),
-        Err(Refusal::NotFound) => Ok(page::view(StatusCode::NOT_FOUND, log, framing)),
+        Ok(()) => Ok(page::view(&request.app.base, StatusCode::OK, log, framing)),
+        Err(Refusal::NotFound) => {
+            Ok(page::view(&request.app.base, StatusCode::NOT_FOUND, log, framing))
+        }
         Err(refusal) => Err(refusal.into()),
     }
 }

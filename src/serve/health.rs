@@ -7,6 +7,7 @@ use hyper::http::request::Parts;
 
 use crate::serve::App;
 use crate::serve::body::Body;
+use crate::serve::forwarded::Client;
 use crate::serve::json::json_text;
 use crate::serve::origin_check;
 use crate::wire::answer::{Check, Health, HealthCounters, to_json};
@@ -32,10 +33,10 @@ pub(super) fn health(app: &App) -> Response<Body> {
 }
 
 /// The answer to `/_/check`: whether the server admits requests to this address with this `Origin`.
-pub(super) fn check(app: &App, request: &Parts, origin: &str) -> Response<Body> {
+pub(super) fn check(app: &App, client: &Client, request: &Parts, origin: &str) -> Response<Body> {
     // A text that is no valid header value can't be an origin, and `?` is refused.
     let origin = HeaderValue::from_str(origin).unwrap_or(HeaderValue::from_static("?"));
-    let checked = origin_check::check_as(&app.settings, request, Some(&origin));
+    let checked = origin_check::check_as(&app.settings(), client, request, Some(&origin));
     json_text(to_json(&match &checked {
         Ok(_) => Check::default(),
         Err(refused) => Check {

@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,28 +14,23 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use crate::serve::body::Body;
 use crate::serve::idle_connections::TrackedConnection;
+use crate::serve::socket::{Listener, Listeners, Peer, Socket};
 use crate::serve::write_timeout::WriteTimeout;
 use crate::serve::{App, dispatch};
 
 /// The most bytes of a request's head.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The size of the kernel's send buffer. The kernel doubles it for its own book-keeping (socket(7),
-/// SO_SNDBUF).
-const SEND_BUFFER_BYTES: usize = 256 * 1024;
-/// Unsent bytes in the kernel above which a socket counts as full (tcp(7), TCP_NOTSENT_LOWAT).
-const UNSENT_BYTES: u32 = 64 * 1024;
 /// The pause after a failed accept doubles from this minimum to the maximum below.
 const ACCEPT_PAUSE_MIN: Duration = Duration::from_millis(5);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -50,45 +44,45 @@ const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\n\
 content-type: text/plain; charset=utf-8\r\ncontent-length: 33\r\n\r\nthe server is out of descriptors\n";
 
-/// Accepts connections until `shutdown` completes.
+/// Accepts connections on all addresses until `shutdown` completes.
 pub(super) async fn accept_until(
     app: &Arc<App>,
-    listener: TcpListener,
+    listeners: Listeners,
     shutdown: impl Future<Output = ()>,
-) -> io::Result<()> {
-    let bound = listener.local_addr()?;
-    tokio::pin!(shutdown);
+) {
+    let accepting = listeners.0.into_iter().map(|listener| accept(app, listener));
+    tokio::select! {
+        () = shutdown => {}
+        _ = join_all(accepting) => {}
+    }
+}
+
+/// Accepts connections on one address, without end.
+async fn accept(app: &Arc<App>, listener: Listener) -> Infallible {
     let mut pause = ACCEPT_PAUSE_MIN;
     let mut shortage = Shortage::default();
     loop {
-        let accepted = tokio::select! {
-            () = &mut shutdown => return Ok(()),
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, remote)) => {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
                 pause = ACCEPT_PAUSE_MIN;
-                let stream = if is_kept_back(&stream) {
-                    shortage.log(bound);
-                    make_room(app, stream).await
+                let socket = if is_kept_back(&socket) {
+                    shortage.log(&listener);
+                    make_room(app, socket).await
                 } else {
-                    Some(stream)
+                    Some(socket)
                 };
-                if let Some(stream) = stream {
-                    app.tasks.spawn(connection(Arc::clone(app), stream, remote));
+                if let Some(socket) = socket {
+                    app.tasks.spawn(connection(Arc::clone(app), socket, peer));
                 }
             }
             Err(error) if is_of_the_connection(&error) => {}
             Err(error) => {
                 // Something else in the process has used up the reserved descriptors.
                 if pause == ACCEPT_PAUSE_MIN {
-                    tracing::warn!(%bound, %error, "can't accept a connection; hint: raise `ulimit -n`");
+                    tracing::warn!(bound = %listener, %error, "can't accept a connection; hint: raise `ulimit -n`");
                 }
                 app.idle_connections.close_oldest().await;
-                tokio::select! {
-                    () = &mut shutdown => return Ok(()),
-                    () = tokio::time::sleep(pause) => {}
-                }
+                tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(ACCEPT_PAUSE_MAX);
             }
         }
@@ -100,7 +94,7 @@ pub(super) async fn accept_until(
 struct Shortage(Option<Instant>);
 
 impl Shortage {
-    fn log(&mut self, bound: SocketAddr) {
+    fn log(&mut self, bound: &Listener) {
         if self.0.is_none_or(|logged| logged.elapsed() >= SHORTAGE_LOG_INTERVAL) {
             tracing::warn!(
                 %bound,
@@ -116,18 +110,18 @@ impl Shortage {
 ///
 /// The kernel assigns the lowest free number (open(2)), so a high number means that about as many
 /// descriptors are open, whoever opened them.
-fn is_kept_back(stream: &TcpStream) -> bool {
+fn is_kept_back(socket: &Socket) -> bool {
     let limit = getrlimit(Resource::Nofile).current;
-    let number = u64::try_from(stream.as_raw_fd()).unwrap_or(0);
+    let number = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
     limit.is_some_and(|limit| number >= first_kept_back(limit))
 }
 
 /// Closes idle connections until a new one has a descriptor that is not reserved. None when the new
 /// connection had to be refused.
-async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
+async fn make_room(app: &App, mut socket: Socket) -> Option<Socket> {
     while app.idle_connections.close_oldest().await {
-        match renumber(stream) {
-            Ok(renumbered) if is_kept_back(&renumbered) => stream = renumbered,
+        match socket.renumber() {
+            Ok(renumbered) if is_kept_back(&renumbered) => socket = renumbered,
             Ok(renumbered) => return Some(renumbered),
             Err(error) => {
                 tracing::debug!(%error, "can't give a connection another descriptor");
@@ -135,13 +129,8 @@ async fn make_room(app: &App, mut stream: TcpStream) -> Option<TcpStream> {
             }
         }
     }
-    turn_away(&stream);
+    turn_away(&socket);
     None
-}
-
-/// Gives a connection the lowest free descriptor.
-fn renumber(stream: TcpStream) -> io::Result<TcpStream> {
-    TcpStream::from_std(stream.into_std()?.try_clone()?)
 }
 
 /// The first of the reserved descriptors, under a limit.
@@ -150,8 +139,8 @@ fn first_kept_back(limit: u64) -> u64 {
 }
 
 /// Answers 503 without waiting for the request.
-fn turn_away(stream: &TcpStream) {
-    if let Err(error) = stream.try_write(FULL) {
+fn turn_away(socket: &Socket) {
+    if let Err(error) = socket.try_write(FULL) {
         tracing::debug!(%error, "can't turn a connection away with an answer");
     }
 }
@@ -164,13 +153,6 @@ fn is_of_the_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
     )
-}
-
-fn bound_buffers(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = SockRef::from(stream);
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    socket.set_tcp_notsent_lowat(UNSENT_BYTES)
 }
 
 /// The body of an answer, after which its connection is idle again.
@@ -208,9 +190,9 @@ impl Drop for AnswerBody {
     }
 }
 
-async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
-    if let Err(error) = bound_buffers(&stream) {
-        tracing::debug!(%remote, %error, "can't bound the socket's buffers");
+async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
+    if let Err(error) = socket.bound_buffers() {
+        tracing::debug!(%peer, %error, "can't bound the socket's buffers");
         return;
     }
     let tracked = Arc::new(app.idle_connections.track());
@@ -223,7 +205,7 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
             tracked.set_busy();
             let (app, tracked) = (Arc::clone(&app), Arc::clone(&tracked));
             async move {
-                let response = dispatch::answer(&app, remote, request).await;
+                let response = dispatch::answer(&app, peer, request).await;
                 let is_upgrade = response.status() == StatusCode::SWITCHING_PROTOCOLS;
                 let connection = Some(tracked).filter(|_| !is_upgrade);
                 let response: Response<AnswerBody> =
@@ -232,14 +214,12 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
             }
         })
     };
+    let settings = app.settings();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.settings.head_timeout)
+        .header_read_timeout(settings.head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(
-            TokioIo::new(WriteTimeout::new(stream, app.settings.stall_timeout)),
-            service,
-        )
+        .serve_connection(TokioIo::new(WriteTimeout::new(socket, settings.stall_timeout)), service)
         .with_upgrades();
     tokio::pin!(connection);
     let ended = tokio::select! {
@@ -262,7 +242,7 @@ async fn connection(app: Arc<App>, stream: TcpStream, remote: SocketAddr) {
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%remote, %error, "the connection ended early");
+        tracing::debug!(%peer, %error, "the connection ended early");
     }
 }
 

@@ -2,25 +2,31 @@
 //! asks for it every few seconds.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
+use crate::serve::BasePath;
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
 use crate::wire::answer::{ListedLog, Listing, to_json};
 
 #[derive(Template)]
 #[template(path = "list.html")]
-struct ListPage {
+struct ListPage<'a> {
+    base: &'a BasePath,
     rows: Vec<LogRow>,
     prefixes: String,
 }
 
-impl Assets for ListPage {}
+impl Assets for ListPage<'_> {
+    fn base(&self) -> &BasePath {
+        self.base
+    }
+}
 
 /// A row of the table. The page's script clones the empty one for the rows that it draws itself.
 #[derive(Default)]
@@ -38,11 +44,11 @@ struct LogRow {
 }
 
 impl LogRow {
-    fn new(entry: &Entry, registry: &Registry, now: SystemTime) -> Self {
+    fn new(base: &BasePath, entry: &Entry, registry: &Registry, now: SystemTime) -> Self {
         let mut directory = entry.log.display().to_string();
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
-            href: href(&entry.log),
+            href: href(base, &entry.log),
             directory,
             file,
             bytes: entry.size,
@@ -55,15 +61,18 @@ impl LogRow {
 }
 
 /// The list as a page.
-pub(super) fn page<'a>(
+pub(super) fn page(
+    base: &BasePath,
     catalogue: &Catalogue,
     registry: &Registry,
-    prefixes: impl Iterator<Item = &'a Path>,
+    prefixes: &[PathBuf],
 ) -> String {
     let now = SystemTime::now();
-    let rows = catalogue.entries.iter().map(|entry| LogRow::new(entry, registry, now)).collect();
-    let prefixes: Vec<String> = prefixes.map(|path| path.to_string_lossy().into_owned()).collect();
-    page::render(&ListPage { rows, prefixes: prefixes.join(", ") })
+    let rows =
+        catalogue.entries.iter().map(|entry| LogRow::new(base, entry, registry, now)).collect();
+    let prefixes: Vec<String> =
+        prefixes.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    page::render(&ListPage { base, rows, prefixes: prefixes.join(", ") })
 }
 
 /// The list for scripts: one path on each line, escaped where it would break the line.
@@ -77,10 +86,10 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
 }
 
 /// The list as JSON, for the list page.
-pub(super) fn json(catalogue: &Catalogue, registry: &Registry) -> String {
+pub(super) fn json(base: &BasePath, catalogue: &Catalogue, registry: &Registry) -> String {
     let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
-        href: href(&entry.log),
+        href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
         viewers: registry.viewers(&entry.log),

@@ -1,6 +1,6 @@
 //! The server: one port for pages, WebSockets, event streams and plain HTTP.
 //!
-//! [`Server`] takes a bound listener and a shutdown future, so that tests and embedders need
+//! [`Server`] takes bound listeners and a shutdown future, so that tests and embedders need
 //! neither ports nor signals. hyper owns a connection until it becomes a WebSocket. After that
 //! `websocket` owns the bare socket.
 
@@ -10,6 +10,7 @@ mod body;
 mod conditional;
 mod cors;
 mod dispatch;
+mod forwarded;
 mod health;
 mod http;
 mod idle_connections;
@@ -22,94 +23,39 @@ mod query;
 mod refusal;
 mod route;
 mod security;
+mod settings;
 mod shared_listing;
+mod socket;
 mod viewer_limit;
 mod websocket;
+mod withdrawal;
 mod write_timeout;
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use parking_lot::RwLock;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::log::{Access, Registry, registry};
+use crate::log::{Access, Registry};
 use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
 use idle_connections::IdleConnections;
 use shared_listing::SharedListing;
-use viewer_limit::ViewerLimit;
+use viewer_limit::{ViewerLimit, ViewerPermit};
 use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
+use withdrawal::Withdrawals;
 
-/// The time between two heartbeats, unless the settings say otherwise.
-pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-
-/// How the server detects viewers that are gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heartbeat {
-    /// Not at all.
-    Off,
-    /// WebSocket pings.
-    Ping,
-    /// The original's text message `ping`, answered by the text `pong`.
-    Text,
-}
-
-/// The settings of a server. The help of the command line describes most of them.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Which kind of heartbeat.
-    pub heartbeat: Heartbeat,
-    /// Time between two heartbeats.
-    pub heartbeat_interval: Duration,
-    /// A viewer is gone if, for this time after a heartbeat, it sends nothing and its socket takes
-    /// nothing.
-    pub pong_timeout: Duration,
-    /// The most viewers at a time, of all logs together. A request for rows, lines, matches or text
-    /// counts as a viewer, unless its log already has viewers.
-    pub max_viewers: usize,
-    /// Origins of pages that may read logs, besides the server's own: `http://host:port`. This
-    /// applies to WebSockets, event streams and `fetch`.
-    pub allow_origins: Vec<String>,
-    /// Host names by which the server may be reached, besides IP addresses and `localhost`.
-    pub allow_hosts: Vec<String>,
-    /// Whether messages are compressed for viewers that offer `permessage-deflate`.
-    pub compress: bool,
-    /// How long a file that was rotated away is still read.
-    pub rotate_wait: Duration,
-    /// The time that a connection has to send the head of a request, and the longest pause between
-    /// two requests.
-    pub head_timeout: Duration,
-    /// A viewer is closed when its socket has taken none of the waiting bytes for this time. Zero
-    /// closes every viewer that does not take them at once.
-    pub stall_timeout: Duration,
-    /// The time that viewers have to take the rest when the server ends. After that they are cut
-    /// off.
-    pub shutdown_timeout: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            heartbeat: Heartbeat::Ping,
-            heartbeat_interval: HEARTBEAT_INTERVAL,
-            pong_timeout: Duration::from_secs(5),
-            max_viewers: 10_000,
-            allow_origins: Vec::new(),
-            allow_hosts: Vec::new(),
-            compress: true,
-            rotate_wait: registry::ROTATE_WAIT,
-            head_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(60),
-            shutdown_timeout: Duration::from_secs(8),
-        }
-    }
-}
+pub use settings::{
+    BadBasePath, BadRule, BadTrustedProxy, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings,
+    TrustedProxy, Who,
+};
+pub use socket::{Listener, Listeners};
 
 /// A server of the logs that an [`Access`] admits.
 ///
@@ -128,7 +74,11 @@ struct App {
     limiter: Limiter,
     lines: LineIndexes,
     access: Arc<Access>,
-    settings: Settings,
+    withdrawals: Withdrawals,
+    /// The path under which everything lies.
+    base: BasePath,
+    /// The present settings. A request takes them once.
+    settings: RwLock<Arc<Settings>>,
     viewer_limit: ViewerLimit,
     idle_connections: IdleConnections,
     heartbeats: HeartbeatScheduler,
@@ -142,6 +92,44 @@ struct App {
     cut: CancellationToken,
 }
 
+impl App {
+    /// The settings now. Another call may return others.
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read())
+    }
+
+    /// How long a socket may take nothing of what waits for it.
+    fn stall_timeout(&self) -> Duration {
+        self.settings.read().stall_timeout
+    }
+
+    /// Admits one more viewer; `None` when the server is full.
+    fn admit_viewer(&self) -> Option<ViewerPermit> {
+        self.viewer_limit.admit(self.settings.read().max_viewers)
+    }
+}
+
+/// Changes a server while it runs.
+#[derive(Clone)]
+pub struct Handle {
+    app: Arc<App>,
+}
+
+impl Handle {
+    /// Gives the server other prefixes and settings. Both are complete and checked, so this cannot
+    /// fail. Streams of logs that may no longer be read end. All other streams go on.
+    ///
+    /// What a running server cannot change stays as it was: see [`Settings`].
+    pub async fn reload(&self, access: Access, settings: Settings) {
+        self.app.access.adopt(access);
+        {
+            let mut present = self.app.settings.write();
+            *present = Arc::new(settings.for_running(&present));
+        }
+        self.app.withdrawals.announce(self.app.hub.registry().forbidden().await);
+    }
+}
+
 impl Server {
     /// A server, before it serves.
     #[must_use]
@@ -153,19 +141,27 @@ impl Server {
             hub: Hub::new(registry),
             limiter: Limiter::new(tasks.clone(), closing.clone()),
             lines: LineIndexes::default(),
+            withdrawals: Withdrawals::new(Arc::clone(&access)),
             access,
-            viewer_limit: ViewerLimit::new(settings.max_viewers),
+            viewer_limit: ViewerLimit::default(),
             idle_connections: IdleConnections::default(),
             heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),
-            settings,
-            listing: SharedListing::default(),
+            listing: SharedListing::new(settings.base_path.clone()),
+            base: settings.base_path.clone(),
+            settings: RwLock::new(Arc::new(settings)),
             tasks,
             closing,
             cut: CancellationToken::new(),
         };
         Self { app: Arc::new(app) }
+    }
+
+    /// Changes this server while it runs.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle { app: Arc::clone(&self.app) }
     }
 
     /// Serves until `shutdown` completes, then sends what has been written so far, closes the
@@ -175,10 +171,10 @@ impl Server {
     /// watch, no descriptor.
     ///
     /// # Errors
-    /// When the listener's address can't be read. No connection can end the server.
+    /// None yet: no connection can end the server.
     pub async fn serve(
         self,
-        listener: TcpListener,
+        listeners: impl Into<Listeners>,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let app = self.app;
@@ -189,14 +185,14 @@ impl Server {
             let app = Arc::clone(&app);
             async move { app.heartbeats.run(&app.cut).await }
         });
-        listener::accept_until(&app, listener, shutdown).await?;
+        listener::accept_until(&app, listeners.into(), shutdown).await;
         app.closing.cancel();
         let drained = async {
             app.hub.registry().close().await;
             app.tasks.close();
             app.tasks.wait().await;
         };
-        let has_drained = timeout(app.settings.shutdown_timeout, drained).await.is_ok();
+        let has_drained = timeout(app.settings().shutdown_timeout, drained).await.is_ok();
         if !has_drained {
             tracing::warn!(
                 viewers = app.viewer_limit.viewers(),

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 
 use crate::serve::Settings;
+use crate::serve::forwarded::{Client, Scheme};
 use crate::serve::refusal::Refused;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -31,9 +32,13 @@ pub(super) enum RequestOrigin {
 /// # Errors
 /// 421 for a host that is not this server's, 403 for an origin that is neither its own nor listed,
 /// 400 for a header that is missing, unreadable or repeated.
-pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigin, Refused> {
+pub(super) fn check(
+    settings: &Settings,
+    client: &Client,
+    request: &Parts,
+) -> Result<RequestOrigin, Refused> {
     let origin = only(&request.headers, &ORIGIN)?;
-    check_as(settings, request, origin)
+    check_as(settings, client, request, origin)
 }
 
 /// The same check, as if the request had this `Origin`.
@@ -42,10 +47,11 @@ pub(super) fn check(settings: &Settings, request: &Parts) -> Result<RequestOrigi
 /// Those of [`check`].
 pub(super) fn check_as(
     settings: &Settings,
+    client: &Client,
     request: &Parts,
     origin: Option<&HeaderValue>,
 ) -> Result<RequestOrigin, Refused> {
-    let host = host(request)?;
+    let host = host(client, request)?;
     let name = bare_name(&host).trim_start_matches('[').trim_end_matches(']');
     let is_known = name.parse::<std::net::IpAddr>().is_ok()
         || is_localhost(name)
@@ -60,7 +66,7 @@ pub(super) fn check_as(
     let Some(header) = origin else { return Ok(RequestOrigin::Own) };
     // Bytes that are no text match nothing and are refused.
     let origin = header.to_str().unwrap_or("?");
-    if is_own(origin, &host) || is_same_origin(&request.headers) {
+    if is_own(origin, &host, client.scheme) || is_same_origin(&request.headers) {
         Ok(RequestOrigin::Own)
     } else if settings.allow_origins.iter().any(|allowed| is_origin(allowed, origin)) {
         Ok(RequestOrigin::Listed(header.clone()))
@@ -94,19 +100,27 @@ fn bad(message: impl Into<String>) -> Refused {
     )
 }
 
-/// The host and port that the request names. An absolute target and the header must agree.
-fn host(request: &Parts) -> Result<Authority, Refused> {
+/// The host and port that the browser asked for: those that a trusted proxy names, or those of the
+/// request. An absolute target and the header must agree.
+fn host(client: &Client, request: &Parts) -> Result<Authority, Refused> {
+    if let Some(host) = &client.host {
+        return authority(host)
+            .ok_or_else(|| bad("the host that the proxy names is not a name or address"));
+    }
     let header = only(&request.headers, &HOST)?.ok_or_else(|| bad("the request names no host"))?;
-    let host: Authority = header
+    let host = header
         .to_str()
         .ok()
-        .and_then(|host| host.parse().ok())
-        .filter(|host: &Authority| !host.as_str().contains('@'))
+        .and_then(authority)
         .ok_or_else(|| bad("the request's `Host` is not a name or address"))?;
     match request.uri.authority() {
         Some(target) if target != &host => Err(bad("the request's target and its `Host` differ")),
         _ => Ok(host),
     }
+}
+
+fn authority(text: &str) -> Option<Authority> {
+    text.parse().ok().filter(|host: &Authority| !host.as_str().contains('@'))
 }
 
 /// The name of the host. A dot at the end says that the name is complete, and is not a part of it.
@@ -126,9 +140,13 @@ fn is_host(allowed: &str, host: &Authority) -> bool {
     allowed.eq_ignore_ascii_case(bare_name(host)) || allowed.eq_ignore_ascii_case(host.as_str())
 }
 
-/// Whether the origin is the server's own, by either scheme: a proxy in front may speak TLS.
-fn is_own(origin: &str, host: &Authority) -> bool {
-    [("http://", 80), ("https://", 443)].iter().any(|(scheme, default)| {
+/// Whether the origin is the server's own: by the scheme that a trusted proxy names, else by either
+/// of them, since a proxy in front may speak TLS.
+fn is_own(origin: &str, host: &Authority, scheme: Option<Scheme>) -> bool {
+    let schemes = [(Scheme::Http, "http://", 80), (Scheme::Https, "https://", 443)];
+    let possible =
+        schemes.iter().filter(|(known, ..)| scheme.is_none_or(|scheme| scheme == *known));
+    possible.into_iter().any(|(_, scheme, default)| {
         origin.strip_prefix(scheme).and_then(|rest| rest.parse::<Authority>().ok()).is_some_and(
             |authority| {
                 authority.host().eq_ignore_ascii_case(host.host())
@@ -153,7 +171,42 @@ fn is_origin(allowed: &str, origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::socket::Peer;
     use hyper::Request;
+
+    /// A client that no proxy speaks for.
+    fn unknown_client() -> Client {
+        Client::of(Peer::Unix, &HeaderMap::new(), &[])
+    }
+
+    #[test]
+    fn behind_a_trusted_proxy_the_forwarded_host_and_scheme_count() {
+        let settings = Settings { allow_hosts: vec!["logs.example".into()], ..Settings::default() };
+        let status = |host: &str, scheme: Option<Scheme>, origin: &str| {
+            let client = Client { host: Some(host.into()), scheme, ..unknown_client() };
+            let request = Request::builder().header(HOST, "10.0.0.1:8765").header(ORIGIN, origin);
+            let parts = request.body(()).unwrap().into_parts().0;
+            check(&settings, &client, &parts)
+                .map_or_else(|refused| refused.status.as_u16(), |_| 200)
+        };
+        let (http, https) = (Some(Scheme::Http), Some(Scheme::Https));
+        for (host, scheme, origin, expected) in [
+            ("logs.example", https, "https://logs.example", 200),
+            ("logs.example", https, "https://logs.example:443", 200),
+            ("logs.example:8443", https, "https://logs.example:8443", 200),
+            ("logs.example", None, "https://logs.example", 200),
+            ("logs.example", None, "http://logs.example", 200),
+            ("logs.example", https, "http://logs.example", 403),
+            ("logs.example", http, "https://logs.example", 403),
+            ("logs.example", https, "https://10.0.0.1:8765", 403),
+            ("logs.example", https, "https://evil.example", 403),
+            ("evil.example", https, "https://evil.example", 421),
+            ("a@logs.example", https, "https://logs.example", 400),
+            ("logs.example/x", https, "https://logs.example", 400),
+        ] {
+            assert_eq!(status(host, scheme, origin), expected, "{host} {scheme:?} {origin}");
+        }
+    }
 
     fn checked(headers: &[(HeaderName, &str)], target: &str) -> Result<RequestOrigin, u16> {
         let settings = Settings {
@@ -166,7 +219,7 @@ mod tests {
             request = request.header(name, *value);
         }
         let parts = request.body(()).unwrap().into_parts().0;
-        check(&settings, &parts).map_err(|refused| refused.status.as_u16())
+        check(&settings, &unknown_client(), &parts).map_err(|refused| refused.status.as_u16())
     }
 
     fn status(host: Option<&str>, origin: Option<&str>, target: &str) -> u16 {

@@ -7,15 +7,23 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::log::LogPath;
-use crate::serve::assets;
 use crate::serve::body::{Body, full};
 use crate::serve::security::Framing;
+use crate::serve::{BasePath, assets};
 
 /// What the templates need to know about their scripts and styles.
 pub(super) trait Assets {
+    /// The path under which everything of the server lies.
+    fn base(&self) -> &BasePath;
+
+    /// The address of the list of logs.
+    fn home(&self) -> String {
+        format!("{}/", self.base())
+    }
+
     /// The address of an asset.
     fn asset(&self, name: &str) -> String {
-        assets::url(name)
+        assets::url(self.base(), name)
     }
 
     /// The modules that the page's entry module imports. They are preloaded.
@@ -26,31 +34,56 @@ pub(super) trait Assets {
 
 #[derive(Template)]
 #[template(path = "viewer.html")]
-struct ViewerPage {
+struct ViewerPage<'a> {
+    base: &'a BasePath,
     path: String,
     is_pane: bool,
 }
 
 #[derive(Template)]
 #[template(path = "split.html")]
-struct SplitPage;
+struct SplitPage<'a> {
+    base: &'a BasePath,
+}
 
 #[derive(Template)]
 #[template(path = "merged.html")]
-struct MergedPage;
+struct MergedPage<'a> {
+    base: &'a BasePath,
+}
 
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage<'a> {
+    base: &'a BasePath,
     title: &'a str,
     message: &'a str,
     hint: &'a str,
 }
 
-impl Assets for ViewerPage {}
-impl Assets for SplitPage {}
-impl Assets for MergedPage {}
-impl Assets for ErrorPage<'_> {}
+impl Assets for ViewerPage<'_> {
+    fn base(&self) -> &BasePath {
+        self.base
+    }
+}
+
+impl Assets for SplitPage<'_> {
+    fn base(&self) -> &BasePath {
+        self.base
+    }
+}
+
+impl Assets for MergedPage<'_> {
+    fn base(&self) -> &BasePath {
+        self.base
+    }
+}
+
+impl Assets for ErrorPage<'_> {
+    fn base(&self) -> &BasePath {
+        self.base
+    }
+}
 
 /// The HTML of a page.
 pub(super) fn render(page: &impl Template) -> String {
@@ -69,27 +102,38 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
 }
 
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
-pub(super) fn view(status: StatusCode, log: &LogPath, framing: Framing) -> Response<Body> {
+pub(super) fn view(
+    base: &BasePath,
+    status: StatusCode,
+    log: &LogPath,
+    framing: Framing,
+) -> Response<Body> {
     let path = log.display().to_string();
-    html(status, &ViewerPage { path, is_pane: framing == Framing::Pane })
+    html(status, &ViewerPage { base, path, is_pane: framing == Framing::Pane })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's
 /// address and requests each of them separately, so each is admitted or refused by itself.
-pub(super) fn multi_log(name: &str) -> Option<Response<Body>> {
+pub(super) fn multi_log(base: &BasePath, name: &str) -> Option<Response<Body>> {
     match name {
-        "beside" => Some(html(StatusCode::OK, &SplitPage)),
-        "merged" => Some(html(StatusCode::OK, &MergedPage)),
+        "beside" => Some(html(StatusCode::OK, &SplitPage { base })),
+        "merged" => Some(html(StatusCode::OK, &MergedPage { base })),
         _ => None,
     }
 }
 
 /// A page that explains an error, and what to do about it.
-pub(super) fn error(status: StatusCode, title: &str, message: &str, hint: &str) -> Response<Body> {
+pub(super) fn error(
+    base: &BasePath,
+    status: StatusCode,
+    title: &str,
+    message: &str,
+    hint: &str,
+) -> Response<Body> {
     // A message that only repeats the title is left out.
     let repeats = title.to_lowercase().ends_with(&message.to_lowercase());
     let (message, hint) = if repeats { (hint, "") } else { (message, hint) };
-    html(status, &ErrorPage { title, message, hint })
+    html(status, &ErrorPage { base, title, message, hint })
 }
 
 #[cfg(test)]
@@ -98,7 +142,9 @@ mod tests {
 
     #[test]
     fn a_text_in_an_error_page_brings_no_markup_and_no_template_syntax() {
-        let page = ErrorPage { title: "{{ hint }}<script>", message: "m", hint: "<b>\"&'" };
+        let base = BasePath::default();
+        let page =
+            ErrorPage { base: &base, title: "{{ hint }}<script>", message: "m", hint: "<b>\"&'" };
         let text = page.render().unwrap();
         assert!(text.contains("<h1>{{ hint }}&#60;script&#62;</h1>"), "{text}");
         assert!(text.contains("&#60;b&#62;&#34;&#38;&#39;"), "{text}");

@@ -8,6 +8,7 @@ use crate::encoding::Encoding;
 use crate::log::pattern::{RequestedPath, Symbol};
 use crate::log::{LogPath, Offset};
 use crate::render::{COLUMNS_MAX, Interpretation, Rendition, SCREEN_ROWS, Size};
+use crate::serve::BasePath;
 use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
@@ -328,8 +329,12 @@ fn decode_path(path: &str) -> Result<Vec<u8>, BadParameter> {
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The URL of a log on this server.
-pub(super) fn href(log: &LogPath) -> String {
+/// The URL of a log on this server, with the base.
+pub(super) fn href(base: &BasePath, log: &LogPath) -> String {
+    format!("{base}{}", path_of(log))
+}
+
+fn path_of(log: &LogPath) -> String {
     let path = log.as_path().as_os_str().as_bytes();
     let Some(pattern) = log.pattern() else { return percent_encode(path, PATH).to_string() };
     let directory = &path[..path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1)];
@@ -447,7 +452,7 @@ mod tests {
             let log = log(path);
             assert_eq!(log.as_path().to_str(), Some(name), "{path}");
             assert_eq!(log.pattern().is_some(), is_pattern, "{path}");
-            assert_eq!(super::href(&log), path.replace("%2F", "/"), "{path}");
+            assert_eq!(super::href(&BasePath::default(), &log), path.replace("%2F", "/"), "{path}");
         }
         let matches = |path: &str, name: &str| {
             log(path).pattern().is_some_and(|pattern| pattern.matches(name.as_bytes()))

@@ -5,6 +5,7 @@ use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 
 use crate::log::Refusal;
+use crate::serve::BasePath;
 use crate::serve::body::{Body, full};
 use crate::serve::page;
 use crate::serve::query::BadParameter;
@@ -71,12 +72,12 @@ impl Refused {
     }
 
     /// The answer: a page for a browser, plain text for everything else.
-    pub(super) fn answer(&self, headers: &HeaderMap) -> Response<Body> {
+    pub(super) fn answer(&self, base: &BasePath, headers: &HeaderMap) -> Response<Body> {
         let Self { status, message, hint } = self;
         let mut response = if accepts(headers, "text/html") && !is_upgrade(headers) {
             let title =
                 format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
-            page::error(*status, &title, message, hint)
+            page::error(base, *status, &title, message, hint)
         } else {
             let mut response = Response::new(full(format!("{message}\nhint: {hint}\n")));
             *response.status_mut() = *status;

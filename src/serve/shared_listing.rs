@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::log::catalogue::{self, Catalogue};
 use crate::log::{Access, Registry};
-use crate::serve::listing;
+use crate::serve::{BasePath, listing};
 
 /// How old a list may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
@@ -79,6 +79,7 @@ impl Kept {
     /// Builds the list in a form. It blocks, at most until `stop` is cancelled.
     fn make(
         &mut self,
+        base: &BasePath,
         access: &Access,
         registry: &Registry,
         stop: &CancellationToken,
@@ -93,9 +94,9 @@ impl Kept {
         let empty = Catalogue::default();
         let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
         let text = match format {
-            ListFormat::Html => listing::page(catalogue, registry, access.prefixes()),
+            ListFormat::Html => listing::page(base, catalogue, registry, &access.prefixes()),
             ListFormat::Text => listing::text(catalogue),
-            ListFormat::Json => listing::json(catalogue, registry),
+            ListFormat::Json => listing::json(base, catalogue, registry),
         };
         let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
         self.bodies.push((format, body.clone()));
@@ -105,9 +106,17 @@ impl Kept {
 
 /// The list of logs of a server.
 #[derive(Clone, Default)]
-pub(super) struct SharedListing(Arc<Mutex<Kept>>);
+pub(super) struct SharedListing {
+    base: BasePath,
+    kept: Arc<Mutex<Kept>>,
+}
 
 impl SharedListing {
+    /// A list whose links begin with this path.
+    pub(super) fn new(base: BasePath) -> Self {
+        Self { base, kept: Arc::default() }
+    }
+
     /// The list in a form. It was at most [`MAX_AGE`] old when the request arrived, and has the
     /// numbers of viewers from the time when the form was built. When `stop` is cancelled, the list
     /// ends early.
@@ -121,12 +130,14 @@ impl SharedListing {
         let arrived = Instant::now();
         // The thread that builds the list holds the lock until it is built, even if its request is
         // cancelled meanwhile.
-        let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.0).lock_owned().await;
+        let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.kept).lock_owned().await;
         if let Some(body) = kept.body(arrived, format) {
             return body;
         }
         let (access, registry, stop) = (Arc::clone(access), Arc::clone(registry), stop.clone());
-        let made = spawn_blocking(move || kept.make(&access, &registry, &stop, arrived, format));
+        let base = self.base.clone();
+        let made =
+            spawn_blocking(move || kept.make(&base, &access, &registry, &stop, arrived, format));
         // This fails only when the runtime shuts down.
         made.await.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
@@ -186,7 +197,14 @@ mod tests {
         let mut kept = Kept::default();
         let arrived = Instant::now();
         tokio::time::advance(MAX_AGE * 10).await;
-        kept.make(&access, &registry, &CancellationToken::new(), arrived, ListFormat::Json);
+        kept.make(
+            &BasePath::default(),
+            &access,
+            &registry,
+            &CancellationToken::new(),
+            arrived,
+            ListFormat::Json,
+        );
         tokio::time::advance(MAX_AGE / 2).await;
         assert!(kept.body(arrived, ListFormat::Json).is_some());
         assert!(kept.body(Instant::now(), ListFormat::Json).is_some());

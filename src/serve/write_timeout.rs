@@ -12,11 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::serve::socket::Socket;
+
 /// A stream that fails when a write has waited for too long. Reading has no limit here.
-pub(super) struct WriteTimeout<S = TcpStream> {
+pub(super) struct WriteTimeout<S = Socket> {
     io: S,
     timeout: Duration,
     /// Runs while a write waits.

@@ -234,7 +234,7 @@ pub async fn head_of(address: SocketAddr, head: &str) -> Answer {
     parse(&answer)
 }
 
-fn parse(answer: &[u8]) -> Answer {
+pub fn parse(answer: &[u8]) -> Answer {
     let at = answer.windows(4).position(|window| window == b"\r\n\r\n");
     let at = at.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(answer)));
     let head = String::from_utf8_lossy(&answer[..at]).into_owned();
@@ -346,9 +346,14 @@ impl Streaming {
         self.read_to_end().await < length
     }
 
+    /// Whether the body has its last chunk.
+    pub fn is_complete(&self) -> bool {
+        self.raw.ends_with(b"0\r\n\r\n")
+    }
+
     /// Reads until the server ends the stream.
     pub async fn rest(&mut self) -> String {
-        while !self.raw.ends_with(b"0\r\n\r\n") && self.read().await {}
+        while !self.is_complete() && self.read().await {}
         self.body()
     }
 }

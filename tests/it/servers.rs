@@ -260,6 +260,8 @@ pub async fn eventually<T: std::fmt::Debug>(
 pub struct Program {
     pub child: Child,
     pub address: SocketAddr,
+    /// The first line that it printed.
+    pub printed: String,
     stderr: tempfile::NamedTempFile,
 }
 
@@ -304,17 +306,17 @@ impl Program {
         root.join(path.strip_prefix("/").unwrap())
     }
 
-    fn start(command: &mut Command) -> Self {
+    pub fn start(command: &mut Command) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
         let mut child =
             command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
         let line = first_line(&mut child);
-        let address = line.trim().strip_prefix("http://").and_then(|rest| rest.strip_suffix('/'));
+        let address = line.trim().strip_prefix("http://").and_then(|rest| rest.split('/').next());
         let Some(address) = address else {
             let said = std::fs::read_to_string(stderr.path()).unwrap();
             panic!("printed {line:?} instead of its address; stderr: {said}");
         };
-        Self { address: address.parse().unwrap(), child, stderr }
+        Self { address: address.parse().unwrap(), child, printed: line.clone(), stderr }
     }
 
     /// Its output on stderr.

@@ -49,7 +49,7 @@ impl Tail {
         self.stdout.lock().unwrap().clone()
     }
 
-    fn said(&self) -> String {
+    pub fn said(&self) -> String {
         String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned()
     }
 

@@ -1,4 +1,4 @@
-// A proxy in front of a server, which breaks WebSockets as corporate proxies do.
+// A proxy in front of a server, which breaks WebSockets as corporate proxies do, or removes a path from requests.
 
 import http from 'node:http';
 import net from 'node:net';
@@ -15,6 +15,8 @@ export class Proxy {
   host = null;
   /** Whether the browser's `Sec-Fetch-Site` is passed on to the server. */
   passesSite = true;
+  /** A path that it removes from the beginning of each target; it answers 404 to all others. @type {string | null} */
+  strips = null;
   upgrades = 0;
   /** How many event streams are open. */
   streams = 0;
@@ -35,7 +37,12 @@ export class Proxy {
   constructor(origin, manner) {
     this.manner = manner;
     this.#server = http.createServer((request, response) => {
-      const onward = http.request(`${origin()}${request.url}`, { method: request.method, headers: this.#headers(request) }, (answer) => {
+      const target = this.#target(request);
+      if (target === null) {
+        response.writeHead(404).end();
+        return;
+      }
+      const onward = http.request(`${origin()}${target}`, { method: request.method, headers: this.#headers(request) }, (answer) => {
         if (answer.headers['content-type']?.startsWith('text/event-stream')) {
           this.streams += 1;
           response.on('close', () => { this.streams -= 1; });
@@ -57,7 +64,7 @@ export class Proxy {
       const { hostname, port } = new URL(origin());
       const onward = net.connect(Number(port), hostname, () => {
         const headers = Object.entries(this.#headers(request)).map(([name, value]) => `${name}: ${value}\r\n`).join('');
-        onward.write(`GET ${request.url} HTTP/1.1\r\n${headers}\r\n`);
+        onward.write(`GET ${this.#target(request) ?? '/'} HTTP/1.1\r\n${headers}\r\n`);
         onward.write(head);
         socket.pipe(onward);
         if (this.manner === 'passes') onward.pipe(socket);
@@ -68,6 +75,12 @@ export class Proxy {
       onward.on('close', () => socket.destroy());
       socket.on('close', () => onward.destroy());
     });
+  }
+
+  /** @param {http.IncomingMessage} request */
+  #target({ url = '' }) {
+    if (this.strips === null) return url;
+    return url.startsWith(`${this.strips}/`) ? url.slice(this.strips.length) : null;
   }
 
   /** @param {http.IncomingMessage} request */

@@ -188,7 +188,7 @@ export class Scene {
     });
     if (PAGE_FROM_DISK) {
       await this.context.route(/\/_\/page\/[0-9a-f]+\//, async (route) => {
-        const file = path.join(ROOT, 'src/serve/web', new URL(route.request().url()).pathname.replace(/^\/_\/page\/[0-9a-f]+\//, ''));
+        const file = path.join(ROOT, 'src/serve/web', new URL(route.request().url()).pathname.replace(/^.*?\/_\/page\/[0-9a-f]+\//, ''));
         if (!existsSync(file)) return route.fallback();
         const contentType = { '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }[path.extname(file)];
         return route.fulfill({ body: readFileSync(file), contentType });

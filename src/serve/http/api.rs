@@ -81,7 +81,7 @@ pub(in crate::serve) async fn answer(
     let permit = if app.hub.registry().viewers(&log) > 0 {
         None
     } else {
-        Some(app.viewer_limit.admit().ok_or_else(Refused::full)?)
+        Some(app.admit_viewer().ok_or_else(Refused::full)?)
     };
     let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.interpretation).await {
         Ok(snapshot) => snapshot,

@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Status};
 use crate::log::{LogPath, Offset, Refusal};
+use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
@@ -99,7 +100,8 @@ pub(in crate::serve) async fn answer(
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     if method != Method::HEAD {
-        *response.body_mut() = bytes_of(file, range, request.admit(log, "download")?);
+        let app = Arc::clone(request.app);
+        *response.body_mut() = bytes_of(app, log, file, range, request.admit(log, "download")?);
     }
     Ok(response)
 }
@@ -124,11 +126,23 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
 }
 
 /// The bytes of a range, read as the peer takes them.
-fn bytes_of(file: LogFile, range: Range<u64>, entry: AccessLogEntry) -> Body {
+fn bytes_of(
+    app: Arc<App>,
+    log: &LogPath,
+    file: LogFile,
+    range: Range<u64>,
+    entry: AccessLogEntry,
+) -> Body {
     let file = Arc::new(file);
+    let log = log.clone();
     let frames = stream::try_unfold((range, entry), move |(mut range, mut entry)| {
         let file = Arc::clone(&file);
+        let is_withdrawn = app.withdrawals.is_withdrawn(&log);
         async move {
+            if is_withdrawn {
+                entry.end("withdrawn");
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
             if range.is_empty() {
                 entry.end("complete");
                 return Ok(None);

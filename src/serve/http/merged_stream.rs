@@ -4,7 +4,6 @@
 //! So a page that shows several logs without WebSockets takes one stream for all. Each log has its
 //! own session. A log that is refused, or whose file system hangs, delays no other.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,9 +21,11 @@ use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::Body;
 use crate::serve::dispatch::admit;
+use crate::serve::forwarded::Remote;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
+use crate::serve::withdrawal::Withdrawal;
 use crate::session::{Output, Session};
 use crate::wire::frame::{Form, Frame, Frames};
 use crate::wire::message::Message;
@@ -39,7 +40,7 @@ const NO_POSITION: &str = "-";
 /// 400 for a format that events lack. A log that is refused gets an `error` message instead.
 pub(in crate::serve) fn answer(
     app: &Arc<App>,
-    remote: SocketAddr,
+    remote: Remote,
     parts: &Parts,
     logs: Vec<(Vec<u8>, Query)>,
 ) -> Result<Response<Body>, Refused> {
@@ -70,7 +71,7 @@ pub(in crate::serve) fn answer(
 /// The request for one of the logs.
 struct LogRequest {
     app: Arc<App>,
-    remote: SocketAddr,
+    remote: Remote,
     query: Query,
     form: Form,
 }
@@ -90,9 +91,9 @@ fn messages(
 ) -> BoxStream<'static, LogMessages> {
     let joined = async move {
         match join(&request, path).await {
-            Ok((session, entry)) => {
+            Ok((session, entry, withdrawal)) => {
                 let app = Arc::clone(&request.app);
-                let viewer = LogViewer { log, app, session, entry, has_ended: false };
+                let viewer = LogViewer { log, app, session, entry, withdrawal, has_ended: false };
                 stream::unfold(viewer, |mut viewer| async move {
                     let messages = viewer.next().await?;
                     Some((messages, viewer))
@@ -115,13 +116,14 @@ fn messages(
 async fn join(
     request: &LogRequest,
     path: Result<LogPath, Refusal>,
-) -> Result<(Session, AccessLogEntry), Message> {
+) -> Result<(Session, AccessLogEntry, Withdrawal), Message> {
     let refused = |refusal| Message::refusal(refusal).1;
     let path = path.map_err(refused)?;
     let entry = admit(&request.app, request.remote, &path, "events").ok_or_else(Message::full)?;
     let start = request.query.start(Lines::Last(LINES), true);
+    let withdrawal = request.app.withdrawals.watch(&path);
     let session = request.app.hub.join(&path, start, request.form).await.map_err(refused)?;
-    Ok((session, entry))
+    Ok((session, entry, withdrawal))
 }
 
 /// The viewer of one of the logs.
@@ -130,6 +132,7 @@ struct LogViewer {
     app: Arc<App>,
     session: Session,
     entry: AccessLogEntry,
+    withdrawal: Withdrawal,
     has_ended: bool,
 }
 
@@ -141,6 +144,13 @@ impl LogViewer {
         }
         let output = tokio::select! {
             output = self.session.next() => output,
+            () = self.withdrawal.withdrawn() => {
+                self.has_ended = true;
+                self.entry.reason = "withdrawn";
+                let (_, message) = Message::refusal(Refusal::Forbidden);
+                let frames = vec![Frame::text(&message.to_json())];
+                return Some(LogMessages { log: self.log, frames, position: None });
+            }
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
                 return None;

@@ -3,6 +3,7 @@
 //! The session goes on only while the peer reads: nothing is read from the log before the
 //! connection has room for it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +16,17 @@ use hyper::{Response, StatusCode};
 use tokio::time::sleep;
 
 use crate::encoding::Encoding;
-use crate::log::{LogPath, Offset};
+use crate::log::{LogPath, Offset, Refusal};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
+use crate::serve::withdrawal::Withdrawal;
 use crate::session::{Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
+use crate::wire::message::Message;
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
 /// open and a write to a dead peer fails.
@@ -69,8 +72,9 @@ pub(in crate::serve) async fn events(
     }
     let entry = request.admit(log, "events")?;
     let start = query.start(Lines::Last(LINES), true);
+    let withdrawal = request.app.withdrawals.watch(log);
     let session = request.app.hub.join(log, start, form).await?;
-    Ok(answer(request.app, session, entry, StreamFormat::Events))
+    Ok(answer(request.app, session, entry, withdrawal, StreamFormat::Events))
 }
 
 /// A log as a stream of its bytes, text or HTML, which follows with `tail=1`.
@@ -97,6 +101,7 @@ pub(in crate::serve) async fn plain(
     let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
+    let withdrawal = request.app.withdrawals.watch(log);
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;
     if !session.is_recovered() {
         return Err(Refused::new(
@@ -110,7 +115,7 @@ pub(in crate::serve) async fn plain(
         Form::Raw => StreamFormat::Text(query.interpretation.encoding),
         _ => StreamFormat::Text(Some(Encoding::UTF_8)),
     };
-    Ok(answer(request.app, session, entry, format))
+    Ok(answer(request.app, session, entry, withdrawal, format))
 }
 
 /// The form of a log's messages as events.
@@ -149,6 +154,7 @@ struct StreamState {
     app: Arc<App>,
     session: Session,
     entry: AccessLogEntry,
+    withdrawal: Withdrawal,
     is_events: bool,
     has_ended: bool,
 }
@@ -158,14 +164,16 @@ fn answer(
     app: &Arc<App>,
     session: Session,
     entry: AccessLogEntry,
+    withdrawal: Withdrawal,
     format: StreamFormat,
 ) -> Response<Body> {
     let is_events = format == StreamFormat::Events;
-    let stream = StreamState { app: Arc::clone(app), session, entry, is_events, has_ended: false };
+    let app = Arc::clone(app);
+    let stream = StreamState { app, session, entry, withdrawal, is_events, has_ended: false };
     let frames = stream::unfold(stream, |mut stream| async move {
         let bytes = stream.next().await?;
-        stream.entry.bytes += bytes.len() as u64;
-        Some((Ok(BodyFrame::data(bytes)), stream))
+        stream.entry.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        Some((bytes.map(BodyFrame::data), stream))
     });
     streaming(StreamBody::new(frames).boxed_unsync(), format.content_type())
 }
@@ -183,30 +191,48 @@ pub(super) fn streaming(body: Body, content_type: HeaderValue) -> Response<Body>
 
 impl StreamState {
     /// The next bytes of the body; `None` when it is complete or the server can't wait any longer.
-    async fn next(&mut self) -> Option<Bytes> {
+    ///
+    /// # Errors
+    /// When the log may no longer be read and the form of the stream cannot say so. The body must
+    /// then not look complete.
+    async fn next(&mut self) -> Option<io::Result<Bytes>> {
         if self.has_ended {
             return None;
         }
         let silence = sleep(COMMENT_INTERVAL);
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = silence, if self.is_events => return Some(COMMENT),
+            () = silence, if self.is_events => return Some(Ok(COMMENT)),
+            () = self.withdrawal.withdrawn() => {
+                self.has_ended = true;
+                self.entry.reason = "withdrawn";
+                return Some(self.refusal());
+            }
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
                 return None;
             }
         };
         match output {
-            Output::Frames(frames) => Some(self.encode(&frames)),
+            Output::Frames(frames) => Some(Ok(self.encode(&frames))),
             Output::End(ending) => {
                 self.has_ended = true;
                 self.entry.reason = ending.name();
                 // A browser reconnects an event stream that just ends, so the last event says that
                 // the stream is complete.
                 let last = self.session.end_frames(ending);
-                (!last.is_empty()).then(|| self.encode(&last))
+                (!last.is_empty()).then(|| Ok(self.encode(&last)))
             }
         }
+    }
+
+    /// The last bytes when the log may no longer be read.
+    fn refusal(&self) -> io::Result<Bytes> {
+        if !self.is_events {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let (_, message) = Message::refusal(Refusal::Forbidden);
+        Ok(Bytes::from(format!("data: {}\n\n", message.to_json())))
     }
 
     /// The bytes of the body for these frames.

@@ -13,17 +13,17 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::io::ReadBuf;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::log::metrics::Counter;
+use crate::serve::socket::Socket;
 use crate::session::{Ending, SavedCursor};
 use crate::wire::frame::{Frame, Frames, Packing};
 
 /// A viewer's connection.
 #[derive(Debug)]
 pub(in crate::serve) struct Connection {
-    io: TcpStream,
+    io: Socket,
     sent: Arc<Sent>,
     packing: Packing,
     outbound: Mutex<Outbound>,
@@ -99,7 +99,7 @@ pub(in crate::serve) enum WriteResult {
 
 impl Outbound {
     /// Writes the rest of a frame, then a waiting heartbeat. False when the socket takes no more.
-    fn flush(&mut self, io: &TcpStream, sent: &Sent) -> io::Result<bool> {
+    fn flush(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
                 let Some(written) = self.write(io, sent, &self.rest.clone())? else {
@@ -118,7 +118,7 @@ impl Outbound {
     }
 
     /// Writes as much as the socket takes at once. None when it takes nothing.
-    fn write(&mut self, io: &TcpStream, sent: &Sent, bytes: &[u8]) -> io::Result<Option<usize>> {
+    fn write(&mut self, io: &Socket, sent: &Sent, bytes: &[u8]) -> io::Result<Option<usize>> {
         loop {
             sent.writes.add(1);
             match io.try_write(bytes) {
@@ -141,7 +141,7 @@ impl Outbound {
 }
 
 impl Connection {
-    pub(in crate::serve) fn new(io: TcpStream, packing: Packing, sent: Arc<Sent>) -> Self {
+    pub(in crate::serve) fn new(io: Socket, packing: Packing, sent: Arc<Sent>) -> Self {
         let outbound = Outbound {
             rest: Bytes::new(),
             heartbeat: None,
@@ -162,7 +162,7 @@ impl Connection {
     }
 
     /// The socket.
-    pub(in crate::serve) fn io(&self) -> &TcpStream {
+    pub(in crate::serve) fn io(&self) -> &Socket {
         &self.io
     }
 
@@ -333,7 +333,7 @@ pub(in crate::serve) mod tests {
     use std::future::poll_fn;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
 
     const PING: &[u8] = b"\x89\x00";
@@ -350,7 +350,7 @@ pub(in crate::serve) mod tests {
     pub(in crate::serve) async fn connected() -> (Arc<Connection>, TcpStream) {
         let (io, viewer) = pair().await;
         io.writable().await.unwrap();
-        (Arc::new(Connection::new(io, Packing::Plain, Arc::default())), viewer)
+        (Arc::new(Connection::new(io.into(), Packing::Plain, Arc::default())), viewer)
     }
 
     /// Writes large frames until the socket is full. Returns how many were begun.

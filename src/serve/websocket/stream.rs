@@ -6,20 +6,18 @@
 //! same [`Connection`].
 
 use std::io;
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Sink, Stream};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::{Connection, Notice, Sent};
 use crate::serve::websocket::inflate::InflateStream;
 use crate::wire::frame::{Frame, Packing};
@@ -85,7 +83,7 @@ impl AsyncWrite for ConnectionGate {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(self.connection.io()).shutdown(Shutdown::Write))
+        Poll::Ready(self.connection.io().shutdown_write())
     }
 }
 
@@ -114,7 +112,7 @@ pub(in crate::serve) struct WebSocket {
 impl WebSocket {
     /// Takes over a connection after the handshake, with the bytes that came directly after it.
     pub(in crate::serve) async fn new(
-        io: TcpStream,
+        io: Socket,
         read_already: &[u8],
         packing: Packing,
         sent: Arc<Sent>,
@@ -237,7 +235,7 @@ impl WebSocket {
             return;
         }
         let connection = self.connection();
-        if SockRef::from(connection.io()).shutdown(Shutdown::Write).is_ok() {
+        if connection.io().shutdown_write().is_ok() {
             let mut discarded = [0; 512];
             let mut buffer = ReadBuf::new(&mut discarded);
             while std::future::poll_fn(|cx| connection.poll_read(cx, &mut buffer)).await.is_ok()
@@ -274,6 +272,7 @@ mod tests {
     use crate::serve::websocket::connection::tests::{fill, pair};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::time::timeout;
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -281,7 +280,7 @@ mod tests {
     async fn socket() -> (WebSocket, TcpStream) {
         let (io, viewer) = pair().await;
         io.writable().await.unwrap();
-        (WebSocket::new(io, &[], Packing::Plain, Arc::default()).await, viewer)
+        (WebSocket::new(io.into(), &[], Packing::Plain, Arc::default()).await, viewer)
     }
 
     async fn event(socket: &mut WebSocket) -> SocketEvent {

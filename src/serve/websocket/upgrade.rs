@@ -40,7 +40,7 @@ pub(in crate::serve) fn answer(
         let subprotocol = HeaderValue::from_static(SUBPROTOCOL);
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
-    let agreed = app.settings.compress.then(|| negotiation::agree(&parts.headers)).flatten();
+    let agreed = app.settings().compress.then(|| negotiation::agree(&parts.headers)).flatten();
     let packing = if agreed.is_some() { Packing::Deflated } else { Packing::Plain };
     if let Some(agreed) = agreed {
         response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
@@ -50,7 +50,7 @@ pub(in crate::serve) fn answer(
         // The target is percent-encoded, so it can't forge a line of the access log.
         Err(_) => format!("{:?}", parts.uri.path()),
     };
-    let permit = app.viewer_limit.admit();
+    let permit = app.admit_viewer();
     let log = match &permit {
         None => Err(Denial::Full),
         Some(_) => log.map_err(Denial::Refused),

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::log::{LogPath, Refusal};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
+use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
+use crate::serve::withdrawal::Withdrawal;
 use crate::session::{Detached, Ending, Output, Session};
 use crate::wire::frame::{Form, Frame, Packing};
 use crate::wire::message::{FULL, Message};
@@ -59,6 +60,8 @@ enum StreamEnd {
     Silent,
     /// The socket took nothing for `stall_timeout`.
     Stalled,
+    /// The log may no longer be read.
+    Withdrawn,
     /// The viewer closed the connection, cleanly or not.
     Closed { clean: bool },
     /// The server can't wait any longer.
@@ -78,41 +81,58 @@ enum FrameSource {
 /// up to date takes little memory.
 pub(in crate::serve) async fn serve(
     app: Arc<App>,
-    io: TcpStream,
+    io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
     mut entry: AccessLogEntry,
 ) {
+    let form = request.form;
     let opening = Box::pin(open(&app, io, read_already, request, &mut entry));
-    let Some((mut socket, session)) = opening.await else { return };
+    let Some((mut socket, session, mut withdrawal)) = opening.await else { return };
     let mut source = FrameSource::Session(session);
     let mut queue = VecDeque::new();
     let end = loop {
         source = match source {
             FrameSource::Session(session) => {
-                Box::pin(catch_up(&app, &mut socket, session, &mut queue)).await
+                Box::pin(catch_up(&app, &mut socket, session, &mut queue, &mut withdrawal)).await
             }
-            FrameSource::BroadcastGroup(detached, group) => match socket.next_end().await {
-                SocketEvent::Notice(Notice::Handback(handback)) => {
-                    queue.extend(handback.frames);
-                    match handback.ending {
-                        Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
-                        None => FrameSource::Session(Box::new(
-                            app.hub.resume(detached, handback.cursor),
-                        )),
+            FrameSource::BroadcastGroup(detached, group) => {
+                match next_end(&mut socket, &mut withdrawal).await {
+                    Ok(SocketEvent::Notice(Notice::Handback(handback))) => {
+                        queue.extend(handback.frames);
+                        match handback.ending {
+                            Some(ending) => FrameSource::None(StreamEnd::Ended(ending)),
+                            None => FrameSource::Session(Box::new(
+                                app.hub.resume(detached, handback.cursor),
+                            )),
+                        }
+                    }
+                    ended => {
+                        socket.connection().leave();
+                        group.member_left();
+                        FrameSource::None(ended.map_or_else(|end| end, |event| end_of(&event)))
                     }
                 }
-                event => {
-                    socket.connection().leave();
-                    group.member_left();
-                    FrameSource::None(end_of(&event))
-                }
-            },
+            }
             FrameSource::None(end) => break end,
         };
     };
     entry.bytes = socket.connection().taken();
-    Box::pin(leave(&app, socket, queue, end, &mut entry)).await;
+    Box::pin(leave(&app, socket, queue, end, form, &mut entry)).await;
+}
+
+/// What happens next to a member of a broadcast group.
+///
+/// # Errors
+/// The end of the stream when the log may no longer be read.
+async fn next_end(
+    socket: &mut WebSocket,
+    withdrawal: &mut Withdrawal,
+) -> Result<SocketEvent, StreamEnd> {
+    tokio::select! {
+        event = socket.next_end() => Ok(event),
+        () = withdrawal.withdrawn() => Err(StreamEnd::Withdrawn),
+    }
 }
 
 /// The end of the stream after an event other than data.
@@ -131,21 +151,25 @@ fn end_of(event: &SocketEvent) -> StreamEnd {
 /// been sent.
 async fn open(
     app: &App,
-    io: TcpStream,
+    io: Socket,
     read_already: Bytes,
     request: ViewerRequest,
     entry: &mut AccessLogEntry,
-) -> Option<(WebSocket, Box<Session>)> {
+) -> Option<(WebSocket, Box<Session>, Withdrawal)> {
     let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
     let session = match request.log {
-        Ok(log) => app.hub.join(&log, request.start, request.form).await.map_err(Denial::Refused),
+        Ok(log) => {
+            let withdrawal = app.withdrawals.watch(&log);
+            let joined = app.hub.join(&log, request.start, request.form).await;
+            joined.map(|session| (session, withdrawal)).map_err(Denial::Refused)
+        }
         Err(denial) => Err(denial),
     };
     match session {
-        Ok(mut session) => {
+        Ok((mut session, withdrawal)) => {
             session.begin().await;
             app.heartbeats.add(socket.connection(), !request.form.has_control());
-            Some((socket, Box::new(session)))
+            Some((socket, Box::new(session), withdrawal))
         }
         Err(denial) => {
             entry.reason = match denial {
@@ -166,17 +190,24 @@ async fn leave(
     socket: WebSocket,
     queue: VecDeque<Frame>,
     end: StreamEnd,
+    form: Form,
     entry: &mut AccessLogEntry,
 ) {
     entry.reason = end.logged_as();
     // A viewer that is only slow gets the time to take the end of its log. A viewer that is gone
     // does not.
     let patience = match end {
-        StreamEnd::Ended(_) => app.settings.stall_timeout,
+        StreamEnd::Ended(_) => app.stall_timeout(),
         _ => CLOSE_TIMEOUT,
     };
     if let StreamEnd::ProtocolError(code) = end {
         bounded(app, patience, socket.close_broken(code)).await;
+    } else if end == StreamEnd::Withdrawn {
+        // What waits is of a log that this viewer may not read.
+        let Farewell { frame, code, reason } =
+            farewell_of(&Denial::Refused(Refusal::Forbidden), form);
+        let farewell = frame.into_iter().collect();
+        bounded(app, patience, send_and_close(socket, farewell, code, reason)).await;
     } else if let Some((code, reason)) = end.close() {
         bounded(app, patience, send_and_close(socket, queue, code, reason)).await;
     }
@@ -190,21 +221,22 @@ impl StreamEnd {
             Self::ProtocolError(_) => "broke the protocol",
             Self::Silent => "silent",
             Self::Stalled => "stalled",
+            Self::Withdrawn => "withdrawn",
             Self::Closed { clean: true } => "left",
             Self::Closed { clean: false } => "lost",
             Self::Cut => "cut",
         }
     }
 
-    /// The code and reason of the close. None if nobody would read it, or the viewer violated the
-    /// protocol.
+    /// The code and reason of the close. None if nobody would read it, the viewer violated the
+    /// protocol, or the close depends on the viewer's protocol.
     fn close(self) -> Option<(CloseCode, &'static str)> {
         match self {
             Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
             Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, "the server is going away")),
             Self::Silent => Some((CloseCode::Error, "no heartbeat")),
             Self::Stalled => Some((CloseCode::from(STALLED), "nothing was taken for too long")),
-            Self::ProtocolError(_) | Self::Closed { .. } | Self::Cut => None,
+            Self::ProtocolError(_) | Self::Withdrawn | Self::Closed { .. } | Self::Cut => None,
         }
     }
 }
@@ -279,6 +311,7 @@ async fn catch_up(
     socket: &mut WebSocket,
     mut session: Box<Session>,
     queue: &mut VecDeque<Frame>,
+    withdrawal: &mut Withdrawal,
 ) -> FrameSource {
     loop {
         let mut is_clear = socket.is_clear();
@@ -293,7 +326,7 @@ async fn catch_up(
                 None => FrameSource::None(StreamEnd::Cut),
             };
         }
-        let give_up_at = socket.connection().stuck_since() + app.settings.stall_timeout;
+        let give_up_at = socket.connection().stuck_since() + app.stall_timeout();
         tokio::select! {
             // The order matters: input of the viewer counts before its time is up.
             biased;
@@ -301,8 +334,9 @@ async fn catch_up(
                 SocketEvent::Clear | SocketEvent::Inbound => {}
                 event => return FrameSource::None(end_of(&event)),
             },
+            () = withdrawal.withdrawn() => return FrameSource::None(StreamEnd::Withdrawn),
             () = sleep_until(give_up_at), if !is_clear => {
-                if socket.connection().stuck_since() + app.settings.stall_timeout <= Instant::now() {
+                if socket.connection().stuck_since() + app.stall_timeout() <= Instant::now() {
                     return FrameSource::None(StreamEnd::Stalled);
                 }
             }
@@ -328,6 +362,7 @@ mod tests {
             (StreamEnd::Ended(Ending::Shutdown), "shutdown", Some(1001)),
             (StreamEnd::Silent, "silent", Some(1011)),
             (StreamEnd::Stalled, "stalled", Some(4408)),
+            (StreamEnd::Withdrawn, "withdrawn", None),
             (StreamEnd::ProtocolError(CloseCode::Size), "broke the protocol", None),
             (StreamEnd::Closed { clean: true }, "left", None),
             (StreamEnd::Closed { clean: false }, "lost", None),

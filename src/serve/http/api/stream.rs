@@ -54,7 +54,7 @@ impl SearchTurn {
         self.waiting = Some(has_asked.clone().drop_guard());
         let permit = Arc::clone(&self.permit);
         let closing = self.app.closing.clone();
-        let patience: Duration = self.app.settings.stall_timeout;
+        let patience: Duration = self.app.stall_timeout();
         self.app.tasks.spawn(async move {
             tokio::select! {
                 () = has_asked.cancelled() => {}
@@ -62,6 +62,14 @@ impl SearchTurn {
                 () = sleep(patience) => drop(permit.lock().take()),
             }
         });
+    }
+
+    /// Ends the search of a log that may no longer be read.
+    fn check_right(&self, log: &LogPath) -> io::Result<()> {
+        if self.app.withdrawals.is_withdrawn(log) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(())
     }
 
     /// Called when the peer is ready for more.
@@ -104,6 +112,7 @@ pub(super) async fn find(
             return Ok(None);
         };
         turn.resume()?;
+        turn.check_right(&log)?;
         let run = move || {
             find.run(TIME_SLICE)?;
             Ok(find)
@@ -150,6 +159,7 @@ pub(super) async fn text(
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
         turn.resume()?;
+        turn.check_right(&log)?;
         loop {
             if turn.app.closing.is_cancelled() {
                 // The download must not look complete.

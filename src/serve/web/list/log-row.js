@@ -1,5 +1,6 @@
 // The rows of the list's table: parses the server's rows, draws new ones and updates them.
 
+import { linkTo, withoutBase } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
 
 /**
@@ -25,7 +26,7 @@ export function readRows(body) {
   return [...body.rows].map((row) => {
     const link = row.querySelector('a');
     const { modified, size, viewers } = row.dataset;
-    return { path: link?.textContent ?? '', href: link?.getAttribute('href') ?? '', modified: Number(modified), size: Number(size), viewers: Number(viewers) };
+    return { path: link?.textContent ?? '', href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers) };
   });
 }
 
@@ -41,7 +42,7 @@ export function drawRow(line) {
   row.style.setProperty('--depth', String(line.depth));
   if (line.kind === 'log') {
     const link = /** @type {HTMLAnchorElement} */ (row.querySelector('.opens'));
-    link.href = line.log.href;
+    link.href = linkTo(line.log.href);
     link.title = line.log.path;
     // These controls are hidden in the template, because they do nothing without the script.
     for (const control of /** @type {NodeListOf<HTMLElement>} */ (row.querySelectorAll('[hidden]'))) control.hidden = false;

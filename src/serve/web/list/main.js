@@ -1,7 +1,7 @@
 // The list of logs: refreshes the server's table, filters and sorts it, and opens several logs together. The URL's
 // fragment holds the state, so that a link or the Back button shows the same list.
 
-import { pageUrl, serverUrl } from '../net/wire.js';
+import { linkTo, pagePath, pageUrl, serverUrl, withoutBase } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
 import { formatAge, formatSize, plural } from '../ui/units.js';
@@ -108,7 +108,7 @@ function showPicked() {
     link.hidden = count < 2;
     const fits = count <= max;
     link.title = fits ? `Open ${page === 'beside' ? 'side by side (b)' : 'in one list, by arrival (m)'}` : `At most ${max} logs fit`;
-    if (fits) link.setAttribute('href', multiLogUrl(page, state.picked));
+    if (fits) link.setAttribute('href', linkTo(multiLogUrl(page, state.picked)));
     else link.removeAttribute('href');
     link.setAttribute('role', 'link');
     link.setAttribute('aria-disabled', String(!fits));
@@ -125,7 +125,7 @@ function writeUrl() {
   window.clearTimeout(urlTimer);
   urlTimer = 0;
   const hash = formatState(state);
-  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${location.pathname}${hash}`));
+  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${pagePath()}${hash}`));
 }
 
 /** Whether the table has to be sorted once it is no longer in use. */
@@ -176,7 +176,7 @@ async function refresh() {
     const answer = await response.json();
     etag = mark;
     truncated = answer.truncated === true;
-    merge(answer.logs);
+    merge(answer.logs.map((/** @type {Log} */ log) => ({ ...log, href: withoutBase(log.href) })));
   } catch {
     reachable = false;
     show();

@@ -1,6 +1,6 @@
 // The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
-import { pageUrl, serverUrl } from '../net/wire.js';
+import { linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
@@ -294,7 +294,7 @@ function hint(words) {
 function updateUrl() {
   if (!isRestored) return;
   const hash = hashWith(encoding);
-  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${location.pathname}${location.search}${hash}`));
+  if (hash !== location.hash) history.replaceState(null, '', pageUrl(`${pagePath()}${location.search}${hash}`));
 }
 
 /** The fragment of the present view, in an encoding. @param {string} encoding */
@@ -372,7 +372,7 @@ logs.forEach((one, number) => sources.push(new Source(one, number, buffer, encod
 for (const number of (fields.get('off') ?? '').split(',')) if (sources[Number(number) - 1] !== undefined) sources[Number(number) - 1].on = false;
 log.style.setProperty('--names', `${Math.max(0, ...labels.map((label) => label.length))}ch`);
 drawSwitches(byId('sources'), sources, names, toggleLog);
-byId('split').setAttribute('href', multiLogUrl('beside', logs));
+byId('split').setAttribute('href', linkTo(multiLogUrl('beside', logs)));
 Object.assign(menu.options, view.options);
 menu.show();
 findBar.set(view.find, view.filter, view.invert, view.rules, view.level);

@@ -1,6 +1,7 @@
 // One log of the merged page: its connection and its status. It adds its rows and markers to the list.
 
 import { Connection } from '../net/connection.js';
+import { serverUrl } from '../net/wire.js';
 import { describe } from '../ui/status.js';
 import { formatClock, formatSize } from '../ui/units.js';
 import { resetWords } from '../viewer/stream.js';
@@ -44,7 +45,7 @@ export class Source {
     this.number = number;
     this.#buffer = medley;
     this.#connection = new Connection(
-      new URL(`${log}?lines=${LINES}&encoding=${encoding}`, location.href),
+      new URL(serverUrl(`${log}?lines=${LINES}&encoding=${encoding}`)),
       (message, resuming) => changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();

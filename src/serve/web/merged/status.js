@@ -1,6 +1,7 @@
 // The status bar and the source switches of the merged page. The status bar shows the common state of all logs, or the
 // state of the first one with a problem.
 
+import { linkTo } from '../net/wire.js';
 import { byId, icon, setText } from '../ui/dom.js';
 import { formatAge, plural } from '../ui/units.js';
 import { MERGED_MAX, multiLogUrl } from '../url/multi-log.js';
@@ -138,7 +139,7 @@ export function drawSwitches(members, sources, names, toggle) {
     closeLink.title = 'Remove';
     closeLink.setAttribute('aria-label', `Remove ${names[number]}`);
     const others = sources.filter((other) => other.log !== log).map((other) => other.log);
-    closeLink.href = others.length > 0 ? multiLogUrl('merged', others) : '/';
+    closeLink.href = linkTo(others.length > 0 ? multiLogUrl('merged', others) : '/');
     closeLink.append(icon('close'));
     member.append(button, closeLink);
     members.append(member);
@@ -147,7 +148,7 @@ export function drawSwitches(members, sources, names, toggle) {
   add.className = 'tool add';
   add.title = 'Select more logs in the list';
   add.setAttribute('aria-label', 'Select more logs');
-  add.href = `/#${sources.map(({ log }) => `log=${log}`).join('&')}`;
+  add.href = linkTo(`/#${sources.map(({ log }) => `log=${log}`).join('&')}`);
   add.hidden = sources.length >= MERGED_MAX;
   add.append(icon('add'));
   members.after(add);

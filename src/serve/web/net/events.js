@@ -3,7 +3,7 @@
 
 import { askTurns } from './turns.js';
 import { readRefusal } from './refusal.js';
-import { CLOSE_REASONS, knownMessage, serverUrl } from './wire.js';
+import { CLOSE_REASONS, knownMessage, serverUrl, withoutBase } from './wire.js';
 
 /** Logs that are opened at about the same time are requested together. */
 const GATHER_MS = 50;
@@ -174,7 +174,7 @@ function parse(data) {
 function target(logs) {
   const urls = logs.flatMap(({ url }) => (url === null ? [] : [url]));
   if (urls.length === 1) return urls[0];
-  return serverUrl(`/_/events?${urls.map(({ pathname, search }) => `log=${pathname.replace(/[&+#]/g, encodeURIComponent)}&${search.slice(1)}`).join('&')}`);
+  return serverUrl(`/_/events?${urls.map(({ pathname, search }) => `log=${withoutBase(pathname).replace(/[&+#]/g, encodeURIComponent)}&${search.slice(1)}`).join('&')}`);
 }
 
 /** @typedef {Window & {tailcastEvents?: PageEvents}} EventsWindow */

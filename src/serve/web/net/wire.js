@@ -69,12 +69,39 @@ export function isSameGeneration(one, other) {
 }
 
 /**
+ * The path under which everything of the server lies, such as `/logs`; empty if there is none. The server puts it before
+ * the address of this module. Without a server, in tests, there is none either.
+ */
+const BASE = new URL(import.meta.url).pathname.match(/^(.*)\/_\/page\//)?.[1] ?? '';
+
+/**
+ * The path of a link on this page's server.
+ * @param {string} path without the base
+ */
+export function linkTo(path) {
+  return `${BASE}${path}`;
+}
+
+/**
+ * A path of this page's server without the base.
+ * @param {string} pathname of an address, or as the server sends it
+ */
+export function withoutBase(pathname) {
+  return pathname.startsWith(`${BASE}/`) ? pathname.slice(BASE.length) : pathname;
+}
+
+/** The path of this page without the base. */
+export function pagePath() {
+  return withoutBase(location.pathname);
+}
+
+/**
  * The address of a path on this page's server. The page's own address may have a name and a password, which relative
  * addresses inherit, and `fetch` takes no address with them.
- * @param {string} path with its parameters
+ * @param {string} path without the base, with its parameters
  */
 export function serverUrl(path) {
-  return `${location.origin}${path}`;
+  return `${location.origin}${linkTo(path)}`;
 }
 
 /** Whether a page shows what was written, and not what a terminal would have left. @param {Location | URL} page */
@@ -100,7 +127,7 @@ export function interpretation(page) {
 /**
  * This page's own address with another path and fragment. It keeps a name and a password, without which a browser refuses
  * to change the address, and does not depend on a `<base>`.
- * @param {string} path with its parameters and fragment
+ * @param {string} path without the base, with its parameters and fragment
  */
 export function pageUrl(path) {
   // `location` leaves a name and a password out in some browsers.

@@ -2,7 +2,7 @@
 // fragments of all panes, so that a link restores all of them.
 
 import { shareEvents } from '../net/events.js';
-import { pageUrl, serverUrl } from '../net/wire.js';
+import { linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
 import { byId, icon } from '../ui/dom.js';
 import { displayPath, multiLogUrl, parseLogs, shortNames, SPLIT_MAX } from '../url/multi-log.js';
 import { makeDividers } from './divider.js';
@@ -115,7 +115,7 @@ function layOut() {
   byId('stack').setAttribute('aria-pressed', String(stacked));
   byId('stack').hidden = narrow.matches;
   const logs = panes.map(({ log }) => log);
-  byId('merged').setAttribute('href', multiLogUrl('merged', logs));
+  byId('merged').setAttribute('href', linkTo(multiLogUrl('merged', logs)));
   setSizes();
   showPaneTabs();
   updateUrl();
@@ -174,7 +174,7 @@ function showAdd(members) {
     members.after(add);
   }
   add.hidden = panes.length >= SPLIT_MAX;
-  add.href = `/#${panes.map(({ log }) => `log=${log}`).join('&')}`;
+  add.href = linkTo(`/#${panes.map(({ log }) => `log=${log}`).join('&')}`);
 }
 
 /** @param {Pane} pane */
@@ -217,7 +217,7 @@ function updateUrl() {
   if (stacked) fields.set('stacked', '1');
   const hash = fields.toString();
   const address = `${multiLogUrl('beside', panes.map(({ log }) => log))}${hash === '' ? '' : `#${hash}`}`;
-  if (address !== `${location.pathname}${location.search}${location.hash}`) history.replaceState(null, '', pageUrl(address));
+  if (address !== `${pagePath()}${location.search}${location.hash}`) history.replaceState(null, '', pageUrl(address));
 }
 
 function checkPanes() {

@@ -1,7 +1,7 @@
 // Keyboard and pointer input of the viewer page.
 
 import { failureWords, Gone } from '../net/api.js';
-import { isWritten, serverUrl } from '../net/wire.js';
+import { isWritten, pagePath, serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
@@ -121,7 +121,7 @@ export class Controls {
   /** Sets the targets of the menu's links. */
   #updateLinks() {
     const { findBar, api, bars, encoding } = this.#parts;
-    const raw = serverUrl(`${location.pathname}?format=raw${encoding === '' ? '' : `&encoding=${encoding}`}`);
+    const raw = serverUrl(`${pagePath()}?format=raw${encoding === '' ? '' : `&encoding=${encoding}`}`);
     /** @type {HTMLAnchorElement} */ (byId('raw')).href = raw;
     const whole = /** @type {HTMLAnchorElement} */ (byId('download'));
     whole.href = raw;

@@ -3,7 +3,7 @@
 import { LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
-import { interpretation } from '../net/wire.js';
+import { interpretation, pagePath } from '../net/wire.js';
 import { Columns } from '../rows/columns.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
@@ -43,7 +43,7 @@ const stream = new Stream();
 const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const encoding = chosenEncoding(location, parseView(location.hash));
-const api = new LogApi(location.pathname, encoding, interpretation(location));
+const api = new LogApi(pagePath(), encoding, interpretation(location));
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
@@ -334,5 +334,5 @@ document.title = bars.name;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
 levels.load(restyle, showFailure);
-new NewerFile(api, location.pathname);
+new NewerFile(api, pagePath());
 controls.focusLog();

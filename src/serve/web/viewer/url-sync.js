@@ -1,7 +1,7 @@
 // Updates the URL when the view changes, and restores the view from a URL.
 
 import { failureWords, Gone } from '../net/api.js';
-import { pageUrl } from '../net/wire.js';
+import { pagePath, pageUrl } from '../net/wire.js';
 import { chosenEncoding } from '../ui/encoding.js';
 import { emptyView, formatView, parseView } from '../url/view-hash.js';
 
@@ -83,7 +83,7 @@ export class UrlSync {
       if (!this.#isRestored || location.hash !== this.#written) return;
       const hash = formatView(this.view);
       this.#written = hash;
-      if (hash !== location.hash) globalThis.history.replaceState(globalThis.history.state, '', pageUrl(`${location.pathname}${location.search}${hash}`));
+      if (hash !== location.hash) globalThis.history.replaceState(globalThis.history.state, '', pageUrl(`${pagePath()}${location.search}${hash}`));
     }, SYNC_MS);
   }
 

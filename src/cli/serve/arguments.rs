@@ -1,0 +1,184 @@
+//! The flags of `tailcast serve`, and the settings that they stand for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cli::serve::listen::ListenAddress;
+use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy};
+
+/// Serve log files to browsers, terminals and scripts
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
+                        `/` lists all logs. Log output goes to stderr; TAILCAST_LOG=debug shows more.\n\n\
+                        SIGHUP reads the file of `--config` again.\n\n\
+                        Exit codes: 0 after SIGTERM or Ctrl-C, 2 wrong arguments")]
+pub(in crate::cli) struct Arguments {
+    /// Directories and files to serve [default: the current directory]
+    #[arg(value_name = "PREFIX")]
+    pub(super) prefixes: Vec<PathBuf>,
+
+    /// A directory or file to serve, like PREFIX; can be given more than once
+    /// [env: TAILCAST_PREFIX, several separated by `:`]
+    #[arg(long = "prefix", value_name = "PREFIX")]
+    pub(super) more_prefixes: Vec<PathBuf>,
+
+    /// Read settings from this file (TOML). Each flag is a key of the same name in it; flags and
+    /// variables win over it. A change of the file takes effect while the server runs
+    #[arg(long, value_name = "FILE", env = "TAILCAST_CONFIG")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Address or host name to listen on
+    #[arg(long, default_value = "127.0.0.1", env = "TAILCAST_HOST")]
+    pub(super) host: String,
+
+    /// Port to listen on; 0 picks a free port
+    #[arg(long, default_value_t = 8765, env = "TAILCAST_PORT")]
+    pub(super) port: u16,
+
+    /// Listen on this address instead of --host and --port: `HOST:PORT`, or `unix:/path` for a unix
+    /// socket; can be given more than once
+    #[arg(long, value_name = "ADDRESS", env = "TAILCAST_LISTEN", value_delimiter = ',')]
+    pub(super) listen: Vec<ListenAddress>,
+
+    /// Serve everything under this path, for a proxy that shares its host name with other programs:
+    /// `/logs`. The proxy may remove it from its requests or not
+    #[arg(long, default_value = "/", value_name = "PATH", env = "TAILCAST_BASE_PATH")]
+    pub(super) base_path: BasePath,
+
+    /// Allow pages of another server to connect, by their origin (http://host:port); can be given
+    /// more than once
+    #[arg(
+        long = "allow-origin",
+        value_name = "URL",
+        env = "TAILCAST_ALLOW_ORIGIN",
+        value_delimiter = ','
+    )]
+    pub(super) allow_origins: Vec<String>,
+
+    /// Allow a host name in the URL of this server, besides IP addresses and localhost; can be
+    /// given more than once
+    #[arg(
+        long = "allow-host",
+        value_name = "NAME",
+        env = "TAILCAST_ALLOW_HOST",
+        value_delimiter = ','
+    )]
+    pub(super) allow_hosts: Vec<String>,
+
+    /// Believe this proxy when it says for whom it asks (X-Forwarded-For, -Proto, -Host and -Prefix,
+    /// or Forwarded): an IP address, a network such as 10.0.0.0/8, or `unix` for those that connect
+    /// to a unix socket; can be given more than once
+    #[arg(
+        long = "trusted-proxy",
+        value_name = "CIDR",
+        env = "TAILCAST_TRUSTED_PROXY",
+        value_delimiter = ','
+    )]
+    pub(super) trusted_proxies: Vec<TrustedProxy>,
+
+    /// How to detect viewers that are gone: `ping` (WebSocket pings every 15 s), `text` (text
+    /// messages, as the original server sends them), a number of seconds between pings, or `0` for
+    /// never
+    #[arg(long, default_value = "ping", value_parser = heartbeat, env = "TAILCAST_HEARTBEAT")]
+    pub(super) heartbeat: (Heartbeat, Duration),
+
+    /// Maximum number of viewers, of all logs together
+    #[arg(long, default_value_t = 10_000, value_name = "N", env = "TAILCAST_MAX_VIEWERS")]
+    pub(super) max_viewers: usize,
+
+    /// Close a viewer (code 4408) that has read nothing for this many seconds; more than 0
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = positive_seconds, env = "TAILCAST_STALL_TIMEOUT")]
+    pub(super) stall_timeout: f64,
+
+    /// Compress messages for viewers that support it, as browsers do: `auto` or `off`
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true,
+        env = "TAILCAST_COMPRESS"
+    )]
+    pub(super) compress: Compress,
+
+    /// Keep reading a rotated file for this many seconds, since writers reopen late
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
+    pub(super) rotate_wait: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Compress {
+    Auto,
+    Off,
+}
+
+fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
+    match text {
+        "ping" => Ok((Heartbeat::Ping, HEARTBEAT_INTERVAL)),
+        "text" => Ok((Heartbeat::Text, HEARTBEAT_INTERVAL)),
+        "0" | "off" => Ok((Heartbeat::Off, HEARTBEAT_INTERVAL)),
+        number => match number.parse() {
+            Ok(seconds @ 1..=86_400) => Ok((Heartbeat::Ping, Duration::from_secs(seconds))),
+            _ => Err("expected `ping`, `text`, `0`, or a number of seconds".to_owned()),
+        },
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.0..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("expected a number of seconds from 0 to 3600".to_owned()),
+    }
+}
+
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    match seconds(text) {
+        Ok(seconds) if seconds > 0.0 => Ok(seconds),
+        Ok(_) => Err("expected more than 0 seconds: 0 would close every viewer at once".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+impl Arguments {
+    /// The prefixes to serve: those of the command line, else those of the environment. Those of the
+    /// file are among the flags if neither has any. Without a file, the current directory. None if
+    /// there is a file and nobody names a prefix: an empty file must not open a directory by chance.
+    pub(super) fn wanted_prefixes(&self) -> Option<Vec<PathBuf>> {
+        let mut prefixes = self.prefixes.clone();
+        prefixes.extend(self.more_prefixes.iter().cloned());
+        if prefixes.is_empty() {
+            prefixes = prefixes_of_environment();
+        }
+        if prefixes.is_empty() && self.config.is_none() {
+            prefixes.push(PathBuf::from("."));
+        }
+        (!prefixes.is_empty()).then_some(prefixes)
+    }
+
+    /// The settings that the flags stand for.
+    pub(super) fn settings(&self, listen: &[ListenAddress], rules: Vec<Rule>) -> Settings {
+        let (heartbeat, heartbeat_interval) = self.heartbeat;
+        let mut allow_hosts = self.allow_hosts.clone();
+        allow_hosts.extend(listen.iter().filter_map(ListenAddress::host).map(ToOwned::to_owned));
+        Settings {
+            heartbeat,
+            heartbeat_interval,
+            max_viewers: self.max_viewers,
+            allow_origins: self.allow_origins.clone(),
+            allow_hosts,
+            base_path: self.base_path.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            compress: self.compress == Compress::Auto,
+            stall_timeout: Duration::from_secs_f64(self.stall_timeout),
+            rotate_wait: Duration::from_secs_f64(self.rotate_wait),
+            rules,
+            ..Settings::default()
+        }
+    }
+}
+
+/// The prefixes that `TAILCAST_PREFIX` names, separated like the directories in `PATH`. On the
+/// command line a `:` is part of a name.
+pub(super) fn prefixes_of_environment() -> Vec<PathBuf> {
+    let value = std::env::var_os("TAILCAST_PREFIX").unwrap_or_default();
+    std::env::split_paths(&value).filter(|prefix| !prefix.as_os_str().is_empty()).collect()
+}

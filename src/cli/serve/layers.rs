@@ -1,0 +1,316 @@
+//! The settings of a server from their three layers: the command line wins over the environment,
+//! and that over the configuration file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
+
+use crate::cli::failure::Failure;
+use crate::cli::serve::arguments::{Arguments, prefixes_of_environment};
+use crate::cli::serve::config_file::{self, ConfigFile};
+use crate::cli::serve::listen::ListenAddress;
+use crate::log::Access;
+use crate::serve::{Rule, Settings};
+
+/// Flags that a running server cannot change.
+const NEEDS_RESTART: &[&str] = &["host", "port", "listen", "base-path", "heartbeat", "rotate-wait"];
+
+/// What is said on the command line and in the environment. The file can be read again and again;
+/// this stays.
+#[derive(Debug)]
+pub(super) struct Given {
+    /// The arguments after `serve`.
+    arguments: Vec<OsString>,
+    /// The flags that these or the environment set, and which of the two.
+    said: BTreeMap<String, Layer>,
+    /// The configuration file.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Where a flag is set. The later ones win.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Layer {
+    File,
+    Environment,
+    CommandLine,
+}
+
+impl Layer {
+    fn of(matches: &ArgMatches, id: &str) -> Option<Self> {
+        match matches.value_source(id)? {
+            ValueSource::CommandLine => Some(Self::CommandLine),
+            ValueSource::EnvVariable => Some(Self::Environment),
+            _ => None,
+        }
+    }
+}
+
+/// Everything that a server is told, complete and checked.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    pub(super) arguments: Arguments,
+    /// The addresses to listen on. Never empty.
+    pub(super) listen: Vec<ListenAddress>,
+    rules: Vec<Rule>,
+    /// The values of all flags, as texts.
+    values: BTreeMap<String, Vec<OsString>>,
+}
+
+impl Given {
+    /// What this process was given.
+    pub(super) fn on_command_line(arguments: Arguments, matches: &ArgMatches) -> Self {
+        // Before the subcommand only the program's name can stand.
+        let after_serve = std::env::args_os().skip(2).collect();
+        Self::new(after_serve, arguments.config, matches)
+    }
+
+    fn new(arguments: Vec<OsString>, file: Option<PathBuf>, matches: &ArgMatches) -> Self {
+        let command = serve_command();
+        let layer = |flag: &clap::Arg| {
+            Some((flag.get_long()?.to_owned(), Layer::of(matches, flag.get_id().as_str())?))
+        };
+        let mut said: BTreeMap<String, Layer> = command.get_arguments().filter_map(layer).collect();
+        if Layer::of(matches, "prefixes").is_some() {
+            said.insert("prefix".to_owned(), Layer::CommandLine);
+        } else if !prefixes_of_environment().is_empty() {
+            said.entry("prefix".to_owned()).or_insert(Layer::Environment);
+        }
+        Self { arguments, said, file }
+    }
+
+    /// All layers, with the file as it is now, and the content of the file.
+    pub(super) fn configuration(&self) -> Result<(Configuration, Vec<u8>), Failure> {
+        let Some(path) = &self.file else {
+            return Ok((self.over(ConfigFile::default())?, Vec::new()));
+        };
+        let content = config_file::read(path).map_err(|error| {
+            let hint = "name a file that this user may read";
+            let context = format!("cannot read the configuration `{}`", path.display());
+            Failure::usage(anyhow::Error::new(error).context(context), hint)
+        })?;
+        Ok((self.over(ConfigFile::parse(path, &content)?)?, content))
+    }
+
+    /// All layers, with what a file says as the lowest.
+    pub(super) fn over(&self, file: ConfigFile) -> Result<Configuration, Failure> {
+        let mut all = vec![OsString::from("serve")];
+        for key in file.keys.iter().filter(|key| !self.said.contains_key(&key.name)) {
+            all.extend(key.values.iter().map(|value| format!("--{}={value}", key.name).into()));
+        }
+        all.extend(self.arguments.iter().cloned());
+        let mut layers = self.said.clone();
+        for key in &file.keys {
+            layers.entry(key.name.clone()).or_insert(Layer::File);
+        }
+        Configuration::of(serve_command(), all, &layers, file.rules)
+    }
+}
+
+impl Configuration {
+    /// What a file says alone, without the command line and the environment.
+    pub(super) fn of_file(path: PathBuf, file: ConfigFile) -> Result<Self, Failure> {
+        let mut all = vec![OsString::from("serve"), OsString::from("--config"), path.into()];
+        for key in &file.keys {
+            all.extend(key.values.iter().map(|value| format!("--{}={value}", key.name).into()));
+        }
+        let layers = file.keys.iter().map(|key| (key.name.clone(), Layer::File)).collect();
+        Self::of(config_file::flags(), all, &layers, file.rules)
+    }
+
+    fn of(
+        command: Command,
+        all: Vec<OsString>,
+        layers: &BTreeMap<String, Layer>,
+        rules: Vec<Rule>,
+    ) -> Result<Self, Failure> {
+        const HINT: &str = "`tailcast serve --help` describes the flags";
+        let longs: Vec<(String, String)> = command
+            .get_arguments()
+            .filter_map(|flag| Some((flag.get_long()?.to_owned(), flag.get_id().to_string())))
+            .collect();
+        let wrong = |error: clap::Error| Failure::usage(error, HINT);
+        let matches = command.try_get_matches_from(all).map_err(wrong)?;
+        let values = longs
+            .into_iter()
+            .map(|(name, id)| {
+                let raw = matches.get_raw(&id).into_iter().flatten();
+                (name, raw.map(ToOwned::to_owned).collect())
+            })
+            .collect();
+        let arguments = Arguments::from_arg_matches(&matches).map_err(wrong)?;
+        let listen = addresses(&arguments, layers)?;
+        if !rules.is_empty() {
+            // Nobody may believe that a rule protects what everybody can read.
+            return Err(Failure::usage(
+                anyhow::anyhow!(
+                    "the rules in `[[allow]]` cannot be kept: this server does not know who its visitors are"
+                ),
+                "remove the rules, or let a proxy decide who may reach the server",
+            ));
+        }
+        Ok(Self { arguments, listen, rules, values })
+    }
+
+    /// Opens the prefixes.
+    pub(super) fn access(&self) -> Result<Access, Failure> {
+        let Some(prefixes) = self.arguments.wanted_prefixes() else {
+            let error = anyhow::anyhow!("the configuration names nothing to serve");
+            return Err(Failure::usage(error, "add a line such as `prefix = [\"/var/log\"]`"));
+        };
+        Access::new(prefixes).map_err(|error| {
+            let hint = error.hint();
+            Failure::usage(error, hint)
+        })
+    }
+
+    /// The settings of the server.
+    pub(super) fn settings(&self) -> Settings {
+        self.arguments.settings(&self.listen, self.rules.clone())
+    }
+
+    /// The flags that another configuration sets in another way: those that a running server can
+    /// change, and those that need a restart.
+    pub(super) fn changes(&self, other: &Self) -> (Vec<&str>, Vec<&str>) {
+        let differs = |(name, values): &(&String, &Vec<OsString>)| {
+            other.values.get(*name).is_none_or(|others| others != *values)
+        };
+        let changed = self.values.iter().filter(differs).map(|(name, _)| name.as_str());
+        let (fixed, mut changed): (Vec<_>, Vec<_>) =
+            changed.partition(|name| NEEDS_RESTART.contains(name));
+        if self.rules != other.rules {
+            changed.push("allow");
+        }
+        (changed, fixed)
+    }
+
+    /// Sets what a running server cannot change to what it was started with.
+    pub(super) fn keep_fixed(&mut self, first: &Self) {
+        let (now, then) = (&mut self.arguments, &first.arguments);
+        self.listen.clone_from(&first.listen);
+        now.base_path.clone_from(&then.base_path);
+        now.heartbeat = then.heartbeat;
+        now.rotate_wait = then.rotate_wait;
+    }
+}
+
+/// The addresses to listen on: those of `--listen`, or that of `--host` and `--port`, whichever
+/// stands in the higher layer.
+fn addresses(
+    arguments: &Arguments,
+    layers: &BTreeMap<String, Layer>,
+) -> Result<Vec<ListenAddress>, Failure> {
+    let listen = layers.get("listen").filter(|_| !arguments.listen.is_empty());
+    let host_or_port = layers.get("host").max(layers.get("port"));
+    if listen.is_some() && listen == host_or_port {
+        let error = anyhow::anyhow!("`listen` stands instead of `host` and `port`");
+        return Err(Failure::usage(error, "give `--listen HOST:PORT` alone"));
+    }
+    if listen > host_or_port {
+        return Ok(arguments.listen.clone());
+    }
+    Ok(vec![ListenAddress::Tcp { host: arguments.host.clone(), port: arguments.port }])
+}
+
+fn serve_command() -> Command {
+    Arguments::augment_args(Command::new("serve"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn given(arguments: &[&str]) -> Given {
+        let all = std::iter::once("serve").chain(arguments.iter().copied());
+        let matches = config_file::flags().try_get_matches_from(all).unwrap();
+        let arguments = arguments.iter().map(OsString::from).collect();
+        let file = matches.get_one::<PathBuf>("config").cloned();
+        Given::new(arguments, file, &matches)
+    }
+
+    fn file(text: &str) -> ConfigFile {
+        ConfigFile::parse(Path::new("a.toml"), text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_even_if_it_repeats_the_default() {
+        let text = "port = 1\nmax-viewers = 5\nprefix = ['/usr']\nallow-host = ['a', 'b']\n";
+        let over = |arguments: &[&str]| given(arguments).over(file(text)).unwrap().arguments;
+        let from_file = over(&["--config", "a.toml"]);
+        assert_eq!((from_file.port, from_file.max_viewers), (1, 5));
+        assert_eq!(from_file.allow_hosts, ["a", "b"]);
+        assert_eq!(from_file.wanted_prefixes(), Some(vec!["/usr".into()]));
+        let said = ["--config=a.toml", "--port", "8765", "/etc", "--allow-host", "c"];
+        let both = over(&said);
+        assert_eq!((both.port, both.max_viewers), (8765, 5));
+        assert_eq!(both.allow_hosts, ["c"], "a list is replaced, not joined");
+        assert_eq!(both.wanted_prefixes(), Some(vec!["/etc".into()]));
+        assert_eq!(over(&["--prefix", "/etc"]).wanted_prefixes(), Some(vec!["/etc".into()]));
+    }
+
+    #[test]
+    fn a_file_that_names_no_prefix_opens_none_by_chance() {
+        let none = given(&["--config", "a.toml"]).over(file("port = 1")).unwrap();
+        assert_eq!(none.arguments.wanted_prefixes(), None);
+        assert!(none.access().unwrap_err().causes().contains("nothing to serve"));
+        let without_file = given(&[]).over(ConfigFile::default()).unwrap();
+        assert_eq!(without_file.arguments.wanted_prefixes(), Some(vec![".".into()]));
+    }
+
+    #[test]
+    fn changes_are_told_apart_by_whether_they_need_a_restart() {
+        let of = |text: &str| given(&["--config", "a.toml"]).over(file(text)).unwrap();
+        let first = of("port = 1\nhost = 'a'\nallow-host = ['x']");
+        let mut second = of("port = 2\nhost = 'a'\nallow-host = ['x', 'y']\nheartbeat = 20");
+        assert_eq!(second.changes(&first), (vec!["allow-host"], vec!["heartbeat", "port"]));
+        assert_eq!(first.changes(&first), (vec![], vec![]));
+        second.keep_fixed(&first);
+        assert_eq!(second.listen, [ListenAddress::Tcp { host: "a".into(), port: 1 }]);
+        assert_eq!(second.settings().heartbeat_interval, first.settings().heartbeat_interval);
+        assert_eq!(second.settings().allow_hosts, ["x", "y", "a"]);
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_highest_layer() {
+        let over = |arguments: &[&str], text: &str| {
+            let configuration = given(arguments).over(file(text));
+            configuration.map(|configuration| {
+                configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            })
+        };
+        let listen = "listen = ['unix:/a', '[::1]:80']";
+        for (arguments, text, expected) in [
+            (&[][..], "", "127.0.0.1:8765"),
+            (&[], "port = 1", "127.0.0.1:1"),
+            (&[], listen, "unix:/a [::1]:80"),
+            (&["--port", "8765"], listen, "127.0.0.1:8765"),
+            (&["--listen", "b:2"], "host = 'a'\nport = 1", "b:2"),
+            (&["--listen", "b:2", "--listen=unix:/c"], listen, "b:2 unix:/c"),
+            (&[], "listen = []\nport = 1", "127.0.0.1:1"),
+        ] {
+            assert_eq!(over(arguments, text).unwrap(), expected, "{arguments:?} {text}");
+        }
+        assert!(over(&["--listen", "b:2", "--port", "1"], "").is_err());
+        assert!(over(&[], "listen = ['b:2']\nhost = 'a'").is_err());
+    }
+
+    #[test]
+    fn what_needs_a_restart_are_flags() {
+        let command = serve_command();
+        for name in NEEDS_RESTART {
+            let is_flag = |flag: &clap::Arg| flag.get_long() == Some(name);
+            assert!(command.get_arguments().any(is_flag), "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_that_cannot_be_kept_are_refused() {
+        let rules = file("[[allow]]\nwho = ['ann']\nread = ['/var/log']");
+        assert_eq!(rules.rules.len(), 1);
+        let refused = given(&[]).over(rules).unwrap_err();
+        assert!(refused.causes().contains("cannot be kept"), "{}", refused.causes());
+    }
+}

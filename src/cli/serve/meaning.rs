@@ -1,0 +1,95 @@
+//! `tailcast config`: checks a configuration file, and says what it means.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use crate::cli::failure::Failure;
+use crate::cli::print;
+use crate::cli::serve::arguments::Compress;
+use crate::cli::serve::config_file::{self, ConfigFile};
+use crate::cli::serve::layers::Configuration;
+use crate::serve::{Heartbeat, Settings};
+
+/// Check a configuration file of `serve`, and say what it means
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "It says what the file means without flags and variables, which win over it.\n\n\
+                        Exit codes: 0 the file is right, 2 it is wrong"
+)]
+pub(in crate::cli) struct ConfigArguments {
+    /// The file (TOML), as for `tailcast serve --config`
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Checks a file, and prints what it means.
+pub(in crate::cli) fn check(arguments: &ConfigArguments) -> Result<(), Failure> {
+    let path = &arguments.file;
+    let content = config_file::read(path).map_err(|error| {
+        let context = format!("cannot read the configuration `{}`", path.display());
+        let hint = "name a file that this user may read";
+        Failure::usage(anyhow::Error::new(error).context(context), hint)
+    })?;
+    let configuration = Configuration::of_file(path.clone(), ConfigFile::parse(path, &content)?)?;
+    let prefixes = configuration.access()?.prefixes();
+    let prefixes: Vec<String> =
+        prefixes.iter().map(|prefix| prefix.display().to_string()).collect();
+    let mut text = format!("`{}` is right. With it, the server\n", path.display());
+    for sentence in meaning(&configuration, &prefixes) {
+        // Writing to a string does not fail.
+        let _written = writeln!(text, "- {sentence}");
+    }
+    print(&text)
+}
+
+/// What a server does with a configuration, each thing as the rest of a sentence.
+fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
+    let arguments = &configuration.arguments;
+    let Settings { heartbeat, heartbeat_interval, stall_timeout, rotate_wait, .. } =
+        configuration.settings();
+    let named = |names: &[String], none: &str| match names {
+        [] => none.to_owned(),
+        names => names.join(", "),
+    };
+    let seconds = heartbeat_interval.as_secs();
+    vec![
+        format!("serves the logs under {}", prefixes.join(", ")),
+        format!(
+            "listens on {}",
+            configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        ),
+        match arguments.base_path.as_str() {
+            "" => "serves everything directly under its host name".to_owned(),
+            base => format!("serves everything under the path {base}/"),
+        },
+        format!(
+            "answers to IP addresses, localhost{}",
+            arguments.allow_hosts.iter().map(|host| format!(", {host}")).collect::<String>()
+        ),
+        format!(
+            "lets these pages of other servers read logs: {}",
+            named(&arguments.allow_origins, "none")
+        ),
+        format!(
+            "believes these proxies when they say for whom they ask: {}",
+            named(
+                &arguments.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "none"
+            )
+        ),
+        format!("takes at most {} viewers", arguments.max_viewers),
+        format!("closes a viewer that takes nothing for {} s", stall_timeout.as_secs_f64()),
+        match heartbeat {
+            Heartbeat::Off => "does not notice viewers that vanish".to_owned(),
+            Heartbeat::Ping => format!("notices viewers that vanish by a ping every {seconds} s"),
+            Heartbeat::Text => {
+                format!("notices viewers that vanish by the text `ping` every {seconds} s")
+            }
+        },
+        match arguments.compress {
+            Compress::Auto => "compresses messages for viewers that can read them so".to_owned(),
+            Compress::Off => "compresses no messages".to_owned(),
+        },
+        format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
+    ]
+}

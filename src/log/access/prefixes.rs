@@ -1,0 +1,59 @@
+//! All prefixes of a server, as they are at one moment.
+
+use std::path::{Component, Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::log::access::Refusal;
+use crate::log::access::prefix::{Prefix, PrefixError, Root};
+use crate::log::access::resolve::Resolver;
+
+/// The prefixes in the order in which they were given.
+#[derive(Debug)]
+pub(super) struct Prefixes(Vec<Prefix>);
+
+impl Prefixes {
+    /// Opens them all, or fails with the first that cannot be served.
+    pub(super) fn open(
+        asked: impl Iterator<Item = PathBuf>,
+        resolver: &Resolver,
+    ) -> Result<Self, PrefixError> {
+        asked.map(|asked| Prefix::open(asked, resolver)).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The paths as they were given, made absolute.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.0.iter().map(|prefix| prefix.given.clone()).collect()
+    }
+
+    /// The innermost prefix that contains a normalised path, by its text.
+    pub(super) fn nearest(&self, path: &Path) -> Option<&Prefix> {
+        let above = self.0.iter().filter_map(|prefix| Some((prefix.distance(path)?, prefix)));
+        above.min_by_key(|(distance, _)| *distance).map(|(_, prefix)| prefix)
+    }
+
+    /// The prefixes that exist now, each with its given path and its directory.
+    pub(super) fn roots(&self, resolver: &Resolver) -> Result<Vec<(&Path, Root)>, Refusal> {
+        let mut roots = Vec::with_capacity(self.0.len());
+        for prefix in &self.0 {
+            match prefix.root(resolver) {
+                Ok(root) => roots.push((prefix.given.as_path(), root)),
+                // Without this root, its files would seem to lie outside the prefixes.
+                Err(error @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(roots)
+    }
+
+    /// Replaces the given path of a prefix at the start of an absolute path by its real path.
+    pub(super) fn real_name(&self, target: &Path, resolver: &Resolver) -> Option<PathBuf> {
+        let is_plain =
+            target.is_absolute() && !target.components().any(|step| step == Component::ParentDir);
+        let prefix = is_plain.then(|| self.nearest(target)).flatten()?;
+        let root = prefix.root(resolver).ok()?;
+        Some(root.place.join(prefix.rest(target)?))
+    }
+}
