@@ -86,7 +86,8 @@ scene('on a phone, finding, filtering and the menus work by taps', async (scene)
   assert.deepEqual(await badTargets(scene), [], 'with the view menu');
   await page.tap('#view-menu [data-option="numbers"]');
   await eventually('line numbers', () => page.evaluate(() => document.querySelector('#rows [data-line]') !== null));
-  await page.tap('#log', { position: { x: 200, y: 640 } });
+  // Beside the menu.
+  await page.tap('#log', { position: { x: 40, y: 640 } });
   await page.tap('#more-open');
   assert.deepEqual(await badTargets(scene), [], 'with the copy menu');
   const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

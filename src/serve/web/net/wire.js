@@ -117,9 +117,9 @@ export function interpretation(page) {
   const given = new URLSearchParams(page.search);
   /** @type {Record<string, string>} */
   const kept = isWritten(page) ? { raw: '1' } : {};
-  for (const name of ['cols', 'rows']) {
-    const value = given.get(name);
-    if (value) kept[name] = value;
+  for (const key of ['cols', 'rows']) {
+    const value = given.get(key);
+    if (value) kept[key] = value;
   }
   return kept;
 }
@@ -154,7 +154,7 @@ export function streamUrl(page, position, late) {
   url.searchParams.set('tail', '1');
   url.searchParams.set('format', 'rows');
   url.searchParams.set('signed', '1');
-  for (const [name, value] of Object.entries(interpretation(page))) url.searchParams.set(name, value);
+  for (const [key, value] of Object.entries(interpretation(page))) url.searchParams.set(key, value);
   const encoding = new URLSearchParams(page.search).get('encoding');
   if (encoding) url.searchParams.set('encoding', encoding);
   if (position) {
