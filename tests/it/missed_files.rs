@@ -103,21 +103,17 @@ async fn a_file_that_loses_its_name_and_gets_it_back_is_no_other_file() {
     assert_eq!(followed.reader.heads(), ["open true"]);
 }
 
-/// A file that a rotation at once leaves under the name of an old one, made sure by the times.
+/// Renames a file, and writes another in its place. False where the file system's clock ticked in
+/// between.
 #[cfg(feature = "faults")]
-fn rotate_at_once(path: &Path, aside: &Path, content: &str) {
+fn is_rotated_at_once(path: &Path, aside: &Path, content: &str) -> bool {
     use std::os::unix::fs::MetadataExt;
-    loop {
-        std::fs::rename(path, aside).unwrap();
-        std::fs::write(path, content).unwrap();
-        let (old, new) = (aside.metadata().unwrap(), path.metadata().unwrap());
-        let changed = std::time::Duration::new(old.ctime() as u64, old.ctime_nsec() as u32);
-        let born = new.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
-        if changed.abs_diff(born) < std::time::Duration::from_millis(1) {
-            return;
-        }
-        std::fs::rename(aside, path).unwrap();
-    }
+    std::fs::rename(path, aside).unwrap();
+    std::fs::write(path, content).unwrap();
+    let (old, new) = (aside.metadata().unwrap(), path.metadata().unwrap());
+    let changed = std::time::Duration::new(old.ctime() as u64, old.ctime_nsec() as u32);
+    let born = new.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    changed.abs_diff(born) < std::time::Duration::from_millis(1)
 }
 
 #[cfg(feature = "faults")]
@@ -125,7 +121,8 @@ fn rotate_at_once(path: &Path, aside: &Path, content: &str) {
 async fn a_server_that_polls_tells_a_gap_unless_the_times_of_the_files_leave_no_room() {
     use tailcast::log::failpoints::Call;
 
-    for (what, has_gap) in [("at once", false), ("slowly", true), ("twice", true)] {
+    let mut cases = vec![("twice", true), ("slowly", true), ("at once", false)];
+    while let Some((what, has_gap)) = cases.pop() {
         let server = crate::servers::TestServer::start().await;
         let root = server.directory.path().canonicalize().unwrap();
         server.faults.fail(Call::Watch, root, rustix::io::Errno::NOSPC);
@@ -136,7 +133,10 @@ async fn a_server_that_polls_tells_a_gap_unless_the_times_of_the_files_leave_no_
         reader.read_until(b"followed\n").await;
         let aside = server.path("a.log.1");
         if what == "at once" {
-            rotate_at_once(&path, &aside, &lines("the last"));
+            if !is_rotated_at_once(&path, &aside, &lines("the last")) {
+                cases.push((what, has_gap));
+                continue;
+            }
         } else {
             std::fs::rename(&path, &aside).unwrap();
             pace(std::time::Duration::from_millis(30)).await;

@@ -611,9 +611,11 @@ impl RotationTracker {
             if let Some(at) = self.position_in_successors(identity) {
                 return self.take_successor(at);
             }
+            // A lookup of the name may have found the file long before its event comes.
             if !self.present.is(identity)
                 && !self.late.contains(identity)
                 && let Ok(mut next) = TailedFile::new(admitted)
+                && !self.followed.contains(&next.file)
             {
                 next.was_renamed = true;
                 self.appearances.open(now);
@@ -888,6 +890,42 @@ mod tests {
         // Another file had the name in between.
         (0..2).for_each(|_| wake.wake_for_appearance());
         assert_eq!(poll_for(5_000), (true, "second\nfirst\nthird\n".to_owned()));
+    }
+
+    #[test]
+    fn a_file_whose_renaming_is_told_long_after_it_was_followed_is_published_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_bytes()).unwrap();
+        let rotate_wait = Duration::from_millis(20);
+        let mut tracker = RotationTracker::new(Arc::clone(&access), log.clone(), rotate_wait);
+        std::fs::write(&path, "").unwrap();
+        tracker.first_poll(access.open(&log), None).unwrap();
+        let (wake, began) = (Wake::default(), Instant::now());
+        let (mut bytes, mut at) = (Vec::new(), 0);
+        let mut poll_for_a_second = || {
+            for now in at..at + 1000 {
+                for event in tracker.poll(began + Duration::from_millis(now), &wake).events {
+                    if let FileEvent::Bytes { bytes: read, .. } = event {
+                        bytes.extend_from_slice(&read);
+                    }
+                }
+            }
+            at += 1000;
+            String::from_utf8(bytes.clone()).unwrap()
+        };
+        let aside = |number: usize| directory.path().join(format!("a.log.{number}"));
+        for number in 0..3 {
+            std::fs::write(&path, format!("file {number}\n")).unwrap();
+            poll_for_a_second();
+            std::fs::rename(&path, aside(number)).unwrap();
+        }
+        std::fs::write(&path, "file 3\n").unwrap();
+        let all = "file 0\nfile 1\nfile 2\nfile 3\n";
+        assert_eq!(poll_for_a_second(), all);
+        (0..3).for_each(|number| wake.record_rename(&path, &aside(number), true, false));
+        assert_eq!(poll_for_a_second(), all);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl FollowedFiles {
         }
     }
 
-    fn contains(&self, file: &LogFile) -> bool {
+    pub(super) fn contains(&self, file: &LogFile) -> bool {
         let (identity, born) = (file.identity(), file.born());
         // A file system may not say when a file was created.
         let is_same =
