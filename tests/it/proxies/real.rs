@@ -247,7 +247,7 @@ impl Proxy {
     }
 
     /// Makes the proxy read its configuration again. Connections are cut soon.
-    pub async fn reload(&mut self) {
+    pub async fn reload(&self) {
         let signal = match self.kind {
             Kind::Nginx => Signal::HUP,
             Kind::Haproxy => Signal::USR2,
