@@ -39,7 +39,8 @@ scene('without WebSockets a merged page of eight logs and eight tabs show their 
   try {
     await page.goto(`${proxy.origin}/_/merged?${paths.map((path) => `log=${path}`).join('&')}`);
     for (let at = 1; at <= 8; at += 1) await untilRow(scene, `first of ${at}`, page);
-    assert.equal(proxy.streams, 1, 'one stream carries all logs of a page');
+    // The stream of the first logs is replaced as the others join, and closes a moment later.
+    await eventually('one stream carries all logs of a page', () => proxy.streams === 1 || proxy.streams);
     const tabs = [];
     for (const [at, path] of paths.entries()) {
       await hide(tabs.at(-1) ?? page, true);
@@ -105,7 +106,7 @@ scene('without WebSockets the panes of the split view share one stream, and a cl
     for (let at = 2; at <= 4; at += 1) await logs.append(`${at}.log`, `second of ${at}\n`);
     for (let at = 0; at < 3; at += 1) await row(at, `second of ${at + 2}`);
     await eventually('the closed pane is no viewer', async () => (await scene.program.viewers()) === 3 || scene.program.viewers());
-    assert.equal(proxy.streams, 1);
+    await eventually('one stream', () => proxy.streams === 1 || proxy.streams);
   } finally {
     proxy.close();
   }
@@ -123,7 +124,7 @@ scene('a missing and a forbidden log of a merged page are told, and the others g
     await untilRow(scene, 'it came', page);
     await logs.append('1.log', 'second of 1\n');
     await untilRow(scene, 'second of 1', page);
-    assert.equal(proxy.streams, 1);
+    await eventually('one stream', () => proxy.streams === 1 || proxy.streams);
   } finally {
     proxy.close();
   }
