@@ -92,10 +92,10 @@ impl Timeline {
         if let Some(known) = asked.filter(is_own).or_else(found_before) {
             self.may_hold_old_files = true;
             self.found += 1;
-            let mut spans = self.rotated.iter().chain(&self.spans);
-            let open = spans.find(|span| span.generation.is(&known) && span.file().is_some());
-            let source = open.and_then(|span| span.source());
-            let source = source.unwrap_or_else(|| Source::new(file, self.found));
+            let spans = self.rotated.iter().chain(&self.spans);
+            let mut of_it = spans.filter(|span| span.generation.is(&known));
+            let open = of_it.find_map(|span| span.source());
+            let source = open.unwrap_or_else(|| Source::new(file, self.found));
             self.open_again(known, &source);
             return self.find(known, offset).map(|span| (span, false));
         }
