@@ -390,15 +390,16 @@ impl Follower {
         for event in poll.events {
             events.push(match event {
                 FileEvent::Began { generation, head, before, reason, file } => {
+                    self.access.metrics().count_span(reason);
                     timeline.begin(generation, before, reason, file);
                     timeline.sign(head);
                     Event::TimelineChanged
                 }
-                FileEvent::Bytes { start, bytes, head } => {
+                FileEvent::Bytes { start, bytes, written, head } => {
                     timeline.sign(head);
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
-                    self.access.metrics().chunks.add(1);
-                    Event::Chunk(Arc::new(Chunk { span, start, bytes }))
+                    self.access.metrics().count_chunk(&bytes);
+                    Event::Chunk(Arc::new(Chunk { span, start, bytes, written }))
                 }
                 FileEvent::WrittenAnew { generation, file } => {
                     timeline.replace_file(generation, &file);

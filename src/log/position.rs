@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -198,6 +199,8 @@ pub struct Chunk {
     pub start: Offset,
     /// The bytes, never empty.
     pub bytes: Bytes,
+    /// When the file was last written to before these bytes were read.
+    pub written: SystemTime,
 }
 
 impl Chunk {
@@ -254,7 +257,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn chunk(span: u64, start: u64, bytes: &'static [u8]) -> Chunk {
-        Chunk { span, start: Offset(start), bytes: Bytes::from_static(bytes) }
+        let (start, bytes) = (Offset(start), Bytes::from_static(bytes));
+        Chunk { span, start, bytes, written: SystemTime::UNIX_EPOCH }
     }
 
     #[test]
@@ -330,7 +334,7 @@ mod tests {
             for (start, len) in cuts.into_iter().chain([last]) {
                 let start = start.min(log.len() - 1);
                 let end = (start + len).min(log.len());
-                let chunk = Chunk { span: 0, start: Offset(start as u64), bytes: Bytes::copy_from_slice(&log[start..end]) };
+                let chunk = Chunk { span: 0, start: Offset(start as u64), bytes: Bytes::copy_from_slice(&log[start..end]), written: SystemTime::UNIX_EPOCH };
                 if let Splice::Take { skip } = position.splice(&chunk) {
                     got.extend_from_slice(&chunk.bytes[skip..]);
                     position.offset = chunk.end();

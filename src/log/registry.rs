@@ -397,6 +397,12 @@ impl Registry {
         self.followers.len()
     }
 
+    /// How many of these are polled, because their file system tells no events.
+    #[must_use]
+    pub fn polled(&self) -> usize {
+        self.followers.iter().filter(|follower| follower.is_polling()).count()
+    }
+
     /// Polls every log once more, publishes what has been written so far, and ends the followers,
     /// their threads, the watches and the reserve of descriptors. A thread that hangs in a file
     /// system is left behind, and its log ends.

@@ -8,6 +8,7 @@ mod arrival_times;
 mod retention;
 mod span;
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -16,7 +17,7 @@ use crate::encoding::Detection;
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::fingerprint::Fingerprint;
-use crate::log::position::{Generation, Offset};
+use crate::log::position::{Generation, Offset, TimelinePosition};
 use crate::log::rotated::Followed;
 use crate::log::timeline::span::Source;
 
@@ -243,6 +244,19 @@ impl Timeline {
         let earlier = self.spans.iter().filter(|span| span.number < number);
         let mut spans = self.rotated.iter().chain(earlier);
         spans.rfind(|span| span.generation.is(&generation)).cloned()
+    }
+
+    /// How many published bytes come after a position.
+    #[must_use]
+    pub fn bytes_after(&self, position: TimelinePosition) -> u64 {
+        let spans = self.rotated.iter().chain(&self.spans);
+        spans
+            .map(|span| match span.number.cmp(&position.span) {
+                Ordering::Less => 0,
+                Ordering::Equal => span.end().0.saturating_sub(position.offset.0),
+                Ordering::Greater => span.end().0.saturating_sub(span.from.0),
+            })
+            .sum()
     }
 
     /// The span in which to resume after `span`. Late spans that were delivered already, as

@@ -50,6 +50,12 @@ async fn run<T: Send + 'static>(
 }
 
 impl Limiter {
+    /// How many searches of whole logs are open now.
+    #[must_use]
+    pub fn searches(&self) -> u64 {
+        (SEARCHES_MAX - self.searches.available_permits()) as u64
+    }
+
     /// A limiter whose background tasks belong to `tasks` and end when `closing` is cancelled.
     #[must_use]
     pub fn new(tasks: TaskTracker, closing: CancellationToken) -> Self {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use crate::serve::forwarded::Remote;
+use crate::serve::metrics::ViewerMetrics;
 use crate::serve::viewer_limit::ViewerPermit;
 
 /// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
@@ -13,6 +14,7 @@ pub(super) struct AccessLogEntry {
     since: Instant,
     /// Bytes that were passed to the connection.
     pub(super) bytes: u64,
+    metrics: ViewerMetrics,
     /// Why the viewer's stream ended. Without another reason the viewer left.
     pub(super) reason: &'static str,
     _permit: Option<ViewerPermit>,
@@ -24,10 +26,18 @@ impl AccessLogEntry {
         remote: Remote,
         log: String,
         transport: &'static str,
+        metrics: ViewerMetrics,
         permit: Option<ViewerPermit>,
     ) -> Self {
         tracing::info!(%remote, %log, by = transport, "viewer came");
-        Self { remote, log, since: Instant::now(), bytes: 0, reason: "left", _permit: permit }
+        let since = Instant::now();
+        Self { remote, log, since, bytes: 0, metrics, reason: "left", _permit: permit }
+    }
+
+    /// Counts bytes that were passed to the connection.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+        self.metrics.count_sent(bytes);
     }
 
     /// Ends the entry for this reason.

@@ -15,6 +15,7 @@ use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
 use crate::serve::forwarded::{Client, Remote};
 use crate::serve::http::{api, download, merged_stream, stream};
+use crate::serve::metrics::RefusalReason;
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::{Query, href, requested_path};
 use crate::serve::refusal::Refused;
@@ -23,7 +24,7 @@ use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::socket::Peer;
 use crate::serve::websocket::upgrade;
-use crate::serve::{App, assets, cors, health, json, page};
+use crate::serve::{App, assets, cors, health, json, metrics, page};
 use crate::wire::answer::{self, LogLink, to_json};
 
 /// Answers a request, whatever it is.
@@ -42,6 +43,7 @@ pub(super) async fn answer(
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
     };
+    let is_refused_by_check = checked.is_err();
     let (origin, answered) = match (checked, route) {
         (Ok(origin), Ok(route)) => (origin, dispatch(app, &client, &parts, route, upgrade).await),
         (Ok(origin), Err(refused)) => (origin, Err(refused)),
@@ -52,6 +54,11 @@ pub(super) async fn answer(
         let path = parts.uri.path();
         let remote = client.remote;
         tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
+        app.metrics.refused(if is_refused_by_check {
+            RefusalReason::of_check(&refused)
+        } else {
+            RefusalReason::of(&refused)
+        });
         refused.answer(&app.base, &parts.headers)
     });
     if parts.method == Method::HEAD {
@@ -106,6 +113,8 @@ async fn dispatch(
         }
         Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
         Route::Health => Ok(health::health(app)),
+        Route::Ready => Ok(health::ready(app)),
+        Route::Metrics => metrics::answer(app, &parts.headers).await,
         Route::Check { origin } => Ok(health::check(app, client, parts, &origin)),
         Route::Api(call, path) => api::answer(app, parts, call, path).await,
         Route::Newer(path) => newer(app, path).await,
@@ -154,7 +163,8 @@ pub(super) fn admit(
     transport: &'static str,
 ) -> Option<AccessLogEntry> {
     let permit = app.admit_viewer()?;
-    Some(AccessLogEntry::begin(remote, quoted(log), transport, Some(permit)))
+    let metrics = app.metrics.viewer(transport);
+    Some(AccessLogEntry::begin(remote, quoted(log), transport, metrics, Some(permit)))
 }
 
 /// A path for the access log, in quotes and with everything escaped that could forge a line.

@@ -1,16 +1,17 @@
-//! `/_/healthz`: the state of the server and its counters. `/_/check`: whether a page may read logs
+//! `/_/healthz`: the state of the server and its counters. `/_/readyz`: whether it takes viewers.
+//! `/_/check`: whether a page may read logs
 //! by the address that it was loaded from, and what to change if not.
 
-use hyper::Response;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
 
 use crate::serve::App;
 use crate::serve::body::Body;
 use crate::serve::forwarded::Client;
 use crate::serve::json::json_text;
 use crate::serve::origin_check;
-use crate::wire::answer::{Check, Health, HealthCounters, to_json};
+use crate::wire::answer::{Check, Health, HealthCounters, Ready, to_json};
 
 /// The answer to `/_/healthz`: version, viewers, followed logs, and what was counted since the
 /// start.
@@ -30,6 +31,25 @@ pub(super) fn health(app: &App) -> Response<Body> {
             writes: app.sent.writes.get(),
         },
     }))
+}
+
+/// The answer to `/_/readyz`: 200 while the server takes more viewers, else 503 with the reason.
+///
+/// # Errors
+/// None. The answer says why the server is not ready.
+pub(super) fn ready(app: &App) -> Response<Body> {
+    let status = if app.closing.is_cancelled() {
+        "closing"
+    } else if app.viewer_limit.viewers() >= app.settings().max_viewers {
+        "full"
+    } else {
+        "ready"
+    };
+    let mut response = json_text(to_json(&Ready { status }));
+    if status != "ready" {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
 }
 
 /// The answer to `/_/check`: whether the server admits requests to this address with this `Origin`.

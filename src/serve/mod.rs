@@ -17,6 +17,7 @@ mod idle_connections;
 mod json;
 mod listener;
 mod listing;
+mod metrics;
 mod origin_check;
 mod page;
 mod query;
@@ -44,6 +45,7 @@ use crate::log::{Access, Registry};
 use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
 use idle_connections::IdleConnections;
+use metrics::ServerMetrics;
 use shared_listing::SharedListing;
 use viewer_limit::{ViewerLimit, ViewerPermit};
 use websocket::connection::Sent;
@@ -84,6 +86,7 @@ struct App {
     heartbeats: HeartbeatScheduler,
     groups: BroadcastGroups,
     sent: Arc<Sent>,
+    metrics: ServerMetrics,
     listing: SharedListing,
     tasks: TaskTracker,
     /// Cancelled when no more requests are accepted.
@@ -127,6 +130,12 @@ impl Handle {
             *present = Arc::new(settings.for_running(&present));
         }
         self.app.withdrawals.announce(self.app.hub.registry().forbidden().await);
+        self.app.metrics.reloaded(true);
+    }
+
+    /// Counts an attempt to give the server other settings that failed before [`reload`](Self::reload).
+    pub fn reload_failed(&self) {
+        self.app.metrics.reloaded(false);
     }
 }
 
@@ -148,6 +157,7 @@ impl Server {
             heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),
+            metrics: ServerMetrics::default(),
             listing: SharedListing::new(settings.base_path.clone()),
             base: settings.base_path.clone(),
             settings: RwLock::new(Arc::new(settings)),

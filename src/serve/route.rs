@@ -28,6 +28,10 @@ pub(super) enum Route<'a> {
     Newer(&'a str),
     /// `/_/healthz`: the state of the server.
     Health,
+    /// `/_/readyz`: whether the server takes viewers.
+    Ready,
+    /// `/_/metrics`: what the server counts.
+    Metrics,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
     Check { origin: String },
     /// `/_/events?log=PATH&log=PATH`: one event stream of several logs.
@@ -67,7 +71,9 @@ impl<'a> Route<'a> {
         }
         let path = request.uri.path();
         // Load balancers ask so whether the server is up (HAProxy's `option httpchk`).
-        if request.method == Method::OPTIONS && matches!(path, "/" | "*" | "/_/healthz") {
+        if request.method == Method::OPTIONS
+            && matches!(path, "/" | "*" | "/_/healthz" | "/_/readyz")
+        {
             return Ok(Self::Options);
         }
         if !matches!(request.method, Method::GET | Method::HEAD) {
@@ -108,6 +114,8 @@ impl<'a> Route<'a> {
         Ok(match name {
             "logs" => Self::ListJson,
             "healthz" => Self::Health,
+            "readyz" => Self::Ready,
+            "metrics" => Self::Metrics,
             "check" => Self::Check { origin: query::origin(query.unwrap_or_default())? },
             "events" => Self::Events(query::several_logs(query.unwrap_or_default())?),
             name => Self::Own(name),
@@ -118,7 +126,7 @@ impl<'a> Route<'a> {
     /// they reach the server.
     pub(super) fn is_open(&self) -> bool {
         match self {
-            Self::Health | Self::Check { .. } | Self::Options => true,
+            Self::Health | Self::Ready | Self::Check { .. } | Self::Options => true,
             Self::Own(name) => {
                 assets::is_asset(name) || matches!(*name, "levels.json" | "traces.json")
             }
@@ -127,6 +135,7 @@ impl<'a> Route<'a> {
             | Self::Api(..)
             | Self::Newer(_)
             | Self::Events(_)
+            | Self::Metrics
             | Self::Log { .. }
             | Self::Preflight => false,
         }
@@ -193,6 +202,8 @@ mod tests {
             ("/", Route::List { html: false }),
             ("/_/logs", Route::ListJson),
             ("/_/healthz", Route::Health),
+            ("/_/readyz", Route::Ready),
+            ("/_/metrics", Route::Metrics),
             ("/_/web/main.js", Route::Own("web/main.js")),
             ("/_/rows/var/log/a%20b", Route::Api(ApiCall::Rows, "/var/log/a%20b")),
             ("/_/find/a", Route::Api(ApiCall::Find, "/a")),

@@ -33,6 +33,7 @@ use crate::wire::frame::{Form, Frame, Frames};
 pub struct Fanouts {
     logs: DashMap<LogKey, LogEntry>,
     renders: Counter,
+    gaps: Counter,
     /// A task is waiting to drop the entries of logs that nobody follows.
     is_cleaning: AtomicBool,
     closed: CancellationToken,
@@ -78,6 +79,7 @@ impl Default for Fanouts {
         Self {
             logs: DashMap::new(),
             renders: Counter::default(),
+            gaps: Counter::default(),
             is_cleaning: AtomicBool::new(false),
             _close: closed.clone().drop_guard(),
             closed,
@@ -89,6 +91,11 @@ impl Fanouts {
     /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
     pub(super) fn renders(&self) -> u64 {
         self.renders.get()
+    }
+
+    /// How many gaps sessions have announced.
+    pub(super) fn gaps(&self) -> u64 {
+        self.gaps.get()
     }
 
     /// The fan-out of a follower. It exists as long as somebody holds it.
@@ -237,6 +244,11 @@ impl Fanout {
             Some(_) => {}
             None => shared.renderer = own.take(),
         }
+    }
+
+    /// Counts a gap that a session announces.
+    pub(super) fn count_gap(&self) {
+        self.fanouts.gaps.add(1);
     }
 
     /// Counts a piece that a session has rendered for itself.
@@ -445,6 +457,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use bytes::Bytes;
 
     use super::*;
@@ -454,6 +468,7 @@ mod tests {
             span: 1,
             start: Offset(start),
             bytes: Bytes::from_static(text.as_bytes()),
+            written: SystemTime::UNIX_EPOCH,
         })
     }
 

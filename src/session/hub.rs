@@ -37,6 +37,12 @@ impl Hub {
         self.fanouts.renders()
     }
 
+    /// How many gaps sessions have announced. A session of a broadcast group counts as one.
+    #[must_use]
+    pub fn gaps(&self) -> u64 {
+        self.fanouts.gaps()
+    }
+
     /// The checkpoints of the terminal that sessions of a log have saved, if they have it understood
     /// like this.
     #[must_use]

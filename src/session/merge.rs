@@ -58,8 +58,9 @@ impl MergedChunks {
             }
         }
         let Some(bytes) = bytes else { return first };
-        let (span, start, bytes) = (first.span, first.start, bytes.freeze());
-        let merged = Arc::new(Chunk { span, start, bytes });
+        // The viewers have waited longest for the first chunk.
+        let (span, start, written) = (first.span, first.start, first.written);
+        let merged = Arc::new(Chunk { span, start, bytes: bytes.freeze(), written });
         *last = Arc::downgrade(&merged);
         merged
     }
@@ -67,6 +68,8 @@ impl MergedChunks {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use bytes::Bytes;
     use tokio::sync::broadcast;
 
@@ -74,7 +77,8 @@ mod tests {
     use crate::log::Offset;
 
     fn chunk(span: u64, start: u64, bytes: &[u8]) -> Arc<Chunk> {
-        Arc::new(Chunk { span, start: Offset(start), bytes: Bytes::copy_from_slice(bytes) })
+        let (start, bytes) = (Offset(start), Bytes::copy_from_slice(bytes));
+        Arc::new(Chunk { span, start, bytes, written: SystemTime::UNIX_EPOCH })
     }
 
     /// What two groups of a log receive, one after the other, when these chunks have queued up.

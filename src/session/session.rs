@@ -1,10 +1,12 @@
 //! One viewer's stream as messages, whatever transport carries them.
 
 use std::sync::{Arc, Weak};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use crate::log::Offset;
+use crate::session::backlog::Backlog;
 use crate::session::checkpoints::Checkpoint;
 use crate::session::cursor::Ending;
 use crate::session::fanout::{Fanout, History};
@@ -43,6 +45,8 @@ pub struct Session {
     ready: Frames,
     /// The lines that this viewer started with, shared with viewers that join at the same time.
     history: Option<Arc<History>>,
+    /// When the bytes of the last chunk were written.
+    written: Option<SystemTime>,
     /// Everything up to here has been rendered: the number of a span, and an offset.
     rendered: (u64, Offset),
     sent_anything: bool,
@@ -65,6 +69,7 @@ impl Session {
             after_gap: None,
             ready: Frames::new(),
             history: None,
+            written: None,
             rendered: (0, Offset(0)),
             sent_anything: false,
         }
@@ -177,6 +182,7 @@ impl Session {
                     return None;
                 };
                 self.rendered = (chunk.span, chunk.end());
+                self.written = Some(chunk.written);
                 Some(Output::Frames(frames))
             }
             Item::Bytes { start, bytes } if self.lacks_renderer(start) => {
@@ -211,6 +217,19 @@ impl Session {
     #[must_use]
     pub fn group_position(&self) -> Option<GroupPosition> {
         self.viewer.timeline_position().filter(|_| self.pending.is_none()).map(GroupPosition::new)
+    }
+
+    /// When the bytes of the chunk that was sent last were written. None if no chunk was sent since
+    /// the last call.
+    pub fn take_written(&mut self) -> Option<SystemTime> {
+        self.written.take()
+    }
+
+    /// What the session has not sent yet.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        let position = self.viewer.timeline_position().map(|(at, _)| at);
+        Backlog::new(self.viewer.follower(), position)
     }
 
     /// The cursor from which another viewer that has received the same can continue.
@@ -323,6 +342,7 @@ impl Session {
                 frames
             }
             Item::Gap { generation, from, to } => {
+                self.fanout.count_gap();
                 let state = self.after_gap.take().unwrap_or_else(|| {
                     self.fanout.empty_state(self.viewer.span(), to.unwrap_or(from))
                 });

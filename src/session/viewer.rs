@@ -20,7 +20,9 @@ use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
 use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Span};
-use crate::log::{Event, Generation, LogPath, Offset, Presence, Subscription, TimelinePosition};
+use crate::log::{
+    Event, Follower, Generation, LogPath, Offset, Presence, Subscription, TimelinePosition,
+};
 use crate::session::cursor::{
     Cursor, Mode, NextSpan, Options, ReadOutcome, SpanCursor, SpanHandle, SpanState, Step,
 };
@@ -189,6 +191,12 @@ impl Viewer {
         self.cursor.keep_all();
         self.merged = Some(merged);
         self.subscription.take_presence()
+    }
+
+    /// The follower of the log.
+    #[must_use]
+    pub fn follower(&self) -> &Arc<Follower> {
+        &self.subscription.follower
     }
 
     /// The log.

@@ -238,6 +238,13 @@ pub struct Health {
     pub counters: HealthCounters,
 }
 
+/// The answer to `/_/readyz`.
+#[derive(Debug, Serialize)]
+pub struct Ready {
+    /// `ready`, `full` or `closing`.
+    pub status: &'static str,
+}
+
 /// What a server counts from its start on.
 #[derive(Debug, Serialize)]
 pub struct HealthCounters {

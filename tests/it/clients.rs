@@ -100,9 +100,12 @@ impl Viewer {
     /// All text up to a message that ends with `wanted`.
     pub async fn text_until(&mut self, wanted: &str) -> String {
         let mut all = String::new();
-        while !all.ends_with(wanted) {
-            all += &self.text().await;
-        }
+        let received = timeout(DEADLINE, async {
+            while !all.ends_with(wanted) {
+                all += &self.text().await;
+            }
+        });
+        assert!(received.await.is_ok(), "no {wanted:?} at the end of {all:?}");
         all
     }
 
@@ -318,9 +321,12 @@ impl Streaming {
 
     /// Reads until the body ends with this text.
     pub async fn read_until(&mut self, wanted: &str) -> String {
-        while !self.body().ends_with(wanted) {
-            assert!(self.read().await, "ended after {:?}", self.body());
-        }
+        let read = timeout(DEADLINE, async {
+            while !self.body().ends_with(wanted) {
+                assert!(self.read().await, "ended after {:?}", self.body());
+            }
+        });
+        assert!(read.await.is_ok(), "no {wanted:?} at the end of {:?}", self.body());
         self.body()
     }
 

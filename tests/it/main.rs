@@ -44,6 +44,7 @@ mod late;
 mod leaks;
 mod limits;
 mod listen;
+mod metrics;
 mod missed_files;
 mod model;
 mod old_files;

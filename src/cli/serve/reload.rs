@@ -104,6 +104,7 @@ impl Reloader {
             Found::Unreadable(error) => {
                 let hint = "nothing changes until the file can be read";
                 tracing::error!(%file, %error, hint, "cannot read the configuration again");
+                self.handle.reload_failed();
                 return;
             }
         };
@@ -112,6 +113,7 @@ impl Reloader {
             Err(failure) => {
                 let (error, hint) = (failure.causes(), failure.hint());
                 tracing::error!(%file, error, hint, "the configuration is wrong, so nothing changes");
+                self.handle.reload_failed();
                 return;
             }
         };

@@ -1,6 +1,7 @@
 //! What a poll of a log's files finds, in the order in which it is published.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
@@ -32,6 +33,8 @@ pub enum FileEvent {
         start: Offset,
         /// Never empty.
         bytes: Bytes,
+        /// When the file was last written to.
+        written: SystemTime,
         /// The head of the file, with these bytes too.
         head: Head,
     },

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use crate::encoding::Detection;
 use crate::log::access::{Admitted, Identity};
-use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read};
+use crate::log::file::{CHUNK_BYTES_MAX, LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::pattern::Chosen;
@@ -89,6 +89,8 @@ enum Step {
     Bytes {
         start: Offset,
         bytes: Bytes,
+        /// When the file was last written to.
+        written: SystemTime,
         more: bool,
     },
     /// Only NULs were found so far, and the search is not over.
@@ -262,7 +264,7 @@ impl TailedFile {
                 Ok(match found {
                     Read::Bytes(bytes) if !bytes.is_empty() => {
                         self.fingerprint = behind;
-                        self.take(bytes, size)
+                        self.take(bytes, &status)
                     }
                     _ => Step::Searched,
                 })
@@ -273,20 +275,21 @@ impl TailedFile {
             }
             Read::Bytes(bytes) => {
                 self.nuls.searched = Offset(0);
-                Ok(self.take(bytes, size))
+                Ok(self.take(bytes, &status))
             }
         }
     }
 
-    /// Moves on past these bytes. `size` is the size of the file.
-    fn take(&mut self, bytes: Bytes, size: u64) -> Step {
+    /// Moves on past these bytes, in a file with this status.
+    fn take(&mut self, bytes: Bytes, status: &Status) -> Step {
         let start = self.fingerprint.offset();
         if start.0 == self.head.len() as u64 {
             let wanted = (SIGNATURE_BYTES_MAX - self.head.len()).min(bytes.len());
             self.head.extend_from_slice(&bytes[..wanted]);
         }
         self.fingerprint.advance(&bytes);
-        Step::Bytes { start, more: self.fingerprint.offset().0 < size, bytes }
+        let more = self.fingerprint.offset().0 < status.size;
+        Step::Bytes { start, bytes, written: status.modified, more }
     }
 
     /// Whether there is data now where NULs were last found. A write through a mapping, or within
@@ -340,12 +343,13 @@ impl TailedFile {
         let mut has_begun = false;
         for _ in 0..POLL_CHUNKS_MAX {
             match self.step() {
-                Ok(Step::Bytes { start, bytes, .. }) => {
+                Ok(Step::Bytes { start, bytes, written, .. }) => {
                     if !std::mem::replace(&mut has_begun, true) {
                         self.is_published = true;
                         poll.events.push(self.began(before.clone(), Reason::Late));
                     }
-                    poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
+                    let head = self.known_head();
+                    poll.events.push(FileEvent::Bytes { start, bytes, written, head });
                 }
                 Ok(Step::Searched) => {}
                 Ok(Step::End) => return Some(Progress::Drained),
@@ -381,8 +385,9 @@ impl TailedFile {
         match step {
             Step::End => return Ok(ReadOn::End),
             Step::Searched => {}
-            Step::Bytes { start, bytes, more } => {
-                poll.events.push(FileEvent::Bytes { start, bytes, head: self.known_head() });
+            Step::Bytes { start, bytes, written, more } => {
+                let head = self.known_head();
+                poll.events.push(FileEvent::Bytes { start, bytes, written, head });
                 return Ok(if more { ReadOn::More } else { ReadOn::End });
             }
             Step::Truncated => {

@@ -40,6 +40,12 @@ pub enum Reason {
     Back,
 }
 
+impl Reason {
+    /// All of them, in the order of declaration.
+    pub const ALL: [Self; 6] =
+        [Self::Joined, Self::Rotated, Self::Truncated, Self::Replaced, Self::Late, Self::Back];
+}
+
 /// Why there is nothing to follow at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitReason {

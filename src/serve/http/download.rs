@@ -159,7 +159,7 @@ fn bytes_of(
                 ));
             }
             range.start += bytes.len() as u64;
-            entry.bytes += bytes.len() as u64;
+            entry.sent(bytes.len());
             Ok(Some((BodyFrame::data(Bytes::from(bytes)), (range, entry))))
         }
     });

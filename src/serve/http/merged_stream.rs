@@ -23,6 +23,7 @@ use crate::serve::body::Body;
 use crate::serve::dispatch::admit;
 use crate::serve::forwarded::Remote;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
+use crate::serve::metrics::Behind;
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::Withdrawal;
@@ -93,7 +94,9 @@ fn messages(
         match join(&request, path).await {
             Ok((session, entry, withdrawal)) => {
                 let app = Arc::clone(&request.app);
-                let viewer = LogViewer { log, app, session, entry, withdrawal, has_ended: false };
+                let behind = app.metrics.behind.enter(&session);
+                let viewer =
+                    LogViewer { log, app, session, entry, withdrawal, has_ended: false, behind };
                 stream::unfold(viewer, |mut viewer| async move {
                     let messages = viewer.next().await?;
                     Some((messages, viewer))
@@ -134,6 +137,7 @@ struct LogViewer {
     entry: AccessLogEntry,
     withdrawal: Withdrawal,
     has_ended: bool,
+    behind: Behind,
 }
 
 impl LogViewer {
@@ -164,7 +168,8 @@ impl LogViewer {
                 self.session.end_frames(ending)
             }
         };
-        self.entry.bytes += frames.iter().map(|frame| frame.payload().len() as u64).sum::<u64>();
+        self.behind.update(&self.session);
+        self.entry.sent(frames.iter().map(|frame| frame.payload().len()).sum());
         let position =
             self.session.position().map(|(generation, offset)| format!("{generation}:{offset}"));
         Some(LogMessages { log: self.log, frames, position })

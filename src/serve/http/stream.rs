@@ -21,6 +21,7 @@ use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, text_plain};
 use crate::serve::dispatch::LogRequest;
+use crate::serve::metrics::Behind;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::Withdrawal;
@@ -157,6 +158,7 @@ struct StreamState {
     withdrawal: Withdrawal,
     is_events: bool,
     has_ended: bool,
+    behind: Behind,
 }
 
 /// An answer that streams the messages of a session.
@@ -169,10 +171,12 @@ fn answer(
 ) -> Response<Body> {
     let is_events = format == StreamFormat::Events;
     let app = Arc::clone(app);
-    let stream = StreamState { app, session, entry, withdrawal, is_events, has_ended: false };
+    let behind = app.metrics.behind.enter(&session);
+    let stream =
+        StreamState { app, session, entry, withdrawal, is_events, has_ended: false, behind };
     let frames = stream::unfold(stream, |mut stream| async move {
         let bytes = stream.next().await?;
-        stream.entry.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        stream.entry.sent(bytes.as_ref().map_or(0, Bytes::len));
         Some((bytes.map(BodyFrame::data), stream))
     });
     streaming(StreamBody::new(frames).boxed_unsync(), format.content_type())
@@ -214,7 +218,10 @@ impl StreamState {
             }
         };
         match output {
-            Output::Frames(frames) => Some(Ok(self.encode(&frames))),
+            Output::Frames(frames) => {
+                self.behind.update(&self.session);
+                Some(Ok(self.encode(&frames)))
+            }
             Output::End(ending) => {
                 self.has_ended = true;
                 self.entry.reason = ending.name();

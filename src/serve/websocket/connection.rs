@@ -38,6 +38,8 @@ pub(in crate::serve) struct Sent {
     pub(in crate::serve) frames: Counter,
     /// Calls of `write` on sockets, for data and control frames and their rests.
     pub(in crate::serve) writes: Counter,
+    /// Bytes that sockets have taken.
+    pub(in crate::serve) bytes: Counter,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,7 @@ impl Outbound {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.taken += written as u64;
+                    sent.bytes.add(written);
                     return Ok(Some(written));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),

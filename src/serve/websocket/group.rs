@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::serve::App;
+use crate::serve::metrics::Delivery;
 use crate::serve::websocket::connection::{Connection, Handback, Notice, WriteResult};
 use crate::session::{Detached, Ending, GroupKey, GroupPosition, Output, SavedCursor, Session};
 use crate::wire::frame::{Frame, Frames, Packing};
@@ -96,6 +97,7 @@ pub(in crate::serve) fn join(
         position: Some(position),
         session,
         group: Arc::clone(&group),
+        delivery: app.metrics.delivery.clone(),
     };
     let owner = Arc::clone(app);
     app.tasks.spawn(async move {
@@ -132,6 +134,7 @@ struct GroupTask {
     position: Option<GroupPosition>,
     members: Vec<Arc<Connection>>,
     group: Arc<BroadcastGroup>,
+    delivery: Delivery,
 }
 
 impl GroupTask {
@@ -203,6 +206,11 @@ impl GroupTask {
             self.members.truncate(kept);
         }
         self.position = self.session.group_position();
+        if let Some(written) = self.session.take_written()
+            && kept > 0
+        {
+            self.delivery.observe(written);
+        }
     }
 
     /// Returns all members to their own sessions with the last frames, because nothing more comes.

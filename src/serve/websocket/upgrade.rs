@@ -56,7 +56,8 @@ pub(in crate::serve) fn answer(
         Some(_) => log.map_err(Denial::Refused),
     };
     let transport = if is_v1 { SUBPROTOCOL } else { "websocket" };
-    let entry = AccessLogEntry::begin(*remote, name, transport, permit);
+    let metrics = app.metrics.viewer("websocket");
+    let entry = AccessLogEntry::begin(*remote, name, transport, metrics, permit);
     let start = query.start(Lines::Last(LINES), is_v1);
     let request = ViewerRequest { log, start, form, packing };
     let app = Arc::clone(app);

@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::log::{LogPath, Refusal};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
+use crate::serve::metrics::RefusalReason;
 use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
@@ -172,10 +173,12 @@ async fn open(
             Some((socket, Box::new(session), withdrawal))
         }
         Err(denial) => {
-            entry.reason = match denial {
-                Denial::Full => "full",
-                Denial::Refused(_) => "refused",
+            let (reason, cause) = match denial {
+                Denial::Full => ("full", RefusalReason::FULL),
+                Denial::Refused(refusal) => ("refused", refusal.into()),
             };
+            entry.reason = reason;
+            app.metrics.refused(cause);
             let Farewell { frame, code, reason } = farewell_of(&denial, request.form);
             let frames = frame.into_iter().collect();
             bounded(app, CLOSE_TIMEOUT, send_and_close(socket, frames, code, reason)).await;
@@ -313,6 +316,7 @@ async fn catch_up(
     queue: &mut VecDeque<Frame>,
     withdrawal: &mut Withdrawal,
 ) -> FrameSource {
+    let mut behind = app.metrics.behind.enter(&session);
     loop {
         let mut is_clear = socket.is_clear();
         if is_clear && let Some(frame) = queue.pop_front() {
@@ -341,7 +345,10 @@ async fn catch_up(
                 }
             }
             output = session.next(), if is_idle => match output {
-                Output::Frames(frames) => queue.extend(frames),
+                Output::Frames(frames) => {
+                    behind.update(&session);
+                    queue.extend(frames);
+                }
                 Output::End(ending) => {
                     queue.extend(session.end_frames(ending));
                     return FrameSource::None(StreamEnd::Ended(ending));

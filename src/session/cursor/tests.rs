@@ -1,6 +1,7 @@
 //! Each transition of a cursor alone, and random sequences of transitions against a model.
 
 use std::collections::VecDeque;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -34,7 +35,8 @@ fn options() -> Options {
 }
 
 fn chunk(span: u64, start: u64, len: usize) -> Chunk {
-    Chunk { span, start: Offset(start), bytes: Bytes::from(vec![b'a'; len]) }
+    let (start, bytes) = (Offset(start), Bytes::from(vec![b'a'; len]));
+    Chunk { span, start, bytes, written: SystemTime::UNIX_EPOCH }
 }
 
 fn bytes(len: usize) -> ReadOutcome {
@@ -505,7 +507,8 @@ impl Model {
         for start in (from..from + len).step_by(chunk) {
             let bytes = content.slice(start..(start + chunk).min(from + len));
             let start = Offset(start as u64);
-            self.publish(ModelEvent::Chunk(Chunk { span: number, start, bytes }));
+            let written = SystemTime::UNIX_EPOCH;
+            self.publish(ModelEvent::Chunk(Chunk { span: number, start, bytes, written }));
         }
     }
 

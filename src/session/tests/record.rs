@@ -211,7 +211,7 @@ impl Record {
                         grown.insert(key(*generation));
                     }
                 }
-                FileEvent::Bytes { start, bytes, head } => {
+                FileEvent::Bytes { start, bytes, head, .. } => {
                     let signed = head.signed;
                     let span = self.spans.last_mut().expect("a span began before");
                     assert_eq!(key(signed), span.key, "of another generation than the span's");
