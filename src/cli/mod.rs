@@ -6,6 +6,7 @@
 mod bench;
 mod failure;
 mod serve;
+mod shell;
 mod tail;
 
 use std::io::{self, IsTerminal, Write};
@@ -14,7 +15,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
+use tracing::Metadata;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use crate::serve::ACCESS_LOG;
 
 use failure::{Failure, OrFail};
 
@@ -32,6 +39,8 @@ enum Command {
     Config(serve::ConfigArguments),
     Tail(tail::Arguments),
     Bench(bench::Arguments),
+    Completions(shell::CompletionsArguments),
+    Man(shell::ManArguments),
 }
 
 /// Runs the program with the process's arguments, and returns its exit code.
@@ -50,6 +59,8 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => serve::check(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => shell::man(&arguments, Arguments::command()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,15 +71,32 @@ pub fn main() -> ExitCode {
 const HINT_LIMITS: &str = "check the limits of this user with `ulimit -a`";
 const HINT_STDOUT: &str = "check where stdout is redirected to";
 
-/// Starts the log output on stderr. `TAILCAST_LOG` overrides the filter.
-fn init_logging(filter: &str) {
+/// How the access log is written: the lines about viewers and refused requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AccessLogFormat {
+    Text,
+    Json,
+    Off,
+}
+
+/// Starts the log output on stderr. `TAILCAST_LOG` overrides the filter, but not for an access log
+/// in JSON, which programs read.
+fn init_logging(filter: &str, access_log: AccessLogFormat) {
     let filter = EnvFilter::try_from_env("TAILCAST_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
-    // It fails only if the process has a subscriber already, which is then kept.
-    let _initialised = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let is_access = |metadata: &Metadata<'_>| metadata.target() == ACCESS_LOG;
+    let text = fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
-        .try_init();
+        .with_filter(filter)
+        .with_filter(filter_fn(move |metadata| {
+            access_log == AccessLogFormat::Text || !is_access(metadata)
+        }));
+    let json = (access_log == AccessLogFormat::Json).then(|| {
+        let json = fmt::layer().json().flatten_event(true).with_current_span(false);
+        json.with_span_list(false).with_writer(io::stderr).with_filter(filter_fn(is_access))
+    });
+    // It fails only if the process has a subscriber already, which is then kept.
+    let _initialised = tracing_subscriber::registry().with(text).with(json).try_init();
 }
 
 /// Prints the result of a command. It is no error if nobody reads stdout any more.

@@ -6,6 +6,7 @@ mod layers;
 mod listen;
 mod meaning;
 mod reload;
+mod systemd;
 
 use std::io;
 
@@ -25,9 +26,9 @@ pub(super) use meaning::{ConfigArguments, check};
 
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
-    init_logging("tailcast=info,warn");
     let given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
+    init_logging("tailcast=info,warn", configuration.arguments.access_log);
     let (access, settings) = (configuration.access()?, configuration.settings());
     reserve_descriptors(settings.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -37,7 +38,10 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         .or_usage(HINT_LIMITS)?;
     let served = runtime.block_on(async {
         let shutdown = signals().context("cannot handle signals").or_usage(HINT_LIMITS)?;
-        let mut bound = Bound::to(&configuration.listen).await?;
+        let mut bound = match systemd::bound()? {
+            Some(bound) => bound,
+            None => Bound::to(&configuration.listen).await?,
+        };
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
@@ -47,9 +51,12 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
         bound.announce(&base);
+        systemd::ready();
+        let watching = systemd::watch();
         let listeners: Listeners = std::mem::take(&mut bound.listeners).into_iter().collect();
         let served = server.serve(listeners, shutdown).await;
         reloading.abort();
+        watching.abort();
         served.context("cannot serve").or_usage(HINT_LIMITS)
     });
     // A read that hangs on a dead disk must not delay the exit.
@@ -66,6 +73,7 @@ fn signals() -> io::Result<impl Future<Output = ()>> {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+        systemd::stopping();
         tracing::info!(
             "shutting down: sending what was written so far; a second signal ends at once"
         );

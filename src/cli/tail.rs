@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::failure::{Failure, OrFail};
-use crate::cli::{HINT_LIMITS, HINT_STDOUT, init_logging};
+use crate::cli::{AccessLogFormat, HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
     self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
 };
@@ -115,7 +115,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Prints until the log ends, nobody reads stdout any more, or a signal comes.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    init_logging("off");
+    init_logging("off", AccessLogFormat::Off);
     let url = if LogUrl::looks_like_url(&arguments.log) {
         Some(arguments.log.parse().map_err(|error| bad_url(&arguments.log, error))?)
     } else {

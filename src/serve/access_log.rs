@@ -1,4 +1,5 @@
-//! The access log: two lines for each viewer, one when it joins and one after it has left.
+//! The access log: two lines for each viewer, one when it joins and one after it has left, and one
+//! for each refused request.
 
 use std::time::Instant;
 
@@ -6,11 +7,15 @@ use crate::serve::forwarded::Remote;
 use crate::serve::metrics::ViewerMetrics;
 use crate::serve::viewer_limit::ViewerPermit;
 
+/// The target of these lines, by which a subscriber can tell them apart from all others.
+pub const ACCESS_LOG: &str = "tailcast::access";
+
 /// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
     remote: Remote,
     log: String,
+    transport: &'static str,
     since: Instant,
     /// Bytes that were passed to the connection.
     pub(super) bytes: u64,
@@ -21,7 +26,7 @@ pub(super) struct AccessLogEntry {
 }
 
 impl AccessLogEntry {
-    /// Begins an entry. `log` is logged unchanged, so the caller has to escape it.
+    /// Begins an entry.
     pub(super) fn begin(
         remote: Remote,
         log: String,
@@ -29,9 +34,9 @@ impl AccessLogEntry {
         metrics: ViewerMetrics,
         permit: Option<ViewerPermit>,
     ) -> Self {
-        tracing::info!(%remote, %log, by = transport, "viewer came");
+        tracing::info!(target: ACCESS_LOG, %remote, log, transport, "viewer came");
         let since = Instant::now();
-        Self { remote, log, since, bytes: 0, metrics, reason: "left", _permit: permit }
+        Self { remote, log, transport, since, bytes: 0, metrics, reason: "left", _permit: permit }
     }
 
     /// Counts bytes that were passed to the connection.
@@ -49,7 +54,16 @@ impl AccessLogEntry {
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
-        let Self { remote, log, bytes, reason, .. } = self;
-        tracing::info!(%remote, %log, bytes, seconds, reason, "viewer gone");
+        let Self { remote, log, transport, bytes, reason, .. } = self;
+        tracing::info!(
+            target: ACCESS_LOG,
+            %remote,
+            log,
+            transport,
+            bytes,
+            seconds,
+            reason,
+            "viewer gone"
+        );
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use crate::log::{LogPath, Refusal, pattern};
 use crate::search::{levels, stack_trace};
-use crate::serve::access_log::AccessLogEntry;
+use crate::serve::access_log::{ACCESS_LOG, AccessLogEntry};
 use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
 use crate::serve::forwarded::{Client, Remote};
@@ -53,7 +53,8 @@ pub(super) async fn answer(
         let Refused { status, message, hint } = &refused;
         let path = parts.uri.path();
         let remote = client.remote;
-        tracing::info!(%remote, ?path, status = status.as_u16(), ?message, ?hint, "refused");
+        let status = status.as_u16();
+        tracing::info!(target: ACCESS_LOG, %remote, path, status, reason = message, hint, "refused");
         app.metrics.refused(if is_refused_by_check {
             RefusalReason::of_check(&refused)
         } else {
@@ -164,12 +165,7 @@ pub(super) fn admit(
 ) -> Option<AccessLogEntry> {
     let permit = app.admit_viewer()?;
     let metrics = app.metrics.viewer(transport);
-    Some(AccessLogEntry::begin(remote, quoted(log), transport, metrics, Some(permit)))
-}
-
-/// A path for the access log, in quotes and with everything escaped that could forge a line.
-pub(super) fn quoted(log: &LogPath) -> String {
-    format!("{:?}", log.as_path())
+    Some(AccessLogEntry::begin(remote, log.display().to_string(), transport, metrics, Some(permit)))
 }
 
 /// The list of logs. A client that has it already gets 304.

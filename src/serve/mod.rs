@@ -53,6 +53,7 @@ use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::Withdrawals;
 
+pub use access_log::ACCESS_LOG;
 pub use settings::{
     BadBasePath, BadRule, BadTrustedProxy, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings,
     TrustedProxy, Who,

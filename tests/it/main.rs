@@ -58,6 +58,7 @@ mod rooms;
 mod rotate;
 mod screen_size;
 mod security;
+mod service;
 mod serving;
 mod shutdown;
 mod tail;

@@ -166,7 +166,7 @@ async fn a_viewer_that_reads_nothing_is_behind_by_what_the_log_grows() {
         (is_behind && behind == before).then_some(()).ok_or(behind)
     })
     .await;
-    append(&server.path("a.log"), "y\n".repeat(500));
+    append(server.path("a.log"), "y\n".repeat(500));
     expect(&server, &[("tailcast_behind_bytes", behind + 1000.0)]).await;
 }
 
@@ -256,7 +256,7 @@ async fn a_server_is_ready_while_it_takes_viewers() {
     let server = TestServer::with(Settings { max_viewers: 1, ..Settings::default() }).await;
     let log = server.log("a.log", "x\n");
     let ready = async || {
-        let answer = get(server.address, "/_/readyz", &[("host", "10.0.0.7")]).await;
+        let answer = get(server.address, "/_/readyz", &[("host", "balancer.example")]).await;
         (answer.status, answer.text())
     };
     assert_eq!(ready().await, (200, "{\"status\":\"ready\"}".to_owned()));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::cli::AccessLogFormat;
 use crate::cli::serve::listen::ListenAddress;
 use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy};
 
@@ -99,6 +100,17 @@ pub(in crate::cli) struct Arguments {
         env = "TAILCAST_COMPRESS"
     )]
     pub(super) compress: Compress,
+
+    /// Write a line to stderr when a viewer comes or goes, and for each refused request: `text`,
+    /// `json` (one object each, for programs) or `off`
+    #[arg(
+        long,
+        default_value = "text",
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        env = "TAILCAST_ACCESS_LOG"
+    )]
+    pub(super) access_log: AccessLogFormat,
 
     /// Keep reading a rotated file for this many seconds, since writers reopen late
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]

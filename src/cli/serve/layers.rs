@@ -16,7 +16,8 @@ use crate::log::Access;
 use crate::serve::{Rule, Settings};
 
 /// Flags that a running server cannot change.
-const NEEDS_RESTART: &[&str] = &["host", "port", "listen", "base-path", "heartbeat", "rotate-wait"];
+const NEEDS_RESTART: &[&str] =
+    &["host", "port", "listen", "base-path", "heartbeat", "access-log", "rotate-wait"];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.

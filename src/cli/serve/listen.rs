@@ -229,7 +229,7 @@ fn cannot_listen(address: &ListenAddress, error: io::Error) -> Failure {
 }
 
 /// The link to an address.
-fn link(address: SocketAddr) -> String {
+pub(super) fn link(address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),

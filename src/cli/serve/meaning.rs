@@ -4,10 +4,10 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use crate::cli::failure::Failure;
-use crate::cli::print;
 use crate::cli::serve::arguments::Compress;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::Configuration;
+use crate::cli::{AccessLogFormat, print};
 use crate::serve::{Heartbeat, Settings};
 
 /// Check a configuration file of `serve`, and say what it means
@@ -89,6 +89,13 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
         match arguments.compress {
             Compress::Auto => "compresses messages for viewers that can read them so".to_owned(),
             Compress::Off => "compresses no messages".to_owned(),
+        },
+        match arguments.access_log {
+            AccessLogFormat::Text => "writes a line for each viewer and refused request".to_owned(),
+            AccessLogFormat::Json => {
+                "writes an object of JSON for each viewer and refused request".to_owned()
+            }
+            AccessLogFormat::Off => "writes nothing about viewers and refused requests".to_owned(),
         },
         format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
     ]

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cli::failure::Failure;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
-use crate::cli::serve::reserve_descriptors;
+use crate::cli::serve::{reserve_descriptors, systemd};
 use crate::log::Access;
 use crate::serve::Handle;
 
@@ -88,7 +88,9 @@ impl Reloader {
             };
             let found = Found::at(&self.path).await;
             if is_asked || (found != self.known && newer.as_ref() == Some(&found)) {
+                systemd::reloading();
                 self.read_again(&found).await;
+                systemd::ready();
                 (self.known, newer) = (found, None);
             } else {
                 newer = Some(found);

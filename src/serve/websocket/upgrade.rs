@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body
 use crate::log::{LogPath, Refusal};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty};
-use crate::serve::dispatch::{LogRequest, quoted};
+use crate::serve::dispatch::LogRequest;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines};
 use crate::serve::refusal::Refused;
 use crate::serve::websocket::negotiation;
@@ -46,9 +46,8 @@ pub(in crate::serve) fn answer(
         response.headers_mut().insert(SEC_WEBSOCKET_EXTENSIONS, agreed);
     }
     let name = match &log {
-        Ok(log) => quoted(log),
-        // The target is percent-encoded, so it can't forge a line of the access log.
-        Err(_) => format!("{:?}", parts.uri.path()),
+        Ok(log) => log.display().to_string(),
+        Err(_) => parts.uri.path().to_owned(),
     };
     let permit = app.admit_viewer();
     let log = match &permit {
