@@ -44,6 +44,7 @@ impl Local {
             late: Vec::new(),
             tail: ask.tail,
             wait: ask.tail && ask.wait,
+            audience: false,
             skip: false,
             signed: false,
             interpretation: Interpretation { encoding: ask.encoding, screen: None },

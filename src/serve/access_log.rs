@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::serve::forwarded::Remote;
 use crate::serve::metrics::ViewerMetrics;
 use crate::serve::viewer_limit::ViewerPermit;
+use crate::session::AudienceMember;
 
 /// The target of these lines, by which a subscriber can tell them apart from all others.
 pub const ACCESS_LOG: &str = "tailcast::access";
@@ -23,6 +24,7 @@ pub(super) struct AccessLogEntry {
     /// Why the viewer's stream ended. Without another reason the viewer left.
     pub(super) reason: &'static str,
     _permit: Option<ViewerPermit>,
+    _member: Option<AudienceMember>,
 }
 
 impl AccessLogEntry {
@@ -36,7 +38,23 @@ impl AccessLogEntry {
     ) -> Self {
         tracing::info!(target: ACCESS_LOG, %remote, log, transport, "viewer came");
         let since = Instant::now();
-        Self { remote, log, transport, since, bytes: 0, metrics, reason: "left", _permit: permit }
+        Self {
+            remote,
+            log,
+            transport,
+            since,
+            bytes: 0,
+            metrics,
+            reason: "left",
+            _permit: permit,
+            _member: None,
+        }
+    }
+
+    /// The viewer is a member of its log's audience as long as this entry lives.
+    pub(super) fn with_member(mut self, member: AudienceMember) -> Self {
+        self._member = Some(member);
+        self
     }
 
     /// Counts bytes that were passed to the connection.

@@ -165,7 +165,14 @@ pub(super) fn admit(
 ) -> Option<AccessLogEntry> {
     let permit = app.admit_viewer()?;
     let metrics = app.metrics.viewer(transport);
-    Some(AccessLogEntry::begin(remote, log.display().to_string(), transport, metrics, Some(permit)))
+    let name = log.display().to_string();
+    let entry = AccessLogEntry::begin(remote, name, transport, metrics, Some(permit));
+    // Who downloads a log does not look at it.
+    Some(if transport == "download" {
+        entry
+    } else {
+        entry.with_member(app.hub.audiences().enter(log, None))
+    })
 }
 
 /// The list of logs. A client that has it already gets 304.

@@ -34,6 +34,8 @@ pub(super) struct Query {
     pub(super) wait: Option<bool>,
     pub(super) skip: bool,
     pub(super) signed: bool,
+    /// `viewers=1`: tell who views the log.
+    pub(super) audience: bool,
     pub(super) interpretation: Interpretation,
 }
 
@@ -97,6 +99,7 @@ impl Query {
                 "format" => parsed.format = Some(format(&value)?),
                 "raw" => parsed.rendition = rendition(&value)?,
                 "signed" => parsed.signed = switch(&name, &value)?,
+                "viewers" => parsed.audience = switch(&name, &value)?,
                 "lag" => parsed.skip = lag(&value)?,
                 "encoding" | "cols" | "rows" => {
                     interpret(&mut parsed.interpretation, &name, &value)?;
@@ -144,6 +147,7 @@ impl Query {
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
+            audience: self.audience,
             skip: self.skip,
             interpretation: self.interpretation,
         }

@@ -33,6 +33,7 @@ pub struct Detached {
     pub(super) form: Form,
     pub(super) interpretation: Interpretation,
     pub(super) signed: bool,
+    pub(super) audience: bool,
     pub(super) skip: bool,
 }
 
@@ -47,4 +48,6 @@ pub struct GroupKey {
     pub interpretation: Interpretation,
     /// Whether they are sent `signed` messages.
     pub signed: bool,
+    /// Whether they are told who views the log.
+    pub audience: bool,
 }

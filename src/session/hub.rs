@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
 use crate::render::Interpretation;
+use crate::session::audience::{AudienceMessages, Audiences};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
 use crate::session::group::Detached;
@@ -16,19 +17,26 @@ use crate::wire::request::{StartAt, StreamRequest};
 pub struct Hub {
     registry: Arc<Registry>,
     fanouts: Arc<Fanouts>,
+    audiences: Arc<Audiences>,
 }
 
 impl Hub {
     /// A hub over the logs of a registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, fanouts: Arc::default() }
+        Self { registry, fanouts: Arc::default(), audiences: Arc::default() }
     }
 
     /// The followers.
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// Who views which log.
+    #[must_use]
+    pub fn audiences(&self) -> &Arc<Audiences> {
+        &self.audiences
     }
 
     /// How many pieces of logs have been rendered and encoded, for one viewer or for all.
@@ -79,19 +87,31 @@ impl Hub {
             Arc::clone(fanout.reads()),
             move |history| !shared.has_history(history, form),
         );
-        Ok(Session::new(viewer.await, fanout, form, request))
+        let messages = self.messages_about(log, &request, form);
+        Ok(Session::new(viewer.await, fanout, form, request).with_audience(messages))
+    }
+
+    /// The messages about a log's audience, for a session that wants and can have them.
+    fn messages_about(
+        &self,
+        log: &LogPath,
+        request: &StreamRequest,
+        form: Form,
+    ) -> Option<AudienceMessages> {
+        (request.audience && form.has_control()).then(|| self.audiences.messages(log))
     }
 
     /// Continues a detached session from the cursor of the session that served its viewer.
     #[must_use]
     pub fn resume(&self, detached: Detached, cursor: SavedCursor) -> Session {
-        let Detached { presence, form, interpretation, signed, skip } = detached;
+        let Detached { presence, form, interpretation, signed, audience, skip } = detached;
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
             tail: true,
             wait: true,
             signed,
+            audience,
             skip,
             interpretation,
         };
@@ -99,6 +119,7 @@ impl Hub {
         let fanout = self.fanouts.of(&subscription.follower, interpretation);
         let reads = Arc::clone(fanout.reads());
         let viewer = Viewer::resume(subscription, request.clone(), reads, cursor);
-        Session::resumed(viewer, fanout, form, request)
+        let messages = self.messages_about(viewer.log(), &request, form);
+        Session::resumed(viewer, fanout, form, request).with_audience(messages)
     }
 }

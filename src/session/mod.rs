@@ -5,10 +5,12 @@
 //! keeps up. A [`session`] turns the items of the viewer into messages, with a [`renderer`]. The
 //! [`fanout`] renders each chunk once for all viewers of a log and form. [`checkpoints`] of the
 //! terminal state let a viewer start in the middle. The [`hub`] starts sessions, and a [`group`] of
-//! viewers at the same position is served by one session. The [`backlog`] says how far one is behind.
+//! viewers at the same position is served by one session. The [`backlog`] says how far one is behind. The
+//! [`audience`] of a log is who views it now.
 //!
 //! Nothing here knows how messages travel.
 
+pub mod audience;
 pub mod backlog;
 pub mod checkpoints;
 pub mod cursor;
@@ -26,6 +28,7 @@ pub mod viewer;
 
 pub use crate::wire::frame::Form;
 pub use crate::wire::request::{StartAt, StreamRequest, WantedGeneration};
+pub use audience::{AudienceMember, Audiences};
 pub use backlog::Backlog;
 pub use cursor::Ending;
 pub use group::{Detached, GroupKey, GroupPosition};

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use crate::log::Offset;
+use crate::session::audience::AudienceMessages;
 use crate::session::backlog::Backlog;
 use crate::session::checkpoints::Checkpoint;
 use crate::session::cursor::Ending;
@@ -50,6 +51,7 @@ pub struct Session {
     /// Everything up to here has been rendered: the number of a span, and an offset.
     rendered: (u64, Offset),
     sent_anything: bool,
+    audience: Option<AudienceMessages>,
 }
 
 impl Session {
@@ -72,7 +74,13 @@ impl Session {
             written: None,
             rendered: (0, Offset(0)),
             sent_anything: false,
+            audience: None,
         }
+    }
+
+    /// The session also sends these messages.
+    pub(super) fn with_audience(self, audience: Option<AudienceMessages>) -> Self {
+        Self { audience, ..self }
     }
 
     /// A session whose viewer has received everything before its cursor.
@@ -155,7 +163,14 @@ impl Session {
         loop {
             let item = match self.pending.take() {
                 Some(item) => item,
-                None => self.viewer.next().await,
+                None => tokio::select! {
+                    biased;
+                    // Rare, and so not to be starved by a log that always has more.
+                    frame = next_of(&mut self.audience), if self.sent_anything => {
+                        return Output::Frames(vec![frame]);
+                    }
+                    item = self.viewer.next() => item,
+                },
             };
             let has_caught_up = matches!(item, Item::CaughtUp);
             match self.output(item).await {
@@ -246,15 +261,16 @@ impl Session {
     pub fn group_key(&self) -> GroupKey {
         let log = self.viewer.log().clone();
         let interpretation = self.fanout.interpretation();
-        GroupKey { log, form: self.form, interpretation, signed: self.request.signed }
+        let StreamRequest { signed, audience, .. } = self.request;
+        GroupKey { log, form: self.form, interpretation, signed, audience }
     }
 
     /// From now on the session serves a group. Returns what is kept of its own viewer's session.
     pub fn detach(&mut self) -> Option<Detached> {
-        let StreamRequest { signed, skip, .. } = self.request;
+        let StreamRequest { signed, audience, skip, .. } = self.request;
         let presence = self.viewer.detach(Arc::clone(self.fanout.merged()))?;
         let interpretation = self.fanout.interpretation();
-        Some(Detached { presence, form: self.form, interpretation, signed, skip })
+        Some(Detached { presence, form: self.form, interpretation, signed, audience, skip })
     }
 
     /// Whether the stream starts at the requested position. True when none was requested.
@@ -396,5 +412,13 @@ impl Session {
         } else {
             Frames::new()
         }
+    }
+}
+
+/// The next message about the audience; never, without an audience.
+async fn next_of(audience: &mut Option<AudienceMessages>) -> Frame {
+    match audience {
+        Some(messages) => messages.next().await,
+        None => std::future::pending().await,
     }
 }

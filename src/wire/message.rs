@@ -86,6 +86,14 @@ pub enum Message {
         /// Why.
         reason: WaitReason,
     },
+    /// Who views the log now. Sent only to viewers that asked for it with `viewers=1`.
+    Viewers {
+        /// How many viewers the log has.
+        count: u32,
+        /// The names of those that are signed in, each once, in order. There may be more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        names: Vec<String>,
+    },
     /// The stream is complete: nothing follows.
     End,
     /// The request is refused.

@@ -69,6 +69,8 @@ pub struct StreamRequest {
     pub wait: bool,
     /// Send a message when the generation gets a longer signature.
     pub signed: bool,
+    /// Send a message when the log's viewers change.
+    pub audience: bool,
     /// After a lag, leave out what was missed instead of sending it later.
     pub skip: bool,
     /// How the log is to be understood.

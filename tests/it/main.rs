@@ -18,6 +18,7 @@ mod reader;
 mod servers;
 
 mod api;
+mod audience;
 mod base_path;
 mod bench;
 mod broadcast_group;

@@ -283,3 +283,22 @@ scene('a hidden page shows new lines and errors in its title and on its icon', a
   await scene.program.kill();
   await untilTab('a.log', 'lost');
 });
+
+scene('the status line says how many view the log', async (scene) => {
+  const { logs } = scene;
+  const log = await logs.write('a.log', text(lines(1, 5)));
+  await scene.open(log);
+  await scene.untilState('live');
+  assert.equal(await scene.text('#viewers'), '');
+  const other = await scene.page.context().newPage();
+  await other.goto(scene.page.url());
+  await eventually('both pages say so', async () => {
+    const said = [await scene.text('#viewers'), await other.textContent('#viewers')];
+    return said.every((words) => words === '2 viewers') || said.join(' | ');
+  });
+  await other.close();
+  await eventually('the other one has gone', async () => {
+    const words = await scene.text('#viewers');
+    return words === '' || words;
+  });
+});

@@ -279,6 +279,7 @@ mod tests {
                 tail: true,
                 wait: false,
                 signed: false,
+                audience: false,
                 skip: false,
                 interpretation: crate::render::Interpretation::default(),
             };

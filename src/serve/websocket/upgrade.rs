@@ -56,7 +56,10 @@ pub(in crate::serve) fn answer(
     };
     let transport = if is_v1 { SUBPROTOCOL } else { "websocket" };
     let metrics = app.metrics.viewer("websocket");
-    let entry = AccessLogEntry::begin(*remote, name, transport, metrics, permit);
+    let mut entry = AccessLogEntry::begin(*remote, name, transport, metrics, permit);
+    if let Ok(log) = &log {
+        entry = entry.with_member(app.hub.audiences().enter(log, None));
+    }
     let start = query.start(Lines::Last(LINES), is_v1);
     let request = ViewerRequest { log, start, form, packing };
     let app = Arc::clone(app);

@@ -55,6 +55,7 @@ fn start(begin: StartAt) -> StreamRequest {
         tail: true,
         wait: true,
         signed: true,
+        audience: false,
         skip: false,
         interpretation: Interpretation::default(),
     }

@@ -39,6 +39,7 @@ impl Log {
             tail: true,
             wait: true,
             signed: form.has_control(),
+            audience: false,
             skip: false,
             interpretation: Interpretation::default(),
         };

@@ -65,7 +65,7 @@ export class Source {
   get status() {
     return describe({
       phase: this.#phase, waiting: this.#waiting, following: true, empty: false, newLines: 0,
-      lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null,
+      lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null,
     }, Date.now());
   }
 

@@ -68,14 +68,17 @@ export class Connection {
   #url;
   #onMessage;
   #onPhase;
+  #wantsViewers;
 
   /**
    * @param {Location | URL} url of the log; on the viewer page it is the page's own URL
    * @param {(message: import('./wire.js').Message, resuming: boolean) => void} onMessage
    * @param {(phase: Phase) => void} onPhase
+   * @param {boolean} wantsViewers whether the server is to tell who views the log
    */
-  constructor(url, onMessage, onPhase) {
+  constructor(url, onMessage, onPhase, wantsViewers = false) {
     this.#url = url;
+    this.#wantsViewers = wantsViewers;
     this.#onMessage = onMessage;
     this.#onPhase = onPhase;
     window.addEventListener('online', () => {
@@ -152,7 +155,7 @@ export class Connection {
         this.#onMessage(message, resuming);
         if (message.type === 'open') goal = message.size;
         const at = message.type === 'open' ? message.from : message.type === 'rows' ? message.next : Infinity;
-        if (spoke && at >= goal && message.type !== 'signed') this.#caughtUp(transport);
+        if (spoke && at >= goal && message.type !== 'signed' && message.type !== 'viewers') this.#caughtUp(transport);
       },
     });
     this.#setPhase({ name: 'connecting' });
@@ -242,7 +245,9 @@ export class Connection {
   }
 
   #streamUrl() {
-    return streamUrl(this.#url, this.position, this.#resume.late);
+    const url = streamUrl(this.#url, this.position, this.#resume.late);
+    if (this.#wantsViewers) url.searchParams.set('viewers', '1');
+    return url;
   }
 
   #checkClock() {

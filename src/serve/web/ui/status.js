@@ -8,6 +8,9 @@ const ANNOUNCE_MS_MIN = 3_000;
 /** New lines are counted for this long before a screen reader announces their number. */
 const NEWS_MS = 5_000;
 
+/** The status bar has room for this many names. */
+const NAMES_SHOWN_MAX = 3;
+
 const WAITING = {
   missing: ['the file does not exist yet', 'Waiting for the file', 'The file does not exist yet. Its lines appear here as soon as it is created.'],
   untailable: ['not a regular file', 'This is not a regular file', 'There is a directory or a device at this path. Lines appear here as soon as there is a regular file.'],
@@ -26,6 +29,7 @@ const WAITING = {
  * @property {number} heardAt time at which the last live byte (not history) arrived, or 0
  * @property {number | null} size of the log in bytes
  * @property {string | null} watch
+ * @property {import('../net/wire.js').Viewers | null} viewers who views the log
  *
  * @typedef {object} StatusText
  * @property {string} state stable name, for tests and style sheets
@@ -116,6 +120,7 @@ export class StatusBar {
   #transport = byId('transport');
   /** The page's text about a proxy that blocks WebSockets. */
   #blockedTitle = this.#transport.title;
+  #viewers = byId('viewers');
   #size = byId('size');
   #notice = byId('notice');
   #noticeTitle = byId('notice-title');
@@ -151,6 +156,8 @@ export class StatusBar {
     setText(this.#watch, 'polling');
     this.#watch.title = 'The file system sends no events, so the server checks the file every 2 s';
     this.#showTransport(facts.phase);
+    setText(this.#viewers, viewersText(facts));
+    this.#viewers.title = facts.viewers?.names?.join(', ') ?? 'Who views this log now';
     setText(this.#size, facts.size === null ? '' : formatSize(facts.size));
     this.#notice.hidden = !facts.empty || words.notice === undefined;
     setText(this.#noticeTitle, words.notice?.[0] ?? '');
@@ -186,6 +193,19 @@ export class StatusBar {
     }
     this.#announcedAt = now;
   }
+}
+
+/**
+ * Who views the log; empty while it is this page alone, or not known. Someone with two pages has one name.
+ * @param {Facts} facts
+ */
+export function viewersText({ phase, viewers }) {
+  if (phase.name !== 'open' || viewers === null) return '';
+  const names = viewers.names ?? [];
+  if ((names.length || viewers.count) < 2) return '';
+  if (names.length === 0) return plural(viewers.count, 'viewer');
+  const more = names.length - NAMES_SHOWN_MAX;
+  return names.slice(0, NAMES_SHOWN_MAX).join(', ') + (more > 0 ? ` +${more}` : '');
 }
 
 /**

@@ -48,7 +48,7 @@ const api = new LogApi(pagePath(), encoding, interpretation(location));
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
   phase: { name: 'connecting' }, waiting: null, following: true, empty: true, newLines: 0,
-  lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null,
+  lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null,
 };
 let isStatusDue = true;
 /** Whether the visible rows have to be decorated again. */
@@ -100,7 +100,7 @@ const menu = new ViewMenu(log, loadOptions(), () => {
 const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
 const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
-const connection = new Connection(logUrl(), onMessage, connectionChanged);
+const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
 
 /** The address of the log, in the chosen encoding. */
 function logUrl() {
@@ -129,6 +129,12 @@ function connectionChanged(phase) {
  * @param {boolean} resuming
  */
 function onMessage(message, resuming) {
+  if (message.type === 'viewers') {
+    facts.viewers = message;
+    isStatusDue = true;
+    drawScheduler.requestThrottled();
+    return;
+  }
   const { fresh, news } = stream.handle(message, resuming);
   facts.waiting = message.type === 'waiting' ? message.reason : null;
   switch (message.type) {
