@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::clients::{Streaming, Viewer, get};
+use crate::clients::{Streaming, Viewer};
 use crate::servers::{DEADLINE, TestServer, append};
 
 /// Receives until a `viewers` message has this count. Returns it, and all messages before it.
@@ -35,9 +35,11 @@ async fn viewers_of_every_transport_are_counted_for_those_that_want_to_know() {
     let mut events =
         Streaming::get(server.address, &wanting, &[("accept", "text/event-stream")]).await;
     events.read_until("{\"type\":\"viewers\",\"count\":3}\n\n").await;
+    let begun = events.body();
+    let first_event = begun.lines().find(|line| line.starts_with("data: ")).unwrap();
+    assert!(first_event.contains("\"type\":\"open\""), "{first_event}");
     until_count(&mut first, 3).await;
-    // Downloads are no viewers of the log, and other logs have their own.
-    get(server.address, &log, &[]).await;
+    // Other logs have audiences of their own.
     let other = server.log("b.log", "x\n");
     let _other = Viewer::v1(server.address, &format!("{other}?tail=1")).await;
     drop((second, events));
@@ -92,4 +94,19 @@ async fn many_viewers_share_each_message() {
         while viewer.json().await["type"] != "rows" {}
     }
     assert_eq!(server.renders().await, renders + 1);
+}
+
+#[tokio::test]
+async fn downloads_are_no_viewers() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "x\n".repeat(32 << 20));
+    let wanting = format!("{log}?tail=1&lines=1&viewers=1");
+    let mut first = Viewer::v1(server.address, &wanting).await;
+    until_count(&mut first, 1).await;
+    // It is not read, so it does not end.
+    let _download = Streaming::get(server.address, &log, &[]).await;
+    let _second = Viewer::v1(server.address, &wanting).await;
+    until_count(&mut first, 2).await;
+    let _third = Viewer::v1(server.address, &wanting).await;
+    until_count(&mut first, 3).await;
 }
