@@ -194,6 +194,14 @@ impl Registry {
         &self.access
     }
 
+    /// What a follower of the log may read: what those may who can name the log.
+    fn access_for(&self, log: &LogPath) -> Arc<Access> {
+        match log.scope() {
+            None => Arc::clone(&self.access),
+            Some(_) => Arc::new(self.access.for_log(log)),
+        }
+    }
+
     /// Joins the log's follower, and starts it if necessary. The follower has polled the file since
     /// the call.
     ///
@@ -260,7 +268,7 @@ impl Registry {
         slot: Option<OwnedSemaphorePermit>,
         if_missing: IfMissing,
     ) -> Result<Subscription, Refusal> {
-        let opened = self.access.open(log);
+        let opened = self.access_for(log).open(log);
         match (&opened, if_missing) {
             (Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)), _)
             | (Err(refusal), IfMissing::Refuse) => return Err(*refusal),
@@ -308,9 +316,8 @@ impl Registry {
         slots: Slots,
         opened: Result<Admitted, Refusal>,
     ) -> Result<Subscription, Refusal> {
-        let mut tracker =
-            RotationTracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait)
-                .with_reserve(Arc::clone(&self.reserve));
+        let mut tracker = RotationTracker::new(self.access_for(log), log.clone(), self.rotate_wait)
+            .with_reserve(Arc::clone(&self.reserve));
         let first = tracker.first_poll(opened, self.remembered(log)).map_err(|error| {
             tracing::warn!(log = %log.display(), %error, "can't read");
             Refusal::Unreadable
@@ -330,7 +337,7 @@ impl Registry {
             Entry::Occupied(entry) => return Subscription::new(Presence::enter(entry.get())),
             Entry::Vacant(entry) => entry,
         };
-        let access = Arc::clone(&self.access);
+        let access = self.access_for(log);
         let follower = Arc::new(Follower::new(access, log.clone(), device, BROADCAST_MESSAGES));
         follower.publish(first);
         let subscription = Subscription::new(Presence::enter(&follower));
@@ -376,7 +383,7 @@ impl Registry {
         let checks = followed.into_iter().map(|(log, device)| {
             let access = Arc::clone(&self.access);
             async move {
-                if !access.admits(&log) {
+                if !access.for_log(&log).admits(&log) {
                     return Some(log);
                 }
                 let named = log.clone();

@@ -2,7 +2,6 @@
 //! asks for it every few seconds.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
@@ -10,6 +9,7 @@ use askama::Template;
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
 use crate::serve::BasePath;
+use crate::serve::identity::Visitor;
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
 use crate::wire::answer::{ListedLog, Listing, to_json};
@@ -18,6 +18,7 @@ use crate::wire::answer::{ListedLog, Listing, to_json};
 #[template(path = "list.html")]
 struct ListPage<'a> {
     base: &'a BasePath,
+    visitor: &'a Visitor,
     rows: Vec<LogRow>,
     prefixes: String,
 }
@@ -63,16 +64,20 @@ impl LogRow {
 /// The list as a page.
 pub(super) fn page(
     base: &BasePath,
+    visitor: &Visitor,
     catalogue: &Catalogue,
     registry: &Registry,
-    prefixes: &[PathBuf],
 ) -> String {
     let now = SystemTime::now();
     let rows =
         catalogue.entries.iter().map(|entry| LogRow::new(base, entry, registry, now)).collect();
-    let prefixes: Vec<String> =
-        prefixes.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    page::render(&ListPage { base, rows, prefixes: prefixes.join(", ") })
+    let prefixes: Vec<String> = visitor
+        .access()
+        .prefixes()
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    page::render(&ListPage { base, visitor, rows, prefixes: prefixes.join(", ") })
 }
 
 /// The list for scripts: one path on each line, escaped where it would break the line.

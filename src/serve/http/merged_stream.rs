@@ -23,6 +23,7 @@ use crate::serve::body::Body;
 use crate::serve::dispatch::admit;
 use crate::serve::forwarded::Remote;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
+use crate::serve::identity::Visitor;
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::Withdrawal;
@@ -41,6 +42,7 @@ const NO_POSITION: &str = "-";
 pub(in crate::serve) fn answer(
     app: &Arc<App>,
     remote: Remote,
+    visitor: &Visitor,
     parts: &Parts,
     logs: Vec<(Vec<u8>, Query)>,
 ) -> Result<Response<Body>, Refused> {
@@ -56,8 +58,10 @@ pub(in crate::serve) fn answer(
             }
         }
         let form = event_form(&query)?;
-        let request = LogRequest { app: Arc::clone(app), remote, query, form };
-        streams.push(messages(at, request, app.access.locate(&path)));
+        let path = visitor.log_at(&path);
+        let (app, visitor) = (Arc::clone(app), visitor.clone());
+        let request = LogRequest { app, remote, visitor, query, form };
+        streams.push(messages(at, request, path));
     }
     let stream = MergedStream { streams, positions };
     let events = stream::unfold(stream, |mut stream| async move {
@@ -72,6 +76,7 @@ pub(in crate::serve) fn answer(
 struct LogRequest {
     app: Arc<App>,
     remote: Remote,
+    visitor: Visitor,
     query: Query,
     form: Form,
 }
@@ -121,7 +126,7 @@ async fn join(
     let path = path.map_err(refused)?;
     let entry = admit(&request.app, request.remote, &path, "events").ok_or_else(Message::full)?;
     let start = request.query.start(Lines::Last(LINES), true);
-    let withdrawal = request.app.withdrawals.watch(&path);
+    let withdrawal = request.app.watch_right(&request.visitor, &path);
     let session = request.app.hub.join(&path, start, request.form).await.map_err(refused)?;
     Ok((session, entry, withdrawal))
 }
@@ -144,10 +149,10 @@ impl LogViewer {
         }
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = self.withdrawal.withdrawn() => {
+            loss = self.withdrawal.withdrawn() => {
                 self.has_ended = true;
-                self.entry.reason = "withdrawn";
-                let (_, message) = Message::refusal(Refusal::Forbidden);
+                self.entry.reason = loss.name();
+                let (_, message) = loss.message();
                 let frames = vec![Frame::text(&message.to_json())];
                 return Some(LogMessages { log: self.log, frames, position: None });
             }

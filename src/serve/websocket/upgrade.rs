@@ -30,7 +30,7 @@ pub(in crate::serve) fn answer(
     log: Result<LogPath, Refusal>,
     upgrade: OnUpgrade,
 ) -> Result<Response<Body>, Refused> {
-    let LogRequest { app, remote, parts, query } = request;
+    let LogRequest { app, remote, visitor, parts, query } = request;
     let handshake = Request::from_parts((*parts).clone(), ());
     let mut response = create_response_with_body(&handshake, empty)
         .map_err(|error| Refused::bad_handshake(&error))?;
@@ -58,7 +58,8 @@ pub(in crate::serve) fn answer(
     let transport = if is_v1 { SUBPROTOCOL } else { "websocket" };
     let entry = AccessLogEntry::begin(*remote, name, transport, permit);
     let start = query.start(Lines::Last(LINES), is_v1);
-    let request = ViewerRequest { log, start, form, packing };
+    let visitor = (*visitor).clone();
+    let request = ViewerRequest { visitor, log, start, form, packing };
     let app = Arc::clone(app);
     app.tasks.clone().spawn(async move {
         let upgraded = tokio::select! {
