@@ -4,7 +4,8 @@
 //! more tightly where no viewer waits for them. A follower leaves the registry however its task
 //! ends, so that the next viewer starts a new one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -366,10 +367,21 @@ impl Registry {
         remembered.push_back((log.clone(), file));
     }
 
-    /// How many viewers the log has now.
+    /// How many viewers the log has now, among those who may read the same.
     #[must_use]
     pub fn viewers(&self, log: &LogPath) -> usize {
         self.followers.get(log).map_or(0, |follower| follower.viewers())
+    }
+
+    /// How many viewers each log has now, whatever else these may read.
+    #[must_use]
+    pub fn viewers_by_path(&self) -> HashMap<PathBuf, usize> {
+        let mut viewers = HashMap::new();
+        for follower in self.followers.iter().filter(|follower| follower.log().pattern().is_none())
+        {
+            *viewers.entry(follower.log().as_path().to_owned()).or_default() += follower.viewers();
+        }
+        viewers
     }
 
     /// The logs that are followed now and that no present prefix admits, by their path or by where

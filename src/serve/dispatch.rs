@@ -264,8 +264,12 @@ fn own_asset(name: &str, parts: &Parts) -> Result<Response<Body>, Refused> {
 async fn newer(app: &App, visitor: &Visitor, path: &str) -> Result<Response<Body>, Refused> {
     let log = visitor.log_requested(&requested_path(path)?)?;
     let access = Arc::clone(visitor.access());
-    let looked = spawn_blocking(move || pattern::newer(&access, &log)).await;
-    let found = looked.map_err(|_| Refusal::Unreadable)?;
+    let look = move || match access.identify(&log) {
+        // It is a link to a place that the visitor may not read.
+        Err(Refusal::Forbidden) => Err(Refusal::Forbidden),
+        Ok(_) | Err(_) => Ok(pattern::newer(&access, &log)),
+    };
+    let found = spawn_blocking(look).await.unwrap_or(Err(Refusal::Unreadable))?;
     let link =
         |log: &LogPath| LogLink { path: log.display().to_string(), href: href(&app.base, log) };
     let mut response = json::json_text(to_json(&answer::Newer {

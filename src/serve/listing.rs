@@ -1,7 +1,9 @@
 //! The list of logs: as a page for people, as lines for scripts, and as JSON for the page, which
 //! asks for it every few seconds.
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
@@ -45,7 +47,7 @@ struct LogRow {
 }
 
 impl LogRow {
-    fn new(base: &BasePath, entry: &Entry, registry: &Registry, now: SystemTime) -> Self {
+    fn new(base: &BasePath, entry: &Entry, viewers: usize, now: SystemTime) -> Self {
         let mut directory = entry.log.display().to_string();
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
@@ -56,9 +58,13 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
-            viewers: registry.viewers(&entry.log),
+            viewers,
         }
     }
+}
+
+fn of(viewers: &HashMap<PathBuf, usize>, entry: &Entry) -> usize {
+    viewers.get(entry.log.as_path()).copied().unwrap_or(0)
 }
 
 /// The list as a page.
@@ -69,8 +75,9 @@ pub(super) fn page(
     registry: &Registry,
 ) -> String {
     let now = SystemTime::now();
-    let rows =
-        catalogue.entries.iter().map(|entry| LogRow::new(base, entry, registry, now)).collect();
+    let viewers = registry.viewers_by_path();
+    let row = |entry: &Entry| LogRow::new(base, entry, of(&viewers, entry), now);
+    let rows = catalogue.entries.iter().map(row).collect();
     let prefixes: Vec<String> = visitor
         .access()
         .prefixes()
@@ -92,12 +99,13 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
 
 /// The list as JSON, for the list page.
 pub(super) fn json(base: &BasePath, catalogue: &Catalogue, registry: &Registry) -> String {
+    let viewers = registry.viewers_by_path();
     let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
-        viewers: registry.viewers(&entry.log),
+        viewers: of(&viewers, entry),
     });
     to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
 }

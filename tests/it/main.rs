@@ -53,6 +53,7 @@ mod patterns;
 mod proof;
 mod proxies;
 mod resume;
+mod rights;
 mod rooms;
 mod rotate;
 mod screen_size;
