@@ -38,6 +38,7 @@ mod goldens;
 mod heartbeats;
 mod holes;
 mod http;
+mod identity;
 mod lag;
 mod large;
 mod late;
