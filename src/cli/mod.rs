@@ -3,8 +3,10 @@
 //! stdout is for data: `serve` prints one line there, its address, `tail` the log, and `bench` its
 //! report. Log output, messages and errors go to stderr.
 
+mod accounts;
 mod bench;
 mod failure;
+mod secret;
 mod serve;
 mod shell;
 mod tail;
@@ -37,6 +39,8 @@ struct Arguments {
 enum Command {
     Serve(Box<serve::Arguments>),
     Config(serve::ConfigArguments),
+    Password(accounts::PasswordArguments),
+    Token(accounts::TokenArguments),
     Tail(tail::Arguments),
     Bench(bench::Arguments),
     Completions(shell::CompletionsArguments),
@@ -57,6 +61,8 @@ pub fn main() -> ExitCode {
             serve::run(*arguments, &matches)
         }
         Command::Config(arguments) => serve::check(&arguments),
+        Command::Password(arguments) => accounts::password(&arguments),
+        Command::Token(arguments) => accounts::token(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),

@@ -1,5 +1,6 @@
 //! `tailcast serve`.
 
+mod accounts;
 mod arguments;
 mod config_file;
 mod layers;
@@ -16,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
-use crate::serve::{Listeners, Server};
+use crate::serve::{Listeners, Server, Settings};
 use layers::Given;
 use listen::Bound;
 use reload::Reloader;
@@ -29,7 +30,8 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     let given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
     init_logging("tailcast=info,warn", configuration.arguments.access_log);
-    let (access, settings) = (configuration.access()?, configuration.settings());
+    let access = configuration.access()?;
+    let settings = Settings { sessions: configuration.sessions()?, ..configuration.settings() };
     reserve_descriptors(settings.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

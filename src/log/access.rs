@@ -18,6 +18,7 @@ mod path;
 mod prefix;
 mod prefixes;
 mod resolve;
+mod scope;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +44,7 @@ use resolve::{ResolvedPath, Resolver};
 pub use path::LogPath;
 pub use prefix::PrefixError;
 pub(super) use resolve::{is_kernel_made, path_of, type_of};
+pub use scope::Scope;
 
 /// The most attempts to look up a path when the found object is moved or removed meanwhile.
 const FIND_ATTEMPTS_MAX: usize = 8;
@@ -51,8 +53,10 @@ const FIND_ATTEMPTS_MAX: usize = 8;
 #[derive(Debug)]
 pub struct Access {
     /// The present prefixes. A check takes them once, so that it never sees two sets.
-    prefixes: RwLock<Arc<Prefixes>>,
-    resolver: Resolver,
+    prefixes: Arc<RwLock<Arc<Prefixes>>>,
+    resolver: Arc<Resolver>,
+    /// The part of them that may be read here; all of them if there is none.
+    scope: Option<Arc<Scope>>,
     faults: Failpoints,
     metrics: Arc<Metrics>,
 }
@@ -179,11 +183,46 @@ impl Access {
         let resolver = Resolver::new();
         let opened = Prefixes::open(prefixes.into_iter().map(Into::into), &resolver)?;
         Ok(Self {
-            prefixes: RwLock::new(Arc::new(opened)),
-            resolver,
+            prefixes: Arc::new(RwLock::new(Arc::new(opened))),
+            resolver: Arc::new(resolver),
+            scope: None,
             faults: Failpoints::default(),
             metrics: Arc::default(),
         })
+    }
+
+    /// The same prefixes, as far as they lie in a scope. With `None`, all of them. A later change of
+    /// the prefixes changes both.
+    #[must_use]
+    pub fn within(&self, scope: Option<Arc<Scope>>) -> Self {
+        Self {
+            prefixes: Arc::clone(&self.prefixes),
+            resolver: Arc::clone(&self.resolver),
+            scope,
+            faults: self.faults.clone(),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    /// The part of the prefixes that may be read here; `None` for all of them.
+    #[must_use]
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// Whether a path lies in the scope by its text.
+    fn is_in_scope(&self, path: &Path) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.admits_name(path))
+    }
+
+    /// Whether an object at this real path lies in the scope.
+    fn is_really_in_scope(&self, real: &Path) -> bool {
+        self.scope.as_ref().is_none_or(|scope| scope.admits_real(real))
+    }
+
+    /// What may be read of a log: a path keeps the scope in which it was located.
+    pub(super) fn for_log(&self, log: &LogPath) -> Self {
+        self.within(log.scope().cloned())
     }
 
     /// The failpoints of everything that is opened here, for tests.
@@ -198,23 +237,52 @@ impl Access {
         &self.metrics
     }
 
-    /// The prefixes in the order in which they were given, made absolute.
+    /// The prefixes in the order in which they were given, made absolute. Of one that lies only
+    /// partly in the scope, those parts.
     pub fn prefixes(&self) -> Vec<PathBuf> {
-        self.present().paths()
+        let prefixes = self.present().paths();
+        let Some(scope) = &self.scope else { return prefixes };
+        let part = |prefix: PathBuf| {
+            if scope.admits_name(&prefix) {
+                return vec![prefix];
+            }
+            let below = scope.paths().filter(|path| path.starts_with(&prefix));
+            below.map(Path::to_path_buf).collect()
+        };
+        prefixes.into_iter().flat_map(part).collect()
     }
 
     /// Serves the prefixes of `other` from now on, in place of the present ones. Every later check
     /// is against them. A log that is already followed stays open; [`admits`](Self::admits) and
     /// [`identify`](Self::identify) say whether it may still be read.
     pub fn adopt(&self, other: Self) {
-        *self.prefixes.write() = other.prefixes.into_inner();
+        let Self { prefixes, .. } = other;
+        let adopted = Arc::clone(&prefixes.read());
+        *self.prefixes.write() = adopted;
     }
 
     /// Whether a path lies inside the present prefixes by its text. It says nothing about where its
     /// links lead.
     #[must_use]
     pub fn admits(&self, log: &LogPath) -> bool {
-        self.present().nearest(log.as_path()).is_some()
+        self.is_in_scope(log.as_path()) && self.present().nearest(log.as_path()).is_some()
+    }
+
+    /// The same log for those who may read what may be read here. None if it lies outside by its
+    /// text.
+    #[must_use]
+    pub fn relocate(&self, log: &LogPath) -> Option<LogPath> {
+        self.admits(log).then(|| log.in_scope(self.scope.clone()))
+    }
+
+    /// Whether everything in a scope may be read here, as far as the prefixes go.
+    #[must_use]
+    pub fn is_at_least(&self, other: Option<&Arc<Scope>>) -> bool {
+        match (&self.scope, other) {
+            (None, _) => true,
+            (Some(scope), Some(other)) => scope.contains(other),
+            (Some(_), None) => false,
+        }
     }
 
     fn present(&self) -> Arc<Prefixes> {
@@ -233,8 +301,11 @@ impl Access {
         }
         let normalised = path::normalise(decoded);
         self.present().nearest(&normalised).ok_or(Refusal::Forbidden)?;
+        if !self.is_in_scope(&normalised) {
+            return Err(Refusal::Forbidden);
+        }
         if path::can_name_a_file(&normalised) {
-            Ok(LogPath::new(normalised))
+            Ok(LogPath::new(normalised, self.scope.clone()))
         } else {
             Err(Refusal::NotFound)
         }
@@ -253,10 +324,11 @@ impl Access {
     }
 
     /// The path of a name in a directory below a prefix, so it lies inside by its text. None if it
-    /// is too long to be opened.
+    /// is too long to be opened, or lies outside the scope.
     pub(super) fn locate_in(&self, directory: &Path, name: &OsStr) -> Option<LogPath> {
         let path = directory.join(name);
-        path::can_name_a_file(&path).then(|| LogPath::new(path))
+        let is_inside = self.is_in_scope(&path) && path::can_name_a_file(&path);
+        is_inside.then(|| LogPath::new(path, self.scope.clone()))
     }
 
     /// Opens a log for reading; of a pattern the newest match that may be read. Each call checks the
@@ -277,7 +349,12 @@ impl Access {
         open: impl Fn(&LogPath) -> Result<T, Refusal>,
     ) -> Result<(Option<Rank>, T), Refusal> {
         let Some(pattern) = log.pattern() else { return Ok((None, open(log)?)) };
-        let all = matches(self, log, pattern)?;
+        let all = match log.scope() {
+            Some(scope) if self.scope.as_ref() != Some(scope) => {
+                matches(&self.for_log(log), log, pattern)?
+            }
+            Some(_) | None => matches(self, log, pattern)?,
+        };
         let (newest, opened) = first_admitted(all.iter().rev(), open)?;
         Ok((Some(newest.rank.clone()), opened))
     }
@@ -312,6 +389,15 @@ impl Access {
     }
 
     fn find(&self, log: &LogPath) -> Result<Found, Refusal> {
+        if let Some(scope) = log.scope()
+            && self.scope.as_ref() != Some(scope)
+        {
+            // It was located in a narrower scope, and must not be found by way of a wider one.
+            let found = self.for_log(log).find(log)?;
+            let is_inside =
+                self.is_in_scope(log.as_path()) && self.is_really_in_scope(&found.real_path);
+            return if is_inside { Ok(found) } else { Err(Refusal::Forbidden) };
+        }
         self.metrics.lookups.add(1);
         self.faults.check(Call::Look, log.as_path())?;
         for _ in 0..FIND_ATTEMPTS_MAX {
@@ -354,6 +440,9 @@ impl Access {
     fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
         let prefixes = self.present();
         let prefix = prefixes.nearest(path).ok_or(Refusal::Forbidden)?;
+        if !self.is_in_scope(path) {
+            return Err(Refusal::Forbidden);
+        }
         let rest = match prefix.rest(path) {
             Some(rest) if !rest.as_os_str().is_empty() => rest,
             _ => Path::new("."),
@@ -375,6 +464,11 @@ impl Access {
             let root_stays = ResolvedPath::of(root.directory.as_fd())?.path == root.place;
             let object_stays = ResolvedPath::of(object.as_fd())?.path == place.path;
             return if root_stays && object_stays { Err(Refusal::Forbidden) } else { Ok(None) };
+        }
+        if !self.is_really_in_scope(&place.path) {
+            // As above, something may have been moved between the two calls.
+            let stays = ResolvedPath::of(object.as_fd())?.path == place.path;
+            return if stays { Err(Refusal::Forbidden) } else { Ok(None) };
         }
         Ok((!place.gone).then_some((object, place.path)))
     }
@@ -402,10 +496,15 @@ impl Access {
             Err(refusal) => return refusal,
         };
         let roots: Vec<&Root> = all.iter().map(|(_, root)| root).collect();
-        let outside =
-            failed_lookup::leads_outside(&self.resolver, &roots, &start.place, rest, |target| {
-                prefixes.real_name(target, &self.resolver)
-            });
+        let scope = self.scope.as_deref();
+        let outside = failed_lookup::leads_outside(
+            &self.resolver,
+            &roots,
+            scope,
+            &start.place,
+            rest,
+            |target| prefixes.real_name(target, &self.resolver),
+        );
         if outside { Refusal::Forbidden } else { error.into() }
     }
 }

@@ -22,7 +22,7 @@ use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags, Stat};
 use rustix::io::Result;
 use tokio_util::sync::CancellationToken;
 
-use crate::log::access::{Access, Identity, LogPath, is_kernel_made, type_of};
+use crate::log::access::{Access, Identity, LogPath, is_kernel_made, path_of, type_of};
 
 /// One log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl DirectoryWalk<'_> {
         if above != Some(identity.device) && is_kernel_made(directory.as_fd()) != Ok(false) {
             return;
         }
-        if self.entered.contains(&identity) {
+        if self.entered.contains(&identity) || !self.is_in_scope(path, directory.as_fd()) {
             return;
         }
         if depth > self.bounds.depth || self.entered.len() >= self.bounds.directories {
@@ -154,6 +154,14 @@ impl DirectoryWalk<'_> {
                 self.visit(directory, &entry, path, depth, identity.device);
             }
         }
+    }
+
+    /// Whether a directory lies in the scope, or something of the scope lies below it.
+    fn is_in_scope(&self, name: &Path, directory: BorrowedFd<'_>) -> bool {
+        let Some(scope) = self.access.scope() else { return true };
+        let is_known = |path: &Path| scope.admits_real(path) || scope.is_below(path);
+        (scope.admits_name(name) || scope.is_below(name))
+            && path_of(directory).is_ok_and(|real| real.is_some_and(|real| is_known(&real)))
     }
 
     fn is_stopped(&self) -> bool {

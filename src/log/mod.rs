@@ -30,7 +30,7 @@ pub mod timeline;
 pub mod wake;
 pub mod watch;
 
-pub use access::{Access, LogPath, Refusal};
+pub use access::{Access, LogPath, Refusal, Scope};
 pub use follower::{Event, Follower};
 pub use position::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use registry::{Presence, Registry, Subscription};

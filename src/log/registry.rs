@@ -4,7 +4,8 @@
 //! more tightly where no viewer waits for them. A follower leaves the registry however its task
 //! ends, so that the next viewer starts a new one.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -194,6 +195,14 @@ impl Registry {
         &self.access
     }
 
+    /// What a follower of the log may read: what those may who can name the log.
+    fn access_for(&self, log: &LogPath) -> Arc<Access> {
+        match log.scope() {
+            None => Arc::clone(&self.access),
+            Some(_) => Arc::new(self.access.for_log(log)),
+        }
+    }
+
     /// Joins the log's follower, and starts it if necessary. The follower has polled the file since
     /// the call.
     ///
@@ -260,7 +269,7 @@ impl Registry {
         slot: Option<OwnedSemaphorePermit>,
         if_missing: IfMissing,
     ) -> Result<Subscription, Refusal> {
-        let opened = self.access.open(log);
+        let opened = self.access_for(log).open(log);
         match (&opened, if_missing) {
             (Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)), _)
             | (Err(refusal), IfMissing::Refuse) => return Err(*refusal),
@@ -308,9 +317,8 @@ impl Registry {
         slots: Slots,
         opened: Result<Admitted, Refusal>,
     ) -> Result<Subscription, Refusal> {
-        let mut tracker =
-            RotationTracker::new(Arc::clone(&self.access), log.clone(), self.rotate_wait)
-                .with_reserve(Arc::clone(&self.reserve));
+        let mut tracker = RotationTracker::new(self.access_for(log), log.clone(), self.rotate_wait)
+            .with_reserve(Arc::clone(&self.reserve));
         let first = tracker.first_poll(opened, self.remembered(log)).map_err(|error| {
             tracing::warn!(log = %log.display(), %error, "can't read");
             Refusal::Unreadable
@@ -330,7 +338,7 @@ impl Registry {
             Entry::Occupied(entry) => return Subscription::new(Presence::enter(entry.get())),
             Entry::Vacant(entry) => entry,
         };
-        let access = Arc::clone(&self.access);
+        let access = self.access_for(log);
         let follower = Arc::new(Follower::new(access, log.clone(), device, BROADCAST_MESSAGES));
         follower.publish(first);
         let subscription = Subscription::new(Presence::enter(&follower));
@@ -359,10 +367,21 @@ impl Registry {
         remembered.push_back((log.clone(), file));
     }
 
-    /// How many viewers the log has now.
+    /// How many viewers the log has now, among those who may read the same.
     #[must_use]
     pub fn viewers(&self, log: &LogPath) -> usize {
         self.followers.get(log).map_or(0, |follower| follower.viewers())
+    }
+
+    /// How many viewers each log has now, whatever else these may read.
+    #[must_use]
+    pub fn viewers_by_path(&self) -> HashMap<PathBuf, usize> {
+        let mut viewers = HashMap::new();
+        for follower in self.followers.iter().filter(|follower| follower.log().pattern().is_none())
+        {
+            *viewers.entry(follower.log().as_path().to_owned()).or_default() += follower.viewers();
+        }
+        viewers
     }
 
     /// The logs that are followed now and that no present prefix admits, by their path or by where
@@ -376,7 +395,7 @@ impl Registry {
         let checks = followed.into_iter().map(|(log, device)| {
             let access = Arc::clone(&self.access);
             async move {
-                if !access.admits(&log) {
+                if !access.for_log(&log).admits(&log) {
                     return Some(log);
                 }
                 let named = log.clone();

@@ -1,12 +1,14 @@
 //! The access log: two lines for each viewer, one when it joins and one after it has left, and one
 //! for each refused request.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::log::LogPath;
 use crate::serve::forwarded::Remote;
 use crate::serve::metrics::ViewerMetrics;
 use crate::serve::viewer_limit::ViewerPermit;
-use crate::session::AudienceMember;
+use crate::session::{AudienceMember, Audiences};
 
 /// The target of these lines, by which a subscriber can tell them apart from all others.
 pub const ACCESS_LOG: &str = "tailcast::access";
@@ -15,6 +17,8 @@ pub const ACCESS_LOG: &str = "tailcast::access";
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
     remote: Remote,
+    /// None where nobody signs in.
+    user: Option<Arc<str>>,
     log: String,
     transport: &'static str,
     since: Instant,
@@ -31,15 +35,17 @@ impl AccessLogEntry {
     /// Begins an entry.
     pub(super) fn begin(
         remote: Remote,
+        user: Option<&str>,
         log: String,
         transport: &'static str,
         metrics: ViewerMetrics,
         permit: Option<ViewerPermit>,
     ) -> Self {
-        tracing::info!(target: ACCESS_LOG, %remote, log, transport, "viewer came");
+        tracing::info!(target: ACCESS_LOG, %remote, user, log, transport, "viewer came");
         let since = Instant::now();
         Self {
             remote,
+            user: user.map(Arc::from),
             log,
             transport,
             since,
@@ -51,9 +57,9 @@ impl AccessLogEntry {
         }
     }
 
-    /// The viewer is a member of its log's audience as long as this entry lives.
-    pub(super) fn with_member(mut self, member: AudienceMember) -> Self {
-        self._member = Some(member);
+    /// Makes the viewer a member of a log's audience, as long as this entry lives.
+    pub(super) fn join(mut self, audiences: &Arc<Audiences>, log: &LogPath) -> Self {
+        self._member = Some(audiences.enter(log, self.user.clone()));
         self
     }
 
@@ -73,9 +79,11 @@ impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
         let Self { remote, log, transport, bytes, reason, .. } = self;
+        let user = self.user.as_deref();
         tracing::info!(
             target: ACCESS_LOG,
             %remote,
+            user,
             log,
             transport,
             bytes,

@@ -2,8 +2,8 @@
 //! "HTTP extensions").
 //!
 //! The check in [`origin_check`](crate::serve::origin_check) refuses the pages of all other
-//! origins. These headers let a browser pass the answer to a page of a listed origin. No
-//! credentials are involved. The server's own pages get no such headers: scripts need not read
+//! origins. These headers let a browser pass the answer to a page of a listed origin. A
+//! browser sends no cookie with such a request. A page may send a token of its own. The server's own pages get no such headers: scripts need not read
 //! them.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -15,8 +15,7 @@ use crate::serve::origin_check::RequestOrigin;
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 /// Request headers that a page may send after a preflight.
-const REQUEST_HEADERS: &str =
-    "accept, cache-control, if-modified-since, if-none-match, if-range, last-event-id, range";
+const REQUEST_HEADERS: &str = "accept, authorization, cache-control, if-modified-since, if-none-match, if-range, last-event-id, range";
 /// Headers of an answer that a script may read, in addition to those that it may always read.
 const RESPONSE_HEADERS: &str =
     "accept-ranges, content-disposition, content-length, content-range, etag, retry-after";

@@ -15,11 +15,12 @@ use crate::serve::body::{Body, empty, full};
 use crate::serve::conditional::Validators;
 use crate::serve::forwarded::{Client, Remote};
 use crate::serve::http::{api, download, merged_stream, stream};
+use crate::serve::identity::{self, Admission, Visitor};
 use crate::serve::metrics::RefusalReason;
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::{Query, href, requested_path};
 use crate::serve::refusal::Refused;
-use crate::serve::route::{Route, Transport, is_upgrade};
+use crate::serve::route::{Route, Transport, accepts, is_upgrade};
 use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::socket::Peer;
@@ -34,7 +35,7 @@ pub(super) async fn answer(
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-    let (mut parts, _body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let settings = app.settings();
     let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
     remove_base(app, &client, &mut parts);
@@ -45,12 +46,18 @@ pub(super) async fn answer(
     };
     let is_refused_by_check = checked.is_err();
     let (origin, answered) = match (checked, route) {
-        (Ok(origin), Ok(route)) => (origin, dispatch(app, &client, &parts, route, upgrade).await),
+        (Ok(origin), Ok(route)) => {
+            let answered = match open_answer(app, &client, &parts, &origin, &route, body).await {
+                Some(answered) => answered,
+                None => admit_and_dispatch(app, &client, &parts, route, upgrade).await,
+            };
+            (origin, answered)
+        }
         (Ok(origin), Err(refused)) => (origin, Err(refused)),
         (Err(refused), _) => (RequestOrigin::Own, Err(refused)),
     };
     let mut response = answered.unwrap_or_else(|refused| {
-        let Refused { status, message, hint } = &refused;
+        let Refused { status, message, hint, .. } = &refused;
         let path = parts.uri.path();
         let remote = client.remote;
         let status = status.as_u16();
@@ -77,10 +84,7 @@ fn remove_base(app: &App, client: &Client, parts: &mut Parts) {
     if client.removed.as_deref().is_some_and(|removed| app.base.is(removed)) {
         return;
     }
-    let is_log = |path: &str| {
-        let located = requested_path(path).map(|path| app.access.locate_requested(&path));
-        !matches!(located, Err(_) | Ok(Err(Refusal::Forbidden)))
-    };
+    let is_log = |path: &str| requested_path(path).is_ok_and(|path| app.gate.is_in_prefixes(&path));
     let path = parts.uri.path();
     let rest = app.base.strip(path, is_log);
     if rest.len() == path.len() {
@@ -98,32 +102,97 @@ fn remove_base(app: &App, client: &Client, parts: &mut Parts) {
     }
 }
 
-async fn dispatch(
+/// The answer to a request that needs no identity: the state of the server, the pages to sign in and
+/// out, and what these load. None for all others.
+async fn open_answer(
+    app: &Arc<App>,
+    client: &Client,
+    parts: &Parts,
+    origin: &RequestOrigin,
+    route: &Route<'_>,
+    body: Incoming,
+) -> Option<Result<Response<Body>, Refused>> {
+    match route {
+        Route::Preflight | Route::Options => Some(Ok(cors::preflight())),
+        Route::Health => Some(Ok(health::health(app))),
+        Route::Ready => Some(Ok(health::ready(app))),
+        Route::SignIn => Some(identity::sign_in(app, client, parts, origin, body).await),
+        Route::SignOut => Some(identity::sign_out(app, client, parts, origin).await),
+        Route::Own(name) if assets::is_asset(name) => Some(own_asset(name, parts)),
+        Route::List { .. }
+        | Route::ListJson
+        | Route::Api(..)
+        | Route::Newer(_)
+        | Route::Metrics
+        | Route::Check { .. }
+        | Route::Events(_)
+        | Route::Own(_)
+        | Route::Log { .. } => None,
+    }
+}
+
+/// Answers a request once it is known who sends it.
+async fn admit_and_dispatch(
     app: &Arc<App>,
     client: &Client,
     parts: &Parts,
     route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
+    let admitted = app.gate.admit(&app.settings(), client, &parts.headers).await;
+    let Admission { visitor, cookie } = match admitted {
+        Ok(admission) => admission,
+        Err(refused) if refused.status == StatusCode::UNAUTHORIZED && is_navigation(parts) => {
+            return Ok(identity::to_sign_in(&app.base, &parts.uri));
+        }
+        Err(refused) => return Err(refused),
+    };
+    let mut response = dispatch(app, client, &visitor, parts, route, upgrade).await?;
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
+}
+
+/// Whether a browser wants to show a page.
+fn is_navigation(parts: &Parts) -> bool {
+    let mode = parts.headers.get("sec-fetch-mode");
+    accepts(&parts.headers, "text/html")
+        && !is_upgrade(&parts.headers)
+        && mode.is_none_or(|mode| mode == "navigate")
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    client: &Client,
+    visitor: &Visitor,
+    parts: &Parts,
+    route: Route<'_>,
+    upgrade: Option<hyper::upgrade::OnUpgrade>,
+) -> Result<Response<Body>, Refused> {
     let remote = client.remote;
     match route {
-        Route::Preflight | Route::Options => Ok(cors::preflight()),
+        // These have been answered.
+        Route::Preflight
+        | Route::Options
+        | Route::Health
+        | Route::Ready
+        | Route::SignIn
+        | Route::SignOut => Err(Refusal::NotFound.into()),
         Route::List { html } => {
             let format = if html { ListFormat::Html } else { ListFormat::Text };
-            Ok(list(app, parts, format).await)
+            Ok(list(app, visitor, parts, format).await)
         }
-        Route::ListJson => Ok(list(app, parts, ListFormat::Json).await),
-        Route::Health => Ok(health::health(app)),
-        Route::Ready => Ok(health::ready(app)),
+        Route::ListJson => Ok(list(app, visitor, parts, ListFormat::Json).await),
         Route::Metrics => metrics::answer(app, &parts.headers).await,
         Route::Check { origin } => Ok(health::check(app, client, parts, &origin)),
-        Route::Api(call, path) => api::answer(app, parts, call, path).await,
-        Route::Newer(path) => newer(app, path).await,
-        Route::Events(logs) => merged_stream::answer(app, remote, parts, logs),
-        Route::Own(name) => own(app, parts, name),
+        Route::Api(call, path) => api::answer(app, visitor, parts, call, path).await,
+        Route::Newer(path) => newer(app, visitor, path).await,
+        Route::Events(logs) => merged_stream::answer(app, remote, visitor, parts, logs),
+        Route::Own(name) => own(app, visitor, name),
         Route::Log { path, query, transport } => {
-            let log = app.access.locate_requested(&path);
-            let request = LogRequest { app, remote, parts, query };
+            let log = visitor.log_requested(&path);
+            let request = LogRequest { app, remote, visitor, parts, query };
             match (transport, upgrade) {
                 (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
                 (Transport::Events, _) => stream::events(&request, &log?).await,
@@ -138,6 +207,7 @@ async fn dispatch(
 pub(super) struct LogRequest<'a> {
     pub(super) app: &'a Arc<App>,
     pub(super) remote: Remote,
+    pub(super) visitor: &'a Visitor,
     pub(super) parts: &'a Parts,
     pub(super) query: Query,
 }
@@ -152,7 +222,7 @@ impl LogRequest<'_> {
         log: &LogPath,
         transport: &'static str,
     ) -> Result<AccessLogEntry, Refused> {
-        admit(self.app, self.remote, log, transport).ok_or_else(Refused::full)
+        admit(self.app, self.remote, self.visitor, log, transport).ok_or_else(Refused::full)
     }
 }
 
@@ -160,24 +230,22 @@ impl LogRequest<'_> {
 pub(super) fn admit(
     app: &App,
     remote: Remote,
+    visitor: &Visitor,
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {
     let permit = app.admit_viewer()?;
     let metrics = app.metrics.viewer(transport);
     let name = log.display().to_string();
-    let entry = AccessLogEntry::begin(remote, name, transport, metrics, Some(permit));
+    let user = visitor.name();
+    let entry = AccessLogEntry::begin(remote, user, name, transport, metrics, Some(permit));
     // Who downloads a log does not look at it.
-    Some(if transport == "download" {
-        entry
-    } else {
-        entry.with_member(app.hub.audiences().enter(log, None))
-    })
+    Some(if transport == "download" { entry } else { entry.join(app.hub.audiences(), log) })
 }
 
 /// The list of logs. A client that has it already gets 304.
-async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
-    let list = app.listing.get(&app.access, app.hub.registry(), &app.cut, format).await;
+async fn list(app: &App, visitor: &Visitor, parts: &Parts, format: ListFormat) -> Response<Body> {
+    let list = app.listing.get(visitor, app.hub.registry(), &app.cut, format).await;
     let validators = Validators::new(&list.tag, None);
     let mut response = if validators.is_known(&parts.headers) {
         let mut response = Response::new(empty());
@@ -193,23 +261,30 @@ async fn list(app: &App, parts: &Parts, format: ListFormat) -> Response<Body> {
 }
 
 /// Answers a request below `/_/` that does not concern a log.
-fn own(app: &App, parts: &Parts, name: &str) -> Result<Response<Body>, Refused> {
+fn own(app: &App, visitor: &Visitor, name: &str) -> Result<Response<Body>, Refused> {
     match name {
         "levels.json" => Ok(json::json_text(levels::RULES.as_str())),
         "traces.json" => Ok(json::json_text(stack_trace::RULES.as_str())),
-        name => page::multi_log(&app.base, name)
-            .or_else(|| assets::asset(name, &parts.headers))
-            .ok_or_else(|| Refusal::NotFound.into()),
+        name => page::multi_log(&app.base, visitor, name).ok_or_else(|| Refusal::NotFound.into()),
     }
+}
+
+/// A script, a style or a picture of the pages.
+fn own_asset(name: &str, parts: &Parts) -> Result<Response<Body>, Refused> {
+    assets::asset(name, &parts.headers).ok_or_else(|| Refusal::NotFound.into())
 }
 
 /// The answer to `/_/newer/PATH`: the newest file of a log's kind and a pattern of them, if there is
 /// a newer one.
-async fn newer(app: &App, path: &str) -> Result<Response<Body>, Refused> {
-    let log = app.access.locate_requested(&requested_path(path)?)?;
-    let access = Arc::clone(&app.access);
-    let looked = spawn_blocking(move || pattern::newer(&access, &log)).await;
-    let found = looked.map_err(|_| Refusal::Unreadable)?;
+async fn newer(app: &App, visitor: &Visitor, path: &str) -> Result<Response<Body>, Refused> {
+    let log = visitor.log_requested(&requested_path(path)?)?;
+    let access = Arc::clone(visitor.access());
+    let look = move || match access.identify(&log) {
+        // It is a link to a place that the visitor may not read.
+        Err(Refusal::Forbidden) => Err(Refusal::Forbidden),
+        Ok(_) | Err(_) => Ok(pattern::newer(&access, &log)),
+    };
+    let found = spawn_blocking(look).await.unwrap_or(Err(Refusal::Unreadable))?;
     let link =
         |log: &LogPath| LogLink { path: log.display().to_string(), href: href(&app.base, log) };
     let mut response = json::json_text(to_json(&answer::Newer {
@@ -222,13 +297,14 @@ async fn newer(app: &App, path: &str) -> Result<Response<Body>, Refused> {
 
 /// The viewer page. A log that does not exist yet has a page, too, which waits for it.
 async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
-    let (access, wanted) = (Arc::clone(&request.app.access), log.clone());
+    let (access, wanted) = (Arc::clone(request.visitor.access()), log.clone());
     let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
     let framing = Framing::of(&request.parts.uri);
+    let (base, visitor) = (&request.app.base, request.visitor);
     match opened.unwrap_or(Err(Refusal::Unreadable)) {
-        Ok(()) => Ok(page::view(&request.app.base, StatusCode::OK, log, framing)),
+        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, framing)),
         Err(Refusal::NotFound) => {
-            Ok(page::view(&request.app.base, StatusCode::NOT_FOUND, log, framing))
+            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, framing))
         }
         Err(refusal) => Err(refusal.into()),
     }

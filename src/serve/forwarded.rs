@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) scheme: Option<Scheme>,
     /// The path that a trusted proxy has removed from the target.
     pub(super) removed: Option<String>,
+    /// Whether the peer is a trusted proxy, so that its headers count.
+    pub(super) is_trusted: bool,
 }
 
 /// The address of a client, as log lines name it.
@@ -63,9 +65,10 @@ impl Display for Remote {
 impl Client {
     /// The sender of a request with these headers.
     pub(super) fn of(peer: Peer, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Self {
-        let mut client =
-            Self { remote: Remote::Peer(peer), host: None, scheme: None, removed: None };
-        if !is_trusted(peer, trusted) {
+        let is_trusted = is_trusted(peer, trusted);
+        let remote = Remote::Peer(peer);
+        let mut client = Self { remote, host: None, scheme: None, removed: None, is_trusted };
+        if !is_trusted {
             return client;
         }
         client.removed = last(headers, "x-forwarded-prefix").map(str::to_owned);
@@ -80,6 +83,20 @@ impl Client {
             client.read_forwarded(headers, trusted);
         }
         client
+    }
+
+    /// Whether the browser's connection has TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.scheme == Some(Scheme::Https)
+    }
+
+    /// The address of the client. None for a program of this machine that speaks for nobody.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.remote {
+            Remote::Peer(Peer::Tcp(address)) => Some(address.ip()),
+            Remote::Peer(Peer::Unix) => None,
+            Remote::Forwarded(address) => Some(address),
+        }
     }
 
     fn read_x_forwarded(&mut self, headers: &HeaderMap, trusted: &[TrustedProxy]) {

@@ -11,12 +11,16 @@ use crate::serve::body::Body;
 use crate::serve::forwarded::Client;
 use crate::serve::json::json_text;
 use crate::serve::origin_check;
-use crate::wire::answer::{Check, Health, HealthCounters, Ready, to_json};
+use crate::wire::answer::{self, Check, Health, HealthCounters, Ready, to_json};
 
 /// The answer to `/_/healthz`: version, viewers, followed logs, and what was counted since the
 /// start.
+/// Where visitors need an identity, it tells the status only.
 pub(super) fn health(app: &App) -> Response<Body> {
-    let metrics = app.access.metrics();
+    if app.settings().needs_identity() {
+        return json_text(to_json(&answer::Status { status: "ok" }));
+    }
+    let metrics = app.gate.metrics();
     json_text(to_json(&Health {
         status: "ok",
         version: env!("CARGO_PKG_VERSION"),

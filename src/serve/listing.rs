@@ -1,6 +1,7 @@
 //! The list of logs: as a page for people, as lines for scripts, and as JSON for the page, which
 //! asks for it every few seconds.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use askama::Template;
 use crate::log::Registry;
 use crate::log::catalogue::{Catalogue, Entry};
 use crate::serve::BasePath;
+use crate::serve::identity::Visitor;
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
 use crate::wire::answer::{ListedLog, Listing, to_json};
@@ -18,6 +20,7 @@ use crate::wire::answer::{ListedLog, Listing, to_json};
 #[template(path = "list.html")]
 struct ListPage<'a> {
     base: &'a BasePath,
+    visitor: &'a Visitor,
     rows: Vec<LogRow>,
     prefixes: String,
 }
@@ -44,7 +47,7 @@ struct LogRow {
 }
 
 impl LogRow {
-    fn new(base: &BasePath, entry: &Entry, registry: &Registry, now: SystemTime) -> Self {
+    fn new(base: &BasePath, entry: &Entry, viewers: usize, now: SystemTime) -> Self {
         let mut directory = entry.log.display().to_string();
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
@@ -55,24 +58,33 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
-            viewers: registry.viewers(&entry.log),
+            viewers,
         }
     }
+}
+
+fn of(viewers: &HashMap<PathBuf, usize>, entry: &Entry) -> usize {
+    viewers.get(entry.log.as_path()).copied().unwrap_or(0)
 }
 
 /// The list as a page.
 pub(super) fn page(
     base: &BasePath,
+    visitor: &Visitor,
     catalogue: &Catalogue,
     registry: &Registry,
-    prefixes: &[PathBuf],
 ) -> String {
     let now = SystemTime::now();
-    let rows =
-        catalogue.entries.iter().map(|entry| LogRow::new(base, entry, registry, now)).collect();
-    let prefixes: Vec<String> =
-        prefixes.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    page::render(&ListPage { base, rows, prefixes: prefixes.join(", ") })
+    let viewers = registry.viewers_by_path();
+    let row = |entry: &Entry| LogRow::new(base, entry, of(&viewers, entry), now);
+    let rows = catalogue.entries.iter().map(row).collect();
+    let prefixes: Vec<String> = visitor
+        .access()
+        .prefixes()
+        .iter()
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect();
+    page::render(&ListPage { base, visitor, rows, prefixes: prefixes.join(", ") })
 }
 
 /// The list for scripts: one path on each line, escaped where it would break the line.
@@ -87,12 +99,13 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
 
 /// The list as JSON, for the list page.
 pub(super) fn json(base: &BasePath, catalogue: &Catalogue, registry: &Registry) -> String {
+    let viewers = registry.viewers_by_path();
     let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
-        viewers: registry.viewers(&entry.log),
+        viewers: of(&viewers, entry),
     });
     to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
 }

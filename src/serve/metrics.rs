@@ -81,6 +81,9 @@ impl RefusalReason {
     /// There are as many viewers as `--max-viewers` allows.
     pub(super) const FULL: Self = Self("full");
 
+    /// The viewer is no longer who it was when it asked.
+    pub(super) const UNAUTHORIZED: Self = Self("unauthorized");
+
     /// The reason of a request that the check of `Host` and `Origin` refused.
     pub(super) fn of_check(refused: &Refused) -> Self {
         match refused.status {
@@ -236,7 +239,7 @@ fn register_logs(app: &App, registry: &mut Registry) {
         followed.get_or_create(&[("watched", watched)]).set(logs);
     }
     registry.register("logs_followed", "Logs followed now, by how they are watched", followed);
-    let log = app.access.metrics();
+    let log = app.gate.metrics();
     counter(registry, "log_bytes", "Bytes that logs grew by while followed", log.bytes.get());
     counter(registry, "log_lines", "Lines among these bytes", log.lines.get());
     counter(registry, "log_chunks", "Pieces in which these bytes were read", log.chunks.get());

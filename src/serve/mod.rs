@@ -13,6 +13,7 @@ mod dispatch;
 mod forwarded;
 mod health;
 mod http;
+mod identity;
 mod idle_connections;
 mod json;
 mod listener;
@@ -32,18 +33,21 @@ mod websocket;
 mod withdrawal;
 mod write_timeout;
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::log::{Access, Registry};
+use crate::log::{Access, LogPath, Registry};
 use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
+use identity::{Gate, Visitor};
 use idle_connections::IdleConnections;
 use metrics::ServerMetrics;
 use shared_listing::SharedListing;
@@ -51,9 +55,13 @@ use viewer_limit::{ViewerLimit, ViewerPermit};
 use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
-use withdrawal::Withdrawals;
+use withdrawal::{REVIEW_INTERVAL, Withdrawal, Withdrawals};
 
 pub use access_log::ACCESS_LOG;
+pub use identity::{
+    PASSWORD_BYTES_MAX, Sessions, StateError, Tokens, Users, WrongAccount, can_name_visitors,
+    is_name, new_token, password_hash, token_digest,
+};
 pub use settings::{
     BadBasePath, BadRule, BadTrustedProxy, BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings,
     TrustedProxy, Who,
@@ -76,7 +84,8 @@ struct App {
     /// Bounds reads and searches of whole logs.
     limiter: Limiter,
     lines: LineIndexes,
-    access: Arc<Access>,
+    /// Says who visitors are, and what they may read.
+    gate: Gate,
     withdrawals: Withdrawals,
     /// The path under which everything lies.
     base: BasePath,
@@ -107,6 +116,26 @@ impl App {
         self.settings.read().stall_timeout
     }
 
+    /// Watches for a stream of a visitor, from now on.
+    fn watch_right(&self, visitor: &Visitor, log: &LogPath) -> Withdrawal {
+        self.withdrawals.watch(visitor, log)
+    }
+
+    /// Ends the streams that may go on no longer.
+    async fn review_streams(&self) {
+        self.withdrawals.review(&self.gate, &self.settings(), &HashSet::new()).await;
+    }
+
+    /// Reviews all streams from time to time.
+    async fn keep_reviewing(&self) {
+        loop {
+            sleep(REVIEW_INTERVAL).await;
+            if self.settings().needs_identity() {
+                self.review_streams().await;
+            }
+        }
+    }
+
     /// Admits one more viewer; `None` when the server is full.
     fn admit_viewer(&self) -> Option<ViewerPermit> {
         self.viewer_limit.admit(self.settings.read().max_viewers)
@@ -121,17 +150,24 @@ pub struct Handle {
 
 impl Handle {
     /// Gives the server other prefixes and settings. Both are complete and checked, so this cannot
-    /// fail. Streams of logs that may no longer be read end. All other streams go on.
+    /// fail. Streams that their visitors may read no longer end. All other streams go on.
     ///
     /// What a running server cannot change stays as it was: see [`Settings`].
     pub async fn reload(&self, access: Access, settings: Settings) {
-        self.app.access.adopt(access);
-        {
-            let mut present = self.app.settings.write();
+        let app = Arc::clone(&self.app);
+        // The paths of the rules are looked up.
+        let adopted = spawn_blocking(move || {
+            app.gate.adopt_access(access);
+            app.gate.adopt(&settings);
+            let mut present = app.settings.write();
             *present = Arc::new(settings.for_running(&present));
+        });
+        if adopted.await.is_err() {
+            return;
         }
-        self.app.withdrawals.announce(self.app.hub.registry().forbidden().await);
-        self.app.metrics.reloaded(true);
+        let (app, lead_outside) = (&self.app, self.app.hub.registry().forbidden().await);
+        app.withdrawals.review(&app.gate, &app.settings(), &lead_outside).await;
+        app.metrics.reloaded(true);
     }
 
     /// Counts an attempt to give the server other settings that failed before [`reload`](Self::reload).
@@ -151,8 +187,8 @@ impl Server {
             hub: Hub::new(registry),
             limiter: Limiter::new(tasks.clone(), closing.clone()),
             lines: LineIndexes::default(),
-            withdrawals: Withdrawals::new(Arc::clone(&access)),
-            access,
+            withdrawals: Withdrawals::default(),
+            gate: Gate::new(access, &settings),
             viewer_limit: ViewerLimit::default(),
             idle_connections: IdleConnections::default(),
             heartbeats: HeartbeatScheduler::new(&settings),
@@ -194,7 +230,12 @@ impl Server {
         let cut = app.cut.clone().drop_guard();
         let heartbeats = tokio::spawn({
             let app = Arc::clone(&app);
-            async move { app.heartbeats.run(&app.cut).await }
+            async move {
+                tokio::select! {
+                    () = app.heartbeats.run(&app.cut) => {}
+                    () = app.keep_reviewing() => {}
+                }
+            }
         });
         listener::accept_until(&app, listeners.into(), shutdown).await;
         app.closing.cancel();

@@ -8,6 +8,7 @@ use hyper::{Response, StatusCode};
 
 use crate::log::LogPath;
 use crate::serve::body::{Body, full};
+use crate::serve::identity::Visitor;
 use crate::serve::security::Framing;
 use crate::serve::{BasePath, assets};
 
@@ -36,6 +37,7 @@ pub(super) trait Assets {
 #[template(path = "viewer.html")]
 struct ViewerPage<'a> {
     base: &'a BasePath,
+    visitor: &'a Visitor,
     path: String,
     is_pane: bool,
 }
@@ -50,6 +52,7 @@ struct SplitPage<'a> {
 #[template(path = "merged.html")]
 struct MergedPage<'a> {
     base: &'a BasePath,
+    visitor: &'a Visitor,
 }
 
 #[derive(Template)]
@@ -104,20 +107,21 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
 pub(super) fn view(
     base: &BasePath,
+    visitor: &Visitor,
     status: StatusCode,
     log: &LogPath,
     framing: Framing,
 ) -> Response<Body> {
     let path = log.display().to_string();
-    html(status, &ViewerPage { base, path, is_pane: framing == Framing::Pane })
+    html(status, &ViewerPage { base, visitor, path, is_pane: framing == Framing::Pane })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's
 /// address and requests each of them separately, so each is admitted or refused by itself.
-pub(super) fn multi_log(base: &BasePath, name: &str) -> Option<Response<Body>> {
+pub(super) fn multi_log(base: &BasePath, visitor: &Visitor, name: &str) -> Option<Response<Body>> {
     match name {
         "beside" => Some(html(StatusCode::OK, &SplitPage { base })),
-        "merged" => Some(html(StatusCode::OK, &MergedPage { base })),
+        "merged" => Some(html(StatusCode::OK, &MergedPage { base, visitor })),
         _ => None,
     }
 }

@@ -1,5 +1,7 @@
 //! Refused requests: the status, and a message for the sender.
 
+use std::time::Duration;
+
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -17,6 +19,8 @@ pub(super) struct Refused {
     pub(super) status: StatusCode,
     pub(super) message: String,
     pub(super) hint: String,
+    /// After how many seconds the sender may try again.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl Refused {
@@ -25,7 +29,7 @@ impl Refused {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self { status, message: message.into(), hint: hint.into() }
+        Self { status, message: message.into(), hint: hint.into(), retry_after: None }
     }
 
     /// The refusal when there are as many viewers as `--max-viewers` allows.
@@ -35,6 +39,36 @@ impl Refused {
             "there are as many viewers as this server takes",
             "try again later, or start it with a larger `--max-viewers`",
         )
+    }
+
+    /// The refusal of a request that does not say who sends it.
+    pub(super) fn no_identity() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "this server needs to know who you are",
+            "send a name with a password (`curl -u NAME`, `tailcast tail --user NAME`) or a token \
+             (`Authorization: Bearer …`, `tailcast tail --token-file FILE`), or open `/_/sign-in`",
+        )
+    }
+
+    /// The refusal of a wrong password or token. It does not tell which part is wrong.
+    pub(super) fn wrong_identity() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "the name, the password or the token is wrong",
+            "check it, or ask whoever runs this server",
+        )
+    }
+
+    /// The refusal after too many wrong attempts.
+    pub(super) fn too_many(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let refused = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "there were too many attempts with a wrong name, password or token",
+            format!("try again in {seconds} s"),
+        );
+        Self { retry_after: Some(seconds), ..refused }
     }
 
     /// The refusal of a method other than GET and HEAD.
@@ -73,7 +107,7 @@ impl Refused {
 
     /// The answer: a page for a browser, plain text for everything else.
     pub(super) fn answer(&self, base: &BasePath, headers: &HeaderMap) -> Response<Body> {
-        let Self { status, message, hint } = self;
+        let Self { status, message, hint, .. } = self;
         let mut response = if accepts(headers, "text/html") && !is_upgrade(headers) {
             let title =
                 format!("{} · {}", status.as_u16(), status.canonical_reason().unwrap_or_default());
@@ -98,12 +132,33 @@ impl Refused {
         if let Some((name, value)) = extra {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if *status == StatusCode::UNAUTHORIZED {
+            challenge(headers, response.headers_mut());
+        }
         if *status == StatusCode::UPGRADE_REQUIRED {
             // RFC 9110, section 15.5.22.
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         response
     }
+}
+
+/// Names the ways to identify oneself (RFC 9110, section 11.6.1). A browser asks for a password in a
+/// window of its own if `Basic` is among them. The page's scripts must not make it do so: the page
+/// says itself that the visitor is signed out.
+fn challenge(asked: &HeaderMap, answer: &mut HeaderMap) {
+    let bearer = HeaderValue::from_static("Bearer realm=\"tailcast\"");
+    let value = |name: &str| asked.get(name).map(HeaderValue::as_bytes);
+    let is_script = value("sec-fetch-site") == Some(b"same-origin")
+        && value("sec-fetch-mode").is_some_and(|mode| mode != b"navigate");
+    if !is_script {
+        let basic = HeaderValue::from_static("Basic realm=\"tailcast\", charset=\"UTF-8\"");
+        answer.append(header::WWW_AUTHENTICATE, basic);
+    }
+    answer.append(header::WWW_AUTHENTICATE, bearer);
 }
 
 impl From<BadParameter> for Refused {
@@ -119,7 +174,7 @@ impl From<Refusal> for Refused {
             Refusal::Forbidden => Self::new(
                 StatusCode::FORBIDDEN,
                 "Forbidden",
-                "this path is outside the served directories; start the server with `--prefix` to serve it",
+                "this path is outside what you may read here; `--prefix` and `[[allow]]` say what is served to whom",
             ),
             Refusal::Unreadable => Self::new(
                 StatusCode::FORBIDDEN,

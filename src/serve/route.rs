@@ -32,6 +32,10 @@ pub(super) enum Route<'a> {
     Ready,
     /// `/_/metrics`: what the server counts.
     Metrics,
+    /// `/_/sign-in`: the form, and where it is sent.
+    SignIn,
+    /// `/_/sign-out`: the button, and where it is sent.
+    SignOut,
     /// `/_/check?origin=URL`: whether a page of this origin is served here.
     Check { origin: String },
     /// `/_/events?log=PATH&log=PATH`: one event stream of several logs.
@@ -76,10 +80,20 @@ impl<'a> Route<'a> {
         {
             return Ok(Self::Options);
         }
+        let is_upgrade = is_upgrade(headers);
+        let form = match path {
+            "/_/sign-in" => Some(Self::SignIn),
+            "/_/sign-out" => Some(Self::SignOut),
+            _ => None,
+        };
+        if let Some(form) = form.filter(|_| !is_upgrade)
+            && matches!(request.method, Method::GET | Method::HEAD | Method::POST)
+        {
+            return Ok(form);
+        }
         if !matches!(request.method, Method::GET | Method::HEAD) {
             return Err(Refused::method());
         }
-        let is_upgrade = is_upgrade(headers);
         if !is_upgrade && headers.contains_key(header::SEC_WEBSOCKET_KEY) {
             return Err(Refused::no_upgrade());
         }
@@ -137,6 +151,8 @@ impl<'a> Route<'a> {
             | Self::Events(_)
             | Self::Metrics
             | Self::Log { .. }
+            | Self::SignIn
+            | Self::SignOut
             | Self::Preflight => false,
         }
     }

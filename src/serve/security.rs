@@ -11,9 +11,13 @@ use crate::serve::query;
 /// connect to no other. Log content has its colours in style attributes. Nothing else is inline.
 macro_rules! page_policy {
     ($framing:literal) => {
+        page_policy!("form-action 'none'; ", $framing)
+    };
+    ($forms:literal, $framing:literal) => {
         concat!(
             "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; ",
-            "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; ",
+            "connect-src 'self'; img-src 'self' data:; base-uri 'none'; ",
+            $forms,
             $framing
         )
     };
@@ -31,13 +35,17 @@ pub(super) enum Framing {
     Pane,
     /// The page is the split view. It frames pages of this server.
     Split,
+    /// The page is not framed and frames no others, and has a form that this server answers.
+    Form,
 }
 
 impl Framing {
     pub(super) fn of(target: &Uri) -> Self {
         let path = target.path();
         let is_ours = path == "/" || path.starts_with("/_/");
-        if path == "/_/beside" {
+        if matches!(path, "/_/sign-in" | "/_/sign-out") {
+            Self::Form
+        } else if path == "/_/beside" {
             Self::Split
         } else if !is_ours && query::is_pane(target.query().unwrap_or_default()) {
             Self::Pane
@@ -50,6 +58,7 @@ impl Framing {
         match self {
             Self::Alone => page_policy!("frame-ancestors 'none'"),
             Self::Pane => page_policy!("frame-ancestors 'self'"),
+            Self::Form => page_policy!("form-action 'self'; ", "frame-ancestors 'none'"),
             Self::Split => page_policy!("frame-src 'self'; frame-ancestors 'none'"),
         }
     }
@@ -66,8 +75,11 @@ pub(super) fn set_headers(response: &mut Response<Body>, framing: Framing) {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    // Without a referrer, a browser would send a form with the origin `null`.
+    let referrer = if framing == Framing::Form { "same-origin" } else { "no-referrer" };
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("Accept"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
+    let caching = if framing == Framing::Form { "no-store" } else { "no-cache" };
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
 }

@@ -4,9 +4,13 @@ mod base_path;
 mod rules;
 mod trusted;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 use crate::log::registry;
+use crate::serve::identity::{Sessions, Tokens, Users};
 
 pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
@@ -29,7 +33,7 @@ pub enum Heartbeat {
 /// The settings of a server. The help of the command line describes most of them.
 ///
 /// A running server can be given others ([`Handle::reload`](crate::serve::Handle::reload)). Those
-/// of heartbeats, `rotate_wait` and `base_path` then stay as they were at the start.
+/// of heartbeats, `rotate_wait`, `base_path` and `sessions` then stay as they were at the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
@@ -64,6 +68,16 @@ pub struct Settings {
     /// The time that viewers have to take the rest when the server ends. After that they are cut
     /// off.
     pub shutdown_timeout: Duration,
+    /// The people who sign in with a password.
+    pub users: Option<Arc<Users>>,
+    /// The scripts that send a token.
+    pub tokens: Option<Arc<Tokens>>,
+    /// The header in which a trusted proxy says who the visitor is.
+    pub user_header: Option<HeaderName>,
+    /// The header in which a trusted proxy lists the groups of the visitor.
+    pub group_header: Option<HeaderName>,
+    /// The sessions of browsers. Without them, each request has to bring a password.
+    pub sessions: Option<Sessions>,
     /// Who may read what. Without any, everybody who is admitted reads all prefixes.
     pub rules: Vec<Rule>,
 }
@@ -84,12 +98,23 @@ impl Default for Settings {
             head_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(8),
+            users: None,
+            tokens: None,
+            user_header: None,
+            group_header: None,
+            sessions: None,
             rules: Vec::new(),
         }
     }
 }
 
 impl Settings {
+    /// Whether everything needs to know who the visitor is.
+    #[must_use]
+    pub fn needs_identity(&self) -> bool {
+        self.users.is_some() || self.tokens.is_some() || self.user_header.is_some()
+    }
+
     /// These settings for a server that was started with `first`: what a running server cannot
     /// change is as it was.
     pub(super) fn for_running(self, first: &Self) -> Self {
@@ -99,6 +124,7 @@ impl Settings {
             pong_timeout: first.pong_timeout,
             rotate_wait: first.rotate_wait,
             base_path: first.base_path.clone(),
+            sessions: first.sessions.clone().or(self.sessions),
             ..self
         }
     }

@@ -15,9 +15,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::catalogue::{self, Catalogue};
-use crate::log::{Access, Registry};
+use crate::log::{Registry, Scope};
+use crate::serve::identity::Visitor;
 use crate::serve::{BasePath, listing};
 
+/// For so many different rights a list is kept.
+const SCOPES_MAX: usize = 16;
+/// So many forms of a list are kept.
+const BODIES_MAX: usize = 8;
 /// How old a list may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -54,12 +59,14 @@ fn tag(text: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
-/// The last list.
+/// The last list of those who may read the same.
 #[derive(Default)]
 struct Kept {
+    /// What they may read. None for all prefixes.
+    scope: Option<Arc<Scope>>,
     catalogue: Option<(Instant, Catalogue)>,
-    /// The list in the requested forms.
-    bodies: Vec<(ListFormat, ListBody)>,
+    /// The list in the requested forms. A page has the name of its visitor in it.
+    bodies: Vec<(ListFormat, Option<String>, ListBody)>,
 }
 
 impl Kept {
@@ -70,17 +77,19 @@ impl Kept {
         made.is_some_and(|made| arrived.saturating_duration_since(made) < MAX_AGE)
     }
 
-    fn body(&self, arrived: Instant, format: ListFormat) -> Option<ListBody> {
-        let is_fresh = self.is_fresh(arrived);
-        let mut bodies = self.bodies.iter().filter(|(kept, _)| is_fresh && *kept == format);
-        bodies.next().map(|(_, body)| body.clone())
+    fn body(&self, arrived: Instant, format: ListFormat, name: Option<&str>) -> Option<ListBody> {
+        let is_it = |kept: &ListFormat, of: &Option<String>| {
+            self.is_fresh(arrived) && *kept == format && of.as_deref() == name
+        };
+        let mut bodies = self.bodies.iter().filter(|(kept, of, _)| is_it(kept, of));
+        bodies.next().map(|(.., body)| body.clone())
     }
 
     /// Builds the list in a form. It blocks, at most until `stop` is cancelled.
     fn make(
         &mut self,
         base: &BasePath,
-        access: &Access,
+        visitor: &Visitor,
         registry: &Registry,
         stop: &CancellationToken,
         arrived: Instant,
@@ -88,27 +97,51 @@ impl Kept {
     ) -> ListBody {
         if !self.is_fresh(arrived) {
             self.bodies.clear();
-            let catalogue = catalogue::list(access, stop);
+            let catalogue = catalogue::list(visitor.access(), stop);
             self.catalogue = Some((Instant::now(), catalogue));
         }
         let empty = Catalogue::default();
         let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
         let text = match format {
-            ListFormat::Html => listing::page(base, catalogue, registry, &access.prefixes()),
+            ListFormat::Html => listing::page(base, visitor, catalogue, registry),
             ListFormat::Text => listing::text(catalogue),
             ListFormat::Json => listing::json(base, catalogue, registry),
         };
         let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
-        self.bodies.push((format, body.clone()));
+        if self.bodies.len() == BODIES_MAX {
+            self.bodies.remove(0);
+        }
+        self.bodies.push((format, named(visitor, format).map(str::to_owned), body.clone()));
         body
     }
 }
 
-/// The list of logs of a server.
+/// The name that a list has in it.
+fn named(visitor: &Visitor, format: ListFormat) -> Option<&str> {
+    visitor.name().filter(|_| format == ListFormat::Html)
+}
+
+/// The lists of logs of a server.
 #[derive(Clone, Default)]
 pub(super) struct SharedListing {
     base: BasePath,
-    kept: Arc<Mutex<Kept>>,
+    /// The lists for the last different rights, the latest last.
+    kept: Arc<Mutex<Vec<Kept>>>,
+}
+
+/// The list for what a visitor may read, in its place at the end.
+fn kept_for<'a>(all: &'a mut Vec<Kept>, visitor: &Visitor) -> &'a mut Kept {
+    let scope = visitor.access().scope();
+    let kept = match all.iter().position(|kept| kept.scope.as_ref() == scope) {
+        Some(at) => all.remove(at),
+        None => Kept { scope: scope.cloned(), ..Kept::default() },
+    };
+    if all.len() == SCOPES_MAX {
+        all.remove(0);
+    }
+    all.push(kept);
+    let last = all.len() - 1;
+    &mut all[last]
 }
 
 impl SharedListing {
@@ -122,7 +155,7 @@ impl SharedListing {
     /// ends early.
     pub(super) async fn get(
         &self,
-        access: &Arc<Access>,
+        visitor: &Visitor,
         registry: &Arc<Registry>,
         stop: &CancellationToken,
         format: ListFormat,
@@ -130,14 +163,17 @@ impl SharedListing {
         let arrived = Instant::now();
         // The thread that builds the list holds the lock until it is built, even if its request is
         // cancelled meanwhile.
-        let mut kept: OwnedMutexGuard<Kept> = Arc::clone(&self.kept).lock_owned().await;
-        if let Some(body) = kept.body(arrived, format) {
+        let mut all: OwnedMutexGuard<Vec<Kept>> = Arc::clone(&self.kept).lock_owned().await;
+        let kept = kept_for(&mut all, visitor);
+        if let Some(body) = kept.body(arrived, format, named(visitor, format)) {
             return body;
         }
-        let (access, registry, stop) = (Arc::clone(access), Arc::clone(registry), stop.clone());
+        let (visitor, registry, stop) = (visitor.clone(), Arc::clone(registry), stop.clone());
         let base = self.base.clone();
-        let made =
-            spawn_blocking(move || kept.make(&base, &access, &registry, &stop, arrived, format));
+        let made = spawn_blocking(move || {
+            let kept = kept_for(&mut all, &visitor);
+            kept.make(&base, &visitor, &registry, &stop, arrived, format)
+        });
         // This fails only when the runtime shuts down.
         made.await.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
@@ -146,6 +182,7 @@ impl SharedListing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::Access;
     use crate::log::registry::ROTATE_WAIT;
 
     #[tokio::test]
@@ -157,11 +194,11 @@ mod tests {
         let listing = SharedListing::default();
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..50 {
-            let (listing, access, registry) =
-                (listing.clone(), Arc::clone(&access), Arc::clone(&registry));
+            let (listing, visitor, registry) =
+                (listing.clone(), Visitor::anybody(&access), Arc::clone(&registry));
             asking.spawn(async move {
                 listing
-                    .get(&access, &registry, &CancellationToken::new(), ListFormat::Json)
+                    .get(&visitor, &registry, &CancellationToken::new(), ListFormat::Json)
                     .await
                     .bytes
             });
@@ -171,7 +208,8 @@ mod tests {
         let first = bodies[0].as_ptr();
         assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
         let going_on = CancellationToken::new();
-        let text = listing.get(&access, &registry, &going_on, ListFormat::Text).await;
+        let text =
+            listing.get(&Visitor::anybody(&access), &registry, &going_on, ListFormat::Text).await;
         assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
     }
 
@@ -183,8 +221,9 @@ mod tests {
         let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
         let stop = CancellationToken::new();
         stop.cancel();
+        let visitor = Visitor::anybody(&access);
         let list =
-            SharedListing::default().get(&access, &registry, &stop, ListFormat::Json).await.bytes;
+            SharedListing::default().get(&visitor, &registry, &stop, ListFormat::Json).await.bytes;
         let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
         assert_eq!(list["truncated"], true, "{list}");
     }
@@ -199,18 +238,42 @@ mod tests {
         tokio::time::advance(MAX_AGE * 10).await;
         kept.make(
             &BasePath::default(),
-            &access,
+            &Visitor::anybody(&access),
             &registry,
             &CancellationToken::new(),
             arrived,
             ListFormat::Json,
         );
         tokio::time::advance(MAX_AGE / 2).await;
-        assert!(kept.body(arrived, ListFormat::Json).is_some());
-        assert!(kept.body(Instant::now(), ListFormat::Json).is_some());
-        assert!(kept.body(arrived, ListFormat::Html).is_none(), "nobody asked for that form");
+        assert!(kept.body(arrived, ListFormat::Json, None).is_some());
+        assert!(kept.body(Instant::now(), ListFormat::Json, None).is_some());
+        assert!(kept.body(arrived, ListFormat::Html, None).is_none(), "nobody asked for that form");
         tokio::time::advance(MAX_AGE).await;
-        assert!(kept.body(Instant::now(), ListFormat::Json).is_none(), "it is too old");
-        assert!(kept.body(arrived, ListFormat::Json).is_some());
+        assert!(kept.body(Instant::now(), ListFormat::Json, None).is_none(), "it is too old");
+        assert!(kept.body(arrived, ListFormat::Json, None).is_some());
+    }
+
+    #[tokio::test]
+    async fn those_who_may_read_something_else_have_a_list_of_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let (listing, going_on) = (SharedListing::default(), CancellationToken::new());
+        let mut visitors = Vec::new();
+        for at in 0..2 * SCOPES_MAX {
+            let own = directory.path().join(format!("{at}"));
+            std::fs::create_dir(&own).unwrap();
+            std::fs::write(own.join("a.log"), "x\n").unwrap();
+            let scope = Scope::of([own.as_path()]);
+            visitors.push((Visitor::anybody(&Arc::new(access.within(Some(Arc::new(scope))))), own));
+        }
+        for _ in 0..2 {
+            for (visitor, own) in &visitors {
+                let list = listing.get(visitor, &registry, &going_on, ListFormat::Text).await;
+                let expected = format!("{}/a.log\n", own.display());
+                assert_eq!(list.bytes, expected.as_bytes());
+            }
+        }
+        assert_eq!(listing.kept.lock().await.len(), SCOPES_MAX);
     }
 }

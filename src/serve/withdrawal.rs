@@ -1,96 +1,290 @@
-//! Logs that may no longer be read, because the server was given other prefixes.
+//! Streams that may go on no longer, because the prefixes, the rules or the identity have changed.
 //!
 //! A log is checked when it is opened. A stream that began earlier holds the log open, so it waits
 //! here for the end of its right. It begins to wait before its log is opened: then either the open
-//! is refused, or the stream hears of the change.
+//! is refused, or the stream hears of the change. All streams are reviewed when something has
+//! changed, and every few seconds, since sessions expire by themselves.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use crate::log::{Access, LogPath};
+use crate::log::{Access, LogPath, Refusal};
+use crate::serve::identity::{Gate, Standing, Visitor};
+use crate::serve::settings::Settings;
+use crate::wire::message::Message;
 
-/// Tells streams that their logs may no longer be read.
-#[derive(Debug)]
+/// How often all streams are reviewed.
+pub(super) const REVIEW_INTERVAL: Duration = Duration::from_secs(2);
+/// How long a review waits for file systems.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What a stream has lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// The right to its log.
+    Right,
+    /// The identity of its visitor.
+    Identity,
+}
+
+impl Loss {
+    /// Its name in the access log.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Right => "withdrawn",
+            Self::Identity => "signed out",
+        }
+    }
+
+    /// The close code and the message that tell the viewer.
+    pub(super) fn message(self) -> (u16, Message) {
+        match self {
+            Self::Right => Message::refusal(Refusal::Forbidden),
+            Self::Identity => Message::signed_out(),
+        }
+    }
+}
+
+/// Tells streams that they may go on no longer.
+#[derive(Debug, Default)]
 pub(super) struct Withdrawals {
+    streams: Arc<Mutex<Streams>>,
+    /// Whether a thread looks up where logs lead.
+    is_looking: Arc<AtomicBool>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    next: u64,
+    watched: HashMap<u64, Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    visitor: Visitor,
+    log: LogPath,
+    loss: watch::Sender<Option<Loss>>,
+}
+
+/// A stream whose log may lead to a place that its visitor may read no longer.
+struct Doubtful {
+    stream: u64,
     access: Arc<Access>,
-    /// The logs that only lead outside: their own paths lie inside the prefixes.
-    lead_outside: watch::Sender<HashSet<LogPath>>,
+    log: LogPath,
+}
+
+impl Streams {
+    fn end(&self, stream: u64, loss: Loss) {
+        if let Some(watched) = self.watched.get(&stream) {
+            watched.loss.send_replace(Some(loss));
+        }
+    }
+
+    /// Ends what may go on no longer. Returns what cannot be decided without a look at the files.
+    fn review(
+        &self,
+        gate: &Gate,
+        settings: &Settings,
+        lead_outside: &HashSet<LogPath>,
+    ) -> Vec<Doubtful> {
+        let mut doubtful = Vec::new();
+        for (stream, watched) in &self.watched {
+            let now = match gate.standing(settings, &watched.visitor) {
+                Standing::Admitted(now) => now,
+                Standing::Gone => {
+                    self.end(*stream, Loss::Identity);
+                    continue;
+                }
+            };
+            let Some(log) = now.access().relocate(&watched.log) else {
+                self.end(*stream, Loss::Right);
+                continue;
+            };
+            if lead_outside.contains(&watched.log) {
+                self.end(*stream, Loss::Right);
+            } else if !now.access().is_at_least(watched.log.scope()) {
+                // Its follower opens what could be read when the stream began, and the newest match
+                // of a pattern may be a link to anything.
+                match log.pattern() {
+                    Some(_) => self.end(*stream, Loss::Right),
+                    None => {
+                        let access = Arc::clone(now.access());
+                        doubtful.push(Doubtful { stream: *stream, access, log });
+                    }
+                }
+            }
+        }
+        doubtful
+    }
 }
 
 impl Withdrawals {
-    pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access, lead_outside: watch::Sender::default() }
-    }
-
-    /// Whether the log may no longer be read. Its file is not looked at.
-    pub(super) fn is_withdrawn(&self, log: &LogPath) -> bool {
-        !self.access.admits(log) || self.lead_outside.borrow().contains(log)
-    }
-
-    /// Wakes all streams, after the prefixes have changed.
-    pub(super) fn announce(&self, forbidden: HashSet<LogPath>) {
-        self.lead_outside.send_replace(forbidden);
-    }
-
     /// Watches for a stream of this log, from now on.
-    pub(super) fn watch(&self, log: &LogPath) -> Withdrawal {
-        Withdrawal {
-            access: Arc::clone(&self.access),
-            log: log.clone(),
-            lead_outside: self.lead_outside.subscribe(),
+    pub(super) fn watch(&self, visitor: &Visitor, log: &LogPath) -> Withdrawal {
+        let (loss, heard) = watch::channel(None);
+        let mut streams = self.streams.lock();
+        streams.next += 1;
+        let stream = streams.next;
+        let watched = Watched { visitor: visitor.clone(), log: log.clone(), loss };
+        streams.watched.insert(stream, watched);
+        Withdrawal { stream, streams: Arc::clone(&self.streams), loss: heard }
+    }
+
+    /// Ends the streams that may go on no longer. `lead_outside` are the logs that only lead outside:
+    /// their own paths lie inside the prefixes.
+    pub(super) async fn review(
+        &self,
+        gate: &Gate,
+        settings: &Settings,
+        lead_outside: &HashSet<LogPath>,
+    ) {
+        let doubtful = self.streams.lock().review(gate, settings, lead_outside);
+        if doubtful.is_empty() || self.is_looking.swap(true, Ordering::AcqRel) {
+            return;
         }
+        let (streams, is_looking) = (Arc::clone(&self.streams), Arc::clone(&self.is_looking));
+        let looking = spawn_blocking(move || {
+            for Doubtful { stream, access, log } in doubtful {
+                if access.identify(&log) == Err(Refusal::Forbidden) {
+                    streams.lock().end(stream, Loss::Right);
+                }
+            }
+            is_looking.store(false, Ordering::Release);
+        });
+        // A file system that does not answer delays nobody. The thread goes on.
+        let _looked = timeout(LOOK_TIME_MAX, looking).await;
     }
 }
 
 /// The end of a stream's right to its log.
 #[derive(Debug)]
 pub(super) struct Withdrawal {
-    access: Arc<Access>,
-    log: LogPath,
-    lead_outside: watch::Receiver<HashSet<LogPath>>,
+    stream: u64,
+    streams: Arc<Mutex<Streams>>,
+    loss: watch::Receiver<Option<Loss>>,
 }
 
 impl Withdrawal {
-    /// Completes once the log may no longer be read. Dropping the future loses nothing.
-    pub(super) async fn withdrawn(&mut self) {
-        let (access, log) = (&self.access, &self.log);
-        let is_withdrawn =
-            |lead_outside: &HashSet<LogPath>| !access.admits(log) || lead_outside.contains(log);
-        if self.lead_outside.wait_for(is_withdrawn).await.is_err() {
+    /// Completes once the stream may go on no longer. Dropping the future loses nothing.
+    pub(super) async fn withdrawn(&mut self) -> Loss {
+        let lost = self.loss.wait_for(Option::is_some).await.map(|loss| *loss);
+        match lost {
+            Ok(Some(loss)) => loss,
             // The server is gone, and ends its streams itself.
-            std::future::pending().await
+            Ok(None) | Err(_) => std::future::pending().await,
         }
+    }
+
+    /// What the stream has lost by now.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        *self.loss.borrow()
+    }
+}
+
+impl Drop for Withdrawal {
+    fn drop(&mut self) {
+        self.streams.lock().watched.remove(&self.stream);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-    use tokio::time::timeout;
+    use crate::serve::Rule;
+    use std::path::Path;
 
-    #[tokio::test(start_paused = true)]
+    struct Scene {
+        gate: Gate,
+        access: Arc<Access>,
+        withdrawals: Withdrawals,
+        settings: Settings,
+    }
+
+    impl Scene {
+        fn new(prefixes: &[&Path]) -> Self {
+            let access = Arc::new(Access::new(prefixes.iter().copied()).unwrap());
+            let settings = Settings::default();
+            let gate = Gate::new(Arc::clone(&access), &settings);
+            Self { gate, access, withdrawals: Withdrawals::default(), settings }
+        }
+
+        fn with_rules(mut self, rules: &[(&str, &Path)]) -> Self {
+            self.settings.user_header = Some("x-user".parse().unwrap());
+            self.rule(rules);
+            self
+        }
+
+        fn rule(&mut self, rules: &[(&str, &Path)]) {
+            let rule = |(who, read): &(&str, &Path)| {
+                Rule::new(&[(*who).to_owned()], &[read.to_str().unwrap().to_owned()]).unwrap()
+            };
+            self.settings.rules = rules.iter().map(rule).collect();
+            self.gate.adopt(&self.settings);
+        }
+
+        fn watch(&self, who: &str, log: &Path) -> Withdrawal {
+            let visitor = self.gate.visitor_named(&self.settings, who);
+            let log = visitor.log_at(log.as_os_str().as_encoded_bytes()).unwrap();
+            self.withdrawals.watch(&visitor, &log)
+        }
+
+        async fn review(&self) {
+            self.withdrawals.review(&self.gate, &self.settings, &HashSet::new()).await;
+        }
+    }
+
+    #[tokio::test]
     async fn a_stream_hears_when_its_log_may_no_longer_be_read() {
-        let minute = Duration::from_secs(60);
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let [kept, lost] = [0, 1].map(|at| directories[at].path());
-        let access = Arc::new(Access::new([kept, lost]).unwrap());
-        let log = |directory: &std::path::Path| {
-            access.locate(directory.join("a.log").as_os_str().as_encoded_bytes()).unwrap()
-        };
-        let withdrawals = Withdrawals::new(Arc::clone(&access));
-        let (kept_log, lost_log) = (log(kept), log(lost));
-        let mut linked = withdrawals.watch(&kept_log);
-        let [mut staying, mut ending] = [&kept_log, &lost_log].map(|log| withdrawals.watch(log));
-        access.adopt(Access::new([kept]).unwrap());
-        withdrawals.announce(HashSet::new());
-        timeout(minute, ending.withdrawn()).await.expect("its prefix is gone");
-        assert!(withdrawals.is_withdrawn(&lost_log) && !withdrawals.is_withdrawn(&kept_log));
-        assert!(timeout(minute, staying.withdrawn()).await.is_err(), "its prefix is still there");
-        withdrawals.announce(HashSet::from([kept_log.clone()]));
-        timeout(minute, linked.withdrawn()).await.expect("it leads outside");
-        assert!(withdrawals.is_withdrawn(&kept_log));
+        let scene = Scene::new(&[kept, lost]);
+        let mut linked = scene.watch("", &kept.join("link.log"));
+        let mut ending = scene.watch("", &lost.join("a.log"));
+        let staying = scene.watch("", &kept.join("a.log"));
+        scene.access.adopt(Access::new([kept]).unwrap());
+        scene.review().await;
+        assert_eq!(ending.withdrawn().await, Loss::Right, "its prefix is gone");
+        assert_eq!((staying.loss(), linked.loss()), (None, None));
+        let log = kept.join("link.log");
+        let log = scene.access.locate(log.as_os_str().as_encoded_bytes()).unwrap();
+        let outside = HashSet::from([log]);
+        scene.withdrawals.review(&scene.gate, &scene.settings, &outside).await;
+        assert_eq!(linked.withdrawn().await, Loss::Right, "it leads outside");
+        drop((linked, ending, staying));
+        assert!(scene.withdrawals.streams.lock().watched.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_the_rules_no_longer_let_its_visitor_read_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let [one, other] = ["one", "other"].map(|name| top.join(name));
+        for directory in [&one, &other] {
+            std::fs::create_dir(directory).unwrap();
+            std::fs::write(directory.join("a.log"), "").unwrap();
+        }
+        // Its name lies in the one directory, and its file in the other.
+        std::os::unix::fs::symlink(other.join("a.log"), one.join("link.log")).unwrap();
+        let mut scene = Scene::new(&[top]).with_rules(&[("ann", &one), ("*", &other)]);
+        let staying = scene.watch("ann", &one.join("a.log"));
+        let by_name = scene.watch("ann", &other.join("a.log"));
+        let by_file = scene.watch("ann", &one.join("link.log"));
+        let of_bob = scene.watch("bob", &other.join("a.log"));
+        scene.review().await;
+        let losses = || [&staying, &by_name, &by_file, &of_bob].map(Withdrawal::loss);
+        assert_eq!(losses(), [None; 4]);
+        scene.rule(&[("ann", &one), ("bob", &other)]);
+        scene.review().await;
+        assert_eq!(losses(), [None, Some(Loss::Right), Some(Loss::Right), None]);
+        scene.settings.user_header = None;
+        scene.review().await;
+        assert_eq!([staying.loss(), of_bob.loss()], [Some(Loss::Identity); 2]);
     }
 }

@@ -223,6 +223,13 @@ pub struct Check<'a> {
     pub hint: Option<&'a str>,
 }
 
+/// The answer to `/_/healthz` where visitors need an identity.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Always `ok`.
+    pub status: &'static str,
+}
+
 /// The answer to `/_/healthz`.
 #[derive(Debug, Serialize)]
 pub struct Health {

@@ -98,7 +98,7 @@ pub enum Message {
     End,
     /// The request is refused.
     Error {
-        /// The close code that follows: 4403, 4404 or 1013.
+        /// The close code that follows: 4401, 4403, 4404 or 1013.
         code: u16,
         /// A sentence for people.
         message: String,
@@ -233,6 +233,12 @@ impl Message {
             Refusal::Exhausted => (1013, "Out of descriptors"),
         };
         (code, Self::Error { code, message: message.to_owned() })
+    }
+
+    /// The close code and the message for a viewer whose user, session or token has ended.
+    #[must_use]
+    pub(crate) fn signed_out() -> (u16, Self) {
+        (4401, Self::Error { code: 4401, message: "Signed out".to_owned() })
     }
 
     /// The message for a viewer when the server has as many as it takes.

@@ -80,6 +80,7 @@ const ABSENCES: &[Absence] = &[
                 "client/local.rs",
                 "a path on the command line becomes the absolute path that `Access` wants",
             ),
+            ("serve/identity/state.rs", "it keeps the key of the sessions, and which have ended"),
         ],
     },
     Absence {
@@ -90,6 +91,18 @@ const ABSENCES: &[Absence] = &[
             ("bench/process.rs", "what it reads is in `/proc`"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
+            ("serve/identity/state.rs", "it reads the key of the sessions"),
+        ],
+    },
+    Absence {
+        says: "only a visitor turns the path of a request into a log",
+        names: &[".locate", ".locate_requested", ".relocate"],
+        // Rendering locates other things, and a client reads the files of its own user.
+        rooms: &["log", "render", "client"],
+        except: &[
+            ("serve/identity.rs", "a path without the base may be one of a log"),
+            ("serve/identity/visitor.rs", "it is who asks"),
+            ("serve/withdrawal.rs", "a visitor who began a stream may have other rights now"),
         ],
     },
     Absence {
@@ -143,6 +156,7 @@ const ABSENCES: &[Absence] = &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
+            ("serve/identity/sessions.rs", "a session expires at a time, also over a restart"),
             ("serve/listing.rs", "the list says how long ago a log was written"),
         ],
     },

@@ -3,15 +3,20 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 use crate::cli::AccessLogFormat;
+use crate::cli::serve::accounts::Accounts;
 use crate::cli::serve::listen::ListenAddress;
-use crate::serve::{BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy};
+use crate::serve::{
+    BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy, can_name_visitors,
+};
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
                         `/` lists all logs. Log output goes to stderr; TAILCAST_LOG=debug shows more.\n\n\
-                        SIGHUP reads the file of `--config` again.\n\n\
+                        SIGHUP reads the files of `--config`, `--users` and `--tokens` again.\n\n\
                         Exit codes: 0 after SIGTERM or Ctrl-C, 2 wrong arguments")]
 pub(in crate::cli) struct Arguments {
     /// Directories and files to serve [default: the current directory]
@@ -77,6 +82,31 @@ pub(in crate::cli) struct Arguments {
     )]
     pub(super) trusted_proxies: Vec<TrustedProxy>,
 
+    /// Let the people in this file sign in with a password, and nobody read anything without:
+    /// lines `NAME:HASH` or `NAME:HASH:group,group`, as `tailcast password` and `htpasswd -B` write
+    /// them. A change of the file takes effect while the server runs
+    #[arg(long, value_name = "FILE", env = "TAILCAST_USERS")]
+    pub(super) users: Option<PathBuf>,
+
+    /// Let scripts read with the tokens in this file (`Authorization: Bearer`): lines
+    /// `NAME:SHA256` or `NAME:SHA256:group,group`, as `tailcast token` writes them
+    #[arg(long, value_name = "FILE", env = "TAILCAST_TOKENS")]
+    pub(super) tokens: Option<PathBuf>,
+
+    /// Believe a proxy of --trusted-proxy when it says in this header who the visitor is. The
+    /// header does not count when others send it
+    #[arg(long, value_name = "NAME", value_parser = visitor_header, env = "TAILCAST_USER_HEADER")]
+    pub(super) user_header: Option<HeaderName>,
+
+    /// Believe it when it lists the visitor's groups in this header, separated by commas
+    #[arg(long, value_name = "NAME", value_parser = visitor_header, env = "TAILCAST_GROUP_HEADER")]
+    pub(super) group_header: Option<HeaderName>,
+
+    /// Keep the key of the sessions in this directory, so that nobody has to sign in again after a
+    /// restart [default: $STATE_DIRECTORY, $XDG_STATE_HOME/tailcast or ~/.local/state/tailcast]
+    #[arg(long, value_name = "DIR", env = "TAILCAST_STATE_DIR")]
+    pub(super) state_dir: Option<PathBuf>,
+
     /// How to detect viewers that are gone: `ping` (WebSocket pings every 15 s), `text` (text
     /// messages, as the original server sends them), a number of seconds between pings, or `0` for
     /// never
@@ -123,6 +153,17 @@ pub(super) enum Compress {
     Off,
 }
 
+fn visitor_header(text: &str) -> Result<HeaderName, String> {
+    let header: HeaderName =
+        text.parse().map_err(|_| "expected the name of a header".to_owned())?;
+    match can_name_visitors(&header) {
+        true => Ok(header),
+        false => {
+            Err("this header has another meaning: take one such as `X-Remote-User`".to_owned())
+        }
+    }
+}
+
 fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
     match text {
         "ping" => Ok((Heartbeat::Ping, HEARTBEAT_INTERVAL)),
@@ -167,7 +208,12 @@ impl Arguments {
     }
 
     /// The settings that the flags stand for.
-    pub(super) fn settings(&self, listen: &[ListenAddress], rules: Vec<Rule>) -> Settings {
+    pub(super) fn settings(
+        &self,
+        listen: &[ListenAddress],
+        rules: Vec<Rule>,
+        accounts: &Accounts,
+    ) -> Settings {
         let (heartbeat, heartbeat_interval) = self.heartbeat;
         let mut allow_hosts = self.allow_hosts.clone();
         allow_hosts.extend(listen.iter().filter_map(ListenAddress::host).map(ToOwned::to_owned));
@@ -182,6 +228,10 @@ impl Arguments {
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),
+            users: accounts.users.clone(),
+            tokens: accounts.tokens.clone(),
+            user_header: self.user_header.clone(),
+            group_header: self.group_header.clone(),
             rules,
             ..Settings::default()
         }

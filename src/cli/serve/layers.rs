@@ -9,15 +9,16 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::failure::Failure;
+use crate::cli::serve::accounts::{self, Accounts};
 use crate::cli::serve::arguments::{Arguments, prefixes_of_environment};
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::listen::ListenAddress;
 use crate::log::Access;
-use crate::serve::{Rule, Settings};
+use crate::serve::{Rule, Sessions, Settings};
 
 /// Flags that a running server cannot change.
 const NEEDS_RESTART: &[&str] =
-    &["host", "port", "listen", "base-path", "heartbeat", "access-log", "rotate-wait"];
+    &["host", "port", "listen", "base-path", "heartbeat", "access-log", "rotate-wait", "state-dir"];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.
@@ -56,6 +57,8 @@ pub(super) struct Configuration {
     /// The addresses to listen on. Never empty.
     pub(super) listen: Vec<ListenAddress>,
     rules: Vec<Rule>,
+    /// The users and tokens, from their files.
+    pub(super) accounts: Accounts,
     /// The values of all flags, as texts.
     values: BTreeMap<String, Vec<OsString>>,
 }
@@ -143,16 +146,17 @@ impl Configuration {
             .collect();
         let arguments = Arguments::from_arg_matches(&matches).map_err(wrong)?;
         let listen = addresses(&arguments, layers)?;
-        if !rules.is_empty() {
-            // Nobody may believe that a rule protects what everybody can read.
-            return Err(Failure::usage(
-                anyhow::anyhow!(
-                    "the rules in `[[allow]]` cannot be kept: this server does not know who its visitors are"
-                ),
-                "remove the rules, or let a proxy decide who may reach the server",
-            ));
+        check_identity(&arguments, &rules)?;
+        let accounts = Accounts::read(&arguments)?;
+        Ok(Self { arguments, listen, rules, accounts, values })
+    }
+
+    /// The sessions of browsers, if there are users who could sign in.
+    pub(super) fn sessions(&self) -> Result<Option<Sessions>, Failure> {
+        match self.accounts.users {
+            Some(_) => accounts::sessions(self.arguments.state_dir.as_deref()).map(Some),
+            None => Ok(None),
         }
-        Ok(Self { arguments, listen, rules, values })
     }
 
     /// Opens the prefixes.
@@ -169,7 +173,7 @@ impl Configuration {
 
     /// The settings of the server.
     pub(super) fn settings(&self) -> Settings {
-        self.arguments.settings(&self.listen, self.rules.clone())
+        self.arguments.settings(&self.listen, self.rules.clone(), &self.accounts)
     }
 
     /// The flags that another configuration sets in another way: those that a running server can
@@ -184,6 +188,16 @@ impl Configuration {
         if self.rules != other.rules {
             changed.push("allow");
         }
+        // The name of a file may be the same, and its content another one.
+        let contents = [
+            ("users", self.accounts.users == other.accounts.users),
+            ("tokens", self.accounts.tokens == other.accounts.tokens),
+        ];
+        for (name, is_same) in contents {
+            if !is_same && !changed.contains(&name) {
+                changed.push(name);
+            }
+        }
         (changed, fixed)
     }
 
@@ -194,7 +208,34 @@ impl Configuration {
         now.base_path.clone_from(&then.base_path);
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
+        now.state_dir.clone_from(&then.state_dir);
     }
+}
+
+/// Refuses what would protect nothing.
+fn check_identity(arguments: &Arguments, rules: &[Rule]) -> Result<(), Failure> {
+    let Arguments { users, tokens, user_header, group_header, trusted_proxies, .. } = arguments;
+    let refused = |what: &'static str, hint| Err(Failure::usage(anyhow::anyhow!(what), hint));
+    if user_header.is_some() && trusted_proxies.is_empty() {
+        return refused(
+            "`user-header` is believed from trusted proxies only, and there are none",
+            "name the proxy: `--trusted-proxy 127.0.0.1`",
+        );
+    }
+    if group_header.is_some() && user_header.is_none() {
+        return refused(
+            "`group-header` needs `user-header`",
+            "name the header in which the proxy says who the visitor is",
+        );
+    }
+    // Nobody may believe that a rule protects what everybody can read.
+    if !rules.is_empty() && users.is_none() && tokens.is_none() && user_header.is_none() {
+        return refused(
+            "the rules in `[[allow]]` cannot be kept: this server does not know who its visitors are",
+            "add `users`, `tokens` or `user-header`, or remove the rules",
+        );
+    }
+    Ok(())
 }
 
 /// The addresses to listen on: those of `--listen`, or that of `--host` and `--port`, whichever
@@ -313,5 +354,23 @@ mod tests {
         assert_eq!(rules.rules.len(), 1);
         let refused = given(&[]).over(rules).unwrap_err();
         assert!(refused.causes().contains("cannot be kept"), "{}", refused.causes());
+        let rules = "[[allow]]\nwho = ['ann']\nread = ['/var/log']";
+        let known = ["--user-header", "x-user", "--trusted-proxy", "unix"];
+        assert_eq!(given(&known).over(file(rules)).unwrap().settings().rules.len(), 1);
+    }
+
+    #[test]
+    fn a_header_is_believed_from_named_proxies_only() {
+        for (text, named) in [
+            ("user-header = 'x-user'", "trusted proxies only"),
+            ("group-header = 'x-groups'", "needs `user-header`"),
+        ] {
+            let refused = given(&[]).over(file(text)).unwrap_err();
+            assert!(refused.causes().contains(named), "{}", refused.causes());
+        }
+        for header in ["cookie", "authorization", "x-forwarded-for", "a b"] {
+            let text = format!("user-header = {header:?}");
+            assert!(ConfigFile::parse(Path::new("a.toml"), text.as_bytes()).is_err(), "{header}");
+        }
     }
 }

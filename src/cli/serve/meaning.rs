@@ -8,7 +8,7 @@ use crate::cli::serve::arguments::Compress;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::Configuration;
 use crate::cli::{AccessLogFormat, print};
-use crate::serve::{Heartbeat, Settings};
+use crate::serve::{Heartbeat, Rule, Settings};
 
 /// Check a configuration file of `serve`, and say what it means
 #[derive(Debug, clap::Args)]
@@ -40,6 +40,41 @@ pub(in crate::cli) fn check(arguments: &ConfigArguments) -> Result<(), Failure> 
         let _written = writeln!(text, "- {sentence}");
     }
     print(&text)
+}
+
+/// How visitors say who they are.
+fn identity(configuration: &Configuration) -> String {
+    let arguments = &configuration.arguments;
+    let mut ways = Vec::new();
+    if let Some(users) = &configuration.accounts.users {
+        ways.push(format!("by the passwords of {} users", users.count()));
+    }
+    if let Some(tokens) = &configuration.accounts.tokens {
+        ways.push(format!("by {} tokens", tokens.count()));
+    }
+    if let Some(header) = &arguments.user_header {
+        ways.push(format!("by the header `{header}` of the proxies"));
+    }
+    match ways.as_slice() {
+        [] => "asks nobody who they are".to_owned(),
+        ways => format!("lets nobody read before it knows them: {}", ways.join(", or ")),
+    }
+}
+
+/// Who may read what.
+fn rights(settings: &Settings) -> String {
+    let rule = |rule: &Rule| {
+        let who: Vec<String> = rule.who.iter().map(ToString::to_string).collect();
+        let read: Vec<String> = rule.read.iter().map(|path| path.display().to_string()).collect();
+        format!("{} may read {}", who.join(", "), read.join(", "))
+    };
+    match settings.rules.as_slice() {
+        [] => "lets everybody whom it admits read all of it".to_owned(),
+        rules => {
+            let rules: Vec<String> = rules.iter().map(rule).collect();
+            format!("lets everybody read what a rule gives them: {}", rules.join("; "))
+        }
+    }
 }
 
 /// What a server does with a configuration, each thing as the rest of a sentence.
@@ -77,6 +112,8 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
                 "none"
             )
         ),
+        identity(configuration),
+        rights(&configuration.settings()),
         format!("takes at most {} viewers", arguments.max_viewers),
         format!("closes a viewer that takes nothing for {} s", stall_timeout.as_secs_f64()),
         match heartbeat {

@@ -11,6 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{OFlags, ResolveFlags};
 
+use crate::log::access::Scope;
 use crate::log::access::prefix::Root;
 use crate::log::access::resolve::{Resolver, link_target};
 
@@ -29,12 +30,13 @@ enum Location {
     Outside,
 }
 
-/// Whether the path `rest`, from the directory `start`, leaves the prefixes.
+/// Whether the path `rest`, from the directory `start`, leaves the prefixes, or the scope.
 ///
 /// In an absolute target, `real_path` replaces the given path of a prefix by its real path.
 pub(super) fn leads_outside(
     resolver: &Resolver,
     roots: &[&Root],
+    scope: Option<&Scope>,
     start: &Path,
     rest: &Path,
     real_path: impl Fn(&Path) -> Option<PathBuf>,
@@ -49,7 +51,7 @@ pub(super) fn leads_outside(
             continue;
         }
         walked.push(&step);
-        match location_of(resolver, roots, &walked) {
+        match location_of(resolver, roots, scope, &walked) {
             Location::Plain => {}
             Location::Outside => return true,
             Location::Missing => return false,
@@ -62,6 +64,7 @@ pub(super) fn leads_outside(
         }
     }
     !roots.iter().any(|root| root.admits(&walked))
+        || !scope.is_none_or(|scope| scope.admits_real(&walked))
 }
 
 /// The components of a path in reverse order. For an absolute path the last one is `/`, with which
@@ -71,7 +74,15 @@ fn steps_reversed(path: &Path) -> Vec<OsString> {
     named.rev().map(|step| OsStr::to_os_string(step.as_os_str())).collect()
 }
 
-fn location_of(resolver: &Resolver, roots: &[&Root], place: &Path) -> Location {
+fn location_of(
+    resolver: &Resolver,
+    roots: &[&Root],
+    scope: Option<&Scope>,
+    place: &Path,
+) -> Location {
+    if scope.is_some_and(|scope| !scope.admits_real(place) && !scope.is_below(place)) {
+        return Location::Outside;
+    }
     let inside = roots.iter().find_map(|root| Some((root, root.below(place)?)));
     let Some((root, below)) = inside else {
         let above = roots.iter().any(|root| root.place.starts_with(place));

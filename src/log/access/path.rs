@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::log::access::Scope;
 use crate::log::pattern::Pattern;
 
 /// The longest path that the kernel accepts, in bytes without the final NUL (`PATH_MAX` in
@@ -26,18 +27,31 @@ pub(super) const NAME_BYTES_MAX: usize = 255;
 pub struct LogPath {
     path: Arc<Path>,
     pattern: Option<Pattern>,
+    /// In which part of the prefixes it was located; anywhere if there is none. Paths in different
+    /// scopes are different, since their links may lead to different places.
+    scope: Option<Arc<Scope>>,
 }
 
 impl LogPath {
     /// Only `Access` creates log paths, after it has found the prefix.
-    pub(super) fn new(normalised: PathBuf) -> Self {
-        Self { path: normalised.into(), pattern: None }
+    pub(super) fn new(normalised: PathBuf, scope: Option<Arc<Scope>>) -> Self {
+        Self { path: normalised.into(), pattern: None, scope }
     }
 
     /// The same path with this pattern as its name.
     pub(in crate::log) fn with_pattern(&self, pattern: Pattern) -> Self {
         let path = self.path.with_file_name(OsStr::from_bytes(&pattern.text())).into();
-        Self { path, pattern: Some(pattern) }
+        Self { path, pattern: Some(pattern), scope: self.scope.clone() }
+    }
+
+    /// The part of the prefixes in which it was located; `None` for all of them.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
+    }
+
+    /// The same path in another scope.
+    pub(super) fn in_scope(&self, scope: Option<Arc<Scope>>) -> Self {
+        Self { scope, ..self.clone() }
     }
 
     /// The pattern, if the name is one.

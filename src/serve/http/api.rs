@@ -21,9 +21,11 @@ use crate::search::rows::{self, RowsRequest};
 use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
 use crate::serve::App;
 use crate::serve::body::{Body, full};
+use crate::serve::identity::Visitor;
 use crate::serve::query::requested_path;
 use crate::serve::refusal::Refused;
 use crate::serve::viewer_limit::ViewerPermit;
+use crate::serve::withdrawal::Withdrawal;
 use crate::session::WantedGeneration;
 use query::ApiQuery;
 
@@ -61,6 +63,8 @@ struct LogView {
     snapshot: Snapshot,
     /// The request counts as a viewer as long as this lives, unless the log already has viewers.
     permit: Option<ViewerPermit>,
+    /// The right to the log, which may end while it is read.
+    right: Withdrawal,
 }
 
 /// Answers a request about a log. `path` is percent-encoded.
@@ -70,12 +74,13 @@ struct LogView {
 /// opening the log refuses.
 pub(in crate::serve) async fn answer(
     app: &Arc<App>,
+    visitor: &Visitor,
     parts: &Parts,
     call: ApiCall,
     path: &str,
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
-    let log = app.access.locate_requested(&requested_path(path)?)?;
+    let log = visitor.log_requested(&requested_path(path)?)?;
     // The limit bounds the followers. Only a log without viewers gets a follower for this request.
     // A page whose viewer is admitted can use this API even when the server is full.
     let permit = if app.hub.registry().viewers(&log) > 0 {
@@ -83,11 +88,12 @@ pub(in crate::serve) async fn answer(
     } else {
         Some(app.admit_viewer().ok_or_else(Refused::full)?)
     };
+    let right = app.watch_right(visitor, &log);
     let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.interpretation).await {
         Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
-    let view = LogView { log: log.clone(), snapshot, permit };
+    let view = LogView { log: log.clone(), snapshot, permit, right };
     let answered = match call {
         ApiCall::Rows => rows(app, query, view).await,
         ApiCall::Lines => lines(app, query, view).await,

@@ -17,12 +17,12 @@ use tokio::task::spawn_blocking;
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Status};
 use crate::log::{LogPath, Offset, Refusal};
-use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
 use crate::serve::dispatch::LogRequest;
 use crate::serve::refusal::Refused;
+use crate::serve::withdrawal::Withdrawal;
 
 /// The unit in which a file is read and sent.
 const READ_BYTES: u64 = 256 * 1024;
@@ -47,7 +47,7 @@ pub(in crate::serve) async fn answer(
 ) -> Result<Response<Body>, Refused> {
     let (method, headers) = (&request.parts.method, &request.parts.headers);
     let (file, status, charset) = {
-        let (access, log) = (Arc::clone(&request.app.access), log.clone());
+        let (access, log) = (Arc::clone(request.visitor.access()), log.clone());
         let chosen = request.query.interpretation.encoding;
         let open = move || {
             let file = LogFile::new(access.open(&log)?);
@@ -100,8 +100,8 @@ pub(in crate::serve) async fn answer(
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     if method != Method::HEAD {
-        let app = Arc::clone(request.app);
-        *response.body_mut() = bytes_of(app, log, file, range, request.admit(log, "download")?);
+        let right = request.app.watch_right(request.visitor, log);
+        *response.body_mut() = bytes_of(right, file, range, request.admit(log, "download")?);
     }
     Ok(response)
 }
@@ -126,21 +126,14 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
 }
 
 /// The bytes of a range, read as the peer takes them.
-fn bytes_of(
-    app: Arc<App>,
-    log: &LogPath,
-    file: LogFile,
-    range: Range<u64>,
-    entry: AccessLogEntry,
-) -> Body {
+fn bytes_of(right: Withdrawal, file: LogFile, range: Range<u64>, entry: AccessLogEntry) -> Body {
     let file = Arc::new(file);
-    let log = log.clone();
     let frames = stream::try_unfold((range, entry), move |(mut range, mut entry)| {
         let file = Arc::clone(&file);
-        let is_withdrawn = app.withdrawals.is_withdrawn(&log);
+        let loss = right.loss();
         async move {
-            if is_withdrawn {
-                entry.end("withdrawn");
+            if let Some(loss) = loss {
+                entry.end(loss.name());
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             if range.is_empty() {

@@ -23,6 +23,7 @@ use crate::serve::body::Body;
 use crate::serve::dispatch::admit;
 use crate::serve::forwarded::Remote;
 use crate::serve::http::stream::{COMMENT, COMMENT_INTERVAL, event_form, resume, streaming};
+use crate::serve::identity::Visitor;
 use crate::serve::metrics::Behind;
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
@@ -42,6 +43,7 @@ const NO_POSITION: &str = "-";
 pub(in crate::serve) fn answer(
     app: &Arc<App>,
     remote: Remote,
+    visitor: &Visitor,
     parts: &Parts,
     logs: Vec<(Vec<u8>, Query)>,
 ) -> Result<Response<Body>, Refused> {
@@ -57,8 +59,10 @@ pub(in crate::serve) fn answer(
             }
         }
         let form = event_form(&query)?;
-        let request = LogRequest { app: Arc::clone(app), remote, query, form };
-        streams.push(messages(at, request, app.access.locate(&path)));
+        let path = visitor.log_at(&path);
+        let (app, visitor) = (Arc::clone(app), visitor.clone());
+        let request = LogRequest { app, remote, visitor, query, form };
+        streams.push(messages(at, request, path));
     }
     let stream = MergedStream { streams, positions };
     let events = stream::unfold(stream, |mut stream| async move {
@@ -73,6 +77,7 @@ pub(in crate::serve) fn answer(
 struct LogRequest {
     app: Arc<App>,
     remote: Remote,
+    visitor: Visitor,
     query: Query,
     form: Form,
 }
@@ -122,9 +127,10 @@ async fn join(
 ) -> Result<(Session, AccessLogEntry, Withdrawal), Message> {
     let refused = |refusal| Message::refusal(refusal).1;
     let path = path.map_err(refused)?;
-    let entry = admit(&request.app, request.remote, &path, "events").ok_or_else(Message::full)?;
+    let entry = admit(&request.app, request.remote, &request.visitor, &path, "events")
+        .ok_or_else(Message::full)?;
     let start = request.query.start(Lines::Last(LINES), true);
-    let withdrawal = request.app.withdrawals.watch(&path);
+    let withdrawal = request.app.watch_right(&request.visitor, &path);
     let session = request.app.hub.join(&path, start, request.form).await.map_err(refused)?;
     Ok((session, entry, withdrawal))
 }
@@ -148,10 +154,10 @@ impl LogViewer {
         }
         let output = tokio::select! {
             output = self.session.next() => output,
-            () = self.withdrawal.withdrawn() => {
+            loss = self.withdrawal.withdrawn() => {
                 self.has_ended = true;
-                self.entry.reason = "withdrawn";
-                let (_, message) = Message::refusal(Refusal::Forbidden);
+                self.entry.reason = loss.name();
+                let (_, message) = loss.message();
                 let frames = vec![Frame::text(&message.to_json())];
                 return Some(LogMessages { log: self.log, frames, position: None });
             }

@@ -16,7 +16,7 @@ use hyper::{Response, StatusCode};
 use tokio::time::sleep;
 
 use crate::encoding::Encoding;
-use crate::log::{LogPath, Offset, Refusal};
+use crate::log::{LogPath, Offset};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, text_plain};
@@ -24,10 +24,9 @@ use crate::serve::dispatch::LogRequest;
 use crate::serve::metrics::Behind;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::serve::withdrawal::Withdrawal;
+use crate::serve::withdrawal::{Loss, Withdrawal};
 use crate::session::{Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
-use crate::wire::message::Message;
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
 /// open and a write to a dead peer fails.
@@ -73,7 +72,7 @@ pub(in crate::serve) async fn events(
     }
     let entry = request.admit(log, "events")?;
     let start = query.start(Lines::Last(LINES), true);
-    let withdrawal = request.app.withdrawals.watch(log);
+    let withdrawal = request.app.watch_right(request.visitor, log);
     let session = request.app.hub.join(log, start, form).await?;
     Ok(answer(request.app, session, entry, withdrawal, StreamFormat::Events))
 }
@@ -102,7 +101,7 @@ pub(in crate::serve) async fn plain(
     let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
-    let withdrawal = request.app.withdrawals.watch(log);
+    let withdrawal = request.app.watch_right(request.visitor, log);
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;
     if !session.is_recovered() {
         return Err(Refused::new(
@@ -207,10 +206,10 @@ impl StreamState {
         let output = tokio::select! {
             output = self.session.next() => output,
             () = silence, if self.is_events => return Some(Ok(COMMENT)),
-            () = self.withdrawal.withdrawn() => {
+            loss = self.withdrawal.withdrawn() => {
                 self.has_ended = true;
-                self.entry.reason = "withdrawn";
-                return Some(self.refusal());
+                self.entry.reason = loss.name();
+                return Some(self.refusal(loss));
             }
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
@@ -234,11 +233,11 @@ impl StreamState {
     }
 
     /// The last bytes when the log may no longer be read.
-    fn refusal(&self) -> io::Result<Bytes> {
+    fn refusal(&self, loss: Loss) -> io::Result<Bytes> {
         if !self.is_events {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        let (_, message) = Message::refusal(Refusal::Forbidden);
+        let (_, message) = loss.message();
         Ok(Bytes::from(format!("data: {}\n\n", message.to_json())))
     }
 

@@ -272,7 +272,13 @@ mod tests {
         /// A session that has sent everything so far.
         async fn session(&self) -> (Session, GroupPosition) {
             let path = self.directory.path().join("a.log");
-            let log = self.app.access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
+            let log = self
+                .app
+                .hub
+                .registry()
+                .access()
+                .locate(path.as_os_str().as_encoded_bytes())
+                .unwrap();
             let start = StreamRequest {
                 begin: StartAt::Lines(0),
                 late: Vec::new(),

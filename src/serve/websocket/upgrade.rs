@@ -30,7 +30,7 @@ pub(in crate::serve) fn answer(
     log: Result<LogPath, Refusal>,
     upgrade: OnUpgrade,
 ) -> Result<Response<Body>, Refused> {
-    let LogRequest { app, remote, parts, query } = request;
+    let LogRequest { app, remote, visitor, parts, query } = request;
     let handshake = Request::from_parts((*parts).clone(), ());
     let mut response = create_response_with_body(&handshake, empty)
         .map_err(|error| Refused::bad_handshake(&error))?;
@@ -56,12 +56,14 @@ pub(in crate::serve) fn answer(
     };
     let transport = if is_v1 { SUBPROTOCOL } else { "websocket" };
     let metrics = app.metrics.viewer("websocket");
-    let mut entry = AccessLogEntry::begin(*remote, name, transport, metrics, permit);
+    let mut entry =
+        AccessLogEntry::begin(*remote, visitor.name(), name, transport, metrics, permit);
     if let Ok(log) = &log {
-        entry = entry.with_member(app.hub.audiences().enter(log, None));
+        entry = entry.join(app.hub.audiences(), log);
     }
     let start = query.start(Lines::Last(LINES), is_v1);
-    let request = ViewerRequest { log, start, form, packing };
+    let visitor = (*visitor).clone();
+    let request = ViewerRequest { visitor, log, start, form, packing };
     let app = Arc::clone(app);
     app.tasks.clone().spawn(async move {
         let upgraded = tokio::select! {

@@ -15,12 +15,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use crate::log::{LogPath, Refusal};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
+use crate::serve::identity::Visitor;
 use crate::serve::metrics::RefusalReason;
 use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
-use crate::serve::withdrawal::Withdrawal;
+use crate::serve::withdrawal::{Loss, Withdrawal};
 use crate::session::{Detached, Ending, Output, Session};
 use crate::wire::frame::{Form, Frame, Packing};
 use crate::wire::message::{FULL, Message};
@@ -34,6 +35,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a viewer requests with its upgrade.
 #[derive(Debug)]
 pub(in crate::serve) struct ViewerRequest {
+    pub(in crate::serve) visitor: Visitor,
     /// The log, or why the viewer gets none.
     pub(in crate::serve) log: Result<LogPath, Denial>,
     pub(in crate::serve) start: StreamRequest,
@@ -46,6 +48,8 @@ pub(in crate::serve) struct ViewerRequest {
 pub(in crate::serve) enum Denial {
     /// The log may not be read, or does not exist.
     Refused(Refusal),
+    /// The viewer had the log, and has lost it.
+    Lost(Loss),
     /// The server is full.
     Full,
 }
@@ -61,8 +65,8 @@ enum StreamEnd {
     Silent,
     /// The socket took nothing for `stall_timeout`.
     Stalled,
-    /// The log may no longer be read.
-    Withdrawn,
+    /// The viewer may no longer read the log.
+    Withdrawn(Loss),
     /// The viewer closed the connection, cleanly or not.
     Closed { clean: bool },
     /// The server can't wait any longer.
@@ -132,7 +136,7 @@ async fn next_end(
 ) -> Result<SocketEvent, StreamEnd> {
     tokio::select! {
         event = socket.next_end() => Ok(event),
-        () = withdrawal.withdrawn() => Err(StreamEnd::Withdrawn),
+        loss = withdrawal.withdrawn() => Err(StreamEnd::Withdrawn(loss)),
     }
 }
 
@@ -160,7 +164,7 @@ async fn open(
     let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
     let session = match request.log {
         Ok(log) => {
-            let withdrawal = app.withdrawals.watch(&log);
+            let withdrawal = app.watch_right(&request.visitor, &log);
             let joined = app.hub.join(&log, request.start, request.form).await;
             joined.map(|session| (session, withdrawal)).map_err(Denial::Refused)
         }
@@ -173,9 +177,10 @@ async fn open(
             Some((socket, Box::new(session), withdrawal))
         }
         Err(denial) => {
-            let (reason, cause) = match denial {
+            let (reason, cause) = match &denial {
                 Denial::Full => ("full", RefusalReason::FULL),
-                Denial::Refused(refusal) => ("refused", refusal.into()),
+                Denial::Refused(refusal) => ("refused", (*refusal).into()),
+                Denial::Lost(loss) => (loss.name(), RefusalReason::UNAUTHORIZED),
             };
             entry.reason = reason;
             app.metrics.refused(cause);
@@ -205,10 +210,9 @@ async fn leave(
     };
     if let StreamEnd::ProtocolError(code) = end {
         bounded(app, patience, socket.close_broken(code)).await;
-    } else if end == StreamEnd::Withdrawn {
+    } else if let StreamEnd::Withdrawn(loss) = end {
         // What waits is of a log that this viewer may not read.
-        let Farewell { frame, code, reason } =
-            farewell_of(&Denial::Refused(Refusal::Forbidden), form);
+        let Farewell { frame, code, reason } = farewell_of(&Denial::Lost(loss), form);
         let farewell = frame.into_iter().collect();
         bounded(app, patience, send_and_close(socket, farewell, code, reason)).await;
     } else if let Some((code, reason)) = end.close() {
@@ -224,7 +228,7 @@ impl StreamEnd {
             Self::ProtocolError(_) => "broke the protocol",
             Self::Silent => "silent",
             Self::Stalled => "stalled",
-            Self::Withdrawn => "withdrawn",
+            Self::Withdrawn(loss) => loss.name(),
             Self::Closed { clean: true } => "left",
             Self::Closed { clean: false } => "lost",
             Self::Cut => "cut",
@@ -239,7 +243,7 @@ impl StreamEnd {
             Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, "the server is going away")),
             Self::Silent => Some((CloseCode::Error, "no heartbeat")),
             Self::Stalled => Some((CloseCode::from(STALLED), "nothing was taken for too long")),
-            Self::ProtocolError(_) | Self::Withdrawn | Self::Closed { .. } | Self::Cut => None,
+            Self::ProtocolError(_) | Self::Withdrawn(_) | Self::Closed { .. } | Self::Cut => None,
         }
     }
 }
@@ -267,6 +271,15 @@ fn farewell_of(denial: &Denial, form: Form) -> Farewell {
         Denial::Full => {
             return Farewell { frame: None, code: CloseCode::Again, reason: FULL };
         }
+        Denial::Lost(Loss::Identity) => {
+            let (code, message) = Loss::Identity.message();
+            if form.has_control() {
+                let frame = Some(Frame::text(&message.to_json()));
+                return Farewell { frame, code: CloseCode::from(code), reason: "" };
+            }
+            return original_farewell("Signed out");
+        }
+        Denial::Lost(Loss::Right) => Refusal::Forbidden,
         Denial::Refused(refusal) => *refusal,
     };
     if form.has_control() {
@@ -281,6 +294,11 @@ fn farewell_of(denial: &Denial, form: Form) -> Farewell {
             return Farewell { frame: None, code: CloseCode::Again, reason: "out of descriptors" };
         }
     };
+    original_farewell(words)
+}
+
+/// The message with which the original refuses a viewer.
+fn original_farewell(words: &str) -> Farewell {
     let html = format!("<font color=\"red\"><strong>{words}</strong></font>");
     Farewell { frame: Some(Frame::text(&html)), code: CloseCode::Policy, reason: "" }
 }
@@ -338,7 +356,7 @@ async fn catch_up(
                 SocketEvent::Clear | SocketEvent::Inbound => {}
                 event => return FrameSource::None(end_of(&event)),
             },
-            () = withdrawal.withdrawn() => return FrameSource::None(StreamEnd::Withdrawn),
+            loss = withdrawal.withdrawn() => return FrameSource::None(StreamEnd::Withdrawn(loss)),
             () = sleep_until(give_up_at), if !is_clear => {
                 if socket.connection().stuck_since() + app.stall_timeout() <= Instant::now() {
                     return FrameSource::None(StreamEnd::Stalled);
@@ -369,7 +387,8 @@ mod tests {
             (StreamEnd::Ended(Ending::Shutdown), "shutdown", Some(1001)),
             (StreamEnd::Silent, "silent", Some(1011)),
             (StreamEnd::Stalled, "stalled", Some(4408)),
-            (StreamEnd::Withdrawn, "withdrawn", None),
+            (StreamEnd::Withdrawn(Loss::Right), "withdrawn", None),
+            (StreamEnd::Withdrawn(Loss::Identity), "signed out", None),
             (StreamEnd::ProtocolError(CloseCode::Size), "broke the protocol", None),
             (StreamEnd::Closed { clean: true }, "left", None),
             (StreamEnd::Closed { clean: false }, "lost", None),
@@ -415,6 +434,10 @@ mod tests {
             assert_eq!(v1, code, "{refusal:?}");
             assert!(message.unwrap().contains("\"type\":\"error\""), "{refusal:?}");
         }
+        let signed_out = || Denial::Lost(Loss::Identity);
+        assert_eq!(told(signed_out(), Form::Html), (original("Signed out"), 1008));
+        assert_eq!(told(signed_out(), Form::Rows).1, 4401);
+        assert_eq!(told(Denial::Lost(Loss::Right), Form::Rows).1, 4403);
         assert_eq!(told(Denial::Full, Form::Rows), (None, 1013));
         assert_eq!(told(Denial::Refused(Refusal::Exhausted), Form::Html), (None, 1013));
     }

@@ -28,6 +28,7 @@ use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
+use crate::serve::withdrawal::Withdrawal;
 
 /// The right to search. A peer that takes nothing loses it.
 ///
@@ -38,14 +39,15 @@ struct SearchTurn {
     permit: Arc<Mutex<Option<SearchPermit>>>,
     /// Ends the wait for the peer.
     waiting: Option<DropGuard>,
+    right: Withdrawal,
 }
 
 impl SearchTurn {
     /// Begins a search. `None` when too many are open.
-    fn begin(app: &Arc<App>) -> Option<Self> {
+    fn begin(app: &Arc<App>, right: Withdrawal) -> Option<Self> {
         let permit = app.limiter.search()?;
         let permit = Arc::new(Mutex::new(Some(permit)));
-        Some(Self { app: Arc::clone(app), permit, waiting: None })
+        Some(Self { app: Arc::clone(app), permit, waiting: None, right })
     }
 
     /// Called after output for the peer, which now has to take it.
@@ -65,11 +67,11 @@ impl SearchTurn {
     }
 
     /// Ends the search of a log that may no longer be read.
-    fn check_right(&self, log: &LogPath) -> io::Result<()> {
-        if self.app.withdrawals.is_withdrawn(log) {
-            return Err(io::ErrorKind::PermissionDenied.into());
+    fn check_right(&self) -> io::Result<()> {
+        match self.right.loss() {
+            Some(_) => Err(io::ErrorKind::PermissionDenied.into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Called when the peer is ready for more.
@@ -95,13 +97,13 @@ pub(super) async fn find(
     query: ApiQuery,
     view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
+    let LogView { log, snapshot, permit, right } = view;
+    let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
     let from = query.from();
     let pattern = match compile(app, query.sought).await? {
         Ok(pattern) => pattern,
         Err(bad) => return Ok(bad_pattern(&bad)),
     };
-    let LogView { log, snapshot, permit } = view;
     let to = query.to.unwrap_or(snapshot.end);
     let (near, rows_max, rendition) = (query.near, query.max, query.form.rendition());
     let request = FindRequest { from, to, near, rows_max, rendition };
@@ -112,7 +114,7 @@ pub(super) async fn find(
             return Ok(None);
         };
         turn.resume()?;
-        turn.check_right(&log)?;
+        turn.check_right()?;
         let run = move || {
             find.run(TIME_SLICE)?;
             Ok(find)
@@ -134,8 +136,8 @@ pub(super) async fn text(
     query: ApiQuery,
     view: LogView,
 ) -> Result<Response<Body>, SearchError> {
-    let Some(turn) = SearchTurn::begin(app) else { return Ok(crowded()) };
-    let LogView { log, snapshot, permit } = view;
+    let LogView { log, snapshot, permit, right } = view;
+    let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
     let part = query.from()..query.to.unwrap_or(snapshot.end);
     let (is_plain, chosen) = (query.plain, query.interpretation.encoding);
     let rendition = query.form.rendition();
@@ -159,8 +161,8 @@ pub(super) async fn text(
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
         turn.resume()?;
-        turn.check_right(&log)?;
         loop {
+            turn.check_right()?;
             if turn.app.closing.is_cancelled() {
                 // The download must not look complete.
                 return Err(io::ErrorKind::Interrupted.into());
@@ -218,6 +220,7 @@ fn streamed(body: Body, content_type: HeaderValue) -> Response<Body> {
 mod tests {
     use super::*;
     use crate::log::Access;
+    use crate::serve::identity::Visitor;
     use crate::serve::{Server, Settings};
 
     #[tokio::test(start_paused = true)]
@@ -227,16 +230,22 @@ mod tests {
         let settings = Settings::default();
         let patience = settings.stall_timeout;
         let app = Server::new(access, settings).app;
-        let mut turns: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
+        let visitor = Visitor::anybody(app.hub.registry().access());
+        let path = directory.path().join("a.log");
+        let log = visitor.log_at(path.as_os_str().as_encoded_bytes()).unwrap();
+        let right = || app.watch_right(&visitor, &log);
+        let mut turns: Vec<SearchTurn> =
+            std::iter::from_fn(|| SearchTurn::begin(&app, right())).collect();
         turns.iter_mut().for_each(SearchTurn::wait_for_peer);
-        assert!(SearchTurn::begin(&app).is_none(), "all are taken");
+        assert!(SearchTurn::begin(&app, right()).is_none(), "all are taken");
         // Sleeping lets all waiting tasks run first.
         sleep(patience - Duration::from_secs(1)).await;
-        assert!(SearchTurn::begin(&app).is_none(), "their time is not up");
+        assert!(SearchTurn::begin(&app, right()).is_none(), "their time is not up");
         let mut in_time = turns.pop().unwrap();
         in_time.resume().unwrap();
         sleep(Duration::from_secs(2)).await;
-        let others: Vec<SearchTurn> = std::iter::from_fn(|| SearchTurn::begin(&app)).collect();
+        let others: Vec<SearchTurn> =
+            std::iter::from_fn(|| SearchTurn::begin(&app, right())).collect();
         assert_eq!(others.len(), turns.len(), "all but the one that was in time");
         assert!(turns[0].resume().is_err(), "another has its place");
         drop(others);

@@ -1,0 +1,65 @@
+//! Secrets that a person types or a script sends. They are never arguments, which others can see.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+/// What Ctrl-C sends while it does not end the program.
+const INTERRUPT: char = '\u{3}';
+
+/// Asks for a line on the terminal without showing it; from a pipe it is the next line.
+pub(super) fn read(prompt: &str) -> io::Result<String> {
+    let hidden = io::stdin().is_terminal().then(|| Hidden::begin(prompt)).transpose()?;
+    let line = next_line();
+    if hidden.is_some() {
+        drop(hidden);
+        writeln!(io::stderr())?;
+    }
+    line
+}
+
+/// Asks for a line on the terminal; from a pipe it is the next line.
+pub(super) fn read_open(prompt: &str) -> io::Result<String> {
+    if io::stdin().is_terminal() {
+        write!(io::stderr(), "{prompt}")?;
+        io::stderr().flush()?;
+    }
+    next_line()
+}
+
+fn next_line() -> io::Result<String> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if line.contains(INTERRUPT) {
+        return Err(io::ErrorKind::Interrupted.into());
+    }
+    let line = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+/// A terminal that does not show what is typed. Dropping it restores the terminal.
+struct Hidden(Termios);
+
+impl Hidden {
+    fn begin(prompt: &str) -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        // A signal would leave the terminal as it is.
+        hidden.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        let hidden = Self(before);
+        write!(io::stderr(), "{prompt}")?;
+        io::stderr().flush()?;
+        Ok(hidden)
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        if let Err(error) = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0) {
+            tracing::debug!(%error, "cannot restore the terminal");
+        }
+    }
+}

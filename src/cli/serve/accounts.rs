@@ -1,0 +1,80 @@
+//! The files of users and tokens, and the directory of the sessions' key.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use crate::cli::failure::Failure;
+use crate::cli::serve::arguments::Arguments;
+use crate::cli::serve::config_file;
+use crate::serve::{Sessions, Tokens, Users, WrongAccount};
+
+/// Who may identify themselves to the server. `None` where there is no file.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accounts {
+    pub(super) users: Option<Arc<Users>>,
+    pub(super) tokens: Option<Arc<Tokens>>,
+    /// What the two files hold.
+    pub(super) contents: [Option<Vec<u8>>; 2],
+}
+
+impl Accounts {
+    /// Reads the files that the flags name.
+    pub(super) fn read(arguments: &Arguments) -> Result<Self, Failure> {
+        let Arguments { users, tokens, .. } = arguments;
+        let (users, of_users) = users.as_deref().map(read).transpose()?.unzip();
+        let (tokens, of_tokens) = tokens.as_deref().map(read).transpose()?.unzip();
+        Ok(Self { users, tokens, contents: [of_users, of_tokens] })
+    }
+}
+
+fn read<T: FromStr<Err = WrongAccount>>(path: &Path) -> Result<(Arc<T>, Vec<u8>), Failure> {
+    let shown = path.display();
+    let content = config_file::read(path).map_err(|error| {
+        let context = format!("cannot read `{shown}`");
+        let hint = "name a file that this user may read";
+        Failure::usage(anyhow::Error::new(error).context(context), hint)
+    })?;
+    let text = std::str::from_utf8(&content).map_err(|_| {
+        Failure::usage(anyhow::anyhow!("`{shown}` is not UTF-8"), "save the file as UTF-8")
+    })?;
+    let parsed = text.parse().map_err(|wrong: WrongAccount| {
+        Failure::usage(anyhow::anyhow!("`{shown}` is wrong in {wrong}"), wrong.hint)
+    });
+    Ok((Arc::new(parsed?), content))
+}
+
+/// The sessions whose key is in this directory, or in the usual one.
+pub(super) fn sessions(named: Option<&Path>) -> Result<Sessions, Failure> {
+    if let Some(directory) = named {
+        return Sessions::open(directory).map_err(|error| {
+            Failure::usage(error, "give `--state-dir` a directory that this user may write")
+        });
+    }
+    let opened = usual_directory().map(|directory| Sessions::open(&directory));
+    Ok(match opened {
+        Some(Ok(sessions)) => sessions,
+        Some(Err(error)) => {
+            let (error, hint) =
+                (format!("{:#}", anyhow::Error::new(error)), "give `--state-dir DIR`");
+            tracing::warn!(error, hint, "sessions end with this process");
+            Sessions::in_memory()
+        }
+        None => {
+            tracing::warn!(hint = "give `--state-dir DIR`", "sessions end with this process");
+            Sessions::in_memory()
+        }
+    })
+}
+
+/// Where a program keeps its state: systemd says so, or else the XDG Base Directory Specification.
+fn usual_directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    if let Some(directories) = variable("STATE_DIRECTORY") {
+        return std::env::split_paths(&directories).next();
+    }
+    // A relative path is to be ignored.
+    let own = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".local/state"));
+    own.or_else(home).map(|directory| directory.join("tailcast"))
+}

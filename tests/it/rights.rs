@@ -1,0 +1,351 @@
+//! Rights: what a visitor may not read is forbidden by every route and transport, whether or not it
+//! exists.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tailcast::log::Access;
+use tailcast::serve::{Rule, Settings};
+
+use crate::clients::{Answer, Viewer, get, request};
+use crate::servers::{TestServer, target};
+
+/// What only another visitor may read.
+const SECRET: &str = "classified";
+
+/// A server with one directory for Ann and one for Bob, behind a proxy that names them.
+async fn serve(rules: &[(&[&str], &[&str])]) -> TestServer {
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    for name in ["ann", "bob"] {
+        std::fs::create_dir(top.join(name)).unwrap();
+        std::fs::write(top.join(name).join("a.log"), format!("a line of {name}\n")).unwrap();
+    }
+    for name in [SECRET.to_owned(), format!("{SECRET}-2026-11-28"), format!("{SECRET}.1")] {
+        std::fs::write(top.join(format!("bob/{name}.log")), format!("{SECRET} text\n")).unwrap();
+    }
+    // Their names lie in Ann's directory, and where they lead in Bob's.
+    for (link, file) in [("link.log", "a.log"), ("dangling.log", "none.log")] {
+        std::os::unix::fs::symlink(top.join("bob").join(file), top.join("ann").join(link)).unwrap();
+    }
+    std::os::unix::fs::symlink(top.join("bob"), top.join("ann/directory")).unwrap();
+    let text = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let rule = |(who, read): &(&[&str], &[&str])| {
+        let read: Vec<String> = read.iter().map(|name| target(&top.join(name))).collect();
+        Rule::new(&text(who), &read).unwrap()
+    };
+    let settings = Settings {
+        user_header: Some("x-user".parse().unwrap()),
+        group_header: Some("x-groups".parse().unwrap()),
+        trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
+        rules: rules.iter().map(rule).collect(),
+        ..Settings::default()
+    };
+    let access = Access::new([top]).unwrap();
+    TestServer::over(directory, access, settings).await
+}
+
+const ANN_AND_BOB: &[(&[&str], &[&str])] = &[(&["ann"], &["ann"]), (&["bob"], &["bob"])];
+const ANN: (&str, &str) = ("x-user", "ann");
+const BOB: (&str, &str) = ("x-user", "bob");
+
+/// The variants of an enum in the source.
+fn variants(file: &str, name: &str) -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve").join(file);
+    let file = syn::parse_file(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let found = file.items.iter().find_map(|item| match item {
+        syn::Item::Enum(item) if item.ident == name => Some(item),
+        _ => None,
+    });
+    found.unwrap().variants.iter().map(|variant| variant.ident.to_string()).collect()
+}
+
+/// How a route is asked for a log, and what it does with one that is not the visitor's.
+enum Asked {
+    /// It answers 403.
+    Refused(Vec<(&'static str, String, Vec<(&'static str, &'static str)>)>),
+    /// It answers without anything of the log.
+    Silent(Vec<(String, Vec<(&'static str, &'static str)>)>),
+    /// It is a WebSocket.
+    WebSocket(Vec<String>),
+}
+
+const HTML: (&str, &str) = ("accept", "text/html");
+const EVENTS: (&str, &str) = ("accept", "text/event-stream");
+
+/// Each route and transport by its name, with requests for a log.
+fn routes(log: &str) -> Vec<(&'static str, Asked)> {
+    let plain = |targets: &[&str]| {
+        Asked::Refused(targets.iter().map(|more| ("GET", format!("{log}{more}"), vec![])).collect())
+    };
+    let api = |call: &str, queries: &[&str]| {
+        let target = |query: &&str| ("GET", format!("/_/{call}{log}{query}"), vec![]);
+        Asked::Refused(queries.iter().map(target).collect())
+    };
+    let silent = |targets: &[&str], headers: &[(&'static str, &'static str)]| {
+        Asked::Silent(targets.iter().map(|&target| (target.to_owned(), headers.to_vec())).collect())
+    };
+    vec![
+        ("Route::List", silent(&["/"], &[])),
+        ("Route::List", silent(&["/"], &[HTML])),
+        ("Route::ListJson", silent(&["/_/logs"], &[])),
+        ("ApiCall::Rows", api("rows", &["", "?from=0", "?filter=1&q=text"])),
+        ("ApiCall::Lines", api("lines", &["?at=0", "?line=1"])),
+        ("ApiCall::Find", api("find", &["?q=text"])),
+        ("ApiCall::Text", api("text", &["", "?from=0"])),
+        ("Route::Newer", api("newer", &[""])),
+        ("Route::Health", silent(&["/_/healthz"], &[])),
+        ("Route::SignIn", silent(&["/_/sign-in"], &[HTML])),
+        ("Route::SignOut", silent(&["/_/sign-out"], &[HTML])),
+        ("Route::Check", silent(&["/_/check?origin=http://a"], &[])),
+        (
+            "Route::Own",
+            silent(&["/_/merged", "/_/beside", "/_/levels.json", "/_/traces.json"], &[]),
+        ),
+        ("Route::Preflight", Asked::Silent(vec![])),
+        ("Route::Options", Asked::Silent(vec![])),
+        (
+            "Transport::Plain",
+            plain(&[
+                "",
+                "?lines=1",
+                "?tail=1",
+                "?format=raw",
+                "?format=text&lines=1",
+                "?format=html",
+            ]),
+        ),
+        ("Transport::Plain", Asked::Refused(vec![("HEAD", log.to_owned(), vec![])])),
+        (
+            "Transport::Plain",
+            Asked::Refused(vec![("GET", log.to_owned(), vec![("range", "bytes=0-3")])]),
+        ),
+        ("Transport::Page", Asked::Refused(vec![("GET", log.to_owned(), vec![HTML])])),
+        ("Transport::Events", Asked::Refused(vec![("GET", log.to_owned(), vec![EVENTS])])),
+        (
+            "Transport::WebSocket",
+            Asked::WebSocket(vec![
+                log.to_owned(),
+                format!("{log}?tail=1"),
+                format!("{log}?tail=1&wait=1"),
+                format!("{log}?from=0&generation=0"),
+            ]),
+        ),
+        // Each log of a merged stream is refused by itself: see below.
+        ("Route::Events", Asked::Silent(vec![])),
+    ]
+}
+
+/// An answer without what differs by its target.
+fn told(answer: &Answer, log: &str) -> (u16, String) {
+    (answer.status, answer.text().replace(log, "LOG"))
+}
+
+#[tokio::test]
+async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether_or_not_it_exists()
+{
+    let server = serve(ANN_AND_BOB).await;
+    let address = server.address;
+    let log_of = |name: &str| target(&server.path(name));
+    let secret = log_of(&format!("bob/{SECRET}.log"));
+    // None of these may be told from the others.
+    let logs = [
+        secret.clone(),
+        log_of("bob/none.log"),
+        log_of("bob"),
+        log_of("bob/*.log"),
+        log_of(&format!("bob/{SECRET}-2026-11-28.log")),
+        log_of("ann/../bob/a.log"),
+        log_of("annex/a.log"),
+        "/etc/passwd".to_owned(),
+    ];
+    // These have a name that Ann may read, and lead where she may not.
+    let links = ["ann/link.log", "ann/dangling.log", "ann/directory/a.log"].map(log_of);
+    let mut seen = BTreeSet::new();
+    for log in logs.iter().chain(&links) {
+        for (name, asked) in routes(log) {
+            seen.insert(name.to_owned());
+            match asked {
+                Asked::Refused(requests) => {
+                    for (method, target, mut headers) in requests {
+                        headers.push(ANN);
+                        let answer = request(address, method, &target, &headers).await;
+                        assert_eq!(answer.status, 403, "{name} {method} {target} {headers:?}");
+                        let other = target.replace(log.as_str(), &secret);
+                        let expected = request(address, method, &other, &headers).await;
+                        assert_eq!(told(&answer, log), told(&expected, &secret), "{name} {target}");
+                        assert!(!answer.text().contains(&format!("{SECRET} text")), "{target}");
+                    }
+                }
+                Asked::Silent(requests) => {
+                    for (target, mut headers) in requests {
+                        headers.push(ANN);
+                        let answer = get(address, &target, &headers).await;
+                        assert!(answer.status < 400, "{name} {target}: {answer:?}");
+                        let text = answer.text();
+                        assert!(
+                            !text.contains(SECRET) && !text.contains("/bob"),
+                            "{target}: {text}"
+                        );
+                    }
+                }
+                Asked::WebSocket(targets) => {
+                    for target in targets {
+                        let v1 = [("sec-websocket-protocol", "tailcast.v1"), ANN];
+                        let (mut viewer, _) = Viewer::connect(address, &target, &v1).await.unwrap();
+                        let (said, close) = viewer.rest().await;
+                        assert_eq!(close.map(|(code, _)| code), Some(4403), "{target}: {said}");
+                        let (mut viewer, _) =
+                            Viewer::connect(address, &target, &[ANN]).await.unwrap();
+                        let (said, close) = viewer.rest().await;
+                        assert_eq!(close.map(|(code, _)| code), Some(1008), "{target}");
+                        assert_eq!(said, "<font color=\"red\"><strong>Forbidden</strong></font>");
+                    }
+                }
+            }
+        }
+    }
+    let mut all: BTreeSet<String> = BTreeSet::new();
+    for (file, name) in
+        [("route.rs", "Route"), ("route.rs", "Transport"), ("http/api.rs", "ApiCall")]
+    {
+        all.extend(variants(file, name).iter().map(|variant| format!("{name}::{variant}")));
+    }
+    // What these stand for is among the others.
+    for group in ["Route::Api", "Route::Log"] {
+        assert!(all.remove(group), "{group}");
+    }
+    assert_eq!(seen, all, "a route is not in the table above");
+    // Bob may do all of this.
+    for (name, asked) in routes(&secret) {
+        if let Asked::Refused(requests) = asked {
+            for (method, target, mut headers) in requests {
+                if target.contains("tail=1") || headers.contains(&EVENTS) {
+                    continue;
+                }
+                headers.push(BOB);
+                let answer = request(address, method, &target, &headers).await;
+                assert!(answer.status < 300, "{name} {target}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_merged_stream_refuses_each_log_by_itself() {
+    let server = serve(ANN_AND_BOB).await;
+    let [own, other, none, link] = ["ann/a.log", "bob/a.log", "bob/none.log", "ann/link.log"]
+        .map(|name| target(&server.path(name)));
+    let merged = format!("/_/events?log={own}&log={other}&log={none}&log={link}");
+    let said = get(server.address, &merged, &[ANN]).await.text();
+    assert!(said.contains("a line of ann") && !said.contains("a line of bob"), "{said}");
+    for log in 1..4 {
+        let refused = format!(
+            r#"{{"log":{log},"message":{{"type":"error","code":4403,"message":"Forbidden"}}}}"#
+        );
+        assert!(said.contains(&refused), "{refused} in {said}");
+    }
+}
+
+#[tokio::test]
+async fn each_visitor_sees_a_list_of_their_own() {
+    let server =
+        serve(&[(&["ann"], &["ann"]), (&["@ops"], &["bob/a.log"]), (&["*"], &["later"])]).await;
+    std::fs::create_dir(server.path("later")).unwrap();
+    std::fs::write(server.path("later/b.log"), "").unwrap();
+    let list = async |headers: &[(&str, &str)]| {
+        let text = get(server.address, "/", headers).await.text();
+        let mut names: Vec<String> = text
+            .lines()
+            .map(|line| {
+                line.strip_prefix(&format!("{}/", target(server.directory.path())))
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(list(&[ANN]).await, ["ann/a.log", "later/b.log"]);
+    assert_eq!(list(&[BOB]).await, ["later/b.log"]);
+    assert_eq!(list(&[BOB, ("x-groups", "dev, ops")]).await, ["bob/a.log", "later/b.log"]);
+    // Both directories belong to a member of the group, and so does what leads from one to another.
+    let both = list(&[ANN, ("x-groups", "ops")]).await;
+    assert_eq!(both, ["ann/a.log", "ann/link.log", "bob/a.log", "later/b.log"]);
+    let page = get(server.address, "/", &[ANN, HTML]).await.text();
+    assert!(page.contains("Signed in as ann") && !page.contains("/bob"), "{page}");
+    let page = get(server.address, "/", &[BOB, HTML]).await.text();
+    assert!(page.contains("Signed in as bob"), "the page of another visitor");
+}
+
+#[tokio::test]
+async fn a_name_is_believed_from_a_trusted_proxy_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("a.log"), "a line\n").unwrap();
+    let log = target(&directory.path().join("a.log"));
+    let access = Access::new([directory.path()]).unwrap();
+    let settings = Settings {
+        user_header: Some("x-user".parse().unwrap()),
+        trusted_proxies: vec!["10.0.0.1".parse().unwrap(), "unix".parse().unwrap()],
+        ..Settings::default()
+    };
+    let server = TestServer::over(directory, access, settings.clone()).await;
+    assert_eq!(get(server.address, &log, &[ANN]).await.status, 401);
+    let trusted = Settings { trusted_proxies: vec!["127.0.0.1".parse().unwrap()], ..settings };
+    let server = TestServer::with(trusted).await;
+    for (headers, status) in [
+        (&[ANN][..], 200),
+        (&[], 401),
+        (&[ANN, BOB], 401),
+        (&[("x-user", "")], 401),
+        (&[("x-user", "*")], 401),
+        (&[("x-user", "@ops")], 401),
+        (&[("x-user", "a b")], 401),
+    ] {
+        assert_eq!(get(server.address, "/", headers).await.status, status, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn viewers_with_different_rights_see_the_same_log_and_are_counted_together() {
+    let server = serve(&[(&["ann", "bob"], &["ann"]), (&["eve"], &["ann", "bob"])]).await;
+    let log = format!("{}?tail=1", target(&server.path("ann/a.log")));
+    let mut viewers = Vec::new();
+    for name in ["ann", "bob", "eve"] {
+        let (mut viewer, _) =
+            Viewer::connect(server.address, &log, &[("x-user", name)]).await.unwrap();
+        viewer.text().await;
+        viewers.push(viewer);
+    }
+    let list = get(server.address, "/_/logs", &[ANN]).await.text();
+    assert!(list.contains(r#""viewers":3"#), "all who look are counted: {list}");
+    crate::servers::append(server.path("ann/a.log"), "more\n");
+    for viewer in &mut viewers {
+        assert!(viewer.text().await.contains("more"));
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_is_turned_to_another_directory_shows_nothing_of_it() {
+    let server = serve(ANN_AND_BOB).await;
+    let link = server.path("ann/turning.log");
+    std::os::unix::fs::symlink(server.path("ann/a.log"), &link).unwrap();
+    let log = format!("{}?tail=1", target(&link));
+    let v1 = [("sec-websocket-protocol", "tailcast.v1"), ANN];
+    let (mut viewer, _) = Viewer::connect(server.address, &log, &v1).await.unwrap();
+    viewer.expect("open").await;
+    viewer.expect("rows").await;
+    let new = server.path("ann/new");
+    std::os::unix::fs::symlink(server.path(&format!("bob/{SECRET}.log")), &new).unwrap();
+    std::fs::rename(&new, &link).unwrap();
+    // It is followed no further until it leads to a place of Ann's again.
+    let mut said = viewer.text().await;
+    assert!(said.contains("waiting"), "{said}");
+    std::fs::write(server.path("ann/b.log"), "the present\n").unwrap();
+    std::os::unix::fs::symlink(server.path("ann/b.log"), &new).unwrap();
+    std::fs::rename(&new, &link).unwrap();
+    while !said.contains("the present") {
+        said += &viewer.text().await;
+    }
+    assert!(!said.contains(SECRET), "{said}");
+}
