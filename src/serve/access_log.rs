@@ -3,12 +3,15 @@
 use std::time::Instant;
 
 use crate::serve::forwarded::Remote;
+use crate::serve::identity::Visitor;
 use crate::serve::viewer_limit::ViewerPermit;
 
 /// One viewer's entry. Its creation logs that the viewer joined, its drop that the viewer has left.
 #[derive(Debug)]
 pub(super) struct AccessLogEntry {
     remote: Remote,
+    /// The name of the visitor, if the server asks for one.
+    user: Option<String>,
     log: String,
     since: Instant,
     /// Bytes that were passed to the connection.
@@ -22,12 +25,15 @@ impl AccessLogEntry {
     /// Begins an entry. `log` is logged unchanged, so the caller has to escape it.
     pub(super) fn begin(
         remote: Remote,
+        visitor: &Visitor,
         log: String,
         transport: &'static str,
         permit: Option<ViewerPermit>,
     ) -> Self {
-        tracing::info!(%remote, %log, by = transport, "viewer came");
-        Self { remote, log, since: Instant::now(), bytes: 0, reason: "left", _permit: permit }
+        let user = visitor.name().map(str::to_owned);
+        let shown = user.as_deref();
+        tracing::info!(%remote, user = shown, %log, by = transport, "viewer came");
+        Self { remote, user, log, since: Instant::now(), bytes: 0, reason: "left", _permit: permit }
     }
 
     /// Ends the entry for this reason.
@@ -39,7 +45,7 @@ impl AccessLogEntry {
 impl Drop for AccessLogEntry {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs();
-        let Self { remote, log, bytes, reason, .. } = self;
-        tracing::info!(%remote, %log, bytes, seconds, reason, "viewer gone");
+        let Self { remote, user, log, bytes, reason, .. } = self;
+        tracing::info!(%remote, user = user.as_deref(), %log, bytes, seconds, reason, "viewer gone");
     }
 }

@@ -208,7 +208,7 @@ impl LogRequest<'_> {
         log: &LogPath,
         transport: &'static str,
     ) -> Result<AccessLogEntry, Refused> {
-        admit(self.app, self.remote, log, transport).ok_or_else(Refused::full)
+        admit(self.app, self.remote, self.visitor, log, transport).ok_or_else(Refused::full)
     }
 }
 
@@ -216,11 +216,12 @@ impl LogRequest<'_> {
 pub(super) fn admit(
     app: &App,
     remote: Remote,
+    visitor: &Visitor,
     log: &LogPath,
     transport: &'static str,
 ) -> Option<AccessLogEntry> {
     let permit = app.admit_viewer()?;
-    Some(AccessLogEntry::begin(remote, quoted(log), transport, Some(permit)))
+    Some(AccessLogEntry::begin(remote, visitor, quoted(log), transport, Some(permit)))
 }
 
 /// A path for the access log, in quotes and with everything escaped that could forge a line.

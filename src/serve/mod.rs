@@ -55,6 +55,8 @@ use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::{REVIEW_INTERVAL, Withdrawal, Withdrawals};
 
+#[cfg(any(test, fuzzing))]
+pub use identity::read_unknown;
 pub use identity::{
     PASSWORD_BYTES_MAX, Sessions, StateError, Tokens, Users, WrongAccount, can_name_visitors,
     is_name, new_token, password_hash, token_digest,

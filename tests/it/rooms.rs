@@ -23,7 +23,11 @@ const VIEWERLESS: [&str; 4] = ["encoding", "log", "render", "wire"];
 
 /// Exceptions: a room, the words about viewers that it may use, and the reason.
 const VIEWER_WORDS: [(&str, &[&str], &str); 3] = [
-    ("log", &["viewers", "viewers_by_path", "add_viewer", "remove_viewer"], "a log without viewers is let go"),
+    (
+        "log",
+        &["viewers", "viewers_by_path", "add_viewer", "remove_viewer"],
+        "a log without viewers is let go",
+    ),
     (
         "log",
         &["are_viewers_behind", "set_viewers_behind", "waits_for_viewers"],

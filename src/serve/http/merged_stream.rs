@@ -124,7 +124,8 @@ async fn join(
 ) -> Result<(Session, AccessLogEntry, Withdrawal), Message> {
     let refused = |refusal| Message::refusal(refusal).1;
     let path = path.map_err(refused)?;
-    let entry = admit(&request.app, request.remote, &path, "events").ok_or_else(Message::full)?;
+    let entry = admit(&request.app, request.remote, &request.visitor, &path, "events")
+        .ok_or_else(Message::full)?;
     let start = request.query.start(Lines::Last(LINES), true);
     let withdrawal = request.app.watch_right(&request.visitor, &path);
     let session = request.app.hub.join(&path, start, request.form).await.map_err(refused)?;

@@ -56,7 +56,7 @@ pub(in crate::serve) fn answer(
         Some(_) => log.map_err(Denial::Refused),
     };
     let transport = if is_v1 { SUBPROTOCOL } else { "websocket" };
-    let entry = AccessLogEntry::begin(*remote, name, transport, permit);
+    let entry = AccessLogEntry::begin(*remote, visitor, name, transport, permit);
     let start = query.start(Lines::Last(LINES), is_v1);
     let visitor = (*visitor).clone();
     let request = ViewerRequest { visitor, log, start, form, packing };
