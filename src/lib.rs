@@ -54,6 +54,9 @@
 //! | follower | polls one log and publishes what it finds |
 //! | chunk | bytes of a span that were read and published together |
 //! | late bytes | bytes written to a file after it was rotated away |
+//! | identity | who a visitor is, and by what that was proved: password, session, token, proxy |
+//! | visitor | the sender of a request, once the gate has admitted it; only a visitor can name a log |
+//! | scope | the part of the prefixes that somebody may read |
 //! | viewer | a client that receives a log |
 //! | session | the messages for one viewer, or for one broadcast group |
 //! | cursor | a viewer's position and what it does next; a value without IO |
@@ -74,6 +77,7 @@
 //! - Nothing below `serve` knows HTTP. `client` knows nothing of `serve`: they share the messages.
 //! - Only `wire` is serialisable.
 //! - No log is opened without [`log::Access`], and a path that was checked earlier is checked again.
+//! - No path of a request becomes a log without a visitor, who was admitted.
 //! - No map guard and no lock is held across an await.
 //! - Only `cli` prints.
 //!

@@ -1,9 +1,12 @@
 //! Secrets that a person types or a script sends. They are never arguments, which others can see.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::Path;
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
+/// A longer line is no secret.
+const LINE_BYTES_MAX: u64 = 64 * 1024;
 /// What Ctrl-C sends while it does not end the program.
 const INTERRUPT: char = '\u{3}';
 
@@ -16,6 +19,15 @@ pub(super) fn read(prompt: &str) -> io::Result<String> {
         writeln!(io::stderr())?;
     }
     line
+}
+
+/// The first line of a file.
+pub(super) fn first_line(file: &Path) -> io::Result<String> {
+    let mut line = String::new();
+    #[expect(clippy::disallowed_methods, reason = "it is no log")]
+    let file = std::fs::File::open(file)?;
+    io::BufReader::new(file.take(LINE_BYTES_MAX)).read_line(&mut line)?;
+    Ok(without_end(&line).to_owned())
 }
 
 /// Asks for a line on the terminal; from a pipe it is the next line.
@@ -35,8 +47,12 @@ fn next_line() -> io::Result<String> {
     if line.contains(INTERRUPT) {
         return Err(io::ErrorKind::Interrupted.into());
     }
-    let line = line.strip_suffix('\n').unwrap_or(&line);
-    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+    Ok(without_end(&line).to_owned())
+}
+
+fn without_end(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
 }
 
 /// A terminal that does not show what is typed. Dropping it restores the terminal.

@@ -1,5 +1,6 @@
 //! `tailcast tail`.
 
+mod credentials;
 mod messages;
 mod output;
 
@@ -17,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{AccessLogFormat, HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
-    self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
+    self, BadUrl, Credentials, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl,
+    Refused, StartAt,
 };
 use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
@@ -73,6 +75,19 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LABEL", env = "TAILCAST_ENCODING", value_parser = encoding)]
     encoding: Option<Encoding>,
 
+    /// Sign in to the server with this name (also as http://NAME@host/…). The password is asked for
+    /// on the terminal, or is the first line of standard input
+    #[arg(long, value_name = "NAME", env = "TAILCAST_USER")]
+    user: Option<String>,
+
+    /// The file whose first line is the password
+    #[arg(long, value_name = "FILE", env = "TAILCAST_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+
+    /// Sign in to the server with the token that is the first line of this file
+    #[arg(long, value_name = "FILE", env = "TAILCAST_TOKEN_FILE", conflicts_with_all = ["user", "password_file"])]
+    token_file: Option<PathBuf>,
+
     /// Print only errors to stderr
     #[arg(short, long, env = "TAILCAST_QUIET", value_parser = FalseyValueParser::new())]
     quiet: bool,
@@ -88,6 +103,14 @@ enum Format {
 enum Lines {
     Last(u64),
     All,
+}
+
+impl Arguments {
+    /// Whether something says who asks.
+    fn has_credentials(&self) -> bool {
+        let user = self.log.parse().ok().and_then(|url: LogUrl| url.user().map(str::to_owned));
+        self.user.is_some() || self.token_file.is_some() || user.is_some()
+    }
 }
 
 fn lines(text: &str) -> Result<Lines, String> {
@@ -121,13 +144,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     } else {
         None
     };
+    let credentials = match &url {
+        Some(url) => credentials::of(arguments, url)?,
+        None => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")
         .or_unavailable(HINT_LIMITS)?;
-    let printed = runtime.block_on(print(arguments, url));
+    let printed = runtime.block_on(print(arguments, url, credentials));
     // A read that hangs on a dead disk must not delay the exit.
     runtime.shutdown_background();
     printed
@@ -148,7 +175,11 @@ impl Source {
     }
 }
 
-async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure> {
+async fn print(
+    arguments: &Arguments,
+    url: Option<LogUrl>,
+    credentials: Option<Credentials>,
+) -> Result<(), Failure> {
     let ending = signals().context("cannot handle signals").or_unavailable(HINT_LIMITS)?;
     let ask = FollowRequest {
         begin: match arguments.lines {
@@ -162,7 +193,13 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         encoding: arguments.encoding,
     };
     let source = match url {
-        Some(url) => Source::Remote(Box::new(Follow::new(url, ask))),
+        Some(url) => {
+            let follow = Follow::new(url, ask);
+            Source::Remote(Box::new(match credentials {
+                Some(credentials) => follow.with_credentials(credentials),
+                None => follow,
+            }))
+        }
         None => {
             let path = PathBuf::from(&arguments.log);
             let local =
@@ -295,6 +332,7 @@ fn bad_url(typed: &str, error: BadUrl) -> Failure {
         BadUrl::Tls => "give the http:// URL of the server itself, or reach it through `ssh -L`",
         BadUrl::Scheme(_) => "give a URL that begins with http:// or ws://, or the path of a file",
         BadUrl::Host => "give a URL such as http://127.0.0.1:8765/var/log/app.log",
+        BadUrl::Password => "others can see it there: give the name alone, as in http://ann@host/…",
         BadUrl::NoLog => "add the log's absolute path, as in http://127.0.0.1:8765/var/log/app.log",
     };
     Failure::usage(anyhow::Error::new(error).context(cannot_follow(typed)), hint)
@@ -326,6 +364,15 @@ fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
         Refused::Forbidden | Refused::Unreadable => "check its permissions with `ls -l`",
         Refused::Untailable => "give a regular file",
         Refused::Foreign(_) => "give the address that `tailcast serve` printed",
+        Refused::Status(401, _) if arguments.has_credentials() => {
+            "check the name and the password, or the token"
+        }
+        Refused::Status(401, _) => {
+            "sign in: give `--user NAME` and type the password, or `--token-file FILE`"
+        }
+        Refused::Closed(4401, _) => {
+            "the user or the token was removed or changed on the server: sign in again"
+        }
         Refused::Status(421, _) => {
             "start the server with `--allow-host NAME`, or use its IP address"
         }

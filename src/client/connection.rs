@@ -10,12 +10,13 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::http::header::AUTHORIZATION;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Response, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::client::{Disconnect, Refused};
+use crate::client::{Credentials, Disconnect, Refused};
 use crate::wire::frame::MESSAGE_BYTES_MAX;
 use crate::wire::message::SUBPROTOCOL;
 
@@ -59,11 +60,15 @@ impl Connection {
     pub(crate) async fn connect(
         url: String,
         socket: Option<PathBuf>,
+        credentials: Option<Credentials>,
     ) -> Result<Self, ConnectionError> {
         let mut request = url.into_client_request().map_err(connect_error)?;
         request
             .headers_mut()
             .insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
+        if let Some(credentials) = credentials {
+            request.headers_mut().insert(AUTHORIZATION, credentials.header());
+        }
         let config = WebSocketConfig::default().max_message_size(Some(4 * MESSAGE_BYTES_MAX));
         let connecting = async {
             let io: Box<dyn Io> = match socket {

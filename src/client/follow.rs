@@ -13,7 +13,7 @@ use crate::client::backoff::Backoff;
 use crate::client::connection::{Connection, ConnectionError};
 use crate::client::resume::ResumeState;
 use crate::client::{
-    Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
+    Credentials, Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
 };
 use crate::wire::message::Message;
 
@@ -29,6 +29,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// lost, or when the server was silent for 40 s, after a random pause of at most 0.5 to 15 s.
 pub struct Follow {
     url: LogUrl,
+    credentials: Option<Credentials>,
     request: FollowRequest,
     /// Where to continue, once the stream was open.
     resume: ResumeState,
@@ -61,6 +62,7 @@ impl Follow {
         };
         Self {
             url,
+            credentials: None,
             request,
             resume: ResumeState::new(position),
             has_started: false,
@@ -68,6 +70,12 @@ impl Follow {
             backoff: Backoff::default(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Identifies itself with these at each connection.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self }
     }
 
     /// Where to continue after the events so far. While late bytes of a rotated file arrive this is
@@ -92,7 +100,8 @@ impl Follow {
                     sleep_until(*until).await;
                     let url = self.url.websocket(&self.parameters());
                     let socket = self.url.socket().map(ToOwned::to_owned);
-                    self.state = State::Connecting(Box::pin(Connection::connect(url, socket)));
+                    let connecting = Connection::connect(url, socket, self.credentials.clone());
+                    self.state = State::Connecting(Box::pin(connecting));
                 }
                 State::Connecting(connecting) => match connecting.await {
                     Ok(connection) => self.state = State::Up(Box::new(connection)),
@@ -270,6 +279,7 @@ impl Follow {
             1001 => ConnectionError::Lost(Disconnect::GoingAway),
             1011 => ConnectionError::Lost(Disconnect::Silent),
             1013 => ConnectionError::Lost(Disconnect::Full),
+            4401 => ConnectionError::Refused(Refused::Closed(code, words)),
             4403 => ConnectionError::Refused(Refused::Forbidden),
             4404 => ConnectionError::Refused(Refused::NotFound),
             4408 => ConnectionError::Lost(Disconnect::TooSlow),

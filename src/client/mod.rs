@@ -26,6 +26,7 @@
 
 mod backoff;
 pub(crate) mod connection;
+mod credentials;
 mod follow;
 mod local;
 mod resume;
@@ -40,6 +41,7 @@ use crate::encoding::Encoding;
 use crate::log::Refusal;
 pub use crate::wire::message::{Reason, WaitReason};
 
+pub use credentials::Credentials;
 pub use follow::Follow;
 pub use local::Local;
 pub use url::{BadUrl, LogUrl};

@@ -4,11 +4,11 @@ use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`. A log
-/// of a server that listens on a unix socket is `unix:/run/tailcast.sock:/var/log/app.log`.
+/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`. A user
+/// may stand before the host, as in `http://ann@host:8765/…`; a password may not. A log of a server that listens on a unix socket is `unix:/run/tailcast.sock:/var/log/app.log`.
 ///
 /// Characters that a URL cannot contain (a space, a letter with an accent) are percent-encoded.
 /// Parameters after `?` are dropped: [`FollowRequest`](crate::client::FollowRequest) has their
@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::http::Uri;
 pub struct LogUrl {
     /// The unix socket of the server, if it is not reached by TCP.
     socket: Option<PathBuf>,
+    /// The user whose password the server wants.
+    user: Option<String>,
     /// Host and port.
     authority: String,
     /// The log's absolute path, percent-encoded.
@@ -47,6 +49,8 @@ pub enum BadUrl {
     Scheme(String),
     /// The host or the port is not valid.
     Host,
+    /// There is a password before the host.
+    Password,
     /// The URL names a server, but no log.
     NoLog,
 }
@@ -60,6 +64,7 @@ impl Display for BadUrl {
             }
             Self::Scheme(scheme) => write!(f, "the scheme `{scheme}` is not supported"),
             Self::Host => f.write_str("the host or the port is not valid"),
+            Self::Password => f.write_str("it has a password in it"),
             Self::NoLog => f.write_str("it names a server, but no log"),
         }
     }
@@ -82,6 +87,12 @@ impl LogUrl {
     /// The unix socket of the server, if it is not reached by TCP.
     pub(crate) fn socket(&self) -> Option<&Path> {
         self.socket.as_deref()
+    }
+
+    /// The user whose password the server wants.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
     }
 
     /// The WebSocket URL with these parameters.
@@ -108,12 +119,30 @@ impl FromStr for LogUrl {
             let local = format!("http://localhost{path}");
             return Ok(Self { socket: Some(socket.into()), ..local.parse()? });
         }
-        let UrlParts { authority, path, .. } = UrlParts::parse(text)?;
+        let (user, text) = without_user(text)?;
+        let UrlParts { authority, path, .. } = UrlParts::parse(&text)?;
         if path.trim_matches('/').is_empty() {
             return Err(BadUrl::NoLog);
         }
-        Ok(Self { socket: None, authority: authority.to_owned(), path })
+        Ok(Self { socket: None, user, authority: authority.to_owned(), path })
     }
+}
+
+/// The user that stands before the host, and the URL without it. Others can see the arguments of a
+/// program, so a password has no place there.
+fn without_user(text: &str) -> Result<(Option<String>, String), BadUrl> {
+    let Some((scheme, rest)) = text.split_once("://") else { return Ok((None, text.to_owned())) };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let Some((user, _)) = authority.rsplit_once('@') else { return Ok((None, text.to_owned())) };
+    if user.contains(':') {
+        return Err(BadUrl::Password);
+    }
+    let bare = rest.get(user.len() + 1..).unwrap_or_default();
+    let user = percent_decode_str(user).decode_utf8().map_err(|_| BadUrl::Host)?.into_owned();
+    if user.is_empty() || user.contains(':') {
+        return Err(BadUrl::Host);
+    }
+    Ok((Some(user), format!("{scheme}://{bare}")))
 }
 
 /// The socket and the log's path in `unix:/run/tailcast.sock:/var/log/app.log`.
@@ -174,15 +203,28 @@ mod tests {
     }
 
     #[test]
+    fn a_user_may_stand_before_the_host() {
+        for (typed, user, websocket) in [
+            ("http://ann@host:80/a", Some("ann"), "ws://host:80/a?x"),
+            ("http://a%40b@[::1]/a@b", Some("a@b"), "ws://[::1]/a@b?x"),
+            ("http://host/a@b", None, "ws://host/a@b?x"),
+        ] {
+            let url: LogUrl = typed.parse().unwrap();
+            assert_eq!((url.user(), url.websocket("x").as_str()), (user, websocket), "{typed}");
+            assert!(user.is_none() || !url.to_string().contains("ann"), "{url}");
+        }
+    }
+
+    #[test]
     fn an_invalid_url_is_refused_with_the_reason() {
         let refused = |typed: &str| typed.parse::<LogUrl>().unwrap_err();
         assert_eq!(refused("https://host/a.log"), BadUrl::Tls);
         assert_eq!(refused("wss://host/a.log"), BadUrl::Tls);
         assert_eq!(refused("ftp://host/a.log"), BadUrl::Scheme("ftp".to_owned()));
-        for typed in ["http:///a.log", "http://host:99999/a", "http://host:/a", "http://u:p@host/a"]
-        {
+        for typed in ["http:///a.log", "http://host:99999/a", "http://host:/a", "http://@host/a"] {
             assert_eq!(refused(typed), BadUrl::Host, "{typed}");
         }
+        assert_eq!(refused("http://u:p@host/a"), BadUrl::Password);
         assert_eq!(refused("http://host:8765"), BadUrl::NoLog);
         assert_eq!(refused("http://host:8765/?tail=1"), BadUrl::NoLog);
     }

@@ -140,7 +140,7 @@ impl Gate {
                 let admission = self.admission(settings, Identity::User(user));
                 return Ok(Admission { cookie, ..admission });
             }
-            Some(Credentials::Token(token)) => self.check_token(settings, client, &token)?,
+            Some(Credentials::Token(token)) => Some(self.check_token(settings, client, &token)?),
         };
         let identity = identity.ok_or_else(Refused::no_identity)?;
         Ok(self.admission(settings, identity))
@@ -173,17 +173,14 @@ impl Gate {
         settings: &Settings,
         client: &Client,
         token: &str,
-    ) -> Result<Option<Identity>, Refused> {
-        let Some(tokens) = &settings.tokens else { return Ok(None) };
-        match self.passwords.check_token(tokens, token, client.address()) {
-            Verdict::Right(token) => {
-                Ok(Some(Identity::Token { name: token.name.clone(), digest: token.digest }))
-            }
-            Verdict::Wrong => {
+    ) -> Result<Identity, Refused> {
+        let Some(tokens) = &settings.tokens else { return Err(Refused::no_identity()) };
+        match self.passwords.check_token(tokens, token) {
+            Some(token) => Ok(Identity::Token { name: token.name.clone(), digest: token.digest }),
+            None => {
                 tracing::info!(remote = %client.remote, "wrong token");
                 Err(Refused::wrong_identity())
             }
-            Verdict::TooMany(wait) => Err(Refused::too_many(wait)),
         }
     }
 
@@ -326,6 +323,30 @@ fn begin_session(settings: &Settings, client: &Client, user: &UserIdentity) -> O
     set_cookie(client, &settings.base_path, &value, sessions::SESSION_TIME.as_secs())
 }
 
+/// Reads what anybody may send before it is known who they are, for the fuzzer.
+///
+/// # Panics
+/// When a promise is broken: that a place to go on to lies on this server, and that a cookie that
+/// this server did not make proves nothing.
+#[cfg(any(test, fuzzing))]
+pub fn read_unknown(bytes: &[u8]) {
+    let users: Users = "ann:$2y$04$snw.ZbTb2lDvV81UfXWzR.z0hLAugoLmvMq3FFkt1RggR80px.6hG"
+        .parse()
+        .unwrap_or_else(|wrong| panic!("{wrong}"));
+    sign_in::read_unknown(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    // Whatever is in such a file, it is read or refused.
+    let _users = text.parse::<Users>();
+    let _tokens = text.parse::<Tokens>();
+    assert!(Sessions::in_memory().read(&text, &users).is_none());
+    let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+    let mut headers = HeaderMap::new();
+    headers.insert(hyper::header::AUTHORIZATION, value.clone());
+    headers.insert(hyper::header::COOKIE, value);
+    let _credentials = Credentials::of(&headers);
+    let _cookies = headers.typed_get::<Cookie>().map(|cookies| cookies.iter().count());
+}
+
 /// Whether a header can say who a visitor is: one that a proxy sets for this purpose alone.
 #[must_use]
 pub fn can_name_visitors(header: &HeaderName) -> bool {
@@ -333,4 +354,21 @@ pub fn can_name_visitors(header: &HeaderName) -> bool {
     ![AUTHORIZATION, COOKIE, FORWARDED, HOST, ORIGIN].contains(header)
         && !header.as_str().starts_with("x-forwarded-for")
         && !header.as_str().starts_with("sec-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_anybody_may_send_is_read_or_refused(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            text in r"(next=)?/[/\\%25CcFf.a|=&:;,$\t ]{0,20}",
+        ) {
+            read_unknown(&bytes);
+            read_unknown(text.as_bytes());
+        }
+    }
 }

@@ -58,6 +58,8 @@ use websocket::heartbeat::HeartbeatScheduler;
 use withdrawal::{REVIEW_INTERVAL, Withdrawal, Withdrawals};
 
 pub use access_log::ACCESS_LOG;
+#[cfg(any(test, fuzzing))]
+pub use identity::read_unknown;
 pub use identity::{
     PASSWORD_BYTES_MAX, Sessions, StateError, Tokens, Users, WrongAccount, can_name_visitors,
     is_name, new_token, password_hash, token_digest,

@@ -483,3 +483,50 @@ async fn the_commands_make_lines_for_both_files() {
         assert!(output.stdout.is_empty() && text(output.stderr).contains("hint: "));
     }
 }
+
+#[tokio::test]
+async fn tail_signs_in_with_a_password_or_a_token_and_says_what_to_do_without() {
+    let scene = Scene::new();
+    let program = scene.serve();
+    put(scene.path("token"), format!("{TOKEN}\n"));
+    put(scene.path("password"), "open\n");
+    put(scene.path("other"), "misguess\n");
+    let path = |name: &str| scene.path(name).to_str().unwrap().to_owned();
+    let log = target(&scene.log("a"));
+    let url = format!("http://{}{log}", program.address);
+    let with_user = format!("http://ann@{}{log}", program.address);
+    let tail = |arguments: &[&str], input: &str| {
+        std::fs::write(scene.path("input"), input).unwrap();
+        let mut command = command();
+        command.args(["tail", "--no-follow"]).args(arguments);
+        output_of(command.stdin(std::fs::File::open(scene.path("input")).unwrap()))
+    };
+    for (arguments, input) in [
+        (vec!["--token-file", &path("token"), &url], ""),
+        (vec!["--user", "ann", "--password-file", &path("password"), &url], ""),
+        (vec!["--password-file", &path("password"), &with_user], ""),
+        (vec!["--user", "ann", &url], "open\n"),
+        (vec![&with_user], "open"),
+    ] {
+        let output = tail(&arguments, input);
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "first of a\n",
+            "{arguments:?} {output:?}"
+        );
+    }
+    for (arguments, code, hint) in [
+        (vec![url.as_str()], 1, "hint: sign in: give `--user NAME`"),
+        (vec!["--user", "ann", "--password-file", &path("other"), &url], 1, "hint: check the name"),
+        (vec!["--token-file", &path("other"), &url], 1, "hint: check the name"),
+        (vec!["--token-file", &path("none"), &url], 2, "hint: name a file"),
+        (vec!["--password-file", &path("password"), &url], 2, "hint: give `--user NAME`"),
+        (vec![&with_user.replace("ann@", "ann:open@")], 2, "hint: others can see it there"),
+    ] {
+        let output = tail(&arguments, "");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {said}");
+        assert!(said.contains(hint), "{arguments:?} {said}");
+        assert!(output.stdout.is_empty());
+    }
+}

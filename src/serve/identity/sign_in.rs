@@ -247,6 +247,18 @@ async fn end(app: &Arc<App>, session: &super::sessions::Session) {
     app.review_streams().await;
 }
 
+/// Reads a form, for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(super) fn read_unknown(bytes: &[u8]) {
+    let form = Form::parse(bytes);
+    let Some(next) = place(&form.next) else { return };
+    let response = see_other(next);
+    let location = &response.headers()[header::LOCATION];
+    // As a browser reads it: it begins with one slash, and names no host.
+    let text = location.to_str().unwrap_or_default();
+    assert!(text.starts_with('/') && !text.starts_with("//") && !text.contains('\\'), "{text}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

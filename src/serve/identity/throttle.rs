@@ -105,15 +105,10 @@ impl Throttle {
     /// the answer has tried as well.
     pub(super) fn count(&self, address: Option<IpAddr>, name: &super::accounts::Digest) {
         let now = Instant::now();
-        self.count_address(address);
-        self.by_name.lock().add(*name, now);
-    }
-
-    /// Counts an attempt without a name.
-    pub(super) fn count_address(&self, address: Option<IpAddr>) {
         if let Some(address) = address {
-            self.by_address.lock().add(network(address), Instant::now());
+            self.by_address.lock().add(network(address), now);
         }
+        self.by_name.lock().add(*name, now);
     }
 
     /// Takes an attempt back that was right. Earlier ones stay counted, so that nobody can hide
@@ -199,7 +194,7 @@ mod tests {
         assert!(throttle.wait_of(address("2001:db8::ffff")).is_some());
         assert!(throttle.wait_of(address("2001:db8:0:1::1")).is_none());
         for at in 0..(2 * ENTRIES_MAX as u32) {
-            throttle.count_address(Some(IpAddr::V4(at.into())));
+            throttle.count(Some(IpAddr::V4(at.into())), &ANN);
         }
         let table = throttle.by_address.lock();
         assert_eq!((table.attempts.len(), table.order.len()), (ENTRIES_MAX, ENTRIES_MAX));

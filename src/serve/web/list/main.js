@@ -1,9 +1,11 @@
 // The list of logs: refreshes the server's table, filters and sorts it, and opens several logs together. The URL's
 // fragment holds the state, so that a link or the Back button shows the same list.
 
+import { noteIdentity } from '../net/signed-out.js';
 import { linkTo, pagePath, pageUrl, serverUrl, withoutBase } from '../net/wire.js';
 import { byId, setText } from '../ui/dom.js';
 import { bindKeys } from '../ui/keys.js';
+import { watchIdentity } from '../ui/signed-out.js';
 import { formatAge, formatSize, plural } from '../ui/units.js';
 import { MERGED_MAX, multiLogUrl, SPLIT_MAX } from '../url/multi-log.js';
 import { Favourites } from './favourites.js';
@@ -27,6 +29,7 @@ const URL_MS = 300;
  * @typedef {import('./listing.js').Line} Line
  */
 
+watchIdentity();
 const body = /** @type {HTMLTableSectionElement} */ (byId('logs'));
 const filter = /** @type {HTMLInputElement} */ (byId('filter'));
 const sortMenu = /** @type {HTMLSelectElement} */ (byId('sort'));
@@ -156,10 +159,13 @@ function merge(fresh) {
 }
 
 let etag = '';
+let isSignedOut = false;
 
 async function refresh() {
   try {
     const response = await fetch(serverUrl('/_/logs'), { headers: { accept: 'application/json' }, signal: AbortSignal.timeout(ANSWER_MS_MAX) });
+    noteIdentity(response);
+    isSignedOut = response.status === 401;
     if (!response.ok) throw new Error(`status ${response.status}`);
     const wasReachable = reachable;
     reachable = true;
@@ -194,6 +200,8 @@ async function refreshLoop() {
   const began = performance.now();
   await refresh();
   refreshing = false;
+  // The page asks again when it is looked at again.
+  if (isSignedOut) return;
   const pause = document.hidden ? HIDDEN_REFRESH_MS : REFRESH_MS;
   refreshTimer = window.setTimeout(refreshLoop, Math.max(pause, REFRESH_PER_ANSWER * (performance.now() - began)));
 }

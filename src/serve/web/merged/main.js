@@ -18,6 +18,7 @@ import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { loadOptions, TIMES } from '../ui/options.js';
+import { watchIdentity } from '../ui/signed-out.js';
 import { plural } from '../ui/units.js';
 import { ViewMenu } from '../ui/view-menu.js';
 import { displayPath, MERGED_MAX, multiLogUrl, parseLogs, shortNames } from '../url/multi-log.js';
@@ -37,6 +38,7 @@ const NAME_CHARS_MAX = 20;
 const SEARCH_MS = 250;
 const HINT_MS = 2_500;
 
+watchIdentity();
 const log = byId('log');
 const view = parseView(location.hash);
 const encoding = chosenEncoding(location, view);

@@ -84,7 +84,7 @@ function showEdges(sources, words, { following, newLines, isGathering, isEmpty, 
 function emptyText(sources, words, isFiltering) {
   if (sources.length === 0) return ['No logs selected', 'Select some in the list of logs.'];
   if (sources.every(({ on }) => !on)) return ['All logs are hidden', 'Click their names above, or press 0, to show them again.'];
-  const refused = words.find(({ state }) => state === 'forbidden' || state === 'not-found');
+  const refused = words.find(({ state }) => ['signed-out', 'forbidden', 'not-found'].includes(state));
   const notice = (refused ?? words.find((one) => one.notice !== undefined))?.notice;
   if (isFiltering && !refused) return ['No line passes the filter', 'New lines that pass appear here.'];
   return notice ?? ['No lines yet', ''];

@@ -1,5 +1,6 @@
 // The client of the server's API for one log: rows anywhere in it, line numbers, and the offset of a line.
 
+import { noteIdentity } from './signed-out.js';
 import { serverUrl } from './wire.js';
 
 /**
@@ -65,6 +66,7 @@ export class LogApi {
    */
   async request(resource, parameters, signal) {
     const answer = await fetch(serverUrl(this.url(resource, parameters)), { signal: bounded(signal), headers: { accept: 'application/json' } });
+    noteIdentity(answer);
     if (answer.status === 410) throw new Gone('the file is no longer there');
     if (answer.status === 503) throw new Unavailable(await errorText(answer));
     if (!answer.ok) throw new Error(await errorText(answer));

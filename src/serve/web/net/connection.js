@@ -7,6 +7,7 @@
 
 import { askRefusal } from './refusal.js';
 import { ResumeState } from './resume.js';
+import { signedIn, signedOut } from './signed-out.js';
 import { openStream } from './transport.js';
 import { streamUrl } from './wire.js';
 
@@ -40,7 +41,7 @@ const SLEPT_MS = 150_000;
  *
  * @typedef {{name: 'connecting'} | {name: 'open', transport: Transport, refusal: Refusal | null}
  *   | {name: 'retry', at: number, reason: RetryReason, refusal: Refusal | null}
- *   | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
+ *   | {name: 'signed-out'} | {name: 'forbidden', message: string} | {name: 'not-found', message: string} | {name: 'ended'}} Phase
  */
 
 export class Connection {
@@ -85,7 +86,8 @@ export class Connection {
       if (this.phase.name === 'open' || this.phase.name === 'retry') this.#connect(this.#transport);
     });
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && this.phase.name === 'retry') this.#connect(this.#transport);
+      // Somebody may have signed in on another page.
+      if (!document.hidden && ['retry', 'signed-out'].includes(this.phase.name)) this.#connect(this.#transport);
     });
     // A browser may keep a page in its back-forward cache. A cached page is no viewer.
     window.addEventListener('pagehide', () => this.#disconnect());
@@ -130,7 +132,10 @@ export class Connection {
     const onEnd = (reason) => {
       this.#disconnect();
       if (isOver) this.#setPhase({ name: 'ended' });
-      else if (reason === 'forbidden') this.#setPhase({ name: 'forbidden', message: this.#refusal?.message ?? '' });
+      else if (reason === 'signed-out') {
+        signedOut();
+        this.#setPhase({ name: 'signed-out' });
+      } else if (reason === 'forbidden') this.#setPhase({ name: 'forbidden', message: this.#refusal?.message ?? '' });
       else if (reason === 'missing') this.#setPhase({ name: 'not-found', message: this.#refusal?.message ?? '' });
       else if (spoke || reason === 'full') {
         if (Date.now() - began >= STABLE_MS) this.#attempt = 0;
@@ -170,6 +175,7 @@ export class Connection {
   /** Called at the first message. @param {Transport} transport */
   #connected(transport) {
     this.#transport = transport;
+    signedIn();
     if (transport === 'socket') {
       this.#socketsWork = true;
       this.#socketRefusal = null;

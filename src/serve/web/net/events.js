@@ -14,7 +14,9 @@ const PAUSE_MS = 3_000;
 const TARGET_CHARS_MAX = 10_000;
 
 /** @type {Record<number, import('./transport.js').EndReason>} */
-const STATUS_REASONS = { 400: 'refused', 403: 'forbidden', 404: 'missing', 421: 'refused', 503: 'full' };
+const STATUS_REASONS = {
+  400: 'refused', 401: 'signed-out', 403: 'forbidden', 404: 'missing', 421: 'refused', 429: 'full', 503: 'full',
+};
 
 /**
  * @typedef {import('./transport.js').Handlers} Handlers

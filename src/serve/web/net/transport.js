@@ -7,7 +7,7 @@ import { CLOSE_REASONS, parseMessage, SUBPROTOCOL } from './wire.js';
 /**
  * @typedef {'socket' | 'events'} Transport
  *
- * @typedef {'lost' | 'full' | 'forbidden' | 'missing' | 'incompatible' | 'refused'} EndReason why a stream ended;
+ * @typedef {'lost' | 'full' | 'signed-out' | 'forbidden' | 'missing' | 'incompatible' | 'refused'} EndReason why a stream ended;
  *   `incompatible`: the peer does not speak the page's protocol; `refused`: the server does not serve this page
  *
  * @typedef {object} Handlers

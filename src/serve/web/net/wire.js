@@ -28,12 +28,14 @@
 export const SUBPROTOCOL = 'tailcast.v1';
 
 /** Close codes with a meaning. Any other one is a lost connection. */
-export const CLOSE = { done: 1000, leaving: 1001, full: 1013, forbidden: 4403, missing: 4404 };
+export const CLOSE = { done: 1000, leaving: 1001, full: 1013, signedOut: 4401, forbidden: 4403, missing: 4404 };
 
 const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'viewers', 'end', 'error']);
 
 /** Why a stream ended, by its close code. @type {Record<number, import('./transport.js').EndReason>} */
-export const CLOSE_REASONS = { [CLOSE.full]: 'full', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing' };
+export const CLOSE_REASONS = {
+  [CLOSE.full]: 'full', [CLOSE.signedOut]: 'signed-out', [CLOSE.forbidden]: 'forbidden', [CLOSE.missing]: 'missing',
+};
 
 /**
  * The message; null if its type is unknown. A newer server may send more types.

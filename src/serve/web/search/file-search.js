@@ -2,6 +2,7 @@
 // up to a limit; the count continues beyond it.
 
 import { bounded, errorText, failureWords, Gone, Unavailable } from '../net/api.js';
+import { noteIdentity } from '../net/signed-out.js';
 import { serverUrl } from '../net/wire.js';
 
 const FOUND_MAX = 20_000;
@@ -161,6 +162,7 @@ export class FileSearch {
   async #runPart({ parts: [part, ...others], end, before }, signal) {
     const parameters = { ...this.#parameters, ...part, generation: this.#generation, max: FOUND_MAX };
     const answer = await fetch(serverUrl(this.#api.url('find', parameters)), { signal: bounded(signal) });
+    noteIdentity(answer);
     if (answer.status === 410) throw new Gone();
     if (answer.status === 503) throw new Unavailable(await errorText(answer));
     if (!answer.ok) throw new SearchRefused(await errorText(answer));

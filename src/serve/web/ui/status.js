@@ -74,10 +74,15 @@ export function describe(facts, now) {
         notice: ['No answer from the server', 'This page tries again by itself.'],
       };
     }
+    case 'signed-out':
+      return {
+        state: 'signed-out', glyph: 'refused', word: 'Signed out', detail: 'sign in to go on where the page stopped', retry: true,
+        notice: ['You are signed out', 'Sign in to see this log.'],
+      };
     case 'forbidden':
       return {
         state: 'forbidden', glyph: 'refused', word: 'Forbidden', detail: phase.message, retry: true,
-        notice: ['This file is not served', 'It is outside the directories that this server serves.'],
+        notice: ['This file is not served', 'It is outside what you may read on this server.'],
       };
     case 'not-found':
       return {

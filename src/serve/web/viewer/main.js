@@ -18,6 +18,7 @@ import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
 import { loadOptions } from '../ui/options.js';
+import { watchIdentity } from '../ui/signed-out.js';
 import { StatusBar } from '../ui/status.js';
 import { ViewMenu } from '../ui/view-menu.js';
 import { formatView, parseView } from '../url/view-hash.js';
@@ -38,6 +39,7 @@ const BURST_MS = 100;
 
 const log = byId('log');
 const statusBar = new StatusBar();
+watchIdentity();
 const bars = new ViewerBars();
 const stream = new Stream();
 const { generations, tail } = stream;
