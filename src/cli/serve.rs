@@ -1,6 +1,7 @@
 //! `tailcast serve`.
 
 mod arguments;
+mod certificate;
 mod config_file;
 mod layers;
 mod listen;
@@ -16,9 +17,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
 use crate::serve::{Listeners, Server};
+use certificate::Loaded;
 use layers::Given;
 use listen::Bound;
-use reload::Reloader;
+use reload::{First, Reloader};
 
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
@@ -28,7 +30,9 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     init_logging("tailcast=info,warn");
     let given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
-    let (access, settings) = (configuration.access()?, configuration.settings());
+    let certificate = Loaded::of(&configuration)?;
+    certificate.warn();
+    let (access, settings) = (configuration.access()?, certificate.with(configuration.settings()));
     reserve_descriptors(settings.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -37,13 +41,14 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         .or_usage(HINT_LIMITS)?;
     let served = runtime.block_on(async {
         let shutdown = signals().context("cannot handle signals").or_usage(HINT_LIMITS)?;
-        let mut bound = Bound::to(&configuration.listen).await?;
+        let mut bound = Bound::to(&configuration.listen, configuration.scheme()).await?;
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
         let base = settings.base_path.clone();
         let server = Server::new(access, settings);
-        let reloading = Reloader::start(given, configuration, content, server.handle())
+        let first = First { configuration, content, certificate };
+        let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
         bound.announce(&base);

@@ -7,6 +7,8 @@ mod trusted;
 use std::time::Duration;
 
 use crate::log::registry;
+#[cfg(feature = "tls")]
+use crate::serve::tls::Certificate;
 
 pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
@@ -29,7 +31,7 @@ pub enum Heartbeat {
 /// The settings of a server. The help of the command line describes most of them.
 ///
 /// A running server can be given others ([`Handle::reload`](crate::serve::Handle::reload)). Those
-/// of heartbeats, `rotate_wait` and `base_path` then stay as they were at the start.
+/// of heartbeats, `rotate_wait` and `base_path`, and whether there is a certificate, then stay as they were at the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
@@ -66,6 +68,10 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// Who may read what. Without any, everybody who is admitted reads all prefixes.
     pub rules: Vec<Rule>,
+    /// The certificate with which TLS is spoken on all TCP addresses. Another one counts for new
+    /// connections. Without one TLS is not spoken; a running server cannot change that.
+    #[cfg(feature = "tls")]
+    pub certificate: Option<Certificate>,
 }
 
 impl Default for Settings {
@@ -85,6 +91,8 @@ impl Default for Settings {
             stall_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(8),
             rules: Vec::new(),
+            #[cfg(feature = "tls")]
+            certificate: None,
         }
     }
 }
@@ -99,6 +107,8 @@ impl Settings {
             pong_timeout: first.pong_timeout,
             rotate_wait: first.rotate_wait,
             base_path: first.base_path.clone(),
+            #[cfg(feature = "tls")]
+            certificate: first.certificate.as_ref().map(|old| self.certificate.unwrap_or(old.clone())),
             ..self
         }
     }

@@ -1,5 +1,6 @@
-//! Reads the configuration file again, on SIGHUP and when it has changed.
+//! Reads the configuration file and the certificate again, on SIGHUP and when they have changed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,69 +11,76 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::Failure;
+use crate::cli::serve::certificate::Loaded;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
 use crate::cli::serve::reserve_descriptors;
 use crate::log::Access;
 use crate::serve::Handle;
 
-/// How often the file is compared with what was read. Its content decides, not its times: a volume
-/// of Kubernetes swaps a link, and some file systems send no events.
+/// How often the files are compared with what was read. Their content decides, not their times: a
+/// volume of Kubernetes swaps a link, and some file systems send no events.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The file as it was found at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
-    Content(Vec<u8>),
+/// The content of a file, as it was found at one time.
+#[derive(Clone, PartialEq, Eq)]
+enum Content {
+    Bytes(Vec<u8>),
     Unreadable(String),
 }
 
-impl Found {
-    async fn at(path: &Path) -> Self {
-        let named = path.to_owned();
-        let read = spawn_blocking(move || config_file::read(&named)).await;
-        match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(content) => Self::Content(content),
-            Err(error) => Self::Unreadable(error.to_string()),
-        }
+/// Files, as they were found at one time.
+type Found = BTreeMap<PathBuf, Content>;
+
+fn content_at(path: &Path) -> Content {
+    match config_file::read(path) {
+        Ok(bytes) => Content::Bytes(bytes),
+        Err(error) => Content::Unreadable(error.to_string()),
     }
 }
 
-/// Keeps a running server in step with its configuration file.
+/// What a server was started with.
+pub(super) struct First {
+    pub(super) configuration: Configuration,
+    /// The content of the configuration file.
+    pub(super) content: Vec<u8>,
+    pub(super) certificate: Loaded,
+}
+
+/// Everything that is read again, complete and checked.
+struct Reading {
+    access: Access,
+    configuration: Configuration,
+    certificate: Loaded,
+}
+
+/// Keeps a running server in step with its files.
 pub(super) struct Reloader {
     given: Arc<Given>,
-    path: PathBuf,
     /// What the server was started with.
     first: Arc<Configuration>,
     /// What it was given last.
     present: Arc<Configuration>,
+    certificate: Loaded,
     handle: Handle,
-    /// The file as it was read last.
+    /// The files as they were read last.
     known: Found,
 }
 
 impl Reloader {
-    /// Starts the task, after the server was given `first` with this content of the file. Without a
-    /// file there is nothing to read again, and SIGHUP ends the process
-    /// as usual.
-    pub(super) fn start(
-        given: Given,
-        first: Configuration,
-        content: Vec<u8>,
-        handle: Handle,
-    ) -> io::Result<JoinHandle<()>> {
-        let Some(path) = given.file.clone() else { return Ok(tokio::spawn(async {})) };
+    /// Starts the task, after the server was given what it starts with. Without files there is
+    /// nothing to read again, and SIGHUP ends the process as usual.
+    pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
+        let First { configuration, content, certificate } = first;
+        let known = known(&given, content, &certificate);
+        if known.is_empty() {
+            return Ok(tokio::spawn(async {}));
+        }
         let hangup = signal(SignalKind::hangup())?;
-        let first = Arc::new(first);
+        let first = Arc::new(configuration);
         let present = Arc::clone(&first);
-        let reloader = Self {
-            given: Arc::new(given),
-            path,
-            first,
-            present,
-            handle,
-            known: Found::Content(content),
-        };
+        let reloader =
+            Self { given: Arc::new(given), first, present, certificate, handle, known };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 
@@ -86,60 +94,97 @@ impl Reloader {
                 asked = hangup.recv() => asked.is_some(),
                 _ = looks.tick() => false,
             };
-            let found = Found::at(&self.path).await;
+            let found = self.look().await;
             if is_asked || (found != self.known && newer.as_ref() == Some(&found)) {
-                self.read_again(&found).await;
-                (self.known, newer) = (found, None);
+                self.read_again(found).await;
+                newer = None;
             } else {
                 newer = Some(found);
             }
         }
     }
 
-    /// Gives the server what the file says, or says what is wrong with it.
-    async fn read_again(&mut self, found: &Found) {
-        let file = self.path.display();
-        let content = match found {
-            Found::Content(content) => content.clone(),
-            Found::Unreadable(error) => {
+    /// The present state of the files that were read last.
+    async fn look(&self) -> Found {
+        let paths: Vec<PathBuf> = self.known.keys().cloned().collect();
+        let looking = spawn_blocking(move || {
+            let found = paths.into_iter().map(|path| (path.clone(), content_at(&path)));
+            found.collect()
+        });
+        looking.await.unwrap_or_default()
+    }
+
+    /// Gives the server what the files say, or says what is wrong with them.
+    async fn read_again(&mut self, found: Found) {
+        let file = self.given.file.as_deref().map(|file| tracing::field::display(file.display()));
+        let content = match self.given.file.as_ref().and_then(|file| found.get(file)) {
+            Some(Content::Unreadable(error)) => {
                 let hint = "nothing changes until the file can be read";
-                tracing::error!(%file, %error, hint, "cannot read the configuration again");
+                tracing::error!(file, %error, hint, "cannot read the configuration again");
+                self.known = found;
                 return;
             }
+            Some(Content::Bytes(content)) => content.clone(),
+            None => Vec::new(),
         };
-        let (access, configuration) = match self.configuration(content).await {
-            Ok(read) => read,
+        let reading = match self.reading(content.clone()).await {
+            Ok(reading) => reading,
             Err(failure) => {
                 let (error, hint) = (failure.causes(), failure.hint());
-                tracing::error!(%file, error, hint, "the configuration is wrong, so nothing changes");
+                tracing::error!(
+                    file,
+                    error,
+                    hint,
+                    "the configuration is wrong, so nothing changes"
+                );
+                self.known = found;
                 return;
             }
         };
+        let Reading { access, mut configuration, certificate } = reading;
         let (_, fixed) = configuration.changes(&self.first);
-        let (changed, _) = configuration.changes(&self.present);
+        let (mut changed, _) = configuration.changes(&self.present);
+        if certificate.contents() != self.certificate.contents() {
+            changed.push("certificate");
+            certificate.warn();
+        }
         let (fixed, changed) = (fixed.join(", "), changed.join(", "));
-        let mut configuration = configuration;
         configuration.keep_fixed(&self.first);
-        let settings = configuration.settings();
+        let settings = certificate.with(configuration.settings());
         if settings.max_viewers > self.present.arguments.max_viewers {
             reserve_descriptors(settings.max_viewers);
         }
         self.handle.reload(access, settings).await;
         self.present = Arc::new(configuration);
-        tracing::info!(%file, changed, "read the configuration again");
+        tracing::info!(file, changed, "read the configuration again");
         if !fixed.is_empty() {
-            tracing::warn!(%file, keys = fixed, "a change of these needs a restart");
+            tracing::warn!(file, keys = fixed, "a change of these needs a restart");
         }
+        self.known = known(&self.given, content, &certificate);
+        self.certificate = certificate;
     }
 
     /// Reads everything, or fails before anything has changed.
-    async fn configuration(&self, content: Vec<u8>) -> Result<(Access, Configuration), Failure> {
-        let (given, path) = (Arc::clone(&self.given), self.path.clone());
+    async fn reading(&self, content: Vec<u8>) -> Result<Reading, Failure> {
+        let (given, old) = (Arc::clone(&self.given), self.certificate.clone());
         // To open the prefixes may block.
         let reading = spawn_blocking(move || {
-            let configuration = given.over(ConfigFile::parse(&path, &content)?)?;
-            Ok((configuration.access()?, configuration))
+            let file = match &given.file {
+                Some(path) => ConfigFile::parse(path, &content)?,
+                None => ConfigFile::default(),
+            };
+            let configuration = given.over(file)?;
+            let certificate = Loaded::of(&configuration)?;
+            certificate.check_instead_of(&old)?;
+            Ok(Reading { access: configuration.access()?, configuration, certificate })
         });
         reading.await.unwrap_or_else(|error| Err(Failure::usage(error, "try SIGHUP again")))
     }
+}
+
+/// The files that were read, with what was in them.
+fn known(given: &Given, content: Vec<u8>, certificate: &Loaded) -> Found {
+    let configuration = given.file.iter().map(|file| (file.clone(), content.clone()));
+    let all = configuration.chain(certificate.contents().iter().cloned());
+    all.map(|(path, bytes)| (path, Content::Bytes(bytes))).collect()
 }

@@ -48,14 +48,14 @@ struct Outbound {
     heartbeat: Option<&'static [u8]>,
     /// tungstenite has written a part of a frame of its own.
     is_tungstenite_writing: bool,
-    /// Bytes that the socket has taken since the connection began.
-    taken: u64,
+    /// Bytes that were passed to the socket since the connection began.
+    written: u64,
     /// When the socket last took bytes, or when new bytes were due after it had taken all.
     progress_at: Instant,
     /// The viewer has sent something since the last heartbeat.
     has_heard: bool,
-    /// While the answer to a heartbeat is awaited: the value of `taken` when the socket has taken
-    /// the heartbeat itself.
+    /// While the answer to a heartbeat is awaited: how many bytes the socket has taken when it has
+    /// taken the heartbeat itself.
     heartbeat_end: Option<u64>,
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
@@ -100,21 +100,34 @@ pub(in crate::serve) enum WriteResult {
 impl Outbound {
     /// Writes the rest of a frame, then a waiting heartbeat. False when the socket takes no more.
     fn flush(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
+        let before = self.taken(io);
+        let flushed = self.flush_rest(io, sent);
+        if self.taken(io) != before {
+            self.progress_at = Instant::now();
+        }
+        flushed
+    }
+
+    fn flush_rest(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
                 let Some(written) = self.write(io, sent, &self.rest.clone())? else {
                     return Ok(false);
                 };
                 self.rest.advance(written);
-                self.progress_at = Instant::now();
             }
             // An empty slice of a shared frame would keep the whole frame.
             self.rest = Bytes::new();
             match self.heartbeat.take() {
                 Some(heartbeat) => self.rest = Bytes::from_static(heartbeat),
-                None => return Ok(true),
+                None => return io.try_flush(),
             }
         }
+    }
+
+    /// Bytes that the socket has taken.
+    fn taken(&self, io: &Socket) -> u64 {
+        io.taken(self.written)
     }
 
     /// Writes as much as the socket takes at once. None when it takes nothing.
@@ -124,7 +137,7 @@ impl Outbound {
             match io.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.taken += written as u64;
+                    self.written += written as u64;
                     return Ok(Some(written));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
@@ -135,8 +148,11 @@ impl Outbound {
     }
 
     /// Whether a new frame may begin.
-    fn is_clear(&self) -> bool {
-        self.rest.is_empty() && self.heartbeat.is_none() && !self.is_tungstenite_writing
+    fn is_clear(&self, io: &Socket) -> bool {
+        self.rest.is_empty()
+            && self.heartbeat.is_none()
+            && !self.is_tungstenite_writing
+            && !io.has_unsent()
     }
 }
 
@@ -146,7 +162,7 @@ impl Connection {
             rest: Bytes::new(),
             heartbeat: None,
             is_tungstenite_writing: false,
-            taken: 0,
+            written: 0,
             progress_at: Instant::now(),
             has_heard: false,
             heartbeat_end: None,
@@ -168,12 +184,12 @@ impl Connection {
 
     /// Whether no frame is half written and none waits.
     pub(in crate::serve) fn is_clear(&self) -> bool {
-        self.outbound.lock().is_clear()
+        self.outbound.lock().is_clear(&self.io)
     }
 
     /// Bytes that the kernel has taken so far.
     pub(in crate::serve) fn taken(&self) -> u64 {
-        self.outbound.lock().taken
+        self.outbound.lock().taken(&self.io)
     }
 
     /// The time since which the socket has taken none of the waiting bytes. It has no meaning while
@@ -186,7 +202,7 @@ impl Connection {
     /// Call it only when the connection is clear.
     pub(in crate::serve) fn start_frame(&self, frame: &Frame) {
         let mut outbound = self.outbound.lock();
-        debug_assert!(outbound.is_clear(), "a frame began while another is half written");
+        debug_assert!(outbound.is_clear(&self.io), "a frame began while another is half written");
         outbound.rest = frame.encoded(self.packing).clone();
         self.sent.frames.add(1);
         outbound.progress_at = Instant::now();
@@ -198,13 +214,15 @@ impl Connection {
         if outbound.has_left {
             return WriteResult::Left;
         }
-        if !outbound.is_clear() {
+        if !outbound.is_clear(&self.io) {
             return WriteResult::Full(0);
         }
         for (at, frame) in frames.iter().enumerate() {
             let encoded = frame.encoded(self.packing);
             match outbound.write(&self.io, &self.sent, encoded) {
-                Ok(Some(written)) if written == encoded.len() => self.sent.frames.add(1),
+                Ok(Some(written)) if written == encoded.len() && !self.io.has_unsent() => {
+                    self.sent.frames.add(1);
+                }
                 Ok(Some(written)) => {
                     self.sent.frames.add(1);
                     outbound.rest = encoded.slice(written..);
@@ -251,6 +269,14 @@ impl Connection {
         }
     }
 
+    /// Writes what waits in the connection itself.
+    pub(in crate::serve) fn poll_flush_socket(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.io.try_flush()? {
+            ready!(self.io.poll_write_ready(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Records that tungstenite has no half-written frame any more.
     pub(in crate::serve) fn end_tungstenite_frame(&self) {
         self.outbound.lock().is_tungstenite_writing = false;
@@ -263,7 +289,7 @@ impl Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.io.poll_read_ready(cx))?;
+            // First this: with TLS there may be bytes that the socket no longer has.
             match self.io.try_read(buffer.initialize_unfilled()) {
                 Ok(read) => {
                     buffer.advance(read);
@@ -272,6 +298,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            ready!(self.io.poll_read_ready(cx))?;
         }
     }
 
@@ -284,8 +311,9 @@ impl Connection {
     pub(in crate::serve) fn send_heartbeat(&self, frame: &'static [u8]) {
         let mut outbound = self.outbound.lock();
         outbound.has_heard = false;
-        outbound.heartbeat_end = Some(outbound.taken + frame.len() as u64);
-        let is_clear = outbound.is_clear();
+        let end = outbound.taken(&self.io) + self.io.sent_len(frame.len());
+        outbound.heartbeat_end = Some(end);
+        let is_clear = outbound.is_clear(&self.io);
         outbound.heartbeat = Some(frame);
         // The viewer's task handles errors, and writes what the socket does not take now.
         let is_sent = is_clear && matches!(outbound.flush(&self.io, &self.sent), Ok(true));
@@ -300,7 +328,7 @@ impl Connection {
     /// data, is not silent.
     pub(in crate::serve) fn is_silent(&self) -> bool {
         let mut outbound = self.outbound.lock();
-        let (has_heard, taken) = (outbound.has_heard, outbound.taken);
+        let (has_heard, taken) = (outbound.has_heard, outbound.taken(&self.io));
         outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end)
     }
 
