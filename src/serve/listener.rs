@@ -219,9 +219,8 @@ async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
     let (socket, peer) = match shake_hands(&app, socket, peer, &tracked).await {
         Some(Arrival::Ready(socket, peer)) => (socket, peer),
         Some(Arrival::PlainHttp(socket)) => {
-            let service = service_fn(async |request| {
-                Ok::<_, Infallible>(tls::answer_plain_http(&request))
-            });
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(tls::answer_plain_http(&request)));
             return serve(&app, socket, peer, &tracked, &AtomicBool::new(false), service).await;
         }
         None => return,

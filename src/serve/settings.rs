@@ -108,7 +108,10 @@ impl Settings {
             rotate_wait: first.rotate_wait,
             base_path: first.base_path.clone(),
             #[cfg(feature = "tls")]
-            certificate: first.certificate.as_ref().map(|old| self.certificate.unwrap_or(old.clone())),
+            certificate: first
+                .certificate
+                .as_ref()
+                .map(|old| self.certificate.unwrap_or(old.clone())),
             ..self
         }
     }

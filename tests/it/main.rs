@@ -16,6 +16,7 @@ mod markup;
 mod merged_stream;
 mod reader;
 mod servers;
+mod transport;
 
 mod api;
 mod base_path;
@@ -60,6 +61,7 @@ mod security;
 mod serving;
 mod shutdown;
 mod tail;
+mod tls;
 mod truncate;
 mod v1;
 mod watching;

@@ -170,8 +170,7 @@ impl Configuration {
     /// The files with the certificates and with the key.
     pub(super) fn certificate_files(&self) -> Option<(&Path, &Path)> {
         #[cfg(feature = "tls")]
-        let files =
-            self.arguments.tls_cert.as_deref().zip(self.arguments.tls_key.as_deref());
+        let files = self.arguments.tls_cert.as_deref().zip(self.arguments.tls_key.as_deref());
         #[cfg(not(feature = "tls"))]
         let files = None;
         files

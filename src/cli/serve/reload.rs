@@ -79,8 +79,7 @@ impl Reloader {
         let hangup = signal(SignalKind::hangup())?;
         let first = Arc::new(configuration);
         let present = Arc::clone(&first);
-        let reloader =
-            Self { given: Arc::new(given), first, present, certificate, handle, known };
+        let reloader = Self { given: Arc::new(given), first, present, certificate, handle, known };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 

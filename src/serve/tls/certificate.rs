@@ -206,9 +206,8 @@ fn read_key(content: &[u8]) -> Result<PrivateKeyDer<'static>, BadCertificate> {
         return Err(BadFile::Key.is("the key is encrypted with a passphrase", hint));
     }
     PrivateKeyDer::from_pem_slice(content).map_err(|error| match error {
-        pem::Error::NoItemsFound => {
-            BadFile::Key.is("it has no private key", "name a file with `-----BEGIN PRIVATE KEY-----`")
-        }
+        pem::Error::NoItemsFound => BadFile::Key
+            .is("it has no private key", "name a file with `-----BEGIN PRIVATE KEY-----`"),
         error => BadFile::Key.is_damaged(&error),
     })
 }
@@ -298,4 +297,132 @@ fn validity(leaf: &EndEntityCert<'_>) -> Result<(SystemTime, SystemTime), BadCer
     };
     let time = |time: UnixTime| UNIX_EPOCH + Duration::from_secs(time.as_secs());
     Ok((time(not_before), time(not_after)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd,
+    };
+
+    /// RSA with 1024 bits, which no generator of the tests makes.
+    const WEAK: &str = include_str!("../../../tests/it/certificates/weak.pem");
+    const WEAK_KEY: &str = include_str!("../../../tests/it/certificates/weak.key");
+    const WEAK_KEY_PKCS1: &str = include_str!("../../../tests/it/certificates/weak-pkcs1.key");
+
+    fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// A certificate of this issuer, and its key.
+    fn issued(
+        issuer: &CertifiedIssuer<'static, KeyPair>,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (rcgen::Certificate, KeyPair) {
+        let mut params = CertificateParams::new(["logs.example".to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        (params.signed_by(&key, issuer).unwrap(), key)
+    }
+
+    #[test]
+    fn every_common_kind_of_key_is_taken() {
+        for algorithm in
+            [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519]
+        {
+            let key = KeyPair::generate_for(algorithm).unwrap();
+            let params = CertificateParams::new(["a".to_owned()]).unwrap();
+            let certificate = params.self_signed(&key).unwrap();
+            let (chain, key) = (certificate.pem(), key.serialize_pem());
+            let read = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+            assert_eq!(read.warnings(SystemTime::now()), Vec::<String>::new(), "{algorithm:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_client_could_accept_is_refused_with_the_file_and_the_reason() {
+        let issuer = authority("issuer");
+        let (own, key) = issued(&issuer, |_| ());
+        let (chain, key_pem) = (own.pem(), key.serialize_pem());
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        let reversed = issuer.pem() + &chain;
+        let encrypted = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n\
+                         -----END ENCRYPTED PRIVATE KEY-----\n";
+        let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n\
+                             -----END RSA PRIVATE KEY-----\n";
+        let half = &chain[..chain.len() - 30];
+        let not_asn1 = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let not_a_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let (chain_der, key_der) = (own.der().to_vec(), key.serialize_der());
+        let (of_chain, of_key) = (BadFile::Chain, BadFile::Key);
+        for (chain, key, file, what) in [
+            (b" \n".as_slice(), key_pem.as_bytes(), of_chain, "it is empty"),
+            (chain.as_bytes(), b"", of_key, "it is empty"),
+            (&chain_der, key_pem.as_bytes(), of_chain, "it is DER, not PEM"),
+            (chain.as_bytes(), &key_der, of_key, "it is DER, not PEM"),
+            (b"hello", key_pem.as_bytes(), of_chain, "it is not PEM"),
+            (chain.as_bytes(), b"hello", of_key, "it is not PEM"),
+            (key_pem.as_bytes(), chain.as_bytes(), of_chain, "a key and no certificate"),
+            (chain.as_bytes(), chain.as_bytes(), of_key, "no private key"),
+            (half.as_bytes(), key_pem.as_bytes(), of_chain, "it is damaged"),
+            (not_asn1.as_bytes(), key_pem.as_bytes(), of_chain, "cannot be read"),
+            (chain.as_bytes(), not_a_key.as_bytes(), of_key, "damaged, or of a kind"),
+            (chain.as_bytes(), other.as_bytes(), of_key, "not that of the certificate"),
+            (reversed.as_bytes(), key_pem.as_bytes(), of_chain, "the server's own is number 2"),
+            (chain.as_bytes(), encrypted.as_bytes(), of_key, "encrypted with a passphrase"),
+            (chain.as_bytes(), old_encrypted.as_bytes(), of_key, "encrypted with a passphrase"),
+            (WEAK.as_bytes(), WEAK_KEY.as_bytes(), of_key, "fewer than 2048 bits"),
+            (WEAK.as_bytes(), WEAK_KEY_PKCS1.as_bytes(), of_key, "fewer than 2048 bits"),
+        ] {
+            let wrong = Certificate::from_pem(chain, key).expect_err(what);
+            assert_eq!(wrong.file, file, "{what}: {wrong}");
+            assert!(wrong.to_string().contains(what), "{wrong} instead of {what}");
+            assert!(!wrong.hint.is_empty(), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_validity_is_read_and_only_warned_of() {
+        let issuer = authority("issuer");
+        let (certificate, key) = issued(&issuer, |params| {
+            params.not_before = date_time_ymd(2030, 1, 1);
+            params.not_after = date_time_ymd(2030, 3, 1);
+        });
+        let (chain, key) = (certificate.pem() + &issuer.pem(), key.serialize_pem());
+        let read = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+        let day = |days: u64| UNIX_EPOCH + Duration::from_secs((21_915 + days) * 24 * 3600);
+        assert_eq!((read.not_before, read.not_after), (day(0), day(59)));
+        for (now, warning) in [
+            (day(0) - Duration::from_secs(1), "is valid from Tue, 01 Jan 2030"),
+            (day(0), ""),
+            (day(51), ""),
+            (day(53), "expires on Fri, 01 Mar 2030"),
+            (day(60), "has expired on Fri, 01 Mar 2030"),
+        ] {
+            let warnings = read.warnings(now).concat();
+            assert!(warnings.contains(warning), "{warnings} instead of {warning}");
+            assert_eq!(warnings.is_empty(), warning.is_empty(), "{warnings}");
+            let is_untimely = read.untimely(now).is_some();
+            assert_eq!(is_untimely, now < day(0) || now > day(59), "{warning}");
+        }
+    }
+
+    #[test]
+    fn a_chain_that_some_clients_cannot_follow_is_warned_of() {
+        let (root, between) = (authority("root"), authority("between"));
+        let (certificate, key) = issued(&between, |_| ());
+        let key = key.serialize_pem();
+        let warnings = |chain: String| {
+            let read = Certificate::from_pem(chain.as_bytes(), key.as_bytes()).unwrap();
+            read.warnings(SystemTime::now()).concat()
+        };
+        assert_eq!(warnings(certificate.pem()), "");
+        assert_eq!(warnings(certificate.pem() + &between.pem()), "");
+        let wrong = warnings(certificate.pem() + &root.pem() + &between.pem());
+        assert!(wrong.contains("certificate 2 of the chain"), "{wrong}");
+    }
 }

@@ -206,3 +206,90 @@ impl Drop for TlsStream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::serve::socket::Socket;
+    use crate::serve::tls::tests::pair;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Writes until the socket is full. Returns how many bytes were encrypted.
+    fn fill(socket: &Socket, bytes: &[u8]) -> usize {
+        let mut encrypted = 0;
+        while !socket.has_unsent() {
+            assert!(encrypted < 1 << 30, "it is never full");
+            encrypted += socket.try_write(bytes).unwrap();
+        }
+        encrypted
+    }
+
+    #[tokio::test]
+    async fn at_most_one_record_waits_for_a_full_socket_and_nothing_is_lost() {
+        let (socket, mut viewer) = pair().await;
+        let bytes: Vec<u8> = (0..100_000_u32).map(|at| (at % 251) as u8).collect();
+        let encrypted = fill(&socket, &bytes);
+        let taken = socket.taken(0);
+        // Each record adds some bytes, so that the difference is less than what waits.
+        assert!(encrypted as u64 <= taken + super::RECORD_BYTES as u64, "{encrypted} {taken}");
+        let error = socket.try_write(&bytes).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        let (mut got, mut block) = (Vec::new(), vec![0; 1 << 20]);
+        while got.len() < encrypted {
+            socket.try_flush().unwrap();
+            let read = viewer.read(&mut block).await.unwrap();
+            assert!(read > 0, "it ended");
+            got.extend_from_slice(&block[..read]);
+        }
+        assert!(!socket.has_unsent());
+        let expected: Vec<u8> = bytes.iter().copied().cycle().take(bytes.len()).collect();
+        let (whole, rest) = got.as_chunks::<100_000>();
+        assert!(whole.iter().all(|chunk| chunk[..] == expected[..]), "a byte is wrong");
+        assert!(expected.starts_with(rest), "a byte of the last write is wrong");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_decrypted_are_read_although_the_socket_has_none_left() {
+        let (mut socket, mut viewer) = pair().await;
+        viewer.write_all(b"hello").await.unwrap();
+        let mut got = [0; 5];
+        for at in 0..5 {
+            socket.read_exact(&mut got[at..=at]).await.unwrap();
+        }
+        assert_eq!(&got, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_viewer_may_change_its_keys_at_any_time() {
+        let (mut socket, mut viewer) = pair().await;
+        for byte in 0..20 {
+            viewer.get_mut().1.refresh_traffic_keys().unwrap();
+            viewer.write_u8(byte).await.unwrap();
+            assert_eq!(socket.read_u8().await.unwrap(), byte);
+            socket.write_u8(byte).await.unwrap();
+            assert_eq!(viewer.read_u8().await.unwrap(), byte);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_is_told_however_a_connection_ends() {
+        let (socket, mut viewer) = pair().await;
+        drop(socket);
+        // Without the alert this is an error.
+        assert_eq!(viewer.read(&mut [0]).await.unwrap(), 0);
+        let (mut socket, mut viewer) = pair().await;
+        socket.shutdown().await.unwrap();
+        assert_eq!(viewer.read(&mut [0]).await.unwrap(), 0);
+        let (socket, mut viewer) = pair().await;
+        socket.shutdown_write().unwrap();
+        assert_eq!(viewer.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_record_is_answered_with_an_alert_and_ends() {
+        let (mut socket, mut viewer) = pair().await;
+        viewer.get_mut().0.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        let error = socket.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
+        assert!(viewer.read_u8().await.unwrap_err().to_string().contains("lert"));
+    }
+}

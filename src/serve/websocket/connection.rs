@@ -360,7 +360,7 @@ pub(in crate::serve) mod tests {
     use super::*;
     use std::future::poll_fn;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
 
@@ -381,6 +381,24 @@ pub(in crate::serve) mod tests {
         (Arc::new(Connection::new(io.into(), Packing::Plain, Arc::default())), viewer)
     }
 
+    /// The viewer's end of a connection.
+    trait ViewerEnd: AsyncRead + AsyncWrite + Unpin {}
+
+    impl<T: AsyncRead + AsyncWrite + Unpin> ViewerEnd for T {}
+
+    /// Connections of each kind to viewers that have read nothing yet.
+    async fn each_kind() -> Vec<(&'static str, Arc<Connection>, Box<dyn ViewerEnd>)> {
+        let (plain, viewer) = connected().await;
+        let mut all: Vec<(_, _, Box<dyn ViewerEnd>)> = vec![("TCP", plain, Box::new(viewer))];
+        #[cfg(feature = "tls")]
+        {
+            let (io, viewer) = crate::serve::tls::tests::pair().await;
+            let connection = Arc::new(Connection::new(io, Packing::Plain, Arc::default()));
+            all.push(("TLS", connection, Box::new(viewer)));
+        }
+        all
+    }
+
     /// Writes large frames until the socket is full. Returns how many were begun.
     pub(in crate::serve) fn fill(connection: &Connection) -> usize {
         let frame = Frame::text(&"x".repeat(100_000));
@@ -395,7 +413,11 @@ pub(in crate::serve) mod tests {
     }
 
     /// Writes everything while the viewer reads as much.
-    async fn flush_to(connection: &Connection, viewer: &mut TcpStream, len: usize) -> Vec<u8> {
+    async fn flush_to(
+        connection: &Connection,
+        viewer: &mut (impl AsyncRead + Unpin),
+        len: usize,
+    ) -> Vec<u8> {
         let mut got = vec![0; len];
         let flush = poll_fn(|cx| connection.poll_flush(cx));
         let (flushed, read) = tokio::join!(flush, viewer.read_exact(&mut got));
@@ -406,32 +428,34 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test]
     async fn a_frame_is_never_cut_into() {
-        let (connection, mut viewer) = connected().await;
-        let begun = fill(&connection);
-        assert!(!connection.is_clear(), "a frame is half written");
-        connection.send_heartbeat(PING);
-        let other = [Frame::text("other")];
-        assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
-        let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
-        let whole = frame.repeat(begun);
-        let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
-        assert!(got[..whole.len()] == whole, "a frame is not as it was");
-        assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
-        assert!(connection.is_clear());
-        assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+        for (kind, connection, mut viewer) in each_kind().await {
+            let begun = fill(&connection);
+            assert!(!connection.is_clear(), "a frame is half written over {kind}");
+            connection.send_heartbeat(PING);
+            let other = [Frame::text("other")];
+            assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
+            let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
+            let whole = frame.repeat(begun);
+            let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
+            assert!(got[..whole.len()] == whole, "a frame is not as it was over {kind}");
+            assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
+            assert!(connection.is_clear());
+            assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+        }
     }
 
     #[tokio::test]
     async fn frames_of_tungstenite_and_data_do_not_mix() {
-        let (connection, mut viewer) = connected().await;
-        connection.start_frame(&Frame::text("data"));
-        let data = Frame::text("data").encoded(Packing::Plain).clone();
-        let pong = b"\x8a\x00";
-        let written = poll_fn(|cx| connection.poll_write(cx, pong)).await.unwrap();
-        assert_eq!(written, pong.len());
-        let mut got = vec![0; data.len() + pong.len()];
-        viewer.read_exact(&mut got).await.unwrap();
-        assert_eq!(got, [data.as_ref(), pong].concat());
+        for (kind, connection, mut viewer) in each_kind().await {
+            connection.start_frame(&Frame::text("data"));
+            let data = Frame::text("data").encoded(Packing::Plain).clone();
+            let pong = b"\x8a\x00";
+            let written = poll_fn(|cx| connection.poll_write(cx, pong)).await.unwrap();
+            assert_eq!(written, pong.len());
+            let mut got = vec![0; data.len() + pong.len()];
+            viewer.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, [data.as_ref(), pong].concat(), "{kind}");
+        }
     }
 
     #[tokio::test]
@@ -444,26 +468,27 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test]
     async fn only_a_viewer_that_neither_sends_nor_takes_is_silent() {
-        let (connection, mut viewer) = connected().await;
-        assert!(!connection.is_silent(), "no heartbeat was sent");
-        connection.send_heartbeat(PING);
-        assert!(connection.is_silent());
-        assert!(!connection.is_silent(), "each heartbeat is judged once");
-        connection.send_heartbeat(PING);
-        connection.mark_heard();
-        assert!(!connection.is_silent(), "it has sent something");
-        fill(&connection);
-        connection.send_heartbeat(PING);
-        assert!(connection.is_silent(), "its socket is full");
-        connection.send_heartbeat(PING);
-        let mut some = vec![0; 1 << 20];
-        let reading = async {
-            while connection.outbound.lock().rest.has_remaining() {
-                let _read = viewer.read(&mut some).await.unwrap();
-            }
-        };
-        tokio::join!(async { poll_fn(|cx| connection.poll_flush(cx)).await.unwrap() }, reading);
-        assert!(!connection.is_silent(), "it takes what there is");
+        for (kind, connection, mut viewer) in each_kind().await {
+            assert!(!connection.is_silent(), "no heartbeat was sent over {kind}");
+            connection.send_heartbeat(PING);
+            assert!(connection.is_silent());
+            assert!(!connection.is_silent(), "each heartbeat is judged once");
+            connection.send_heartbeat(PING);
+            connection.mark_heard();
+            assert!(!connection.is_silent(), "it has sent something");
+            fill(&connection);
+            connection.send_heartbeat(PING);
+            assert!(connection.is_silent(), "its socket is full");
+            connection.send_heartbeat(PING);
+            let mut some = vec![0; 1 << 20];
+            let reading = async {
+                while connection.outbound.lock().rest.has_remaining() {
+                    let _read = viewer.read(&mut some).await.unwrap();
+                }
+            };
+            tokio::join!(async { poll_fn(|cx| connection.poll_flush(cx)).await.unwrap() }, reading);
+            assert!(!connection.is_silent(), "it takes what there is");
+        }
     }
 
     #[tokio::test]
@@ -482,18 +507,19 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_socket_is_stuck_since_it_took_something_last() {
-        let (connection, mut viewer) = connected().await;
-        let begun = Instant::now();
-        fill(&connection);
-        advance(Duration::from_secs(30)).await;
-        assert_eq!(connection.stuck_since(), begun);
-        let mut some = vec![0; 16 << 20];
-        let mut left = true;
-        while left {
-            let _read = viewer.read(&mut some).await.unwrap();
-            left = !connection.outbound.lock().flush(&connection.io, &connection.sent).unwrap();
+        for (kind, connection, mut viewer) in each_kind().await {
+            let begun = Instant::now();
+            fill(&connection);
+            advance(Duration::from_secs(30)).await;
+            assert_eq!(connection.stuck_since(), begun, "{kind}");
+            let mut some = vec![0; 16 << 20];
+            let mut left = true;
+            while left {
+                let _read = viewer.read(&mut some).await.unwrap();
+                left = !connection.outbound.lock().flush(&connection.io, &connection.sent).unwrap();
+            }
+            assert!(connection.stuck_since() >= begun + Duration::from_secs(30));
+            viewer.shutdown().await.unwrap();
         }
-        assert!(connection.stuck_since() >= begun + Duration::from_secs(30));
-        viewer.shutdown().await.unwrap();
     }
 }
