@@ -7,6 +7,8 @@ mod bench;
 mod failure;
 mod serve;
 mod tail;
+#[cfg(feature = "tls")]
+mod trust;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

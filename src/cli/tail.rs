@@ -15,6 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::failure::{Failure, OrFail};
+#[cfg(feature = "tls")]
+use crate::cli::trust::{self, TrustArguments};
 use crate::cli::{HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
     self, BadUrl, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl, Refused, StartAt,
@@ -43,7 +45,7 @@ Examples:
 
 Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments")]
 pub(super) struct Arguments {
-    /// The URL of a log on a server (http:// or ws://), or the path of a file
+    /// The URL of a log on a server (http:// or https://), or the path of a file
     #[arg(value_name = "URL|PATH")]
     log: String,
 
@@ -72,6 +74,10 @@ pub(super) struct Arguments {
     /// `--format text`; without it, UTF-8 or what a byte order mark says
     #[arg(long, value_name = "LABEL", env = "TAILCAST_ENCODING", value_parser = encoding)]
     encoding: Option<Encoding>,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    trust: TrustArguments,
 
     /// Print only errors to stderr
     #[arg(short, long, env = "TAILCAST_QUIET", value_parser = FalseyValueParser::new())]
@@ -162,7 +168,15 @@ async fn print(arguments: &Arguments, url: Option<LogUrl>) -> Result<(), Failure
         encoding: arguments.encoding,
     };
     let source = match url {
-        Some(url) => Source::Remote(Box::new(Follow::new(url, ask))),
+        Some(url) => {
+            let follow = Follow::new(url, ask);
+            #[cfg(feature = "tls")]
+            let follow = match arguments.trust.trust()? {
+                Some(trust) => follow.with_trust(trust),
+                None => follow,
+            };
+            Source::Remote(Box::new(follow))
+        }
         None => {
             let path = PathBuf::from(&arguments.log);
             let local =
@@ -325,6 +339,10 @@ fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
         }
         Refused::Forbidden | Refused::Unreadable => "check its permissions with `ls -l`",
         Refused::Untailable => "give a regular file",
+        #[cfg(feature = "tls")]
+        Refused::Certificate(untrusted) => trust::hint_for(untrusted),
+        #[cfg(feature = "tls")]
+        Refused::NotTls => "begin the URL with http://, or give the port that speaks TLS",
         Refused::Foreign(_) => "give the address that `tailcast serve` printed",
         Refused::Status(421, _) => {
             "start the server with `--allow-host NAME`, or use its IP address"

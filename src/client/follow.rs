@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use crate::client::backoff::Backoff;
 use crate::client::connection::{Connection, ConnectionError};
 use crate::client::resume::ResumeState;
+#[cfg(feature = "tls")]
+use crate::client::tls::Trust;
 use crate::client::{
     Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
 };
@@ -37,6 +39,9 @@ pub struct Follow {
     state: State,
     backoff: Backoff,
     events: VecDeque<FollowEvent>,
+    /// Whom to trust, if it is not whom the machine trusts.
+    #[cfg(feature = "tls")]
+    trust: Option<Trust>,
 }
 
 enum State {
@@ -67,7 +72,16 @@ impl Follow {
             state: State::Paused { until: Instant::now() },
             backoff: Backoff::default(),
             events: VecDeque::new(),
+            #[cfg(feature = "tls")]
+            trust: None,
         }
+    }
+
+    /// Trusts these certificates of servers, and not those that the machine trusts.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Where to continue after the events so far. While late bytes of a rotated file arrive this is
@@ -92,7 +106,11 @@ impl Follow {
                     sleep_until(*until).await;
                     let url = self.url.websocket(&self.parameters());
                     let socket = self.url.socket().map(ToOwned::to_owned);
-                    self.state = State::Connecting(Box::pin(Connection::connect(url, socket)));
+                    #[cfg(feature = "tls")]
+                    let connecting = Connection::connect(url, socket, self.trust.clone());
+                    #[cfg(not(feature = "tls"))]
+                    let connecting = Connection::connect(url, socket);
+                    self.state = State::Connecting(Box::pin(connecting));
                 }
                 State::Connecting(connecting) => match connecting.await {
                     Ok(connection) => self.state = State::Up(Box::new(connection)),
