@@ -7,6 +7,7 @@
 //! viewers.
 
 mod decode;
+mod socket;
 mod stamp;
 mod stats;
 mod target;

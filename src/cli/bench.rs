@@ -136,9 +136,13 @@ fn schedule(arguments: &Arguments, run: u32) -> Schedule {
 
 fn plan(arguments: &Arguments, run: Option<u32>) -> Result<Plan, Failure> {
     let mut targets = Vec::new();
+    #[cfg(feature = "tls")]
+    let trust = arguments.trust.trust()?;
     for url in &arguments.urls {
         let protocol = arguments.protocol.into();
         let target = Target::new(url, protocol, arguments.lines, arguments.compress);
+        #[cfg(feature = "tls")]
+        let target = target.map(|target| target.with_trust(trust.as_ref()));
         targets.push(target.map_err(|error| bad_target(url, error))?);
     }
     let slow = arguments.slow.iter();

@@ -10,6 +10,8 @@ mod secret;
 mod serve;
 mod shell;
 mod tail;
+#[cfg(feature = "tls")]
+mod trust;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod arguments;
+mod certificate;
 mod config_file;
 mod layers;
 mod listen;
@@ -18,9 +19,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
 use crate::serve::{Listeners, Server, Settings};
+use certificate::Loaded;
 use layers::Given;
 use listen::Bound;
-use reload::Reloader;
+use reload::{First, Reloader};
 
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
@@ -30,8 +32,11 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     let given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
     init_logging("tailcast=info,warn", configuration.arguments.access_log);
+    let certificate = Loaded::of(&configuration)?;
+    certificate.warn();
     let access = configuration.access()?;
-    let settings = Settings { sessions: configuration.sessions()?, ..configuration.settings() };
+    let sessions = configuration.sessions()?;
+    let settings = Settings { sessions, ..certificate.with(configuration.settings()) };
     reserve_descriptors(settings.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -40,16 +45,17 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         .or_usage(HINT_LIMITS)?;
     let served = runtime.block_on(async {
         let shutdown = signals().context("cannot handle signals").or_usage(HINT_LIMITS)?;
-        let mut bound = match systemd::bound()? {
+        let mut bound = match systemd::bound(configuration.scheme())? {
             Some(bound) => bound,
-            None => Bound::to(&configuration.listen).await?,
+            None => Bound::to(&configuration.listen, configuration.scheme()).await?,
         };
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
         let base = settings.base_path.clone();
         let server = Server::new(access, settings);
-        let reloading = Reloader::start(given, configuration, content, server.handle())
+        let first = First { configuration, content, certificate };
+        let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
         bound.announce(&base);

@@ -16,6 +16,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::failure::{Failure, OrFail};
+#[cfg(feature = "tls")]
+use crate::cli::trust::{self, TrustArguments};
 use crate::cli::{AccessLogFormat, HINT_LIMITS, HINT_STDOUT, init_logging};
 use crate::client::{
     self, BadUrl, Credentials, Disconnect, Follow, FollowEvent, FollowRequest, Local, LogUrl,
@@ -45,7 +47,7 @@ Examples:
 
 Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments")]
 pub(super) struct Arguments {
-    /// The URL of a log on a server (http:// or ws://), or the path of a file
+    /// The URL of a log on a server (http:// or https://), or the path of a file
     #[arg(value_name = "URL|PATH")]
     log: String,
 
@@ -87,6 +89,10 @@ pub(super) struct Arguments {
     /// Sign in to the server with the token that is the first line of this file
     #[arg(long, value_name = "FILE", env = "TAILCAST_TOKEN_FILE", conflicts_with_all = ["user", "password_file"])]
     token_file: Option<PathBuf>,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    trust: TrustArguments,
 
     /// Print only errors to stderr
     #[arg(short, long, env = "TAILCAST_QUIET", value_parser = FalseyValueParser::new())]
@@ -195,10 +201,16 @@ async fn print(
     let source = match url {
         Some(url) => {
             let follow = Follow::new(url, ask);
-            Source::Remote(Box::new(match credentials {
+            let follow = match credentials {
                 Some(credentials) => follow.with_credentials(credentials),
                 None => follow,
-            }))
+            };
+            #[cfg(feature = "tls")]
+            let follow = match arguments.trust.trust()? {
+                Some(trust) => follow.with_trust(trust),
+                None => follow,
+            };
+            Source::Remote(Box::new(follow))
         }
         None => {
             let path = PathBuf::from(&arguments.log);
@@ -363,6 +375,10 @@ fn refusal(arguments: &Arguments, refused: Refused) -> Failure {
         }
         Refused::Forbidden | Refused::Unreadable => "check its permissions with `ls -l`",
         Refused::Untailable => "give a regular file",
+        #[cfg(feature = "tls")]
+        Refused::Certificate(untrusted) => trust::hint_for(untrusted),
+        #[cfg(feature = "tls")]
+        Refused::NotTls => "begin the URL with http://, or give the port that speaks TLS",
         Refused::Foreign(_) => "give the address that `tailcast serve` printed",
         Refused::Status(401, _) if arguments.has_credentials() => {
             "check the name and the password, or the token"

@@ -16,6 +16,8 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
+#[cfg(feature = "tls")]
+use crate::client::tls::{TlsError, Trust};
 use crate::client::{Credentials, Disconnect, Refused};
 use crate::wire::frame::MESSAGE_BYTES_MAX;
 use crate::wire::message::SUBPROTOCOL;
@@ -38,7 +40,7 @@ pub(crate) enum ConnectionError {
     Refused(Refused),
 }
 
-/// What a WebSocket runs over: a TCP or a unix connection.
+/// What a WebSocket runs over: a TCP or a unix connection, or TLS.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -61,6 +63,7 @@ impl Connection {
         url: String,
         socket: Option<PathBuf>,
         credentials: Option<Credentials>,
+        #[cfg(feature = "tls")] trust: Option<Trust>,
     ) -> Result<Self, ConnectionError> {
         let mut request = url.into_client_request().map_err(connect_error)?;
         request
@@ -73,16 +76,34 @@ impl Connection {
         let connecting = async {
             let io: Box<dyn Io> = match socket {
                 Some(path) => Box::new(UnixStream::connect(path).await?),
-                None => Box::new(TcpStream::connect(authority(request.uri())).await?),
+                None => {
+                    let (host, port) = authority(request.uri());
+                    let stream = TcpStream::connect((host.as_str(), port)).await?;
+                    #[cfg(feature = "tls")]
+                    let io: Box<dyn Io> = if has_tls(request.uri()) {
+                        let trust = trust.unwrap_or_else(Trust::system);
+                        let shaking = trust.connect(&host, stream).await;
+                        Box::new(shaking.map_err(|error| Failed::Tls(TlsError::of(&error)))?)
+                    } else {
+                        Box::new(stream)
+                    };
+                    #[cfg(not(feature = "tls"))]
+                    let io: Box<dyn Io> = Box::new(stream);
+                    io
+                }
             };
-            client_async_with_config(request, io, Some(config)).await
+            Ok(client_async_with_config(request, io, Some(config)).await?)
         };
         let (socket, _) = timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| {
                 ConnectionError::Lost(Disconnect::Unreachable("no answer within 10 s".to_owned()))
             })?
-            .map_err(connect_error)?;
+            .map_err(|failed: Failed| match failed {
+                Failed::WebSocket(error) => connect_error(*error),
+                #[cfg(feature = "tls")]
+                Failed::Tls(error) => tls_error(error),
+            })?;
         let now = Instant::now();
         Ok(Self { socket, since: now, last_received: now, ping_sent: false, ping_due: false })
     }
@@ -132,11 +153,38 @@ impl Connection {
     }
 }
 
+/// What failed before the connection is open.
+enum Failed {
+    WebSocket(Box<Error>),
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::WebSocket(Box::new(error.into()))
+    }
+}
+
+/// The meaning of an error of a TLS handshake.
+#[cfg(feature = "tls")]
+fn tls_error(error: TlsError) -> ConnectionError {
+    match error {
+        TlsError::Untrusted(untrusted) => ConnectionError::Refused(Refused::Certificate(untrusted)),
+        TlsError::NotTls => ConnectionError::Refused(Refused::NotTls),
+        TlsError::Broken(_) => ConnectionError::Lost(Disconnect::Unreachable(error.to_string())),
+    }
+}
+
+fn has_tls(url: &Uri) -> bool {
+    url.scheme_str() == Some("wss")
+}
+
 /// The host and the port to connect to.
 fn authority(url: &Uri) -> (String, u16) {
     let host = url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    (bare.to_owned(), url.port_u16().unwrap_or(80))
+    (bare.to_owned(), url.port_u16().unwrap_or(if has_tls(url) { 443 } else { 80 }))
 }
 
 fn broken(error: &Error) -> Disconnect {

@@ -12,6 +12,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use crate::client::backoff::Backoff;
 use crate::client::connection::{Connection, ConnectionError};
 use crate::client::resume::ResumeState;
+#[cfg(feature = "tls")]
+use crate::client::tls::Trust;
 use crate::client::{
     Credentials, Disconnect, FollowEvent, FollowRequest, Format, LogUrl, Position, Refused, StartAt,
 };
@@ -38,6 +40,9 @@ pub struct Follow {
     state: State,
     backoff: Backoff,
     events: VecDeque<FollowEvent>,
+    /// Whom to trust, if it is not whom the machine trusts.
+    #[cfg(feature = "tls")]
+    trust: Option<Trust>,
 }
 
 enum State {
@@ -69,6 +74,8 @@ impl Follow {
             state: State::Paused { until: Instant::now() },
             backoff: Backoff::default(),
             events: VecDeque::new(),
+            #[cfg(feature = "tls")]
+            trust: None,
         }
     }
 
@@ -76,6 +83,13 @@ impl Follow {
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Trusts these certificates of servers, and not those that the machine trusts.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust: Some(trust), ..self }
     }
 
     /// Where to continue after the events so far. While late bytes of a rotated file arrive this is
@@ -100,7 +114,12 @@ impl Follow {
                     sleep_until(*until).await;
                     let url = self.url.websocket(&self.parameters());
                     let socket = self.url.socket().map(ToOwned::to_owned);
-                    let connecting = Connection::connect(url, socket, self.credentials.clone());
+                    let credentials = self.credentials.clone();
+                    #[cfg(feature = "tls")]
+                    let connecting =
+                        Connection::connect(url, socket, credentials, self.trust.clone());
+                    #[cfg(not(feature = "tls"))]
+                    let connecting = Connection::connect(url, socket, credentials);
                     self.state = State::Connecting(Box::pin(connecting));
                 }
                 State::Connecting(connecting) => match connecting.await {

@@ -30,6 +30,8 @@ mod credentials;
 mod follow;
 mod local;
 mod resume;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod url;
 
 use std::fmt::{self, Display, Formatter};
@@ -44,6 +46,8 @@ pub use crate::wire::message::{Reason, WaitReason};
 pub use credentials::Credentials;
 pub use follow::Follow;
 pub use local::Local;
+#[cfg(feature = "tls")]
+pub use tls::{Trust, Untrusted};
 pub use url::{BadUrl, LogUrl};
 
 /// What to follow, and how.
@@ -213,6 +217,12 @@ pub enum Refused {
     Unreadable,
     /// The server answered with this HTTP status and message.
     Status(u16, String),
+    /// The server's certificate is not trusted.
+    #[cfg(feature = "tls")]
+    Certificate(Untrusted),
+    /// The URL is one with TLS, and the server speaks none there.
+    #[cfg(feature = "tls")]
+    NotTls,
     /// The server does not speak `tailcast.v1`.
     Foreign(String),
     /// The server closed the connection with this code and message.
@@ -239,6 +249,10 @@ impl Display for Refused {
             Self::Unreadable => f.write_str("the file cannot be read"),
             Self::Status(status, words) if words.is_empty() => write!(f, "HTTP status {status}"),
             Self::Status(status, words) => write!(f, "HTTP status {status}: {words}"),
+            #[cfg(feature = "tls")]
+            Self::Certificate(untrusted) => untrusted.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::NotTls => f.write_str("the server speaks no TLS there"),
             Self::Foreign(words) => write!(f, "not a tailcast server: {words}"),
             Self::Closed(code, words) if words.is_empty() => write!(f, "closed with code {code}"),
             Self::Closed(code, words) => write!(f, "closed with code {code}: {words}"),

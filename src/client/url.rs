@@ -7,8 +7,10 @@ use std::str::FromStr;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`. A user
-/// may stand before the host, as in `http://ann@host:8765/…`; a password may not. A log of a server that listens on a unix socket is `unix:/run/tailcast.sock:/var/log/app.log`.
+/// The URL of a log on a server: `http://host:8765/var/log/app.log`, or the same with `ws://`; with
+/// TLS `https://` or `wss://`. A user may stand before the host, as in `http://ann@host:8765/…`; a
+/// password may not. A log of a server that listens on a unix socket is
+/// `unix:/run/tailcast.sock:/var/log/app.log`.
 ///
 /// Characters that a URL cannot contain (a space, a letter with an accent) are percent-encoded.
 /// Parameters after `?` are dropped: [`FollowRequest`](crate::client::FollowRequest) has their
@@ -19,6 +21,8 @@ pub struct LogUrl {
     socket: Option<PathBuf>,
     /// The user whose password the server wants.
     user: Option<String>,
+    /// The server speaks TLS.
+    has_tls: bool,
     /// Host and port.
     authority: String,
     /// The log's absolute path, percent-encoded.
@@ -43,7 +47,7 @@ const ENCODED: &AsciiSet = &CONTROLS
 /// Why a text is not the URL of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadUrl {
-    /// The scheme is `https` or `wss`.
+    /// The scheme is `https` or `wss`, and this program was built without the feature `tls`.
     Tls,
     /// The scheme is not known. Empty if there is none.
     Scheme(String),
@@ -58,7 +62,7 @@ pub enum BadUrl {
 impl Display for BadUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls => f.write_str("TLS is not supported"),
+            Self::Tls => f.write_str("this program was built without TLS"),
             Self::Scheme(scheme) if scheme.is_empty() => {
                 f.write_str("it does not begin with `http://`")
             }
@@ -97,7 +101,8 @@ impl LogUrl {
 
     /// The WebSocket URL with these parameters.
     pub(crate) fn websocket(&self, parameters: &str) -> String {
-        format!("ws://{}{}?{parameters}", self.authority, self.path)
+        let scheme = if self.has_tls { "wss" } else { "ws" };
+        format!("{scheme}://{}{}?{parameters}", self.authority, self.path)
     }
 }
 
@@ -105,6 +110,7 @@ impl Display for LogUrl {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match &self.socket {
             Some(socket) => write!(f, "unix:{}:{}", socket.display(), self.path),
+            None if self.has_tls => write!(f, "https://{}{}", self.authority, self.path),
             None => write!(f, "http://{}{}", self.authority, self.path),
         }
     }
@@ -120,11 +126,11 @@ impl FromStr for LogUrl {
             return Ok(Self { socket: Some(socket.into()), ..local.parse()? });
         }
         let (user, text) = without_user(text)?;
-        let UrlParts { authority, path, .. } = UrlParts::parse(&text)?;
+        let UrlParts { has_tls, authority, path, .. } = UrlParts::parse(&text)?;
         if path.trim_matches('/').is_empty() {
             return Err(BadUrl::NoLog);
         }
-        Ok(Self { socket: None, user, authority: authority.to_owned(), path })
+        Ok(Self { socket: None, user, has_tls, authority: authority.to_owned(), path })
     }
 }
 
@@ -154,6 +160,8 @@ fn unix_parts(text: &str) -> Option<(&str, &str)> {
 
 /// The parts of a URL, which need not name a log.
 pub(crate) struct UrlParts<'a> {
+    /// The scheme is one with TLS.
+    pub(crate) has_tls: bool,
     /// Host and port.
     pub(crate) authority: &'a str,
     /// Percent-encoded; may be empty.
@@ -165,11 +173,12 @@ pub(crate) struct UrlParts<'a> {
 impl<'a> UrlParts<'a> {
     pub(crate) fn parse(text: &'a str) -> Result<Self, BadUrl> {
         let (scheme, rest) = text.split_once("://").ok_or(BadUrl::Scheme(String::new()))?;
-        match scheme.to_ascii_lowercase().as_str() {
-            "http" | "ws" => {}
+        let has_tls = match scheme.to_ascii_lowercase().as_str() {
+            "http" | "ws" => false,
+            "https" | "wss" if cfg!(feature = "tls") => true,
             "https" | "wss" => return Err(BadUrl::Tls),
             _ => return Err(BadUrl::Scheme(scheme.to_owned())),
-        }
+        };
         let rest = rest.split('#').next().unwrap_or_default();
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -181,7 +190,7 @@ impl<'a> UrlParts<'a> {
             return Err(BadUrl::Host);
         }
         let encode = |text| utf8_percent_encode(text, ENCODED).to_string();
-        Ok(Self { authority, path: encode(path), query: encode(query) })
+        Ok(Self { has_tls, authority, path: encode(path), query: encode(query) })
     }
 }
 
@@ -202,6 +211,16 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_url_with_tls_stays_one() {
+        for typed in ["https://host/a.log", "WSS://host/a.log?tail=1"] {
+            let url: LogUrl = typed.parse().unwrap();
+            assert_eq!(url.websocket("x=1"), "wss://host/a.log?x=1");
+            assert_eq!(url.to_string(), "https://host/a.log");
+        }
+    }
+
     #[test]
     fn a_user_may_stand_before_the_host() {
         for (typed, user, websocket) in [
@@ -218,8 +237,9 @@ mod tests {
     #[test]
     fn an_invalid_url_is_refused_with_the_reason() {
         let refused = |typed: &str| typed.parse::<LogUrl>().unwrap_err();
-        assert_eq!(refused("https://host/a.log"), BadUrl::Tls);
-        assert_eq!(refused("wss://host/a.log"), BadUrl::Tls);
+        if cfg!(not(feature = "tls")) {
+            assert_eq!(refused("https://host/a.log"), BadUrl::Tls);
+        }
         assert_eq!(refused("ftp://host/a.log"), BadUrl::Scheme("ftp".to_owned()));
         for typed in ["http:///a.log", "http://host:99999/a", "http://host:/a", "http://@host/a"] {
             assert_eq!(refused(typed), BadUrl::Host, "{typed}");

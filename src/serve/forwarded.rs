@@ -19,7 +19,9 @@ pub(super) struct Client {
     pub(super) remote: Remote,
     /// The host that the browser asked for, if a trusted proxy says it.
     pub(super) host: Option<String>,
-    /// The scheme of the browser's connection, if a trusted proxy says it.
+    /// The scheme of the browser's connection, if it is known: a trusted proxy says it, or this
+    /// server speaks TLS itself. A request is secure if it is [`Https`](Scheme::Https); nothing else
+    /// decides that.
     pub(super) scheme: Option<Scheme>,
     /// The path that a trusted proxy has removed from the target.
     pub(super) removed: Option<String>,
@@ -66,8 +68,9 @@ impl Client {
     /// The sender of a request with these headers.
     pub(super) fn of(peer: Peer, headers: &HeaderMap, trusted: &[TrustedProxy]) -> Self {
         let is_trusted = is_trusted(peer, trusted);
+        let scheme = matches!(peer, Peer::Tls(_)).then_some(Scheme::Https);
         let remote = Remote::Peer(peer);
-        let mut client = Self { remote, host: None, scheme: None, removed: None, is_trusted };
+        let mut client = Self { remote, host: None, scheme, removed: None, is_trusted };
         if !is_trusted {
             return client;
         }
@@ -93,7 +96,7 @@ impl Client {
     /// The address of the client. None for a program of this machine that speaks for nobody.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self.remote {
-            Remote::Peer(Peer::Tcp(address)) => Some(address.ip()),
+            Remote::Peer(Peer::Tcp(address) | Peer::Tls(address)) => Some(address.ip()),
             Remote::Peer(Peer::Unix) => None,
             Remote::Forwarded(address) => Some(address),
         }
@@ -101,7 +104,7 @@ impl Client {
 
     fn read_x_forwarded(&mut self, headers: &HeaderMap, trusted: &[TrustedProxy]) {
         self.host = last(headers, "x-forwarded-host").map(str::to_owned);
-        self.scheme = last(headers, "x-forwarded-proto").and_then(Scheme::named);
+        self.scheme = last(headers, "x-forwarded-proto").and_then(Scheme::named).or(self.scheme);
         for hop in items(headers, "x-forwarded-for").into_iter().rev() {
             let Some(address) = address(hop) else { return };
             self.remote = Remote::Forwarded(address);
@@ -136,7 +139,7 @@ impl Client {
 
 fn is_trusted(peer: Peer, trusted: &[TrustedProxy]) -> bool {
     match peer {
-        Peer::Tcp(address) => is_at(address.ip(), trusted),
+        Peer::Tcp(address) | Peer::Tls(address) => is_at(address.ip(), trusted),
         Peer::Unix => trusted.contains(&TrustedProxy::Unix),
     }
 }

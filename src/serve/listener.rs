@@ -15,17 +15,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper::{Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::process::{Resource, getrlimit};
 use tokio::time::Instant;
+#[cfg(feature = "tls")]
+use tokio::time::timeout;
 
 use crate::serve::body::Body;
 use crate::serve::idle_connections::TrackedConnection;
 use crate::serve::socket::{Listener, Listeners, Peer, Socket};
+#[cfg(feature = "tls")]
+use crate::serve::tls::{self, Arrival};
 use crate::serve::write_timeout::WriteTimeout;
 use crate::serve::{App, dispatch};
 
@@ -129,8 +133,21 @@ async fn make_room(app: &App, mut socket: Socket) -> Option<Socket> {
             }
         }
     }
-    turn_away(&socket);
+    if !speaks_tls(app, &socket) {
+        turn_away(&socket);
+    }
     None
+}
+
+/// Whether the peer awaits a handshake before anything that it can read.
+#[cfg(feature = "tls")]
+fn speaks_tls(app: &App, socket: &Socket) -> bool {
+    matches!(socket, Socket::Tcp(_)) && app.settings().certificate.is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+fn speaks_tls(_: &App, _: &Socket) -> bool {
+    false
 }
 
 /// The first of the reserved descriptors, under a limit.
@@ -190,12 +207,24 @@ impl Drop for AnswerBody {
     }
 }
 
+/// Serves a connection from its beginning to its end.
 async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
     if let Err(error) = socket.bound_buffers() {
         tracing::debug!(%peer, %error, "can't bound the socket's buffers");
         return;
     }
+    // A handshake counts like a request that has not come yet.
     let tracked = Arc::new(app.idle_connections.track());
+    #[cfg(feature = "tls")]
+    let (socket, peer) = match shake_hands(&app, socket, peer, &tracked).await {
+        Some(Arrival::Ready(socket, peer)) => (socket, peer),
+        Some(Arrival::PlainHttp(socket)) => {
+            let service =
+                service_fn(async |request| Ok::<_, Infallible>(tls::answer_plain_http(&request)));
+            return serve(&app, socket, peer, &tracked, &AtomicBool::new(false), service).await;
+        }
+        None => return,
+    };
     let has_asked = Arc::new(AtomicBool::new(false));
     let service = {
         let (app, tracked, has_asked) =
@@ -214,6 +243,50 @@ async fn connection(app: Arc<App>, socket: Socket, peer: Peer) {
             }
         })
     };
+    serve(&app, socket, peer, &tracked, &has_asked, service).await;
+}
+
+/// Begins a connection, with TLS where that is spoken. None when the peer is to blame, or too slow,
+/// or the connection is to be closed.
+#[cfg(feature = "tls")]
+async fn shake_hands(
+    app: &App,
+    socket: Socket,
+    peer: Peer,
+    tracked: &TrackedConnection,
+) -> Option<Arrival> {
+    let settings = app.settings();
+    let arriving = tls::arrive(socket, peer, settings.certificate.as_ref());
+    let arrived = tokio::select! {
+        arrived = timeout(settings.head_timeout, arriving) => arrived,
+        () = app.closing.cancelled() => return None,
+        () = tracked.close_wanted() => return None,
+    };
+    match arrived {
+        Ok(Ok(arrival)) => Some(arrival),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "the TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(%peer, "the TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// Answers the requests of a connection.
+async fn serve<S, B>(
+    app: &App,
+    socket: Socket,
+    peer: Peer,
+    tracked: &TrackedConnection,
+    has_asked: &AtomicBool,
+    service: S,
+) where
+    S: HttpService<Incoming, ResBody = B, Error = Infallible>,
+    B: HttpBody<Data = Bytes, Error = io::Error> + Send + 'static,
+{
     let settings = app.settings();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -28,6 +28,8 @@ mod security;
 mod settings;
 mod shared_listing;
 mod socket;
+#[cfg(feature = "tls")]
+mod tls;
 mod viewer_limit;
 mod websocket;
 mod withdrawal;
@@ -69,6 +71,8 @@ pub use settings::{
     TrustedProxy, Who,
 };
 pub use socket::{Listener, Listeners};
+#[cfg(feature = "tls")]
+pub use tls::{BadCertificate, BadFile, Certificate};
 
 /// A server of the logs that an [`Access`] admits.
 ///

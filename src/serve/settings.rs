@@ -11,6 +11,8 @@ use hyper::header::HeaderName;
 
 use crate::log::registry;
 use crate::serve::identity::{Sessions, Tokens, Users};
+#[cfg(feature = "tls")]
+use crate::serve::tls::Certificate;
 
 pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
@@ -33,7 +35,8 @@ pub enum Heartbeat {
 /// The settings of a server. The help of the command line describes most of them.
 ///
 /// A running server can be given others ([`Handle::reload`](crate::serve::Handle::reload)). Those
-/// of heartbeats, `rotate_wait`, `base_path` and `sessions` then stay as they were at the start.
+/// of heartbeats, `rotate_wait`, `base_path` and `sessions`, and whether there is a certificate, then
+/// stay as they were at the start.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Which kind of heartbeat.
@@ -80,6 +83,10 @@ pub struct Settings {
     pub sessions: Option<Sessions>,
     /// Who may read what. Without any, everybody who is admitted reads all prefixes.
     pub rules: Vec<Rule>,
+    /// The certificate with which TLS is spoken on all TCP addresses. Another one counts for new
+    /// connections. Without one TLS is not spoken; a running server cannot change that.
+    #[cfg(feature = "tls")]
+    pub certificate: Option<Certificate>,
 }
 
 impl Default for Settings {
@@ -104,6 +111,8 @@ impl Default for Settings {
             group_header: None,
             sessions: None,
             rules: Vec::new(),
+            #[cfg(feature = "tls")]
+            certificate: None,
         }
     }
 }
@@ -125,6 +134,11 @@ impl Settings {
             rotate_wait: first.rotate_wait,
             base_path: first.base_path.clone(),
             sessions: first.sessions.clone().or(self.sessions),
+            #[cfg(feature = "tls")]
+            certificate: first
+                .certificate
+                .as_ref()
+                .map(|old| self.certificate.unwrap_or(old.clone())),
             ..self
         }
     }

@@ -1,7 +1,7 @@
 //! The socket of a connection, whatever its kind.
 //!
 //! The WebSocket side writes to it without blocking and without a future; hyper drives it as an
-//! asynchronous stream. Another kind of connection, such as one with TLS, is another variant here.
+//! asynchronous stream. Another kind of connection is another variant here.
 
 use std::fmt::{self, Display, Formatter};
 use std::io::{self, IoSlice};
@@ -14,23 +14,35 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+#[cfg(feature = "tls")]
+use crate::serve::tls::TlsStream;
+
 /// The size of the kernel's send buffer. The kernel doubles it for its own book-keeping (socket(7),
 /// SO_SNDBUF).
 const SEND_BUFFER_BYTES: usize = 256 * 1024;
 /// Unsent bytes in the kernel above which a socket counts as full (tcp(7), TCP_NOTSENT_LOWAT).
 const UNSENT_BYTES: u32 = 64 * 1024;
+/// The most bytes that TLS adds to what is encrypted at once, if it fits into one record (RFC 5246,
+/// section 6.2.3).
+#[cfg(feature = "tls")]
+const RECORD_OVERHEAD_BYTES: u64 = 64;
 
 /// A connected socket.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsStream>),
 }
 
 /// The other end of a connection, as log lines name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peer {
     Tcp(SocketAddr),
+    /// The same, after a TLS handshake.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no handshake"))]
+    Tls(SocketAddr),
     /// A program of this machine. Its socket has no name.
     Unix,
 }
@@ -38,7 +50,7 @@ pub(super) enum Peer {
 impl Display for Peer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => address.fmt(f),
+            Self::Tcp(address) | Self::Tls(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
     }
@@ -144,14 +156,20 @@ impl Socket {
             Self::Unix(stream) => {
                 Self::Unix(UnixStream::from_std(stream.into_std()?.try_clone()?)?)
             }
+            // Its number was found before the handshake.
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => self,
         })
     }
 
-    /// Writes as much as the socket takes at once.
+    /// Writes as much as the socket takes at once. With TLS, of the last bytes a part may
+    /// [wait](Self::has_unsent).
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             Self::Unix(stream) => stream.try_write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_write(bytes),
         }
     }
 
@@ -160,6 +178,44 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_read(buffer),
             Self::Unix(stream) => stream.try_read(buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_read(buffer),
+        }
+    }
+
+    /// Writes what waits in the connection itself. False when the socket takes no more.
+    pub(super) fn try_flush(&self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => Ok(true),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.try_flush(),
+        }
+    }
+
+    /// Whether bytes wait in the connection itself. Only TLS holds any: the rest of a record.
+    pub(super) fn has_unsent(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.has_unsent(),
+        }
+    }
+
+    /// Bytes that the kernel has taken, if `written` bytes were passed to this socket.
+    pub(super) fn taken(&self, written: u64) -> u64 {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => written,
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.taken(),
+        }
+    }
+
+    /// The most bytes that the kernel takes for a message of this length, if it is a short one.
+    pub(super) fn sent_len(&self, len: usize) -> u64 {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => len as u64,
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => len as u64 + RECORD_OVERHEAD_BYTES,
         }
     }
 
@@ -168,6 +224,8 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.stream().poll_write_ready(cx),
         }
     }
 
@@ -176,12 +234,18 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.stream().poll_read_ready(cx),
         }
     }
 
     /// Says that nothing more will be written.
     pub(super) fn shutdown_write(&self) -> io::Result<()> {
-        SockRef::from(self).shutdown(Shutdown::Write)
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => SockRef::from(self).shutdown(Shutdown::Write),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.shutdown_write(),
+        }
     }
 }
 
@@ -190,6 +254,8 @@ impl AsFd for Socket {
         match self {
             Self::Tcp(stream) => stream.as_fd(),
             Self::Unix(stream) => stream.as_fd(),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.stream().as_fd(),
         }
     }
 }
@@ -209,6 +275,8 @@ impl AsyncRead for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
         }
     }
 }
@@ -222,6 +290,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.poll_write(cx, bytes),
         }
     }
 
@@ -233,6 +303,12 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            // Not called, because of the answer below.
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                stream.poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -240,6 +316,8 @@ impl AsyncWrite for Socket {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
         }
     }
 
@@ -247,6 +325,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.poll_flush(cx),
         }
     }
 
@@ -254,6 +334,8 @@ impl AsyncWrite for Socket {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => stream.poll_shutdown(cx),
         }
     }
 }

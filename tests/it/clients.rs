@@ -6,19 +6,19 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Response as Handshake;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::servers::DEADLINE;
+use crate::transport::Io;
 
 /// A WebSocket viewer.
 pub struct Viewer {
-    pub stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub stream: WebSocketStream<Io>,
     /// All received messages, for the report of a failure.
     seen: Vec<Message>,
 }
@@ -51,7 +51,8 @@ impl Viewer {
         for (name, value) in headers {
             request.headers_mut().insert(*name, HeaderValue::from_str(value).unwrap());
         }
-        let connecting = tokio_tungstenite::connect_async(request);
+        let connecting =
+            async { tokio_tungstenite::client_async(request, Io::to(address).await?).await };
         let (stream, handshake) =
             timeout(DEADLINE, connecting).await.expect("no handshake in time")?;
         Ok((Self { stream, seen: Vec::new() }, handshake))
@@ -135,8 +136,7 @@ impl Viewer {
 
     /// The client's address.
     pub fn local_address(&self) -> SocketAddr {
-        let MaybeTlsStream::Plain(io) = self.stream.get_ref() else { panic!("plain") };
-        io.local_addr().unwrap()
+        self.stream.get_ref().tcp().local_addr().unwrap()
     }
 
     pub async fn say(&mut self, text: &str) {
@@ -208,7 +208,7 @@ pub async fn request(
 
 /// Sends raw bytes, and reads the answer until the server ends the connection.
 pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = Io::to(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     match timeout(DEADLINE, stream.read_to_end(&mut answer)).await {
@@ -224,7 +224,7 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8]) -> Answer {
 
 /// Sends the head of a request, and reads only the head of the answer.
 pub async fn head_of(address: SocketAddr, head: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut stream = Io::to(address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.windows(4).any(|window| window == b"\r\n\r\n") {
@@ -264,14 +264,14 @@ fn unchunk(mut body: &[u8]) -> Vec<u8> {
 
 /// A streamed response, without its chunk headers.
 pub struct Streaming {
-    stream: TcpStream,
+    stream: Io,
     raw: Vec<u8>,
     pub head: String,
 }
 
 impl Streaming {
     pub async fn get(address: SocketAddr, target: &str, headers: &[(&str, &str)]) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = Io::to(address).await.unwrap();
         let mut head = format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");

@@ -6,11 +6,11 @@ use std::time::Duration;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tailcast::serve::{Heartbeat, Settings};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::clients::{Viewer, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, no_heartbeat, pace};
+use crate::transport::Io;
 
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
 const AGREED: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
@@ -23,7 +23,7 @@ const PING: u8 = 9;
 
 /// A viewer on a raw socket, which receives single frames.
 struct Taker {
-    io: TcpStream,
+    io: Io,
     came: Vec<u8>,
 }
 
@@ -61,7 +61,7 @@ impl Taker {
     /// Connects and offers compression. The bytes `behind` are sent together with the handshake.
     async fn connect(address: SocketAddr, target: &str, headers: &str, behind: &[u8]) -> Self {
         let headers = format!("Sec-WebSocket-Extensions: {OFFER}\r\n{headers}");
-        let mut io = TcpStream::connect(address).await.unwrap();
+        let mut io = Io::to(address).await.unwrap();
         let request = [handshake(address, target, &headers).as_bytes(), behind].concat();
         io.write_all(&request).await.unwrap();
         let mut taker = Self { io, came: Vec::new() };

@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tailcast::serve::Settings;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::clients::get;
 use crate::servers::{DEADLINE, Program, TestServer, append, put};
+use crate::transport::Io;
 
 /// A viewer of the original's protocol that answers only when the test tells it to, and that
 /// requests no lines.
-pub struct Bare(pub TcpStream);
+pub struct Bare(pub Io);
 
 /// A short frame from the server.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub enum Frame {
 
 impl Bare {
     pub async fn join(address: SocketAddr, log: &str) -> Self {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut stream = Io::to(address).await.unwrap();
         let head = format!(
             "GET {log}?tail=1&lines=0 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\n\
              Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\

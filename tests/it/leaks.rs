@@ -47,7 +47,7 @@ async fn come_and_go(address: SocketAddr, log: String, leaving: Leaving) {
         }
         Leaving::ByReset => {
             let viewer = Bare::join(address, &log).await;
-            SockRef::from(&viewer.0).set_linger(Some(Duration::ZERO)).unwrap();
+            SockRef::from(viewer.0.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
         }
         Leaving::ByTimeout => {
             let mut viewer = Bare::join(address, &log).await;

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
+use crate::transport::Io;
 
 #[tokio::test]
 async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
@@ -20,7 +21,7 @@ async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
     let server = TestServer::with(settings).await;
     let mut slow = Vec::new();
     for _ in 0..200 {
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let mut stream = Io::to(server.address).await.unwrap();
         stream.write_all(b"GET / HT").await.unwrap();
         slow.push(stream);
     }
@@ -92,9 +93,7 @@ async fn an_announced_frame_length_reserves_no_memory() {
     let log = server.log("a.log", "x\n");
     let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
     viewer.text().await;
-    let tokio_tungstenite::MaybeTlsStream::Plain(io) = viewer.stream.get_mut() else {
-        panic!("plain")
-    };
+    let io = viewer.stream.get_mut();
     // A masked binary frame of 2^40 bytes.
     io.write_all(&[0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4]).await.unwrap();
     assert_eq!(viewer.rest().await.1.unwrap().0, 1009);
@@ -112,9 +111,7 @@ async fn a_broken_protocol_is_closed_with_its_code() {
     ] {
         let mut viewer = Viewer::original(server.address, &format!("{log}?tail=1")).await;
         viewer.text().await;
-        let tokio_tungstenite::MaybeTlsStream::Plain(io) = viewer.stream.get_mut() else {
-            panic!("plain")
-        };
+        let io = viewer.stream.get_mut();
         io.write_all(bytes).await.unwrap();
         assert_eq!(viewer.rest().await.1.map(|(code, _)| code), Some(1002), "{name}");
     }
@@ -249,7 +246,7 @@ async fn a_viewer_that_reads_nothing_is_closed_even_if_it_sends() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
-    let mut curl = TcpStream::connect(server.address).await.unwrap();
+    let mut curl = Io::to(server.address).await.unwrap();
     let head = format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
     curl.write_all(head.as_bytes()).await.unwrap();
     eventually("only the one that takes is left", async || match server.viewers().await {

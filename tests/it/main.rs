@@ -16,6 +16,7 @@ mod markup;
 mod merged_stream;
 mod reader;
 mod servers;
+mod transport;
 
 mod api;
 mod audience;
@@ -65,6 +66,7 @@ mod service;
 mod serving;
 mod shutdown;
 mod tail;
+mod tls;
 mod truncate;
 mod v1;
 mod watching;

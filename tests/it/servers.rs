@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use tailcast::log::Access;
 use tailcast::log::failpoints::Failpoints;
-use tailcast::serve::{Heartbeat, Server, Settings};
+use tailcast::serve::{Handle, Heartbeat, Server, Settings};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+use crate::transport::{self, Pem};
 
 /// No test waits longer than this for one condition.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -21,6 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 pub struct TestServer {
     pub directory: TempDir,
     pub address: SocketAddr,
+    pub handle: Handle,
     /// Its failpoints.
     #[cfg_attr(not(feature = "faults"), allow(dead_code, reason = "there is nothing to set"))]
     pub faults: Failpoints,
@@ -39,16 +42,23 @@ impl TestServer {
         Self::over(directory, access, settings).await
     }
 
-    pub async fn over(directory: TempDir, access: Access, settings: Settings) -> Self {
+    pub async fn over(directory: TempDir, access: Access, mut settings: Settings) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        if transport::is_everything_encrypted() {
+            settings.certificate.get_or_insert_with(|| Pem::new().certificate());
+        }
+        if settings.certificate.is_some() {
+            transport::speaks_tls(address);
+        }
         let (shutdown, ask) = oneshot::channel();
         let faults = access.faults().clone();
         let server = Server::new(access, settings);
+        let handle = server.handle();
         let serving = tokio::spawn(server.serve(listener, async move {
             ask.await.ok();
         }));
-        Self { directory, address, faults, shutdown: Some(shutdown), serving }
+        Self { directory, address, handle, faults, shutdown: Some(shutdown), serving }
     }
 
     /// The health answer.
@@ -263,6 +273,7 @@ pub struct Program {
     /// The first line that it printed.
     pub printed: String,
     stderr: tempfile::NamedTempFile,
+    _certificate: TempDir,
 }
 
 impl Program {
@@ -308,15 +319,25 @@ impl Program {
 
     pub fn start(command: &mut Command) -> Self {
         let stderr = tempfile::NamedTempFile::new().unwrap();
+        let certificate = tempfile::tempdir().unwrap();
+        if transport::is_everything_encrypted() {
+            Pem::new().write(certificate.path());
+            command.args(Pem::arguments(certificate.path()));
+        }
         let mut child =
             command.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap()).spawn().unwrap();
         let line = first_line(&mut child);
-        let address = line.trim().strip_prefix("http://").and_then(|rest| rest.split('/').next());
-        let Some(address) = address else {
+        let url = line.trim().split_once("://");
+        let Some((scheme, rest)) = url.filter(|(scheme, _)| ["http", "https"].contains(scheme))
+        else {
             let said = std::fs::read_to_string(stderr.path()).unwrap();
             panic!("printed {line:?} instead of its address; stderr: {said}");
         };
-        Self { address: address.parse().unwrap(), child, printed: line.clone(), stderr }
+        let address = rest.split('/').next().unwrap().parse().unwrap();
+        if scheme == "https" {
+            transport::speaks_tls(address);
+        }
+        Self { address, child, printed: line, stderr, _certificate: certificate }
     }
 
     /// Its output on stderr.

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::clients::{Streaming, Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually, write_big};
+use crate::transport::Io;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_requests_for_the_list_take_one_thread_and_delay_no_line() {
@@ -309,7 +310,7 @@ async fn busy_connections_are_kept_and_a_new_one_is_refused_with_retry_after() {
     let mut busy = Vec::new();
     let refused = loop {
         assert!(busy.len() < 64, "no end of connections");
-        let mut stream = TcpStream::connect(program.address).await.unwrap();
+        let mut stream = Io::to(program.address).await.unwrap();
         let head =
             format!("GET {}?tail=1 HTTP/1.1\r\nHost: {}\r\n\r\n", log.display(), program.address);
         stream.write_all(head.as_bytes()).await.unwrap();

@@ -2,13 +2,22 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
+
+#[cfg(feature = "tls")]
+use rustls::ClientConfig;
+#[cfg(feature = "tls")]
+use rustls::pki_types::ServerName;
 
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::http::Response;
 
 use crate::client::connection::{ConnectionError, upgrade_error};
+#[cfg(feature = "tls")]
+use crate::client::tls::{Trust, server_name};
 use crate::client::url::{BadUrl, UrlParts};
 use crate::wire::message::SUBPROTOCOL;
 
@@ -38,6 +47,9 @@ pub(crate) struct Target {
     pub(super) request: Vec<u8>,
     accept: String,
     protocol: Protocol,
+    /// Whom to trust for TLS, and the name of the server.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
 /// Why a URL is not a target.
@@ -58,10 +70,14 @@ impl Target {
         lines: Option<u64>,
         compress: bool,
     ) -> Result<Self, BadTarget> {
-        let UrlParts { authority, path, mut query } =
+        let UrlParts { has_tls, authority, path, mut query } =
             UrlParts::parse(url).map_err(BadTarget::Url)?;
         let has_port = authority.rsplit(']').next().is_some_and(|after| after.contains(':'));
-        let with_port = if has_port { authority.to_owned() } else { format!("{authority}:80") };
+        let with_port = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:{}", if has_tls { 443 } else { 80 })
+        };
         let addresses: Vec<_> = with_port.to_socket_addrs().map_err(BadTarget::Host)?.collect();
         let address =
             answering(&addresses).ok_or_else(|| BadTarget::Host(io::ErrorKind::NotFound.into()))?;
@@ -97,7 +113,18 @@ impl Target {
             request: request.into_bytes(),
             accept: derive_accept_key(key.as_bytes()),
             protocol,
+            #[cfg(feature = "tls")]
+            tls: has_tls.then(|| tls_to(authority)).transpose().map_err(BadTarget::Host)?,
         })
+    }
+
+    /// Trusts these certificates instead of those that the machine trusts.
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_trust(mut self, trust: Option<&Trust>) -> Self {
+        if let (Some((config, _)), Some(trust)) = (&mut self.tls, trust) {
+            *config = trust.config();
+        }
+        self
     }
 
     /// Checks the response to the upgrade, up to the empty line and with the bytes after it.
@@ -128,6 +155,14 @@ impl Target {
         }
         Ok(is_v1)
     }
+}
+
+/// What a handshake needs, with the trust of this machine.
+#[cfg(feature = "tls")]
+fn tls_to(authority: &str) -> io::Result<(Arc<ClientConfig>, ServerName<'static>)> {
+    let bracketed = authority.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let host = bracketed.or_else(|| authority.split(':').next()).unwrap_or_default();
+    Ok((Trust::system().config(), server_name(host)?))
 }
 
 /// The first address at which a server listens, otherwise the first of all. `localhost` can be

@@ -15,11 +15,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 
 use crate::bench::load::decode::{Content, MessageCache};
+use crate::bench::load::socket::{Io, words};
 use crate::bench::load::stamp::now;
 use crate::bench::load::stats::{LinesInFlight, LiveCounts, Slow, Statistics};
 use crate::bench::load::target::Target;
 use crate::bench::load::{Run, Shared};
-use crate::client::connection::without_code;
 
 /// The most bytes of one read.
 pub(super) const READ_BYTES: usize = 256 * 1024;
@@ -58,7 +58,7 @@ enum ConnectionStage {
 
 /// One viewer.
 pub(super) struct Viewer {
-    io: TcpStream,
+    io: Io,
     stage: ConnectionStage,
     number: u64,
     began: Instant,
@@ -122,7 +122,7 @@ impl Viewer {
         }
         let now = Instant::now();
         Ok(Self {
-            io: socket.into(),
+            io: Io::new(socket.into(), target)?,
             stage: ConnectionStage::Connecting,
             number,
             began: now,
@@ -145,7 +145,7 @@ impl Viewer {
     }
 
     pub(super) fn io(&self) -> &TcpStream {
-        &self.io
+        self.io.stream()
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -193,11 +193,11 @@ impl Viewer {
 
     /// The connection is open: requests the upgrade.
     fn request_upgrade(&mut self, target: &Target) -> Result<Readiness, String> {
-        if let Some(error) = self.io.take_error().map_err(|error| without_code(&error))? {
-            return Err(without_code(&error));
+        if let Some(error) = self.io.stream().take_error().map_err(|error| words(&error))? {
+            return Err(words(&error));
         }
         // The buffer of a new socket is large enough for the request.
-        let written = (&self.io).write(&target.request).map_err(|error| without_code(&error))?;
+        let written = self.io.write(&target.request).map_err(|error| words(&error))?;
         if written < target.request.len() {
             return Err("the socket did not accept the request".to_owned());
         }
@@ -217,7 +217,7 @@ impl Viewer {
             buffer.resize(kept + bytes, 0);
         }
         buffer[..kept].copy_from_slice(&self.partial);
-        let read = (&self.io).read(&mut buffer[kept..kept + bytes]);
+        let read = self.io.read(&mut buffer[kept..kept + bytes]);
         let went = match read {
             Ok(0) => Err("the server closed the connection".to_owned()),
             Ok(read) => {
@@ -242,7 +242,7 @@ impl Viewer {
             {
                 Ok(Readiness::On)
             }
-            Err(error) => Err(without_code(&error)),
+            Err(error) => Err(words(&error)),
         };
         state.buffer = buffer;
         went
@@ -365,14 +365,14 @@ impl Viewer {
 
     /// Sends a small frame. The mask is zero: masks protect proxies from scripts in browsers, which
     /// do not run here.
-    fn send(&self, opcode: OpCode, payload: &[u8]) {
+    fn send(&mut self, opcode: OpCode, payload: &[u8]) {
         let header = FrameHeader { opcode, mask: Some([0; 4]), ..FrameHeader::default() };
         let mut frame = Vec::with_capacity(16 + payload.len());
         // Writing to memory does not fail.
         let _written = header.format(payload.len() as u64, &mut frame);
         frame.extend_from_slice(payload);
         // If a socket has no room for so few bytes the server notices by itself.
-        let _sent = (&self.io).write(&frame);
+        let _sent = self.io.write(&frame);
     }
 
     /// The connection ended, for this reason.

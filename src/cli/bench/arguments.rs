@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use crate::bench::load::Protocol;
+#[cfg(feature = "tls")]
+use crate::cli::trust::TrustArguments;
 
 /// Load a server with many viewers of a log, and measure it
 ///
@@ -31,7 +33,7 @@ stall delays count as late. `last viewer` is the latency until a line has reache
 Exit codes: 0 every line arrived once, 1 lines were lost or repeated, or a viewer could not connect, \
 2 wrong arguments")]
 pub(in crate::cli) struct Arguments {
-    /// The URL of a log on a server (http:// or ws://); viewers use several URLs in turn
+    /// The URL of a log on a server (http:// or https://); viewers use several URLs in turn
     #[arg(value_name = "URL", required = true)]
     pub(super) urls: Vec<String>,
 
@@ -81,6 +83,10 @@ pub(in crate::cli) struct Arguments {
     /// Offer compression (permessage-deflate)
     #[arg(long)]
     pub(super) compress: bool,
+
+    #[cfg(feature = "tls")]
+    #[command(flatten)]
+    pub(super) trust: TrustArguments,
 
     /// Report CPU and memory of this server process and its children; can be given more than once
     #[arg(short, long = "pid", value_name = "PID")]

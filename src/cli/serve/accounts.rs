@@ -14,21 +14,26 @@ use crate::serve::{Sessions, Tokens, Users, WrongAccount};
 pub(super) struct Accounts {
     pub(super) users: Option<Arc<Users>>,
     pub(super) tokens: Option<Arc<Tokens>>,
-    /// What the two files hold.
-    pub(super) contents: [Option<Vec<u8>>; 2],
+    /// The files as they were read.
+    pub(super) contents: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl Accounts {
     /// Reads the files that the flags name.
     pub(super) fn read(arguments: &Arguments) -> Result<Self, Failure> {
         let Arguments { users, tokens, .. } = arguments;
-        let (users, of_users) = users.as_deref().map(read).transpose()?.unzip();
-        let (tokens, of_tokens) = tokens.as_deref().map(read).transpose()?.unzip();
-        Ok(Self { users, tokens, contents: [of_users, of_tokens] })
+        let mut contents = Vec::new();
+        let users = users.as_deref().map(|path| read(path, &mut contents)).transpose()?;
+        let tokens = tokens.as_deref().map(|path| read(path, &mut contents)).transpose()?;
+        Ok(Self { users, tokens, contents })
     }
 }
 
-fn read<T: FromStr<Err = WrongAccount>>(path: &Path) -> Result<(Arc<T>, Vec<u8>), Failure> {
+/// Reads a file, and adds it to `contents`.
+fn read<T: FromStr<Err = WrongAccount>>(
+    path: &Path,
+    contents: &mut Vec<(PathBuf, Vec<u8>)>,
+) -> Result<Arc<T>, Failure> {
     let shown = path.display();
     let content = config_file::read(path).map_err(|error| {
         let context = format!("cannot read `{shown}`");
@@ -38,10 +43,12 @@ fn read<T: FromStr<Err = WrongAccount>>(path: &Path) -> Result<(Arc<T>, Vec<u8>)
     let text = std::str::from_utf8(&content).map_err(|_| {
         Failure::usage(anyhow::anyhow!("`{shown}` is not UTF-8"), "save the file as UTF-8")
     })?;
-    let parsed = text.parse().map_err(|wrong: WrongAccount| {
+    let parsed: Result<T, Failure> = text.parse().map_err(|wrong: WrongAccount| {
         Failure::usage(anyhow::anyhow!("`{shown}` is wrong in {wrong}"), wrong.hint)
     });
-    Ok((Arc::new(parsed?), content))
+    let parsed = Arc::new(parsed?);
+    contents.push((path.to_owned(), content));
+    Ok(parsed)
 }
 
 /// The sessions whose key is in this directory, or in the usual one.

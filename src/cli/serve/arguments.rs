@@ -16,7 +16,7 @@ use crate::serve::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
                         `/` lists all logs. Log output goes to stderr; TAILCAST_LOG=debug shows more.\n\n\
-                        SIGHUP reads the files of `--config`, `--users` and `--tokens` again.\n\n\
+                        SIGHUP reads the files of `--config`, `--users` and `--tokens` and the certificate again.\n\n\
                         Exit codes: 0 after SIGTERM or Ctrl-C, 2 wrong arguments")]
 pub(in crate::cli) struct Arguments {
     /// Directories and files to serve [default: the current directory]
@@ -45,6 +45,17 @@ pub(in crate::cli) struct Arguments {
     /// socket; can be given more than once
     #[arg(long, value_name = "ADDRESS", env = "TAILCAST_LISTEN", value_delimiter = ',')]
     pub(super) listen: Vec<ListenAddress>,
+
+    /// Speak TLS on the TCP addresses (https), with the certificate in this file (PEM): the server's
+    /// own first, then those of its issuers. A change of the file takes effect while the server runs
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_TLS_CERT")]
+    pub(super) tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate (PEM, without a passphrase)
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_TLS_KEY")]
+    pub(super) tls_key: Option<PathBuf>,
 
     /// Serve everything under this path, for a proxy that shares its host name with other programs:
     /// `/logs`. The proxy may remove it from its requests or not

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
@@ -146,6 +146,7 @@ impl Configuration {
             .collect();
         let arguments = Arguments::from_arg_matches(&matches).map_err(wrong)?;
         let listen = addresses(&arguments, layers)?;
+        check_certificate_flags(&arguments)?;
         check_identity(&arguments, &rules)?;
         let accounts = Accounts::read(&arguments)?;
         Ok(Self { arguments, listen, rules, accounts, values })
@@ -171,7 +172,21 @@ impl Configuration {
         })
     }
 
-    /// The settings of the server.
+    /// The files with the certificates and with the key.
+    pub(super) fn certificate_files(&self) -> Option<(&Path, &Path)> {
+        #[cfg(feature = "tls")]
+        let files = self.arguments.tls_cert.as_deref().zip(self.arguments.tls_key.as_deref());
+        #[cfg(not(feature = "tls"))]
+        let files = None;
+        files
+    }
+
+    /// The scheme of the TCP addresses.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.certificate_files().is_some() { "https" } else { "http" }
+    }
+
+    /// The settings of the server, without the certificate.
     pub(super) fn settings(&self) -> Settings {
         self.arguments.settings(&self.listen, self.rules.clone(), &self.accounts)
     }
@@ -183,8 +198,11 @@ impl Configuration {
             other.values.get(*name).is_none_or(|others| others != *values)
         };
         let changed = self.values.iter().filter(differs).map(|(name, _)| name.as_str());
-        let (fixed, mut changed): (Vec<_>, Vec<_>) =
-            changed.partition(|name| NEEDS_RESTART.contains(name));
+        let switches_tls =
+            self.certificate_files().is_some() != other.certificate_files().is_some();
+        let (fixed, mut changed): (Vec<_>, Vec<_>) = changed.partition(|name| {
+            NEEDS_RESTART.contains(name) || (switches_tls && name.starts_with("tls-"))
+        });
         if self.rules != other.rules {
             changed.push("allow");
         }
@@ -209,6 +227,11 @@ impl Configuration {
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
         now.state_dir.clone_from(&then.state_dir);
+        #[cfg(feature = "tls")]
+        if now.tls_cert.is_some() != then.tls_cert.is_some() {
+            now.tls_cert.clone_from(&then.tls_cert);
+            now.tls_key.clone_from(&then.tls_key);
+        }
     }
 }
 
@@ -256,6 +279,17 @@ fn addresses(
     Ok(vec![ListenAddress::Tcp { host: arguments.host.clone(), port: arguments.port }])
 }
 
+/// Refuses a certificate without a key, and a key without a certificate.
+fn check_certificate_flags(arguments: &Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "tls")]
+    if arguments.tls_cert.is_some() != arguments.tls_key.is_some() {
+        let error = anyhow::anyhow!("`tls-cert` and `tls-key` need each other");
+        return Err(Failure::usage(error, "give `--tls-cert FILE` and `--tls-key FILE`"));
+    }
+    let _ = arguments;
+    Ok(())
+}
+
 fn serve_command() -> Command {
     Arguments::augment_args(Command::new("serve"))
 }
@@ -263,7 +297,6 @@ fn serve_command() -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn given(arguments: &[&str]) -> Given {
         let all = std::iter::once("serve").chain(arguments.iter().copied());
@@ -337,6 +370,26 @@ mod tests {
         }
         assert!(over(&["--listen", "b:2", "--port", "1"], "").is_err());
         assert!(over(&[], "listen = ['b:2']\nhost = 'a'").is_err());
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn a_certificate_and_its_key_need_each_other_and_may_change_but_not_come_or_go() {
+        let of = |text: &str| given(&["--config", "a.toml"]).over(file(text));
+        for one in ["tls-cert = 'a'", "tls-key = 'a'"] {
+            let refused = of(one).unwrap_err();
+            assert!(refused.causes().contains("need each other"), "{}", refused.causes());
+        }
+        let without = of("").unwrap();
+        let first = of("tls-cert = 'a'\ntls-key = 'b'").unwrap();
+        let mut second = of("tls-cert = 'c'\ntls-key = 'd'").unwrap();
+        assert_eq!(second.changes(&first), (vec!["tls-cert", "tls-key"], vec![]));
+        second.keep_fixed(&first);
+        assert_eq!(second.certificate_files(), Some((Path::new("c"), Path::new("d"))));
+        assert_eq!(second.changes(&without), (vec![], vec!["tls-cert", "tls-key"]));
+        second.keep_fixed(&without);
+        assert_eq!(second.certificate_files(), None);
+        assert_eq!((without.scheme(), first.scheme()), ("http", "https"));
     }
 
     #[test]

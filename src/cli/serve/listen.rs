@@ -87,18 +87,19 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Listens on all addresses.
+    /// Listens on all addresses. The links to TCP addresses have this scheme.
     ///
     /// # Errors
     /// The first address on which that fails. Nothing is left of the others.
-    pub(super) async fn to(addresses: &[ListenAddress]) -> Result<Self, Failure> {
+    pub(super) async fn to(addresses: &[ListenAddress], scheme: &str) -> Result<Self, Failure> {
         let mut bound = Self::default();
         for address in addresses {
             let cannot_listen = |error| cannot_listen(address, error);
             match address {
                 ListenAddress::Tcp { host, port } => {
                     let listener = bind(host, *port).await.map_err(cannot_listen)?;
-                    bound.links.push(link(listener.local_addr().map_err(cannot_listen)?));
+                    let bound_to = listener.local_addr().map_err(cannot_listen)?;
+                    bound.links.push(link(scheme, bound_to));
                     bound.listeners.push(listener.into());
                 }
                 ListenAddress::Unix(path) => {
@@ -229,13 +230,13 @@ fn cannot_listen(address: &ListenAddress, error: io::Error) -> Failure {
 }
 
 /// The link to an address.
-pub(super) fn link(address: SocketAddr) -> String {
+pub(super) fn link(scheme: &str, address: SocketAddr) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
+    format!("{scheme}://{}", SocketAddr::new(ip, address.port()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::cli::failure::Failure;
 use crate::cli::serve::arguments::Compress;
+use crate::cli::serve::certificate::Loaded;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::Configuration;
 use crate::cli::{AccessLogFormat, print};
@@ -31,11 +32,13 @@ pub(in crate::cli) fn check(arguments: &ConfigArguments) -> Result<(), Failure> 
         Failure::usage(anyhow::Error::new(error).context(context), hint)
     })?;
     let configuration = Configuration::of_file(path.clone(), ConfigFile::parse(path, &content)?)?;
+    let certificate = Loaded::of(&configuration)?;
+    certificate.warn();
     let prefixes = configuration.access()?.prefixes();
     let prefixes: Vec<String> =
         prefixes.iter().map(|prefix| prefix.display().to_string()).collect();
     let mut text = format!("`{}` is right. With it, the server\n", path.display());
-    for sentence in meaning(&configuration, &prefixes) {
+    for sentence in meaning(&configuration, &certificate, &prefixes) {
         // Writing to a string does not fail.
         let _written = writeln!(text, "- {sentence}");
     }
@@ -78,7 +81,11 @@ fn rights(settings: &Settings) -> String {
 }
 
 /// What a server does with a configuration, each thing as the rest of a sentence.
-fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
+fn meaning(
+    configuration: &Configuration,
+    certificate: &Loaded,
+    prefixes: &[String],
+) -> Vec<String> {
     let arguments = &configuration.arguments;
     let Settings { heartbeat, heartbeat_interval, stall_timeout, rotate_wait, .. } =
         configuration.settings();
@@ -93,6 +100,7 @@ fn meaning(configuration: &Configuration, prefixes: &[String]) -> Vec<String> {
             "listens on {}",
             configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         ),
+        certificate.meaning(),
         match arguments.base_path.as_str() {
             "" => "serves everything directly under its host name".to_owned(),
             base => format!("serves everything under the path {base}/"),

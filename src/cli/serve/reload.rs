@@ -1,8 +1,9 @@
-//! Reads the configuration file, the users and the tokens again, on SIGHUP and when one of them has
-//! changed.
+//! Reads the configuration file, the users, the tokens and the certificate again, on SIGHUP and when
+//! one of them has changed.
 
+use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,63 +12,48 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::Failure;
-use crate::cli::serve::arguments::Arguments;
+use crate::cli::serve::certificate::Loaded;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
 use crate::cli::serve::{reserve_descriptors, systemd};
 use crate::log::Access;
 use crate::serve::{Handle, Sessions, Settings};
 
-/// How often the file is compared with what was read. Its content decides, not its times: a volume
-/// of Kubernetes swaps a link, and some file systems send no events.
+/// How often the files are compared with what was read. Their content decides, not their times: a
+/// volume of Kubernetes swaps a link, and some file systems send no events.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The file as it was found at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
-    Content(Vec<u8>),
+/// The content of a file, as it was found at one time.
+#[derive(Clone, PartialEq, Eq)]
+enum Content {
+    Bytes(Vec<u8>),
     Unreadable(String),
 }
 
-impl Found {
-    async fn at(path: Option<&Path>) -> Option<Self> {
-        let named = path?.to_owned();
-        let read = spawn_blocking(move || config_file::read(&named)).await;
-        Some(match read.unwrap_or_else(|error| Err(io::Error::other(error))) {
-            Ok(content) => Self::Content(content),
-            Err(error) => Self::Unreadable(error.to_string()),
-        })
+/// Files, as they were found at one time.
+type Found = BTreeMap<PathBuf, Content>;
+
+fn content_at(path: &Path) -> Content {
+    match config_file::read(path) {
+        Ok(bytes) => Content::Bytes(bytes),
+        Err(error) => Content::Unreadable(error.to_string()),
     }
 }
 
-/// All files as they were found at one time. A file that is not named is not there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct AllFound {
-    configuration: Option<Found>,
-    users: Option<Found>,
-    tokens: Option<Found>,
+/// What a server was started with.
+pub(super) struct First {
+    pub(super) configuration: Configuration,
+    /// The content of the configuration file.
+    pub(super) content: Vec<u8>,
+    pub(super) certificate: Loaded,
 }
 
-impl AllFound {
-    /// The files that a configuration was read from, the first of them with this content.
-    fn read(given: &Given, content: Vec<u8>, read: &Configuration) -> Self {
-        let [users, tokens] = read.accounts.contents.clone();
-        Self {
-            configuration: given.file.as_ref().map(|_| Found::Content(content)),
-            users: users.map(Found::Content),
-            tokens: tokens.map(Found::Content),
-        }
-    }
-
-    /// The files as they are now.
-    async fn now(given: &Given, present: &Configuration) -> Self {
-        let Arguments { users, tokens, .. } = &present.arguments;
-        Self {
-            configuration: Found::at(given.file.as_deref()).await,
-            users: Found::at(users.as_deref()).await,
-            tokens: Found::at(tokens.as_deref()).await,
-        }
-    }
+/// Everything that is read again, complete and checked.
+struct Reading {
+    access: Access,
+    sessions: Option<Sessions>,
+    configuration: Configuration,
+    certificate: Loaded,
 }
 
 /// Keeps a running server in step with its files.
@@ -77,29 +63,25 @@ pub(super) struct Reloader {
     first: Arc<Configuration>,
     /// What it was given last.
     present: Arc<Configuration>,
+    certificate: Loaded,
     handle: Handle,
     /// The files as they were read last.
-    known: AllFound,
+    known: Found,
 }
 
 impl Reloader {
-    /// Starts the task, after the server was given `first`. Without a file there is nothing to read
-    /// again, and SIGHUP ends the process as usual.
-    pub(super) fn start(
-        given: Given,
-        first: Configuration,
-        content: Vec<u8>,
-        handle: Handle,
-    ) -> io::Result<JoinHandle<()>> {
-        let Arguments { users, tokens, .. } = &first.arguments;
-        if given.file.is_none() && users.is_none() && tokens.is_none() {
+    /// Starts the task, after the server was given what it starts with. Without files there is
+    /// nothing to read again, and SIGHUP ends the process as usual.
+    pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
+        let First { configuration, content, certificate } = first;
+        let known = known(&given, content, &configuration, &certificate);
+        if known.is_empty() {
             return Ok(tokio::spawn(async {}));
         }
         let hangup = signal(SignalKind::hangup())?;
-        let first = Arc::new(first);
+        let first = Arc::new(configuration);
         let present = Arc::clone(&first);
-        let known = AllFound::read(&given, content, &first);
-        let reloader = Self { given: Arc::new(given), first, present, handle, known };
+        let reloader = Self { given: Arc::new(given), first, present, certificate, handle, known };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 
@@ -113,10 +95,10 @@ impl Reloader {
                 asked = hangup.recv() => asked.is_some(),
                 _ = looks.tick() => false,
             };
-            let found = AllFound::now(&self.given, &self.present).await;
+            let found = self.look().await;
             if is_asked || (found != self.known && newer.as_ref() == Some(&found)) {
                 systemd::reloading();
-                self.known = self.read_again(found).await;
+                self.read_again(found).await;
                 systemd::ready();
                 newer = None;
             } else {
@@ -125,59 +107,71 @@ impl Reloader {
         }
     }
 
-    /// Gives the server what the files say, or says what is wrong with them. Returns what was read.
-    async fn read_again(&mut self, found: AllFound) -> AllFound {
-        let files = [
-            self.given.file.as_ref(),
-            self.present.arguments.users.as_ref(),
-            self.present.arguments.tokens.as_ref(),
-        ];
-        let file = files.into_iter().flatten().next().cloned().unwrap_or_default();
-        let file = file.display();
-        let content = match &found.configuration {
-            Some(Found::Content(content)) => content.clone(),
-            Some(Found::Unreadable(error)) => {
+    /// The present state of the files that were read last.
+    async fn look(&self) -> Found {
+        let paths: Vec<PathBuf> = self.known.keys().cloned().collect();
+        let looking = spawn_blocking(move || {
+            let found = paths.into_iter().map(|path| (path.clone(), content_at(&path)));
+            found.collect()
+        });
+        looking.await.unwrap_or_default()
+    }
+
+    /// Gives the server what the files say, or says what is wrong with them.
+    async fn read_again(&mut self, found: Found) {
+        let file = self.given.file.as_deref().map(|file| tracing::field::display(file.display()));
+        let content = match self.given.file.as_ref().and_then(|file| found.get(file)) {
+            Some(Content::Unreadable(error)) => {
                 let hint = "nothing changes until the file can be read";
-                tracing::error!(%file, %error, hint, "cannot read the configuration again");
+                tracing::error!(file, %error, hint, "cannot read the configuration again");
                 self.handle.reload_failed();
-                return found;
+                self.known = found;
+                return;
             }
+            Some(Content::Bytes(content)) => content.clone(),
             None => Vec::new(),
         };
-        let (access, sessions, configuration) = match self.configuration(content.clone()).await {
-            Ok(read) => read,
+        let reading = match self.reading(content.clone()).await {
+            Ok(reading) => reading,
             Err(failure) => {
                 let (error, hint) = (failure.causes(), failure.hint());
-                tracing::error!(%file, error, hint, "the configuration is wrong, so nothing changes");
+                tracing::error!(
+                    file,
+                    error,
+                    hint,
+                    "the configuration is wrong, so nothing changes"
+                );
                 self.handle.reload_failed();
-                return found;
+                self.known = found;
+                return;
             }
         };
+        let Reading { access, sessions, mut configuration, certificate } = reading;
         let (_, fixed) = configuration.changes(&self.first);
-        let (changed, _) = configuration.changes(&self.present);
+        let (mut changed, _) = configuration.changes(&self.present);
+        if certificate.contents() != self.certificate.contents() {
+            changed.push("certificate");
+            certificate.warn();
+        }
         let (fixed, changed) = (fixed.join(", "), changed.join(", "));
-        let mut configuration = configuration;
         configuration.keep_fixed(&self.first);
-        let settings = Settings { sessions, ..configuration.settings() };
+        let settings = Settings { sessions, ..certificate.with(configuration.settings()) };
         if settings.max_viewers > self.present.arguments.max_viewers {
             reserve_descriptors(settings.max_viewers);
         }
         self.handle.reload(access, settings).await;
-        let known = AllFound::read(&self.given, content, &configuration);
+        self.known = known(&self.given, content, &configuration, &certificate);
         self.present = Arc::new(configuration);
-        tracing::info!(%file, changed, "read the configuration again");
+        tracing::info!(file, changed, "read the configuration again");
         if !fixed.is_empty() {
-            tracing::warn!(%file, keys = fixed, "a change of these needs a restart");
+            tracing::warn!(file, keys = fixed, "a change of these needs a restart");
         }
-        known
+        self.certificate = certificate;
     }
 
     /// Reads everything, or fails before anything has changed.
-    async fn configuration(
-        &self,
-        content: Vec<u8>,
-    ) -> Result<(Access, Option<Sessions>, Configuration), Failure> {
-        let given = Arc::clone(&self.given);
+    async fn reading(&self, content: Vec<u8>) -> Result<Reading, Failure> {
+        let (given, old) = (Arc::clone(&self.given), self.certificate.clone());
         // To open the prefixes may block.
         let reading = spawn_blocking(move || {
             let file = match &given.file {
@@ -185,8 +179,24 @@ impl Reloader {
                 None => ConfigFile::default(),
             };
             let configuration = given.over(file)?;
-            Ok((configuration.access()?, configuration.sessions()?, configuration))
+            let certificate = Loaded::of(&configuration)?;
+            certificate.check_instead_of(&old)?;
+            let (access, sessions) = (configuration.access()?, configuration.sessions()?);
+            Ok(Reading { access, sessions, configuration, certificate })
         });
         reading.await.unwrap_or_else(|error| Err(Failure::usage(error, "try SIGHUP again")))
     }
+}
+
+/// The files that were read, with what was in them.
+fn known(
+    given: &Given,
+    content: Vec<u8>,
+    configuration: &Configuration,
+    certificate: &Loaded,
+) -> Found {
+    let file = given.file.iter().map(|file| (file.clone(), content.clone()));
+    let accounts = configuration.accounts.contents.iter().cloned();
+    let all = file.chain(accounts).chain(certificate.contents().iter().cloned());
+    all.map(|(path, bytes)| (path, Content::Bytes(bytes))).collect()
 }

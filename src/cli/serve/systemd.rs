@@ -12,11 +12,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::serve::listen::{Bound, link};
 
-/// The sockets that systemd has opened for this service (sd_listen_fds(3)). None without any.
+/// The sockets that systemd has opened for this service (sd_listen_fds(3)), on which TCP has this
+/// scheme. None without any.
 ///
 /// # Errors
 /// For a socket on which nobody can listen.
-pub(super) fn bound() -> Result<Option<Bound>, Failure> {
+pub(super) fn bound(scheme: &str) -> Result<Option<Bound>, Failure> {
     const HINT: &str = "a socket unit of tailcast has `ListenStream` only";
     let mut passed = ListenFd::from_env();
     if passed.len() == 0 {
@@ -24,7 +25,7 @@ pub(super) fn bound() -> Result<Option<Bound>, Failure> {
     }
     let mut bound = Bound::default();
     for nth in 0..passed.len() {
-        take(&mut passed, nth, &mut bound)
+        take(&mut passed, nth, scheme, &mut bound)
             .with_context(|| format!("cannot listen on socket {nth} of systemd"))
             .or_usage(HINT)?;
     }
@@ -32,10 +33,10 @@ pub(super) fn bound() -> Result<Option<Bound>, Failure> {
 }
 
 /// Takes a socket over. A socket of another kind than the first that is tried stays to be taken.
-fn take(passed: &mut ListenFd, nth: usize, bound: &mut Bound) -> io::Result<()> {
+fn take(passed: &mut ListenFd, nth: usize, scheme: &str, bound: &mut Bound) -> io::Result<()> {
     if let Ok(Some(listener)) = passed.take_tcp_listener(nth) {
         listener.set_nonblocking(true)?;
-        bound.links.push(link(listener.local_addr()?));
+        bound.links.push(link(scheme, listener.local_addr()?));
         bound.listeners.push(TcpListener::from_std(listener)?.into());
     } else if let Some(listener) = passed.take_unix_listener(nth)? {
         listener.set_nonblocking(true)?;

@@ -50,14 +50,14 @@ struct Outbound {
     heartbeat: Option<&'static [u8]>,
     /// tungstenite has written a part of a frame of its own.
     is_tungstenite_writing: bool,
-    /// Bytes that the socket has taken since the connection began.
-    taken: u64,
+    /// Bytes that were passed to the socket since the connection began.
+    written: u64,
     /// When the socket last took bytes, or when new bytes were due after it had taken all.
     progress_at: Instant,
     /// The viewer has sent something since the last heartbeat.
     has_heard: bool,
-    /// While the answer to a heartbeat is awaited: the value of `taken` when the socket has taken
-    /// the heartbeat itself.
+    /// While the answer to a heartbeat is awaited: how many bytes the socket has taken when it has
+    /// taken the heartbeat itself.
     heartbeat_end: Option<u64>,
     notice: Option<Notice>,
     /// The viewer has left its broadcast group for good.
@@ -102,21 +102,34 @@ pub(in crate::serve) enum WriteResult {
 impl Outbound {
     /// Writes the rest of a frame, then a waiting heartbeat. False when the socket takes no more.
     fn flush(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
+        let before = self.taken(io);
+        let flushed = self.flush_rest(io, sent);
+        if self.taken(io) != before {
+            self.progress_at = Instant::now();
+        }
+        flushed
+    }
+
+    fn flush_rest(&mut self, io: &Socket, sent: &Sent) -> io::Result<bool> {
         loop {
             while self.rest.has_remaining() {
                 let Some(written) = self.write(io, sent, &self.rest.clone())? else {
                     return Ok(false);
                 };
                 self.rest.advance(written);
-                self.progress_at = Instant::now();
             }
             // An empty slice of a shared frame would keep the whole frame.
             self.rest = Bytes::new();
             match self.heartbeat.take() {
                 Some(heartbeat) => self.rest = Bytes::from_static(heartbeat),
-                None => return Ok(true),
+                None => return io.try_flush(),
             }
         }
+    }
+
+    /// Bytes that the socket has taken.
+    fn taken(&self, io: &Socket) -> u64 {
+        io.taken(self.written)
     }
 
     /// Writes as much as the socket takes at once. None when it takes nothing.
@@ -126,7 +139,7 @@ impl Outbound {
             match io.try_write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.taken += written as u64;
+                    self.written += written as u64;
                     sent.bytes.add(written);
                     return Ok(Some(written));
                 }
@@ -138,8 +151,11 @@ impl Outbound {
     }
 
     /// Whether a new frame may begin.
-    fn is_clear(&self) -> bool {
-        self.rest.is_empty() && self.heartbeat.is_none() && !self.is_tungstenite_writing
+    fn is_clear(&self, io: &Socket) -> bool {
+        self.rest.is_empty()
+            && self.heartbeat.is_none()
+            && !self.is_tungstenite_writing
+            && !io.has_unsent()
     }
 }
 
@@ -149,7 +165,7 @@ impl Connection {
             rest: Bytes::new(),
             heartbeat: None,
             is_tungstenite_writing: false,
-            taken: 0,
+            written: 0,
             progress_at: Instant::now(),
             has_heard: false,
             heartbeat_end: None,
@@ -171,12 +187,12 @@ impl Connection {
 
     /// Whether no frame is half written and none waits.
     pub(in crate::serve) fn is_clear(&self) -> bool {
-        self.outbound.lock().is_clear()
+        self.outbound.lock().is_clear(&self.io)
     }
 
     /// Bytes that the kernel has taken so far.
     pub(in crate::serve) fn taken(&self) -> u64 {
-        self.outbound.lock().taken
+        self.outbound.lock().taken(&self.io)
     }
 
     /// The time since which the socket has taken none of the waiting bytes. It has no meaning while
@@ -189,7 +205,7 @@ impl Connection {
     /// Call it only when the connection is clear.
     pub(in crate::serve) fn start_frame(&self, frame: &Frame) {
         let mut outbound = self.outbound.lock();
-        debug_assert!(outbound.is_clear(), "a frame began while another is half written");
+        debug_assert!(outbound.is_clear(&self.io), "a frame began while another is half written");
         outbound.rest = frame.encoded(self.packing).clone();
         self.sent.frames.add(1);
         outbound.progress_at = Instant::now();
@@ -201,13 +217,15 @@ impl Connection {
         if outbound.has_left {
             return WriteResult::Left;
         }
-        if !outbound.is_clear() {
+        if !outbound.is_clear(&self.io) {
             return WriteResult::Full(0);
         }
         for (at, frame) in frames.iter().enumerate() {
             let encoded = frame.encoded(self.packing);
             match outbound.write(&self.io, &self.sent, encoded) {
-                Ok(Some(written)) if written == encoded.len() => self.sent.frames.add(1),
+                Ok(Some(written)) if written == encoded.len() && !self.io.has_unsent() => {
+                    self.sent.frames.add(1);
+                }
                 Ok(Some(written)) => {
                     self.sent.frames.add(1);
                     outbound.rest = encoded.slice(written..);
@@ -254,6 +272,14 @@ impl Connection {
         }
     }
 
+    /// Writes what waits in the connection itself.
+    pub(in crate::serve) fn poll_flush_socket(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.io.try_flush()? {
+            ready!(self.io.poll_write_ready(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Records that tungstenite has no half-written frame any more.
     pub(in crate::serve) fn end_tungstenite_frame(&self) {
         self.outbound.lock().is_tungstenite_writing = false;
@@ -266,7 +292,7 @@ impl Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.io.poll_read_ready(cx))?;
+            // First this: with TLS there may be bytes that the socket no longer has.
             match self.io.try_read(buffer.initialize_unfilled()) {
                 Ok(read) => {
                     buffer.advance(read);
@@ -275,6 +301,7 @@ impl Connection {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            ready!(self.io.poll_read_ready(cx))?;
         }
     }
 
@@ -287,8 +314,9 @@ impl Connection {
     pub(in crate::serve) fn send_heartbeat(&self, frame: &'static [u8]) {
         let mut outbound = self.outbound.lock();
         outbound.has_heard = false;
-        outbound.heartbeat_end = Some(outbound.taken + frame.len() as u64);
-        let is_clear = outbound.is_clear();
+        let end = outbound.taken(&self.io) + self.io.sent_len(frame.len());
+        outbound.heartbeat_end = Some(end);
+        let is_clear = outbound.is_clear(&self.io);
         outbound.heartbeat = Some(frame);
         // The viewer's task handles errors, and writes what the socket does not take now.
         let is_sent = is_clear && matches!(outbound.flush(&self.io, &self.sent), Ok(true));
@@ -303,7 +331,7 @@ impl Connection {
     /// data, is not silent.
     pub(in crate::serve) fn is_silent(&self) -> bool {
         let mut outbound = self.outbound.lock();
-        let (has_heard, taken) = (outbound.has_heard, outbound.taken);
+        let (has_heard, taken) = (outbound.has_heard, outbound.taken(&self.io));
         outbound.heartbeat_end.take().is_some_and(|end| !has_heard && taken <= end)
     }
 
@@ -335,7 +363,7 @@ pub(in crate::serve) mod tests {
     use super::*;
     use std::future::poll_fn;
     use std::time::Duration;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::advance;
 
@@ -356,6 +384,24 @@ pub(in crate::serve) mod tests {
         (Arc::new(Connection::new(io.into(), Packing::Plain, Arc::default())), viewer)
     }
 
+    /// The viewer's end of a connection.
+    trait ViewerEnd: AsyncRead + AsyncWrite + Unpin {}
+
+    impl<T: AsyncRead + AsyncWrite + Unpin> ViewerEnd for T {}
+
+    /// Connections of each kind to viewers that have read nothing yet.
+    async fn each_kind() -> Vec<(&'static str, Arc<Connection>, Box<dyn ViewerEnd>)> {
+        let (plain, viewer) = connected().await;
+        let mut all: Vec<(_, _, Box<dyn ViewerEnd>)> = vec![("TCP", plain, Box::new(viewer))];
+        #[cfg(feature = "tls")]
+        {
+            let (io, viewer) = crate::serve::tls::tests::pair().await;
+            let connection = Arc::new(Connection::new(io, Packing::Plain, Arc::default()));
+            all.push(("TLS", connection, Box::new(viewer)));
+        }
+        all
+    }
+
     /// Writes large frames until the socket is full. Returns how many were begun.
     pub(in crate::serve) fn fill(connection: &Connection) -> usize {
         let frame = Frame::text(&"x".repeat(100_000));
@@ -370,7 +416,11 @@ pub(in crate::serve) mod tests {
     }
 
     /// Writes everything while the viewer reads as much.
-    async fn flush_to(connection: &Connection, viewer: &mut TcpStream, len: usize) -> Vec<u8> {
+    async fn flush_to(
+        connection: &Connection,
+        viewer: &mut (impl AsyncRead + Unpin),
+        len: usize,
+    ) -> Vec<u8> {
         let mut got = vec![0; len];
         let flush = poll_fn(|cx| connection.poll_flush(cx));
         let (flushed, read) = tokio::join!(flush, viewer.read_exact(&mut got));
@@ -381,32 +431,34 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test]
     async fn a_frame_is_never_cut_into() {
-        let (connection, mut viewer) = connected().await;
-        let begun = fill(&connection);
-        assert!(!connection.is_clear(), "a frame is half written");
-        connection.send_heartbeat(PING);
-        let other = [Frame::text("other")];
-        assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
-        let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
-        let whole = frame.repeat(begun);
-        let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
-        assert!(got[..whole.len()] == whole, "a frame is not as it was");
-        assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
-        assert!(connection.is_clear());
-        assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+        for (kind, connection, mut viewer) in each_kind().await {
+            let begun = fill(&connection);
+            assert!(!connection.is_clear(), "a frame is half written over {kind}");
+            connection.send_heartbeat(PING);
+            let other = [Frame::text("other")];
+            assert_eq!(connection.write_frames(&other), WriteResult::Full(0));
+            let frame = Frame::text(&"x".repeat(100_000)).encoded(Packing::Plain).clone();
+            let whole = frame.repeat(begun);
+            let got = flush_to(&connection, &mut viewer, whole.len() + PING.len()).await;
+            assert!(got[..whole.len()] == whole, "a frame is not as it was over {kind}");
+            assert_eq!(&got[whole.len()..], PING, "the heartbeat comes after the frames");
+            assert!(connection.is_clear());
+            assert_eq!(connection.write_frames(&other), WriteResult::Complete);
+        }
     }
 
     #[tokio::test]
     async fn frames_of_tungstenite_and_data_do_not_mix() {
-        let (connection, mut viewer) = connected().await;
-        connection.start_frame(&Frame::text("data"));
-        let data = Frame::text("data").encoded(Packing::Plain).clone();
-        let pong = b"\x8a\x00";
-        let written = poll_fn(|cx| connection.poll_write(cx, pong)).await.unwrap();
-        assert_eq!(written, pong.len());
-        let mut got = vec![0; data.len() + pong.len()];
-        viewer.read_exact(&mut got).await.unwrap();
-        assert_eq!(got, [data.as_ref(), pong].concat());
+        for (kind, connection, mut viewer) in each_kind().await {
+            connection.start_frame(&Frame::text("data"));
+            let data = Frame::text("data").encoded(Packing::Plain).clone();
+            let pong = b"\x8a\x00";
+            let written = poll_fn(|cx| connection.poll_write(cx, pong)).await.unwrap();
+            assert_eq!(written, pong.len());
+            let mut got = vec![0; data.len() + pong.len()];
+            viewer.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, [data.as_ref(), pong].concat(), "{kind}");
+        }
     }
 
     #[tokio::test]
@@ -419,26 +471,27 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test]
     async fn only_a_viewer_that_neither_sends_nor_takes_is_silent() {
-        let (connection, mut viewer) = connected().await;
-        assert!(!connection.is_silent(), "no heartbeat was sent");
-        connection.send_heartbeat(PING);
-        assert!(connection.is_silent());
-        assert!(!connection.is_silent(), "each heartbeat is judged once");
-        connection.send_heartbeat(PING);
-        connection.mark_heard();
-        assert!(!connection.is_silent(), "it has sent something");
-        fill(&connection);
-        connection.send_heartbeat(PING);
-        assert!(connection.is_silent(), "its socket is full");
-        connection.send_heartbeat(PING);
-        let mut some = vec![0; 1 << 20];
-        let reading = async {
-            while connection.outbound.lock().rest.has_remaining() {
-                let _read = viewer.read(&mut some).await.unwrap();
-            }
-        };
-        tokio::join!(async { poll_fn(|cx| connection.poll_flush(cx)).await.unwrap() }, reading);
-        assert!(!connection.is_silent(), "it takes what there is");
+        for (kind, connection, mut viewer) in each_kind().await {
+            assert!(!connection.is_silent(), "no heartbeat was sent over {kind}");
+            connection.send_heartbeat(PING);
+            assert!(connection.is_silent());
+            assert!(!connection.is_silent(), "each heartbeat is judged once");
+            connection.send_heartbeat(PING);
+            connection.mark_heard();
+            assert!(!connection.is_silent(), "it has sent something");
+            fill(&connection);
+            connection.send_heartbeat(PING);
+            assert!(connection.is_silent(), "its socket is full");
+            connection.send_heartbeat(PING);
+            let mut some = vec![0; 1 << 20];
+            let reading = async {
+                while connection.outbound.lock().rest.has_remaining() {
+                    let _read = viewer.read(&mut some).await.unwrap();
+                }
+            };
+            tokio::join!(async { poll_fn(|cx| connection.poll_flush(cx)).await.unwrap() }, reading);
+            assert!(!connection.is_silent(), "it takes what there is");
+        }
     }
 
     #[tokio::test]
@@ -457,18 +510,19 @@ pub(in crate::serve) mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_socket_is_stuck_since_it_took_something_last() {
-        let (connection, mut viewer) = connected().await;
-        let begun = Instant::now();
-        fill(&connection);
-        advance(Duration::from_secs(30)).await;
-        assert_eq!(connection.stuck_since(), begun);
-        let mut some = vec![0; 16 << 20];
-        let mut left = true;
-        while left {
-            let _read = viewer.read(&mut some).await.unwrap();
-            left = !connection.outbound.lock().flush(&connection.io, &connection.sent).unwrap();
+        for (kind, connection, mut viewer) in each_kind().await {
+            let begun = Instant::now();
+            fill(&connection);
+            advance(Duration::from_secs(30)).await;
+            assert_eq!(connection.stuck_since(), begun, "{kind}");
+            let mut some = vec![0; 16 << 20];
+            let mut left = true;
+            while left {
+                let _read = viewer.read(&mut some).await.unwrap();
+                left = !connection.outbound.lock().flush(&connection.io, &connection.sent).unwrap();
+            }
+            assert!(connection.stuck_since() >= begun + Duration::from_secs(30));
+            viewer.shutdown().await.unwrap();
         }
-        assert!(connection.stuck_since() >= begun + Duration::from_secs(30));
-        viewer.shutdown().await.unwrap();
     }
 }

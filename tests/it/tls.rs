@@ -1,0 +1,360 @@
+//! TLS on the TCP addresses: the handshake, the certificate's files, and what is told to a client
+//! that speaks the wrong protocol. What streams promise is tested over TLS beside the same test
+//! over plain TCP.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use rustls::version::{TLS12, TLS13};
+use tailcast::serve::Settings;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::clients::{Viewer, exchange, get, parse};
+use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually, output_of, put};
+use crate::transport::{self, Io, Pem, client_config, encrypted};
+
+/// How long a change of a file may take to have its effect.
+const RELOAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The server's certificate, as a new connection sees it.
+async fn seen(address: std::net::SocketAddr) -> Vec<u8> {
+    let Io::Tls(stream) = Io::to(address).await.unwrap() else { panic!("it speaks no TLS") };
+    stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_no_other_protocol_than_http_1_1() {
+    let server = TestServer::with(encrypted()).await;
+    for (version, known) in
+        [(&TLS12, rustls::ProtocolVersion::TLSv1_2), (&TLS13, rustls::ProtocolVersion::TLSv1_3)]
+    {
+        let connect = async |protocols: &[&str]| {
+            let mut config = client_config(&[version]);
+            config.alpn_protocols =
+                protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+            Io::tls(TcpStream::connect(server.address).await.unwrap(), config).await
+        };
+        for (offered, agreed) in [
+            (&[][..], None),
+            (&["http/1.1"], Some("http/1.1")),
+            (&["h2", "http/1.1"], Some("http/1.1")),
+        ] {
+            let mut io = connect(offered).await.unwrap();
+            let Io::Tls(stream) = &io else { panic!("it speaks no TLS") };
+            let (_, session) = stream.get_ref();
+            assert_eq!(session.protocol_version(), Some(known));
+            assert_eq!(session.alpn_protocol(), agreed.map(str::as_bytes), "{offered:?}");
+            io.write_all(
+                b"GET /_/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .await
+            .unwrap();
+            let mut answer = Vec::new();
+            // An end without `close_notify` would be an error.
+            io.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(parse(&answer).status, 200);
+        }
+        assert!(connect(&["h2"]).await.is_err(), "HTTP/2 alone is not spoken");
+    }
+}
+
+#[tokio::test]
+async fn http_on_a_port_with_tls_is_answered_with_the_address_that_is_meant() {
+    let server = TestServer::with(encrypted()).await;
+    let request = |accept: &str, host: &str| {
+        format!(
+            "GET /var/log/a%20b.log?tail=1&x=%3Cb%3E HTTP/1.1\r\nHost: {host}\r\n\
+             Accept: {accept}\r\n\r\n"
+        )
+    };
+    let ask = async |request: String| {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        timeout(DEADLINE, stream.read_to_end(&mut answer)).await.expect("no end").unwrap();
+        parse(&answer)
+    };
+    let url = "https://logs.example:8443/var/log/a%20b.log?tail=1&x=%3Cb%3E";
+    let plain = ask(request("*/*", "logs.example:8443")).await;
+    assert_eq!((plain.status, plain.header("connection")), (400, Some("close")));
+    assert_eq!(plain.text(), format!("this port speaks https\nhint: open {url}\n"));
+    let page = ask(request("text/html", "logs.example:8443")).await;
+    let escaped = url.replace('&', "&#38;");
+    assert_eq!(page.status, 400);
+    let link = format!("<a href=\"{escaped}\">{escaped}</a>");
+    assert!(page.text().contains(&link), "{}", page.text());
+    for host in ["", "a@b", "<b>"] {
+        let answer = ask(request("text/html", host)).await;
+        assert_eq!(answer.status, 400, "{host}");
+        assert!(!answer.text().contains("<b>") && !answer.text().contains('@'), "{host}");
+    }
+}
+
+#[tokio::test]
+async fn a_tls_client_on_a_port_without_tls_is_let_go_at_once() {
+    if transport::is_everything_encrypted() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let shaking = Io::tls(stream, client_config(rustls::ALL_VERSIONS));
+    let error = timeout(DEADLINE / 4, shaking).await.expect("it waits").err().unwrap();
+    assert!(error.to_string().contains("corrupt message"), "{error}");
+    assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_closed_and_delays_no_other() {
+    let settings = Settings { head_timeout: Duration::from_secs(1), ..encrypted() };
+    let server = TestServer::with(settings).await;
+    let mut silent = Vec::new();
+    // A handshake of 200 bytes, of which these are the first.
+    for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x00\xc8\x01\x00"] {
+        for _ in 0..50 {
+            let mut stream = TcpStream::connect(server.address).await.unwrap();
+            stream.write_all(begun).await.unwrap();
+            silent.push(stream);
+        }
+    }
+    let asked = Instant::now();
+    assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "a good client waited {:?}", asked.elapsed());
+    for mut stream in silent {
+        let ended = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "still open");
+    }
+}
+
+#[tokio::test]
+async fn silent_handshakes_give_way_to_new_connections() {
+    let scene = Scene::new();
+    let flags = Pem::arguments(scene.directory.path());
+    let mut arguments = vec![scene.served(), "--max-viewers", "10"];
+    arguments.extend(flags.iter().map(String::as_str));
+    let program = Program::serve_under("ulimit -n 64", &arguments);
+    let mut silent = Vec::new();
+    for _ in 0..200 {
+        silent.push(TcpStream::connect(program.address).await.unwrap());
+    }
+    eventually("the server runs short of descriptors", async || match program.said() {
+        said if said.contains("can't accept") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    let asked = Instant::now();
+    assert_eq!(get(program.address, "/_/healthz", &[]).await.status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
+    drop(silent);
+}
+
+/// A log, and the files of a certificate beside it.
+struct Scene {
+    directory: TempDir,
+    pem: Pem,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("logs")).unwrap();
+        append(directory.path().join("logs/a.log"), "first\n");
+        let pem = Pem::new();
+        pem.write(directory.path());
+        Self { directory, pem }
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn served(&self) -> &str {
+        self.path().to_str().unwrap()
+    }
+
+    fn target(&self) -> String {
+        format!("{}/logs/a.log", self.served())
+    }
+
+    fn serve(&self) -> Program {
+        let flags = Pem::arguments(self.path());
+        let mut arguments = vec![self.served()];
+        arguments.extend(flags.iter().map(String::as_str));
+        Program::serve(&arguments)
+    }
+}
+
+/// Waits until the program has said something for the `count`-th time.
+async fn says(program: &Program, what: &str, count: usize) {
+    eventually(what, async || {
+        let said = program.said();
+        if said.matches(what).count() >= count { Ok(()) } else { Err(said) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_taken_without_a_restart_and_viewers_lose_nothing() {
+    let scene = Scene::new();
+    let program = scene.serve();
+    assert!(program.printed.starts_with("https://127.0.0.1:"), "{}", program.printed);
+    assert_eq!(seen(program.address).await, scene.pem.der);
+    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", scene.target())).await;
+    assert_eq!(viewer.text().await, "first\n");
+    let log = scene.path().join("logs/a.log");
+    let told = "read the configuration again";
+
+    // By itself. Kubernetes swaps a directory like this.
+    let changed = Instant::now();
+    let second = Pem::new();
+    second.write(scene.path());
+    eventually("the new certificate", async || {
+        let now = seen(program.address).await;
+        if now == second.der { Ok(()) } else { Err(program.said()) }
+    })
+    .await;
+    assert!(changed.elapsed() < RELOAD_TIME_MAX, "after {:?}", changed.elapsed());
+    append(&log, "second\n");
+    assert_eq!(viewer.text().await, "second\n");
+
+    // A key that is not its own, and one that has expired: nothing changes.
+    put(scene.path().join("key.pem"), &Pem::new().key);
+    says(&program, "the key is not that of the certificate", 1).await;
+    assert_eq!(seen(program.address).await, second.der);
+    let expired = Pem::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    expired.write(scene.path());
+    says(&program, "the certificate has expired on Wed, 01 Jan 2020", 1).await;
+    assert_eq!(seen(program.address).await, second.der);
+    std::fs::remove_file(scene.path().join("chain.pem")).unwrap();
+    says(&program, "cannot read", 1).await;
+    assert_eq!(seen(program.address).await, second.der);
+
+    // At once, when asked.
+    let third = Pem::new();
+    let before = program.said().matches(told).count();
+    third.write(scene.path());
+    program.signal(Signal::HUP);
+    says(&program, told, before + 1).await;
+    assert_eq!(seen(program.address).await, third.der);
+    append(&log, "third\n");
+    assert_eq!(viewer.text().await, "third\n");
+}
+
+#[tokio::test]
+async fn a_certificate_behind_a_link_that_is_swapped_is_taken() {
+    let scene = Scene::new();
+    let data = scene.path().join("..data");
+    let version = |name: &str, pem: &Pem| {
+        let directory = scene.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        pem.write(&directory);
+        let new = scene.path().join("..new");
+        std::os::unix::fs::symlink(name, &new).unwrap();
+        std::fs::rename(new, &data).unwrap();
+    };
+    version("..1", &scene.pem);
+    for name in ["chain.pem", "key.pem"] {
+        std::fs::remove_file(scene.path().join(name)).unwrap();
+        let inside = Path::new("..data").join(name);
+        std::os::unix::fs::symlink(inside, scene.path().join(name)).unwrap();
+    }
+    let program = scene.serve();
+    assert_eq!(seen(program.address).await, scene.pem.der);
+    let second = Pem::new();
+    let changed = Instant::now();
+    version("..2", &second);
+    eventually("the new certificate", async || {
+        let now = seen(program.address).await;
+        if now == second.der { Ok(()) } else { Err(program.said()) }
+    })
+    .await;
+    assert!(changed.elapsed() < RELOAD_TIME_MAX, "after {:?}", changed.elapsed());
+}
+
+#[test]
+fn files_that_cannot_be_used_are_refused_at_the_start_with_what_to_do() {
+    let scene = Scene::new();
+    let [_, chain, _, key] = Pem::arguments(scene.path());
+    let other = scene.path().join("other.pem");
+    put(&other, Pem::new().key);
+    let other = other.to_str().unwrap();
+    let missing = scene.path().join("missing.pem");
+    let missing = missing.to_str().unwrap();
+    for (flags, said, hint) in [
+        (&["--tls-cert", &chain][..], "need each other", "give `--tls-cert FILE` and"),
+        (&["--tls-key", &key], "need each other", "give `--tls-cert FILE` and"),
+        (
+            &["--tls-cert", &chain, "--tls-key", other],
+            "the key is not that of",
+            "name the key from",
+        ),
+        (&["--tls-cert", &key, "--tls-key", &chain], "a key and no certificate", "first"),
+        (&["--tls-cert", missing, "--tls-key", &key], "cannot read", "the server's user may read"),
+    ] {
+        let mut serve = command();
+        let output = output_of(serve.args(["serve", "--port", "0", scene.served()]).args(flags));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {stderr}");
+        assert!(stderr.contains(said), "{flags:?}: {stderr}");
+        let hinted = stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+        assert!(hinted.is_some_and(|hinted| hinted.contains(hint)), "{flags:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_and_an_open_key_are_warned_of_and_served() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let scene = Scene::new();
+    let expired = Pem::with(|params| params.not_after = rcgen::date_time_ymd(2020, 1, 1));
+    expired.write(scene.path());
+    let key = scene.path().join("key.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let program = scene.serve();
+    let said = program.said();
+    assert!(said.contains("the certificate has expired on Wed, 01 Jan 2020"), "{said}");
+    assert!(said.contains("every user of this machine may read the key"), "{said}");
+    // A valid one replaces it.
+    scene.pem.write(scene.path());
+    eventually("the new certificate", async || {
+        let stream = TcpStream::connect(program.address).await.unwrap();
+        Io::tls(stream, client_config(rustls::ALL_VERSIONS)).await.map(drop)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn over_tls_only_pages_that_came_by_tls_are_the_servers_own() {
+    let server = TestServer::with(encrypted()).await;
+    let log = server.log("a.log", "x\n");
+    let host = server.address.to_string();
+    for (origin, status) in [
+        (format!("https://{host}"), 200),
+        (format!("http://{host}"), 403),
+        ("https://evil.example".to_owned(), 403),
+    ] {
+        let answer = get(server.address, &log, &[("Origin", &origin)]).await;
+        assert_eq!(answer.status, status, "{origin}");
+        let viewer = Viewer::connect(server.address, &log, &[("origin", &origin)]).await;
+        assert_eq!(viewer.is_ok(), status == 200, "{origin}");
+    }
+    let answer = get(server.address, &log, &[("Host", "evil.example")]).await;
+    assert_eq!(answer.status, 421);
+    assert_eq!(answer.header("strict-transport-security"), None);
+}
+
+#[tokio::test]
+async fn a_request_in_many_small_records_is_read() {
+    let server = TestServer::with(encrypted()).await;
+    let mut io = Io::to(server.address).await.unwrap();
+    for byte in b"GET /_/healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" {
+        io.write_all(&[*byte]).await.unwrap();
+    }
+    let mut answer = Vec::new();
+    timeout(DEADLINE, io.read_to_end(&mut answer)).await.expect("no end").unwrap();
+    assert_eq!(parse(&answer).status, 200);
+    assert_eq!(exchange(server.address, b"nonsense\r\n\r\n").await.status, 400);
+}
