@@ -54,7 +54,7 @@ mod tests {
             registry.register("times", "Times", delivery.histogram());
             let mut text = String::new();
             prometheus_text::encode(&mut text, &registry).unwrap();
-            ["times_count ", "times_bucket{le=\"1.0\"} ", "times_bucket{le=\"2.5\"} "].map(|name| {
+            ["times_count ", "times_bucket{le=\"0.5\"} ", "times_bucket{le=\"2.5\"} "].map(|name| {
                 let value = text.lines().find_map(|line| line.strip_prefix(name));
                 value.unwrap_or_else(|| panic!("no {name}in {text}")).parse::<u64>().unwrap()
             })
