@@ -13,7 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
-use crate::transport::Io;
+use crate::transport::{Io, Transport, over_tcp_and_tls};
+
+over_tcp_and_tls!(
+    answers_to_pings_never_cut_into_a_frame,
+    a_broken_protocol_is_closed_with_its_code,
+    a_ping_is_answered_while_much_is_queued,
+);
 
 #[tokio::test]
 async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
@@ -99,9 +105,8 @@ async fn an_announced_frame_length_reserves_no_memory() {
     assert_eq!(viewer.rest().await.1.unwrap().0, 1009);
 }
 
-#[tokio::test]
-async fn a_broken_protocol_is_closed_with_its_code() {
-    let server = TestServer::start().await;
+async fn a_broken_protocol_is_closed_with_its_code(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let log = server.log("a.log", "x\n");
     for (name, bytes) in [
         ("an unmasked frame", &[0x81, 0x01, b'x'][..]),
@@ -208,9 +213,8 @@ async fn messages_are_bounded_and_a_long_line_arrives_complete() {
     assert!(all == line, "{} of {} bytes", all.len(), line.len());
 }
 
-#[tokio::test]
-async fn a_ping_is_answered_while_much_is_queued() {
-    let server = TestServer::start().await;
+async fn a_ping_is_answered_while_much_is_queued(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let path = server.path("big.log");
     write_big(&path, 100);
     let target = format!("{}?lines=all&format=raw", path.display());
@@ -355,9 +359,8 @@ async fn a_server_out_of_descriptors_recovers() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_to_pings_never_cut_into_a_frame() {
-    let server = TestServer::start().await;
+async fn answers_to_pings_never_cut_into_a_frame(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let content: Vec<u8> = (0..8u32 << 20).map(|n| (n / 7) as u8).collect();
     let log = server.log("a.log", &content);
     let target = format!("{log}?lines=all&format=raw");

@@ -73,8 +73,10 @@ const ABSENCES: &[Absence] = &[
             ("bench/run.rs", "it takes the file that `--write` names"),
             ("bench/writer.rs", "it writes the log that the load client follows"),
             ("cli/bench.rs", "it opens the file that `--write` names"),
+            ("cli/serve/certificate.rs", "it looks who may read the file of the key"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
             ("cli/serve/listen.rs", "it makes and removes the files of unix sockets"),
+            ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("cli/tail/output.rs", "standard output is written past the buffer of `std::io`"),
             (
                 "client/local.rs",
@@ -89,6 +91,7 @@ const ABSENCES: &[Absence] = &[
         except: &[
             ("bench/process.rs", "what it reads is in `/proc`"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
+            ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
         ],
     },
@@ -141,6 +144,7 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
             ("serve/listing.rs", "the list says how long ago a log was written"),
