@@ -72,7 +72,7 @@ impl Reloader {
     /// nothing to read again, and SIGHUP ends the process as usual.
     pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
         let First { configuration, content, certificate } = first;
-        let known = known(&given, content, &certificate);
+        let known = known(&given, &content, &certificate);
         if known.is_empty() {
             return Ok(tokio::spawn(async {}));
         }
@@ -159,7 +159,7 @@ impl Reloader {
         if !fixed.is_empty() {
             tracing::warn!(file, keys = fixed, "a change of these needs a restart");
         }
-        self.known = known(&self.given, content, &certificate);
+        self.known = known(&self.given, &content, &certificate);
         self.certificate = certificate;
     }
 
@@ -182,8 +182,8 @@ impl Reloader {
 }
 
 /// The files that were read, with what was in them.
-fn known(given: &Given, content: Vec<u8>, certificate: &Loaded) -> Found {
-    let configuration = given.file.iter().map(|file| (file.clone(), content.clone()));
+fn known(given: &Given, content: &[u8], certificate: &Loaded) -> Found {
+    let configuration = given.file.iter().map(|file| (file.clone(), content.to_vec()));
     let all = configuration.chain(certificate.contents().iter().cloned());
     all.map(|(path, bytes)| (path, Content::Bytes(bytes))).collect()
 }
