@@ -307,7 +307,7 @@ fn main() {
         && mode == "serve"
     {
         // Waiting for full sockets is fine here: there are few viewers, and they keep up.
-        return floor::serve(Path::new(log), true);
+        return floor::serve(Path::new(log), true, None);
     }
     heading("catchup");
     let stage = Stage::new();

@@ -2,7 +2,7 @@
 //! delivery, and the time until a line has reached the last viewer.
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
-//! loads by name. `PEERS=original,websocketd,nchan,frontail` measures other servers as well, if
+//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS=original,websocketd,nchan,frontail` measures other servers as well, if
 //! they are installed.
 
 #![allow(
@@ -54,6 +54,7 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
         format!("--pid={}", server.pid()),
         format!("--protocol={}", if query.is_empty() { "original" } else { "v1" }),
     ];
+    let arguments = [&arguments[..], &server.trust()].concat();
     let url = format!("{}{query}", server.url(log));
     let (report, wrong) = load(url, &arguments);
     if let Some(wrong) = wrong {
@@ -73,10 +74,13 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
 fn main() {
     let arguments: Vec<String> =
         std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    if let [mode, log] = &arguments[..]
-        && mode == "serve"
-    {
-        return floor::serve(Path::new(log), false);
+    match &arguments[..] {
+        [mode, log] if mode == "serve" => return floor::serve(Path::new(log), false, None),
+        [mode, log, directory] if mode == "serve-tls" => {
+            let tls = floor::tls(Path::new(directory));
+            return floor::serve(Path::new(log), false, Some(&tls));
+        }
+        _ => {}
     }
     heading("fanout");
     let stage = Stage::new();
@@ -85,12 +89,22 @@ fn main() {
             continue;
         }
         // The protocol of the page is compared with the floor as well.
-        let ours = [("floor", ""), ("tailcast", ""), ("tailcast rows", "?format=rows")];
+        let ours = [
+            ("floor", ""),
+            ("tailcast", ""),
+            ("tailcast rows", "?format=rows"),
+            ("floor TLS", ""),
+            ("tailcast TLS", ""),
+        ];
         let peers = std::env::var("PEERS").unwrap_or_default();
         let peers = peers.split(',').filter(|peer| !peer.is_empty()).map(|peer| (peer, ""));
         let mut all: Vec<_> = ours
             .into_iter()
             .chain(peers)
+            .filter(|(name, _)| {
+                let only = std::env::var("ONLY").unwrap_or_default();
+                only.is_empty() || *name == "floor" || only.split(',').any(|one| one == *name)
+            })
             .map(|(name, query)| (name.to_owned(), query, Figures::default()))
             .collect();
         for round in 0..setting("ROUNDS", 5) as usize {
@@ -101,6 +115,8 @@ fn main() {
                 let log = stage.log("a.log");
                 let server = match name.as_str() {
                     "floor" => Some(Server::floor(&log)),
+                    "floor TLS" => Some(Server::floor_tls(&log)),
+                    "tailcast TLS" => Some(Server::tailcast_tls(stage.path())),
                     "tailcast" | "tailcast rows" => Some(Server::tailcast(stage.path())),
                     peer => Server::peer(peer, &log),
                 };

@@ -6,6 +6,9 @@
 //! All ratios in `README.md` refer to it, so it is written plainly.
 //!
 //! `cargo bench --bench floor -- serve FILE` serves the file at any path, and prints its address.
+//! `serve-tls FILE DIRECTORY` does the same with TLS: each socket has a rustls connection, which encrypts the
+//! message before the one system call. The
+//! directory has its `chain.pem` and `key.pem`.
 
 #![allow(
     dead_code,
@@ -24,17 +27,53 @@ use std::mem::MaybeUninit;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 /// The most bytes of a read, and so of a message.
 const READ_BYTES: usize = 256 * 1024;
 
+/// One viewer.
+struct Socket {
+    stream: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+}
+
+impl Socket {
+    /// Writes a message with one system call. Fails if the socket does not take all of it.
+    fn send(&mut self, message: &[u8]) -> std::io::Result<()> {
+        let written = match &mut self.tls {
+            None => self.stream.write(message)? == message.len(),
+            Some(tls) => {
+                tls.writer().write_all(message)?;
+                tls.write_tls(&mut self.stream)?;
+                !tls.wants_write()
+            }
+        };
+        if written { Ok(()) } else { Err(std::io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+/// The TLS of the floor, with the certificate in `chain.pem` and `key.pem` of a directory.
+pub fn tls(directory: &Path) -> Arc<ServerConfig> {
+    let chain = CertificateDer::pem_file_iter(directory.join("chain.pem")).unwrap();
+    let chain = chain.collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_file(directory.join("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Arc::new(config.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
+}
+
 /// Serves a file until it is killed. With `waits` it waits for a full socket instead of closing it.
-pub fn serve(path: &Path, waits: bool) {
+pub fn serve(path: &Path, waits: bool, tls: Option<&Arc<ServerConfig>>) {
     let file = File::open(path).unwrap();
     let mut offset = file.metadata().unwrap().len();
     let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC);
@@ -45,9 +84,10 @@ pub fn serve(path: &Path, waits: bool) {
 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
-    println!("http://{}/", listener.local_addr().unwrap());
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("{scheme}://{}/", listener.local_addr().unwrap());
 
-    let mut sockets: Vec<TcpStream> = Vec::new();
+    let mut sockets: Vec<Socket> = Vec::new();
     let mut frame = vec![0; 10 + READ_BYTES];
     loop {
         let mut ready = [PollFd::new(&watch, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
@@ -62,16 +102,16 @@ pub fn serve(path: &Path, waits: bool) {
             offset += read as u64;
             let start = put_header(&mut frame, read);
             let message = &frame[start..10 + read];
-            sockets.retain(|mut socket| match socket.write(message) {
-                Ok(written) if written == message.len() => true,
+            sockets.retain_mut(|socket| match socket.send(message) {
+                Ok(()) => true,
                 cut => {
                     eprintln!("a viewer is too slow: {cut:?} of {}", message.len());
                     false
                 }
             });
         }
-        while let Some(socket) = came.then(|| accept(&listener)).flatten() {
-            socket.set_nonblocking(!waits).unwrap();
+        while let Some(socket) = came.then(|| accept(&listener, tls)).flatten() {
+            socket.stream.set_nonblocking(!waits).unwrap();
             sockets.push(socket);
         }
     }
@@ -101,9 +141,27 @@ fn put_header(frame: &mut [u8], len: usize) -> usize {
 }
 
 /// Accepts one viewer, whatever path it requests.
-fn accept(listener: &TcpListener) -> Option<TcpStream> {
-    let (mut socket, _) = listener.accept().ok()?;
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+fn accept(listener: &TcpListener, tls: Option<&Arc<ServerConfig>>) -> Option<Socket> {
+    let (mut stream, _) = listener.accept().ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_nodelay(true).unwrap();
+    let tls = match tls {
+        None => {
+            upgrade(&mut stream)?;
+            None
+        }
+        Some(config) => {
+            let mut tls = Box::new(ServerConnection::new(Arc::clone(config)).unwrap());
+            upgrade(&mut rustls::Stream::new(&mut *tls, &mut stream))?;
+            tls.set_buffer_limit(None);
+            Some(tls)
+        }
+    };
+    Some(Socket { stream, tls })
+}
+
+/// Answers the handshake of a WebSocket.
+fn upgrade(socket: &mut (impl Read + Write)) -> Option<()> {
     let mut head = Vec::new();
     let mut piece = [0; 4096];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
@@ -117,15 +175,16 @@ fn accept(listener: &TcpListener) -> Option<TcpStream> {
          Sec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.trim().as_bytes())
     );
-    socket.write_all(answer.as_bytes()).ok()?;
-    socket.set_nodelay(true).unwrap();
-    Some(socket)
+    socket.write_all(answer.as_bytes()).ok()
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.iter().skip(1).filter(|word| *word != "--bench").collect::<Vec<_>>()[..] {
-        [mode, file] if mode == "serve" => serve(Path::new(file), false),
+        [mode, file] if mode == "serve" => serve(Path::new(file), false, None),
+        [mode, file, directory] if mode == "serve-tls" => {
+            serve(Path::new(file), false, Some(&tls(Path::new(directory))));
+        }
         _ => println!("usage: cargo bench --bench floor -- serve FILE; `--bench fanout` uses it"),
     }
 }

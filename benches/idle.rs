@@ -38,7 +38,13 @@ fn sizes() -> Vec<u64> {
 }
 
 /// Viewers that stay for this time, in as many processes as necessary.
-fn crowd(urls: &[String], viewers: u64, protocol: &str, seconds: u64) -> Vec<Client> {
+fn crowd(
+    server: &Server,
+    urls: &[String],
+    viewers: u64,
+    protocol: &str,
+    seconds: u64,
+) -> Vec<Client> {
     let clients = viewers.div_ceil(VIEWERS_A_CLIENT);
     let share = |client| (viewers * (client + 1) / clients) - (viewers * client / clients);
     let start = |client| {
@@ -48,7 +54,7 @@ fn crowd(urls: &[String], viewers: u64, protocol: &str, seconds: u64) -> Vec<Cli
             format!("--protocol={protocol}"),
             "--ramp=2000".to_owned(),
         ];
-        Client::start(urls, &arguments)
+        Client::start(urls, &[&arguments[..], &server.trust()].concat())
     };
     (0..clients).map(start).collect()
 }
@@ -70,11 +76,14 @@ fn memory(stage: &Stage) {
     row(&[&"viewers", &"protocol", &"before, MiB", &"per viewer", &"after 64 KiB to all"]);
     println!("|---|---|---|---|---|");
     for viewers in sizes() {
-        for protocol in ["original", "v1"] {
+        for (name, protocol) in [("original", "original"), ("v1", "v1"), ("v1 with TLS", "v1")] {
             let log = stage.log("a.log");
-            let server = Server::tailcast(stage.path());
+            let server = match name {
+                "v1 with TLS" => Server::tailcast_tls(stage.path()),
+                _ => Server::tailcast(stage.path()),
+            };
             let before = server.rss();
-            let clients = crowd(&[server.url(&log)], viewers, protocol, 30);
+            let clients = crowd(&server, &[server.url(&log)], viewers, protocol, 30);
             wait_until("all viewers are connected", || server.viewers() == viewers);
             std::thread::sleep(REST);
             let there = server.rss();
@@ -83,7 +92,7 @@ fn memory(stage: &Stage) {
             let after = server.rss();
             row(&[
                 &viewers,
-                &protocol,
+                &name,
                 &format!("{:.1}", before / 1048576.0),
                 &kibibytes((there - before) / viewers as f64),
                 &kibibytes((after - before) / viewers as f64),
@@ -108,7 +117,7 @@ fn silence(stage: &Stage) {
     let server = Server::tailcast(stage.path());
     let urls: Vec<String> = logs.iter().map(|log| server.url(log)).collect();
     let viewers = VIEWERS_A_CLIENT;
-    let clients = crowd(&urls, viewers, "original", seconds + 10);
+    let clients = crowd(&server, &urls, viewers, "original", seconds + 10);
     wait_until("all viewers are connected", || server.viewers() == viewers);
     std::thread::sleep(REST);
     let before = server.cpu();

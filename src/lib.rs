@@ -65,6 +65,7 @@
 //! | row | a line as a terminal would show it, or a part of one that is very long; named by the offset of its first byte |
 //! | annotation | what a row carries besides its text: level, group, time |
 //! | frame | one encoded message, made once and shared |
+//! | record | a piece of a TLS connection that is encrypted at once |
 //! | broadcast group | viewers at the same position in the same form; one task writes to all |
 //! | renderer | turns the bytes of a log into rows of one form, piece by piece |
 //! | checkpoint | a copy of the terminal state at an offset, for starting in the middle |

@@ -5,6 +5,7 @@ pub mod peers;
 use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -27,7 +28,10 @@ pub fn setting(name: &str, default: u64) -> u64 {
 /// A server that prints its address. Killed when dropped.
 pub struct Server {
     child: Child,
+    scheme: &'static str,
     pub address: String,
+    /// Where a server with TLS keeps its certificate and a unix socket without TLS.
+    tls: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -39,8 +43,45 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("http://").unwrap_or_else(|| panic!("{line:?}"));
-        Self { child, address: address.trim_end_matches('/').to_owned() }
+        let (scheme, address) = match line.trim().split_once("://") {
+            Some(("http", address)) => ("http", address),
+            Some(("https", address)) => ("https", address),
+            _ => panic!("{line:?}"),
+        };
+        let address = address.trim_end_matches('/').to_owned();
+        Self { child, scheme, address, tls: None }
+    }
+
+    /// A directory with a new certificate for this machine.
+    fn certificate() -> tempfile::TempDir {
+        let directory = tempfile::tempdir().unwrap();
+        let names = ["127.0.0.1".to_owned()];
+        let own = rcgen::generate_simple_self_signed(names).unwrap();
+        let write = |name: &str, pem: String| {
+            std::fs::write(directory.path().join(name), pem).unwrap();
+        };
+        write("chain.pem", own.cert.pem());
+        write("key.pem", own.signing_key.serialize_pem());
+        directory
+    }
+
+    /// The floor with TLS.
+    pub fn floor_tls(log: &Path) -> Self {
+        let directory = Self::certificate();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.arg("serve-tls").arg(log).arg(directory.path());
+        let mut server = Self::start(command);
+        server.tls = Some(directory);
+        server
+    }
+
+    /// The flags with which the load client trusts the server.
+    pub fn trust(&self) -> Vec<String> {
+        let flag = |directory: &tempfile::TempDir| {
+            let file = directory.path().join("chain.pem");
+            ["--ca".to_owned(), file.display().to_string()]
+        };
+        self.tls.iter().flat_map(flag).collect()
     }
 
     /// This program in the role of the floor.
@@ -51,17 +92,28 @@ impl Server {
     }
 
     pub fn tailcast(directory: &Path) -> Self {
+        Self::start(Self::command(directory, &["--port", "0"]))
+    }
+
+    /// With TLS, and a unix socket without it for the health answer.
+    pub fn tailcast_tls(directory: &Path) -> Self {
+        let tls = Self::certificate();
+        let path = |name: &str| tls.path().join(name).display().to_string();
+        let socket = format!("unix:{}", path("socket"));
+        let (chain, key) = (path("chain.pem"), path("key.pem"));
+        let flags = ["--listen", "127.0.0.1:0", "--listen", &socket];
+        let flags = [&flags[..], &["--tls-cert", &chain, "--tls-key", &key]].concat();
+        let mut server = Self::start(Self::command(directory, &flags));
+        server.tls = Some(tls);
+        server
+    }
+
+    fn command(directory: &Path, flags: &[&str]) -> Command {
         let mut command = Command::new(TAILCAST);
         // The access log is not part of the measurement.
-        command.env("TAILCAST_LOG", "warn").args([
-            "serve",
-            "--port",
-            "0",
-            "--max-viewers",
-            "20000",
-        ]);
-        command.arg(directory);
-        Self::start(command)
+        command.env("TAILCAST_LOG", "warn").args(["serve", "--max-viewers", "20000"]);
+        command.args(flags).arg(directory);
+        command
     }
 
     pub fn pid(&self) -> u32 {
@@ -69,7 +121,7 @@ impl Server {
     }
 
     pub fn url(&self, log: &Path) -> String {
-        format!("http://{}{}", self.address, log.display())
+        format!("{}://{}{}", self.scheme, self.address, log.display())
     }
 
     /// Resident memory in bytes.
@@ -211,7 +263,18 @@ impl Server {
     /// The number of viewers that a tailcast server reports.
     pub fn viewers(&self) -> u64 {
         let mut body = Vec::new();
-        get(&self.address, "/_/healthz").read_to_end(&mut body).unwrap();
+        match &self.tls {
+            None => get(&self.address, "/_/healthz").read_to_end(&mut body).unwrap(),
+            Some(directory) => {
+                let mut socket = UnixStream::connect(directory.path().join("socket")).unwrap();
+                socket.write_all(b"GET /_/healthz HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+                let mut answer = Vec::new();
+                socket.read_to_end(&mut answer).unwrap();
+                let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+                body.extend_from_slice(&answer[end + 4..]);
+                body.len()
+            }
+        };
         serde_json::from_slice::<Value>(&body).unwrap()["viewers"].as_u64().unwrap()
     }
 }

@@ -79,7 +79,8 @@ impl Server {
     /// Starts a server, and waits until it listens.
     fn other(mut command: Command, port: u16) -> Option<Self> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let mut server = Self { child, address: format!("127.0.0.1:{port}") };
+        let mut server =
+            Self { child, scheme: "http", address: format!("127.0.0.1:{port}"), tls: None };
         // A Python without the library, or an nginx without the module, ends at once.
         while TcpStream::connect(&server.address).is_err() {
             if server.child.try_wait().unwrap().is_some() {

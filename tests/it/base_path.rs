@@ -6,6 +6,7 @@ use tailcast::serve::Settings;
 
 use crate::clients::{Streaming, Viewer, get};
 use crate::servers::{Program, TestServer, append, command, output_of};
+use crate::transport::scheme;
 
 fn under(base: &str) -> Settings {
     Settings { base_path: base.parse().unwrap(), ..Settings::default() }
@@ -103,7 +104,10 @@ async fn the_program_prints_its_address_with_the_base_and_tail_follows_there() {
     append(&log, "first\n");
     let program =
         Program::serve(&[directory.path().to_str().unwrap(), "--base-path", "/team/logs/"]);
-    assert_eq!(program.printed.trim(), format!("http://{}/team/logs/", program.address));
+    assert_eq!(
+        program.printed.trim(),
+        format!("{}://{}/team/logs/", scheme(program.address), program.address)
+    );
     let url = format!("{}{}", program.printed.trim().trim_end_matches('/'), log.display());
     let output = output_of(command().args(["tail", "--no-follow", &url]));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "first\n");

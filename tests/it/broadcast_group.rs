@@ -5,11 +5,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde_json::Value;
+use tailcast::serve::Settings;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Rows, Viewer};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, no_heartbeat, pace};
+use crate::transport::{Transport, over_tcp_and_tls};
+
+over_tcp_and_tls!(
+    a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte,
+    every_viewer_in_a_broadcast_group_gets_each_rotation_once,
+    a_viewer_that_falls_behind_within_a_burst_gets_every_row,
+);
 
 /// The bytes that a viewer received, in runs: each begins with an `open`, a `reset` or a `gap`.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
@@ -58,9 +66,8 @@ async fn read(mut viewer: Viewer, pause: Duration, last: &'static [u8]) -> Runs 
     runs
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte() {
-    let server = TestServer::with(no_heartbeat()).await;
+async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte(transport: Transport) {
+    let server = TestServer::with(transport.of(no_heartbeat())).await;
     let log = server.log("a.log", "");
     let target = format!("{log}?tail=1&lines=all&format=raw");
     let mut reading = Vec::new();
@@ -93,9 +100,8 @@ async fn a_viewer_that_falls_behind_rejoins_its_group_without_a_lost_byte() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once() {
-    let server = TestServer::start().await;
+async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let log = server.log("a.log", "before\n");
     let mut viewers = Vec::new();
     for query in ["", "&format=text", "&signed=1", "&format=raw"].iter().cycle().take(40) {
@@ -129,9 +135,8 @@ async fn every_viewer_in_a_broadcast_group_gets_each_rotation_once() {
 }
 
 /// Few bytes of the log make many bytes of rows, so that they are rendered in several steps.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_falls_behind_within_a_burst_gets_every_row() {
-    let server = TestServer::with(no_heartbeat()).await;
+async fn a_viewer_that_falls_behind_within_a_burst_gets_every_row(transport: Transport) {
+    let server = TestServer::with(transport.of(no_heartbeat())).await;
     let log = server.log("a.log", "");
     let mut reading = Vec::new();
     for number in 0..6u64 {

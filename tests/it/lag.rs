@@ -14,6 +14,12 @@ use crate::servers::{
     DEADLINE, Program, StoppedClock, TestServer, append, eventually, no_heartbeat, pace,
     pace_blocking, send_queue,
 };
+use crate::transport::{Transport, over_tcp_and_tls};
+
+over_tcp_and_tls!(
+    a_reader_that_pauses_gets_everything_once,
+    a_viewer_that_reconnects_anywhere_continues_at_the_next_byte,
+);
 
 /// Text of this many MiB, in which each piece is unique.
 fn numbered(mebibytes: usize) -> Vec<u8> {
@@ -187,9 +193,8 @@ async fn a_viewer_that_reads_nothing_for_the_stall_timeout_is_closed_with_4408()
     assert_eq!(close.map(|(code, _)| code), Some(4408));
 }
 
-#[tokio::test]
-async fn a_reader_that_pauses_gets_everything_once() {
-    let server = TestServer::with(no_heartbeat()).await;
+async fn a_reader_that_pauses_gets_everything_once(transport: Transport) {
+    let server = TestServer::with(transport.of(no_heartbeat())).await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
     let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;
@@ -205,9 +210,8 @@ async fn a_reader_that_pauses_gets_everything_once() {
     assert!(viewer.segments[0].bytes == writer.now());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_viewer_that_reconnects_anywhere_continues_at_the_next_byte() {
-    let server = TestServer::start().await;
+async fn a_viewer_that_reconnects_anywhere_continues_at_the_next_byte(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let path = server.path("a.log");
     let mut writer = Writer::create(&path);
     let mut viewer = CheckedViewer::from_start(&server, path.to_str().unwrap()).await;

@@ -13,7 +13,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::clients::{Viewer, exchange, get, head_of};
 use crate::servers::{DEADLINE, Program, TestServer, append, eventually, write_big};
-use crate::transport::Io;
+use crate::transport::{Io, Transport, over_tcp_and_tls};
+
+over_tcp_and_tls!(
+    answers_to_pings_never_cut_into_a_frame,
+    a_broken_protocol_is_closed_with_its_code,
+    a_ping_is_answered_while_much_is_queued,
+);
 
 #[tokio::test]
 async fn a_request_head_that_never_ends_is_closed_and_delays_no_other() {
@@ -99,9 +105,8 @@ async fn an_announced_frame_length_reserves_no_memory() {
     assert_eq!(viewer.rest().await.1.unwrap().0, 1009);
 }
 
-#[tokio::test]
-async fn a_broken_protocol_is_closed_with_its_code() {
-    let server = TestServer::start().await;
+async fn a_broken_protocol_is_closed_with_its_code(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let log = server.log("a.log", "x\n");
     for (name, bytes) in [
         ("an unmasked frame", &[0x81, 0x01, b'x'][..]),
@@ -208,9 +213,8 @@ async fn messages_are_bounded_and_a_long_line_arrives_complete() {
     assert!(all == line, "{} of {} bytes", all.len(), line.len());
 }
 
-#[tokio::test]
-async fn a_ping_is_answered_while_much_is_queued() {
-    let server = TestServer::start().await;
+async fn a_ping_is_answered_while_much_is_queued(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let path = server.path("big.log");
     write_big(&path, 100);
     let target = format!("{}?lines=all&format=raw", path.display());
@@ -325,37 +329,6 @@ async fn without_inotify_the_server_polls_and_names_the_limit() {
 }
 
 #[tokio::test]
-async fn a_server_out_of_descriptors_recovers() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("a.log");
-    std::fs::write(&log, "x\n").unwrap();
-    let served = directory.path().to_str().unwrap();
-    let program = Program::serve_under("ulimit -n 40", &[served, "--max-viewers", "10"]);
-    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", log.display())).await;
-    assert_eq!(viewer.text().await, "x\n");
-    let mut crowd = Vec::new();
-    for _ in 0..100 {
-        crowd.push(TcpStream::connect(program.address).await.unwrap());
-    }
-    eventually("it says that it can't accept", async || match program.said() {
-        said if said.contains("can't accept") => Ok(()),
-        said => Err(said),
-    })
-    .await;
-    append(&log, "those who are there go on\n");
-    assert_eq!(viewer.text().await, "those who are there go on\n");
-    drop(crowd);
-    // The server closes the connections of the crowd one by one.
-    eventually("the log can be had again", async || {
-        match get(program.address, log.to_str().unwrap(), &[]).await.status {
-            200 => Ok(()),
-            other => Err(other),
-        }
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_rotated_log_is_followed_while_silent_connections_hold_all_descriptors() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
@@ -389,9 +362,39 @@ async fn a_rotated_log_is_followed_while_silent_connections_hold_all_descriptors
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn answers_to_pings_never_cut_into_a_frame() {
-    let server = TestServer::start().await;
+#[tokio::test]
+async fn a_server_out_of_descriptors_recovers() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    std::fs::write(&log, "x\n").unwrap();
+    let served = directory.path().to_str().unwrap();
+    let program = Program::serve_under("ulimit -n 40", &[served, "--max-viewers", "10"]);
+    let mut viewer = Viewer::original(program.address, &format!("{}?tail=1", log.display())).await;
+    assert_eq!(viewer.text().await, "x\n");
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(program.address).await.unwrap());
+    }
+    eventually("it says that it can't accept", async || match program.said() {
+        said if said.contains("can't accept") => Ok(()),
+        said => Err(said),
+    })
+    .await;
+    append(&log, "those who are there go on\n");
+    assert_eq!(viewer.text().await, "those who are there go on\n");
+    drop(crowd);
+    // The server closes the connections of the crowd one by one.
+    eventually("the log can be had again", async || {
+        match get(program.address, log.to_str().unwrap(), &[]).await.status {
+            200 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+}
+
+async fn answers_to_pings_never_cut_into_a_frame(transport: Transport) {
+    let server = TestServer::with(transport.of(Settings::default())).await;
     let content: Vec<u8> = (0..8u32 << 20).map(|n| (n / 7) as u8).collect();
     let log = server.log("a.log", &content);
     let target = format!("{log}?lines=all&format=raw");

@@ -60,12 +60,15 @@ fn variants(file: &str, name: &str) -> BTreeSet<String> {
     found.unwrap().variants.iter().map(|variant| variant.ident.to_string()).collect()
 }
 
+/// The headers of a request.
+type Headers = Vec<(&'static str, &'static str)>;
+
 /// How a route is asked for a log, and what it does with one that is not the visitor's.
 enum Asked {
-    /// It answers 403.
-    Refused(Vec<(&'static str, String, Vec<(&'static str, &'static str)>)>),
+    /// It answers 403 to these methods and targets.
+    Refused(Vec<(&'static str, String, Headers)>),
     /// It answers without anything of the log.
-    Silent(Vec<(String, Vec<(&'static str, &'static str)>)>),
+    Silent(Vec<(String, Headers)>),
     /// It is a WebSocket.
     WebSocket(Vec<String>),
 }
@@ -95,6 +98,8 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
         ("ApiCall::Text", api("text", &["", "?from=0"])),
         ("Route::Newer", api("newer", &[""])),
         ("Route::Health", silent(&["/_/healthz"], &[])),
+        ("Route::Ready", silent(&["/_/readyz"], &[])),
+        ("Route::Metrics", silent(&["/_/metrics"], &[])),
         ("Route::SignIn", silent(&["/_/sign-in"], &[HTML])),
         ("Route::SignOut", silent(&["/_/sign-out"], &[HTML])),
         ("Route::Check", silent(&["/_/check?origin=http://a"], &[])),

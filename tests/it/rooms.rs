@@ -34,6 +34,7 @@ const VIEWER_WORDS: [(&str, &[&str], &str); 3] = [
         "no more rotated files are held than viewers that are behind can read",
     ),
     ("wire", &["viewers"], "the list and the health answer say how many there are"),
+    ("wire", &["Viewers"], "a message says who views a log"),
 ];
 
 /// An invariant: names that only some rooms may use.
@@ -78,8 +79,11 @@ const ABSENCES: &[Absence] = &[
             ("bench/writer.rs", "it writes the log that the load client follows"),
             ("cli/bench.rs", "it opens the file that `--write` names"),
             ("cli/secret.rs", "it reads a password or a token"),
+            ("cli/serve/certificate.rs", "it looks who may read the file of the key"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
             ("cli/serve/listen.rs", "it makes and removes the files of unix sockets"),
+            ("cli/shell.rs", "it writes the manual pages"),
+            ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("cli/tail/output.rs", "standard output is written past the buffer of `std::io`"),
             (
                 "client/local.rs",
@@ -96,6 +100,7 @@ const ABSENCES: &[Absence] = &[
             ("bench/process.rs", "what it reads is in `/proc`"),
             ("cli/secret.rs", "it reads a password or a token"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
+            ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
             ("serve/identity/state.rs", "it reads the key of the sessions"),
         ],
@@ -160,6 +165,7 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
             ("serve/identity/sessions.rs", "a session expires at a time, also over a restart"),

@@ -7,6 +7,9 @@ use tailcast::serve::Settings;
 
 use crate::clients::{Viewer, get};
 use crate::servers::{TestServer, append};
+use crate::transport::{Transport, over_tcp_and_tls, scheme};
+
+over_tcp_and_tls!(requests_from_other_origins_are_refused_before_anything_is_opened,);
 
 /// A directory with a log, a secret file outside of it, and links. Only `logs` is served.
 async fn fortress() -> (TestServer, String) {
@@ -206,16 +209,15 @@ async fn odd_names_are_reachable_and_shown_safely() {
     assert!(!list.contains("<b>") && !list.contains("\u{202e}"), "{list}");
 }
 
-#[tokio::test]
-async fn requests_from_other_origins_are_refused_before_anything_is_opened() {
+async fn requests_from_other_origins_are_refused_before_anything_is_opened(transport: Transport) {
     let settings = Settings {
         allow_origins: vec!["http://app.example:3000".to_owned()],
         allow_hosts: vec!["logs.example".to_owned()],
         ..Settings::default()
     };
-    let server = TestServer::with(settings).await;
+    let server = TestServer::with(transport.of(settings)).await;
     let log = server.log("a.log", "x\n");
-    let own = format!("http://{}", server.address);
+    let own = format!("{}://{}", scheme(server.address), server.address);
     for (origin, expected) in [
         (own.as_str(), 101),
         ("http://app.example:3000", 101),

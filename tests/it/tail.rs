@@ -312,8 +312,8 @@ fn foreign_server() -> std::net::SocketAddr {
 #[test]
 fn wrong_arguments_are_named() {
     for (arguments, words) in [
-        (&["https://host/a.log"][..], "TLS"),
-        (&["ftp://host/a.log"], "ftp"),
+        (&["ftp://host/a.log"][..], "ftp"),
+        (&["--ca", "/no/such/file", "https://host/a.log"], "/no/such/file"),
         (&["http://host:8765"], "no log"),
         (&["-n", "many", "a.log"], "--lines"),
         (&["-n", "+5", "a.log"], "--lines"),

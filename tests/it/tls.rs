@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
+use tailcast::log::Access;
 use tailcast::serve::Settings;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -326,6 +327,44 @@ async fn an_expired_certificate_and_an_open_key_are_warned_of_and_served() {
     .await;
 }
 
+/// The certificate changes under many viewers: nobody loses a byte, and new ones see the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_change_under_viewers_that_lose_no_byte() {
+    let viewers: usize =
+        std::env::var("TAILCAST_TEST_VIEWERS").map_or(100, |count| count.parse().unwrap());
+    let server = TestServer::with(encrypted()).await;
+    let log = server.log("a.log", "");
+    let target = format!("{log}?tail=1&lines=all&format=raw");
+    let (mut reading, mut written) = (Vec::new(), String::new());
+    for round in 0..10 {
+        let new = Pem::new();
+        let access = Access::new([server.directory.path()]).unwrap();
+        let settings = Settings { certificate: Some(new.certificate()), ..Settings::default() };
+        server.handle.reload(access, settings).await;
+        assert_eq!(seen(server.address).await, new.der);
+        for _ in 0..viewers / 10 {
+            let mut viewer = Viewer::original(server.address, &target).await;
+            reading.push(tokio::spawn(async move {
+                let mut got = Vec::new();
+                while !got.ends_with(b"the end\n") {
+                    got.extend_from_slice(&viewer.next().await.unwrap().into_data());
+                }
+                got
+            }));
+        }
+        for line in 0..50 {
+            let line = format!("{round} {line} {}\n", "x".repeat(line * 40));
+            append(&log, &line);
+            written += &line;
+        }
+    }
+    append(&log, "the end\n");
+    written += "the end\n";
+    for reading in reading {
+        assert!(reading.await.unwrap() == written.as_bytes(), "a byte is lost");
+    }
+}
+
 #[tokio::test]
 async fn over_tls_only_pages_that_came_by_tls_are_the_servers_own() {
     let server = TestServer::with(encrypted()).await;
@@ -357,4 +396,96 @@ async fn a_request_in_many_small_records_is_read() {
     timeout(DEADLINE, io.read_to_end(&mut answer)).await.expect("no end").unwrap();
     assert_eq!(parse(&answer).status, 200);
     assert_eq!(exchange(server.address, b"nonsense\r\n\r\n").await.status, 400);
+}
+
+/// Runs `tail` to the end of the log.
+fn tail(url: &str, flags: &[&str]) -> (Option<i32>, String, String) {
+    let output = output_of(command().args(["tail", "--no-follow"]).args(flags).arg(url));
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_follows_a_server_whose_authority_it_is_told() {
+    let server = TestServer::with(encrypted()).await;
+    let log = server.log("a.log", "first\n");
+    let url = format!("https://{}{log}", server.address);
+    let file = server.path("ca.pem");
+    put(&file, transport::authority());
+    let ca = ["--ca", file.to_str().unwrap()];
+    assert_eq!(tail(&url, &ca), (Some(0), "first\n".to_owned(), String::new()));
+    let (code, printed, said) = tail(&url, &["--insecure"]);
+    assert_eq!((code, printed.as_str()), (Some(0), "first\n"));
+    assert!(said.contains("warning: `--insecure` accepts any certificate"), "{said}");
+    // An authority of the machine is named in this way, too.
+    let mut by_machine = command();
+    by_machine.env("SSL_CERT_FILE", &file).args(["tail", "--no-follow", &url]);
+    assert_eq!(output_of(&mut by_machine).stdout, b"first\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_cannot_be_trusted_ends_tail_with_what_to_do() {
+    let year = rcgen::date_time_ymd;
+    let expired = Pem::with(|params| params.not_after = year(2020, 1, 1));
+    let future = Pem::with(|params| {
+        (params.not_before, params.not_after) = (year(2090, 1, 1), year(2091, 1, 1));
+    });
+    let other = Pem::with(|params| {
+        params.subject_alt_names =
+            vec![rcgen::SanType::DnsName("logs.example".try_into().unwrap())];
+    });
+    for (pem, known, said, hint) in [
+        (&Pem::new(), false, "not issued by anybody who is trusted here", "`--ca FILE`"),
+        (&expired, true, "the server's certificate has expired", "renew the certificate"),
+        (&future, true, "the server's certificate is not valid yet", "the clock"),
+        (&other, true, "for another name: DnsName(\"logs.example\")", "with a name that"),
+    ] {
+        let settings = Settings { certificate: Some(pem.certificate()), ..Settings::default() };
+        let server = TestServer::with(settings).await;
+        let log = server.log("a.log", "secret\n");
+        let file = server.path("ca.pem");
+        put(&file, transport::authority());
+        let ca = ["--ca", file.to_str().unwrap()];
+        let url = format!("https://{}{log}", server.address);
+        let (code, printed, told) = tail(&url, if known { &ca } else { &[] });
+        assert_eq!((code, printed.as_str()), (Some(1), ""), "{said}: {told}");
+        assert!(told.contains(said) && told.contains(hint), "{said}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wrong_scheme_is_told_by_tail() {
+    let encrypted = TestServer::with(encrypted()).await;
+    let log = encrypted.log("a.log", "x\n");
+    let (code, _, said) = tail(&format!("http://{}{log}", encrypted.address), &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("this port speaks https"), "{said}");
+    if transport::is_everything_encrypted() {
+        return;
+    }
+    let plain = TestServer::start().await;
+    let log = plain.log("a.log", "x\n");
+    let (code, _, said) = tail(&format!("https://{}{log}", plain.address), &["--insecure"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("the server speaks no TLS there"), "{said}");
+    assert!(said.contains("begin the URL with http://"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bench_measures_a_server_with_tls() {
+    let server = TestServer::with(encrypted()).await;
+    let log = server.log("a.log", "");
+    let url = format!("https://{}{log}", server.address);
+    let file = server.path("ca.pem");
+    put(&file, transport::authority());
+    let all = ["bench", &url, "--write", &log, "--viewers", "20", "--duration", "1", "--json"];
+    let run = |flags: &[&str]| output_of(command().args(all).args(flags));
+    let output = run(&["--ca", file.to_str().unwrap(), "--slow", "2@8K"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["viewers"]["connected"], 22, "{report}");
+    let output = run(&[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("not issued by anybody who is trusted"), "{said}");
 }

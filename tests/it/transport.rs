@@ -31,6 +31,47 @@ static AUTHORITY: LazyLock<CertifiedIssuer<'static, KeyPair>> = LazyLock::new(||
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 });
 
+/// How the clients of a test reach its server.
+#[derive(Clone, Copy, Debug)]
+pub enum Transport {
+    Tcp,
+    Tls,
+}
+
+impl Transport {
+    /// Settings of a server that is reached in this way.
+    pub fn of(self, settings: Settings) -> Settings {
+        match self {
+            Self::Tcp => settings,
+            Self::Tls => Settings { certificate: Some(Pem::new().certificate()), ..settings },
+        }
+    }
+}
+
+/// Makes tests of these functions, each over TCP and over TLS.
+macro_rules! over_tcp_and_tls {
+    ($($name:ident),+ $(,)?) => {
+        mod over_tcp {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::transport::Transport::Tcp).await;
+                }
+            )+
+        }
+        mod over_tls {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name($crate::transport::Transport::Tls).await;
+                }
+            )+
+        }
+    };
+}
+
+pub(crate) use over_tcp_and_tls;
+
 /// A certificate with its key, as PEM.
 #[derive(Clone, Debug)]
 pub struct Pem {
@@ -85,7 +126,7 @@ pub fn is_everything_encrypted() -> bool {
 
 /// Settings of a server that speaks TLS.
 pub fn encrypted() -> Settings {
-    Settings { certificate: Some(Pem::new().certificate()), ..Settings::default() }
+    Transport::Tls.of(Settings::default())
 }
 
 /// Records that the server at this address speaks TLS.

@@ -354,7 +354,7 @@ mod tests {
                          -----END ENCRYPTED PRIVATE KEY-----\n";
         let old_encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n\
                              -----END RSA PRIVATE KEY-----\n";
-        let half = &chain[..chain.len() - 30];
+        let half = chain.replace("-----END", "");
         let not_asn1 = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         let not_a_key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let (chain_der, key_der) = (own.der().to_vec(), key.serialize_der());
