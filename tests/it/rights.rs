@@ -60,12 +60,14 @@ fn variants(file: &str, name: &str) -> BTreeSet<String> {
     found.unwrap().variants.iter().map(|variant| variant.ident.to_string()).collect()
 }
 
+type Headers = Vec<(&'static str, &'static str)>;
+
 /// How a route is asked for a log, and what it does with one that is not the visitor's.
 enum Asked {
     /// It answers 403.
-    Refused(Vec<(&'static str, String, Vec<(&'static str, &'static str)>)>),
+    Refused(Vec<(&'static str, String, Headers)>),
     /// It answers without anything of the log.
-    Silent(Vec<(String, Vec<(&'static str, &'static str)>)>),
+    Silent(Vec<(String, Headers)>),
     /// It is a WebSocket.
     WebSocket(Vec<String>),
 }
