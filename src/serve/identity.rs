@@ -18,6 +18,7 @@ mod throttle;
 mod visitor;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use headers::{Cookie, HeaderMapExt};
 use hyper::StatusCode;
@@ -49,6 +50,8 @@ pub(super) struct Gate {
     access: Arc<Access>,
     passwords: Passwords,
     rules: RwLock<Arc<Vec<ScopedRule>>>,
+    /// Counts the changes of what visitors may do.
+    changes: AtomicU64,
 }
 
 /// A rule, with its paths looked up.
@@ -88,13 +91,23 @@ impl Gate {
     /// The gate of a server. It looks up the paths of the rules, so it may block.
     pub(super) fn new(access: Arc<Access>, settings: &Settings) -> Self {
         let rules = RwLock::new(Arc::new(scoped(settings)));
-        Self { access, passwords: Passwords::default(), rules }
+        Self { access, passwords: Passwords::default(), rules, changes: AtomicU64::new(1) }
     }
 
     /// Takes the rules of other settings. It may block.
     pub(super) fn adopt(&self, settings: &Settings) {
         let rules = scoped(settings);
         *self.rules.write() = Arc::new(rules);
+    }
+
+    /// Called after the settings or the sessions have changed.
+    pub(super) fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often something has changed. Whoever asks takes this first, and the settings second.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The counters of everything that is read.

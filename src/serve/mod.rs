@@ -128,8 +128,9 @@ impl App {
     }
 
     /// Ends the streams that may go on no longer.
-    async fn review_streams(&self) {
-        self.withdrawals.review(&self.gate, &self.settings(), &HashSet::new()).await;
+    async fn review_streams(&self, lead_outside: &HashSet<LogPath>) {
+        let changes = self.gate.changes();
+        self.withdrawals.review(&self.gate, changes, &self.settings(), lead_outside).await;
     }
 
     /// Reviews all streams from time to time.
@@ -137,7 +138,7 @@ impl App {
         loop {
             sleep(REVIEW_INTERVAL).await;
             if self.settings().needs_identity() {
-                self.review_streams().await;
+                self.review_streams(&HashSet::new()).await;
             }
         }
     }
@@ -167,13 +168,15 @@ impl Handle {
             app.gate.adopt(&settings);
             let mut present = app.settings.write();
             *present = Arc::new(settings.for_running(&present));
+            drop(present);
+            app.gate.changed();
         });
         if adopted.await.is_err() {
             return;
         }
-        let (app, lead_outside) = (&self.app, self.app.hub.registry().forbidden().await);
-        app.withdrawals.review(&app.gate, &app.settings(), &lead_outside).await;
-        app.metrics.reloaded(true);
+        let lead_outside = self.app.hub.registry().forbidden().await;
+        self.app.review_streams(&lead_outside).await;
+        self.app.metrics.reloaded(true);
     }
 
     /// Counts an attempt to give the server other settings that failed before [`reload`](Self::reload).

@@ -71,6 +71,8 @@ struct Watched {
     visitor: Visitor,
     log: LogPath,
     loss: watch::Sender<Option<Loss>>,
+    /// How often something had changed when the stream was reviewed last. 0 for never.
+    reviewed: u64,
 }
 
 /// A stream whose log may lead to a place that its visitor may read no longer.
@@ -80,41 +82,54 @@ struct Doubtful {
     log: LogPath,
 }
 
+impl Watched {
+    fn end(&self, loss: Loss) {
+        self.loss.send_replace(Some(loss));
+    }
+}
+
 impl Streams {
     fn end(&self, stream: u64, loss: Loss) {
         if let Some(watched) = self.watched.get(&stream) {
-            watched.loss.send_replace(Some(loss));
+            watched.end(loss);
         }
     }
 
     /// Ends what may go on no longer. Returns what cannot be decided without a look at the files.
     fn review(
-        &self,
+        &mut self,
         gate: &Gate,
+        changes: u64,
         settings: &Settings,
         lead_outside: &HashSet<LogPath>,
     ) -> Vec<Doubtful> {
         let mut doubtful = Vec::new();
-        for (stream, watched) in &self.watched {
+        for (stream, watched) in &mut self.watched {
+            if watched.reviewed == changes && !watched.visitor.has_expired() {
+                continue;
+            }
+            watched.reviewed = changes;
             let now = match gate.standing(settings, &watched.visitor) {
                 Standing::Admitted(now) => now,
                 Standing::Gone => {
-                    self.end(*stream, Loss::Identity);
+                    watched.end(Loss::Identity);
                     continue;
                 }
             };
             let Some(log) = now.access().relocate(&watched.log) else {
-                self.end(*stream, Loss::Right);
+                watched.end(Loss::Right);
                 continue;
             };
             if lead_outside.contains(&watched.log) {
-                self.end(*stream, Loss::Right);
+                watched.end(Loss::Right);
             } else if !now.access().is_at_least(watched.log.scope()) {
                 // Its follower opens what could be read when the stream began, and the newest match
                 // of a pattern may be a link to anything.
                 match log.pattern() {
-                    Some(_) => self.end(*stream, Loss::Right),
+                    Some(_) => watched.end(Loss::Right),
                     None => {
+                        // It may lead elsewhere at the next look.
+                        watched.reviewed = 0;
                         let access = Arc::clone(now.access());
                         doubtful.push(Doubtful { stream: *stream, access, log });
                     }
@@ -132,20 +147,22 @@ impl Withdrawals {
         let mut streams = self.streams.lock();
         streams.next += 1;
         let stream = streams.next;
-        let watched = Watched { visitor: visitor.clone(), log: log.clone(), loss };
+        let watched = Watched { visitor: visitor.clone(), log: log.clone(), loss, reviewed: 0 };
         streams.watched.insert(stream, watched);
         Withdrawal { stream, streams: Arc::clone(&self.streams), loss: heard }
     }
 
     /// Ends the streams that may go on no longer. `lead_outside` are the logs that only lead outside:
-    /// their own paths lie inside the prefixes.
+    /// their own paths lie inside the prefixes. A stream is reviewed once after each change, and when
+    /// its session has expired.
     pub(super) async fn review(
         &self,
         gate: &Gate,
+        changes: u64,
         settings: &Settings,
         lead_outside: &HashSet<LogPath>,
     ) {
-        let doubtful = self.streams.lock().review(gate, settings, lead_outside);
+        let doubtful = self.streams.lock().review(gate, changes, settings, lead_outside);
         if doubtful.is_empty() || self.is_looking.swap(true, Ordering::AcqRel) {
             return;
         }
@@ -227,6 +244,7 @@ mod tests {
             };
             self.settings.rules = rules.iter().map(rule).collect();
             self.gate.adopt(&self.settings);
+            self.gate.changed();
         }
 
         fn watch(&self, who: &str, log: &Path) -> Withdrawal {
@@ -236,7 +254,8 @@ mod tests {
         }
 
         async fn review(&self) {
-            self.withdrawals.review(&self.gate, &self.settings, &HashSet::new()).await;
+            let changes = self.gate.changes();
+            self.withdrawals.review(&self.gate, changes, &self.settings, &HashSet::new()).await;
         }
     }
 
@@ -249,13 +268,16 @@ mod tests {
         let mut ending = scene.watch("", &lost.join("a.log"));
         let staying = scene.watch("", &kept.join("a.log"));
         scene.access.adopt(Access::new([kept]).unwrap());
+        scene.gate.changed();
         scene.review().await;
         assert_eq!(ending.withdrawn().await, Loss::Right, "its prefix is gone");
         assert_eq!((staying.loss(), linked.loss()), (None, None));
         let log = kept.join("link.log");
         let log = scene.access.locate(log.as_os_str().as_encoded_bytes()).unwrap();
         let outside = HashSet::from([log]);
-        scene.withdrawals.review(&scene.gate, &scene.settings, &outside).await;
+        scene.gate.changed();
+        let changes = scene.gate.changes();
+        scene.withdrawals.review(&scene.gate, changes, &scene.settings, &outside).await;
         assert_eq!(linked.withdrawn().await, Loss::Right, "it leads outside");
         drop((linked, ending, staying));
         assert!(scene.withdrawals.streams.lock().watched.is_empty());
@@ -284,6 +306,7 @@ mod tests {
         scene.review().await;
         assert_eq!(losses(), [None, Some(Loss::Right), Some(Loss::Right), None]);
         scene.settings.user_header = None;
+        scene.gate.changed();
         scene.review().await;
         assert_eq!([staying.loss(), of_bob.loss()], [Some(Loss::Identity); 2]);
     }

@@ -73,6 +73,12 @@ pub(super) struct Session {
     nonce: Nonce,
 }
 
+impl Session {
+    pub(super) fn has_expired(&self) -> bool {
+        self.expiry <= seconds_now()
+    }
+}
+
 /// The sessions that ended before they expired, by user.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Ended(HashMap<String, EndedOfUser>);
@@ -211,7 +217,7 @@ impl Sessions {
 
     /// Whether a session has neither expired nor been signed out.
     pub(super) fn is_valid(&self, session: &Session) -> bool {
-        session.expiry > seconds_now() && !self.0.ended.lock().contains(session)
+        !session.has_expired() && !self.0.ended.lock().contains(session)
     }
 
     /// Ends a session, and keeps its end.

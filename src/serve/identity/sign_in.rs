@@ -3,6 +3,7 @@
 //! A `POST` comes from a page of this server: the check of the origin has seen to that. It is checked
 //! once more here that no listed origin sent it, since these may read logs and nothing else.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -244,7 +245,8 @@ async fn end(app: &Arc<App>, session: &super::sessions::Session) {
         let hint = "check the directory of `--state-dir`";
         tracing::warn!(%error, hint, "cannot keep the end of a session: a restart forgets it");
     }
-    app.review_streams().await;
+    app.gate.changed();
+    app.review_streams(&HashSet::new()).await;
 }
 
 /// Reads a form, for the fuzzer.

@@ -109,6 +109,17 @@ impl Visitor {
         matches!(&self.identity, Identity::User(_))
     }
 
+    /// Whether the visitor's session has expired.
+    pub(in crate::serve) fn has_expired(&self) -> bool {
+        match &self.identity {
+            Identity::User(UserIdentity { session: Some(session), .. }) => session.has_expired(),
+            Identity::User(_)
+            | Identity::Anonymous
+            | Identity::Token { .. }
+            | Identity::Proxy { .. } => false,
+        }
+    }
+
     /// What the visitor may read.
     pub(in crate::serve) fn access(&self) -> &Arc<Access> {
         &self.access
