@@ -77,10 +77,6 @@ fn startup_errors_name_their_cause() {
             &["bench", "http://127.0.0.1:1/a", "--pid", "4194304"],
             "cannot read the process of `--pid`: No such file or directory (os error 2)".to_owned(),
         ),
-        (
-            &["tail", "https://127.0.0.1/a.log"],
-            "cannot follow `https://127.0.0.1/a.log`: TLS is not supported".to_owned(),
-        ),
     ] {
         let said = fails(arguments);
         let line = said.lines().find(|line| line.starts_with("tailcast: ")).unwrap_or_default();

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Streaming, Viewer, get};
 use crate::servers::{Program, append, command, eventually, output_of, pace, put, target};
+use crate::transport::Pem;
 
 /// How long a change of the file may take to have its effect.
 const RELOAD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -371,9 +372,13 @@ fn the_example_is_right_as_it_is_and_with_every_key_in_effect() {
         let text = uncommented_example();
         // The files that it names are there.
         std::fs::write(directory.path().join("accounts"), "# none yet\n").unwrap();
-        let accounts = format!("\"{}/accounts\"", directory.path().display());
+        Pem::new().write(directory.path());
+        let [_, certificate, _, key] = Pem::arguments(directory.path());
+        let accounts = directory.path().join("accounts");
         let named = |line: &str| match line.split_once(" = ") {
-            Some((name @ ("users" | "tokens"), _)) => format!("{name} = {accounts}"),
+            Some((name @ ("users" | "tokens"), _)) => format!("{name} = {accounts:?}"),
+            Some((name @ "tls-cert", _)) => format!("{name} = {certificate:?}"),
+            Some((name @ "tls-key", _)) => format!("{name} = {key:?}"),
             Some(_) | None => line.to_owned(),
         };
         let lines: Vec<String> = text.lines().filter(is_left).map(named).collect();

@@ -33,8 +33,11 @@ const VIEWER_WORDS: [(&str, &[&str], &str); 3] = [
         &["are_viewers_behind", "set_viewers_behind", "waits_for_viewers"],
         "no more rotated files are held than viewers that are behind can read",
     ),
-    ("wire", &["viewers"], "the list and the health answer say how many there are"),
-    ("wire", &["Viewers"], "a message says who views a log"),
+    (
+        "wire",
+        &["viewers", "Viewers"],
+        "the list, the health answer and a message say how many there are",
+    ),
 ];
 
 /// An invariant: names that only some rooms may use.
@@ -90,6 +93,7 @@ const ABSENCES: &[Absence] = &[
                 "a path on the command line becomes the absolute path that `Access` wants",
             ),
             ("serve/identity/state.rs", "it keeps the key of the sessions, and which have ended"),
+            ("serve/metrics/process.rs", "it reads what the kernel says of this process"),
         ],
     },
     Absence {
@@ -103,6 +107,7 @@ const ABSENCES: &[Absence] = &[
             ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
             ("serve/identity/state.rs", "it reads the key of the sessions"),
+            ("serve/metrics/process.rs", "what it reads is in `/proc`"),
         ],
     },
     Absence {
@@ -169,6 +174,8 @@ const ABSENCES: &[Absence] = &[
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
             ("serve/identity/sessions.rs", "a session expires at a time, also over a restart"),
+            ("serve/metrics.rs", "it says when the configuration was read"),
+            ("serve/metrics/delivery.rs", "it compares with the time of a file"),
             ("serve/listing.rs", "the list says how long ago a log was written"),
         ],
     },
