@@ -6,6 +6,7 @@
 mod accounts;
 mod bench;
 mod failure;
+mod health;
 mod secret;
 mod serve;
 mod shell;
@@ -45,6 +46,7 @@ enum Command {
     Token(accounts::TokenArguments),
     Tail(tail::Arguments),
     Bench(bench::Arguments),
+    Health(health::Arguments),
     Completions(shell::CompletionsArguments),
     Man(shell::ManArguments),
 }
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Token(arguments) => accounts::token(&arguments),
         Command::Tail(arguments) => tail::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => shell::man(&arguments, Arguments::command()),
     };

@@ -28,6 +28,7 @@ mod backoff;
 pub(crate) mod connection;
 mod credentials;
 mod follow;
+mod health;
 mod local;
 mod resume;
 #[cfg(feature = "tls")]
@@ -45,6 +46,7 @@ pub use crate::wire::message::{Reason, WaitReason};
 
 pub use credentials::Credentials;
 pub use follow::Follow;
+pub use health::{ServerUrl, health};
 pub use local::Local;
 #[cfg(feature = "tls")]
 pub use tls::{Trust, Untrusted};

@@ -13,6 +13,7 @@ use crate::clients::{Viewer, get};
 use crate::servers::{
     DEADLINE, Program, append, command, eventually, not_run, output_of, put, target,
 };
+use crate::transport::Pem;
 
 /// A directory with a log and a configuration, and the socket of a service manager.
 struct Scene {
@@ -219,4 +220,40 @@ fn completions_are_scripts_of_their_shell() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), script).unwrap();
     assert!(output_of(Command::new("bash").arg("-n").arg(file.path())).status.success());
+}
+
+#[tokio::test]
+async fn a_health_check_needs_no_other_program() {
+    let scene = Scene::new();
+    let certificate = scene.directory.path().join("tls");
+    std::fs::create_dir(&certificate).unwrap();
+    Pem::new().write(&certificate);
+    let socket = scene.directory.path().join("health.sock");
+    let listen = format!("unix:{}", socket.display());
+    let mut program = Program::start(&mut scene.serve());
+    let mut encrypted = command();
+    encrypted
+        .args(["serve", "--listen", "127.0.0.1:0", "--listen", &listen, "--base-path", "/logs"])
+        .args(Pem::arguments(&certificate))
+        .arg(scene.directory.path().join("logs"));
+    let encrypted = Program::start(&mut encrypted);
+    let health = |url: &str| output_of(command().args(["health", url]));
+    for url in [
+        format!("http://{}", program.address),
+        format!("https://{}/logs/", encrypted.address),
+        listen,
+    ] {
+        let output = health(&url);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && said.contains("\"status\":\"ok\""), "{url}: {output:?}");
+    }
+    let wrong = health(&format!("http://{}/elsewhere", program.address));
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    assert_eq!(health("logs.example").status.code(), Some(2));
+    let address = program.address;
+    program.signal(Signal::TERM);
+    assert!(program.wait().await.success());
+    let gone = health(&format!("http://{address}"));
+    let said = String::from_utf8_lossy(&gone.stderr);
+    assert!(gone.status.code() == Some(1) && said.contains("is not well"), "{said}");
 }
