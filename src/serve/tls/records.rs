@@ -211,7 +211,11 @@ impl Drop for TlsStream {
 mod tests {
     use crate::serve::socket::Socket;
     use crate::serve::tls::tests::pair;
+    use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::time::timeout;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
 
     /// Writes until the socket is full. Returns how many bytes were encrypted.
     fn fill(socket: &Socket, bytes: &[u8]) -> usize {
@@ -253,7 +257,8 @@ mod tests {
         viewer.write_all(b"hello").await.unwrap();
         let mut got = [0; 5];
         for at in 0..5 {
-            socket.read_exact(&mut got[at..=at]).await.unwrap();
+            let reading = timeout(DEADLINE, socket.read_exact(&mut got[at..=at]));
+            reading.await.expect("it waits for the socket").unwrap();
         }
         assert_eq!(&got, b"hello");
     }
@@ -290,6 +295,7 @@ mod tests {
         viewer.get_mut().0.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         let error = socket.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
-        assert!(viewer.read_u8().await.unwrap_err().to_string().contains("lert"));
+        let told = timeout(DEADLINE, viewer.read_u8()).await.expect("nothing is told");
+        assert!(told.unwrap_err().to_string().contains("lert"));
     }
 }
