@@ -117,7 +117,7 @@ mod tests {
         let first = open(&inner).unwrap().key;
         assert_eq!(open(&inner).unwrap().key, first);
         let file = inner.join("session-key");
-        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, MODE);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "nothing else is left");
         assert_ne!(first, [0; KEY_BYTES]);
     }
@@ -130,7 +130,7 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
         let second = open(directory.path()).unwrap().key;
         assert_ne!(first, second);
-        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, MODE);
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]
