@@ -78,8 +78,10 @@ fn startup_errors_name_their_cause() {
             "cannot read the process of `--pid`: No such file or directory (os error 2)".to_owned(),
         ),
         (
-            &["tail", "https://127.0.0.1/a.log"],
-            "cannot follow `https://127.0.0.1/a.log`: TLS is not supported".to_owned(),
+            &["tail", "--ca", &missing, "https://127.0.0.1/a.log"],
+            format!(
+                "cannot use the certificates in `{missing}`: No such file or directory (os error 2)"
+            ),
         ),
     ] {
         let said = fails(arguments);
