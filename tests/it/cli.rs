@@ -77,6 +77,12 @@ fn startup_errors_name_their_cause() {
             &["bench", "http://127.0.0.1:1/a", "--pid", "4194304"],
             "cannot read the process of `--pid`: No such file or directory (os error 2)".to_owned(),
         ),
+        (
+            &["tail", "--ca", &missing, "https://127.0.0.1/a.log"],
+            format!(
+                "cannot use the certificates in `{missing}`: No such file or directory (os error 2)"
+            ),
+        ),
     ] {
         let said = fails(arguments);
         let line = said.lines().find(|line| line.starts_with("tailcast: ")).unwrap_or_default();
