@@ -74,7 +74,7 @@ impl Reloader {
     /// nothing to read again, and SIGHUP ends the process as usual.
     pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
         let First { configuration, content, certificate } = first;
-        let known = known(&given, content, &configuration, &certificate);
+        let known = known(&given, &content, &configuration, &certificate);
         if known.is_empty() {
             return Ok(tokio::spawn(async {}));
         }
@@ -160,7 +160,7 @@ impl Reloader {
             reserve_descriptors(settings.max_viewers);
         }
         self.handle.reload(access, settings).await;
-        self.known = known(&self.given, content, &configuration, &certificate);
+        self.known = known(&self.given, &content, &configuration, &certificate);
         self.present = Arc::new(configuration);
         tracing::info!(file, changed, "read the configuration again");
         if !fixed.is_empty() {
@@ -191,11 +191,11 @@ impl Reloader {
 /// The files that were read, with what was in them.
 fn known(
     given: &Given,
-    content: Vec<u8>,
+    content: &[u8],
     configuration: &Configuration,
     certificate: &Loaded,
 ) -> Found {
-    let file = given.file.iter().map(|file| (file.clone(), content.clone()));
+    let file = given.file.iter().map(|file| (file.clone(), content.to_vec()));
     let accounts = configuration.accounts.contents.iter().cloned();
     let all = file.chain(accounts).chain(certificate.contents().iter().cloned());
     all.map(|(path, bytes)| (path, Content::Bytes(bytes))).collect()
