@@ -53,12 +53,19 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
             tracing::info!(prefix = %prefix.display(), "serving");
         }
         let base = settings.base_path.clone();
+        let asks_for_identity = settings.needs_identity();
         let server = Server::new(access, settings);
         let first = First { configuration, content, certificate };
         let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
         bound.announce(&base);
+        if !asks_for_identity && bound.is_reachable() {
+            tracing::warn!(
+                hint = "let people sign in (`--users`), or let only a proxy reach this port",
+                "everybody who can reach this machine can read these logs"
+            );
+        }
         systemd::ready();
         let watching = systemd::watch();
         let listeners: Listeners = std::mem::take(&mut bound.listeners).into_iter().collect();

@@ -285,6 +285,13 @@ impl Access {
         }
     }
 
+    /// The scope of these absolute paths, which need not exist. What lies above the prefixes is looked
+    /// up, so it may block.
+    pub(crate) fn scope_of<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Scope {
+        let prefixes = self.present();
+        Scope::of(paths, |path| prefixes.nearest(path)?.unlinked(path))
+    }
+
     fn present(&self) -> Arc<Prefixes> {
         Arc::clone(&self.prefixes.read())
     }

@@ -49,7 +49,7 @@ pub(super) async fn answer(
         (Ok(origin), Ok(route)) => {
             let answered = match open_answer(app, &client, &parts, &origin, &route, body).await {
                 Some(answered) => answered,
-                None => admit_and_dispatch(app, &client, &parts, route, upgrade).await,
+                None => admit_and_dispatch(app, &client, &parts, &origin, route, upgrade).await,
             };
             (origin, answered)
         }
@@ -136,10 +136,11 @@ async fn admit_and_dispatch(
     app: &Arc<App>,
     client: &Client,
     parts: &Parts,
+    origin: &RequestOrigin,
     route: Route<'_>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
 ) -> Result<Response<Body>, Refused> {
-    let admitted = app.gate.admit(&app.settings(), client, &parts.headers).await;
+    let admitted = app.gate.admit(&app.settings(), client, origin, &parts.headers).await;
     let Admission { visitor, cookie } = match admitted {
         Ok(admission) => admission,
         Err(refused) if refused.status == StatusCode::UNAUTHORIZED && is_navigation(parts) => {

@@ -29,6 +29,7 @@ use crate::log::metrics::Metrics;
 use crate::log::pattern::RequestedPath;
 use crate::log::{Access, Refusal, Scope};
 use crate::serve::forwarded::Client;
+use crate::serve::origin_check::RequestOrigin;
 use crate::serve::refusal::Refused;
 use crate::serve::settings::{BasePath, Settings, Who};
 use credentials::Credentials;
@@ -53,6 +54,9 @@ pub(super) struct Gate {
     /// Counts the changes of what visitors may do.
     changes: AtomicU64,
 }
+
+/// Rules, with their paths looked up.
+pub(super) struct Rules(Vec<ScopedRule>);
 
 /// A rule, with its paths looked up.
 #[derive(Debug)]
@@ -90,14 +94,20 @@ pub(super) enum Standing {
 impl Gate {
     /// The gate of a server. It looks up the paths of the rules, so it may block.
     pub(super) fn new(access: Arc<Access>, settings: &Settings) -> Self {
-        let rules = RwLock::new(Arc::new(scoped(settings)));
+        let rules = RwLock::new(Arc::new(scoped(&access, settings)));
         Self { access, passwords: Passwords::default(), rules, changes: AtomicU64::new(1) }
     }
 
-    /// Takes the rules of other settings. It may block.
-    pub(super) fn adopt(&self, settings: &Settings) {
-        let rules = scoped(settings);
-        *self.rules.write() = Arc::new(rules);
+    /// The rules of other settings over other prefixes. It looks up paths, so it may block.
+    pub(super) fn rules_over(access: &Access, settings: &Settings) -> Rules {
+        Rules(scoped(access, settings))
+    }
+
+    /// Takes other prefixes and rules.
+    pub(super) fn adopt(&self, access: Access, rules: Rules) {
+        let mut present = self.rules.write();
+        self.access.adopt(access);
+        *present = Arc::new(rules.0);
     }
 
     /// Called after the settings or the sessions have changed.
@@ -120,11 +130,6 @@ impl Gate {
         !matches!(self.access.locate_requested(requested), Err(Refusal::Forbidden))
     }
 
-    /// Serves the prefixes of `other` from now on.
-    pub(super) fn adopt_access(&self, other: Access) {
-        self.access.adopt(other);
-    }
-
     /// Admits the sender of a request, or says how to sign in.
     ///
     /// # Errors
@@ -134,6 +139,7 @@ impl Gate {
         &self,
         settings: &Settings,
         client: &Client,
+        origin: &RequestOrigin,
         headers: &HeaderMap,
     ) -> Result<Admission, Refused> {
         if !settings.needs_identity() {
@@ -142,7 +148,11 @@ impl Gate {
         if let Some(identity) = of_proxy(settings, client, headers)? {
             return Ok(self.admission(settings, identity));
         }
-        let session = self.session_of(settings, client, headers);
+        // A browser sends the cookie with a WebSocket of another page of the same site, too.
+        let session = match origin {
+            RequestOrigin::Own => self.session_of(settings, client, headers),
+            RequestOrigin::Listed(_) => None,
+        };
         let credentials = Credentials::of(headers)?;
         let identity = match credentials {
             None => session.map(Identity::User),
@@ -219,10 +229,9 @@ impl Gate {
         let stands = match identity {
             Identity::Anonymous => !settings.needs_identity(),
             Identity::Proxy { .. } => settings.user_header.is_some(),
-            Identity::Token { digest, .. } => settings
-                .tokens
-                .as_ref()
-                .is_some_and(|tokens| tokens.iter().any(|token| token.digest == *digest)),
+            Identity::Token { name, digest } => settings.tokens.as_ref().is_some_and(|tokens| {
+                tokens.iter().any(|token| token.digest == *digest && token.name == *name)
+            }),
             Identity::User(user) => user.stands(settings),
         };
         if stands {
@@ -265,10 +274,10 @@ impl Gate {
 }
 
 /// The rules of the settings, with their paths looked up.
-fn scoped(settings: &Settings) -> Vec<ScopedRule> {
+fn scoped(access: &Access, settings: &Settings) -> Vec<ScopedRule> {
     let scoped = |rule: &crate::serve::Rule| ScopedRule {
         who: rule.who.clone(),
-        scope: Scope::of(rule.read.iter().map(|path| path.as_path())),
+        scope: access.scope_of(rule.read.iter().map(|path| path.as_path())),
     };
     settings.rules.iter().map(scoped).collect()
 }

@@ -162,10 +162,10 @@ impl Handle {
     /// What a running server cannot change stays as it was: see [`Settings`].
     pub async fn reload(&self, access: Access, settings: Settings) {
         let app = Arc::clone(&self.app);
-        // The paths of the rules are looked up.
         let adopted = spawn_blocking(move || {
-            app.gate.adopt_access(access);
-            app.gate.adopt(&settings);
+            // What may take long, or never end, comes before anything changes.
+            let rules = Gate::rules_over(&access, &settings);
+            app.gate.adopt(access, rules);
             let mut present = app.settings.write();
             *present = Arc::new(settings.for_running(&present));
             drop(present);

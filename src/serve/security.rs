@@ -80,6 +80,6 @@ pub(super) fn set_headers(response: &mut Response<Body>, framing: Framing) {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.entry(header::VARY).or_insert(HeaderValue::from_static("Accept"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
-    let caching = if framing == Framing::Form { "no-store" } else { "no-cache" };
+    let caching = if framing == Framing::Form { "no-store" } else { "private, no-cache" };
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
 }

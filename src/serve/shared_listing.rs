@@ -264,7 +264,7 @@ mod tests {
             let own = directory.path().join(format!("{at}"));
             std::fs::create_dir(&own).unwrap();
             std::fs::write(own.join("a.log"), "x\n").unwrap();
-            let scope = Scope::of([own.as_path()]);
+            let scope = access.scope_of([own.as_path()]);
             visitors.push((Visitor::anybody(&Arc::new(access.within(Some(Arc::new(scope))))), own));
         }
         for _ in 0..2 {

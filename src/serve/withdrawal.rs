@@ -243,7 +243,9 @@ mod tests {
                 Rule::new(&[(*who).to_owned()], &[read.to_str().unwrap().to_owned()]).unwrap()
             };
             self.settings.rules = rules.iter().map(rule).collect();
-            self.gate.adopt(&self.settings);
+            let rules = Gate::rules_over(&self.access, &self.settings);
+            let access = Access::new(self.access.prefixes()).unwrap();
+            self.gate.adopt(access, rules);
             self.gate.changed();
         }
 

@@ -144,12 +144,14 @@ impl Audiences {
     }
 
     fn handle(self: &Arc<Self>, log: &LogPath) -> AudienceHandle {
+        // Those with other rights view the same log.
+        let log = log.in_scope(None);
         let audience = self.logs.entry(log.clone()).or_insert_with(|| {
             let (told, _) = watch::channel(None);
             Arc::new(Audience { members: Mutex::default(), told })
         });
         let audience = Some(Arc::clone(&audience));
-        AudienceHandle { audiences: Arc::clone(self), log: log.clone(), audience }
+        AudienceHandle { audiences: Arc::clone(self), log, audience }
     }
 
     /// Makes a message when it is due.

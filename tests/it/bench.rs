@@ -535,7 +535,6 @@ async fn a_target_that_cannot_be_loaded_is_reported_with_a_hint() {
         (&[&missing, "--protocol", "original", "--duration", "1"], 1, "1008", ""),
         (&[&bad], 1, "perhaps", "check the URL"),
         (&[&old, "--protocol", "v1"], 1, "tailcast.v1", "--protocol original"),
-        (&["https://127.0.0.1/a"], 2, "TLS", "http://"),
         (&["127.0.0.1:8765"], 2, "does not begin with `http://`", "http://127.0.0.1:8765/"),
         (&[&good, "--write", "/no/such/file"], 2, "/no/such/file", "able to write"),
         (&[&good, &good, "--write", &never], 2, "several", "one URL"),

@@ -29,20 +29,25 @@ async fn serve(rules: &[(&[&str], &[&str])]) -> TestServer {
         std::os::unix::fs::symlink(top.join("bob").join(file), top.join("ann").join(link)).unwrap();
     }
     std::os::unix::fs::symlink(top.join("bob"), top.join("ann/directory")).unwrap();
+    let settings = settings(top, rules);
+    let access = Access::new([top]).unwrap();
+    TestServer::over(directory, access, settings).await
+}
+
+/// The settings of a server with these rules, whose paths lie in a directory.
+fn settings(top: &Path, rules: &[(&[&str], &[&str])]) -> Settings {
     let text = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
     let rule = |(who, read): &(&[&str], &[&str])| {
         let read: Vec<String> = read.iter().map(|name| target(&top.join(name))).collect();
         Rule::new(&text(who), &read).unwrap()
     };
-    let settings = Settings {
+    Settings {
         user_header: Some("x-user".parse().unwrap()),
         group_header: Some("x-groups".parse().unwrap()),
         trusted_proxies: vec!["127.0.0.1".parse().unwrap()],
         rules: rules.iter().map(rule).collect(),
         ..Settings::default()
-    };
-    let access = Access::new([top]).unwrap();
-    TestServer::over(directory, access, settings).await
+    }
 }
 
 const ANN_AND_BOB: &[(&[&str], &[&str])] = &[(&["ann"], &["ann"]), (&["bob"], &["bob"])];
@@ -353,4 +358,36 @@ async fn a_link_that_is_turned_to_another_directory_shows_nothing_of_it() {
         said += &viewer.text().await;
     }
     assert!(!said.contains(SECRET), "{said}");
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_rule_gives_no_right_to_what_it_leads_to() {
+    let rules: &[(&[&str], &[&str])] =
+        &[(&["ann"], &["ann/build.log", "ann/builds"]), (&["bob"], &["bob"])];
+    let server = serve(rules).await;
+    let (secret, name) = (format!("bob/{SECRET}.log"), server.path("ann/build.log"));
+    std::os::unix::fs::symlink(server.path(&secret), &name).unwrap();
+    std::os::unix::fs::symlink(server.path("bob"), server.path("ann/builds")).unwrap();
+    // The rules are read once more, as after any change of the configuration.
+    let access = Access::new([server.directory.path()]).unwrap();
+    server.handle.reload(access, settings(server.directory.path(), rules)).await;
+    for path in [&secret, "ann/build.log", &format!("ann/builds/{SECRET}.log")] {
+        let answer = get(server.address, &target(&server.path(path)), &[ANN]).await;
+        assert_eq!(answer.status, 403, "{path}");
+    }
+    std::fs::remove_file(&name).unwrap();
+    std::fs::write(&name, "a build\n").unwrap();
+    assert_eq!(get(server.address, &target(&name), &[ANN]).await.text(), "a build\n");
+}
+
+#[tokio::test]
+async fn those_with_other_rights_are_among_the_viewers_of_a_log() {
+    let server = serve(&[(&["ann"], &["ann/a.log"]), (&["bob"], &["ann", "bob"])]).await;
+    let log = format!("{}?tail=1&viewers=1", target(&server.path("ann/a.log")));
+    let v1 = ("sec-websocket-protocol", "tailcast.v1");
+    let (mut ann, _) = Viewer::connect(server.address, &log, &[v1, ANN]).await.unwrap();
+    let (_bob, _) = Viewer::connect(server.address, &log, &[v1, BOB]).await.unwrap();
+    let both = r#"{"type":"viewers","count":2,"names":["ann","bob"]}"#;
+    let told = async { while ann.text().await != both {} };
+    tokio::time::timeout(crate::servers::DEADLINE, told).await.expect("both are told");
 }

@@ -48,9 +48,7 @@ impl TestServer {
         if transport::is_everything_encrypted() {
             settings.certificate.get_or_insert_with(|| Pem::new().certificate());
         }
-        if settings.certificate.is_some() {
-            transport::speaks_tls(address);
-        }
+        transport::note(address, settings.certificate.is_some());
         let (shutdown, ask) = oneshot::channel();
         let faults = access.faults().clone();
         let server = Server::new(access, settings);
@@ -334,9 +332,7 @@ impl Program {
             panic!("printed {line:?} instead of its address; stderr: {said}");
         };
         let address = rest.split('/').next().unwrap().parse().unwrap();
-        if scheme == "https" {
-            transport::speaks_tls(address);
-        }
+        transport::note(address, scheme == "https");
         Self { address, child, printed: line, stderr, _certificate: certificate }
     }
 

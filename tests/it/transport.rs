@@ -129,9 +129,14 @@ pub fn encrypted() -> Settings {
     Transport::Tls.of(Settings::default())
 }
 
-/// Records that the server at this address speaks TLS.
-pub fn speaks_tls(address: SocketAddr) {
-    WITH_TLS.lock().unwrap().insert(address);
+/// Notes whether the server at this address speaks TLS. An earlier one at the same port may have.
+pub fn note(address: SocketAddr, has_tls: bool) {
+    let mut with_tls = WITH_TLS.lock().unwrap();
+    if has_tls {
+        with_tls.insert(address);
+    } else {
+        with_tls.remove(&address);
+    }
 }
 
 /// The scheme of the server at this address.

@@ -53,7 +53,7 @@ scene('signing in and out works without scripts', async (scene) => {
   await scene.logs.write('a.log', 'first\n');
   await scene.open('/');
   await signIn(scene, 'open sesame');
-  await scene.page.getByText('Signed in as').first().waitFor();
+  await scene.page.getByText('Signed in as').first().waitFor({ state: 'attached' });
   await scene.page.getByRole('link', { name: 'a.log' }).waitFor();
   await scene.page.getByRole('link', { name: 'Sign out' }).click();
   await scene.page.getByRole('button', { name: 'Sign out' }).click();
@@ -108,7 +108,7 @@ for (const colorScheme of /** @type {const} */ (['light', 'dark'])) {
     await scene.page.getByRole('alert').waitFor();
     found.push(...await violations(scene.page));
     await signIn(scene, 'open sesame');
-    await scene.page.getByText('Signed in as').first().waitFor();
+    await scene.page.getByText('Signed in as').first().waitFor({ state: 'attached' });
     found.push(...await violations(scene.page));
     await scene.open('/_/sign-out');
     found.push(...await violations(scene.page));

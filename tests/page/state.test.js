@@ -116,7 +116,7 @@ scene('a path outside the prefixes is forbidden and shows nothing', async (scene
     assert.equal(await scene.text('h1'), '403 · Forbidden');
     const said = (await page.locator('main').innerText()).split('\n').filter((line) => line !== '');
     assert.equal(said.length, 3, `what, why and the way out: ${JSON.stringify(said)}`);
-    assert.match(said[1], /outside the served directories/);
+    assert.match(said[1], /outside what you may read here/);
     assert.equal(said[2], 'All logs');
     scene.assertNoTrouble();
   }

@@ -219,6 +219,22 @@ impl Configuration {
         (changed, fixed)
     }
 
+    /// Refuses to open to everybody what `present` does not. A file of which only the beginning was
+    /// written yet, or that was cut off, looks like this.
+    pub(super) fn check_instead_of(&self, present: &Self) -> Result<(), Failure> {
+        let hint = "restart the server if that is wanted";
+        if present.settings().needs_identity() && !self.settings().needs_identity() {
+            let words = "it asks nobody any more who they are, so everybody would read the logs";
+            return Err(Failure::usage(anyhow::anyhow!(words), hint));
+        }
+        if !present.rules.is_empty() && self.rules.is_empty() {
+            let words =
+                "it has no rules any more, so everybody who is signed in would read everything";
+            return Err(Failure::usage(anyhow::anyhow!(words), hint));
+        }
+        Ok(())
+    }
+
     /// Sets what a running server cannot change to what it was started with.
     pub(super) fn keep_fixed(&mut self, first: &Self) {
         let (now, then) = (&mut self.arguments, &first.arguments);

@@ -113,6 +113,16 @@ impl Bound {
         Ok(bound)
     }
 
+    /// Whether other machines can connect.
+    pub(super) fn is_reachable(&self) -> bool {
+        self.listeners.iter().any(|listener| match listener {
+            Listener::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| !address.ip().to_canonical().is_loopback()),
+            Listener::Unix(_) => false,
+        })
+    }
+
     /// Prints the addresses, once they are bound. The server works without stdout, too.
     pub(super) fn announce(&self, base: &BasePath) {
         let mut out = io::stdout().lock();

@@ -67,6 +67,8 @@ pub(super) struct Reloader {
     handle: Handle,
     /// The files as they were read last.
     known: Found,
+    /// What was wrong when they were read last.
+    wrong: Option<String>,
 }
 
 impl Reloader {
@@ -81,7 +83,8 @@ impl Reloader {
         let hangup = signal(SignalKind::hangup())?;
         let first = Arc::new(configuration);
         let present = Arc::clone(&first);
-        let reloader = Self { given: Arc::new(given), first, present, certificate, handle, known };
+        let given = Arc::new(given);
+        let reloader = Self { given, first, present, certificate, handle, known, wrong: None };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 
@@ -96,10 +99,17 @@ impl Reloader {
                 _ = looks.tick() => false,
             };
             let found = self.look().await;
-            if is_asked || (found != self.known && newer.as_ref() == Some(&found)) {
+            let is_settled = newer.as_ref() == Some(&found);
+            if is_asked || (found != self.known && is_settled) {
                 systemd::reloading();
+                self.wrong = None;
                 self.read_again(found).await;
                 systemd::ready();
+                newer = None;
+            } else if self.wrong.is_some() && is_settled {
+                // What is wrong may be a file that the configuration names only now, and that is
+                // not among those that are looked at.
+                self.read_again(found).await;
                 newer = None;
             } else {
                 newer = Some(found);
@@ -119,12 +129,14 @@ impl Reloader {
 
     /// Gives the server what the files say, or says what is wrong with them.
     async fn read_again(&mut self, found: Found) {
-        let file = self.given.file.as_deref().map(|file| tracing::field::display(file.display()));
+        let path = self.given.file.clone();
+        let file = path.as_deref().map(|file| tracing::field::display(file.display()));
         let content = match self.given.file.as_ref().and_then(|file| found.get(file)) {
             Some(Content::Unreadable(error)) => {
-                let hint = "nothing changes until the file can be read";
-                tracing::error!(file, %error, hint, "cannot read the configuration again");
-                self.handle.reload_failed();
+                if self.is_new(error) {
+                    let hint = "nothing changes until the file can be read";
+                    tracing::error!(file, %error, hint, "cannot read the configuration again");
+                }
                 self.known = found;
                 return;
             }
@@ -135,17 +147,19 @@ impl Reloader {
             Ok(reading) => reading,
             Err(failure) => {
                 let (error, hint) = (failure.causes(), failure.hint());
-                tracing::error!(
-                    file,
-                    error,
-                    hint,
-                    "the configuration is wrong, so nothing changes"
-                );
-                self.handle.reload_failed();
+                if self.is_new(&error) {
+                    tracing::error!(
+                        file,
+                        error,
+                        hint,
+                        "the configuration is wrong, so nothing changes"
+                    );
+                }
                 self.known = found;
                 return;
             }
         };
+        self.wrong = None;
         let Reading { access, sessions, mut configuration, certificate } = reading;
         let (_, fixed) = configuration.changes(&self.first);
         let (mut changed, _) = configuration.changes(&self.present);
@@ -169,9 +183,20 @@ impl Reloader {
         self.certificate = certificate;
     }
 
+    /// Notes what is wrong. Returns false if that has been told already.
+    fn is_new(&mut self, error: &str) -> bool {
+        if self.wrong.as_deref() == Some(error) {
+            return false;
+        }
+        self.wrong = Some(error.to_owned());
+        self.handle.reload_failed();
+        true
+    }
+
     /// Reads everything, or fails before anything has changed.
     async fn reading(&self, content: Vec<u8>) -> Result<Reading, Failure> {
         let (given, old) = (Arc::clone(&self.given), self.certificate.clone());
+        let present = Arc::clone(&self.present);
         // To open the prefixes may block.
         let reading = spawn_blocking(move || {
             let file = match &given.file {
@@ -179,6 +204,7 @@ impl Reloader {
                 None => ConfigFile::default(),
             };
             let configuration = given.over(file)?;
+            configuration.check_instead_of(&present)?;
             let certificate = Loaded::of(&configuration)?;
             certificate.check_instead_of(&old)?;
             let (access, sessions) = (configuration.access()?, configuration.sessions()?);

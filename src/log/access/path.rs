@@ -50,7 +50,7 @@ impl LogPath {
     }
 
     /// The same path in another scope.
-    pub(super) fn in_scope(&self, scope: Option<Arc<Scope>>) -> Self {
+    pub(crate) fn in_scope(&self, scope: Option<Arc<Scope>>) -> Self {
         Self { scope, ..self.clone() }
     }
 

@@ -87,6 +87,14 @@ impl Prefix {
         }
     }
 
+    /// Where a path in this prefix leads to if no link below the prefix is followed. None if it is not
+    /// inside, by its text.
+    pub(super) fn unlinked(&self, path: &Path) -> Option<PathBuf> {
+        let rest = self.rest(path)?;
+        let is_prefix = self.only.is_some() || rest.as_os_str().is_empty();
+        Some(if is_prefix { self.canonical.clone() } else { self.canonical.join(rest) })
+    }
+
     /// The part of a normalised path below this prefix's directory, by its text alone. None if it
     /// is not inside.
     pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {

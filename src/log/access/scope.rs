@@ -1,8 +1,8 @@
 //! The part of the prefixes that somebody may read.
 //!
 //! A scope narrows the prefixes and never widens them. A path has to lie in it by its text, and so
-//! does the real path of what is found there. The directories of a scope lead to where they led when
-//! it was made: a link that takes their place later leads nowhere.
+//! does the real path of what is found there. No link below a prefix is followed to find out what a
+//! scope means: whoever may make links there could widen the scope.
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,15 @@ struct Place {
 }
 
 impl Scope {
-    /// The scope of these absolute paths, which need not exist. It looks them up, so it may block.
-    pub fn of<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+    /// The scope of these absolute paths, which need not exist. `real` is where a path leads to, or
+    /// `None` to look it up, which may block.
+    pub(super) fn of<'a>(
+        paths: impl IntoIterator<Item = &'a Path>,
+        known: impl Fn(&Path) -> Option<PathBuf>,
+    ) -> Self {
         let places = paths.into_iter().map(|path| {
             let given: PathBuf = path.components().collect();
-            Place { real: real(&given), given }
+            Place { real: known(&given).unwrap_or_else(|| real(&given)), given }
         });
         Self::sorted(places.collect())
     }
@@ -91,7 +95,7 @@ mod tests {
         let top = top.path().canonicalize().unwrap();
         std::fs::create_dir(top.join("real")).unwrap();
         std::os::unix::fs::symlink(top.join("real"), top.join("link")).unwrap();
-        let scope = Scope::of([top.join("link").as_path(), &top.join("later/")]);
+        let scope = Scope::of([top.join("link").as_path(), &top.join("later/")], |_| None);
         for (name, admitted) in [
             ("link", true),
             ("link/a.log", true),
@@ -107,10 +111,10 @@ mod tests {
         assert!(!scope.admits_real(&top.join("link/a.log")), "nothing real has a link in its path");
         assert!(scope.admits_real(&top.join("later/a.log")));
         assert!(scope.is_below(&top) && !scope.is_below(&top.join("real/deeper")));
-        let other = Scope::of([top.join("later").as_path(), &top.join("link")]);
+        let other = Scope::of([top.join("later").as_path(), &top.join("link")], |_| None);
         assert_eq!(scope, other);
         assert_eq!(Scope::union([&scope, &other]), scope);
-        let narrow = Scope::of([top.join("real/deeper").as_path()]);
+        let narrow = Scope::of([top.join("real/deeper").as_path()], |_| None);
         assert!(scope.contains(&narrow) && !narrow.contains(&scope));
         assert!(!Scope::default().admits_name(Path::new("/")));
     }

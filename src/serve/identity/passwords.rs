@@ -115,11 +115,13 @@ impl Passwords {
         if let Some(wait) = self.throttle.wait_of(address) {
             return Verdict::TooMany(wait);
         }
+        let name = sha256(name.as_bytes());
+        sleep(self.throttle.delay_of(&name)).await;
+        // Attempts that are delayed take no place: else the guesses on one name would turn away all
+        // others.
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Verdict::TooMany(CROWDED_WAIT);
         };
-        let name = sha256(name.as_bytes());
-        sleep(self.throttle.delay_of(&name)).await;
         let Ok(turn) = Arc::clone(&self.hashing).acquire_owned().await else {
             return Verdict::TooMany(CROWDED_WAIT);
         };

@@ -28,7 +28,7 @@ export function watchIdentity() {
   link.textContent = 'Sign in';
   link.target = '_top';
   // The place in the page may have changed since the message came.
-  for (const event of ['focus', 'pointerdown', 'click']) link.addEventListener(event, () => { link.href = signInUrl(); });
+  for (const use of ['focus', 'pointerdown', 'click']) link.addEventListener(use, () => { link.href = signInUrl(); });
   onIdentity((isOut) => {
     if (!isOut) {
       message.remove();
