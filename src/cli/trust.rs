@@ -53,6 +53,10 @@ pub(super) fn hint_for(untrusted: &Untrusted) -> &'static str {
             "give the certificate of the authority with `--ca FILE`; if there is one between it and \
              the server, the server's file must have that, too"
         }
+        Untrusted::Authority => {
+            "make the server's with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, \
+             and give it with `--ca FILE`"
+        }
         Untrusted::Time(_) => "renew the certificate of the server, or check the clock here",
         Untrusted::Name(_) => "write the URL with a name that the certificate has",
         Untrusted::Other(_) => "let the server have another certificate",

@@ -31,6 +31,8 @@ impl Debug for Trust {
 pub enum Untrusted {
     /// Nobody who is trusted has issued it.
     Issuer,
+    /// It is the certificate of an authority, as `openssl req -x509` makes it.
+    Authority,
     /// It has expired, or is not valid yet. Contains which of them, in words.
     Time(String),
     /// It is for other names. Contains them, as far as they are known.
@@ -45,6 +47,9 @@ impl Display for Untrusted {
             Self::Issuer => {
                 f.write_str("the server's certificate is not issued by anybody who is trusted here")
             }
+            Self::Authority => f.write_str(
+                "the server's certificate is that of an authority, which no server may have",
+            ),
             Self::Time(words) => write!(f, "the server's certificate {words}"),
             Self::Name(names) if names.is_empty() => {
                 f.write_str("the server's certificate is for another name")
@@ -107,7 +112,7 @@ fn untrusted(error: &CertificateError) -> Untrusted {
             Untrusted::Name(presented.clone())
         }
         CertificateError::Other(other) if other.to_string() == "CaUsedAsEndEntity" => {
-            Untrusted::Issuer
+            Untrusted::Authority
         }
         error => Untrusted::Other(error.to_string()),
     }
@@ -148,7 +153,7 @@ impl Trust {
     }
 
     /// Trusts only the authorities in the content of a PEM file. A server's own certificate can
-    /// stand there, too, if it is its own issuer.
+    /// stand there, too, if it is its own issuer and says that it is no authority.
     ///
     /// # Errors
     /// When there is no certificate in it.

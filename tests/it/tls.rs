@@ -3,6 +3,7 @@
 //! over plain TCP.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -12,10 +13,13 @@ use tailcast::serve::Settings;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::clients::{Viewer, exchange, get, parse};
-use crate::servers::{DEADLINE, Program, TestServer, append, command, eventually, output_of, put};
+use crate::servers::{
+    DEADLINE, Program, TestServer, append, command, eventually, output_of, put, target,
+};
 use crate::transport::{self, Io, Pem, client_config, encrypted};
 
 /// How long a change of a file may take to have its effect.
@@ -488,4 +492,39 @@ async fn bench_measures_a_server_with_tls() {
     let output = run(&[]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("not issued by anybody who is trusted"), "{said}");
+}
+
+#[tokio::test]
+async fn a_certificate_of_ones_own_making_works_if_it_is_no_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("a.log");
+    append(&log, "line\n");
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let made = |constraint: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+        openssl.args(["-nodes", "-days", "90", "-subj", "/CN=logs"]);
+        openssl.args(["-keyout", &path("key.pem"), "-out", &path("chain.pem")]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1", "-addext", constraint]);
+        assert!(output_of(&mut openssl).status.success());
+    };
+    for (constraint, code, words) in [
+        ("basicConstraints=critical,CA:FALSE", 0, ""),
+        ("basicConstraints=critical,CA:TRUE", 1, "CA:FALSE"),
+    ] {
+        made(constraint);
+        let served = directory.path().to_str().unwrap();
+        let arguments = Pem::arguments(directory.path());
+        let mut all = vec![served];
+        all.extend(arguments.iter().map(String::as_str));
+        let program = Program::serve(&all);
+        let url = format!("https://{}{}", program.address, target(&log));
+        let mut tail = command();
+        tail.args(["tail", "--no-follow", "-n", "all", "--ca", &path("chain.pem"), &url]);
+        let output = spawn_blocking(move || output_of(&mut tail));
+        let output = output.await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{constraint}: {said}");
+        assert!(said.contains(words), "{constraint}: {said}");
+    }
 }

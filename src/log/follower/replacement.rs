@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::log::access::Identity;
 use crate::log::file::LogFile;
 use crate::log::follower::tailed_file::TailedFile;
-use crate::log::position::Offset;
+use crate::log::position::{Generation, Offset};
 
 /// A longer file is not compared, because viewers would wait too long for the next bytes.
 pub(in crate::log) const COMPARED_BYTES_MAX: u64 = 256 << 20;
@@ -46,7 +46,8 @@ pub(super) enum Verdict {
 /// The comparison of a file with the one that has taken its name.
 #[derive(Debug)]
 pub(super) struct Comparison {
-    old: Identity,
+    /// The generation of the old file: once that is truncated, it has other bytes.
+    old: Generation,
     new: Identity,
     /// Both are the same up to here.
     same_to: Offset,
@@ -61,7 +62,7 @@ impl Comparison {
             && old.fingerprint.offset().0 <= COMPARED_BYTES_MAX
             && is_replaced(old);
         Self {
-            old: old.file.identity(),
+            old: old.generation,
             new: new.file.identity(),
             same_to: Offset(0),
             since: now,
@@ -71,7 +72,7 @@ impl Comparison {
 
     /// Whether it is of these two files.
     pub(super) fn is_of(&self, old: &TailedFile, new: &TailedFile) -> bool {
-        (self.old, self.new) == (old.file.identity(), new.file.identity())
+        self.old.is(&old.generation) && self.new == new.file.identity()
     }
 
     /// Compares on. The old file has been read to its end. `may_grow` says that the new file has
@@ -223,6 +224,15 @@ mod tests {
             let verdict = comparison.go_on(&files.old, &files.new, may_grow, now);
             assert_eq!(verdict, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_comparison_ends_when_the_old_file_is_truncated() {
+        let Replaced { mut old, new, _directory, .. } = Replaced::with(b"one\n", b"one\ntwo\n");
+        let comparison = Comparison::new(&old, &new, Instant::now());
+        assert!(comparison.is_of(&old, &new));
+        old.generation = Generation::new(old.file.identity(), 7, b"");
+        assert!(!comparison.is_of(&old, &new), "it would compare nothing, and find that the same");
     }
 
     #[test]
