@@ -29,8 +29,6 @@ use crate::wire::request::StreamRequest;
 
 /// The close code for a viewer whose socket took nothing for too long.
 const STALLED: u16 = 4408;
-/// Why viewers are closed when the server ends.
-const GOING_AWAY: &str = "the server is going away";
 /// How long a close handshake may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -54,8 +52,6 @@ pub(in crate::serve) enum Denial {
     Lost(Loss),
     /// The server is full.
     Full,
-    /// The server ends. A log that is joined now would get another name for its generation.
-    Closing,
 }
 
 /// How a viewer's stream ended.
@@ -167,7 +163,6 @@ async fn open(
 ) -> Option<(WebSocket, Box<Session>, Withdrawal)> {
     let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
     let session = match request.log {
-        Ok(_) if app.closing.is_cancelled() => Err(Denial::Closing),
         Ok(log) => {
             let withdrawal = app.watch_right(&request.visitor, &log);
             let joined = app.hub.join(&log, request.start, request.form).await;
@@ -184,7 +179,6 @@ async fn open(
         Err(denial) => {
             let (reason, cause) = match &denial {
                 Denial::Full => ("full", RefusalReason::FULL),
-                Denial::Closing => ("shutdown", RefusalReason::FULL),
                 Denial::Refused(refusal) => ("refused", (*refusal).into()),
                 Denial::Lost(loss) => (loss.name(), RefusalReason::UNAUTHORIZED),
             };
@@ -246,7 +240,7 @@ impl StreamEnd {
     fn close(self) -> Option<(CloseCode, &'static str)> {
         match self {
             Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
-            Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, GOING_AWAY)),
+            Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, "the server is going away")),
             Self::Silent => Some((CloseCode::Error, "no heartbeat")),
             Self::Stalled => Some((CloseCode::from(STALLED), "nothing was taken for too long")),
             Self::ProtocolError(_) | Self::Withdrawn(_) | Self::Closed { .. } | Self::Cut => None,
@@ -276,9 +270,6 @@ fn farewell_of(denial: &Denial, form: Form) -> Farewell {
     let refusal = match denial {
         Denial::Full => {
             return Farewell { frame: None, code: CloseCode::Again, reason: FULL };
-        }
-        Denial::Closing => {
-            return Farewell { frame: None, code: CloseCode::Away, reason: GOING_AWAY };
         }
         Denial::Lost(Loss::Identity) => {
             let (code, message) = Loss::Identity.message();
@@ -448,7 +439,6 @@ mod tests {
         assert_eq!(told(signed_out(), Form::Rows).1, 4401);
         assert_eq!(told(Denial::Lost(Loss::Right), Form::Rows).1, 4403);
         assert_eq!(told(Denial::Full, Form::Rows), (None, 1013));
-        assert_eq!(told(Denial::Closing, Form::Rows), (None, 1001));
         assert_eq!(told(Denial::Refused(Refusal::Exhausted), Form::Html), (None, 1013));
     }
 }
