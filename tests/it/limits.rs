@@ -329,40 +329,6 @@ async fn without_inotify_the_server_polls_and_names_the_limit() {
 }
 
 #[tokio::test]
-async fn a_rotated_log_is_followed_while_silent_connections_hold_all_descriptors() {
-    let directory = tempfile::tempdir().unwrap();
-    let log = directory.path().join("a.log");
-    append(&log, "first\n");
-    let served = directory.path().to_str().unwrap();
-    let program = Program::serve_under("ulimit -n 64", &[served, "--max-viewers", "10"]);
-    let target = format!("{}?tail=1", log.display());
-    let mut viewer = Viewer::original(program.address, &target).await;
-    assert_eq!(viewer.text().await, "first\n");
-    let mut silent = Vec::new();
-    for number in 0..200 {
-        let Ok(mut stream) = TcpStream::connect(program.address).await else { break };
-        // Every second one has begun a request, so it is not idle.
-        if number % 2 == 0 {
-            stream.write_all(b"GET / HT").await.ok();
-        }
-        silent.push(stream);
-    }
-    eventually("the server says that it can accept no more", async || match program.said() {
-        said if said.contains("can't accept") => Ok(()),
-        said => Err(said),
-    })
-    .await;
-    for round in 0..3 {
-        std::fs::rename(&log, directory.path().join(format!("a.log.{round}"))).unwrap();
-        let line = format!("after rotation {round}\n");
-        append(&log, &line);
-        // After ten seconds the server closes connections whose request is not complete.
-        let received = timeout(Duration::from_secs(5), viewer.text_until(&line)).await;
-        assert_eq!(received.expect("the new file's line while they are open"), line);
-    }
-}
-
-#[tokio::test]
 async fn a_server_out_of_descriptors_recovers() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("a.log");
