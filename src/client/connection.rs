@@ -176,12 +176,12 @@ fn tls_error(error: TlsError) -> ConnectionError {
     }
 }
 
-fn has_tls(url: &Uri) -> bool {
-    url.scheme_str() == Some("wss")
+pub(super) fn has_tls(url: &Uri) -> bool {
+    matches!(url.scheme_str(), Some("wss" | "https"))
 }
 
 /// The host and the port to connect to.
-fn authority(url: &Uri) -> (String, u16) {
+pub(super) fn authority(url: &Uri) -> (String, u16) {
     let host = url.host().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     (bare.to_owned(), url.port_u16().unwrap_or(if has_tls(url) { 443 } else { 80 }))

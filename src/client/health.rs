@@ -7,10 +7,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::http::Uri;
 
 use crate::client::BadUrl;
 #[cfg(feature = "tls")]
 use crate::client::Trust;
+use crate::client::connection::authority;
+#[cfg(feature = "tls")]
+use crate::client::connection::has_tls;
 use crate::client::url::UrlParts;
 
 /// The longest time for an answer.
@@ -22,8 +26,8 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerUrl {
     socket: Option<PathBuf>,
-    has_tls: bool,
-    authority: String,
+    /// Without its path.
+    url: Uri,
     base: String,
 }
 
@@ -37,7 +41,9 @@ impl std::str::FromStr for ServerUrl {
         }
         let UrlParts { has_tls, authority, path, .. } = UrlParts::parse(text)?;
         let base = path.trim_end_matches('/').to_owned();
-        Ok(Self { socket: None, has_tls, authority: authority.to_owned(), base })
+        let scheme = if has_tls { "https" } else { "http" };
+        let url = format!("{scheme}://{authority}/").parse().map_err(|_| BadUrl::Host)?;
+        Ok(Self { socket: None, url, base })
     }
 }
 
@@ -60,21 +66,17 @@ pub async fn health(server: &ServerUrl) -> io::Result<String> {
 }
 
 async fn answer(server: &ServerUrl) -> io::Result<String> {
-    let ServerUrl { socket, has_tls, authority, base } = server;
-    let request = format!("GET {base}/_/healthz HTTP/1.0\r\nHost: {authority}\r\n\r\n");
+    let ServerUrl { socket, url, base } = server;
+    let named = url.authority().map_or("", |authority| authority.as_str());
+    let request = format!("GET {base}/_/healthz HTTP/1.0\r\nHost: {named}\r\n\r\n");
     if let Some(path) = socket {
         return exchange(UnixStream::connect(path).await?, &request).await;
     }
-    let after_host = authority.rsplit(']').next().unwrap_or_default();
-    let has_port = after_host.contains(':');
-    let port = if *has_tls { 443 } else { 80 };
-    let address = if has_port { authority.clone() } else { format!("{authority}:{port}") };
-    let stream = TcpStream::connect(&address).await?;
+    let (host, port) = authority(url);
+    let stream = TcpStream::connect((host.as_str(), port)).await?;
     #[cfg(feature = "tls")]
-    if *has_tls {
-        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        return exchange(Trust::anybody().connect(host, stream).await?, &request).await;
+    if has_tls(url) {
+        return exchange(Trust::anybody().connect(&host, stream).await?, &request).await;
     }
     exchange(stream, &request).await
 }
