@@ -2,11 +2,13 @@
 //!
 //! The number of followers is bounded, and that of followers of files that do not exist is bounded
 //! more tightly where no viewer waits for them. A follower leaves the registry however its task
-//! ends, so that the next viewer starts a new one.
+//! ends, so that the next viewer starts a new one. Only at the registry's end followers stay: a
+//! viewer that comes then gets what has been published, under the names that it knows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry};
@@ -60,6 +62,7 @@ pub struct Registry {
     pool: Pool,
     mounts: Mounts,
     reserve: Arc<Reserve>,
+    is_closing: AtomicBool,
 }
 
 /// A viewer's entry in a follower. The follower does not end before the entry is dropped.
@@ -153,9 +156,11 @@ impl Registration for RegistryEntry {
 
 impl Drop for RegistryEntry {
     fn drop(&mut self) {
-        // The next viewer starts a new follower. Viewers that joined this one receive its end.
-        let followers = &self.registry.followers;
-        followers.remove_if(self.follower.log(), |_, other| Arc::ptr_eq(other, &self.follower));
+        if !self.registry.is_closing.load(Ordering::SeqCst) {
+            // The next viewer starts a new follower. Viewers that joined this one receive its end.
+            let followers = &self.registry.followers;
+            followers.remove_if(self.follower.log(), |_, other| Arc::ptr_eq(other, &self.follower));
+        }
         self.follower.end();
     }
 }
@@ -186,6 +191,7 @@ impl Registry {
             pool: Pool::new(),
             mounts: Mounts::default(),
             reserve: Arc::new(Reserve::take()),
+            is_closing: AtomicBool::new(false),
         })
     }
 
@@ -425,7 +431,11 @@ impl Registry {
     /// Polls every log once more, publishes what has been written so far, and ends the followers,
     /// their threads, the watches and the reserve of descriptors. A thread that hangs in a file
     /// system is left behind, and its log ends.
-    pub async fn close(&self) {
+    ///
+    /// The followers that have ended keep their files until [`forget`](Self::forget), for viewers
+    /// that still read or join.
+    pub async fn end_followers(&self) {
+        self.is_closing.store(true, Ordering::SeqCst);
         if !self.pool.close(LAST_POLLS_TIME_MAX + THREADS_END_TIME).await {
             let stuck: Vec<_> = self.followers.iter().map(|entry| Arc::clone(&entry)).collect();
             for follower in stuck {
@@ -437,5 +447,15 @@ impl Registry {
         let watches = self.watches.clone();
         // The watcher's end waits for its thread.
         let _ended = tokio::task::spawn_blocking(move || watches.close()).await;
+    }
+    /// Forgets the followers, so that a file is closed with its last viewer.
+    pub fn forget(&self) {
+        self.followers.clear();
+    }
+
+    /// Ends the followers and forgets them.
+    pub async fn close(&self) {
+        self.end_followers().await;
+        self.forget();
     }
 }

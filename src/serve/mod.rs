@@ -249,7 +249,7 @@ impl Server {
         listener::accept_until(&app, listeners.into(), shutdown).await;
         app.closing.cancel();
         let drained = async {
-            app.hub.registry().close().await;
+            app.hub.registry().end_followers().await;
             app.tasks.close();
             app.tasks.wait().await;
         };
@@ -266,6 +266,7 @@ impl Server {
         if timeout(Duration::from_secs(1), ended).await.is_err() {
             tracing::warn!("some tasks of the server have not ended yet");
         }
+        app.hub.registry().forget();
         Ok(())
     }
 }

@@ -220,7 +220,7 @@ mod injected {
 
     use tailcast::log::failpoints::Call;
     use tailcast::log::failpoints::Failpoints;
-    use tailcast::log::{Access, Registry};
+    use tailcast::log::{Access, Offset, Registry, Subscription};
     use tailcast::serve::{Heartbeat, Settings};
 
     use super::*;
@@ -346,5 +346,25 @@ mod injected {
         drop((first, again, third));
         registry.close().await;
         assert_eq!(registry.followed(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_viewer_that_comes_at_the_end_gets_what_was_published_under_the_same_generation() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.log");
+        append(&path, "published\n");
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let log = access.locate(path.as_os_str().as_encoded_bytes()).unwrap();
+        let registry = Registry::new(access, Duration::from_secs(5));
+        let latest = |viewer: &Subscription| {
+            let span = Arc::clone(viewer.follower.timeline().latest().unwrap());
+            (span.generation, span.end())
+        };
+        let (generation, _) = latest(&registry.join(&log, false).await.unwrap());
+        append(&path, "at the end\n");
+        registry.end_followers().await;
+        let late = timeout(DEADLINE, registry.join(&log, false)).await.unwrap().unwrap();
+        assert_eq!(latest(&late), (generation, Offset(21)));
+        timeout(DEADLINE, late.follower.ended()).await.expect("it has not ended");
     }
 }
