@@ -311,6 +311,50 @@ async fn a_session_begins_anew_with_each_sign_in_and_ends_with_the_sign_out() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[tokio::test]
+async fn servers_with_one_state_directory_know_of_each_others_sign_outs() {
+    let scene = Scene::new();
+    let (old, new) = (scene.serve(), scene.serve());
+    let sign_in = async || cookie_of(&post(&old, "/_/sign-in", SIGN_IN, &[]).await);
+    let (first, second, staying) = (sign_in().await, sign_in().await, sign_in().await);
+    let tail = format!("{}?tail=1", target(&scene.log("a")));
+    let watch = async |program: &Program, cookie: &str| {
+        let headers = [("sec-websocket-protocol", "tailcast.v1"), ("cookie", cookie)];
+        let (mut viewer, _) = Viewer::connect(program.address, &tail, &headers).await.unwrap();
+        viewer.expect("open").await;
+        viewer.expect("rows").await;
+        viewer
+    };
+    let (mut ending, mut going_on) = (watch(&new, &first).await, watch(&new, &staying).await);
+    let since = Instant::now();
+    post(&old, "/_/sign-out", "", &[("Cookie", &first)]).await;
+    assert_eq!(ending.expect("error").await["code"], 4401);
+    assert!(since.elapsed() < END_TIME_MAX, "it took {:?}", since.elapsed());
+    assert_eq!(status(&new, "/", &[("Cookie", &first)]).await, 401);
+    // The one that writes later forgets nothing of what the other one has written.
+    post(&new, "/_/sign-out", "", &[("Cookie", &second)]).await;
+    becomes(&old, "/", &[("Cookie", &second)], 401).await;
+    drop((old, new));
+    let program = scene.serve();
+    for (cookie, expected) in [(&first, 401), (&second, 401), (&staying, 200)] {
+        assert_eq!(status(&program, "/", &[("Cookie", cookie)]).await, expected);
+    }
+    let (said, close) = going_on.rest().await;
+    assert_ne!(close.map(|(code, _)| code), Some(4401), "{said}");
+}
+
+#[tokio::test]
+async fn a_reload_needs_no_state_directory() {
+    let scene = Scene::new();
+    let program = scene.serve();
+    let cookie = cookie_of(&post(&program, "/_/sign-in", SIGN_IN, &[]).await);
+    std::fs::remove_dir_all(scene.path("state")).unwrap();
+    put(scene.path("state"), "no directory");
+    scene.configure("allow-host = ['logs.example']\n");
+    program.signal(Signal::HUP);
+    becomes(&program, "/", &[("Cookie", &cookie), ("Host", "logs.example")], 200).await;
+}
+
 /// Waits until the program answers with this status.
 async fn becomes(program: &Program, target: &str, headers: &[(&str, &str)], expected: u16) {
     eventually("the status", async || {

@@ -46,6 +46,7 @@ pub(super) struct First {
     /// The content of the configuration file.
     pub(super) content: Vec<u8>,
     pub(super) certificate: Loaded,
+    pub(super) sessions: Option<Sessions>,
 }
 
 /// Everything that is read again, complete and checked.
@@ -63,6 +64,8 @@ pub(super) struct Reloader {
     first: Arc<Configuration>,
     /// What it was given last.
     present: Arc<Configuration>,
+    /// Those of the server, once it has some: they are opened once.
+    sessions: Option<Sessions>,
     certificate: Loaded,
     handle: Handle,
     /// The files as they were read last.
@@ -75,7 +78,7 @@ impl Reloader {
     /// Starts the task, after the server was given what it starts with. Without files there is
     /// nothing to read again, and SIGHUP ends the process as usual.
     pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
-        let First { configuration, content, certificate } = first;
+        let First { configuration, content, certificate, sessions } = first;
         let known = known(&given, &content, &configuration, &certificate);
         if known.is_empty() {
             return Ok(tokio::spawn(async {}));
@@ -84,7 +87,8 @@ impl Reloader {
         let first = Arc::new(configuration);
         let present = Arc::clone(&first);
         let given = Arc::new(given);
-        let reloader = Self { given, first, present, certificate, handle, known, wrong: None };
+        let reloader =
+            Self { given, first, present, sessions, certificate, handle, known, wrong: None };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 
@@ -169,6 +173,7 @@ impl Reloader {
         }
         let (fixed, changed) = (fixed.join(", "), changed.join(", "));
         configuration.keep_fixed(&self.first);
+        self.sessions.clone_from(&sessions);
         let settings = Settings { sessions, ..certificate.with(configuration.settings()) };
         if settings.max_viewers > self.present.arguments.max_viewers {
             reserve_descriptors(settings.max_viewers);
@@ -196,6 +201,7 @@ impl Reloader {
     /// Reads everything, or fails before anything has changed.
     async fn reading(&self, content: Vec<u8>) -> Result<Reading, Failure> {
         let (given, old) = (Arc::clone(&self.given), self.certificate.clone());
+        let known = self.sessions.clone();
         let present = Arc::clone(&self.present);
         // To open the prefixes may block.
         let reading = spawn_blocking(move || {
@@ -207,7 +213,9 @@ impl Reloader {
             configuration.check_instead_of(&present)?;
             let certificate = Loaded::of(&configuration)?;
             certificate.check_instead_of(&old)?;
-            let (access, sessions) = (configuration.access()?, configuration.sessions()?);
+            let access = configuration.access()?;
+            let sessions =
+                known.map_or_else(|| configuration.sessions(), |known| Ok(Some(known)))?;
             Ok(Reading { access, sessions, configuration, certificate })
         });
         reading.await.unwrap_or_else(|error| Err(Failure::usage(error, "try SIGHUP again")))
