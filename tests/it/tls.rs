@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
@@ -527,4 +527,36 @@ async fn a_certificate_of_ones_own_making_works_if_it_is_no_authority() {
         assert_eq!(output.status.code(), Some(code), "{constraint}: {said}");
         assert!(said.contains(words), "{constraint}: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_end_of_the_certificate_is_among_the_metrics_and_follows_a_new_one() {
+    let name = "tailcast_tls_certificate_expiry_timestamp_seconds";
+    let scene = Scene::new();
+    let until = |year| Pem::with(|params| params.not_after = rcgen::date_time_ymd(year, 1, 1));
+    until(2040).write(scene.path());
+    let program = scene.serve();
+    let shows = async |seconds: &str| {
+        eventually(seconds, async || {
+            let text = get(program.address, "/_/metrics", &[]).await.text();
+            let line = format!("{name} {seconds}");
+            if text.lines().any(|shown| shown == line) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    };
+    shows("2208988800").await;
+    until(2050).write(scene.path());
+    shows("2524608000").await;
+    let plain = TestServer::start().await;
+    let text = get(plain.address, "/_/metrics", &[]).await.text();
+    assert!(!text.contains(name), "there is no certificate: {text}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_soon_is_told_at_the_start() {
+    let scene = Scene::new();
+    let soon = SystemTime::now() + Duration::from_secs(13 * 24 * 3600);
+    Pem::with(|params| params.not_after = soon.into()).write(scene.path());
+    let program = scene.serve();
+    says(&program, "the certificate expires on ", 1).await;
 }

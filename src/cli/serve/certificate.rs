@@ -1,5 +1,10 @@
 //! The files of the certificate, and what is said about them.
 
+use std::time::{Duration, SystemTime};
+
+/// How often it is said that the certificate expires soon.
+const REMIND_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 #[cfg(feature = "tls")]
 mod files {
     use std::fs::Permissions;
@@ -8,6 +13,7 @@ mod files {
     use std::time::SystemTime;
 
     use crate::cli::failure::Failure;
+    use crate::cli::serve::certificate::Reminder;
     use crate::cli::serve::config_file;
     use crate::cli::serve::layers::Configuration;
     use crate::serve::{BadFile, Certificate, Settings};
@@ -74,6 +80,15 @@ mod files {
             }
         }
 
+        /// Says once a day that the certificate expires soon, or has expired.
+        pub(in crate::cli::serve) fn remind(&self, reminder: &mut Reminder) {
+            let now = SystemTime::now();
+            let warning = self.certificate.as_ref().and_then(|own| own.expiry_warning(now));
+            if let Some(warning) = warning.filter(|_| reminder.is_due(now)) {
+                tracing::warn!("{warning}");
+            }
+        }
+
         /// Settings with this certificate.
         pub(in crate::cli::serve) fn with(&self, settings: Settings) -> Settings {
             Settings { certificate: self.certificate.clone(), ..settings }
@@ -101,6 +116,29 @@ mod files {
             let hint = "name a file that the server's user may read";
             Failure::usage(anyhow::Error::new(error).context(context), hint)
         })
+    }
+}
+
+/// When something was said that is to be said once a day.
+pub(super) struct Reminder {
+    told: SystemTime,
+}
+
+impl Reminder {
+    /// It was said just now.
+    pub(super) fn told(now: SystemTime) -> Self {
+        Self { told: now }
+    }
+
+    /// Whether it is to be said again, which then counts as done. A clock that was put back does not
+    /// make it silent.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no certificate"))]
+    fn is_due(&mut self, now: SystemTime) -> bool {
+        let is_due = now.duration_since(self.told).is_ok_and(|passed| passed >= REMIND_INTERVAL);
+        if is_due || now < self.told {
+            self.told = now;
+        }
+        is_due
     }
 }
 
@@ -133,6 +171,8 @@ mod files {
 
         pub(in crate::cli::serve) fn warn(&self) {}
 
+        pub(in crate::cli::serve) fn remind(&self, _: &mut super::Reminder) {}
+
         pub(in crate::cli::serve) fn with(&self, settings: Settings) -> Settings {
             settings
         }
@@ -144,3 +184,22 @@ mod files {
 }
 
 pub(super) use files::Loaded;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told_once_a_day() {
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let mut reminder = Reminder::told(start);
+        let seconds: Vec<u64> = (0..3 * 24 * 3600)
+            .filter(|&second| reminder.is_due(start + Duration::from_secs(second)))
+            .collect();
+        assert_eq!(seconds, [24 * 3600, 2 * 24 * 3600], "the start told it first");
+        // The clock is put back.
+        let earlier = start - Duration::from_secs(30 * 24 * 3600);
+        assert!(!reminder.is_due(earlier));
+        assert!(reminder.is_due(earlier + REMIND_INTERVAL));
+    }
+}

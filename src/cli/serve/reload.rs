@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::Failure;
-use crate::cli::serve::certificate::Loaded;
+use crate::cli::serve::certificate::{Loaded, Reminder};
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
 use crate::cli::serve::{reserve_descriptors, systemd};
@@ -97,7 +97,9 @@ impl Reloader {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A file that changes may be half written. It counts when it is found the same twice.
         let mut newer = None;
+        let mut reminder = Reminder::told(SystemTime::now());
         loop {
+            self.certificate.remind(&mut reminder);
             let is_asked = tokio::select! {
                 asked = hangup.recv() => asked.is_some(),
                 _ = looks.tick() => false,

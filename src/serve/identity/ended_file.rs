@@ -224,10 +224,14 @@ mod tests {
         let (mut file, known) = list(directory.path());
         let later = seconds_now() + 1_000;
         end(&mut file, &known, &session(0, later));
+        let (mut other, of_other) = list(directory.path());
+        assert!(read(&mut other, &of_other).unwrap());
         fs::remove_file(&file.path).unwrap();
         assert!(!read(&mut file, &known).unwrap());
         end(&mut file, &known, &session(1, later));
         assert_eq!(lines_in(&file.path), 2);
+        assert!(read(&mut other, &of_other).unwrap(), "it is another file, and no shorter");
+        assert!(of_other.lock().contains(&session(1, later)));
     }
 
     #[test]
