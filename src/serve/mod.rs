@@ -99,6 +99,8 @@ struct App {
     settings: RwLock<Arc<Settings>>,
     viewer_limit: ViewerLimit,
     idle_connections: IdleConnections,
+    #[cfg(feature = "tls")]
+    handshakes: tls::Handshakes,
     heartbeats: HeartbeatScheduler,
     groups: BroadcastGroups,
     sent: Arc<Sent>,
@@ -226,6 +228,8 @@ impl Server {
             gate: Gate::new(access, &settings),
             viewer_limit: ViewerLimit::default(),
             idle_connections: IdleConnections::default(),
+            #[cfg(feature = "tls")]
+            handshakes: tls::Handshakes::default(),
             heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),
