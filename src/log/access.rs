@@ -268,13 +268,6 @@ impl Access {
         self.is_in_scope(log.as_path()) && self.present().nearest(log.as_path()).is_some()
     }
 
-    /// The same log for those who may read what may be read here. None if it lies outside by its
-    /// text.
-    #[must_use]
-    pub fn relocate(&self, log: &LogPath) -> Option<LogPath> {
-        self.admits(log).then(|| log.in_scope(self.scope.clone()))
-    }
-
     /// Whether everything in a scope may be read here, as far as the prefixes go.
     #[must_use]
     pub fn is_at_least(&self, other: Option<&Arc<Scope>>) -> bool {

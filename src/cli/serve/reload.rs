@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -97,7 +97,7 @@ impl Reloader {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A file that changes may be half written. It counts when it is found the same twice.
         let mut newer = None;
-        let mut reminder = Reminder::told(SystemTime::now());
+        let mut reminder = Reminder::told(Instant::now());
         loop {
             self.certificate.remind(&mut reminder);
             let is_asked = tokio::select! {
