@@ -18,9 +18,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::log::Scope;
 use crate::log::catalogue::{self, Catalogue};
-use crate::log::{Registry, Scope};
 use crate::serve::identity::Visitor;
+use crate::serve::listing::Viewers;
 use crate::serve::{BasePath, listing};
 
 /// For so many different rights a list is kept.
@@ -96,7 +97,7 @@ impl Made {
         &mut self,
         base: &BasePath,
         visitor: &Visitor,
-        registry: &Registry,
+        viewers: &Viewers,
         stop: &CancellationToken,
         arrived: Instant,
         format: ListFormat,
@@ -109,9 +110,9 @@ impl Made {
         let empty = Catalogue::default();
         let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
         let text = match format {
-            ListFormat::Html => listing::page(base, visitor, catalogue, registry),
+            ListFormat::Html => listing::page(base, visitor, catalogue, viewers),
             ListFormat::Text => listing::text(catalogue),
-            ListFormat::Json => listing::json(base, catalogue, registry),
+            ListFormat::Json => listing::json(base, catalogue, viewers),
         };
         let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
         if self.bodies.len() == BODIES_MAX {
@@ -181,7 +182,7 @@ impl SharedListing {
     pub(super) async fn get(
         &self,
         visitor: &Visitor,
-        registry: &Arc<Registry>,
+        viewers: &Viewers,
         stop: &CancellationToken,
         format: ListFormat,
     ) -> ListBody {
@@ -199,10 +200,10 @@ impl SharedListing {
             return body;
         }
         let turn = self.turn.acquire().await;
-        let (visitor, registry, stop) = (visitor.clone(), Arc::clone(registry), stop.clone());
+        let (visitor, viewers, stop) = (visitor.clone(), viewers.clone(), stop.clone());
         let base = self.base.clone();
         let mut making =
-            spawn_blocking(move || made.make(&base, &visitor, &registry, &stop, arrived, format));
+            spawn_blocking(move || made.make(&base, &visitor, &viewers, &stop, arrived, format));
         let in_turn = timeout(TURN_TIME_MAX, &mut making).await;
         drop(turn);
         let body = match in_turn {
@@ -217,23 +218,28 @@ impl SharedListing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Access;
     use crate::log::registry::ROTATE_WAIT;
+    use crate::log::{Access, Registry};
+    use crate::session::Hub;
+
+    fn viewers(access: &Arc<Access>) -> Viewers {
+        Viewers::of(&Hub::new(Registry::new(Arc::clone(access), ROTATE_WAIT)))
+    }
 
     #[tokio::test]
     async fn simultaneous_requests_get_the_same_list() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let listing = SharedListing::default();
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..50 {
-            let (listing, visitor, registry) =
-                (listing.clone(), Visitor::anybody(&access), Arc::clone(&registry));
+            let (listing, visitor, viewers) =
+                (listing.clone(), Visitor::anybody(&access), viewers.clone());
             asking.spawn(async move {
                 listing
-                    .get(&visitor, &registry, &CancellationToken::new(), ListFormat::Json)
+                    .get(&visitor, &viewers, &CancellationToken::new(), ListFormat::Json)
                     .await
                     .bytes
             });
@@ -244,7 +250,7 @@ mod tests {
         assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
         let going_on = CancellationToken::new();
         let text =
-            listing.get(&Visitor::anybody(&access), &registry, &going_on, ListFormat::Text).await;
+            listing.get(&Visitor::anybody(&access), &viewers, &going_on, ListFormat::Text).await;
         assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
     }
 
@@ -253,12 +259,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let stop = CancellationToken::new();
         stop.cancel();
         let visitor = Visitor::anybody(&access);
         let list =
-            SharedListing::default().get(&visitor, &registry, &stop, ListFormat::Json).await.bytes;
+            SharedListing::default().get(&visitor, &viewers, &stop, ListFormat::Json).await.bytes;
         let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
         assert_eq!(list["truncated"], true, "{list}");
     }
@@ -267,14 +273,14 @@ mod tests {
     async fn a_request_gets_a_list_built_while_it_waited_but_no_older_one() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let mut kept = Made::default();
         let arrived = Instant::now();
         tokio::time::advance(MAX_AGE * 10).await;
         kept.make(
             &BasePath::default(),
             &Visitor::anybody(&access),
-            &registry,
+            &viewers,
             &CancellationToken::new(),
             arrived,
             ListFormat::Json,
@@ -292,7 +298,7 @@ mod tests {
     async fn those_who_may_read_something_else_have_a_list_of_their_own() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let (listing, going_on) = (SharedListing::default(), CancellationToken::new());
         let mut visitors = Vec::new();
         for at in 0..2 * SCOPES_MAX {
@@ -304,7 +310,7 @@ mod tests {
         }
         for _ in 0..2 {
             for (visitor, own) in &visitors {
-                let list = listing.get(visitor, &registry, &going_on, ListFormat::Text).await;
+                let list = listing.get(visitor, &viewers, &going_on, ListFormat::Text).await;
                 let expected = format!("{}/a.log\n", own.display());
                 assert_eq!(list.bytes, expected.as_bytes());
             }
@@ -321,7 +327,7 @@ mod tests {
         let deadline = Duration::from_secs(20);
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let listing = SharedListing::default();
         let get = |name: &str| {
             let own = directory.path().join(name);
@@ -330,10 +336,10 @@ mod tests {
             std::fs::write(own.join("b.log"), "x\n").unwrap();
             let scope = Arc::new(access.scope_of([own.as_path()]));
             let visitor = Visitor::anybody(&Arc::new(access.within(Some(scope))));
-            let (listing, registry) = (listing.clone(), Arc::clone(&registry));
+            let (listing, viewers) = (listing.clone(), viewers.clone());
             async move {
                 let going_on = CancellationToken::new();
-                let list = listing.get(&visitor, &registry, &going_on, ListFormat::Text).await;
+                let list = listing.get(&visitor, &viewers, &going_on, ListFormat::Text).await;
                 String::from_utf8(list.bytes.to_vec()).unwrap().lines().count()
             }
         };

@@ -8,7 +8,7 @@ use tailcast::log::Access;
 use tailcast::serve::{Rule, Settings};
 
 use crate::clients::{Answer, Streaming, Viewer, get, request};
-use crate::servers::{TestServer, target};
+use crate::servers::{TestServer, eventually, target};
 
 /// How long a change may take to end what it ends.
 const END_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
@@ -464,4 +464,28 @@ async fn a_right_that_ends_cuts_no_pattern_of_another_directory() {
         said += &staying.text().await;
     }
     assert!(!said.contains("4403"), "{said}");
+}
+
+#[tokio::test]
+async fn the_list_names_the_viewers_of_the_logs_that_a_visitor_may_read_and_of_no_others() {
+    let server = serve(&[(&["ann"], &["ann/a.log"]), (&["bob"], &["ann", "bob"])]).await;
+    let v1 = ("sec-websocket-protocol", "tailcast.v1");
+    let mut viewers = Vec::new();
+    for (name, who) in [("ann/a.log", ANN), ("ann/a.log", BOB), ("bob/a.log", BOB)] {
+        let log = format!("{}?tail=1", target(&server.path(name)));
+        let (mut viewer, _) = Viewer::connect(server.address, &log, &[v1, who]).await.unwrap();
+        viewer.expect("open").await;
+        viewers.push(viewer);
+    }
+    for (who, expected) in [(ANN, 1), (BOB, 2)] {
+        eventually("the names", async || {
+            let list = get(server.address, "/_/logs", &[who]).await.text();
+            let both = list.matches(r#""viewers":2,"names":["ann","bob"]"#).count();
+            let named = list.matches(r#""names":["#).count();
+            if (both, named) == (1, expected) { Ok(()) } else { Err(list) }
+        })
+        .await;
+    }
+    let page = get(server.address, "/", &[ANN, HTML]).await.text();
+    assert!(page.contains(r#"title="ann, bob"><span>ann +1</span>"#), "{page}");
 }
