@@ -36,7 +36,8 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     certificate.warn();
     let access = configuration.access()?;
     let sessions = configuration.sessions()?;
-    let settings = Settings { sessions, ..certificate.with(configuration.settings()) };
+    let settings =
+        Settings { sessions: sessions.clone(), ..certificate.with(configuration.settings()) };
     reserve_descriptors(settings.max_viewers);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -55,7 +56,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         let base = settings.base_path.clone();
         let asks_for_identity = settings.needs_identity();
         let server = Server::new(access, settings);
-        let first = First { configuration, content, certificate };
+        let first = First { configuration, content, certificate, sessions };
         let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;

@@ -35,7 +35,7 @@ use rustix::io::Errno;
 
 use crate::log::failpoints::{Call, Failpoint, Failpoints};
 use crate::log::metrics::Metrics;
-use crate::log::pattern::{Rank, RequestedPath, first_admitted, matches};
+use crate::log::pattern::{Match, Rank, RequestedPath, first_admitted, matches};
 
 use prefix::Root;
 use prefixes::Prefixes;
@@ -268,13 +268,6 @@ impl Access {
         self.is_in_scope(log.as_path()) && self.present().nearest(log.as_path()).is_some()
     }
 
-    /// The same log for those who may read what may be read here. None if it lies outside by its
-    /// text.
-    #[must_use]
-    pub fn relocate(&self, log: &LogPath) -> Option<LogPath> {
-        self.admits(log).then(|| log.in_scope(self.scope.clone()))
-    }
-
     /// Whether everything in a scope may be read here, as far as the prefixes go.
     #[must_use]
     pub fn is_at_least(&self, other: Option<&Arc<Scope>>) -> bool {
@@ -283,6 +276,22 @@ impl Access {
             (Some(scope), Some(other)) => scope.contains(other),
             (Some(_), None) => false,
         }
+    }
+
+    /// Whether a log may lead to a file that may not be read here, though it may in the scope in
+    /// which the log was located. Of a pattern all matches count, since each may be its newest at
+    /// some time. The call may block.
+    #[must_use]
+    pub fn leads_outside(&self, log: &LogPath) -> bool {
+        let Some(pattern) = log.pattern() else {
+            return self.identify(&log.in_scope(self.scope.clone())) == Err(Refusal::Forbidden);
+        };
+        let located = self.for_log(log);
+        let is_outside = |found: &Match| {
+            let found = located.find(&found.log);
+            found.is_ok_and(|found| !self.is_really_in_scope(&found.real_path))
+        };
+        matches(&located, log, pattern).is_ok_and(|all| all.iter().any(is_outside))
     }
 
     /// The scope of these absolute paths, which need not exist. What lies above the prefixes is looked

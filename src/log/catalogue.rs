@@ -65,7 +65,7 @@ const STEP_NAMES: usize = 1024;
 const REST_TIME: Duration = Duration::from_micros(200);
 
 /// Walks the prefixes. If `stop` is cancelled, it ends early and the answer is truncated. It
-/// blocks: call it from a blocking thread, and from one at a time.
+/// blocks: call it from a blocking thread, and from few at a time.
 pub fn list(access: &Access, stop: &CancellationToken) -> Catalogue {
     list_within(access, &BOUNDS, stop)
 }

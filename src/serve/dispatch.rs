@@ -16,6 +16,7 @@ use crate::serve::conditional::Validators;
 use crate::serve::forwarded::{Client, Remote};
 use crate::serve::http::{api, download, merged_stream, stream};
 use crate::serve::identity::{self, Admission, Visitor};
+use crate::serve::listing::Viewers;
 use crate::serve::metrics::RefusalReason;
 use crate::serve::origin_check::{self, RequestOrigin};
 use crate::serve::query::{Query, href, requested_path};
@@ -246,7 +247,7 @@ pub(super) fn admit(
 
 /// The list of logs. A client that has it already gets 304.
 async fn list(app: &App, visitor: &Visitor, parts: &Parts, format: ListFormat) -> Response<Body> {
-    let list = app.listing.get(visitor, app.hub.registry(), &app.cut, format).await;
+    let list = app.listing.get(visitor, &Viewers::of(&app.hub), &app.cut, format).await;
     let validators = Validators::new(&list.tag, None);
     let mut response = if validators.is_known(&parts.headers) {
         let mut response = Response::new(empty());

@@ -25,6 +25,8 @@ pub(super) struct Client {
     pub(super) scheme: Option<Scheme>,
     /// The path that a trusted proxy has removed from the target.
     pub(super) removed: Option<String>,
+    /// The other end of the connection.
+    pub(super) peer: Peer,
     /// Whether the peer is a trusted proxy, so that its headers count.
     pub(super) is_trusted: bool,
 }
@@ -70,7 +72,7 @@ impl Client {
         let is_trusted = is_trusted(peer, trusted);
         let scheme = matches!(peer, Peer::Tls(_)).then_some(Scheme::Https);
         let remote = Remote::Peer(peer);
-        let mut client = Self { remote, host: None, scheme, removed: None, is_trusted };
+        let mut client = Self { remote, host: None, scheme, removed: None, peer, is_trusted };
         if !is_trusted {
             return client;
         }
@@ -137,7 +139,8 @@ impl Client {
     }
 }
 
-fn is_trusted(peer: Peer, trusted: &[TrustedProxy]) -> bool {
+/// Whether the headers of a peer count.
+pub(super) fn is_trusted(peer: Peer, trusted: &[TrustedProxy]) -> bool {
     match peer {
         Peer::Tcp(address) | Peer::Tls(address) => is_at(address.ip(), trusted),
         Peer::Unix => trusted.contains(&TrustedProxy::Unix),

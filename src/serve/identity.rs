@@ -10,6 +10,8 @@
 
 mod accounts;
 mod credentials;
+mod ended;
+mod ended_file;
 mod passwords;
 mod sessions;
 mod sign_in;
@@ -34,9 +36,10 @@ use crate::serve::refusal::Refused;
 use crate::serve::settings::{BasePath, Settings, Who};
 use credentials::Credentials;
 use passwords::{Passwords, Verdict};
-use visitor::{Identity, UserIdentity};
+use visitor::{Identity, ProxyIdentity, UserIdentity};
 
 pub use accounts::{Tokens, Users, WrongAccount, is_name, new_token, password_hash, token_digest};
+pub(super) use sessions::Session;
 pub use sessions::{Sessions, StateError};
 pub(super) use sign_in::{sign_in, sign_out, to_sign_in};
 pub(super) use visitor::Visitor;
@@ -226,28 +229,48 @@ impl Gate {
     /// What has become of a visitor.
     pub(super) fn standing(&self, settings: &Settings, visitor: &Visitor) -> Standing {
         let identity = visitor.identity();
-        let stands = match identity {
-            Identity::Anonymous => !settings.needs_identity(),
-            Identity::Proxy { .. } => settings.user_header.is_some(),
-            Identity::Token { name, digest } => settings.tokens.as_ref().is_some_and(|tokens| {
-                tokens.iter().any(|token| token.digest == *digest && token.name == *name)
-            }),
-            Identity::User(user) => user.stands(settings),
-        };
-        if stands {
+        if identity.stands(settings) {
             Standing::Admitted(self.admission(settings, identity.clone()).visitor)
         } else {
             Standing::Gone
         }
     }
 
-    /// A visitor of this name; with an empty one, anybody.
+    /// A visitor whom the proxy of a unix socket names; with an empty name, anybody.
     #[cfg(test)]
     pub(super) fn visitor_named(&self, settings: &Settings, name: &str) -> Visitor {
-        let identity = match name {
-            "" => Identity::Anonymous,
-            name => Identity::Proxy { name: name.to_owned(), groups: Vec::new() },
-        };
+        match name {
+            "" => self.admission(settings, Identity::Anonymous).visitor,
+            name => self.visitor_of_proxy(settings, name, &[]),
+        }
+    }
+
+    /// A visitor whom the proxy of a unix socket names, as a member of these groups.
+    #[cfg(test)]
+    pub(super) fn visitor_of_proxy(
+        &self,
+        settings: &Settings,
+        name: &str,
+        groups: &[&str],
+    ) -> Visitor {
+        let identity = Identity::Proxy(ProxyIdentity {
+            name: name.to_owned(),
+            groups: groups.iter().map(|&group| group.to_owned()).collect(),
+            peer: crate::serve::socket::Peer::Unix,
+            user_header: settings.user_header.clone().unwrap(),
+            group_header: settings.group_header.clone(),
+        });
+        self.admission(settings, identity).visitor
+    }
+
+    /// A visitor with a new session of a user.
+    #[cfg(test)]
+    pub(super) fn visitor_with_session(&self, settings: &Settings, name: &str) -> Visitor {
+        let (users, sessions) =
+            (settings.users.as_ref().unwrap(), settings.sessions.as_ref().unwrap());
+        let cookie = sessions.begin(name, &users.named(name).unwrap().fingerprint);
+        let session = sessions.read(&cookie, users).unwrap();
+        let identity = Identity::User(UserIdentity::of_session(session));
         self.admission(settings, identity).visitor
     }
 
@@ -315,7 +338,13 @@ fn of_proxy(
             .collect();
         groups
     });
-    Ok(Some(Identity::Proxy { name, groups: groups.unwrap_or_default() }))
+    Ok(Some(Identity::Proxy(ProxyIdentity {
+        name,
+        groups: groups.unwrap_or_default(),
+        peer: client.peer,
+        user_header: header.clone(),
+        group_header: settings.group_header.clone(),
+    })))
 }
 
 /// The name of the cookie. With TLS, browsers take a cookie with such a name from this server alone.

@@ -56,6 +56,12 @@ impl IdleConnections {
         connection
     }
 
+    /// How many there are.
+    #[cfg(feature = "tls")]
+    pub(super) fn count(&self) -> usize {
+        self.0.idle.lock().len()
+    }
+
     /// Closes the connection that has been idle for longest. False when there is none.
     pub(super) async fn close_oldest(&self) -> bool {
         loop {

@@ -71,7 +71,7 @@ async fn accept(app: &Arc<App>, listener: Listener) -> Infallible {
                 pause = ACCEPT_PAUSE_MIN;
                 let socket = if is_kept_back(&socket) {
                     shortage.log(&listener);
-                    make_room(app, socket).await
+                    make_room(app, socket, peer).await
                 } else {
                     Some(socket)
                 };
@@ -122,7 +122,7 @@ fn is_kept_back(socket: &Socket) -> bool {
 
 /// Closes idle connections until a new one has a descriptor that is not reserved. None when the new
 /// connection had to be refused.
-async fn make_room(app: &App, mut socket: Socket) -> Option<Socket> {
+async fn make_room(app: &Arc<App>, mut socket: Socket, peer: Peer) -> Option<Socket> {
     while app.idle_connections.close_oldest().await {
         match socket.renumber() {
             Ok(renumbered) if is_kept_back(&renumbered) => socket = renumbered,
@@ -133,9 +133,17 @@ async fn make_room(app: &App, mut socket: Socket) -> Option<Socket> {
             }
         }
     }
-    if !speaks_tls(app, &socket) {
-        turn_away(&socket);
+    #[cfg(feature = "tls")]
+    if speaks_tls(app, &socket) {
+        let app = Arc::clone(app);
+        app.tasks.clone().spawn(async move {
+            let certificate = app.settings().certificate.clone();
+            let turning = app.handshakes.turn_away(socket, peer, certificate.as_ref(), FULL);
+            app.closing.run_until_cancelled(turning).await;
+        });
+        return None;
     }
+    turn_away(&socket, peer);
     None
 }
 
@@ -145,20 +153,15 @@ fn speaks_tls(app: &App, socket: &Socket) -> bool {
     matches!(socket, Socket::Tcp(_)) && app.settings().certificate.is_some()
 }
 
-#[cfg(not(feature = "tls"))]
-fn speaks_tls(_: &App, _: &Socket) -> bool {
-    false
-}
-
 /// The first of the reserved descriptors, under a limit.
 fn first_kept_back(limit: u64) -> u64 {
     limit.saturating_sub((limit / 4).clamp(LOG_DESCRIPTORS_MIN, LOG_DESCRIPTORS_MAX))
 }
 
 /// Answers 503 without waiting for the request.
-fn turn_away(socket: &Socket) {
+fn turn_away(socket: &Socket, peer: Peer) {
     if let Err(error) = socket.try_write(FULL) {
-        tracing::debug!(%error, "can't turn a connection away with an answer");
+        tracing::debug!(%peer, %error, "can't turn a connection away with an answer");
     }
 }
 
@@ -255,12 +258,18 @@ async fn shake_hands(
     peer: Peer,
     tracked: &TrackedConnection,
 ) -> Option<Arrival> {
+    if !speaks_tls(app, &socket) {
+        return Some(Arrival::Ready(socket, peer));
+    }
     let settings = app.settings();
+    let begun = app.handshakes.begin().await;
     let arriving = tls::arrive(socket, peer, settings.certificate.as_ref());
+    let arriving = app.handshakes.on_few_threads(arriving);
     let arrived = tokio::select! {
         arrived = timeout(settings.head_timeout, arriving) => arrived,
         () = app.closing.cancelled() => return None,
         () = tracked.close_wanted() => return None,
+        () = begun.close_wanted() => return None,
     };
     match arrived {
         Ok(Ok(arrival)) => Some(arrival),

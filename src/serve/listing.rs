@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
@@ -14,6 +15,7 @@ use crate::serve::BasePath;
 use crate::serve::identity::Visitor;
 use crate::serve::page::{self, Assets};
 use crate::serve::query::href;
+use crate::session::{Audiences, Hub};
 use crate::wire::answer::{ListedLog, Listing, to_json};
 
 #[derive(Template)]
@@ -44,10 +46,12 @@ struct LogRow {
     modified: u64,
     age: String,
     viewers: usize,
+    /// The names of those that are signed in.
+    names: Vec<String>,
 }
 
 impl LogRow {
-    fn new(base: &BasePath, entry: &Entry, viewers: usize, now: SystemTime) -> Self {
+    fn new(base: &BasePath, entry: &Entry, presence: &Presence, now: SystemTime) -> Self {
         let mut directory = entry.log.display().to_string();
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
@@ -58,13 +62,54 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
-            viewers,
+            viewers: presence.number(entry),
+            names: presence.names(entry),
+        }
+    }
+
+    /// Who views the log, in few letters. The page's script (`presenceOf`) writes it in the same way.
+    fn presence(&self) -> String {
+        match self.names.as_slice() {
+            [] if self.viewers == 0 => String::new(),
+            [] => self.viewers.to_string(),
+            [name] => name.clone(),
+            [name, others @ ..] => format!("{name} +{}", others.len()),
         }
     }
 }
 
-fn of(viewers: &HashMap<PathBuf, usize>, entry: &Entry) -> usize {
-    viewers.get(entry.log.as_path()).copied().unwrap_or(0)
+/// Those that know who views logs.
+#[derive(Clone)]
+pub(super) struct Viewers {
+    registry: Arc<Registry>,
+    audiences: Arc<Audiences>,
+}
+
+impl Viewers {
+    /// Those of a server.
+    pub(super) fn of(hub: &Hub) -> Self {
+        Self { registry: Arc::clone(hub.registry()), audiences: Arc::clone(hub.audiences()) }
+    }
+
+    fn now(&self) -> Presence {
+        Presence { numbers: self.registry.viewers_by_path(), names: self.audiences.names_by_path() }
+    }
+}
+
+/// Who views each log at one moment.
+struct Presence {
+    numbers: HashMap<PathBuf, usize>,
+    names: HashMap<PathBuf, Vec<String>>,
+}
+
+impl Presence {
+    fn number(&self, entry: &Entry) -> usize {
+        self.numbers.get(entry.log.as_path()).copied().unwrap_or(0)
+    }
+
+    fn names(&self, entry: &Entry) -> Vec<String> {
+        self.names.get(entry.log.as_path()).cloned().unwrap_or_default()
+    }
 }
 
 /// The list as a page.
@@ -72,11 +117,11 @@ pub(super) fn page(
     base: &BasePath,
     visitor: &Visitor,
     catalogue: &Catalogue,
-    registry: &Registry,
+    viewers: &Viewers,
 ) -> String {
     let now = SystemTime::now();
-    let viewers = registry.viewers_by_path();
-    let row = |entry: &Entry| LogRow::new(base, entry, of(&viewers, entry), now);
+    let presence = viewers.now();
+    let row = |entry: &Entry| LogRow::new(base, entry, &presence, now);
     let rows = catalogue.entries.iter().map(row).collect();
     let prefixes: Vec<String> = visitor
         .access()
@@ -98,14 +143,15 @@ pub(super) fn text(catalogue: &Catalogue) -> String {
 }
 
 /// The list as JSON, for the list page.
-pub(super) fn json(base: &BasePath, catalogue: &Catalogue, registry: &Registry) -> String {
-    let viewers = registry.viewers_by_path();
+pub(super) fn json(base: &BasePath, catalogue: &Catalogue, viewers: &Viewers) -> String {
+    let presence = viewers.now();
     let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
-        viewers: of(&viewers, entry),
+        viewers: presence.number(entry),
+        names: presence.names(entry),
     });
     to_json(&Listing { logs: logs.collect(), truncated: catalogue.truncated })
 }

@@ -175,6 +175,8 @@ fn scrape(app: &App, is_open: bool) -> String {
     register_logs(app, ours);
     register_work(app, ours);
     register_reloads(&app.metrics, ours);
+    #[cfg(feature = "tls")]
+    register_certificate(app, ours);
     process::register(registry.sub_registry_with_prefix("process"));
     let mut text = String::new();
     // Writing to memory does not fail.
@@ -280,4 +282,12 @@ fn register_reloads(metrics: &ServerMetrics, registry: &mut Registry) {
     let at = metrics.last_reload.load(Ordering::Relaxed);
     let help = "When the configuration was last changed, in seconds since 1970; 0 for never";
     gauge(registry, "last_reload_timestamp_seconds", help, at);
+}
+
+#[cfg(feature = "tls")]
+fn register_certificate(app: &App, registry: &mut Registry) {
+    let Some(certificate) = app.settings().certificate.clone() else { return };
+    let end = certificate.not_after().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let help = "When the certificate of the server expires, in seconds since 1970";
+    gauge(registry, "tls_certificate_expiry_timestamp_seconds", help, end.as_secs());
 }

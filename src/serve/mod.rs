@@ -99,6 +99,8 @@ struct App {
     settings: RwLock<Arc<Settings>>,
     viewer_limit: ViewerLimit,
     idle_connections: IdleConnections,
+    #[cfg(feature = "tls")]
+    handshakes: tls::Handshakes,
     heartbeats: HeartbeatScheduler,
     groups: BroadcastGroups,
     sent: Arc<Sent>,
@@ -135,10 +137,36 @@ impl App {
 
     /// Reviews all streams from time to time.
     async fn keep_reviewing(&self) {
+        let mut problem = None;
         loop {
             sleep(REVIEW_INTERVAL).await;
-            if self.settings().needs_identity() {
+            let settings = self.settings();
+            if let Some(sessions) = &settings.sessions {
+                self.read_ends(sessions, &mut problem).await;
+            }
+            if settings.needs_identity() {
                 self.review_streams(&HashSet::new()).await;
+            }
+        }
+    }
+
+    /// Ends the streams of sessions that other servers have ended. `problem` is what was wrong last.
+    async fn read_ends(&self, sessions: &Sessions, problem: &mut Option<String>) {
+        match sessions.read_ends().await {
+            Ok(false) => *problem = None,
+            Ok(true) => self.withdrawals.end_sessions(sessions, |_| true),
+            Err(error) => {
+                let error = Some(error.to_string());
+                if *problem != error {
+                    let error = error.as_deref();
+                    let hint = "check the directory of `--state-dir`";
+                    tracing::warn!(
+                        error,
+                        hint,
+                        "cannot read which sessions other servers have ended"
+                    );
+                }
+                *problem = error;
             }
         }
     }
@@ -200,6 +228,8 @@ impl Server {
             gate: Gate::new(access, &settings),
             viewer_limit: ViewerLimit::default(),
             idle_connections: IdleConnections::default(),
+            #[cfg(feature = "tls")]
+            handshakes: tls::Handshakes::default(),
             heartbeats: HeartbeatScheduler::new(&settings),
             groups: BroadcastGroups::default(),
             sent: Arc::default(),

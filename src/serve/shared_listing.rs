@@ -1,28 +1,37 @@
 //! The list of logs, built once for all requests at about the same time.
 //!
 //! Walking the prefixes and rendering ten thousand entries occupies a thread for a while. Only one
-//! thread at a time does it, however many requests there are. The others wait for its result
-//! without a thread, and get the same bytes.
+//! thread at a time does it for those who may read the same, however many requests there are. The
+//! others wait for its result without a thread, and get the same bytes.
+//!
+//! The lists of different rights are made one after another, but a list that takes long holds up no
+//! other one: its file system may not answer at all. There are at most [`SCOPES_MAX`] threads.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use parking_lot::Mutex;
+use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tokio::task::spawn_blocking;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::log::Scope;
 use crate::log::catalogue::{self, Catalogue};
-use crate::log::{Registry, Scope};
 use crate::serve::identity::Visitor;
+use crate::serve::listing::Viewers;
 use crate::serve::{BasePath, listing};
 
 /// For so many different rights a list is kept.
 const SCOPES_MAX: usize = 16;
 /// So many forms of a list are kept.
 const BODIES_MAX: usize = 8;
+/// So long the lists of other rights wait for one that is made.
+const TURN_TIME_MAX: Duration = Duration::from_millis(250);
+/// How often a request for which there is no room looks for some.
+const ROOM_INTERVAL: Duration = Duration::from_millis(100);
 /// How old a list may be.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
@@ -61,15 +70,13 @@ fn tag(text: &str) -> String {
 
 /// The last list of those who may read the same.
 #[derive(Default)]
-struct Kept {
-    /// What they may read. None for all prefixes.
-    scope: Option<Arc<Scope>>,
+struct Made {
     catalogue: Option<(Instant, Catalogue)>,
     /// The list in the requested forms. A page has the name of its visitor in it.
     bodies: Vec<(ListFormat, Option<String>, ListBody)>,
 }
 
-impl Kept {
+impl Made {
     /// Whether the list is recent enough for a request that arrived at this time. A list that was
     /// built while the request waited is.
     fn is_fresh(&self, arrived: Instant) -> bool {
@@ -90,7 +97,7 @@ impl Kept {
         &mut self,
         base: &BasePath,
         visitor: &Visitor,
-        registry: &Registry,
+        viewers: &Viewers,
         stop: &CancellationToken,
         arrived: Instant,
         format: ListFormat,
@@ -103,9 +110,9 @@ impl Kept {
         let empty = Catalogue::default();
         let catalogue = self.catalogue.as_ref().map_or(&empty, |(_, catalogue)| catalogue);
         let text = match format {
-            ListFormat::Html => listing::page(base, visitor, catalogue, registry),
+            ListFormat::Html => listing::page(base, visitor, catalogue, viewers),
             ListFormat::Text => listing::text(catalogue),
-            ListFormat::Json => listing::json(base, catalogue, registry),
+            ListFormat::Json => listing::json(base, catalogue, viewers),
         };
         let body = ListBody { tag: tag(&text), bytes: Bytes::from(text) };
         if self.bodies.len() == BODIES_MAX {
@@ -121,33 +128,52 @@ fn named(visitor: &Visitor, format: ListFormat) -> Option<&str> {
     visitor.name().filter(|_| format == ListFormat::Html)
 }
 
+/// A list, and for whom it is.
+struct Kept {
+    /// What they may read. None for all prefixes.
+    scope: Option<Arc<Scope>>,
+    /// Locked while it is made.
+    made: Arc<tokio::sync::Mutex<Made>>,
+}
+
 /// The lists of logs of a server.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct SharedListing {
     base: BasePath,
     /// The lists for the last different rights, the latest last.
     kept: Arc<Mutex<Vec<Kept>>>,
+    turn: Arc<Semaphore>,
 }
 
-/// The list for what a visitor may read, in its place at the end.
-fn kept_for<'a>(all: &'a mut Vec<Kept>, visitor: &Visitor) -> &'a mut Kept {
-    let scope = visitor.access().scope();
-    let kept = match all.iter().position(|kept| kept.scope.as_ref() == scope) {
-        Some(at) => all.remove(at),
-        None => Kept { scope: scope.cloned(), ..Kept::default() },
-    };
-    if all.len() == SCOPES_MAX {
-        all.remove(0);
+impl Default for SharedListing {
+    fn default() -> Self {
+        Self::new(BasePath::default())
     }
-    all.push(kept);
-    let last = all.len() - 1;
-    &mut all[last]
 }
 
 impl SharedListing {
     /// A list whose links begin with this path.
     pub(super) fn new(base: BasePath) -> Self {
-        Self { base, kept: Arc::default() }
+        Self { base, kept: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// The list for a scope, which is the latest then. None if all that are kept are being made.
+    fn kept_for(&self, scope: Option<&Arc<Scope>>) -> Option<Arc<tokio::sync::Mutex<Made>>> {
+        let mut all = self.kept.lock();
+        let kept = match all.iter().position(|kept| kept.scope.as_ref() == scope) {
+            Some(at) => all.remove(at),
+            None => {
+                if all.len() == SCOPES_MAX {
+                    let unused = |kept: &Kept| Arc::strong_count(&kept.made) == 1;
+                    let oldest = all.iter().position(unused)?;
+                    all.remove(oldest);
+                }
+                Kept { scope: scope.cloned(), made: Arc::default() }
+            }
+        };
+        let made = Arc::clone(&kept.made);
+        all.push(kept);
+        Some(made)
     }
 
     /// The list in a form. It was at most [`MAX_AGE`] old when the request arrived, and has the
@@ -156,49 +182,64 @@ impl SharedListing {
     pub(super) async fn get(
         &self,
         visitor: &Visitor,
-        registry: &Arc<Registry>,
+        viewers: &Viewers,
         stop: &CancellationToken,
         format: ListFormat,
     ) -> ListBody {
         let arrived = Instant::now();
+        let kept = loop {
+            match self.kept_for(visitor.access().scope()) {
+                Some(kept) => break kept,
+                None => sleep(ROOM_INTERVAL).await,
+            }
+        };
         // The thread that builds the list holds the lock until it is built, even if its request is
         // cancelled meanwhile.
-        let mut all: OwnedMutexGuard<Vec<Kept>> = Arc::clone(&self.kept).lock_owned().await;
-        let kept = kept_for(&mut all, visitor);
-        if let Some(body) = kept.body(arrived, format, named(visitor, format)) {
+        let mut made: OwnedMutexGuard<Made> = kept.lock_owned().await;
+        if let Some(body) = made.body(arrived, format, named(visitor, format)) {
             return body;
         }
-        let (visitor, registry, stop) = (visitor.clone(), Arc::clone(registry), stop.clone());
+        let turn = self.turn.acquire().await;
+        let (visitor, viewers, stop) = (visitor.clone(), viewers.clone(), stop.clone());
         let base = self.base.clone();
-        let made = spawn_blocking(move || {
-            let kept = kept_for(&mut all, &visitor);
-            kept.make(&base, &visitor, &registry, &stop, arrived, format)
-        });
+        let mut making =
+            spawn_blocking(move || made.make(&base, &visitor, &viewers, &stop, arrived, format));
+        let in_turn = timeout(TURN_TIME_MAX, &mut making).await;
+        drop(turn);
+        let body = match in_turn {
+            Ok(body) => body,
+            Err(_) => making.await,
+        };
         // This fails only when the runtime shuts down.
-        made.await.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
+        body.unwrap_or_else(|_| ListBody { bytes: Bytes::new(), tag: String::new() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::Access;
     use crate::log::registry::ROTATE_WAIT;
+    use crate::log::{Access, Registry};
+    use crate::session::Hub;
+
+    fn viewers(access: &Arc<Access>) -> Viewers {
+        Viewers::of(&Hub::new(Registry::new(Arc::clone(access), ROTATE_WAIT)))
+    }
 
     #[tokio::test]
     async fn simultaneous_requests_get_the_same_list() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let listing = SharedListing::default();
         let mut asking = tokio::task::JoinSet::new();
         for _ in 0..50 {
-            let (listing, visitor, registry) =
-                (listing.clone(), Visitor::anybody(&access), Arc::clone(&registry));
+            let (listing, visitor, viewers) =
+                (listing.clone(), Visitor::anybody(&access), viewers.clone());
             asking.spawn(async move {
                 listing
-                    .get(&visitor, &registry, &CancellationToken::new(), ListFormat::Json)
+                    .get(&visitor, &viewers, &CancellationToken::new(), ListFormat::Json)
                     .await
                     .bytes
             });
@@ -209,7 +250,7 @@ mod tests {
         assert!(bodies.iter().all(|body| body.as_ptr() == first), "it was made more than once");
         let going_on = CancellationToken::new();
         let text =
-            listing.get(&Visitor::anybody(&access), &registry, &going_on, ListFormat::Text).await;
+            listing.get(&Visitor::anybody(&access), &viewers, &going_on, ListFormat::Text).await;
         assert!(text.bytes.ends_with(b"/a.log\n"), "{text:?}");
     }
 
@@ -218,12 +259,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), "x\n").unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let stop = CancellationToken::new();
         stop.cancel();
         let visitor = Visitor::anybody(&access);
         let list =
-            SharedListing::default().get(&visitor, &registry, &stop, ListFormat::Json).await.bytes;
+            SharedListing::default().get(&visitor, &viewers, &stop, ListFormat::Json).await.bytes;
         let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
         assert_eq!(list["truncated"], true, "{list}");
     }
@@ -232,14 +273,14 @@ mod tests {
     async fn a_request_gets_a_list_built_while_it_waited_but_no_older_one() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
-        let mut kept = Kept::default();
+        let viewers = viewers(&access);
+        let mut kept = Made::default();
         let arrived = Instant::now();
         tokio::time::advance(MAX_AGE * 10).await;
         kept.make(
             &BasePath::default(),
             &Visitor::anybody(&access),
-            &registry,
+            &viewers,
             &CancellationToken::new(),
             arrived,
             ListFormat::Json,
@@ -257,7 +298,7 @@ mod tests {
     async fn those_who_may_read_something_else_have_a_list_of_their_own() {
         let directory = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new([directory.path()]).unwrap());
-        let registry = Registry::new(Arc::clone(&access), ROTATE_WAIT);
+        let viewers = viewers(&access);
         let (listing, going_on) = (SharedListing::default(), CancellationToken::new());
         let mut visitors = Vec::new();
         for at in 0..2 * SCOPES_MAX {
@@ -269,11 +310,59 @@ mod tests {
         }
         for _ in 0..2 {
             for (visitor, own) in &visitors {
-                let list = listing.get(visitor, &registry, &going_on, ListFormat::Text).await;
+                let list = listing.get(visitor, &viewers, &going_on, ListFormat::Text).await;
                 let expected = format!("{}/a.log\n", own.display());
                 assert_eq!(list.bytes, expected.as_bytes());
             }
         }
-        assert_eq!(listing.kept.lock().await.len(), SCOPES_MAX);
+        assert_eq!(listing.kept.lock().len(), SCOPES_MAX);
+    }
+
+    #[cfg(feature = "faults")]
+    #[tokio::test]
+    async fn a_list_that_hangs_holds_up_no_other_and_takes_a_bounded_number_of_threads() {
+        use crate::log::failpoints::Call;
+        use std::os::unix::fs::symlink;
+
+        let deadline = Duration::from_secs(20);
+        let directory = tempfile::tempdir().unwrap();
+        let access = Arc::new(Access::new([directory.path()]).unwrap());
+        let viewers = viewers(&access);
+        let listing = SharedListing::default();
+        let get = |name: &str| {
+            let own = directory.path().join(name);
+            std::fs::create_dir(&own).unwrap();
+            symlink("b.log", own.join("a.log")).unwrap();
+            std::fs::write(own.join("b.log"), "x\n").unwrap();
+            let scope = Arc::new(access.scope_of([own.as_path()]));
+            let visitor = Visitor::anybody(&Arc::new(access.within(Some(scope))));
+            let (listing, viewers) = (listing.clone(), viewers.clone());
+            async move {
+                let going_on = CancellationToken::new();
+                let list = listing.get(&visitor, &viewers, &going_on, ListFormat::Text).await;
+                String::from_utf8(list.bytes.to_vec()).unwrap().lines().count()
+            }
+        };
+        access.faults().hang(Call::Look, directory.path().join("hung0/a.log"));
+        let hung = tokio::spawn(get("hung0"));
+        let others = timeout(deadline, async { (get("one").await, get("other").await) });
+        assert_eq!(others.await.expect("they wait for the list that hangs"), (2, 2));
+        access.faults().mend();
+        assert_eq!(hung.await.unwrap(), 2);
+
+        let mut all = tokio::task::JoinSet::new();
+        for at in 1..=2 * SCOPES_MAX {
+            access.faults().hang(Call::Look, directory.path().join(format!("hung{at}/a.log")));
+            all.spawn(get(&format!("hung{at}")));
+        }
+        let full = async {
+            while access.faults().hanging() < SCOPES_MAX {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(deadline, full).await.expect("each has a turn");
+        assert!(listing.kept_for(Some(&Arc::default())).is_none(), "there is room for more");
+        access.faults().mend();
+        assert_eq!(timeout(deadline, all.join_all()).await.unwrap(), [2; 2 * SCOPES_MAX]);
     }
 }

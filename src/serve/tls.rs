@@ -5,11 +5,13 @@
 
 mod certificate;
 mod handshake;
+mod handshakes;
 mod plain_http;
 mod records;
 
 pub use certificate::{BadCertificate, BadFile, Certificate};
 pub(super) use handshake::{Arrival, arrive};
+pub(super) use handshakes::Handshakes;
 pub(super) use plain_http::answer as answer_plain_http;
 pub(super) use records::TlsStream;
 

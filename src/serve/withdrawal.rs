@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::log::{Access, LogPath, Refusal};
-use crate::serve::identity::{Gate, Standing, Visitor};
+use crate::log::{Access, LogPath, Refusal, Scope};
+use crate::serve::identity::{Gate, Session, Sessions, Standing, Visitor};
 use crate::serve::settings::Settings;
 use crate::wire::message::Message;
 
@@ -78,7 +78,9 @@ struct Watched {
 /// A stream whose log may lead to a place that its visitor may read no longer.
 struct Doubtful {
     stream: u64,
+    /// What the visitor may read now.
     access: Arc<Access>,
+    /// The log, as it was located when the stream began.
     log: LogPath,
 }
 
@@ -116,24 +118,15 @@ impl Streams {
                     continue;
                 }
             };
-            let Some(log) = now.access().relocate(&watched.log) else {
-                watched.end(Loss::Right);
-                continue;
-            };
-            if lead_outside.contains(&watched.log) {
+            let is_named = now.access().admits(&watched.log);
+            if !is_named || lead_outside.contains(&watched.log) {
                 watched.end(Loss::Right);
             } else if !now.access().is_at_least(watched.log.scope()) {
-                // Its follower opens what could be read when the stream began, and the newest match
-                // of a pattern may be a link to anything.
-                match log.pattern() {
-                    Some(_) => watched.end(Loss::Right),
-                    None => {
-                        // It may lead elsewhere at the next look.
-                        watched.reviewed = 0;
-                        let access = Arc::clone(now.access());
-                        doubtful.push(Doubtful { stream: *stream, access, log });
-                    }
-                }
+                // Its follower opens what could be read when the stream began. That may lie elsewhere
+                // at the next look.
+                watched.reviewed = 0;
+                let (access, log) = (Arc::clone(now.access()), watched.log.clone());
+                doubtful.push(Doubtful { stream: *stream, access, log });
             }
         }
         doubtful
@@ -152,6 +145,17 @@ impl Withdrawals {
         Withdrawal { stream, streams: Arc::clone(&self.streams), loss: heard }
     }
 
+    /// Ends the streams of those sessions that have ended, among those that `may_have` ended. No
+    /// other stream is looked at.
+    pub(super) fn end_sessions(&self, sessions: &Sessions, may_have: impl Fn(&Session) -> bool) {
+        for watched in self.streams.lock().watched.values() {
+            let session = watched.visitor.session();
+            if session.is_some_and(|session| may_have(session) && !sessions.is_valid(session)) {
+                watched.end(Loss::Identity);
+            }
+        }
+    }
+
     /// Ends the streams that may go on no longer. `lead_outside` are the logs that only lead outside:
     /// their own paths lie inside the prefixes. A stream is reviewed once after each change, and when
     /// its session has expired.
@@ -168,8 +172,16 @@ impl Withdrawals {
         }
         let (streams, is_looking) = (Arc::clone(&self.streams), Arc::clone(&self.is_looking));
         let looking = spawn_blocking(move || {
+            // Many visitors may read the same of one log.
+            let mut seen: HashMap<(Option<Arc<Scope>>, LogPath), bool> = HashMap::new();
             for Doubtful { stream, access, log } in doubtful {
-                if access.identify(&log) == Err(Refusal::Forbidden) {
+                let case = (access.scope().cloned(), log);
+                let leads_outside = match seen.get(&case) {
+                    Some(&known) => known,
+                    None => access.leads_outside(&case.1),
+                };
+                seen.insert(case, leads_outside);
+                if leads_outside {
                     streams.lock().end(stream, Loss::Right);
                 }
             }
@@ -214,8 +226,12 @@ impl Drop for Withdrawal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::Rule;
+    use crate::serve::query::requested_path;
+    use crate::serve::{Rule, TrustedProxy};
     use std::path::Path;
+
+    /// The password `open sesame`, with the lowest cost.
+    const HASH: &str = "$2y$04$snw.ZbTb2lDvV81UfXWzR.z0hLAugoLmvMq3FFkt1RggR80px.6hG";
 
     struct Scene {
         gate: Gate,
@@ -234,6 +250,7 @@ mod tests {
 
         fn with_rules(mut self, rules: &[(&str, &Path)]) -> Self {
             self.settings.user_header = Some("x-user".parse().unwrap());
+            self.settings.trusted_proxies = vec![TrustedProxy::Unix];
             self.rule(rules);
             self
         }
@@ -251,7 +268,8 @@ mod tests {
 
         fn watch(&self, who: &str, log: &Path) -> Withdrawal {
             let visitor = self.gate.visitor_named(&self.settings, who);
-            let log = visitor.log_at(log.as_os_str().as_encoded_bytes()).unwrap();
+            let requested = requested_path(log.to_str().unwrap()).unwrap();
+            let log = visitor.log_requested(&requested).unwrap();
             self.withdrawals.watch(&visitor, &log)
         }
 
@@ -316,5 +334,102 @@ mod tests {
         scene.gate.changed();
         scene.review().await;
         assert_eq!([staying.loss(), of_bob.loss()], [Some(Loss::Identity); 2]);
+    }
+
+    #[tokio::test]
+    async fn a_pattern_ends_with_the_right_to_one_of_its_matches_and_with_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let [one, other] = ["one", "other"].map(|name| top.join(name));
+        for directory in [&one, &other] {
+            std::fs::create_dir_all(directory.join("linked")).unwrap();
+            std::fs::write(directory.join("a-1.log"), "").unwrap();
+        }
+        let link = |name: &str| {
+            std::os::unix::fs::symlink(other.join("a-1.log"), one.join(name)).unwrap();
+        };
+        link("linked/a-2.log");
+        let mut scene = Scene::new(&[top]).with_rules(&[("ann", &one), ("ann", &other)]);
+        let staying = scene.watch("ann", &one.join("a-*.log"));
+        let by_name = scene.watch("ann", &other.join("a-*.log"));
+        let by_file = scene.watch("ann", &one.join("linked/a-*.log"));
+        let losses = || [&staying, &by_name, &by_file].map(Withdrawal::loss);
+        scene.review().await;
+        assert_eq!(losses(), [None; 3]);
+        scene.rule(&[("ann", &one)]);
+        scene.review().await;
+        assert_eq!(losses(), [None, Some(Loss::Right), Some(Loss::Right)]);
+        // Its follower may open the new match, as it could when the stream began.
+        link("a-3.log");
+        scene.review().await;
+        assert_eq!(staying.loss(), Some(Loss::Right));
+    }
+
+    #[tokio::test]
+    async fn whom_a_proxy_names_is_gone_once_the_proxy_or_its_header_does_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        std::fs::write(top.join("a.log"), "").unwrap();
+        let other: TrustedProxy = "10.0.0.0/8".parse().unwrap();
+        let header = |name: &str| Some(name.parse().unwrap());
+        let first = Settings {
+            trusted_proxies: vec![TrustedProxy::Unix],
+            user_header: header("x-user"),
+            group_header: header("x-groups"),
+            ..Settings::default()
+        };
+        let trusting = |proxies: &[&TrustedProxy]| Settings {
+            trusted_proxies: proxies.iter().map(|&proxy| proxy.clone()).collect(),
+            ..first.clone()
+        };
+        for (changed, loss) in [
+            (trusting(&[&other, &TrustedProxy::Unix]), None),
+            (trusting(&[&other]), Some(Loss::Identity)),
+            (trusting(&[]), Some(Loss::Identity)),
+            (Settings { user_header: header("x-name"), ..first.clone() }, Some(Loss::Identity)),
+            (Settings { group_header: header("x-team"), ..first.clone() }, Some(Loss::Right)),
+            (Settings { group_header: None, ..first.clone() }, Some(Loss::Right)),
+        ] {
+            let mut scene = Scene::new(&[top]).with_rules(&[("@ops", top)]);
+            scene.settings = first.clone();
+            let visitor = scene.gate.visitor_of_proxy(&scene.settings, "ann", &["ops"]);
+            let log = visitor.log_at(top.join("a.log").as_os_str().as_encoded_bytes()).unwrap();
+            let stream = scene.withdrawals.watch(&visitor, &log);
+            scene.review().await;
+            assert_eq!(stream.loss(), None);
+            scene.settings = changed;
+            scene.gate.changed();
+            scene.review().await;
+            assert_eq!(stream.loss(), loss, "{:?}", scene.settings);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_session_ends_its_streams_and_looks_at_those_of_nobody_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("a.log");
+        let mut scene = Scene::new(&[directory.path()]);
+        let users = ["ann", "bob"].map(|name| format!("{name}:{HASH}\n")).concat();
+        scene.settings.users = Some(Arc::new(users.parse().unwrap()));
+        let sessions = Sessions::in_memory();
+        scene.settings.sessions = Some(sessions.clone());
+        let [first, second, of_bob] = ["ann", "ann", "bob"]
+            .map(|name| scene.gate.visitor_with_session(&scene.settings, name));
+        let watch = |visitor: &Visitor| {
+            let log = visitor.log_at(log.as_os_str().as_encoded_bytes()).unwrap();
+            scene.withdrawals.watch(visitor, &log)
+        };
+        let streams = [watch(&first), watch(&first), watch(&second), watch(&of_bob)];
+        scene.review().await;
+        let ending = first.session().unwrap();
+        sessions.end(ending).await.unwrap();
+        // This one has ended, too, and nobody asks for it.
+        sessions.end(of_bob.session().unwrap()).await.unwrap();
+        scene.withdrawals.end_sessions(&sessions, |session| session.name == ending.name);
+        let losses = || streams.each_ref().map(Withdrawal::loss);
+        let gone = Some(Loss::Identity);
+        assert_eq!(losses(), [gone, gone, None, None]);
+        scene.withdrawals.end_sessions(&sessions, |_| true);
+        assert_eq!(losses(), [gone, gone, None, gone]);
     }
 }

@@ -3,7 +3,8 @@
 //! Viewers come and go all the time. So what changed is told at most once a second for each log, and
 //! less often the more viewers there are, in one message that all of them share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -84,8 +85,11 @@ pub struct AudienceMessages {
 
 impl Members {
     fn message(&self) -> Message {
-        let names = self.names.keys().take(NAMES_MAX).map(ToString::to_string).collect();
-        Message::Viewers { count: self.count, names }
+        Message::Viewers { count: self.count, names: self.first_names() }
+    }
+
+    fn first_names(&self) -> Vec<String> {
+        self.names.keys().take(NAMES_MAX).map(ToString::to_string).collect()
     }
 
     /// When the next message may be made.
@@ -125,6 +129,17 @@ impl Audiences {
             }
         });
         member
+    }
+
+    /// The names of those who view each log now, as in the messages. Logs whose viewers have none
+    /// are left out, and so are patterns.
+    pub fn names_by_path(&self) -> HashMap<PathBuf, Vec<String>> {
+        let named = |log: &LogPath, audience: &Audience| {
+            let names = audience.members.lock().first_names();
+            let is_told = log.pattern().is_none() && !names.is_empty();
+            is_told.then(|| (log.as_path().to_owned(), names))
+        };
+        self.logs.iter().filter_map(|entry| named(entry.key(), entry.value())).collect()
     }
 
     /// The messages about a log's audience, beginning with the last one.

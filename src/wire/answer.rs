@@ -192,6 +192,9 @@ pub struct ListedLog {
     pub modified: u64,
     /// How many viewers it has now.
     pub viewers: usize,
+    /// The names of those that are signed in, each once, in order; not all of very many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 /// The answer to `/_/newer/…`. Both fields are `None` when there is no newer file of the same kind.

@@ -1,5 +1,6 @@
 //! Who visitors are: passwords, tokens and sessions of the real program.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -311,6 +312,50 @@ async fn a_session_begins_anew_with_each_sign_in_and_ends_with_the_sign_out() {
     assert_eq!(mode & 0o777, 0o600);
 }
 
+#[tokio::test]
+async fn servers_with_one_state_directory_know_of_each_others_sign_outs() {
+    let scene = Scene::new();
+    let (old, new) = (scene.serve(), scene.serve());
+    let sign_in = async || cookie_of(&post(&old, "/_/sign-in", SIGN_IN, &[]).await);
+    let (first, second, staying) = (sign_in().await, sign_in().await, sign_in().await);
+    let tail = format!("{}?tail=1", target(&scene.log("a")));
+    let watch = async |program: &Program, cookie: &str| {
+        let headers = [("sec-websocket-protocol", "tailcast.v1"), ("cookie", cookie)];
+        let (mut viewer, _) = Viewer::connect(program.address, &tail, &headers).await.unwrap();
+        viewer.expect("open").await;
+        viewer.expect("rows").await;
+        viewer
+    };
+    let (mut ending, mut going_on) = (watch(&new, &first).await, watch(&new, &staying).await);
+    let since = Instant::now();
+    post(&old, "/_/sign-out", "", &[("Cookie", &first)]).await;
+    assert_eq!(ending.expect("error").await["code"], 4401);
+    assert!(since.elapsed() < END_TIME_MAX, "it took {:?}", since.elapsed());
+    assert_eq!(status(&new, "/", &[("Cookie", &first)]).await, 401);
+    // The one that writes later forgets nothing of what the other one has written.
+    post(&new, "/_/sign-out", "", &[("Cookie", &second)]).await;
+    becomes(&old, "/", &[("Cookie", &second)], 401).await;
+    drop((old, new));
+    let program = scene.serve();
+    for (cookie, expected) in [(&first, 401), (&second, 401), (&staying, 200)] {
+        assert_eq!(status(&program, "/", &[("Cookie", cookie)]).await, expected);
+    }
+    let (said, close) = going_on.rest().await;
+    assert_ne!(close.map(|(code, _)| code), Some(4401), "{said}");
+}
+
+#[tokio::test]
+async fn a_reload_needs_no_state_directory() {
+    let scene = Scene::new();
+    let program = scene.serve();
+    let cookie = cookie_of(&post(&program, "/_/sign-in", SIGN_IN, &[]).await);
+    std::fs::remove_dir_all(scene.path("state")).unwrap();
+    put(scene.path("state"), "no directory");
+    scene.configure("allow-host = ['logs.example']\n");
+    program.signal(Signal::HUP);
+    becomes(&program, "/", &[("Cookie", &cookie), ("Host", "logs.example")], 200).await;
+}
+
 /// Waits until the program answers with this status.
 async fn becomes(program: &Program, target: &str, headers: &[(&str, &str)], expected: u16) {
     eventually("the status", async || {
@@ -528,5 +573,61 @@ async fn tail_signs_in_with_a_password_or_a_token_and_says_what_to_do_without() 
         assert_eq!(output.status.code(), Some(code), "{arguments:?} {said}");
         assert!(said.contains(hint), "{arguments:?} {said}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_gets_another_name_ends_the_streams_of_the_old_one() {
+    let scene = Scene::new();
+    let program = scene.serve();
+    let bearer = format!("Bearer {TOKEN}");
+    let tail = format!("{}?tail=1", target(&scene.log("a")));
+    let headers = [("sec-websocket-protocol", "tailcast.v1"), ("authorization", bearer.as_str())];
+    let (mut viewer, _) = Viewer::connect(program.address, &tail, &headers).await.unwrap();
+    viewer.expect("open").await;
+    viewer.expect("rows").await;
+    put(scene.path("tokens"), format!("robot:{}\n", token_digest(TOKEN)));
+    assert_eq!(viewer.expect("error").await["code"], 4401);
+    // The same token is admitted, under its new name.
+    assert_eq!(status(&program, "/", &[("Authorization", &bearer)]).await, 200);
+}
+
+#[tokio::test]
+async fn a_page_of_a_listed_origin_reads_with_a_token_and_not_with_the_cookie() {
+    let scene = Scene::new();
+    scene.configure("allow-origin = ['http://listed.example']\n");
+    let program = scene.serve();
+    let cookie = cookie_of(&post(&program, "/_/sign-in", SIGN_IN, &[]).await);
+    let own = format!("http://{}", program.address);
+    let (bearer, log) = (format!("Bearer {TOKEN}"), target(&scene.log("a")));
+    for (origin, proof, expected) in [
+        (own.as_str(), ("Cookie", &cookie), 200),
+        ("http://listed.example", ("Cookie", &cookie), 401),
+        ("http://listed.example", ("Authorization", &bearer), 200),
+    ] {
+        let headers = [("Origin", origin), (proof.0, proof.1.as_str())];
+        assert_eq!(status(&program, &log, &headers).await, expected, "{headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_others_can_reach_warns_unless_it_knows_its_visitors() {
+    const WARNING: &str = "everybody who can reach this machine can read these logs";
+    let scene = Scene::new();
+    let users = scene.path("users");
+    let sign_in = ["--users", users.to_str().unwrap()];
+    for (host, flags, warns) in
+        [("0.0.0.0", &[][..], true), ("127.0.0.1", &[], false), ("0.0.0.0", &sign_in[..], false)]
+    {
+        let logs = scene.path("logs");
+        let mut serve = command();
+        serve.args(["serve", "--port", "0", "--host", host]).args(flags).arg(&logs);
+        serve.env("STATE_DIRECTORY", scene.path("state"));
+        let program = Program::start(&mut serve);
+        // The server warns before it answers.
+        let address = SocketAddr::from(([127, 0, 0, 1], program.address.port()));
+        assert_eq!(get(address, "/_/healthz", &[]).await.status, 200);
+        let said = program.said();
+        assert_eq!(said.contains(WARNING), warns, "{host} {flags:?}: {said}");
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::clients::{Answer, Streaming, Viewer, get};
 use crate::servers::{DEADLINE, TestServer, append, eventually, not_run};
+use crate::transport::encrypted;
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
@@ -225,7 +226,8 @@ async fn promtool_finds_nothing_wrong_with_the_metrics_and_the_alerts() {
 
 #[tokio::test]
 async fn dashboard_and_alerts_use_metrics_that_exist() {
-    let server = TestServer::start().await;
+    // With a certificate, whose metric is there then.
+    let server = TestServer::with(encrypted()).await;
     let log = server.log("a.log", "x\n");
     let mut viewer = Viewer::v1(server.address, &format!("{log}?tail=1")).await;
     until(&mut viewer, "x").await;

@@ -7,9 +7,11 @@ use std::path::Path;
 use tailcast::log::Access;
 use tailcast::serve::{Rule, Settings};
 
-use crate::clients::{Answer, Viewer, get, request};
-use crate::servers::{TestServer, target};
+use crate::clients::{Answer, Streaming, Viewer, get, request};
+use crate::servers::{TestServer, eventually, target};
 
+/// How long a change may take to end what it ends.
+const END_TIME_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 /// What only another visitor may read.
 const SECRET: &str = "classified";
 
@@ -390,4 +392,100 @@ async fn those_with_other_rights_are_among_the_viewers_of_a_log() {
     let both = r#"{"type":"viewers","count":2,"names":["ann","bob"]}"#;
     let told = async { while ann.text().await != both {} };
     tokio::time::timeout(crate::servers::DEADLINE, told).await.expect("both are told");
+}
+
+#[tokio::test]
+async fn whom_a_proxy_names_is_signed_out_when_the_proxy_or_its_header_no_longer_counts() {
+    let everything: &[(&[&str], &[&str])] = &[(&["ann"], &["ann"])];
+    let server = serve(everything).await;
+    let top = server.directory.path();
+    let reload = async |settings: Settings| {
+        server.handle.reload(Access::new([top]).unwrap(), settings).await;
+    };
+    let tail = format!("{}?tail=1", target(&server.path("ann/a.log")));
+    let v1 = [("sec-websocket-protocol", "tailcast.v1"), ANN];
+    let trusted = |name: &str| vec![name.parse().unwrap()];
+    let first = || settings(top, everything);
+    for (changed, stays) in [
+        (Settings { trusted_proxies: trusted("127.0.0.0/8"), ..first() }, true),
+        (Settings { trusted_proxies: trusted("127.0.0.2"), ..first() }, false),
+        (Settings { user_header: Some("x-name".parse().unwrap()), ..first() }, false),
+    ] {
+        reload(first()).await;
+        let (mut viewer, _) = Viewer::connect(server.address, &tail, &v1).await.unwrap();
+        viewer.expect("open").await;
+        viewer.expect("rows").await;
+        let mut events = Streaming::get(server.address, &tail, &[EVENTS, ANN]).await;
+        while !events.body().contains("a line of ann") {
+            events.read_more().await;
+        }
+        let since = std::time::Instant::now();
+        reload(changed).await;
+        if stays {
+            crate::servers::append(server.path("ann/a.log"), "another\n");
+            viewer.expect("rows").await;
+            while !events.body().contains("another") {
+                events.read_more().await;
+            }
+            continue;
+        }
+        assert_eq!(viewer.expect("error").await["code"], 4401);
+        assert_eq!(viewer.rest().await.1.map(|(code, _)| code), Some(4401));
+        assert!(events.rest().await.contains("\"code\":4401"));
+        assert!(since.elapsed() < END_TIME_MAX, "it took {:?}", since.elapsed());
+        assert_eq!(get(server.address, "/", &[ANN]).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_ends_cuts_no_pattern_of_another_directory() {
+    let both: &[(&[&str], &[&str])] = &[(&["ann"], &["ann/own", "bob"])];
+    let server = serve(both).await;
+    std::fs::create_dir(server.path("ann/own")).unwrap();
+    std::fs::write(server.path("ann/own/a-1.log"), "first\n").unwrap();
+    let pattern = |name: &str| format!("{}?tail=1", target(&server.path(name)));
+    let v1 = [("sec-websocket-protocol", "tailcast.v1"), ANN];
+    let connect = async |name| {
+        let (mut viewer, _) = Viewer::connect(server.address, &pattern(name), &v1).await.unwrap();
+        viewer.expect("open").await;
+        viewer.expect("rows").await;
+        viewer
+    };
+    let mut staying = connect("ann/own/a-*.log").await;
+    let mut ending = connect("bob/*.log").await;
+    let access = Access::new([server.directory.path()]).unwrap();
+    let one = settings(server.directory.path(), &[(&["ann"], &["ann/own"])]);
+    server.handle.reload(access, one).await;
+    assert_eq!(ending.expect("error").await["code"], 4403);
+    // It goes on to the next match, too.
+    std::fs::write(server.path("ann/own/a-2.log"), "second\n").unwrap();
+    let mut said = String::new();
+    while !said.contains("second") {
+        said += &staying.text().await;
+    }
+    assert!(!said.contains("4403"), "{said}");
+}
+
+#[tokio::test]
+async fn the_list_names_the_viewers_of_the_logs_that_a_visitor_may_read_and_of_no_others() {
+    let server = serve(&[(&["ann"], &["ann/a.log"]), (&["bob"], &["ann", "bob"])]).await;
+    let v1 = ("sec-websocket-protocol", "tailcast.v1");
+    let mut viewers = Vec::new();
+    for (name, who) in [("ann/a.log", ANN), ("ann/a.log", BOB), ("bob/a.log", BOB)] {
+        let log = format!("{}?tail=1", target(&server.path(name)));
+        let (mut viewer, _) = Viewer::connect(server.address, &log, &[v1, who]).await.unwrap();
+        viewer.expect("open").await;
+        viewers.push(viewer);
+    }
+    for (who, expected) in [(ANN, 1), (BOB, 2)] {
+        eventually("the names", async || {
+            let list = get(server.address, "/_/logs", &[who]).await.text();
+            let both = list.matches(r#""viewers":2,"names":["ann","bob"]"#).count();
+            let named = list.matches(r#""names":["#).count();
+            if (both, named) == (1, expected) { Ok(()) } else { Err(list) }
+        })
+        .await;
+    }
+    let page = get(server.address, "/", &[ANN, HTML]).await.text();
+    assert!(page.contains(r#"title="ann, bob"><span>ann +1</span>"#), "{page}");
 }

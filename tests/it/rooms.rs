@@ -92,7 +92,8 @@ const ABSENCES: &[Absence] = &[
                 "client/local.rs",
                 "a path on the command line becomes the absolute path that `Access` wants",
             ),
-            ("serve/identity/state.rs", "it keeps the key of the sessions, and which have ended"),
+            ("serve/identity/ended_file.rs", "it keeps which sessions have ended"),
+            ("serve/identity/state.rs", "it keeps the key of the sessions"),
             ("serve/metrics/process.rs", "it reads what the kernel says of this process"),
         ],
     },
@@ -112,13 +113,12 @@ const ABSENCES: &[Absence] = &[
     },
     Absence {
         says: "only a visitor turns the path of a request into a log",
-        names: &[".locate", ".locate_requested", ".relocate"],
+        names: &[".locate", ".locate_requested"],
         // Rendering locates other things, and a client reads the files of its own user.
         rooms: &["log", "render", "client"],
         except: &[
             ("serve/identity.rs", "a path without the base may be one of a log"),
             ("serve/identity/visitor.rs", "it is who asks"),
-            ("serve/withdrawal.rs", "a visitor who began a stream may have other rights now"),
         ],
     },
     Absence {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::Signal;
 use rustls::version::{TLS12, TLS13};
@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Error;
 
 use crate::clients::{Viewer, exchange, get, parse};
 use crate::servers::{
@@ -154,6 +155,49 @@ async fn silent_handshakes_give_way_to_new_connections() {
     assert_eq!(get(program.address, "/_/healthz", &[]).await.status, 200);
     assert!(asked.elapsed() < Duration::from_secs(2), "it took {:?}", asked.elapsed());
     drop(silent);
+}
+
+#[tokio::test]
+async fn the_oldest_of_too_many_handshakes_gives_way_before_its_time() {
+    let server = TestServer::with(encrypted()).await;
+    let mut silent = Vec::new();
+    let begun = Instant::now();
+    for _ in 0..300 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    for stream in &mut silent[..20] {
+        let ended = timeout(DEADLINE, stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok(), "still open");
+    }
+    assert!(begun.elapsed() < Settings::default().head_timeout, "after {:?}", begun.elapsed());
+    assert_eq!(get(server.address, "/_/healthz", &[]).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_turned_away_is_told_over_tls() {
+    let scene = Scene::new();
+    let flags = Pem::arguments(scene.directory.path());
+    let mut arguments = vec![scene.served(), "--max-viewers", "100"];
+    arguments.extend(flags.iter().map(String::as_str));
+    let program = Program::serve_under("ulimit -n 64", &arguments);
+    let tail = format!("{}?tail=1", scene.target());
+    let mut viewers = Vec::new();
+    let refused = loop {
+        assert!(viewers.len() < 64, "all are taken");
+        match Viewer::connect(program.address, &tail, &[]).await {
+            Ok((viewer, _)) => viewers.push(viewer),
+            Err(error) => break error,
+        }
+    };
+    match refused {
+        Error::Http(answer) => assert_eq!(answer.status(), 503),
+        error => panic!("it is told nothing: {error}"),
+    }
+    let answer = get(program.address, "/_/healthz", &[]).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")));
+    // An established viewer notices nothing.
+    append(scene.path().join("logs/a.log"), "second\n");
+    assert_eq!(viewers[0].text_until("second\n").await, "first\nsecond\n");
 }
 
 /// A log, and the files of a certificate beside it.
@@ -527,4 +571,36 @@ async fn a_certificate_of_ones_own_making_works_if_it_is_no_authority() {
         assert_eq!(output.status.code(), Some(code), "{constraint}: {said}");
         assert!(said.contains(words), "{constraint}: {said}");
     }
+}
+
+#[tokio::test]
+async fn the_end_of_the_certificate_is_among_the_metrics_and_follows_a_new_one() {
+    let name = "tailcast_tls_certificate_expiry_timestamp_seconds";
+    let scene = Scene::new();
+    let until = |year| Pem::with(|params| params.not_after = rcgen::date_time_ymd(year, 1, 1));
+    until(2040).write(scene.path());
+    let program = scene.serve();
+    let shows = async |seconds: &str| {
+        eventually(seconds, async || {
+            let text = get(program.address, "/_/metrics", &[]).await.text();
+            let line = format!("{name} {seconds}");
+            if text.lines().any(|shown| shown == line) { Ok(()) } else { Err(text) }
+        })
+        .await;
+    };
+    shows("2208988800").await;
+    until(2050).write(scene.path());
+    shows("2524608000").await;
+    let plain = TestServer::start().await;
+    let text = get(plain.address, "/_/metrics", &[]).await.text();
+    assert!(!text.contains(name), "there is no certificate: {text}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_soon_is_told_at_the_start() {
+    let scene = Scene::new();
+    let soon = SystemTime::now() + Duration::from_secs(13 * 24 * 3600);
+    Pem::with(|params| params.not_after = soon.into()).write(scene.path());
+    let program = scene.serve();
+    says(&program, "the certificate expires on ", 1).await;
 }

@@ -9,6 +9,7 @@ import { load } from './modules.js';
 import { ROOT } from './program.js';
 
 const { flat, sortLogs, filterLogs, tree, filterWords } = await load('list/listing.js');
+const { presenceOf } = await load('list/log-row.js');
 const { formatState, parseState } = await load('list/list-hash.js');
 const { multiLogUrl, canonicalLog, parseLogs, shortNames, displayPath } = await load('url/multi-log.js');
 
@@ -135,4 +136,11 @@ test('the colours of merged logs have enough contrast, and colour-blind readers 
       }
     }
   }
+});
+
+test('who views a log is told by the first name, or by a number where there are no names', () => {
+  assert.equal(presenceOf({ viewers: 0 }), '');
+  assert.equal(presenceOf({ viewers: 3 }), '3');
+  assert.equal(presenceOf({ viewers: 3, names: ['ann'] }), 'ann');
+  assert.equal(presenceOf({ viewers: 3, names: ['ann', 'bob', 'eve'] }), 'ann +2');
 });

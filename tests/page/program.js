@@ -91,7 +91,7 @@ export class Program {
     child.stderr.on('data', (data) => { program.#said += String(data).replace(ANSI, ''); });
     child.on('error', (error) => { program.#said += `can't run ${BINARY}: ${error.message}\nhint: \`cargo build\` makes it`; });
     await eventually('the server says its address', () => {
-      const address = /http:\/\/[^\s/]+/.exec(out);
+      const address = /https?:\/\/[^\s/]+/.exec(out);
       if (address !== null) program.origin = address[0];
       else if (child.exitCode !== null) throw new Error(`the server ended: ${program.said}`);
       return address !== null || program.said;

@@ -49,6 +49,21 @@ scene('a link to a log leads to the sign-in and back to the log', async (scene) 
   assert.deepEqual(cookies.map(({ name, httpOnly, sameSite }) => ({ name, httpOnly, sameSite })), [{ name: 'tailcast', httpOnly: true, sameSite: 'Lax' }]);
 }, { serve: accounts().serve });
 
+scene('the list says by name who views a log', async (scene) => {
+  const log = await scene.logs.write('a.log', 'first\n');
+  await scene.open('/');
+  await signIn(scene, 'open sesame');
+  await scene.page.getByRole('link', { name: 'a.log' }).waitFor();
+  const other = await scene.context.newPage();
+  await other.goto(new URL(log, scene.page.url()).href);
+  // A page in the background asks rarely.
+  await scene.page.bringToFront();
+  await scene.untilText('#logs .viewers', 'ann');
+  await other.close();
+  await scene.page.bringToFront();
+  await scene.untilText('#logs .viewers', '');
+}, { serve: accounts().serve });
+
 scene('signing in and out works without scripts', async (scene) => {
   await scene.logs.write('a.log', 'first\n');
   await scene.open('/');

@@ -1,13 +1,19 @@
 //! The files of the certificate, and what is said about them.
 
+use std::time::{Duration, Instant};
+
+/// How often it is said that the certificate expires soon.
+const REMIND_INTERVAL: Duration = Duration::from_secs(24 * 3600);
+
 #[cfg(feature = "tls")]
 mod files {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt;
     use std::path::{Path, PathBuf};
-    use std::time::SystemTime;
+    use std::time::{Instant, SystemTime};
 
     use crate::cli::failure::Failure;
+    use crate::cli::serve::certificate::Reminder;
     use crate::cli::serve::config_file;
     use crate::cli::serve::layers::Configuration;
     use crate::serve::{BadFile, Certificate, Settings};
@@ -74,6 +80,17 @@ mod files {
             }
         }
 
+        /// Says once a day that the certificate expires soon, or has expired.
+        pub(in crate::cli::serve) fn remind(&self, reminder: &mut Reminder) {
+            if !reminder.is_due(Instant::now()) {
+                return;
+            }
+            let warn = |own: &Certificate| own.expiry_warning(SystemTime::now());
+            if let Some(warning) = self.certificate.as_ref().and_then(warn) {
+                tracing::warn!("{warning}");
+            }
+        }
+
         /// Settings with this certificate.
         pub(in crate::cli::serve) fn with(&self, settings: Settings) -> Settings {
             Settings { certificate: self.certificate.clone(), ..settings }
@@ -101,6 +118,28 @@ mod files {
             let hint = "name a file that the server's user may read";
             Failure::usage(anyhow::Error::new(error).context(context), hint)
         })
+    }
+}
+
+/// When something was said that is to be said once a day.
+pub(super) struct Reminder {
+    told: Instant,
+}
+
+impl Reminder {
+    /// It was said at this time.
+    pub(super) fn told(at: Instant) -> Self {
+        Self { told: at }
+    }
+
+    /// Whether it is to be said again, which then counts as done.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no certificate"))]
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = now.duration_since(self.told) >= REMIND_INTERVAL;
+        if is_due {
+            self.told = now;
+        }
+        is_due
     }
 }
 
@@ -133,6 +172,8 @@ mod files {
 
         pub(in crate::cli::serve) fn warn(&self) {}
 
+        pub(in crate::cli::serve) fn remind(&self, _: &mut super::Reminder) {}
+
         pub(in crate::cli::serve) fn with(&self, settings: Settings) -> Settings {
             settings
         }
@@ -144,3 +185,18 @@ mod files {
 }
 
 pub(super) use files::Loaded;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told_once_a_day() {
+        let start = Instant::now();
+        let mut reminder = Reminder::told(start);
+        let seconds: Vec<u64> = (0..3 * 24 * 3600)
+            .filter(|&second| reminder.is_due(start + Duration::from_secs(second)))
+            .collect();
+        assert_eq!(seconds, [24 * 3600, 2 * 24 * 3600], "the start told it first");
+    }
+}

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::Failure;
-use crate::cli::serve::certificate::Loaded;
+use crate::cli::serve::certificate::{Loaded, Reminder};
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
 use crate::cli::serve::{reserve_descriptors, systemd};
@@ -46,6 +46,7 @@ pub(super) struct First {
     /// The content of the configuration file.
     pub(super) content: Vec<u8>,
     pub(super) certificate: Loaded,
+    pub(super) sessions: Option<Sessions>,
 }
 
 /// Everything that is read again, complete and checked.
@@ -63,6 +64,8 @@ pub(super) struct Reloader {
     first: Arc<Configuration>,
     /// What it was given last.
     present: Arc<Configuration>,
+    /// Those of the server, once it has some: they are opened once.
+    sessions: Option<Sessions>,
     certificate: Loaded,
     handle: Handle,
     /// The files as they were read last.
@@ -75,7 +78,7 @@ impl Reloader {
     /// Starts the task, after the server was given what it starts with. Without files there is
     /// nothing to read again, and SIGHUP ends the process as usual.
     pub(super) fn start(given: Given, first: First, handle: Handle) -> io::Result<JoinHandle<()>> {
-        let First { configuration, content, certificate } = first;
+        let First { configuration, content, certificate, sessions } = first;
         let known = known(&given, &content, &configuration, &certificate);
         if known.is_empty() {
             return Ok(tokio::spawn(async {}));
@@ -84,7 +87,8 @@ impl Reloader {
         let first = Arc::new(configuration);
         let present = Arc::clone(&first);
         let given = Arc::new(given);
-        let reloader = Self { given, first, present, certificate, handle, known, wrong: None };
+        let reloader =
+            Self { given, first, present, sessions, certificate, handle, known, wrong: None };
         Ok(tokio::spawn(reloader.run(hangup)))
     }
 
@@ -93,7 +97,9 @@ impl Reloader {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // A file that changes may be half written. It counts when it is found the same twice.
         let mut newer = None;
+        let mut reminder = Reminder::told(Instant::now());
         loop {
+            self.certificate.remind(&mut reminder);
             let is_asked = tokio::select! {
                 asked = hangup.recv() => asked.is_some(),
                 _ = looks.tick() => false,
@@ -169,6 +175,7 @@ impl Reloader {
         }
         let (fixed, changed) = (fixed.join(", "), changed.join(", "));
         configuration.keep_fixed(&self.first);
+        self.sessions.clone_from(&sessions);
         let settings = Settings { sessions, ..certificate.with(configuration.settings()) };
         if settings.max_viewers > self.present.arguments.max_viewers {
             reserve_descriptors(settings.max_viewers);
@@ -196,6 +203,7 @@ impl Reloader {
     /// Reads everything, or fails before anything has changed.
     async fn reading(&self, content: Vec<u8>) -> Result<Reading, Failure> {
         let (given, old) = (Arc::clone(&self.given), self.certificate.clone());
+        let known = self.sessions.clone();
         let present = Arc::clone(&self.present);
         // To open the prefixes may block.
         let reading = spawn_blocking(move || {
@@ -207,7 +215,9 @@ impl Reloader {
             configuration.check_instead_of(&present)?;
             let certificate = Loaded::of(&configuration)?;
             certificate.check_instead_of(&old)?;
-            let (access, sessions) = (configuration.access()?, configuration.sessions()?);
+            let access = configuration.access()?;
+            let sessions =
+                known.map_or_else(|| configuration.sessions(), |known| Ok(Some(known)))?;
             Ok(Reading { access, sessions, configuration, certificate })
         });
         reading.await.unwrap_or_else(|error| Err(Failure::usage(error, "try SIGHUP again")))

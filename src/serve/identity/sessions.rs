@@ -3,10 +3,8 @@
 //! A cookie says `name|expiry|nonce|MAC`. The MAC is keyed, and covers the fingerprint of the user, so
 //! that a session ends with its user or with the user's password. Nothing of a session is kept on
 //! the server but its end: the nonces of the sessions that were signed out, until they would have
-//! expired. A user who signs out very often within that time ends all of their own sessions at once,
-//! which bounds the list.
+//! expired. Servers with one state directory share the key and the list of ends.
 
-use std::collections::HashMap;
 use std::fmt::{self, Debug, Display, Formatter};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,29 +15,27 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::serve::identity::accounts::{Digest, Users, hex, of_hex};
+use crate::serve::identity::ended::{self, Ended, Nonce};
+use crate::serve::identity::ended_file::EndedFile;
 use crate::serve::identity::state;
 
 /// How long a session lasts.
 pub(super) const SESSION_TIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// So many ended sessions of a user are remembered one by one.
-const ENDED_MAX: usize = 100;
-
-/// The name of a nonce in the list of ended sessions when all sessions of the user have ended.
-const ALL: &str = "*";
-
+/// How long a look at the list of ended sessions is waited for.
+const READ_TIME_MAX: Duration = Duration::from_secs(1);
 /// The sessions of a server. Clones share them.
 #[derive(Clone)]
 pub struct Sessions(Arc<Inner>);
 
 struct Inner {
     key: hmac::Key,
-    /// Where the ended sessions are kept. `None` keeps them in memory only.
-    file: Option<PathBuf>,
     ended: Mutex<Ended>,
-    /// Held while the file is written, so that an older list never replaces a newer one.
-    writing: tokio::sync::Mutex<()>,
+    /// Where the ends are kept. `None` keeps them in memory only.
+    file: Option<Arc<tokio::sync::Mutex<EndedFile>>>,
 }
 
 /// Why the state directory cannot be used.
@@ -61,16 +57,14 @@ impl std::error::Error for StateError {
     }
 }
 
-type Nonce = [u8; 16];
-
 /// A session that its cookie proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Session {
-    pub(super) name: String,
+pub(in crate::serve) struct Session {
+    pub(in crate::serve) name: String,
     pub(super) fingerprint: Digest,
     /// Seconds since 1970.
     pub(super) expiry: u64,
-    nonce: Nonce,
+    pub(super) nonce: Nonce,
 }
 
 impl Session {
@@ -79,71 +73,10 @@ impl Session {
     }
 }
 
-/// The sessions that ended before they expired, by user.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Ended(HashMap<String, EndedOfUser>);
-
-#[derive(Debug, Default, PartialEq, Eq)]
-struct EndedOfUser {
-    /// Nonces with the expiry of their sessions.
-    nonces: Vec<(Nonce, u64)>,
-    /// All sessions that expire at this time or before have ended.
-    all_until: u64,
-}
-
-impl Ended {
-    fn contains(&self, session: &Session) -> bool {
-        self.0.get(&session.name).is_some_and(|ended| {
-            session.expiry <= ended.all_until
-                || ended.nonces.iter().any(|(nonce, _)| *nonce == session.nonce)
-        })
-    }
-
-    fn add(&mut self, session: &Session, now: u64) {
-        let ended = self.0.entry(session.name.clone()).or_default();
-        ended.nonces.push((session.nonce, session.expiry));
-        ended.nonces.retain(|(_, expiry)| *expiry > now);
-        if ended.nonces.len() > ENDED_MAX {
-            ended.nonces.clear();
-            ended.all_until = now + SESSION_TIME.as_secs();
-        }
-        self.0.retain(|_, ended| !ended.nonces.is_empty() || ended.all_until > now);
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = String::new();
-        for (name, ended) in &self.0 {
-            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-            if ended.all_until > 0 {
-                text += &format!("{name} {} {ALL}\n", ended.all_until);
-            }
-            for (nonce, expiry) in &ended.nonces {
-                text += &format!("{name} {expiry} {}\n", hex(nonce));
-            }
-        }
-        text
-    }
-
-    /// `None` if a line makes no sense: then it is not known which sessions have ended.
-    fn parse(text: &str) -> Option<Self> {
-        let mut ended = Self::default();
-        for line in text.lines() {
-            let mut fields = line.split(' ');
-            let name = percent_decode_str(fields.next()?).decode_utf8().ok()?.into_owned();
-            let expiry = fields.next()?.parse().ok()?;
-            let of_user = ended.0.entry(name).or_default();
-            match fields.next()? {
-                ALL => of_user.all_until = expiry,
-                nonce => of_user.nonces.push((of_hex(nonce)?, expiry)),
-            }
-        }
-        Some(ended)
-    }
-}
-
 impl Debug for Sessions {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("file", &self.0.file).finish_non_exhaustive()
+        let is_kept = self.0.file.is_some();
+        f.debug_struct("Sessions").field("is_kept", &is_kept).finish_non_exhaustive()
     }
 }
 
@@ -154,35 +87,30 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    fn new(key: hmac::Key, file: Option<PathBuf>, ended: Ended) -> Self {
-        let (ended, writing) = (Mutex::new(ended), tokio::sync::Mutex::default());
-        Self(Arc::new(Inner { key, file, ended, writing }))
+    fn new(key: hmac::Key, ended: Ended, file: Option<EndedFile>) -> Self {
+        let file = file.map(|file| Arc::new(tokio::sync::Mutex::new(file)));
+        Self(Arc::new(Inner { key, ended: Mutex::new(ended), file }))
     }
 
     /// Sessions that end with this process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(super::passwords::random_key(), None, Ended::default())
+        Self::new(super::passwords::random_key(), Ended::default(), None)
     }
 
     /// Sessions that outlive this process. Their key, and the list of those that have ended, are
-    /// files in a directory, which is made if it is not there. A key that others may read is
-    /// replaced. This ends all sessions, and the log says so.
+    /// files in a directory, which is made if it is not there. Several servers may use it at a time. A
+    /// key that others may read is replaced. This ends all sessions, and the log says so.
     ///
     /// # Errors
     /// When the files cannot be read or made.
     pub fn open(directory: &Path) -> Result<Self, StateError> {
         let failed = |source| StateError { path: directory.to_owned(), source };
-        let kept = state::open(directory).map_err(failed)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &kept.key);
-        let ended = match Ended::parse(&kept.ended) {
-            Some(ended) => ended,
-            None => {
-                let damaged = "the list of ended sessions is damaged; remove it with the key";
-                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, damaged)));
-            }
-        };
-        Ok(Self::new(key, Some(state::ended_in(directory)), ended))
+        let key = state::open(directory).map_err(failed)?;
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        let (mut ended, mut file) = (Ended::default(), EndedFile::in_directory(directory));
+        file.read_new(&mut |text| ended.add_lines(text, seconds_now())).map_err(failed)?;
+        Ok(Self::new(key, ended, Some(file)))
     }
 
     /// The cookie of a new session.
@@ -216,21 +144,40 @@ impl Sessions {
     }
 
     /// Whether a session has neither expired nor been signed out.
-    pub(super) fn is_valid(&self, session: &Session) -> bool {
+    pub(in crate::serve) fn is_valid(&self, session: &Session) -> bool {
         !session.has_expired() && !self.0.ended.lock().contains(session)
     }
 
     /// Ends a session, and keeps its end.
     ///
     /// # Errors
-    /// When the end could not be kept: then it is forgotten with this process.
-    pub(super) async fn end(&self, session: &Session) -> io::Result<()> {
+    /// When the end could not be kept: then it is forgotten with this process, and other servers do
+    /// not hear of it.
+    pub(in crate::serve) async fn end(&self, session: &Session) -> io::Result<()> {
         self.0.ended.lock().add(session, seconds_now());
-        let Some(file) = self.0.file.clone() else { return Ok(()) };
-        let _writing = self.0.writing.lock().await;
-        let text = self.0.ended.lock().to_text();
-        let written = tokio::task::spawn_blocking(move || state::replace(&file, text.as_bytes()));
-        written.await.map_err(io::Error::other)?
+        let Some(file) = &self.0.file else { return Ok(()) };
+        let mut file = Arc::clone(file).lock_owned().await;
+        let (inner, line) = (Arc::clone(&self.0), ended::line(session));
+        let kept = spawn_blocking(move || file.append(&line, &inner.ended));
+        kept.await.map_err(io::Error::other)?
+    }
+
+    /// Reads which sessions other servers have ended since the last look. Returns whether there are
+    /// any. It does not wait for a look that has not come back.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub(in crate::serve) async fn read_ends(&self) -> io::Result<bool> {
+        let Some(file) = &self.0.file else { return Ok(false) };
+        let Ok(mut file) = Arc::clone(file).try_lock_owned() else { return Ok(false) };
+        let inner = Arc::clone(&self.0);
+        let reading = spawn_blocking(move || {
+            file.read_new(&mut |text| inner.ended.lock().add_lines(text, seconds_now()))
+        });
+        match timeout(READ_TIME_MAX, reading).await {
+            Ok(read) => read.map_err(io::Error::other)?,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 }
 
@@ -246,7 +193,7 @@ fn message(session: &Session) -> Vec<u8> {
     message
 }
 
-fn seconds_now() -> u64 {
+pub(super) fn seconds_now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
@@ -314,21 +261,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_list_of_ended_sessions_is_bounded_and_none_of_them_comes_back() {
-        let (sessions, users) = (Sessions::in_memory(), users(&[("ann", "a"), ("bob", "b")]));
-        let of_bob = begun(&sessions, &users, "bob");
-        let first = begun(&sessions, &users, "ann");
-        let session = sessions.read(&first, &users).unwrap();
-        for at in 0..=ENDED_MAX {
-            let mut another = session.clone();
-            another.nonce[..8].copy_from_slice(&at.to_le_bytes());
-            sessions.end(&another).await.unwrap();
+    async fn servers_with_one_directory_undo_none_of_each_others_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let users = users(&[("ann", "a")]);
+        let open = || Sessions::open(directory.path()).unwrap();
+        let (old, new) = (open(), open());
+        let cookies: Vec<String> = (0..40).map(|_| begun(&old, &users, "ann")).collect();
+        // Both write at the same time, and each of them more than once.
+        let mut ending = tokio::task::JoinSet::new();
+        for (at, cookie) in cookies.iter().enumerate() {
+            let server = if at % 2 == 0 { old.clone() } else { new.clone() };
+            let session = server.read(cookie, &users).unwrap();
+            ending.spawn(async move { server.end(&session).await });
         }
-        assert!(sessions.0.ended.lock().0["ann"].nonces.is_empty());
-        assert_eq!(sessions.read(&first, &users), None);
-        assert!(sessions.read(&of_bob, &users).is_some());
-        let text = sessions.0.ended.lock().to_text();
-        assert_eq!(Ended::parse(&text).as_ref(), Some(&*sessions.0.ended.lock()));
-        assert_eq!(Ended::parse("ann 1"), None);
+        for ended in ending.join_all().await {
+            ended.unwrap();
+        }
+        for server in [&old, &new] {
+            server.read_ends().await.unwrap();
+        }
+        for server in [old, new, open()] {
+            assert!(cookies.iter().all(|cookie| server.read(cookie, &users).is_none()));
+            assert!(!server.read_ends().await.unwrap(), "it has read everything");
+        }
     }
 }

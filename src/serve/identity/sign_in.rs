@@ -3,7 +3,6 @@
 //! A `POST` comes from a page of this server: the check of the origin has seen to that. It is checked
 //! once more here that no listed origin sent it, since these may read logs and nothing else.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use askama::Template;
@@ -243,10 +242,9 @@ async fn end(app: &Arc<App>, session: &super::sessions::Session) {
     let Some(sessions) = &settings.sessions else { return };
     if let Err(error) = sessions.end(session).await {
         let hint = "check the directory of `--state-dir`";
-        tracing::warn!(%error, hint, "cannot keep the end of a session: a restart forgets it");
+        tracing::warn!(%error, hint, "cannot keep the end of a session: a restart forgets it, and other servers do not hear of it");
     }
-    app.gate.changed();
-    app.review_streams(&HashSet::new()).await;
+    app.withdrawals.end_sessions(sessions, |ended| ended.name == session.name);
 }
 
 /// Reads a form, for the fuzzer.

@@ -1,4 +1,4 @@
-//! The files of the state directory: the key of the sessions, and the list of those that have ended.
+//! The state directory, and the key of the sessions in it.
 //!
 //! A file appears complete or not at all, and nobody but its user may read it.
 
@@ -13,34 +13,20 @@ use crate::serve::identity::accounts::{hex, of_hex};
 
 /// The length of the key in bytes.
 const KEY_BYTES: usize = 32;
+type Key = [u8; KEY_BYTES];
 /// A larger file is none of ours.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-const MODE: u32 = 0o600;
+/// Nobody but its user may read a file of the state.
+pub(super) const MODE: u32 = 0o600;
 
-/// What a state directory holds.
-pub(super) struct Kept {
-    pub(super) key: [u8; KEY_BYTES],
-    pub(super) ended: String,
-}
-
-/// The list of ended sessions in a state directory.
-pub(super) fn ended_in(directory: &Path) -> PathBuf {
-    directory.join("ended-sessions")
-}
-
-/// Reads the files, and makes those that are missing.
-pub(super) fn open(directory: &Path) -> io::Result<Kept> {
+/// Makes the directory if it is not there, and reads the key in it, or makes one.
+pub(super) fn open(directory: &Path) -> io::Result<Key> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let ended = match read(&ended_in(directory)) {
-        Ok((ended, _)) => ended,
-        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(Kept { key: key(&directory.join("session-key"))?, ended })
+    key(&directory.join("session-key"))
 }
 
 /// The key in a file. One that others could read may be known to them, so it is replaced.
-fn key(path: &Path) -> io::Result<[u8; KEY_BYTES]> {
+fn key(path: &Path) -> io::Result<Key> {
     for _ in 0..3 {
         match read(path) {
             Ok((text, mode)) if mode & 0o077 == 0 => {
@@ -114,8 +100,8 @@ mod tests {
     fn the_key_is_made_once_for_its_user_alone() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("a/b");
-        let first = open(&inner).unwrap().key;
-        assert_eq!(open(&inner).unwrap().key, first);
+        let first = open(&inner).unwrap();
+        assert_eq!(open(&inner).unwrap(), first);
         let file = inner.join("session-key");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 1, "nothing else is left");
@@ -125,10 +111,10 @@ mod tests {
     #[test]
     fn a_key_that_others_could_read_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        let first = open(directory.path()).unwrap().key;
+        let first = open(directory.path()).unwrap();
         let file = directory.path().join("session-key");
         fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
-        let second = open(directory.path()).unwrap().key;
+        let second = open(directory.path()).unwrap();
         assert_ne!(first, second);
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
     }
@@ -138,15 +124,5 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         replace(&directory.path().join("session-key"), b"00\n").unwrap();
         assert_eq!(open(directory.path()).err().unwrap().kind(), ErrorKind::InvalidData);
-    }
-
-    #[test]
-    fn a_list_is_replaced_whole() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = ended_in(directory.path());
-        for text in ["one", "two"] {
-            replace(&file, text.as_bytes()).unwrap();
-            assert_eq!(open(directory.path()).unwrap().ended, text);
-        }
     }
 }

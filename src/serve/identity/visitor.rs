@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use hyper::header::HeaderName;
+
 use crate::log::pattern::RequestedPath;
 use crate::log::{Access, LogPath, Refusal};
+use crate::serve::forwarded;
 use crate::serve::identity::accounts::{Digest, User};
 use crate::serve::identity::sessions::Session;
 use crate::serve::settings::Settings;
+use crate::serve::socket::Peer;
 
 /// Somebody who was admitted, and what they may read. Only the gate makes one.
 #[derive(Clone, Debug)]
@@ -25,7 +29,33 @@ pub(super) enum Identity {
     /// A script, by a token.
     Token { name: String, digest: Digest },
     /// Somebody whom a trusted proxy names.
-    Proxy { name: String, groups: Vec<String> },
+    Proxy(ProxyIdentity),
+}
+
+/// What a proxy said of a visitor, and by what right.
+#[derive(Clone, Debug)]
+pub(super) struct ProxyIdentity {
+    pub(super) name: String,
+    pub(super) groups: Vec<String>,
+    pub(super) peer: Peer,
+    /// The header with the name.
+    pub(super) user_header: HeaderName,
+    /// The header with the groups, if one counted.
+    pub(super) group_header: Option<HeaderName>,
+}
+
+impl ProxyIdentity {
+    /// Whether the proxy would still be believed.
+    fn stands(&self, settings: &Settings) -> bool {
+        settings.user_header.as_ref() == Some(&self.user_header)
+            && forwarded::is_trusted(self.peer, &settings.trusted_proxies)
+    }
+
+    /// The groups, unless their header no longer counts.
+    fn groups(&self, settings: &Settings) -> Vec<String> {
+        let counts = settings.group_header == self.group_header;
+        if counts { self.groups.clone() } else { Vec::new() }
+    }
 }
 
 /// A user whose password was right, now or when the session began.
@@ -47,7 +77,7 @@ impl UserIdentity {
     }
 
     /// Whether the user is still the same, and the session goes on.
-    pub(super) fn stands(&self, settings: &Settings) -> bool {
+    fn stands(&self, settings: &Settings) -> bool {
         let user = settings.users.as_ref().and_then(|users| users.named(&self.name));
         user.is_some_and(|user| user.fingerprint == self.fingerprint)
             && self.session.as_ref().is_none_or(|session| {
@@ -62,11 +92,24 @@ impl Identity {
         match self {
             Self::Anonymous => None,
             Self::User(user) => Some(&user.name),
-            Self::Token { name, .. } | Self::Proxy { name, .. } => Some(name),
+            Self::Token { name, .. } => Some(name),
+            Self::Proxy(proxy) => Some(&proxy.name),
         }
     }
 
-    /// The groups, as the files have them now.
+    /// Whether somebody who was admitted with this identity would be admitted again.
+    pub(super) fn stands(&self, settings: &Settings) -> bool {
+        match self {
+            Self::Anonymous => !settings.needs_identity(),
+            Self::Proxy(proxy) => proxy.stands(settings),
+            Self::Token { name, digest } => settings.tokens.as_ref().is_some_and(|tokens| {
+                tokens.iter().any(|token| token.digest == *digest && token.name == *name)
+            }),
+            Self::User(user) => user.stands(settings),
+        }
+    }
+
+    /// The groups, as the files have them now, or as the proxy said.
     pub(super) fn groups(&self, settings: &Settings) -> Vec<String> {
         match self {
             Self::Anonymous => Vec::new(),
@@ -79,7 +122,7 @@ impl Identity {
                 let token = all.find(|token| token.digest == *digest);
                 token.map(|token| token.groups.clone()).unwrap_or_default()
             }
-            Self::Proxy { groups, .. } => groups.clone(),
+            Self::Proxy(proxy) => proxy.groups(settings),
         }
     }
 }
@@ -109,15 +152,17 @@ impl Visitor {
         matches!(&self.identity, Identity::User(_))
     }
 
+    /// The session by which the visitor was admitted.
+    pub(in crate::serve) fn session(&self) -> Option<&Session> {
+        match &self.identity {
+            Identity::User(user) => user.session.as_ref(),
+            Identity::Anonymous | Identity::Token { .. } | Identity::Proxy(_) => None,
+        }
+    }
+
     /// Whether the visitor's session has expired.
     pub(in crate::serve) fn has_expired(&self) -> bool {
-        match &self.identity {
-            Identity::User(UserIdentity { session: Some(session), .. }) => session.has_expired(),
-            Identity::User(_)
-            | Identity::Anonymous
-            | Identity::Token { .. }
-            | Identity::Proxy { .. } => false,
-        }
+        self.session().is_some_and(Session::has_expired)
     }
 
     /// What the visitor may read.

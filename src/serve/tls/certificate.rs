@@ -16,7 +16,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use webpki::{EndEntityCert, KeyUsage};
 
 /// A certificate that ends within this time is worth a warning.
-const ENDS_SOON: Duration = Duration::from_secs(7 * 24 * 3600);
+const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The protocols that are offered. WebSockets need HTTP/1.1, and a browser that is offered HTTP/2
 /// would take that.
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -156,13 +156,21 @@ impl Certificate {
     #[must_use]
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
         let mut warnings = self.warnings.clone();
-        if let Some(untimely) = self.untimely(now) {
-            warnings.push(format!("{untimely}: {}", untimely.hint));
-        } else if now + ENDS_SOON > self.not_after {
-            let end = date(self.not_after);
-            warnings.push(format!("the certificate expires on {end}: renew it"));
-        }
+        warnings.extend(self.expiry_warning(now));
         warnings
+    }
+
+    /// What is to be said about its time of validity, from 14 days before its end.
+    #[must_use]
+    pub fn expiry_warning(&self, now: SystemTime) -> Option<String> {
+        if let Some(untimely) = self.untimely(now) {
+            return Some(format!("{untimely}: {}", untimely.hint));
+        }
+        let ends_soon = now + ENDS_SOON > self.not_after;
+        ends_soon.then(|| {
+            let end = date(self.not_after);
+            format!("the certificate expires on {end}: renew it")
+        })
     }
 
     /// The last moment at which it is valid.
@@ -399,8 +407,8 @@ mod tests {
         for (now, warning) in [
             (day(0) - Duration::from_secs(1), "is valid from Tue, 01 Jan 2030"),
             (day(0), ""),
-            (day(51), ""),
-            (day(53), "expires on Fri, 01 Mar 2030"),
+            (day(44), ""),
+            (day(46), "expires on Fri, 01 Mar 2030"),
             (day(60), "has expired on Fri, 01 Mar 2030"),
         ] {
             let warnings = read.warnings(now).concat();

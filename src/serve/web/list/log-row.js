@@ -26,7 +26,9 @@ export function readRows(body) {
   return [...body.rows].map((row) => {
     const link = row.querySelector('a');
     const { modified, size, viewers } = row.dataset;
-    return { path: link?.textContent ?? '', href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers) };
+    // A name has no space in it.
+    const names = row.querySelector('.viewers')?.getAttribute('title')?.split(', ').filter(Boolean);
+    return { path: link?.textContent ?? '', href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
   });
 }
 
@@ -75,7 +77,8 @@ export function updateRow(row, line, looks) {
   row.classList.toggle('gone', log.isGone === true);
   row.classList.toggle('picked', looks.isPicked);
   time.dateTime = new Date(log.modified).toISOString();
-  setText(viewers, log.viewers > 0 ? String(log.viewers) : '');
+  setText(/** @type {HTMLElement} */ (viewers.firstElementChild), presenceOf(log));
+  viewers.title = log.names?.join(', ') ?? '';
   showPath(openControl, log.path, line.cut, looks.words);
   const box = /** @type {HTMLInputElement} */ (row.querySelector('.pick'));
   box.checked = looks.isPicked;
@@ -83,6 +86,16 @@ export function updateRow(row, line, looks) {
   const star = /** @type {HTMLElement} */ (row.querySelector('.favourite'));
   star.setAttribute('aria-pressed', String(looks.isStarred));
   star.tabIndex = tabIndex;
+}
+
+/**
+ * Who views a log, in few letters.
+ * @param {Pick<Log, 'viewers' | 'names'>} log
+ * @returns {string}
+ */
+export function presenceOf({ viewers, names = [] }) {
+  if (names.length === 0) return viewers > 0 ? String(viewers) : '';
+  return names.length === 1 ? names[0] : `${names[0]} +${names.length - 1}`;
 }
 
 /**
