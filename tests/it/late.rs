@@ -234,8 +234,13 @@ async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_o
             viewer.read_until(&back, "").await;
         }
     }
+    // Nothing proves that no file was between the two if the machine was busy while they changed.
+    let missing = format!("gap {} null", cut.len());
     for viewer in &viewers {
-        let heads: Vec<_> = viewer.told.iter().map(|(head, _)| head.as_str()).collect();
+        let mut heads: Vec<_> = viewer.told.iter().map(|(head, _)| head.as_str()).collect();
+        if heads[1] == missing {
+            heads.remove(1);
+        }
         assert_eq!(heads, ["open true", "rotated 0", &late, &back, &later, &back]);
     }
 }
