@@ -175,13 +175,8 @@ impl Withdrawals {
             // Many visitors may read the same of one log.
             let mut seen: HashMap<(Option<Arc<Scope>>, LogPath), bool> = HashMap::new();
             for Doubtful { stream, access, log } in doubtful {
-                let case = (access.scope().cloned(), log);
-                let leads_outside = match seen.get(&case) {
-                    Some(&known) => known,
-                    None => access.leads_outside(&case.1),
-                };
-                seen.insert(case, leads_outside);
-                if leads_outside {
+                let case = (access.scope().cloned(), log.clone());
+                if *seen.entry(case).or_insert_with(|| access.leads_outside(&log)) {
                     streams.lock().end(stream, Loss::Right);
                 }
             }

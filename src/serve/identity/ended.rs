@@ -60,8 +60,13 @@ impl EndedOfUser {
 
 /// The line of a session that has ended.
 pub(super) fn line(session: &Session) -> String {
-    let name = utf8_percent_encode(&session.name, NON_ALPHANUMERIC);
-    format!("{name} {} {}\n", session.expiry, hex(&session.nonce))
+    line_of(&session.name, session.expiry, &hex(&session.nonce))
+}
+
+/// The line of a user's session, or of all of them ([`ALL`]).
+fn line_of(name: &str, expiry: u64, nonce: &str) -> String {
+    let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    format!("{name} {expiry} {nonce}\n")
 }
 
 impl Ended {
@@ -124,12 +129,11 @@ impl Ended {
         self.forget_expired(now);
         let mut text = String::new();
         for (name, ended) in &self.users {
-            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
             if ended.all_until > 0 {
-                text += &format!("{name} {} {ALL}\n", ended.all_until);
+                text += &line_of(name, ended.all_until, ALL);
             }
             for (nonce, expiry) in &ended.nonces {
-                text += &format!("{name} {expiry} {}\n", hex(nonce));
+                text += &line_of(name, *expiry, &hex(nonce));
             }
         }
         text

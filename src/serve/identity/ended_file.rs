@@ -44,19 +44,15 @@ impl EndedFile {
         Self { path: directory.join("ended-sessions"), file: None, read: 0, lines: 0 }
     }
 
-    /// Gives `take` the lines that were added since the last call. Returns whether there are any.
+    /// Adds the lines that came since the last call to `ended`. Returns whether there are any.
     ///
     /// # Errors
-    /// When the file cannot be read, or `take` returns `None`.
-    pub(super) fn read_new(
-        &mut self,
-        take: &mut impl FnMut(&str) -> Option<()>,
-    ) -> io::Result<bool> {
+    /// When the file cannot be read, or a line makes no sense.
+    pub(super) fn read_new(&mut self, ended: &Mutex<Ended>) -> io::Result<bool> {
         let named = match fs::metadata(&self.path) {
             Ok(named) => named,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                *self =
-                    Self { path: std::mem::take(&mut self.path), file: None, read: 0, lines: 0 };
+                self.begin(None);
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -69,7 +65,7 @@ impl EndedFile {
         }
         if !is_known || named.len() < self.read {
             let file = OpenOptions::new().read(true).append(true).open(&self.path)?;
-            (self.file, self.read, self.lines) = (Some(file), 0, 0);
+            self.begin(Some(file));
         }
         let Some(file) = &mut self.file else { return Ok(false) };
         file.seek(SeekFrom::Start(self.read))?;
@@ -83,8 +79,13 @@ impl EndedFile {
         text.truncate(whole);
         self.read += whole as u64;
         self.lines += text.lines().count();
-        take(&text).ok_or_else(damaged)?;
+        ended.lock().add_lines(&text, seconds_now()).ok_or_else(damaged)?;
         Ok(whole > 0)
+    }
+
+    /// Begins to read a file, none of which was read.
+    fn begin(&mut self, file: Option<File>) {
+        (self.file, self.read, self.lines) = (file, 0, 0);
     }
 
     /// Adds a line about a session that is in `ended`, and takes the lines of others there.
@@ -93,7 +94,7 @@ impl EndedFile {
     /// When the file cannot be read or written, or another server does not end its own writing.
     pub(super) fn append(&mut self, line: &str, ended: &Mutex<Ended>) -> io::Result<()> {
         let _locked = lock(&self.path.with_extension("lock"))?;
-        self.read_new(&mut |text| ended.lock().add_lines(text, seconds_now()))?;
+        self.read_new(ended)?;
         let is_long = self.lines > SPARE_LINES + 2 * ended.lock().count();
         match &mut self.file {
             Some(file) if !is_long => {
@@ -110,8 +111,8 @@ impl EndedFile {
             _ => {
                 let text = ended.lock().text(seconds_now());
                 state::replace(&self.path, text.as_bytes())?;
-                // What is in the new file is known.
-                self.read_new(&mut |_| Some(())).map(drop)
+                // Nothing in the new file is new, but other servers append to it from now on.
+                self.read_new(ended).map(drop)
             }
         }
     }
@@ -161,10 +162,6 @@ mod tests {
         text.lines().count()
     }
 
-    fn read(file: &mut EndedFile, ended: &Mutex<Ended>) -> io::Result<bool> {
-        file.read_new(&mut |text| ended.lock().add_lines(text, seconds_now()))
-    }
-
     fn end(file: &mut EndedFile, ended: &Mutex<Ended>, session: &Session) {
         ended.lock().add(session, seconds_now());
         file.append(&ended::line(session), ended).unwrap();
@@ -185,11 +182,11 @@ mod tests {
         let half = ended::line(&sessions[2]);
         let mut other = OpenOptions::new().append(true).open(&file.path).unwrap();
         other.write_all(&half.as_bytes()[..half.len() - 5]).unwrap();
-        assert!(!read(&mut file, &known).unwrap());
+        assert!(!file.read_new(&known).unwrap());
         end(&mut file, &known, &sessions[1]);
         assert_eq!(inode(&file), first, "it is written no second time");
         let (mut again, of_again) = list(directory.path());
-        assert!(read(&mut again, &of_again).unwrap());
+        assert!(again.read_new(&of_again).unwrap());
         let mut of_again = of_again.into_inner();
         assert!(of_again.contains(&sessions[0]) && of_again.contains(&sessions[1]));
         assert_eq!(of_again.text(seconds_now()).lines().count(), 2);
@@ -207,12 +204,12 @@ mod tests {
         let expired: String = (50..3_000).map(|at| ended::line(&session(at, now))).collect();
         let mut appended = OpenOptions::new().append(true).open(&file.path).unwrap();
         appended.write_all(expired.as_bytes()).unwrap();
-        assert!(read(&mut other, &of_other).unwrap());
+        assert!(other.read_new(&of_other).unwrap());
         assert!(other.lines > 2_900);
         let last = session(1, now + 1_000);
         end(&mut file, &known, &last);
         assert_eq!(lines_in(&file.path), 2);
-        assert!(read(&mut other, &of_other).unwrap());
+        assert!(other.read_new(&of_other).unwrap());
         let of_other = of_other.into_inner();
         assert!(of_other.contains(&staying) && of_other.contains(&last));
         assert_eq!((other.lines, file.lines), (2, 2));
@@ -225,12 +222,12 @@ mod tests {
         let later = seconds_now() + 1_000;
         end(&mut file, &known, &session(0, later));
         let (mut other, of_other) = list(directory.path());
-        assert!(read(&mut other, &of_other).unwrap());
+        assert!(other.read_new(&of_other).unwrap());
         fs::remove_file(&file.path).unwrap();
-        assert!(!read(&mut file, &known).unwrap());
+        assert!(!file.read_new(&known).unwrap());
         end(&mut file, &known, &session(1, later));
         assert_eq!(lines_in(&file.path), 2);
-        assert!(read(&mut other, &of_other).unwrap(), "it is another file, and no shorter");
+        assert!(other.read_new(&of_other).unwrap(), "it is another file, and no shorter");
         assert!(of_other.lock().contains(&session(1, later)));
     }
 
@@ -239,6 +236,6 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (mut file, known) = list(directory.path());
         fs::write(&file.path, "ann 1\n").unwrap();
-        assert_eq!(read(&mut file, &known).unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(file.read_new(&known).unwrap_err().kind(), ErrorKind::InvalidData);
     }
 }

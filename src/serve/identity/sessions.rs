@@ -87,15 +87,15 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    fn new(key: hmac::Key, ended: Ended, file: Option<EndedFile>) -> Self {
+    fn new(key: hmac::Key, ended: Mutex<Ended>, file: Option<EndedFile>) -> Self {
         let file = file.map(|file| Arc::new(tokio::sync::Mutex::new(file)));
-        Self(Arc::new(Inner { key, ended: Mutex::new(ended), file }))
+        Self(Arc::new(Inner { key, ended, file }))
     }
 
     /// Sessions that end with this process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(super::passwords::random_key(), Ended::default(), None)
+        Self::new(super::passwords::random_key(), Mutex::default(), None)
     }
 
     /// Sessions that outlive this process. Their key, and the list of those that have ended, are
@@ -108,8 +108,8 @@ impl Sessions {
         let failed = |source| StateError { path: directory.to_owned(), source };
         let key = state::open(directory).map_err(failed)?;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-        let (mut ended, mut file) = (Ended::default(), EndedFile::in_directory(directory));
-        file.read_new(&mut |text| ended.add_lines(text, seconds_now())).map_err(failed)?;
+        let (ended, mut file) = (Mutex::default(), EndedFile::in_directory(directory));
+        file.read_new(&ended).map_err(failed)?;
         Ok(Self::new(key, ended, Some(file)))
     }
 
@@ -171,9 +171,7 @@ impl Sessions {
         let Some(file) = &self.0.file else { return Ok(false) };
         let Ok(mut file) = Arc::clone(file).try_lock_owned() else { return Ok(false) };
         let inner = Arc::clone(&self.0);
-        let reading = spawn_blocking(move || {
-            file.read_new(&mut |text| inner.ended.lock().add_lines(text, seconds_now()))
-        });
+        let reading = spawn_blocking(move || file.read_new(&inner.ended));
         match timeout(READ_TIME_MAX, reading).await {
             Ok(read) => read.map_err(io::Error::other)?,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
