@@ -2,8 +2,8 @@
 //!
 //! The number of followers is bounded, and that of followers of files that do not exist is bounded
 //! more tightly where no viewer waits for them. A follower leaves the registry however its task
-//! ends, so that the next viewer starts a new one. Only at the registry's end followers stay: a
-//! viewer that comes then gets what has been published, under the names that it knows.
+//! ends, so that the next viewer starts a new one. When the registry ends, its followers stay: a
+//! viewer that comes then gets what has been published, in the generations that it knows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -448,6 +448,7 @@ impl Registry {
         // The watcher's end waits for its thread.
         let _ended = tokio::task::spawn_blocking(move || watches.close()).await;
     }
+
     /// Forgets the followers, so that a file is closed with its last viewer.
     pub fn forget(&self) {
         self.followers.clear();
