@@ -3,7 +3,9 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -211,8 +213,13 @@ async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_o
     let cut = lines("a")[..left as usize].to_owned() + &lines("more");
     reader.read_until("truncated 0", &cut).await;
     let after_the_cut = reader.at.clone();
-    std::fs::rename(&path, directory.path().join("a.log.1")).unwrap();
+    let old_path = directory.path().join("a.log.1");
+    std::fs::rename(&path, &old_path).unwrap();
     put(&path, lines("b"));
+    let old = std::fs::metadata(&old_path).unwrap();
+    let renamed = UNIX_EPOCH + Duration::new(old.ctime() as u64, old.ctime_nsec() as u32);
+    let born = std::fs::metadata(&path).unwrap().created().unwrap();
+    let is_proved = born == renamed;
     reader.read_until("rotated 0", &lines("b")).await;
     program.signal(rustix::process::Signal::KILL);
 
@@ -238,7 +245,7 @@ async fn a_file_that_is_resumed_under_two_old_generations_sends_its_late_bytes_o
     let missing = format!("gap {} null", cut.len());
     for viewer in &viewers {
         let mut heads: Vec<_> = viewer.told.iter().map(|(head, _)| head.as_str()).collect();
-        if heads[1] == missing {
+        if !is_proved && heads[1] == missing {
             heads.remove(1);
         }
         assert_eq!(heads, ["open true", "rotated 0", &late, &back, &later, &back]);

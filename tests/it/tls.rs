@@ -135,13 +135,18 @@ async fn a_handshake_that_never_ends_is_closed_and_delays_no_other() {
     }
 }
 
+/// A server with few descriptors, and room for so many viewers.
+fn short_of_descriptors(scene: &Scene, viewers_max: &str) -> Program {
+    let flags = Pem::arguments(scene.directory.path());
+    let mut arguments = vec![scene.served(), "--max-viewers", viewers_max];
+    arguments.extend(flags.iter().map(String::as_str));
+    Program::serve_under("ulimit -n 64", &arguments)
+}
+
 #[tokio::test]
 async fn silent_handshakes_give_way_to_new_connections() {
     let scene = Scene::new();
-    let flags = Pem::arguments(scene.directory.path());
-    let mut arguments = vec![scene.served(), "--max-viewers", "10"];
-    arguments.extend(flags.iter().map(String::as_str));
-    let program = Program::serve_under("ulimit -n 64", &arguments);
+    let program = short_of_descriptors(&scene, "10");
     let mut silent = Vec::new();
     for _ in 0..200 {
         silent.push(TcpStream::connect(program.address).await.unwrap());
@@ -176,10 +181,7 @@ async fn the_oldest_of_too_many_handshakes_gives_way_before_its_time() {
 #[tokio::test]
 async fn a_connection_that_is_turned_away_is_told_over_tls() {
     let scene = Scene::new();
-    let flags = Pem::arguments(scene.directory.path());
-    let mut arguments = vec![scene.served(), "--max-viewers", "100"];
-    arguments.extend(flags.iter().map(String::as_str));
-    let program = Program::serve_under("ulimit -n 64", &arguments);
+    let program = short_of_descriptors(&scene, "100");
     let tail = format!("{}?tail=1", scene.target());
     let mut viewers = Vec::new();
     let refused = loop {
