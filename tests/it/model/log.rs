@@ -333,6 +333,26 @@ impl Model {
         self.note(format_args!("truncate file {file} to {to}"));
     }
 
+    /// Appends until the file is as long as it ever was, so that no viewer's position is behind its
+    /// end.
+    pub fn outgrow_cuts(&mut self, file: usize) {
+        let ends = self.segments.iter().filter(|segment| segment.file == file);
+        let longest = ends.map(|segment| segment.end).max().unwrap_or(0);
+        let present = self.files[file].epochs.last().map_or(0, Vec::len) as u64;
+        if present < longest {
+            self.append(file, (longest - present) as usize);
+        }
+    }
+
+    /// The file that had the name at a time.
+    pub fn named_at(&self, then: Instant) -> Option<usize> {
+        self.files.iter().position(|file| {
+            file.presences
+                .iter()
+                .any(|presence| presence.from <= then && presence.to.is_none_or(|to| then < to))
+        })
+    }
+
     /// The number of files that got the name after this one.
     pub fn taken_since(&self, file: usize) -> usize {
         self.files[file].presences.last().map_or(0, |last| self.presences - 1 - last.number)

@@ -273,7 +273,8 @@ impl ReceivedStreams {
     }
 
     /// Whether it is of a file that had the name only while the server was dead, that this viewer
-    /// never heard of, and of which it was not told that it may be missing when it came back.
+    /// never heard of, and of which it was not told that it may be missing when it came back. If the
+    /// file that had the name before has it again, nothing shows that there was another.
     fn is_of_an_unknown_file(&self, witness: &Witness<'_>, segment: &Segment) -> bool {
         let file = &witness.model.files[segment.file];
         let [Presence { from, to: Some(to), .. }] = file.presences.as_slice() else { return false };
@@ -283,7 +284,13 @@ impl ReceivedStreams {
         };
         let was_dead = self.stays.windows(2).any(|stays| {
             let died = witness.history.lives[stays[0].life].to;
-            died.is_some_and(|died| died < *from) && *to < stays[1].came
+            let is_between = |died: &Instant| died < from && *to < stays[1].came;
+            died.filter(is_between).is_some_and(|died| {
+                witness
+                    .model
+                    .named_at(died)
+                    .is_none_or(|before| witness.model.named_at(stays[1].came) != Some(before))
+            })
         });
         was_dead
             && *to - *from > TRACELESS

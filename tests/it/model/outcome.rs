@@ -32,6 +32,7 @@ impl Outcome {
     /// Writes the last line, waits until all viewers have it, and checks their streams.
     pub async fn of(seed: u64, mut host: Host, mut model: Model, watchers: Vec<Watcher>) -> Self {
         let present = model.present.unwrap_or_else(|| model.create());
+        model.outgrow_cuts(present);
         model.write(present, b"\n", None);
         let last = format!("the end of {seed}\n").into_bytes();
         model.write(present, &last, None);
