@@ -2,6 +2,7 @@
 //! real programs.
 
 mod real;
+mod sign_in;
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};

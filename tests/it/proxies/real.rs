@@ -18,6 +18,7 @@ use tokio::process::{Child as Process, ChildStdin, ChildStdout};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::clients::{Answer, parse};
 use crate::servers::{DEADLINE, Program, append, command, eventually};
@@ -56,6 +57,19 @@ impl Kind {
     }
 }
 
+/// How people sign in at the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignIn {
+    /// They don't.
+    None,
+    /// With the name `ann` and the password `open`.
+    Own,
+    /// At a program that nginx asks, such as oauth2-proxy, at this address.
+    Asked(SocketAddr),
+}
+
+const PASSWORD: &str = "open";
+
 /// A running proxy, and the server behind it.
 pub struct Proxy {
     kind: Kind,
@@ -75,6 +89,93 @@ fn documented(file: &str, replacements: &[(&str, String)]) -> String {
         text = text.replace(from, to);
     }
     text
+}
+
+/// The text with these commented lines in use. The lines of the same headers that the configuration has
+/// without a sign-in are removed, as its comments say.
+fn with_sign_in(text: &str, commented: &[&str], removed: &[&str]) -> String {
+    for line in commented {
+        assert!(text.contains(&format!("#{line}")), "it has no {line:?}");
+    }
+    for line in removed {
+        assert!(text.lines().any(|own| own.trim() == *line), "it has no {line:?}");
+    }
+    let kept = text.lines().filter(|line| !removed.contains(&line.trim()));
+    let used = kept.map(|line| match line.trim_start().strip_prefix('#') {
+        Some(rest) if commented.iter().any(|line| rest.starts_with(line)) => rest,
+        _ => line,
+    });
+    used.map(|line| format!("{line}\n")).collect()
+}
+
+fn nginx_with_sign_in(text: String, sign_in: SignIn, at: &Path) -> String {
+    let removed =
+        ["proxy_set_header X-Remote-User   \"\";", "proxy_set_header X-Remote-Groups \"\";"];
+    match sign_in {
+        SignIn::None => text,
+        SignIn::Own => {
+            let users = at.join("users");
+            std::fs::write(&users, format!("ann:{}\n", hash(&["-apr1"]))).unwrap();
+            let lines = [
+                "auth_basic ",
+                "auth_basic_user_file ",
+                "proxy_set_header X-Remote-User   $remote_user;",
+                "proxy_set_header X-Remote-Groups \"\";",
+                "proxy_set_header Authorization   \"\";",
+            ];
+            with_sign_in(&text, &lines, &removed)
+                .replace("/etc/nginx/tailcast.users", users.to_str().unwrap())
+        }
+        SignIn::Asked(address) => {
+            let lines = [
+                "auth_request ",
+                "auth_request_set ",
+                "proxy_set_header X-Remote-User   $tailcast_user;",
+                "proxy_set_header X-Remote-Groups $tailcast_groups;",
+                "proxy_set_header Cookie ",
+                "error_page 401 = @sign_in;",
+                "location ",
+                "    ",
+                "}",
+            ];
+            with_sign_in(&text, &lines, &removed).replace("127.0.0.1:4180", &address.to_string())
+        }
+    }
+}
+
+fn haproxy_with_sign_in(text: String, sign_in: SignIn) -> String {
+    if sign_in == SignIn::None {
+        return text;
+    }
+    let lines = [
+        "userlist people",
+        "    user ann password ",
+        "http-request auth realm logs unless",
+        "http-request set-header X-Remote-User ",
+        "http-request del-header Authorization",
+    ];
+    with_sign_in(&text, &lines, &["http-request del-header X-Remote-User"])
+        .replace("$6$...", &hash(&["-6"]))
+}
+
+fn caddy_with_sign_in(text: String, sign_in: SignIn) -> String {
+    if sign_in == SignIn::None {
+        return text;
+    }
+    let lines =
+        ["basicauth {", "    ann ", "}", "header_up X-Remote-User ", "header_up -Authorization"];
+    let output = Command::new(Kind::Caddy.path().unwrap())
+        .args(["hash-password", "--plaintext", PASSWORD])
+        .output()
+        .unwrap();
+    let hash = String::from_utf8(output.stdout).unwrap();
+    with_sign_in(&text, &lines, &["header_up -X-Remote-User"]).replace("$2a$14$...", hash.trim())
+}
+
+/// The hash of [`PASSWORD`] by `openssl passwd`.
+fn hash(form: &[&str]) -> String {
+    let output = Command::new("openssl").arg("passwd").args(form).arg(PASSWORD).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// Free addresses. Another program may take one before the proxy does, which then fails to start.
@@ -125,15 +226,27 @@ fn serve(directory: &Path, more: &[&str]) -> Program {
 impl Proxy {
     /// Starts the proxy before a server with an empty directory. None if it is not installed.
     pub async fn before_a_server(kind: Kind) -> Option<Self> {
+        let heartbeat = |_: &Path| ["--heartbeat", "1"].map(str::to_owned).to_vec();
+        Self::with_sign_in(kind, SignIn::None, heartbeat).await
+    }
+
+    /// The same with a sign-in at the proxy, for a server with the flags that `prepare` returns for its
+    /// directory.
+    pub async fn with_sign_in(
+        kind: Kind,
+        sign_in: SignIn,
+        prepare: impl FnOnce(&Path) -> Vec<String>,
+    ) -> Option<Self> {
         let program = kind.path()?;
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
         std::fs::create_dir(at.join("served")).unwrap();
         make_certificate(at);
-        let server = serve(at, &["--heartbeat", "1"]);
+        let flags = prepare(&at.join("served"));
+        let server = serve(at, &flags.iter().map(String::as_str).collect::<Vec<_>>());
         for attempt in 0.. {
             let [tls, plain] = free_addresses();
-            let mut child = Self::start(kind, &program, at, tls, plain);
+            let mut child = Self::start(kind, &program, at, tls, plain, sign_in);
             let is_up = |child: &mut Child| match child.try_wait().unwrap() {
                 Some(_) => Err(true),
                 None => std::net::TcpStream::connect(tls).map(drop).map_err(|_| false),
@@ -157,7 +270,14 @@ impl Proxy {
         unreachable!("the last attempt fails")
     }
 
-    fn start(kind: Kind, program: &Path, at: &Path, tls: SocketAddr, plain: SocketAddr) -> Child {
+    fn start(
+        kind: Kind,
+        program: &Path,
+        at: &Path,
+        tls: SocketAddr,
+        plain: SocketAddr,
+        sign_in: SignIn,
+    ) -> Child {
         let said =
             std::fs::File::options().append(true).create(true).open(at.join("said")).unwrap();
         let path = |name: &str| at.join(name).display().to_string();
@@ -175,6 +295,7 @@ impl Proxy {
                         ("proxy_read_timeout 60s", format!("proxy_read_timeout {IDLE_SECONDS}s")),
                     ],
                 );
+                let site = nginx_with_sign_in(site, sign_in, at);
                 std::fs::write(at.join("site.conf"), site).unwrap();
                 let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
                 let folders: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -210,6 +331,7 @@ impl Proxy {
                         ("timeout tunnel       60s", format!("timeout tunnel {IDLE_SECONDS}s")),
                     ],
                 );
+                let text = haproxy_with_sign_in(text, sign_in);
                 std::fs::write(at.join("haproxy.cfg"), text).unwrap();
                 command.args(["-W", "-db", "-f", &path("haproxy.cfg")]);
             }
@@ -230,6 +352,7 @@ impl Proxy {
                 let certificate = format!("    tls {} {}\n", path("cert.pem"), path("key.pem"));
                 let text =
                     text.replace("    redir /logs", &format!("{certificate}    redir /logs"));
+                let text = caddy_with_sign_in(text, sign_in);
                 std::fs::write(at.join("Caddyfile"), text).unwrap();
                 command.args(["run", "--adapter", "caddyfile", "--config", &path("Caddyfile")]);
                 command.env("HOME", at).env("XDG_DATA_HOME", at).env("XDG_CONFIG_HOME", at);
@@ -347,9 +470,18 @@ impl Proxy {
 
     /// Follows a log by a WebSocket with TLS.
     pub async fn follow(&self, log: &str) -> Follower {
+        self.follow_with(log, &[]).await
+    }
+
+    /// The same with more headers.
+    pub async fn follow_with(&self, log: &str, headers: &[(&'static str, &str)]) -> Follower {
         let (child, stream) = self.connect();
         let url = format!("ws://{}/logs{log}?tail=1&lines=all&format=raw", self.host());
-        let connecting = tokio_tungstenite::client_async(url, stream);
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let connecting = tokio_tungstenite::client_async(request, stream);
         let (stream, _) = timeout(DEADLINE, connecting).await.expect("in time").unwrap();
         Follower { stream, _child: child, came: Vec::new() }
     }
