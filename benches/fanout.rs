@@ -2,7 +2,7 @@
 //! delivery, and the time until a line has reached the last viewer.
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
-//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS=original,websocketd,nchan,frontail` measures other servers as well, if
+//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS="original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
 //! they are installed.
 
 #![allow(

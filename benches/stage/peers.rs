@@ -12,6 +12,11 @@ use super::{Server, ask, get};
 /// The interval at which the bench polls a log for a server that does not read files.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
+const NCHAN_MODULE: &str = "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;";
+/// Publishing to nchan, and its WebSocket subscribers.
+const NCHAN: &str = "location = /publish { nchan_publisher; nchan_channel_id log; }\n\
+    location / { nchan_subscriber websocket; nchan_channel_id log; }";
+
 impl Server {
     /// The server of this name; `None` if it is not installed.
     pub fn peer(name: &str, log: &Path) -> Option<Self> {
@@ -31,11 +36,23 @@ impl Server {
                 Self::other(command, port)
             }
             "nchan" => {
-                let module = "load_module /usr/lib/nginx/modules/ngx_nchan_module.so;";
-                let places = "location = /publish { nchan_publisher; nchan_channel_id log; }\n\
-                     location / { nchan_subscriber websocket; nchan_channel_id log; }";
-                let server = Self::nginx(log.parent().unwrap(), port, module, places)?;
+                let server = Self::nginx(log.parent().unwrap(), port, NCHAN_MODULE, "", NCHAN)?;
                 feed(&server.address, log);
+                Some(server)
+            }
+            "nchan TLS" => {
+                let tls = Self::certificate();
+                let plain = free_port();
+                // Messages are published without TLS, so that only their way to the viewers counts.
+                let listen = format!(
+                    " ssl; listen 127.0.0.1:{plain}; ssl_certificate {0}/chain.pem; \
+                     ssl_certificate_key {0}/key.pem",
+                    tls.path().display()
+                );
+                let mut server =
+                    Self::nginx(log.parent().unwrap(), port, NCHAN_MODULE, &listen, NCHAN)?;
+                feed(&format!("127.0.0.1:{plain}"), log);
+                (server.scheme, server.tls) = ("https", Some(tls));
                 Some(server)
             }
             "frontail" => {
@@ -53,10 +70,11 @@ impl Server {
 
     /// nginx with one worker, which serves the whole file system with `sendfile`.
     pub fn nginx_files(folder: &Path) -> Option<Self> {
-        Self::nginx(folder, free_port(), "", "root /;")
+        Self::nginx(folder, free_port(), "", "", "root /;")
     }
 
-    fn nginx(folder: &Path, port: u16, module: &str, places: &str) -> Option<Self> {
+    /// `listen` is what follows the address of the port.
+    fn nginx(folder: &Path, port: u16, module: &str, listen: &str, places: &str) -> Option<Self> {
         let configuration = folder.join("nginx.conf");
         let folder = folder.display();
         let text = format!(
@@ -68,7 +86,7 @@ impl Server {
              keepalive_requests 1000000;\n\
              client_body_temp_path {folder}/c; proxy_temp_path {folder}/p;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
-             server {{ listen 127.0.0.1:{port}; {places} }} }}\n"
+             server {{ listen 127.0.0.1:{port}{listen}; {places} }} }}\n"
         );
         std::fs::write(&configuration, text).unwrap();
         let mut command = Command::new("nginx");
