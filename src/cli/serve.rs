@@ -5,7 +5,6 @@ mod arguments;
 mod certificate;
 mod config_file;
 mod layers;
-mod listen;
 mod meaning;
 mod reload;
 mod systemd;
@@ -17,11 +16,11 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::{Failure, OrFail};
-use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
+use crate::cli::listen::Bound;
+use crate::cli::{HINT_LIMITS, init_logging, reserve_descriptors};
 use crate::serve::{Listeners, Server, Settings};
 use certificate::Loaded;
 use layers::Given;
-use listen::Bound;
 use reload::{First, Reloader};
 
 pub(super) use arguments::Arguments;
@@ -106,16 +105,4 @@ fn signals() -> io::Result<impl Future<Output = ()>> {
 #[expect(clippy::exit, reason = "the second signal asks for an exit without clean-up")]
 fn exit_at_once() {
     std::process::exit(130);
-}
-
-/// Each viewer takes a descriptor; 1024 more are for logs and short connections.
-fn reserve_descriptors(viewers: usize) {
-    let wanted = viewers as u64 + 1024;
-    let limit = raise_descriptor_limit(wanted);
-    if limit < wanted {
-        tracing::warn!(
-            limit,
-            "the limit of open files allows fewer than {viewers} viewers; hint: raise `ulimit -n`"
-        );
-    }
 }

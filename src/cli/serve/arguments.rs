@@ -6,8 +6,8 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use crate::cli::AccessLogFormat;
+use crate::cli::listen::ListenAddress;
 use crate::cli::serve::accounts::Accounts;
-use crate::cli::serve::listen::ListenAddress;
 use crate::serve::{
     BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy, can_name_visitors,
 };

@@ -9,10 +9,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::cli::failure::Failure;
+use crate::cli::listen::ListenAddress;
 use crate::cli::serve::accounts::{self, Accounts};
 use crate::cli::serve::arguments::{Arguments, prefixes_of_environment};
 use crate::cli::serve::config_file::{self, ConfigFile};
-use crate::cli::serve::listen::ListenAddress;
 use crate::log::Access;
 use crate::serve::{Rule, Sessions, Settings};
 

@@ -12,10 +12,11 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::Failure;
+use crate::cli::reserve_descriptors;
 use crate::cli::serve::certificate::{Loaded, Reminder};
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::{Configuration, Given};
-use crate::cli::serve::{reserve_descriptors, systemd};
+use crate::cli::serve::systemd;
 use crate::log::Access;
 use crate::serve::{Handle, Sessions, Settings};
 
