@@ -318,6 +318,7 @@ impl Drop for Running {
 
 /// Whether the terminal sends this process's group its signals: then the command, which is in the
 /// same group, has this one already.
+#[expect(clippy::disallowed_methods, reason = "a terminal is no log")]
 fn is_for_our_group() -> bool {
     let terminal = File::open("/dev/tty");
     terminal.is_ok_and(|terminal| tcgetpgrp(&terminal).is_ok_and(|group| group == getpgrp()))

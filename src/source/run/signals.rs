@@ -52,6 +52,7 @@ impl Signals {
 }
 
 /// The set of the signals that this process ignores (proc(5)); empty where the kernel does not say.
+#[expect(clippy::disallowed_methods, reason = "it is no log")]
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
