@@ -75,7 +75,9 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => {
             return run::run(&arguments).unwrap_or_else(|failure| failure.report());
         }
-        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Tail(arguments) => {
+            return tail::run(&arguments).unwrap_or_else(|failure| failure.report());
+        }
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
