@@ -66,6 +66,7 @@ mod security;
 mod service;
 mod serving;
 mod shutdown;
+mod stdin;
 mod tail;
 mod tls;
 mod truncate;

@@ -524,6 +524,7 @@ async fn the_output_is_served_while_the_command_runs_and_until_the_viewers_have_
     }
     assert_eq!(last[2]["exit"], json!({"status": 9}));
     assert!(last[2]["duration"].is_u64(), "{last}");
+    viewer.expect("end").await;
     assert_eq!(next, std::fs::metadata(&file).unwrap().len(), "the viewer has everything");
     assert_eq!(run.wait().await.code(), Some(9));
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use qrcode::QrCode;
@@ -16,7 +16,7 @@ use crate::cli::listen::{Bound, ListenAddress};
 use crate::cli::run::{Wanted, say};
 use crate::cli::{AccessLogFormat, init_logging, reserve_descriptors};
 use crate::log::Access;
-use crate::serve::{Listener, Listeners, Server, Settings, path_in_url};
+use crate::serve::{Handle, Listener, Listeners, Server, Settings, path_in_url};
 use crate::source::run::Signals;
 
 /// Where the output is served if nobody says otherwise.
@@ -31,6 +31,9 @@ const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 9);
 
 /// A server of one file.
 pub(super) struct Sharing {
+    handle: Handle,
+    /// The path of the log.
+    path: PathBuf,
     stop: CancellationToken,
     serving: JoinHandle<io::Result<()>>,
     /// Keeps the file of a unix socket.
@@ -46,6 +49,7 @@ impl Sharing {
             let hint = error.hint();
             Failure::usage(error, hint)
         })?;
+        let path = access.prefixes().into_iter().next().unwrap_or_else(|| file.to_owned());
         let allow_hosts = match wanted {
             Wanted::At(address) => address.host().map(ToOwned::to_owned).into_iter().collect(),
             Wanted::Anywhere => Vec::new(),
@@ -54,8 +58,8 @@ impl Sharing {
             Settings { allow_hosts, shutdown_timeout: REST_TIMEOUT, ..Settings::default() };
         reserve_descriptors(settings.max_viewers);
         let server = Server::new(access, settings);
-        let path = path_in_url(file);
-        let links: Vec<String> = links(&bound).map(|link| format!("{link}{path}")).collect();
+        let url_path = path_in_url(&path);
+        let links: Vec<String> = links(&bound).map(|link| format!("{link}{url_path}")).collect();
         for link in &links {
             say(link);
         }
@@ -65,14 +69,16 @@ impl Sharing {
         if let Some(link) = links.last().filter(|_| qr) {
             print_code(link);
         }
-        let stop = CancellationToken::new();
+        let (handle, stop) = (server.handle(), CancellationToken::new());
         let listeners: Listeners = std::mem::take(&mut bound.listeners).into_iter().collect();
         let serving = tokio::spawn(server.serve(listeners, stop.clone().cancelled_owned()));
-        Ok(Self { stop, serving, _bound: bound })
+        Ok(Self { handle, path, stop, serving, _bound: bound })
     }
 
-    /// Serves for this long, or until a signal, and then until the viewers have everything.
+    /// Tells the viewers the end. Serves for this long, or until a signal, and then until the viewers
+    /// have everything.
     pub(super) async fn end(self, linger: Duration, signals: &mut Signals) {
+        self.handle.complete_log(&self.path);
         if !linger.is_zero() {
             say(&format!("serving for {} more; Ctrl-C ends it", crate::cli::span::Span(linger)));
         }

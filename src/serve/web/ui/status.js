@@ -99,6 +99,7 @@ export function describe(facts, now) {
         notice: ['No such log', 'There is no log with this path.'],
       };
     case 'ended':
+      if (finish !== null) return finished(finish);
       return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'no more lines will come', notice: ['The log is empty', 'It ended without a line.'] };
     case 'open':
       if (facts.waiting !== null) {
