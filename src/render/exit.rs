@@ -167,14 +167,12 @@ mod tests {
 
     #[test]
     fn the_end_is_the_end_until_more_comes() {
-        let one = Some(Exit { status: Some(1), duration: None });
+        let exit = |duration| Some(Exit { status: Some(1), duration });
+        let one = exit(None);
         for (bytes, expected) in [
             ("a\n\x1b]133;D;1\x07", one),
             ("a\n\x1b]133;D;1\x1b\\", one),
-            (
-                "\x1b]633;P;Duration=2\x07\x1b]133;D;1\x07",
-                Some(Exit { duration: Some(2000), ..one.unwrap() }),
-            ),
+            ("\x1b]633;P;Duration=2\x07\x1b]133;D;1\x07", exit(Some(2000))),
             ("\x1b]133;D;1\x07\x1b[m", one),
             ("\x1b]133;D;1\x07$ ", None),
             ("\x1b]133;D;1\x07\x1b]133;C\x07", None),

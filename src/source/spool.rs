@@ -171,6 +171,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test looks at the files")]
     fn the_last_bytes_stay_in_two_files_that_end_with_a_line() {
         let place = tempfile::tempdir().unwrap();
         let spool = Spool::create_in(place.path()).unwrap();

@@ -1,6 +1,6 @@
 //! The flags of `tailcast serve`, and the settings that they stand for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::header::HeaderName;
@@ -223,7 +223,8 @@ const STDIN: &str = "-";
 impl Arguments {
     /// Whether standard input is to be served.
     pub(super) fn wants_stdin(&self) -> bool {
-        self.wanted_prefixes().is_some_and(|prefixes| prefixes.iter().any(is_stdin))
+        self.wanted_prefixes()
+            .is_some_and(|prefixes| prefixes.iter().any(|prefix| is_stdin(prefix)))
     }
 
     /// The prefixes to serve, without standard input.
@@ -278,7 +279,7 @@ impl Arguments {
     }
 }
 
-fn is_stdin(prefix: &PathBuf) -> bool {
+fn is_stdin(prefix: &Path) -> bool {
     prefix.as_os_str() == STDIN
 }
 
