@@ -24,6 +24,7 @@
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | rows anywhere in a log, line numbers, search |
+//! | [`source`] | what makes a file that is a log: the output of a command, standard input |
 //! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
@@ -38,6 +39,8 @@
 //! | word | meaning |
 //! |---|---|
 //! | log | a path below a prefix, and the files that have had that name |
+//! | source | what writes a file that is a log |
+//! | mark | an escape sequence that says where the output of a command begins or ends |
 //! | pattern | a file name with wildcards: a log that leads to the newest file that matches |
 //! | match | a file whose name matches a pattern; its rank says which of two is newer |
 //! | prefix | a directory or file that may be served |
@@ -110,4 +113,5 @@ pub mod render;
 pub mod search;
 pub mod serve;
 pub mod session;
+pub mod source;
 pub mod wire;

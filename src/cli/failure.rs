@@ -27,6 +27,11 @@ impl Failure {
         Self { error: error.into(), hint: hint.into(), code: EXIT_UNAVAILABLE }
     }
 
+    /// The same with another exit code.
+    pub(super) fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
     /// The whole chain of causes, on one line.
     pub(super) fn causes(&self) -> String {
         format!("{:#}", self.error)

@@ -7,14 +7,19 @@ mod accounts;
 mod bench;
 mod failure;
 mod health;
+mod listen;
+mod run;
 mod secret;
 mod serve;
 mod shell;
+mod size;
+mod span;
 mod tail;
 #[cfg(feature = "tls")]
 mod trust;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -44,6 +49,7 @@ enum Command {
     Config(serve::ConfigArguments),
     Password(accounts::PasswordArguments),
     Token(accounts::TokenArguments),
+    Run(Box<run::Arguments>),
     Tail(tail::Arguments),
     Bench(bench::Arguments),
     Health(health::Arguments),
@@ -67,7 +73,12 @@ pub fn main() -> ExitCode {
         Command::Config(arguments) => serve::check(&arguments),
         Command::Password(arguments) => accounts::password(&arguments),
         Command::Token(arguments) => accounts::token(&arguments),
-        Command::Tail(arguments) => tail::run(&arguments),
+        Command::Run(arguments) => {
+            return run::run(&arguments).unwrap_or_else(|failure| failure.report());
+        }
+        Command::Tail(arguments) => {
+            return tail::run(&arguments).unwrap_or_else(|failure| failure.report());
+        }
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
@@ -131,4 +142,26 @@ fn raise_descriptor_limit(wanted: u64) -> u64 {
         return current.unwrap_or(raised);
     }
     raised.max(current.unwrap_or(wanted))
+}
+
+/// Each viewer takes a descriptor; 1024 more are for logs and short connections.
+fn reserve_descriptors(viewers: usize) {
+    let wanted = viewers as u64 + 1024;
+    let limit = raise_descriptor_limit(wanted);
+    if limit < wanted {
+        tracing::warn!(
+            limit,
+            "the limit of open files allows fewer than {viewers} viewers; hint: raise `ulimit -n`"
+        );
+    }
+}
+
+/// Where this user's programs keep their state (XDG Base Directory Specification). None without a
+/// home.
+fn state_directory() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    // A relative path is to be ignored.
+    let own = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".local/state"));
+    own.or_else(home).map(|directory| directory.join("tailcast"))
 }

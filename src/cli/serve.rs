@@ -5,9 +5,9 @@ mod arguments;
 mod certificate;
 mod config_file;
 mod layers;
-mod listen;
 mod meaning;
 mod reload;
+mod stdin;
 mod systemd;
 
 use std::io;
@@ -17,24 +17,28 @@ use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::{Failure, OrFail};
-use crate::cli::{HINT_LIMITS, init_logging, raise_descriptor_limit};
+use crate::cli::listen::Bound;
+use crate::cli::{HINT_LIMITS, init_logging, reserve_descriptors};
 use crate::serve::{Listeners, Server, Settings};
 use certificate::Loaded;
 use layers::Given;
-use listen::Bound;
 use reload::{First, Reloader};
+use stdin::Stdin;
 
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
 
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
-    let given = Given::on_command_line(arguments, matches);
+    let mut given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
     init_logging("tailcast=info,warn", configuration.arguments.access_log);
     let certificate = Loaded::of(&configuration)?;
     certificate.warn();
-    let access = configuration.access()?;
+    let stdin =
+        Stdin::new(configuration.arguments.wants_stdin(), configuration.arguments.spool_max)?;
+    given.stdin = stdin.file();
+    let access = configuration.access(given.stdin.as_deref())?;
     let sessions = configuration.sessions()?;
     let settings =
         Settings { sessions: sessions.clone(), ..certificate.with(configuration.settings()) };
@@ -60,6 +64,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
+        let _reading = stdin.read(server.handle());
         bound.announce(&base);
         if !asks_for_identity && bound.is_reachable() {
             tracing::warn!(
@@ -106,16 +111,4 @@ fn signals() -> io::Result<impl Future<Output = ()>> {
 #[expect(clippy::exit, reason = "the second signal asks for an exit without clean-up")]
 fn exit_at_once() {
     std::process::exit(130);
-}
-
-/// Each viewer takes a descriptor; 1024 more are for logs and short connections.
-fn reserve_descriptors(viewers: usize) {
-    let wanted = viewers as u64 + 1024;
-    let limit = raise_descriptor_limit(wanted);
-    if limit < wanted {
-        tracing::warn!(
-            limit,
-            "the limit of open files allows fewer than {viewers} viewers; hint: raise `ulimit -n`"
-        );
-    }
 }

@@ -1,12 +1,14 @@
 //! `tailcast tail`.
 
 mod credentials;
+mod finish;
 mod messages;
 mod output;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -25,6 +27,8 @@ use crate::client::{
 };
 use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
+use crate::render::Exit;
+use finish::Finish;
 use messages::Messages;
 use output::{Output, reader_gone};
 
@@ -45,7 +49,8 @@ Examples:
   tailcast tail 'app-*.log'                             the newest of these, and the next ones
   tailcast tail --no-follow -n all app.log | wc -l      print the whole file and exit
 
-Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments")]
+Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments; with
+--until-exit that of the command")]
 pub(super) struct Arguments {
     /// The URL of a log on a server (http:// or https://), or the path of a file
     #[arg(value_name = "URL|PATH")]
@@ -66,6 +71,11 @@ pub(super) struct Arguments {
     /// Exit at the present end of the log
     #[arg(long)]
     no_follow: bool,
+
+    /// Exit when the command ends whose output the log is, as `tailcast run` and shells mark it, with
+    /// its exit code
+    #[arg(long, conflicts_with = "no_follow")]
+    until_exit: bool,
 
     /// `raw`: the bytes of the log. `text`: what a terminal would show, without colours, and
     /// progress bars once they are done
@@ -143,7 +153,7 @@ fn encoding(label: &str) -> Result<Encoding, &'static str> {
 const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Prints until the log ends, nobody reads stdout any more, or a signal comes.
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     init_logging("off", AccessLogFormat::Off);
     let url = if LogUrl::looks_like_url(&arguments.log) {
         Some(arguments.log.parse().map_err(|error| bad_url(&arguments.log, error))?)
@@ -163,7 +173,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let printed = runtime.block_on(print(arguments, url, credentials));
     // A read that hangs on a dead disk must not delay the exit.
     runtime.shutdown_background();
-    printed
+    printed.map(|exit| exit.map_or(ExitCode::SUCCESS, code_of))
+}
+
+/// The exit code for the end of a command. A mark without a status says nothing of a failure.
+fn code_of(exit: Exit) -> ExitCode {
+    let status = exit.status.unwrap_or(0);
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
 }
 
 /// Where the log comes from.
@@ -185,7 +201,7 @@ async fn print(
     arguments: &Arguments,
     url: Option<LogUrl>,
     credentials: Option<Credentials>,
-) -> Result<(), Failure> {
+) -> Result<Option<Exit>, Failure> {
     let ending = signals().context("cannot handle signals").or_unavailable(HINT_LIMITS)?;
     let ask = FollowRequest {
         begin: match arguments.lines {
@@ -228,6 +244,7 @@ async fn print(
         waits_for_server: arguments.retry,
         has_started: false,
         is_disconnected: false,
+        finish: Finish::new(arguments.until_exit),
     };
     let printed = printer.print(&ending).await;
     if let Source::Remote(follow) = printer.source {
@@ -235,7 +252,7 @@ async fn print(
     }
     match printed {
         // A reader such as `head` has enough.
-        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
         Err(Stop::Output(error)) => {
             Err(error).context("cannot write to stdout").or_unavailable(HINT_STDOUT)
         }
@@ -248,7 +265,7 @@ async fn print(
             let error = anyhow!("{reason}").context(cannot_follow(&arguments.log));
             Err(Failure::unavailable(error, hint))
         }
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(printer.finish.exit.filter(|_| arguments.until_exit)),
     }
 }
 
@@ -275,6 +292,7 @@ struct Printer {
     has_started: bool,
     /// The connection is lost at the moment.
     is_disconnected: bool,
+    finish: Finish,
 }
 
 impl Printer {
@@ -288,6 +306,9 @@ impl Printer {
                     // Nothing more is ready, so print what there is.
                     None => {
                         self.output.flush()?;
+                        if self.finish.is_over(&self.messages, self.output.is_mid_line()) {
+                            break;
+                        }
                         tokio::select! {
                             () = ending.cancelled() => break,
                             () = &mut gone => return Ok(()),
@@ -301,16 +322,23 @@ impl Printer {
                 event => self.on_event(&event)?,
             }
         }
-        Ok(self.output.finish()?)
+        self.output.finish()?;
+        self.finish.is_over(&self.messages, self.output.is_mid_line());
+        Ok(())
     }
 
     fn on_event(&mut self, event: &FollowEvent) -> Result<(), Stop> {
         match event {
-            FollowEvent::Bytes { bytes, .. } => return Ok(self.output.write(bytes)?),
+            FollowEvent::Bytes { bytes, .. } => {
+                self.output.write(bytes)?;
+                self.finish.feed(bytes);
+                return Ok(());
+            }
             FollowEvent::Opened { from, encoding, .. } => {
                 self.output.open(*from, encoding.as_deref())?;
             }
             FollowEvent::Reset { from, encoding, .. } => {
+                self.finish.restart();
                 self.output.restart_at(*from, encoding.as_deref())?;
             }
             FollowEvent::Gap { from, to, .. } => self.output.skip_to(to.unwrap_or(*from))?,

@@ -1,6 +1,7 @@
-//! The annotation of a row: the groups that it opens and closes, its log level, and its time.
+//! The annotation of a row: the groups that it opens and closes, its log level, its time, and how the
+//! command ended whose last line it is.
 
-/// Information about a row from the markers of build systems. A viewer may ignore it: the text of
+/// Information about a row from the markers of build systems and shells. A viewer may ignore it: the text of
 /// the row is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Annotation {
@@ -10,6 +11,17 @@ pub struct Annotation {
     pub level: Option<Level>,
     /// The time at which the program wrote it, in milliseconds since 1970.
     pub time: Option<u64>,
+    /// A command ended on this row, as OSC 133 ; D says.
+    pub exit: Option<Exit>,
+}
+
+/// The end of a command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Exit {
+    /// Its exit status, if the mark says it: 128 and the number of the signal that ended it.
+    pub status: Option<i32>,
+    /// How long it ran, in milliseconds, if that is said before the mark.
+    pub duration: Option<u64>,
 }
 
 impl Annotation {

@@ -98,6 +98,12 @@ impl Line {
         }
     }
 
+    /// Whether there is neither text nor the end of a command on it.
+    pub(super) fn shows_nothing(&self) -> bool {
+        let ends_command = self.row.note.as_ref().is_some_and(|note| note.exit.is_some());
+        self.is_empty() && !ends_command
+    }
+
     /// The first byte of its text.
     pub(super) fn first_byte(&self) -> Option<u8> {
         match &self.cells {

@@ -34,6 +34,7 @@ mod charset;
 mod ci_marker;
 mod console_note;
 mod erase;
+mod exit;
 mod group;
 mod html;
 mod input;
@@ -59,8 +60,9 @@ mod tests;
 mod text;
 mod written;
 
-pub use annotation::{Annotation, Group, GroupStart, Level};
+pub use annotation::{Annotation, Exit, Group, GroupStart, Level};
 pub use append::Appender;
+pub use exit::ExitMark;
 pub use html::escape;
 pub use interpretation::Interpretation;
 pub use patch::Patch;

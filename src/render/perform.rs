@@ -168,11 +168,12 @@ impl Screen {
         self.charsets = Charsets::default();
     }
 
-    /// A command to the terminal. Two are relevant to a log: links, and the time that Buildkite
-    /// puts in front of a row.
+    /// A command to the terminal. Three are relevant to a log: links, the marks around the output of
+    /// a command, and the time that Buildkite puts in front of a row.
     pub(super) fn string(&mut self, kind: StringKind, command: &[u8]) {
         match kind {
-            StringKind::Osc => self.link(command),
+            StringKind::Osc if command.starts_with(b"8;") => self.link(command),
+            StringKind::Osc => self.command_mark(command),
             StringKind::Apc => {
                 let time =
                     command.strip_prefix(b"bk;t=").and_then(|time| std::str::from_utf8(time).ok());

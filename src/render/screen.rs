@@ -62,6 +62,8 @@ pub(super) struct Screen {
     /// Where the line before ended, if the present one may continue it.
     pub(super) continuable: Option<Continuable>,
     pub(super) groups: Groups,
+    /// How long the command ran whose end comes next, in milliseconds.
+    pub(super) took: Option<u64>,
     /// Whether stamps and markers annotate rows.
     pub(super) annotates: bool,
     /// The offsets that new rows may get: those of the bytes that are being processed, and of the
@@ -95,6 +97,7 @@ impl Screen {
             joins_next: None,
             continuable: None,
             groups: Groups::default(),
+            took: None,
             annotates: true,
             fresh: (at, at),
         }
@@ -114,7 +117,7 @@ impl Screen {
     pub(super) fn patch(&mut self, next: u64) -> Patch<'_> {
         self.show_ascent();
         self.show_returns();
-        let blank = self.lines.last().is_some_and(Line::is_empty);
+        let blank = self.lines.last().is_some_and(Line::shows_nothing);
         let visible = self.lines.len() - usize::from(blank);
         let from = self.lines.get(self.dirty).map_or(next, Line::offset);
         self.lines.iter_mut().for_each(Line::flatten);

@@ -1,6 +1,7 @@
 //! The target of a request: the log's path and the parameters of a stream.
 
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
@@ -336,6 +337,12 @@ const PATH: &AsciiSet =
 /// The URL of a log on this server, with the base.
 pub(super) fn href(base: &BasePath, log: &LogPath) -> String {
     format!("{base}{}", path_of(log))
+}
+
+/// The path of a file in the URL of its log: absolute, percent-encoded.
+#[must_use]
+pub fn path_in_url(path: &Path) -> String {
+    percent_encode(path.as_os_str().as_bytes(), PATH).to_string()
 }
 
 fn path_of(log: &LogPath) -> String {

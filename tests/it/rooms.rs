@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 use source::{Name, Source};
 
 /// The rooms from the ground up. Each may name those before it.
-const ROOMS: [&str; 10] =
-    ["encoding", "log", "render", "wire", "session", "search", "serve", "client", "bench", "cli"];
+const ROOMS: [&str; 11] = [
+    "encoding", "log", "render", "wire", "session", "search", "source", "serve", "client", "bench",
+    "cli",
+];
 
 /// Names that a room must not use, although they belong to a room below it.
 const FORBIDDEN: [(&str, &str, &str); 3] = [
@@ -60,7 +62,7 @@ const ABSENCES: &[Absence] = &[
         except: &[("log/watch.rs", "it is what watches")],
     },
     Absence {
-        says: "only `log` touches the file system",
+        says: "only `log` and `source` touch the file system",
         names: &[
             "std::fs",
             "std::os::unix::fs",
@@ -75,7 +77,7 @@ const ABSENCES: &[Absence] = &[
             ".symlink_metadata",
             ".try_exists",
         ],
-        rooms: &["log"],
+        rooms: &["log", "source"],
         except: &[
             ("bench/process.rs", "it reads what the kernel says of the server that is measured"),
             ("bench/run.rs", "it takes the file that `--write` names"),
@@ -84,7 +86,7 @@ const ABSENCES: &[Absence] = &[
             ("cli/secret.rs", "it reads a password or a token"),
             ("cli/serve/certificate.rs", "it looks who may read the file of the key"),
             ("cli/serve/config_file.rs", "it reads the configuration, which is no log"),
-            ("cli/serve/listen.rs", "it makes and removes the files of unix sockets"),
+            ("cli/listen.rs", "it makes and removes the files of unix sockets"),
             ("cli/shell.rs", "it writes the manual pages"),
             ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("cli/tail/output.rs", "standard output is written past the buffer of `std::io`"),
@@ -108,6 +110,8 @@ const ABSENCES: &[Absence] = &[
             ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
             ("serve/identity/state.rs", "it reads the key of the sessions"),
+            ("source/run.rs", "it asks the terminal whose processes it stops"),
+            ("source/run/signals.rs", "what it reads is in `/proc`"),
             ("serve/metrics/process.rs", "what it reads is in `/proc`"),
         ],
     },
@@ -176,6 +180,7 @@ const ABSENCES: &[Absence] = &[
             ("serve/identity/sessions.rs", "a session expires at a time, also over a restart"),
             ("serve/metrics.rs", "it says when the configuration was read"),
             ("serve/metrics/delivery.rs", "it compares with the time of a file"),
+            ("source/run_file.rs", "the name of a file says when it was begun"),
             ("serve/listing.rs", "the list says how long ago a log was written"),
         ],
     },
@@ -368,7 +373,7 @@ fn a_name_that_does_not_belong_to_a_room_is_found_however_it_is_written() {
             &["use notify::Watcher;", "fn f() { notify::recommended_watcher(); }"][..],
         ),
         (
-            "only `log` touches the file system",
+            "only `log` and `source` touch the file system",
             &[
                 "use std::fs;",
                 "use std::{fs::File, io};",

@@ -193,7 +193,9 @@ fn manual_pages_name_every_flag_of_every_command() {
         let help = output_of(command().args([name, "--help"]));
         let help = String::from_utf8(help.stdout).unwrap();
         for word in help.split_whitespace().filter(|word| word.starts_with("--")) {
-            let flag = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            // A value that may be left out stands in brackets.
+            let flag = word.split('[').next().unwrap_or_default();
+            let flag = flag.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
             let escaped = flag.replace('-', "\\-");
             assert!(page.contains(&escaped), "the page of {name} does not name {flag}");
         }

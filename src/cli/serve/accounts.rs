@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::cli::failure::Failure;
 use crate::cli::serve::arguments::Arguments;
 use crate::cli::serve::config_file;
+use crate::cli::state_directory;
 use crate::serve::{Sessions, Tokens, Users, WrongAccount};
 
 /// Who may identify themselves to the server. `None` where there is no file.
@@ -74,14 +75,10 @@ pub(super) fn sessions(named: Option<&Path>) -> Result<Sessions, Failure> {
     })
 }
 
-/// Where a program keeps its state: systemd says so, or else the XDG Base Directory Specification.
+/// Where a service keeps its state: systemd says so, or else as for every program.
 fn usual_directory() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(directories) = variable("STATE_DIRECTORY") {
-        return std::env::split_paths(&directories).next();
+    match std::env::var_os("STATE_DIRECTORY").filter(|value| !value.is_empty()) {
+        Some(directories) => std::env::split_paths(&directories).next(),
+        None => state_directory(),
     }
-    // A relative path is to be ignored.
-    let own = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || variable("HOME").map(|home| Path::new(&home).join(".local/state"));
-    own.or_else(home).map(|directory| directory.join("tailcast"))
 }

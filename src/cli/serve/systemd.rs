@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::failure::{Failure, OrFail};
-use crate::cli::serve::listen::{Bound, link};
+use crate::cli::listen::{Bound, link};
 
 /// The sockets that systemd has opened for this service (sd_listen_fds(3)), on which TCP has this
 /// scheme. None without any.

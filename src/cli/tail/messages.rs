@@ -1,10 +1,13 @@
 //! Messages on stderr about what happens to the log.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use humansize::{DECIMAL, format_size};
 
+use crate::cli::span::Span;
 use crate::client::{FollowEvent, Reason, WaitReason};
+use crate::render::Exit;
 
 /// Prints messages, unless `--quiet` is given.
 pub(super) struct Messages {
@@ -68,10 +71,15 @@ pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<Str
     Some(message)
 }
 
+/// The message for the end of the command whose output the log is.
+pub(super) fn finished(exit: Exit) -> String {
+    let status = exit.status.map_or_else(String::new, |status| format!(" with {status}"));
+    let took = exit.duration.map(|took| format!(" after {}", Span(Duration::from_millis(took))));
+    format!("the command finished{status}{}", took.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::client::Disconnect;
 
@@ -83,6 +91,9 @@ mod tests {
         assert_eq!(gap(7, Some(3_100_007)), "3.1 MB were left out (offsets 7 to 3100007)");
         assert_eq!(gap(0, Some(999)), "999 B were left out (offsets 0 to 999)");
         assert!(gap(9, None).contains("offset 9"));
+        let exit = |status, duration| finished(Exit { status, duration });
+        assert_eq!(exit(Some(1), Some(182_400)), "the command finished with 1 after 3 min 2 s");
+        assert_eq!(exit(None, None), "the command finished");
         let lost =
             FollowEvent::Lost { why: Disconnect::GoingAway, retry_in: Duration::from_millis(1234) };
         assert_eq!(

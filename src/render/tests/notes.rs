@@ -16,6 +16,7 @@ fn notes<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         }
         words.extend(note.level.map(|level| level.name().to_owned()));
         words.extend(note.time.map(|time| format!("@{time}")));
+        words.extend(note.exit.map(|exit| format!("exit {:?} {:?}", exit.status, exit.duration)));
         assert!(!words.is_empty(), "an empty note on {row:?}");
         words.join(", ")
     };
@@ -304,4 +305,32 @@ fn a_row_opens_one_group() {
         .filter_map(|row| Some(row.note()?.group.as_ref()?.opens.as_ref()?.level))
         .collect();
     assert_eq!(levels, [1, 2]);
+}
+
+#[test]
+fn a_command_ends_on_the_row_of_its_mark() {
+    const ONE: &str = "exit Some(1) None";
+    check("a\n\x1b]133;D;1\x07", &[("a", ""), ("", ONE)]);
+    check("\x1b]133;C\x1b\\a\x1b]133;D;1\x1b\\", &[("a", ONE)]);
+    check("a\n\x1b]133;D\x07$ ls\nb", &[("a", ""), ("$ ls", "exit None None"), ("b", "")]);
+    check(
+        "a\r\n\x1b]633;P;Duration=182.4\x1b\\\x1b]133;D;0\x1b\\",
+        &[("a", ""), ("", "exit Some(0) Some(182400)")],
+    );
+    // How long another command ran does not count.
+    check("\x1b]633;P;Duration=2\x07\x1b]133;C\x07a\x1b]133;D;1\x07\n", &[("a", ONE)]);
+    // The last of several counts.
+    check("\x1b]133;D;2\x07\x1b]133;D;1\x07", &[("", ONE)]);
+    // Nothing is shown of the marks themselves, and a broken one is none.
+    check("\x1b]133;D;1\na", &[("", ""), ("a", "")]);
+    check("\x1b]133;C\x07", &[]);
+}
+
+#[test]
+fn a_redrawn_row_and_a_full_screen_program_end_with_their_command() {
+    const ONE: &str = "exit Some(1) None";
+    check("10%\r20%\r\x1b]133;D;1\x07", &[("20%", ONE)]);
+    check("a\nb\x1b[A\rc\x1b[B\r\n\x1b]133;D;1\x07", &[("c", ""), ("b", ""), ("", ONE)]);
+    let (full_screen, text) = ("⟨full-screen program⟩", "\x1b[?1049h hidden \x1b]133;D;1\x07shown");
+    check(text, &[(full_screen, ""), ("shown", ONE)]);
 }

@@ -2,6 +2,7 @@
 
 import { Connection } from '../net/connection.js';
 import { serverUrl } from '../net/wire.js';
+import { finishIn } from '../rows/exit.js';
 import { describe } from '../ui/status.js';
 import { formatClock, formatSize } from '../ui/units.js';
 import { resetWords } from '../viewer/stream.js';
@@ -26,6 +27,8 @@ export class Source {
   /** The time of the loss of the connection. @type {number | null} */
   #lostAt = null;
   #opened = false;
+  /** How the command ended whose output the log is, and the offset of that row. @type {{at: number, finish: import('../ui/status.js').Finish} | null} */
+  #finished = null;
   /** The generation of the rows that arrive. */
   #generation = '';
   /** The size of the log when it was opened: rows up to here are history. */
@@ -65,7 +68,7 @@ export class Source {
   get status() {
     return describe({
       phase: this.#phase, waiting: this.#waiting, following: true, empty: false, newLines: 0,
-      lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null,
+      lostAt: this.#lostAt, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null, finish: this.#finished?.finish ?? null,
     }, Date.now());
   }
 
@@ -92,6 +95,10 @@ export class Source {
         this.#opened = true;
         return 0;
       case 'rows': {
+        const last = message.rows.at(-1);
+        const finish = finishIn(last?.[2]);
+        if (last !== undefined && finish !== null) this.#finished = { at: last[0], finish };
+        else if (last !== undefined || message.from <= (this.#finished?.at ?? -1)) this.#finished = null;
         const isNews = message.next > this.#historySize;
         const fresh = this.#buffer.patch(this.number, message, this.#generation, isNews ? Date.now() : null);
         if (isNews) this.heardAt = Date.now();
@@ -101,6 +108,7 @@ export class Source {
         this.#addMarker('gap', message.to === null ? `lines may be missing here, after byte ${message.from}` : `${formatSize(message.to - message.from)} left out`, false);
         return 0;
       case 'reset':
+        this.#finished = null;
         this.#historySize = -1;
         this.#generation = String(message.generation);
         this.#addMarker(message.reason, resetWords(message.reason), true);

@@ -32,7 +32,8 @@ export function showStatus(sources, names, facts) {
   showSwitches(byId('sources'), sources, names);
   const words = sources.map((source) => source.status);
   const live = words.filter(({ state }) => state === 'live').length;
-  const troubled = words.findIndex(({ state }) => state !== 'live' && state !== 'ended');
+  const over = ['ended', 'finished', 'failed'];
+  const troubled = words.findIndex(({ state }) => state !== 'live' && !over.includes(state));
   const state = byId('state');
   let [stateName, glyph, word, detail] = ['live', 'live', 'Live', plural(sources.length, 'log')];
   if (troubled >= 0) {
@@ -42,8 +43,11 @@ export function showStatus(sources, names, facts) {
     detail = `${names[troubled]}: ${live > 0 ? one.word.toLowerCase() : one.detail ?? ''}`.replace(/: $/, '');
   } else if (!following) {
     [stateName, glyph, word, detail] = ['paused', 'paused', 'Paused', newLines > 0 ? `${plural(newLines, 'new line')} below` : ''];
-  } else if (words.every(({ state: one }) => one === 'ended')) {
-    [stateName, glyph, word, detail] = ['ended', 'ended', 'Ended', 'no more lines will come'];
+  } else if (words.every(({ state: one }) => over.includes(one))) {
+    const failed = words.filter(({ state: one }) => one === 'failed').length;
+    [stateName, glyph, word, detail] = words.some(({ state: one }) => one === 'ended')
+      ? ['ended', 'ended', 'Ended', 'no more lines will come']
+      : failed > 0 ? ['failed', 'refused', 'Finished', `${failed} of ${sources.length} failed`] : ['finished', 'ended', 'Finished', ''];
   }
   state.dataset.state = stateName;
   state.querySelector('use')?.setAttribute('href', `#glyph-${glyph}`);

@@ -3,8 +3,11 @@
 
 /**
  * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
- * @typedef {{group?: GroupAnnotation, level?: string, time?: number, match?: [start: number, end: number][]}} RowAnnotation
- *   group, level and time from the log's markers, and the ranges that match the pattern
+ * @typedef {{status: number | null}} ExitAnnotation how a command ended here; null if that is not said
+ * @typedef {{group?: GroupAnnotation, level?: string, time?: number, exit?: ExitAnnotation, duration?: number,
+ *   match?: [start: number, end: number][]}} RowAnnotation
+ *   group, level, time and exit from the log's markers, how long the command ran in ms, and the ranges that match the
+ *   pattern
  * @typedef {[offset: number, html: string, note?: RowAnnotation]} WireRow
  *
  * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,

@@ -1,6 +1,7 @@
 // The status bar: the state of the connection, and the age, size and watch mode of the log.
 
 import { refusalText } from '../net/refusal.js';
+import { finishText } from '../rows/exit.js';
 import { byId, setText } from './dom.js';
 import { formatAge, formatClock, formatSize, plural } from './units.js';
 
@@ -30,6 +31,9 @@ const WAITING = {
  * @property {number | null} size of the log in bytes
  * @property {string | null} watch
  * @property {import('../net/wire.js').Viewers | null} viewers who views the log
+ * @property {Finish | null} finish how the command ended whose output the log is, if nothing came after its end
+ *
+ * @typedef {{status: number | null, ms: number | null}} Finish the exit status of a command, and how long it ran
  *
  * @typedef {object} StatusText
  * @property {string} state stable name, for tests and style sheets
@@ -47,7 +51,12 @@ const WAITING = {
  * @returns {StatusText}
  */
 export function describe(facts, now) {
-  const { phase } = facts;
+  const { phase, finish } = facts;
+  if (finish !== null && (phase.name === 'connecting' || (phase.name === 'retry' && phase.reason === 'lost'))) {
+    // Whoever ran the command may have served it until its end. There is nothing to worry about.
+    const isRetrying = phase.name === 'retry';
+    return { ...finished(finish), detail: isRetrying ? 'the server has ended, too' : '', retry: isRetrying };
+  }
   switch (phase.name) {
     case 'connecting':
       return { state: 'connecting', glyph: 'busy', word: facts.lostAt === null ? 'Connecting' : 'Reconnecting', detail: lostText(facts.lostAt) };
@@ -90,6 +99,7 @@ export function describe(facts, now) {
         notice: ['No such log', 'There is no log with this path.'],
       };
     case 'ended':
+      if (finish !== null) return finished(finish);
       return { state: 'ended', glyph: 'ended', word: 'Ended', detail: 'no more lines will come', notice: ['The log is empty', 'It ended without a line.'] };
     case 'open':
       if (facts.waiting !== null) {
@@ -99,8 +109,18 @@ export function describe(facts, now) {
       if (!facts.following) {
         return { state: 'paused', glyph: 'paused', word: 'Paused', detail: belowText(facts.newLines) };
       }
+      if (finish !== null) return finished(finish);
       return { state: 'live', glyph: 'live', word: 'Live', notice: ['No lines yet', 'The log is empty. The first line appears here when it is written.'] };
   }
+}
+
+/** @param {Finish} finish @returns {StatusText} */
+function finished(finish) {
+  const hasFailed = finish.status !== null && finish.status !== 0;
+  return {
+    state: hasFailed ? 'failed' : 'finished', glyph: hasFailed ? 'refused' : 'ended', word: finishText(finish),
+    notice: ['The command printed nothing', `It ${finishText(finish)}.`],
+  };
 }
 
 /** @param {number} lines */

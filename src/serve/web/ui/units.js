@@ -25,6 +25,18 @@ export function formatSize(bytes) {
 }
 
 /**
+ * How long something took: `0.4 s`, `12 s`, `3 min 2 s`, `2 h 5 min`.
+ * @param {number} ms
+ */
+export function formatSpan(ms) {
+  if (ms < 10_000) return `${Math.floor(ms / 100) / 10} s`;
+  const seconds = Math.floor(ms / 1000);
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  const parts = hours > 0 ? [[hours, 'h'], [minutes, 'min']] : [[minutes, 'min'], [rest, 's']];
+  return parts.filter(([count]) => count !== 0).map(([count, unit]) => `${count} ${unit}`).join(' ');
+}
+
+/**
  * Age, in the largest whole unit. A time in the future, from a clock that is ahead, gives "just now".
  * @param {number} ms
  */

@@ -5,6 +5,7 @@ import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
 import { interpretation, pagePath } from '../net/wire.js';
 import { Columns } from '../rows/columns.js';
+import { finishOf, showFinishes } from '../rows/exit.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons } from '../rows/json.js';
@@ -50,7 +51,7 @@ const api = new LogApi(pagePath(), encoding, interpretation(location));
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
   phase: { name: 'connecting' }, waiting: null, following: true, empty: true, newLines: 0,
-  lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null,
+  lostAt: null, openedAt: 0, heardAt: 0, size: null, watch: null, viewers: null, finish: null,
 };
 let isStatusDue = true;
 /** Whether the visible rows have to be decorated again. */
@@ -228,11 +229,13 @@ function draw() {
   showMinimap();
   if (isStatusDue) {
     isStatusDue = false;
-    facts.empty = rowViewport.isEmpty && tail.last(1).length === 0;
+    const [last] = tail.last(1);
+    facts.empty = rowViewport.isEmpty && last === undefined;
+    facts.finish = finishOf(last);
     statusBar.show(facts);
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
-    tab.show(bars.name, facts.phase.name === 'open');
+    tab.show(bars.name, facts.phase.name === 'open', facts.finish);
     urlSync.sync();
   }
   return more;
@@ -250,6 +253,7 @@ function decorateInSight() {
   isStyleDue = false;
   const near = [...rowViewport.inSight(log.clientHeight)];
   levels.show(near);
+  showFinishes(near);
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);

@@ -1,5 +1,5 @@
 // The browser tab of a hidden page: the title counts new lines and errors, and the icon shows a dot. Both are reset
-// when the page is shown.
+// when the page is shown. The title says whether the command of the log succeeded.
 
 /** Errors are kept by offset, so that redrawn rows do not count twice. Beyond this number the title says "many". */
 const ERRORS_MAX = 1_000;
@@ -45,16 +45,18 @@ export class TabBadge {
   /**
    * @param {string} logName
    * @param {boolean} isConnected
+   * @param {import('../ui/status.js').Finish | null} finish
    */
-  show(logName, isConnected) {
+  show(logName, isConnected, finish) {
     const errors = this.#errors.size;
     const words = [
       this.#lines > 0 ? String(this.#lines) : '',
       errors > 0 ? `${errors >= ERRORS_MAX ? 'many' : errors} error${errors === 1 ? '' : 's'}` : '',
     ].filter((word) => word !== '').join(', ');
-    const title = words === '' ? logName : `(${words}) ${logName}`;
+    const sign = finish === null || finish.status === null ? '' : finish.status === 0 ? '✓ ' : '✗ ';
+    const title = sign + (words === '' ? logName : `(${words}) ${logName}`);
     if (document.title !== title) document.title = title;
-    const news = !isConnected ? 'lost' : errors > 0 ? 'errors' : this.#lines > 0 ? 'lines' : 'quiet';
+    const news = !isConnected && finish === null ? 'lost' : errors > 0 ? 'errors' : this.#lines > 0 ? 'lines' : 'quiet';
     if (news === this.#shown) return;
     this.#shown = news;
     this.#icon.href = icon(news);

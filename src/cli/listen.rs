@@ -22,7 +22,7 @@ const SOCKET_MODE: u32 = 0o660;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum ListenAddress {
+pub(super) enum ListenAddress {
     /// A host name or an IP address, and a port. An IPv6 address has no brackets here.
     Tcp { host: String, port: u16 },
     /// The path of a unix socket.

@@ -1,0 +1,10 @@
+//! What makes a file that is a log: the output of a command, and standard input.
+//!
+//! Whatever can be made a file is a log like any other. A source writes the file; everything else
+//! follows it as it follows all files, and a viewer never delays a source.
+
+pub mod marks;
+pub mod recorder;
+pub mod run;
+pub mod run_file;
+pub mod spool;
