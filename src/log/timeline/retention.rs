@@ -197,7 +197,7 @@ mod tests {
     use crate::log::timeline::{Reason, SpanReader};
 
     fn file() -> Arc<LogFile> {
-        Arc::new(LogFile::with_content(b""))
+        Arc::new(LogFile::with_bytes(b""))
     }
 
     fn generation(inode: u64) -> Generation {
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn old_files_are_listed_in_the_order_in_which_they_may_be_closed() {
         let mut timeline = Timeline::default();
-        let content = |inode| Arc::new(LogFile::with_content(format!("{inode}").as_bytes()));
+        let content = |inode| Arc::new(LogFile::with_bytes(format!("{inode}").as_bytes()));
         for inode in 1..=4 {
             let before = Fingerprint::at(Offset(0));
             timeline.begin(generation(inode), before, Reason::Rotated, content(inode));

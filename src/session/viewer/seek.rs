@@ -2,7 +2,8 @@
 //! file is provably the same.
 //!
 //! All that it needs is read in one call on a blocking thread: line starts, the bytes before the
-//! start, the size of the file, and the first bytes of the stream.
+//! start, the size of the file, and the first bytes of the stream. A start in the log's history is
+//! sought first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
+use crate::log::line_starts::LinesBefore;
 use crate::log::fingerprint::Fingerprint;
 use crate::log::timeline::{Next, Span};
 use crate::log::{Generation, Offset, TimelinePosition};
@@ -21,6 +23,10 @@ use crate::session::viewer::{
     ByteRange, Item, RETRY_INTERVAL, Start, Viewer, options, read_checked,
 };
 use crate::wire::request::{StartAt, WantedGeneration};
+
+/// How far back in one file of a log's history the lines are counted at which a stream starts, in
+/// bytes.
+const BACK_BYTES_MAX: u64 = 1 << 30;
 
 /// Where in a span a stream starts.
 #[derive(Clone, Copy)]
@@ -107,11 +113,71 @@ impl Viewer {
         end: Offset,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
-        let found = self.find_start(present, end).await;
+        let found = match self.find_in_history(present, end).await {
+            Some(found) => Some(found),
+            None => self.find_start(present, end).await,
+        };
         let is_position = matches!(self.request.begin, StartAt::From { .. });
         self.recovered = found.as_ref().map_or(!is_position, |found| found.is_requested);
         if let Some(found) = found {
             self.open_stream(found, reads_ahead).await;
+        }
+    }
+
+    /// The start in a file that had the log's name before, where the history is wanted and reaches
+    /// so far back.
+    async fn find_in_history(&self, present: Option<&Arc<Span>>, end: Offset) -> Option<Found> {
+        let wanted = match self.request.begin {
+            _ if !self.request.history => return None,
+            StartAt::Lines(0) | StartAt::From { .. } => return None,
+            StartAt::Lines(lines) => Some(lines),
+            StartAt::All => None,
+        };
+        let follower = &self.subscription.follower;
+        let mut past = follower.history().await;
+        past.retain(|file| file.past_path().is_some());
+        let Some(mut left) = wanted else {
+            for file in &past {
+                if let Some(span) = follower.open_history(file).await {
+                    return Some(Found { span, place: Place::At(Offset(0)), is_requested: true });
+                }
+            }
+            return None;
+        };
+        if let Some(present) = present {
+            left -= self.count_back(present, end, left).await?.1;
+        }
+        let mut oldest = None;
+        let mut _open;
+        for file in past.iter().rev() {
+            if left == 0 {
+                break;
+            }
+            let Some(span) = follower.open_history(file).await else { break };
+            // It stays open until the stream is.
+            _open = SpanHandle::new(&span);
+            let end = {
+                let timeline = follower.timeline();
+                timeline.last_of(file.generation).map_or_else(|| span.end(), |last| last.end())
+            };
+            let (start, lines) = self.count_back(&span, end, left).await?;
+            left -= lines;
+            let at = follower.timeline().find(file.generation, start);
+            let span = at.unwrap_or(span);
+            oldest = Some(Found { span, place: Place::At(start), is_requested: true });
+        }
+        oldest
+    }
+
+    /// The start of so many lines before an offset of a span, and how many there are. None where
+    /// that is too far back, or the file can't be read.
+    async fn count_back(&self, span: &Arc<Span>, end: Offset, lines: u64) -> Option<(Offset, u64)> {
+        let (chosen, known) = (self.request.interpretation.encoding, span.detection());
+        let newline = chosen.unwrap_or_else(|| known.encoding()).newline();
+        let counting = move |file: &LogFile| file.count_back(newline, end, lines, BACK_BYTES_MAX);
+        match self.reads.run(&span.file()?, counting).await.ok()? {
+            (LinesBefore::All(start), lines) => Some((start, lines)),
+            (LinesBefore::Fewer(_), _) => None,
         }
     }
 
