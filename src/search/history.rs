@@ -68,7 +68,7 @@ impl History {
 
     /// What is known of a file's content without opening it: its size and what has to be said.
     #[must_use]
-    pub fn content_of(&self, file: &HistoryFile) -> Option<(u64, Option<crate::log::archive::Notice>)> {
+    pub fn content_of(&self, file: &HistoryFile) -> Option<(u64, Option<Notice>)> {
         if file.compression.is_none() {
             return Some((file.disk_size, None));
         }

@@ -17,8 +17,18 @@ use crate::log::Access;
 use crate::serve::{Rule, Sessions, Settings};
 
 /// Flags that a running server cannot change.
-const NEEDS_RESTART: &[&str] =
-    &["host", "port", "listen", "base-path", "heartbeat", "access-log", "rotate-wait", "state-dir"];
+const NEEDS_RESTART: &[&str] = &[
+    "host",
+    "port",
+    "listen",
+    "base-path",
+    "heartbeat",
+    "access-log",
+    "rotate-wait",
+    "state-dir",
+    "cache-dir",
+    "cache-max",
+];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.
@@ -166,10 +176,15 @@ impl Configuration {
             let error = anyhow::anyhow!("the configuration names nothing to serve");
             return Err(Failure::usage(error, "add a line such as `prefix = [\"/var/log\"]`"));
         };
-        Access::new(prefixes).map_err(|error| {
+        let access = Access::new(prefixes).map_err(|error| {
             let hint = error.hint();
             Failure::usage(error, hint)
-        })
+        })?;
+        let Arguments { cache_dir, cache_max, .. } = &self.arguments;
+        access.archives().configure(cache_dir.clone(), *cache_max).map_err(|error| {
+            Failure::usage(error, "name a directory that this user may write to: `--cache-dir DIR`")
+        })?;
+        Ok(access)
     }
 
     /// The files with the certificates and with the key.
@@ -243,6 +258,8 @@ impl Configuration {
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
         now.state_dir.clone_from(&then.state_dir);
+        now.cache_dir.clone_from(&then.cache_dir);
+        now.cache_max = then.cache_max;
         #[cfg(feature = "tls")]
         if now.tls_cert.is_some() != then.tls_cert.is_some() {
             now.tls_cert.clone_from(&then.tls_cert);

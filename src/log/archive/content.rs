@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::log::archive::Shortfall;
 use crate::log::archive::store::{Archives, Key};
 use crate::log::archive::unpacked::Unpacked;
 
@@ -14,6 +15,10 @@ use crate::log::archive::unpacked::Unpacked;
 const REST_TIME: Duration = Duration::from_secs(1);
 /// A file that is written to all the time is unpacked again this often.
 const BUSY_INTERVAL: Duration = Duration::from_secs(10);
+/// A file for which there was no room is tried again after this time, and after so many times the
+/// time that the try took.
+const RETRY_INTERVAL: Duration = Duration::from_secs(3);
+const RETRY_PART: u32 = 10;
 
 /// The content of an open compressed file.
 pub(in crate::log) struct Content {
@@ -27,6 +32,19 @@ struct State {
     /// The content after a change of the original, until it is unpacked.
     next: Option<(Key, Arc<Unpacked>)>,
     begun_at: Instant,
+    /// When its end was noticed.
+    ended_at: Option<Instant>,
+}
+
+impl State {
+    /// Whether the copy was ended by something that may be over by now.
+    fn is_retry_due(&self) -> bool {
+        let may_be_over = self.copy.notice().is_some_and(|notice| {
+            matches!(notice.shortfall, Shortfall::NoRoom | Shortfall::Unreadable)
+        });
+        let took = self.ended_at.map_or(Duration::ZERO, |ended| ended - self.begun_at);
+        may_be_over && self.begun_at.elapsed() >= RETRY_INTERVAL.max(took * RETRY_PART)
+    }
 }
 
 impl Debug for Content {
@@ -37,7 +55,7 @@ impl Debug for Content {
 
 impl Content {
     pub(in crate::log) fn new(archives: Arc<Archives>, key: Key, copy: Arc<Unpacked>) -> Self {
-        let state = State { key, copy, next: None, begun_at: Instant::now() };
+        let state = State { key, copy, next: None, begun_at: Instant::now(), ended_at: None };
         Self { archives, state: Mutex::new(state) }
     }
 
@@ -51,14 +69,15 @@ impl Content {
     pub(in crate::log) fn refreshed(&self, original: &File) -> Arc<Unpacked> {
         let mut state = self.state.lock();
         if let Some((key, copy)) = state.next.take_if(|(_, copy)| copy.has_ended()) {
-            (state.key, state.copy) = (key, copy);
+            (state.key, state.copy, state.ended_at) = (key, copy, None);
         }
-        let key = Key::of(original);
-        if state.next.is_none()
-            && state.copy.has_ended()
-            && key.is_ok_and(|key| key != state.key)
-            && (is_at_rest(original) || state.begun_at.elapsed() >= BUSY_INTERVAL)
-        {
+        if state.next.is_some() || !state.copy.has_ended() {
+            return Arc::clone(&state.copy);
+        }
+        state.ended_at.get_or_insert_with(Instant::now);
+        let has_changed = Key::of(original).is_ok_and(|key| key != state.key);
+        let is_due = is_at_rest(original) || state.begun_at.elapsed() >= BUSY_INTERVAL;
+        if (has_changed && is_due) || state.is_retry_due() {
             state.begun_at = Instant::now();
             state.next = self.archives.unpack(original).ok().flatten();
         }
