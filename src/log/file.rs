@@ -154,14 +154,6 @@ impl LogFile {
         status().map_err(|error| self.failed_to("stat", &error))
     }
 
-    /// Whether nobody has written to the file for so long.
-    #[must_use]
-    pub(super) fn is_at_rest(&self, time: Duration) -> bool {
-        self.status().is_ok_and(|status| {
-            SystemTime::now().duration_since(status.modified).is_ok_and(|since| since >= time)
-        })
-    }
-
     /// When the file was created, where the file system says (`statx`, `stx_btime`).
     #[must_use]
     pub fn born(&self) -> Option<SystemTime> {

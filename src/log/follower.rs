@@ -37,7 +37,7 @@ use crate::log::follower::tailed_file::TailedFile;
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
-use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
+use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use pool::Pool;
@@ -105,7 +105,7 @@ impl HistoryFile {
 pub struct NextRotated {
     /// The span of a file that had the name next and was found. None where the file comes next with
     /// which following began.
-    pub span: Option<Arc<Span>>,
+    pub span: Option<SpanReader>,
     /// Whether it is proved that no other file had the name in between.
     pub follows_directly: bool,
 }
@@ -222,7 +222,8 @@ impl Follower {
         if known.is_some() {
             return known;
         }
-        self.find(move |follower| follower.seek_rotated(generation, offset)).await
+        let found = self.find(move |follower| follower.seek_rotated(generation, offset)).await;
+        found.map(|reader| Arc::clone(reader.span()))
     }
 
     /// The span of a file of the log's past, by the generation that it has when nobody has followed
@@ -236,9 +237,10 @@ impl Follower {
             }
         })
         .await
+        .map(|reader| Arc::clone(reader.span()))
     }
 
-    fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<Arc<Span>> {
+    fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
         let on_disk = self.timeline().on_disk(generation);
         let (access, log) = (&self.access, &self.log);
         let found = rotated::find(access, log, on_disk, offset);
@@ -276,7 +278,7 @@ impl Follower {
         asked: Option<Generation>,
         offset: Offset,
         file: LogFile,
-    ) -> Sought<Arc<Span>> {
+    ) -> Sought<SpanReader> {
         if let Some(copy) = file.still_unpacking() {
             return Sought::Unpacking(copy);
         }
@@ -399,6 +401,7 @@ impl Follower {
             }
         })
         .await
+        .map(|reader| Arc::clone(reader.span()))
     }
 
     /// The past of the log and its present file, the oldest file first.
@@ -461,15 +464,18 @@ impl Follower {
         files
     }
 
-    /// The span of a file of the log's history. It is open when this returns, as long as no more
-    /// such files are opened than may be.
-    pub async fn open_history(self: &Arc<Self>, file: &HistoryFile) -> Option<Arc<Span>> {
+    /// The span of a file of the log's history, whose file stays open as long as it is read.
+    pub async fn open_history(self: &Arc<Self>, file: &HistoryFile) -> Option<SpanReader> {
         let generation = file.generation;
         let Some(past) = file.past.clone() else {
-            return self.timeline().last_of(generation);
+            let timeline = self.timeline();
+            return timeline.last_of(generation).map(|span| SpanReader::enter(&span));
         };
         let _finding = self.finding.lock().await;
-        let known = self.timeline().find(generation, Offset(0));
+        let known = {
+            let timeline = self.timeline();
+            timeline.find(generation, Offset(0)).map(|span| SpanReader::enter(&span))
+        };
         if known.is_some() {
             return known;
         }
@@ -515,14 +521,24 @@ impl Follower {
         asked: Option<Generation>,
         offset: Offset,
         file: LogFile,
-    ) -> Option<Arc<Span>> {
+    ) -> Option<SpanReader> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
         let tailed = TailedFile::found(file, end).ok()?;
         let (generation, file) = (tailed.generation, Arc::clone(&tailed.file));
-        // Nobody writes to a file that was compressed, or that has been at rest for long.
-        let may_be_late = file.compression().is_none() && !file.is_at_rest(LATE_TIME);
-        let (span, is_new) =
-            self.timeline().add_rotated(asked, offset, generation, tailed.head(), file, end)?;
+        // Nobody writes to a file that was compressed, or that is much older than the present one.
+        let written = |file: &LogFile| file.status().ok().map(|status| status.modified);
+        let present = self.timeline().latest().and_then(|span| span.file());
+        let latest = present.and_then(|present| written(&present));
+        let at_rest_since = written(&file).map(|written| written + LATE_TIME);
+        let is_late = latest.is_none_or(|latest| at_rest_since.is_none_or(|since| since >= latest));
+        let may_be_late = file.compression().is_none() && is_late;
+        let (reader, is_new) = {
+            let mut timeline = self.timeline();
+            let (span, is_new) =
+                timeline.add_rotated(asked, offset, generation, tailed.head(), file, end)?;
+            // Under the lock, so that the file is not closed before somebody reads it.
+            (SpanReader::enter(&span), is_new)
+        };
         if is_new && may_be_late {
             self.found.lock().push(tailed);
             self.wake.wake();
@@ -532,7 +548,7 @@ impl Follower {
             self.excess_files.store(in_use, Ordering::SeqCst);
             self.wake.wake();
         }
-        Some(span)
+        Some(reader)
     }
 
     /// Closes old files beyond [`OLD_FILES_MAX`], in the order in which they were opened. Only

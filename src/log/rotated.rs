@@ -372,10 +372,7 @@ pub(super) fn find_between(
     let mut between = read_past(access, log);
     between.retain(|file| {
         let is_between = file.born.is_some_and(|born| (first..=last).contains(&born));
-        is_between
-            && !file.is_compressed
-            && file.is_older_than(last)
-            && !ends.contains(&file.inode)
+        is_between && !file.is_compressed && file.is_older_than(last) && !ends.contains(&file.inode)
     });
     between.sort_by_key(|file| file.born);
     between.into_iter().filter_map(|file| file.open(access)).collect()

@@ -91,7 +91,8 @@ impl History {
         let follower = self.follower();
         let found = follower.open_history(file).await.ok_or_else(gone)?;
         let last = follower.timeline().last_of(file.generation);
-        let span = last.filter(|last| last.file().is_some()).unwrap_or(found);
+        let last = last.filter(|last| last.file().is_some());
+        let span = last.unwrap_or_else(|| Arc::clone(found.span()));
         let generation = span.signed();
         Snapshot::of_span(hub, follower, span, generation, self.chosen).ok_or_else(gone)
     }

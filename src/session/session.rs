@@ -420,7 +420,9 @@ impl Session {
 
     fn notice_frames(&self, generation: Generation) -> Frames {
         let notice = self.notice();
-        notice.map(|notice| self.control(|| Message::notice(generation, &notice))).unwrap_or_default()
+        notice
+            .map(|notice| self.control(|| Message::notice(generation, &notice)))
+            .unwrap_or_default()
     }
 
     fn control(&self, message: impl FnOnce() -> Message) -> Frames {

@@ -480,8 +480,9 @@ impl Viewer {
                 return self.announce(step);
             }
             if let Some(found) = next.span {
-                let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
-                let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
+                let reason = found.reason;
+                let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
+                let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
         }

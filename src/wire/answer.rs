@@ -440,7 +440,10 @@ mod tests {
             to_json(&Find::Done { rows: 1, matches: 2, scanned: 3, to, complete: false, reason })
         };
         for (answer, json) in [
-            (to_json(&Find::Found { generation: None, rows: vec![(7, 2)] }), r#"{"type":"found","rows":[[7,2]]}"#),
+            (
+                to_json(&Find::Found { generation: None, rows: vec![(7, 2)] }),
+                r#"{"type":"found","rows":[[7,2]]}"#,
+            ),
             (
                 to_json(&Find::Progress { scanned: 1, rows: 2, matches: 3 }),
                 r#"{"type":"progress","scanned":1,"rows":2,"matches":3}"#,

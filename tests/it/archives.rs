@@ -90,7 +90,8 @@ async fn a_compressed_file_is_a_log_whatever_its_name_is() {
             let page = json(&server, &format!("/_/rows{log}?line=4321&count=1&format=text")).await;
             assert_eq!(page["rows"][0][1], numbered("line", 4_320..4_321).trim_end());
             assert_eq!(page["lines"][0], 4321);
-            let page = json(&server, &format!("/_/rows{log}?filter=1&q=line+77+&format=text")).await;
+            let page =
+                json(&server, &format!("/_/rows{log}?filter=1&q=line+77+&format=text")).await;
             assert_eq!(page["rows"][0][1], numbered("line", 77..78).trim_end(), "{page}");
             let found = get(server.address, &format!("/_/find{log}?q=line+4999"), &[]).await.text();
             assert!(found.contains("\"complete\":true") && found.contains(",1]]"), "{found}");
@@ -155,7 +156,11 @@ async fn what_can_be_read_of_a_truncated_or_damaged_archive_is_shown_with_a_noti
             assert_eq!(page["notice"]["code"], notice["code"], "{name}");
             for target in [format!("/_/text{log}"), format!("{log}?lines=all")] {
                 let answer = get(server.address, &target, &[]).await;
-                assert_eq!(answer.header("tailcast-notice"), notice["message"].as_str(), "{target}");
+                assert_eq!(
+                    answer.header("tailcast-notice"),
+                    notice["message"].as_str(),
+                    "{target}"
+                );
                 assert!(answer.body == bytes, "{target}");
             }
         }
@@ -237,9 +242,14 @@ async fn the_program_keeps_content_where_it_is_told_to() {
     let page: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(page["size"], 2 << 20, "{page}");
     assert!(Path::new(cache).is_dir());
-    let refused = crate::servers::output_of(
-        crate::servers::command().args(["serve", "--port", "0", "--cache-dir", "/dev/null", top]),
-    );
+    let refused = crate::servers::output_of(crate::servers::command().args([
+        "serve",
+        "--port",
+        "0",
+        "--cache-dir",
+        "/dev/null",
+        top,
+    ]));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("/dev/null") && said.contains("--cache-dir"), "{said}");

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
@@ -32,11 +32,27 @@ struct State {
     /// The content after a change of the original, until it is unpacked.
     next: Option<(Key, Arc<Unpacked>)>,
     begun_at: Instant,
+    /// What the original was changed to, and since when it stays so.
+    changed: Option<(Key, Instant)>,
     /// When its end was noticed.
     ended_at: Option<Instant>,
 }
 
 impl State {
+    /// Whether the original has changed since it was unpacked, and nobody writes to it now.
+    fn is_changed(&mut self, original: &File) -> bool {
+        let Some(key) = Key::of(original).ok().filter(|key| *key != self.key) else { return false };
+        match self.changed {
+            Some((seen, since)) if seen == key => {
+                since.elapsed() >= REST_TIME || self.begun_at.elapsed() >= BUSY_INTERVAL
+            }
+            _ => {
+                self.changed = Some((key, Instant::now()));
+                self.begun_at.elapsed() >= BUSY_INTERVAL
+            }
+        }
+    }
+
     /// Whether the copy was ended by something that may be over by now.
     fn is_retry_due(&self) -> bool {
         let may_be_over = self.copy.notice().is_some_and(|notice| {
@@ -55,7 +71,8 @@ impl Debug for Content {
 
 impl Content {
     pub(in crate::log) fn new(archives: Arc<Archives>, key: Key, copy: Arc<Unpacked>) -> Self {
-        let state = State { key, copy, next: None, begun_at: Instant::now(), ended_at: None };
+        let begun_at = Instant::now();
+        let state = State { key, copy, next: None, begun_at, changed: None, ended_at: None };
         Self { archives, state: Mutex::new(state) }
     }
 
@@ -75,20 +92,10 @@ impl Content {
             return Arc::clone(&state.copy);
         }
         state.ended_at.get_or_insert_with(Instant::now);
-        let has_changed = Key::of(original).is_ok_and(|key| key != state.key);
-        let is_due = is_at_rest(original) || state.begun_at.elapsed() >= BUSY_INTERVAL;
-        if (has_changed && is_due) || state.is_retry_due() {
+        if state.is_changed(original) || state.is_retry_due() {
             state.begun_at = Instant::now();
             state.next = self.archives.unpack(original).ok().flatten();
         }
         Arc::clone(&state.copy)
     }
-}
-
-fn is_at_rest(original: &File) -> bool {
-    let written = original.metadata().and_then(|metadata| metadata.modified());
-    written.is_ok_and(|written| {
-        // A time in the future was set by hand.
-        SystemTime::now().duration_since(written).map_or(true, |since| since >= REST_TIME)
-    })
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -42,6 +43,9 @@ const FIRST_BYTES: usize = 4096;
 const BLOCK_BYTES: usize = 256 * 1024;
 /// How much is asked of a decoder at a time. What it has decoded when it fails is lost.
 const READ_BYTES: usize = 16 * 1024;
+/// A file for which nobody waits any more is unpacked on for so long: a client whose patience ended
+/// asks again.
+const UNWANTED_TIME: Duration = Duration::from_secs(60);
 /// How many heads are remembered.
 const HEADS_MAX: usize = 4096;
 
@@ -298,8 +302,11 @@ impl Archives {
 
     fn run(&self, Job { copy, mut decoder, limit }: Job) {
         let mut checked_at = 0;
+        let mut wanted_at = Instant::now();
         let shortfall = loop {
-            if self.is_unwanted(&copy) {
+            if !is_unwanted(&copy) {
+                wanted_at = Instant::now();
+            } else if wanted_at.elapsed() >= UNWANTED_TIME && self.give_up(&copy) {
                 // Who asks next begins anew.
                 break Some(Shortfall::Unreadable);
             }
@@ -336,11 +343,10 @@ impl Archives {
         }
     }
 
-    /// Whether only this store still has the copy. Nobody can get it any more then.
-    fn is_unwanted(&self, copy: &Arc<Unpacked>) -> bool {
+    /// Forgets a copy, unless somebody has asked for it meanwhile.
+    fn give_up(&self, copy: &Arc<Unpacked>) -> bool {
         let mut copies = self.copies.lock();
-        // The list and the job have one handle each.
-        let is_unwanted = Arc::strong_count(copy) <= 2;
+        let is_unwanted = is_unwanted(copy);
         if is_unwanted {
             copies.remove(copy);
         }
@@ -386,6 +392,11 @@ impl Archives {
         }
         Err(last)
     }
+}
+
+/// Whether only the store still has the copy: its list and its job have one handle each.
+fn is_unwanted(copy: &Arc<Unpacked>) -> bool {
+    Arc::strong_count(copy) <= 2
 }
 
 /// How a file is compressed.

@@ -162,7 +162,9 @@ fn date(text: &[u8]) -> Option<Vec<u64>> {
             date.extend(month);
             date.extend(before.iter().map(|group| value(group)));
         }
-        8.. if YEARS.contains(&value(long.get(..4)?)) && (1..=12).contains(&value(long.get(4..6)?)) => {
+        8.. if YEARS.contains(&value(long.get(..4)?))
+            && (1..=12).contains(&value(long.get(4..6)?)) =>
+        {
             date.push(value(long.get(..4)?));
             date.extend(long.get(4..)?.chunks(2).map(value));
         }
@@ -187,8 +189,7 @@ fn date(text: &[u8]) -> Option<Vec<u64>> {
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
@@ -233,12 +234,23 @@ fn in_order(mut sequence: Vec<(Age, Entry)>) -> Vec<Ordered> {
     sequence.sort_by_cached_key(later);
     let is_count = matches!(sequence.first(), Some((Age::Count(_), _)));
     if is_count {
-        // The highest number is the oldest, unless the times say that the numbers grow.
-        let rising = sequence.windows(2).filter(|two| two[0].1.modified < two[1].1.modified);
-        let falling = sequence.windows(2).filter(|two| two[0].1.modified > two[1].1.modified);
-        if rising.count() <= falling.count() {
-            sequence.reverse();
+        // The highest number is the oldest, unless the times say that the numbers grow. Not every
+        // compressor keeps the time, so the time of its file proves nothing beside a plain one.
+        let is_compressed = |entry: &Entry| names::without_compression(entry.name.as_bytes()).1;
+        let (mut rising, mut falling) = (0, 0);
+        for two in sequence.windows(2) {
+            let ((_, one), (_, other)) = (&two[0], &two[1]);
+            if is_compressed(one) == is_compressed(other) {
+                rising += usize::from(one.modified < other.modified);
+                falling += usize::from(one.modified > other.modified);
+            }
         }
+        let is_falling = rising <= falling;
+        // Two files of one number were written one after the other.
+        sequence.sort_by(|(one, first), (other, second)| {
+            let ages = if is_falling { other.cmp(one) } else { one.cmp(other) };
+            ages.then(first.modified.cmp(&second.modified))
+        });
     } else if matches!(sequence.first(), Some((Age::Word, _))) {
         sequence.sort_by_key(|(_, entry)| entry.modified);
     }
@@ -267,9 +279,10 @@ fn merged(sequences: Vec<Vec<Ordered>>) -> Vec<Ordered> {
         sequences.into_iter().map(|sequence| sequence.into_iter().peekable()).collect();
     let mut all = Vec::new();
     loop {
-        let next = heads.iter_mut().enumerate().filter_map(|(at, head)| {
-            Some((head.peek()?.entry.modified, at))
-        });
+        let next = heads
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(at, head)| Some((head.peek()?.entry.modified, at)));
         let Some((_, at)) = next.min() else { return all };
         // A number says nothing of the files of another sequence.
         all.extend(heads[at].next().map(|file| Ordered { is_gap_after: false, ..file }));
@@ -314,7 +327,10 @@ mod tests {
             ("app.log", &["app.log.2026-11-26.gz", "app.log.2026-11-27"]),
             ("app.log", &["app.log.2026-11-27_09-00.gz", "app.log.2026-11-27_13-00"]),
             ("app.log", &["app-2026-11-27_9.log", "app-2026-11-27_13.log"]),
-            ("app.log", &["app.2026-11-27.0.log.gz", "app.2026-11-27.10.log.gz", "app.2026-11-28.0.log"]),
+            (
+                "app.log",
+                &["app.2026-11-27.0.log.gz", "app.2026-11-27.10.log.gz", "app.2026-11-28.0.log"],
+            ),
             ("app.log", &["app-2026-11-27-2.log", "app-2026-11-27-10.log"]),
             ("app.log", &["app-12-31-2025-1.log.gz", "app-11-28-2026-1.log.gz"]),
             ("app.log", &["app.log.27Nov2026", "app.log.01Dec2026"]),
@@ -324,10 +340,7 @@ mod tests {
             ("c-json.log", &["c-json.log.3.gz", "c-json.log.2.gz", "c-json.log.1"]),
             ("messages", &["messages-20261127.bz2", "messages-20261128"]),
             ("app", &["app.2", "app.1"]),
-            (
-                "current",
-                &["@4000000069297af12a1b2c3d.u", "@4000000069297af22a1b2c3d.s"],
-            ),
+            ("current", &["@4000000069297af12a1b2c3d.u", "@4000000069297af22a1b2c3d.s"]),
         ] {
             let entries = expected.iter().rev().map(|name| entry(name, 7)).collect();
             assert_eq!(past(own, entries), expected, "of {own}");
@@ -396,12 +409,18 @@ mod tests {
         assert_eq!(past("a.log", mixed), expected);
         let rising = vec![entry("a.3.log", 3), entry("a.1.log", 1), entry("a.2.log", 2)];
         assert_eq!(past("a.log", rising), ["a.1.log", "a.2.log", "a.3.log"], "numbers that grow");
+        let late = vec![entry("a.log.1", 1), entry("a.log.2.gz", 9)];
+        assert_eq!(past("a.log", late), ["a.log.2.gz", "a.log.1"], "the time of the compression");
     }
 
     #[test]
     fn a_link_to_the_newest_file_of_a_series_has_the_others_as_its_past() {
         let series = Some("app-2026-11-28.log".into());
-        let own = Own { names: vec!["app.log".into(), "app-2026-11-28.log".into()], series, ..Own::default() };
+        let own = Own {
+            names: vec!["app.log".into(), "app-2026-11-28.log".into()],
+            series,
+            ..Own::default()
+        };
         let names = ["app-2026-11-26.log.gz", "app-2026-11-27.log", "web-2026-11-27.log"];
         let entries = names.iter().map(|name| entry(name, 1)).collect();
         let found = ordered(&own, entries).into_iter().map(|file| file.entry.name);
@@ -418,6 +437,10 @@ mod tests {
         assert_eq!(gaps(&["a.log.3.gz", "a.log.2.gz", "a.log.1"]), [false, false, false]);
         assert_eq!(gaps(&["a.log.4", "a.log.2"]), [true, true]);
         assert_eq!(gaps(&["a.log.0"]), [false]);
-        assert_eq!(gaps(&["a.log-20261101", "a.log-20261128"]), [false, false], "days without lines");
+        assert_eq!(
+            gaps(&["a.log-20261101", "a.log-20261128"]),
+            [false, false],
+            "days without lines"
+        );
     }
 }

@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
-use crate::log::line_starts::LinesBefore;
 use crate::log::fingerprint::Fingerprint;
+use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::{Next, Span};
 use crate::log::{Generation, Offset, TimelinePosition};
 use crate::session::cursor::{Cursor, NextSpan, Replay, SpanCursor, SpanHandle};
@@ -40,6 +40,8 @@ enum Place {
 /// A start that has been found.
 struct Found {
     span: Arc<Span>,
+    /// Keeps its file open, where that is not the present one.
+    handle: Option<SpanHandle>,
     place: Place,
     /// The start is the requested position, or none was requested.
     is_requested: bool,
@@ -138,8 +140,10 @@ impl Viewer {
         past.retain(|file| file.past_path().is_some());
         let Some(mut left) = wanted else {
             for file in &past {
-                if let Some(span) = follower.open_history(file).await {
-                    return Some(Found { span, place: Place::At(Offset(0)), is_requested: true });
+                if let Some(reader) = follower.open_history(file).await {
+                    let (span, handle) = (Arc::clone(reader.span()), Some(reader.into()));
+                    let place = Place::At(Offset(0));
+                    return Some(Found { span, handle, place, is_requested: true });
                 }
             }
             return None;
@@ -148,14 +152,12 @@ impl Viewer {
             left -= self.count_back(present, end, left).await?.1;
         }
         let mut oldest = None;
-        let mut _open;
         for file in past.iter().rev() {
             if left == 0 {
                 break;
             }
-            let Some(span) = follower.open_history(file).await else { break };
-            // It stays open until the stream is.
-            _open = SpanHandle::new(&span);
+            let Some(reader) = follower.open_history(file).await else { break };
+            let span = Arc::clone(reader.span());
             let end = {
                 let timeline = follower.timeline();
                 timeline.last_of(file.generation).map_or_else(|| span.end(), |last| last.end())
@@ -163,8 +165,12 @@ impl Viewer {
             let (start, lines) = self.count_back(&span, end, left).await?;
             left -= lines;
             let at = follower.timeline().find(file.generation, start);
-            let span = at.unwrap_or(span);
-            oldest = Some(Found { span, place: Place::At(start), is_requested: true });
+            let (span, handle) = match at.filter(|at| at.number != span.number) {
+                Some(at) => (Arc::clone(&at), SpanHandle::new(&at)),
+                None => (span, reader.into()),
+            };
+            let (place, handle) = (Place::At(start), Some(handle));
+            oldest = Some(Found { span, handle, place, is_requested: true });
         }
         oldest
     }
@@ -188,28 +194,29 @@ impl Viewer {
             StartAt::From { offset, otherwise, .. } => {
                 if let Some(span) = self.find_position(present).await {
                     let span = self.span_to_resume(span, offset);
-                    return Some(Found { span, place: Place::At(offset), is_requested: true });
+                    let place = Place::At(offset);
+                    return Some(Found { span, handle: None, place, is_requested: true });
                 }
                 if let Some(span) = self.find_unproved().await {
                     let place = Place::At(Offset(0));
-                    return Some(Found { span, place, is_requested: false });
+                    return Some(Found { span, handle: None, place, is_requested: false });
                 }
                 otherwise
             }
         };
         let place = lines.map_or(Place::At(Offset(0)), |lines| Place::LinesBefore(lines, end));
         let is_requested = !matches!(self.request.begin, StartAt::From { .. });
-        Some(Found { span: Arc::clone(present?), place, is_requested })
+        Some(Found { span: Arc::clone(present?), handle: None, place, is_requested })
     }
 
     /// Reads what the start needs, and opens the stream there.
     async fn open_stream(
         &mut self,
-        Found { span, place, is_requested }: Found,
+        Found { span, handle, place, is_requested }: Found,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
         // The span is entered first, so that its file stays open during the search for others.
-        let handle = SpanHandle::new(&span);
+        let handle = handle.unwrap_or_else(|| SpanHandle::new(&span));
         let late = self.late_bytes(&span).await;
         let late_files = late.iter().map(|late| match late {
             LateBytes::Found(span, offset) => (span.file(), *offset),

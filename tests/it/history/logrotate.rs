@@ -59,7 +59,10 @@ async fn all_bytes_are_there_whatever_logrotate_is_told() {
                     crate::servers::pace(std::time::Duration::from_millis(1100)).await;
                 }
                 if rotate(directory.path(), configuration).is_none() {
-                    return not_run("all_bytes_are_there_whatever_logrotate_is_told", "no logrotate");
+                    return not_run(
+                        "all_bytes_are_there_whatever_logrotate_is_told",
+                        "no logrotate",
+                    );
                 }
             }
             let lines = numbered(&format!("turn {turn}"), 0..300);

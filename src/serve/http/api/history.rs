@@ -190,8 +190,7 @@ async fn find(
             lines += &bodies::found_in_history(&mut find, generation, &before, is_last);
             let frame = BodyFrame::data(Bytes::from(lines));
             turn.wait_for_peer();
-            let is_out_of_time =
-                find.ended_early() == Some(crate::search::find::EndedEarly::Time);
+            let is_out_of_time = find.ended_early() == Some(crate::search::find::EndedEarly::Time);
             if find.is_done() && (is_last || is_out_of_time) {
                 return Ok(Some((frame, None)));
             }

@@ -19,10 +19,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::encoding::Encoding;
 use crate::log::LogPath;
-use crate::search::{SearchError, Snapshot};
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
+use crate::search::{SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
