@@ -40,9 +40,6 @@ export class Stream {
         this.#newsFrom = 0;
         this.#addGeneration(message.generation, message.from, message.reason, resetWords(message.reason));
         break;
-      case 'notice':
-        this.#addMarker('notice', message.message, this.tail.to.offset);
-        break;
       case 'signed':
         this.generations.renameCurrent(message.generation);
         break;
