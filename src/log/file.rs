@@ -95,7 +95,6 @@ impl LogFile {
     pub fn with_content(admitted: Admitted) -> io::Result<Self> {
         let archives = admitted.archives();
         let file = Self::new(admitted);
-        file.point.check(Call::Read).map_err(|error| file.failed_to("read", &error.into()))?;
         let unpacked = archives.unpack(&file.file);
         let unpacked = unpacked.map_err(|error| file.failed_to("unpack", &error))?;
         let content = unpacked.map(|(key, copy)| Content::new(archives, key, copy));

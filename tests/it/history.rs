@@ -229,7 +229,7 @@ async fn a_position_is_found_again_when_its_file_was_renamed_and_compressed() {
     let first = numbered("first", 0..2_000);
     let log = server.log("a.log", &first);
     let mut reader = Reader::open(&server, &log, "&lines=all").await;
-    reader.read_until(first[first.len() - 20..].as_bytes()).await;
+    reader.read_until(&first.as_bytes()[first.len() - 20..]).await;
     let generation = reader.at.generation.clone();
     drop(reader);
     std::fs::rename(server.path("a.log"), server.path("a.log.1")).unwrap();
@@ -266,7 +266,7 @@ async fn a_rotation_and_a_compression_under_the_reader_lose_nothing() {
     let mut expected = numbered("part 0", 0..500);
     let mut reader = Reader::open(&server, &log, "&history=1&lines=all").await;
     for part in 1..5 {
-        reader.read_until(expected[expected.len() - 26..].as_bytes()).await;
+        reader.read_until(&expected.as_bytes()[expected.len() - 26..]).await;
         // The oldest number is moved first. Each file but the newest is compressed.
         for number in (1..part).rev() {
             let ending = if number == 1 { "" } else { ".gz" };
@@ -296,7 +296,7 @@ async fn a_rotation_and_a_compression_under_the_reader_lose_nothing() {
         })
         .await;
     }
-    reader.read_until(expected[expected.len() - 26..].as_bytes()).await;
+    reader.read_until(&expected.as_bytes()[expected.len() - 26..]).await;
     assert!(reader.bytes == expected.as_bytes(), "{:?}", reader.heads());
     let (bytes, told) = streamed(&server, &log, "history=1&lines=all").await;
     assert!(bytes == expected.as_bytes(), "a new viewer: {told:?}");

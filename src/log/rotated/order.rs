@@ -51,6 +51,9 @@ enum Age {
     Count(Vec<u64>),
 }
 
+/// The kind of the names of a sequence; for counts its directory and the text of the names, too.
+type SequenceName = (u8, usize, Vec<u8>);
+
 /// The names of a log.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Own {
@@ -85,7 +88,7 @@ impl Own {
 /// The past of a log with these names, the oldest file first, each once.
 pub(super) fn ordered(own: &Own, entries: Vec<Entry>) -> Vec<Ordered> {
     let aged = entries.into_iter().filter_map(|entry| Some((own.age(&entry)?, entry)));
-    let mut sequences: BTreeMap<(u8, usize, Vec<u8>), Vec<(Age, Entry)>> = BTreeMap::new();
+    let mut sequences: BTreeMap<SequenceName, Vec<(Age, Entry)>> = BTreeMap::new();
     for (age, entry) in without_twins(aged.collect()) {
         let sequence = match age {
             Age::Date(_) => (0, 0, Vec::new()),

@@ -15,6 +15,9 @@ use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
 /// How many rotated files that were found again are remembered. Most of them are closed.
 const ROTATED_MAX: usize = 256;
 
+/// How many of them may be read at a time. Viewers of the history may all be in another file.
+const FOUND_FILES_MAX: usize = 64;
+
 /// An open file that is not the present one.
 #[derive(Debug)]
 pub struct OldFile {
@@ -101,7 +104,7 @@ impl Timeline {
         }
         self.may_hold_old_files = true;
         self.let_go_of_rotated();
-        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {
+        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= FOUND_FILES_MAX {
             return None;
         }
         self.found += 1;
