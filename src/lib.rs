@@ -50,6 +50,8 @@
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
 //! | fingerprint | the last bytes before an offset; proves that a file still is what it was |
 //! | rotation | another file takes the log's name |
+//! | past | the files that had the log's name before, as their own names say; with the present file, the history |
+//! | content | what is in a compressed file; offsets and generations are those of the content |
 //! | span | a run of bytes of one generation in the order of publication |
 //! | timeline | all spans of a log that were published since it is followed |
 //! | wake | a signal to poll a log, with the renamings seen since the last poll |

@@ -42,6 +42,7 @@ impl Local {
         let start = StreamRequest {
             begin: begin(&ask.begin),
             late: Vec::new(),
+            history: false,
             tail: ask.tail,
             wait: ask.tail && ask.wait,
             audience: false,

@@ -28,12 +28,15 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
 use rustix::fs::{FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use crate::log::archive::{Archives, Compression, Unpacked};
 use crate::log::failpoints::{Call, Failpoint, Failpoints};
+use crate::log::file::Status;
 use crate::log::metrics::Metrics;
 use crate::log::pattern::{Match, Rank, RequestedPath, first_admitted, matches};
 
@@ -59,6 +62,7 @@ pub struct Access {
     scope: Option<Arc<Scope>>,
     faults: Failpoints,
     metrics: Arc<Metrics>,
+    archives: Arc<Archives>,
 }
 
 /// The reason why a path is not opened.
@@ -126,6 +130,7 @@ pub struct Admitted {
     identity: Identity,
     faults: Failpoints,
     metrics: Arc<Metrics>,
+    archives: Arc<Archives>,
     /// Its place among the matches of a pattern, if it was opened by one.
     rank: Option<Rank>,
 }
@@ -144,6 +149,22 @@ impl Admitted {
     /// The counters of its reads.
     pub(super) fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
+    }
+
+    /// The store that unpacks it if it is compressed.
+    pub(super) fn archives(&self) -> Arc<Archives> {
+        Arc::clone(&self.archives)
+    }
+
+    /// Its content, if it is compressed and not unpacked to its end yet. It may block for a moment.
+    pub(super) fn still_unpacking(&self) -> Option<Arc<Unpacked>> {
+        let (_, copy) = self.archives.unpack(&self.file).ok()??;
+        (!copy.has_ended()).then_some(copy)
+    }
+
+    /// The first bytes of its content, whether or not it is compressed, and how it is.
+    pub(super) fn content_head(&self) -> std::io::Result<(Option<Compression>, Vec<u8>)> {
+        self.archives.head(&self.file)
     }
 
     /// The file, open for reading.
@@ -207,6 +228,7 @@ impl Access {
             scope: None,
             faults: Failpoints::default(),
             metrics: Arc::default(),
+            archives: Arc::default(),
         })
     }
 
@@ -220,6 +242,7 @@ impl Access {
             scope,
             faults: self.faults.clone(),
             metrics: Arc::clone(&self.metrics),
+            archives: Arc::clone(&self.archives),
         }
     }
 
@@ -254,6 +277,12 @@ impl Access {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// What unpacks the compressed files of everything that is opened here.
+    #[must_use]
+    pub fn archives(&self) -> &Arc<Archives> {
+        &self.archives
     }
 
     /// The prefixes in the order in which they were given, made absolute. Of one that lies only
@@ -400,7 +429,8 @@ impl Access {
         let file = resolve::open_for_reading(found.object.as_fd())?;
         let (real_path, identity) = (found.real_path, Identity::of(&found.stat));
         let (faults, metrics) = (self.faults.clone(), Arc::clone(&self.metrics));
-        Ok(Admitted { file, real_path, identity, faults, metrics, rank: None })
+        let archives = Arc::clone(&self.archives);
+        Ok(Admitted { file, real_path, identity, faults, metrics, archives, rank: None })
     }
 
     /// The identity of the file to which the path leads now, without opening it for reading.
@@ -409,6 +439,18 @@ impl Access {
     /// Any [`Refusal`].
     pub fn identify(&self, log: &LogPath) -> Result<Identity, Refusal> {
         self.stat(log).map(|stat| Identity::of(&stat))
+    }
+
+    /// Size and time of the file to which the path leads now, as it is on the disk.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
+    pub(super) fn status(&self, log: &LogPath) -> Result<Status, Refusal> {
+        let stat = self.stat(log)?;
+        let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+        let since = Duration::new(seconds, u32::try_from(stat.st_mtime_nsec).unwrap_or_default());
+        let modified = SystemTime::UNIX_EPOCH + since;
+        Ok(Status { size: u64::try_from(stat.st_size).unwrap_or_default(), modified })
     }
 
     /// Size, times and identity of the file to which the path leads now.

@@ -16,6 +16,7 @@ use rustix::fs::SeekFrom;
 use rustix::io::{Errno, pread};
 
 use crate::log::access::{self, Admitted, Identity};
+use crate::log::archive::{Compression, Content, Notice, Unpacked};
 use crate::log::failpoints::{Call, Failpoint};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::metrics::Metrics;
@@ -30,6 +31,8 @@ pub const CHUNK_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct LogFile {
     file: File,
+    /// What is read instead of a compressed file.
+    content: Option<Content>,
     /// The path at which the file was opened, for messages.
     opened_path: PathBuf,
     identity: Identity,
@@ -74,13 +77,45 @@ pub enum Read {
 }
 
 impl LogFile {
-    /// Takes over a file that has been opened.
+    /// Takes over a file that has been opened, to be read as it is.
     #[must_use]
     pub fn new(admitted: Admitted) -> Self {
         let (identity, point) = (admitted.identity(), admitted.point());
         let metrics = admitted.metrics();
         let opened_path = admitted.real_path().to_owned();
-        Self { file: admitted.into_file(), opened_path, identity, point, metrics }
+        let file = admitted.into_file();
+        Self { file, content: None, opened_path, identity, point, metrics }
+    }
+
+    /// The same, to be read as the content of the file if it is compressed. That may still be
+    /// unpacked for a while, and then grows.
+    ///
+    /// # Errors
+    /// When the content can't be unpacked at all now.
+    pub fn with_content(admitted: Admitted) -> io::Result<Self> {
+        let archives = admitted.archives();
+        let file = Self::new(admitted);
+        let unpacked = archives.unpack(&file.file);
+        let unpacked = unpacked.map_err(|error| file.failed_to("unpack", &error))?;
+        let content = unpacked.map(|(key, copy)| Content::new(archives, key, copy));
+        Ok(Self { content, ..file })
+    }
+
+    /// What has to be said about a compressed file that was not unpacked to its end.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        self.content.as_ref()?.copy().notice()
+    }
+
+    /// How the file is compressed; None where it is read as it is.
+    #[must_use]
+    pub fn compression(&self) -> Option<Compression> {
+        self.content.as_ref().map(|content| content.copy().compression())
+    }
+
+    /// Its content, if it is compressed and not unpacked to its end yet.
+    pub(super) fn still_unpacking(&self) -> Option<Arc<Unpacked>> {
+        self.content.as_ref().map(Content::copy).filter(|copy| !copy.has_ended())
     }
 
     /// Device and inode, which no other file gets while this one is open.
@@ -109,7 +144,11 @@ impl LogFile {
         let status = || {
             self.point.check(Call::Stat)?;
             let metadata = self.file.metadata()?;
-            Ok(Status { size: self.point.size(metadata.len()), modified: metadata.modified()? })
+            let size = match &self.content {
+                Some(content) => content.refreshed(&self.file).size(),
+                None => metadata.len(),
+            };
+            Ok(Status { size: self.point.size(size), modified: metadata.modified()? })
         };
         status().map_err(|error| self.failed_to("stat", &error))
     }
@@ -143,11 +182,13 @@ impl LogFile {
     pub fn read_at(&self, offset: Offset, len: usize) -> io::Result<Vec<u8>> {
         let failed = |error: Errno| self.failed_to("read", &error.into());
         self.point.check(Call::Read).map_err(failed)?;
+        let copy = self.content.as_ref().map(Content::copy);
+        let file = copy.as_ref().map_or(&self.file, |copy| copy.file());
         let mut buffer = Vec::with_capacity(len);
         while buffer.len() < len {
             self.metrics.reads.add(1);
             let at = offset.plus(buffer.len()).0;
-            match pread(&self.file, spare_capacity(&mut buffer), at) {
+            match pread(file, spare_capacity(&mut buffer), at) {
                 Ok(0) => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(failed(error)),
@@ -206,7 +247,11 @@ impl LogFile {
 
     pub(super) fn seek(&self, to: SeekFrom) -> rustix::io::Result<u64> {
         self.point.check(Call::Seek)?;
-        rustix::fs::seek(&self.file, to)
+        match &self.content {
+            // The handle's position is shared, but nothing else uses it.
+            Some(content) => rustix::fs::seek(content.copy().file(), to),
+            None => rustix::fs::seek(&self.file, to),
+        }
     }
 
     /// The first bytes, at most [`SIGNATURE_BYTES_MAX`]; empty for an empty file.
@@ -244,12 +289,12 @@ mod tests {
 
     impl LogFile {
         /// A file without a name.
-        pub(in crate::log) fn with_content(bytes: &[u8]) -> Self {
+        pub(in crate::log) fn with_bytes(bytes: &[u8]) -> Self {
             let file = tempfile::tempfile().unwrap();
             file.write_all_at(bytes, 0).unwrap();
             let identity = Identity { device: 0, inode: 0 };
             let (opened_path, point) = (PathBuf::new(), Failpoint::default());
-            Self { file, opened_path, identity, point, metrics: Arc::default() }
+            Self { file, content: None, opened_path, identity, point, metrics: Arc::default() }
         }
 
         pub(in crate::log) fn set_len(&self, len: u64) {
@@ -264,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_refill_past_the_offset_is_recognised_by_the_fingerprint() {
-        let log = LogFile::with_content(b"one\ntwo\n");
+        let log = LogFile::with_bytes(b"one\ntwo\n");
         let fingerprint = log.fingerprint(Offset(8)).unwrap();
         log.set_len(0);
         log.file.write_all_at(b"another text that is longer\n", 0).unwrap();

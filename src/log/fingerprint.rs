@@ -90,7 +90,7 @@ mod tests {
                 prop_assert_eq!(fingerprint.offset(), Offset(all.len() as u64));
                 prop_assert_eq!(fingerprint.bytes(), tail);
             }
-            let log = LogFile::with_content(&all);
+            let log = LogFile::with_bytes(&all);
             let from_file = log.fingerprint(Offset(all.len() as u64)).unwrap();
             prop_assert_eq!(from_file.bytes(), fingerprint.bytes());
         }

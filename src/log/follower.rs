@@ -18,24 +18,26 @@ pub mod tailed_file;
 mod task;
 mod watch_set;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{broadcast, watch};
 use tokio::time::timeout;
 
-use crate::log::access::{Access, LogPath};
+use crate::log::access::{Access, Identity, LogPath};
+use crate::log::archive::{Compression, Unpacked};
 use crate::log::blocking;
-use crate::log::file::LogFile;
+use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
-use crate::log::rotated::{self, OldFiles};
-use crate::log::timeline::{OLD_FILES_MAX, Span, Timeline};
+use crate::log::rotated::{self, OldFiles, PastFile};
+use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use pool::Pool;
@@ -51,6 +53,10 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(3);
 /// A search for a rotated file waits at most this long until other files are closed.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often the history is listed for one step, while files are being renamed.
+const LISTINGS_MAX: usize = 3;
+/// Nobody writes any more to a rotated file that has not been written to for this long.
+const LATE_TIME: Duration = Duration::from_secs(60);
 /// A viewer that is more messages behind than this reads the file instead. A power of two.
 pub const BROADCAST_MESSAGES: usize = 32;
 
@@ -63,12 +69,43 @@ pub enum Event {
     TimelineChanged,
 }
 
+/// What a search for a file came to.
+enum Sought<T> {
+    Found(T),
+    Nothing,
+    /// The file is compressed. When this is unpacked, the search can go on.
+    Unpacking(Arc<Unpacked>),
+}
+
+/// A file of a log's history: one that had the log's name, or the present one.
+#[derive(Clone, Debug)]
+pub struct HistoryFile {
+    /// The generation of its content.
+    pub generation: Generation,
+    /// How it is compressed; None where it is read as it is.
+    pub compression: Option<Compression>,
+    /// When it was last written, if known.
+    pub modified: Option<SystemTime>,
+    /// How many bytes it has on the disk.
+    pub disk_size: u64,
+    /// None for the present file.
+    past: Option<PastFile>,
+}
+
+impl HistoryFile {
+    /// The path of a file that has lost the log's name; None for the present file.
+    #[must_use]
+    pub fn past_path(&self) -> Option<&LogPath> {
+        self.past.as_ref().map(|past| &past.path)
+    }
+}
+
 /// What came after a file that was rotated away before anybody followed the log.
 #[derive(Debug)]
 pub struct NextRotated {
     /// The span of a file that had the name next and was found. None where the file comes next with
     /// which following began.
-    pub span: Option<Arc<Span>>,
+    pub span: Option<SpanReader>,
     /// Whether it is proved that no other file had the name in between.
     pub follows_directly: bool,
 }
@@ -176,7 +213,8 @@ impl Follower {
     }
 
     /// The span of a position in a file that was rotated away while nobody followed, or that was
-    /// closed since. None unless the file still lies beside the log and is provably the same.
+    /// closed since. None unless the file still lies beside the log and is provably the same, or a
+    /// compressed file there has its content.
     pub async fn find_rotated(
         self: &Arc<Self>,
         generation: Generation,
@@ -187,16 +225,76 @@ impl Follower {
         if known.is_some() {
             return known;
         }
-        self.find(move |follower| {
-            let on_disk = follower.timeline().on_disk(generation);
-            let file = rotated::find(&follower.access, &follower.log, on_disk, offset)?;
-            follower.take_in(Some(generation), offset, file)
-        })
-        .await
+        let found = self.find(move |follower| follower.seek_rotated(generation, offset)).await;
+        found.map(|reader| Arc::clone(reader.span()))
     }
 
-    /// What had the name after the file of a span that was rotated away before the first poll.
-    pub async fn find_next_rotated(self: &Arc<Self>, span: &Arc<Span>) -> NextRotated {
+    /// The span of a file of the log's past, by the generation that it has when nobody has followed
+    /// it. That proves which file it is, even where the file is short.
+    pub async fn find_named(self: &Arc<Self>, generation: Generation) -> Option<Arc<Span>> {
+        let _finding = self.finding.lock().await;
+        self.find(move |follower| {
+            match rotated::find_named(&follower.access, &follower.log, generation) {
+                Some(file) => follower.sought(Some(generation), Offset(0), file),
+                None => Sought::Nothing,
+            }
+        })
+        .await
+        .map(|reader| Arc::clone(reader.span()))
+    }
+
+    fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
+        let on_disk = self.timeline().on_disk(generation);
+        let (access, log) = (&self.access, &self.log);
+        let found = rotated::find(access, log, on_disk, offset);
+        let found = found.or_else(|| rotated::find_named(access, log, generation));
+        if let Some(file) = found {
+            return self.sought(Some(generation), offset, file);
+        }
+        let Some(file) = rotated::find_compressed(access, log, generation) else {
+            return Sought::Nothing;
+        };
+        let tail = self.timeline().last_of(generation).map(|span| span.tail());
+        let is_proved = || {
+            let size = file.status().ok()?.size;
+            // What was published last proves that all of it is the same.
+            let at = tail.as_ref().map_or(offset, |tail| tail.offset().max(offset));
+            let is_same = match &tail {
+                Some(tail) => {
+                    let read = file.read_after(tail, 0, tail.offset(), Nuls::Written).ok()?;
+                    !matches!(read, Read::Changed)
+                }
+                None => true,
+            };
+            Some(is_same && at.0 <= size)
+        };
+        match file.still_unpacking() {
+            Some(copy) => Sought::Unpacking(copy),
+            None if is_proved() == Some(true) => self.sought(Some(generation), offset, file),
+            None => Sought::Nothing,
+        }
+    }
+
+    /// The span of a file that was found, or the wait until it is unpacked.
+    fn sought(
+        &self,
+        asked: Option<Generation>,
+        offset: Offset,
+        file: LogFile,
+    ) -> Sought<SpanReader> {
+        if let Some(copy) = file.still_unpacking() {
+            return Sought::Unpacking(copy);
+        }
+        self.take_in(asked, offset, file).map_or(Sought::Nothing, Sought::Found)
+    }
+
+    /// What had the name after the file of a span that was rotated away before the first poll. With
+    /// `by_name`, the names of the files say which these are, as for the whole past of the log.
+    pub async fn find_next_rotated(
+        self: &Arc<Self>,
+        span: &Arc<Span>,
+        by_name: bool,
+    ) -> NextRotated {
         let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
             Some(file) => Some(file),
@@ -208,19 +306,30 @@ impl Follower {
         let Some(file) = file else { return unknown };
         let _finding = self.finding.lock().await;
         let span = Arc::clone(span);
-        let found = self.find(move |follower| Some(follower.find_next(&span, &file))).await;
+        let found = self.find(move |follower| follower.find_next(&span, &file, by_name)).await;
         found.unwrap_or(unknown)
     }
 
     /// The same. It may block.
-    fn find_next(&self, before_span: &Span, before: &LogFile) -> NextRotated {
+    fn find_next(
+        &self,
+        before_span: &Span,
+        before: &LogFile,
+        by_name: bool,
+    ) -> Sought<NextRotated> {
+        if by_name {
+            return self.find_next_by_name(before_span, before);
+        }
         if let Some(pattern) = self.log.pattern() {
-            return self.find_next_match(pattern, before);
+            return Sought::Found(self.find_next_match(pattern, before));
         }
         let followed = self.timeline().followed();
         let next = followed.as_ref().and_then(|followed| {
             self.old_files.find_next(&self.access, &self.log, before, followed)
         });
+        if let Some(copy) = next.as_ref().and_then(LogFile::still_unpacking) {
+            return Sought::Unpacking(copy);
+        }
         let found = next.is_some();
         let born = next.as_ref().map_or(followed.map(|followed| followed.born), LogFile::born);
         let span = next.and_then(|next| self.take_in(None, Offset(0), next));
@@ -228,7 +337,43 @@ impl Follower {
         let follows_directly = born.is_some_and(|born| {
             before_span.precedes(born, || rotated::follows_directly(before, &self.log, born))
         });
-        NextRotated { span, follows_directly: is_given && follows_directly }
+        Sought::Found(NextRotated { span, follows_directly: is_given && follows_directly })
+    }
+
+    /// What comes next in the history. After it come the files that have been followed. It may
+    /// block.
+    fn find_next_by_name(&self, before_span: &Span, before: &LogFile) -> Sought<NextRotated> {
+        let mut follows_directly = true;
+        for _ in 0..LISTINGS_MAX {
+            let history = self.read_history();
+            let is_before = |file: &HistoryFile| file.generation.is(&before_span.generation);
+            let from = match history.iter().position(is_before) {
+                Some(at) => {
+                    follows_directly &= history[at].past.as_ref().is_none_or(|it| !it.is_gap_after);
+                    at + 1
+                }
+                // It was removed since. The times say what comes next.
+                None => {
+                    follows_directly = false;
+                    let written = before.status().ok().map(|status| status.modified);
+                    let later = history.iter().position(|file| file.modified > written);
+                    later.unwrap_or(history.len())
+                }
+            };
+            let is_followed = |file: &HistoryFile| self.timeline().contains(file.generation);
+            let next = history.get(from).filter(|file| !is_followed(file));
+            let Some((next, past)) = next.and_then(|next| Some((next, next.past.as_ref()?))) else {
+                return Sought::Found(NextRotated { span: None, follows_directly });
+            };
+            let Some(file) = past.open(&self.access) else { continue };
+            if let Some(copy) = file.still_unpacking() {
+                return Sought::Unpacking(copy);
+            }
+            let span = self.take_in(Some(next.generation), Offset(0), file);
+            let follows_directly = follows_directly && span.is_some();
+            return Sought::Found(NextRotated { span, follows_directly });
+        }
+        Sought::Found(NextRotated { span: None, follows_directly: false })
     }
 
     /// The same for a pattern. Its files keep their names, so the next match is the next file. It
@@ -253,19 +398,117 @@ impl Follower {
             return None;
         }
         self.find(move |follower| {
-            let file = rotated::find_unproved(&follower.access, &follower.log, wanted)?;
-            follower.take_in(None, Offset(0), file)
+            match rotated::find_unproved(&follower.access, &follower.log, wanted) {
+                Some(file) => follower.sought(None, Offset(0), file),
+                None => Sought::Nothing,
+            }
+        })
+        .await
+        .map(|reader| Arc::clone(reader.span()))
+    }
+
+    /// The past of the log and its present file, the oldest file first.
+    pub async fn history(self: &Arc<Self>) -> Vec<HistoryFile> {
+        let follower = Arc::clone(self);
+        blocking::run(self.device, move || follower.read_history()).await.unwrap_or_default()
+    }
+
+    /// The same. It may block.
+    fn read_history(&self) -> Vec<HistoryFile> {
+        let past = rotated::past(&self.access, &self.log);
+        let identified: Vec<_> = past
+            .into_iter()
+            .filter_map(|file| Some((file.identify(&self.access)?, file)))
+            .collect();
+        let there: HashSet<Identity> =
+            identified.iter().map(|(identified, _)| identified.generation.identity).collect();
+        let mut files: Vec<HistoryFile> = Vec::with_capacity(identified.len() + 1);
+        // The newest first: what was compressed a moment ago was followed a moment before.
+        for (identified, file) in identified.into_iter().rev() {
+            let (named, head) = (identified.generation, &identified.head);
+            let timeline = self.timeline();
+            let known = timeline.known_file(named.identity, head).or_else(|| {
+                let present = timeline.latest().map(|span| span.identity());
+                let is_gone = |generation: &Generation, identity: Identity| {
+                    let is_taken = files.iter().any(|other| other.generation.is(generation));
+                    Some(identity) != present && !there.contains(&identity) && !is_taken
+                };
+                identified.compression.and_then(|_| timeline.known_content(head, is_gone))
+            });
+            drop(timeline);
+            files.push(HistoryFile {
+                generation: known.unwrap_or(named),
+                compression: identified.compression,
+                modified: Some(file.modified),
+                disk_size: file.size,
+                past: Some(file),
+            });
+        }
+        files.reverse();
+        let present = {
+            let timeline = self.timeline();
+            timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
+        };
+        let Some((present, file)) = present.and_then(|span| Some((span.signed(), span.file()?)))
+        else {
+            return files;
+        };
+        // It may have been renamed a moment ago.
+        if !files.iter().any(|past| past.generation.is(&present)) {
+            let status = self.access.status(&self.log).ok();
+            files.push(HistoryFile {
+                generation: present,
+                compression: file.compression(),
+                modified: status.map(|status| status.modified),
+                disk_size: status.map_or(0, |status| status.size),
+                past: None,
+            });
+        }
+        files
+    }
+
+    /// The span of a file of the log's history, whose file stays open as long as it is read.
+    pub async fn open_history(self: &Arc<Self>, file: &HistoryFile) -> Option<SpanReader> {
+        let generation = file.generation;
+        let Some(past) = file.past.clone() else {
+            let timeline = self.timeline();
+            return timeline.last_of(generation).map(|span| SpanReader::enter(&span));
+        };
+        let _finding = self.finding.lock().await;
+        let known = {
+            let timeline = self.timeline();
+            timeline.find(generation, Offset(0)).map(|span| SpanReader::enter(&span))
+        };
+        if known.is_some() {
+            return known;
+        }
+        self.find(move |follower| {
+            let file = past.open(&follower.access);
+            match file.filter(|file| file.identity() == generation.identity) {
+                Some(file) => follower.sought(Some(generation), Offset(0), file),
+                // It was renamed or compressed since it was followed, or since the list was made.
+                None => follower.seek_rotated(generation, Offset(0)),
+            }
         })
         .await
     }
 
-    /// Runs a search for a file, which may block, on a blocking thread.
+    /// Runs a search for a file, which may block, on a blocking thread. While the file is being
+    /// unpacked, no thread waits for that.
     async fn find<T: Send + 'static>(
         self: &Arc<Self>,
-        search: impl FnOnce(&Self) -> Option<T> + Send + 'static,
+        search: impl Fn(&Self) -> Sought<T> + Send + Sync + 'static,
     ) -> Option<T> {
-        let follower = Arc::clone(self);
-        let found = blocking::run(self.device, move || search(&follower)).await.flatten();
+        let search = Arc::new(search);
+        let found = loop {
+            let (follower, search) = (Arc::clone(self), Arc::clone(&search));
+            let sought = blocking::run(self.device, move || search(&follower)).await?;
+            match sought {
+                Sought::Found(found) => break Some(found),
+                Sought::Nothing => break None,
+                Sought::Unpacking(copy) => copy.ended().await,
+            }
+        };
         if self.excess_files.load(Ordering::SeqCst) > 0 {
             // The next search begins only after late files have been closed for this one.
             let _in_time = timeout(ROOM_TIME_MAX, self.refresh()).await;
@@ -281,13 +524,25 @@ impl Follower {
         asked: Option<Generation>,
         offset: Offset,
         file: LogFile,
-    ) -> Option<Arc<Span>> {
+    ) -> Option<SpanReader> {
         let end = file.written_end(file.status().ok()?.size).ok()?;
         let tailed = TailedFile::found(file, end).ok()?;
         let (generation, file) = (tailed.generation, Arc::clone(&tailed.file));
-        let (span, is_new) =
-            self.timeline().add_rotated(asked, offset, generation, tailed.head(), file, end)?;
-        if is_new {
+        // Nobody writes to a file that was compressed, or that is much older than the present one.
+        let written = |file: &LogFile| file.status().ok().map(|status| status.modified);
+        let present = self.timeline().latest().and_then(|span| span.file());
+        let latest = present.and_then(|present| written(&present));
+        let at_rest_since = written(&file).map(|written| written + LATE_TIME);
+        let is_late = latest.is_none_or(|latest| at_rest_since.is_none_or(|since| since >= latest));
+        let may_be_late = file.compression().is_none() && is_late;
+        let (reader, is_new) = {
+            let mut timeline = self.timeline();
+            let (span, is_new) =
+                timeline.add_rotated(asked, offset, generation, tailed.head(), file, end)?;
+            // Under the lock, so that the file is not closed before somebody reads it.
+            (SpanReader::enter(&span), is_new)
+        };
+        if is_new && may_be_late {
             self.found.lock().push(tailed);
             self.wake.wake();
         }
@@ -296,7 +551,7 @@ impl Follower {
             self.excess_files.store(in_use, Ordering::SeqCst);
             self.wake.wake();
         }
-        Some(span)
+        Some(reader)
     }
 
     /// Closes old files beyond [`OLD_FILES_MAX`], in the order in which they were opened. Only

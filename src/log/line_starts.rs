@@ -40,8 +40,22 @@ impl LogFile {
         lines: u64,
         reach: u64,
     ) -> io::Result<LinesBefore> {
+        self.count_back(newline, end, lines, reach).map(|(start, _)| start)
+    }
+
+    /// The same, and how many lines were found: fewer than `lines` where the file has no more.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn count_back(
+        &self,
+        newline: Newline,
+        end: Offset,
+        lines: u64,
+        reach: u64,
+    ) -> io::Result<(LinesBefore, u64)> {
         if lines == 0 {
-            return Ok(LinesBefore::All(end));
+            return Ok((LinesBefore::All(end), 0));
         }
         let mut below = newline.align(end.0.saturating_sub(1));
         let floor = newline.align(end.0.saturating_sub(reach));
@@ -56,14 +70,17 @@ impl LogFile {
                 earliest = Some(start);
                 found += 1;
                 if found == lines {
-                    return Ok(LinesBefore::All(start));
+                    return Ok((LinesBefore::All(start), found));
                 }
             }
             below = from;
             block_bytes = BLOCK_BYTES_MAX.min(block_bytes * 8);
         }
-        let is_whole = floor == 0;
-        Ok(if is_whole { LinesBefore::All(Offset(0)) } else { LinesBefore::Fewer(earliest) })
+        if floor > 0 {
+            return Ok((LinesBefore::Fewer(earliest), found));
+        }
+        // The first line begins with the file.
+        Ok((LinesBefore::All(Offset(0)), found + u64::from(end > Offset(0))))
     }
 
     /// The offset at which the last `lines` lines before `end` start. If that is more than 64 MiB
@@ -111,14 +128,14 @@ mod tests {
             (b"no newline at all", 5, 0),
         ] {
             let end = Offset(bytes.len() as u64);
-            let found = LogFile::with_content(bytes).last_lines(Newline::Byte, lines, end).unwrap();
+            let found = LogFile::with_bytes(bytes).last_lines(Newline::Byte, lines, end).unwrap();
             assert_eq!(found, Offset(expected), "{lines} of {bytes:?}");
         }
     }
 
     #[test]
     fn a_search_for_line_starts_is_bounded() {
-        let log = LogFile::with_content(b"");
+        let log = LogFile::with_bytes(b"");
         log.set_len(1 << 40);
         let start = log.last_lines(Newline::Byte, 1, Offset(1 << 40)).unwrap();
         assert_eq!(start, Offset((1 << 40) - LAST_LINES_BYTES_MAX));
@@ -128,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_search_that_ends_early_gives_the_earliest_line_that_it_found() {
-        let log = LogFile::with_content(b"first\nsecond\nthird\n");
+        let log = LogFile::with_bytes(b"first\nsecond\nthird\n");
         for (lines, reach, expected) in [
             (1, 5, LinesBefore::Fewer(None)),
             (1, 7, LinesBefore::All(Offset(13))),
@@ -143,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_row_starts_behind_the_newline_before_it() {
-        let log = LogFile::with_content(b"ab\ncd\n");
+        let log = LogFile::with_bytes(b"ab\ncd\n");
         for (offset, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (5, 3), (6, 6)] {
             let found = log.row_start(Newline::Byte, Offset(offset)).unwrap();
             assert_eq!(found, Offset(expected), "{offset}");
@@ -161,7 +178,7 @@ mod tests {
             let kept = all.len().saturating_sub(lines as usize);
             let expected: usize = all[..kept].iter().map(|line| line.len()).sum();
             let end = Offset(bytes.len() as u64);
-            let found = LogFile::with_content(bytes).last_lines(Newline::Byte, lines, end);
+            let found = LogFile::with_bytes(bytes).last_lines(Newline::Byte, lines, end);
             prop_assert_eq!(found.unwrap(), Offset(expected as u64));
         }
 
@@ -184,7 +201,7 @@ mod tests {
                 let mut bytes: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
                 bytes.extend([b'\n'].iter().take(half));
                 let end = Offset(bytes.len() as u64);
-                let log = LogFile::with_content(&bytes);
+                let log = LogFile::with_bytes(&bytes);
                 let expected = if lines == 0 { end } else { Offset(expected as u64) };
                 prop_assert_eq!(log.last_lines(newline, lines, end).unwrap(), expected);
                 let line = log.row_start(newline, expected).unwrap();

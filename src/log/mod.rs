@@ -6,11 +6,12 @@
 //! [`follower::rotation`] finds out what happened to the file, and the follower publishes each
 //! chunk once. The [`timeline`] holds what was published. The [`registry`] keeps one follower for
 //! each log while it has viewers, and the threads that run them. The [`catalogue`] lists the logs
-//! under the prefixes. A [`pattern`] is a log whose name leads to the newest file that matches.
+//! under the prefixes. An [`archive`] is a compressed file, read as its content. A [`pattern`] is a log whose name leads to the newest file that matches.
 //!
 //! Only this room touches the file system, and only `watch` names the crate that watches it.
 
 pub mod access;
+pub mod archive;
 pub(crate) mod blocking;
 pub mod catalogue;
 pub mod descriptors;
@@ -31,6 +32,6 @@ pub mod wake;
 pub mod watch;
 
 pub use access::{Access, LogPath, Refusal, Scope};
-pub use follower::{Event, Follower};
+pub use follower::{Event, Follower, HistoryFile};
 pub use position::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use registry::{Presence, Registry, Subscription};

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::timeout;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
+use crate::log::archive::Unpacked;
 use crate::log::blocking;
 use crate::log::descriptors::Reserve;
 use crate::log::follower::events::Poll;
@@ -125,6 +126,13 @@ enum IfMissing {
     Wait,
     /// Follow it for a short visit, which may find files that had its name.
     Visit,
+}
+
+/// What entering a log's follower came to.
+enum Entered {
+    Subscribed(Subscription),
+    /// The log is a compressed file, and has an end only when it is unpacked.
+    Unpacking(Arc<Unpacked>),
 }
 
 /// The entry of a follower's task in its registry.
@@ -249,12 +257,17 @@ impl Registry {
         if_missing: IfMissing,
     ) -> Result<Subscription, Refusal> {
         let device = self.mounts.device_of(log.as_path()).await;
-        let slot = self.take_slot(log).await?;
-        let (registry, named) = (Arc::clone(self), log.clone());
-        // The open checks the path as it is now, even when others follow the log already.
-        let entering = move || registry.enter(&named, device, slot, if_missing);
-        let subscription =
-            blocking::run(device, entering).await.unwrap_or(Err(Refusal::Unreadable))?;
+        let subscription = loop {
+            let slot = self.take_slot(log).await?;
+            let (registry, named) = (Arc::clone(self), log.clone());
+            // The open checks the path as it is now, even when others follow the log already.
+            let entering = move || registry.enter(&named, device, slot, if_missing);
+            match blocking::run(device, entering).await.unwrap_or(Err(Refusal::Unreadable))? {
+                Entered::Subscribed(subscription) => break subscription,
+                // No thread of the device waits meanwhile. The copy is held, so that it is kept.
+                Entered::Unpacking(copy) => copy.ended().await,
+            }
+        };
         subscription.follower.refresh().await;
         Ok(subscription)
     }
@@ -283,7 +296,7 @@ impl Registry {
         device: u64,
         slot: Option<OwnedSemaphorePermit>,
         if_missing: IfMissing,
-    ) -> Result<Subscription, Refusal> {
+    ) -> Result<Entered, Refusal> {
         let opened = self.access_for(log).open(log);
         match (&opened, if_missing) {
             (Err(refusal @ (Refusal::Forbidden | Refusal::Exhausted)), _)
@@ -294,12 +307,15 @@ impl Registry {
         let subscription = match self.enter_if_followed(log) {
             Some(subscription) => subscription,
             None => {
+                if let Some(copy) = opened.as_ref().ok().and_then(Admitted::still_unpacking) {
+                    return Ok(Entered::Unpacking(copy));
+                }
                 let is_missing_visit = opened.is_err() && if_missing == IfMissing::Visit;
                 let slots = self.complete(slot, is_missing_visit)?;
                 self.start(log, device, slots, opened)?
             }
         };
-        Ok(Subscription { is_barred, ..subscription })
+        Ok(Entered::Subscribed(Subscription { is_barred, ..subscription }))
     }
 
     /// Takes the permits that a new follower still needs. The slot is missing when the log had a

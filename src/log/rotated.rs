@@ -3,15 +3,18 @@
 //! They lie under other names, beside the log or in a directory of old files. A file whose position
 //! is known is recognised by its inode and its head, since another file may have got the inode
 //! meanwhile. It may have any name. A file that had the log's name after it is recognised by its
-//! present name and by its creation time, which a renaming does not change. All calls may block.
+//! present name and by its creation time, which a renaming does not change. A compressed file is
+//! recognised by its content. All calls may block.
 //!
-//! A search that finds no file proves nothing. [`succession`] decides whether one file followed
-//! another directly.
+//! The [`past`] of a log is all of these files, in the order of their [names](order). A search that
+//! finds no file proves nothing. [`succession`] decides whether one file followed another directly.
 
 mod names;
+mod order;
 mod places;
 pub(super) mod succession;
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,10 +24,11 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use crate::log::access::{Access, Identity, LogPath};
+use crate::log::archive::Compression;
 use crate::log::file::LogFile;
 use crate::log::pattern::{Match, Pattern, Rank, first_admitted};
-use crate::log::position::{Generation, Offset};
-use names::NameOrder;
+use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, Signature};
+use order::{Entry, Own};
 use places::Name;
 
 /// A shorter signature is not enough to recognise a file: any file may have got the inode of one
@@ -60,7 +64,7 @@ pub(super) fn find(
         }
         let file = open(access, &name.log_path(access)?)?;
         let is_proved = wanted.is_proved_by(file.identity(), &file.head().ok()?, offset)
-            && offset.0 <= file.status().ok()?.size;
+            && (file.still_unpacking().is_some() || offset.0 <= file.status().ok()?.size);
         is_proved.then_some(file)
     };
     for _ in 1..READINGS_MAX {
@@ -108,7 +112,7 @@ pub(super) fn find_next_match(
     };
     let newer = all[after..].iter().take_while(|found| !is_followed(found.identity));
     let (_, admitted) = first_admitted(newer, |log| access.open(log)).ok()?;
-    Some(LogFile::new(admitted))
+    LogFile::with_content(admitted).ok()
 }
 
 /// Whether the file is compressed, by its name.
@@ -116,30 +120,32 @@ pub(super) fn is_compressed(name: &[u8]) -> bool {
     names::is_compressed_name(name)
 }
 
-/// The old files of a log: those that had its name before the file with which following began.
+/// The past of a log as it was found lately.
 #[derive(Debug, Default)]
 pub(super) struct OldFiles(Mutex<Option<Listing>>);
 
 #[derive(Debug)]
 struct Listing {
     at: Instant,
-    /// In the order in which they were created.
-    files: Vec<Listed>,
+    /// The oldest first.
+    files: Vec<PastFile>,
 }
 
+/// A file of a log's past: it had the log's name, as far as its own name says so.
 #[derive(Clone, Debug)]
-struct Listed {
-    order: Order,
-    path: LogPath,
-}
-
-/// The order of old files: that of their creation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Order {
-    born: SystemTime,
-    /// Of files that were created within one tick.
-    name: NameOrder,
+pub(super) struct PastFile {
+    pub(super) path: LogPath,
     inode: u64,
+    /// When it was created. None where the file system does not say.
+    born: Option<SystemTime>,
+    /// When it was last written. A compressor keeps the time of the original.
+    pub(super) modified: SystemTime,
+    /// How many bytes it has on the disk.
+    pub(super) size: u64,
+    /// Its name has the ending of a compressed file.
+    is_compressed: bool,
+    /// A file is missing between this one and the next, by their numbers.
+    pub(super) is_gap_after: bool,
 }
 
 /// What bounds a search among the old files of a log.
@@ -160,72 +166,196 @@ impl OldFiles {
         before: &LogFile,
         followed: &Followed,
     ) -> Option<LogFile> {
-        let path = before.path_now().unwrap_or_default();
-        let after = Order {
-            born: before.life()?.born,
-            name: NameOrder::of(path.file_name().unwrap_or_default()),
-            inode: before.identity().inode,
-        };
         let mut listing = self.0.lock();
         let is_fresh = |listing: &Listing| listing.at.elapsed() < LISTING_TIME;
         if let Some(known) = listing.as_ref().filter(|listing| is_fresh(listing)) {
-            // Where the file was renamed since, the list is made anew.
-            match known.next(&after, followed) {
-                Some(next) => {
-                    if let Some(file) = next.open(access) {
-                        return Some(file);
-                    }
-                }
-                None => return None,
-            }
-        }
-        let listing = listing.insert(Listing::new(access, log, followed));
-        let mut after = after;
-        while let Some(next) = listing.next(&after, followed) {
+            // Where a file was renamed since, the list is made anew.
+            let (_, next) = known.next(before, followed)?;
             if let Some(file) = next.open(access) {
                 return Some(file);
             }
-            after = next.order.clone();
+        }
+        let listing = listing.insert(Listing { at: Instant::now(), files: past(access, log) });
+        let mut next = listing.next(before, followed);
+        while let Some((at, file)) = next {
+            if let Some(file) = file.open(access) {
+                return Some(file);
+            }
+            next = listing.from(at + 1, followed);
         }
         None
     }
 }
 
 impl Listing {
-    fn new(access: &Access, log: &LogPath, followed: &Followed) -> Self {
-        let (at, mut files) = (Instant::now(), Vec::new());
-        let own = OwnNames::of(access, log);
-        places::search::<()>(access, log, |name| {
-            let is_wanted = files.len() < LISTED_MAX && own.are_of_log(name);
-            let times = is_wanted.then(|| name.times())??;
-            // A file that is still written to is another log.
-            let is_old = times.born <= followed.born && times.written <= followed.born + LATE_TIME;
-            let path = name.log_path(access).filter(|path| is_old && path != log)?;
-            let (born, inode) = (times.born, name.inode);
-            let order = Order { born, name: NameOrder::of(name.name), inode };
-            files.push(Listed { order, path });
-            None
-        });
-        files.sort_by(|one, other| one.order.cmp(&other.order));
-        Self { at, files }
+    /// The file after another one, with its place in the list.
+    fn next(&self, before: &LogFile, followed: &Followed) -> Option<(usize, &PastFile)> {
+        let inode = before.identity().inode;
+        let known = self.files.iter().position(|file| file.inode == inode);
+        let at = match known {
+            Some(at) => at + 1,
+            // It has another kind of name, or none. Then the times say where it belongs.
+            None => {
+                let life = before.life()?;
+                let is_later = |file: &PastFile| match file.born.filter(|_| !file.is_compressed) {
+                    Some(born) => born > life.born,
+                    None => file.modified > life.written,
+                };
+                self.files.iter().position(is_later)?
+            }
+        };
+        self.from(at, followed)
     }
 
-    fn next(&self, after: &Order, followed: &Followed) -> Option<&Listed> {
-        let is_followed = |file: &Listed| {
-            followed.files.iter().any(|identity| identity.inode == file.order.inode)
-        };
-        let mut later = self.files.iter().filter(|file| file.order > *after);
-        later.find(|file| !is_followed(file))
+    /// The first file from a place of the list on.
+    fn from(&self, at: usize, followed: &Followed) -> Option<(usize, &PastFile)> {
+        let mut later = self.files.iter().enumerate().skip(at);
+        later.find(|(_, file)| {
+            let is_followed = followed.files.iter().any(|identity| identity.inode == file.inode);
+            !is_followed && file.is_older_than(followed.born)
+        })
     }
 }
 
-impl Listed {
-    /// The file, if it still lies at its path and can be read as it is.
-    fn open(&self, access: &Access) -> Option<LogFile> {
+impl PastFile {
+    /// Whether it was written before a file that was created then. A file that is still written to
+    /// may be another log, whatever its name is.
+    fn is_older_than(&self, born: SystemTime) -> bool {
+        // A compressor creates its file at any time.
+        let is_old = self.is_compressed || self.born.is_some_and(|own| own <= born);
+        is_old && self.modified <= born + LATE_TIME
+    }
+
+    /// The file, if it still lies at its path and can be read.
+    pub(super) fn open(&self, access: &Access) -> Option<LogFile> {
         let file = open(access, &self.path)?;
-        let Order { born, inode, .. } = self.order;
-        let is_same = file.identity().inode == inode && file.life()?.born == born;
+        let is_same = file.identity().inode == self.inode
+            && (self.born.is_none() || file.born() == self.born);
         (is_same && !names::is_compressed(&file.head().ok()?)).then_some(file)
+    }
+
+    /// The generation that this file has when nobody has followed it, how it is compressed, and the
+    /// first bytes of its content.
+    pub(super) fn identify(&self, access: &Access) -> Option<Identified> {
+        let admitted = access.open(&self.path).ok()?;
+        let identity = admitted.identity();
+        let (compression, head) = admitted.content_head().ok()?;
+        let is_same = identity.inode == self.inode && !names::is_compressed(&head);
+        let nonce = nonce_of(self.born, &head);
+        let generation = Generation::new(identity, nonce, &head);
+        is_same.then_some(Identified { generation, compression, head })
+    }
+}
+
+/// What names a file of the past.
+pub(super) struct Identified {
+    pub(super) generation: Generation,
+    pub(super) compression: Option<Compression>,
+    pub(super) head: Vec<u8>,
+}
+
+/// The nonce of a file that was not followed when it had the log's name: always the same, so that a
+/// position in it is good after a restart of the server, too.
+pub(super) fn nonce_of(born: Option<SystemTime>, head: &[u8]) -> u32 {
+    let since = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let mut named = since.unwrap_or_default().as_nanos().to_le_bytes().to_vec();
+    // A short file may still grow.
+    named.extend(head.get(..SIGNATURE_BYTES_MAX).unwrap_or_default());
+    let hash = Signature::new(&named[..named.len().min(SIGNATURE_BYTES_MAX)]).hash;
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// The past of a log: the files that lie where old files do, under names that a rotation makes, the
+/// oldest first. Compressed files are among them; the present file is not.
+pub(super) fn past(access: &Access, log: &LogPath) -> Vec<PastFile> {
+    let mut last = None;
+    for _ in 1..READINGS_MAX {
+        let were_at_rest = places::are_at_rest(access, log);
+        let files = read_past(access, log);
+        let names: Vec<_> = files.iter().map(|file| (file.inode, file.path.clone())).collect();
+        if were_at_rest || last.as_ref() == Some(&names) {
+            return files;
+        }
+        last = Some(names);
+        thread::sleep(READING_INTERVAL);
+    }
+    read_past(access, log)
+}
+
+fn read_past(access: &Access, log: &LogPath) -> Vec<PastFile> {
+    let present = access.identify(log).ok();
+    let names = OwnNames::of(access, log);
+    let series = names.file.clone();
+    let own = std::iter::once(names.log).chain(names.file).collect();
+    let own = Own { names: own, series, pattern: names.pattern };
+    let mut found: HashMap<(usize, OsString), PastFile> = HashMap::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut inodes: HashSet<u64> = present.map(|present| present.inode).into_iter().collect();
+    places::search::<()>(access, log, |name| {
+        let (place, is_beside) = (name.place, name.is_beside);
+        let entry = Entry {
+            place,
+            name: name.name.to_owned(),
+            modified: SystemTime::UNIX_EPOCH,
+            is_beside,
+        };
+        if entries.len() >= LISTED_MAX || !own.has(&entry) {
+            return None;
+        }
+        let path = name.log_path(access).filter(|path| path != log)?;
+        let stated = name.stat()?;
+        // A file may have several names.
+        if !inodes.insert(name.inode) {
+            return None;
+        }
+        let (born, modified, size) = (stated.born, stated.written, stated.size);
+        let is_compressed = is_compressed(name.name.as_bytes());
+        let inode = name.inode;
+        let file =
+            PastFile { path, inode, born, modified, size, is_compressed, is_gap_after: false };
+        found.insert((place, entry.name.clone()), file);
+        entries.push(Entry { modified, ..entry });
+        None
+    });
+    let ordered = order::ordered(&own, entries).into_iter().filter_map(|ordered| {
+        let file = found.remove(&(ordered.entry.place, ordered.entry.name))?;
+        Some(PastFile { is_gap_after: ordered.is_gap_after, ..file })
+    });
+    ordered.collect()
+}
+
+/// The file of the past that was given this generation because nobody had followed it. Its name for
+/// it is always the same, so that it is proved even where the file is short.
+pub(super) fn find_named(access: &Access, log: &LogPath, wanted: Generation) -> Option<LogFile> {
+    let is_named = |file: &&PastFile| {
+        file.inode == wanted.identity.inode
+            && file.identify(access).is_some_and(|identified| {
+                identified.generation.is(&wanted) && wanted.is_of(&identified.head)
+            })
+    };
+    past(access, log).iter().find(is_named)?.open(access)
+}
+
+/// The compressed file that has the content of a generation whose own file is gone: the only one in
+/// the log's past whose content begins as the generation's. It may still be unpacked for a while.
+pub(super) fn find_compressed(
+    access: &Access,
+    log: &LogPath,
+    wanted: Generation,
+) -> Option<LogFile> {
+    // Other files may begin with the same few bytes.
+    if !wanted.signature.is_whole() {
+        return None;
+    }
+    let is_wanted = |file: &PastFile| {
+        let identified = file.identify(access)?;
+        (identified.compression.is_some() && wanted.is_of(&identified.head)).then_some(())
+    };
+    let past = past(access, log);
+    let mut found = past.iter().filter(|file| is_wanted(file).is_some());
+    match (found.next(), found.next()) {
+        (Some(file), None) => file.open(access),
+        _ => None,
     }
 }
 
@@ -239,12 +369,13 @@ pub(super) fn find_between(
 ) -> Vec<LogFile> {
     let (Some(first), Some(last)) = (before.born(), next.born()) else { return Vec::new() };
     let ends = [before.identity().inode, next.identity().inode];
-    let followed = Followed { born: last, files: Vec::new() };
-    let listing = Listing::new(access, log, &followed);
-    let between = listing.files.iter().filter(|file| {
-        (first..=last).contains(&file.order.born) && !ends.contains(&file.order.inode)
+    let mut between = read_past(access, log);
+    between.retain(|file| {
+        let is_between = file.born.is_some_and(|born| (first..=last).contains(&born));
+        is_between && !file.is_compressed && file.is_older_than(last) && !ends.contains(&file.inode)
     });
-    between.filter_map(|file| file.open(access)).collect()
+    between.sort_by_key(|file| file.born);
+    between.into_iter().filter_map(|file| file.open(access)).collect()
 }
 
 /// Whether the file `next_born` had the log's name right after `before`, by the times of both.
@@ -291,5 +422,5 @@ impl OwnNames {
 
 /// Opens a file with the same checks as for any path that a viewer requests.
 fn open(access: &Access, path: &LogPath) -> Option<LogFile> {
-    Some(LogFile::new(access.open(path).ok()?))
+    LogFile::with_content(access.open(path).ok()?).ok()
 }

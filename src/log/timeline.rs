@@ -274,6 +274,30 @@ impl Timeline {
         Arc::clone(resumed)
     }
 
+    /// The generation under which this file is known already: one that was followed, or that was
+    /// found before. `head` is what its content begins with.
+    pub(super) fn known_file(&self, file: Identity, head: &[u8]) -> Option<Generation> {
+        let spans = self.spans.iter().rev().chain(&self.rotated);
+        let mut known = spans.filter(|span| !span.state().lost);
+        let is_of_it = |span: &&Arc<Span>| span.identity() == file && span.signed().is_of(head);
+        known.find(is_of_it).map(|span| span.signed())
+    }
+
+    /// The generation that was followed in a file which `is_gone`, and whose content begins as that
+    /// of a compressed file.
+    pub(super) fn known_content(
+        &self,
+        head: &[u8],
+        is_gone: impl Fn(&Generation, Identity) -> bool,
+    ) -> Option<Generation> {
+        let mut known = self.spans.iter().rev().filter(|span| !span.state().lost);
+        let is_of_it = |span: &&Arc<Span>| {
+            let signed = span.signed();
+            signed.signature.is_whole() && signed.is_of(head) && is_gone(&signed, span.identity())
+        };
+        known.find(is_of_it).map(|span| span.signed())
+    }
+
     /// Whether the follower has published spans of this generation, though its bytes may be gone.
     #[must_use]
     pub fn contains(&self, generation: Generation) -> bool {

@@ -8,6 +8,7 @@
 pub mod extract;
 pub mod filter;
 pub mod find;
+pub mod history;
 pub mod index;
 pub mod levels;
 pub mod limiter;
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod stack_trace;
 mod trace_matcher;
 
+pub use history::History;
 pub use index::{LineIndex, LineIndexes};
 pub use limiter::Limiter;
 pub use rows::{RowPosition, RowRange, RowsRequest};

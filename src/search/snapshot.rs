@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use crate::encoding::{Detection, Encoding, Newline};
+use crate::log::archive::Notice;
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
@@ -116,13 +117,35 @@ impl Snapshot {
             }
             WantedGeneration::Nothing => return Err(gone()),
         };
+        Self::of_span(hub, follower, span, generation, chosen).ok_or_else(gone)
+    }
+
+    /// All that was published of the generation of a span. None when its file is not open any more.
+    pub(super) fn of_span(
+        hub: &Hub,
+        follower: &Arc<Follower>,
+        span: Arc<Span>,
+        generation: Generation,
+        chosen: Interpretation,
+    ) -> Option<Self> {
         // In this order: a file that takes the place of this one has all that was published by then.
         let end = span.end();
-        let file = span.file().ok_or_else(gone)?;
+        let file = span.file()?;
         let checkpoints = hub.checkpoints(follower, chosen);
         // Asked after the end: where that is behind the first bytes, these are known.
         let encoding = chosen.encoding.unwrap_or_else(|| span.detection().encoding());
-        Ok(Self { generation, end, encoding, screen: chosen.screen, file, span, checkpoints })
+        Some(Self { generation, end, encoding, screen: chosen.screen, file, span, checkpoints })
+    }
+
+    /// What has to be said about a compressed file that was not unpacked to its end.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        self.file.notice()
+    }
+
+    /// The generation by the name that the server gives it now.
+    pub(super) fn own_generation(&self) -> Generation {
+        self.span.signed()
     }
 
     /// The encoding of the log.
@@ -236,7 +259,7 @@ async fn find(follower: &Arc<Follower>, wanted: Generation) -> Option<Arc<Span>>
     // An earlier server process created this name. The request is for all bytes of the file, so its
     // whole head must prove that the file is the same.
     if !wanted.signature.is_whole() {
-        return None;
+        return follower.find_named(wanted).await;
     }
     let twin = follower.timeline().latest_of_inode(wanted);
     if let Some(twin) = twin

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full};
-use hyper::header::HeaderValue;
+use hyper::Response;
+use hyper::header::{HeaderName, HeaderValue};
 
 use crate::encoding::Encoding;
+use crate::log::archive::Notice;
 
 /// The body of any answer. An error ends the connection, so that a client never mistakes a partial
 /// answer for a whole one.
@@ -26,4 +28,13 @@ pub(super) fn text_plain(charset: Option<Encoding>) -> HeaderValue {
         HeaderValue::from_str(&named).ok()
     };
     charset.and_then(named).unwrap_or(HeaderValue::from_static("text/plain"))
+}
+
+/// Says in a header of a text what has to be said about a compressed file that was not unpacked to
+/// its end: the text itself is the log's.
+pub(super) fn say_notice(response: &mut Response<Body>, notice: Option<&Notice>) {
+    let value = notice.and_then(|notice| HeaderValue::from_str(&notice.to_string()).ok());
+    if let Some(value) = value {
+        response.headers_mut().insert(HeaderName::from_static("tailcast-notice"), value);
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct BadParameter(pub(super) String);
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Query {
     pub(super) tail: bool,
+    /// `history=1`: the old files of the log stand before it.
+    pub(super) history: bool,
     pub(super) lines: Option<Lines>,
     pub(super) from: Option<Offset>,
     pub(super) of: WantedGeneration,
@@ -80,6 +82,7 @@ impl Query {
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "tail" => parsed.tail = switch(&name, &value)?,
+                "history" => parsed.history = switch(&name, &value)?,
                 "wait" => parsed.wait = Some(switch(&name, &value)?),
                 "lines" if value == "all" => parsed.lines = Some(Lines::All),
                 "lines" => {
@@ -125,6 +128,7 @@ impl Query {
     /// position, following, or a form other than the bytes.
     pub(super) fn is_whole_file(&self) -> bool {
         !self.tail
+            && !self.history
             && self.lines.is_none()
             && self.from.is_none()
             && matches!(self.format, None | Some(Format::Raw))
@@ -145,6 +149,7 @@ impl Query {
         StreamRequest {
             begin,
             late: self.late.clone(),
+            history: self.history,
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,

@@ -108,6 +108,7 @@ impl Hub {
         let request = StreamRequest {
             begin: StartAt::Lines(0),
             late: Vec::new(),
+            history: false,
             tail: true,
             wait: true,
             signed,

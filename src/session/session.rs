@@ -5,7 +5,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::log::Offset;
+use crate::log::archive::Notice;
+use crate::log::{Generation, Offset};
 use crate::session::audience::AudienceMessages;
 use crate::session::backlog::Backlog;
 use crate::session::checkpoints::Checkpoint;
@@ -350,11 +351,16 @@ impl Session {
     /// The messages of an item that has no bytes.
     fn announce(&mut self, item: Item) -> Output {
         Output::Frames(match item {
-            Item::Open(opening) => self.control(|| Message::open(&opening)),
+            Item::Open(opening) => {
+                let mut frames = self.control(|| Message::open(&opening));
+                frames.extend(self.notice_frames(opening.generation));
+                frames
+            }
             Item::Reset { generation, from, reason, encoding } => {
                 let state = self.fanout.empty_state(self.viewer.span(), from);
                 let mut frames = self.move_renderer(state);
                 frames.extend(self.control(|| Message::reset(generation, from, reason, encoding)));
+                frames.extend(self.notice_frames(generation));
                 frames
             }
             Item::Gap { generation, from, to } => {
@@ -404,6 +410,19 @@ impl Session {
             .take()
             .filter(|renderer| renderer.is_at(span, at))
             .or_else(|| self.fanout.renderer_at(span, at, self.form))
+    }
+
+    /// What has to be said about the file that the viewer reads now.
+    #[must_use]
+    pub fn notice(&self) -> Option<Notice> {
+        self.viewer.span()?.file()?.notice()
+    }
+
+    fn notice_frames(&self, generation: Generation) -> Frames {
+        let notice = self.notice();
+        notice
+            .map(|notice| self.control(|| Message::notice(generation, &notice)))
+            .unwrap_or_default()
     }
 
     fn control(&self, message: impl FnOnce() -> Message) -> Frames {

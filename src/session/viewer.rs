@@ -473,15 +473,16 @@ impl Viewer {
         // had the name next, if it can be found. Unless it is proved that no other one came in
         // between, the viewer is told that some may be missing.
         if let Some(span) = self.span().filter(|span| span.is_rotated()).cloned() {
-            let next = follower.find_next_rotated(&span).await;
+            let next = follower.find_next_rotated(&span, self.request.history).await;
             if !next.follows_directly
                 && let Some(step) = self.cursor.on_unknown_files()
             {
                 return self.announce(step);
             }
             if let Some(found) = next.span {
-                let at = self.span_cursor(SpanHandle::new(&found), Fingerprint::at(Offset(0)));
-                let step = self.cursor.on_rotation(NextSpan::Span(at, found.reason));
+                let reason = found.reason;
+                let at = self.span_cursor(found.into(), Fingerprint::at(Offset(0)));
+                let step = self.cursor.on_rotation(NextSpan::Span(at, reason));
                 return self.announce(step);
             }
         }

@@ -7,7 +7,7 @@
 use serde::ser::SerializeTuple;
 use serde::{Serialize, Serializer};
 
-use crate::log::{Generation, Offset};
+use crate::log::{Generation, Offset, archive};
 use crate::render::Annotation;
 use crate::wire::rows::AnnotationJson;
 
@@ -30,12 +30,82 @@ pub struct Rows<'a> {
     pub at_start: bool,
     /// No row comes after the last.
     pub at_end: bool,
+    /// With `history=1`: the file that the rows are of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<HistoryPlace>,
+    /// What has to be said about a compressed file that could not be unpacked to its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
     /// The rows, in order.
     pub rows: Vec<Row<'a>>,
     /// The number of the line that begins at each row.
     pub lines: &'a [Option<u64>],
     /// When the first byte of each row arrived.
     pub times: Vec<Option<u64>>,
+}
+
+/// Where the rows of an answer are in the history of a log.
+#[derive(Clone, Debug, Serialize)]
+pub struct HistoryPlace {
+    /// The absolute path of the file as it is shown.
+    pub path: String,
+    /// The generation of the file before it.
+    #[serde(serialize_with = "as_optional_text")]
+    pub previous: Option<Generation>,
+    /// The generation of the file after it.
+    #[serde(serialize_with = "as_optional_text")]
+    pub following: Option<Generation>,
+}
+
+/// What has to be said about a compressed file that could not be unpacked to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// `truncated`, `damaged`, `too-large`, `no-room`, `unsupported` or `unreadable`.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl From<archive::Notice> for Notice {
+    fn from(notice: archive::Notice) -> Self {
+        Self { code: notice.shortfall.code(), message: notice.to_string() }
+    }
+}
+
+/// The answer to `/_/history/…`.
+#[derive(Debug, Serialize)]
+pub struct History {
+    /// The absolute path of the log as it is shown.
+    pub path: String,
+    /// The files of the log, the oldest first. The last one has its name, if there is one.
+    pub files: Vec<HistoryFile>,
+}
+
+/// One file of a [`History`].
+#[derive(Debug, Serialize)]
+pub struct HistoryFile {
+    /// The generation of its content.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// Its name without the directory.
+    pub name: String,
+    /// Its absolute path as it is shown.
+    pub path: String,
+    /// The address of its page, without the host.
+    pub href: String,
+    /// The size of the file in bytes, as it is on the disk.
+    pub bytes: u64,
+    /// The size of its content in bytes; `None` for a compressed file that is not unpacked now.
+    pub size: Option<u64>,
+    /// `gz`, `zst`, `xz` or `bz2`; `None` for a plain file.
+    pub compressed: Option<&'static str>,
+    /// When it was written last.
+    pub modified: Option<u64>,
+    /// It has the log's name now.
+    pub present: bool,
+    /// What has to be said about it, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Notice>,
 }
 
 /// A row: `[offset, content]`, or `[offset, content, annotation]` if there is more to say about it.
@@ -101,8 +171,25 @@ pub struct LineStart {
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Find {
+    /// With `history=1`: the file in which the next rows are.
+    File {
+        /// The generation of its content.
+        #[serde(serialize_with = "as_text")]
+        generation: Generation,
+        /// Its absolute path as it is shown.
+        path: String,
+        /// The size of its content.
+        #[serde(serialize_with = "as_number")]
+        size: Offset,
+        /// What has to be said about a compressed file.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        notice: Option<Notice>,
+    },
     /// Rows that were found since the last line of this kind.
     Found {
+        /// With `history=1`: the generation of the rows.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_optional_text")]
+        generation: Option<Generation>,
         /// The offset of each row, and the number of matches in it.
         rows: Vec<(u64, usize)>,
     },
@@ -319,6 +406,8 @@ mod tests {
             next: Offset(31),
             at_start: false,
             at_end: true,
+            file: None,
+            notice: None,
             rows: vec![
                 row(7, "<b>\"é\"</b>\t"),
                 Row { note: Some(&note), ..row(20, "x") },
@@ -351,7 +440,10 @@ mod tests {
             to_json(&Find::Done { rows: 1, matches: 2, scanned: 3, to, complete: false, reason })
         };
         for (answer, json) in [
-            (to_json(&Find::Found { rows: vec![(7, 2)] }), r#"{"type":"found","rows":[[7,2]]}"#),
+            (
+                to_json(&Find::Found { generation: None, rows: vec![(7, 2)] }),
+                r#"{"type":"found","rows":[[7,2]]}"#,
+            ),
             (
                 to_json(&Find::Progress { scanned: 1, rows: 2, matches: 3 }),
                 r#"{"type":"progress","scanned":1,"rows":2,"matches":3}"#,

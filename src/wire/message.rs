@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::encoding::Encoding;
+use crate::log::archive::Notice;
 use crate::log::timeline;
 use crate::log::{Generation, LogPath, Offset, Refusal};
 use crate::wire::rows;
@@ -85,6 +86,16 @@ pub enum Message {
     Waiting {
         /// Why.
         reason: WaitReason,
+    },
+    /// Something that has to be said about the file of the following messages: it is compressed, and
+    /// could not be unpacked to its end.
+    Notice {
+        /// The generation of the file.
+        generation: String,
+        /// `truncated`, `damaged`, `too-large`, `no-room`, `unsupported` or `unreadable`.
+        code: String,
+        /// A sentence for people.
+        message: String,
     },
     /// Who views the log now. Sent only to viewers that asked for it with `viewers=1`.
     Viewers {
@@ -218,6 +229,14 @@ impl Message {
 
     pub(crate) fn gap(generation: Generation, from: Offset, to: Option<Offset>) -> Self {
         Self::Gap { generation: generation.to_string(), from: from.0, to: to.map(|to| to.0) }
+    }
+
+    pub(crate) fn notice(generation: Generation, notice: &Notice) -> Self {
+        Self::Notice {
+            generation: generation.to_string(),
+            code: notice.shortfall.code().to_owned(),
+            message: notice.to_string(),
+        }
     }
 
     pub(crate) fn waiting(reason: timeline::WaitReason) -> Self {

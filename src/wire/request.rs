@@ -63,6 +63,8 @@ pub struct StreamRequest {
     /// How much the viewer has received of the files before that of its position, at most
     /// [`LATE_MAX`], in the order in which it left them.
     pub late: Vec<Late>,
+    /// The files that had the log's name before stand before it: the start may be in one of them.
+    pub history: bool,
     /// Follow the log, rather than end where it ends now.
     pub tail: bool,
     /// Wait for a log that does not exist.

@@ -150,6 +150,8 @@ fn the_help_names_every_flag_and_its_environment() {
         "heartbeat",
         "max-viewers",
         "rotate-wait",
+        "cache-dir",
+        "cache-max",
         "stall-timeout",
     ] {
         assert!(help.contains(&format!("--{flag}")), "{flag}: {help}");

@@ -19,6 +19,7 @@ mod servers;
 mod transport;
 
 mod api;
+mod archives;
 mod audience;
 mod base_path;
 mod bench;
@@ -38,6 +39,7 @@ mod foreign;
 mod gnu_tail;
 mod goldens;
 mod heartbeats;
+mod history;
 mod holes;
 mod http;
 mod identity;

@@ -20,11 +20,12 @@ scene("the page of yesterday's file leads to today's and to the pattern of both"
   await scene.open(log);
   await scene.until(() => document.querySelector('#newer-file')?.hasAttribute('hidden') === false);
   await page.click('#newest-pattern');
-  await scene.untilRows(['today']);
+  // The file before is a part of what the pattern leads to.
+  await scene.untilRowsAndMarks(['yesterday', '[rotated]', 'today']);
   assert.ok(page.url().endsWith('/app-*.log'));
   await scene.untilText('#path .name', 'app-*.log');
   await logs.write('app-2026-11-30.log', 'tomorrow\n');
-  await scene.untilRowsAndMarks(['today', '[rotated]', 'tomorrow']);
+  await scene.untilRowsAndMarks(['yesterday', '[rotated]', 'today', '[rotated]', 'tomorrow']);
   await scene.untilState('live');
 });
 

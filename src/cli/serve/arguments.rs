@@ -164,6 +164,17 @@ pub(in crate::cli) struct Arguments {
     /// Keep reading a rotated file for this many seconds, since writers reopen late
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     pub(super) rotate_wait: f64,
+
+    /// Keep the content of compressed logs in this directory, in files without a name, while they are
+    /// read and for a while after [default: $CACHE_DIRECTORY, $XDG_CACHE_HOME/tailcast or
+    /// ~/.cache/tailcast]
+    #[arg(long, value_name = "DIR", env = "TAILCAST_CACHE_DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// At most so many bytes of it, as `500M` or `4G`. A compressed log with more content is shown
+    /// in part
+    #[arg(long, default_value = "4G", value_name = "BYTES", value_parser = bytes, env = "TAILCAST_CACHE_MAX")]
+    pub(super) cache_max: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -193,6 +204,23 @@ fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
             _ => Err("expected `ping`, `text`, `0`, or a number of seconds".to_owned()),
         },
     }
+}
+
+/// A number of bytes, with a unit of a power of 1024 or without.
+fn bytes(text: &str) -> Result<u64, String> {
+    let wrong = || "expected a number of bytes from 1M on, such as `500M` or `4G`".to_owned();
+    let digits = text.trim_end_matches(|ch: char| !ch.is_ascii_digit());
+    let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase();
+    let shift = match unit.trim_end_matches('B').trim_end_matches('I') {
+        "" => 0,
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        "T" => 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 1 << 20).ok_or_else(wrong)
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -288,4 +316,29 @@ fn is_stdin(prefix: &Path) -> bool {
 pub(super) fn prefixes_of_environment() -> Vec<PathBuf> {
     let value = std::env::var_os("TAILCAST_PREFIX").unwrap_or_default();
     std::env::split_paths(&value).filter(|prefix| !prefix.as_os_str().is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_bytes_may_have_a_unit() {
+        for (text, expected) in [
+            ("1048576", Some(1 << 20)),
+            ("500M", Some(500 << 20)),
+            ("4g", Some(4 << 30)),
+            ("4GiB", Some(4 << 30)),
+            ("2TB", Some(2 << 40)),
+            ("0", None),
+            ("1K", None),
+            ("G", None),
+            ("-1G", None),
+            ("1.5G", None),
+            ("4X", None),
+            ("99999999999T", None),
+        ] {
+            assert_eq!(bytes(text).ok(), expected, "{text}");
+        }
+    }
 }

@@ -28,6 +28,8 @@ const NEEDS_RESTART: &[&str] = &[
     "rotate-wait",
     "spool-max",
     "state-dir",
+    "cache-dir",
+    "cache-max",
 ];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
@@ -180,10 +182,15 @@ impl Configuration {
         };
         let stdin = stdin.filter(|_| self.arguments.wants_stdin());
         let stdin = stdin.map(|file| (PathBuf::from(STDIN_PATH), file.to_owned()));
-        Access::with_named(prefixes, stdin).map_err(|error| {
+        let access = Access::with_named(prefixes, stdin).map_err(|error| {
             let hint = error.hint();
             Failure::usage(error, hint)
-        })
+        })?;
+        let Arguments { cache_dir, cache_max, .. } = &self.arguments;
+        access.archives().configure(cache_dir.clone(), *cache_max).map_err(|error| {
+            Failure::usage(error, "name a directory that this user may write to: `--cache-dir DIR`")
+        })?;
+        Ok(access)
     }
 
     /// The files with the certificates and with the key.
@@ -258,6 +265,8 @@ impl Configuration {
         now.rotate_wait = then.rotate_wait;
         now.spool_max = then.spool_max;
         now.state_dir.clone_from(&then.state_dir);
+        now.cache_dir.clone_from(&then.cache_dir);
+        now.cache_max = then.cache_max;
         #[cfg(feature = "tls")]
         if now.tls_cert.is_some() != then.tls_cert.is_some() {
             now.tls_cert.clone_from(&then.tls_cert);

@@ -155,5 +155,13 @@ fn meaning(
             format_size(arguments.spool_max, BINARY)
         ),
         format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
+        format!(
+            "keeps the content of compressed logs in {}, at most {} of it",
+            arguments.cache_dir.as_deref().map_or_else(
+                || "the cache directory of its user".to_owned(),
+                |directory| directory.display().to_string()
+            ),
+            humansize::format_size(arguments.cache_max, humansize::BINARY)
+        ),
     ]
 }

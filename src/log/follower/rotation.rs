@@ -793,7 +793,8 @@ impl RotationTracker {
 fn reopen(access: &Access, reserve: &Reserve, path: &Path, identity: Identity) -> Option<LogFile> {
     let log = access.locate(path.as_os_str().as_bytes()).ok()?;
     let admitted = reserve.open(|| access.open(&log)).ok()?;
-    (admitted.identity() == identity).then(|| LogFile::new(admitted))
+    let admitted = Some(admitted).filter(|admitted| admitted.identity() == identity)?;
+    LogFile::with_content(admitted).ok()
 }
 
 #[cfg(test)]

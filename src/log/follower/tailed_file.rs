@@ -17,6 +17,7 @@ use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::pattern::Chosen;
 use crate::log::position::{Generation, Offset, SIGNATURE_BYTES_MAX, SIGNATURE_BYTES_MIN};
+use crate::log::rotated::nonce_of;
 use crate::log::sparse::ALLOCATED_BYTES_MIN;
 use crate::log::timeline::{Head, Reason, WaitReason};
 
@@ -118,7 +119,7 @@ pub(in crate::log) enum Progress {
 impl TailedFile {
     pub(in crate::log) fn new(admitted: Admitted) -> io::Result<Self> {
         let real_path = admitted.real_path().to_owned();
-        Self::from_start(LogFile::new(admitted), real_path)
+        Self::from_start(LogFile::with_content(admitted)?, real_path)
     }
 
     fn from_start(file: LogFile, real_path: PathBuf) -> io::Result<Self> {
@@ -163,7 +164,7 @@ impl TailedFile {
         Ok(Self {
             real_path: file.path_now().unwrap_or_default(),
             fingerprint: file.fingerprint(at)?,
-            generation: Generation::new(file.identity(), nonce(), &head),
+            generation: Generation::new(file.identity(), nonce_of(file.born(), &head), &head),
             file: Arc::new(file),
             head,
             was_renamed: true,

@@ -2,7 +2,6 @@
 //!
 //! Pure: it looks at names alone.
 
-use std::cmp::Reverse;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -50,17 +49,52 @@ pub(super) fn is_rotated(name: &OsStr, own: &OsStr) -> bool {
     if is_compressed_name(name) {
         return false;
     }
+    added(name, own).is_some()
+}
+
+/// What a rotation added to a log's `own` name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Added<'a> {
+    /// Behind the whole name.
+    Behind(&'a [u8]),
+    /// Before the name, or before its extension.
+    Within(&'a [u8]),
+    /// The whole name is a TAI64N label.
+    Label(&'a [u8]),
+}
+
+/// What a rotation added to make `name` of the log's `own` name; None where `name` is not such a
+/// name. `name` has no ending of a compressed file.
+pub(super) fn added<'a>(name: &'a [u8], own: &[u8]) -> Option<Added<'a>> {
     if own == b"current" && is_tai64n(name) {
-        return true;
+        return Some(Added::Label(name));
     }
     let between =
         |start: &[u8], end: &[u8]| name.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+    if let Some(suffix) = between(own, b"").filter(|suffix| is_rotation_suffix(suffix)) {
+        return Some(Added::Behind(suffix));
+    }
+    if let Some(prefix) = between(b"", own).filter(|prefix| is_rotation_prefix(prefix)) {
+        return Some(Added::Within(prefix));
+    }
     let dots = own.iter().enumerate().filter(|&(at, &byte)| byte == b'.' && at > 0);
-    between(own, b"").is_some_and(is_rotation_suffix)
-        || between(b"", own).is_some_and(is_rotation_prefix)
-        || dots
-            .map(|(at, _)| own.split_at(at))
-            .any(|(stem, extension)| between(stem, extension).is_some_and(is_rotation_suffix))
+    let mut splits = dots.map(|(at, _)| own.split_at(at));
+    let suffix = splits.find_map(|(stem, extension)| {
+        between(stem, extension).filter(|suffix| is_rotation_suffix(suffix))
+    });
+    suffix.map(Added::Within)
+}
+
+/// The name without the ending of a compressed file, and whether it had one.
+pub(super) fn without_compression(name: &[u8]) -> (&[u8], bool) {
+    let stem = COMPRESSED.iter().find_map(|ending| name.strip_suffix(ending.as_bytes()));
+    stem.map_or((name, false), |stem| (stem, true))
+}
+
+/// The number of a month by the first three letters of its name, from 1.
+pub(super) fn month(word: &[u8]) -> Option<u64> {
+    let at = MONTHS.iter().position(|month| word.eq_ignore_ascii_case(month.as_bytes()))?;
+    Some(at as u64 + 1)
 }
 
 /// Whether both names are the same but for the digits of a date, as `app-2026-11-27.log` and
@@ -73,30 +107,13 @@ pub(super) fn are_of_one_series(one: &OsStr, other: &OsStr) -> bool {
     one != other && digits >= DATE_DIGITS_MIN && texts(one) == texts(other)
 }
 
-/// The order of files that were created within one tick of the clock, by the numbers in their
-/// names: dates grow, and counts of rotations fall.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum NameOrder {
-    Dated(Vec<u64>),
-    Counted(Reverse<Vec<u64>>),
-}
-
-impl NameOrder {
-    pub(super) fn of(name: &OsStr) -> Self {
-        let numbers = numbers(name);
-        let is_dated = numbers.iter().any(|number| number.len() >= DATE_DIGITS_MIN);
-        let values = numbers.iter().map(|number| {
-            number.iter().fold(0u64, |value, digit| {
-                value.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
-            })
-        });
-        let values = values.collect();
-        if is_dated { Self::Dated(values) } else { Self::Counted(Reverse(values)) }
-    }
-}
-
 fn numbers(name: &OsStr) -> Vec<&[u8]> {
-    let parts = name.as_bytes().split(|byte| !byte.is_ascii_digit());
+    digit_groups(name.as_bytes())
+}
+
+/// The runs of digits in a text.
+pub(super) fn digit_groups(text: &[u8]) -> Vec<&[u8]> {
+    let parts = text.split(|byte| !byte.is_ascii_digit());
     parts.filter(|part| !part.is_empty()).collect()
 }
 
@@ -256,16 +273,6 @@ mod tests {
         assert!(!are_one("app-2026-11-27.log", "app-2026-11-27.log"), "the same");
         assert!(!are_one("app-2026-11-27.log", "web-2026-11-28.log"));
         assert!(!are_one("app-1.log", "app-2.log"), "no date");
-    }
-
-    #[test]
-    fn files_of_one_tick_are_in_the_order_of_their_dates_or_against_that_of_their_numbers() {
-        for names in [
-            ["a.log.10", "a.log.9", "a.log.1", "a.log"],
-            ["a-2026-11-27.10.log", "a-2026-11-28.2.log", "a-2026-11-28.10.log", "a.log-20261129"],
-        ] {
-            assert!(names.map(|name| NameOrder::of(OsStr::new(name))).is_sorted(), "{names:?}");
-        }
     }
 
     #[test]

@@ -37,13 +37,19 @@ pub(super) struct Name<'a> {
     pub(super) inode: u64,
     /// It lies in the directory of the log.
     pub(super) is_beside: bool,
+    /// The number of the directory.
+    pub(super) place: usize,
     open_directory: BorrowedFd<'a>,
 }
 
-/// When a file was created and last written.
-pub(super) struct Times {
-    pub(super) born: SystemTime,
+/// What a directory says of a regular file.
+pub(super) struct Stated {
+    /// When it was created. None where the file system does not say.
+    pub(super) born: Option<SystemTime>,
+    /// When it was last written.
     pub(super) written: SystemTime,
+    /// Its size in bytes.
+    pub(super) size: u64,
 }
 
 impl Name<'_> {
@@ -52,24 +58,23 @@ impl Name<'_> {
         access.locate(self.directory.join(self.name).as_os_str().as_bytes()).ok()
     }
 
-    /// None where the file system does not say, and for what is no regular file.
-    pub(super) fn times(&self) -> Option<Times> {
-        let wanted = StatxFlags::BTIME | StatxFlags::MTIME | StatxFlags::TYPE;
+    /// None for what is no regular file.
+    pub(super) fn stat(&self) -> Option<Stated> {
+        let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = rustix::fs::statx(self.open_directory, self.name, flags, wanted).ok()?;
-        let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(wanted);
         let kind = FileType::from_raw_mode(u32::from(stat.stx_mode));
-        if !is_known || kind != FileType::RegularFile {
+        if kind != FileType::RegularFile {
             return None;
         }
         let time = |seconds: i64, nanoseconds: u32| {
             let since = Duration::new(u64::try_from(seconds).ok()?, nanoseconds);
             SystemTime::UNIX_EPOCH.checked_add(since)
         };
-        Some(Times {
-            born: time(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec)?,
-            written: time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)?,
-        })
+        let is_born = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+        let born = time(stat.stx_btime.tv_sec, stat.stx_btime.tv_nsec).filter(|_| is_born);
+        let written = time(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec)?;
+        Some(Stated { born, written, size: stat.stx_size })
     }
 }
 
@@ -109,7 +114,8 @@ pub(super) fn search<T>(
             }
             if matches!(kind, FileType::RegularFile | FileType::Unknown) {
                 let (directory, open_directory, inode) = (&path, directory.as_fd(), entry.ino());
-                let name = Name { directory, name, inode, is_beside, open_directory };
+                let place = entered.len();
+                let name = Name { directory, name, inode, is_beside, place, open_directory };
                 if let Some(found) = visit(&name) {
                     return Some(found);
                 }

@@ -15,6 +15,9 @@ use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
 /// How many rotated files that were found again are remembered. Most of them are closed.
 const ROTATED_MAX: usize = 256;
 
+/// How many of them may be read at a time. Viewers of the history may all be in another file.
+const FOUND_FILES_MAX: usize = 64;
+
 /// An open file that is not the present one.
 #[derive(Debug)]
 pub struct OldFile {
@@ -101,7 +104,7 @@ impl Timeline {
         }
         self.may_hold_old_files = true;
         self.let_go_of_rotated();
-        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= OLD_FILES_MAX {
+        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= FOUND_FILES_MAX {
             return None;
         }
         self.found += 1;
@@ -197,7 +200,7 @@ mod tests {
     use crate::log::timeline::{Reason, SpanReader};
 
     fn file() -> Arc<LogFile> {
-        Arc::new(LogFile::with_content(b""))
+        Arc::new(LogFile::with_bytes(b""))
     }
 
     fn generation(inode: u64) -> Generation {
@@ -207,7 +210,7 @@ mod tests {
     #[test]
     fn old_files_are_listed_in_the_order_in_which_they_may_be_closed() {
         let mut timeline = Timeline::default();
-        let content = |inode| Arc::new(LogFile::with_content(format!("{inode}").as_bytes()));
+        let content = |inode| Arc::new(LogFile::with_bytes(format!("{inode}").as_bytes()));
         for inode in 1..=4 {
             let before = Fingerprint::at(Offset(0));
             timeline.begin(generation(inode), before, Reason::Rotated, content(inode));

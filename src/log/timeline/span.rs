@@ -241,7 +241,7 @@ impl Span {
     }
 
     /// The identity of the file that has the bytes, open or not.
-    pub(super) fn identity(&self) -> Identity {
+    pub(in crate::log) fn identity(&self) -> Identity {
         self.state().identity
     }
 

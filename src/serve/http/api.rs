@@ -1,9 +1,11 @@
-//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH` and `/_/text/PATH`.
+//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH` and `/_/text/PATH`. Its
+//! files are listed at `/_/history/PATH`.
 //!
 //! The path and its checks are those of the log's URL: a path that is refused there is also refused
 //! here.
 
 mod bodies;
+mod history;
 mod query;
 mod stream;
 
@@ -18,7 +20,7 @@ use crate::log::{LogPath, Offset, Refusal};
 use crate::render::Interpretation;
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
-use crate::search::{LineIndex, RowPosition, SearchError, Snapshot, filter};
+use crate::search::{History, LineIndex, RowPosition, SearchError, Snapshot, filter};
 use crate::serve::App;
 use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
@@ -27,6 +29,7 @@ use crate::serve::refusal::Refused;
 use crate::serve::viewer_limit::ViewerPermit;
 use crate::serve::withdrawal::Withdrawal;
 use crate::session::WantedGeneration;
+use crate::wire::answer::HistoryPlace;
 use query::ApiQuery;
 
 /// What can be asked about a log.
@@ -40,6 +43,8 @@ pub(in crate::serve) enum ApiCall {
     Find,
     /// Lines of the log as a download.
     Text,
+    /// The files of the log.
+    History,
 }
 
 impl ApiCall {
@@ -51,6 +56,7 @@ impl ApiCall {
             "lines" => Self::Lines,
             "find" => Self::Find,
             "text" => Self::Text,
+            "history" => Self::History,
             _ => return None,
         };
         Some((call, path))
@@ -64,6 +70,14 @@ struct LogView {
     /// The request counts as a viewer as long as this lives, unless the log already has viewers.
     permit: Option<ViewerPermit>,
     /// The right to the log, which may end while it is read.
+    right: Withdrawal,
+}
+
+/// A log with its old files that a request is about. The fields are those of [`LogView`].
+struct HistoryView {
+    log: LogPath,
+    history: History,
+    permit: Option<ViewerPermit>,
     right: Withdrawal,
 }
 
@@ -89,16 +103,31 @@ pub(in crate::serve) async fn answer(
         Some(app.admit_viewer().ok_or_else(Refused::full)?)
     };
     let right = app.watch_right(visitor, &log);
+    let wants_history = match call {
+        ApiCall::History => true,
+        ApiCall::Rows | ApiCall::Find | ApiCall::Text => query.history,
+        ApiCall::Lines => false,
+    };
+    if wants_history {
+        let answered = async {
+            let history = History::open(&app.hub, &log, query.interpretation).await?;
+            let view = HistoryView { log: log.clone(), history, permit, right };
+            history::answer(app, call, query, view).await
+        };
+        return answered.await.or_else(|error| error_answer(&log, &error));
+    }
     let snapshot = match Snapshot::open(&app.hub, &log, query.of, query.interpretation).await {
         Ok(snapshot) => snapshot,
         Err(error) => return error_answer(&log, &error),
     };
     let view = LogView { log: log.clone(), snapshot, permit, right };
     let answered = match call {
-        ApiCall::Rows => rows(app, query, view).await,
+        ApiCall::Rows => rows(app, query, view, None).await,
         ApiCall::Lines => lines(app, query, view).await,
         ApiCall::Find => stream::find(app, query, view).await,
         ApiCall::Text => stream::text(app, query, view).await,
+        // It was answered above.
+        ApiCall::History => Err(SearchError::Interrupted),
     };
     match answered {
         Ok(answer) => Ok(answer),
@@ -122,6 +151,7 @@ async fn rows(
     app: &Arc<App>,
     query: ApiQuery,
     view: LogView,
+    file: Option<HistoryPlace>,
 ) -> Result<Response<Body>, SearchError> {
     let index = app.lines.of(&view.log, &view.snapshot);
     app.limiter.count(&index, &view.snapshot).await?;
@@ -138,15 +168,22 @@ async fn rows(
     let LogView { snapshot, permit, .. } = view;
     let read = move || {
         let _permit = permit;
-        let range = match &pattern {
+        let mut range = match &pattern {
             Some(pattern) => filter::filtered(&snapshot, &index, wanted, pattern)?,
             None => rows::rows(&snapshot, &index, wanted)?,
         };
+        if let Some(HistoryPlace { previous, following, .. }) = &file {
+            range.at_start &= previous.is_none();
+            if range.at_end && following.is_some() {
+                // Its last row can't grow any more. The next file follows.
+                (range.next, range.at_end) = (snapshot.end, false);
+            }
+        }
         let lines = index.numbers(&snapshot, range.rows.iter().map(|row| row.offset))?;
         if !snapshot.is_intact()? {
             return Err(SearchError::Gone(None));
         }
-        Ok(bodies::rows(&snapshot, &range, &lines))
+        Ok(bodies::rows(&snapshot, &range, &lines, file))
     };
     let answer = match is_search {
         true => app.limiter.time_slice(read).await,

@@ -19,7 +19,7 @@ use crate::encoding::Encoding;
 use crate::log::{LogPath, Offset};
 use crate::serve::App;
 use crate::serve::access_log::AccessLogEntry;
-use crate::serve::body::{Body, text_plain};
+use crate::serve::body::{self, Body, text_plain};
 use crate::serve::dispatch::LogRequest;
 use crate::serve::metrics::Behind;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
@@ -110,12 +110,15 @@ pub(in crate::serve) async fn plain(
             "ask without `from`",
         ));
     }
+    let notice = session.notice();
     let format = match form {
         Form::Html => StreamFormat::Html,
         Form::Raw => StreamFormat::Text(query.interpretation.encoding),
         _ => StreamFormat::Text(Some(Encoding::UTF_8)),
     };
-    Ok(answer(request.app, session, entry, withdrawal, format))
+    let mut response = answer(request.app, session, entry, withdrawal, format);
+    body::say_notice(&mut response, notice.as_ref());
+    Ok(response)
 }
 
 /// The form of a log's messages as events.

@@ -282,6 +282,7 @@ mod tests {
             let start = StreamRequest {
                 begin: StartAt::Lines(0),
                 late: Vec::new(),
+                history: false,
                 tail: true,
                 wait: false,
                 signed: false,

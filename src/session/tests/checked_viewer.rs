@@ -52,6 +52,7 @@ fn start(begin: StartAt) -> StreamRequest {
     StreamRequest {
         begin,
         late: Vec::new(),
+        history: false,
         tail: true,
         wait: true,
         signed: true,

@@ -36,6 +36,7 @@ impl Log {
         let request = StreamRequest {
             begin,
             late: Vec::new(),
+            history: false,
             tail: true,
             wait: true,
             signed: form.has_control(),

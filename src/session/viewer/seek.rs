@@ -2,7 +2,8 @@
 //! file is provably the same.
 //!
 //! All that it needs is read in one call on a blocking thread: line starts, the bytes before the
-//! start, the size of the file, and the first bytes of the stream.
+//! start, the size of the file, and the first bytes of the stream. A start in the log's history is
+//! sought first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
 use crate::log::fingerprint::Fingerprint;
+use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::{Next, Span};
 use crate::log::{Generation, Offset, TimelinePosition};
 use crate::session::cursor::{Cursor, NextSpan, Replay, SpanCursor, SpanHandle};
@@ -21,6 +23,10 @@ use crate::session::viewer::{
     ByteRange, Item, RETRY_INTERVAL, Start, Viewer, options, read_checked,
 };
 use crate::wire::request::{StartAt, WantedGeneration};
+
+/// How far back in one file of a log's history the lines are counted at which a stream starts, in
+/// bytes.
+const BACK_BYTES_MAX: u64 = 1 << 30;
 
 /// Where in a span a stream starts.
 #[derive(Clone, Copy)]
@@ -34,6 +40,8 @@ enum Place {
 /// A start that has been found.
 struct Found {
     span: Arc<Span>,
+    /// Keeps its file open, where that is not the present one.
+    handle: Option<SpanHandle>,
     place: Place,
     /// The start is the requested position, or none was requested.
     is_requested: bool,
@@ -108,11 +116,75 @@ impl Viewer {
         end: Offset,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
-        let found = self.find_start(present, end).await;
+        let found = match self.find_in_history(present, end).await {
+            Some(found) => Some(found),
+            None => self.find_start(present, end).await,
+        };
         let is_position = matches!(self.request.begin, StartAt::From { .. });
         self.recovered = found.as_ref().map_or(!is_position, |found| found.is_requested);
         if let Some(found) = found {
             self.open_stream(found, reads_ahead).await;
+        }
+    }
+
+    /// The start in a file that had the log's name before, where the history is wanted and reaches
+    /// so far back.
+    async fn find_in_history(&self, present: Option<&Arc<Span>>, end: Offset) -> Option<Found> {
+        let wanted = match self.request.begin {
+            _ if !self.request.history => return None,
+            StartAt::Lines(0) | StartAt::From { .. } => return None,
+            StartAt::Lines(lines) => Some(lines),
+            StartAt::All => None,
+        };
+        let follower = &self.subscription.follower;
+        let mut past = follower.history().await;
+        past.retain(|file| file.past_path().is_some());
+        let Some(mut left) = wanted else {
+            for file in &past {
+                if let Some(reader) = follower.open_history(file).await {
+                    let (span, handle) = (Arc::clone(reader.span()), Some(reader.into()));
+                    let place = Place::At(Offset(0));
+                    return Some(Found { span, handle, place, is_requested: true });
+                }
+            }
+            return None;
+        };
+        if let Some(present) = present {
+            left -= self.count_back(present, end, left).await?.1;
+        }
+        let mut oldest = None;
+        for file in past.iter().rev() {
+            if left == 0 {
+                break;
+            }
+            let Some(reader) = follower.open_history(file).await else { break };
+            let span = Arc::clone(reader.span());
+            let end = {
+                let timeline = follower.timeline();
+                timeline.last_of(file.generation).map_or_else(|| span.end(), |last| last.end())
+            };
+            let (start, lines) = self.count_back(&span, end, left).await?;
+            left -= lines;
+            let at = follower.timeline().find(file.generation, start);
+            let (span, handle) = match at.filter(|at| at.number != span.number) {
+                Some(at) => (Arc::clone(&at), SpanHandle::new(&at)),
+                None => (span, reader.into()),
+            };
+            let (place, handle) = (Place::At(start), Some(handle));
+            oldest = Some(Found { span, handle, place, is_requested: true });
+        }
+        oldest
+    }
+
+    /// The start of so many lines before an offset of a span, and how many there are. None where
+    /// that is too far back, or the file can't be read.
+    async fn count_back(&self, span: &Arc<Span>, end: Offset, lines: u64) -> Option<(Offset, u64)> {
+        let (chosen, known) = (self.request.interpretation.encoding, span.detection());
+        let newline = chosen.unwrap_or_else(|| known.encoding()).newline();
+        let counting = move |file: &LogFile| file.count_back(newline, end, lines, BACK_BYTES_MAX);
+        match self.reads.run(&span.file()?, counting).await.ok()? {
+            (LinesBefore::All(start), lines) => Some((start, lines)),
+            (LinesBefore::Fewer(_), _) => None,
         }
     }
 
@@ -123,28 +195,29 @@ impl Viewer {
             StartAt::From { offset, otherwise, .. } => {
                 if let Some(span) = self.find_position(present).await {
                     let span = self.span_to_resume(span, offset);
-                    return Some(Found { span, place: Place::At(offset), is_requested: true });
+                    let place = Place::At(offset);
+                    return Some(Found { span, handle: None, place, is_requested: true });
                 }
                 if let Some(span) = self.find_unproved().await {
                     let place = Place::At(Offset(0));
-                    return Some(Found { span, place, is_requested: false });
+                    return Some(Found { span, handle: None, place, is_requested: false });
                 }
                 otherwise
             }
         };
         let place = lines.map_or(Place::At(Offset(0)), |lines| Place::LinesBefore(lines, end));
         let is_requested = !matches!(self.request.begin, StartAt::From { .. });
-        Some(Found { span: Arc::clone(present?), place, is_requested })
+        Some(Found { span: Arc::clone(present?), handle: None, place, is_requested })
     }
 
     /// Reads what the start needs, and opens the stream there.
     async fn open_stream(
         &mut self,
-        Found { span, place, is_requested }: Found,
+        Found { span, handle, place, is_requested }: Found,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
         // The span is entered first, so that its file stays open during the search for others.
-        let handle = SpanHandle::new(&span);
+        let handle = handle.unwrap_or_else(|| SpanHandle::new(&span));
         let late = self.late_bytes(&span).await;
         let late_files = late.iter().map(|late| match late {
             LateBytes::Found(span, offset) => (span.file(), *offset),

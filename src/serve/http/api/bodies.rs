@@ -1,16 +1,27 @@
 //! The bodies of the random-access API's answers: JSON, from what [`search`](crate::search) returns.
 //! Their status and headers are set in [`api`](crate::serve::http::api).
 
-use crate::log::{Generation, Offset};
+use std::time::UNIX_EPOCH;
+
+use crate::log::archive::Compression;
+use crate::log::{Generation, HistoryFile, LogPath, Offset};
 use crate::search::find::{EndedEarly, Find};
 use crate::search::pattern::BadPattern;
 use crate::search::rows::RenderedRow;
-use crate::search::{RowRange, Snapshot};
-use crate::wire::answer::{self, Failure, Incomplete, to_json};
+use crate::search::{History, RowRange, Snapshot};
+use crate::serve::BasePath;
+use crate::serve::query::href;
+use crate::wire::answer::{self, Failure, HistoryPlace, Incomplete, to_json};
 
-/// A range of rows, with the line number and the arrival time of each.
+/// A range of rows, with the line number and the arrival time of each, and with their file in the
+/// log's history if that is wanted.
 #[must_use]
-pub(super) fn rows(snapshot: &Snapshot, range: &RowRange, lines: &[Option<u64>]) -> String {
+pub(super) fn rows(
+    snapshot: &Snapshot,
+    range: &RowRange,
+    lines: &[Option<u64>],
+    file: Option<HistoryPlace>,
+) -> String {
     to_json(&answer::Rows {
         generation: snapshot.generation,
         size: snapshot.end,
@@ -18,6 +29,8 @@ pub(super) fn rows(snapshot: &Snapshot, range: &RowRange, lines: &[Option<u64>])
         next: range.next,
         at_start: range.at_start,
         at_end: range.at_end,
+        file,
+        notice: snapshot.notice().map(Into::into),
         rows: range.rows.iter().map(row).collect(),
         lines,
         times: range.rows.iter().map(|row| snapshot.arrived(row.offset)).collect(),
@@ -47,6 +60,97 @@ pub(super) fn line(snapshot: &Snapshot, line: u64, offset: Offset) -> String {
     to_json(&answer::LineStart { generation: snapshot.generation, line, offset })
 }
 
+/// The files of a log.
+#[must_use]
+pub(super) fn history(base: &BasePath, log: &LogPath, history: &History) -> String {
+    let file = |(at, file): (usize, &HistoryFile)| {
+        let path = history.path_of(file);
+        let content = history.content_of(file);
+        let since = file.modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
+        answer::HistoryFile {
+            generation: file.generation,
+            name: path.as_path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            path: path.display().to_string(),
+            href: href(base, &path),
+            bytes: file.disk_size,
+            size: content.as_ref().map(|(size, _)| *size),
+            compressed: file.compression.map(Compression::ending),
+            modified: since.map(|since| since.as_millis() as u64),
+            present: file.past_path().is_none() && at + 1 == history.files().len(),
+            notice: content.and_then(|(_, notice)| notice).map(Into::into),
+        }
+    };
+    let files = history.files().iter().enumerate().map(file).collect();
+    to_json(&answer::History { path: log.display().to_string(), files })
+}
+
+/// The file of a log's history that is searched next: a line of JSON.
+#[must_use]
+pub(super) fn file(path: &LogPath, snapshot: &Snapshot) -> String {
+    let (generation, size) = (snapshot.generation, snapshot.end);
+    let (path, notice) = (path.display().to_string(), snapshot.notice().map(Into::into));
+    to_json(&answer::Find::File { generation, path, size, notice }) + "\n"
+}
+
+/// The rows found since the last call, and the progress over all files that were searched before:
+/// lines of JSON. The last file's end is that of the search.
+#[must_use]
+pub(super) fn found_in_history(
+    find: &mut Find,
+    generation: Generation,
+    before: &FoundBefore,
+    is_last: bool,
+) -> String {
+    let rows = find.take();
+    let mut lines = String::new();
+    if !rows.is_empty() {
+        let generation = Some(generation);
+        lines = to_json(&answer::Find::Found { generation, rows }) + "\n";
+    }
+    let total = before.with(find);
+    let FoundBefore { rows, matches, scanned, .. } = total;
+    let is_over = find.is_done() && (is_last || find.ended_early() == Some(EndedEarly::Time));
+    lines += &to_json(&if is_over {
+        let reason = match find.ended_early() {
+            Some(EndedEarly::Time) => Some(Incomplete::Time),
+            _ if total.is_file_gone => Some(Incomplete::Gone),
+            _ => total.is_full.then_some(Incomplete::Results),
+        };
+        let complete = find.is_complete() && !total.is_file_gone;
+        answer::Find::Done { rows, matches, scanned, to: find.position(), complete, reason }
+    } else {
+        answer::Find::Progress { scanned, rows, matches }
+    });
+    lines.push('\n');
+    lines
+}
+
+/// What was found in the files that were searched before.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FoundBefore {
+    pub(super) rows: u64,
+    pub(super) matches: u64,
+    pub(super) scanned: u64,
+    /// There are more rows than are reported.
+    pub(super) is_full: bool,
+    /// A file was gone before it was searched, or was truncated meanwhile.
+    pub(super) is_file_gone: bool,
+}
+
+impl FoundBefore {
+    /// The same with what a search has found so far.
+    pub(super) fn with(self, find: &Find) -> Self {
+        let (rows, matches) = find.counts();
+        Self {
+            rows: self.rows + rows,
+            matches: self.matches + matches,
+            scanned: self.scanned + find.searched(),
+            is_full: self.is_full || find.is_full(),
+            is_file_gone: self.is_file_gone || find.ended_early() == Some(EndedEarly::Gone),
+        }
+    }
+}
+
 /// The rows found since the last call, if there are any, and the progress: lines of JSON.
 #[must_use]
 pub(super) fn found(find: &mut Find) -> String {
@@ -54,7 +158,7 @@ pub(super) fn found(find: &mut Find) -> String {
     let ((rows, matches), scanned) = (find.counts(), find.searched());
     let mut lines = String::new();
     if !found.is_empty() {
-        lines = to_json(&answer::Find::Found { rows: found });
+        lines = to_json(&answer::Find::Found { generation: None, rows: found });
         lines.push('\n');
     }
     lines += &to_json(&if find.is_done() {

@@ -23,6 +23,8 @@ const OFFSETS_MAX: usize = 500;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiQuery {
     pub(super) of: WantedGeneration,
+    /// The old files of the log stand before it.
+    pub(super) history: bool,
     /// Which rows; `None` means the first ones.
     pub(super) place: Option<RowPosition>,
     /// Offsets whose line numbers are wanted.
@@ -60,6 +62,7 @@ impl Default for ApiQuery {
     fn default() -> Self {
         Self {
             of: WantedGeneration::Present,
+            history: false,
             place: None,
             at: Vec::new(),
             count: ROWS,
@@ -95,6 +98,7 @@ impl ApiQuery {
             let mut place = None;
             match name.as_ref() {
                 "generation" => parsed.of = query::of(&value),
+                "history" => parsed.history = flag()?,
                 "from" => place = Some(RowPosition::From(offset()?)),
                 "before" => place = Some(RowPosition::Before(offset()?)),
                 "line" => {

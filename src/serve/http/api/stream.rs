@@ -19,10 +19,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::encoding::Encoding;
 use crate::log::LogPath;
-use crate::search::SearchError;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
+use crate::search::{SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
@@ -34,8 +34,8 @@ use crate::serve::withdrawal::Withdrawal;
 ///
 /// A search waits until its peer has taken what was found. After `stall_timeout` it releases its
 /// permit for other searches, and needs a new one when the peer is ready again.
-struct SearchTurn {
-    app: Arc<App>,
+pub(super) struct SearchTurn {
+    pub(super) app: Arc<App>,
     permit: Arc<Mutex<Option<SearchPermit>>>,
     /// Ends the wait for the peer.
     waiting: Option<DropGuard>,
@@ -44,14 +44,14 @@ struct SearchTurn {
 
 impl SearchTurn {
     /// Begins a search. `None` when too many are open.
-    fn begin(app: &Arc<App>, right: Withdrawal) -> Option<Self> {
+    pub(super) fn begin(app: &Arc<App>, right: Withdrawal) -> Option<Self> {
         let permit = app.limiter.search()?;
         let permit = Arc::new(Mutex::new(Some(permit)));
         Some(Self { app: Arc::clone(app), permit, waiting: None, right })
     }
 
     /// Called after output for the peer, which now has to take it.
-    fn wait_for_peer(&mut self) {
+    pub(super) fn wait_for_peer(&mut self) {
         let has_asked = CancellationToken::new();
         self.waiting = Some(has_asked.clone().drop_guard());
         let permit = Arc::clone(&self.permit);
@@ -67,7 +67,7 @@ impl SearchTurn {
     }
 
     /// Ends the search of a log that may no longer be read.
-    fn check_right(&self) -> io::Result<()> {
+    pub(super) fn check_right(&self) -> io::Result<()> {
         match self.right.loss() {
             Some(_) => Err(io::ErrorKind::PermissionDenied.into()),
             None => Ok(()),
@@ -78,7 +78,7 @@ impl SearchTurn {
     ///
     /// # Errors
     /// When the peer took so long that the permit was released, and no other is free.
-    fn resume(&mut self) -> io::Result<()> {
+    pub(super) fn resume(&mut self) -> io::Result<()> {
         self.waiting = None;
         let mut permit = self.permit.lock();
         if permit.is_none() {
@@ -148,15 +148,18 @@ pub(super) async fn text(
         },
         false => None,
     };
-    let begin = move || {
-        let charset = match (is_plain, chosen) {
-            (true, _) => Some(Encoding::UTF_8),
-            (false, None) => snapshot.charset(part.start)?,
-            (false, chosen) => chosen,
-        };
-        Ok((Extract::new(snapshot, part, pattern, is_plain, rendition)?, charset))
+    let begin = |snapshot: Snapshot| {
+        move || {
+            let charset = match (is_plain, chosen) {
+                (true, _) => Some(Encoding::UTF_8),
+                (false, None) => snapshot.charset(part.start)?,
+                (false, chosen) => chosen,
+            };
+            Ok((Extract::new(snapshot, part, pattern, is_plain, rendition)?, charset))
+        }
     };
-    let (extract, charset) = app.limiter.quick(begin).await?;
+    let notice = snapshot.notice();
+    let (extract, charset) = app.limiter.quick(begin(snapshot)).await?;
     let disposition = attachment(&log);
     let state = (extract, turn, log, permit);
     let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
@@ -188,25 +191,26 @@ pub(super) async fn text(
     if let Ok(disposition) = HeaderValue::from_str(&disposition) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
+    body::say_notice(&mut response, notice.as_ref());
     Ok(response)
 }
 
 /// Logs why a stream ends early. The response has begun, so its status can no longer report it.
-fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
+pub(super) fn broken_off(log: &LogPath, error: &SearchError) -> io::Error {
     report(log, error);
     io::ErrorKind::Other.into()
 }
 
 /// `Content-Disposition` with the log's file name. Characters with a meaning in a header, a shell
 /// or a file system become `_`.
-fn attachment(log: &LogPath) -> String {
+pub(super) fn attachment(log: &LogPath) -> String {
     let name = log.as_path().file_name().unwrap_or_default().to_string_lossy();
     let is_safe = |ch: &char| ch.is_ascii_alphanumeric() || matches!(ch, '.' | '_' | '-');
     let name: String = name.chars().map(|ch| if is_safe(&ch) { ch } else { '_' }).collect();
     format!("attachment; filename=\"{}\"", name.trim_start_matches('.'))
 }
 
-fn streamed(body: Body, content_type: HeaderValue) -> Response<Body> {
+pub(super) fn streamed(body: Body, content_type: HeaderValue) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);

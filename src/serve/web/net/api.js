@@ -11,6 +11,7 @@ import { serverUrl } from './wire.js';
  * @property {number} next offset after the last row, or the offset at which a forward search stopped
  * @property {boolean} at_start
  * @property {boolean} at_end
+ * @property {{code: string, message: string}} [notice] what has to be said about a compressed file
  * @property {import('./wire.js').WireRow[]} rows
  * @property {(number | null)[]} lines
  * @property {(number | null)[]} times
@@ -18,6 +19,14 @@ import { serverUrl } from './wire.js';
  * @typedef {{from: number} | {before: number} | {line: number}} Where
  * @typedef {{total: number | null, lines: (number | null)[]}} LineNumbers
  * @typedef {{path: string, href: string} | null} LogLink
+ *
+ * @typedef {object} HistoryFile a file of the log: one that had its name, or the present one
+ * @property {string} generation
+ * @property {string} name without the directory
+ * @property {number} bytes on the disk
+ * @property {string | null} compressed how it is compressed
+ * @property {number | null} modified when it was last written, in ms since 1970
+ * @property {boolean} present
  */
 
 /** The server can no longer read the requested generation (status 410). */
@@ -94,6 +103,17 @@ export class LogApi {
   async lineNumbers(generation, offsets) {
     const answer = await this.request('lines', { generation, at: offsets.join(',') });
     return answer.json();
+  }
+
+  /**
+   * The files of the log, the oldest first.
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<HistoryFile[]>}
+   */
+  async history(signal) {
+    const answer = await this.request('history', {}, signal);
+    const { files } = await answer.json();
+    return files;
   }
 
   /**

@@ -21,10 +21,12 @@
  * @typedef {{type: 'signed', generation: string | number}} Signed the new name of the same generation
  * @typedef {{type: 'waiting', reason: string}} Waiting the log has no readable file at present
  * @typedef {{type: 'viewers', count: number, names?: string[]}} Viewers who views the log now
+ * @typedef {{type: 'notice', generation: string | number, code: string, message: string}} Notice what has to be said about
+ *   a compressed file that could not be unpacked to its end
  * @typedef {{type: 'end'}} End the stream is over
  * @typedef {{type: 'error', code: string | number, message: string, hint?: string}} Refusal why the stream ends
  *
- * @typedef {Open | Patch | Gap | Reset | Signed | Waiting | Viewers | End | Refusal} Message
+ * @typedef {Open | Patch | Gap | Reset | Signed | Waiting | Viewers | Notice | End | Refusal} Message
  * @typedef {{generation: string | number, offset: number}} ResumePosition
  */
 
@@ -33,7 +35,7 @@ export const SUBPROTOCOL = 'tailcast.v1';
 /** Close codes with a meaning. Any other one is a lost connection. */
 export const CLOSE = { done: 1000, leaving: 1001, full: 1013, signedOut: 4401, forbidden: 4403, missing: 4404 };
 
-const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'viewers', 'end', 'error']);
+const KNOWN = new Set(['open', 'rows', 'gap', 'reset', 'signed', 'waiting', 'viewers', 'notice', 'end', 'error']);
 
 /** Why a stream ended, by its close code. @type {Record<number, import('./transport.js').EndReason>} */
 export const CLOSE_REASONS = {

@@ -28,7 +28,10 @@ export function compare(a, b) {
 export class Generations {
   /** @type {Generation[]} */
   #seen = [];
-  /** Earlier generations, from links. Their numbers are -1, -2 and so on. @type {Generation[]} */
+  /**
+   * Earlier generations, from links and from the log's old files. Their numbers are -1, -2 and so on.
+   * @type {Generation[]}
+   */
   #earlier = [];
 
   /** The number of the current generation; -1 before there is one. */
@@ -50,11 +53,12 @@ export class Generations {
    * Adds a generation from before this page was opened. Returns its number.
    * @param {string} generation
    * @param {number} size
+   * @param {string} [words] what is said between it and the generation after it
    */
-  addEarlier(generation, size) {
+  addEarlier(generation, size, words = 'rotated: a new file begins') {
+    const next = this.at(this.firstGen);
     this.#earlier.push({ id: generation, from: 0, to: size, firstMarker: null, markers: [], isGone: false });
-    const [present] = this.#seen;
-    if (present) present.firstMarker ??= { offset: present.from, marker: 'rotated', text: 'rotated: a new file begins' };
+    if (next) next.firstMarker ??= { offset: next.from, marker: 'rotated', text: words };
     return this.firstGen;
   }
 

@@ -54,3 +54,10 @@ export function formatClock(at) {
   const time = new Date(at);
   return [time.getHours(), time.getMinutes(), time.getSeconds()].map((part) => String(part).padStart(2, '0')).join(':');
 }
+
+/** @param {number} at milliseconds since the epoch */
+export function formatDateTime(at) {
+  const time = new Date(at);
+  const date = [time.getFullYear(), time.getMonth() + 1, time.getDate()].map((part) => String(part).padStart(2, '0')).join('-');
+  return `${date} ${formatClock(at)}`;
+}

@@ -109,6 +109,7 @@ export class Controls {
     written.addEventListener('change', () => this.#toggleWritten());
     const more = byId('more-menu');
     more.addEventListener('beforetoggle', () => this.#updateLinks());
+    more.addEventListener('toggle', () => this.#offerHistory());
     for (const button of /** @type {NodeListOf<HTMLElement>} */ (more.querySelectorAll('[data-copy]'))) {
       button.addEventListener('click', () => {
         more.hidePopover();
@@ -130,6 +131,21 @@ export class Controls {
     const filter = findBar.filterParameters;
     matches.hidden = Object.keys(filter).length === 0;
     matches.href = serverUrl(api.url('text', filter));
+  }
+
+  /** Offers the log with its old files if it has some. */
+  async #offerHistory() {
+    const { api } = this.#parts;
+    const link = /** @type {HTMLAnchorElement} */ (byId('download-history'));
+    if (!byId('more-menu').matches(':popover-open')) return;
+    try {
+      const files = await api.history();
+      link.hidden = files.length < 2;
+      link.href = serverUrl(api.url('text', { history: 1 }));
+      /** @type {HTMLElement} */ (link.firstElementChild).textContent = `Download with ${files.length - 1} older ${files.length === 2 ? 'file' : 'files'}`;
+    } catch {
+      link.hidden = true;
+    }
   }
 
   /** @param {MouseEvent} event */

@@ -60,6 +60,8 @@ let foldedVersion = -1;
 let isRestored = false;
 /** Whether the refusal of the WebSocket has been shown. It is shown only once. */
 let isRefusalShown = false;
+/** What has to be said about a compressed file that could not be unpacked to its end; empty if nothing has. */
+let notice = '';
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
 
@@ -141,7 +143,14 @@ function onMessage(message, resuming) {
   const { fresh, news } = stream.handle(message, resuming);
   facts.waiting = message.type === 'waiting' ? message.reason : null;
   switch (message.type) {
+    case 'notice':
+      notice = message.message;
+      break;
+    case 'reset':
+      notice = '';
+      break;
     case 'open':
+      notice = '';
       facts.openedAt ||= Date.now();
       facts.watch = message.watch;
       bars.showPath(message.path);
@@ -313,7 +322,7 @@ function olderText() {
 
 function newerText() {
   if (loader.failure.down !== '') return `The next lines cannot be loaded now: ${loader.failure.down}. The page tries again.`;
-  if (!loader.isFiltering) return '';
+  if (!loader.isFiltering) return notice === '' || !loader.attached ? '' : `${notice[0].toUpperCase()}${notice.slice(1)}.`;
   const words = progressText('down');
   if (words !== '' || !rowViewport.isEmpty || loader.top === '') return words;
   return search.running ? 'No line passes the filter so far.' : 'No line passes the filter.';
