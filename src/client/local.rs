@@ -47,7 +47,7 @@ impl Local {
             audience: false,
             skip: false,
             signed: false,
-            interpretation: Interpretation { encoding: ask.encoding, screen: None },
+            interpretation: Interpretation { encoding: ask.encoding, ..Interpretation::default() },
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;

@@ -21,7 +21,8 @@ pub struct Snapshot {
     pub generation: Generation,
     /// The offset after the last readable byte.
     pub end: Offset,
-    encoding: Encoding,
+    /// How its bytes are read.
+    detection: Detection,
     screen: Option<Size>,
     file: Arc<LogFile>,
     span: Arc<Span>,
@@ -121,18 +122,18 @@ impl Snapshot {
         let file = span.file().ok_or_else(gone)?;
         let checkpoints = hub.checkpoints(follower, chosen);
         // Asked after the end: where that is behind the first bytes, these are known.
-        let encoding = chosen.encoding.unwrap_or_else(|| span.detection().encoding());
-        Ok(Self { generation, end, encoding, screen: chosen.screen, file, span, checkpoints })
+        let detection = chosen.applied_to(span.detection()).so_far();
+        Ok(Self { generation, end, detection, screen: chosen.screen, file, span, checkpoints })
     }
 
     /// The encoding of the log.
     pub(super) fn encoding(&self) -> Encoding {
-        self.encoding
+        self.detection.encoding()
     }
 
     /// What ends a line of the log.
     pub(super) fn newline(&self) -> Newline {
-        self.encoding.newline()
+        self.encoding().newline()
     }
 
     /// The encoding of the file's own bytes from an offset on, if it is known.
@@ -140,15 +141,15 @@ impl Snapshot {
     /// # Errors
     /// Those of `pread`.
     pub fn charset(&self, from: Offset) -> io::Result<Option<Encoding>> {
-        if self.encoding != Encoding::UTF_8 {
-            return Ok(Some(self.encoding));
+        if self.encoding() != Encoding::UTF_8 {
+            return Ok(Some(self.encoding()));
         }
         Ok(Encoding::of_sample(&self.read(from, Encoding::SAMPLE_BYTES)?))
     }
 
     /// An empty terminal that will be fed the log from an offset on.
     pub(super) fn terminal(&self, at: Offset) -> Terminal {
-        Terminal::with_encoding(at.0, Detection::Done(self.encoding)).on_screen(self.screen)
+        Terminal::with_encoding(at.0, self.detection).on_screen(self.screen)
     }
 
     /// The same snapshot with an earlier end.
@@ -265,7 +266,7 @@ pub(super) mod tests {
     ) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), content).unwrap();
-        (open(&directory, Interpretation { encoding: chosen, screen: None }), directory)
+        (open(&directory, Interpretation { encoding: chosen, ..Interpretation::default() }), directory)
     }
 
     /// A snapshot of a new log of this size that takes no space on the disk.

@@ -56,6 +56,8 @@ pub(super) struct AnnotationJson<'n> {
     level: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'static str>,
     #[serde(rename = "match", skip_serializing_if = "<[_]>::is_empty")]
     matches: &'n [(usize, usize)],
 }
@@ -84,7 +86,8 @@ impl<'n> AnnotationJson<'n> {
             }
         });
         let level = annotation.level.map(|level| level.name());
-        Self { group, level, time: annotation.time, matches }
+        let stream = annotation.stream.map(|stream| stream.name());
+        Self { group, level, time: annotation.time, stream, matches }
     }
 }
 
@@ -212,6 +215,7 @@ impl RowsMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::envelope::Stream;
     use crate::render::{Group, GroupStart, Level};
     use crate::wire::message::Message;
 
@@ -225,10 +229,10 @@ mod tests {
         };
         let opening = GroupStart { name: "a \"b\"".to_owned(), level: 2, collapsed: true };
         let group = Some(Group { closes: Some(2), opens: Some(opening) });
-        let full = message(Annotation { group, level: Some(Level::Error), time: Some(7) });
+        let full = message(Annotation { group, level: Some(Level::Error), time: Some(7), stream: Some(Stream::Stderr) });
         assert_eq!(
             full,
-            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7}]]}"#
+            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7,"stream":"stderr"}]]}"#
         );
         let closes = Some(Group { closes: Some(1), opens: None });
         let small = message(Annotation { group: closes, ..Annotation::default() });
@@ -241,7 +245,12 @@ mod tests {
         // The largest annotation fits the room that is reserved for it.
         let opening = GroupStart { name: "\"".repeat(256), level: 32, collapsed: true };
         let group = Some(Group { closes: Some(32), opens: Some(opening) });
-        let largest = Annotation { group, level: Some(Level::Warning), time: Some(u64::MAX) };
+        let largest = Annotation {
+            group,
+            level: Some(Level::Warning),
+            time: Some(u64::MAX),
+            stream: Some(Stream::Stderr),
+        };
         assert!(message(largest).len() < RowsMessages::ANNOTATION_BYTES_MAX);
     }
 }

@@ -68,7 +68,7 @@ impl Output {
     pub(super) fn restart_at(&mut self, at: u64, encoding: Option<&str>) -> io::Result<()> {
         let Some(text) = &mut self.text else { return Ok(()) };
         let encoding = encoding.and_then(Encoding::for_label);
-        text.detection = encoding.map_or_else(Detection::default, Detection::Done);
+        text.detection = encoding.map_or_else(Detection::default, Detection::of_encoding);
         self.skip_to(at)
     }
 
