@@ -212,7 +212,8 @@ fn main() {
             continue;
         }
         let log = make();
-        let detection = Encoding::for_label(label).map_or_else(Detection::default, Detection::of_encoding);
+        let detection =
+            Encoding::for_label(label).map_or_else(Detection::default, Detection::of_encoding);
         let mut out = String::new();
         let mut each = |write: fn(&Patch<'_>, &mut String)| {
             best(passes, log.len(), || {

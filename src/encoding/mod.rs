@@ -271,14 +271,23 @@ mod tests {
         let (gbk, utf16) = (Encoding::for_label("gbk"), Some(Encoding::UTF_16LE));
         for (detection, encoding, layout, is_open) in [
             (found.or_chosen(gbk, None), gbk, Layout::Enveloped, false),
-            (found.or_chosen(None, Some(Layout::Plain)), Some(Encoding::UTF_8), Layout::Plain, false),
+            (
+                found.or_chosen(None, Some(Layout::Plain)),
+                Some(Encoding::UTF_8),
+                Layout::Plain,
+                false,
+            ),
             (found.or_chosen(utf16, None), utf16, Layout::Plain, false),
             (Detection::default().or_chosen(utf16, None), utf16, Layout::Plain, false),
             (Detection::default().or_chosen(gbk, None), gbk, Layout::Plain, true),
             (Detection::of_head(b"2026").so_far(), Some(Encoding::UTF_8), Layout::Plain, false),
         ] {
             assert_eq!(Some(detection.encoding()), encoding);
-            assert_eq!((detection.layout(), detection.is_open()), (layout, is_open), "{detection:?}");
+            assert_eq!(
+                (detection.layout(), detection.is_open()),
+                (layout, is_open),
+                "{detection:?}"
+            );
         }
     }
 }

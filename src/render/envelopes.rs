@@ -113,7 +113,8 @@ impl Enveloped {
 
 impl Terminal {
     pub(super) fn open_envelopes(&mut self, bytes: &[u8]) {
-        let Input::Enveloped(mut enveloped) = std::mem::replace(&mut self.input, Input::Utf8) else {
+        let Input::Enveloped(mut enveloped) = std::mem::replace(&mut self.input, Input::Utf8)
+        else {
             return;
         };
         let end = self.at + offset(bytes.len());

@@ -102,11 +102,6 @@ impl Terminal {
         terminal
     }
 
-    /// Whether it opens the envelopes of a container runtime. It is then fed bytes, not text.
-    pub fn opens_envelopes(&self) -> bool {
-        matches!(self.input, Input::Enveloped(_))
-    }
-
     /// From now on the terminal is fed text. Returns the offset of the first byte that it has not
     /// decoded, and forgets what it holds of an incomplete character.
     pub fn undecoded(&mut self) -> u64 {
@@ -127,7 +122,8 @@ impl Terminal {
 
     /// Reads the first bytes of a log.
     fn detect(&mut self, bytes: &[u8]) {
-        let Input::Detecting(mut detecting) = std::mem::replace(&mut self.input, Input::Utf8) else {
+        let Input::Detecting(mut detecting) = std::mem::replace(&mut self.input, Input::Utf8)
+        else {
             return;
         };
         let before = detecting.head.len();

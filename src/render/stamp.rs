@@ -290,7 +290,6 @@ impl Reader<'_> {
     fn peek(&self) -> Result<u8, NoStamp> {
         self.line.get(self.at).copied().ok_or(NoStamp::Unfinished)
     }
-
 }
 
 #[derive(Clone, Copy)]

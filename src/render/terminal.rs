@@ -150,9 +150,13 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// Feeds text that was decoded elsewhere, from [`undecoded`](Self::undecoded) on.
+    /// Feeds text that was decoded elsewhere, from [`undecoded`](Self::undecoded) on. A terminal of
+    /// which that was not asked takes it as the bytes of the log.
     pub fn feed_text(&mut self, text: Text<'_>) -> Patch<'_> {
-        self.show_text(text);
+        match self.input {
+            Input::Utf8 => self.show_text(text),
+            _ => self.show_bytes(text.bytes()),
+        }
         self.screen.patch(self.at)
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use crate::encoding::{Detection, Encoding, Newline};
+use crate::encoding::{Detection, Encoding, Layout, Newline};
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::Span;
@@ -147,6 +147,20 @@ impl Snapshot {
         Ok(Encoding::of_sample(&self.read(from, Encoding::SAMPLE_BYTES)?))
     }
 
+    /// Whether its lines are those of a container runtime, and are opened.
+    pub(super) fn is_enveloped(&self) -> bool {
+        self.detection.layout() == Layout::Enveloped
+    }
+
+    /// The last line up to the one that starts here which reading may begin with, as
+    /// [`LogFile::joined_start`] finds it.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub(super) fn joined_start(&self, line: Offset) -> io::Result<Offset> {
+        self.file.joined_start(self.detection, line)
+    }
+
     /// An empty terminal that will be fed the log from an offset on.
     pub(super) fn terminal(&self, at: Offset) -> Terminal {
         Terminal::with_encoding(at.0, self.detection).on_screen(self.screen)
@@ -266,7 +280,10 @@ pub(super) mod tests {
     ) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), content).unwrap();
-        (open(&directory, Interpretation { encoding: chosen, ..Interpretation::default() }), directory)
+        (
+            open(&directory, Interpretation { encoding: chosen, ..Interpretation::default() }),
+            directory,
+        )
     }
 
     /// A snapshot of a new log of this size that takes no space on the disk.

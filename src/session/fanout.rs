@@ -315,9 +315,9 @@ impl Fanout {
                 self.empty_state(Some(span), at).of(rendition)
             }
             (before, Some(file)) => {
-                let newline = self.detection(Some(span)).encoding().newline();
+                let detection = self.detection(Some(span));
                 let empty = |at| self.empty_state(Some(span), at).of(rendition);
-                replay(before, &self.reads, &file, at, newline, empty).await
+                replay(before, &self.reads, &file, at, detection, empty).await
             }
             (_, None) => return self.empty_state(Some(span), at).of(rendition),
         };

@@ -229,7 +229,12 @@ mod tests {
         };
         let opening = GroupStart { name: "a \"b\"".to_owned(), level: 2, collapsed: true };
         let group = Some(Group { closes: Some(2), opens: Some(opening) });
-        let full = message(Annotation { group, level: Some(Level::Error), time: Some(7), stream: Some(Stream::Stderr) });
+        let full = message(Annotation {
+            group,
+            level: Some(Level::Error),
+            time: Some(7),
+            stream: Some(Stream::Stderr),
+        });
         assert_eq!(
             full,
             r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7,"stream":"stderr"}]]}"#

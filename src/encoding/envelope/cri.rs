@@ -64,7 +64,8 @@ mod tests {
             ("2026-11-28T14:02:07.123Z stdout F:a:b ", Stream::Stdout, false),
             ("2026-11-28T14:02:07.123Z stdout P:a ", Stream::Stdout, true),
         ] {
-            let expected = Head { len: head.len(), envelope: Envelope { stream, time }, is_partial };
+            let expected =
+                Head { len: head.len(), envelope: Envelope { stream, time }, is_partial };
             for text in ["", " text", "{\"a\":1}", "F", "\n"] {
                 assert_eq!(read(format!("{head}{text}").as_bytes()), Ok(expected), "{head:?}");
             }

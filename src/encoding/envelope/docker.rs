@@ -9,6 +9,10 @@ use std::ops::Range;
 use super::{Envelope, NoEnvelope, Stream, time};
 use crate::encoding::{OffsetMap, Text};
 
+/// The longest line that can be one, in bytes: Docker puts at most 16 KiB of text into one. A longer
+/// line stays as it is.
+pub(super) const LINE_BYTES_MAX: usize = 256 * 1024;
+
 /// The keys, with all that comes before the value.
 const KEYS: [&[u8]; 4] = [b"\"log\":\"", b"\"stream\":\"", b"\"time\":\"", b"\"attrs\":{"];
 

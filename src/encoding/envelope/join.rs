@@ -98,8 +98,9 @@ mod tests {
         ] {
             assert_eq!(needed(lines), expected, "{lines:?}");
         }
-        let far: Vec<&str> =
-            std::iter::once(out_on).chain(std::iter::repeat_n(err, JOIN_LINES_MAX as usize)).collect();
+        let far: Vec<&str> = std::iter::once(out_on)
+            .chain(std::iter::repeat_n(err, JOIN_LINES_MAX as usize))
+            .collect();
         assert_eq!(needed(&far), 0, "so many lines lie between");
         assert_eq!(needed(&far[..far.len() - 1]), JOIN_LINES_MAX as usize);
     }

@@ -13,10 +13,12 @@
 mod cri;
 mod docker;
 mod join;
+mod lines;
 mod time;
 mod unwrapper;
 
 pub use join::{JOIN_LINES_MAX, Joined};
+pub use lines::{OpenedLines, open_lines};
 pub(crate) use time::days;
 pub use unwrapper::{Piece, Unwrapper};
 

@@ -43,7 +43,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<(u64, usize), NoEnvelope> {
     let mut fraction = 0;
     if bytes.get(at) == Some(&b'.') {
         at += 1;
-        let digits = bytes.iter().skip(at).take(DIGITS_MAX).take_while(|byte| byte.is_ascii_digit());
+        let digits =
+            bytes.iter().skip(at).take(DIGITS_MAX).take_while(|byte| byte.is_ascii_digit());
         let mut count = 0;
         for digit in digits {
             count += 1;

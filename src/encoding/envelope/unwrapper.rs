@@ -4,10 +4,6 @@
 use super::{Envelope, NoEnvelope, cri, docker};
 use crate::encoding::Text;
 
-/// The longest line that can be an envelope of Docker's, which puts at most 16 KiB of text into one.
-/// A longer line stays as it is.
-const DOCKER_BYTES_MAX: usize = 256 * 1024;
-
 /// Up to this size, each piece of an unfinished line is followed by a look at all of it. Behind it
 /// the line has to double, so that reading stays linear.
 const EAGER_BYTES: usize = 1024;
@@ -120,14 +116,14 @@ impl Unwrapper {
     /// Continues a line of which some bytes are held. Returns how many bytes that took.
     fn continue_held(&mut self, bytes: &[u8], give: &mut impl FnMut(Piece<'_>)) -> usize {
         let line = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |newline| newline + 1);
-        let room = (DOCKER_BYTES_MAX + 1).saturating_sub(self.held.len());
+        let room = (docker::LINE_BYTES_MAX + 1).saturating_sub(self.held.len());
         let taken = line.min(room);
         let (new, _) = bytes.split_at(taken);
         self.held.extend_from_slice(new);
         self.at += taken as u64;
         let is_finished = new.ends_with(b"\n");
         let is_due = self.held.len() < EAGER_BYTES || self.held.len() >= 2 * self.seen;
-        if !is_finished && !is_due && self.held.len() <= DOCKER_BYTES_MAX {
+        if !is_finished && !is_due && self.held.len() <= docker::LINE_BYTES_MAX {
             return taken;
         }
         let held = std::mem::take(&mut self.held);
@@ -214,8 +210,8 @@ impl Unwrapper {
             Some(b'{') => {
                 let newline = memchr::memchr(b'\n', bytes);
                 match newline {
-                    Some(len) if len <= DOCKER_BYTES_MAX => Found::Docker(len),
-                    None if bytes.len() <= DOCKER_BYTES_MAX => {
+                    Some(len) if len <= docker::LINE_BYTES_MAX => Found::Docker(len),
+                    None if bytes.len() <= docker::LINE_BYTES_MAX => {
                         match docker::read(bytes, self.at, &mut self.unescaped) {
                             Err(NoEnvelope::Other) => Found::BareStart,
                             // Also a whole one whose newline is still to come.
@@ -278,7 +274,7 @@ mod tests {
                 Piece::Text(text) => seen.push(Seen::Text(located(text))),
                 Piece::End { newline, is_partial } => seen.push(Seen::End(newline, is_partial)),
             });
-            assert!(unwrapper.pending() <= DOCKER_BYTES_MAX, "{}", unwrapper.pending());
+            assert!(unwrapper.pending() <= docker::LINE_BYTES_MAX, "{}", unwrapper.pending());
         }
         seen
     }
@@ -341,7 +337,9 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_for_docker_stays_as_it_is_however_it_comes() {
         let time = r#""stream":"stdout","time":"2026-11-28T14:02:07Z"}"#;
-        for (len, is_envelope) in [(200_000, true), (DOCKER_BYTES_MAX, false), (900_000, false)] {
+        for (len, is_envelope) in
+            [(200_000, true), (docker::LINE_BYTES_MAX, false), (900_000, false)]
+        {
             let line = format!("{{\"log\":\"{}\\n\",{time}\n", "a".repeat(len));
             for size in [line.len(), 4096, 65_537] {
                 let seen = opened(0, line.as_bytes().chunks(size));

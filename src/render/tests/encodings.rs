@@ -47,7 +47,10 @@ fn encoded(label: &str, text: &str) -> (String, Vec<u8>, Vec<u64>) {
     (shown, log, offsets)
 }
 
-pub(super) fn rows_in<'a>(detection: Detection, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
+pub(super) fn rows_in<'a>(
+    detection: Detection,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<Row> {
     let mut terminal = Terminal::with_encoding(0, detection);
     let mut rows = Vec::new();
     for chunk in chunks {

@@ -30,15 +30,18 @@ fn cri(stream: &str, tag: &str, text: &str) -> String {
 
 fn docker(stream: &str, text: &str) -> String {
     let log = serde_json::to_string(text).unwrap();
-    format!("{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"2026-11-28T14:02:07.123456789Z\"}}\n")
+    format!(
+        "{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"2026-11-28T14:02:07.123456789Z\"}}\n"
+    )
 }
 
 #[test]
 fn the_records_of_a_real_runtime_show_what_the_program_wrote() {
     let mixed = include_bytes!("../../../tests/it/containers/podman-mixed.log");
     let rows = rows_however(mixed);
-    let starts: Vec<u64> =
-        std::iter::once(0).chain(memchr::memchr_iter(b'\n', mixed).map(|at| at as u64 + 1)).collect();
+    let starts: Vec<u64> = std::iter::once(0)
+        .chain(memchr::memchr_iter(b'\n', mixed).map(|at| at as u64 + 1))
+        .collect();
     let expected = [
         (0, "starting", false),
         (1, "listening on 8080", false),
@@ -56,7 +59,9 @@ fn the_records_of_a_real_runtime_show_what_the_program_wrote() {
     let times: Vec<Option<u64>> =
         rows.iter().map(|row| row.note().and_then(|note| note.time)).collect();
     let first = times[0].unwrap();
-    assert!(times.iter().all(|time| time.is_some_and(|time| (first..first + 3000).contains(&time))));
+    assert!(
+        times.iter().all(|time| time.is_some_and(|time| (first..first + 3000).contains(&time)))
+    );
 
     let terminal = include_bytes!("../../../tests/it/containers/podman-terminal.log");
     let rows = rows_however(terminal);
@@ -112,12 +117,22 @@ fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
                 &[(0, "ab", false), (1, "x", true)],
             ),
             (
-                &[(out, "10%", true), (err, "x", false), (out, "\r20%", true), (out, "\r99%", false)],
+                &[
+                    (out, "10%", true),
+                    (err, "x", false),
+                    (out, "\r20%", true),
+                    (out, "\r99%", false),
+                ],
                 &[(0, "99%", false), (1, "x", true)],
             ),
             // A way up leads over rows, not over lines of the log.
             (
-                &[(out, "a", false), (out, "b", false), (out, "\x1b[2A\x1b[2Kc", false), (out, "d", false)],
+                &[
+                    (out, "a", false),
+                    (out, "b", false),
+                    (out, "\x1b[2A\x1b[2Kc", false),
+                    (out, "d", false),
+                ],
                 &[(0, "c", false), (1, "d", false)],
             ),
             (&[(out, "", false), (out, "a", false)], &[(0, "", false), (1, "a", false)]),
@@ -134,7 +149,8 @@ fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
     }
     // Runtimes cut lines at 16 KiB.
     let long = "x".repeat(16 * 1024);
-    let lines = [cri(out, "P", &long), cri(out, "F", &long), docker(err, &long), docker(err, "a\n")];
+    let lines =
+        [cri(out, "P", &long), cri(out, "F", &long), docker(err, &long), docker(err, "a\n")];
     let rows = rows_in(Detection::default(), [lines.concat().as_bytes()]);
     let texts: Vec<&str> = rows.iter().map(Row::text).collect();
     assert_eq!(texts, [long.repeat(2), long + "a"]);
@@ -143,7 +159,8 @@ fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
     let split = [&cri(out, "P", "a")[..], &cri(err, "F", "x"), &cri(out, "F", "b")].concat();
     let split = split.into_bytes();
     let [a, b] = [b"P a\n", b"F b\n"].map(|s| memchr::memmem::find(&split, s).unwrap());
-    let e_acute = [&split[..a + 2], b"\xc3", &split[a + 3..b + 2], b"\xa9", &split[b + 3..]].concat();
+    let e_acute =
+        [&split[..a + 2], b"\xc3", &split[a + 3..b + 2], b"\xa9", &split[b + 3..]].concat();
     assert_eq!(rows_however(&e_acute)[0].text(), "é");
 }
 
@@ -297,7 +314,8 @@ fn the_memory_for_envelopes_is_bounded() {
     let long = format!("{{\"log\":\"{}", "\\\"".repeat(100_000));
     let hostile = [
         cri("stdout", "F", "a") + &cri("stdout", "P", &"x".repeat(20_000)).repeat(400),
-        (cri("stdout", "P", &"x".repeat(9000)) + &cri("stderr", "P", &"\x1b[31ma".repeat(900))).repeat(400),
+        (cri("stdout", "P", &"x".repeat(9000)) + &cri("stderr", "P", &"\x1b[31ma".repeat(900)))
+            .repeat(400),
         cri("stdout", "F", "a") + &long + &long,
         (cri("stdout", "P", "\x1b]0;") + &cri("stderr", "P", "\x1b]8;;")).repeat(4000),
     ];
