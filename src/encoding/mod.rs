@@ -185,6 +185,11 @@ impl Detection {
         self.encoding.unwrap_or(Encoding::UTF_8)
     }
 
+    /// The layout, if it is not open.
+    pub(crate) fn known_layout(self) -> Option<Layout> {
+        (!self.is_layout_open()).then(|| self.layout())
+    }
+
     /// The layout; plain while it is open. Envelopes are never in UTF-16.
     #[must_use]
     pub fn layout(self) -> Layout {

@@ -102,6 +102,15 @@ impl Terminal {
         terminal
     }
 
+    /// The layout of the log, if it is known.
+    pub fn layout(&self) -> Option<Layout> {
+        match self.input {
+            Input::Detecting(_) => None,
+            Input::Enveloped(_) => Some(Layout::Enveloped),
+            Input::Utf8 | Input::Encoded(_) => Some(Layout::Plain),
+        }
+    }
+
     /// From now on the terminal is fed text. Returns the offset of the first byte that it has not
     /// decoded, and forgets what it holds of an incomplete character.
     pub fn undecoded(&mut self) -> u64 {

@@ -4,6 +4,16 @@ use crate::encoding::{Detection, Encoding, Layout};
 
 use super::size::Size;
 
+/// Whether what a program wrote is taken out of the lines in which a container runtime keeps it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Decode {
+    /// Where the log's first line is one of a container runtime.
+    #[default]
+    Auto,
+    /// Never: the lines are shown as they are in the file.
+    Off,
+}
+
 /// How the bytes of a log are to be understood, as far as a viewer has chosen it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interpretation {
@@ -11,8 +21,8 @@ pub struct Interpretation {
     pub encoding: Option<Encoding>,
     /// The screen that the programs believed in. Without one, it shows in what they do.
     pub screen: Option<Size>,
-    /// Whether the lines of a container runtime are shown as they are in the file.
-    pub keeps_envelopes: bool,
+    /// Whether the lines of a container runtime are opened.
+    pub decode: Decode,
 }
 
 impl Interpretation {
@@ -24,6 +34,12 @@ impl Interpretation {
     /// How a log is to be read of which this is known.
     #[must_use]
     pub fn applied_to(self, known: Detection) -> Detection {
-        known.or_chosen(self.encoding, self.keeps_envelopes.then_some(Layout::Plain))
+        known.or_chosen(
+            self.encoding,
+            match self.decode {
+                Decode::Auto => None,
+                Decode::Off => Some(Layout::Plain),
+            },
+        )
     }
 }

@@ -66,7 +66,7 @@ mod written;
 pub use annotation::{Annotation, Group, GroupStart, Level};
 pub use append::Appender;
 pub use html::escape;
-pub use interpretation::Interpretation;
+pub use interpretation::{Decode, Interpretation};
 pub use patch::Patch;
 pub use row::Row;
 pub use size::Size;

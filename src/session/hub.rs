@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
-use crate::render::Interpretation;
+use crate::render::{Decode, Interpretation};
 use crate::session::audience::{AudienceMessages, Audiences};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
@@ -81,7 +81,7 @@ impl Hub {
         let interpretation = if form.is_rendered() {
             request.interpretation
         } else {
-            request.interpretation.keeps_envelopes = true;
+            request.interpretation.decode = Decode::Off;
             Interpretation::default()
         };
         let fanout = self.fanouts.of(&subscription.follower, interpretation);

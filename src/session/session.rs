@@ -351,10 +351,14 @@ impl Session {
     fn announce(&mut self, item: Item) -> Output {
         Output::Frames(match item {
             Item::Open(opening) => self.control(|| Message::open(&opening)),
-            Item::Reset { generation, from, reason, encoding } => {
+            Item::Reset { generation, from, reason, encoding, is_container } => {
                 let state = self.fanout.empty_state(self.viewer.span(), from);
                 let mut frames = self.move_renderer(state);
-                frames.extend(self.control(|| Message::reset(generation, from, reason, encoding)));
+                frames.extend(
+                    self.control(|| {
+                        Message::reset(generation, from, reason, encoding, is_container)
+                    }),
+                );
                 frames
             }
             Item::Gap { generation, from, to } => {

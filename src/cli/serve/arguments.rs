@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use crate::cli::AccessLogFormat;
+use crate::cli::decode::Decode;
 use crate::cli::serve::accounts::Accounts;
 use crate::cli::serve::listen::ListenAddress;
 use crate::serve::{
@@ -153,6 +154,17 @@ pub(in crate::cli) struct Arguments {
     )]
     pub(super) access_log: AccessLogFormat,
 
+    /// Show what programs in containers wrote, out of the lines of Docker and Kubernetes: `auto` or
+    /// `off`, which shows these lines as they are in the file
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true,
+        env = "TAILCAST_DECODE"
+    )]
+    pub(super) decode: Decode,
+
     /// Keep reading a rotated file for this many seconds, since writers reopen late
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     pub(super) rotate_wait: f64,
@@ -238,6 +250,7 @@ impl Arguments {
             trusted_proxies: self.trusted_proxies.clone(),
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
+            decode: self.decode.into(),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),
             users: accounts.users.clone(),
             tokens: accounts.tokens.clone(),

@@ -99,6 +99,13 @@ impl Unwrapper {
         self.seen = 0;
     }
 
+    /// Gives up what it holds, at the end of the log: a line that has not ended.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.seen = 0;
+        std::mem::take(&mut self.held)
+    }
+
     /// Takes the next bytes and gives what is in them.
     pub fn take(&mut self, bytes: &[u8], give: &mut impl FnMut(Piece<'_>)) {
         let mut rest = bytes;

@@ -3,7 +3,7 @@
 
 /**
  * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
- * @typedef {{group?: GroupAnnotation, level?: string, time?: number, match?: [start: number, end: number][]}} RowAnnotation
+ * @typedef {{group?: GroupAnnotation, level?: string, time?: number, stream?: string, match?: [start: number, end: number][]}} RowAnnotation
  *   group, level and time from the log's markers, and the ranges that match the pattern
  * @typedef {[offset: number, html: string, note?: RowAnnotation]} WireRow
  *
@@ -120,7 +120,7 @@ export function interpretation(page) {
   const given = new URLSearchParams(page.search);
   /** @type {Record<string, string>} */
   const kept = isWritten(page) ? { raw: '1' } : {};
-  for (const key of ['cols', 'rows']) {
+  for (const key of ['cols', 'rows', 'decode']) {
     const value = given.get(key);
     if (value) kept[key] = value;
   }
@@ -144,7 +144,7 @@ export function pageUrl(path) {
 
 /**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols` and `rows`
+ * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols`, `rows` and `decode`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */
