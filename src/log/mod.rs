@@ -13,6 +13,7 @@
 pub mod access;
 pub(crate) mod blocking;
 pub mod catalogue;
+mod container_name;
 pub mod descriptors;
 pub mod failpoints;
 pub mod file;
@@ -31,6 +32,7 @@ pub mod wake;
 pub mod watch;
 
 pub use access::{Access, LogPath, Refusal, Scope};
+pub use container_name::ContainerNames;
 pub use follower::{Event, Follower};
 pub use position::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use registry::{Presence, Registry, Subscription};

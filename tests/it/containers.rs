@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tailcast::serve::Settings;
 
 use crate::clients::{Rows, Streaming, Viewer, get};
-use crate::servers::{TestServer, append, command, output_of};
+use crate::servers::{TestServer, append, command, eventually, output_of};
 
 const MIXED: &[u8] = include_bytes!("containers/podman-mixed.log");
 
@@ -265,4 +265,118 @@ fn mixed_as_text() -> Vec<u8> {
     let rows: Vec<String> =
         terminal.feed(MIXED).rows().map(|row| format!("{}\n", row.text())).collect();
     rows.concat().into_bytes()
+}
+
+/// A directory of a node, as the kubelet and Docker lay it out.
+struct Node {
+    server: TestServer,
+    pods: std::path::PathBuf,
+    docker: std::path::PathBuf,
+}
+
+impl Node {
+    async fn start() -> Self {
+        let server = TestServer::start().await;
+        let pods = server.path("log/pods/shop_web-7d9f_0a1b-2c/nginx");
+        let links = server.path("log/containers");
+        let id = "0123456789abcdef".repeat(4);
+        let docker = server.path("docker/containers").join(&id);
+        for directory in [&pods, &links, &docker] {
+            std::fs::create_dir_all(directory).unwrap();
+        }
+        std::fs::write(pods.join("0.log"), MIXED).unwrap();
+        let link = links.join(format!("web-7d9f_shop_nginx-{id}.log"));
+        std::os::unix::fs::symlink(pods.join("0.log"), link).unwrap();
+        std::fs::write(docker.join(format!("{id}-json.log")), docker_log()).unwrap();
+        std::fs::write(docker.join("config.v2.json"), "{\"Name\":\"/web-1\"}").unwrap();
+        Self { server, pods, docker }
+    }
+
+    async fn listed(&self) -> Vec<(String, Value)> {
+        let answer = get(self.server.address, "/_/logs", &[]).await;
+        let list: Value = serde_json::from_slice(&answer.body).unwrap();
+        let logs = list["logs"].as_array().unwrap().iter();
+        logs.map(|log| (log["path"].as_str().unwrap().to_owned(), log["name"].clone())).collect()
+    }
+}
+
+fn docker_log() -> String {
+    docker("stdout", "first\n") + &docker("stderr", "second\n")
+}
+
+#[tokio::test]
+async fn containers_have_the_names_that_people_know() {
+    let node = Node::start().await;
+    let mut listed = node.listed().await;
+    listed.retain(|(path, _)| path.ends_with(".log"));
+    let names: Vec<&Value> = listed.iter().map(|(_, name)| name).collect();
+    assert_eq!(names.len(), 2, "the link is no other log: {listed:?}");
+    assert!(names.contains(&&json!("web-1")), "{listed:?}");
+    assert!(names.contains(&&json!("shop/web-7d9f/nginx")), "{listed:?}");
+    let page = get(node.server.address, "/", &[("accept", "text/html")]).await.text();
+    assert!(page.contains(">web-1</span>"), "{page}");
+    let (path, _) = listed.iter().find(|(_, name)| name == "web-1").unwrap();
+    let page = get(node.server.address, path, &[("accept", "text/html")]).await.text();
+    assert!(page.contains("data-name=\"web-1\""), "{page}");
+    // `docker rename`
+    std::fs::write(node.docker.join("config.v2.json"), "{\"Name\":\"/web-renamed\"}").unwrap();
+    eventually("the new name is listed", async || {
+        let listed = node.listed().await;
+        let is_there = listed.iter().any(|(_, name)| name == "web-renamed");
+        if is_there { Ok(()) } else { Err(listed) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_container_that_is_removed_stays_readable_to_who_looks_at_it() {
+    let node = Node::start().await;
+    let id = "0123456789abcdef".repeat(4);
+    let target = crate::servers::target(&node.docker.join(format!("{id}-json.log")));
+    let mut viewer = Viewer::v1(node.server.address, &format!("{target}?tail=1&format=text")).await;
+    let open = viewer.expect("open").await;
+    let mut rows = Rows::default();
+    rows.apply(&viewer.expect("rows").await);
+    assert_eq!(rows.texts(), ["first", "second"]);
+    std::fs::remove_dir_all(&node.docker).unwrap();
+    viewer.expect("waiting").await;
+    let generation = open["generation"].as_str().unwrap();
+    let query = format!("generation={generation}&format=text");
+    let page = ask(&node.server, "rows", &target, &query).await;
+    assert_eq!(page["rows"][1][1], json!("second"), "{page}");
+}
+
+#[tokio::test]
+async fn a_log_that_the_kubelet_rotates_goes_on() {
+    let node = Node::start().await;
+    let log = node.pods.join("0.log");
+    let target = crate::servers::target(&log);
+    let mut viewer = Viewer::v1(node.server.address, &format!("{target}?tail=1&format=text")).await;
+    viewer.expect("open").await;
+    viewer.expect("rows").await;
+    for (nth, time) in ["20261129-120000", "20261129-130000", "20261129-140000"].iter().enumerate()
+    {
+        // It renames the file, compresses all but the newest of those, and the runtime makes a new one.
+        let rotated = node.pods.join(format!("0.log.{time}"));
+        std::fs::rename(&log, &rotated).unwrap();
+        append(&rotated, "2026-11-29T12:00:00.1Z stdout F late\n");
+        for entry in std::fs::read_dir(&node.pods).unwrap() {
+            let path = entry.unwrap().path();
+            let is_old = path != rotated && path.extension().is_none_or(|end| end != "gz");
+            if is_old {
+                std::fs::rename(&path, path.with_extension("gz")).unwrap();
+            }
+        }
+        append(&log, format!("2026-11-29T12:00:01.1Z stdout F new {nth}\n"));
+        let mut texts = Vec::new();
+        while !texts.iter().any(|text| *text == format!("new {nth}")) {
+            let message = viewer.json().await;
+            if message["type"] == "rows" {
+                let mut rows = Rows::default();
+                rows.apply(&message);
+                texts.extend(rows.texts().iter().map(|text| (*text).to_owned()));
+            }
+        }
+        assert!(texts.contains(&"late".to_owned()), "{texts:?}");
+    }
 }
