@@ -4,6 +4,8 @@
 //! The files in `containers` were written by podman 4.3.1 with its driver `k8s-file`, whose lines are
 //! those of CRI. Lines of Docker are made here as its json-file driver writes them.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 use tailcast::serve::Settings;
 
@@ -329,7 +331,7 @@ async fn containers_have_the_names_that_people_know() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_removed_stays_readable_to_who_looks_at_it() {
+async fn the_log_of_a_container_that_is_removed_is_read_to_its_end() {
     let node = Node::start().await;
     let id = "0123456789abcdef".repeat(4);
     let target = crate::servers::target(&node.docker.join(format!("{id}-json.log")));
@@ -338,12 +340,24 @@ async fn a_container_that_is_removed_stays_readable_to_who_looks_at_it() {
     let mut rows = Rows::default();
     rows.apply(&viewer.expect("rows").await);
     assert_eq!(rows.texts(), ["first", "second"]);
+    let log = node.docker.join(format!("{id}-json.log"));
+    let mut runtime = std::fs::OpenOptions::new().append(true).open(log).unwrap();
     std::fs::remove_dir_all(&node.docker).unwrap();
-    viewer.expect("waiting").await;
+    // The runtime writes its last lines, and the reader scrolls up.
+    runtime.write_all(docker("stderr", "last\n").as_bytes()).unwrap();
+    while rows.texts() != ["first", "second", "last"] {
+        rows.apply(&viewer.expect("rows").await);
+    }
     let generation = open["generation"].as_str().unwrap();
     let query = format!("generation={generation}&format=text");
     let page = ask(&node.server, "rows", &target, &query).await;
     assert_eq!(page["rows"][1][1], json!("second"), "{page}");
+    viewer.expect("waiting").await;
+    // A container of the same name begins anew.
+    std::fs::create_dir_all(&node.docker).unwrap();
+    append(node.docker.join(format!("{id}-json.log")), docker("stdout", "again\n"));
+    viewer.expect("reset").await;
+    assert_eq!(viewer.expect("rows").await["rows"][0][1], json!("again"));
 }
 
 #[tokio::test]
