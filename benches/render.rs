@@ -1,5 +1,8 @@
 //! The speed from bytes to rows and from rows to HTML, on one core.
 //!
+//! The lines of container runtimes are opened on the way; how fast that is alone is the column
+//! `open`.
+//!
 //! Each log is fed in the pieces that a session feeds, and every changed row is written as HTML to
 //! one buffer. Two floors stand beside it for the same bytes: a `vte` parser whose events are
 //! dropped, and a search for the newlines. The table shows the best of several passes, since
@@ -14,6 +17,7 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Duration;
 
+use tailcast::encoding::envelope::Unwrapper;
 use tailcast::encoding::{Detection, Encoding};
 use tailcast::render::{Appender, Patch, Terminal};
 
@@ -145,6 +149,58 @@ fn progress() -> Vec<u8> {
     })
 }
 
+/// The service's log in the lines of CRI.
+fn cri() -> Vec<u8> {
+    enveloped(&plain(), |line, out| {
+        out.extend_from_slice(b"2026-03-14T15:09:26.123456789Z stdout F ");
+        out.extend_from_slice(line);
+        out.push(b'\n');
+    })
+}
+
+/// The service's log in the lines of Docker's driver json-file.
+fn json_file() -> Vec<u8> {
+    enveloped(&plain(), |line, out| json_line(line, out))
+}
+
+/// A service that writes JSON, in the same lines: ten escapes in each.
+fn json_in_json() -> Vec<u8> {
+    let log = log(|out, i| {
+        let (ms, took) = (1_773_500_966_000 + i, i * 7919 % 997);
+        put(
+            out,
+            format_args!(
+                "{{\"level\":30,\"time\":{ms},\"pid\":1,\"req\":{i},\"took\":{took:03},\"msg\":\"request completed with status 200 after a while\"}}\n"
+            ),
+        );
+    });
+    enveloped(&log, |line, out| json_line(line, out))
+}
+
+fn json_line(line: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"log\":\"");
+    for &byte in line {
+        if byte == b'"' {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.extend_from_slice(
+        b"\\n\",\"stream\":\"stdout\",\"time\":\"2026-03-14T15:09:26.123456789Z\"}\n",
+    );
+}
+
+fn enveloped(log: &[u8], line: impl Fn(&[u8], &mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::with_capacity(LOG_BYTES + 4096);
+    for text in log.split(|&byte| byte == b'\n') {
+        line(text, &mut out);
+        if out.len() >= LOG_BYTES {
+            break;
+        }
+    }
+    out
+}
+
 /// Lines in a script of three bytes per character.
 fn chinese() -> Vec<u8> {
     log(|out, i| {
@@ -201,18 +257,22 @@ fn main() {
         ("chinese", chinese, "utf-8"),
         ("utf-16", utf16, "utf-16le"),
         ("gbk", gbk, "gbk"),
+        ("cri", cri, ""),
+        ("json-file", json_file, ""),
+        ("json-json", json_in_json, ""),
     ];
     println!("MB/s, best of {passes} passes over {} MiB", LOG_BYTES >> 20);
     println!(
-        "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "log", "html", "feed", "text", "append", "vte", "memchr"
+        "{:10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "log", "html", "feed", "text", "append", "open", "vte", "memchr"
     );
     for (name, make, label) in logs {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
         let log = make();
-        let detection = Encoding::for_label(label).map_or_else(Detection::default, Detection::Done);
+        let detection =
+            Encoding::for_label(label).map_or_else(Detection::default, Detection::of_encoding);
         let mut out = String::new();
         let mut each = |write: fn(&Patch<'_>, &mut String)| {
             best(passes, log.len(), || {
@@ -235,6 +295,14 @@ fn main() {
                 black_box(appender.html(&terminal.feed(piece)));
             }
         });
+        let open = best(passes, log.len(), || {
+            let mut unwrapper = Unwrapper::new(0);
+            for piece in log.chunks(PIECE_BYTES) {
+                unwrapper.take(piece, &mut |piece| {
+                    black_box(piece);
+                });
+            }
+        });
         let vte = best(passes, log.len(), || {
             let mut parser = vte::Parser::new();
             log.chunks(PIECE_BYTES).for_each(|piece| parser.advance(&mut Nothing, piece));
@@ -244,6 +312,8 @@ fn main() {
                 black_box(at);
             });
         });
-        println!("{name:10} {html:8.0} {feed:8.0} {text:8.0} {append:8.0} {vte:8.0} {memchr:8.0}");
+        println!(
+            "{name:10} {html:8.0} {feed:8.0} {text:8.0} {append:8.0} {open:8.0} {vte:8.0} {memchr:8.0}"
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod bench;
+mod decode;
 mod failure;
 mod health;
 mod listen;

@@ -3,6 +3,7 @@
 mod credentials;
 mod finish;
 mod messages;
+mod opened;
 mod output;
 
 use std::io;
@@ -17,6 +18,7 @@ use futures_util::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli::decode::Decode;
 use crate::cli::failure::{Failure, OrFail};
 #[cfg(feature = "tls")]
 use crate::cli::trust::{self, TrustArguments};
@@ -30,7 +32,7 @@ use crate::log::pattern::RequestedPath;
 use crate::render::Exit;
 use finish::Finish;
 use messages::Messages;
-use output::{Output, reader_gone};
+use output::{FileForm, Output, reader_gone};
 
 /// Follow a log in the terminal: a log on a server, or a file of this machine
 ///
@@ -81,6 +83,17 @@ pub(super) struct Arguments {
     /// progress bars once they are done
     #[arg(long, value_name = "FORMAT", default_value = "raw", env = "TAILCAST_FORMAT")]
     format: Format,
+
+    /// Print what programs in containers wrote, out of the lines of Docker and Kubernetes: `auto` or
+    /// `off`, which prints these lines as they are in the file
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true,
+        env = "TAILCAST_DECODE"
+    )]
+    decode: Decode,
 
     /// The encoding of the log, such as `gbk` or `shift_jis`, for the lines of `-n` and for
     /// `--format text`; without it, UTF-8 or what a byte order mark says
@@ -237,9 +250,12 @@ async fn print(
     };
     let mut printer = Printer {
         source,
-        output: Output::to_stdout(matches!(arguments.format, Format::Text))
-            .context("cannot write to stdout")
-            .or_unavailable(HINT_STDOUT)?,
+        output: Output::to_stdout(
+            matches!(arguments.format, Format::Text),
+            arguments.decode.into(),
+        )
+        .context("cannot write to stdout")
+        .or_unavailable(HINT_STDOUT)?,
         messages: Messages::new(arguments.quiet),
         waits_for_server: arguments.retry,
         has_started: false,
@@ -334,12 +350,14 @@ impl Printer {
                 self.finish.feed(bytes);
                 return Ok(());
             }
-            FollowEvent::Opened { from, encoding, .. } => {
-                self.output.open(*from, encoding.as_deref())?;
+            FollowEvent::Opened { from, encoding, container, .. } => {
+                let file = FileForm { encoding: encoding.as_deref(), is_container: *container };
+                self.output.open(*from, file)?;
             }
-            FollowEvent::Reset { from, encoding, .. } => {
+            FollowEvent::Reset { from, encoding, container, .. } => {
+                let file = FileForm { encoding: encoding.as_deref(), is_container: *container };
                 self.finish.restart();
-                self.output.restart_at(*from, encoding.as_deref())?;
+                self.output.restart_at(*from, file)?;
             }
             FollowEvent::Gap { from, to, .. } => self.output.skip_to(to.unwrap_or(*from))?,
             FollowEvent::Lost { why, .. } if !self.has_started && !self.waits_for_server => {

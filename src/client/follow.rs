@@ -216,11 +216,11 @@ impl Follow {
 
     fn on_message(&mut self, message: Message) {
         let event = match message {
-            Message::Open { generation, from, size, recovered, encoding, .. } => {
+            Message::Open { generation, from, size, recovered, encoding, container, .. } => {
                 self.has_started = true;
                 let position = Position { generation: generation.clone(), offset: from };
                 self.resume.open(position);
-                FollowEvent::Opened { generation, from, size, recovered, encoding }
+                FollowEvent::Opened { generation, from, size, recovered, encoding, container }
             }
             Message::Rows { from, next, rows } => {
                 self.backoff.reset();
@@ -229,10 +229,10 @@ impl Follow {
                 }
                 FollowEvent::Rows { from, rows }
             }
-            Message::Reset { generation, from, reason, encoding } => {
+            Message::Reset { generation, from, reason, encoding, container } => {
                 let position = Position { generation: generation.clone(), offset: from };
                 self.resume.on_reset(&position, reason);
-                FollowEvent::Reset { generation, from, reason, encoding }
+                FollowEvent::Reset { generation, from, reason, encoding, container }
             }
             Message::Gap { generation, from, to } => {
                 if let (Some(position), Some(to)) = (&mut self.resume.position, to) {

@@ -48,7 +48,7 @@ impl Local {
             audience: false,
             skip: false,
             signed: false,
-            interpretation: Interpretation { encoding: ask.encoding, screen: None },
+            interpretation: Interpretation { encoding: ask.encoding, ..Interpretation::default() },
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;
@@ -59,15 +59,22 @@ impl Local {
     pub async fn next(&mut self) -> FollowEvent {
         while !self.ended {
             return match self.viewer.next().await {
-                Item::Open(Opening { generation, from, size, recovered, encoding, .. }) => {
-                    FollowEvent::Opened {
-                        generation: generation.to_string(),
-                        from: from.0,
-                        size,
-                        recovered,
-                        encoding: encoding.map(name_of),
-                    }
-                }
+                Item::Open(Opening {
+                    generation,
+                    from,
+                    size,
+                    recovered,
+                    encoding,
+                    is_container,
+                    ..
+                }) => FollowEvent::Opened {
+                    generation: generation.to_string(),
+                    from: from.0,
+                    size,
+                    recovered,
+                    encoding: encoding.map(name_of),
+                    container: is_container,
+                },
                 Item::Bytes { start, bytes } => FollowEvent::Bytes { offset: start.0, bytes },
                 Item::Chunk(chunk) => {
                     FollowEvent::Bytes { offset: chunk.start.0, bytes: chunk.bytes.clone() }
@@ -77,12 +84,15 @@ impl Local {
                     from: from.0,
                     to: to.map(|to| to.0),
                 },
-                Item::Reset { generation, from, reason, encoding } => FollowEvent::Reset {
-                    generation: generation.to_string(),
-                    from: from.0,
-                    reason: reason.into(),
-                    encoding: encoding.map(name_of),
-                },
+                Item::Reset { generation, from, reason, encoding, is_container } => {
+                    FollowEvent::Reset {
+                        generation: generation.to_string(),
+                        from: from.0,
+                        reason: reason.into(),
+                        encoding: encoding.map(name_of),
+                        container: is_container,
+                    }
+                }
                 Item::Waiting(reason) => FollowEvent::Waiting { reason: reason.into() },
                 Item::CaughtUp | Item::Signed(_) => continue,
                 Item::End(_) => {

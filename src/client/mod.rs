@@ -125,6 +125,8 @@ pub enum FollowEvent {
         recovered: bool,
         /// The name of the log's encoding; `None` for UTF-8, and while it is not known.
         encoding: Option<String>,
+        /// Whether a container runtime wrote the lines.
+        container: bool,
     },
     /// Bytes of the log, at least one.
     Bytes {
@@ -150,6 +152,8 @@ pub enum FollowEvent {
         reason: Reason,
         /// The name of the encoding; `None` for UTF-8, and while it is not known.
         encoding: Option<String>,
+        /// Whether a container runtime wrote the lines.
+        container: bool,
     },
     /// Bytes of this generation are left out.
     Gap {

@@ -9,10 +9,12 @@
 //! What is no text in the encoding becomes U+FFFD. Nothing is left out. Pure.
 
 mod decoder;
+pub mod envelope;
 mod newline;
 mod text;
 
 pub use decoder::{Decoded, Decoder};
+pub use envelope::Layout;
 pub use newline::Newline;
 pub use text::{OffsetMap, Place, Text};
 
@@ -100,43 +102,98 @@ impl fmt::Debug for Encoding {
     }
 }
 
-/// The encoding of a log, as far as its first bytes say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detection {
-    /// The first bytes are not all there yet. Contains the first one, if it may begin a byte order
-    /// mark.
-    Open(Option<u8>),
-    /// It is this one.
-    Done(Encoding),
-}
-
-impl Default for Detection {
-    fn default() -> Self {
-        Self::Open(None)
-    }
+/// How the bytes of a log are to be read, as far as its first bytes say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Detection {
+    encoding: Option<Encoding>,
+    layout: Option<Layout>,
+    /// The first byte, if it may begin a byte order mark and the next one is not there yet.
+    first: Option<u8>,
 }
 
 impl Detection {
-    /// The encoding of a log that begins with these bytes: two are enough. UTF-8 needs no byte
-    /// order mark.
+    /// How many of the first bytes of a log are enough.
+    pub const HEAD_BYTES: usize = Layout::HEAD_BYTES;
+
+    /// What is known of a log that begins with these bytes.
     #[must_use]
     pub fn of_head(head: &[u8]) -> Self {
-        match head {
-            [] => Self::Open(None),
-            [first @ (0xfe | 0xff)] => Self::Open(Some(*first)),
-            [0xff, 0xfe, ..] => Self::Done(Encoding::UTF_16LE),
-            [0xfe, 0xff, ..] => Self::Done(Encoding::UTF_16BE),
-            _ => Self::Done(Encoding::UTF_8),
+        let encoding = match head {
+            [] => return Self::default(),
+            [first @ (0xfe | 0xff)] => return Self { first: Some(*first), ..Self::default() },
+            [0xff, 0xfe, ..] => Encoding::UTF_16LE,
+            [0xfe, 0xff, ..] => Encoding::UTF_16BE,
+            _ => Encoding::UTF_8,
+        };
+        Self { encoding: Some(encoding), layout: Layout::of_head(head), first: None }
+    }
+
+    /// A log of this encoding, whose layout its first bytes say.
+    #[must_use]
+    pub fn of_encoding(encoding: Encoding) -> Self {
+        Self { encoding: Some(encoding), ..Self::default() }
+    }
+
+    /// The same with an encoding and a layout that were chosen.
+    #[must_use]
+    pub fn or_chosen(self, encoding: Option<Encoding>, layout: Option<Layout>) -> Self {
+        let first = self.first.filter(|_| encoding.is_none());
+        Self { encoding: encoding.or(self.encoding), layout: layout.or(self.layout), first }
+    }
+
+    /// The same, and where it is open what another one says.
+    pub(crate) fn completed_by(self, other: Self) -> Self {
+        let first = other.first.filter(|_| self.encoding.is_none());
+        Self {
+            encoding: self.encoding.or(other.encoding),
+            layout: self.layout.or(other.layout),
+            first,
         }
+    }
+
+    /// The same, where what is not known yet is read as the plain text that it is so far.
+    #[must_use]
+    pub fn so_far(self) -> Self {
+        Self { encoding: Some(self.encoding()), layout: Some(self.layout()), first: None }
+    }
+
+    /// The first byte, if the encoding is not known yet because of it.
+    pub(crate) fn first(self) -> Option<u8> {
+        self.first
+    }
+
+    /// Whether more bytes may say more.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        self.encoding.is_none() || self.is_layout_open()
+    }
+
+    /// Whether the encoding is known, and more bytes may say more of the layout.
+    fn is_layout_open(self) -> bool {
+        self.layout.is_none() && !self.encoding.is_some_and(Encoding::is_utf16)
+    }
+
+    /// Whether the encoding is not known yet.
+    #[must_use]
+    pub fn is_encoding_open(self) -> bool {
+        self.encoding.is_none()
     }
 
     /// The encoding; UTF-8 while it is open.
     #[must_use]
     pub fn encoding(self) -> Encoding {
-        match self {
-            Self::Open(_) => Encoding::UTF_8,
-            Self::Done(encoding) => encoding,
-        }
+        self.encoding.unwrap_or(Encoding::UTF_8)
+    }
+
+    /// The layout, if it is not open.
+    pub(crate) fn known_layout(self) -> Option<Layout> {
+        (!self.is_layout_open()).then(|| self.layout())
+    }
+
+    /// The layout; plain while it is open. Envelopes are never in UTF-16.
+    #[must_use]
+    pub fn layout(self) -> Layout {
+        self.layout.filter(|_| !self.encoding().is_utf16()).unwrap_or(Layout::Plain)
     }
 }
 
@@ -191,18 +248,51 @@ mod tests {
 
     #[test]
     fn two_bytes_say_the_encoding() {
+        let open = |first| Detection { first, ..Detection::default() };
         for (head, expected) in [
-            (&b""[..], Detection::Open(None)),
-            (b"\xff", Detection::Open(Some(0xff))),
-            (b"\xfe", Detection::Open(Some(0xfe))),
-            (b"\xef", Detection::Done(Encoding::UTF_8)),
-            (b"\xff\xfe", Detection::Done(Encoding::UTF_16LE)),
-            (b"\xfe\xff\0a", Detection::Done(Encoding::UTF_16BE)),
-            (b"\xff\xff", Detection::Done(Encoding::UTF_8)),
-            (b"\xef\xbb\xbfa", Detection::Done(Encoding::UTF_8)),
-            (b"a", Detection::Done(Encoding::UTF_8)),
+            (&b""[..], Err(open(None))),
+            (b"\xff", Err(open(Some(0xff)))),
+            (b"\xfe", Err(open(Some(0xfe)))),
+            (b"\xef", Ok(Encoding::UTF_8)),
+            (b"\xff\xfe", Ok(Encoding::UTF_16LE)),
+            (b"\xfe\xff\0a", Ok(Encoding::UTF_16BE)),
+            (b"\xff\xff", Ok(Encoding::UTF_8)),
+            (b"\xef\xbb\xbfa", Ok(Encoding::UTF_8)),
+            (b"a", Ok(Encoding::UTF_8)),
         ] {
-            assert_eq!(Detection::of_head(head), expected, "{head:x?}");
+            let detection = Detection::of_head(head);
+            let known = detection.encoding.ok_or(detection);
+            assert_eq!(known, expected, "{head:?}");
+            assert_eq!(detection.is_encoding_open(), expected.is_err(), "{head:?}");
+            assert_eq!(detection.layout(), Layout::Plain, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_chosen_stands_above_the_first_bytes() {
+        let head = b"2026-11-28T14:02:07Z stdout F a\n";
+        let found = Detection::of_head(head);
+        assert_eq!((found.is_open(), found.layout()), (false, Layout::Enveloped));
+        let (gbk, utf16) = (Encoding::for_label("gbk"), Some(Encoding::UTF_16LE));
+        for (detection, encoding, layout, is_open) in [
+            (found.or_chosen(gbk, None), gbk, Layout::Enveloped, false),
+            (
+                found.or_chosen(None, Some(Layout::Plain)),
+                Some(Encoding::UTF_8),
+                Layout::Plain,
+                false,
+            ),
+            (found.or_chosen(utf16, None), utf16, Layout::Plain, false),
+            (Detection::default().or_chosen(utf16, None), utf16, Layout::Plain, false),
+            (Detection::default().or_chosen(gbk, None), gbk, Layout::Plain, true),
+            (Detection::of_head(b"2026").so_far(), Some(Encoding::UTF_8), Layout::Plain, false),
+        ] {
+            assert_eq!(Some(detection.encoding()), encoding);
+            assert_eq!(
+                (detection.layout(), detection.is_open()),
+                (layout, is_open),
+                "{detection:?}"
+            );
         }
     }
 }

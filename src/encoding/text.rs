@@ -28,6 +28,12 @@ impl OffsetMap {
         Self { start, ..Self::default() }
     }
 
+    /// Forgets everything. What is pushed next begins at this offset.
+    pub(super) fn restart(&mut self, start: u64) {
+        self.runs.clear();
+        (self.start, self.text_len, self.log_len) = (start, 0, 0);
+    }
+
     /// Adds characters of the same lengths, in the text and in the log.
     pub(super) fn push(&mut self, text_unit: usize, log_unit: usize, count: usize) {
         // A text is decoded in pieces, and a unit is short.
@@ -44,6 +50,11 @@ impl OffsetMap {
     /// Adds bytes of the log that have no text. Nothing is pushed afterwards.
     pub(super) fn extend(&mut self, log_bytes: usize) {
         self.log_len += log_bytes;
+    }
+
+    /// The memory of its runs, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.runs.capacity() * size_of::<Run>()
     }
 
     /// The offset of the character that has the byte `index` of the text; after the text, that of

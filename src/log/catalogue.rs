@@ -33,6 +33,11 @@ pub struct Entry {
     pub size: u64,
     /// When it was last written.
     pub modified: SystemTime,
+    /// The file that it was.
+    pub identity: Identity,
+    /// The name by which people know it, where that is not its path:
+    /// [`ContainerNames::give`](crate::log::ContainerNames::give).
+    pub name: Option<String>,
 }
 
 /// The logs below the prefixes.
@@ -240,7 +245,8 @@ impl DirectoryWalk<'_> {
 
     fn add(&mut self, log: LogPath, stat: &Stat) {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        self.catalogue.entries.push(Entry { log, size, modified: modified(stat) });
+        let (modified, identity) = (modified(stat), Identity::of(stat));
+        self.catalogue.entries.push(Entry { log, size, modified, identity, name: None });
         // The older half is removed only when there are twice as many, so that it happens rarely.
         if self.catalogue.entries.len() >= self.bounds.entries.saturating_mul(2) {
             self.keep_newest();

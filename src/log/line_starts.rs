@@ -2,7 +2,8 @@
 
 use std::io;
 
-use crate::encoding::Newline;
+use crate::encoding::envelope::Joined;
+use crate::encoding::{Detection, Layout, Newline};
 use crate::log::file::LogFile;
 use crate::log::position::Offset;
 
@@ -15,6 +16,13 @@ const BLOCK_BYTES_MAX: u64 = 64 * 1024;
 const LAST_LINES_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How far back [`LogFile::row_start`] looks, in bytes.
 const ROW_BYTES_MAX: u64 = 64 * 1024;
+/// The same for the line of a container runtime, with room to spare.
+const ENVELOPE_BYTES_MAX: u64 = 512 * 1024;
+/// The first read backwards for the lines that a line continues, in bytes. Each further read is
+/// twice as long.
+const JOINED_BYTES_MIN: u64 = 8 * 1024;
+/// How far back [`LogFile::joined_start`] looks, in bytes.
+const JOINED_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The result of a search for the starts of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,15 +103,56 @@ impl LogFile {
         })
     }
 
-    /// The offset at which the row that holds `offset` starts. The search goes at most 64 KiB back.
+    /// The offset at which the row that holds `offset` starts, or a row before it that its line
+    /// continues. The search goes at most 64 KiB back, and further where a container runtime wrote
+    /// the log.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn row_start(&self, newline: Newline, offset: Offset) -> io::Result<Offset> {
-        Ok(match self.lines_before(newline, offset.plus(1), 1, ROW_BYTES_MAX + 1)? {
-            LinesBefore::All(start) => start,
-            LinesBefore::Fewer(_) => Offset(newline.align(offset.0 - ROW_BYTES_MAX)),
-        })
+    pub fn row_start(&self, detection: Detection, offset: Offset) -> io::Result<Offset> {
+        let newline = detection.encoding().newline();
+        let reach = match detection.layout() {
+            Layout::Plain => ROW_BYTES_MAX,
+            Layout::Enveloped => ENVELOPE_BYTES_MAX,
+        };
+        match self.lines_before(newline, offset.plus(1), 1, reach + 1)? {
+            LinesBefore::All(start) => self.joined_start(detection, start),
+            LinesBefore::Fewer(_) => Ok(Offset(newline.align(offset.0 - reach))),
+        }
+    }
+
+    /// The last line up to the one that starts at `line` which neither continues an earlier line of
+    /// the log nor stands before the rest of one, as partial lines of a container runtime are
+    /// continued. The search goes at most 1 MiB back.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub fn joined_start(&self, detection: Detection, line: Offset) -> io::Result<Offset> {
+        if detection.layout() == Layout::Plain {
+            return Ok(line);
+        }
+        let mut reach = JOINED_BYTES_MIN;
+        loop {
+            let from = Offset(line.0.saturating_sub(reach));
+            let block = self.read_at(from, (line.0 - from.0) as usize)?;
+            let mut joined = Joined::default();
+            let (mut start, mut end) = (line, block.len());
+            while end > 0 && !joined.is_done() {
+                let newline = memchr::memrchr(b'\n', &block[..end - 1]);
+                let begin = newline.map_or(0, |newline| newline + 1);
+                if newline.is_none() && from > Offset(0) {
+                    break;
+                }
+                if joined.take(&block[begin..end - 1]) {
+                    start = from.plus(begin);
+                }
+                end = begin;
+            }
+            if joined.is_done() || from == Offset(0) || reach >= JOINED_BYTES_MAX {
+                return Ok(start);
+            }
+            reach *= 2;
+        }
     }
 }
 
@@ -112,6 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::encoding::Encoding;
 
     #[test]
     fn the_last_lines_are_found_from_the_end() {
@@ -139,7 +189,7 @@ mod tests {
         log.set_len(1 << 40);
         let start = log.last_lines(Newline::Byte, 1, Offset(1 << 40)).unwrap();
         assert_eq!(start, Offset((1 << 40) - LAST_LINES_BYTES_MAX));
-        let row = log.row_start(Newline::Byte, Offset(1 << 40)).unwrap();
+        let row = log.row_start(Detection::default(), Offset(1 << 40)).unwrap();
         assert_eq!(row, Offset((1 << 40) - ROW_BYTES_MAX));
     }
 
@@ -162,7 +212,7 @@ mod tests {
     fn a_row_starts_behind_the_newline_before_it() {
         let log = LogFile::with_bytes(b"ab\ncd\n");
         for (offset, expected) in [(0, 0), (1, 0), (2, 0), (3, 3), (5, 3), (6, 6)] {
-            let found = log.row_start(Newline::Byte, Offset(offset)).unwrap();
+            let found = log.row_start(Detection::default(), Offset(offset)).unwrap();
             assert_eq!(found, Offset(expected), "{offset}");
         }
     }
@@ -194,17 +244,18 @@ mod tests {
             let kept = (all.len() + usize::from(is_begun)).saturating_sub(lines as usize);
             let units = |text: &str| text.encode_utf16().count();
             let expected: usize = all.iter().take(kept).map(|line| 2 * units(line)).sum();
-            for (newline, to_bytes) in [
-                (Newline::Utf16Le, u16::to_le_bytes as fn(u16) -> [u8; 2]),
-                (Newline::Utf16Be, u16::to_be_bytes),
+            for (encoding, to_bytes) in [
+                (Encoding::UTF_16LE, u16::to_le_bytes as fn(u16) -> [u8; 2]),
+                (Encoding::UTF_16BE, u16::to_be_bytes),
             ] {
+                let newline = encoding.newline();
                 let mut bytes: Vec<u8> = text.encode_utf16().flat_map(to_bytes).collect();
                 bytes.extend([b'\n'].iter().take(half));
                 let end = Offset(bytes.len() as u64);
                 let log = LogFile::with_bytes(&bytes);
                 let expected = if lines == 0 { end } else { Offset(expected as u64) };
                 prop_assert_eq!(log.last_lines(newline, lines, end).unwrap(), expected);
-                let line = log.row_start(newline, expected).unwrap();
+                let line = log.row_start(Detection::of_encoding(encoding), expected).unwrap();
                 prop_assert!(lines == 0 || line == expected);
             }
         }

@@ -14,6 +14,7 @@ pub mod access;
 pub mod archive;
 pub(crate) mod blocking;
 pub mod catalogue;
+mod container_name;
 pub mod descriptors;
 pub mod failpoints;
 pub mod file;
@@ -32,6 +33,7 @@ pub mod wake;
 pub mod watch;
 
 pub use access::{Access, LogPath, Refusal, Scope};
+pub use container_name::ContainerNames;
 pub use follower::{Event, Follower, HistoryFile};
 pub use position::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use registry::{Presence, Registry, Subscription};

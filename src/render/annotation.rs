@@ -1,6 +1,8 @@
 //! The annotation of a row: the groups that it opens and closes, its log level, its time, and how the
 //! command ended whose last line it is.
 
+use crate::encoding::envelope::Stream;
+
 /// Information about a row from the markers of build systems and shells. A viewer may ignore it: the text of
 /// the row is the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -11,6 +13,8 @@ pub struct Annotation {
     pub level: Option<Level>,
     /// The time at which the program wrote it, in milliseconds since 1970.
     pub time: Option<u64>,
+    /// The stream to which it wrote it, where that is known and not its standard output.
+    pub stream: Option<Stream>,
     /// A command ended on this row, as OSC 133 ; D says.
     pub exit: Option<Exit>,
 }

@@ -9,7 +9,7 @@ use super::charset::Charsets;
 use super::group::Groups;
 use super::line::Line;
 use super::screen::Screen;
-use super::stamp::{self, Joins, NoStamp, Stamp, Stream};
+use super::stamp::{self, Joins, NoStamp, Stamp};
 
 #[derive(Clone, Debug, Default)]
 pub(super) enum LineStart {
@@ -36,7 +36,6 @@ pub(super) struct Unfinished {
 /// The end of a line that the next one may continue.
 #[derive(Clone, Debug)]
 pub(super) struct Continuable {
-    stream: Stream,
     row: usize,
     column: Option<usize>,
     charsets: Charsets,
@@ -155,7 +154,7 @@ impl Screen {
     fn apply_stamp(&mut self, stamp: &Stamp) {
         let Joins { before, after } = stamp.joins;
         match self.continuable.take() {
-            Some(end) if before == Some(end.stream) => self.reopen(end),
+            Some(end) if before => self.reopen(end),
             end => self.close(end),
         }
         self.joins_next = after;
@@ -172,9 +171,7 @@ impl Screen {
 
     /// The end of the line that was just left, where the next one may continue it.
     pub(super) fn continuable(&mut self) -> Option<Continuable> {
-        let stream = self.joins_next.take()?;
-        Some(Continuable {
-            stream,
+        std::mem::take(&mut self.joins_next).then(|| Continuable {
             row: self.row,
             column: self.column,
             charsets: self.charsets,

@@ -22,6 +22,9 @@
 //! erasing to the end of a row leaves no background there. Carriage returns end lines where they
 //! clearly do not redraw a row.
 //!
+//! Where a container runtime wrote the log, its envelopes are opened first: what is shown is what the
+//! program wrote, with its times and streams.
+//!
 //! Markers of build systems become [`Annotation`]s. The text stays what a terminal shows, except
 //! for stamps at the start of lines, which become the times of rows. A terminal of the rendition
 //! [`Written`](Rendition::Written) shows everything that was written.
@@ -33,6 +36,7 @@ mod cells;
 mod charset;
 mod ci_marker;
 mod console_note;
+mod envelopes;
 mod erase;
 mod exit;
 mod group;
@@ -64,7 +68,7 @@ pub use annotation::{Annotation, Exit, Group, GroupStart, Level};
 pub use append::Appender;
 pub use exit::ExitMark;
 pub use html::escape;
-pub use interpretation::Interpretation;
+pub use interpretation::{Decode, Interpretation};
 pub use patch::Patch;
 pub use row::Row;
 pub use size::Size;

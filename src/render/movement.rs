@@ -42,6 +42,22 @@ impl Screen {
         if self.page.alternate().is_some() {
             return;
         }
+        self.finish_text();
+        let end = self.continuable();
+        self.page.set_in_status(false);
+        // A stray shift to the line drawing set must not garble the next line, too.
+        self.charsets = Charsets::default();
+        self.read_marker(ci_marker::at_line_end);
+        match end {
+            None => self.go_below(true),
+            end => self.next_row_of_line(end),
+        }
+        self.set_column(0);
+        self.line_start = LineStart::Fresh;
+    }
+
+    /// Nothing follows the text of the line for now.
+    pub(super) fn finish_text(&mut self) {
         if self.ascent.is_some() {
             self.end_ascent();
         }
@@ -53,17 +69,6 @@ impl Screen {
         }
         self.is_unbroken = false;
         self.screen_row = None;
-        let end = self.continuable();
-        self.page.set_in_status(false);
-        // A stray shift to the line drawing set must not garble the next line, too.
-        self.charsets = Charsets::default();
-        self.read_marker(ci_marker::at_line_end);
-        match end {
-            None => self.next_row(),
-            end => self.next_row_of_line(end),
-        }
-        self.set_column(0);
-        self.line_start = LineStart::Fresh;
     }
 
     /// Goes down to the next row, and keeps the present one within reach.

@@ -10,13 +10,13 @@ use super::annotation::Annotation;
 use super::ascent::{Ascent, Covered};
 use super::charset::Charsets;
 use super::ci_marker::{self, CiMarker};
+use super::envelopes::LeftLine;
 use super::group::Groups;
 use super::line::{Line, Pen};
 use super::line_start::{Continuable, LineStart};
 use super::returns::{Returns, Undivided};
 use super::screen_modes::ScreenModes;
 use super::size::{ScreenRow, ScreenSize};
-use super::stamp::Stream;
 use super::{COLUMNS_MAX, Patch, SCREEN_ROWS, cells};
 
 #[derive(Clone, Debug)]
@@ -57,10 +57,14 @@ pub(super) struct Screen {
     /// The row on which the last way up ended, if the program has only written lines since.
     pub(super) landing: Option<usize>,
     pub(super) line_start: LineStart,
-    /// The next line of this stream may continue the present one.
-    pub(super) joins_next: Option<Stream>,
+    /// The next line may continue the present one.
+    pub(super) joins_next: bool,
     /// Where the line before ended, if the present one may continue it.
     pub(super) continuable: Option<Continuable>,
+    /// Lines of a container's streams that the cursor left, and that go on.
+    pub(super) left_lines: Vec<LeftLine>,
+    /// The present line went on above rows of other lines.
+    pub(super) is_above: bool,
     pub(super) groups: Groups,
     /// How long the command ran whose end comes next, in milliseconds.
     pub(super) took: Option<u64>,
@@ -94,8 +98,10 @@ impl Screen {
             covered: None,
             landing: None,
             line_start: LineStart::Fresh,
-            joins_next: None,
+            joins_next: false,
             continuable: None,
+            left_lines: Vec::new(),
+            is_above: false,
             groups: Groups::default(),
             took: None,
             annotates: true,
@@ -137,6 +143,7 @@ impl Screen {
             .last()
             .is_some_and(|line| line.is_empty() && !line.continues && line.offset() == at);
         let is_fresh = matches!(self.line_start, LineStart::Fresh) && self.ascent.is_none();
+        let is_fresh = is_fresh && self.left_lines.is_empty();
         is_last && is_new && is_fresh && self.charsets.is_ascii() && !self.page.is_hidden()
     }
 
@@ -161,6 +168,10 @@ impl Screen {
             undivided.scroll(top);
         }
         self.continuable = self.continuable.take().and_then(|end| end.scroll(top));
+        if !self.left_lines.is_empty() {
+            let left = std::mem::take(&mut self.left_lines);
+            self.left_lines = left.into_iter().filter_map(|left| left.scroll(top)).collect();
+        }
         self.covered = self.covered.take().and_then(|covered| covered.scroll(top));
         self.landing = self.landing.and_then(|landing| landing.checked_sub(top));
         if let Some(saved) = &mut self.saved {

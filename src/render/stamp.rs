@@ -1,4 +1,4 @@
-//! The stamps that CI systems and container runtimes put in front of each line.
+//! The stamps that CI systems put in front of each line.
 //!
 //! A stamp is no part of what the program wrote: it becomes the time of the row, and the row begins
 //! behind it. So markers, colours and redraws work as in the same log without stamps. Only these
@@ -6,14 +6,13 @@
 //!
 //! - GitLab: `2026-11-28T14:02:07.123456Z 00O `, with the number of the stream, `O` or `E`, and a
 //!   `+` in place of the blank where the line continues the one before it.
-//! - Kubernetes (CRI): `2026-11-28T14:02:07.123456789Z stdout F `; after a `P` the record is
-//!   continued by the next one.
 //! - GitHub and Azure: `2026-11-28T14:02:07.1234567Z `, with seven digits.
 //! - Jenkins: `[2026-11-28T14:02:07.123Z] `, with three digits.
 //! - Airflow: `[2026-11-28T14:02:07.123+0000] {file.py:12} INFO - `, with its level; also with the
 //!   date as `2026-11-28, 14:02:07 UTC`.
 
 use super::annotation::Level;
+use crate::encoding::envelope::days;
 
 /// The longest name of a file in a stamp, in bytes.
 const FILE_BYTES_MAX: usize = 128;
@@ -25,25 +24,17 @@ pub(super) struct Stamp {
     /// In milliseconds since 1970.
     pub(super) time: u64,
     pub(super) level: Option<Level>,
-    /// The stream whose lines may be continued, and how this one takes part in that.
+    /// Whether it is one with its neighbours.
     pub(super) joins: Joins,
 }
 
-/// Whether a line is one with its neighbours.
+/// Whether a line is one with its neighbours. GitLab's runner continues whichever line was the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Joins {
-    /// It continues the line before it, if that one may be continued in this stream.
-    pub(super) before: Option<Stream>,
-    /// The next line may continue it, in this stream.
-    pub(super) after: Option<Stream>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stream {
-    /// GitLab's runner continues whichever line was the last.
-    GitLab,
-    /// Of a container: whether it is that of errors.
-    Container { errors: bool },
+    /// It continues the line before it, if that one may be continued.
+    pub(super) before: bool,
+    /// The next line may continue it.
+    pub(super) after: bool,
 }
 
 /// Why a line has no stamp.
@@ -56,9 +47,8 @@ pub(super) enum NoStamp {
 }
 
 /// The fewest digits behind the second in a stamp without brackets. Dates with milliseconds, or
-/// without a fraction, are very common in programs' own lines. Runtimes of containers write
-/// nanoseconds, of which one in a million has so few digits.
-const BARE_DIGITS_MIN: u32 = 4;
+/// without a fraction, are very common in programs' own lines.
+const BARE_DIGITS_MIN: u32 = 6;
 
 /// The first byte of a stamp, or of the mark at the start of a file. This rules out most lines.
 pub(super) fn may_begin(byte: u8) -> bool {
@@ -85,11 +75,7 @@ pub(super) fn is_other(line: &[u8]) -> bool {
         }
     }
     let Some(head) = line.get(..HEAD_BYTES_MAX) else { return false };
-    let is_container = || {
-        let blank = head.get(19..)?.iter().position(|&byte| byte == b' ')?;
-        head.get(19 + blank..)?.starts_with(b" std").then_some(())
-    };
-    head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z' && is_container().is_none()
+    head[0].is_ascii_digit() && head[26] != b'Z' && head[27] != b'Z'
 }
 
 /// The length of a date and a time to the second, with the point behind it.
@@ -113,7 +99,7 @@ pub fn stamped_line(bytes: &[u8]) -> Option<usize> {
         return Some(0);
     }
     // What is in each of the forms, and rare elsewhere.
-    let needles: [&[u8]; 4] = [b"Z ", b"Z] ", b"] {", b" std"];
+    let needles: [&[u8]; 3] = [b"Z ", b"Z] ", b"] {"];
     needles.iter().filter_map(|needle| first_with(bytes, needle)).min()
 }
 
@@ -145,11 +131,6 @@ impl Reader<'_> {
         }
         self.text(b" ")?;
         let stamp = |len, joins| Stamp { len, time: time.at, level: None, joins };
-        match self.container() {
-            Err(NoStamp::Other) => {}
-            Err(NoStamp::Unfinished) if self.is_whole => {}
-            joins => return Ok(stamp(self.at, joins?)),
-        }
         match time.digits {
             6 if time.is_utc => {
                 let joins = self.gitlab()?;
@@ -158,37 +139,6 @@ impl Reader<'_> {
             7 if time.is_utc => Ok(stamp(self.at, Joins::default())),
             _ => Err(NoStamp::Other),
         }
-    }
-
-    /// What follows the time of a container's record. Nothing is read where that is something else.
-    fn container(&mut self) -> Result<Joins, NoStamp> {
-        let start = self.at;
-        let joins = self.stream_and_tag();
-        if joins.is_err() {
-            self.at = start;
-        }
-        joins
-    }
-
-    fn stream_and_tag(&mut self) -> Result<Joins, NoStamp> {
-        self.text(b"std")?;
-        let errors = match self.next()? {
-            b'o' => self.text(b"ut").map(|()| false)?,
-            b'e' => self.text(b"rr").map(|()| true)?,
-            _ => return Err(NoStamp::Other),
-        };
-        self.text(b" ")?;
-        let is_partial = match self.next()? {
-            b'F' => false,
-            b'P' => true,
-            _ => return Err(NoStamp::Other),
-        };
-        // An empty record may have lost its blank.
-        if !(self.is_whole && self.is_at_end()) {
-            self.text(b" ")?;
-        }
-        let stream = Stream::Container { errors };
-        Ok(Joins { before: Some(stream), after: is_partial.then_some(stream) })
     }
 
     fn gitlab(&mut self) -> Result<Joins, NoStamp> {
@@ -200,10 +150,9 @@ impl Reader<'_> {
         if !matches!(self.next()?, b'O' | b'E') {
             return Err(NoStamp::Other);
         }
-        let after = Some(Stream::GitLab);
         match self.next()? {
-            b' ' => Ok(Joins { before: None, after }),
-            b'+' => Ok(Joins { before: after, after }),
+            b' ' => Ok(Joins { before: false, after: true }),
+            b'+' => Ok(Joins { before: true, after: true }),
             _ => Err(NoStamp::Other),
         }
     }
@@ -341,10 +290,6 @@ impl Reader<'_> {
     fn peek(&self) -> Result<u8, NoStamp> {
         self.line.get(self.at).copied().ok_or(NoStamp::Unfinished)
     }
-
-    fn is_at_end(&self) -> bool {
-        self.at >= self.line.len() || self.line.get(self.at) == Some(&b'\n')
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -357,13 +302,6 @@ struct Time {
     is_utc: bool,
 }
 
-/// The days from 1970 to a date of the Gregorian calendar, for which March begins a year.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let before = year * 365 + year / 4 - year / 100 + year / 400;
-    (before + (month * 153 + 2) / 5 + day - 1).saturating_sub(719_468)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,22 +310,10 @@ mod tests {
 
     #[test]
     fn stamps_are_read_with_their_time() {
-        let container = |errors| Some(Stream::Container { errors });
-        let gitlab = Some(Stream::GitLab);
         let none = Joins::default();
         for (stamp, level, joins) in [
-            ("2026-11-28T14:02:07.123456Z 00O ", None, Joins { after: gitlab, ..none }),
-            ("2026-11-28T14:02:07.123456Z a1E+", None, Joins { before: gitlab, after: gitlab }),
-            (
-                "2026-11-28T14:02:07.123456789Z stdout F ",
-                None,
-                Joins { before: container(false), ..none },
-            ),
-            (
-                "2026-11-28T15:02:07.1234567+01:00 stderr P ",
-                None,
-                Joins { before: container(true), after: container(true) },
-            ),
+            ("2026-11-28T14:02:07.123456Z 00O ", None, Joins { after: true, ..none }),
+            ("2026-11-28T14:02:07.123456Z a1E+", None, Joins { before: true, after: true }),
             ("2026-11-28T14:02:07.1234567Z ", None, none),
             ("\u{feff}2026-11-28T14:02:07.1234567Z ", None, none),
             ("[2026-11-28T14:02:07.123Z] ", None, none),
@@ -423,6 +349,7 @@ mod tests {
             "2026-11-28T14:02:07.1234567+00:00 text",
             "2026-11-28T14:02:07.123456Z 00X text",
             "2026-11-28T14:02:07.123456Z text",
+            "2026-11-28T14:02:07.123456789Z stdout F text",
             "2026-11-28T14:02:07.1234567Ztext",
             "[2026-11-28T14:02:07.123456Z] text",
             "[2026-11-28 14:02:07,123] text",
@@ -433,20 +360,6 @@ mod tests {
         ] {
             assert_eq!(read(line.as_bytes(), true), Err(NoStamp::Other), "{line:?}");
             assert_eq!(stamped_line(line.as_bytes()), None, "{line:?}");
-        }
-    }
-
-    #[test]
-    fn days_are_those_of_the_calendar() {
-        for (date, expected) in [
-            ((1970, 1, 1), 0),
-            ((1970, 3, 1), 59),
-            ((2000, 2, 29), 11_016),
-            ((2000, 3, 1), 11_017),
-            ((2026, 11, 28), 20_785),
-            ((2100, 3, 1), 47_541),
-        ] {
-            assert_eq!(days(date.0, date.1, date.2), expected, "{date:?}");
         }
     }
 }

@@ -30,16 +30,16 @@ const NULS_FED: usize = 8 * 1024;
 pub struct Terminal {
     pub(super) at: u64,
     pub(super) input: Input,
-    screen: Screen,
-    partial: Partial,
-    sequence: Option<Sequence>,
+    pub(super) screen: Screen,
+    pub(super) partial: Partial,
+    pub(super) sequence: Option<Sequence>,
     /// Where the sequence began.
-    began: u64,
+    pub(super) began: u64,
     /// Where the last ESC in a sequence lies.
-    escape_at: u64,
-    note: Option<ConsoleNote>,
+    pub(super) escape_at: u64,
+    pub(super) note: Option<ConsoleNote>,
     /// Nothing is carried out: the rows show what was written.
-    written: Option<Written>,
+    pub(super) written: Option<Written>,
     /// It gets complete sequences only, so it is in its initial state between calls.
     parser: vte::Parser,
 }
@@ -127,6 +127,15 @@ impl Terminal {
         if self.written.is_some() { Rendition::Written } else { Rendition::Shown }
     }
 
+    /// Forgets all that was shown, and begins with the first byte of the log.
+    pub(super) fn begin_again(&mut self) {
+        let new = Self::of(self.rendition(), 0).on_screen(None);
+        let size = std::mem::take(&mut self.screen.size);
+        *self = new;
+        self.screen.size = size;
+        self.screen.touch(0);
+    }
+
     /// The offset of the next byte to feed.
     pub fn at(&self) -> u64 {
         self.at
@@ -141,9 +150,13 @@ impl Terminal {
         self.screen.patch(self.at)
     }
 
-    /// Feeds text that was decoded elsewhere, from [`undecoded`](Self::undecoded) on.
+    /// Feeds text that was decoded elsewhere, from [`undecoded`](Self::undecoded) on. A terminal of
+    /// which that was not asked takes it as the bytes of the log.
     pub fn feed_text(&mut self, text: Text<'_>) -> Patch<'_> {
-        self.show_text(text);
+        match self.input {
+            Input::Utf8 => self.show_text(text),
+            _ => self.show_bytes(text.bytes()),
+        }
         self.screen.patch(self.at)
     }
 
@@ -188,12 +201,13 @@ impl Terminal {
         let ascent = self.screen.ascent.as_ref().map_or(0, |ascent| ascent.weight());
         let covered = self.screen.covered.as_ref().map_or(0, Covered::weight);
         let starts = self.screen.line_start.weight() + self.screen.groups.weight();
-        size_of::<Self>() + lines + sequence + returns + ascent + covered + starts
+        let states = returns + ascent + covered + starts;
+        size_of::<Self>() + self.input.weight() + lines + sequence + states
     }
 
     /// Whether the next text begins a new last row at its own offset and is shown unchanged.
     pub fn is_at_rest(&self) -> bool {
-        let is_between_characters = self.partial.is_empty() && self.input.pending() == 0;
+        let is_between_characters = self.partial.is_empty() && self.input.is_at_rest();
         let is_between = self.note.is_none() && self.written.is_none_or(Written::is_at_rest);
         let is_at_rest = self.sequence.is_none() && self.screen.is_at_rest(self.at);
         is_between_characters && is_between && is_at_rest
@@ -213,6 +227,7 @@ impl Terminal {
     pub fn pass(&mut self, to: u64) {
         debug_assert!(self.is_at_rest() && self.at <= to);
         self.at = to;
+        self.input.skip_to(to);
         self.screen.begin_at(to);
     }
 

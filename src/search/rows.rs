@@ -156,7 +156,7 @@ fn forward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Res
 fn backward(snapshot: &Snapshot, offset: Offset, request: RowsRequest) -> io::Result<RowRange> {
     let lines = snapshot.lines_before(offset, request.count, RANGE_BYTES_MAX as u64)?;
     let line = match lines {
-        Some(line) => line,
+        Some(line) => snapshot.joined_start(line)?,
         None => match line_start(snapshot, Offset(offset.0.saturating_sub(1)))? {
             Some(line) => line,
             None => {
@@ -329,9 +329,11 @@ fn checkpoint_before(snapshot: &Snapshot, at: Offset, rendition: Rendition) -> O
     }
 }
 
-/// The start of the line that contains a byte; `None` if it is more than 4 MiB before it.
+/// The start of the line that contains a byte, or of one before it that it continues; `None` if it
+/// is more than 4 MiB before it.
 fn line_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Option<Offset>> {
-    snapshot.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)
+    let line = snapshot.lines_before(offset.plus(1), 1, LINE_BYTES_MAX)?;
+    line.map(|line| snapshot.joined_start(line)).transpose()
 }
 
 /// Where a terminal for a line starts: some lines before it. In a very long line that has carriage
@@ -443,6 +445,19 @@ mod tests {
         ]
     }
 
+    /// Lines of container runtimes: whole, partial, of both streams, and others.
+    fn envelope() -> impl Strategy<Value = String> {
+        prop_oneof![
+            6 => "2026-11-28T14:02:0[0-9]\\.123Z stdout [FFFP] [a-z<]{0,30}\n",
+            4 => "2026-11-28T14:02:0[0-9]\\.123Z stderr [FP] [a-zä ]{0,9}\n",
+            1 => "2026-11-28T14:02:0[0-9]\\.123Z stdout [FP] \r[A-Z]{1,9}\n",
+            1 => "2026-11-28T14:02:0[0-9]\\.123Z stdout F \x1b\\[3[0-9]m[a-z]{0,9}\x1b\\[m\n",
+            4 => "\\{\"log\":\"[a-z ]{0,9}(\\\\n)?\",\"stream\":\"std(out|err)\",\"time\":\"2026-11-28T14:02:07Z\"\\}\n",
+            1 => "\\{\"log\":\"[a-z]{0,9}\\\\u001b[a-z]\\\\n[a-z]{0,9}\",\"stream\":\"stdout\",\"time\":\"2026-11-28T14:02:07Z\"\\}\n",
+            1 => "[a-z]{0,9}\n",
+        ]
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
@@ -489,6 +504,38 @@ mod tests {
                 let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
                 let request = expected.get(first..).unwrap_or_default();
                 prop_assert_eq!(&plain(page.rows)[..], &request[..count.min(request.len())]);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+        #[test]
+        fn rows_of_a_container_equal_those_of_one_terminal_that_saw_everything(
+            envelopes in proptest::collection::vec(envelope(), 1..70),
+            count in 1usize..70,
+            places in proptest::collection::vec(0.0..1.0f64, 8),
+        ) {
+            let log = format!("2026-11-28T14:02:07Z stdout F first\n{}", envelopes.concat());
+            let log = log.as_bytes();
+            let (snapshot, _directory) = snapshot_of(log);
+            prop_assert!(snapshot.is_enveloped());
+            let expected = all_of(snapshot.terminal(Offset(0)), log);
+            prop_assert_eq!(&down(&snapshot, count), &expected);
+            prop_assert_eq!(&up(&snapshot, count), &expected);
+            // From any name of a row, and from any other byte.
+            let names = expected.iter().map(|(name, _)| *name);
+            for offset in names.chain(places.iter().map(|place| (log.len() as f64 * place) as u64)) {
+                let page = look(&snapshot, RowPosition::From(Offset(offset)), count);
+                let first = expected.partition_point(|(row, _)| *row <= offset).saturating_sub(1);
+                let request = expected.get(first..).unwrap_or_default();
+                prop_assert_eq!(&plain(page.rows)[..], &request[..count.min(request.len())]);
+                let page = look(&snapshot, RowPosition::Before(Offset(offset)), count);
+                let last = expected.partition_point(|(row, _)| *row < offset);
+                // Several lines may be one row, so there may be fewer.
+                let rows = plain(page.rows);
+                prop_assert!(rows.len() <= count && (last == 0 || !rows.is_empty()));
+                prop_assert_eq!(&rows[..], &expected[last - rows.len()..last]);
             }
         }
     }

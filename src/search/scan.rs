@@ -2,7 +2,7 @@
 //!
 //! Plain text is passed on without a terminal; the rest goes through a terminal. The sink receives
 //! each row once, complete and in order, as soon as no later byte can change it. A log that is not
-//! UTF-8 is decoded block by block.
+//! UTF-8 is decoded block by block, and the envelopes of a container runtime are opened.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use crate::encoding::{Decoder, Encoding, OffsetMap, Text};
+use crate::encoding::{Decoder, Encoding, OffsetMap, Text, envelope};
 use crate::log::Offset;
 use crate::log::file::Read;
 use crate::render::{Row, SCREEN_ROWS, Terminal};
@@ -23,6 +23,8 @@ use crate::wire::frame::Form;
 const BLOCK_BYTES: usize = 256 * 1024;
 /// The same for a log that is decoded: its text may have three times the bytes, and a map.
 const ENCODED_BLOCK_BYTES: usize = 64 * 1024;
+/// The most bytes of a container runtime's lines that are opened at once.
+const OPENED_BYTES_MAX: usize = 64 * 1024;
 /// The approximate size of the pieces that a terminal is fed.
 const FEED_BYTES: usize = 16 * 1024;
 
@@ -42,7 +44,7 @@ pub(super) trait RowSink {
 
 /// Lines whose rows are known without a terminal.
 pub(super) struct PlainLines<'s> {
-    /// The lines in the file, as UTF-8.
+    /// The lines in the file, as UTF-8. Those of a container runtime are not opened.
     pub(super) raw: Text<'s>,
     /// The shown text.
     pub(super) text: &'s [u8],
@@ -197,7 +199,7 @@ impl Scan {
         let stopped = (from >= to).then_some(to);
         Ok(Self {
             snapshot: snapshot.clone(),
-            at: Offset(terminal.undecoded()),
+            at: Offset(if snapshot.is_enveloped() { terminal.at() } else { terminal.undecoded() }),
             terminal,
             rows: PendingRows { pending, from, to, stopped },
             // Rows of text need no colours. What was written has them as text.
@@ -250,7 +252,7 @@ impl Scan {
             Read::Searching(_) | Read::Changed => Bytes::new(),
         };
         let (start, end) = (self.at.0, self.at.plus(bytes.len()));
-        if encoding == Encoding::UTF_8 {
+        if encoding == Encoding::UTF_8 || self.snapshot.is_enveloped() {
             return Ok(Ok(Block { bytes, start, end, ..Block::default() }));
         }
         let mut decoder = Decoder::new(encoding, start);
@@ -268,7 +270,14 @@ impl Scan {
     /// Consumes some of the next bytes, and returns how many.
     fn step(&mut self, next: Text<'_>, is_last: bool, sink: &mut impl RowSink) -> usize {
         let bytes = next.bytes();
-        if self.terminal.is_at_rest() {
+        if self.snapshot.is_enveloped() {
+            if self.terminal.is_at_rest() && self.snapshot.encoding() == Encoding::UTF_8 {
+                let taken = self.step_envelopes(next, is_last, sink);
+                if taken > 0 {
+                    return taken;
+                }
+            }
+        } else if self.terminal.is_at_rest() {
             let end = if is_last { bytes.len() } else { after_last_line(bytes) };
             let rendition = self.terminal.rendition();
             let PlainText { len, text } =
@@ -288,6 +297,24 @@ impl Scan {
         // The terminal is in its initial state more often at the end of a line.
         let len = Some(after_last_line(piece)).filter(|&len| len > 0).unwrap_or(piece.len());
         self.feed(next.slice(0..len), sink);
+        len
+    }
+
+    /// Consumes the next lines of a container runtime, if they need no terminal. Returns how many
+    /// bytes they have.
+    fn step_envelopes(&mut self, next: Text<'_>, is_last: bool, sink: &mut impl RowSink) -> usize {
+        let bytes = next.bytes();
+        let bytes = &bytes[..bytes.len().min(OPENED_BYTES_MAX)];
+        let opened = envelope::open_lines(bytes);
+        let rendition = self.terminal.rendition();
+        let PlainText { len, text } = plain::lines(&opened.text, self.strips_colours, rendition);
+        // Later bytes may draw over the last lines.
+        let is_all = is_last && opened.len == next.bytes().len() && len == opened.text.len();
+        let text = if is_all { &*text } else { before_last_lines(&text) };
+        let Some(lines) = memchr::memchr_iter(b'\n', text).count().checked_sub(1) else { return 0 };
+        let newline = memchr::memchr_iter(b'\n', bytes).nth(lines);
+        let len = newline.map_or(0, |newline| newline + 1);
+        self.emit_plain(next.slice(0..len), text, sink);
         len
     }
 
@@ -491,6 +518,73 @@ pub(super) mod tests {
             let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
             prop_assert_eq!(&scanned(&snapshot, 0, to, Form::TextRows).rows, &wanted);
         }
+    }
+
+    /// Each line of the log in an envelope of CRI or Docker's, of which some are cut in two.
+    fn enveloped(log: &[u8], is_docker: bool) -> Vec<u8> {
+        let text = String::from_utf8_lossy(log);
+        let mut enveloped = b"2026-11-28T14:02:07Z stdout F first\n".to_vec();
+        let mut put = |stream: &str, part: &str, end: &str| {
+            let envelope = if is_docker {
+                let log = serde_json::to_string(&format!("{part}{end}")).unwrap();
+                format!(r#"{{"log":{log},"stream":"{stream}","time":"2026-11-28T14:02:07Z"}}"#)
+            } else {
+                let tag = if end.is_empty() { "P" } else { "F" };
+                format!("2026-11-28T14:02:07Z {stream} {tag} {part}")
+            };
+            enveloped.extend(envelope.bytes());
+            enveloped.push(b'\n');
+        };
+        for (nth, line) in text.lines().enumerate() {
+            let (first, rest) = line.split_at(line.floor_char_boundary(line.len() / 2));
+            match nth % 11 {
+                3 => {
+                    put("stdout", first, "");
+                    put("stdout", rest, "\n");
+                }
+                5 => {
+                    put("stderr", first, "");
+                    put("stdout", "between", "\n");
+                    put("stderr", rest, "\n");
+                }
+                7 => put("stderr", line, "\n"),
+                _ => put("stdout", line, "\n"),
+            }
+        }
+        enveloped
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn a_scan_of_a_container_gives_the_rows_of_a_terminal_that_saw_everything(
+            parts in proptest::collection::vec((line(), 1usize..150), 0..12),
+            is_docker: bool,
+            to in 0.0..1.0f64,
+        ) {
+            let log: Vec<u8> = parts.into_iter().flat_map(|(line, times)| line.repeat(if line.len() > 1000 { 2 } else { times })).collect();
+            let log = enveloped(&log, is_docker);
+            let (snapshot, _directory) = snapshot_of(&log);
+            let expected = expected_of(snapshot.terminal(Offset(0)), &log);
+            for form in [Form::TextRows, Form::Rows] {
+                prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, form).rows, &expected);
+            }
+            let written = snapshot.terminal(Offset(0)).into_rendition(Rendition::Written);
+            prop_assert_eq!(&scanned(&snapshot, 0, u64::MAX, Form::WrittenRows).rows, &expected_of(written, &log));
+            let to = expected.get((expected.len() as f64 * to) as usize).map_or(0, |row| row.0);
+            let wanted: Vec<_> = expected.iter().filter(|row| row.0 < to).cloned().collect();
+            prop_assert_eq!(&scanned(&snapshot, 0, to, Form::TextRows).rows, &wanted);
+        }
+    }
+
+    #[test]
+    fn most_lines_of_a_container_need_no_terminal() {
+        let log = "2026-11-28T14:02:07.123456789Z stdout F plain text\n{\"log\":\"\\u001b[31mred\\u001b[m\\n\",\"stream\":\"stderr\",\"time\":\"2026-11-28T14:02:07Z\"}\n".repeat(20_000);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let taken = scanned(&snapshot, 0, u64::MAX, Form::TextRows);
+        let others = log.len() - taken.bytes_of_lines;
+        assert!(others < 40_000, "{others} of {} bytes went through a terminal", log.len());
+        assert_eq!(taken.rows.len(), 40_000);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use crate::encoding::{Detection, Encoding, Newline};
+use crate::encoding::{Detection, Encoding, Layout, Newline};
 use crate::log::archive::Notice;
 use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::line_starts::LinesBefore;
@@ -22,7 +22,8 @@ pub struct Snapshot {
     pub generation: Generation,
     /// The offset after the last readable byte.
     pub end: Offset,
-    encoding: Encoding,
+    /// How its bytes are read.
+    detection: Detection,
     screen: Option<Size>,
     file: Arc<LogFile>,
     span: Arc<Span>,
@@ -133,8 +134,8 @@ impl Snapshot {
         let file = span.file()?;
         let checkpoints = hub.checkpoints(follower, chosen);
         // Asked after the end: where that is behind the first bytes, these are known.
-        let encoding = chosen.encoding.unwrap_or_else(|| span.detection().encoding());
-        Some(Self { generation, end, encoding, screen: chosen.screen, file, span, checkpoints })
+        let detection = chosen.applied_to(span.detection()).so_far();
+        Some(Self { generation, end, detection, screen: chosen.screen, file, span, checkpoints })
     }
 
     /// What has to be said about a compressed file that was not unpacked to its end.
@@ -150,12 +151,12 @@ impl Snapshot {
 
     /// The encoding of the log.
     pub(super) fn encoding(&self) -> Encoding {
-        self.encoding
+        self.detection.encoding()
     }
 
     /// What ends a line of the log.
     pub(super) fn newline(&self) -> Newline {
-        self.encoding.newline()
+        self.encoding().newline()
     }
 
     /// The encoding of the file's own bytes from an offset on, if it is known.
@@ -163,15 +164,29 @@ impl Snapshot {
     /// # Errors
     /// Those of `pread`.
     pub fn charset(&self, from: Offset) -> io::Result<Option<Encoding>> {
-        if self.encoding != Encoding::UTF_8 {
-            return Ok(Some(self.encoding));
+        if self.encoding() != Encoding::UTF_8 {
+            return Ok(Some(self.encoding()));
         }
         Ok(Encoding::of_sample(&self.read(from, Encoding::SAMPLE_BYTES)?))
     }
 
+    /// Whether its lines are those of a container runtime, and are opened.
+    pub(super) fn is_enveloped(&self) -> bool {
+        self.detection.layout() == Layout::Enveloped
+    }
+
+    /// The last line up to the one that starts here which reading may begin with, as
+    /// [`LogFile::joined_start`] finds it.
+    ///
+    /// # Errors
+    /// Those of `pread`.
+    pub(super) fn joined_start(&self, line: Offset) -> io::Result<Offset> {
+        self.file.joined_start(self.detection, line)
+    }
+
     /// An empty terminal that will be fed the log from an offset on.
     pub(super) fn terminal(&self, at: Offset) -> Terminal {
-        Terminal::with_encoding(at.0, Detection::Done(self.encoding)).on_screen(self.screen)
+        Terminal::with_encoding(at.0, self.detection).on_screen(self.screen)
     }
 
     /// The same snapshot with an earlier end.
@@ -288,7 +303,10 @@ pub(super) mod tests {
     ) -> (Snapshot, tempfile::TempDir) {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join("a.log"), content).unwrap();
-        (open(&directory, Interpretation { encoding: chosen, screen: None }), directory)
+        (
+            open(&directory, Interpretation { encoding: chosen, ..Interpretation::default() }),
+            directory,
+        )
     }
 
     /// A snapshot of a new log of this size that takes no space on the disk.

@@ -40,7 +40,7 @@ pub(super) async fn answer(
     let settings = app.settings();
     let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
     remove_base(app, &client, &mut parts);
-    let route = Route::of(&parts);
+    let route = Route::of(&parts).map(|route| route.or_decode(settings.decode));
     let checked = match (origin_check::check(&settings, &client, &parts), &route) {
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
@@ -300,13 +300,18 @@ async fn newer(app: &App, visitor: &Visitor, path: &str) -> Result<Response<Body
 /// The viewer page. A log that does not exist yet has a page, too, which waits for it.
 async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>, Refused> {
     let (access, wanted) = (Arc::clone(request.visitor.access()), log.clone());
-    let opened = spawn_blocking(move || access.open(&wanted).map(drop)).await;
+    let names = Arc::clone(request.app.listing.names());
+    let opened = spawn_blocking(move || {
+        let name = names.of(&access, &wanted);
+        (access.open(&wanted).map(drop), name)
+    });
+    let (opened, name) = opened.await.unwrap_or((Err(Refusal::Unreadable), None));
     let framing = Framing::of(&request.parts.uri);
     let (base, visitor) = (&request.app.base, request.visitor);
-    match opened.unwrap_or(Err(Refusal::Unreadable)) {
-        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, framing)),
+    match opened {
+        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, name, framing)),
         Err(Refusal::NotFound) => {
-            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, framing))
+            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, name, framing))
         }
         Err(refusal) => Err(refusal.into()),
     }

@@ -37,6 +37,8 @@ impl Assets for ListPage<'_> {
 #[derive(Default)]
 struct LogRow {
     href: String,
+    /// By which people know it, or empty.
+    name: String,
     /// The path up to its last slash, and what is after it.
     directory: String,
     file: String,
@@ -56,6 +58,7 @@ impl LogRow {
         let file = directory.split_off(directory.rfind('/').map_or(0, |at| at + 1));
         Self {
             href: href(base, &entry.log),
+            name: entry.name.clone().unwrap_or_default(),
             directory,
             file,
             bytes: entry.size,
@@ -147,6 +150,7 @@ pub(super) fn json(base: &BasePath, catalogue: &Catalogue, viewers: &Viewers) ->
     let presence = viewers.now();
     let logs = catalogue.entries.iter().map(|entry| ListedLog {
         path: entry.log.display().to_string(),
+        name: entry.name.clone(),
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),

@@ -39,6 +39,8 @@ struct ViewerPage<'a> {
     base: &'a BasePath,
     visitor: &'a Visitor,
     path: String,
+    /// By which people know the log, or empty.
+    name: String,
     is_pane: bool,
 }
 
@@ -110,10 +112,12 @@ pub(super) fn view(
     visitor: &Visitor,
     status: StatusCode,
     log: &LogPath,
+    name: Option<String>,
     framing: Framing,
 ) -> Response<Body> {
+    let name = name.unwrap_or_default();
     let path = log.display().to_string();
-    html(status, &ViewerPage { base, visitor, path, is_pane: framing == Framing::Pane })
+    html(status, &ViewerPage { base, visitor, path, name, is_pane: framing == Framing::Pane })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's

@@ -8,7 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_e
 use crate::encoding::Encoding;
 use crate::log::pattern::{RequestedPath, Symbol};
 use crate::log::{LogPath, Offset};
-use crate::render::{COLUMNS_MAX, Interpretation, Rendition, SCREEN_ROWS, Size};
+use crate::render::{COLUMNS_MAX, Decode, Interpretation, Rendition, SCREEN_ROWS, Size};
 use crate::serve::BasePath;
 use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
@@ -40,6 +40,8 @@ pub(super) struct Query {
     /// `viewers=1`: tell who views the log.
     pub(super) audience: bool,
     pub(super) interpretation: Interpretation,
+    /// `decode=auto|off`; without it, as the settings say.
+    pub(super) decode: Option<Decode>,
 }
 
 /// `lines=N|all`.
@@ -108,6 +110,7 @@ impl Query {
                 "encoding" | "cols" | "rows" => {
                     interpret(&mut parsed.interpretation, &name, &value)?;
                 }
+                "decode" => parsed.decode = Some(decode(&value)?),
                 _ => continue,
             }
             if seen.iter().any(|other| *other == name) {
@@ -122,6 +125,12 @@ impl Query {
             return Err(BadParameter("`late` needs `from`, the present position".to_owned()));
         }
         Ok(parsed)
+    }
+
+    /// The same with this in place of `decode`, where that is not given.
+    pub(super) fn or_decode(mut self, otherwise: Decode) -> Self {
+        self.interpretation.decode = self.decode.unwrap_or(otherwise);
+        self
     }
 
     /// Whether a plain GET means the file itself: the query has no parameters for lines, a
@@ -278,6 +287,15 @@ pub(super) fn interpret(
     }
 }
 
+/// `decode=auto|off`
+pub(super) fn decode(value: &str) -> Result<Decode, BadParameter> {
+    match value {
+        "auto" => Ok(Decode::Auto),
+        "off" => Ok(Decode::Off),
+        _ => Err(BadParameter(format!("`decode` is `auto` or `off`, not {value:?}"))),
+    }
+}
+
 /// The encoding with this label.
 fn encoding(label: &str) -> Result<Encoding, BadParameter> {
     Encoding::for_label(label).ok_or_else(|| {
@@ -389,6 +407,9 @@ mod tests {
             ("raw=yes", "`raw`"),
             ("lag=none", "`lag`"),
             ("encoding=utf-9", "`encoding`"),
+            ("decode=json", "`decode`"),
+            ("decode=", "`decode`"),
+            ("decode=off&decode=off", "`decode`"),
             ("cols=0", "`cols`"),
             ("cols=513", "`cols`"),
             ("rows=65", "`rows`"),

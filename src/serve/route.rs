@@ -9,6 +9,7 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
 use crate::log::pattern::RequestedPath;
+use crate::render::Decode;
 use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
@@ -116,6 +117,20 @@ impl<'a> Route<'a> {
             Transport::Plain
         };
         Ok(Self::Log { path: query::requested_path(path)?, query, transport })
+    }
+
+    /// The same with this in place of `decode`, where a request for streams does not give it.
+    pub(super) fn or_decode(self, otherwise: Decode) -> Self {
+        match self {
+            Self::Log { path, query, transport } => {
+                Self::Log { path, query: query.or_decode(otherwise), transport }
+            }
+            Self::Events(logs) => {
+                let logs = logs.into_iter();
+                Self::Events(logs.map(|(path, query)| (path, query.or_decode(otherwise))).collect())
+            }
+            other => other,
+        }
     }
 
     fn under_own(name: &'a str, query: Option<&str>) -> Result<Self, Refused> {

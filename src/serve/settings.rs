@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use crate::log::registry;
+use crate::render::Decode;
 use crate::serve::identity::{Sessions, Tokens, Users};
 #[cfg(feature = "tls")]
 use crate::serve::tls::Certificate;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<TrustedProxy>,
     /// Whether messages are compressed for viewers that offer `permessage-deflate`.
     pub compress: bool,
+    /// Whether the lines of container runtimes are opened, where a request does not say it.
+    pub decode: Decode,
     /// How long a file that was rotated away is still read.
     pub rotate_wait: Duration,
     /// The time that a connection has to send the head of a request, and the longest pause between
@@ -101,6 +104,7 @@ impl Default for Settings {
             base_path: BasePath::default(),
             trusted_proxies: Vec::new(),
             compress: true,
+            decode: Decode::Auto,
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),

@@ -18,8 +18,8 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::log::Scope;
 use crate::log::catalogue::{self, Catalogue};
+use crate::log::{ContainerNames, Scope};
 use crate::serve::identity::Visitor;
 use crate::serve::listing::Viewers;
 use crate::serve::{BasePath, listing};
@@ -98,13 +98,15 @@ impl Made {
         base: &BasePath,
         visitor: &Visitor,
         viewers: &Viewers,
+        names: &ContainerNames,
         stop: &CancellationToken,
         arrived: Instant,
         format: ListFormat,
     ) -> ListBody {
         if !self.is_fresh(arrived) {
             self.bodies.clear();
-            let catalogue = catalogue::list(visitor.access(), stop);
+            let mut catalogue = catalogue::list(visitor.access(), stop);
+            names.give(visitor.access(), &mut catalogue);
             self.catalogue = Some((Instant::now(), catalogue));
         }
         let empty = Catalogue::default();
@@ -143,6 +145,7 @@ pub(super) struct SharedListing {
     /// The lists for the last different rights, the latest last.
     kept: Arc<Mutex<Vec<Kept>>>,
     turn: Arc<Semaphore>,
+    names: Arc<ContainerNames>,
 }
 
 impl Default for SharedListing {
@@ -154,7 +157,17 @@ impl Default for SharedListing {
 impl SharedListing {
     /// A list whose links begin with this path.
     pub(super) fn new(base: BasePath) -> Self {
-        Self { base, kept: Arc::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self {
+            base,
+            kept: Arc::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            names: Arc::default(),
+        }
+    }
+
+    /// The names of containers that lists have.
+    pub(super) fn names(&self) -> &Arc<ContainerNames> {
+        &self.names
     }
 
     /// The list for a scope, which is the latest then. None if all that are kept are being made.
@@ -201,9 +214,10 @@ impl SharedListing {
         }
         let turn = self.turn.acquire().await;
         let (visitor, viewers, stop) = (visitor.clone(), viewers.clone(), stop.clone());
-        let base = self.base.clone();
-        let mut making =
-            spawn_blocking(move || made.make(&base, &visitor, &viewers, &stop, arrived, format));
+        let (base, names) = (self.base.clone(), Arc::clone(&self.names));
+        let mut making = spawn_blocking(move || {
+            made.make(&base, &visitor, &viewers, &names, &stop, arrived, format)
+        });
         let in_turn = timeout(TURN_TIME_MAX, &mut making).await;
         drop(turn);
         let body = match in_turn {
@@ -281,6 +295,7 @@ mod tests {
             &BasePath::default(),
             &Visitor::anybody(&access),
             &viewers,
+            &ContainerNames::default(),
             &CancellationToken::new(),
             arrived,
             ListFormat::Json,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::encoding::{Detection, Newline};
+use crate::encoding::Detection;
 use crate::log::Offset;
 use crate::log::file::LogFile;
 use crate::render::{Rendition, Size, Terminal};
@@ -91,10 +91,10 @@ pub(super) async fn replay(
     reads: &FileReads,
     file: &Arc<LogFile>,
     at: Offset,
-    newline: Newline,
+    detection: Detection,
     empty: impl Fn(Offset) -> Checkpoint,
 ) -> Checkpoint {
-    let start = move |file: &LogFile| file.row_start(newline, at);
+    let start = move |file: &LogFile| file.row_start(detection, at);
     let before = match before {
         Some(before) => {
             reads.run(file, move |file| before.replay_to(file, at)).await.ok().flatten()

@@ -287,8 +287,8 @@ impl Fanout {
 
     /// What is known of the encoding of a span, if there is one.
     fn detection(&self, span: Option<&Arc<Span>>) -> Detection {
-        let detected = || span.map(|span| span.detection()).unwrap_or_default();
-        self.interpretation.encoding.map_or_else(detected, Detection::Done)
+        let detected = span.map(|span| span.detection()).unwrap_or_default();
+        self.interpretation.applied_to(detected)
     }
 
     /// An empty terminal at an offset of a span.
@@ -315,9 +315,9 @@ impl Fanout {
                 self.empty_state(Some(span), at).of(rendition)
             }
             (before, Some(file)) => {
-                let newline = self.detection(Some(span)).encoding().newline();
+                let detection = self.detection(Some(span));
                 let empty = |at| self.empty_state(Some(span), at).of(rendition);
-                replay(before, &self.reads, &file, at, newline, empty).await
+                replay(before, &self.reads, &file, at, detection, empty).await
             }
             (_, None) => return self.empty_state(Some(span), at).of(rendition),
         };

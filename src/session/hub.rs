@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::log::{Follower, LogPath, Refusal, Registry, Subscription};
-use crate::render::Interpretation;
+use crate::render::{Decode, Interpretation};
 use crate::session::audience::{AudienceMessages, Audiences};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::fanout::Fanouts;
@@ -76,9 +76,14 @@ impl Hub {
         let late = if form.has_control() { request.late } else { Vec::new() };
         let request = StreamRequest { late: Vec::new(), ..request };
         let subscription: Subscription = self.registry.join(log, request.wait).await?;
-        // Bytes are the same however they are understood.
-        let interpretation =
-            if form.is_rendered() { request.interpretation } else { Interpretation::default() };
+        // Bytes are the same however they are understood, and begin with any of the file's lines.
+        let mut request = request;
+        let interpretation = if form.is_rendered() {
+            request.interpretation
+        } else {
+            request.interpretation.decode = Decode::Off;
+            Interpretation::default()
+        };
         let fanout = self.fanouts.of(&subscription.follower, interpretation);
         let shared = Arc::clone(&fanout);
         let viewer = Viewer::new(

@@ -356,10 +356,14 @@ impl Session {
                 frames.extend(self.notice_frames(opening.generation));
                 frames
             }
-            Item::Reset { generation, from, reason, encoding } => {
+            Item::Reset { generation, from, reason, encoding, is_container } => {
                 let state = self.fanout.empty_state(self.viewer.span(), from);
                 let mut frames = self.move_renderer(state);
-                frames.extend(self.control(|| Message::reset(generation, from, reason, encoding)));
+                frames.extend(
+                    self.control(|| {
+                        Message::reset(generation, from, reason, encoding, is_container)
+                    }),
+                );
                 frames.extend(self.notice_frames(generation));
                 frames
             }

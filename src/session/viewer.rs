@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::encoding::Encoding;
+use crate::encoding::{Encoding, Layout};
 use crate::log::file::{LogFile, Nuls, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::BROADCAST_MESSAGES;
@@ -307,9 +307,13 @@ impl Viewer {
     fn announce(&self, step: Step) -> Option<Item> {
         Some(match step {
             Step::Open { generation, from } => self.opening(generation, from),
-            Step::Reset { generation, from, reason } => {
-                Item::Reset { generation, from, reason, encoding: self.encoding() }
-            }
+            Step::Reset { generation, from, reason } => Item::Reset {
+                generation,
+                from,
+                reason,
+                encoding: self.encoding(),
+                is_container: self.is_container(),
+            },
             Step::Gap { generation, from, to } => Item::Gap { generation, from, to },
             Step::Signed(generation) => Item::Signed(generation),
             Step::Waiting(reason) => Item::Waiting(reason),
@@ -340,7 +344,13 @@ impl Viewer {
             recovered: self.recovered,
             polling: self.subscription.follower.is_polling(),
             encoding: self.encoding(),
+            is_container: self.is_container(),
         })
+    }
+
+    /// Whether the first bytes of the file say that a container runtime wrote its lines.
+    fn is_container(&self) -> bool {
+        self.span().is_some_and(|span| span.detection().layout() == Layout::Enveloped)
     }
 
     /// The encoding that was chosen, or that the first bytes of the file say; none for UTF-8, and

@@ -271,6 +271,9 @@ pub struct Listing {
 pub struct ListedLog {
     /// The absolute path as it is shown.
     pub path: String,
+    /// The name by which people know it, where that is not its path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The address of its page, without the host.
     pub href: String,
     /// The size in bytes.

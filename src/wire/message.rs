@@ -44,6 +44,9 @@ pub enum Message {
         /// The name of the log's encoding; none for UTF-8, and while it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encoding: Option<String>,
+        /// Whether a container runtime wrote the lines.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        container: bool,
     },
     /// The rows from `from` on. The server writes them with [`rows::RowsMessages`].
     Rows {
@@ -75,6 +78,9 @@ pub enum Message {
         /// The name of the encoding; none for UTF-8, and while it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         encoding: Option<String>,
+        /// Whether a container runtime wrote the lines.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        container: bool,
     },
     /// The same generation under a longer signature, which identifies its file more surely. Sent
     /// only to viewers that asked for it with `signed=1`.
@@ -206,6 +212,7 @@ impl Message {
             recovered: opening.recovered,
             watch: if opening.polling { Watch::Poll } else { Watch::Events },
             encoding: opening.encoding.map(name_of),
+            container: opening.is_container,
         }
     }
 
@@ -218,12 +225,14 @@ impl Message {
         from: Offset,
         reason: timeline::Reason,
         encoding: Option<Encoding>,
+        is_container: bool,
     ) -> Self {
         Self::Reset {
             generation: generation.to_string(),
             from: from.0,
             reason: reason.into(),
             encoding: encoding.map(name_of),
+            container: is_container,
         }
     }
 
@@ -303,6 +312,8 @@ pub struct Opening {
     pub polling: bool,
     /// The encoding of the log; none for UTF-8, and while it is not known.
     pub encoding: Option<Encoding>,
+    /// Whether a container runtime wrote the lines.
+    pub is_container: bool,
 }
 
 fn name_of(encoding: Encoding) -> String {
@@ -346,6 +357,7 @@ mod tests {
             from: 7,
             reason: Reason::Truncated,
             encoding: encoding.map(str::to_owned),
+            container: false,
         };
         for message in [refusal, gap, reset(None), reset(Some("UTF-16LE")), Message::End] {
             assert_eq!(Message::from_json(&message.to_json()), Ok(message));

@@ -57,6 +57,8 @@ pub(super) struct AnnotationJson<'n> {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<ExitJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration: Option<u64>,
@@ -93,9 +95,10 @@ impl<'n> AnnotationJson<'n> {
             }
         });
         let level = annotation.level.map(|level| level.name());
+        let stream = annotation.stream.map(|stream| stream.name());
         let exit = annotation.exit.map(|exit| ExitJson { status: exit.status });
         let duration = annotation.exit.and_then(|exit| exit.duration);
-        Self { group, level, time: annotation.time, exit, duration, matches }
+        Self { group, level, time: annotation.time, stream, exit, duration, matches }
     }
 }
 
@@ -223,6 +226,7 @@ impl RowsMessages {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::envelope::Stream;
     use crate::render::{Exit, Group, GroupStart, Level};
     use crate::wire::message::Message;
 
@@ -236,11 +240,16 @@ mod tests {
         };
         let opening = GroupStart { name: "a \"b\"".to_owned(), level: 2, collapsed: true };
         let group = Some(Group { closes: Some(2), opens: Some(opening) });
-        let exit = Some(Exit { status: Some(-1), duration: Some(9) });
-        let full = message(Annotation { group, level: Some(Level::Error), time: Some(7), exit });
+        let full = message(Annotation {
+            group,
+            level: Some(Level::Error),
+            time: Some(7),
+            stream: Some(Stream::Stderr),
+            exit: Some(Exit { status: Some(-1), duration: Some(9) }),
+        });
         assert_eq!(
             full,
-            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7,"exit":{"status":-1},"duration":9}]]}"#
+            r#"{"type":"rows","from":3,"next":9,"rows":[[3,"x",{"group":{"closes":2,"opens":"a \"b\"","level":2,"collapsed":true},"level":"error","time":7,"stream":"stderr","exit":{"status":-1},"duration":9}]]}"#
         );
         let closes = Some(Group { closes: Some(1), opens: None });
         let small = message(Annotation { group: closes, ..Annotation::default() });
@@ -253,8 +262,13 @@ mod tests {
         // The largest annotation fits the room that is reserved for it.
         let opening = GroupStart { name: "\"".repeat(256), level: 32, collapsed: true };
         let group = Some(Group { closes: Some(32), opens: Some(opening) });
-        let exit = Some(Exit { status: Some(i32::MIN), duration: Some(u64::MAX) });
-        let largest = Annotation { group, level: Some(Level::Warning), time: Some(u64::MAX), exit };
+        let largest = Annotation {
+            group,
+            level: Some(Level::Warning),
+            time: Some(u64::MAX),
+            stream: Some(Stream::Stderr),
+            exit: Some(Exit { status: Some(i32::MIN), duration: Some(u64::MAX) }),
+        };
         assert!(message(largest).len() < RowsMessages::ANNOTATION_BYTES_MAX);
     }
 }

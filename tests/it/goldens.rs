@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use tailcast::encoding::Detection;
 use tailcast::render::{Annotation, Appender, Row, Terminal};
 
 use crate::emulators::{of_avt, of_vt100};
 use crate::markup::{self, Cell, Look};
-use crate::oracle::{rows_of, seen};
+use crate::oracle::{rows_in, rows_of, seen};
 
 const COLUMNS: u16 = 120;
 const ROWS: u16 = 40;
@@ -151,7 +152,8 @@ fn a_stamp_before_each_line_changes_only_the_times() {
         let shown = String::from_utf8_lossy(log);
         let check = |stamped: &[u8], what: &str| {
             for piece in [1, 7, 61, usize::MAX] {
-                let rows = rows_of(stamped, piece);
+                let terminal = Terminal::with_encoding(0, Detection::default());
+                let rows = rows_in(terminal, stamped, piece);
                 assert_eq!(told(&rows), expected, "{what:?} before the lines of {shown:?}");
                 let is_other = |row: &&Row| row.note().and_then(|note| note.time) != Some(TIME);
                 let other = rows.iter().filter(|row| !row.text().is_empty()).find(is_other);

@@ -29,6 +29,7 @@ mod checkpoints;
 mod cli;
 mod compression;
 mod config;
+mod containers;
 mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::header::HeaderName;
 
 use crate::cli::AccessLogFormat;
+use crate::cli::decode::Decode;
 use crate::cli::listen::ListenAddress;
 use crate::cli::serve::accounts::Accounts;
 use crate::cli::size::bytes;
@@ -161,6 +162,17 @@ pub(in crate::cli) struct Arguments {
     )]
     pub(super) access_log: AccessLogFormat,
 
+    /// Show what programs in containers wrote, out of the lines of Docker and Kubernetes: `auto` or
+    /// `off`, which shows these lines as they are in the file
+    #[arg(
+        long,
+        default_value = "auto",
+        value_name = "WHEN",
+        hide_possible_values = true,
+        env = "TAILCAST_DECODE"
+    )]
+    pub(super) decode: Decode,
+
     /// Keep reading a rotated file for this many seconds, since writers reopen late
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     pub(super) rotate_wait: f64,
@@ -171,9 +183,9 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "DIR", env = "TAILCAST_CACHE_DIR")]
     pub(super) cache_dir: Option<PathBuf>,
 
-    /// At most so many bytes of it, as `500M` or `4G`. A compressed log with more content is shown
+    /// At most so much of it, such as `500MiB` or `4GB`. A compressed log with more content is shown
     /// in part
-    #[arg(long, default_value = "4G", value_name = "BYTES", value_parser = bytes, env = "TAILCAST_CACHE_MAX")]
+    #[arg(long, default_value = "4GiB", value_name = "SIZE", value_parser = cache_size, env = "TAILCAST_CACHE_MAX")]
     pub(super) cache_max: u64,
 }
 
@@ -206,21 +218,14 @@ fn heartbeat(text: &str) -> Result<(Heartbeat, Duration), String> {
     }
 }
 
-/// A number of bytes, with a unit of a power of 1024 or without.
-fn bytes(text: &str) -> Result<u64, String> {
-    let wrong = || "expected a number of bytes from 1M on, such as `500M` or `4G`".to_owned();
-    let digits = text.trim_end_matches(|ch: char| !ch.is_ascii_digit());
-    let unit = text.get(digits.len()..).unwrap_or_default().to_ascii_uppercase();
-    let shift = match unit.trim_end_matches('B').trim_end_matches('I') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        "T" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|bytes| *bytes >= 1 << 20).ok_or_else(wrong)
+/// The content of a smaller log would not be kept.
+const CACHE_BYTES_MIN: u64 = 1024 * 1024;
+
+fn cache_size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        size if size >= CACHE_BYTES_MIN => Ok(size),
+        _ => Err("expected at least 1MiB".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -296,6 +301,7 @@ impl Arguments {
             trusted_proxies: self.trusted_proxies.clone(),
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
+            decode: self.decode.into(),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),
             users: accounts.users.clone(),
             tokens: accounts.tokens.clone(),

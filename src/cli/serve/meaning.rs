@@ -11,6 +11,7 @@ use crate::cli::serve::certificate::Loaded;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::Configuration;
 use crate::cli::{AccessLogFormat, print};
+use crate::render::Decode;
 use crate::serve::{Heartbeat, Rule, Settings};
 
 /// Check a configuration file of `serve`, and say what it means
@@ -142,6 +143,10 @@ fn meaning(
         match arguments.compress {
             Compress::Auto => "compresses messages for viewers that can read them so".to_owned(),
             Compress::Off => "compresses no messages".to_owned(),
+        },
+        match configuration.settings().decode {
+            Decode::Auto => "shows what programs in containers wrote".to_owned(),
+            Decode::Off => "shows the lines of container runtimes as they are".to_owned(),
         },
         match arguments.access_log {
             AccessLogFormat::Text => "writes a line for each viewer and refused request".to_owned(),

@@ -8,8 +8,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
-use crate::encoding::{Detection, Encoding};
-use crate::render::{Appender, Terminal};
+use crate::cli::tail::opened::Opened;
+use crate::encoding::{Detection, Encoding, Layout};
+use crate::render::{Appender, Decode, Interpretation, Terminal};
 
 /// The size of the output buffer.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -19,73 +20,134 @@ const PIECE_BYTES: usize = 8 * 1024;
 /// stdout, and what was printed so far.
 pub(super) struct Output {
     out: BufWriter<File>,
-    text: Option<Text>,
+    form: Option<Form>,
+    decode: Decode,
     mid_line: bool,
+}
+
+/// What is printed of the log.
+enum Form {
+    /// What a terminal would show.
+    Text(Box<Text>),
+    /// What the program wrote.
+    Bytes(Opened),
 }
 
 /// Renders the log as a terminal would show it.
 struct Text {
     terminal: Terminal,
-    /// The encoding of the present file.
+    /// How the present file is read.
     detection: Detection,
     appender: Appender,
 }
 
+/// What is known of a file.
+#[derive(Clone, Copy)]
+pub(super) struct FileForm<'e> {
+    /// Its encoding, if it is known and not UTF-8.
+    pub(super) encoding: Option<&'e str>,
+    /// A container runtime wrote its lines.
+    pub(super) is_container: bool,
+}
+
 impl Output {
-    pub(super) fn to_stdout(text: bool) -> io::Result<Self> {
+    pub(super) fn to_stdout(text: bool, decode: Decode) -> io::Result<Self> {
         // The standard library's own buffer would copy every byte once more.
         let out = BufWriter::with_capacity(BUFFER_BYTES, File::from(stdout()?));
-        let text = text.then(|| {
-            let detection = Detection::default();
+        let mut output = Self { out, form: None, decode, mid_line: false };
+        let detection = output.understood(Detection::default());
+        output.form = Some(if text {
             let terminal = Terminal::with_encoding(0, detection);
-            Text { terminal, detection, appender: Appender::new() }
+            Form::Text(Box::new(Text { terminal, detection, appender: Appender::new() }))
+        } else {
+            Form::Bytes(Opened::new(0, (decode == Decode::Off).then_some(Layout::Plain)))
         });
-        Ok(Self { out, text, mid_line: false })
+        Ok(output)
+    }
+
+    /// How the log is read of which this is known.
+    fn understood(&self, known: Detection) -> Detection {
+        Interpretation { decode: self.decode, ..Interpretation::default() }.applied_to(known)
     }
 
     /// Prints bytes of the log.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let Some(mut text) = self.text.take() else { return self.put(bytes) };
+        let Some(mut form) = self.form.take() else { return self.put(bytes) };
         let mut written = Ok(());
-        for piece in bytes.chunks(PIECE_BYTES) {
-            let patch = text.terminal.feed(piece);
-            written = written.and_then(|()| self.put(text.appender.text(&patch).as_bytes()));
+        match &mut form {
+            Form::Bytes(opened) => written = self.put(&opened.take(bytes)),
+            Form::Text(text) => {
+                for piece in bytes.chunks(PIECE_BYTES) {
+                    let patch = text.terminal.feed(piece);
+                    written =
+                        written.and_then(|()| self.put(text.appender.text(&patch).as_bytes()));
+                }
+            }
         }
-        self.text = Some(text);
+        self.form = Some(form);
         written
     }
 
     /// The stream starts at this offset, for the first time or after a reconnect.
-    pub(super) fn open(&mut self, at: u64, encoding: Option<&str>) -> io::Result<()> {
-        if self.text.as_ref().is_some_and(|text| text.terminal.at() != at) {
-            return self.restart_at(at, encoding);
-        }
-        Ok(())
+    pub(super) fn open(&mut self, at: u64, file: FileForm<'_>) -> io::Result<()> {
+        let goes_on = match &self.form {
+            Some(Form::Text(text)) => text.terminal.at() == at,
+            Some(Form::Bytes(opened)) => opened.at() == at,
+            None => true,
+        };
+        if goes_on { Ok(()) } else { self.restart_at(at, file) }
     }
 
-    /// The log continues at another offset, in this encoding if it is known and not UTF-8. Text that
-    /// was held back is printed first.
-    pub(super) fn restart_at(&mut self, at: u64, encoding: Option<&str>) -> io::Result<()> {
-        let Some(text) = &mut self.text else { return Ok(()) };
-        let encoding = encoding.and_then(Encoding::for_label);
-        text.detection = encoding.map_or_else(Detection::default, Detection::Done);
-        self.skip_to(at)
+    /// The log continues at another offset, in a file of this form. Text that was held back is
+    /// printed first.
+    pub(super) fn restart_at(&mut self, at: u64, file: FileForm<'_>) -> io::Result<()> {
+        let encoding = file.encoding.and_then(Encoding::for_label);
+        // What begins with the first byte says it itself.
+        let layout =
+            (at > 0).then_some(if file.is_container { Layout::Enveloped } else { Layout::Plain });
+        let known = encoding.map_or_else(Detection::default, Detection::of_encoding);
+        let detection = self.understood(known.or_chosen(None, layout));
+        if let Some(Form::Text(text)) = &mut self.form {
+            text.detection = detection;
+        }
+        self.begin_at(at, detection.known_layout())
     }
 
     /// The file continues at another offset.
     pub(super) fn skip_to(&mut self, at: u64) -> io::Result<()> {
-        let Some(text) = &mut self.text else { return Ok(()) };
-        text.terminal = Terminal::with_encoding(at, text.detection);
-        let held = text.appender.finish_text();
-        self.put(held.as_bytes())
+        let layout = match &mut self.form {
+            Some(Form::Bytes(opened)) => opened.layout(),
+            Some(Form::Text(text)) => {
+                text.detection = text.detection.or_chosen(None, text.terminal.layout());
+                None
+            }
+            None => None,
+        };
+        self.begin_at(at, layout)
+    }
+
+    fn begin_at(&mut self, at: u64, layout: Option<Layout>) -> io::Result<()> {
+        let held = match &mut self.form {
+            Some(Form::Text(text)) => {
+                text.terminal = Terminal::with_encoding(at, text.detection);
+                text.appender.finish_text().into_bytes()
+            }
+            Some(Form::Bytes(opened)) => {
+                std::mem::replace(opened, Opened::new(at, layout)).finish()
+            }
+            None => Vec::new(),
+        };
+        self.put(&held)
     }
 
     /// Prints what was held back, at the end.
     pub(super) fn finish(&mut self) -> io::Result<()> {
-        if let Some(text) = &mut self.text {
-            let held = text.appender.finish_text();
-            self.put(held.as_bytes())?;
-        }
+        let held = match &mut self.form {
+            Some(Form::Text(text)) => text.appender.finish_text().into_bytes(),
+            Some(Form::Bytes(opened)) => opened.finish(),
+            None => Vec::new(),
+        };
+        self.put(&held)?;
         self.flush()
     }
 

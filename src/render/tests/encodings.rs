@@ -9,7 +9,7 @@ use crate::encoding::{Detection, Encoding};
 const LABELS: [&str; 8] =
     ["utf-16le", "utf-16be", "windows-1252", "gb18030", "big5", "shift_jis", "euc-jp", "euc-kr"];
 
-fn encoding(label: &str) -> Encoding {
+pub(super) fn encoding(label: &str) -> Encoding {
     Encoding::for_label(label).unwrap()
 }
 
@@ -47,7 +47,10 @@ fn encoded(label: &str, text: &str) -> (String, Vec<u8>, Vec<u64>) {
     (shown, log, offsets)
 }
 
-fn rows_in<'a>(detection: Detection, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Row> {
+pub(super) fn rows_in<'a>(
+    detection: Detection,
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+) -> Vec<Row> {
     let mut terminal = Terminal::with_encoding(0, detection);
     let mut rows = Vec::new();
     for chunk in chunks {
@@ -102,10 +105,10 @@ fn a_byte_order_mark_within_a_line_is_kept() {
 
 #[test]
 fn a_chosen_encoding_stands_above_a_byte_order_mark() {
-    let rows = rows_in(Detection::Done(encoding("latin1")), [&b"\xef\xbb\xbfa"[..]]);
+    let rows = rows_in(Detection::of_encoding(encoding("latin1")), [&b"\xef\xbb\xbfa"[..]]);
     assert_eq!(places(&rows), [(0, "ï»¿a")]);
     let log = [utf16le("\u{feff}a\n"), b"8 bits\n".to_vec()].concat();
-    let rows = rows_in(Detection::Done(Encoding::UTF_8), [&log[..]]);
+    let rows = rows_in(Detection::of_encoding(Encoding::UTF_8), [&log[..]]);
     assert_eq!(places(&rows), [(0, "\u{fffd}\u{fffd}a"), (5, "8 bits")]);
     // Taken for UTF-16 it is other text, and none of it is missing.
     let rows = rows_in(Detection::default(), [&log[..]]);
@@ -119,7 +122,7 @@ fn the_rows_of_a_long_line_are_cut_between_characters() {
             let (shown, log, offsets) = encoded(label, &text);
             let expected = rows_of([shown.as_bytes()]);
             assert!(expected.len() > 1);
-            let rows = rows_in(Detection::Done(encoding(label)), log.chunks(1001));
+            let rows = rows_in(Detection::of_encoding(encoding(label)), log.chunks(1001));
             let expected: Vec<(u64, &str)> =
                 expected.iter().map(|row| (offsets[row.offset as usize], row.text())).collect();
             assert!(places(&rows) == expected, "{label}");
@@ -149,7 +152,7 @@ proptest! {
         (label, log) in encoded_noise(),
         cuts in prop::collection::vec(any::<usize>(), 0..20),
     ) {
-        let detection = Detection::Done(encoding(label));
+        let detection = Detection::of_encoding(encoding(label));
         let whole = rows_in(detection, [&log[..]]);
         prop_assert_eq!(&rows_in(detection, chunks(&log, &cuts)), &whole);
         prop_assert_eq!(&rows_in(detection, log.chunks(1 + log.len() / 4096)), &whole);
@@ -163,7 +166,7 @@ proptest! {
     ) {
         let (shown, log, offsets) = encoded(label, &text);
         let expected = rows_of([shown.as_bytes()]);
-        let rows = rows_in(Detection::Done(encoding(label)), chunks(&log, &[cut]));
+        let rows = rows_in(Detection::of_encoding(encoding(label)), chunks(&log, &[cut]));
         let shape = |row: &Row, offset: u64| (offset, row.html(), row.ended);
         let expected: Vec<_> =
             expected.iter().map(|row| shape(row, offsets[row.offset as usize])).collect();

@@ -3,6 +3,7 @@
 mod bounds;
 mod chance;
 mod encodings;
+mod envelopes;
 #[path = "../../../tests/it/markup.rs"]
 #[allow(
     dead_code,

@@ -94,6 +94,7 @@ pub(in crate::serve) async fn answer(
     path: &str,
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
+    let query = query.or_decode(app.settings().decode);
     let log = visitor.log_requested(&requested_path(path)?)?;
     // The limit bounds the followers. Only a log without viewers gets a follower for this request.
     // A page whose viewer is admitted can use this API even when the server is full.

@@ -43,6 +43,8 @@ pub enum Item {
         reason: Reason,
         /// The encoding of what follows; none for UTF-8, and while it is not known.
         encoding: Option<Encoding>,
+        /// Whether a container runtime wrote the lines of what follows.
+        is_container: bool,
     },
     /// The same generation with a longer signature.
     Signed(Generation),

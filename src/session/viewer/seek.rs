@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Read, Status};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::line_starts::LinesBefore;
 use crate::log::timeline::{Next, Span};
 use crate::log::{Generation, Offset, TimelinePosition};
+use crate::render::Interpretation;
 use crate::session::cursor::{Cursor, NextSpan, Replay, SpanCursor, SpanHandle};
 use crate::session::viewer::late::LateBytes;
 use crate::session::viewer::{
@@ -241,7 +241,7 @@ impl Viewer {
             None => nothing(),
             Some(file) => {
                 let (span, files) = (Arc::clone(&span), late_files.clone());
-                let chosen = self.request.interpretation.encoding;
+                let chosen = self.request.interpretation;
                 let reading = move |file: &LogFile| {
                     let wants = |range| !has_late && reads_ahead(range);
                     let late = files.into_iter().map(|(file, offset)| {
@@ -353,14 +353,19 @@ impl Viewer {
 fn read_start(
     file: &LogFile,
     span: &Span,
-    chosen: Option<Encoding>,
+    chosen: Interpretation,
     place: Place,
     wants: impl FnOnce(ByteRange) -> bool,
 ) -> Reading {
-    let newline = chosen.unwrap_or_else(|| span.detection().encoding()).newline();
+    let detection = chosen.applied_to(span.detection());
+    let newline = detection.encoding().newline();
     let from = match place {
         Place::At(from) => from,
-        Place::LinesBefore(lines, end) => file.last_lines(newline, lines, end).unwrap_or(Offset(0)),
+        Place::LinesBefore(0, end) => end,
+        Place::LinesBefore(lines, end) => {
+            let line = file.last_lines(newline, lines, end).unwrap_or(Offset(0));
+            file.joined_start(detection, line).unwrap_or(line)
+        }
     };
     let before = file.fingerprint(from).unwrap_or_else(|_| Fingerprint::at(from));
     let status = file.status().ok();
@@ -374,6 +379,6 @@ fn read_start(
     {
         first = Some(bytes);
     }
-    let begins_row = file.row_start(newline, from).is_ok_and(|start| start == from);
+    let begins_row = file.row_start(detection, from).is_ok_and(|start| start == from);
     Reading { before, status, first, begins_row }
 }

@@ -1,7 +1,7 @@
 //! The parameters of the random-access API.
 
 use crate::log::Offset;
-use crate::render::{Interpretation, Level, Rendition};
+use crate::render::{Decode, Interpretation, Level, Rendition};
 use crate::search::RowPosition;
 use crate::search::pattern::PatternSpec;
 use crate::serve::query::{self, BadParameter, Format, number, switch};
@@ -46,6 +46,8 @@ pub(super) struct ApiQuery {
     pub(super) plain: bool,
     /// How the log is to be understood.
     pub(super) interpretation: Interpretation,
+    /// `decode=auto|off`; without it, as the settings say.
+    pub(super) decode: Option<Decode>,
 }
 
 impl ApiQuery {
@@ -74,11 +76,18 @@ impl Default for ApiQuery {
             max: FOUND_ROWS,
             plain: false,
             interpretation: Interpretation::default(),
+            decode: None,
         }
     }
 }
 
 impl ApiQuery {
+    /// The same with this in place of `decode`, where that is not given.
+    pub(super) fn or_decode(mut self, otherwise: Decode) -> Self {
+        self.interpretation.decode = self.decode.unwrap_or(otherwise);
+        self
+    }
+
     /// Parses the part of the target after `?`. Unknown parameters are ignored.
     ///
     /// # Errors
@@ -125,6 +134,7 @@ impl ApiQuery {
                 "encoding" | "cols" | "rows" => {
                     query::interpret(&mut parsed.interpretation, &name, &value)?;
                 }
+                "decode" => parsed.decode = Some(query::decode(&value)?),
                 "max" => parsed.max = rows(FOUND_ROWS_MAX)?,
                 _ => continue,
             }

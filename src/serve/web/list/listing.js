@@ -6,7 +6,7 @@ const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
 /**
  * @typedef {'name' | 'size' | 'change'} Key
- * @typedef {{path: string, href: string, size: number, modified: number, viewers: number, names?: string[], isGone?: boolean, lower?: string}} Log
+ * @typedef {{path: string, name?: string, href: string, size: number, modified: number, viewers: number, names?: string[], isGone?: boolean, lower?: string}} Log
  * @typedef {{by: Key, descending: boolean}} Sort
  *
  * @typedef {object} LogLine
@@ -72,12 +72,12 @@ function comparison({ by, descending }, now) {
 
 /**
  * @param {Log[]} logs
- * @param {string[]} words a path must contain all of them; case is ignored
+ * @param {string[]} words a path with its name must contain all of them; case is ignored
  */
 export function filterLogs(logs, words) {
   if (words.length === 0) return logs;
   return logs.filter((log) => {
-    log.lower ??= log.path.toLowerCase();
+    log.lower ??= `${log.path} ${log.name ?? ''}`.toLowerCase();
     const { lower } = log;
     return words.every((word) => lower.includes(word));
   });

@@ -28,7 +28,8 @@ export function readRows(body) {
     const { modified, size, viewers } = row.dataset;
     // A name has no space in it.
     const names = row.querySelector('.viewers')?.getAttribute('title')?.split(', ').filter(Boolean);
-    return { path: link?.textContent ?? '', href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
+    const [name, directory, file] = ['known', 'dir', 'file'].map((part) => link?.querySelector(`.${part}`)?.textContent ?? '');
+    return { path: directory + file, ...(name !== '' && { name }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
   });
 }
 
@@ -79,6 +80,9 @@ export function updateRow(row, line, looks) {
   time.dateTime = new Date(log.modified).toISOString();
   setText(/** @type {HTMLElement} */ (viewers.firstElementChild), presenceOf(log));
   viewers.title = log.names?.join(', ') ?? '';
+  const known = /** @type {HTMLElement} */ (openControl.querySelector('.known'));
+  setText(known, log.name ?? '');
+  known.hidden = !log.name;
   showPath(openControl, log.path, line.cut, looks.words);
   const box = /** @type {HTMLInputElement} */ (row.querySelector('.pick'));
   box.checked = looks.isPicked;

@@ -1,7 +1,7 @@
 // One log of the merged page: its connection and its status. It adds its rows and markers to the list.
 
 import { Connection } from '../net/connection.js';
-import { serverUrl } from '../net/wire.js';
+import { interpretation, serverUrl } from '../net/wire.js';
 import { finishIn } from '../rows/exit.js';
 import { describe } from '../ui/status.js';
 import { formatClock, formatSize } from '../ui/units.js';
@@ -47,8 +47,10 @@ export class Source {
     this.log = log;
     this.number = number;
     this.#buffer = medley;
+    const { decode } = interpretation(location);
+    const parameters = new URLSearchParams({ lines: String(LINES), encoding, ...(decode && { decode }) });
     this.#connection = new Connection(
-      new URL(serverUrl(`${log}?lines=${LINES}&encoding=${encoding}`)),
+      new URL(serverUrl(`${log}?${parameters}`)),
       (message, resuming) => changed(this.#handle(message, resuming)),
       (phase) => {
         if (phase.name === 'retry' && this.#phase.name === 'open') this.#lostAt = Date.now();

@@ -4,10 +4,10 @@
 /**
  * @typedef {{opens?: string, closes?: number, level?: number, collapsed?: boolean}} GroupAnnotation groups that end and begin here
  * @typedef {{status: number | null}} ExitAnnotation how a command ended here; null if that is not said
- * @typedef {{group?: GroupAnnotation, level?: string, time?: number, exit?: ExitAnnotation, duration?: number,
+ * @typedef {{group?: GroupAnnotation, level?: string, time?: number, stream?: string, exit?: ExitAnnotation, duration?: number,
  *   match?: [start: number, end: number][]}} RowAnnotation
- *   group, level, time and exit from the log's markers, how long the command ran in ms, and the ranges that match the
- *   pattern
+ *   group, level, time and exit from the log's markers, the stream of a container's program, how long the command ran in
+ *   ms, and the ranges that match the pattern
  * @typedef {[offset: number, html: string, note?: RowAnnotation]} WireRow
  *
  * @typedef {{type: 'open', path: string, generation: string | number, from: number, size: number,
@@ -125,7 +125,7 @@ export function interpretation(page) {
   const given = new URLSearchParams(page.search);
   /** @type {Record<string, string>} */
   const kept = isWritten(page) ? { raw: '1' } : {};
-  for (const key of ['cols', 'rows']) {
+  for (const key of ['cols', 'rows', 'decode']) {
     const value = given.get(key);
     if (value) kept[key] = value;
   }
@@ -149,7 +149,7 @@ export function pageUrl(path) {
 
 /**
  * The URL of a log's stream. It starts at the position, or without one at the last `lines` lines.
- * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols` and `rows`
+ * @param {Location | URL} page the log's URL, which may have `lines`, `encoding`, `raw`, `cols`, `rows` and `decode`
  * @param {ResumePosition | null} position
  * @param {ResumePosition[]} late positions in rotated files that may still get late bytes
  */

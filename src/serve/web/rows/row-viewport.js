@@ -2,7 +2,7 @@
 // When rows above the reader are added, changed or removed, the rows in sight do not move.
 
 import { compare } from './generations.js';
-import { drawRows, redrawRow } from './row.js';
+import { drawRows, markStream, redrawRow } from './row.js';
 
 /** The most rows on the page. A browser lays out so many in a few milliseconds. */
 export const VIEWPORT_ROWS_MAX = 5_000;
@@ -254,6 +254,7 @@ export class RowViewport {
     after.line ??= before.line;
     after.time ??= before.time;
     redrawRow(before.element, after.html);
+    markStream(before.element, after.annotation);
     return true;
   }
 

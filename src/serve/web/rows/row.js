@@ -34,9 +34,20 @@ export function drawRows(entries) {
       if (!whole) element.innerHTML = content(entry.html);
       element.className = 'row';
       element.dataset.offset = String(entry.offset);
+      markStream(element, entry.annotation);
       decorate(element, entry.html);
     }
   });
+}
+
+/**
+ * Says of a row that a program in a container wrote it to its standard error.
+ * @param {HTMLElement} element
+ * @param {import('../net/wire.js').RowAnnotation | null} annotation
+ */
+export function markStream(element, annotation) {
+  if (annotation?.stream === 'stderr') element.dataset.stream = 'stderr';
+  else delete element.dataset.stream;
 }
 
 /**

@@ -6,6 +6,8 @@ import { plural } from '../ui/units.js';
 export class ViewerBars {
   /** The log's file name. */
   name = '';
+  /** The name by which people know the log: that of a container, or the file name. */
+  label = '';
   #path = byId('path');
   #follow = byId('follow');
   #newLines = byId('new-lines');
@@ -23,16 +25,18 @@ export class ViewerBars {
   showPath(path) {
     const cut = path.lastIndexOf('/') + 1;
     this.name = path.slice(cut) || path;
+    const known = this.#path.dataset.name ?? '';
+    this.label = known || this.name;
     const directory = document.createElement('span');
     directory.className = 'dir';
     // A long directory is truncated at its left by `direction: rtl`; `bdi` keeps its text left to right.
     const isolated = document.createElement('bdi');
     isolated.dir = 'ltr';
-    isolated.textContent = path.slice(0, cut);
+    isolated.textContent = known === '' ? path.slice(0, cut) : '';
     directory.append(isolated);
     const file = document.createElement('span');
     file.className = 'name';
-    file.textContent = this.name;
+    file.textContent = this.label;
     this.#path.replaceChildren(directory, file);
     this.#path.title = path;
   }

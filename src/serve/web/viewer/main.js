@@ -244,7 +244,7 @@ function draw() {
     statusBar.show(facts);
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
-    tab.show(bars.name, facts.phase.name === 'open', facts.finish);
+    tab.show(bars.label, facts.phase.name === 'open', facts.finish);
     urlSync.sync();
   }
   return more;
@@ -351,7 +351,7 @@ setInterval(() => {
 
 // The title from the server is the path, with invisible and misleading characters escaped.
 bars.showPath(document.title);
-document.title = bars.name;
+document.title = bars.label;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
 levels.load(restyle, showFailure);

@@ -1,0 +1,78 @@
+//! Opens whole lines at once, where each is one line of text.
+
+use super::{cri, docker};
+
+/// Lines of a log, and the lines of text in them, one for each.
+#[derive(Debug, Default)]
+pub struct OpenedLines {
+    /// How many bytes of the log they are.
+    pub len: usize,
+    /// Their text, with a newline for each.
+    pub text: Vec<u8>,
+}
+
+/// Opens the first of these lines of a log, up to the first whose text is none or more than one
+/// line, or that is too long for an envelope. The bytes begin with a line; what comes after the last
+/// newline is left.
+#[must_use]
+pub fn open_lines(bytes: &[u8]) -> OpenedLines {
+    let mut opened = OpenedLines { len: 0, text: Vec::with_capacity(bytes.len()) };
+    let mut unescaped = docker::Unescaped::default();
+    for newline in memchr::memchr_iter(b'\n', bytes) {
+        let line = bytes.get(opened.len..newline).unwrap_or_default();
+        let text = match line.first() {
+            Some(b'{') if line.len() > docker::LINE_BYTES_MAX => break,
+            Some(b'{') => match docker::read(line, 0, &mut unescaped) {
+                Ok(read) if read.is_partial => break,
+                Ok(read) => read.text.bytes(),
+                Err(_) => line,
+            },
+            Some(byte) if byte.is_ascii_digit() => {
+                match cri::read(bytes.get(opened.len..=newline).unwrap_or_default()) {
+                    Ok(head) if head.is_partial => break,
+                    Ok(head) => line.get(head.len..).unwrap_or_default(),
+                    Err(_) => line,
+                }
+            }
+            // It may go on as an envelope.
+            Some(0) => break,
+            _ => line,
+        };
+        if memchr::memchr(b'\n', text).is_some() {
+            break;
+        }
+        opened.text.extend_from_slice(text);
+        opened.text.push(b'\n');
+        opened.len = newline + 1;
+    }
+    opened
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_opened_up_to_the_first_that_is_not_one_line() {
+        let cri = |tag: &str, text: &str| format!("2026-11-28T14:02:07Z stdout {tag} {text}\n");
+        let docker = |text: &str| {
+            format!(
+                "{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"2026-11-28T14:02:07Z\"}}\n"
+            )
+        };
+        for (lines, opened, text) in [
+            (vec![cri("F", "a"), docker("\\u001bb\\n"), "bare\n".into()], 3, "a\n\x1bb\nbare\n"),
+            (vec![cri("F", ""), "2026-11-28T14:02:07Z stdout F\n".into()], 2, "\n\n"),
+            (vec!["{\"log\":\"a\"}\n".into(), cri("P", "a")], 1, "{\"log\":\"a\"}\n"),
+            (vec![docker("a\\n"), docker("a")], 1, "a\n"),
+            (vec![docker("a\\nb\\n"), docker("a\\n")], 0, ""),
+            (vec![cri("F", "a"), "\0\n".into()], 1, "a\n"),
+            (vec![cri("F", "a"), "bare".into()], 1, "a\n"),
+        ] {
+            let log = lines.concat();
+            let len: usize = lines.iter().take(opened).map(String::len).sum();
+            let found = open_lines(log.as_bytes());
+            assert_eq!((found.len, found.text.as_slice()), (len, text.as_bytes()), "{log}");
+        }
+    }
+}
