@@ -67,6 +67,8 @@ struct Text {
     covered: Option<Box<Line>>,
     /// How many columns it takes, with and without blanks at its end. Known once it is complete.
     columns: (usize, usize),
+    /// How many letters it has. Known once it is complete.
+    letters: usize,
     /// It has characters that do not cover what was there: a tab, or a mark of byte order.
     has_gaps: bool,
     /// It looks like progress.
@@ -168,12 +170,14 @@ impl Text {
             cells::text_columns(trimmed)
         };
         self.columns = (columns, without);
+        self.letters = letters(&self.text);
     }
 
     /// Whether something of this text would be left if the other one were drawn over it, and the
     /// other one has nothing to do with it.
     fn shows_behind(&self, other: &Self) -> bool {
-        self.columns.1 > other.columns.0 && !have_same_words(&self.text, &other.text)
+        let shorter = self.letters.min(other.letters);
+        self.columns.1 > other.columns.0 && !have_same_words(&self.text, &other.text, shorter)
     }
 
     /// The memory that it takes, in bytes.
@@ -184,29 +188,41 @@ impl Text {
 }
 
 /// Whether the letters of two texts are mostly the same, from their starts or from their ends. The
-/// digits and bars of a redrawn row change, and most of its words do not.
-fn have_same_words(one: &str, other: &str) -> bool {
-    fn letters(text: &str) -> impl DoubleEndedIterator<Item = char> {
-        text.chars().filter(|&ch| is_letter(ch))
+/// digits and bars of a redrawn row change, and most of its words do not. The shorter one has so many
+/// letters.
+fn have_same_words(one: &str, other: &str, shorter: usize) -> bool {
+    if one.is_ascii() && other.is_ascii() {
+        let (one, other) = (one.bytes(), other.bytes());
+        let (one, other) =
+            (one.filter(u8::is_ascii_alphabetic), other.filter(u8::is_ascii_alphabetic));
+        return are_mostly_same(one, other, shorter);
     }
-    let (mut of_one, mut of_other) = (letters(one), letters(other));
-    let mut start = 0;
-    loop {
-        match (of_one.next(), of_other.next()) {
-            (Some(one), Some(other)) if one == other => start += 1,
-            (Some(_), Some(_)) => break,
-            // The shorter one has no other letters.
-            _ => return true,
-        }
+    are_mostly_same(one.chars().filter(is_letter), other.chars().filter(is_letter), shorter)
+}
+
+fn are_mostly_same<T: PartialEq>(
+    one: impl DoubleEndedIterator<Item = T> + Clone,
+    other: impl DoubleEndedIterator<Item = T> + Clone,
+    shorter: usize,
+) -> bool {
+    let enough = shorter.div_ceil(2);
+    let is_same = |(one, other): &(T, T)| one == other;
+    let start = one.clone().zip(other.clone()).take(enough).take_while(is_same).count();
+    start == enough
+        || start + one.rev().zip(other.rev()).take(enough).take_while(is_same).count() >= enough
+}
+
+/// How many letters a text has.
+fn letters(text: &str) -> usize {
+    if text.is_ascii() {
+        text.bytes().map(|byte| usize::from(byte.is_ascii_alphabetic())).sum()
+    } else {
+        text.chars().filter(is_letter).count()
     }
-    let is_same = |(one, other): &(char, char)| one == other;
-    let end = letters(one).rev().zip(letters(other).rev()).take_while(is_same).count();
-    let shorter = letters(one).count().min(letters(other).count());
-    (start + end).min(shorter) * 2 >= shorter
 }
 
 /// Whether a character is a letter. For most this is known without a table.
-fn is_letter(ch: char) -> bool {
+fn is_letter(&ch: &char) -> bool {
     let is_in_table = !ch.is_ascii() && !progress::is_of_drawing(ch);
     ch.is_ascii_alphabetic() || (is_in_table && ch.is_alphabetic())
 }
@@ -466,7 +482,7 @@ impl Screen {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{offsets, rows_of, texts};
-    use super::have_same_words;
+    use super::{have_same_words, letters};
 
     #[test]
     fn lines_that_end_with_carriage_returns_alone_are_rows() {
@@ -569,8 +585,13 @@ mod tests {
             ("Compiling foo v1", "Linking foo v1", true),
             ("2026-11-28 14:02:07 INFO starting", "2026-11-28 14:02:08 INFO loaded it", false),
             ("closed", "GET /index.html", false),
+            ("━━━ 1 MB", "━━━ 22 MB", true),
+            ("Téléchargement 9%", "Téléchargement 10%", true),
+            ("été", "œuf", false),
+            ("12", "345", true),
         ] {
-            assert_eq!(have_same_words(one, other), same, "{one:?} {other:?}");
+            let shorter = letters(one).min(letters(other));
+            assert_eq!(have_same_words(one, other, shorter), same, "{one:?} {other:?}");
         }
     }
 }
