@@ -148,8 +148,11 @@ impl Step {
     }
 }
 
-/// What the automata of the steps have found out about themselves. One search uses it at a time.
-static CACHES: LazyLock<Pool<Vec<Cache>, fn() -> Vec<Cache>>> = LazyLock::new(|| {
+/// What the automata of the steps have found out about themselves, in the order of the steps.
+type Caches = Vec<Cache>;
+
+/// One search uses caches at a time.
+static CACHES: LazyLock<Pool<Caches, fn() -> Caches>> = LazyLock::new(|| {
     Pool::new(|| STEPS.iter().map(|step| step.automaton.create_cache()).collect())
 });
 

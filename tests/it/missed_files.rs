@@ -121,11 +121,11 @@ fn is_rotated_at_once(path: &Path, aside: &Path, content: &str) -> bool {
 #[derive(Clone, Copy, Debug)]
 enum Silence {
     /// Its directory cannot be watched.
-    NoWatches,
+    Unwatched,
     /// It is watched, and no event comes, as on a file system over a network.
-    NoEvents,
+    WithoutEvents,
     /// The same, but there were events before.
-    NoMoreEvents,
+    EventsEnd,
 }
 
 #[cfg(feature = "faults")]
@@ -134,7 +134,7 @@ async fn a_server_without_events_tells_a_gap_unless_the_times_of_the_files_leave
     use tailcast::log::failpoints::Call;
 
     let mut cases = Vec::new();
-    for silence in [Silence::NoWatches, Silence::NoEvents, Silence::NoMoreEvents] {
+    for silence in [Silence::Unwatched, Silence::WithoutEvents, Silence::EventsEnd] {
         cases.extend(
             [("twice", true), ("slowly", true), ("at once", false)].map(|of| (silence, of)),
         );
@@ -143,9 +143,9 @@ async fn a_server_without_events_tells_a_gap_unless_the_times_of_the_files_leave
         let server = crate::servers::TestServer::start().await;
         let root = server.directory.path().canonicalize().unwrap();
         match silence {
-            Silence::NoWatches => server.faults.fail(Call::Watch, root, rustix::io::Errno::NOSPC),
-            Silence::NoEvents => server.faults.deafen(),
-            Silence::NoMoreEvents => {}
+            Silence::Unwatched => server.faults.fail(Call::Watch, root, rustix::io::Errno::NOSPC),
+            Silence::WithoutEvents => server.faults.deafen(),
+            Silence::EventsEnd => {}
         }
         let path = PathBuf::from(server.log("a.log", lines("file 0")));
         let mut reader = Reader::open(&server, &target(&path), "&lines=all").await;
