@@ -8,11 +8,8 @@ use std::sync::{LazyLock, OnceLock};
 
 use grep_matcher::Matcher as _;
 use grep_regex::RegexMatcher;
-use regex_automata::hybrid::dfa::{Cache, DFA};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
-use regex_automata::util::pool::Pool;
-use regex_automata::util::prefilter::Prefilter;
-use regex_automata::{Input, MatchKind};
+use regex_automata::Input;
+use regex_automata::meta::Regex;
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{Extractor, Seq};
 use regex_syntax::hir::{Hir, HirKind, Look};
@@ -122,46 +119,25 @@ struct Step {
     levels: Vec<Level>,
     /// The bytes that every matching line begins with.
     prefix: Vec<u8>,
-    /// One automaton for all patterns. A line is short, so what a search does besides following it
-    /// would take most of the time.
-    automaton: DFA,
+    regex: Regex,
 }
 
 impl Step {
     fn new(patterns: Vec<(Level, Hir)>) -> Self {
         let (levels, hirs): (Vec<Level>, Vec<Hir>) = patterns.into_iter().unzip();
-        let begin_lines = hirs.iter().all(begins_line);
-        let parts = thompson::Config::new().utf8(false).which_captures(WhichCaptures::None);
-        let states = thompson::Compiler::new().configure(parts).build_many_from_hir(&hirs);
-        let prefilter = Prefilter::from_hirs_prefix(MatchKind::LeftmostFirst, &hirs);
-        let config = DFA::config()
-            .prefilter(prefilter.filter(|_| !begin_lines))
-            .skip_cache_capacity_check(true);
-        let automaton =
-            states.map(|states| DFA::builder().configure(config).build_from_nfa(states));
-        let automaton = automaton.expect("`levels.json` contains valid patterns");
-        Self {
-            levels,
-            prefix: if begin_lines { common_prefix(&hirs) } else { Vec::new() },
-            automaton: automaton.expect("an automaton without a limit of its size"),
-        }
+        let regex = Regex::builder()
+            .build_many_from_hir(&hirs)
+            .expect("`levels.json` contains valid patterns");
+        Self { levels, prefix: common_prefix(&hirs), regex }
     }
-}
-
-/// What the automata of the steps have found out about themselves, in the order of the steps.
-type Caches = Vec<Cache>;
-
-/// One search uses caches at a time.
-static CACHES: LazyLock<Pool<Caches, fn() -> Caches>> = LazyLock::new(|| {
-    Pool::new(|| STEPS.iter().map(|step| step.automaton.create_cache()).collect())
-});
-
-fn begins_line(hir: &Hir) -> bool {
-    hir.properties().look_set_prefix().contains(Look::Start)
 }
 
 /// The bytes with which every line that matches one of the patterns begins.
 fn common_prefix(hirs: &[Hir]) -> Vec<u8> {
+    let at_start = |hir: &Hir| hir.properties().look_set_prefix().contains(Look::Start);
+    if !hirs.iter().all(at_start) {
+        return Vec::new();
+    }
     let mut prefixes = Seq::empty();
     hirs.iter().for_each(|hir| prefixes.union(&mut Extractor::new().extract(hir)));
     prefixes.longest_common_prefix().unwrap_or_default().to_vec()
@@ -181,18 +157,14 @@ fn steps(rules: &[Rule]) -> Vec<Step> {
 
 /// The level of a line, if it is known.
 pub(super) fn level_of(line: &[u8]) -> Option<Level> {
-    first_level(&STEPS, &mut CACHES.get(), line)
+    first_level(&STEPS, line)
 }
 
-/// The level by the first of these steps that gives one. They are the first of all steps, to which
-/// the caches belong.
-fn first_level(steps: &[Step], caches: &mut [Cache], line: &[u8]) -> Option<Level> {
+fn first_level(steps: &[Step], line: &[u8]) -> Option<Level> {
     // Up to the end of the first match only one group of a rule matches, so that match decides.
     let input = Input::new(line).earliest(true);
-    let mut steps = steps.iter().zip(caches).filter(|(step, _)| line.starts_with(&step.prefix));
-    steps.find_map(|(step, cache)| {
-        // This kind of automaton never fails.
-        let found = step.automaton.try_search_fwd(cache, &input).ok()??;
+    steps.iter().filter(|step| line.starts_with(&step.prefix)).find_map(|step| {
+        let found = step.regex.search_half(&input)?;
         step.levels.get(found.pattern().as_usize()).copied()
     })
 }
@@ -228,7 +200,7 @@ impl LevelFilter {
         let end_of =
             |at: usize| memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |len| at + len);
         let candidates = self.candidates();
-        let (stating, mut caches) = (stating_steps(), CACHES.get());
+        let stating = stating_steps();
         // A line that states its level need not be searched to its end. In other text most lines
         // are not even candidates, and a search passes over many of them at once.
         let mut is_stated = true;
@@ -237,16 +209,16 @@ impl LevelFilter {
             let mut end = end_of(at);
             let mut level = None;
             if is_stated {
-                level = first_level(stating, &mut caches, &text[at..end]);
+                level = first_level(stating, &text[at..end]);
             }
             if level.is_none() {
                 // This kind of matcher never fails.
                 let Ok(Some(found)) = candidates.shortest_match_at(text, at) else { return };
                 at += memchr::memrchr(b'\n', &text[at..found]).map_or(0, |newline| newline + 1);
                 end = end_of(found);
-                level = first_level(stating, &mut caches, &text[at..end]);
+                level = first_level(stating, &text[at..end]);
                 is_stated = level.is_some();
-                level = level.or_else(|| first_level(&STEPS, &mut caches, &text[at..end]));
+                level = level.or_else(|| level_of(&text[at..end]));
             }
             if level.is_some_and(|level| self.includes(level)) && !on_match(at, &text[at..end]) {
                 return;
