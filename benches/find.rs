@@ -199,13 +199,33 @@ fn find(stage: &Stage) {
                 &format!("{:.2}", ratio(2)),
             ]);
         }
-        let target = format!("/_/find{}?level=error&max=1", log.display());
-        let began = Instant::now();
-        let text = body(&server, &target);
-        let speed = gigabytes / began.elapsed().as_secs_f64();
-        let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
-        println!("\nrows of level `error`: {} at {speed:.2} GB/s", done["rows"]);
+        levels(&server, &log, gigabytes);
         println!("peak memory of the server: {:.1} MiB", server.peak() / 1048576.0);
+    }
+}
+
+/// Finds the rows of a level, in turns with the text that most of them contain.
+fn levels(server: &Server, log: &Path, gigabytes: f64) {
+    println!("\n### rows of a level, beside `ERROR` as a text; GB/s\n");
+    row(&[&"level", &"rows", &"the level", &"the text", &"level / text"]);
+    println!("|---|---:|---:|---:|---:|");
+    for (level, query) in [("error", "level=error"), ("warning or worse", "level=error,warning")] {
+        let (mut speeds, mut rows) = ([const { Vec::new() }; 2], Value::Null);
+        for round in 0..2 * ROUNDS {
+            let query = [query, "q=ERROR&case=1"][round % 2];
+            let target = format!("/_/find{}?{query}&max=1", log.display());
+            let began = Instant::now();
+            let text = body(server, &target);
+            speeds[round % 2].push(gigabytes / began.elapsed().as_secs_f64());
+            let done: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+            assert_eq!(done["complete"], true, "{done}");
+            if round % 2 == 0 {
+                rows = done["rows"].clone();
+            }
+        }
+        let pairs = speeds[0].iter().zip(&speeds[1]);
+        let ratio = median(pairs.map(|(level, text)| level / text).collect());
+        row(&[&level, &rows, &range(&speeds[0]), &range(&speeds[1]), &format!("{ratio:.2}")]);
     }
 }
 

@@ -201,6 +201,94 @@ fn enveloped(log: &[u8], line: impl Fn(&[u8], &mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
+/// The same in colours.
+fn coloured_bar() -> Vec<u8> {
+    log(|out, i| {
+        let done = i % 101;
+        put(
+            out,
+            format_args!(
+                "\r\x1b[32m{done:3}%\x1b[0m [\x1b[36m{:#<50.*}\x1b[90m{:-<50.*}\x1b[0m] {i:8} kB/s",
+                done / 2,
+                "",
+                50 - done / 2,
+                ""
+            ),
+        );
+        if done == 100 {
+            out.push('\n');
+        }
+    })
+}
+
+/// A bar of characters that are not ASCII, in colours.
+fn pip() -> Vec<u8> {
+    log(|out, i| {
+        let done = i % 41;
+        put(
+            out,
+            format_args!(
+                "\r   \x1b[38;2;249;38;114m{:━<40.*}\x1b[0m\x1b[38;5;237m╺{:━<40.*}\x1b[0m \x1b[32m{done}.{}/40.1 MB\x1b[0m \x1b[31m{}.{} MB/s\x1b[0m eta \x1b[36m0:00:{:02}\x1b[0m",
+                done,
+                "",
+                40 - done,
+                "",
+                i % 10,
+                i * 7919 % 13,
+                i % 7,
+                40 - done
+            ),
+        );
+        if done == 40 {
+            out.push('\n');
+        }
+    })
+}
+
+/// A counter whose texts have different lengths.
+fn counter() -> Vec<u8> {
+    log(|out, i| {
+        let bytes = i * 7919 % 99_991;
+        put(
+            out,
+            format_args!(
+                "\rReceiving objects: {}% ({i}/10000), {bytes} KiB | {}.{} MiB/s",
+                i % 101,
+                bytes % 1009 / 10,
+                i % 10
+            ),
+        );
+        if i % 101 == 100 {
+            out.push('\n');
+        }
+    })
+}
+
+/// The same in colours.
+fn coloured_counter() -> Vec<u8> {
+    log(|out, i| {
+        let bytes = i * 7919 % 99_991;
+        put(
+            out,
+            format_args!(
+                "\rReceiving objects: \x1b[1m{}%\x1b[0m ({i}/10000), \x1b[32m{bytes} KiB\x1b[0m | {}.{} MiB/s",
+                i % 101,
+                bytes % 1009 / 10,
+                i % 10
+            ),
+        );
+        if i % 101 == 100 {
+            out.push('\n');
+        }
+    })
+}
+
+/// A spinner that turns in one row for ever.
+fn spinner() -> Vec<u8> {
+    const TURNS: [char; 4] = ['|', '/', '-', '\\'];
+    log(|out, i| put(out, format_args!("\r{} waiting", TURNS[i % 4])))
+}
+
 /// Lines in a script of three bytes per character.
 fn chinese() -> Vec<u8> {
     log(|out, i| {
@@ -248,12 +336,17 @@ fn main() {
             _ => wanted.push(argument),
         }
     }
-    let logs: [(&str, Make, &str); 8] = [
+    let logs: [(&str, Make, &str); 13] = [
         ("plain", plain, "utf-8"),
         ("coloured", coloured, "utf-8"),
         ("colourful", colourful, "utf-8"),
         ("docker", docker, "utf-8"),
         ("progress", progress, "utf-8"),
+        ("bar", coloured_bar, "utf-8"),
+        ("pip", pip, "utf-8"),
+        ("counter", counter, "utf-8"),
+        ("colcounter", coloured_counter, "utf-8"),
+        ("spinner", spinner, "utf-8"),
         ("chinese", chinese, "utf-8"),
         ("utf-16", utf16, "utf-16le"),
         ("gbk", gbk, "gbk"),

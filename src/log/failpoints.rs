@@ -225,7 +225,9 @@ mod set {
             Failpoint { of: (self.clone(), path.to_owned()) }
         }
 
-        pub(in crate::log) fn is_deaf(&self) -> bool {
+        /// Whether events are dropped.
+        #[must_use]
+        pub fn is_deaf(&self) -> bool {
             self.plan().deaf
         }
     }

@@ -56,6 +56,11 @@ pub(super) fn columns(ch: char, column: usize) -> usize {
     }
 }
 
+/// Whether a character is drawn over the one before it.
+pub(super) fn is_mark(ch: char) -> bool {
+    ch > '~' && columns(ch, 0) == 0
+}
+
 /// How many columns a text takes at the start of a row.
 pub(super) fn text_columns(text: &str) -> usize {
     text.chars().fold(0, |column, ch| match columns(ch, column) {

@@ -1,6 +1,7 @@
 //! A row that is being written: text while it only grows, cells once it is edited before its end.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::annotation::Annotation;
@@ -29,10 +30,16 @@ const RUNS_USUAL: usize = 4;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The style of new text. The link is separate, because each row has its own list of links.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pen {
     pub(super) style: Style,
     pub(super) link: Option<Arc<str>>,
+}
+
+impl Pen {
+    pub(super) fn is_plain(&self) -> bool {
+        self.link.is_none() && self.style.is_plain()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -68,10 +75,36 @@ impl Line {
         self.row.offset
     }
 
-    /// Its text if it has no cells and no styles.
-    pub(super) fn plain_text(&self) -> Option<&str> {
-        let is_plain = self.cells.is_none() && self.row.styled.is_none();
-        is_plain.then_some(&*self.row.text)
+    /// Becomes like another line. Its buffers are used again.
+    pub(super) fn copy(&mut self, other: &Self) {
+        let (row, from) = (&mut self.row, &other.row);
+        (self.cells, self.continues) = (None, other.continues);
+        (self.measured, self.is_ascii) = (other.measured, other.is_ascii);
+        (row.offset, row.ended, row.cut, row.edited) =
+            (from.offset, from.ended, from.cut, from.edited);
+        row.note.clone_from(&from.note);
+        match &other.cells {
+            Some(cells) => cells.flatten(row),
+            None => {
+                row.text.clone_from(&from.text);
+                match (&mut row.styled, &from.styled) {
+                    (Some(styled), Some(from)) => {
+                        styled.runs.clone_from(&from.runs);
+                        styled.links.clone_from(&from.links);
+                    }
+                    (styled, from) => styled.clone_from(from),
+                }
+            }
+        }
+    }
+
+    /// Whether it has more characters than this.
+    pub(super) fn is_longer(&mut self, chars: usize) -> bool {
+        if self.bytes() <= chars {
+            return false;
+        }
+        self.flatten();
+        self.row.text.chars().nth(chars).is_some()
     }
 
     /// Whether another line without cells has the same text in the same styles.
@@ -191,7 +224,7 @@ impl Line {
             }
         }
         if end < len {
-            row.text.replace_range(column..end, text);
+            overwrite_ascii(&mut row.text, column, text);
         } else {
             row.text.truncate(column);
             row.text.extend(std::iter::repeat_n(' ', column.saturating_sub(len)));
@@ -325,11 +358,10 @@ impl Line {
 
     /// Appends combining characters in the style of the preceding character, whatever the pen is.
     fn append_marks<'t>(&mut self, text: &'t str) -> &'t str {
-        let is_mark = |ch: char| ch > '~' && cells::columns(ch, 0) == 0;
-        if self.row.text.is_empty() || !text.starts_with(is_mark) {
+        if self.row.text.is_empty() || !text.starts_with(cells::is_mark) {
             return text;
         }
-        let marks = text.find(|ch| !is_mark(ch)).unwrap_or(text.len());
+        let marks = text.find(|ch| !cells::is_mark(ch)).unwrap_or(text.len());
         let marks = boundary(text, marks.min(ROW_BYTES_MAX.saturating_sub(self.row.text.len())));
         let (marks, rest) = text.split_at(marks);
         self.row.text.push_str(marks);
@@ -384,36 +416,49 @@ impl Styled {
 
     /// Sets the style of a part of a text of `len` bytes. The part may reach beyond the end.
     fn paint(&mut self, len: usize, start: usize, end: usize, style: Style) {
-        let old = std::mem::take(&mut self.runs);
-        // Blanks fill the space between the end and the part.
-        let blanks = Run { end: start.max(len), style: Style::default() };
-        let plain = old.is_empty().then_some(Run { end: len, style: Style::default() });
-        let mut begin = 0;
-        let runs = plain.into_iter().chain(old).chain([blanks]);
-        let mut after = Vec::new();
-        for run in runs {
-            self.push(Run { end: run.end.min(start), ..run }, begin);
-            if run.end > end {
-                after.push(run);
-            }
-            begin = begin.max(run.end.min(start));
+        if self.runs.is_empty() {
+            self.push(len, Style::default());
         }
-        self.push(Run { end, style }, start);
-        let mut begin = end;
-        for run in after {
-            self.push(run, begin);
-            begin = run.end;
+        // Blanks fill the space between the end and the part.
+        self.push(start, Style::default());
+        let runs = &mut self.runs;
+        let first = runs.partition_point(|run| run.end <= start);
+        let after = first + runs[first..].iter().take_while(|run| run.end <= end).count();
+        let begin = first.checked_sub(1).map_or(0, |before| runs[before].end);
+        let is_like = |run: Option<&Run>| run.is_some_and(|run| run.style == style);
+        let joins_next = is_like(runs.get(after));
+        let head = runs.get(first).filter(|_| begin < start).map(|run| Run { end: start, ..*run });
+        let part = (!joins_next).then_some(Run { end, style });
+        match head {
+            Some(head) if head.style != style => self.replace(first..after, [Some(head), part]),
+            None if first > 0 && is_like(runs.get(first - 1)) => {
+                self.replace(first - 1..after, [part, None]);
+            }
+            _ => self.replace(first..after, [part, None]),
         }
     }
 
-    /// Appends a run that begins at `begin`, unless it is empty.
-    fn push(&mut self, run: Run, begin: usize) {
-        if run.end <= begin {
-            return;
+    /// Puts new runs in the place of these.
+    fn replace(&mut self, old: Range<usize>, new: [Option<Run>; 2]) {
+        let mut at = old.start;
+        for run in new.into_iter().flatten() {
+            if at < old.end {
+                self.runs[at] = run;
+            } else {
+                self.runs.insert(at, run);
+            }
+            at += 1;
         }
+        self.runs.drain(at..old.end.max(at));
+    }
+
+    /// Appends a run that ends there, unless the others reach so far.
+    fn push(&mut self, end: usize, style: Style) {
         match self.runs.last_mut() {
-            Some(last) if last.style == run.style => last.end = run.end,
-            _ => self.runs.push(run),
+            Some(last) if last.end >= end => {}
+            Some(last) if last.style == style => last.end = end,
+            None if end == 0 => {}
+            _ => self.runs.push(Run { end, style }),
         }
     }
 
@@ -434,6 +479,15 @@ fn is_short_ascii(text: &str) -> bool {
     text.len() <= SIMPLE_BYTES_MAX && is_plain_ascii(text)
 }
 
+/// Puts a text into another one. Both are ASCII.
+fn overwrite_ascii(whole: &mut String, at: usize, text: &str) {
+    let mut bytes = std::mem::take(whole).into_bytes();
+    if let Some(part) = bytes.get_mut(at..at + text.len()) {
+        part.copy_from_slice(text.as_bytes());
+    }
+    *whole = String::from_utf8(bytes).unwrap_or_default();
+}
+
 /// Whether each character takes one byte and one column.
 fn is_plain_ascii(text: &str) -> bool {
     text.bytes().fold(true, |all, byte| all & (b' '..=b'~').contains(&byte))
@@ -442,4 +496,43 @@ fn is_plain_ascii(text: &str) -> bool {
 /// The end of the last character that is whole in the first `max` bytes.
 fn boundary(text: &str, max: usize) -> usize {
     (0..=max.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::style::{Color, Style};
+    use super::Styled;
+
+    fn style(colour: u8) -> Style {
+        Style {
+            fg: if colour == 0 { Color::Default } else { Color::Indexed(colour) },
+            ..Style::default()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_painted_part_has_its_style_and_the_rest_keeps_its_own(
+            len in 0_usize..12,
+            parts in prop::collection::vec((0_usize..16, 1_usize..6, 0_u8..3), 1..12),
+        ) {
+            let (mut styled, mut styles) = (Styled::default(), vec![style(0); len]);
+            for (start, count, colour) in parts {
+                styled.paint(styles.len(), start, start + count, style(colour));
+                styles.resize(styles.len().max(start + count), style(0));
+                styles[start..start + count].fill(style(colour));
+                let mut begin = 0;
+                for run in &styled.runs {
+                    prop_assert!(begin < run.end);
+                    prop_assert!(styles[begin..run.end].iter().all(|style| *style == run.style));
+                    begin = run.end;
+                }
+                prop_assert_eq!(begin, styles.len());
+                let is_joined = |pair: &[super::Run]| pair[0].style != pair[1].style;
+                prop_assert!(styled.runs.windows(2).all(is_joined));
+            }
+        }
+    }
 }

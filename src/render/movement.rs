@@ -112,6 +112,7 @@ impl Screen {
             // A program that writes these knows that it draws over them.
             self.forget_returns();
         }
+        self.returned_from = self.column_number();
         self.go_back_to(0);
         self.returned = self.row + 1 == self.lines.len() && self.column.is_some();
     }

@@ -25,7 +25,7 @@ fn is_right_aligned(text: &str) -> bool {
 }
 
 /// Braille, blocks, boxes and geometric shapes, of which bars and spinners are made.
-fn is_of_drawing(ch: char) -> bool {
+pub(super) fn is_of_drawing(ch: char) -> bool {
     matches!(ch, '\u{2500}'..='\u{25ff}' | '\u{2800}'..='\u{28ff}')
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::annotation::Annotation;
+use super::line::Pen;
 use super::style::Style;
 
 /// One line as a terminal would show it, or a part of a line that is too long for one row.
@@ -80,6 +81,16 @@ impl Row {
             start = run.end;
             Some((run.style, text))
         })
+    }
+
+    /// The pens with which its text would be written, and what of the text each would write.
+    pub(super) fn pens(&self) -> impl Iterator<Item = (Pen, &str)> {
+        let plain = self.styled.is_none().then(|| (Pen::default(), &*self.text));
+        let styled = self.runs_from(0).map(|(style, text)| {
+            let link = self.link(style).cloned();
+            (Pen { style: Style { link: 0, ..style }, link }, text)
+        });
+        plain.into_iter().chain(styled)
     }
 
     pub(super) fn link(&self, style: Style) -> Option<&Arc<str>> {

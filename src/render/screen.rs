@@ -44,6 +44,8 @@ pub(super) struct Screen {
     pub(super) last_char: Option<char>,
     /// A return has led to the start of the last row, and nothing was drawn over it yet.
     pub(super) returned: bool,
+    /// The column from which it has led there.
+    pub(super) returned_from: usize,
     pub(super) returns: Option<Box<Returns>>,
     /// Nothing but text and returns has come since the start of the log.
     pub(super) is_unbroken: bool,
@@ -89,6 +91,7 @@ impl Screen {
             saved: None,
             last_char: None,
             returned: false,
+            returned_from: 0,
             returns: None,
             is_unbroken: at == 0,
             undivided: None,

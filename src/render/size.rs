@@ -205,6 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn a_way_up_ends_at_the_top_of_a_screen_that_is_known_or_meant() {
+        let mut terminal = Terminal::with_size(Size { columns: 80, rows: 3 }, 0);
+        let patch = terminal.feed(b"a\nb\nc\nd\x1b[3AX");
+        assert_eq!(patch.rows().map(Row::text).collect::<Vec<_>>(), ["a", "bX", "c", "d"]);
+        let lines: String = (0..30).map(|line| format!("{line}\n")).collect();
+        for (up, expected) in [(29, 1), (100, 7)] {
+            let mut terminal = Terminal::new(0);
+            let patch = terminal.feed(format!("{lines}\x1b[{up}AX").as_bytes());
+            let row = patch.rows().position(|row| row.text().starts_with('X'));
+            assert_eq!(row, Some(expected), "{up} rows up");
+        }
+    }
+
+    #[test]
     fn a_line_is_given_back_that_a_narrow_screen_did_not_hold() {
         let [x, y, z] = ["x", "y", "z"].map(|text| text.repeat(70));
         let log = format!("a\nb\n{x}\r\x1b[A\x1b[J{y}\r\x1b[A\x1b[J{z}");

@@ -343,6 +343,7 @@ mod tests {
     fn other_dates_are_text() {
         for line in [
             "2026-11-28T14:02:07.123Z INFO text",
+            "2026-11-28T14:02:07.123Z stdout F text",
             "2026-11-28T14:02:07Z text",
             "2026-11-28 14:02:07.1234567Z text",
             "2026-13-28T14:02:07.1234567Z text",

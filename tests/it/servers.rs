@@ -32,6 +32,17 @@ pub struct TestServer {
 }
 
 impl TestServer {
+    /// Whether it gets no events of the file system.
+    #[cfg(feature = "faults")]
+    pub fn is_deaf(&self) -> bool {
+        self.faults.is_deaf()
+    }
+
+    #[cfg(not(feature = "faults"))]
+    pub fn is_deaf(&self) -> bool {
+        false
+    }
+
     pub async fn start() -> Self {
         Self::with(Settings::default()).await
     }

@@ -64,6 +64,8 @@ async fn a_directory_that_is_made_again_is_watched_again(mode: Mode) {
     std::fs::create_dir(server.path("sub")).unwrap();
     let log = server.log("sub/a.log", "");
     let mut viewer = CheckedViewer::from_start(&server, &log).await;
+    // The directory has no events until it is watched again, so the times of the files decide.
+    viewer.expects_gaps = true;
     std::fs::remove_dir_all(server.path("sub")).unwrap();
     std::fs::create_dir(server.path("sub")).unwrap();
     append(&log, "new home\n");
@@ -80,7 +82,9 @@ async fn both_logs_in_a_directory_that_is_made_again_are_watched_again(mode: Mod
     let logs = ["sub/a.log", "sub/b.log"].map(|name| server.log(name, ""));
     let mut viewers = Vec::new();
     for log in &logs {
-        viewers.push(CheckedViewer::from_start(&server, log).await);
+        let mut viewer = CheckedViewer::from_start(&server, log).await;
+        viewer.expects_gaps = true;
+        viewers.push(viewer);
     }
     std::fs::remove_dir_all(server.path("sub")).unwrap();
     std::fs::create_dir(server.path("sub")).unwrap();

@@ -3,7 +3,8 @@
 //! The kernel queues an event for each file that gets the name, also while the server is stopped.
 //! The tracker opens files. If more files got the name than were opened, the tracker has missed
 //! some, which had the name only between two of its looks. Where events may be missing, their
-//! number proves nothing.
+//! number proves nothing. That shows where a file has no event: a file system over a network tells
+//! nothing of what others do, though its directories can be watched.
 //!
 //! Pure: the tracker reports events and files.
 
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// The event of a file that is open already may come so much later.
 const EVENT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Where a log has events, that of an open file is missing when it has not come for so long.
+const EVENT_TIME_USUAL: Duration = Duration::from_millis(250);
 /// A file counts as missed when nothing was heard of the name for so long. Before, an event may
 /// still report a renaming, by which the tracker finds the file.
 const QUIET_TIME: Duration = Duration::from_millis(50);
@@ -35,9 +38,10 @@ impl Appearances {
         if are_lost {
             self.are_events_lost = true;
             self.forgive();
-        } else if is_overdue {
-            // Those events do not come any more.
-            self.excess = self.excess.max(0);
+        } else if is_overdue && self.excess < 0 {
+            // Those events do not come any more, and others may not come either.
+            self.excess = 0;
+            self.are_events_lost = true;
         }
         if appeared != 0 {
             self.excess += appeared;
@@ -66,12 +70,22 @@ impl Appearances {
 
     /// Whether events may be missing, so that their number proves nothing.
     pub(super) fn are_events_lost(&self) -> bool {
-        self.are_events_lost
+        self.are_events_lost || self.excess < 0
     }
 
     /// Whether the event of a file that was opened a moment ago is still to come.
     pub(super) fn are_events_outstanding(&self, now: Instant) -> bool {
-        let is_recent = |at: Instant| now.duration_since(at) < QUIET_TIME;
+        self.is_event_outstanding_for(QUIET_TIME, now)
+    }
+
+    /// Whether it may still come, although that is late. No event of a log may have come so far.
+    pub(super) fn may_events_be_late(&self, has_events: bool, now: Instant) -> bool {
+        let time = if has_events { EVENT_TIME_USUAL } else { QUIET_TIME };
+        self.is_event_outstanding_for(time, now)
+    }
+
+    fn is_event_outstanding_for(&self, time: Duration, now: Instant) -> bool {
+        let is_recent = |at: Instant| now.duration_since(at) < time;
         self.excess < 0 && self.opened_at.is_some_and(is_recent)
     }
 
@@ -174,6 +188,25 @@ mod tests {
         assert!(!appearances.are_events_outstanding(now + QUIET_TIME), "it does not come");
         appearances.record(1, false, now);
         assert!(!appearances.are_events_outstanding(now), "it came");
+    }
+
+    #[test]
+    fn events_are_missing_where_a_file_has_none() {
+        let (mut appearances, now) = (Appearances::default(), Instant::now());
+        appearances.open(now);
+        assert!(appearances.are_events_lost());
+        for (has_events, time) in [(true, EVENT_TIME_USUAL), (false, QUIET_TIME)] {
+            assert!(appearances.may_events_be_late(has_events, now));
+            assert!(!appearances.may_events_be_late(has_events, now + time));
+        }
+        let overdue = now + EVENT_TIME_MAX + Duration::from_millis(1);
+        appearances.record(0, false, overdue);
+        assert!(appearances.are_events_lost(), "the next file may be long in coming");
+        appearances.confirm();
+        assert!(!appearances.are_events_lost());
+        appearances.open(overdue);
+        appearances.record(1, false, overdue);
+        assert!(!appearances.are_events_lost(), "it has come");
     }
 
     #[test]

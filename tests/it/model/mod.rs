@@ -56,8 +56,8 @@
 //!
 //! # Not required
 //!
-//! * A file that existed only between two polls was never seen. Nor were bytes that were written
-//!   and truncated between two polls. They are `announced` if the viewer got a discontinuity after
+//! * A file that existed only between two polls was never seen; a `gap` without an end says that
+//!   there may be some. Nor were bytes seen that were written and truncated between two polls. They are `announced` if the viewer got a discontinuity after
 //!   they were written, otherwise `unseen`: the bytes that it got before and after are right. A
 //!   truncation that removes no read byte cannot be announced. Nor can a late write that was not
 //!   sent yet when the server died.

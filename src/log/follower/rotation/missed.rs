@@ -96,6 +96,9 @@ impl RotationTracker {
             Missed::Nothing
                 if self.appearances.are_events_lost() && !self.is_followed_directly() =>
             {
+                if self.appearances.may_events_be_late(wake.has_events(), now) {
+                    return Search::Undecided;
+                }
                 None
             }
             Missed::Nothing => return Search::Over,

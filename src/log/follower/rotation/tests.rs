@@ -32,8 +32,9 @@ fn a_file_that_began_before_earlier_ones_were_found_is_published_once() {
     }
     let (wake, began) = (Wake::default(), Instant::now());
     let (mut bytes, mut reasons) = (Vec::new(), Vec::new());
+    wake.wake_for_appearance();
     for milliseconds in 0..200 {
-        // The events come after the last file has begun.
+        // The other events come after the last file has begun.
         if milliseconds == 20 {
             (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true, false));
         }
