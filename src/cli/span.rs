@@ -44,7 +44,8 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
         seconds += number
             * match unit {
                 "s" => 1.0,
-                "" if after.is_empty() => 1.0,
+                // Seconds, if there is nothing else.
+                "" if digits == text.len() => 1.0,
                 "m" | "min" => 60.0,
                 "h" => 3600.0,
                 "d" => 86_400.0,

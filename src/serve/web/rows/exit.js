@@ -22,8 +22,10 @@ export function finishIn(annotation) {
 }
 
 /** @param {import('../ui/status.js').Finish} finish */
-export function finishText({ status, ms }) {
-  return `finished${status === null ? '' : ` with ${status}`}${ms === null ? '' : ` after ${formatSpan(ms)}`}`;
+export function finishText(finish) {
+  const how = finish.status === null ? '' : ` with ${finish.status}`;
+  const after = finish.ms === null ? '' : ` after ${formatSpan(finish.ms)}`;
+  return `finished${how}${after}`;
 }
 
 /**
