@@ -364,6 +364,7 @@ impl Printer {
                 return Err(Stop::Unreachable(why.clone()));
             }
             FollowEvent::Lost { .. }
+            | FollowEvent::Notice { .. }
             | FollowEvent::Waiting { .. }
             | FollowEvent::Rows { .. }
             | FollowEvent::End => {}

@@ -250,7 +250,8 @@ impl Follow {
             }
             Message::End => return self.finish(),
             Message::Error { code, message } => return self.on_close_code(code, message),
-            Message::Viewers { .. } | Message::Notice { .. } | Message::Unknown => return,
+            Message::Notice { message, .. } => FollowEvent::Notice { message },
+            Message::Viewers { .. } | Message::Unknown => return,
         };
         self.events.push_back(event);
     }

@@ -23,6 +23,8 @@ pub struct Local {
     /// Keeps the follower alive.
     _registry: Arc<Registry>,
     ended: bool,
+    /// A file has begun of which something may have to be said.
+    has_begun: bool,
 }
 
 impl Local {
@@ -52,13 +54,20 @@ impl Local {
         };
         let subscription = registry.join(&log, start.wait).await?;
         let viewer = Viewer::new(subscription, start, Arc::default(), |_| true).await;
-        Ok(Self { viewer, _registry: registry, ended: false })
+        Ok(Self { viewer, _registry: registry, ended: false, has_begun: false })
     }
 
     /// The next event. Dropping the future loses nothing.
     pub async fn next(&mut self) -> FollowEvent {
         while !self.ended {
-            return match self.viewer.next().await {
+            let file = self.viewer.span().filter(|_| self.has_begun).and_then(|span| span.file());
+            self.has_begun = false;
+            if let Some(notice) = file.and_then(|file| file.notice()) {
+                return FollowEvent::Notice { message: notice.to_string() };
+            }
+            let item = self.viewer.next().await;
+            self.has_begun = matches!(item, Item::Open(_) | Item::Reset { .. });
+            return match item {
                 Item::Open(Opening {
                     generation,
                     from,

@@ -164,6 +164,11 @@ pub enum FollowEvent {
         /// The first byte that is not missing, if known.
         to: Option<u64>,
     },
+    /// The file of what follows is compressed, and could not be unpacked to its end.
+    Notice {
+        /// What is wrong, as a sentence for people.
+        message: String,
+    },
     /// There is nothing to follow at the moment.
     Waiting {
         /// Why.

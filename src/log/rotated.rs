@@ -175,7 +175,7 @@ impl OldFiles {
                 return Some(file);
             }
         }
-        let listing = listing.insert(Listing { at: Instant::now(), files: past(access, log) });
+        let listing = listing.insert(Listing::new(access, log));
         let mut next = listing.next(before, followed);
         while let Some((at, file)) = next {
             if let Some(file) = file.open(access) {
@@ -188,6 +188,16 @@ impl OldFiles {
 }
 
 impl Listing {
+    fn new(access: &Access, log: &LogPath) -> Self {
+        let (at, mut files) = (Instant::now(), past(access, log));
+        // What happened to the names is not known, but a renaming does not change when a file was
+        // created. Of a compressed file that says nothing.
+        if files.iter().all(|file| file.born.is_some() && !file.is_compressed) {
+            files.sort_by_key(|file| file.born);
+        }
+        Self { at, files }
+    }
+
     /// The file after another one, with its place in the list.
     fn next(&self, before: &LogFile, followed: &Followed) -> Option<(usize, &PastFile)> {
         let inode = before.identity().inode;
@@ -297,6 +307,7 @@ fn read_past(access: &Access, log: &LogPath) -> Vec<PastFile> {
             place,
             name: name.name.to_owned(),
             modified: SystemTime::UNIX_EPOCH,
+            born: None,
             is_beside,
         };
         if entries.len() >= LISTED_MAX || !own.has(&entry) {
@@ -314,7 +325,7 @@ fn read_past(access: &Access, log: &LogPath) -> Vec<PastFile> {
         let file =
             PastFile { path, inode, born, modified, size, is_compressed, is_gap_after: false };
         found.insert((place, entry.name.clone()), file);
-        entries.push(Entry { modified, ..entry });
+        entries.push(Entry { modified, born, ..entry });
         None
     });
     let ordered = order::ordered(&own, entries).into_iter().filter_map(|ordered| {

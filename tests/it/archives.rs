@@ -230,6 +230,25 @@ async fn an_archive_that_is_replaced_or_still_written_is_followed() {
     assert_eq!(reader.heads()[2], "reset replaced 0");
 }
 
+#[test]
+fn tail_prints_the_content_of_a_compressed_file_and_says_what_is_wrong_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log.gz");
+    let text = numbered("line", 0..5_000);
+    let whole = gzipped(text.as_bytes());
+    for (archive, notice) in [(&whole[..], ""), (&whole[..whole.len() / 2], "ends early")] {
+        std::fs::write(&path, archive).unwrap();
+        let mut tail = crate::servers::command();
+        let output = crate::servers::output_of(
+            tail.args(["tail", "--no-follow", "--lines", "all"]).arg(&path),
+        );
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.as_bytes().starts_with(&output.stdout) && !output.stdout.is_empty(), "{said}");
+        assert_eq!(output.stdout.len() == text.len(), notice.is_empty(), "{said}");
+        assert!(said.contains(notice), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_program_keeps_content_where_it_is_told_to() {
     let directory = tempfile::tempdir().unwrap();

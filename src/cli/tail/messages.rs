@@ -53,6 +53,7 @@ pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<Str
         FollowEvent::Gap { from, to: None, .. } => {
             format!("lines may be missing here, after offset {from}")
         }
+        FollowEvent::Notice { message } => message.clone(),
         FollowEvent::Waiting { reason } => match reason {
             WaitReason::Missing | WaitReason::Other => "waiting for the file".to_owned(),
             WaitReason::Untailable => "waiting: the path is not a regular file".to_owned(),

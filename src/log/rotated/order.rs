@@ -26,6 +26,8 @@ pub(super) struct Entry {
     pub(super) name: OsString,
     /// When it was last written. A compressor keeps the time of the original.
     pub(super) modified: SystemTime,
+    /// When it was created. None where the file system does not say.
+    pub(super) born: Option<SystemTime>,
     /// It lies in the directory of the log.
     pub(super) is_beside: bool,
 }
@@ -244,8 +246,10 @@ fn in_order(mut sequence: Vec<(Age, Entry)>) -> Vec<Ordered> {
         for two in sequence.windows(2) {
             let ((_, one), (_, other)) = (&two[0], &two[1]);
             if is_compressed(one) == is_compressed(other) {
-                rising += usize::from(one.modified < other.modified);
-                falling += usize::from(one.modified > other.modified);
+                // A late writer changes the time of the last write only.
+                let times = one.born.zip(other.born).unwrap_or((one.modified, other.modified));
+                rising += usize::from(times.0 < times.1);
+                falling += usize::from(times.0 > times.1);
             }
         }
         let is_falling = rising <= falling;
@@ -307,7 +311,7 @@ mod tests {
             Some((_, name)) => (1, name, false),
             None => (0, name, true),
         };
-        Entry { place, name: name.into(), modified: at(seconds), is_beside }
+        Entry { place, name: name.into(), modified: at(seconds), born: None, is_beside }
     }
 
     fn named(own: &str) -> Own {
@@ -412,6 +416,9 @@ mod tests {
         assert_eq!(past("a.log", mixed), expected);
         let rising = vec![entry("a.3.log", 3), entry("a.1.log", 1), entry("a.2.log", 2)];
         assert_eq!(past("a.log", rising), ["a.1.log", "a.2.log", "a.3.log"], "numbers that grow");
+        let born = |name, born| Entry { born: Some(at(born)), ..entry(name, 10 - born) };
+        let late = vec![born("a.log.1", 1), born("a.log.2", 2)];
+        assert_eq!(past("a.log", late), ["a.log.1", "a.log.2"], "a late writer of the first");
         let late = vec![entry("a.log.1", 1), entry("a.log.2.gz", 9)];
         assert_eq!(past("a.log", late), ["a.log.2.gz", "a.log.1"], "the time of the compression");
     }
