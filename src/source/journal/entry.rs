@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 /// The names of the priorities, by number (syslog(3)), as levels are usually written.
-const LEVELS: [&str; 8] =
-    ["EMERG", "ALERT", "CRIT", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
+const LEVELS: [&str; 8] = ["EMERG", "ALERT", "CRIT", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG"];
 /// The lines of a message after its first.
 const INDENT: &[u8] = b"    ";
 /// The process that starts and stops units, and whose messages name them.
@@ -14,11 +13,11 @@ const MANAGER_PID: &[u8] = b"1";
 const ROOT: &[u8] = b"0";
 
 /// The fields that are used, for `journalctl --output-fields`. Cursor and time always come.
-pub const FIELDS: &str = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID,SYSLOG_PID,_UID,_SYSTEMD_UNIT,UNIT,OBJECT_SYSTEMD_UNIT,COREDUMP_UNIT";
+pub(super) const FIELDS: &str = "MESSAGE,PRIORITY,SYSLOG_IDENTIFIER,_COMM,_PID,SYSLOG_PID,_UID,_SYSTEMD_UNIT,UNIT,OBJECT_SYSTEMD_UNIT,COREDUMP_UNIT";
 
 /// The fields of one entry, as far as they are used.
 #[derive(Debug, Default)]
-pub struct Entry {
+pub(super) struct Entry {
     cursor: String,
     micros: Option<i64>,
     priority: Option<u8>,
@@ -36,7 +35,7 @@ pub struct Entry {
 
 impl Entry {
     /// Takes a field. The first of several with the same name counts.
-    pub fn add(&mut self, name: &[u8], value: &[u8], is_cut: bool) {
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8], is_cut: bool) {
         let text = || String::from_utf8_lossy(value);
         let keep = |own: &mut Vec<u8>| {
             if own.is_empty() {
@@ -64,13 +63,13 @@ impl Entry {
     }
 
     /// Where the journal goes on after this entry.
-    pub fn cursor(&self) -> &str {
+    pub(super) fn cursor(&self) -> &str {
         &self.cursor
     }
 
     /// The units that the entry belongs to, as `journalctl --unit` has it: that of the process, and
     /// those that the system says something about. Each is a name that a file can have.
-    pub fn units(&self) -> Vec<&str> {
+    pub(super) fn units(&self) -> Vec<&str> {
         let [by_manager, by_system @ ..] = &self.about;
         let is_root = self.uid == ROOT;
         let by_manager = by_manager.as_ref().filter(|_| self.pid == MANAGER_PID && is_root);
@@ -90,7 +89,7 @@ impl Entry {
 
     /// Appends the lines of the entry: `TIME LEVEL PROGRAM[PID]: MESSAGE`, with the time in UTC to the
     /// microsecond. The further lines of the message are indented.
-    pub fn append_lines(&self, to: &mut Vec<u8>) {
+    pub(super) fn append_lines(&self, to: &mut Vec<u8>) {
         let time = self.micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
         let level = LEVELS[self.priority.map_or(6, |priority| usize::from(priority.min(7)))];
         let mut head = String::new();
@@ -98,7 +97,9 @@ impl Entry {
         write!(head, "{time:.6} {level} ").expect("a string takes everything");
         to.extend_from_slice(head.as_bytes());
         let named = [&self.identifier, &self.command].into_iter().find(|name| !name.is_empty());
-        to.extend(named.map_or(&b"unknown"[..], Vec::as_slice).iter().filter(|byte| **byte != b'\n'));
+        to.extend(
+            named.map_or(&b"unknown"[..], Vec::as_slice).iter().filter(|byte| **byte != b'\n'),
+        );
         let pids = [&self.pid, &self.syslog_pid];
         if let Some(pid) = pids.into_iter().find(|pid| !pid.is_empty())
             && pid.iter().all(u8::is_ascii_digit)
@@ -125,7 +126,10 @@ impl Entry {
 
 /// Whether a unit's name can be that of a file. systemd writes other characters as `\x2f`.
 fn is_file_name(unit: &str) -> bool {
-    !unit.is_empty() && unit.len() <= 255 && !unit.starts_with('.') && !unit.contains(['/', '\0', '\n'])
+    !unit.is_empty()
+        && unit.len() <= 255
+        && !unit.starts_with('.')
+        && !unit.contains(['/', '\0', '\n'])
 }
 
 #[cfg(test)]
@@ -161,7 +165,11 @@ mod tests {
             "2026-11-29T08:29:51.123456Z ERROR nginx[385]: bind() failed\n      at once\n"
         );
         assert_eq!(
-            lines(&[("__REALTIME_TIMESTAMP", "1795940991000000"), ("_COMM", "cron"), ("MESSAGE", "")]),
+            lines(&[
+                ("__REALTIME_TIMESTAMP", "1795940991000000"),
+                ("_COMM", "cron"),
+                ("MESSAGE", "")
+            ]),
             "2026-11-29T08:29:51.000000Z INFO cron: \n"
         );
         assert!(lines(&[]).ends_with(" INFO unknown: (no message)\n"));
@@ -169,7 +177,10 @@ mod tests {
         cut.add(b"MESSAGE", b"long", true);
         let mut lines = Vec::new();
         cut.append_lines(&mut lines);
-        assert!(lines.ends_with(b": long [tailcast: the rest of this message is in the journal only]\n"));
+        assert!(
+            lines
+                .ends_with(b": long [tailcast: the rest of this message is in the journal only]\n")
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ const NAME_MAX: usize = 256;
 
 /// Takes pieces of the format as they come, and gives the fields.
 #[derive(Debug, Default)]
-pub struct ExportReader {
+pub(super) struct ExportReader {
     state: State,
     name: Vec<u8>,
     value: Vec<u8>,
@@ -36,7 +36,7 @@ enum State {
 
 /// What a piece contained.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Exported<'a> {
+pub(super) enum Exported<'a> {
     /// A field of the present entry. A value of more than 1 MiB is cut off.
     Field {
         /// Its name.
@@ -52,14 +52,14 @@ pub enum Exported<'a> {
 
 /// The bytes are not of this format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Malformed;
+pub(super) struct Malformed;
 
 impl ExportReader {
     /// Reads a piece, which may begin and end anywhere.
     ///
     /// # Errors
     /// [`Malformed`], after which the reader is of no more use.
-    pub fn read(
+    pub(super) fn read(
         &mut self,
         mut piece: &[u8],
         mut on: impl FnMut(Exported<'_>),
@@ -102,7 +102,8 @@ impl ExportReader {
                 }
                 State::Binary(0) => self.state = State::Newline,
                 State::Binary(left) => {
-                    let taken = usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
+                    let taken =
+                        usize::try_from(left).map_or(piece.len(), |left| left.min(piece.len()));
                     self.keep(&piece[..taken]);
                     self.state = State::Binary(left - taken as u64);
                     piece = &piece[taken..];

@@ -13,8 +13,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file with all entries, and the directory with those of the units.
-pub const ALL: &str = "all";
-pub const UNITS: &str = "units";
+pub(super) const ALL: &str = "all";
+pub(super) const UNITS: &str = "units";
 /// Where the journal goes on in the first line, and below it `LENGTH FILE`.
 const NOTE: &str = "position";
 /// Journals are not for everybody.
@@ -22,7 +22,7 @@ const FILE_MODE: u32 = 0o600;
 
 /// The copies of a journal.
 #[derive(Debug)]
-pub struct Spool {
+pub(super) struct Spool {
     directory: PathBuf,
     /// A file that becomes longer is renamed, and a new one is begun.
     length_max: u64,
@@ -39,7 +39,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the directory or its note can't be used.
-    pub fn open(directory: &Path, length_max: u64) -> io::Result<Self> {
+    pub(super) fn open(directory: &Path, length_max: u64) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
         builder.create(directory.join(UNITS))?;
@@ -76,12 +76,12 @@ impl Spool {
     }
 
     /// Where the journal goes on; None for a new copy.
-    pub fn cursor(&self) -> Option<&str> {
+    pub(super) fn cursor(&self) -> Option<&str> {
         self.cursor.as_deref()
     }
 
     /// Takes the lines of an entry that belongs to these units.
-    pub fn add(&mut self, lines: &[u8], units: &[&str], cursor: &str) {
+    pub(super) fn add(&mut self, lines: &[u8], units: &[&str], cursor: &str) {
         self.pending.entry(ALL.to_owned()).or_default().extend_from_slice(lines);
         for unit in units {
             let name = format!("{UNITS}/{unit}");
@@ -94,7 +94,7 @@ impl Spool {
     ///
     /// # Errors
     /// Of the first file that takes no more.
-    pub fn flush(&mut self) -> io::Result<()> {
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         while let Some(mut entry) = self.pending.first_entry() {
             let name = entry.key().clone();
             let written = self.lengths.entry(name.clone()).or_default();
@@ -117,7 +117,7 @@ impl Spool {
     ///
     /// # Errors
     /// When the note can't be written. The one before stays then.
-    pub fn note(&self) -> io::Result<()> {
+    pub(super) fn note(&self) -> io::Result<()> {
         let Some(cursor) = &self.cursor else { return Ok(()) };
         let mut note = format!("{cursor}\n");
         for (name, length) in &self.lengths {
@@ -125,7 +125,8 @@ impl Spool {
         }
         let new = self.directory.join(format!("{NOTE}.new"));
         let mut options = File::options();
-        let mut file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&new)?;
         file.write_all(note.as_bytes())?;
         fs::rename(new, self.directory.join(NOTE))
     }
@@ -177,8 +178,7 @@ mod tests {
     fn each_entry_is_there_once_wherever_the_server_died() {
         let entries: Vec<String> = (0..20).map(|n| format!("entry {n}\n  and more\n")).collect();
         let all = entries.concat();
-        let of_unit: String =
-            entries.iter().step_by(2).map(String::as_str).collect();
+        let of_unit: String = entries.iter().step_by(2).map(String::as_str).collect();
         for noted in [0, 1, 7, 20] {
             for torn in [0, 1, 12] {
                 let directory = tempfile::tempdir().unwrap();
