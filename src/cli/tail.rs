@@ -1,6 +1,7 @@
 //! `tailcast tail`.
 
 mod credentials;
+mod finish;
 mod messages;
 mod output;
 
@@ -26,7 +27,8 @@ use crate::client::{
 };
 use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
-use crate::render::{Exit, ExitMark};
+use crate::render::Exit;
+use finish::Finish;
 use messages::Messages;
 use output::{Output, reader_gone};
 
@@ -242,12 +244,7 @@ async fn print(
         waits_for_server: arguments.retry,
         has_started: false,
         is_disconnected: false,
-        finish: Finish {
-            mark: ExitMark::default(),
-            exit: None,
-            is_told: false,
-            is_end: arguments.until_exit,
-        },
+        finish: Finish::new(arguments.until_exit),
     };
     let printed = printer.print(&ending).await;
     if let Source::Remote(follow) = printer.source {
@@ -363,37 +360,6 @@ impl Printer {
             self.messages.print(&message, self.output.is_mid_line());
         }
         Ok(())
-    }
-}
-
-/// Watches for the end of the command whose output the log is.
-struct Finish {
-    mark: ExitMark,
-    /// How it ended, if nothing has come after its end.
-    exit: Option<Exit>,
-    is_told: bool,
-    /// Whether it is the end of the log.
-    is_end: bool,
-}
-
-impl Finish {
-    fn feed(&mut self, bytes: &[u8]) {
-        self.exit = self.mark.feed(bytes);
-        self.is_told &= self.exit.is_some();
-    }
-
-    /// Another file begins.
-    fn restart(&mut self) {
-        (self.mark, self.exit, self.is_told) = (ExitMark::default(), None, false);
-    }
-
-    /// Says once that the command has ended, if it has. Returns whether that is the end.
-    fn is_over(&mut self, messages: &Messages, is_mid_line: bool) -> bool {
-        let Some(exit) = self.exit else { return false };
-        if !std::mem::replace(&mut self.is_told, true) {
-            messages.print(&messages::finished(exit), is_mid_line);
-        }
-        self.is_end
     }
 }
 

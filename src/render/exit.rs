@@ -73,9 +73,16 @@ pub struct ExitMark {
     sequence: Option<Sequence>,
     took: Option<u64>,
     exit: Option<Exit>,
+    ends: u64,
 }
 
 impl ExitMark {
+    /// How many ends of commands there were.
+    #[must_use]
+    pub fn ends(&self) -> u64 {
+        self.ends
+    }
+
     /// Takes the next bytes. Gives how the command ended, if these bytes end with its end: more bytes
     /// mean that something goes on.
     pub fn feed(&mut self, bytes: &[u8]) -> Option<Exit> {
@@ -126,6 +133,7 @@ impl ExitMark {
             Some(Mark::Took(milliseconds)) => self.took = Some(milliseconds),
             Some(Mark::Ended(status)) => {
                 self.exit = Some(Exit { status, duration: self.took.take() });
+                self.ends += 1;
             }
             None => {}
         }

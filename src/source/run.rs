@@ -208,20 +208,23 @@ impl Running {
         };
         let (leader, exited) = Leader::watch(child, pty.is_some())?;
         recorder.record(marks::BEGIN);
+        // Keys go to the command only where its input is the pty.
+        let terminal = terminal.filter(|_| pty.is_some());
+        let typing = terminal.as_ref().filter(|_| is_terminal(stdin));
+        if let Some(terminal) = typing {
+            terminal.enter_raw();
+        }
         let told = Arc::<Told>::default();
         let outputs = ends.into_iter().map(|(from, to)| {
             let (recorder, leader) = (Arc::clone(&recorder), Arc::clone(&leader));
             Output::copy(from, to, recorder, leader, Arc::clone(&told))
         });
         let outputs = outputs.collect::<io::Result<_>>()?;
-        // Keys go to the command only where its input is the pty.
-        let terminal = terminal.filter(|_| pty.is_some());
         let mut keys = None;
-        if let (Some(terminal), Some(pty), true) = (&terminal, &pty, is_terminal(stdin)) {
+        if let (Some(terminal), Some(pty)) = (typing, &pty) {
             let (over, writer) = io::pipe()?;
             let (terminal, pty) = (Arc::clone(terminal), Arc::clone(pty));
             let input = Input { terminal, pty, leader: Arc::clone(&leader), over };
-            input.terminal.enter_raw();
             std::thread::Builder::new().name("input".to_owned()).spawn(move || input.run())?;
             keys = Some(writer);
         }
@@ -338,7 +341,7 @@ fn spawn_on_pty(
     // Who sees the pty: our output, or our error output where that alone is a terminal.
     let is_seen_on_stdout = plan.pty == UsePty::Always || is_terminal(stdout);
     let seen = if is_seen_on_stdout { stdout } else { stderr };
-    set_modes(&pts, terminal, is_terminal(seen))?;
+    set_modes(&pts, terminal, is_terminal(seen) && is_terminal(stdin))?;
     let mut command = PtyCommand::new(&plan.program).args(&plan.arguments);
     if std::env::var_os("TERM").is_none_or(|term| term.is_empty()) {
         command = command.env("TERM", "xterm-256color");
@@ -363,15 +366,15 @@ fn spawn_on_pty(
     Ok((child, pty, ends))
 }
 
-/// The pty begins with the modes of the terminal that shows it. Where no terminal shows it, lines end
-/// as they do in a file.
-fn set_modes(pts: &Pts, terminal: Option<&Terminal>, is_shown: bool) -> io::Result<()> {
+/// The pty begins with the modes of the terminal that shows it. Lines end on it as on a terminal only
+/// if that terminal will be raw, and ends no lines itself; else they end as in a file.
+fn set_modes(pts: &Pts, terminal: Option<&Terminal>, is_raw: bool) -> io::Result<()> {
     let modes = terminal.filter(|terminal| terminal.is_in_foreground()).and_then(Terminal::modes);
     let mut modes = match modes {
         Some(modes) => modes,
         None => tcgetattr(pts)?,
     };
-    modes.output_modes.set(OutputModes::ONLCR, is_shown);
+    modes.output_modes.set(OutputModes::ONLCR, is_raw);
     Ok(tcsetattr(pts, OptionalActions::Now, &modes)?)
 }
 

@@ -60,6 +60,7 @@ mod resume;
 mod rights;
 mod rooms;
 mod rotate;
+mod run;
 mod screen_size;
 mod security;
 mod service;

@@ -373,7 +373,7 @@ fn a_name_that_does_not_belong_to_a_room_is_found_however_it_is_written() {
             &["use notify::Watcher;", "fn f() { notify::recommended_watcher(); }"][..],
         ),
         (
-            "only `log` touches the file system",
+            "only `log` and `source` touch the file system",
             &[
                 "use std::fs;",
                 "use std::{fs::File, io};",

@@ -613,3 +613,27 @@ fn the_help_names_options_variables_and_examples() {
         assert!(help.contains(words), "{words}: {help}");
     }
 }
+
+#[tokio::test]
+async fn the_end_of_a_command_is_told_and_can_be_the_end() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", "\x1b]133;C\x07one\n");
+    let tail = Tail::start(&[&url(&server, &log)]);
+    let mut until = Tail::start(&["--until-exit", &url(&server, &log)]);
+    let mut here = Tail::start(&["--until-exit", "--quiet", &log]);
+    until.prints("\x1b]133;C\x07one\n").await;
+    append(&log, "two\n\x1b]633;P;Duration=182.4\x07");
+    append(&log, "\x1b]133;D;3\x07");
+    for ending in [&mut until, &mut here] {
+        assert_eq!(ending.wait().await.code(), Some(3));
+    }
+    assert_eq!(until.said(), "tailcast: the command finished with 3 after 3 min 2 s\n");
+    assert_eq!(here.said(), "");
+    tail.says("finished with 3").await;
+    // It may go on.
+    append(&log, "\n\x1b]133;C\x07three\n\x1b]133;D;0\x07");
+    tail.says("finished with 0\n").await;
+    assert_eq!(tail.said().lines().count(), 2);
+    let (code, _, said) = run(&["--no-follow", &log]);
+    assert_eq!((code, said.as_str()), (0, "tailcast: the command finished with 0\n"));
+}
