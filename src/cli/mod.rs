@@ -12,6 +12,7 @@ mod run;
 mod secret;
 mod serve;
 mod shell;
+mod size;
 mod span;
 mod tail;
 #[cfg(feature = "tls")]

@@ -7,6 +7,7 @@ mod config_file;
 mod layers;
 mod meaning;
 mod reload;
+mod stdin;
 mod systemd;
 
 use std::io;
@@ -22,18 +23,22 @@ use crate::serve::{Listeners, Server, Settings};
 use certificate::Loaded;
 use layers::Given;
 use reload::{First, Reloader};
+use stdin::Stdin;
 
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
 
 /// Serves until a signal ends it.
 pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Failure> {
-    let given = Given::on_command_line(arguments, matches);
+    let mut given = Given::on_command_line(arguments, matches);
     let (configuration, content) = given.configuration()?;
     init_logging("tailcast=info,warn", configuration.arguments.access_log);
     let certificate = Loaded::of(&configuration)?;
     certificate.warn();
-    let access = configuration.access()?;
+    let stdin =
+        Stdin::new(configuration.arguments.wants_stdin(), configuration.arguments.spool_max)?;
+    given.stdin = stdin.file();
+    let access = configuration.access(given.stdin.as_deref())?;
     let sessions = configuration.sessions()?;
     let settings =
         Settings { sessions: sessions.clone(), ..certificate.with(configuration.settings()) };
@@ -59,6 +64,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         let reloading = Reloader::start(given, first, server.handle())
             .context("cannot handle signals")
             .or_usage(HINT_LIMITS)?;
+        let _reading = stdin.read(server.handle());
         bound.announce(&base);
         if !asks_for_identity && bound.is_reachable() {
             tracing::warn!(

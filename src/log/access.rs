@@ -180,8 +180,27 @@ impl Access {
         I: IntoIterator<Item = P>,
         P: Into<PathBuf>,
     {
+        Self::with_named(prefixes, None)
+    }
+
+    /// The same with one more regular file, which is served under an absolute path that is not its
+    /// own: `(path, file)`. What lies at that path cannot be read.
+    ///
+    /// # Errors
+    /// The first that cannot be served, and why.
+    pub fn with_named<I, P>(
+        prefixes: I,
+        named: Option<(PathBuf, PathBuf)>,
+    ) -> Result<Self, PrefixError>
+    where
+        I: IntoIterator<Item = P>,
+        P: Into<PathBuf>,
+    {
         let resolver = Resolver::new();
-        let opened = Prefixes::open(prefixes.into_iter().map(Into::into), &resolver)?;
+        let mut opened = Prefixes::open(prefixes.into_iter().map(Into::into), &resolver)?;
+        if let Some((name, file)) = named {
+            opened = opened.with(name, file, &resolver)?;
+        }
         Ok(Self {
             prefixes: Arc::new(RwLock::new(Arc::new(opened))),
             resolver: Arc::new(resolver),

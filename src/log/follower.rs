@@ -91,6 +91,8 @@ pub struct Follower {
     is_polling: AtomicBool,
     /// When nobody views the log, the follower ends at once.
     is_unwanted: AtomicBool,
+    /// Nothing will be written to the log any more.
+    is_complete: AtomicBool,
     /// Files that were found again and are still to be handed to the tracker.
     found: Mutex<Vec<TailedFile>>,
     /// How many late files the tracker is to drop to make room for files that were found again.
@@ -119,6 +121,7 @@ impl Follower {
             viewers: AtomicUsize::new(0),
             is_polling: AtomicBool::new(false),
             is_unwanted: AtomicBool::new(false),
+            is_complete: AtomicBool::new(false),
             found: Mutex::default(),
             excess_files: AtomicUsize::new(0),
             unpublished_files: AtomicUsize::new(0),
@@ -355,6 +358,18 @@ impl Follower {
     pub(super) fn end_if_idle(&self) {
         self.is_unwanted.store(true, Ordering::SeqCst);
         self.wake.wake();
+    }
+
+    /// Nothing will be written to the log any more: the follower ends when it has published all.
+    pub(super) fn complete(&self) {
+        self.is_complete.store(true, Ordering::SeqCst);
+        self.wake.wake();
+    }
+
+    /// Whether nothing will be written to the log any more.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::SeqCst)
     }
 
     fn is_unwanted(&self) -> bool {

@@ -6,7 +6,7 @@
 //! viewer that comes then gets what has been published, in the generations that it knows.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -59,6 +59,8 @@ pub struct Registry {
     missing_visits: Arc<Semaphore>,
     /// What is known of files that nobody follows any more, the latest last.
     remembered: Mutex<VecDeque<(LogPath, RememberedFile)>>,
+    /// The paths of logs to which nothing will be written any more.
+    complete: Mutex<HashSet<PathBuf>>,
     pool: Pool,
     mounts: Mounts,
     reserve: Arc<Reserve>,
@@ -152,6 +154,12 @@ impl Registration for RegistryEntry {
         }
         is_retired
     }
+
+    fn remember(&self, remembered: Option<RememberedFile>) {
+        if let Some(remembered) = remembered {
+            self.registry.remember(self.follower.log(), remembered);
+        }
+    }
 }
 
 impl Drop for RegistryEntry {
@@ -188,6 +196,7 @@ impl Registry {
             slots: Arc::new(Semaphore::new(followers_max)),
             missing_visits: Arc::new(Semaphore::new(MISSING_VISITS_MAX)),
             remembered: Mutex::default(),
+            complete: Mutex::default(),
             pool: Pool::new(),
             mounts: Mounts::default(),
             reserve: Arc::new(Reserve::take()),
@@ -349,6 +358,9 @@ impl Registry {
         follower.publish(first);
         let subscription = Subscription::new(Presence::enter(&follower));
         entry.insert(Arc::clone(&follower));
+        if self.complete.lock().contains(log.as_path()) {
+            follower.complete();
+        }
         let registration = RegistryEntry {
             registry: Arc::clone(self),
             follower: Arc::clone(&follower),
@@ -356,6 +368,16 @@ impl Registry {
         };
         follower.start(registration, tracker, self.watches.clone(), &self.pool);
         subscription
+    }
+
+    /// Says that nothing will be written any more to the log at this path. Its viewers get all of it,
+    /// and then its end.
+    pub fn complete_log(&self, path: &Path) {
+        self.complete.lock().insert(path.to_owned());
+        // A follower that starts now finds it in the set.
+        for follower in self.followers.iter().filter(|one| one.log().as_path() == path) {
+            follower.complete();
+        }
     }
 
     fn remembered(&self, log: &LogPath) -> Option<RememberedFile> {

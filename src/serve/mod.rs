@@ -37,6 +37,7 @@ mod write_timeout;
 
 use std::collections::HashSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,6 +207,12 @@ impl Handle {
         let lead_outside = self.app.hub.registry().forbidden().await;
         self.app.review_streams(&lead_outside).await;
         self.app.metrics.reloaded(true);
+    }
+
+    /// Says that nothing will be written any more to the log at this path, such as standard input
+    /// after its end. Its viewers get all of it, and then its end.
+    pub fn complete_log(&self, path: &Path) {
+        self.app.hub.registry().complete_log(path);
     }
 
     /// Counts an attempt to give the server other settings that failed before [`reload`](Self::reload).

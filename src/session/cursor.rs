@@ -349,6 +349,7 @@ impl<H: Clone> Cursor<H> {
         match next {
             NextSpan::Span(at, reason) => self.enter(at, reason, after),
             NextSpan::Ended => Step::End(Ending::Shutdown),
+            NextSpan::Complete => Step::End(Ending::Complete),
             NextSpan::Waiting(reason) if self.announced != Some(reason) => {
                 self.announced = Some(reason);
                 self.at = None;

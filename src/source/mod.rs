@@ -8,3 +8,4 @@ pub mod marks;
 pub mod recorder;
 pub mod run;
 pub mod run_file;
+pub mod spool;

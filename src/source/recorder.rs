@@ -32,10 +32,15 @@ struct Recording {
 struct Loss {
     bytes: u64,
     why: io::Error,
-    tried: Instant,
+    /// When the file was tried last; `None` to try it at once.
+    tried: Option<Instant>,
 }
 
 impl Loss {
+    fn retry_now(&mut self) {
+        self.tried = None;
+    }
+
     fn notice(&self, is_mid_line: bool) -> String {
         let newline = if is_mid_line { "\n" } else { "" };
         let Self { bytes, why, .. } = self;
@@ -66,13 +71,23 @@ impl Recorder {
         true
     }
 
+    /// Goes on in another file, which appends. What is missing before is told at its beginning.
+    pub fn turn_to(&self, file: File) {
+        let mut recording = self.recording.lock();
+        recording.file = file;
+        recording.is_mid_line = false;
+        if let Some(loss) = &mut recording.loss {
+            loss.retry_now();
+        }
+    }
+
     /// Appends the last bytes. Returns how many of all bytes are missing at the end of the file.
     pub fn end(&self, bytes: &[u8]) -> u64 {
         let mut recording = self.recording.lock();
         recording.has_ended = true;
         if let Some(loss) = &mut recording.loss {
             // There is no later time.
-            loss.tried -= RETRY_INTERVAL.min(loss.tried.elapsed() + RETRY_INTERVAL);
+            loss.retry_now();
         }
         let _told = recording.append(bytes);
         recording.loss.as_ref().map_or(0, |loss| loss.bytes)
@@ -83,7 +98,7 @@ impl Recording {
     /// Appends bytes, or counts them. Gives the error of the first that are missing.
     fn append(&mut self, bytes: &[u8]) -> Result<(), io::Error> {
         if let Some(loss) = &mut self.loss {
-            if loss.tried.elapsed() < RETRY_INTERVAL {
+            if loss.tried.is_some_and(|tried| tried.elapsed() < RETRY_INTERVAL) {
                 loss.bytes += bytes.len() as u64;
                 return Ok(());
             }
@@ -92,7 +107,7 @@ impl Recording {
             self.is_mid_line |= written > 0;
             if failed.is_some() {
                 loss.bytes += bytes.len() as u64;
-                loss.tried = Instant::now();
+                loss.tried = Some(Instant::now());
                 return Ok(());
             }
             self.is_mid_line = false;
@@ -105,7 +120,7 @@ impl Recording {
         let Some(why) = failed else { return Ok(()) };
         let told = io::Error::new(why.kind(), why.to_string());
         let bytes = (bytes.len() - written) as u64;
-        self.loss = Some(Loss { bytes, why, tried: Instant::now() });
+        self.loss = Some(Loss { bytes, why, tried: Some(Instant::now()) });
         Err(told)
     }
 }

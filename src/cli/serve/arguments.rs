@@ -8,18 +8,21 @@ use hyper::header::HeaderName;
 use crate::cli::AccessLogFormat;
 use crate::cli::listen::ListenAddress;
 use crate::cli::serve::accounts::Accounts;
+use crate::cli::size::bytes;
 use crate::serve::{
     BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy, can_name_visitors,
 };
+use crate::source::spool;
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
 #[command(after_help = "A log's URL is its absolute path: http://127.0.0.1:8765/var/log/syslog\n\
-                        `/` lists all logs. Log output goes to stderr; TAILCAST_LOG=debug shows more.\n\n\
+                        `/` lists all logs. `make 2>&1 | tailcast serve -` shows a pipe at /stdin. Log output goes to stderr; TAILCAST_LOG=debug shows more.\n\n\
                         SIGHUP reads the files of `--config`, `--users` and `--tokens` and the certificate again.\n\n\
                         Exit codes: 0 after SIGTERM or Ctrl-C, 2 wrong arguments")]
 pub(in crate::cli) struct Arguments {
-    /// Directories and files to serve [default: the current directory]
+    /// Directories and files to serve [default: the current directory]; `-` serves standard input, as
+    /// the log /stdin
     #[arg(value_name = "PREFIX")]
     pub(super) prefixes: Vec<PathBuf>,
 
@@ -27,6 +30,11 @@ pub(in crate::cli) struct Arguments {
     /// [env: TAILCAST_PREFIX, several separated by `:`]
     #[arg(long = "prefix", value_name = "PREFIX")]
     pub(super) more_prefixes: Vec<PathBuf>,
+
+    /// With `-`: the most bytes of standard input that are kept, such as `100MiB` or `2GB`. Older ones
+    /// go
+    #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = spool_size, env = "TAILCAST_SPOOL_MAX")]
+    pub(super) spool_max: u64,
 
     /// Read settings from this file (TOML). Each flag is a key of the same name in it; flags and
     /// variables win over it. A change of the file takes effect while the server runs
@@ -202,7 +210,28 @@ fn positive_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+fn spool_size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        size if size >= spool::BYTES_MIN => Ok(size),
+        _ => Err("expected at least 64KiB".to_owned()),
+    }
+}
+
+/// What stands for standard input among the prefixes. A directory of this name is `./-`.
+const STDIN: &str = "-";
+
 impl Arguments {
+    /// Whether standard input is to be served.
+    pub(super) fn wants_stdin(&self) -> bool {
+        self.wanted_prefixes().is_some_and(|prefixes| prefixes.iter().any(is_stdin))
+    }
+
+    /// The prefixes to serve, without standard input.
+    pub(super) fn wanted_paths(&self) -> Option<Vec<PathBuf>> {
+        let prefixes = self.wanted_prefixes()?;
+        Some(prefixes.into_iter().filter(|prefix| !is_stdin(prefix)).collect())
+    }
+
     /// The prefixes to serve: those of the command line, else those of the environment. Those of the
     /// file are among the flags if neither has any. Without a file, the current directory. None if
     /// there is a file and nobody names a prefix: an empty file must not open a directory by chance.
@@ -247,6 +276,10 @@ impl Arguments {
             ..Settings::default()
         }
     }
+}
+
+fn is_stdin(prefix: &PathBuf) -> bool {
+    prefix.as_os_str() == STDIN
 }
 
 /// The prefixes that `TAILCAST_PREFIX` names, separated like the directories in `PATH`. On the

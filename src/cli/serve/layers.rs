@@ -13,12 +13,22 @@ use crate::cli::listen::ListenAddress;
 use crate::cli::serve::accounts::{self, Accounts};
 use crate::cli::serve::arguments::{Arguments, prefixes_of_environment};
 use crate::cli::serve::config_file::{self, ConfigFile};
+use crate::cli::serve::stdin::STDIN_PATH;
 use crate::log::Access;
 use crate::serve::{Rule, Sessions, Settings};
 
 /// Flags that a running server cannot change.
-const NEEDS_RESTART: &[&str] =
-    &["host", "port", "listen", "base-path", "heartbeat", "access-log", "rotate-wait", "state-dir"];
+const NEEDS_RESTART: &[&str] = &[
+    "host",
+    "port",
+    "listen",
+    "base-path",
+    "heartbeat",
+    "access-log",
+    "rotate-wait",
+    "spool-max",
+    "state-dir",
+];
 
 /// What is said on the command line and in the environment. The file can be read again and again;
 /// this stays.
@@ -30,6 +40,8 @@ pub(super) struct Given {
     said: BTreeMap<String, Layer>,
     /// The configuration file.
     pub(super) file: Option<PathBuf>,
+    /// The file with what standard input has brought, if it is served.
+    pub(super) stdin: Option<PathBuf>,
 }
 
 /// Where a flag is set. The later ones win.
@@ -82,7 +94,7 @@ impl Given {
         } else if !prefixes_of_environment().is_empty() {
             said.entry("prefix".to_owned()).or_insert(Layer::Environment);
         }
-        Self { arguments, said, file }
+        Self { arguments, said, file, stdin: None }
     }
 
     /// All layers, with the file as it is now, and the content of the file.
@@ -160,13 +172,15 @@ impl Configuration {
         }
     }
 
-    /// Opens the prefixes.
-    pub(super) fn access(&self) -> Result<Access, Failure> {
-        let Some(prefixes) = self.arguments.wanted_prefixes() else {
+    /// Opens the prefixes, and standard input where it is one of them: it is in this file.
+    pub(super) fn access(&self, stdin: Option<&Path>) -> Result<Access, Failure> {
+        let Some(prefixes) = self.arguments.wanted_paths() else {
             let error = anyhow::anyhow!("the configuration names nothing to serve");
             return Err(Failure::usage(error, "add a line such as `prefix = [\"/var/log\"]`"));
         };
-        Access::new(prefixes).map_err(|error| {
+        let stdin = stdin.filter(|_| self.arguments.wants_stdin());
+        let stdin = stdin.map(|file| (PathBuf::from(STDIN_PATH), file.to_owned()));
+        Access::with_named(prefixes, stdin).map_err(|error| {
             let hint = error.hint();
             Failure::usage(error, hint)
         })
@@ -242,6 +256,7 @@ impl Configuration {
         now.base_path.clone_from(&then.base_path);
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
+        now.spool_max = then.spool_max;
         now.state_dir.clone_from(&then.state_dir);
         #[cfg(feature = "tls")]
         if now.tls_cert.is_some() != then.tls_cert.is_some() {
@@ -346,7 +361,7 @@ mod tests {
     fn a_file_that_names_no_prefix_opens_none_by_chance() {
         let none = given(&["--config", "a.toml"]).over(file("port = 1")).unwrap();
         assert_eq!(none.arguments.wanted_prefixes(), None);
-        assert!(none.access().unwrap_err().causes().contains("nothing to serve"));
+        assert!(none.access(None).unwrap_err().causes().contains("nothing to serve"));
         let without_file = given(&[]).over(ConfigFile::default()).unwrap();
         assert_eq!(without_file.arguments.wanted_prefixes(), Some(vec![".".into()]));
     }

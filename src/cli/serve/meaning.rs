@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
+use humansize::{BINARY, format_size};
+
 use crate::cli::failure::Failure;
 use crate::cli::serve::arguments::Compress;
 use crate::cli::serve::certificate::Loaded;
@@ -34,7 +36,7 @@ pub(in crate::cli) fn check(arguments: &ConfigArguments) -> Result<(), Failure> 
     let configuration = Configuration::of_file(path.clone(), ConfigFile::parse(path, &content)?)?;
     let certificate = Loaded::of(&configuration)?;
     certificate.warn();
-    let prefixes = configuration.access()?.prefixes();
+    let prefixes = configuration.access(None)?.prefixes();
     let prefixes: Vec<String> =
         prefixes.iter().map(|prefix| prefix.display().to_string()).collect();
     let mut text = format!("`{}` is right. With it, the server\n", path.display());
@@ -95,7 +97,13 @@ fn meaning(
     };
     let seconds = heartbeat_interval.as_secs();
     vec![
-        format!("serves the logs under {}", prefixes.join(", ")),
+        match (prefixes, arguments.wants_stdin()) {
+            ([], true) => "serves standard input".to_owned(),
+            (prefixes, true) => {
+                format!("serves standard input, and the logs under {}", prefixes.join(", "))
+            }
+            (prefixes, false) => format!("serves the logs under {}", prefixes.join(", ")),
+        },
         format!(
             "listens on {}",
             configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -142,6 +150,10 @@ fn meaning(
             }
             AccessLogFormat::Off => "writes nothing about viewers and refused requests".to_owned(),
         },
+        format!(
+            "keeps at most {} of standard input, where it is served",
+            format_size(arguments.spool_max, BINARY)
+        ),
         format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
     ]
 }

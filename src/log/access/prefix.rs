@@ -26,6 +26,8 @@ pub(super) struct Prefix {
     place: PathBuf,
     /// The only name that is served, if the prefix is a file.
     only: Option<OsString>,
+    /// The file is served by its given name, and not by its path.
+    is_renamed: bool,
 }
 
 /// The present directory of a prefix.
@@ -74,6 +76,7 @@ impl Prefix {
                     canonical,
                     directory: object,
                     only: None,
+                    is_renamed: false,
                 })
             }
             (FileType::RegularFile, Some(parent), Some(name)) => {
@@ -81,7 +84,7 @@ impl Prefix {
                     .directory_without_links(parent)
                     .map_err(|error| failed(&asked, error))?;
                 let (place, only) = (parent.to_path_buf(), Some(name.to_os_string()));
-                Ok(Self { given, canonical, directory, place, only })
+                Ok(Self { given, canonical, directory, place, only, is_renamed: false })
             }
             _ => Err(PrefixError::NeitherFileNorDirectory { path: asked }),
         }
@@ -95,11 +98,28 @@ impl Prefix {
         Some(if is_prefix { self.canonical.clone() } else { self.canonical.join(rest) })
     }
 
+    /// A regular file that is served under another name alone, whatever lies at that path.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or is none.
+    pub(super) fn named(
+        name: PathBuf,
+        file: PathBuf,
+        resolver: &Resolver,
+    ) -> Result<Self, PrefixError> {
+        let prefix = Self::open(file.clone(), resolver)?;
+        if prefix.only.is_none() {
+            return Err(PrefixError::NeitherFileNorDirectory { path: file });
+        }
+        Ok(Self { given: name, is_renamed: true, ..prefix })
+    }
+
     /// The part of a normalised path below this prefix's directory, by its text alone. None if it
     /// is not inside.
     pub(super) fn rest<'a>(&'a self, path: &'a Path) -> Option<&'a Path> {
         if let Some(name) = &self.only {
-            return (path == self.given || path == self.canonical).then_some(Path::new(name));
+            let is_real = path == self.canonical && !self.is_renamed;
+            return (path == self.given || is_real).then_some(Path::new(name));
         }
         let below = |top: &Path| path.strip_prefix(top).ok();
         match (below(&self.given), below(&self.canonical)) {

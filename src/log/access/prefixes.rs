@@ -21,6 +21,17 @@ impl Prefixes {
         asked.map(|asked| Prefix::open(asked, resolver)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The same with a file that is served under another name.
+    pub(super) fn with(
+        mut self,
+        name: PathBuf,
+        file: PathBuf,
+        resolver: &Resolver,
+    ) -> Result<Self, PrefixError> {
+        self.0.push(Prefix::named(name, file, resolver)?);
+        Ok(self)
+    }
+
     /// The paths as they were given, made absolute.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         self.0.iter().map(|prefix| prefix.given.clone()).collect()

@@ -31,6 +31,9 @@ pub(in crate::log) trait Registration: Send {
     /// Removes the follower if nobody views it, and stores what is remembered of its file. Returns
     /// whether it was removed.
     fn retire(&mut self, remembered: Option<RememberedFile>) -> bool;
+
+    /// Stores what is remembered of the file of a log that is complete.
+    fn remember(&self, remembered: Option<RememberedFile>);
 }
 
 /// One follower's task.
@@ -201,7 +204,17 @@ impl<R: Registration> Job for FollowerTask<R> {
         if closing {
             return self.run_last();
         }
+        // What was written before the log was complete is seen by a poll that begins after that.
+        let is_complete = self.follower.is_complete();
+        if is_complete {
+            self.tracker.doubt_everything();
+        }
         let (more, truncated) = self.poll();
+        if is_complete && !more && !self.tracker.is_rotating() {
+            // Whoever comes back gets the same generation.
+            self.registration.remember(self.tracker.remembered_file());
+            return After::Ended;
+        }
         let now = Instant::now();
         let pause = truncated.then(|| self.pause_after_truncation(now)).flatten();
         match pause {

@@ -131,6 +131,8 @@ pub enum NextSpan<H> {
     Waiting(WaitReason),
     /// The follower has ended.
     Ended,
+    /// The log is complete: nothing will be written to it any more.
+    Complete,
 }
 
 /// The result of a read of the file.

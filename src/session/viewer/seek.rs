@@ -81,6 +81,7 @@ impl Viewer {
             }
             Next::Nothing => NextSpan::Nothing,
             Next::Waiting(reason) => NextSpan::Waiting(reason),
+            Next::Ended if self.subscription.follower.is_complete() => NextSpan::Complete,
             Next::Ended => NextSpan::Ended,
         };
         self.entered(next).await
