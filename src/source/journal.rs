@@ -24,6 +24,8 @@ use spool::Spool;
 
 /// So many entries are copied of what was there before the first start.
 const FIRST_ENTRIES: u32 = 100_000;
+/// So many processes can have copies in one place.
+const COPIES_MAX: u32 = 8;
 /// How often it is noted how far the copies are.
 const NOTE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long it waits before `journalctl` is started again, or a full disk is tried again.
@@ -65,6 +67,7 @@ impl std::error::Error for JournalError {
 /// The copies of the journal, which grow until this is dropped.
 #[derive(Debug)]
 pub struct Journal {
+    directory: PathBuf,
     shared: Arc<Shared>,
     copying: Option<JoinHandle<()>>,
 }
@@ -82,34 +85,35 @@ struct State {
 }
 
 impl Journal {
-    /// The file with all entries, below the directory of the copies.
+    /// The file with all entries.
     #[must_use]
-    pub fn all(directory: &Path) -> PathBuf {
-        directory.join(spool::ALL)
+    pub fn all(&self) -> PathBuf {
+        self.directory.join(spool::ALL)
     }
 
-    /// The directory with a file for each unit, below the directory of the copies.
+    /// The directory with a file for each unit.
     #[must_use]
-    pub fn units(directory: &Path) -> PathBuf {
-        directory.join(spool::UNITS)
+    pub fn units(&self) -> PathBuf {
+        self.directory.join(spool::UNITS)
     }
 
     /// Begins to copy the journal into a directory, where each file is renamed when it is longer than
-    /// `length_max` bytes. It blocks until `journalctl` has said whether it can read the journal.
+    /// `length_max` bytes. If another process does so there, into a directory beside it. It blocks
+    /// until `journalctl` has said whether it can read the journal.
     ///
     /// # Errors
     /// When there is no journal, or it can't be read or copied.
     pub fn start(directory: &Path, length_max: u64) -> Result<Self, JournalError> {
         can_be_read()?;
         let cannot_keep = |error| JournalError::Directory(directory.to_owned(), error);
-        let spool = Spool::open(directory, length_max).map_err(cannot_keep)?;
+        let (spool, own) = open(directory, length_max).map_err(cannot_keep)?;
         let shared = Arc::<Shared>::default();
         let its = Arc::clone(&shared);
         let copying = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || Copying { spool, noted: Instant::now(), shared: its }.run())
             .map_err(cannot_keep)?;
-        Ok(Self { shared, copying: Some(copying) })
+        Ok(Self { directory: own, shared, copying: Some(copying) })
     }
 }
 
@@ -129,6 +133,23 @@ impl Drop for Journal {
             let _panicked = copying.join();
         }
     }
+}
+
+/// Opens the first of the directories `NAME`, `NAME-2`, … that no other process uses. During an upgrade
+/// the old server is there for a while.
+fn open(directory: &Path, length_max: u64) -> io::Result<(Spool, PathBuf)> {
+    let mut own = directory.to_owned();
+    for number in 2.. {
+        match Spool::open(&own, length_max) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && number <= COPIES_MAX => {
+                let mut name = directory.as_os_str().to_owned();
+                name.push(format!("-{number}"));
+                own = PathBuf::from(name);
+            }
+            opened => return opened.map(|spool| (spool, own)),
+        }
+    }
+    unreachable!("the last one is returned")
 }
 
 fn journalctl() -> Command {

@@ -90,9 +90,11 @@ async fn the_journal_and_each_of_its_units_are_logs_with_the_levels_of_the_entri
     scene.add("cron.service", 6, "retry after Error: none");
     let program = scene.serve(&["--journal"]);
     let mut all = Viewer::original(program.address, "/journal?tail=1&lines=all").await;
-    let first = line("ERROR", "nginx", "all is well") + &line("INFO", "cron", "retry after Error: none");
+    let first =
+        line("ERROR", "nginx", "all is well") + &line("INFO", "cron", "retry after Error: none");
     assert_eq!(all.text_until(&first).await, first);
-    let mut unit = Viewer::original(program.address, "/journal/nginx.service?tail=1&lines=all").await;
+    let mut unit =
+        Viewer::original(program.address, "/journal/nginx.service?tail=1&lines=all").await;
     let first = line("ERROR", "nginx", "all is well");
     assert_eq!(unit.text_until(&first).await, first);
     // A unit that is new, and a message of several lines.
@@ -106,16 +108,23 @@ async fn the_journal_and_each_of_its_units_are_logs_with_the_levels_of_the_entri
         let list = get(program.address, "/", &[]).await.text();
         let mut names: Vec<&str> = list.lines().collect();
         names.sort_unstable();
-        let expected =
-            ["/journal", "/journal/cron.service", "/journal/new@1.service", "/journal/nginx.service"];
+        let expected = [
+            "/journal",
+            "/journal/cron.service",
+            "/journal/new@1.service",
+            "/journal/nginx.service",
+        ];
         if names == expected { Ok(()) } else { Err(list) }
     })
     .await;
-    let levels = async |query: &str| {
-        let found = get(program.address, &format!("/_/find/journal?{query}"), &[]).await;
-        found.text().matches("\"text\"").count()
+    let rows = async |level: &str| {
+        let found = get(program.address, &format!("/_/find/journal?level={level}"), &[]).await;
+        found.text().lines().last().unwrap().to_owned()
     };
-    assert_eq!(levels("level=error").await, 1);
+    for (level, count) in [("error", 1), ("warning", 1)] {
+        let done = rows(level).await;
+        assert!(done.contains(&format!("\"rows\":{count},")), "{level}: {done}");
+    }
 }
 
 #[tokio::test]
@@ -126,7 +135,8 @@ async fn after_a_death_each_entry_is_there_once_and_viewers_go_on() {
     }
     let mut program = scene.serve(&["--journal"]);
     let address = program.address.to_string();
-    let tail = crate::tail::Tail::start(&["-n", "all", &format!("http://{address}/journal/a.service")]);
+    let tail =
+        crate::tail::Tail::start(&["-n", "all", &format!("http://{address}/journal/a.service")]);
     let expected = |to: usize| -> String {
         (0..to).map(|n| line("INFO", "a", &format!("entry {n}"))).collect()
     };
@@ -159,7 +169,15 @@ async fn a_rule_can_name_a_unit() {
                  [[allow]]\nwho = [\"bob\"]\nread = [\"/journal\"]\n";
     std::fs::write(scene.path("config"), rules).unwrap();
     let config = scene.path("config").display().to_string();
-    let flags = ["--journal", "--config", &config, "--user-header", "X-Who", "--trusted-proxy", "127.0.0.1"];
+    let flags = [
+        "--journal",
+        "--config",
+        &config,
+        "--user-header",
+        "X-Who",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
     let program = scene.serve(&flags);
     let status = async |who: &str, target: &str| {
         get(program.address, target, &[("X-Who", who)]).await.status
@@ -180,14 +198,18 @@ async fn a_rule_can_name_a_unit() {
 #[tokio::test]
 async fn where_there_is_no_journal_it_is_told_with_what_to_do() {
     let scene = Scene::new();
-    std::fs::write(scene.path("refuse"), "No journal files were opened due to insufficient permissions.\n")
-        .unwrap();
+    std::fs::write(
+        scene.path("refuse"),
+        "No journal files were opened due to insufficient permissions.\n",
+    )
+    .unwrap();
     let output = output_of(&mut scene.command(&["--journal"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(
-        said.contains("cannot read the journal: No journal files were opened due to insufficient permissions.")
-            && said.contains("systemd-journal"),
+        said.contains(
+            "cannot read the journal: No journal files were opened due to insufficient permissions."
+        ) && said.contains("systemd-journal"),
         "{said}"
     );
     let mut command = scene.command(&["--journal"]);

@@ -41,6 +41,7 @@ mod heartbeats;
 mod holes;
 mod http;
 mod identity;
+mod journal;
 mod lag;
 mod large;
 mod late;

@@ -12,6 +12,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+
 /// The file with all entries, and the directory with those of the units.
 pub(super) const ALL: &str = "all";
 pub(super) const UNITS: &str = "units";
@@ -32,18 +34,27 @@ pub(super) struct Spool {
     lengths: BTreeMap<String, u64>,
     /// What is not yet in the files.
     pending: BTreeMap<String, Vec<u8>>,
+    /// Locked, so that no other process writes here.
+    _lock: File,
 }
 
 impl Spool {
     /// Opens the copies in a directory, which is made if it does not exist.
     ///
     /// # Errors
-    /// When the directory or its note can't be used.
+    /// When the directory or its note can't be used. `WouldBlock` if another process uses it.
     pub(super) fn open(directory: &Path, length_max: u64) -> io::Result<Self> {
         let mut builder = fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
         builder.create(directory.join(UNITS))?;
+        let mut options = File::options();
+        let lock = options.write(true).create(true).mode(FILE_MODE).open(directory.join("lock"))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
+        // A log exists from the start.
+        let all = directory.join(ALL);
+        File::options().append(true).create(true).mode(FILE_MODE).open(all)?;
         let mut spool = Self {
+            _lock: lock,
             directory: directory.to_owned(),
             length_max,
             cursor: None,
