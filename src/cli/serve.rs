@@ -4,6 +4,7 @@ mod accounts;
 mod arguments;
 mod certificate;
 mod config_file;
+mod journal;
 mod layers;
 mod meaning;
 mod reload;
@@ -11,6 +12,7 @@ mod stdin;
 mod systemd;
 
 use std::io;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -21,9 +23,10 @@ use crate::cli::listen::Bound;
 use crate::cli::{HINT_LIMITS, init_logging, reserve_descriptors};
 use crate::serve::{Listeners, Server, Settings};
 use certificate::Loaded;
+use journal::Copies;
 use layers::Given;
 use reload::{First, Reloader};
-use stdin::Stdin;
+use stdin::{STDIN_PATH, Stdin};
 
 pub(super) use arguments::Arguments;
 pub(super) use meaning::{ConfigArguments, check};
@@ -37,8 +40,13 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     certificate.warn();
     let stdin =
         Stdin::new(configuration.arguments.wants_stdin(), configuration.arguments.spool_max)?;
-    given.stdin = stdin.file();
-    let access = configuration.access(given.stdin.as_deref())?;
+    let arguments = &configuration.arguments;
+    let (state_dir, spool_max) = (arguments.state_dir.as_deref(), arguments.spool_max);
+    // Dropped at the end, with the last entries written.
+    let journal = Copies::start(arguments.journal, state_dir, spool_max)?;
+    given.sources = journal.sources();
+    given.sources.extend(stdin.file().map(|file| (PathBuf::from(STDIN_PATH), file)));
+    let access = configuration.access(&given.sources)?;
     let sessions = configuration.sessions()?;
     let settings =
         Settings { sessions: sessions.clone(), ..certificate.with(configuration.settings()) };

@@ -201,17 +201,18 @@ impl Access {
         I: IntoIterator<Item = P>,
         P: Into<PathBuf>,
     {
-        Self::with_named(prefixes, None)
+        Self::with_named(prefixes, [])
     }
 
-    /// The same with one more regular file, which is served under an absolute path that is not its
-    /// own: `(path, file)`. What lies at that path cannot be read.
+    /// The same with more files and directories, which are served under absolute paths that are not
+    /// their own: `(path, own)`. What lies at such a path cannot be read. A file and a directory may
+    /// have the same path: the file is the log of that path, and the directory what lies below it.
     ///
     /// # Errors
     /// The first that cannot be served, and why.
     pub fn with_named<I, P>(
         prefixes: I,
-        named: Option<(PathBuf, PathBuf)>,
+        named: impl IntoIterator<Item = (PathBuf, PathBuf)>,
     ) -> Result<Self, PrefixError>
     where
         I: IntoIterator<Item = P>,
@@ -219,8 +220,8 @@ impl Access {
     {
         let resolver = Resolver::new();
         let mut opened = Prefixes::open(prefixes.into_iter().map(Into::into), &resolver)?;
-        if let Some((name, file)) = named {
-            opened = opened.with(name, file, &resolver)?;
+        for (name, own) in named {
+            opened = opened.with(name, own, &resolver)?;
         }
         Ok(Self {
             prefixes: Arc::new(RwLock::new(Arc::new(opened))),
@@ -346,7 +347,7 @@ impl Access {
     /// up, so it may block.
     pub(crate) fn scope_of<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) -> Scope {
         let prefixes = self.present();
-        Scope::of(paths, |path| prefixes.nearest(path)?.unlinked(path))
+        Scope::of(paths, |path| prefixes.unlinked(path))
     }
 
     fn present(&self) -> Arc<Prefixes> {

@@ -3,6 +3,7 @@
 //! Whatever can be made a file is a log like any other. A source writes the file; everything else
 //! follows it as it follows all files, and a viewer never delays a source.
 
+pub mod journal;
 pub mod marks;
 pub mod recorder;
 pub mod run;

@@ -44,6 +44,7 @@ mod history;
 mod holes;
 mod http;
 mod identity;
+mod journal;
 mod lag;
 mod large;
 mod late;

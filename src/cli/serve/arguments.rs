@@ -32,8 +32,13 @@ pub(in crate::cli) struct Arguments {
     #[arg(long = "prefix", value_name = "PREFIX")]
     pub(super) more_prefixes: Vec<PathBuf>,
 
-    /// With `-`: the most bytes of standard input that are kept, such as `100MiB` or `2GB`. Older ones
-    /// go
+    /// Serve the journal of systemd, too: as the log /journal, and each unit as /journal/UNIT. Its
+    /// entries are copied into `--state-dir`
+    #[arg(long, env = "TAILCAST_JOURNAL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_name = "true|false", action = clap::ArgAction::Set)]
+    pub(super) journal: bool,
+
+    /// The most bytes of standard input that are kept (with `-`), and of each log of the journal, such as
+    /// `100MiB` or `2GB`. Older ones go
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = spool_size, env = "TAILCAST_SPOOL_MAX")]
     pub(super) spool_max: u64,
 
@@ -274,6 +279,9 @@ impl Arguments {
         prefixes.extend(self.more_prefixes.iter().cloned());
         if prefixes.is_empty() {
             prefixes = prefixes_of_environment();
+        }
+        if prefixes.is_empty() && self.journal {
+            return Some(prefixes);
         }
         if prefixes.is_empty() && self.config.is_none() {
             prefixes.push(PathBuf::from("."));

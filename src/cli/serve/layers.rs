@@ -27,6 +27,7 @@ const NEEDS_RESTART: &[&str] = &[
     "access-log",
     "rotate-wait",
     "spool-max",
+    "journal",
     "state-dir",
     "cache-dir",
     "cache-max",
@@ -42,8 +43,8 @@ pub(super) struct Given {
     said: BTreeMap<String, Layer>,
     /// The configuration file.
     pub(super) file: Option<PathBuf>,
-    /// The file with what standard input has brought, if it is served.
-    pub(super) stdin: Option<PathBuf>,
+    /// The files and directories that sources write, if they are served, by their paths as logs.
+    pub(super) sources: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Where a flag is set. The later ones win.
@@ -96,7 +97,12 @@ impl Given {
         } else if !prefixes_of_environment().is_empty() {
             said.entry("prefix".to_owned()).or_insert(Layer::Environment);
         }
-        Self { arguments, said, file, stdin: None }
+        Self { arguments, said, file, sources: Vec::new() }
+    }
+
+    /// Whether standard input is served.
+    pub(super) fn has_stdin(&self) -> bool {
+        self.sources.iter().any(|(path, _)| path == Path::new(STDIN_PATH))
     }
 
     /// All layers, with the file as it is now, and the content of the file.
@@ -174,15 +180,16 @@ impl Configuration {
         }
     }
 
-    /// Opens the prefixes, and standard input where it is one of them: it is in this file.
-    pub(super) fn access(&self, stdin: Option<&Path>) -> Result<Access, Failure> {
+    /// Opens the prefixes, and the sources as far as they are wanted: standard input where it is one
+    /// of the prefixes, and the journal.
+    pub(super) fn access(&self, sources: &[(PathBuf, PathBuf)]) -> Result<Access, Failure> {
         let Some(prefixes) = self.arguments.wanted_paths() else {
             let error = anyhow::anyhow!("the configuration names nothing to serve");
             return Err(Failure::usage(error, "add a line such as `prefix = [\"/var/log\"]`"));
         };
-        let stdin = stdin.filter(|_| self.arguments.wants_stdin());
-        let stdin = stdin.map(|file| (PathBuf::from(STDIN_PATH), file.to_owned()));
-        let access = Access::with_named(prefixes, stdin).map_err(|error| {
+        let is_wanted = |path: &Path| path != Path::new(STDIN_PATH) || self.arguments.wants_stdin();
+        let sources = sources.iter().filter(|(path, _)| is_wanted(path)).cloned();
+        let access = Access::with_named(prefixes, sources).map_err(|error| {
             let hint = error.hint();
             Failure::usage(error, hint)
         })?;
@@ -264,6 +271,7 @@ impl Configuration {
         now.heartbeat = then.heartbeat;
         now.rotate_wait = then.rotate_wait;
         now.spool_max = then.spool_max;
+        now.journal = then.journal;
         now.state_dir.clone_from(&then.state_dir);
         now.cache_dir.clone_from(&then.cache_dir);
         now.cache_max = then.cache_max;
@@ -370,7 +378,7 @@ mod tests {
     fn a_file_that_names_no_prefix_opens_none_by_chance() {
         let none = given(&["--config", "a.toml"]).over(file("port = 1")).unwrap();
         assert_eq!(none.arguments.wanted_prefixes(), None);
-        assert!(none.access(None).unwrap_err().causes().contains("nothing to serve"));
+        assert!(none.access(&[]).unwrap_err().causes().contains("nothing to serve"));
         let without_file = given(&[]).over(ConfigFile::default()).unwrap();
         assert_eq!(without_file.arguments.wanted_prefixes(), Some(vec![".".into()]));
     }

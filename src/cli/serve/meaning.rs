@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use humansize::{BINARY, format_size};
 
 use crate::cli::failure::Failure;
-use crate::cli::serve::arguments::Compress;
+use crate::cli::serve::arguments::{Arguments, Compress};
 use crate::cli::serve::certificate::Loaded;
 use crate::cli::serve::config_file::{self, ConfigFile};
 use crate::cli::serve::layers::Configuration;
@@ -37,7 +37,7 @@ pub(in crate::cli) fn check(arguments: &ConfigArguments) -> Result<(), Failure> 
     let configuration = Configuration::of_file(path.clone(), ConfigFile::parse(path, &content)?)?;
     let certificate = Loaded::of(&configuration)?;
     certificate.warn();
-    let prefixes = configuration.access(None)?.prefixes();
+    let prefixes = configuration.access(&[])?.prefixes();
     let prefixes: Vec<String> =
         prefixes.iter().map(|prefix| prefix.display().to_string()).collect();
     let mut text = format!("`{}` is right. With it, the server\n", path.display());
@@ -98,13 +98,7 @@ fn meaning(
     };
     let seconds = heartbeat_interval.as_secs();
     vec![
-        match (prefixes, arguments.wants_stdin()) {
-            ([], true) => "serves standard input".to_owned(),
-            (prefixes, true) => {
-                format!("serves standard input, and the logs under {}", prefixes.join(", "))
-            }
-            (prefixes, false) => format!("serves the logs under {}", prefixes.join(", ")),
-        },
+        serves(prefixes, arguments),
         format!(
             "listens on {}",
             configuration.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -156,7 +150,7 @@ fn meaning(
             AccessLogFormat::Off => "writes nothing about viewers and refused requests".to_owned(),
         },
         format!(
-            "keeps at most {} of standard input, where it is served",
+            "keeps at most {} of standard input and of each log of the journal",
             format_size(arguments.spool_max, BINARY)
         ),
         format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
@@ -169,4 +163,18 @@ fn meaning(
             humansize::format_size(arguments.cache_max, humansize::BINARY)
         ),
     ]
+}
+/// What is served.
+fn serves(prefixes: &[String], arguments: &Arguments) -> String {
+    let mut what = Vec::new();
+    if arguments.wants_stdin() {
+        what.push("standard input".to_owned());
+    }
+    if arguments.journal {
+        what.push("the journal and its units".to_owned());
+    }
+    if !prefixes.is_empty() {
+        what.push(format!("the logs under {}", prefixes.join(", ")));
+    }
+    format!("serves {}", what.join(", and "))
 }

@@ -216,12 +216,12 @@ impl Reloader {
             configuration.check_instead_of(&present)?;
             let certificate = Loaded::of(&configuration)?;
             certificate.check_instead_of(&old)?;
-            if configuration.arguments.wants_stdin() && given.stdin.is_none() {
+            if configuration.arguments.wants_stdin() && !given.has_stdin() {
                 let error =
                     anyhow::anyhow!("standard input is read from the start of a server only");
                 return Err(Failure::usage(error, "restart the server to serve it"));
             }
-            let access = configuration.access(given.stdin.as_deref())?;
+            let access = configuration.access(&given.sources)?;
             let sessions =
                 known.map_or_else(|| configuration.sessions(), |known| Ok(Some(known)))?;
             Ok(Reading { access, sessions, configuration, certificate })

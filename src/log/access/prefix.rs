@@ -26,7 +26,7 @@ pub(super) struct Prefix {
     place: PathBuf,
     /// The only name that is served, if the prefix is a file.
     only: Option<OsString>,
-    /// The file is served by its given name, and not by its path.
+    /// It is served by its given name, and not by its own path.
     is_renamed: bool,
 }
 
@@ -98,20 +98,23 @@ impl Prefix {
         Some(if is_prefix { self.canonical.clone() } else { self.canonical.join(rest) })
     }
 
-    /// A regular file that is served under another name alone, whatever lies at that path.
+    /// A regular file or a directory that is served under another name alone, whatever lies at that
+    /// path.
     ///
     /// # Errors
-    /// When the file cannot be opened, or is none.
+    /// When it cannot be opened, or is neither.
     pub(super) fn named(
         name: PathBuf,
-        file: PathBuf,
+        own: PathBuf,
         resolver: &Resolver,
     ) -> Result<Self, PrefixError> {
-        let prefix = Self::open(file.clone(), resolver)?;
-        if prefix.only.is_none() {
-            return Err(PrefixError::NeitherFileNorDirectory { path: file });
-        }
+        let prefix = Self::open(own, resolver)?;
         Ok(Self { given: name, is_renamed: true, ..prefix })
+    }
+
+    /// Whether it is a file.
+    pub(super) fn is_file(&self) -> bool {
+        self.only.is_some()
     }
 
     /// The part of a normalised path below this prefix's directory, by its text alone. None if it
@@ -122,6 +125,9 @@ impl Prefix {
             return (path == self.given || is_real).then_some(Path::new(name));
         }
         let below = |top: &Path| path.strip_prefix(top).ok();
+        if self.is_renamed {
+            return below(&self.given);
+        }
         match (below(&self.given), below(&self.canonical)) {
             (Some(a), Some(b)) => {
                 Some(if a.as_os_str().len() <= b.as_os_str().len() { a } else { b })

@@ -21,26 +21,44 @@ impl Prefixes {
         asked.map(|asked| Prefix::open(asked, resolver)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The same with a file that is served under another name.
+    /// The same with a file or a directory that is served under another name.
     pub(super) fn with(
         mut self,
         name: PathBuf,
-        file: PathBuf,
+        own: PathBuf,
         resolver: &Resolver,
     ) -> Result<Self, PrefixError> {
-        self.0.push(Prefix::named(name, file, resolver)?);
+        self.0.push(Prefix::named(name, own, resolver)?);
         Ok(self)
     }
 
     /// The paths as they were given, made absolute.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
-        self.0.iter().map(|prefix| prefix.given.clone()).collect()
+        let mut paths: Vec<_> = self.0.iter().map(|prefix| prefix.given.clone()).collect();
+        // A file and a directory may have the same one.
+        paths.dedup();
+        paths
     }
 
-    /// The innermost prefix that contains a normalised path, by its text.
+    /// The innermost prefix that contains a normalised path, by its text. Of a file and a directory
+    /// with this path, the file.
     pub(super) fn nearest(&self, path: &Path) -> Option<&Prefix> {
         let above = self.0.iter().filter_map(|prefix| Some((prefix.distance(path)?, prefix)));
-        above.min_by_key(|(distance, _)| *distance).map(|(_, prefix)| prefix)
+        above
+            .min_by_key(|(distance, prefix)| (*distance, !prefix.is_file()))
+            .map(|(_, prefix)| prefix)
+    }
+
+    /// Where a path leads to if no link below a prefix is followed: in the innermost prefix, or in the
+    /// file and in the directory that have this path.
+    pub(super) fn unlinked(&self, path: &Path) -> Vec<PathBuf> {
+        let Some(nearest) = self.nearest(path) else { return Vec::new() };
+        let distance = nearest.distance(path);
+        let as_near = self
+            .0
+            .iter()
+            .filter(|prefix| prefix.distance(path) == distance && prefix.given == nearest.given);
+        as_near.filter_map(|prefix| prefix.unlinked(path)).collect()
     }
 
     /// The prefixes that exist now, each with its given path and its directory.

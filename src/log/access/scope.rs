@@ -22,15 +22,19 @@ struct Place {
 }
 
 impl Scope {
-    /// The scope of these absolute paths, which need not exist. `real` is where a path leads to, or
-    /// `None` to look it up, which may block.
+    /// The scope of these absolute paths, which need not exist. `known` says where a path leads to,
+    /// or nothing to look it up, which may block.
     pub(super) fn of<'a>(
         paths: impl IntoIterator<Item = &'a Path>,
-        known: impl Fn(&Path) -> Option<PathBuf>,
+        known: impl Fn(&Path) -> Vec<PathBuf>,
     ) -> Self {
-        let places = paths.into_iter().map(|path| {
+        let places = paths.into_iter().flat_map(|path| {
             let given: PathBuf = path.components().collect();
-            Place { real: known(&given).unwrap_or_else(|| real(&given)), given }
+            let mut leads_to = known(&given);
+            if leads_to.is_empty() {
+                leads_to.push(real(&given));
+            }
+            leads_to.into_iter().map(move |real| Place { given: given.clone(), real })
         });
         Self::sorted(places.collect())
     }
@@ -95,7 +99,7 @@ mod tests {
         let top = top.path().canonicalize().unwrap();
         std::fs::create_dir(top.join("real")).unwrap();
         std::os::unix::fs::symlink(top.join("real"), top.join("link")).unwrap();
-        let scope = Scope::of([top.join("link").as_path(), &top.join("later/")], |_| None);
+        let scope = Scope::of([top.join("link").as_path(), &top.join("later/")], |_| Vec::new());
         for (name, admitted) in [
             ("link", true),
             ("link/a.log", true),
@@ -111,10 +115,10 @@ mod tests {
         assert!(!scope.admits_real(&top.join("link/a.log")), "nothing real has a link in its path");
         assert!(scope.admits_real(&top.join("later/a.log")));
         assert!(scope.is_below(&top) && !scope.is_below(&top.join("real/deeper")));
-        let other = Scope::of([top.join("later").as_path(), &top.join("link")], |_| None);
+        let other = Scope::of([top.join("later").as_path(), &top.join("link")], |_| Vec::new());
         assert_eq!(scope, other);
         assert_eq!(Scope::union([&scope, &other]), scope);
-        let narrow = Scope::of([top.join("real/deeper").as_path()], |_| None);
+        let narrow = Scope::of([top.join("real/deeper").as_path()], |_| Vec::new());
         assert!(scope.contains(&narrow) && !narrow.contains(&scope));
         assert!(!Scope::default().admits_name(Path::new("/")));
     }
