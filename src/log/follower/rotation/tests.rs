@@ -37,6 +37,7 @@ fn a_file_that_began_before_earlier_ones_were_found_is_published_once() {
         // The other events come after the last file has begun.
         if milliseconds == 20 {
             (0..FILES).for_each(|number| wake.record_rename(&path, &aside(number), true, false));
+            (1..FILES).for_each(|_| wake.wake_for_appearance());
         }
         for event in tracker.poll(began + Duration::from_millis(milliseconds), &wake).events {
             match event {
