@@ -9,3 +9,4 @@ pub mod recorder;
 pub mod run;
 pub mod run_file;
 pub mod spool;
+pub mod temporary;

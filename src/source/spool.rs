@@ -3,12 +3,13 @@
 //! When the file has half of the size it is rotated, as a log is: it gets another name, and a new file
 //! has its name from one moment to the next. Of the old ones the latest stays.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::source::recorder::Recorder;
+use crate::source::temporary::TemporaryDirectory;
 
 /// The names in the directory.
 const PRESENT: &str = "stdin";
@@ -24,7 +25,7 @@ pub const BYTES_MIN: u64 = 64 * 1024;
 /// A stream that is written to a file. Dropping it removes the files.
 #[derive(Debug)]
 pub struct Spool {
-    directory: PathBuf,
+    directory: TemporaryDirectory,
 }
 
 /// Writes a stream into a spool.
@@ -42,24 +43,20 @@ impl Spool {
     /// # Errors
     /// When it cannot be made there.
     pub fn create_in(place: &Path) -> io::Result<Self> {
-        let name = format!("tailcast-{}-{:08x}", std::process::id(), fastrand::u32(..));
-        let directory = place.join(name);
-        DirBuilder::new().mode(0o700).create(&directory)?;
-        let spool = Self { directory };
-        begin(&spool.directory, PRESENT)?;
-        Ok(spool)
+        let directory = TemporaryDirectory::create_in(place)?;
+        begin(directory.path(), PRESENT)?;
+        Ok(Self { directory })
     }
 
     /// Removes the files now. What still comes goes nowhere.
     pub fn remove(&self) {
-        // What cannot be removed stays.
-        let _removed = std::fs::remove_dir_all(&self.directory);
+        self.directory.remove();
     }
 
     /// The file with the latest bytes.
     #[must_use]
     pub fn file(&self) -> PathBuf {
-        self.directory.join(PRESENT)
+        self.directory.path().join(PRESENT)
     }
 
     /// Writes a stream to its end. All files together have `bytes_max` bytes at most, or little more
@@ -75,18 +72,12 @@ impl Spool {
     ) -> io::Result<()> {
         let file = OpenOptions::new().append(true).open(self.file())?;
         let writer = Writer {
-            directory: self.directory.clone(),
+            directory: self.directory.path().to_owned(),
             recorder: Recorder::new(file, on_loss),
             file_bytes: bytes_max.max(BYTES_MIN) / 2,
             bytes: 0,
         };
         writer.write(from)
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        self.remove();
     }
 }
 
@@ -181,11 +172,11 @@ mod tests {
         let names: Vec<&str> = sizes.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["stdin", "stdin.1"]);
         assert!(sizes.iter().map(|(_, size)| size).sum::<u64>() <= BYTES_MIN + 100, "{sizes:?}");
-        let read = |name| std::fs::read_to_string(spool.directory.join(name)).unwrap();
+        let read = |name| std::fs::read_to_string(spool.directory.path().join(name)).unwrap();
         let kept = read(OLD) + &read(PRESENT);
         assert!(text.ends_with(&kept) && kept.len() > 30_000);
         assert!(read(OLD).starts_with("line ") && read(OLD).ends_with('\n'));
-        let directory = spool.directory.clone();
+        let directory = spool.directory.path().to_owned();
         drop(spool);
         assert!(!directory.exists(), "nothing is left");
     }

@@ -328,7 +328,7 @@ fn flags_of_help() -> BTreeSet<String> {
                 .map(|(_, long)| long)
         })
     });
-    named.map(|flag| flag.split([' ', '=']).next().unwrap().to_owned()).collect()
+    named.map(|flag| flag.split([' ', '=', '[']).next().unwrap().to_owned()).collect()
 }
 
 /// The example, with every key that it describes in effect.

@@ -110,6 +110,7 @@ const ABSENCES: &[Absence] = &[
             ("cli/trust.rs", "it reads the certificates that `--ca` names"),
             ("log/mounts.rs", "it reads `/proc/self/mountinfo`"),
             ("serve/identity/state.rs", "it reads the key of the sessions"),
+            ("source/journal/spool.rs", "it reads how far the copies are"),
             ("source/run.rs", "it asks the terminal whose processes it stops"),
             ("source/run/signals.rs", "what it reads is in `/proc`"),
             ("serve/metrics/process.rs", "what it reads is in `/proc`"),

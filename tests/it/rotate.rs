@@ -9,7 +9,7 @@ use tailcast::serve::Settings;
 
 use crate::checked_viewer::{CheckedViewer, Mode, Writer, in_both_modes};
 use crate::clients::{Rows, Viewer};
-use crate::servers::{append, eventually};
+use crate::servers::{append, eventually, pace};
 
 in_both_modes! {
     slow_rotations_lose_nothing,
@@ -31,6 +31,9 @@ in_both_modes! {
 
 /// A rotate-wait that is short enough for a test.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
+
+/// The clock of a file system ticks a few times meanwhile, so that files have different birth times.
+const BIRTH_INTERVAL: Duration = Duration::from_millis(30);
 
 fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     std::fs::rename(from, to).unwrap();
@@ -386,7 +389,12 @@ async fn a_line_cut_by_a_rotation_does_not_leak_into_the_new_file(mode: Mode) {
 
 async fn logs_that_are_shifted_by_number_are_each_followed_by_name(mode: Mode) {
     let server = mode.server().await;
-    let logs = ["f", "f.1", "f.2"].map(|name| server.log(name, format!("first of {name}\n")));
+    // As they come to be: the file with the highest number is the oldest.
+    let mut logs = Vec::new();
+    for name in ["f.2", "f.1", "f"] {
+        logs.insert(0, server.log(name, format!("first of {name}\n")));
+        pace(BIRTH_INTERVAL).await;
+    }
     let mut viewers = Vec::new();
     for log in &logs {
         viewers.push(CheckedViewer::from_start(&server, log).await);

@@ -7,6 +7,7 @@ use anyhow::Context;
 use crate::cli::failure::{Failure, OrFail};
 use crate::cli::serve::accounts::usual_directory;
 use crate::source::journal::{Journal, JournalError};
+use crate::source::temporary::TemporaryDirectory;
 
 /// The log with all entries. Below it are those of the units.
 const JOURNAL_PATH: &str = "/journal";
@@ -17,7 +18,7 @@ const DIRECTORY: &str = "journal";
 pub(super) struct Copies {
     journal: Option<Journal>,
     /// Removed at the end: where there is no state directory.
-    _temporary: Option<Temporary>,
+    _temporary: Option<TemporaryDirectory>,
 }
 
 impl Copies {
@@ -34,10 +35,10 @@ impl Copies {
         let (directory, temporary) = match known {
             Some(directory) => (directory, None),
             None => {
-                let temporary = Temporary::new()
+                let temporary = TemporaryDirectory::create_in(&std::env::temp_dir())
                     .context("cannot make a directory for the journal")
                     .or_usage("give `--state-dir DIR`")?;
-                (temporary.0.clone(), Some(temporary))
+                (temporary.path().to_owned(), Some(temporary))
             }
         };
         let journal = Journal::start(&directory.join(DIRECTORY), bytes_max / 2);
@@ -65,24 +66,5 @@ fn hint(error: &JournalError) -> &'static str {
             "let the server's user be in the group `systemd-journal`, or run it as root"
         }
         JournalError::Directory(..) => "give `--state-dir` a directory that this user may write",
-    }
-}
-
-/// A directory that is removed at the end.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new() -> std::io::Result<Self> {
-        let name = format!("tailcast-{}-{:08x}", std::process::id(), fastrand::u32(..));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // What cannot be removed stays.
-        let _removed = std::fs::remove_dir_all(&self.0);
     }
 }
