@@ -282,7 +282,7 @@ proptest! {
             // Its first byte is none of a byte order mark. A sequence that goes to a row makes at
             // most as many rows as it has bytes, of which envelopes have more.
             let mut log = [b"a\n", log].concat();
-            log.iter_mut().filter(|byte| b"HfdLST".contains(byte)).for_each(|byte| *byte = b'm');
+            log.iter_mut().filter(|byte| b"HfdLMST".contains(byte)).for_each(|byte| *byte = b'm');
             let wrapped = wrapped(&log, &lengths, is_docker);
             let rows = rows_in(Detection::default(), [&wrapped[..]]);
             let seen = |rows: &[Row]| rows.iter().map(Row::html).collect::<Vec<_>>();
