@@ -160,7 +160,7 @@ fn cri() -> Vec<u8> {
 
 /// The service's log in the lines of Docker's driver json-file.
 fn json_file() -> Vec<u8> {
-    enveloped(&plain(), |line, out| json_line(line, out))
+    enveloped(&plain(), json_line)
 }
 
 /// A service that writes JSON, in the same lines: ten escapes in each.
@@ -174,7 +174,7 @@ fn json_in_json() -> Vec<u8> {
             ),
         );
     });
-    enveloped(&log, |line, out| json_line(line, out))
+    enveloped(&log, json_line)
 }
 
 fn json_line(line: &[u8], out: &mut Vec<u8>) {
@@ -336,7 +336,7 @@ fn main() {
             _ => wanted.push(argument),
         }
     }
-    let logs: [(&str, Make, &str); 13] = [
+    let logs: [(&str, Make, &str); 15] = [
         ("plain", plain, "utf-8"),
         ("coloured", coloured, "utf-8"),
         ("colourful", colourful, "utf-8"),

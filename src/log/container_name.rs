@@ -97,8 +97,7 @@ impl ContainerNames {
 }
 
 fn version(stat: &Stat) -> Version {
-    let nanoseconds = stat.st_mtime_nsec.try_into().unwrap_or_default();
-    (Identity::of(stat), stat.st_mtime, nanoseconds, stat.st_size)
+    (Identity::of(stat), stat.st_mtime, stat.st_mtime_nsec, stat.st_size)
 }
 
 fn read(access: &Access, config: &LogPath) -> Option<String> {
@@ -230,7 +229,7 @@ mod tests {
         ] {
             std::fs::write(&config, content).unwrap();
             for _ in 0..2 {
-                assert_eq!(name(&access).as_deref(), expected, "{:.40}", content);
+                assert_eq!(name(&access).as_deref(), expected, "{content:.40}");
             }
         }
         // The name is not read by way of a log that alone may be read.

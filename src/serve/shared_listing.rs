@@ -68,6 +68,14 @@ fn tag(text: &str) -> String {
     format!("{:016x}", hasher.finish())
 }
 
+/// What a list is made with.
+#[derive(Clone, Copy)]
+struct Sources<'s> {
+    base: &'s BasePath,
+    viewers: &'s Viewers,
+    names: &'s ContainerNames,
+}
+
 /// The last list of those who may read the same.
 #[derive(Default)]
 struct Made {
@@ -95,10 +103,8 @@ impl Made {
     /// Builds the list in a form. It blocks, at most until `stop` is cancelled.
     fn make(
         &mut self,
-        base: &BasePath,
+        Sources { base, viewers, names }: Sources<'_>,
         visitor: &Visitor,
-        viewers: &Viewers,
-        names: &ContainerNames,
         stop: &CancellationToken,
         arrived: Instant,
         format: ListFormat,
@@ -216,7 +222,8 @@ impl SharedListing {
         let (visitor, viewers, stop) = (visitor.clone(), viewers.clone(), stop.clone());
         let (base, names) = (self.base.clone(), Arc::clone(&self.names));
         let mut making = spawn_blocking(move || {
-            made.make(&base, &visitor, &viewers, &names, &stop, arrived, format)
+            let sources = Sources { base: &base, viewers: &viewers, names: &names };
+            made.make(sources, &visitor, &stop, arrived, format)
         });
         let in_turn = timeout(TURN_TIME_MAX, &mut making).await;
         drop(turn);
@@ -292,10 +299,12 @@ mod tests {
         let arrived = Instant::now();
         tokio::time::advance(MAX_AGE * 10).await;
         kept.make(
-            &BasePath::default(),
+            Sources {
+                base: &BasePath::default(),
+                viewers: &viewers,
+                names: &ContainerNames::default(),
+            },
             &Visitor::anybody(&access),
-            &viewers,
-            &ContainerNames::default(),
             &CancellationToken::new(),
             arrived,
             ListFormat::Json,

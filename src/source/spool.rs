@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     fn sizes(spool: &Spool) -> Vec<(String, u64)> {
-        let entries = std::fs::read_dir(&spool.directory).unwrap().map(Result::unwrap);
+        let entries = std::fs::read_dir(spool.directory.path()).unwrap().map(Result::unwrap);
         let size = |entry: &std::fs::DirEntry| entry.metadata().unwrap().len();
         let mut all: Vec<_> =
             entries.map(|entry| (entry.file_name().into_string().unwrap(), size(&entry))).collect();

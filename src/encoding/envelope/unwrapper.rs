@@ -9,7 +9,7 @@ use crate::encoding::Text;
 const EAGER_BYTES: usize = 1024;
 
 /// A piece of a log with envelopes.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Piece<'p> {
     /// Lines or parts of lines that are in no envelope, with their newlines. They may be in the
     /// encoding that was chosen.

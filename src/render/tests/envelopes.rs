@@ -14,7 +14,7 @@ fn shown(rows: &[Row]) -> Vec<(u64, &str, bool)> {
     rows.iter().map(|row| (row.offset, row.text(), is_error(row))).collect()
 }
 
-fn rows_however<'a>(log: &'a [u8]) -> Vec<Row> {
+fn rows_however(log: &[u8]) -> Vec<Row> {
     let whole = rows_in(Detection::default(), [log]);
     for len in [1, 2, 7, 61] {
         let rows = rows_in(Detection::default(), log.chunks(len));
@@ -77,7 +77,9 @@ fn the_records_of_a_real_runtime_show_what_the_program_wrote() {
 
 #[test]
 fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
-    let (out, err) = ("stdout", "stderr");
+    const OUT: &str = "stdout";
+    const ERR: &str = "stderr";
+    let (out, err) = (OUT, ERR);
     let envelope = |is_docker: bool, stream: &str, text: &str, goes_on: bool| {
         if is_docker {
             docker(stream, &format!("{text}{}", if goes_on { "" } else { "\n" }))
@@ -87,55 +89,57 @@ fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
     };
     for is_docker in [false, true] {
         // The stream, the text, whether it goes on, and the number of the row.
-        let table: [(&[(&str, &str, bool)], &[(usize, &str, bool)]); 9] = [
-            (&[(out, "a", true), (out, "b", false)], &[(0, "ab", false)]),
+        type Case =
+            (&'static [(&'static str, &'static str, bool)], &'static [(usize, &'static str, bool)]);
+        let table: [Case; 9] = [
+            (&[(OUT, "a", true), (OUT, "b", false)], &[(0, "ab", false)]),
             (
-                &[(out, "a", true), (err, "x", false), (out, "b", false), (out, "c", false)],
+                &[(OUT, "a", true), (ERR, "x", false), (OUT, "b", false), (OUT, "c", false)],
                 &[(0, "ab", false), (1, "x", true), (3, "c", false)],
             ),
             (
-                &[(out, "a", true), (err, "x", true), (out, "b", false), (err, "y", false)],
+                &[(OUT, "a", true), (ERR, "x", true), (OUT, "b", false), (ERR, "y", false)],
                 &[(0, "ab", false), (1, "xy", true)],
             ),
             (
                 &[
-                    (out, "a", true),
-                    (err, "x", true),
-                    (out, "b", true),
-                    (err, "y", true),
-                    (out, "c", false),
-                    (out, "d", false),
-                    (err, "z", false),
-                    (err, "w", false),
+                    (OUT, "a", true),
+                    (ERR, "x", true),
+                    (OUT, "b", true),
+                    (ERR, "y", true),
+                    (OUT, "c", false),
+                    (OUT, "d", false),
+                    (ERR, "z", false),
+                    (ERR, "w", false),
                 ],
                 &[(0, "abc", false), (1, "xyz", true), (5, "d", false), (7, "w", true)],
             ),
-            (&[(out, "a", true), (err, "x", false)], &[(0, "a", false), (1, "x", true)]),
+            (&[(OUT, "a", true), (ERR, "x", false)], &[(0, "a", false), (1, "x", true)]),
             // Colours and characters are whole again.
             (
-                &[(out, "a\x1b[3", true), (err, "x", false), (out, "1mb\x1b[m", false)],
+                &[(OUT, "a\x1b[3", true), (ERR, "x", false), (OUT, "1mb\x1b[m", false)],
                 &[(0, "ab", false), (1, "x", true)],
             ),
             (
                 &[
-                    (out, "10%", true),
-                    (err, "x", false),
-                    (out, "\r20%", true),
-                    (out, "\r99%", false),
+                    (OUT, "10%", true),
+                    (ERR, "x", false),
+                    (OUT, "\r20%", true),
+                    (OUT, "\r99%", false),
                 ],
                 &[(0, "99%", false), (1, "x", true)],
             ),
             // A way up leads over rows, not over lines of the log.
             (
                 &[
-                    (out, "a", false),
-                    (out, "b", false),
-                    (out, "\x1b[2A\x1b[2Kc", false),
-                    (out, "d", false),
+                    (OUT, "a", false),
+                    (OUT, "b", false),
+                    (OUT, "\x1b[2A\x1b[2Kc", false),
+                    (OUT, "d", false),
                 ],
                 &[(0, "c", false), (1, "d", false)],
             ),
-            (&[(out, "", false), (out, "a", false)], &[(0, "", false), (1, "a", false)]),
+            (&[(OUT, "", false), (OUT, "a", false)], &[(0, "", false), (1, "a", false)]),
         ];
         for (envelopes, expected) in table {
             let lines: Vec<String> =
@@ -156,7 +160,7 @@ fn a_line_in_many_envelopes_is_one_row_of_its_stream() {
     assert_eq!(texts, [long.repeat(2), long + "a"]);
     let time = |row: &Row| row.note().and_then(|note| note.time);
     assert!(rows.iter().all(|row| time(row) == Some(1_795_874_527_123)), "{rows:?}");
-    let split = [&cri(out, "P", "a")[..], &cri(err, "F", "x"), &cri(out, "F", "b")].concat();
+    let split = [cri(out, "P", "a"), cri(err, "F", "x"), cri(out, "F", "b")].concat();
     let split = split.into_bytes();
     let [a, b] = [b"P a\n", b"F b\n"].map(|s| memchr::memmem::find(&split, s).unwrap());
     let e_acute =
@@ -278,7 +282,7 @@ proptest! {
             // Its first byte is none of a byte order mark. A sequence that goes to a row makes at
             // most as many rows as it has bytes, of which envelopes have more.
             let mut log = [b"a\n", log].concat();
-            log.iter_mut().filter(|byte| b"HfdLST".contains(byte)).for_each(|byte| *byte = b'm');
+            log.iter_mut().filter(|byte| b"HfdLMST".contains(byte)).for_each(|byte| *byte = b'm');
             let wrapped = wrapped(&log, &lengths, is_docker);
             let rows = rows_in(Detection::default(), [&wrapped[..]]);
             let seen = |rows: &[Row]| rows.iter().map(Row::html).collect::<Vec<_>>();
