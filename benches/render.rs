@@ -336,7 +336,7 @@ fn main() {
             _ => wanted.push(argument),
         }
     }
-    let logs: [(&str, Make, &str); 15] = [
+    let logs: [(&str, Make, &str); 16] = [
         ("plain", plain, "utf-8"),
         ("coloured", coloured, "utf-8"),
         ("colourful", colourful, "utf-8"),
