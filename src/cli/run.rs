@@ -25,9 +25,9 @@ use sharing::Sharing;
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 const EXIT_NOT_FOUND: u8 = 127;
 
-/// Run a command: its output goes to the terminal, to a file, and with --serve to browsers
+/// Run a command, and keep its output in a file or show it in browsers
 ///
-/// Where the output is a terminal the command gets one, too, with colours and progress bars; keys,
+/// Its output goes to the terminal as always, to a file, and with --serve to browsers. Where the output is a terminal the command gets one, too, with colours and progress bars; keys,
 /// Ctrl-C, Ctrl-Z and the size of the window reach it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
