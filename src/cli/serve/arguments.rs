@@ -337,22 +337,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_of_bytes_may_have_a_unit() {
-        for (text, expected) in [
-            ("1048576", Some(1 << 20)),
-            ("500M", Some(500 << 20)),
-            ("4g", Some(4 << 30)),
-            ("4GiB", Some(4 << 30)),
-            ("2TB", Some(2 << 40)),
-            ("0", None),
-            ("1K", None),
-            ("G", None),
-            ("-1G", None),
-            ("1.5G", None),
-            ("4X", None),
-            ("99999999999T", None),
-        ] {
-            assert_eq!(bytes(text).ok(), expected, "{text}");
+    fn a_size_that_makes_no_sense_is_refused() {
+        assert_eq!((cache_size("1MiB"), spool_size("64KiB")), (Ok(1 << 20), Ok(64 << 10)));
+        for refused in [cache_size("1048575"), spool_size("65535"), cache_size("4X")] {
+            assert!(refused.is_err(), "{refused:?}");
         }
     }
 }

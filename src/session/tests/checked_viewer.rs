@@ -66,6 +66,11 @@ async fn viewer(record: &Record, begin: StartAt) -> Viewer {
     Viewer::new(record.subscribe(), start(begin), Arc::default(), |_| true).await
 }
 
+/// Whether files may have had the name after the span at which a client is.
+fn may_miss_files(client: &ClientPosition, record: &Record) -> bool {
+    client.span <= ROTATED_NUMBER_MAX || record.missed_after.contains(&client.span)
+}
+
 impl CheckedViewer {
     pub(super) async fn join(record: &Record, begin: StartAt) -> Self {
         let viewer = Some(viewer(record, begin).await);
@@ -157,14 +162,18 @@ impl CheckedViewer {
             Item::Bytes { start, bytes } => self.take_bytes(start, &bytes, record, log_files),
             Item::Chunk(chunk) => self.take_bytes(chunk.start, &chunk.bytes, record, log_files),
             Item::Gap { generation, from, to } => {
-                let client = self.client.as_mut().expect("it was opened");
+                let Some(client) = self.client.as_mut() else {
+                    // It waits for a file, and learns that others had the name meanwhile.
+                    assert!(to.is_none() && !record.missed_after.is_empty(), "it has no position");
+                    return;
+                };
                 assert_eq!(
                     (key(generation), from.0),
                     (client.key, client.offset),
                     "a gap elsewhere"
                 );
                 let Some(to) = to else {
-                    assert!(client.span <= ROTATED_NUMBER_MAX, "no span has been forgotten");
+                    assert!(may_miss_files(client, record), "no span has been forgotten");
                     assert!(!self.are_files_missing, "told twice");
                     self.are_files_missing = true;
                     return;
@@ -181,7 +190,7 @@ impl CheckedViewer {
                 self.reset_due = false;
             }
             Item::Reset { generation, from, reason, .. } => {
-                self.assert_told_of_missing_files();
+                self.assert_told_of_missing_files(record);
                 let span = self.span_number();
                 let Some(told) = record.span(span) else {
                     return self
@@ -207,7 +216,7 @@ impl CheckedViewer {
                 assert_eq!(key(generation), client.key, "signed as another");
             }
             Item::Waiting(_) => {
-                self.assert_told_of_missing_files();
+                self.assert_told_of_missing_files(record);
                 if let Some(client) = self.client.take() {
                     self.assert_span_is_over(client, record);
                 }
@@ -224,10 +233,10 @@ impl CheckedViewer {
     }
 
     /// No file here lasts for long enough that its times prove what came next: where nobody followed
-    /// the log, the viewer is told that files may be missing.
-    fn assert_told_of_missing_files(&mut self) {
+    /// the log, or events were missing, the viewer is told that files may be missing.
+    fn assert_told_of_missing_files(&mut self, record: &Record) {
         let is_told = std::mem::take(&mut self.are_files_missing);
-        let is_due = self.client.is_some_and(|client| client.span <= ROTATED_NUMBER_MAX);
+        let is_due = self.client.is_some_and(|client| may_miss_files(&client, record));
         assert!(is_told || !is_due, "not told that files may be missing");
     }
 

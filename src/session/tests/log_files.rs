@@ -84,6 +84,8 @@ pub(super) struct LogFiles {
     pub(super) wake: Wake,
     /// Whether events report renames.
     has_rename_events: bool,
+    /// How many files got the log's name since it is followed.
+    pub(super) appeared: usize,
     /// Files whose renames within the log's directory were reported.
     pub(super) rename_away: Vec<usize>,
     names: usize,
@@ -104,6 +106,7 @@ impl LogFiles {
             named: None,
             wake: Wake::default(),
             has_rename_events,
+            appeared: 0,
             rename_away: Vec::new(),
             names: 0,
             chance: 1,
@@ -156,8 +159,14 @@ impl LogFiles {
             let log = self.log.clone();
             self.make(&log, len);
             self.named = Some(self.files.len() - 1);
-            self.wake.wake();
+            self.appear();
         }
+    }
+
+    /// Tells the follower that a file got the log's name.
+    fn appear(&mut self) {
+        self.appeared += 1;
+        self.wake.wake_for_appearance();
     }
 
     pub(super) fn append(&mut self, len: usize) {
@@ -177,6 +186,9 @@ impl LogFiles {
         let from = self.files[file].path.replace(to.to_owned()).unwrap();
         std::fs::rename(&from, to).unwrap();
         self.wake.wake();
+        if to == self.log {
+            self.appear();
+        }
         if self.has_rename_events && from.parent() == to.parent() {
             self.wake.record_rename(&from, to, from == self.log, to == self.log);
             if from == self.log {

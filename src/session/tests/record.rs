@@ -72,6 +72,10 @@ pub(super) struct Record {
     /// The spans of the present follower.
     pub(super) spans: Vec<PublishedSpan>,
     pub(super) waiting: Option<WaitReason>,
+    /// How many files the present follower has begun after another one.
+    begun: usize,
+    /// The spans of the present follower after which files may be missing.
+    pub(super) missed_after: HashSet<u64>,
     pub(super) generations: HashMap<Key, PublishedGeneration>,
     /// Files of which all was in another one when that took their name.
     written_anew: HashSet<usize>,
@@ -95,6 +99,8 @@ impl Record {
             life: 0,
             spans: Vec::new(),
             waiting: None,
+            begun: 0,
+            missed_after: HashSet::new(),
             generations: HashMap::new(),
             written_anew: HashSet::new(),
             seen: HashSet::new(),
@@ -140,6 +146,9 @@ impl Record {
         self.following = Some(Following { follower, tracker, present: None, late });
         // The follower does not get the events from before its start.
         while log_files.wake.next_renamed().is_some() {}
+        log_files.wake.take_appearances();
+        (log_files.appeared, self.begun) = (0, 0);
+        self.missed_after.clear();
         self.take(poll, log_files);
     }
 
@@ -204,6 +213,7 @@ impl Record {
         for event in &poll.events {
             match event {
                 FileEvent::Began { generation, before, reason, .. } => {
+                    self.begun += usize::from(matches!(reason, Reason::Rotated | Reason::Replaced));
                     self.turn(key(*generation), before.offset(), *reason, log_files);
                     // A poll tells one truncation. That of a file which is gone back to after it is
                     // told by the next poll, before any bytes of that file.
@@ -225,7 +235,11 @@ impl Record {
                     self.go_on_in(key(*generation), file.identity(), log_files);
                     grown.insert(key(*generation));
                 }
-                FileEvent::FilesMissing => panic!("no file was missed"),
+                FileEvent::FilesMissing => {
+                    let (appeared, begun) = (log_files.appeared, self.begun);
+                    assert!(appeared > begun, "{appeared} had the name, and {begun} began");
+                    self.missed_after.insert(ROTATED_NUMBER_MAX + self.spans.len() as u64);
+                }
                 FileEvent::Lost => {
                     let span = self.spans.last().expect("a span began before");
                     self.generations.get_mut(&span.key).unwrap().lost = true;

@@ -61,7 +61,9 @@ impl Spool {
             lengths: BTreeMap::new(),
             pending: BTreeMap::new(),
         };
-        match fs::read_to_string(directory.join(NOTE)) {
+        #[expect(clippy::disallowed_methods, reason = "it is no log")]
+        let note = fs::read_to_string(directory.join(NOTE));
+        match note {
             Ok(note) => spool.take(&note),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -178,6 +180,7 @@ fn append(path: &Path, written: &mut u64, bytes: &mut Vec<u8>) -> io::Result<()>
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "the tests look at the files")]
 mod tests {
     use super::*;
 
@@ -234,6 +237,7 @@ mod tests {
         spool.note().unwrap();
         spool.add(b"two\n", &[], "2");
         spool.flush().unwrap();
+        drop(spool);
         let mut spool = open(directory.path());
         spool.add(b"three\n", &[], "3");
         spool.flush().unwrap();
@@ -250,11 +254,22 @@ mod tests {
             spool.flush().unwrap();
             // It dies and comes back.
             spool.note().unwrap();
+            drop(spool);
             spool = Spool::open(directory.path(), 10).unwrap();
         }
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(read("all.1"), "entry 2\nentry 3\n");
         assert_eq!(read("all"), "entry 4\n");
+    }
+
+    #[test]
+    fn two_processes_never_write_to_the_same_copies() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = open(directory.path());
+        let error = Spool::open(directory.path(), 1000).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(first);
+        open(directory.path());
     }
 
     #[test]
