@@ -24,7 +24,7 @@
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | rows anywhere in a log, line numbers, search |
-//! | [`source`] | what makes a file that is a log: the output of a command, standard input |
+//! | [`source`] | what makes a file that is a log: the output of a command, standard input, the journal |
 //! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |

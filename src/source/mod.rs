@@ -1,4 +1,4 @@
-//! What makes a file that is a log: the output of a command, and standard input.
+//! What makes a file that is a log: the output of a command, standard input, the journal.
 //!
 //! Whatever can be made a file is a log like any other. A source writes the file; everything else
 //! follows it as it follows all files, and a viewer never delays a source.
