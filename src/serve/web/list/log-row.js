@@ -28,8 +28,8 @@ export function readRows(body) {
     const { modified, size, viewers } = row.dataset;
     // A name has no space in it.
     const names = row.querySelector('.viewers')?.getAttribute('title')?.split(', ').filter(Boolean);
-    const [name, directory, file] = ['known', 'dir', 'file'].map((part) => link?.querySelector(`.${part}`)?.textContent ?? '');
-    return { path: directory + file, ...(name !== '' && { name }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
+    const [known, directory, file] = ['known', 'dir', 'file'].map((part) => link?.querySelector(`.${part}`)?.textContent ?? '');
+    return { path: directory + file, ...(known !== '' && { name: known }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
   });
 }
 
