@@ -532,7 +532,7 @@ impl Follower {
         let written = |file: &LogFile| file.status().ok().map(|status| status.modified);
         let present = self.timeline().latest().and_then(|span| span.file());
         let latest = present.and_then(|present| written(&present));
-        let at_rest_since = written(&file).map(|written| written + LATE_TIME);
+        let at_rest_since = written(&file).and_then(|written| written.checked_add(LATE_TIME));
         let is_late = latest.is_none_or(|latest| at_rest_since.is_none_or(|since| since >= latest));
         let may_be_late = file.compression().is_none() && is_late;
         let (reader, is_new) = {

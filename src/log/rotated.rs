@@ -233,7 +233,7 @@ impl PastFile {
     fn is_older_than(&self, born: SystemTime) -> bool {
         // A compressor creates its file at any time.
         let is_old = self.is_compressed || self.born.is_some_and(|own| own <= born);
-        is_old && self.modified <= born + LATE_TIME
+        is_old && born.checked_add(LATE_TIME).is_none_or(|until| self.modified <= until)
     }
 
     /// The file, if it still lies at its path and can be read.

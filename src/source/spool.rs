@@ -126,7 +126,7 @@ impl Writer {
         }
     }
 
-    /// Gives the file's name to a new one. At each moment there is a file of that name.
+    /// Gives the file's name to a new one.
     fn rotate(&self) -> io::Result<()> {
         let path = |name| self.directory.join(name);
         if let Err(error) = std::fs::remove_file(path(OLD))
@@ -134,7 +134,10 @@ impl Writer {
         {
             return Err(error);
         }
-        std::fs::hard_link(path(PRESENT), path(OLD))?;
+        if std::fs::hard_link(path(PRESENT), path(OLD)).is_err() {
+            // Not every file system has hard links. For a moment no file has the name then.
+            std::fs::rename(path(PRESENT), path(OLD))?;
+        }
         let file = begin(&self.directory, NEXT)?;
         std::fs::rename(path(NEXT), path(PRESENT))?;
         self.recorder.turn_to(file);

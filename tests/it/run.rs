@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pty_process::Size;
 use pty_process::blocking::Pty;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::clients::{Viewer, get};
-use crate::servers::{command, eventually, output_of};
+use crate::servers::{command, eventually, output_of, pace};
 
 const BEGIN: &str = "\x1b]133;C\x1b\\";
 
@@ -206,6 +207,22 @@ fn processes_that_the_command_leaves_do_not_keep_it_for_long() {
     );
     let recorded = place.recorded();
     assert_eq!(parts(&recorded), (left.as_bytes(), "4".to_owned()));
+}
+
+#[tokio::test]
+async fn a_reader_that_pauses_gets_everything() {
+    let place = Place::new();
+    // More than a pipe holds, and less than what is read at once.
+    let mut run = place.shell("seq 30000");
+    let mut child = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // For longer than it waits for processes that the command has left.
+    pace(Duration::from_millis(3500)).await;
+    assert!(child.try_wait().unwrap().is_none(), "it has not waited for its reader");
+    let output = output_of_child(child);
+    let expected: String = (1..=30_000).map(|number| format!("{number}\n")).collect();
+    assert!(text(&output.stdout) == expected, "{} bytes came", output.stdout.len());
+    assert_eq!(text(&output.stderr), "");
+    assert!(text(parts(&place.recorded()).0) == expected);
 }
 
 #[test]

@@ -9,10 +9,11 @@ use std::fmt::{self, Debug, Display, Formatter};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, OFlags};
@@ -46,8 +47,13 @@ const READ_BYTES: usize = 16 * 1024;
 /// A file for which nobody waits any more is unpacked on for so long: a client whose patience ended
 /// asks again.
 const UNWANTED_TIME: Duration = Duration::from_secs(60);
-/// How many heads are remembered.
-const HEADS_MAX: usize = 4096;
+/// How many heads are remembered: more than the files that a list of old ones has.
+const HEADS_MAX: usize = 32 * 1024;
+/// How many copies are kept. Each has a descriptor.
+const COPIES_MAX: usize = 64;
+/// A copy for which there was no room, or whose original could not be read, is not tried again for so
+/// long.
+const FAILED_TIME: Duration = Duration::from_secs(5);
 
 /// The compressed files that are unpacked now, or were lately.
 #[derive(Default)]
@@ -95,6 +101,9 @@ pub(in crate::log) struct Key {
     identity: Identity,
     size: u64,
     modified: (i64, i64),
+    /// When it was created, or last changed where that is not known. Nobody can set these: another
+    /// file with the inode, size and time of one that is gone is not taken for it.
+    created: Result<SystemTime, (i64, i64)>,
 }
 
 impl Key {
@@ -104,6 +113,7 @@ impl Key {
             identity: Identity { device: metadata.dev(), inode: metadata.ino() },
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            created: metadata.created().map_err(|_| (metadata.ctime(), metadata.ctime_nsec())),
         })
     }
 }
@@ -113,6 +123,8 @@ struct Kept {
     copy: Arc<Unpacked>,
     /// When it was used, by the counter of uses.
     used: u64,
+    /// When it failed for a reason that may pass.
+    failed_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -124,6 +136,8 @@ struct Copies {
 impl Copies {
     fn find(&mut self, key: Key) -> Option<Arc<Unpacked>> {
         self.uses += 1;
+        let is_over = |kept: &Kept| kept.failed_at.is_some_and(|at| at.elapsed() >= FAILED_TIME);
+        self.kept.retain(|kept| kept.key != key || !is_over(kept));
         let kept = self.kept.iter_mut().find(|kept| kept.key == key)?;
         kept.used = self.uses;
         Some(Arc::clone(&kept.copy))
@@ -131,7 +145,25 @@ impl Copies {
 
     fn add(&mut self, key: Key, copy: &Arc<Unpacked>) {
         self.uses += 1;
-        self.kept.push(Kept { key, copy: Arc::clone(copy), used: self.uses });
+        self.kept.push(Kept { key, copy: Arc::clone(copy), used: self.uses, failed_at: None });
+        while self.kept.len() > COPIES_MAX && self.remove_oldest() {}
+    }
+
+    /// A copy failed for a reason that may pass. Whoever asks soon gets what there is of it.
+    fn fail(&mut self, copy: &Arc<Unpacked>) {
+        let failed = self.kept.iter_mut().find(|kept| Arc::ptr_eq(&kept.copy, copy));
+        if let Some(failed) = failed {
+            failed.failed_at = Some(Instant::now());
+        }
+    }
+
+    /// Removes the copy that was used least recently and that nobody uses now: only this list has it.
+    fn remove_oldest(&mut self) -> bool {
+        let unused = self.kept.iter().filter(|kept| Arc::strong_count(&kept.copy) == 1);
+        let Some(oldest) = unused.min_by_key(|kept| kept.used) else { return false };
+        let copy = Arc::clone(&oldest.copy);
+        self.remove(&copy);
+        true
     }
 
     fn remove(&mut self, copy: &Arc<Unpacked>) {
@@ -145,11 +177,9 @@ impl Copies {
     /// Makes room for so many more bytes. Returns whether there is.
     fn make_room(&mut self, bytes: u64, bytes_max: u64) -> bool {
         while self.bytes() + bytes > bytes_max {
-            // A copy that only this list has is not in use.
-            let unused = self.kept.iter().filter(|kept| Arc::strong_count(&kept.copy) == 1);
-            let Some(oldest) = unused.min_by_key(|kept| kept.used) else { return false };
-            let copy = Arc::clone(&oldest.copy);
-            self.remove(&copy);
+            if !self.remove_oldest() {
+                return false;
+            }
         }
         true
     }
@@ -237,8 +267,15 @@ impl Archives {
         file: &File,
     ) -> io::Result<Arc<Unpacked>> {
         let bytes_max = self.settings.lock().bytes_max;
-        let limit = (key.size.saturating_mul(RATIO_MAX) + CONTENT_BYTES).min(bytes_max);
-        let copy = Unpacked::new(self.new_file()?, compression);
+        let limit = key.size.saturating_mul(RATIO_MAX).saturating_add(CONTENT_BYTES).min(bytes_max);
+        let made = self.new_file().or_else(|error| {
+            if !is_short_of_descriptors(&error) {
+                return Err(error);
+            }
+            while self.copies.lock().remove_oldest() {}
+            self.new_file()
+        });
+        let copy = Unpacked::new(made?, compression);
         let mut decoder = Decoder::new(compression, file.try_clone()?);
         let first = match &mut decoder {
             Err(shortfall) => Err(*shortfall),
@@ -295,7 +332,11 @@ impl Archives {
                 return;
             };
             drop(jobs);
-            self.run(job);
+            let copy = Arc::clone(&job.copy);
+            // A decoder that panics over foreign bytes has met a damaged file.
+            if catch_unwind(AssertUnwindSafe(|| self.run(job))).is_err() {
+                copy.end(Some(Shortfall::Damaged));
+            }
             self.jobs.lock().begun -= 1;
         }
     }
@@ -336,11 +377,11 @@ impl Archives {
                 Err(shortfall) => break Some(shortfall),
             }
         };
-        copy.end(shortfall);
         if matches!(shortfall, Some(Shortfall::NoRoom | Shortfall::Unreadable)) {
-            // It may go better the next time.
-            self.copies.lock().remove(&copy);
+            // It may go better the next time, but who waits now gets this answer.
+            self.copies.lock().fail(&copy);
         }
+        copy.end(shortfall);
     }
 
     /// Forgets a copy, unless somebody has asked for it meanwhile.
@@ -366,10 +407,13 @@ impl Archives {
         if let Some(head) = self.heads.lock().get(&key) {
             return Ok((Some(compression), head.clone()));
         }
-        let head = match Decoder::new(compression, file.try_clone()?) {
-            Ok(mut decoder) => fill(&mut decoder, SIGNATURE_BYTES_MAX).0,
-            Err(_) => Vec::new(),
+        let (head, end) = match Decoder::new(compression, file.try_clone()?) {
+            Ok(mut decoder) => fill(&mut decoder, SIGNATURE_BYTES_MAX),
+            Err(shortfall) => (Vec::new(), Err(shortfall)),
         };
+        if end == Err(Shortfall::Unreadable) {
+            return Ok((Some(compression), head));
+        }
         let mut heads = self.heads.lock();
         if heads.len() >= HEADS_MAX {
             heads.clear();
@@ -384,6 +428,7 @@ impl Archives {
         for directory in chosen.map_or_else(usual_directories, |chosen| vec![chosen]) {
             match make_directory(&directory).and_then(|()| unnamed_file(&directory)) {
                 Ok(file) => return Ok(file),
+                Err(error) if is_short_of_descriptors(&error) => return Err(error),
                 Err(error) => {
                     let words = format!("cannot write to `{}`: {error}", directory.display());
                     last = io::Error::new(error.kind(), words);
@@ -392,6 +437,11 @@ impl Archives {
         }
         Err(last)
     }
+}
+
+fn is_short_of_descriptors(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// Whether only the store still has the copy: its list and its job have one handle each.

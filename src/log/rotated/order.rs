@@ -4,7 +4,7 @@
 //! highest number is the oldest, or it writes the date into the name. Where a log has files of several
 //! such kinds, because its rotation was changed, the time of the last write says which come first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
@@ -220,14 +220,14 @@ fn without_twins(aged: Vec<(Age, Entry)>) -> Vec<(Age, Entry)> {
             plain.insert(key, entry.modified);
         }
     }
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let is_once = |(_, entry): &(Age, Entry)| {
         let (key, is_compressed) = stem(entry);
         // An older one is of another file: that before this.
         let is_twin = is_compressed
             && (plain.get(&key).is_some_and(|plain| *plain <= entry.modified)
                 || seen.contains(&(key.clone(), entry.modified)));
-        seen.push((key, entry.modified));
+        seen.insert((key, entry.modified));
         !is_twin
     };
     aged.into_iter().filter(is_once).collect()

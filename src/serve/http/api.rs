@@ -166,7 +166,7 @@ async fn rows(
         false => None,
     };
     let is_search = pattern.is_some();
-    let LogView { snapshot, permit, .. } = view;
+    let LogView { snapshot, permit, right, .. } = view;
     let read = move || {
         let _permit = permit;
         let mut range = match &pattern {
@@ -190,7 +190,17 @@ async fn rows(
         true => app.limiter.time_slice(read).await,
         false => app.limiter.quick(read).await,
     };
+    // Lines may have been counted, and a file unpacked, for a long time.
+    still_allowed(&right)?;
     answer.map(|answer| json(StatusCode::OK, answer))
+}
+
+/// Refuses what the visitor may not read any more.
+fn still_allowed(right: &Withdrawal) -> Result<(), SearchError> {
+    match right.loss() {
+        Some(_) => Err(SearchError::Refused(Refusal::Forbidden)),
+        None => Ok(()),
+    }
 }
 
 /// Compiles a pattern, which can take a while.
@@ -212,7 +222,7 @@ async fn lines(
 ) -> Result<Response<Body>, SearchError> {
     let index = app.lines.of(&view.log, &view.snapshot);
     app.limiter.count(&index, &view.snapshot).await?;
-    let LogView { snapshot, permit, .. } = view;
+    let LogView { snapshot, permit, right, .. } = view;
     let read = move || {
         let _permit = permit;
         let answer = match query.place {
@@ -229,7 +239,9 @@ async fn lines(
         };
         if snapshot.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
     };
-    app.limiter.quick(read).await.map(|answer| json(StatusCode::OK, answer))
+    let answer = app.limiter.quick(read).await;
+    still_allowed(&right)?;
+    answer.map(|answer| json(StatusCode::OK, answer))
 }
 
 /// The numbers of the lines that begin at offsets, in the order of the offsets.

@@ -97,9 +97,7 @@ impl Entry {
         write!(head, "{time:.6} {level} ").expect("a string takes everything");
         to.extend_from_slice(head.as_bytes());
         let named = [&self.identifier, &self.command].into_iter().find(|name| !name.is_empty());
-        to.extend(
-            named.map_or(&b"unknown"[..], Vec::as_slice).iter().filter(|byte| **byte != b'\n'),
-        );
+        append_shown(named.map_or(&b"unknown"[..], Vec::as_slice), to);
         let pids = [&self.pid, &self.syslog_pid];
         if let Some(pid) = pids.into_iter().find(|pid| !pid.is_empty())
             && pid.iter().all(u8::is_ascii_digit)
@@ -111,11 +109,11 @@ impl Entry {
         to.extend_from_slice(b": ");
         let message = self.message.as_deref().unwrap_or(b"(no message)");
         let mut lines = message.trim_ascii_end().split(|byte| *byte == b'\n');
-        to.extend_from_slice(lines.next().unwrap_or_default());
+        append_shown(lines.next().unwrap_or_default(), to);
         for line in lines {
             to.push(b'\n');
             to.extend_from_slice(INDENT);
-            to.extend_from_slice(line);
+            append_shown(line, to);
         }
         if self.is_cut {
             to.extend_from_slice(b" [tailcast: the rest of this message is in the journal only]");
@@ -124,10 +122,42 @@ impl Entry {
     }
 }
 
+/// Appends text of which colours and tabs are shown, and every other control character is written out
+/// as `\x0d`. Anybody may write to the journal: a message must not overwrite another one.
+fn append_shown(text: &[u8], to: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some((&byte, after)) = rest.split_first() {
+        let length = match byte {
+            b'\t' | b' '..=b'~' => 1,
+            // The controls from U+0080 to U+009F.
+            0xc2 if matches!(after.first(), Some(0x80..=0x9f)) => 0,
+            0x80.. => 1,
+            _ => colour_length(rest),
+        };
+        let (shown, after) = if length > 0 { rest.split_at(length) } else { (&[][..], after) };
+        to.extend_from_slice(shown);
+        if shown.is_empty() {
+            to.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        }
+        rest = after;
+    }
+}
+
+/// The length of a sequence that sets colours at the start of a text; 0 if there is none.
+fn colour_length(text: &[u8]) -> usize {
+    let Some(parameters) = text.strip_prefix(b"\x1b[") else { return 0 };
+    let end = parameters.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':'));
+    match end {
+        Some(end) if parameters[end] == b'm' => 2 + end + 1,
+        _ => 0,
+    }
+}
+
 /// Whether a unit's name can be that of a file. systemd writes other characters as `\x2f`.
 fn is_file_name(unit: &str) -> bool {
     !unit.is_empty()
-        && unit.len() <= 255
+        // With the end of an old file's name.
+        && unit.len() <= 253
         && !unit.starts_with('.')
         && !unit.contains(['/', '\0', '\n'])
 }
@@ -181,6 +211,23 @@ mod tests {
             lines
                 .ends_with(b": long [tailcast: the rest of this message is in the journal only]\n")
         );
+    }
+
+    #[test]
+    fn no_message_overwrites_another_one() {
+        for (text, shown) in [
+            ("plain\tand ä", "plain\tand ä"),
+            ("\x1b[1;31mred\x1b[0m", "\x1b[1;31mred\x1b[0m"),
+            ("over\rwritten", "over\\x0dwritten"),
+            ("\x1b[1A\x1b[2K", "\\x1b[1A\\x1b[2K"),
+            ("\x1b[31", "\\x1b[31"),
+            ("\x1b", "\\x1b"),
+            ("\u{9b}2K", "\\xc2\u{fffd}2K"),
+        ] {
+            let mut bytes = Vec::new();
+            append_shown(text.as_bytes(), &mut bytes);
+            assert_eq!(String::from_utf8_lossy(&bytes), shown, "{text:?}");
+        }
     }
 
     #[test]

@@ -109,29 +109,34 @@ impl Spool {
     /// Of the first file that takes no more.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         while let Some(mut entry) = self.pending.first_entry() {
-            let name = entry.key().clone();
-            let written = self.lengths.entry(name.clone()).or_default();
-            append(&self.directory.join(&name), written, entry.get_mut())?;
+            let written = self.lengths.entry(entry.key().clone()).or_default();
+            append(&self.directory.join(entry.key()), written, entry.get_mut())?;
             entry.remove();
-            if *written >= self.length_max {
-                let path = self.directory.join(&name);
-                let mut old = path.clone().into_os_string();
-                old.push(".1");
-                fs::rename(&path, old)?;
-                *written = 0;
-                // The lengths would else be those of files that have other names.
-                self.note()?;
-            }
         }
-        Ok(())
+        let is_long = |length: &u64| *length >= self.length_max;
+        let long = self.lengths.iter_mut().filter(|(_, length)| is_long(length));
+        let mut was_renamed = false;
+        for (name, length) in long {
+            let path = self.directory.join(name);
+            let mut old = path.clone().into_os_string();
+            old.push(".1");
+            fs::rename(&path, old)?;
+            *length = 0;
+            was_renamed = true;
+        }
+        // The noted lengths would else be those of files that have other names.
+        if was_renamed { self.note() } else { Ok(()) }
     }
 
-    /// Notes how far the copies are.
+    /// Notes how far the copies are, unless something is still to be written.
     ///
     /// # Errors
     /// When the note can't be written. The one before stays then.
     pub(super) fn note(&self) -> io::Result<()> {
-        let Some(cursor) = &self.cursor else { return Ok(()) };
+        // The position of entries that are not written yet must not be noted: they would be lost.
+        let Some(cursor) = self.cursor.as_ref().filter(|_| self.pending.is_empty()) else {
+            return Ok(());
+        };
         let mut note = format!("{cursor}\n");
         for (name, length) in &self.lengths {
             note += &format!("{length} {name}\n");
@@ -260,6 +265,22 @@ mod tests {
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(read("all.1"), "entry 2\nentry 3\n");
         assert_eq!(read("all"), "entry 4\n");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_copied_after_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut spool = open(directory.path());
+        spool.add(b"one\n", &[], "1");
+        spool.flush().unwrap();
+        spool.note().unwrap();
+        // The file of a unit is none.
+        fs::create_dir(directory.path().join(UNITS).join("a.service")).unwrap();
+        spool.add(b"two\n", &["a.service"], "2");
+        spool.flush().unwrap_err();
+        spool.note().unwrap();
+        drop(spool);
+        assert_eq!(open(directory.path()).cursor(), Some("1"));
     }
 
     #[test]

@@ -63,6 +63,8 @@ impl AsFd for From {
 pub(super) struct Output {
     /// None when the thread has ended: a pipe without a reader tells its writers so.
     from: Arc<Mutex<Option<From>>>,
+    /// How many bytes were read, and how many of them were written.
+    taken: Arc<AtomicU64>,
     copied: Arc<AtomicU64>,
     done: oneshot::Receiver<()>,
     is_done: bool,
@@ -74,6 +76,7 @@ struct Copying {
     to: File,
     recorder: Arc<Recorder>,
     leader: Arc<Leader>,
+    taken: Arc<AtomicU64>,
     copied: Arc<AtomicU64>,
     told: Arc<Told>,
 }
@@ -87,9 +90,16 @@ impl Output {
         leader: Arc<Leader>,
         told: Arc<Told>,
     ) -> io::Result<Self> {
-        let copied = Arc::new(AtomicU64::new(0));
-        let copying =
-            Copying { from: from.clone(), to, recorder, leader, copied: Arc::clone(&copied), told };
+        let (taken, copied) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let copying = Copying {
+            from: from.clone(),
+            to,
+            recorder,
+            leader,
+            taken: Arc::clone(&taken),
+            copied: Arc::clone(&copied),
+            told,
+        };
         let from = Arc::new(Mutex::new(Some(from)));
         let shared = Arc::clone(&from);
         let (sender, done) = oneshot::channel();
@@ -99,14 +109,16 @@ impl Output {
             // The receiver may be gone at the end of the program.
             let _sent = sender.send(());
         })?;
-        Ok(Self { from, copied, done, is_done: false })
+        Ok(Self { from, taken, copied, done, is_done: false })
     }
 
     /// How many bytes it will have copied when everything is copied that was written so far.
     pub(super) fn owed(&self) -> u64 {
-        let copied = self.copied.load(Ordering::Relaxed);
+        // In this order: what is read in between counts twice rather than not at all, and then it waits
+        // for the end.
         let unread = self.from.lock().as_ref().and_then(|from| ioctl_fionread(from).ok());
-        copied + unread.unwrap_or(0)
+        let taken = self.taken.load(Ordering::SeqCst);
+        taken + unread.unwrap_or(0)
     }
 
     /// Whether it has copied so many bytes, or has ended.
@@ -135,6 +147,7 @@ impl Copying {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return self.told.cannot_read(&error),
             };
+            self.taken.fetch_add(taken as u64, Ordering::SeqCst);
             let piece = buffer.get(..taken).unwrap_or_default();
             if !self.recorder.record(piece) {
                 return;

@@ -184,6 +184,8 @@ async fn find(
                 find.run(TIME_SLICE)?;
                 Ok(find)
             };
+            // The file may have been unpacked meanwhile.
+            turn.check_right()?;
             let found = turn.app.limiter.time_slice(run).await;
             let mut find = found.map_err(|error| broken_off(&log, &error))?;
             let generation = snapshot.generation;
