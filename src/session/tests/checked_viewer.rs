@@ -254,12 +254,19 @@ impl CheckedViewer {
         match self.begin {
             StartAt::All => assert_eq!(offset, 0),
             StartAt::Lines(lines) => {
-                // Without a file the stream starts at the first byte of the next one.
-                let content = &content[..self.end.map_or(0, |end| end.0 as usize)];
-                let starts = content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
-                let kept = starts.clone().count().saturating_sub(lines as usize);
-                let wanted: usize = starts.take(kept).sum();
-                assert_eq!(offset, wanted as u64, "{lines} lines before the end");
+                let wanted = match self.end {
+                    Some(end) => {
+                        let content = &content[..end.0 as usize];
+                        let starts =
+                            content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::len);
+                        let kept = starts.clone().count().saturating_sub(lines as usize);
+                        starts.take(kept).sum::<usize>() as u64
+                    }
+                    // Without a file the stream starts where the next span does: at the first byte of a
+                    // new file, or where an old one is read on that another viewer has asked for.
+                    None => record.span(self.span_number()).map_or(0, |span| span.from.0),
+                };
+                assert_eq!(offset, wanted, "{lines} lines before the end");
             }
             StartAt::From { .. } => {}
         }

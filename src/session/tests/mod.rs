@@ -287,3 +287,20 @@ fn files_that_may_be_missing_are_told_once_though_the_log_has_no_file() {
     ];
     run_scenario(false, 1, acts);
 }
+
+#[test]
+fn a_viewer_that_waits_begins_with_the_next_bytes() {
+    let acts = [
+        Act::Append(1),
+        Act::Join(StartAt::All),
+        Act::Append(211),
+        Act::End(Ending::Closed),
+        Act::Append(1),
+        Act::RenameAway,
+        Act::Follow,
+        Act::Join(StartAt::Lines(0)),
+        Act::Resume(first()),
+        Act::WriteLate(first(), 1),
+    ];
+    run_scenario(false, 1, acts);
+}
