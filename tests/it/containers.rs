@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tailcast::serve::Settings;
 
 use crate::clients::{Rows, Streaming, Viewer, get};
+use crate::encodings::{ask, found};
 use crate::servers::{TestServer, append, command, eventually, output_of};
 
 const MIXED: &[u8] = include_bytes!("containers/podman-mixed.log");
@@ -43,22 +44,6 @@ fn docker(stream: &str, text: &str) -> String {
     format!(
         "{{\"log\":{log},\"stream\":\"{stream}\",\"time\":\"2026-11-28T14:02:07.123456789Z\"}}\n"
     )
-}
-
-async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> Value {
-    let answer = get(server.address, &format!("/_/{question}{log}?{query}"), &[]).await;
-    assert_eq!(answer.status, 200, "{question}?{query}: {}", answer.text());
-    serde_json::from_slice(&answer.body).unwrap()
-}
-
-async fn found(server: &TestServer, log: &str, query: &str) -> Vec<u64> {
-    let answer = get(server.address, &format!("/_/find{log}?{query}"), &[]).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let text = answer.text();
-    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let found = lines.filter(|line| line["type"] == "found");
-    let rows = found.flat_map(|line| line["rows"].as_array().unwrap().clone());
-    rows.map(|row| row[0].as_u64().unwrap()).collect()
 }
 
 /// The `open` message and the rows messages of a stream that does not follow.

@@ -46,14 +46,15 @@ fn shown() -> Vec<String> {
     LINES.iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
-async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> Value {
+/// The answer to a question about a log, which is one JSON value.
+pub async fn ask(server: &TestServer, question: &str, log: &str, query: &str) -> Value {
     let answer = get(server.address, &format!("/_/{question}{log}?{query}"), &[]).await;
     assert_eq!(answer.status, 200, "{question}?{query}: {}", answer.text());
     serde_json::from_slice(&answer.body).unwrap()
 }
 
 /// The rows that a search found.
-async fn found(server: &TestServer, log: &str, query: &str) -> Vec<u64> {
+pub async fn found(server: &TestServer, log: &str, query: &str) -> Vec<u64> {
     let answer = get(server.address, &format!("/_/find{log}?{query}"), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let text = answer.text();

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::clients::{Viewer, get};
 use crate::servers::{command, eventually, output_of, pace};
+use crate::tail::collect;
 
 const BEGIN: &str = "\x1b]133;C\x1b\\";
 
@@ -340,18 +341,6 @@ async fn contains(collected: &Mutex<Vec<u8>>, wanted: &str) {
         if printed.contains(wanted) { Ok(()) } else { Err(printed) }
     })
     .await;
-}
-
-fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
-    let collected = Arc::new(Mutex::new(Vec::new()));
-    let into = Arc::clone(&collected);
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            into.lock().unwrap().extend_from_slice(&buffer[..read]);
-        }
-    });
-    collected
 }
 
 /// A program on a terminal.

@@ -102,7 +102,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(80)..]).into_owned()
 }
 
-fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
+/// Collects what comes out of a stream, on a thread.
+pub fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<Vec<u8>>> {
     let collected = Arc::new(Mutex::new(Vec::new()));
     let into = Arc::clone(&collected);
     std::thread::spawn(move || {

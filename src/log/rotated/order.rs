@@ -9,6 +9,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
+use jiff::Timestamp;
+use jiff::tz::Offset;
+
 use crate::log::pattern::Pattern;
 use crate::log::rotated::names::{self, Added};
 
@@ -175,10 +178,11 @@ fn date(text: &[u8]) -> Option<Vec<u64>> {
         }
         // Seconds or more since 1970.
         10.. => {
-            let seconds = value(long.get(..10)?);
-            let (year, month, day) = civil(seconds / 86_400);
-            let second = seconds % 86_400;
-            date.extend([year, month, day, second / 3600, second / 60 % 60, second % 60]);
+            let seconds = i64::try_from(value(long.get(..10)?)).ok()?;
+            let time = Offset::UTC.to_datetime(Timestamp::from_second(seconds).ok()?);
+            date.push(u64::try_from(time.year()).ok()?);
+            let rest = [time.month(), time.day(), time.hour(), time.minute(), time.second()];
+            date.extend(rest.into_iter().filter_map(|part| u64::try_from(part).ok()));
         }
         _ => date.push(value(long)),
     }
@@ -188,18 +192,6 @@ fn date(text: &[u8]) -> Option<Vec<u64>> {
         _ => vec![value(group)],
     }));
     Some(date)
-}
-
-/// Year, month and day of a day since 1970, after Howard Hinnant's `civil_from_days`.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year + era * 400 + u64::from(month <= 2), month, day)
 }
 
 /// A name without its digits, and without the ending of a compressed file.
