@@ -58,7 +58,7 @@ use viewer_limit::{ViewerLimit, ViewerPermit};
 use websocket::connection::Sent;
 use websocket::group::BroadcastGroups;
 use websocket::heartbeat::HeartbeatScheduler;
-use withdrawal::{REVIEW_INTERVAL, Withdrawal, Withdrawals};
+use withdrawal::{REVIEW_INTERVAL, Reads, Withdrawal, Withdrawals};
 
 pub use access_log::ACCESS_LOG;
 #[cfg(any(test, fuzzing))]
@@ -127,8 +127,8 @@ impl App {
     }
 
     /// Watches for a stream of a visitor, from now on.
-    fn watch_right(&self, visitor: &Visitor, log: &LogPath) -> Withdrawal {
-        self.withdrawals.watch(visitor, log)
+    fn watch_right(&self, visitor: &Visitor, log: &LogPath, reads: Reads) -> Withdrawal {
+        self.withdrawals.watch(visitor, log, reads)
     }
 
     /// Ends the streams that may go on no longer.

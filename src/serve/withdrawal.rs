@@ -6,6 +6,7 @@
 //! changed, and every few seconds, since sessions expire by themselves.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub(super) enum Loss {
     Right,
     /// The identity of its visitor.
     Identity,
+    /// A place in which old files of its log may lie. The log itself may still be read.
+    Place,
 }
 
 impl Loss {
@@ -40,15 +43,34 @@ impl Loss {
         match self {
             Self::Right => "withdrawn",
             Self::Identity => "signed out",
+            Self::Place => "narrowed",
         }
     }
 
-    /// The close code and the message that tell the viewer.
-    pub(super) fn message(self) -> (u16, Message) {
+    /// The close code and the message that tell the viewer. None when the viewer should connect
+    /// again, and go on with what it may still read.
+    pub(super) fn message(self) -> Option<(u16, Message)> {
         match self {
-            Self::Right => Message::refusal(Refusal::Forbidden),
-            Self::Identity => Message::signed_out(),
+            Self::Right => Some(Message::refusal(Refusal::Forbidden)),
+            Self::Identity => Some(Message::signed_out()),
+            Self::Place => None,
         }
+    }
+}
+
+/// Which files a stream reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// Those that have the log's name while it runs.
+    Log,
+    /// The old files of the log, too.
+    History,
+}
+
+impl Reads {
+    /// What a request with or without `history=1` reads.
+    pub(super) fn of(history: bool) -> Self {
+        if history { Self::History } else { Self::Log }
     }
 }
 
@@ -70,6 +92,8 @@ struct Streams {
 struct Watched {
     visitor: Visitor,
     log: LogPath,
+    /// What its visitor could read when the stream began. None for a stream without old files.
+    places: Option<Vec<PathBuf>>,
     loss: watch::Sender<Option<Loss>>,
     /// How often something had changed when the stream was reviewed last. 0 for never.
     reviewed: u64,
@@ -85,6 +109,15 @@ struct Doubtful {
 }
 
 impl Watched {
+    /// Whether the visitor may read no longer what it could when the stream began, where that
+    /// matters. Where old files lie is for the follower to find, so each place counts.
+    fn has_lost_a_place(&self, now: &Access) -> bool {
+        let Some(places) = &self.places else { return false };
+        let kept = now.prefixes();
+        !now.is_at_least(self.log.scope())
+            || !places.iter().all(|place| kept.iter().any(|kept| place.starts_with(kept)))
+    }
+
     fn end(&self, loss: Loss) {
         self.loss.send_replace(Some(loss));
     }
@@ -121,6 +154,8 @@ impl Streams {
             let is_named = now.access().admits(&watched.log);
             if !is_named || lead_outside.contains(&watched.log) {
                 watched.end(Loss::Right);
+            } else if watched.has_lost_a_place(now.access()) {
+                watched.end(Loss::Place);
             } else if !now.access().is_at_least(watched.log.scope()) {
                 // Its follower opens what could be read when the stream began. That may lie elsewhere
                 // at the next look.
@@ -135,12 +170,14 @@ impl Streams {
 
 impl Withdrawals {
     /// Watches for a stream of this log, from now on.
-    pub(super) fn watch(&self, visitor: &Visitor, log: &LogPath) -> Withdrawal {
+    pub(super) fn watch(&self, visitor: &Visitor, log: &LogPath, reads: Reads) -> Withdrawal {
         let (loss, heard) = watch::channel(None);
         let mut streams = self.streams.lock();
         streams.next += 1;
         let stream = streams.next;
-        let watched = Watched { visitor: visitor.clone(), log: log.clone(), loss, reviewed: 0 };
+        let places = (reads == Reads::History).then(|| visitor.access().prefixes());
+        let (visitor, log) = (visitor.clone(), log.clone());
+        let watched = Watched { visitor, log, places, loss, reviewed: 0 };
         streams.watched.insert(stream, watched);
         Withdrawal { stream, streams: Arc::clone(&self.streams), loss: heard }
     }
@@ -265,7 +302,13 @@ mod tests {
             let visitor = self.gate.visitor_named(&self.settings, who);
             let requested = requested_path(log.to_str().unwrap()).unwrap();
             let log = visitor.log_requested(&requested).unwrap();
-            self.withdrawals.watch(&visitor, &log)
+            self.withdrawals.watch(&visitor, &log, Reads::Log)
+        }
+
+        fn watch_history(&self, who: &str, log: &Path) -> Withdrawal {
+            let visitor = self.gate.visitor_named(&self.settings, who);
+            let log = visitor.log_at(log.as_os_str().as_encoded_bytes()).unwrap();
+            self.withdrawals.watch(&visitor, &log, Reads::History)
         }
 
         async fn review(&self) {
@@ -361,6 +404,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_stream_of_a_history_ends_with_a_place_where_old_files_may_lie() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        let [present, old, new] = ["app", "old", "new"].map(|name| top.join(name));
+        for directory in [&present, &old, &new] {
+            std::fs::create_dir(directory).unwrap();
+        }
+        let log = present.join("a.log");
+        let losses = |streams: &[Withdrawal; 3]| streams.each_ref().map(Withdrawal::loss);
+        let of_all = |scene: &Scene, [first, other]: [&str; 2]| {
+            let of_history = scene.watch_history(first, &log);
+            [of_history, scene.watch(first, &log), scene.watch_history(other, &log)]
+        };
+        // By rules.
+        let narrow = [("ann", &*present), ("ann", &old), ("bob", &present)];
+        let mut scene = Scene::new(&[top]).with_rules(&narrow);
+        let streams = of_all(&scene, ["ann", "bob"]);
+        scene.rule(&[&narrow[..], &[("ann", &new)]].concat());
+        scene.review().await;
+        assert_eq!(losses(&streams), [None; 3], "more may be read");
+        scene.rule(&[("*", &present)]);
+        scene.review().await;
+        assert_eq!(losses(&streams), [Some(Loss::Place), None, None]);
+        // By prefixes.
+        let scene = Scene::new(&[&present, &old]);
+        let streams = of_all(&scene, ["", ""]);
+        scene.access.adopt(Access::new([&present, &old, &new]).unwrap());
+        scene.gate.changed();
+        scene.review().await;
+        assert_eq!(losses(&streams), [None; 3]);
+        scene.access.adopt(Access::new([&present]).unwrap());
+        scene.gate.changed();
+        scene.review().await;
+        assert_eq!(losses(&streams), [Some(Loss::Place), None, Some(Loss::Place)]);
+    }
+
+    #[tokio::test]
     async fn whom_a_proxy_names_is_gone_once_the_proxy_or_its_header_does_not_count() {
         let directory = tempfile::tempdir().unwrap();
         let top = directory.path();
@@ -389,7 +469,7 @@ mod tests {
             scene.settings = first.clone();
             let visitor = scene.gate.visitor_of_proxy(&scene.settings, "ann", &["ops"]);
             let log = visitor.log_at(top.join("a.log").as_os_str().as_encoded_bytes()).unwrap();
-            let stream = scene.withdrawals.watch(&visitor, &log);
+            let stream = scene.withdrawals.watch(&visitor, &log, Reads::Log);
             scene.review().await;
             assert_eq!(stream.loss(), None);
             scene.settings = changed;
@@ -412,7 +492,7 @@ mod tests {
             .map(|name| scene.gate.visitor_with_session(&scene.settings, name));
         let watch = |visitor: &Visitor| {
             let log = visitor.log_at(log.as_os_str().as_encoded_bytes()).unwrap();
-            scene.withdrawals.watch(visitor, &log)
+            scene.withdrawals.watch(visitor, &log, Reads::Log)
         };
         let streams = [watch(&first), watch(&first), watch(&second), watch(&of_bob)];
         scene.review().await;

@@ -400,6 +400,46 @@ async fn those_with_other_rights_are_among_the_viewers_of_a_log() {
 }
 
 #[tokio::test]
+async fn a_stream_goes_on_without_old_files_that_may_be_read_no_longer() {
+    let server = serve(&[(&["ann"], &["ann/app", "ann/old"])]).await;
+    for directory in ["ann/app", "ann/old"] {
+        std::fs::create_dir(server.path(directory)).unwrap();
+    }
+    std::fs::write(server.path("ann/app/b.log"), "the present\n").unwrap();
+    std::fs::write(server.path("ann/old/b.log.1"), "an old line\n").unwrap();
+    let log = target(&server.path("ann/app/b.log"));
+    let all = format!("{log}?tail=1&history=1&lines=all");
+    let v1 = [("sec-websocket-protocol", "tailcast.v1"), ANN];
+    let read = async || {
+        let (mut viewer, _) = Viewer::connect(server.address, &all, &v1).await.unwrap();
+        let mut said = String::new();
+        while !said.contains("the present") {
+            said += &viewer.text().await;
+        }
+        (viewer, said)
+    };
+    let (mut ending, said) = read().await;
+    assert!(said.contains("an old line"), "{said}");
+    let (mut staying, _) =
+        Viewer::connect(server.address, &format!("{log}?tail=1"), &v1).await.unwrap();
+    let since = std::time::Instant::now();
+    let access = Access::new([server.directory.path()]).unwrap();
+    let narrow = settings(server.directory.path(), &[(&["ann"], &["ann/app"])]);
+    server.handle.reload(access, narrow).await;
+    // It is told to connect again, not that the log is forbidden.
+    let (_, close) = ending.rest().await;
+    assert_eq!(close.map(|(code, _)| code), Some(1001));
+    assert!(since.elapsed() < END_TIME_MAX, "it took {:?}", since.elapsed());
+    let (_viewer, said) = read().await;
+    assert!(!said.contains("an old line"), "{said}");
+    crate::servers::append(server.path("ann/app/b.log"), "another\n");
+    let mut said = String::new();
+    while !said.contains("another") {
+        said += &staying.text().await;
+    }
+}
+
+#[tokio::test]
 async fn whom_a_proxy_names_is_signed_out_when_the_proxy_or_its_header_no_longer_counts() {
     let everything: &[(&[&str], &[&str])] = &[(&["ann"], &["ann"])];
     let server = serve(everything).await;

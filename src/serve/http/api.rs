@@ -27,7 +27,7 @@ use crate::serve::identity::Visitor;
 use crate::serve::query::requested_path;
 use crate::serve::refusal::Refused;
 use crate::serve::viewer_limit::ViewerPermit;
-use crate::serve::withdrawal::Withdrawal;
+use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::WantedGeneration;
 use crate::wire::answer::HistoryPlace;
 use query::ApiQuery;
@@ -103,12 +103,12 @@ pub(in crate::serve) async fn answer(
     } else {
         Some(app.admit_viewer().ok_or_else(Refused::full)?)
     };
-    let right = app.watch_right(visitor, &log);
     let wants_history = match call {
         ApiCall::History => true,
         ApiCall::Rows | ApiCall::Find | ApiCall::Text => query.history,
         ApiCall::Lines => false,
     };
+    let right = app.watch_right(visitor, &log, Reads::of(wants_history));
     if wants_history {
         let answered = async {
             let history = History::open(&app.hub, &log, query.interpretation).await?;
@@ -198,7 +198,9 @@ async fn rows(
 /// Refuses what the visitor may not read any more.
 fn still_allowed(right: &Withdrawal) -> Result<(), SearchError> {
     match right.loss() {
-        Some(_) => Err(SearchError::Refused(Refusal::Forbidden)),
+        // The same request is answered with what may still be read.
+        Some(Loss::Place) => Err(SearchError::Interrupted),
+        Some(Loss::Right | Loss::Identity) => Err(SearchError::Refused(Refusal::Forbidden)),
         None => Ok(()),
     }
 }

@@ -22,7 +22,7 @@ use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
 use crate::serve::dispatch::LogRequest;
 use crate::serve::refusal::Refused;
-use crate::serve::withdrawal::Withdrawal;
+use crate::serve::withdrawal::{Reads, Withdrawal};
 
 /// The unit in which a file is read and sent.
 const READ_BYTES: u64 = 256 * 1024;
@@ -100,7 +100,7 @@ pub(in crate::serve) async fn answer(
     };
     insert(response.headers_mut(), header::CONTENT_LENGTH, &(range.end - range.start).to_string());
     if method != Method::HEAD {
-        let right = request.app.watch_right(request.visitor, log);
+        let right = request.app.watch_right(request.visitor, log, Reads::Log);
         *response.body_mut() = bytes_of(right, file, range, request.admit(log, "download")?);
     }
     Ok(response)

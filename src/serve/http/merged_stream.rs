@@ -27,7 +27,7 @@ use crate::serve::identity::Visitor;
 use crate::serve::metrics::Behind;
 use crate::serve::query::{LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::serve::withdrawal::Withdrawal;
+use crate::serve::withdrawal::{Reads, Withdrawal};
 use crate::session::{Output, Session};
 use crate::wire::frame::{Form, Frame, Frames};
 use crate::wire::message::Message;
@@ -130,7 +130,7 @@ async fn join(
     let entry = admit(&request.app, request.remote, &request.visitor, &path, "events")
         .ok_or_else(Message::full)?;
     let start = request.query.start(Lines::Last(LINES), true);
-    let withdrawal = request.app.watch_right(&request.visitor, &path);
+    let withdrawal = request.app.watch_right(&request.visitor, &path, Reads::Log);
     let session = request.app.hub.join(&path, start, request.form).await.map_err(refused)?;
     Ok((session, entry, withdrawal))
 }
@@ -157,7 +157,7 @@ impl LogViewer {
             loss = self.withdrawal.withdrawn() => {
                 self.has_ended = true;
                 self.entry.reason = loss.name();
-                let (_, message) = loss.message();
+                let (_, message) = loss.message()?;
                 let frames = vec![Frame::text(&message.to_json())];
                 return Some(LogMessages { log: self.log, frames, position: None });
             }

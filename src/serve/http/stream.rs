@@ -24,7 +24,7 @@ use crate::serve::dispatch::LogRequest;
 use crate::serve::metrics::Behind;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
-use crate::serve::withdrawal::{Loss, Withdrawal};
+use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::{Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
@@ -72,7 +72,8 @@ pub(in crate::serve) async fn events(
     }
     let entry = request.admit(log, "events")?;
     let start = query.start(Lines::Last(LINES), true);
-    let withdrawal = request.app.watch_right(request.visitor, log);
+    let reads = Reads::of(query.history);
+    let withdrawal = request.app.watch_right(request.visitor, log, reads);
     let session = request.app.hub.join(log, start, form).await?;
     Ok(answer(request.app, session, entry, withdrawal, StreamFormat::Events))
 }
@@ -101,7 +102,8 @@ pub(in crate::serve) async fn plain(
     let form = query::rendered(form, query.rendition)?;
     let lines = if query.tail { Lines::Last(LINES) } else { Lines::All };
     let entry = request.admit(log, "stream")?;
-    let withdrawal = request.app.watch_right(request.visitor, log);
+    let reads = Reads::of(query.history);
+    let withdrawal = request.app.watch_right(request.visitor, log, reads);
     let session = request.app.hub.join(log, query.start(lines, false), form).await?;
     if !session.is_recovered() {
         return Err(Refused::new(
@@ -212,7 +214,7 @@ impl StreamState {
             loss = self.withdrawal.withdrawn() => {
                 self.has_ended = true;
                 self.entry.reason = loss.name();
-                return Some(self.refusal(loss));
+                return self.refusal(loss);
             }
             () = self.app.cut.cancelled() => {
                 self.entry.reason = "cut";
@@ -235,13 +237,13 @@ impl StreamState {
         }
     }
 
-    /// The last bytes when the log may no longer be read.
-    fn refusal(&self, loss: Loss) -> io::Result<Bytes> {
+    /// The last bytes when the log may no longer be read. None lets a browser connect again.
+    fn refusal(&self, loss: Loss) -> Option<io::Result<Bytes>> {
         if !self.is_events {
-            return Err(io::ErrorKind::PermissionDenied.into());
+            return Some(Err(io::ErrorKind::PermissionDenied.into()));
         }
-        let (_, message) = loss.message();
-        Ok(Bytes::from(format!("data: {}\n\n", message.to_json())))
+        let (_, message) = loss.message()?;
+        Some(Ok(Bytes::from(format!("data: {}\n\n", message.to_json()))))
     }
 
     /// The bytes of the body for these frames.

@@ -21,7 +21,7 @@ use crate::serve::socket::Socket;
 use crate::serve::websocket::connection::Notice;
 use crate::serve::websocket::group::{self, BroadcastGroup};
 use crate::serve::websocket::stream::{SocketEvent, WebSocket};
-use crate::serve::withdrawal::{Loss, Withdrawal};
+use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::{Detached, Ending, Output, Session};
 use crate::wire::frame::{Form, Frame, Packing};
 use crate::wire::message::{FULL, Message};
@@ -164,7 +164,8 @@ async fn open(
     let socket = WebSocket::new(io, &read_already, request.packing, Arc::clone(&app.sent)).await;
     let session = match request.log {
         Ok(log) => {
-            let withdrawal = app.watch_right(&request.visitor, &log);
+            let withdrawal =
+                app.watch_right(&request.visitor, &log, Reads::of(request.start.history));
             let joined = app.hub.join(&log, request.start, request.form).await;
             joined.map(|session| (session, withdrawal)).map_err(Denial::Refused)
         }
@@ -271,14 +272,16 @@ fn farewell_of(denial: &Denial, form: Form) -> Farewell {
         Denial::Full => {
             return Farewell { frame: None, code: CloseCode::Again, reason: FULL };
         }
-        Denial::Lost(Loss::Identity) => {
-            let (code, message) = Loss::Identity.message();
-            if form.has_control() {
-                let frame = Some(Frame::text(&message.to_json()));
-                return Farewell { frame, code: CloseCode::from(code), reason: "" };
-            }
-            return original_farewell("Signed out");
+        Denial::Lost(Loss::Place) => {
+            let reason = "what may be read has changed";
+            return Farewell { frame: None, code: CloseCode::Away, reason };
         }
+        Denial::Lost(Loss::Identity) if form.has_control() => {
+            let (code, message) = Message::signed_out();
+            let frame = Some(Frame::text(&message.to_json()));
+            return Farewell { frame, code: CloseCode::from(code), reason: "" };
+        }
+        Denial::Lost(Loss::Identity) => return original_farewell("Signed out"),
         Denial::Lost(Loss::Right) => Refusal::Forbidden,
         Denial::Refused(refusal) => *refusal,
     };
@@ -389,6 +392,7 @@ mod tests {
             (StreamEnd::Stalled, "stalled", Some(4408)),
             (StreamEnd::Withdrawn(Loss::Right), "withdrawn", None),
             (StreamEnd::Withdrawn(Loss::Identity), "signed out", None),
+            (StreamEnd::Withdrawn(Loss::Place), "narrowed", None),
             (StreamEnd::ProtocolError(CloseCode::Size), "broke the protocol", None),
             (StreamEnd::Closed { clean: true }, "left", None),
             (StreamEnd::Closed { clean: false }, "lost", None),
@@ -438,6 +442,7 @@ mod tests {
         assert_eq!(told(signed_out(), Form::Html), (original("Signed out"), 1008));
         assert_eq!(told(signed_out(), Form::Rows).1, 4401);
         assert_eq!(told(Denial::Lost(Loss::Right), Form::Rows).1, 4403);
+        assert_eq!(told(Denial::Lost(Loss::Place), Form::Rows), (None, 1001));
         assert_eq!(told(Denial::Full, Form::Rows), (None, 1013));
         assert_eq!(told(Denial::Refused(Refusal::Exhausted), Form::Html), (None, 1013));
     }

@@ -225,6 +225,7 @@ mod tests {
     use super::*;
     use crate::log::Access;
     use crate::serve::identity::Visitor;
+    use crate::serve::withdrawal::Reads;
     use crate::serve::{Server, Settings};
 
     #[tokio::test(start_paused = true)]
@@ -237,7 +238,7 @@ mod tests {
         let visitor = Visitor::anybody(app.hub.registry().access());
         let path = directory.path().join("a.log");
         let log = visitor.log_at(path.as_os_str().as_encoded_bytes()).unwrap();
-        let right = || app.watch_right(&visitor, &log);
+        let right = || app.watch_right(&visitor, &log, Reads::Log);
         let mut turns: Vec<SearchTurn> =
             std::iter::from_fn(|| SearchTurn::begin(&app, right())).collect();
         turns.iter_mut().for_each(SearchTurn::wait_for_peer);
