@@ -2,11 +2,10 @@
 //! its build. None loads anything from another host.
 //!
 //! An asset's address is `/_/page/VERSION/NAME`. The version changes when any asset changes, so a
-//! browser may cache an asset for ever. The modules that a page loads follow from the imports in
-//! them: `build.rs` reads these, and nothing is listed by hand.
+//! browser may cache an asset for ever. The script of a page is `PAGE/main.js` with all modules that
+//! it imports: `build.rs` links them, so that a page loads one script over a slow line.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::io::Read;
 
 use bytes::Bytes;
@@ -21,33 +20,14 @@ use crate::serve::body::{Body, full};
 /// Changes with any of the assets.
 const VERSION: &str = env!("TAILCAST_WEB_VERSION");
 
-/// Each module, and the modules that it imports itself.
-const IMPORTS: &[(&str, &[&str])] = include!(concat!(env!("OUT_DIR"), "/web_imports.rs"));
-
 /// Each asset under its name and `.gz`.
 #[derive(RustEmbed)]
 #[folder = "$OUT_DIR/web"]
 struct Compressed;
 
-/// The address of an asset, for the templates. The modules of a page find the base in it.
+/// The address of an asset, for the templates. The script of a page finds the base in it.
 pub(super) fn url(base: &BasePath, name: &str) -> String {
     format!("{base}/_/page/{VERSION}/{name}")
-}
-
-/// All modules that `entry` imports, directly or through others, without itself, in the order of
-/// their names.
-pub(super) fn imported_by(entry: &str) -> BTreeSet<&'static str> {
-    let direct = |name: &str| {
-        IMPORTS.iter().find(|(module, _)| *module == name).map_or(&[][..], |(_, imports)| imports)
-    };
-    let mut found = BTreeSet::new();
-    let mut open: Vec<&'static str> = direct(entry).to_vec();
-    while let Some(module) = open.pop() {
-        if module != entry && found.insert(module) {
-            open.extend(direct(module));
-        }
-    }
-    found
 }
 
 /// Whether a target has the form of an asset's name. The asset need not exist.
@@ -124,33 +104,9 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-    use std::path::Path;
-
     use http_body_util::BodyExt;
 
     use super::*;
-
-    /// The assets in the source folder: names and content.
-    #[expect(clippy::disallowed_methods, reason = "these are no logs")]
-    fn sources() -> BTreeMap<String, Vec<u8>> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve/web");
-        let mut found = BTreeMap::new();
-        let mut folders = vec![root.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if path.extension() != Some("html".as_ref()) {
-                    let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-                    found.insert(name, std::fs::read(&path).unwrap());
-                }
-            }
-        }
-        assert!(found.len() > 40, "{} assets", found.len());
-        found
-    }
 
     fn get(target: &str, accept: Option<&'static str>) -> Option<(HeaderMap, Vec<u8>)> {
         let mut headers = HeaderMap::new();
@@ -165,38 +121,58 @@ mod tests {
 
     #[test]
     fn every_asset_is_served_compressed_and_plain() {
-        for (name, source) in sources() {
-            let target = url(&BasePath::default(), &name).strip_prefix("/_/").unwrap().to_owned();
+        let mut names = Vec::new();
+        for file in Compressed::iter() {
+            let name = file.strip_suffix(".gz").unwrap();
+            let target = url(&BasePath::default(), name).strip_prefix("/_/").unwrap().to_owned();
             let (headers, body) =
                 get(&target, Some("br, gzip")).unwrap_or_else(|| panic!("{name}"));
             assert_eq!(headers[header::CONTENT_ENCODING], "gzip", "{name}");
             assert_eq!(headers[header::VARY], "Accept-Encoding", "{name}");
             assert_ne!(headers[header::CONTENT_TYPE], "application/octet-stream", "{name}");
-            assert_eq!(plain(&body), source, "{name}");
+            let content = plain(&body);
+            assert!(content.len() > 100, "{name}");
             for refusing in [None, Some("gzip;q=0, *"), Some("identity"), Some("*; q=0")] {
                 let (headers, body) = get(&target, refusing).unwrap();
                 assert!(!headers.contains_key(header::CONTENT_ENCODING), "{name}: {refusing:?}");
                 assert_eq!(headers[header::VARY], "Accept-Encoding", "{name}");
-                assert_eq!(body, source, "{name}: {refusing:?}");
+                assert_eq!(body, content, "{name}: {refusing:?}");
             }
+            names.push(name.to_owned());
         }
+        names.sort();
+        assert_eq!(
+            names,
+            [
+                "favicon.svg",
+                "list/main.js",
+                "merged/main.js",
+                "split/main.js",
+                "styles/base.css",
+                "styles/list.css",
+                "styles/multi-log.css",
+                "styles/sign-in.css",
+                "ui/theme.js",
+                "viewer/main.js",
+            ]
+        );
     }
 
     #[test]
-    fn every_module_is_reached_from_a_page() {
-        let theme = "ui/theme.js";
-        let names: BTreeSet<String> =
-            sources().into_keys().filter(|name| name.ends_with(".js")).collect();
-        let mut reached = BTreeSet::from([theme.to_owned()]);
-        for entry in names.iter().filter(|name| name.ends_with("/main.js")) {
-            reached.insert(entry.clone());
-            reached.extend(imported_by(entry).into_iter().map(ToOwned::to_owned));
+    fn a_script_has_the_modules_that_it_imports_before_itself_and_no_import_of_the_language() {
+        let script = |name: &str| {
+            let compressed = Compressed::get(&format!("{name}.gz")).unwrap().data;
+            String::from_utf8(plain(&compressed).to_vec()).unwrap()
+        };
+        for name in ["viewer", "list", "merged", "split"] {
+            let text = script(&format!("{name}/main.js"));
+            let defined = |module: &str| text.find(&format!("const m_{module}_js = (() => {{"));
+            let wire = defined("net_wire").expect("every page has it");
+            assert!(wire < defined(&format!("{name}_main")).unwrap(), "{name}");
+            let starts = |start: &str| text.lines().any(|line| line.starts_with(start));
+            assert!(!starts("import ") && !starts("export ") && !starts("//"), "{name}");
         }
-        assert_eq!(reached, names);
-        assert!(
-            imported_by("viewer/main.js").contains("net/wire.js"),
-            "it is imported through another"
-        );
+        assert!(!script("list/main.js").contains("row_viewport"), "only what it imports");
     }
 
     #[test]

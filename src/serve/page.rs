@@ -1,7 +1,5 @@
 //! The pages, rendered from their templates. A template escapes every text.
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -25,11 +23,6 @@ pub(super) trait Assets {
     /// The address of an asset.
     fn asset(&self, name: &str) -> String {
         assets::url(self.base(), name)
-    }
-
-    /// The modules that the page's entry module imports. They are preloaded.
-    fn imports(&self, entry: &str) -> BTreeSet<&'static str> {
-        assets::imported_by(entry)
     }
 }
 

@@ -1,3 +1,5 @@
+// What must hold in the text of all modules.
+//
 // The names in the pages' modules must not shadow globals of the browser.
 //
 // If a local `name`, `status` or `history` is misspelt or removed later, the code silently uses the browser's global,
@@ -51,6 +53,24 @@ test('the names that modules declare are found', () => {
   assert.ok(modules.length > 40, `${modules.length} modules`);
   const names = declaredNames('viewer/main.js').map(({ text }) => text);
   for (const expected of ['Connection', 'log', 'generations', 'tail', 'onMessage', 'phase']) assert.ok(names.includes(expected), expected);
+});
+
+// The build leaves out lines that begin as a comment does.
+test('no line of a text over several lines looks like a comment', () => {
+  let texts = 0;
+  for (const file of modules) {
+    const source = ts.createSourceFile(file, readFileSync(path.join(WEB, file), 'utf8'), ts.ScriptTarget.ES2023, true, ts.ScriptKind.JS);
+    /** @param {ts.Node} node */
+    const visit = (node) => {
+      if (ts.isTemplateExpression(node) || ts.isNoSubstitutionTemplateLiteral(node)) {
+        texts += 1;
+        assert.doesNotMatch(node.getText(source), /\n\s*(\/\/|\/\*)/, file);
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+  assert.ok(texts > 50, `${texts} texts`);
 });
 
 scene('no name in a module shadows a global of the browser', async ({ page }) => {
