@@ -1,7 +1,7 @@
-// Measures the viewer page: the time to the first rows, frames while a log of 4 GiB is scrolled, CPU time at 20,000
+// Measures the viewer page: the time to the first rows, also over slow lines, frames while a log of 4 GiB is scrolled, CPU time at 20,000
 // lines a second, and the heap after millions of lines. Prints a Markdown table.
 //
-//     cargo build --release && node tests/page/speed.js [first|scroll|rate|heap]...
+//     cargo build --release && node tests/page/speed.js [first|slow|scroll|rate|heap]...
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,7 +20,7 @@ const HEAP_LINES = Number(process.env.TAILCAST_HEAP_LINES ?? 10_000_000);
 const HEAP_MS_MAX = 240_000;
 const FRAME_MS_MAX = 32;
 
-const measures = { first, scroll, rate, heap };
+const measures = { first, slow, scroll, rate, heap };
 const wanted = process.argv.slice(2);
 /** @type {string[][]} */
 const table = [];
@@ -57,6 +57,47 @@ async function first() {
   times.sort((a, b) => a - b);
   table.push(['first rows on the screen, from the click (median, worst of 11)', `${times[5].toFixed(0)} ms, ${times[10].toFixed(0)} ms`]);
   await scene.end();
+}
+
+/** Slow lines, as Chromium emulates them: one round trip in ms, Mbit/s. */
+const LINES = [[50, 10], [150, 2]];
+
+/** From the click to the first rows over slow lines, in a browser that has nothing stored, and when it comes back. */
+async function slow() {
+  for (const [latency, rate] of LINES) {
+    /** @type {Record<string, number[]>} */
+    const times = { first: [], again: [] };
+    let [requests, bytes] = [0, 0];
+    for (let turn = 0; turn < 5; turn += 1) {
+      const scene = await Scene.begin();
+      const log = await scene.logs.write('a.log', block(0, 100_000));
+      const session = await scene.context.newCDPSession(scene.page);
+      await session.send('Network.enable');
+      const throughput = rate * 1e6 / 8;
+      await session.send('Network.emulateNetworkConditions', { offline: false, latency, downloadThroughput: throughput, uploadThroughput: throughput });
+      [requests, bytes] = [0, 0];
+      session.on('Network.requestWillBeSent', () => { requests += 1; });
+      session.on('Network.webSocketCreated', () => { requests += 1; });
+      session.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+      session.on('Network.webSocketFrameReceived', ({ response }) => { bytes += response.payloadData.length; });
+      for (const visit of ['first', 'again']) {
+        await scene.page.goto('about:blank');
+        await scene.page.goto(`${scene.program.origin}${log}`, { waitUntil: 'commit' });
+        times[visit].push(await scene.page.evaluate(async () => {
+          while (document.querySelector('#rows .row') === null) await new Promise(requestAnimationFrame);
+          await new Promise(requestAnimationFrame);
+          return performance.now();
+        }));
+        if (visit === 'first' && turn === 4) {
+          const size = `${(bytes / 1024).toFixed(0)} KiB (messages before their compression)`;
+          table.push([`${latency} ms, ${rate} Mbit/s: requests and data of the first visit`, `${requests}, ${size}`]);
+        }
+      }
+      await scene.end();
+    }
+    const median = (/** @type {number[]} */ all) => all.sort((a, b) => a - b)[2].toFixed(0);
+    table.push([`${latency} ms, ${rate} Mbit/s: first rows, from the click, on the first visit and on the next (median of 5)`, `${median(times.first)} ms, ${median(times.again)} ms`]);
+  }
 }
 
 async function scroll() {
