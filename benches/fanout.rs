@@ -2,8 +2,8 @@
 //! delivery, and the time until a line has reached the last viewer.
 //!
 //! `cargo bench --bench fanout`, with `ROUNDS=5 SECONDS=10` by default; words after `--` select
-//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS="original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
-//! they are installed.
+//! loads by name. `ONLY="tailcast,tailcast TLS"` measures some of the servers. `PEERS="edge,original,websocketd,nchan,nchan TLS,frontail"` measures other servers as well, if
+//! they are installed; `edge` is an edge of a machine that has the log, with nats-server between.
 
 #![allow(
     dead_code,
@@ -19,6 +19,7 @@
 mod floor;
 mod stage;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use stage::{Server, Stage, heading, load, number, range, row, setting};
@@ -41,6 +42,8 @@ struct Figures {
     lines_per_message: Vec<f64>,
     /// The percentage of a core that the client used.
     client: Vec<f64>,
+    /// CPU time for each written line, in µs, of each process that the server needs.
+    others: BTreeMap<&'static str, Vec<f64>>,
 }
 
 fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load_of: (u64, u64)) {
@@ -56,6 +59,7 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
     ];
     let arguments = [&arguments[..], &server.trust()].concat();
     let url = format!("{}{query}", server.url(log));
+    let before = server.cpu_of_others();
     let (report, wrong) = load(url, &arguments);
     if let Some(wrong) = wrong {
         eprintln!("{report:#}");
@@ -67,6 +71,10 @@ fn measure(figures: &mut Figures, server: &Server, log: &Path, query: &str, load
     figures.lines_per_message.push(lines / number(&report, "/delivered/messages"));
     let client = number(&report, "/client/cpu_seconds") / number(&report, "/delivered/seconds");
     figures.client.push(100.0 * client);
+    let written = lines / viewers as f64;
+    for ((other, before), (_, after)) in before.into_iter().zip(server.cpu_of_others()) {
+        figures.others.entry(other).or_default().push(1e6 * (after - before) / written);
+    }
     figures.p50.push(number(&report, "/last_viewer_ms/p50"));
     figures.p99.push(number(&report, "/last_viewer_ms/p99"));
 }
@@ -160,6 +168,11 @@ fn main() {
                 &ratios(&figures.cpu_per_line, &floor.cpu_per_line),
                 &ratios(&figures.p99, &floor.p99),
             ]);
+        }
+        for (name, _, figures) in &all {
+            for (other, cpu) in &figures.others {
+                println!("\n{name}: its {other} uses {} µs for a written line", range(cpu));
+            }
         }
     }
 }

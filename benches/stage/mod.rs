@@ -32,6 +32,25 @@ pub struct Server {
     pub address: String,
     /// Where a server with TLS keeps its certificate and a unix socket without TLS.
     tls: Option<tempfile::TempDir>,
+    /// What the paths of logs begin with: `/@HOST` on an edge.
+    machine: &'static str,
+    /// What it needs besides: a broker, an agent.
+    others: Vec<Companion>,
+    /// Where these keep what they store.
+    store: Option<tempfile::TempDir>,
+}
+
+/// Another process. Killed when dropped.
+pub struct Companion {
+    name: &'static str,
+    child: Child,
+}
+
+impl Drop for Companion {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 impl Server {
@@ -49,7 +68,7 @@ impl Server {
             _ => panic!("{line:?}"),
         };
         let address = address.trim_end_matches('/').to_owned();
-        Self { child, scheme, address, tls: None }
+        Self { child, scheme, address, tls: None, machine: "", others: Vec::new(), store: None }
     }
 
     /// A directory with a new certificate for this machine.
@@ -121,7 +140,7 @@ impl Server {
     }
 
     pub fn url(&self, log: &Path) -> String {
-        format!("{}://{}{}", self.scheme, self.address, log.display())
+        format!("{}://{}{}{}", self.scheme, self.address, self.machine, log.display())
     }
 
     /// Resident memory in bytes.
@@ -147,11 +166,21 @@ impl Server {
 
     /// Seconds of CPU so far.
     pub fn cpu(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+        cpu_of(self.pid())
     }
+
+    /// The same for each process that it needs, with its name.
+    pub fn cpu_of_others(&self) -> Vec<(&'static str, f64)> {
+        self.others.iter().map(|other| (other.name, cpu_of(other.child.id()))).collect()
+    }
+}
+
+/// Seconds of CPU of a process so far.
+fn cpu_of(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    ticks as f64 / rustix::param::clock_ticks_per_second() as f64
 }
 
 impl Drop for Server {

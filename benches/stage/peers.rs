@@ -1,13 +1,13 @@
 //! Other servers, if they are installed. Each is started as its users start it, on a free port.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Server, ask, get};
+use super::{Companion, Server, TAILCAST, ask, get};
 
 /// The interval at which the bench polls a log for a server that does not read files.
 const LOOK_INTERVAL: Duration = Duration::from_millis(1);
@@ -55,6 +55,7 @@ impl Server {
                 (server.scheme, server.tls) = ("https", Some(tls));
                 Some(server)
             }
+            "edge" => Self::edge(log.parent().unwrap()),
             "frontail" => {
                 let mut command =
                     Command::new(std::env::var_os("FRONTAIL").unwrap_or_else(|| "frontail".into()));
@@ -66,6 +67,36 @@ impl Server {
             }
             _ => panic!("no peer is called {name}"),
         }
+    }
+
+    /// An edge, with a broker and an agent that has the logs of the directory.
+    fn edge(logs: &Path) -> Option<Self> {
+        let port = free_port();
+        let store = tempfile::tempdir().unwrap();
+        let mut broker = Command::new("nats-server");
+        broker.args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string()]);
+        broker.arg("--store_dir").arg(store.path().join("broker"));
+        broker.stdout(Stdio::null()).stderr(Stdio::null());
+        let broker = Companion { name: "broker", child: broker.spawn().ok()? };
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let url = format!("nats://127.0.0.1:{port}");
+        let mut agent = Command::new(TAILCAST);
+        agent.env("TAILCAST_LOG", "warn").args(["agent", "--name", "machine", "--nats", &url]);
+        let mut child = agent.arg(logs).stdout(Stdio::piped()).spawn().unwrap();
+        let mut ready = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let agent = Companion { name: "agent", child };
+        let (own, spool) = (store.path().join("own"), store.path().join("spool"));
+        std::fs::create_dir(&own).unwrap();
+        let spool = spool.display().to_string();
+        let flags = ["--port", "0", "--nats", &url, "--spool", &spool];
+        let mut server = Self::start(Self::command(&own, &flags));
+        server.machine = "/@machine";
+        server.others = vec![agent, broker];
+        server.store = Some(store);
+        Some(server)
     }
 
     /// nginx with one worker, which serves the whole file system with `sendfile`.
@@ -97,8 +128,15 @@ impl Server {
     /// Starts a server, and waits until it listens.
     fn other(mut command: Command, port: u16) -> Option<Self> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let mut server =
-            Self { child, scheme: "http", address: format!("127.0.0.1:{port}"), tls: None };
+        let mut server = Self {
+            child,
+            scheme: "http",
+            address: format!("127.0.0.1:{port}"),
+            tls: None,
+            machine: "",
+            others: Vec::new(),
+            store: None,
+        };
         // A Python without the library, or an nginx without the module, ends at once.
         while TcpStream::connect(&server.address).is_err() {
             if server.child.try_wait().unwrap().is_some() {

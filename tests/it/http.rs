@@ -176,7 +176,13 @@ async fn page_assets_are_cached_by_their_version() {
             assert_eq!((asset.status, asset.header("cache-control")), (200, passing));
         }
     }
-    for nothing in ["/_/page/", "/_/page/view.js", "/_/page/x/none.js", "/_/page/x/y/main.js", "/_/page/x/net/wire.js"] {
+    for nothing in [
+        "/_/page/",
+        "/_/page/view.js",
+        "/_/page/x/none.js",
+        "/_/page/x/y/main.js",
+        "/_/page/x/net/wire.js",
+    ] {
         assert_eq!(get(server.address, nothing, &[]).await.status, 404, "{nothing}");
     }
 }
