@@ -115,6 +115,32 @@ scene('large old files are searched when the reader steps beyond the first match
   }
 });
 
+scene('old files that cannot be listed now are asked for again, with pauses', async (scene) => {
+  const { page, logs } = scene;
+  await logs.write('a.log.1', 'older needle\n');
+  const log = await logs.write('a.log', `present needle\n${lines('present', 500).join('\n')}\n`);
+  /** @type {number[]} */
+  const asked = [];
+  await page.route(/\/_\/history\//, (route) => {
+    asked.push(Date.now());
+    return route.abort();
+  });
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '1+ lines');
+  await page.keyboard.press('Shift+Enter');
+  await scene.untilText('#find-count', '1 of 1+');
+  await page.keyboard.press('Shift+Enter');
+  await scene.untilText('#find-count', 'interrupted: the older files cannot be searched now');
+  const before = asked.length;
+  await eventually('it is asked for again', () => asked.length >= before + 4 || asked.length);
+  assert.ok(asked[before + 3] - asked[before] > 1_000, `${asked}`);
+  await page.unroute(/\/_\/history\//);
+  await eventually('the older file', async () => await here(scene) === 'older needle' || here(scene));
+});
+
 scene('the keys for errors lead into the old files', async (scene) => {
   const { page, logs } = scene;
   await writeFile(logs.path('a.log.2.gz'), gzipSync('ERROR the first\nfine\n'));

@@ -3,10 +3,13 @@
 // if all of them are small, else when the reader steps beyond the first match. To search a compressed one, the server
 // has to unpack it.
 
+import { Gone } from '../net/api.js';
 import { FileSearch } from './file-search.js';
 
 /** Older files are searched without being asked for if they have at most so many bytes together, on the disk. */
 const EAGER_BYTES = 16 * 1024 * 1024;
+/** The pause after a failure, before the reader's step is tried again. */
+const RETRY_MS = 1_000;
 
 /**
  * @typedef {import('./file-search.js').SearchResult} SearchResult
@@ -138,13 +141,19 @@ export class HistorySearch {
     this.#state = 'running';
     this.#turn = new AbortController();
     const { signal } = this.#turn;
-    this.#interruption = '';
     /** @type {'waiting' | 'done'} */
     let state = 'waiting';
     try {
       state = isUnasked && (await this.#oldFiles.bytes(signal)) > EAGER_BYTES ? 'waiting' : await this.#searchOlder(isUnasked, signal);
-    } catch {
-      if (!signal.aborted) this.#interruption = isUnasked ? '' : 'the older files cannot be searched now';
+    } catch (error) {
+      if (error instanceof Gone) {
+        // What lies before a file that is gone cannot be reached.
+        state = 'done';
+      } else if (!isUnasked && !signal.aborted) {
+        this.#interruption = 'the older files cannot be searched now';
+        this.#changed();
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      }
     }
     if (signal.aborted) return;
     this.#state = state;
@@ -162,7 +171,11 @@ export class HistorySearch {
     for (let gen = this.#older[0]?.gen ?? generations.currentGen; ; gen -= 1) {
       const isThere = await this.#oldFiles.reach(gen, signal);
       signal.throwIfAborted();
-      if (!isThere) return 'done';
+      if (!isThere) {
+        this.#interruption = '';
+        return 'done';
+      }
+      this.#interruption = '';
       const { id, from, to } = generations.at(gen - 1);
       const count = await this.#searchFile(gen - 1, id, to, signal);
       signal.throwIfAborted();
