@@ -114,6 +114,40 @@ async fn other_logs_are_served_beside_it_and_nothing_by_chance() {
 }
 
 #[tokio::test]
+async fn what_a_killed_server_has_left_goes_with_the_next_one() {
+    let place = tempfile::tempdir().unwrap();
+    let directories = || std::fs::read_dir(place.path()).unwrap().count();
+    let (mut killed, mut stdin) = serve(place.path(), &[]);
+    stdin.write_all(b"one\n").unwrap();
+    killed.signal(rustix::process::Signal::KILL);
+    killed.wait().await;
+    assert_eq!(directories(), 1, "nobody could remove it");
+    let (mut first, _stdin) = serve(place.path(), &[]);
+    assert_eq!(directories(), 1, "only its own is left");
+    let (mut second, _stdin) = serve(place.path(), &[]);
+    assert_eq!(directories(), 2, "that of another server stays");
+    for program in [&mut first, &mut second] {
+        program.signal(rustix::process::Signal::TERM);
+        assert!(program.wait().await.success());
+    }
+    assert!(is_empty(place.path()), "nothing is left");
+}
+
+#[tokio::test]
+async fn its_files_are_in_no_list_where_their_directory_is_served() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("a.log"), "a\n").unwrap();
+    let (program, mut stdin) = serve(place.path(), &[place.path().to_str().unwrap()]);
+    stdin.write_all(b"one\n").unwrap();
+    let list = get(program.address, "/_/logs", &[]).await.text();
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    let paths = list["logs"].as_array().unwrap().iter().map(|log| log["path"].as_str().unwrap());
+    let mut paths: Vec<_> = paths.collect();
+    paths.sort_unstable();
+    assert_eq!(paths, ["/stdin", place.path().join("a.log").to_str().unwrap()]);
+}
+
+#[tokio::test]
 async fn a_right_to_read_it_is_one_to_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("stdin");

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFile, utimes, writeFile } from 'node:fs/promises';
 import { gzipSync } from 'node:zlib';
 
+import { eventually } from './program.js';
 import { scene } from './scene.js';
 
 /** @param {string} of @param {number} count */
@@ -67,4 +68,115 @@ scene('a damaged archive says what is wrong with it', async (scene) => {
   await writeFile(scene.logs.path('a.log.gz'), whole.subarray(0, whole.length / 2));
   await scene.open(scene.logs.path('a.log.gz'));
   await scene.until(() => document.querySelector('#newer')?.textContent?.includes('This gz file ends early'));
+});
+
+/** The text of the row that the reader was led to. @param {import('./scene.js').Scene} scene */
+function here({ page }) {
+  return page.evaluate(() => document.querySelector('.row.current')?.textContent ?? 'nowhere');
+}
+
+scene('find steps from the present file into the old ones and back', async (scene) => {
+  const { page } = scene;
+  const { log } = await rotated(scene, 3_000);
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type(' 1234');
+  await scene.untilText('#find-count', '3 lines');
+  for (const [count, row] of [['3 of 3', 'present 1234'], ['2 of 3', 'older 1234'], ['1 of 3', 'oldest 1234'], ['3 of 3', 'present 1234']]) {
+    await page.keyboard.press('Shift+Enter');
+    await scene.untilText('#find-count', count);
+    await eventually(row, async () => await here(scene) === row || here(scene));
+  }
+  await page.keyboard.press('Enter');
+  await scene.untilText('#find-count', '1 of 3');
+  await eventually('the first one', async () => await here(scene) === 'oldest 1234' || here(scene));
+  // The lines of each file are counted by themselves.
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('l');
+  await scene.until(() => document.querySelector('.row[data-line="1235"]')?.textContent === 'oldest 1234');
+});
+
+scene('large old files are searched when the reader steps beyond the first match', async (scene) => {
+  const { page, logs } = scene;
+  const part = (/** @type {string} */ of) => `${of} needle\n${`${of} hay ${'x'.repeat(1_000)}\n`.repeat(10_000)}`;
+  await logs.write('a.log.2', part('oldest'));
+  await logs.write('a.log.1', part('older'));
+  const log = await logs.write('a.log', `present needle\n${lines('present', 500).join('\n')}\n`);
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '1+ lines');
+  for (const [count, row] of [['1 of 1+', 'present needle'], ['1 of 2+', 'older needle'], ['1 of 3+', 'oldest needle'], ['3 of 3', 'present needle']]) {
+    await page.keyboard.press('Shift+Enter');
+    await eventually(row, async () => await here(scene) === row || here(scene));
+    await scene.untilText('#find-count', count);
+  }
+});
+
+scene('old files that cannot be listed now are asked for again, with pauses', async (scene) => {
+  const { page, logs } = scene;
+  await logs.write('a.log.1', 'older needle\n');
+  const log = await logs.write('a.log', `present needle\n${lines('present', 500).join('\n')}\n`);
+  /** @type {number[]} */
+  const asked = [];
+  await page.route(/\/_\/history\//, (route) => {
+    asked.push(Date.now());
+    return route.abort();
+  });
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type('needle');
+  await scene.untilText('#find-count', '1+ lines');
+  await page.keyboard.press('Shift+Enter');
+  await scene.untilText('#find-count', '1 of 1+');
+  await page.keyboard.press('Shift+Enter');
+  await scene.untilText('#find-count', 'interrupted: the older files cannot be searched now');
+  const before = asked.length;
+  await eventually('it is asked for again', () => asked.length >= before + 4 || asked.length);
+  assert.ok(asked[before + 3] - asked[before] > 1_000, `${asked}`);
+  await page.unroute(/\/_\/history\//);
+  await eventually('the older file', async () => await here(scene) === 'older needle' || here(scene));
+});
+
+scene('the keys for errors lead into the old files', async (scene) => {
+  const { page, logs } = scene;
+  await writeFile(logs.path('a.log.2.gz'), gzipSync('ERROR the first\nfine\n'));
+  await logs.write('a.log.1', 'all is well\n');
+  const log = await logs.write('a.log', 'fine\nERROR the last\n');
+  await scene.open(log);
+  await scene.untilText('#errors-count', '1 error');
+  for (const row of ['ERROR the last', 'ERROR the first', 'ERROR the last']) {
+    await page.keyboard.press('E');
+    await eventually(row, async () => await here(scene) === row || here(scene));
+  }
+  await scene.untilText('#errors-count', '2 errors');
+});
+
+scene('a filter shows the matching lines of all files', async (scene) => {
+  const { page } = scene;
+  const { log } = await rotated(scene, 300);
+  await scene.open(log);
+  await scene.untilState('live');
+  await page.keyboard.press('/');
+  await page.keyboard.type(' 123');
+  await page.click('#filter');
+  await scene.untilRowsAndMarks(['oldest 123', '[rotated]', 'older 123', '[rotated]', 'present 123']);
+});
+
+scene('the lines of a container are shown as they are in the file where the reader wants that', async (scene) => {
+  const { page, logs } = scene;
+  const line = '2026-11-28T14:02:07.123456789Z stderr F cannot listen';
+  const log = await logs.write('0.log', `${line}\n`);
+  await scene.open(log);
+  await scene.untilRowsAndMarks(['cannot listen']);
+  await page.click('#view-open');
+  await page.click('#undecoded-option');
+  await scene.untilRowsAndMarks([line]);
+  await page.click('#view-open');
+  assert.equal(await page.isChecked('#undecoded'), true);
+  await page.click('#undecoded-option');
+  await scene.untilRowsAndMarks(['cannot listen']);
 });

@@ -205,7 +205,7 @@ function draw() {
   levels.show(near);
   addJsonButtons(near);
   showTimes(log, near, menu.options.times);
-  highlighter.show(near, cursor, 0);
+  highlighter.show(near, cursor === null ? null : { gen: 0, offset: cursor });
   follow.pin();
   updateStatus();
   byId('copy').hidden = current() === null;

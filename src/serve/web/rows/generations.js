@@ -14,6 +14,8 @@
  * @property {boolean} isGone whether the server can no longer read it
  */
 
+/** A place is a position as one number, in the order of positions: no offset reaches this. */
+const OFFSETS_MAX = 2 ** 44;
 /** Markers kept for one generation. The bound keeps memory small for a log that is all gaps. */
 const MARKERS_MAX = 500;
 
@@ -42,6 +44,20 @@ export class Generations {
   /** The number of the earliest generation. */
   get firstGen() {
     return -this.#earlier.length;
+  }
+
+  /**
+   * A position as one number. It is good until another generation begins.
+   * @param {Position} position
+   */
+  placeOf({ gen, offset }) {
+    return (gen - this.currentGen) * OFFSETS_MAX + offset;
+  }
+
+  /** The position that a number stands for. @param {number} place @returns {Position} */
+  positionAt(place) {
+    const before = Math.floor(place / OFFSETS_MAX);
+    return { gen: this.currentGen + before, offset: place - before * OFFSETS_MAX };
   }
 
   /** @param {number} number */

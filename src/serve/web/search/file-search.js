@@ -18,6 +18,8 @@ const RETRY_MS = 1_000;
  * @property {boolean} running
  * @property {string} error why the pattern is invalid
  * @property {string} interruption why the search waits to be continued; empty if it does not
+ * @property {boolean} [hasUnsearched] whether there are older files that were not searched
+ * @property {() => boolean} [more] goes on in older files; whether there may be more matches
  *
  * @typedef {{size: number, lastRow: number}} FileEnd the known size of the file, and the offset of its last row
  *
@@ -38,6 +40,8 @@ export class FileSearch {
   /** Whether the search has reached the known end of the file. */
   complete = false;
   running = false;
+  /** Changes with each search that is started or stopped. */
+  version = 0;
   /** Why the pattern is invalid. */
   error = '';
   /** Why the search waits to be continued; empty if it does not. */
@@ -74,6 +78,11 @@ export class FileSearch {
     return this.#generation;
   }
 
+  /** What is searched for. @returns {Record<string, string>} */
+  get parameters() {
+    return this.#parameters ?? {};
+  }
+
   /**
    * Searches a file from its beginning.
    * @param {string} generation
@@ -94,6 +103,7 @@ export class FileSearch {
     this.#abort?.abort();
     this.#abort = null;
     this.#parameters = null;
+    this.version += 1;
     this.offsets = [];
     this.count = 0;
     this.#searchedTo = { size: 0, lastRow: 0 };

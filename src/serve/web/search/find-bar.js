@@ -17,8 +17,8 @@ const SWITCHES = /** @type {('case' | 'word' | 'regex')[]} */ (['case', 'word', 
  *
  * @typedef {object} Callbacks callbacks to the page
  * @property {() => void} changed the pattern, the filter or the highlights changed
- * @property {(offset: number) => Promise<void>} goTo goes to the row at this offset
- * @property {() => number} here the offset of the reader's current row
+ * @property {(place: number) => Promise<void>} goTo goes to the row at this place
+ * @property {() => number} here the place of the reader's current row
  * @property {() => void} closed the bar was closed
  */
 
@@ -30,7 +30,7 @@ export class FindBar {
   level = '';
   /** @type {Pattern[]} */
   rules = [];
-  /** The offset of the row that the reader went to. @type {number | null} */
+  /** The place of the row that the reader went to. @type {number | null} */
   current = null;
   /** @type {Pattern} */
   #pattern = { text: '', regex: false, case: false, word: false };
@@ -179,12 +179,16 @@ export class FindBar {
    */
   async step(way) {
     const { offsets } = this.scan;
-    this.#pendingStep = offsets.length === 0 && this.scan.running ? way : 0;
-    if (offsets.length === 0) return;
     const here = this.current ?? this.#callbacks.here();
     let at = lowerBound(offsets, here);
     if (way < 0) at -= 1;
     else if (offsets[at] === this.current) at += 1;
+    const mayBeInOlder = offsets.length === 0 || at < 0;
+    this.#pendingStep = mayBeInOlder && (this.scan.more?.() ?? (offsets.length === 0 && this.scan.running)) ? way : 0;
+    if (this.#pendingStep !== 0 || offsets.length === 0) {
+      this.#showCount();
+      return;
+    }
     this.current = offsets[(at + offsets.length) % offsets.length];
     this.#showCount();
     await this.#callbacks.goTo(this.current);
@@ -281,12 +285,14 @@ export class FindBar {
     if (error !== '') return error;
     if (interruption !== '') return `interrupted: ${interruption}`;
     if (!complete && running && count === 0) return 'searching…';
-    const more = complete ? '' : running ? ' so far' : '+';
-    if (count === 0) return complete ? 'no matches' : 'no matches so far';
+    // Older files that were not searched may have more.
+    const more = running && !complete ? ' so far' : complete && !this.scan.hasUnsearched ? '' : '+';
+    if (count === 0) return more === '' ? 'no matches' : 'no matches so far';
     const at = this.current === null ? -1 : lowerBound(offsets, this.current);
     const total = `${WHOLE.format(count)}${more}`;
     if (at >= 0 && offsets[at] === this.current) return `${WHOLE.format(at + 1)} of ${total}`;
-    return more === ' so far' ? total : `${total} ${count === 1 ? 'line' : 'lines'}`;
+    if (more === ' so far') return total;
+    return `${total} ${count === 1 && more === '' ? 'line' : 'lines'}`;
   }
 
   /** @param {string} option */

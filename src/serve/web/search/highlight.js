@@ -32,10 +32,9 @@ export class Highlighter {
 
   /**
    * @param {Entry[]} entries in sight
-   * @param {number | null} current the offset of the row that the reader went to
-   * @param {number} gen the generation of `current`
+   * @param {import('../rows/generations.js').Position | null} current the row that the reader went to
    */
-  show(entries, current, gen) {
+  show(entries, current) {
     /** @type {Map<string, AbstractRange[]>} */
     const rangesByName = new Map();
     /** @type {HTMLElement | null} */
@@ -43,7 +42,7 @@ export class Highlighter {
     const isOn = this.#find.expression !== null || this.#rules.length > 0;
     for (const entry of entries) {
       if (entry.marker !== undefined || entry.element === null) continue;
-      const isCurrent = entry.gen === gen && entry.offset === current;
+      const isCurrent = current !== null && entry.gen === current.gen && entry.offset === current.offset;
       if (isCurrent) hit = entry.element;
       if (!isOn && entry.annotation?.match === undefined) continue;
       const text = entry.element.textContent ?? '';

@@ -43,8 +43,10 @@ export class LevelSearch extends FileSearch {
 }
 
 export class ProblemNav {
-  /** The offset of the error or warning that the reader went to. @type {number | null} */
+  /** The place of the error or warning that the reader went to. @type {number | null} */
   current = null;
+  /** A step that is made as soon as the older files were searched. @type {-1 | 0 | 1} */
+  #pendingStep = 0;
   #level;
   #button;
   #count;
@@ -54,7 +56,7 @@ export class ProblemNav {
   /**
    * @param {'error' | 'warning'} level
    * @param {import('./file-search.js').SearchResult} scan
-   * @param {(offset: number) => Promise<void>} go
+   * @param {(place: number) => Promise<void>} go
    * @param {() => number} here
    */
   constructor(level, scan, go, here) {
@@ -73,11 +75,13 @@ export class ProblemNav {
    */
   async step(way) {
     const { offsets } = this.scan;
-    if (offsets.length === 0) return;
     const here = this.#here();
     let at = lowerBound(offsets, here);
     if (way < 0) at -= 1;
     else if (offsets[at] === here && this.current !== null) at += 1;
+    const mayBeInOlder = offsets.length === 0 || at < 0;
+    this.#pendingStep = mayBeInOlder && this.scan.more?.() ? way : 0;
+    if (this.#pendingStep !== 0 || offsets.length === 0) return;
     this.current = offsets[(at + offsets.length) % offsets.length];
     await this.#goTo(this.current);
   }
@@ -92,6 +96,7 @@ export class ProblemNav {
 
   /** Must be called when the results changed. */
   show() {
+    if (this.#pendingStep !== 0) this.step(this.#pendingStep);
     const { count, complete, running } = this.scan;
     this.#button.hidden = count === 0;
     const words = `${plural(count, this.#level)}${complete || running ? '' : '+'}`;

@@ -21,6 +21,11 @@ export class ViewerBars {
     byId('hint-close').addEventListener('click', () => this.hint(''));
   }
 
+  /** Whether the log has the name of a container. */
+  get isOfContainer() {
+    return (this.#path.dataset.name ?? '') !== '';
+  }
+
   /** @param {string} path */
   showPath(path) {
     const cut = path.lastIndexOf('/') + 1;

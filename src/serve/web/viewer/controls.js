@@ -1,7 +1,7 @@
 // Keyboard and pointer input of the viewer page.
 
 import { failureWords, Gone } from '../net/api.js';
-import { isWritten, pagePath, serverUrl } from '../net/wire.js';
+import { isUndecoded, isWritten, pagePath, serverUrl } from '../net/wire.js';
 import { toggleJson } from '../rows/json.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { byId } from '../ui/dom.js';
@@ -107,6 +107,10 @@ export class Controls {
     const written = /** @type {HTMLInputElement} */ (byId('written'));
     written.checked = isWritten(location);
     written.addEventListener('change', () => this.#toggleWritten());
+    const undecoded = /** @type {HTMLInputElement} */ (byId('undecoded'));
+    undecoded.checked = isUndecoded(location);
+    undecoded.addEventListener('change', () => this.#toggleDecoding());
+    if (isUndecoded(location) || this.#parts.bars.isOfContainer) this.offerDecoding();
     const more = byId('more-menu');
     more.addEventListener('beforetoggle', () => this.#updateLinks());
     more.addEventListener('toggle', () => this.#offerHistory());
@@ -181,6 +185,19 @@ export class Controls {
     location.replace(url);
   }
 
+  /** Offers the lines as they are in the file, because they are those of a container's runtime. */
+  offerDecoding() {
+    byId('undecoded-option').hidden = false;
+  }
+
+  /** Loads the page again, as for what is written. */
+  #toggleDecoding() {
+    const url = new URL(this.#parts.urlSync.url);
+    // The server's own default may be either.
+    url.searchParams.set('decode', isUndecoded(url) ? 'auto' : 'off');
+    location.replace(url);
+  }
+
   #toggleFollow() {
     const { follow, seek } = this.#parts;
     if (follow.following) follow.pause();
@@ -193,7 +210,7 @@ export class Controls {
   #withErrors(act) {
     const { errorNav, searchProblems } = this.#parts;
     searchProblems();
-    if (errorNav.scan.offsets.length > 0) act(errorNav);
+    if (errorNav.scan.offsets.length > 0 || errorNav.scan.more?.()) act(errorNav);
     else this.showHint(noneText(errorNav.scan, 'error'));
   }
 
@@ -201,7 +218,7 @@ export class Controls {
   #stepWarning(way) {
     const { warningNav, searchProblems } = this.#parts;
     searchProblems();
-    if (warningNav.scan.offsets.length > 0) warningNav.step(way);
+    if (warningNav.scan.offsets.length > 0 || warningNav.scan.more?.()) warningNav.step(way);
     else this.showHint(noneText(warningNav.scan, 'warning'));
   }
 
@@ -266,7 +283,7 @@ export class Controls {
   async #showInContext(row) {
     const { findBar, selection } = this.#parts;
     selection.select(row, false);
-    findBar.current = row.offset;
+    findBar.current = this.#parts.generations.placeOf(row);
     findBar.leaveFilter();
     const { gen, offset } = row;
     selection.moveTo(await this.#parts.seek.reveal({ gen, offset }, 'middle'));

@@ -3,10 +3,8 @@
 // only counted.
 
 import { failureWords, Gone } from '../net/api.js';
-import { isSameGeneration } from '../net/wire.js';
 import { compare } from '../rows/generations.js';
 import { selectedNodes, VIEWPORT_ROWS_MAX } from '../rows/row-viewport.js';
-import { formatDateTime, formatSize } from '../ui/units.js';
 
 /** The most rows drawn in one frame. Their parsing and layout take a few milliseconds. */
 export const ROWS_PER_FRAME = 300;
@@ -35,6 +33,7 @@ const RETRY_MS = 1_000;
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('../net/api.js').LogApi} api
  * @property {import('../rows/follow.js').Follow} follow
+ * @property {import('./old-files.js').OldFiles} oldFiles
  * @property {() => void} changed called when a frame is needed
  * @property {(words: string) => void} failed called when the rows at a place that the reader wants can't be loaded
  */
@@ -216,13 +215,13 @@ export class RowLoader {
 
   /** @param {AbortSignal} signal */
   async #fetchUp(signal) {
-    const { rowViewport, generations, api } = this.#parts;
+    const { rowViewport, generations, api, oldFiles } = this.#parts;
     await this.#settled(signal, 'up', async () => {
       let { gen, offset } = rowViewport.from;
       const present = generations.at(gen);
       if (present === undefined) return;
       if (offset <= present.from) {
-        if (gen === generations.firstGen && !(await this.#addOlderFile(present.id, signal))) {
+        if (!(await oldFiles.reach(gen, signal))) {
           this.top = 'start';
           return;
         }
@@ -242,26 +241,6 @@ export class RowLoader {
     }, () => {
       this.top = 'gone';
     });
-  }
-
-  /**
-   * Adds the file that had the log's name before this one. Returns whether there is such a file.
-   * @param {string} generation
-   * @param {AbortSignal} signal
-   */
-  async #addOlderFile(generation, signal) {
-    const { generations, api } = this.#parts;
-    const files = await api.history(signal);
-    const at = files.findIndex((file) => isSameGeneration(file.generation, generation));
-    const older = files[at - 1];
-    if (older === undefined) return false;
-    // Only the server knows how much is in a compressed file.
-    const { size, notice } = await api.rows(older.generation, { before: Number.MAX_SAFE_INTEGER }, 1, {}, signal);
-    signal.throwIfAborted();
-    const written = older.modified === null ? '' : `, written until ${formatDateTime(older.modified)}`;
-    const part = notice === undefined ? '' : `; ${notice.message}`;
-    generations.addEarlier(older.generation, size, `end of ${older.name} (${formatSize(size)}${written})${part} · ${files[at].name} begins`);
-    return true;
   }
 
   /** @returns {boolean} whether something was drawn */

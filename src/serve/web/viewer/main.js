@@ -13,6 +13,7 @@ import { Levels } from '../rows/levels.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
 import { FindBar } from '../search/find-bar.js';
+import { HistorySearch } from '../search/history-search.js';
 import { Highlighter } from '../search/highlight.js';
 import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
 import { byId } from '../ui/dom.js';
@@ -29,6 +30,7 @@ import { LineSelection } from './line-selection.js';
 import { RowLoader } from './loader.js';
 import { Minimap } from './minimap.js';
 import { NewerFile } from './newer-file.js';
+import { OldFiles } from './old-files.js';
 import { Seek } from './seek.js';
 import { Stream } from './stream.js';
 import { TabBadge } from './tab.js';
@@ -47,6 +49,8 @@ const { generations, tail } = stream;
 const rowViewport = new RowViewport(byId('rows'), log, () => follow.pin());
 const encoding = chosenEncoding(location, parseView(location.hash));
 const api = new LogApi(pagePath(), encoding, interpretation(location));
+
+const oldFiles = new OldFiles(api, generations);
 
 /** @type {import('../ui/status.js').Facts} */
 const facts = {
@@ -75,7 +79,7 @@ const follow = new Follow(log, () => loader.attached, () => {
   refresh();
 });
 /** @type {RowLoader} */
-const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, changed: () => refresh(), failed: showFailure });
+const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, oldFiles, changed: () => refresh(), failed: showFailure });
 const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
@@ -83,21 +87,15 @@ const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
 const highlighter = new Highlighter();
 const columns = new Columns(log, api, generations, restyle, showFailure);
-const search = new FileSearch(api, () => {
-  findBar.resultsChanged();
-  refresh();
-});
-const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentOffset, closed: () => controls.focusLog() });
-const errorSearch = new LevelSearch(api, 'error', () => {
-  errorNav.show();
-  refresh();
-});
-const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
-const warningSearch = new LevelSearch(api, 'warning', () => {
-  warningNav.show();
-  refresh();
-});
-const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
+const search = new FileSearch(api, () => foundChanged());
+const found = new HistorySearch(api, search, generations, oldFiles, true, () => foundChanged());
+const findBar = new FindBar(found, { changed: findChanged, goTo, here: currentPlace, closed: () => controls.focusLog() });
+const errorSearch = new LevelSearch(api, 'error', () => errorsChanged());
+const errors = new HistorySearch(api, errorSearch, generations, oldFiles, false, () => errorsChanged());
+const errorNav = new ProblemNav('error', errors, goTo, currentPlace);
+const warningSearch = new LevelSearch(api, 'warning', () => warningsChanged());
+const warnings = new HistorySearch(api, warningSearch, generations, oldFiles, false, () => warningsChanged());
+const warningNav = new ProblemNav('warning', warnings, goTo, currentPlace);
 const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
@@ -148,6 +146,8 @@ function onMessage(message, resuming) {
       break;
     case 'reset':
       notice = '';
+      // Places are good until another generation begins.
+      for (const way of [findBar, errorNav, warningNav]) way.current = null;
       break;
     case 'open':
       notice = '';
@@ -162,6 +162,7 @@ function onMessage(message, resuming) {
       }
       if (!follow.following) facts.newLines += fresh;
       tab.countRows(message.rows, fresh);
+      if (message.rows.some(([, , note]) => note?.stream !== undefined)) controls.offerDecoding();
       break;
   }
   facts.size = generations.current?.to ?? facts.size;
@@ -173,6 +174,24 @@ function onMessage(message, resuming) {
   extendSearches();
   isStatusDue = true;
   drawScheduler.requestThrottled();
+}
+
+function foundChanged() {
+  found.presentChanged();
+  findBar.resultsChanged();
+  refresh();
+}
+
+function errorsChanged() {
+  errors.presentChanged();
+  errorNav.show();
+  refresh();
+}
+
+function warningsChanged() {
+  warnings.presentChanged();
+  warningNav.show();
+  refresh();
 }
 
 /** Extends the running searches to new bytes. */
@@ -266,23 +285,30 @@ function decorateInSight() {
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);
-  highlighter.show(near, findBar.current ?? errorNav.current ?? warningNav.current, generations.currentGen);
+  const place = findBar.current ?? errorNav.current ?? warningNav.current;
+  highlighter.show(near, place === null ? null : generations.positionAt(place));
 }
 
-/** The offset of the reader's current row. */
+/** The offset in the present file near which a search begins: that of the reader's current row. */
 function currentOffset() {
   const first = selection.cursor ?? rowViewport.firstInSight();
-  return first?.offset ?? 0;
+  return first?.gen === generations.currentGen ? first.offset : 0;
+}
+
+/** The place of the reader's current row. */
+function currentPlace() {
+  const first = selection.cursor ?? rowViewport.firstInSight();
+  return first ? generations.placeOf(first) : 0;
 }
 
 /**
- * Goes to a search result in the current file.
- * @param {number} offset
+ * Goes to a search result.
+ * @param {number} place
  */
-async function goTo(offset) {
+async function goTo(place) {
   // Only one row is the current one, whether the find bar or the error or warning button led to it.
-  for (const way of [findBar, errorNav, warningNav]) if (way.current !== offset) way.current = null;
-  const row = await seek.reveal({ gen: generations.currentGen, offset }, 'middle');
+  for (const way of [findBar, errorNav, warningNav]) if (way.current !== place) way.current = null;
+  const row = await seek.reveal(generations.positionAt(place), 'middle');
   selection.moveTo(row);
 }
 
@@ -299,12 +325,11 @@ function showMinimap() {
   const { to } = generations.at(first.gen);
   const isAtEnd = follow.following || (loader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
   minimap.show(log.scrollTop === 0 && loader.top !== '' ? 0 : first.offset, isAtEnd || last.gen !== first.gen ? to : last.offset, to);
-  const isPresent = first.gen === generations.currentGen;
   const { selected } = selection;
   minimap.setMarks([
-    { kind: 'warning', offsets: isPresent ? warningSearch.offsets : [] },
-    { kind: 'error', offsets: isPresent ? errorSearch.offsets : [] },
-    { kind: 'found', offsets: isPresent ? search.offsets : [] },
+    { kind: 'warning', offsets: warnings.offsetsIn(first.gen) },
+    { kind: 'error', offsets: errors.offsetsIn(first.gen) },
+    { kind: 'found', offsets: found.offsetsIn(first.gen) },
     { kind: 'selected', offsets: selected?.gen === first.gen ? [selected.first.offset] : [] },
   ]);
 }
