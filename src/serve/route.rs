@@ -9,11 +9,10 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
 use crate::log::pattern::RequestedPath;
-use crate::render::Decode;
-use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
 use crate::serve::refusal::Refused;
+use crate::serve::{Settings, assets};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,15 +118,16 @@ impl<'a> Route<'a> {
         Ok(Self::Log { path: query::requested_path(path)?, query, transport })
     }
 
-    /// The same with this in place of `decode`, where a request for streams does not give it.
-    pub(super) fn or_decode(self, otherwise: Decode) -> Self {
+    /// The same with what the settings say where a request for streams does not.
+    pub(super) fn with_settings(self, settings: &Settings) -> Self {
         match self {
             Self::Log { path, query, transport } => {
-                Self::Log { path, query: query.or_decode(otherwise), transport }
+                Self::Log { path, query: query.with_settings(settings), transport }
             }
             Self::Events(logs) => {
                 let logs = logs.into_iter();
-                Self::Events(logs.map(|(path, query)| (path, query.or_decode(otherwise))).collect())
+                let logs = logs.map(|(path, query)| (path, query.with_settings(settings)));
+                Self::Events(logs.collect())
             }
             other => other,
         }
