@@ -5,7 +5,7 @@ use std::io;
 use crate::encoding::Newline;
 use crate::log::file::LogFile;
 use crate::log::position::Offset;
-use crate::time::{TimedFile, Zone};
+use crate::time::{Reading, TimedFile, Zone};
 
 impl LogFile {
     /// The file up to `end` as one in which times are sought. A stamp without a zone is of `zone`.
@@ -17,9 +17,9 @@ impl LogFile {
         newline: Newline,
         end: Offset,
         zone: &Zone,
-    ) -> io::Result<TimedFile<impl Fn(u64, usize) -> io::Result<Vec<u8>>>> {
+    ) -> io::Result<TimedFile<Reading<'_>>> {
         let written = self.status()?.modified;
-        let read = |from, len| self.read_at(Offset(from), len);
+        let read: Reading<'_> = Box::new(|from, len| self.read_at(Offset(from), len));
         TimedFile::open(read, newline.align(end.0), newline, written, zone)
     }
 }

@@ -14,7 +14,7 @@ use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
 use crate::render::{Interpretation, Size, Terminal};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::{Hub, WantedGeneration};
-use crate::time::{TimedFile, Zone};
+use crate::time::{Reading, TimedFile, Zone};
 
 /// The bytes of one generation of a log that were published when it was opened.
 #[derive(Clone, Debug)]
@@ -193,10 +193,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// Those of `fstat` and `pread`.
-    pub(super) fn timed(
-        &self,
-        zone: &Zone,
-    ) -> io::Result<TimedFile<impl Fn(u64, usize) -> io::Result<Vec<u8>>>> {
+    pub(super) fn timed(&self, zone: &Zone) -> io::Result<TimedFile<Reading<'_>>> {
         self.file.timed(self.newline(), self.end, zone)
     }
 

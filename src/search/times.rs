@@ -241,6 +241,7 @@ impl Count {
                 add(&mut bucket, line);
                 ControlFlow::Continue(())
             })?;
+            bucket.offset = Offset(from);
             if is_sampled {
                 let scale = |number: u64| {
                     (u128::from(number) * u128::from(bytes) / u128::from(SAMPLE_BYTES)) as u64
@@ -360,7 +361,8 @@ mod tests {
                 let (first, last) = (times.first.unwrap(), times.last.unwrap());
                 let spans = Spans { first, last, count: wanted };
                 let mut expected = vec![0; wanted];
-                for line in log[from.0 as usize..to.0 as usize].lines() {
+                let part = log.get(from.0 as usize..to.0 as usize).unwrap();
+                for line in part.lines() {
                     if let Ok(time) = line.parse::<i64>() {
                         let nth = (0..wanted).rev().find(|nth| spans.start(*nth) <= time);
                         expected[nth.unwrap_or(0)] += 2;

@@ -194,7 +194,7 @@ async fn dispatch(
         Route::Own(name) => own(app, visitor, name),
         Route::Log { path, query, transport } => {
             let log = visitor.log_requested(&path);
-            let request = LogRequest { app, remote, visitor, parts, query };
+            let request = LogRequest { app, remote, visitor, parts, query: *query };
             match (transport, upgrade) {
                 (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
                 (Transport::Events, _) => stream::events(&request, &log?).await,

@@ -43,7 +43,7 @@ pub(super) enum Route<'a> {
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log, or a pattern of logs. The path is percent-decoded.
-    Log { path: RequestedPath, query: Query, transport: Transport },
+    Log { path: RequestedPath, query: Box<Query>, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
     /// Any other `OPTIONS` for the server as a whole: which methods there are.
@@ -115,14 +115,15 @@ impl<'a> Route<'a> {
         } else {
             Transport::Plain
         };
-        Ok(Self::Log { path: query::requested_path(path)?, query, transport })
+        Ok(Self::Log { path: query::requested_path(path)?, query: Box::new(query), transport })
     }
 
     /// The same with what the settings say where a request for streams does not.
     pub(super) fn with_settings(self, settings: &Settings) -> Self {
         match self {
             Self::Log { path, query, transport } => {
-                Self::Log { path, query: query.with_settings(settings), transport }
+                let query = Box::new(query.with_settings(settings));
+                Self::Log { path, query, transport }
             }
             Self::Events(logs) => {
                 let logs = logs.into_iter();
@@ -255,7 +256,7 @@ mod tests {
         let query =
             Query { lines: Some(Lines::Last(3)), format: Some(Format::Text), ..Query::default() };
         let path = query::requested_path("/var/a%20b").unwrap();
-        let expected = Route::Log { path, query, transport: Transport::Plain };
+        let expected = Route::Log { path, query: Box::new(query), transport: Transport::Plain };
         assert_eq!(Route::of(&asked).unwrap(), expected);
     }
 

@@ -21,5 +21,5 @@ mod zone;
 pub use moment::{BadMoment, Moment, TimeRange};
 pub use profile::Profile;
 pub use recognizer::Recognizer;
-pub use seek::{TimedFile, TimedLine};
+pub use seek::{Reading, TimedFile, TimedLine};
 pub use zone::{BadZone, Zone};

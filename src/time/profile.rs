@@ -75,7 +75,7 @@ impl Profile {
 fn order_of(dates: &[([i16; 3], Stamp)], zone: &Zone, written: i64) -> Order {
     let Some(&([_, _, third], last)) = dates.last() else { return Order::default() };
     let mut possible = Order::ALL.into_iter().filter(|order| {
-        (third < 100 || *order != Order::YearFirst)
+        (third < 100 || *order != Order::Year)
             && dates.iter().all(|(parts, _)| order.apply(*parts).is_some())
     });
     let mut calendar = Calendar::new(zone.clone(), written);

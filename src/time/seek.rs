@@ -33,6 +33,9 @@ const BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// How far the lines are read for the first one that is not before a time, in bytes.
 const FORWARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Reads at most so many bytes at an offset.
+pub type Reading<'a> = Box<dyn Fn(u64, usize) -> io::Result<Vec<u8>> + 'a>;
+
 /// A line of a file, and the time that it says.
 #[derive(Clone, Copy, Debug)]
 pub struct TimedLine<'a> {

@@ -30,24 +30,24 @@ pub(super) enum Date {
     Today,
 }
 
-/// The order of a date's numbers.
+/// The order of a date's numbers, by the first of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Order {
     #[default]
-    DayFirst,
-    MonthFirst,
-    YearFirst,
+    Day,
+    Month,
+    Year,
 }
 
 impl Order {
-    pub(super) const ALL: [Self; 3] = [Self::DayFirst, Self::MonthFirst, Self::YearFirst];
+    pub(super) const ALL: [Self; 3] = [Self::Day, Self::Month, Self::Year];
 
     /// Year, month and day; `None` where the numbers can't be these.
     pub(super) fn apply(self, [one, two, three]: [i16; 3]) -> Option<(i16, i8, i8)> {
         let (year, month, day) = match self {
-            Self::DayFirst => (three, two, one),
-            Self::MonthFirst => (three, one, two),
-            Self::YearFirst => (one, two, three),
+            Self::Day => (three, two, one),
+            Self::Month => (three, one, two),
+            Self::Year => (one, two, three),
         };
         let year = if year < 100 { year + 2000 } else { year };
         let is_date = (1..=12).contains(&month) && (1..=31).contains(&day);
@@ -279,13 +279,13 @@ fn number(text: &[u8]) -> Option<i64> {
         if !fraction.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        match number {
-            ..100_000_000_000 => {
+        match whole {
+            ..=11 => {
                 let three = [0, 1, 2].map(|nth| fraction.get(nth).copied().unwrap_or(b'0'));
                 number * 1000 + digits(&three)
             }
-            ..100_000_000_000_000 => number,
-            ..100_000_000_000_000_000 => number / 1000,
+            12..=14 => number,
+            15..=17 => number / 1000,
             _ => number / 1_000_000,
         }
     };

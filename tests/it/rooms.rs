@@ -175,6 +175,9 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("cli/tail.rs", "`10m` is ten minutes before now"),
+            ("serve/query.rs", "`10m` is ten minutes before now"),
+            ("session/viewer/time.rs", "a stream ends when the clock of its log shows a time"),
             ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
