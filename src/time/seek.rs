@@ -29,7 +29,7 @@ const PART_BYTES: u64 = 64 * 1024;
 /// How much later than its neighbours a line may be written, in milliseconds.
 const DISORDER: i64 = 5 * 60 * 1000;
 /// How far back the lines are read that may be out of order, in bytes.
-const BACK_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const BACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How far the lines are read for the first one that is not before a time, in bytes.
 const FORWARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 

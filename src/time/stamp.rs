@@ -74,6 +74,12 @@ const REACH: usize = 200;
 /// says which bare stamps count.
 pub(super) fn leading(line: &[u8], bare: Option<Bare>) -> Option<Stamp> {
     let rest = line.get(prefix(line)..)?;
+    // No date begins with so many digits.
+    if bare == Some(Bare::Number)
+        && let Some(time) = number_at(rest)
+    {
+        return Some(instant(time));
+    }
     dated(rest).or_else(|| with_level(rest)).or_else(|| match bare? {
         Bare::Number => number_at(rest).map(instant),
         Bare::Clock => {
