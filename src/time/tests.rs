@@ -230,6 +230,9 @@ fn a_line_of_another_form_has_no_time_of_its_own() {
         2026-11-28 15:02:08 INFO again";
     let expected = [Some(T), None, None, None, None, Some(T + 1000)];
     assert_eq!(times_at(log, "Europe/Berlin", WRITTEN), expected);
+    // What comes before the stamps is no part of others.
+    let log = "[2026-11-28 15:02:07] one\nx2026-11-28 15:02:08 two\nv2026-11-28T14:02:07Z";
+    assert_eq!(times_at(log, "Europe/Berlin", WRITTEN), [Some(T), None, None]);
     // Numbers of bytes, most of which lie far from any time.
     let sizes = "1000000001 a.log\n17 b.log\n9000000000 c.log\n1800000000 d.log\n2026-11-28 15:02:07 x\n2026-11-28 15:02:07 x";
     assert_eq!(times_at(sizes, "Europe/Berlin", WRITTEN)[..4], [None; 4]);

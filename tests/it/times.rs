@@ -250,6 +250,10 @@ async fn times_of_containers_are_those_of_their_records() {
     assert_eq!(rows_since(13).await, "three\n2001-01-01 00:00:00 four\n");
     assert_eq!(rows_since(11).await, "two\nthree\n2001-01-01 00:00:00 four\n");
     // A line is whole.
+    let whole = "two\nthree\n2001-01-01 00:00:00 four\n";
+    let since = format!("since={}", stamp(12));
+    assert_eq!(text_of(&server, &format!("/_/text{log}?plain=1&{since}")).await, whole);
+    assert_eq!(text_of(&server, &format!("{log}?format=text&{since}")).await, whole);
     assert_eq!(rows_since(12).await, "two\nthree\n2001-01-01 00:00:00 four\n");
 }
 
