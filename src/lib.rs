@@ -19,6 +19,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`encoding`] | bytes to text, with the offset of each character; opens envelopes; pure |
+//! | [`time`] | the times that lines say, and where in a log a time lies; pure |
 //! | [`log`] | which paths may be read; files read at offsets; one follower for each log |
 //! | [`render`] | bytes to rows to HTML, as a terminal would show them; pure |
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
@@ -69,6 +70,7 @@
 //! | encoding | how the bytes of a log become text: by its first bytes, or as a viewer chooses |
 //! | envelope | a line in which a container runtime keeps a piece of what a program wrote, with time and stream |
 //! | layout | whether the lines of a log are envelopes: by its first line |
+//! | stamp | the text in which a line says its time |
 //! | row | a line as a terminal would show it, or a part of one that is very long; named by the offset of its first byte |
 //! | annotation | what a row carries besides its text: level, group, time |
 //! | frame | one encoded message, made once and shared |
@@ -118,4 +120,5 @@ pub mod search;
 pub mod serve;
 pub mod session;
 pub mod source;
+pub mod time;
 pub mod wire;

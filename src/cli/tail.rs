@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, anyhow};
 use clap::builder::FalseyValueParser;
@@ -30,6 +30,7 @@ use crate::client::{
 use crate::encoding::Encoding;
 use crate::log::pattern::RequestedPath;
 use crate::render::Exit;
+use crate::time::{Moment, TimeRange, Zone};
 use finish::Finish;
 use messages::Messages;
 use output::{FileForm, Output, reader_gone};
@@ -50,6 +51,7 @@ Examples:
   tailcast tail -F app.log                              wait until the file exists
   tailcast tail 'app-*.log'                             the newest of these, and the next ones
   tailcast tail --no-follow -n all app.log | wc -l      print the whole file and exit
+  tailcast tail --since 10m app.log                     what was written in the last 10 minutes, and on
 
 Exit codes: 0 at the end of the log or after Ctrl-C, 1 refused or not found, 2 wrong arguments; with
 --until-exit that of the command")]
@@ -58,9 +60,27 @@ pub(super) struct Arguments {
     #[arg(value_name = "URL|PATH")]
     log: String,
 
-    /// Start N lines before the end; `all` or `+1` starts at the first byte
-    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = lines, allow_hyphen_values = true)]
-    lines: Lines,
+    /// Start N lines before the end; `all` or `+1` starts at the first byte [default: 10]
+    #[arg(short = 'n', long, value_name = "N", value_parser = lines, allow_hyphen_values = true)]
+    lines: Option<Lines>,
+
+    /// Start at the first line that is not before this time: `10m`, `2h30m` or `1d` ago,
+    /// `2026-11-28T14:02:07Z`, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    since: Option<Moment>,
+
+    /// Leave out what is from this time on, and exit there
+    #[arg(long, value_name = "TIME")]
+    until: Option<Moment>,
+
+    /// Look for `--since` and `-n` in the old files of the log, too
+    #[arg(long)]
+    history: bool,
+
+    /// The time zone of times that say none, in a file of this machine: a name such as
+    /// `Europe/Berlin`, `UTC`, an offset such as `+01:00`, or `local`
+    #[arg(long, default_value = "local", value_name = "ZONE", env = "TAILCAST_ZONE")]
+    zone: Zone,
 
     /// Follow the log as it grows (the default)
     #[arg(short, long, conflicts_with = "no_follow")]
@@ -216,10 +236,21 @@ async fn print(
     credentials: Option<Credentials>,
 ) -> Result<Option<Exit>, Failure> {
     let ending = signals().context("cannot handle signals").or_unavailable(HINT_LIMITS)?;
+    let now = SystemTime::now();
+    let instant = |moment: Moment| moment.resolve(now, &arguments.zone);
     let ask = FollowRequest {
         begin: match arguments.lines {
-            Lines::Last(lines) => StartAt::Lines(lines),
-            Lines::All => StartAt::All,
+            Some(Lines::Last(lines)) => StartAt::Lines(lines),
+            Some(Lines::All) => StartAt::All,
+            None if arguments.since.is_some() => StartAt::All,
+            None => StartAt::Lines(10),
+        },
+        history: arguments.history,
+        // They keep meaning the same when the connection is made again.
+        range: TimeRange {
+            since: arguments.since.map(instant),
+            until: arguments.until.map(instant),
+            zone: arguments.zone.clone(),
         },
         // Text is rendered here, so that the newest line shows before the next one arrives.
         format: client::Format::Raw,

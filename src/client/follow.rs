@@ -164,6 +164,20 @@ impl Follow {
         if let Some(encoding) = self.request.encoding {
             parameters.append_pair("encoding", encoding.name());
         }
+        if self.request.history {
+            parameters.append_pair("history", "1");
+        }
+        let mut moment = |name, time: Option<i64>| {
+            if let Some(time) = time {
+                let seconds = time.max(0);
+                let seconds = format!("{}.{:03}", seconds / 1000, seconds % 1000);
+                parameters.append_pair(name, &seconds);
+            }
+        };
+        moment("until", self.request.range.until);
+        if self.resume.position.is_none() {
+            moment("since", self.request.range.since);
+        }
         match (&self.resume.position, &self.request.begin) {
             (Some(Position { generation, offset }), _) => {
                 parameters.append_pair("from", &offset.to_string());

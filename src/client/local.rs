@@ -44,7 +44,8 @@ impl Local {
         let start = StreamRequest {
             begin: begin(&ask.begin),
             late: Vec::new(),
-            history: false,
+            history: ask.history,
+            range: ask.range.clone(),
             tail: ask.tail,
             wait: ask.tail && ask.wait,
             audience: false,

@@ -42,6 +42,7 @@ use bytes::Bytes;
 
 use crate::encoding::Encoding;
 use crate::log::Refusal;
+use crate::time::TimeRange;
 pub use crate::wire::message::{Reason, WaitReason};
 
 pub use credentials::Credentials;
@@ -57,6 +58,11 @@ pub use url::{BadUrl, LogUrl};
 pub struct FollowRequest {
     /// Where to start.
     pub begin: StartAt,
+    /// The old files of the log stand before it: the start may be in one of them.
+    pub history: bool,
+    /// The part of the log by the times of its lines. A server has a zone of its own for stamps that
+    /// say none.
+    pub range: TimeRange,
     /// The form of the log's content.
     pub format: Format,
     /// Keep following instead of ending at the present end of the log.
@@ -73,6 +79,8 @@ impl Default for FollowRequest {
     fn default() -> Self {
         Self {
             begin: StartAt::Lines(10),
+            history: false,
+            range: TimeRange::default(),
             format: Format::Raw,
             tail: true,
             wait: false,

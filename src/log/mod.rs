@@ -28,6 +28,7 @@ pub mod position;
 pub mod registry;
 mod rotated;
 pub mod sparse;
+mod timed;
 pub mod timeline;
 pub mod wake;
 pub mod watch;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use crate::log::archive::Notice;
 use crate::log::{Follower, Generation, HistoryFile, LogPath, Offset, Refusal, Subscription};
 use crate::render::Interpretation;
-use crate::search::{RowPosition, SearchError, Snapshot};
+use crate::search::{Limiter, RowPosition, SearchError, Snapshot};
 use crate::session::{Hub, WantedGeneration};
+use crate::time::Zone;
 
 /// The files of a log as they were at one moment, the oldest first.
 pub struct History {
@@ -121,6 +122,38 @@ impl History {
         let log = self.follower().log();
         let snapshot = Snapshot::open(hub, log, wanted, self.chosen).await?;
         position(snapshot.own_generation()).ok_or_else(gone)
+    }
+
+    /// The first line that is not before a time, in milliseconds since 1970: its file's place among
+    /// the files, and its offset. The end of the last file if there is none. Files that are older
+    /// than the one with the line are not opened.
+    ///
+    /// # Errors
+    /// [`SearchError::Gone`], and those of reads.
+    pub async fn seek_time(
+        &self,
+        hub: &Hub,
+        limiter: &Limiter,
+        time: i64,
+        zone: &Zone,
+    ) -> Result<(usize, Offset), SearchError> {
+        let mut found = None;
+        for at in (0..self.files.len()).rev() {
+            let snapshot = match self.snapshot(hub, at).await {
+                Err(SearchError::Gone(_)) if found.is_some() => break,
+                snapshot => snapshot?,
+            };
+            let (end, zone) = (snapshot.end, zone.clone());
+            let line = limiter.quick(move || Ok(snapshot.seek_time(time, &zone)?)).await?;
+            if line >= end && end.0 > 0 && found.is_some() {
+                break;
+            }
+            found = Some((at, line));
+            if line.0 > 0 {
+                break;
+            }
+        }
+        found.ok_or_else(|| SearchError::Gone(self.files.last().map(|file| file.generation)))
     }
 
     /// The file and the place in it at which rows are. Behind the end of a file come the rows of the

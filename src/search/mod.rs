@@ -18,6 +18,7 @@ pub mod rows;
 mod scan;
 pub mod snapshot;
 pub mod stack_trace;
+pub mod times;
 mod trace_matcher;
 
 pub use history::History;

@@ -14,6 +14,7 @@ use crate::log::{Follower, Generation, LogPath, Offset, Refusal};
 use crate::render::{Interpretation, Size, Terminal};
 use crate::session::checkpoints::Checkpoints;
 use crate::session::{Hub, WantedGeneration};
+use crate::time::{Reading, TimedFile, Zone};
 
 /// The bytes of one generation of a log that were published when it was opened.
 #[derive(Clone, Debug)]
@@ -175,6 +176,27 @@ impl Snapshot {
         self.detection.layout() == Layout::Enveloped
     }
 
+    /// The first line that is not before a time, in milliseconds since 1970, or the end.
+    ///
+    /// # Errors
+    /// Those of `fstat` and `pread`.
+    pub fn seek_time(&self, time: i64, zone: &Zone) -> io::Result<Offset> {
+        let line = self.timed(zone)?.seek(time)?;
+        if line >= self.newline().align(self.end.0) {
+            return Ok(self.end);
+        }
+        // A line of a container runtime may continue the one before it.
+        self.joined_start(Offset(line))
+    }
+
+    /// The file as one in which times are sought.
+    ///
+    /// # Errors
+    /// Those of `fstat` and `pread`.
+    pub(super) fn timed(&self, zone: &Zone) -> io::Result<TimedFile<Reading<'_>>> {
+        self.file.timed(self.newline(), self.end, zone)
+    }
+
     /// The last line up to the one that starts here which reading may begin with, as
     /// [`LogFile::joined_start`] finds it.
     ///
@@ -190,7 +212,8 @@ impl Snapshot {
     }
 
     /// The same snapshot with an earlier end.
-    pub(super) fn truncated_to(&self, end: Offset) -> Self {
+    #[must_use]
+    pub fn truncated_to(&self, end: Offset) -> Self {
         Self { end: end.min(self.end), ..self.clone() }
     }
 

@@ -40,7 +40,7 @@ pub(super) async fn answer(
     let settings = app.settings();
     let client = Client::of(peer, &parts.headers, &settings.trusted_proxies);
     remove_base(app, &client, &mut parts);
-    let route = Route::of(&parts).map(|route| route.or_decode(settings.decode));
+    let route = Route::of(&parts).map(|route| route.with_settings(&settings));
     let checked = match (origin_check::check(&settings, &client, &parts), &route) {
         (Err(_), Ok(route)) if route.is_open() => Ok(RequestOrigin::Own),
         (checked, _) => checked,
@@ -194,7 +194,7 @@ async fn dispatch(
         Route::Own(name) => own(app, visitor, name),
         Route::Log { path, query, transport } => {
             let log = visitor.log_requested(&path);
-            let request = LogRequest { app, remote, visitor, parts, query };
+            let request = LogRequest { app, remote, visitor, parts, query: *query };
             match (transport, upgrade) {
                 (Transport::WebSocket, Some(upgrade)) => upgrade::answer(&request, log, upgrade),
                 (Transport::Events, _) => stream::events(&request, &log?).await,

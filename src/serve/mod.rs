@@ -50,6 +50,7 @@ use tokio_util::task::TaskTracker;
 use crate::log::{Access, LogPath, Registry};
 use crate::search::{Limiter, LineIndexes};
 use crate::session::Hub;
+use http::api::Counts;
 use identity::{Gate, Visitor};
 use idle_connections::IdleConnections;
 use metrics::ServerMetrics;
@@ -92,6 +93,8 @@ struct App {
     /// Bounds reads and searches of whole logs.
     limiter: Limiter,
     lines: LineIndexes,
+    /// Counts of lines by their times.
+    counts: Counts,
     /// Says who visitors are, and what they may read.
     gate: Gate,
     withdrawals: Withdrawals,
@@ -232,6 +235,7 @@ impl Server {
             hub: Hub::new(registry),
             limiter: Limiter::new(tasks.clone(), closing.clone()),
             lines: LineIndexes::default(),
+            counts: Counts::default(),
             withdrawals: Withdrawals::default(),
             gate: Gate::new(access, &settings),
             viewer_limit: ViewerLimit::default(),

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
@@ -9,7 +10,8 @@ use crate::encoding::Encoding;
 use crate::log::pattern::{RequestedPath, Symbol};
 use crate::log::{LogPath, Offset};
 use crate::render::{COLUMNS_MAX, Decode, Interpretation, Rendition, SCREEN_ROWS, Size};
-use crate::serve::BasePath;
+use crate::serve::{BasePath, Settings};
+use crate::time::{BadMoment, Moment, TimeRange};
 use crate::wire::frame::Form;
 use crate::wire::request::{LATE_MAX, Late, StartAt, StreamRequest, WantedGeneration};
 
@@ -29,6 +31,11 @@ pub(super) struct Query {
     /// `history=1`: the old files of the log stand before it.
     pub(super) history: bool,
     pub(super) lines: Option<Lines>,
+    /// `since=` and `until=`.
+    pub(super) since: Option<Moment>,
+    pub(super) until: Option<Moment>,
+    /// The same as instants.
+    pub(super) range: TimeRange,
     pub(super) from: Option<Offset>,
     pub(super) of: WantedGeneration,
     pub(super) late: Vec<Late>,
@@ -92,6 +99,8 @@ impl Query {
                         Some(Lines::Last(number(&name, &value, "a number of lines or `all`")?))
                 }
                 "from" => parsed.from = Some(Offset(number(&name, &value, "a byte offset")?)),
+                "since" => parsed.since = Some(moment(&name, &value)?),
+                "until" => parsed.until = Some(moment(&name, &value)?),
                 "generation" => parsed.of = of(&value),
                 "late" => {
                     parsed.late.push(late(&value)?);
@@ -127,9 +136,10 @@ impl Query {
         Ok(parsed)
     }
 
-    /// The same with this in place of `decode`, where that is not given.
-    pub(super) fn or_decode(mut self, otherwise: Decode) -> Self {
-        self.interpretation.decode = self.decode.unwrap_or(otherwise);
+    /// The same with what the settings say where the request does not.
+    pub(super) fn with_settings(mut self, settings: &Settings) -> Self {
+        self.interpretation.decode = self.decode.unwrap_or(settings.decode);
+        self.range = range(self.since, self.until, settings);
         self
     }
 
@@ -139,6 +149,8 @@ impl Query {
         !self.tail
             && !self.history
             && self.lines.is_none()
+            && self.since.is_none()
+            && self.until.is_none()
             && self.from.is_none()
             && matches!(self.format, None | Some(Format::Raw))
     }
@@ -153,12 +165,17 @@ impl Query {
             Some(offset) => {
                 StartAt::From { offset, of: self.of, otherwise: self.lines.and_then(last) }
             }
-            None => last(self.lines.unwrap_or(lines)).map_or(StartAt::All, StartAt::Lines),
+            None => {
+                // A time says where to begin, unless a number of lines does, too.
+                let otherwise = if self.since.is_some() { Lines::All } else { lines };
+                last(self.lines.unwrap_or(otherwise)).map_or(StartAt::All, StartAt::Lines)
+            }
         };
         StreamRequest {
             begin,
             late: self.late.clone(),
             history: self.history,
+            range: self.range.clone(),
             tail: self.tail,
             wait: self.tail && self.wait.unwrap_or(wait),
             signed: self.signed,
@@ -239,6 +256,25 @@ pub(super) fn rendered(form: Form, rendition: Rendition) -> Result<Form, BadPara
         return Err(BadParameter(words.to_owned()));
     }
     Ok(form.with(rendition))
+}
+
+/// `since=`, `until=` and `time=`
+pub(super) fn moment(name: &str, value: &str) -> Result<Moment, BadParameter> {
+    value.parse().map_err(|bad: BadMoment| {
+        let shown: String = value.chars().take(40).collect();
+        BadParameter(format!("`{name}` is {bad}, not {shown:?}"))
+    })
+}
+
+/// The part of a log between two moments.
+pub(super) fn range(
+    since: Option<Moment>,
+    until: Option<Moment>,
+    settings: &Settings,
+) -> TimeRange {
+    let now = SystemTime::now();
+    let instant = |moment: Option<Moment>| Some(moment?.resolve(now, &settings.zone));
+    TimeRange { since: instant(since), until: instant(until), zone: settings.zone.clone() }
 }
 
 pub(super) fn number(name: &str, value: &str, what: &str) -> Result<u64, BadParameter> {
@@ -410,6 +446,11 @@ mod tests {
             ("decode=json", "`decode`"),
             ("decode=", "`decode`"),
             ("decode=off&decode=off", "`decode`"),
+            ("since=soon", "`since`"),
+            ("since=", "`since`"),
+            ("since=14:02", "`since`"),
+            ("until=2026-02-30", "`until`"),
+            ("since=10m&since=5m", "`since`"),
             ("cols=0", "`cols`"),
             ("cols=513", "`cols`"),
             ("rows=65", "`rows`"),

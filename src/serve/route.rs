@@ -9,11 +9,10 @@ use hyper::header::{self, HeaderMap};
 use hyper::http::request::Parts;
 
 use crate::log::pattern::RequestedPath;
-use crate::render::Decode;
-use crate::serve::assets;
 use crate::serve::http::api::ApiCall;
 use crate::serve::query::{self, Query};
 use crate::serve::refusal::Refused;
+use crate::serve::{Settings, assets};
 
 /// What a request asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,7 +43,7 @@ pub(super) enum Route<'a> {
     /// Anything else under `/_/`, by its name there.
     Own(&'a str),
     /// A log, or a pattern of logs. The path is percent-decoded.
-    Log { path: RequestedPath, query: Query, transport: Transport },
+    Log { path: RequestedPath, query: Box<Query>, transport: Transport },
     /// A preflight: a browser asks whether a page of another origin may send a request (`OPTIONS`).
     Preflight,
     /// Any other `OPTIONS` for the server as a whole: which methods there are.
@@ -116,18 +115,20 @@ impl<'a> Route<'a> {
         } else {
             Transport::Plain
         };
-        Ok(Self::Log { path: query::requested_path(path)?, query, transport })
+        Ok(Self::Log { path: query::requested_path(path)?, query: Box::new(query), transport })
     }
 
-    /// The same with this in place of `decode`, where a request for streams does not give it.
-    pub(super) fn or_decode(self, otherwise: Decode) -> Self {
+    /// The same with what the settings say where a request for streams does not.
+    pub(super) fn with_settings(self, settings: &Settings) -> Self {
         match self {
             Self::Log { path, query, transport } => {
-                Self::Log { path, query: query.or_decode(otherwise), transport }
+                let query = Box::new(query.with_settings(settings));
+                Self::Log { path, query, transport }
             }
             Self::Events(logs) => {
                 let logs = logs.into_iter();
-                Self::Events(logs.map(|(path, query)| (path, query.or_decode(otherwise))).collect())
+                let logs = logs.map(|(path, query)| (path, query.with_settings(settings)));
+                Self::Events(logs.collect())
             }
             other => other,
         }
@@ -255,7 +256,7 @@ mod tests {
         let query =
             Query { lines: Some(Lines::Last(3)), format: Some(Format::Text), ..Query::default() };
         let path = query::requested_path("/var/a%20b").unwrap();
-        let expected = Route::Log { path, query, transport: Transport::Plain };
+        let expected = Route::Log { path, query: Box::new(query), transport: Transport::Plain };
         assert_eq!(Route::of(&asked).unwrap(), expected);
     }
 

@@ -14,6 +14,7 @@ use crate::render::Decode;
 use crate::serve::identity::{Sessions, Tokens, Users};
 #[cfg(feature = "tls")]
 use crate::serve::tls::Certificate;
+use crate::time::Zone;
 
 pub use base_path::{BadBasePath, BasePath};
 pub use rules::{BadRule, Rule, Who};
@@ -63,6 +64,8 @@ pub struct Settings {
     pub compress: bool,
     /// Whether the lines of container runtimes are opened, where a request does not say it.
     pub decode: Decode,
+    /// The time zone of stamps in logs that say none.
+    pub zone: Zone,
     /// How long a file that was rotated away is still read.
     pub rotate_wait: Duration,
     /// The time that a connection has to send the head of a request, and the longest pause between
@@ -105,6 +108,7 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             compress: true,
             decode: Decode::Auto,
+            zone: Zone::of_machine(),
             rotate_wait: registry::ROTATE_WAIT,
             head_timeout: Duration::from_secs(10),
             stall_timeout: Duration::from_secs(60),

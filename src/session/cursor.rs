@@ -19,7 +19,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use crate::log::fingerprint::Fingerprint;
-use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, WaitReason};
+use crate::log::timeline::{ROTATED_NUMBER_MAX, Reason, Span, WaitReason};
 use crate::log::{Chunk, Generation, Offset, Splice, TimelinePosition};
 pub use place::{SpanCursor, SpanHandle};
 pub use step::{Ending, NextSpan, ReadOutcome, SpanState, Step};
@@ -29,6 +29,8 @@ pub use step::{Ending, NextSpan, ReadOutcome, SpanState, Step};
 pub struct Options {
     /// Where a viewer that does not follow stops. None for one that follows.
     pub until: Option<TimelinePosition>,
+    /// Where the wanted part of the log ends, also for one that follows.
+    pub stop: Option<TimelinePosition>,
     /// Announce longer signatures of a generation.
     pub signed: bool,
     /// After a lag, leave out what was missed.
@@ -170,6 +172,7 @@ impl<H: Clone> Cursor<H> {
         let is_told =
             |at: &SpanCursor<H>| !self.options.signed || at.generation == look(&at.handle).signed;
         self.options.until.is_none()
+            && self.options.stop.is_none()
             && self.mode == Mode::Live
             && self.reset_due.is_none()
             && self.at.as_ref().is_some_and(is_told)
@@ -183,8 +186,42 @@ impl<H: Clone> Cursor<H> {
             self.mode == Mode::CatchingUp && self.late.is_none() && self.reset_due.is_none();
         let published = look(&at.handle).end;
         let stop = self.options.until.filter(|until| until.span == at.span);
-        let end = stop.map_or(published, |until| until.offset);
+        let end = self.before_stop(at, stop.map_or(published, |until| until.offset));
         (is_next && at.offset() < end).then_some(end)
+    }
+
+    /// The end of what is wanted of a span whose bytes end at `end`.
+    fn before_stop(&self, at: &SpanCursor<H>, end: Offset) -> Offset {
+        let stop = self.options.stop.filter(|stop| stop.span == at.span);
+        stop.map_or(end, |stop| stop.offset.min(end))
+    }
+
+    /// The end of what is wanted of a span.
+    #[must_use]
+    pub fn end_in(&self, span: &Span) -> Offset {
+        let stop = self.options.stop.filter(|stop| stop.span == span.number);
+        stop.map_or(Offset(u64::MAX), |stop| stop.offset)
+    }
+
+    /// Whether a position is behind the wanted part of the log. Files that were found again have
+    /// numbers in no order.
+    fn is_behind_stop(&self, position: TimelinePosition) -> bool {
+        self.options.stop.is_some_and(|stop| match position.span == stop.span {
+            true => position.offset >= stop.offset,
+            false => stop.span > ROTATED_NUMBER_MAX && position.span > stop.span,
+        })
+    }
+
+    /// From now on the wanted part of the log ends here: at a position, or where the viewer is if
+    /// the log has no file.
+    pub fn stop_at(&mut self, stop: Option<TimelinePosition>) {
+        self.options.stop = stop;
+        if stop.is_none() {
+            self.options.until = Some(TimelinePosition { span: 0, offset: Offset(0) });
+        }
+        if self.mode == Mode::Live {
+            self.mode = Mode::CatchingUp;
+        }
     }
 
     /// From now on the viewer leaves nothing out when it lags.
@@ -247,7 +284,7 @@ impl<H: Clone> Cursor<H> {
         let is_past = |until: TimelinePosition| {
             (position.span, position.offset) >= (until.span, until.offset)
         };
-        if self.options.until.is_some_and(is_past) {
+        if self.options.until.is_some_and(is_past) || self.is_behind_stop(position) {
             // A viewer that waits for the first lines has to learn that there are no more.
             let is_told = std::mem::replace(&mut self.caught_up, true);
             return if is_told { Step::End(Ending::Complete) } else { Step::CaughtUp };
@@ -256,8 +293,9 @@ impl<H: Clone> Cursor<H> {
         if self.mode == Mode::Skipping {
             return Step::Skip;
         }
-        if position.offset < end {
-            return Step::Read { from: position.offset, to: end };
+        let wanted = self.before_stop(at, end);
+        if position.offset < wanted {
+            return Step::Read { from: position.offset, to: wanted };
         }
         if let Some(step) = self.next_replay() {
             return step;

@@ -10,6 +10,7 @@ use crate::session::fanout::Fanouts;
 use crate::session::group::Detached;
 use crate::session::session::Session;
 use crate::session::viewer::{SavedCursor, Viewer};
+use crate::time::TimeRange;
 use crate::wire::frame::Form;
 use crate::wire::request::{StartAt, StreamRequest};
 
@@ -114,6 +115,7 @@ impl Hub {
             begin: StartAt::Lines(0),
             late: Vec::new(),
             history: false,
+            range: TimeRange::default(),
             tail: true,
             wait: true,
             signed,

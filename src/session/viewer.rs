@@ -7,6 +7,7 @@
 mod item;
 mod late;
 mod seek;
+mod time;
 
 use std::io;
 use std::sync::Arc;
@@ -99,6 +100,8 @@ pub struct Viewer {
     merged: Option<Arc<MergedChunks>>,
     /// An event that was received with the chunks before it, and is due.
     received: Option<Result<Event, RecvError>>,
+    /// The time at which a viewer that follows has all it wants, in milliseconds since 1970.
+    ends_at: Option<i64>,
 }
 
 fn look(handle: &SpanHandle) -> SpanState {
@@ -106,7 +109,8 @@ fn look(handle: &SpanHandle) -> SpanState {
 }
 
 fn options(request: &StreamRequest, until: TimelinePosition) -> Options {
-    Options { until: (!request.tail).then_some(until), signed: request.signed, skip: request.skip }
+    let (signed, skip) = (request.signed, request.skip);
+    Options { until: (!request.tail).then_some(until), stop: None, signed, skip }
 }
 
 impl Viewer {
@@ -159,6 +163,7 @@ impl Viewer {
             row_start,
             merged,
             received,
+            ends_at: None,
         }
     }
 
@@ -173,6 +178,7 @@ impl Viewer {
     #[must_use]
     pub fn idle_position(&self) -> Option<(TimelinePosition, Generation)> {
         let is_idle = self.received.is_none()
+            && self.ends_at.is_none()
             && self.subscription.events.is_empty()
             && self.cursor.is_idle(look);
         if is_idle { self.timeline_position() } else { None }
@@ -365,7 +371,7 @@ impl Viewer {
     async fn listen(&mut self) -> Option<Item> {
         let event = match self.received.take() {
             Some(event) => event,
-            None => self.subscription.events.recv().await,
+            None => self.next_event().await?,
         };
         let step = match event {
             Ok(Event::Chunk(chunk)) => {
@@ -521,7 +527,7 @@ impl Viewer {
         match self.cursor.on_rotation(next) {
             Step::Wait => {
                 // Any event may add a span to the timeline.
-                let _event = self.subscription.events.recv().await;
+                let _event = self.next_event().await;
                 None
             }
             step => self.announce(step),

@@ -44,6 +44,41 @@ pub struct Rows<'a> {
     pub times: Vec<Option<u64>>,
 }
 
+/// The answer to `/_/times/…`.
+#[derive(Debug, Serialize)]
+pub struct Times {
+    /// The generation of the offsets.
+    #[serde(serialize_with = "as_text")]
+    pub generation: Generation,
+    /// The size of the log.
+    #[serde(serialize_with = "as_number")]
+    pub size: Offset,
+    /// The first time that a line says.
+    pub first: Option<i64>,
+    /// The last one.
+    pub last: Option<i64>,
+    /// Whether all lines were counted. If not, the numbers are estimated.
+    pub exact: bool,
+    /// Spans of equal time, in order.
+    pub buckets: Vec<Bucket>,
+}
+
+/// A span of time.
+#[derive(Debug, Serialize)]
+pub struct Bucket {
+    /// Where it begins.
+    pub time: i64,
+    /// The offset of its first line.
+    #[serde(serialize_with = "as_number")]
+    pub offset: Offset,
+    /// How many lines it has.
+    pub lines: u64,
+    /// How many of them are errors.
+    pub errors: u64,
+    /// How many of them are warnings.
+    pub warnings: u64,
+}
+
 /// Where the rows of an answer are in the history of a log.
 #[derive(Clone, Debug, Serialize)]
 pub struct HistoryPlace {

@@ -3,6 +3,7 @@
 use crate::log::timeline::OLD_FILES_MAX;
 use crate::log::{Generation, Offset};
 use crate::render::Interpretation;
+use crate::time::TimeRange;
 
 /// Where a stream is to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct StreamRequest {
     pub late: Vec<Late>,
     /// The files that had the log's name before stand before it: the start may be in one of them.
     pub history: bool,
+    /// The part of the log by the times of its lines. A position comes before its beginning.
+    pub range: TimeRange,
     /// Follow the log, rather than end where it ends now.
     pub tail: bool,
     /// Wait for a log that does not exist.

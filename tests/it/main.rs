@@ -72,6 +72,7 @@ mod serving;
 mod shutdown;
 mod stdin;
 mod tail;
+mod times;
 mod tls;
 mod truncate;
 mod v1;

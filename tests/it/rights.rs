@@ -107,6 +107,8 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
         ("ApiCall::Find", api("find", &["?history=1&q=text"])),
         ("ApiCall::Text", api("text", &["?history=1"])),
         ("ApiCall::History", api("history", &[""])),
+        ("ApiCall::Times", api("times", &["", "?buckets=3"])),
+        ("ApiCall::Rows", api("rows", &["?since=0", "?time=0&history=1"])),
         ("Transport::Plain", plain(&["?history=1", "?history=1&lines=1&tail=1"])),
         ("Route::Newer", api("newer", &[""])),
         ("Route::Health", silent(&["/_/healthz"], &[])),

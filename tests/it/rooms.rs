@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use source::{Name, Source};
 
 /// The rooms from the ground up. Each may name those before it.
-const ROOMS: [&str; 11] = [
-    "encoding", "log", "render", "wire", "session", "search", "source", "serve", "client", "bench",
-    "cli",
+const ROOMS: [&str; 12] = [
+    "encoding", "time", "log", "render", "wire", "session", "search", "source", "serve", "client",
+    "bench", "cli",
 ];
 
 /// Names that a room must not use, although they belong to a room below it.
@@ -21,7 +21,7 @@ const FORBIDDEN: [(&str, &str, &str); 3] = [
 ];
 
 /// The rooms that know nothing of viewers.
-const VIEWERLESS: [&str; 4] = ["encoding", "log", "render", "wire"];
+const VIEWERLESS: [&str; 5] = ["encoding", "time", "log", "render", "wire"];
 
 /// Exceptions: a room, the words about viewers that it may use, and the reason.
 const VIEWER_WORDS: [(&str, &[&str], &str); 3] = [
@@ -175,6 +175,9 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("cli/tail.rs", "`10m` is ten minutes before now"),
+            ("serve/query.rs", "`10m` is ten minutes before now"),
+            ("session/viewer/time.rs", "a stream ends when the clock of its log shows a time"),
             ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),

@@ -14,6 +14,7 @@ use crate::serve::{
     BasePath, HEARTBEAT_INTERVAL, Heartbeat, Rule, Settings, TrustedProxy, can_name_visitors,
 };
 use crate::source::spool;
+use crate::time::Zone;
 
 /// Serve log files to browsers, terminals and scripts
 #[derive(Debug, clap::Args)]
@@ -178,6 +179,11 @@ pub(in crate::cli) struct Arguments {
     )]
     pub(super) decode: Decode,
 
+    /// The time zone of times in logs that say none: a name such as `Europe/Berlin`, `UTC`, an offset
+    /// such as `+01:00`, or `local`, which is that of this machine
+    #[arg(long, default_value = "local", value_name = "ZONE", env = "TAILCAST_ZONE")]
+    pub(super) zone: Zone,
+
     /// Keep reading a rotated file for this many seconds, since writers reopen late
     #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = seconds, env = "TAILCAST_ROTATE_WAIT")]
     pub(super) rotate_wait: f64,
@@ -310,6 +316,7 @@ impl Arguments {
             compress: self.compress == Compress::Auto,
             stall_timeout: Duration::from_secs_f64(self.stall_timeout),
             decode: self.decode.into(),
+            zone: self.zone.clone(),
             rotate_wait: Duration::from_secs_f64(self.rotate_wait),
             users: accounts.users.clone(),
             tokens: accounts.tokens.clone(),

@@ -142,6 +142,7 @@ fn meaning(
             Decode::Auto => "shows what programs in containers wrote".to_owned(),
             Decode::Off => "shows the lines of container runtimes as they are".to_owned(),
         },
+        format!("takes the time zone {} for times that say none", arguments.zone),
         match arguments.access_log {
             AccessLogFormat::Text => "writes a line for each viewer and refused request".to_owned(),
             AccessLogFormat::Json => {

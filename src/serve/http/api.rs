@@ -1,5 +1,5 @@
-//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH` and `/_/text/PATH`. Its
-//! files are listed at `/_/history/PATH`.
+//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH`, `/_/text/PATH` and
+//! `/_/times/PATH`. Its files are listed at `/_/history/PATH`.
 //!
 //! The path and its checks are those of the log's URL: a path that is refused there is also refused
 //! here.
@@ -8,6 +8,7 @@ mod bodies;
 mod history;
 mod query;
 mod stream;
+mod times;
 
 use std::io;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
 use crate::session::WantedGeneration;
 use crate::wire::answer::HistoryPlace;
 use query::ApiQuery;
+pub(in crate::serve) use times::Counts;
 
 /// What can be asked about a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(in crate::serve) enum ApiCall {
     Text,
     /// The files of the log.
     History,
+    /// How much there was when.
+    Times,
 }
 
 impl ApiCall {
@@ -57,6 +61,7 @@ impl ApiCall {
             "find" => Self::Find,
             "text" => Self::Text,
             "history" => Self::History,
+            "times" => Self::Times,
             _ => return None,
         };
         Some((call, path))
@@ -94,7 +99,7 @@ pub(in crate::serve) async fn answer(
     path: &str,
 ) -> Result<Response<Body>, Refused> {
     let query = ApiQuery::parse(parts.uri.query().unwrap_or_default())?;
-    let query = query.or_decode(app.settings().decode);
+    let query = query.with_settings(&app.settings());
     let log = visitor.log_requested(&requested_path(path)?)?;
     // The limit bounds the followers. Only a log without viewers gets a follower for this request.
     // A page whose viewer is admitted can use this API even when the server is full.
@@ -106,7 +111,7 @@ pub(in crate::serve) async fn answer(
     let wants_history = match call {
         ApiCall::History => true,
         ApiCall::Rows | ApiCall::Find | ApiCall::Text => query.history,
-        ApiCall::Lines => false,
+        ApiCall::Lines | ApiCall::Times => false,
     };
     let right = app.watch_right(visitor, &log, Reads::of(wants_history));
     if wants_history {
@@ -122,15 +127,14 @@ pub(in crate::serve) async fn answer(
         Err(error) => return error_answer(&log, &error),
     };
     let view = LogView { log: log.clone(), snapshot, permit, right };
-    let answered = match call {
-        ApiCall::Rows => rows(app, query, view, None).await,
-        ApiCall::Lines => lines(app, query, view).await,
-        ApiCall::Find => stream::find(app, query, view).await,
-        ApiCall::Text => stream::text(app, query, view).await,
-        // It was answered above.
-        ApiCall::History => Err(SearchError::Interrupted),
+    let answered = async {
+        if call == ApiCall::Times {
+            return times::times(app, query, view).await;
+        }
+        let (query, part) = part_of(app, query, &view.snapshot).await?;
+        answer_for_one(app, call, query, view, part).await
     };
-    match answered {
+    match answered.await {
         Ok(answer) => Ok(answer),
         // The log was truncated while it was read.
         Err(SearchError::Gone(None)) => {
@@ -148,15 +152,71 @@ pub(in crate::serve) async fn answer(
     }
 }
 
+/// The wanted part of a file, by the times of its lines.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    /// What is before this is left out.
+    from: Option<Offset>,
+    /// What is from this on is left out.
+    to: Option<Offset>,
+}
+
+impl Part {
+    /// What is wanted of these bytes.
+    fn within(self, from: Offset, to: Offset) -> (Offset, Offset) {
+        let from = from.max(self.from.unwrap_or_default());
+        (from, self.to.map_or(to, |end| to.min(end)).max(from))
+    }
+}
+
+/// The part of a file that is wanted, and the query with the place that it means.
+async fn part_of(
+    app: &App,
+    mut query: ApiQuery,
+    snapshot: &Snapshot,
+) -> Result<(ApiQuery, Part), SearchError> {
+    let (range, at) = (query.range.clone(), query.at_time);
+    if range.is_all() && at.is_none() {
+        return Ok((query, Part::default()));
+    }
+    let snapshot = snapshot.clone();
+    let seek = move || {
+        let seek =
+            |time: Option<i64>| time.map(|time| snapshot.seek_time(time, &range.zone)).transpose();
+        Ok((seek(at)?, Part { from: seek(range.since)?, to: seek(range.until)? }))
+    };
+    let (at, part) = app.limiter.quick(seek).await?;
+    query.place = at.max(part.from.filter(|_| at.is_some())).map(RowPosition::From).or(query.place);
+    Ok((query, part))
+}
+
+async fn answer_for_one(
+    app: &Arc<App>,
+    call: ApiCall,
+    query: ApiQuery,
+    view: LogView,
+    part: Part,
+) -> Result<Response<Body>, SearchError> {
+    match call {
+        ApiCall::Rows => rows(app, query, view, None, part).await,
+        ApiCall::Lines => lines(app, query, view).await,
+        ApiCall::Find => stream::find(app, query, view, part).await,
+        ApiCall::Text => stream::text(app, query, view, part).await,
+        // It was answered before.
+        ApiCall::History | ApiCall::Times => Err(SearchError::Interrupted),
+    }
+}
+
 async fn rows(
     app: &Arc<App>,
     query: ApiQuery,
     view: LogView,
     file: Option<HistoryPlace>,
+    part: Part,
 ) -> Result<Response<Body>, SearchError> {
     let index = app.lines.of(&view.log, &view.snapshot);
     app.limiter.count(&index, &view.snapshot).await?;
-    let position = query.place.unwrap_or(RowPosition::From(Offset(0)));
+    let position = query.place.unwrap_or(RowPosition::From(part.from.unwrap_or_default()));
     let wanted = RowsRequest { place: position, count: query.count, form: query.form };
     let pattern = match query.filter {
         true => match compile(app, query.sought).await? {
@@ -169,13 +229,20 @@ async fn rows(
     let LogView { snapshot, permit, right, .. } = view;
     let read = move || {
         let _permit = permit;
+        // A log ends where its wanted part does.
+        let wanted_part = snapshot.truncated_to(part.to.unwrap_or(snapshot.end));
         let mut range = match &pattern {
-            Some(pattern) => filter::filtered(&snapshot, &index, wanted, pattern)?,
-            None => rows::rows(&snapshot, &index, wanted)?,
+            Some(pattern) => filter::filtered(&wanted_part, &index, wanted, pattern)?,
+            None => rows::rows(&wanted_part, &index, wanted)?,
         };
+        if let Some(from) = part.from.filter(|from| range.from <= *from) {
+            range.rows.retain(|row| row.offset >= from);
+            range.from = from.min(range.next.max(range.from));
+            range.at_start = true;
+        }
         if let Some(HistoryPlace { previous, following, .. }) = &file {
             range.at_start &= previous.is_none();
-            if range.at_end && following.is_some() {
+            if range.at_end && following.is_some() && part.to.is_none() {
                 // Its last row can't grow any more. The next file follows.
                 (range.next, range.at_end) = (snapshot.end, false);
             }

@@ -283,6 +283,7 @@ mod tests {
                 begin: StartAt::Lines(0),
                 late: Vec::new(),
                 history: false,
+                range: crate::time::TimeRange::default(),
                 tail: true,
                 wait: false,
                 signed: false,

@@ -31,7 +31,7 @@ fn closed(end: u64) -> impl Fn(&()) -> SpanState {
 }
 
 fn options() -> Options {
-    Options { until: None, signed: false, skip: false }
+    Options { until: None, stop: None, signed: false, skip: false }
 }
 
 fn chunk(span: u64, start: u64, len: usize) -> Chunk {
@@ -541,7 +541,8 @@ impl Model {
             }
             Act::Resume => {
                 if self.told.is_some() {
-                    let options = Options { until: None, signed: false, skip: self.skips };
+                    let options =
+                        Options { until: None, stop: None, signed: false, skip: self.skips };
                     self.cursor = self.cursor.clone().resumed(options);
                     // It subscribes again first, and looks at the timeline afterwards.
                     self.queue.clear();

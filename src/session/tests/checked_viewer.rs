@@ -53,6 +53,7 @@ fn start(begin: StartAt) -> StreamRequest {
         begin,
         late: Vec::new(),
         history: false,
+        range: crate::time::TimeRange::default(),
         tail: true,
         wait: true,
         signed: true,

@@ -37,6 +37,7 @@ impl Log {
             begin,
             late: Vec::new(),
             history: false,
+            range: crate::time::TimeRange::default(),
             tail: true,
             wait: true,
             signed: form.has_control(),

@@ -30,21 +30,21 @@ const BACK_BYTES_MAX: u64 = 1 << 30;
 
 /// Where in a span a stream starts.
 #[derive(Clone, Copy)]
-enum Place {
+pub(super) enum Place {
     /// At this offset.
     At(Offset),
-    /// This many lines before this offset.
-    LinesBefore(u64, Offset),
+    /// This many lines before the first of these offsets, but not before the second.
+    LinesBefore(u64, Offset, Offset),
 }
 
 /// A start that has been found.
-struct Found {
-    span: Arc<Span>,
+pub(super) struct Found {
+    pub(super) span: Arc<Span>,
     /// Keeps its file open, where that is not the present one.
-    handle: Option<SpanHandle>,
-    place: Place,
+    pub(super) handle: Option<SpanHandle>,
+    pub(super) place: Place,
     /// The start is the requested position, or none was requested.
-    is_requested: bool,
+    pub(super) is_requested: bool,
 }
 
 /// What was read at the start of a stream.
@@ -116,9 +116,12 @@ impl Viewer {
         end: Offset,
         reads_ahead: impl FnOnce(ByteRange) -> bool + Send + 'static,
     ) {
-        let found = match self.find_in_history(present, end).await {
+        let found = match self.find_in_range(present, end).await {
             Some(found) => Some(found),
-            None => self.find_start(present, end).await,
+            None => match self.find_in_history(present, end).await {
+                Some(found) => Some(found),
+                None => self.find_start(present, end).await,
+            },
         };
         let is_position = matches!(self.request.begin, StartAt::From { .. });
         self.recovered = found.as_ref().map_or(!is_position, |found| found.is_requested);
@@ -205,7 +208,8 @@ impl Viewer {
                 otherwise
             }
         };
-        let place = lines.map_or(Place::At(Offset(0)), |lines| Place::LinesBefore(lines, end));
+        let place =
+            lines.map_or(Place::At(Offset(0)), |lines| Place::LinesBefore(lines, end, Offset(0)));
         let is_requested = !matches!(self.request.begin, StartAt::From { .. });
         Some(Found { span: Arc::clone(present?), handle: None, place, is_requested })
     }
@@ -229,9 +233,10 @@ impl Viewer {
         let has_late = !late.is_empty();
         let from = match place {
             Place::At(from) => from,
-            Place::LinesBefore(0, end) => end,
+            Place::LinesBefore(0, end, _) => end,
             Place::LinesBefore(..) => Offset(0),
         };
+        let until = self.cursor.end_in(&span);
         let nothing = || {
             let before = Fingerprint::at(from);
             let late = late_files.iter().map(|&(_, offset)| Fingerprint::at(offset)).collect();
@@ -248,7 +253,7 @@ impl Viewer {
                         let before = file.and_then(|file| file.fingerprint(offset).ok());
                         before.unwrap_or_else(|| Fingerprint::at(offset))
                     });
-                    Ok((read_start(file, &span, chosen, place, wants), late.collect()))
+                    Ok((read_start(file, &span, chosen, (place, until), wants), late.collect()))
                 };
                 self.reads.run(&file, reading).await.unwrap_or_else(|_: io::Error| nothing())
             }
@@ -354,22 +359,22 @@ fn read_start(
     file: &LogFile,
     span: &Span,
     chosen: Interpretation,
-    place: Place,
+    (place, until): (Place, Offset),
     wants: impl FnOnce(ByteRange) -> bool,
 ) -> Reading {
     let detection = chosen.applied_to(span.detection());
     let newline = detection.encoding().newline();
     let from = match place {
         Place::At(from) => from,
-        Place::LinesBefore(0, end) => end,
-        Place::LinesBefore(lines, end) => {
+        Place::LinesBefore(0, end, _) => end,
+        Place::LinesBefore(lines, end, floor) => {
             let line = file.last_lines(newline, lines, end).unwrap_or(Offset(0));
-            file.joined_start(detection, line).unwrap_or(line)
+            file.joined_start(detection, line).unwrap_or(line).max(floor)
         }
     };
     let before = file.fingerprint(from).unwrap_or_else(|_| Fingerprint::at(from));
     let status = file.status().ok();
-    let range = ByteRange { span: span.number, from, end: span.end() };
+    let range = ByteRange { span: span.number, from, end: span.end().min(until) };
     let mut first = None;
     if !range.is_empty()
         && wants(range)

@@ -8,6 +8,7 @@ use crate::log::{Generation, HistoryFile, LogPath, Offset};
 use crate::search::find::{EndedEarly, Find};
 use crate::search::pattern::BadPattern;
 use crate::search::rows::RenderedRow;
+use crate::search::times::{Bucket, Count, Times};
 use crate::search::{History, RowRange, Snapshot};
 use crate::serve::BasePath;
 use crate::serve::query::href;
@@ -58,6 +59,19 @@ pub(super) fn lines(
 #[must_use]
 pub(super) fn line(snapshot: &Snapshot, line: u64, offset: Offset) -> String {
     to_json(&answer::LineStart { generation: snapshot.generation, line, offset })
+}
+
+/// The spans of time of a log.
+#[must_use]
+pub(super) fn times(count: &Count) -> String {
+    let Times { first, last, exact, buckets } = count.times();
+    let bucket = |bucket: Bucket| {
+        let Bucket { time, offset, lines, errors, warnings } = bucket;
+        answer::Bucket { time, offset, lines, errors, warnings }
+    };
+    let buckets = buckets.into_iter().map(bucket).collect();
+    let (generation, size) = (count.generation(), count.size());
+    to_json(&answer::Times { generation, size, first, last, exact, buckets })
 }
 
 /// The files of a log.

@@ -21,14 +21,14 @@ use crate::search::find::{Find, FindRequest};
 use crate::search::history::HistoryRows;
 use crate::search::limiter::TIME_SLICE;
 use crate::search::pattern::Pattern;
-use crate::search::{History, SearchError, Snapshot};
+use crate::search::{History, RowPosition, SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies::{self, FoundBefore};
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::stream::{SearchTurn, attachment, broken_off, streamed};
 use crate::serve::http::api::{
-    ApiCall, HistoryView, LogView, bad_pattern, compile, crowded, json, rows,
+    ApiCall, HistoryView, LogView, Part, bad_pattern, compile, crowded, json, rows,
 };
 use crate::wire::answer::HistoryPlace;
 
@@ -43,7 +43,7 @@ pub(super) async fn answer(
         ApiCall::Find => find(app, query, view).await,
         ApiCall::Text => text(app, query, view).await,
         ApiCall::Rows => rows_of_one(app, query, view).await,
-        ApiCall::History | ApiCall::Lines => {
+        ApiCall::History | ApiCall::Lines | ApiCall::Times => {
             Ok(json(StatusCode::OK, bodies::history(&app.base, &view.log, &view.history)))
         }
     }
@@ -56,20 +56,74 @@ async fn rows_of_one(
     view: HistoryView,
 ) -> Result<Response<Body>, SearchError> {
     let HistoryView { history, permit, right, .. } = view;
-    let HistoryRows { snapshot, at, place } =
-        history.rows_at(&app.hub, query.of, query.place).await?;
+    let mut rows_at = match query.at_time {
+        Some(time) => {
+            let (at, line) = seek(app, &history, &query, time).await?;
+            let snapshot = history.snapshot(&app.hub, at).await?;
+            HistoryRows { snapshot, at, place: RowPosition::From(line) }
+        }
+        None => history.rows_at(&app.hub, query.of, query.place).await?,
+    };
+    let ends = Ends::of(app, &history, &query).await?;
+    let mut part = Part::default();
+    if let Some((first, line)) = ends.since {
+        let is_before = rows_at.at < first || (query.place, query.at_time) == (None, None);
+        if is_before {
+            let snapshot = history.snapshot(&app.hub, first).await?;
+            rows_at = HistoryRows { snapshot, at: first, place: RowPosition::From(line) };
+        }
+        part.from = (rows_at.at == first).then_some(line);
+    }
+    if let Some((last, end)) = ends.until {
+        if rows_at.at > last {
+            let snapshot = history.snapshot(&app.hub, last).await?;
+            rows_at = HistoryRows { snapshot, at: last, place: RowPosition::From(end) };
+        }
+        part.to = (rows_at.at == last).then_some(end);
+    }
+    let HistoryRows { snapshot, at, place } = rows_at;
     let files = history.files();
     let generation_at = |at: Option<usize>| Some(files.get(at?)?.generation);
     let path = files.get(at).map(|file| history.path_of(file)).unwrap_or(view.log);
     let file = HistoryPlace {
         path: path.display().to_string(),
-        previous: generation_at(at.checked_sub(1)),
-        following: generation_at(at.checked_add(1)),
+        previous: generation_at(at.checked_sub(1).filter(|_| part.from.is_none())),
+        following: generation_at(at.checked_add(1).filter(|_| part.to.is_none())),
     };
     let query = ApiQuery { place: Some(place), ..query };
     // The file may get another path. Its lines are counted under the log's.
     let log = history.log().clone();
-    rows(app, query, LogView { log, snapshot, permit, right }, Some(file)).await
+    rows(app, query, LogView { log, snapshot, permit, right }, Some(file), part).await
+}
+
+/// Where a time lies among the files.
+async fn seek(
+    app: &App,
+    history: &History,
+    query: &ApiQuery,
+    time: i64,
+) -> Result<(usize, Offset), SearchError> {
+    history.seek_time(&app.hub, &app.limiter, time, &query.range.zone).await
+}
+
+/// Where the wanted part of the history begins and ends: files by their places, and offsets.
+struct Ends {
+    since: Option<(usize, Offset)>,
+    until: Option<(usize, Offset)>,
+}
+
+impl Ends {
+    async fn of(app: &App, history: &History, query: &ApiQuery) -> Result<Self, SearchError> {
+        let since = match query.range.since {
+            Some(time) => Some(seek(app, history, query, time).await?),
+            None => None,
+        };
+        let until = match query.range.until {
+            Some(time) => Some(seek(app, history, query, time).await?),
+            None => None,
+        };
+        Ok(Self { since, until })
+    }
 }
 
 /// The files that a search or a download goes through.
@@ -78,6 +132,8 @@ struct Walk {
     log: LogPath,
     /// The next file.
     at: usize,
+    /// The file behind the last one.
+    end: usize,
     /// Where the first one begins.
     from: Offset,
     /// Where the last one ends; None for its end.
@@ -95,11 +151,30 @@ impl Walk {
             crate::session::WantedGeneration::Present => 0,
             wanted => history.place_of(&app.hub, wanted).await?,
         };
-        Ok(Self { history, log, at, from: query.from(), to: query.to })
+        let Ends { since, until } = Ends::of(app, &history, query).await?;
+        let end = history.files().len();
+        let mut walk = Self { history, log, at, end, from: query.from(), to: query.to };
+        if let Some((at, line)) = since
+            && (at, line) > (walk.at, walk.from)
+        {
+            (walk.at, walk.from) = (at, line);
+        }
+        if let Some((at, end)) = until
+            && at < walk.end
+        {
+            let to = walk.to.filter(|_| at + 1 == walk.end).map_or(end, |to| to.min(end));
+            (walk.end, walk.to) = (at + 1, Some(to));
+        }
+        // Nothing may be wanted of the file in which the part begins.
+        if walk.at >= walk.end {
+            walk.at = walk.end.saturating_sub(1);
+            walk.from = walk.to.unwrap_or_default();
+        }
+        Ok(walk)
     }
 
     fn is_over(&self) -> bool {
-        self.at >= self.history.files().len()
+        self.at >= self.end
     }
 
     /// The next file and the part of it that is wanted, its path, and whether it is the last.
@@ -111,7 +186,7 @@ impl Walk {
         let from = std::mem::take(&mut self.from);
         let snapshot = snapshot?;
         let is_last = self.is_over();
-        let to = self.to.filter(|_| is_last).unwrap_or(snapshot.end);
+        let to = self.to.filter(|_| is_last).unwrap_or(snapshot.end).max(from);
         Ok(NextFile { snapshot, path, from, to, is_last })
     }
 }

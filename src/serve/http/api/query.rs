@@ -4,8 +4,10 @@ use crate::log::Offset;
 use crate::render::{Decode, Interpretation, Level, Rendition};
 use crate::search::RowPosition;
 use crate::search::pattern::PatternSpec;
+use crate::serve::Settings;
 use crate::serve::query::{self, BadParameter, Format, number, switch};
 use crate::session::WantedGeneration;
+use crate::time::{Moment, TimeRange};
 use crate::wire::frame::Form;
 
 /// Rows in an answer unless the request says otherwise.
@@ -16,6 +18,10 @@ const ROWS_MAX: usize = 2000;
 const FOUND_ROWS: usize = 10_000;
 /// The most rows that a search reports.
 const FOUND_ROWS_MAX: usize = 50_000;
+/// How many spans of time a log is divided into unless the request says otherwise.
+const BUCKETS: usize = 200;
+/// The most of them.
+const BUCKETS_MAX: usize = 2000;
 /// The most offsets whose line numbers can be requested at once.
 const OFFSETS_MAX: usize = 500;
 
@@ -27,6 +33,16 @@ pub(super) struct ApiQuery {
     pub(super) history: bool,
     /// Which rows; `None` means the first ones.
     pub(super) place: Option<RowPosition>,
+    /// `time=`: rows from the first line on that is not before it.
+    pub(super) time: Option<Moment>,
+    /// `since=` and `until=`.
+    pub(super) since: Option<Moment>,
+    pub(super) until: Option<Moment>,
+    /// The same as instants.
+    pub(super) at_time: Option<i64>,
+    pub(super) range: TimeRange,
+    /// `buckets=`: into how many spans of time the log is divided.
+    pub(super) buckets: usize,
     /// Offsets whose line numbers are wanted.
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
@@ -66,6 +82,12 @@ impl Default for ApiQuery {
             of: WantedGeneration::Present,
             history: false,
             place: None,
+            time: None,
+            since: None,
+            until: None,
+            at_time: None,
+            range: TimeRange::default(),
+            buckets: BUCKETS,
             at: Vec::new(),
             count: ROWS,
             form: Form::Rows,
@@ -82,9 +104,11 @@ impl Default for ApiQuery {
 }
 
 impl ApiQuery {
-    /// The same with this in place of `decode`, where that is not given.
-    pub(super) fn or_decode(mut self, otherwise: Decode) -> Self {
-        self.interpretation.decode = self.decode.unwrap_or(otherwise);
+    /// The same with what the settings say where the request does not.
+    pub(super) fn with_settings(mut self, settings: &Settings) -> Self {
+        self.interpretation.decode = self.decode.unwrap_or(settings.decode);
+        self.at_time = query::range(self.time, None, settings).since;
+        self.range = query::range(self.since, self.until, settings);
         self
     }
 
@@ -113,6 +137,10 @@ impl ApiQuery {
                 "line" => {
                     place = Some(RowPosition::Line(number(&name, &value, "the number of a line")?))
                 }
+                "time" => parsed.time = Some(query::moment(&name, &value)?),
+                "since" => parsed.since = Some(query::moment(&name, &value)?),
+                "until" => parsed.until = Some(query::moment(&name, &value)?),
+                "buckets" => parsed.buckets = buckets(&value)?,
                 "at" => parsed.at = offsets(&value)?,
                 "count" => parsed.count = rows(ROWS_MAX)?,
                 "format" => parsed.form = form(&value)?,
@@ -142,14 +170,25 @@ impl ApiQuery {
                 return Err(BadParameter(format!("`{name}` is given more than once")));
             }
             seen.push(name.into_owned());
-            if place.is_some() && parsed.place.is_some() {
-                let one = "only one of `from`, `before` and `line` can be met";
+            let places = [place.is_some(), parsed.place.is_some(), parsed.time.is_some()];
+            if places.into_iter().filter(|is_given| *is_given).count() > 1 {
+                let one = "only one of `from`, `before`, `line` and `time` can be met";
                 return Err(BadParameter(one.to_owned()));
             }
             parsed.place = parsed.place.or(place);
         }
         parsed.form = parsed.form.with(rendition);
         Ok(parsed)
+    }
+}
+
+/// `buckets=N`
+fn buckets(value: &str) -> Result<usize, BadParameter> {
+    let what = format!("a number of spans of time from 1 to {BUCKETS_MAX}");
+    let number = usize::try_from(number("buckets", value, &what)?).unwrap_or(usize::MAX);
+    match number {
+        1..=BUCKETS_MAX => Ok(number),
+        _ => Err(BadParameter(format!("`buckets` is {what}, not {number}"))),
     }
 }
 

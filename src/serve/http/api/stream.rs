@@ -27,7 +27,7 @@ use crate::serve::App;
 use crate::serve::body::{self, Body};
 use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
-use crate::serve::http::api::{LogView, bad_pattern, compile, crowded, report};
+use crate::serve::http::api::{LogView, Part, bad_pattern, compile, crowded, report};
 use crate::serve::withdrawal::Withdrawal;
 
 /// The right to search. A peer that takes nothing loses it.
@@ -96,15 +96,15 @@ pub(super) async fn find(
     app: &Arc<App>,
     query: ApiQuery,
     view: LogView,
+    wanted: Part,
 ) -> Result<Response<Body>, SearchError> {
     let LogView { log, snapshot, permit, right } = view;
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
-    let from = query.from();
+    let (from, to) = wanted.within(query.from(), query.to.unwrap_or(snapshot.end));
     let pattern = match compile(app, query.sought).await? {
         Ok(pattern) => pattern,
         Err(bad) => return Ok(bad_pattern(&bad)),
     };
-    let to = query.to.unwrap_or(snapshot.end);
     let (near, rows_max, rendition) = (query.near, query.max, query.form.rendition());
     let request = FindRequest { from, to, near, rows_max, rendition };
     let find = app.limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
@@ -135,10 +135,12 @@ pub(super) async fn text(
     app: &Arc<App>,
     query: ApiQuery,
     view: LogView,
+    wanted: Part,
 ) -> Result<Response<Body>, SearchError> {
     let LogView { log, snapshot, permit, right } = view;
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
-    let part = query.from()..query.to.unwrap_or(snapshot.end);
+    let (from, to) = wanted.within(query.from(), query.to.unwrap_or(snapshot.end));
+    let part = from..to;
     let (is_plain, chosen) = (query.plain, query.interpretation.encoding);
     let rendition = query.form.rendition();
     let pattern = match query.filter {

@@ -1,0 +1,377 @@
+//! Going to a time, and the parts of a log between two times: in streams, in the API, on the command
+//! line, and over the old files of a log.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::clients::{Rows, Streaming, Viewer, get};
+use crate::servers::{Program, TestServer, append, command, output_of};
+use crate::tail::Tail;
+
+/// 2026-11-28T14:02:00Z in seconds.
+const T: u64 = 1_795_874_520;
+
+/// The stamp of a second after [`T`], within the same minute.
+fn stamp(second: u64) -> String {
+    format!("2026-11-28T14:02:{second:02}Z")
+}
+
+/// Lines of these seconds, each followed by one without a time.
+fn lines(seconds: impl Iterator<Item = u64>) -> Vec<String> {
+    seconds
+        .flat_map(|second| [format!("{} {second}\n", stamp(second)), format!("  at {second}\n")])
+        .collect()
+}
+
+/// A log of the seconds from 10 to 29.
+fn log() -> Vec<String> {
+    lines(10..30)
+}
+
+/// The lines from one second of [`log`] up to another.
+fn part(from: usize, to: usize) -> String {
+    log()[(from - 10) * 2..(to - 10) * 2].concat()
+}
+
+async fn text_of(server: &TestServer, target: &str) -> String {
+    let answer = get(server.address, target, &[]).await;
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    answer.text()
+}
+
+async fn ask(server: &TestServer, target: &str) -> Value {
+    serde_json::from_str(&text_of(server, target).await).unwrap()
+}
+
+/// The rows of an answer, and whether they are the first and the last.
+fn rows(answer: &Value) -> (String, bool, bool) {
+    let rows = answer["rows"].as_array().unwrap();
+    let text = rows.iter().map(|row| row[1].as_str().unwrap().to_owned() + "\n").collect();
+    (text, answer["at_start"] == true, answer["at_end"] == true)
+}
+
+#[tokio::test]
+async fn streams_begin_and_end_at_times() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", log().concat());
+    let since = format!("since={}", stamp(15));
+    let until = format!("until={}", stamp(20));
+    let seconds = format!("since={}&until={}", T + 15, T + 20);
+    for (query, expected) in [
+        (since.as_str(), part(15, 30)),
+        (&until, part(10, 20)),
+        (&seconds, part(15, 20)),
+        (&format!("{since}&{until}&tail=1"), part(15, 20)),
+        (&format!("{since}&{until}&lines=4"), part(18, 20)),
+        (&format!("{since}&{until}&lines=40"), part(15, 20)),
+        (&format!("{until}&lines=4"), part(18, 20)),
+        (&format!("{since}&lines=4"), part(28, 30)),
+        ("since=2026-11-28T15:02:15%2B01:00&until=2026-11-28T14:02:20Z", part(15, 20)),
+        ("since=2026-11-28T15:02:15+01:00&until=2026-11-28T14:02:20Z", part(15, 20)),
+        ("since=2026-11-28T14:02:14.5Z&until=2026-11-28T14:02:19.001Z", part(15, 20)),
+        ("since=2100-01-01T00:00:00Z", String::new()),
+        ("until=1970-01-01T00:00:00Z", String::new()),
+        ("since=0", part(10, 30)),
+        (&format!("since={}&until={}", stamp(20), stamp(15)), String::new()),
+    ] {
+        assert_eq!(text_of(&server, &format!("{target}?{query}")).await, expected, "{query}");
+        let target = format!("{target}?{query}&lines=all");
+        if query.contains("lines") {
+            continue;
+        }
+        let mut viewer = Viewer::v1(server.address, &format!("{target}&format=text")).await;
+        viewer.expect("open").await;
+        let mut rows = Rows::default();
+        loop {
+            let message = viewer.json().await;
+            match message["type"].as_str() {
+                Some("rows") => rows.apply(&message),
+                Some("end") => break,
+                other => panic!("{query}: {other:?}"),
+            }
+        }
+        assert_eq!(rows.texts(), expected.lines().collect::<Vec<_>>(), "{query}");
+        let accepts = [("accept", "text/event-stream")];
+        let mut events = Streaming::get(server.address, &target, &accepts).await;
+        let events = events.rest().await;
+        let seconds = (10..30).filter(|second| events.contains(&format!("{} ", stamp(*second))));
+        let expected = (10..30).filter(|second| expected.contains(&format!("{} ", stamp(*second))));
+        assert_eq!(seconds.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_begins_at_a_time_goes_on() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", log().concat());
+    let query = format!("{target}?since={}&tail=1", stamp(29));
+    let mut stream = Streaming::get(server.address, &query, &[]).await;
+    stream.read_until("at 29\n").await;
+    append(&target, lines(30..31).concat());
+    let body = stream.read_until("at 30\n").await;
+    assert_eq!(body, part(29, 30) + &lines(30..31).concat());
+}
+
+#[tokio::test]
+async fn a_stream_up_to_a_time_that_is_to_come_ends_there() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", "");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let query = format!("{target}?tail=1&lines=all&until={}", now + 2);
+    let mut stream = Streaming::get(server.address, &query, &[]).await;
+    append(&target, format!("{now} before\n{} at the end\n", now + 2));
+    let body = stream.rest().await;
+    assert!(body.starts_with(&format!("{now} before\n")), "{body}");
+    assert!(stream.is_complete());
+}
+
+#[tokio::test]
+async fn rows_matches_and_text_are_those_of_a_time() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", log().concat());
+    let answer =
+        ask(&server, &format!("/_/rows{log}?format=text&count=4&time={}", stamp(15))).await;
+    assert_eq!(rows(&answer), (part(15, 17), false, false));
+    let wanted = format!("since={}&until={}", stamp(15), stamp(20));
+    for (query, expected) in [
+        (wanted.clone(), (part(15, 20), true, true)),
+        (format!("{wanted}&count=4"), (part(15, 17), true, false)),
+        (format!("{wanted}&from=0&count=4"), (String::new(), true, false)),
+        (format!("{wanted}&before=1000000&count=4"), (part(18, 20), false, true)),
+        (format!("{wanted}&before=1000000"), (part(15, 20), true, true)),
+        (format!("{wanted}&time={}", stamp(18)), (part(18, 20), false, true)),
+        (
+            format!("{wanted}&filter=1&q=at"),
+            (
+                part(15, 20)
+                    .lines()
+                    .filter(|line| line.contains("at"))
+                    .map(|line| line.to_owned() + "\n")
+                    .collect(),
+                true,
+                true,
+            ),
+        ),
+        (format!("time={}&count=2", T + 29), (part(29, 30), false, true)),
+        ("time=2100-01-01T00:00:00Z".to_owned(), (String::new(), false, true)),
+        ("time=2001-01-01".to_owned(), (part(10, 30), true, true)),
+    ] {
+        let answer = ask(&server, &format!("/_/rows{log}?format=text&{query}")).await;
+        let found = rows(&answer);
+        if query.contains("from=0") {
+            // What is before the part is left out, whatever a page begins with.
+            assert!(part(15, 20).starts_with(&found.0) && found.1, "{query}: {answer}");
+            continue;
+        }
+        assert_eq!(found, expected, "{query}");
+    }
+    assert_eq!(text_of(&server, &format!("/_/text{log}?{wanted}")).await, part(15, 20));
+    let found = text_of(&server, &format!("/_/find{log}?q=at&{wanted}")).await;
+    assert!(found.contains("\"rows\":5"), "{found}");
+    for question in ["rows", "find", "text"] {
+        for bad in ["since=soon", "until=14:02", "since=1m&since=2m"] {
+            let answer = get(server.address, &format!("/_/{question}{log}?q=x&{bad}"), &[]).await;
+            assert_eq!(answer.status, 400, "{question} {bad}");
+        }
+    }
+    for (target, named) in [
+        (format!("/_/rows{log}?time=x"), "`time` is a time such as"),
+        (format!("/_/rows{log}?time=1d&from=0"), "only one of"),
+        (format!("{log}?since=tomorrow"), "`since` is a time such as"),
+        (format!("{log}?until="), "`until` is a time such as"),
+    ] {
+        let answer = get(server.address, &target, &[]).await;
+        assert_eq!(answer.status, 400, "{target}");
+        assert!(answer.text().contains(named), "{target}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn times_are_found_in_old_files_too() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines(30..40).concat());
+    server.log("a.log.1", lines(20..30).concat());
+    server.log("a.log.2", lines(10..20).concat());
+    let all = |from: u64, to: u64| lines(from..to).concat();
+    for (since, until) in
+        [(15, 35), (10, 40), (25, 28), (20, 30), (32, 35), (12, 14), (29, 30), (30, 40)]
+    {
+        let wanted = format!("history=1&since={}&until={}", stamp(since), stamp(until));
+        let expected = all(since, until);
+        let stream = text_of(&server, &format!("{log}?{wanted}")).await;
+        assert_eq!(stream, expected, "{wanted}");
+        let text = text_of(&server, &format!("/_/text{log}?{wanted}")).await;
+        assert_eq!(text, expected, "{wanted}");
+        let found = text_of(&server, &format!("/_/find{log}?q=at&{wanted}")).await;
+        let matches = format!("\"rows\":{}", until - since);
+        assert!(found.lines().last().unwrap().contains(&matches), "{wanted}: {found}");
+        // Page by page, from file to file.
+        let mut seen = String::new();
+        let mut page = ask(&server, &format!("/_/rows{log}?format=text&count=3&{wanted}")).await;
+        assert_eq!(page["at_start"], true, "{wanted}");
+        loop {
+            seen += &rows(&page).0;
+            if page["at_end"] == true {
+                break;
+            }
+            let (generation, next) = (page["generation"].as_str().unwrap(), &page["next"]);
+            let query = format!("generation={generation}&from={next}&count=3&format=text&{wanted}");
+            page = ask(&server, &format!("/_/rows{log}?{query}")).await;
+        }
+        assert_eq!(seen, expected, "{wanted}");
+        let time = format!("history=1&count=2&format=text&time={}", stamp(since));
+        let page = ask(&server, &format!("/_/rows{log}?{time}")).await;
+        assert_eq!(rows(&page).0, all(since, since + 1), "{time}");
+    }
+    // Without the history, the log begins in its present file.
+    let present = text_of(&server, &format!("{log}?since={}", stamp(15))).await;
+    assert_eq!(present, all(30, 40));
+}
+
+#[tokio::test]
+async fn times_of_containers_are_those_of_their_records() {
+    let server = TestServer::start().await;
+    let record = |second: u64, text: &str| {
+        json!({"log": text, "stream": "stdout", "time": stamp(second)}).to_string() + "\n"
+    };
+    let records = [
+        (10, "one\n"),
+        (11, "tw"),
+        (12, "o\n"),
+        (13, "three\n"),
+        (14, "2001-01-01 00:00:00 four\n"),
+    ];
+    let log = server.log("c-json.log", records.map(|(second, text)| record(second, text)).concat());
+    let rows_since = async |second: u64| {
+        let query = format!("/_/rows{log}?format=text&time={}", stamp(second));
+        rows(&ask(&server, &query).await).0
+    };
+    assert_eq!(rows_since(13).await, "three\n2001-01-01 00:00:00 four\n");
+    assert_eq!(rows_since(11).await, "two\nthree\n2001-01-01 00:00:00 four\n");
+    // A line is whole.
+    let whole = "two\nthree\n2001-01-01 00:00:00 four\n";
+    let since = format!("since={}", stamp(12));
+    assert_eq!(text_of(&server, &format!("/_/text{log}?plain=1&{since}")).await, whole);
+    assert_eq!(text_of(&server, &format!("{log}?format=text&{since}")).await, whole);
+    assert_eq!(rows_since(12).await, "two\nthree\n2001-01-01 00:00:00 four\n");
+}
+
+#[tokio::test]
+async fn the_zone_of_stamps_is_that_of_the_server() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.log");
+    std::fs::write(&path, "2026-11-28 14:02:07 one\n2026-11-28 14:02:08 two\n").unwrap();
+    let log = path.display();
+    for (zone, time) in [
+        ("UTC", "2026-11-28T14:02:08Z"),
+        ("America/New_York", "2026-11-28T19:02:08Z"),
+        ("+05:30", "2026-11-28T08:32:08Z"),
+        ("Asia/Kolkata", "2026-11-28T14:02:08"),
+    ] {
+        let server = Program::serve(&["--zone", zone, directory.path().to_str().unwrap()]);
+        let answer = get(server.address, &format!("{log}?since={time}"), &[]).await;
+        assert_eq!(answer.text(), "2026-11-28 14:02:08 two\n", "{zone}");
+        let local = ["tail", "--zone", zone, "--no-follow", "--since", time, &log.to_string()];
+        let printed = output_of(command().args(local)).stdout;
+        assert_eq!(String::from_utf8(printed).unwrap(), "2026-11-28 14:02:08 two\n", "{zone}");
+    }
+    let wrong = output_of(command().args(["serve", "--zone", "Mars/Phobos", "/tmp"]));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("Europe/Berlin"), "{said}");
+}
+
+#[tokio::test]
+async fn tail_prints_from_one_time_to_another() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", log().concat());
+    server.log("a.log.1", lines(5..10).concat());
+    let url = format!("http://{}{target}", server.address);
+    for log in [&url, &target] {
+        for (arguments, expected) in [
+            (&["--since", &stamp(15), "--until", &stamp(20)][..], part(15, 20)),
+            (&["--since", &stamp(28), "--no-follow"], part(28, 30)),
+            (&["--since", &stamp(15), "--until", &stamp(20), "-n", "4"], part(18, 20)),
+            (&["--until", &stamp(20)], part(15, 20)),
+            (&["--since", &stamp(8), "--until", &stamp(11), "--history"], lines(8..11).concat()),
+        ] {
+            let mut tail = Tail::start(&[arguments, &[log.as_str()]].concat());
+            assert!(tail.wait().await.success(), "{log} {arguments:?}: {}", tail.said());
+            tail.prints(expected).await;
+        }
+    }
+    let tail = Tail::start(&["--since", &stamp(29), &url]);
+    tail.prints(part(29, 30)).await;
+    append(&target, lines(30..31).concat());
+    tail.prints(part(29, 30) + &lines(30..31).concat()).await;
+    let wrong = output_of(command().args(["tail", "--since", "soon", &target]));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(!wrong.status.success() && said.contains("10m"), "{said}");
+}
+
+/// The answer of `/_/times` when it is exact.
+async fn counted(server: &TestServer, target: &str) -> Value {
+    let mut answer = Value::Null;
+    crate::servers::eventually("all lines are counted", async || {
+        answer = ask(server, target).await;
+        if answer["exact"] == true { Ok(()) } else { Err(answer.to_string().len()) }
+    })
+    .await;
+    answer
+}
+
+#[tokio::test]
+async fn lines_errors_and_warnings_are_counted_in_spans_of_equal_time() {
+    let server = TestServer::start().await;
+    let mut log = String::new();
+    let mut starts = Vec::new();
+    for (second, rest) in [
+        (0, "INFO one\n"),
+        (1, "ERROR two\n  at three\n"),
+        (5, "WARN four\n"),
+        (4, "ERROR five\n"),
+        (9, "ERROR six\n"),
+    ] {
+        starts.push(log.len());
+        log += &format!("{} {rest}", stamp(second));
+    }
+    let target = server.log("a.log", &log);
+    let answer = counted(&server, &format!("/_/times{target}?buckets=3")).await;
+    let first = T * 1000;
+    let (second, third) = (first + 3000 + 1, first + 6000 + 1);
+    assert_eq!((&answer["first"], &answer["last"]), (&json!(first), &json!(first + 9000)));
+    let expected = json!([
+        {"time": first, "offset": 0, "lines": 3, "errors": 1, "warnings": 0},
+        {"time": second, "offset": starts[2], "lines": 2, "errors": 1, "warnings": 1},
+        {"time": third, "offset": starts[4], "lines": 1, "errors": 1, "warnings": 0},
+    ]);
+    assert_eq!(answer["buckets"], expected);
+    // Of a part, with a span that has no line.
+    let part = format!("/_/times{target}?buckets=3&since={}&until={}", stamp(1), stamp(10));
+    let answer = counted(&server, &part).await;
+    let lines: Vec<u64> = answer["buckets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["lines"].as_u64().unwrap())
+        .collect();
+    assert_eq!(lines, [2, 2, 1], "{answer}");
+    // It grows.
+    append(&target, format!("{} INFO seven\n", stamp(12)));
+    crate::servers::eventually("the new line is counted", async || {
+        let answer = ask(&server, &format!("/_/times{target}?buckets=1")).await;
+        if answer["buckets"][0]["lines"] == 7 { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    let untimed = server.log("b.log", "no\ntimes\n");
+    let answer = ask(&server, &format!("/_/times{untimed}")).await;
+    let nothing = json!([null, null, true, []]);
+    assert_eq!(
+        json!([answer["first"], answer["last"], answer["exact"], answer["buckets"]]),
+        nothing
+    );
+    for bad in ["buckets=0", "buckets=2001", "buckets=x", "since=soon"] {
+        let answer = get(server.address, &format!("/_/times{target}?{bad}"), &[]).await;
+        assert_eq!(answer.status, 400, "{bad}");
+    }
+}
