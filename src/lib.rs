@@ -25,6 +25,7 @@
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | rows anywhere in a log, line numbers, search |
 //! | [`source`] | what makes a file that is a log: the output of a command, standard input, the journal |
+//! | [`mirror`] | the logs of other machines, kept as logs of this one |
 //! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
@@ -113,6 +114,7 @@ pub mod cli;
 pub mod client;
 pub mod encoding;
 pub mod log;
+pub mod mirror;
 pub mod render;
 pub mod search;
 pub mod serve;

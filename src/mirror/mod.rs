@@ -1,0 +1,7 @@
+//! The logs of other machines, as logs of this one.
+//!
+//! Something brings them here: a [`remote::Remote`]. Nothing in this room knows how.
+
+pub mod remote;
+
+pub use remote::{FetchError, Host, Remote, RemoteEvent, RemoteLog, RemoteName};
