@@ -4,4 +4,6 @@
 
 pub mod remote;
 
-pub use remote::{FetchError, Host, Remote, RemoteEvent, RemoteLog, RemoteName};
+pub use remote::{
+    FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,
+};

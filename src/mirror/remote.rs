@@ -115,6 +115,16 @@ pub enum RemoteEvent {
     Reachable,
 }
 
+/// Bytes of a generation, as they were fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// From the start of the range on; at most as many as were asked for. Fewer than that only at the
+    /// end of what the generation has now.
+    pub bytes: Bytes,
+    /// How many bytes the generation has now.
+    pub size: u64,
+}
+
 /// Why bytes could not be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchError {
@@ -163,8 +173,9 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
 
     /// Bytes of a generation, from the start of `range` on, which has at most [`FETCH_BYTES_MAX`].
     ///
-    /// Fewer bytes than asked for mean that there are no more at present. It answers within some
-    /// seconds; dropping the future gives up.
+    /// The generation need not be the present one: a file that was rotated away is found again where
+    /// that is possible. An empty range asks for the size alone. It answers within some seconds;
+    /// dropping the future gives up.
     ///
     /// # Errors
     ///
@@ -174,5 +185,5 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
         log: &RemoteName,
         generation: &Generation,
         range: Range<u64>,
-    ) -> BoxFuture<'static, Result<Bytes, FetchError>>;
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>>;
 }
