@@ -251,6 +251,12 @@ impl Access {
         self.mirror.get()
     }
 
+    /// Whether a log is one of another machine.
+    #[must_use]
+    pub fn is_mirrored(&self, log: &LogPath) -> bool {
+        self.mirror_of(log).is_some()
+    }
+
     /// What brings a log, if it is one of another machine.
     pub(super) fn mirror_of(&self, log: &LogPath) -> Option<Arc<dyn Mirror>> {
         self.mirror.get().filter(|_| is_mirrored(log.as_path())).cloned()

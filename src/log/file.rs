@@ -303,8 +303,11 @@ impl LogFile {
         })
     }
 
-    /// The first part of a range that nobody has, if it is one of a file of another machine.
-    fn missing(&self, offset: Offset, len: usize) -> io::Result<Option<Range<Offset>>> {
+    /// The first part of a range that nobody has, of a file of another machine.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at).
+    pub fn missing(&self, offset: Offset, len: usize) -> io::Result<Option<Range<Offset>>> {
         let Some(mirrored) = &self.mirrored else { return Ok(None) };
         let missing = mirrored.provide(offset.0..offset.plus(len).0);
         let missing = missing.map_err(|error| self.failed_to("read", &error))?;
