@@ -10,8 +10,6 @@ mod logs;
 mod ranges;
 pub mod remote;
 mod spool;
-#[cfg(test)]
-mod tests;
 
 pub use logs::MirroredLogs;
 pub use remote::{

@@ -251,6 +251,10 @@ impl Snapshot {
         // The log may go on in another file that has the same bytes, and more.
         let present = self.span.file_and_tail();
         let (file, tail) = present.unwrap_or_else(|| (Arc::clone(&self.file), self.span.tail()));
+        if file.is_mirrored() {
+            // A truncation on its machine begins another file here.
+            return Ok(true);
+        }
         let found = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
         Ok(!matches!(found, Read::Changed))
     }

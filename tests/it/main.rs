@@ -12,6 +12,7 @@
 mod checked_viewer;
 mod clients;
 mod emulators;
+mod machine;
 mod markup;
 mod merged_stream;
 mod reader;
@@ -52,6 +53,7 @@ mod leaks;
 mod limits;
 mod listen;
 mod metrics;
+mod mirror;
 mod missed_files;
 mod model;
 mod old_files;

@@ -192,14 +192,14 @@ mod tests {
     #[test]
     fn ranges_that_the_file_has_not_as_written_are_dropped() {
         const MIB: u64 = 1 << 20;
-        let ranges = [0..100, MIB..2 * MIB, 3 * MIB..4 * MIB];
+        let ranges = [0..10_000, MIB..2 * MIB, 3 * MIB..4 * MIB];
         let kept = |damage: &dyn Fn(&File)| {
             let (file, _, text) = noted(&ranges);
             damage(&file);
             let (note, proofs) = Note::read(&text).unwrap();
             note.verify(&proofs, &file).present.iter().collect::<Vec<_>>()
         };
-        let first_two = vec![0..100, MIB..2 * MIB];
+        let first_two = vec![0..10_000, MIB..2 * MIB];
         assert_eq!(kept(&|_| ()), ranges);
         assert_eq!(kept(&|file| file.set_len(4 * MIB - 1).unwrap()), first_two, "cut");
         let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
