@@ -146,7 +146,8 @@ async fn bytes_that_nobody_has_are_a_gap_and_never_nuls() {
     assert_eq!(reader.bytes, [&written[..from], &written[to..]].concat());
     let found = get(edge.server.address, &format!("/_/find{LOG}?q=%00"), &[]).await;
     let found = found.text();
-    assert!(found.contains(r#""complete":true,"matches":0"#), "{found}");
+    assert!(found.contains(r#""matches":0"#), "{found}");
+    assert!(found.contains(r#""complete":true"#), "{found}");
 }
 
 #[tokio::test]
