@@ -18,6 +18,7 @@
 //! never has a successor that was stored.
 
 pub mod address;
+pub mod agent;
 pub mod ask;
 pub mod fields;
 pub mod message;

@@ -213,6 +213,7 @@ pub struct Broker {
     context: Context,
     stream: Stream<()>,
     link: watch::Receiver<Link>,
+    denied: watch::Receiver<String>,
 }
 
 impl fmt::Debug for Broker {
@@ -228,6 +229,7 @@ impl Broker {
     /// When there is none now.
     pub async fn connect(options: &Options) -> Result<Self, ConnectFailure> {
         let (telling, link) = watch::channel(Link { is_up: true, changes: 0 });
+        let (denying, denied) = watch::channel(String::new());
         let mut connecting = ConnectOptions::new()
             .name(&options.name)
             .custom_inbox_prefix(&options.inbox)
@@ -237,6 +239,9 @@ impl Broker {
             .reconnect_delay_callback(|_| reconnect_pause())
             .event_callback(move |event| {
                 note(&telling, &event);
+                if let Event::ServerError(ServerError::Other(what)) = event {
+                    denying.send_replace(what);
+                }
                 std::future::ready(())
             });
         connecting =
@@ -261,7 +266,7 @@ impl Broker {
         context.set_timeout(ANSWER_TIME_MAX);
         let stream = context.get_stream_no_info(STREAM).await;
         let stream = stream.map_err(|error| ConnectFailure::Away(error.to_string()))?;
-        Ok(Self { client, context, stream, link })
+        Ok(Self { client, context, stream, link, denied })
     }
 
     /// The same, and again until the broker answers.
@@ -289,6 +294,12 @@ impl Broker {
     #[must_use]
     pub fn link(&self) -> watch::Receiver<Link> {
         self.link.clone()
+    }
+
+    /// What the broker has refused last in words of its own, such as what is not permitted.
+    #[must_use]
+    pub fn denied(&self) -> watch::Receiver<String> {
+        self.denied.clone()
     }
 
     /// The most bytes that a message can have besides its headers.
