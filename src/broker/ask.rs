@@ -24,6 +24,7 @@ const TAG: &str = "Tc-Tag";
 const INSTANCE: &str = "Tc-Instance";
 const SINCE: &str = "Tc-Since";
 const VERSION: &str = "Tc-Version";
+const NEXT: &str = "Tc-Next";
 const GONE: &str = "Tc-Gone";
 
 /// One run of an agent.
@@ -132,9 +133,7 @@ impl Request {
             }
             "list" => Self::List { page: fields.parse(PAGE)?, known: fields.parse_some(TAG)? },
             "range" => {
-                let text = fields.text(GENERATION)?;
-                let bad = |_| BadField { name: GENERATION, value: Some(text.to_owned()) };
-                let generation: Generation = text.parse().map_err(bad)?;
+                let generation = generation(GENERATION, fields.text(GENERATION)?)?;
                 let offset = Offset(fields.parse(OFFSET)?);
                 Self::Range {
                     path: decode_path(fields.text(PATH)?),
@@ -145,6 +144,10 @@ impl Request {
             _ => return Err(BadField { name: ASK, value: Some(kind.to_owned()) }),
         })
     }
+}
+
+fn generation(name: &'static str, text: &str) -> Result<Generation, BadField> {
+    text.parse().map_err(|_| BadField { name, value: Some(text.to_owned()) })
 }
 
 /// Why an agent does not give what it is asked for.
@@ -196,6 +199,8 @@ pub enum Answer {
         size: u64,
         /// Those that were asked for, or the first of them.
         bytes: Bytes,
+        /// The generation that had the log's name directly after this one, if that is known.
+        next: Option<Generation>,
     },
     /// Nothing of that.
     Denied(Denial),
@@ -216,7 +221,9 @@ impl Answer {
             Self::Page { tag, pages, lines } => {
                 (status("page").with(TAG, tag).with(PAGES, pages), lines.clone())
             }
-            Self::Range { size, bytes } => (status("range").with(SIZE, size), bytes.clone()),
+            Self::Range { size, bytes, next } => {
+                (status("range").with(SIZE, size).with_some(NEXT, *next), bytes.clone())
+            }
             Self::Denied(denial) => {
                 let named = DENIALS.iter().find(|(known, _)| known == denial);
                 (status(named.map_or("unknown", |(_, name)| name)), Bytes::new())
@@ -242,7 +249,10 @@ impl Answer {
                 let (tag, pages) = (fields.parse(TAG)?, fields.parse(PAGES)?);
                 Self::Page { tag, pages, lines: payload }
             }
-            "range" => Self::Range { size: fields.parse(SIZE)?, bytes: payload },
+            "range" => {
+                let next = fields.get(NEXT).map(|text| generation(NEXT, text)).transpose()?;
+                Self::Range { size: fields.parse(SIZE)?, bytes: payload, next }
+            }
             _ => match DENIALS.iter().find(|(_, name)| *name == status) {
                 Some((denial, _)) => Self::Denied(*denial),
                 None => return Err(BadField { name: STATUS, value: Some(status.to_owned()) }),
@@ -323,8 +333,13 @@ mod tests {
             (any::<u64>(), any::<usize>(), any::<Vec<u8>>()).prop_map(|(tag, pages, lines)| {
                 Answer::Page { tag, pages, lines: lines.into() }
             }),
-            (any::<u64>(), any::<Vec<u8>>())
-                .prop_map(|(size, bytes)| Answer::Range { size, bytes: bytes.into() }),
+            (any::<u64>(), any::<Vec<u8>>(), any::<Option<u32>>()).prop_map(
+                |(size, bytes, nonce)| {
+                    let identity = Identity { device: 1, inode: 2 };
+                    let next = nonce.map(|nonce| Generation::new(identity, nonce, b"head"));
+                    Answer::Range { size, bytes: bytes.into(), next }
+                }
+            ),
             (0usize..4).prop_map(|nth| Answer::Denied(DENIALS[nth].0)),
         ]
     }

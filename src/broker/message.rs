@@ -224,8 +224,8 @@ impl Message {
     }
 }
 
-const WAIT_REASONS: [WaitReason; 3] =
-    [WaitReason::Missing, WaitReason::Untailable, WaitReason::Unreadable];
+const WAIT_REASONS: [WaitReason; 4] =
+    [WaitReason::Missing, WaitReason::Untailable, WaitReason::Unreadable, WaitReason::Unreachable];
 
 fn reason_name(reason: Reason) -> &'static str {
     match reason {
@@ -243,6 +243,7 @@ fn wait_name(reason: WaitReason) -> &'static str {
         WaitReason::Missing => "missing",
         WaitReason::Untailable => "untailable",
         WaitReason::Unreadable => "unreadable",
+        WaitReason::Unreachable => "unreachable",
     }
 }
 
@@ -306,7 +307,7 @@ mod tests {
             ),
             (any_position(), any::<u64>())
                 .prop_map(|(from, to)| Content::Gap { from, to: Offset(to) }),
-            (0usize..3, proptest::option::of(any_position())).prop_map(|(reason, after)| {
+            (0usize..4, proptest::option::of(any_position())).prop_map(|(reason, after)| {
                 Content::Waiting { reason: WAIT_REASONS[reason], after }
             }),
         ]

@@ -9,6 +9,7 @@
 
 mod appearances;
 pub mod events;
+mod fed;
 mod late_files;
 mod pool;
 mod replacement;
@@ -34,12 +35,14 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
+use crate::log::mirrored::{Mirror, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
 use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
+pub(in crate::log) use fed::publish_feed;
 pub(in crate::log) use pool::Pool;
 pub(in crate::log) use task::{FollowerTask, LAST_POLLS_TIME_MAX, Registration};
 
@@ -207,6 +210,9 @@ impl Follower {
 
     /// Whether the log can be opened now. A new viewer may only see a log that can be read now.
     pub async fn can_be_opened(self: &Arc<Self>) -> bool {
+        if is_mirrored(self.log.as_path()) {
+            return self.access.admits(&self.log);
+        }
         let follower = Arc::clone(self);
         let opening = move || follower.access.open(&follower.log).is_ok();
         blocking::run(self.device, opening).await.unwrap_or(false)
@@ -225,6 +231,12 @@ impl Follower {
         if known.is_some() {
             return known;
         }
+        if let Some(mirror) = self.access.mirror_of(&self.log) {
+            return self
+                .find_mirrored(&mirror, generation, offset)
+                .await
+                .map(|reader| reader.span().clone());
+        }
         let found = self.find(move |follower| follower.seek_rotated(generation, offset)).await;
         found.map(|reader| Arc::clone(reader.span()))
     }
@@ -241,6 +253,34 @@ impl Follower {
         })
         .await
         .map(|reader| Arc::clone(reader.span()))
+    }
+
+    /// The span of a position in a file of another machine that has lost the log's name.
+    async fn find_mirrored(
+        &self,
+        mirror: &Arc<dyn Mirror>,
+        generation: Generation,
+        offset: Offset,
+    ) -> Option<SpanReader> {
+        let found = mirror.find(&self.log, generation).await?;
+        let span = self.timeline().add_mirrored(found, offset)?;
+        Some(SpanReader::enter(&span))
+    }
+
+    /// What had the name after a file of another machine that was not followed from its end on.
+    async fn find_next_mirrored(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
+        let unknown = NextRotated { span: None, follows_directly: false };
+        let before = span.signed();
+        let first = self.timeline().first().map(|span| span.generation);
+        let Some(next) = mirror.next(&self.log, before).await.filter(|next| !next.is(&before))
+        else {
+            return unknown;
+        };
+        if first.is_some_and(|first| first.is(&next)) {
+            return NextRotated { span: None, follows_directly: true };
+        }
+        let span = self.find_mirrored(mirror, next, Offset(0)).await;
+        NextRotated { follows_directly: span.is_some(), span }
     }
 
     fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
@@ -295,6 +335,10 @@ impl Follower {
         span: &Arc<Span>,
         by_name: bool,
     ) -> NextRotated {
+        if let Some(mirror) = self.access.mirror_of(&self.log) {
+            let _finding = self.finding.lock().await;
+            return self.find_next_mirrored(&mirror, span).await;
+        }
         let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
             Some(file) => Some(file),
@@ -415,7 +459,11 @@ impl Follower {
 
     /// The same. It may block.
     fn read_history(&self) -> Vec<HistoryFile> {
-        let past = rotated::past(&self.access, &self.log);
+        let past = match self.access.mirror_of(&self.log) {
+            // Another machine tells its present file, and what comes after a file that is asked for.
+            Some(_) => Vec::new(),
+            None => rotated::past(&self.access, &self.log),
+        };
         let identified: Vec<_> = past
             .into_iter()
             .filter_map(|file| Some((file.identify(&self.access)?, file)))
@@ -447,7 +495,7 @@ impl Follower {
         files.reverse();
         let present = {
             let timeline = self.timeline();
-            timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
+            timeline.present().cloned()
         };
         let Some((present, file)) = present.and_then(|span| Some((span.signed(), span.file()?)))
         else {
@@ -455,7 +503,10 @@ impl Follower {
         };
         // It may have been renamed a moment ago.
         if !files.iter().any(|past| past.generation.is(&present)) {
-            let status = self.access.status(&self.log).ok();
+            let status = match file.is_mirrored() {
+                true => file.status().ok(),
+                false => self.access.status(&self.log).ok(),
+            };
             files.push(HistoryFile {
                 generation: present,
                 compression: file.compression(),
@@ -670,6 +721,11 @@ impl Follower {
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().count_chunk(&bytes);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes, written }))
+                }
+                FileEvent::Extended { to, head } => {
+                    timeline.sign(head);
+                    timeline.extend_to(to);
+                    Event::TimelineChanged
                 }
                 FileEvent::WrittenAnew { generation, file } => {
                     timeline.replace_file(generation, &file);

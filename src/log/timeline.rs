@@ -138,6 +138,13 @@ impl Timeline {
         Some(span.number)
     }
 
+    /// Adds bytes to the open span that viewers have to read from its file.
+    pub fn extend_to(&mut self, end: Offset) {
+        if let Some(span) = self.spans.back().filter(|span| span.end() < end) {
+            span.extend_to(end);
+        }
+    }
+
     /// Other files may have had the log's name before the span that begins next, and can't be given.
     pub fn files_are_missing(&mut self) {
         self.are_files_missing = true;
@@ -190,6 +197,24 @@ impl Timeline {
     #[must_use]
     pub fn latest(&self) -> Option<&Arc<Span>> {
         self.spans.back()
+    }
+
+    /// The latest span, if its file has the log's name as far as that is known.
+    #[must_use]
+    pub fn present(&self) -> Option<&Arc<Span>> {
+        let is_there = matches!(self.waiting, None | Some(WaitReason::Unreachable));
+        self.spans.back().filter(|_| is_there)
+    }
+
+    /// The first span that was published.
+    pub(super) fn first(&self) -> Option<&Arc<Span>> {
+        self.spans.front()
+    }
+
+    /// Why there is nothing to follow.
+    #[must_use]
+    pub fn waiting(&self) -> Option<WaitReason> {
+        self.waiting
     }
 
     /// Whether there is nothing to follow.

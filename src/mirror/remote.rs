@@ -123,6 +123,8 @@ pub struct Fetched {
     pub bytes: Bytes,
     /// How many bytes the generation has now.
     pub size: u64,
+    /// The generation that had the log's name directly after this one, if that is known.
+    pub next: Option<Generation>,
 }
 
 /// Why bytes could not be fetched.

@@ -104,7 +104,7 @@ impl Snapshot {
         let follower = &subscription.follower;
         let present = {
             let timeline = follower.timeline();
-            timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
+            timeline.present().cloned()
         };
         let gone = || SearchError::Gone(present.as_ref().map(|span| span.signed()));
         let (span, generation) = match wanted {

@@ -47,6 +47,8 @@ struct LogRow {
     /// Milliseconds since 1970.
     modified: u64,
     age: String,
+    /// It is on another machine, which does not answer.
+    is_away: bool,
     viewers: usize,
     /// The names of those that are signed in.
     names: Vec<String>,
@@ -65,6 +67,7 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
+            is_away: entry.is_away,
             viewers: presence.number(entry),
             names: presence.names(entry),
         }
@@ -154,6 +157,7 @@ pub(super) fn json(base: &BasePath, catalogue: &Catalogue, viewers: &Viewers) ->
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
+        away: entry.is_away,
         viewers: presence.number(entry),
         names: presence.names(entry),
     });

@@ -3,14 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::broker::agent::publisher::recall;
 use crate::broker::agent::{Agent, LEASE};
 use crate::broker::ask::{Answer, Denial, Request};
 use crate::broker::message::MESSAGE_BYTES_MAX;
 use crate::log::access::Refusal;
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
+use crate::log::{Follower, Generation};
 use crate::mirror::RemotePosition;
 use crate::render::Interpretation;
 use crate::session::reads::FileReads;
@@ -42,20 +42,20 @@ impl Agent {
                     return Answer::Denied(Denial::Busy);
                 };
                 match self.read(&path, from, length).await {
-                    Ok((size, bytes)) => Answer::Range { size, bytes },
+                    Ok(answer) => answer,
                     Err(denial) => Answer::Denied(denial),
                 }
             }
         }
     }
 
-    /// Bytes of a log from a position on, and how many the generation has.
+    /// Bytes of a log from a position on.
     async fn read(
         &self,
         path: &[u8],
         from: RemotePosition,
         length: usize,
-    ) -> Result<(u64, Bytes), Denial> {
+    ) -> Result<Answer, Denial> {
         let log = self.registry.access().locate(path).map_err(denial)?;
         // A follower that begins without that would give the file another generation.
         recall(&self.broker, &self.settings.host, &self.registry, &log)
@@ -95,7 +95,12 @@ impl Agent {
             Ok((is_same && bytes.len() == wanted).then_some(bytes))
         };
         match reads.run(&file, reading).await {
-            Ok(Some(bytes)) => Ok((size, bytes.into())),
+            Ok(Some(bytes)) => {
+                let is_end = from.offset.0 + bytes.len() as u64 == size;
+                let next =
+                    if is_end { next_generation(viewer.follower(), span).await } else { None };
+                Ok(Answer::Range { size, bytes: bytes.into(), next })
+            }
             Ok(None) => Err(Denial::Gone),
             Err(error) => {
                 tracing::warn!(log = %log.display(), %error, "can't read");
@@ -105,10 +110,39 @@ impl Agent {
     }
 }
 
+/// The generation that had the log's name directly after that of a span, if that is certain.
+async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Generation> {
+    let number = if span.is_rotated() {
+        let next = follower.find_next_rotated(span, false).await;
+        if !next.follows_directly {
+            return None;
+        }
+        if let Some(found) = next.span {
+            return Some(found.signed());
+        }
+        ROTATED_NUMBER_MAX
+    } else {
+        span.number
+    };
+    let timeline = follower.timeline();
+    let mut after = number;
+    loop {
+        let Next::Span(next) = timeline.after(after) else { return None };
+        if next.are_files_missing {
+            return None;
+        }
+        let is_succession = !matches!(next.reason, Reason::Late | Reason::Back);
+        if is_succession && !next.generation.is(&span.generation) {
+            return Some(next.signed());
+        }
+        after = next.number;
+    }
+}
+
 fn denial(refusal: Refusal) -> Denial {
     match refusal {
         Refusal::Forbidden | Refusal::Untailable | Refusal::Unreadable => Denial::Refused,
         Refusal::NotFound => Denial::Gone,
-        Refusal::Exhausted => Denial::Busy,
+        Refusal::Exhausted | Refusal::Unreachable => Denial::Busy,
     }
 }

@@ -207,9 +207,9 @@ impl Publisher {
         let is_told = match (&stream.held, &known) {
             // A log that had nothing to follow goes on with a turn.
             (Some(Content::Turn { .. }), Some(Content::Waiting { .. })) => false,
-            (Some(Content::Turn { at, reason: Reason::Joined, .. }), Some(known)) => {
-                known.end().is_some_and(|end| end.offset == at.offset)
-            }
+            (Some(Content::Turn { at, .. }), Some(known)) => known
+                .end()
+                .is_some_and(|end| end.offset == at.offset && end.generation.is(&at.generation)),
             (held, known) => held == known,
         };
         if is_told {
@@ -379,22 +379,17 @@ impl Stream {
                 let size = self.viewer.span().map_or(from, |span| span.end()).max(from).0;
                 let is_unknown = std::mem::take(&mut self.is_before_unknown);
                 let before = self.position.replace(at).filter(|_| !is_unknown);
+                let reason = if before.is_some() { reason } else { Reason::Joined };
                 Some(Content::Turn { at, reason, size, before })
             }
             Item::Open(opening) => {
                 let at = RemotePosition { generation: opening.generation, offset: opening.from };
                 self.is_before_unknown = false;
                 self.written = opening.modified.unwrap_or(self.written);
-                let reason = match self.position.replace(at) {
-                    Some(before) if before.generation.is(&at.generation) => Reason::Joined,
-                    Some(before) if before.generation.identity == at.generation.identity => {
-                        Reason::Truncated
-                    }
-                    Some(_) => Reason::Replaced,
-                    None => Reason::Joined,
-                };
+                self.position = Some(at);
                 let size = opening.size.max(at.offset.0);
-                Some(Content::Turn { at, reason, size, before: None })
+                // Whether it follows directly on what was told before is not known.
+                Some(Content::Turn { at, reason: Reason::Joined, size, before: None })
             }
             Item::Gap { generation, from, to: Some(to) } => {
                 let from = RemotePosition { generation, offset: from };

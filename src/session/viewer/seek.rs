@@ -64,7 +64,7 @@ impl Viewer {
         let (latest, present) = {
             let timeline = self.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
-            (latest.clone(), latest.filter(|_| !timeline.is_waiting()))
+            (latest, timeline.present().cloned())
         };
         // The log may grow meanwhile: a viewer that does not follow stops here.
         let until =
