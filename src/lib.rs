@@ -26,6 +26,7 @@
 //! | [`search`] | rows anywhere in a log, line numbers, search |
 //! | [`source`] | what makes a file that is a log: the output of a command, standard input, the journal |
 //! | [`mirror`] | the logs of other machines, kept as logs of this one |
+//! | `broker` | agents that publish the logs of their machine over NATS, and how an edge gets them |
 //! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
@@ -110,6 +111,8 @@
 //! ```
 
 pub(crate) mod bench;
+#[cfg(feature = "nats")]
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod encoding;

@@ -23,6 +23,7 @@ use crate::log::access::{Access, Admitted, LogPath, Refusal};
 use crate::log::archive::Unpacked;
 use crate::log::blocking;
 use crate::log::descriptors::Reserve;
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
@@ -31,6 +32,7 @@ use crate::log::follower::{
 };
 use crate::log::mirrored::{Feed, Mirror};
 use crate::log::mounts::Mounts;
+use crate::log::position::{Generation, Offset};
 use crate::log::timeline::WaitReason;
 use crate::log::watch::Watches;
 
@@ -466,6 +468,24 @@ impl Registry {
         for follower in self.followers.iter().filter(|one| one.log().as_path() == path) {
             follower.complete();
         }
+    }
+
+    /// Says what an earlier process has published of a log last: its generation, and the bytes before
+    /// the offset to which it got, as far as they are known. Where the file proves to be the same, its
+    /// generation goes on. What this process itself knows of the log counts more.
+    pub fn recall(&self, log: &LogPath, generation: Generation, to: Offset, before: &[u8]) {
+        if self.knows(log) {
+            return;
+        }
+        let mut fingerprint = Fingerprint::at(Offset(to.0.saturating_sub(before.len() as u64)));
+        fingerprint.advance(before);
+        self.remember(log, RememberedFile::told(generation, fingerprint));
+    }
+
+    /// Whether the log is followed, or was a while ago.
+    #[must_use]
+    pub fn knows(&self, log: &LogPath) -> bool {
+        self.followers.contains_key(log) || self.remembered(log).is_some()
     }
 
     fn remembered(&self, log: &LogPath) -> Option<RememberedFile> {

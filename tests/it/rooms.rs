@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use source::{Name, Source};
 
 /// The rooms from the ground up. Each may name those before it.
-const ROOMS: [&str; 12] = [
-    "encoding", "log", "render", "wire", "session", "search", "source", "mirror", "serve",
-    "client", "bench", "cli",
+const ROOMS: [&str; 13] = [
+    "encoding", "log", "render", "wire", "session", "search", "source", "mirror", "broker",
+    "serve", "client", "bench", "cli",
 ];
 
 /// Names that a room must not use, although they belong to a room below it.
