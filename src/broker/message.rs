@@ -224,6 +224,15 @@ impl Message {
     }
 }
 
+/// The path of a log and how long it is, as its last message says it without its payload.
+#[must_use]
+pub fn path_and_size(fields: &Fields) -> Option<(Vec<u8>, u64)> {
+    let path = decode_path(fields.get(PATH)?);
+    let number = |name| fields.parse_some::<u64>(name).ok().flatten().unwrap_or(0);
+    let end = number(OFFSET).saturating_add(number(LENGTH));
+    Some((path, end.max(number(SIZE)).max(number(TO))))
+}
+
 const WAIT_REASONS: [WaitReason; 4] =
     [WaitReason::Missing, WaitReason::Untailable, WaitReason::Unreadable, WaitReason::Unreachable];
 
@@ -369,6 +378,22 @@ mod tests {
         let waiting = |after| Content::Waiting { reason: WaitReason::Missing, after };
         assert_eq!((end(&waiting(Some(at))), end(&waiting(None))), (Some(10), None));
         assert_eq!(bytes(7, b"", 10, "abc").tail(), b"abc");
+    }
+
+    #[test]
+    fn the_headers_of_its_last_message_say_how_long_a_log_is() {
+        let at = position(1, 2, 7, b"", 10);
+        for (content, size) in [
+            (bytes(7, b"", 10, "abc"), 13),
+            (Content::Gap { from: at, to: Offset(99) }, 99),
+            (Content::Turn { at, reason: Reason::Joined, size: 50, before: None }, 50),
+            (Content::Waiting { reason: WaitReason::Missing, after: Some(at) }, 10),
+            (Content::Waiting { reason: WaitReason::Missing, after: None }, 0),
+        ] {
+            let (fields, _) = Message { path: b"/x".to_vec(), content }.encode();
+            assert_eq!(path_and_size(&fields), Some((b"/x".to_vec(), size)));
+        }
+        assert_eq!(path_and_size(&Fields::default()), None);
     }
 
     #[test]

@@ -20,11 +20,13 @@
 pub mod address;
 pub mod agent;
 pub mod ask;
+pub mod edge;
 pub mod fields;
 pub mod message;
 pub mod names;
 pub mod nats;
 
 pub use address::{BrokerAddress, Login, Secret};
+pub use edge::Edge;
 pub use names::HostName;
 pub use nats::{Broker, ConnectFailure, Options, StreamLimits};

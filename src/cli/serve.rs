@@ -9,7 +9,7 @@ mod layers;
 mod meaning;
 mod reload;
 mod stdin;
-mod systemd;
+pub(super) mod systemd;
 
 use std::io;
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
 }
 
 /// Completes at the first SIGTERM or SIGINT. The second signal ends the process at once.
-fn signals() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn signals() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {
