@@ -6,11 +6,13 @@
 //! mirrored. Bytes that are not here are fetched when somebody reads them.
 
 mod feed;
+mod later;
 mod logs;
 mod ranges;
 pub mod remote;
 mod spool;
 
+pub use later::LaterRemote;
 pub use logs::MirroredLogs;
 pub use remote::{
     FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,

@@ -28,6 +28,11 @@ const NEEDS_RESTART: &[&str] = &[
     "rotate-wait",
     "spool-max",
     "journal",
+    "nats",
+    "nats-creds",
+    "nats-tls-ca",
+    "spool",
+    "spool-bytes",
     "state-dir",
     "cache-dir",
     "cache-max",
@@ -275,6 +280,14 @@ impl Configuration {
         now.state_dir.clone_from(&then.state_dir);
         now.cache_dir.clone_from(&then.cache_dir);
         now.cache_max = then.cache_max;
+        #[cfg(feature = "nats")]
+        {
+            now.nats.clone_from(&then.nats);
+            now.nats_creds.clone_from(&then.nats_creds);
+            now.nats_tls_ca.clone_from(&then.nats_tls_ca);
+            now.spool.clone_from(&then.spool);
+            now.spool_bytes = then.spool_bytes;
+        }
         #[cfg(feature = "tls")]
         if now.tls_cert.is_some() != then.tls_cert.is_some() {
             now.tls_cert.clone_from(&then.tls_cert);
