@@ -50,6 +50,11 @@
 //! | trusted proxy | a peer that is believed when it says for whom it asks |
 //! | offset | the position of a byte in a file, from 0 |
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
+//! | machine | a host whose agent publishes its logs; away while it does not answer |
+//! | edge | a server that serves the logs of other machines |
+//! | remote | what brings these logs to an edge |
+//! | mirror | what keeps them on an edge, under the generations and offsets of their machines |
+//! | hole | bytes of a mirrored file that are not here; they are fetched when somebody reads them |
 //! | fingerprint | the last bytes before an offset; proves that a file still is what it was |
 //! | rotation | another file takes the log's name |
 //! | past | the files that had the log's name before, as their own names say; with the present file, the history |
