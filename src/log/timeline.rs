@@ -217,12 +217,6 @@ impl Timeline {
         self.waiting
     }
 
-    /// Whether there is nothing to follow.
-    #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
-    }
-
     /// What follows the span of this number. The reader of the next span is created under the
     /// timeline's lock, so that the span's file is not closed before.
     #[must_use]

@@ -20,6 +20,9 @@ use crate::mirror::logs::{Logs, bring_head, mirrored};
 use crate::mirror::remote::{RemoteEvent, RemoteName, RemotePosition};
 use crate::mirror::spool::SpoolFile;
 
+/// So many generations are sought that a log had while its machine was away.
+const BETWEEN_MAX: usize = 64;
+
 /// What is known of one log while somebody follows it.
 pub(super) struct Pump {
     logs: Arc<Logs>,
@@ -189,25 +192,7 @@ impl Pump {
             }
             return Ok(());
         }
-        let mut is_direct = true;
-        if let Some(present) = &self.present {
-            let ends = before.filter(|before| before.generation.is(&present.generation));
-            is_direct = match reason {
-                Reason::Late | Reason::Back => true,
-                // In the order of the stream nothing is left out.
-                _ if before.is_none() => reason != Reason::Joined,
-                _ => ends.is_some(),
-            };
-            if let Some(ends) = ends
-                && ends.offset.0 > present.end
-            {
-                present.kept.hear(&ends.generation, ends.offset.0);
-                self.go_on(events);
-                if let Some(present) = &mut self.present {
-                    present.extend_to(ends.offset.0, events);
-                }
-            }
-        }
+        let is_direct = self.reach(at.generation, reason, before, events).await?;
         let is_first = self.present.is_none();
         let mut next = self.enter(at.generation, size).await?;
         let is_succession = !matches!(reason, Reason::Late | Reason::Back);
@@ -236,6 +221,69 @@ impl Pump {
         next.extend_to(to, events);
         self.present = Some(next);
         Ok(())
+    }
+
+    /// Publishes what came before a generation that begins, as far as it was not told: the end of the
+    /// present one, and those between. Returns whether that is all.
+    async fn reach(
+        &mut self,
+        next: Generation,
+        reason: Reason,
+        before: Option<RemotePosition>,
+        events: &mut Vec<FileEvent>,
+    ) -> io::Result<bool> {
+        let Some(present) = &self.present else { return Ok(true) };
+        let own = present.generation;
+        let ends = before.filter(|before| before.generation.is(&own));
+        if let Some(ends) = ends {
+            self.extend(own, ends.offset.0, events);
+            return Ok(true);
+        }
+        match reason {
+            Reason::Late | Reason::Back => return Ok(true),
+            // In the order of the stream nothing is left out.
+            _ if before.is_none() && reason != Reason::Joined => return Ok(true),
+            _ => {}
+        }
+        let Some(between) = self.between(own, next).await else { return Ok(false) };
+        for (generation, size) in between {
+            if !generation.is(&own) {
+                let entered = self.enter(generation, size).await?;
+                if let Some(present) = self.present.replace(entered) {
+                    present.kept.hear_next(generation);
+                }
+                self.waiting = None;
+                events.extend(self.present.as_ref().map(|present| present.began(Reason::Rotated)));
+            }
+            self.extend(generation, size, events);
+        }
+        Ok(true)
+    }
+
+    /// Publishes that the present generation reaches up to here.
+    fn extend(&mut self, generation: Generation, end: u64, events: &mut Vec<FileEvent>) {
+        if self.present.as_ref().is_some_and(|present| present.end < end) {
+            self.go_on(events);
+            if let Some(present) = &mut self.present {
+                present.kept.hear(&generation, end);
+                present.extend_to(end, events);
+            }
+        }
+    }
+
+    /// The generations from one to another, without that, each with its size. None where the machine
+    /// does not know all of them.
+    async fn between(&self, from: Generation, to: Generation) -> Option<Vec<(Generation, u64)>> {
+        let (mut all, mut generation) = (Vec::new(), from);
+        while all.len() < BETWEEN_MAX {
+            let asked = self.logs.remote.fetch(&self.name, &generation, 0..0).await.ok()?;
+            all.push((generation, asked.size));
+            generation = asked.next?;
+            if generation.is(&to) {
+                return Some(all);
+            }
+        }
+        None
     }
 
     async fn bytes(

@@ -129,12 +129,15 @@ pub(super) fn page(
     let presence = viewers.now();
     let row = |entry: &Entry| LogRow::new(base, entry, &presence, now);
     let rows = catalogue.entries.iter().map(row).collect();
-    let prefixes: Vec<String> = visitor
+    let mut prefixes: Vec<String> = visitor
         .access()
         .prefixes()
         .iter()
         .map(|path| path.to_string_lossy().into_owned())
         .collect();
+    if visitor.access().mirrors().is_some() {
+        prefixes.push("other machines".to_owned());
+    }
     page::render(&ListPage { base, visitor, rows, prefixes: prefixes.join(", ") })
 }
 

@@ -104,13 +104,35 @@ async fn a_log_that_rotated_while_its_machine_was_away_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_second_rotation_while_its_machine_was_away_is_told_as_a_gap() {
+async fn files_that_had_the_name_while_its_machine_was_away_are_read_in_their_order() {
+    let machine = Machine::with(lines("first"));
+    let (edge, _spool) = machine.edge().await;
+    let mut reader = follow(&edge, "&lines=0").await;
+    machine.go_away();
+    reader.read_until_event("waiting").await;
+    machine.append("the end of the first\n");
+    for file in ["second\n", "third\n", "fourth\n"] {
+        machine.rotate();
+        machine.append(file);
+    }
+    machine.come_back();
+    machine.append("now\n");
+    reader.read_until(b"now\n").await;
+    let expected = "the end of the first\nsecond\nthird\nfourth\nnow\n";
+    assert_eq!(String::from_utf8_lossy(&reader.bytes), expected);
+    let heads = reader.heads();
+    assert!(heads.iter().all(|head| !head.starts_with("gap")), "{heads:?}");
+}
+
+#[tokio::test]
+async fn files_that_nobody_has_any_more_are_told_as_a_gap() {
     let machine = Machine::with(lines("first"));
     let (edge, _spool) = machine.edge().await;
     let mut reader = follow(&edge, "&lines=0").await;
     machine.go_away();
     reader.read_until_event("waiting").await;
     for file in ["second\n", "third\n"] {
+        machine.lose(0..usize::MAX);
         machine.rotate();
         machine.append(file);
     }

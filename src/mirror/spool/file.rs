@@ -415,3 +415,58 @@ impl MirroredBytes for SpoolFile {
         self.device
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::access::Identity;
+
+    /// The ranges of a test begin and end at multiples of this.
+    const STEP: u64 = PIECE_BYTES / 4;
+    const STEPS: u64 = 24;
+
+    fn ranges() -> impl Strategy<Value = Ranges> {
+        let range = (0..STEPS, 0..STEPS)
+            .prop_map(|(one, other)| STEP * one.min(other)..STEP * one.max(other));
+        proptest::collection::vec(range, 0..4).prop_map(|all| all.into_iter().collect())
+    }
+
+    proptest! {
+        /// What is asked for is brought piece by piece, none of which has anything that is there.
+        #[test]
+        fn pieces_bring_all_that_is_missing_and_nothing_twice(present in ranges(), lost in ranges(), from in 0..STEPS, len in 1..STEPS) {
+            let mut gone = lost;
+            present.iter().for_each(|range| gone.remove(&range));
+            let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
+            let size = STEP * STEPS;
+            let mut state = State {
+                generation, size, modified: SystemTime::UNIX_EPOCH, next: None,
+                present, gone, order: VecDeque::new(), is_noted: true,
+            };
+            let wanted = STEP * from..(STEP * (from + len)).min(size);
+            let first_gone = {
+                let mut at = wanted.start;
+                loop {
+                    if let Some(gone) = state.gone.at(at).filter(|_| at < wanted.end) {
+                        break Some(at..gone.end.min(wanted.end));
+                    }
+                    at += STEP;
+                    if at >= wanted.end { break None; }
+                }
+            };
+            for _ in 0..=STEPS {
+                let (Some(missing), _) = state.look(&wanted) else { break };
+                let piece = state.piece(&missing);
+                prop_assert!(piece.contains(&missing.start), "{piece:?} without {missing:?}");
+                prop_assert!(piece.end - piece.start <= PIECE_BYTES && piece.end <= size, "{piece:?}");
+                for at in (piece.start..piece.end).step_by(STEP as usize) {
+                    prop_assert!(state.present.at(at).is_none() && state.gone.at(at).is_none(), "{at} twice");
+                }
+                state.present.insert(piece);
+            }
+            prop_assert_eq!(state.look(&wanted), (None, first_gone));
+        }
+    }
+}
