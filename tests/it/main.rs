@@ -13,6 +13,8 @@ mod checked_viewer;
 mod clients;
 mod emulators;
 mod machine;
+#[cfg(feature = "nats")]
+mod machines;
 mod markup;
 mod merged_stream;
 mod reader;
@@ -25,6 +27,8 @@ mod audience;
 mod base_path;
 mod bench;
 mod broadcast_group;
+#[cfg(feature = "nats")]
+mod broker;
 mod budget;
 mod checkpoints;
 mod cli;

@@ -117,6 +117,12 @@ const ABSENCES: &[Absence] = &[
         ],
     },
     Absence {
+        says: "only `broker::nats` names the client of the broker",
+        names: &["async_nats"],
+        rooms: &[],
+        except: &[("broker/nats.rs", "it is what speaks to the broker")],
+    },
+    Absence {
         says: "only a visitor turns the path of a request into a log",
         names: &[".locate", ".locate_requested"],
         // Rendering locates other things, and a client reads the files of its own user.
@@ -124,6 +130,8 @@ const ABSENCES: &[Absence] = &[
         except: &[
             ("serve/identity.rs", "a path without the base may be one of a log"),
             ("serve/identity/visitor.rs", "it is who asks"),
+            ("broker/agent.rs", "an agent gives what lies under its prefixes"),
+            ("broker/agent/answers.rs", "an agent gives what lies under its prefixes"),
         ],
     },
     Absence {
@@ -175,6 +183,8 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("broker/agent/claim.rs", "of two agents with one name the earlier one keeps it"),
+            ("broker/edge/hosts.rs", "the list says since when a machine is away"),
             ("cli/serve/certificate.rs", "a certificate is valid from a date until a date"),
             ("log/rotated/places.rs", "the age of a directory is told by its time of modification"),
             ("log/timeline.rs", "viewers are told when a line came"),
