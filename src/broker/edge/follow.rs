@@ -60,7 +60,7 @@ struct Start {
 impl Following {
     pub(super) fn new(
         broker: Broker,
-        hosts: Arc<Hosts>,
+        hosts: &Arc<Hosts>,
         host: HostName,
         path: &Arc<[u8]>,
         events: mpsc::Sender<RemoteEvent>,
@@ -106,6 +106,9 @@ impl Following {
             if let Some(mut consumer) = self.begin().await? {
                 self.pass_on(&mut consumer).await?;
             } else {
+                if *self.there.borrow_and_update() == There::No {
+                    self.tell_reach(false).await?;
+                }
                 sleep(RETRY_INTERVAL).await;
             }
         }
