@@ -56,6 +56,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(3);
 /// A search for a rotated file waits at most this long until other files are closed.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
+/// A position that another server has issued for a log of another machine is waited for this long.
+const AHEAD_TIME_MAX: Duration = Duration::from_secs(3);
 /// How often the history is listed for one step, while files are being renamed.
 const LISTINGS_MAX: usize = 3;
 /// Nobody writes any more to a rotated file that has not been written to for this long.
@@ -232,6 +234,9 @@ impl Follower {
             return known;
         }
         if let Some(mirror) = self.access.mirror_of(&self.log) {
+            if self.is_reached(generation, offset).await {
+                return self.timeline().find(generation, offset);
+            }
             return self
                 .find_mirrored(&mirror, generation, offset)
                 .await
@@ -253,6 +258,30 @@ impl Follower {
         })
         .await
         .map(|reader| Arc::clone(reader.span()))
+    }
+
+    /// Whether the present generation of a log of another machine is this one, and has come up to an
+    /// offset. Another server may have been a moment ahead.
+    async fn is_reached(&self, generation: Generation, offset: Offset) -> bool {
+        let is_ahead = || {
+            let timeline = self.timeline();
+            let latest = timeline.latest().filter(|span| span.generation.is(&generation));
+            latest.map(|span| span.end() < offset)
+        };
+        let mut events = self.subscribe();
+        let coming = async {
+            loop {
+                match is_ahead() {
+                    Some(true) => {}
+                    Some(false) => return true,
+                    None => return false,
+                }
+                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+                    return false;
+                }
+            }
+        };
+        timeout(AHEAD_TIME_MAX, coming).await.unwrap_or(false)
     }
 
     /// The span of a position in a file of another machine that has lost the log's name.

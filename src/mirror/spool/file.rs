@@ -69,6 +69,8 @@ pub(in crate::mirror) struct SpoolFile {
 struct State {
     /// With the latest signature.
     generation: Generation,
+    /// What its machine calls it now, where that is another name.
+    alias: Option<Generation>,
     size: u64,
     modified: SystemTime,
     next: Option<Generation>,
@@ -125,6 +127,7 @@ impl SpoolFile {
         let Note { name, generation, size, modified, next, present } = note;
         let state = State {
             generation,
+            alias: None,
             size: size.max(present.end()),
             modified,
             next,
@@ -193,7 +196,8 @@ impl SpoolFile {
     /// Takes what was said of the generation: its latest signature and its size.
     pub(in crate::mirror) fn hear(&self, generation: &Generation, size: u64) {
         let mut state = self.state.write();
-        if generation.signature.bytes() > state.generation.signature.bytes() {
+        let is_longer = generation.signature.bytes() > state.generation.signature.bytes();
+        if is_longer && generation.is(&state.generation) {
             state.generation = *generation;
             state.is_noted = false;
         }
@@ -201,6 +205,11 @@ impl SpoolFile {
             state.size = size;
             state.is_noted = false;
         }
+    }
+
+    /// Takes the name by which its machine knows it now.
+    pub(in crate::mirror) fn hear_alias(&self, alias: Generation) {
+        self.state.write().alias = Some(alias);
     }
 
     /// Takes what came directly after this generation.
@@ -336,7 +345,11 @@ impl SpoolFile {
 
     fn fetch_alone(&self, piece: &Range<u64>) -> io::Result<()> {
         let Origin { remote, runtime } = &self.origin;
-        let fetching = remote.fetch(&self.name, &self.generation(), piece.clone());
+        let called = {
+            let state = self.state.read();
+            state.alias.unwrap_or(state.generation)
+        };
+        let fetching = remote.fetch(&self.name, &called, piece.clone());
         let fetched = runtime.block_on(async { timeout(FETCH_TIME_MAX, fetching).await });
         match fetched.unwrap_or(Err(FetchError::Unreachable)) {
             Ok(fetched) => {
@@ -442,7 +455,7 @@ mod tests {
             let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
             let size = STEP * STEPS;
             let mut state = State {
-                generation, size, modified: SystemTime::UNIX_EPOCH, next: None,
+                generation, alias: None, size, modified: SystemTime::UNIX_EPOCH, next: None,
                 present, gone, order: VecDeque::new(), is_noted: true,
             };
             let wanted = STEP * from..(STEP * (from + len)).min(size);
