@@ -47,6 +47,8 @@ pub(super) struct Following {
     /// The mirror was told that the machine cannot be reached.
     is_unreachable: bool,
     has_begun: bool,
+    /// It is in the log that the broker gives no consumer.
+    is_failure_told: bool,
 }
 
 /// Where to begin.
@@ -75,6 +77,7 @@ impl Following {
             seen: None,
             is_unreachable: false,
             has_begun: false,
+            is_failure_told: false,
             broker,
             host,
             events,
@@ -141,7 +144,10 @@ impl Following {
             match self.broker.consume(&self.subject, From::Sequence(start.sequence)).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
-                    tracing::warn!(subject = self.subject, ?error, "cannot follow: trying again");
+                    if !std::mem::replace(&mut self.is_failure_told, true) {
+                        let Self { host, subject, .. } = self;
+                        tracing::warn!(%host, subject, ?error, "cannot follow a log: trying again");
+                    }
                     return Ok(None);
                 }
             };
@@ -149,7 +155,7 @@ impl Following {
         if let Some(turn) = start.turn {
             self.send(turn).await?;
         }
-        self.has_begun = true;
+        (self.has_begun, self.is_failure_told) = (true, false);
         Ok(Some(consumer))
     }
 
