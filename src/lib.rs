@@ -26,6 +26,8 @@
 //! | [`session`] | one viewer: its cursor, catching up, and frames that are rendered once for all viewers |
 //! | [`search`] | rows anywhere in a log, line numbers, search |
 //! | [`source`] | what makes a file that is a log: the output of a command, standard input, the journal |
+//! | [`mirror`] | the logs of other machines, kept as logs of this one |
+//! | `broker` | agents that publish the logs of their machine over NATS, and how an edge gets them |
 //! | [`serve`] | the addresses: WebSocket, server-sent events, HTTP, the pages; settings, limits, shutdown |
 //! | [`client`] | following a log through a server or in this process: reconnect, resume |
 //! | `bench` | the load client: many viewers of one log, and what they cost the server |
@@ -49,6 +51,14 @@
 //! | trusted proxy | a peer that is believed when it says for whom it asks |
 //! | offset | the position of a byte in a file, from 0 |
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
+//! | machine | a host whose agent publishes its logs; away while it does not answer |
+//! | agent | what publishes the logs of a machine, those that are wanted |
+//! | broker | what carries them from agents to edges, and keeps them for a while: NATS with JetStream |
+//! | stream | with a broker: the messages that it keeps, in order; else what one viewer gets |
+//! | edge | a server that serves the logs of other machines |
+//! | remote | what brings these logs to an edge |
+//! | mirror | what keeps them on an edge, under the generations and offsets of their machines |
+//! | hole | bytes of a mirrored file that are not here; they are fetched when somebody reads them |
 //! | fingerprint | the last bytes before an offset; proves that a file still is what it was |
 //! | rotation | another file takes the log's name |
 //! | past | the files that had the log's name before, as their own names say; with the present file, the history |
@@ -83,6 +93,7 @@
 //! # Invariants, as absences
 //!
 //! - Only `log::watch` names the crate that watches the file system, and only `log` opens a log.
+//! - Only `broker::nats` names the client of the broker.
 //! - Nothing below `session` knows that viewers exist, except for their number.
 //! - Nothing below `serve` knows HTTP. `client` knows nothing of `serve`: they share the messages.
 //! - Only `wire` is serialisable.
@@ -111,10 +122,13 @@
 //! ```
 
 pub(crate) mod bench;
+#[cfg(feature = "nats")]
+pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod encoding;
 pub mod log;
+pub mod mirror;
 pub mod render;
 pub mod search;
 pub mod serve;

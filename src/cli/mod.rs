@@ -4,7 +4,11 @@
 //! report. Log output, messages and errors go to stderr.
 
 mod accounts;
+#[cfg(feature = "nats")]
+mod agent;
 mod bench;
+#[cfg(feature = "nats")]
+mod broker;
 mod decode;
 mod failure;
 mod health;
@@ -47,6 +51,8 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Box<serve::Arguments>),
+    #[cfg(feature = "nats")]
+    Agent(Box<agent::Arguments>),
     Config(serve::ConfigArguments),
     Password(accounts::PasswordArguments),
     Token(accounts::TokenArguments),
@@ -71,6 +77,8 @@ pub fn main() -> ExitCode {
             let (_, matches) = matches.remove_subcommand().unwrap_or_default();
             serve::run(*arguments, &matches)
         }
+        #[cfg(feature = "nats")]
+        Command::Agent(arguments) => agent::run(&arguments),
         Command::Config(arguments) => serve::check(&arguments),
         Command::Password(arguments) => accounts::password(&arguments),
         Command::Token(arguments) => accounts::token(&arguments),

@@ -7,6 +7,9 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr
 
 /// A longer line is no secret.
 const LINE_BYTES_MAX: u64 = 64 * 1024;
+/// A longer file has no credentials. Certificates of all authorities that there are take less.
+#[cfg(feature = "nats")]
+const CONTENT_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// What Ctrl-C sends while it does not end the program.
 const INTERRUPT: char = '\u{3}';
 
@@ -28,6 +31,16 @@ pub(super) fn first_line(file: &Path) -> io::Result<String> {
     let file = std::fs::File::open(file)?;
     io::BufReader::new(file.take(LINE_BYTES_MAX)).read_line(&mut line)?;
     Ok(without_end(&line).to_owned())
+}
+
+/// What is in a file of credentials or certificates.
+#[cfg(feature = "nats")]
+pub(super) fn content(file: &Path) -> io::Result<String> {
+    let mut content = String::new();
+    #[expect(clippy::disallowed_methods, reason = "it is no log")]
+    let file = std::fs::File::open(file)?;
+    file.take(CONTENT_BYTES_MAX).read_to_string(&mut content)?;
+    Ok(content)
 }
 
 /// Asks for a line on the terminal; from a pipe it is the next line.

@@ -6,10 +6,12 @@ mod certificate;
 mod config_file;
 mod journal;
 mod layers;
+#[cfg(feature = "nats")]
+mod machines;
 mod meaning;
 mod reload;
 mod stdin;
-mod systemd;
+pub(super) mod systemd;
 
 use std::io;
 use std::path::PathBuf;
@@ -46,6 +48,8 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
     let journal = Copies::start(arguments.journal, state_dir, spool_max)?;
     given.sources = journal.sources();
     given.sources.extend(stdin.file().map(|file| (PathBuf::from(STDIN_PATH), file)));
+    #[cfg(feature = "nats")]
+    let machines = machines::Machines::prepare(&configuration.arguments)?;
     let access = configuration.access(&given.sources)?;
     let sessions = configuration.sessions()?;
     let settings =
@@ -65,6 +69,11 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         for prefix in access.prefixes() {
             tracing::info!(prefix = %prefix.display(), "serving");
         }
+        #[cfg(feature = "nats")]
+        let mirror = match &machines {
+            Some(machines) => Some(machines.serve_in(&access).await?),
+            None => None,
+        };
         let base = settings.base_path.clone();
         let asks_for_identity = settings.needs_identity();
         let server = Server::new(access, settings);
@@ -86,6 +95,11 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
         let served = server.serve(listeners, shutdown).await;
         reloading.abort();
         watching.abort();
+        #[cfg(feature = "nats")]
+        if let Some(mirror) = mirror {
+            // It blocks for a moment, and nothing else runs any more.
+            mirror.note();
+        }
         served.context("cannot serve").or_usage(HINT_LIMITS)
     });
     // A read that hangs on a dead disk must not delay the exit.
@@ -94,7 +108,7 @@ pub(super) fn run(arguments: Arguments, matches: &ArgMatches) -> Result<(), Fail
 }
 
 /// Completes at the first SIGTERM or SIGINT. The second signal ends the process at once.
-fn signals() -> io::Result<impl Future<Output = ()>> {
+pub(super) fn signals() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     Ok(async move {

@@ -254,7 +254,7 @@ impl From<Refusal> for Refused {
             Refusal::Forbidden => Self::Forbidden,
             Refusal::NotFound => Self::NotFound,
             Refusal::Untailable => Self::Untailable,
-            Refusal::Unreadable | Refusal::Exhausted => Self::Unreadable,
+            Refusal::Unreadable | Refusal::Exhausted | Refusal::Unreachable => Self::Unreadable,
         }
     }
 }

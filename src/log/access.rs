@@ -27,7 +27,7 @@ use std::fmt::{self, Display, Formatter};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
@@ -38,6 +38,7 @@ use crate::log::archive::{Archives, Compression, Unpacked};
 use crate::log::failpoints::{Call, Failpoint, Failpoints};
 use crate::log::file::Status;
 use crate::log::metrics::Metrics;
+use crate::log::mirrored::{Mirror, is_mirrored};
 use crate::log::pattern::{Match, Rank, RequestedPath, first_admitted, matches};
 
 use prefix::Root;
@@ -63,6 +64,8 @@ pub struct Access {
     faults: Failpoints,
     metrics: Arc<Metrics>,
     archives: Arc<Archives>,
+    /// What brings the logs of other machines, once there is something that does.
+    mirror: Arc<OnceLock<Arc<dyn Mirror>>>,
 }
 
 /// The reason why a path is not opened.
@@ -80,6 +83,8 @@ pub enum Refusal {
     /// The path leads to something other than a regular file, or to a virtual file of the kernel,
     /// as in `/proc`.
     Untailable,
+    /// It is on another machine, which does not answer, and nothing of it is here.
+    Unreachable,
 }
 
 impl Display for Refusal {
@@ -90,6 +95,7 @@ impl Display for Refusal {
             Self::Unreadable => "not readable",
             Self::Exhausted => "out of descriptors",
             Self::Untailable => "not a regular file",
+            Self::Unreachable => "its machine does not answer",
         })
     }
 }
@@ -230,7 +236,36 @@ impl Access {
             faults: Failpoints::default(),
             metrics: Arc::default(),
             archives: Arc::default(),
+            mirror: Arc::default(),
         })
+    }
+
+    /// Serves the logs of other machines, too, from now on: below `/@HOST`. Only the first call has an
+    /// effect.
+    pub fn mirror(&self, mirror: Arc<dyn Mirror>) {
+        let _already_set = self.mirror.set(mirror);
+    }
+
+    /// What brings the logs of other machines.
+    pub fn mirrors(&self) -> Option<&Arc<dyn Mirror>> {
+        self.mirror.get()
+    }
+
+    /// Whether a log is one of another machine.
+    #[must_use]
+    pub fn is_mirrored(&self, log: &LogPath) -> bool {
+        self.mirror_of(log).is_some()
+    }
+
+    /// What brings a log, if it is one of another machine.
+    pub(super) fn mirror_of(&self, log: &LogPath) -> Option<Arc<dyn Mirror>> {
+        self.mirror.get().filter(|_| is_mirrored(log.as_path())).cloned()
+    }
+
+    /// Whether a path is inside by its text: in a prefix, or on another machine.
+    fn is_inside(&self, path: &Path) -> bool {
+        let is_elsewhere = self.mirror.get().is_some() && is_mirrored(path);
+        is_elsewhere || self.present().nearest(path).is_some()
     }
 
     /// The same prefixes, as far as they lie in a scope. With `None`, all of them. A later change of
@@ -244,6 +279,7 @@ impl Access {
             faults: self.faults.clone(),
             metrics: Arc::clone(&self.metrics),
             archives: Arc::clone(&self.archives),
+            mirror: Arc::clone(&self.mirror),
         }
     }
 
@@ -314,7 +350,7 @@ impl Access {
     /// links lead.
     #[must_use]
     pub fn admits(&self, log: &LogPath) -> bool {
-        self.is_in_scope(log.as_path()) && self.present().nearest(log.as_path()).is_some()
+        self.is_in_scope(log.as_path()) && self.is_inside(log.as_path())
     }
 
     /// Whether everything in a scope may be read here, as far as the prefixes go.
@@ -365,8 +401,7 @@ impl Access {
             return Err(Refusal::Forbidden);
         }
         let normalised = path::normalise(decoded);
-        self.present().nearest(&normalised).ok_or(Refusal::Forbidden)?;
-        if !self.is_in_scope(&normalised) {
+        if !self.is_inside(&normalised) || !self.is_in_scope(&normalised) {
             return Err(Refusal::Forbidden);
         }
         if path::can_name_a_file(&normalised) {
@@ -432,6 +467,18 @@ impl Access {
         let (faults, metrics) = (self.faults.clone(), Arc::clone(&self.metrics));
         let archives = Arc::clone(&self.archives);
         Ok(Admitted { file, real_path, identity, faults, metrics, archives, rank: None })
+    }
+
+    /// Whether a log can be opened now, or is one that another machine lists.
+    ///
+    /// # Errors
+    /// Any [`Refusal`].
+    pub fn check(&self, log: &LogPath) -> Result<(), Refusal> {
+        match self.mirror_of(log) {
+            Some(_) if !self.admits(log) => Err(Refusal::Forbidden),
+            Some(mirror) => mirror.status(log).map(drop),
+            None => self.open(log).map(drop),
+        }
     }
 
     /// The identity of the file to which the path leads now, without opening it for reading.
@@ -516,6 +563,14 @@ impl Access {
 
     /// One attempt to find what a path leads to, inside the prefixes, and where that lies.
     fn find_object(&self, path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Refusal> {
+        if self.mirror.get().is_some() && is_mirrored(path) {
+            // Nothing of another machine lies in a file system of this one.
+            return Err(if self.is_in_scope(path) {
+                Refusal::NotFound
+            } else {
+                Refusal::Forbidden
+            });
+        }
         let prefixes = self.present();
         let prefix = prefixes.nearest(path).ok_or(Refusal::Forbidden)?;
         if !self.is_in_scope(path) {

@@ -23,6 +23,8 @@ use rustix::io::Result;
 use tokio_util::sync::CancellationToken;
 
 use crate::log::access::{Access, Identity, LogPath, is_kernel_made, path_of, type_of};
+use crate::log::file::Status;
+use crate::log::position::fnv1a;
 
 /// One log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Entry {
     /// The name by which people know it, where that is not its path:
     /// [`ContainerNames::give`](crate::log::ContainerNames::give).
     pub name: Option<String>,
+    /// It is on another machine, which does not answer.
+    pub is_away: bool,
 }
 
 /// The logs below the prefixes.
@@ -97,6 +101,7 @@ fn list_within(access: &Access, bounds: &Bounds, stop: &CancellationToken) -> Ca
             Some(_) => walk.add_file_prefix(root.directory.as_fd(), name),
         }
     }
+    walk.add_mirrored();
     walk.keep_newest();
     let Catalogue { entries, .. } = &mut walk.catalogue;
     entries.sort_unstable_by(newest_first);
@@ -246,7 +251,28 @@ impl DirectoryWalk<'_> {
     fn add(&mut self, log: LogPath, stat: &Stat) {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let (modified, identity) = (modified(stat), Identity::of(stat));
-        self.catalogue.entries.push(Entry { log, size, modified, identity, name: None });
+        let entry = Entry { log, size, modified, identity, name: None, is_away: false };
+        self.push(entry);
+    }
+
+    /// Adds the logs of other machines, as these list them.
+    fn add_mirrored(&mut self) {
+        let Some(mirror) = self.access.mirrors() else { return };
+        let (all, is_more) = mirror.list();
+        self.catalogue.truncated |= is_more;
+        for listed in all {
+            // The names of these files are known, and nothing else that identifies them.
+            let identity = Identity { device: u64::MAX, inode: fnv1a(&listed.path) };
+            let Ok(log) = self.access.locate(&listed.path) else { continue };
+            let (Status { size, modified }, is_away) = (listed.status, listed.is_away);
+            if self.oldest.is_none_or(|oldest| modified >= oldest) {
+                self.push(Entry { log, size, modified, identity, name: None, is_away });
+            }
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.catalogue.entries.push(entry);
         // The older half is removed only when there are twice as many, so that it happens rarely.
         if self.catalogue.entries.len() >= self.bounds.entries.saturating_mul(2) {
             self.keep_newest();

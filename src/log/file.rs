@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use crate::log::archive::{Compression, Content, Notice, Unpacked};
 use crate::log::failpoints::{Call, Failpoint};
 use crate::log::fingerprint::Fingerprint;
 use crate::log::metrics::Metrics;
+use crate::log::mirrored::MirroredBytes;
 use crate::log::position::{Offset, SIGNATURE_BYTES_MAX};
 use crate::log::rotated::succession::Life;
 use crate::log::sparse::{self, HOLE_BYTES_MIN, RunEnd};
@@ -33,6 +35,8 @@ pub struct LogFile {
     file: File,
     /// What is read instead of a compressed file.
     content: Option<Content>,
+    /// What brings the bytes of a file that is on another machine. Its handle is that of what is here.
+    mirrored: Option<Arc<dyn MirroredBytes>>,
     /// The path at which the file was opened, for messages.
     opened_path: PathBuf,
     identity: Identity,
@@ -84,7 +88,38 @@ impl LogFile {
         let metrics = admitted.metrics();
         let opened_path = admitted.real_path().to_owned();
         let file = admitted.into_file();
-        Self { file, content: None, opened_path, identity, point, metrics }
+        Self { file, content: None, mirrored: None, opened_path, identity, point, metrics }
+    }
+
+    /// A file of another machine, which has this identity there. Of it, `file` has what is here.
+    #[must_use]
+    pub fn mirrored(
+        bytes: Arc<dyn MirroredBytes>,
+        file: File,
+        path: PathBuf,
+        identity: Identity,
+    ) -> Self {
+        Self {
+            file,
+            content: None,
+            mirrored: Some(bytes),
+            opened_path: path,
+            identity,
+            point: Failpoint::default(),
+            metrics: Arc::default(),
+        }
+    }
+
+    /// Whether it is a file of another machine. What is read of it is of its generation alone.
+    #[must_use]
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrored.is_some()
+    }
+
+    /// The device that a read may have to wait for.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        self.mirrored.as_ref().map_or(self.identity.device, |mirrored| mirrored.device())
     }
 
     /// The same, to be read as the content of the file if it is compressed. That may still be
@@ -128,6 +163,9 @@ impl LogFile {
     /// changed. None when that name has been removed, though the file may have others.
     #[must_use]
     pub fn path_now(&self) -> Option<PathBuf> {
+        if self.is_mirrored() {
+            return Some(self.opened_path.clone());
+        }
         self.point.check(Call::Stat).ok()?;
         if self.file.metadata().ok()?.nlink() == 0 {
             return None;
@@ -141,6 +179,9 @@ impl LogFile {
     /// # Errors
     /// Those of `fstat`.
     pub fn status(&self) -> io::Result<Status> {
+        if let Some(mirrored) = &self.mirrored {
+            return Ok(mirrored.status());
+        }
         let status = || {
             self.point.check(Call::Stat)?;
             let metadata = self.file.metadata()?;
@@ -156,12 +197,18 @@ impl LogFile {
     /// When the file was created, where the file system says (`statx`, `stx_btime`).
     #[must_use]
     pub fn born(&self) -> Option<SystemTime> {
+        if self.is_mirrored() {
+            return None;
+        }
         self.point.check(Call::Stat).ok()?;
         self.file.metadata().ok()?.created().ok()
     }
 
     /// When it was created, written and changed. None where the file system does not say.
     pub(super) fn life(&self) -> Option<Life> {
+        if self.is_mirrored() {
+            return None;
+        }
         self.point.check(Call::Stat).ok()?;
         let metadata = self.file.metadata().ok()?;
         let since = Duration::new(
@@ -178,8 +225,13 @@ impl LogFile {
     /// At most `len` bytes from `offset`; fewer only at the end of the file.
     ///
     /// # Errors
-    /// Those of `pread`.
+    /// Those of `pread`. [`NotConnected`](io::ErrorKind::NotConnected) when the bytes are on another
+    /// machine, which does not answer.
     pub fn read_at(&self, offset: Offset, len: usize) -> io::Result<Vec<u8>> {
+        if let Some(mirrored) = &self.mirrored {
+            let read = mirrored.read_at(offset.0, len);
+            return read.map_err(|error| self.failed_to("read", &error));
+        }
         let failed = |error: Errno| self.failed_to("read", &error.into());
         self.point.check(Call::Read).map_err(failed)?;
         let copy = self.content.as_ref().map(Content::copy);
@@ -212,7 +264,13 @@ impl LogFile {
         nuls: Nuls,
     ) -> io::Result<Read> {
         let (offset, expected) = (fingerprint.offset(), fingerprint.bytes());
-        let len = len.min(usize::try_from(end.0.saturating_sub(offset.0)).unwrap_or(len));
+        let mut len = len.min(usize::try_from(end.0.saturating_sub(offset.0)).unwrap_or(len));
+        if let Some(missing) = self.missing(offset, len)? {
+            if missing.start <= offset {
+                return Ok(Read::Hole(missing.end.min(end)));
+            }
+            len = (missing.start.0 - offset.0) as usize;
+        }
         let mut bytes = Bytes::from(self.read_at(fingerprint.start(), expected.len() + len)?);
         if bytes.get(..expected.len()) != Some(expected) {
             return Ok(Read::Changed);
@@ -243,6 +301,17 @@ impl LogFile {
             (RunEnd::File, None) if is_hole(end) => Read::Hole(end),
             (RunEnd::File, None) => Read::Bytes(bytes),
         })
+    }
+
+    /// The first part of a range that nobody has, of a file of another machine.
+    ///
+    /// # Errors
+    /// As for [`read_at`](Self::read_at).
+    pub fn missing(&self, offset: Offset, len: usize) -> io::Result<Option<Range<Offset>>> {
+        let Some(mirrored) = &self.mirrored else { return Ok(None) };
+        let missing = mirrored.provide(offset.0..offset.plus(len).0);
+        let missing = missing.map_err(|error| self.failed_to("read", &error))?;
+        Ok(missing.map(|missing| Offset(missing.start)..Offset(missing.end)))
     }
 
     pub(super) fn seek(&self, to: SeekFrom) -> rustix::io::Result<u64> {
@@ -294,7 +363,15 @@ mod tests {
             file.write_all_at(bytes, 0).unwrap();
             let identity = Identity { device: 0, inode: 0 };
             let (opened_path, point) = (PathBuf::new(), Failpoint::default());
-            Self { file, content: None, opened_path, identity, point, metrics: Arc::default() }
+            Self {
+                file,
+                content: None,
+                mirrored: None,
+                opened_path,
+                identity,
+                point,
+                metrics: Arc::default(),
+            }
         }
 
         pub(in crate::log) fn set_len(&self, len: u64) {

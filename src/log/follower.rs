@@ -9,6 +9,7 @@
 
 mod appearances;
 pub mod events;
+mod fed;
 mod late_files;
 mod pool;
 mod replacement;
@@ -34,12 +35,14 @@ use crate::log::file::{LogFile, Nuls, Read};
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
+use crate::log::mirrored::{Mirror, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
-use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline};
+use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline, WaitReason};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
+pub(in crate::log) use fed::publish_feed;
 pub(in crate::log) use pool::Pool;
 pub(in crate::log) use task::{FollowerTask, LAST_POLLS_TIME_MAX, Registration};
 
@@ -53,6 +56,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(3);
 /// A search for a rotated file waits at most this long until other files are closed.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
+/// What another server has shown of a log of another machine already is waited for this long.
+const COMING_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the history is listed for one step, while files are being renamed.
 const LISTINGS_MAX: usize = 3;
 /// Nobody writes any more to a rotated file that has not been written to for this long.
@@ -178,6 +183,12 @@ impl Follower {
         self.device
     }
 
+    /// Whether the log is on another machine, which does not answer.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        self.timeline().waiting() == Some(WaitReason::Unreachable)
+    }
+
     /// How many viewers it has.
     #[must_use]
     pub fn viewers(&self) -> usize {
@@ -207,6 +218,9 @@ impl Follower {
 
     /// Whether the log can be opened now. A new viewer may only see a log that can be read now.
     pub async fn can_be_opened(self: &Arc<Self>) -> bool {
+        if is_mirrored(self.log.as_path()) {
+            return self.access.admits(&self.log);
+        }
         let follower = Arc::clone(self);
         let opening = move || follower.access.open(&follower.log).is_ok();
         blocking::run(self.device, opening).await.unwrap_or(false)
@@ -225,6 +239,9 @@ impl Follower {
         if known.is_some() {
             return known;
         }
+        if let Some(mirror) = self.access.mirror_of(&self.log) {
+            return self.find_elsewhere(&mirror, generation, offset).await;
+        }
         let found = self.find(move |follower| follower.seek_rotated(generation, offset)).await;
         found.map(|reader| Arc::clone(reader.span()))
     }
@@ -241,6 +258,77 @@ impl Follower {
         })
         .await
         .map(|reader| Arc::clone(reader.span()))
+    }
+
+    /// The span of a position in a log of another machine.
+    async fn find_elsewhere(
+        &self,
+        mirror: &Arc<dyn Mirror>,
+        generation: Generation,
+        offset: Offset,
+    ) -> Option<Arc<Span>> {
+        let known = self.timeline().last_of(generation).map(|span| span.end());
+        let may_come = match known {
+            Some(end) => end < offset,
+            None => mirror.next(&self.log, generation).await.is_none(),
+        };
+        if may_come {
+            // It may be the present one. Another server may have been a moment ahead.
+            let find = |timeline: &Timeline| timeline.find(generation, offset);
+            if let Some(found) = self.wait_for(find).await {
+                return Some(found);
+            }
+        }
+        let found = mirror.find(&self.log, generation, offset).await.ok()??;
+        self.timeline().add_mirrored(found, offset)
+    }
+
+    /// Waits for something to come into the timeline.
+    async fn wait_for<T>(&self, find: impl Fn(&Timeline) -> Option<T>) -> Option<T> {
+        let mut events = self.subscribe();
+        let coming = async {
+            loop {
+                let found = find(&self.timeline());
+                if found.is_some() {
+                    return found;
+                }
+                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+                    return None;
+                }
+            }
+        };
+        timeout(COMING_TIME_MAX, coming).await.ok().flatten()
+    }
+
+    /// What had the name after a file of another machine that was not followed to its end.
+    async fn find_next_elsewhere(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
+        let unknown = NextRotated { span: None, follows_directly: false };
+        let before = span.signed();
+        let Some(next) = mirror.next(&self.log, before).await.filter(|next| !next.is(&before))
+        else {
+            return unknown;
+        };
+        let find = |timeline: &Timeline| {
+            let first = timeline.first_of(next);
+            first.map(|span| SpanReader::enter(&span))
+        };
+        let is_known = self.timeline().contains(next);
+        let span = if is_known || mirror.next(&self.log, next).await.is_none() {
+            self.wait_for(find).await
+        } else {
+            None
+        };
+        let span = match span {
+            Some(span) => Some(span),
+            None => {
+                let Ok(Some(found)) = mirror.find(&self.log, next, Offset(0)).await else {
+                    return unknown;
+                };
+                let span = self.timeline().add_mirrored(found, Offset(0));
+                span.map(|span| SpanReader::enter(&span))
+            }
+        };
+        NextRotated { follows_directly: span.is_some(), span }
     }
 
     fn seek_rotated(&self, generation: Generation, offset: Offset) -> Sought<SpanReader> {
@@ -295,6 +383,10 @@ impl Follower {
         span: &Arc<Span>,
         by_name: bool,
     ) -> NextRotated {
+        if let Some(mirror) = self.access.mirror_of(&self.log) {
+            let _finding = self.finding.lock().await;
+            return self.find_next_elsewhere(&mirror, span).await;
+        }
         let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {
             Some(file) => Some(file),
@@ -415,7 +507,11 @@ impl Follower {
 
     /// The same. It may block.
     fn read_history(&self) -> Vec<HistoryFile> {
-        let past = rotated::past(&self.access, &self.log);
+        let past = match self.access.mirror_of(&self.log) {
+            // Another machine tells its present file, and what comes after a file that is asked for.
+            Some(_) => Vec::new(),
+            None => rotated::past(&self.access, &self.log),
+        };
         let identified: Vec<_> = past
             .into_iter()
             .filter_map(|file| Some((file.identify(&self.access)?, file)))
@@ -447,7 +543,7 @@ impl Follower {
         files.reverse();
         let present = {
             let timeline = self.timeline();
-            timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
+            timeline.present().cloned()
         };
         let Some((present, file)) = present.and_then(|span| Some((span.signed(), span.file()?)))
         else {
@@ -455,7 +551,10 @@ impl Follower {
         };
         // It may have been renamed a moment ago.
         if !files.iter().any(|past| past.generation.is(&present)) {
-            let status = self.access.status(&self.log).ok();
+            let status = match file.is_mirrored() {
+                true => file.status().ok(),
+                false => self.access.status(&self.log).ok(),
+            };
             files.push(HistoryFile {
                 generation: present,
                 compression: file.compression(),
@@ -670,6 +769,11 @@ impl Follower {
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().count_chunk(&bytes);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes, written }))
+                }
+                FileEvent::Extended { to, head } => {
+                    timeline.sign(head);
+                    timeline.extend_to(to);
+                    Event::TimelineChanged
                 }
                 FileEvent::WrittenAnew { generation, file } => {
                     timeline.replace_file(generation, &file);

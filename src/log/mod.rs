@@ -22,6 +22,7 @@ pub mod fingerprint;
 pub mod follower;
 pub mod line_starts;
 pub mod metrics;
+pub mod mirrored;
 mod mounts;
 pub mod pattern;
 pub mod position;

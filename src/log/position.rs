@@ -183,7 +183,7 @@ impl FromStr for Generation {
 
 /// FNV-1a, 64 bits: the same in every version and on every machine, which `std`'s hasher does not
 /// promise. See <http://www.isthe.com/chongo/tech/comp/fnv/>.
-fn fnv1a(bytes: &[u8]) -> u64 {
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -16,18 +16,24 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::log::access::{Access, Admitted, LogPath, Refusal};
 use crate::log::archive::Unpacked;
 use crate::log::blocking;
 use crate::log::descriptors::Reserve;
-use crate::log::follower::events::Poll;
+use crate::log::fingerprint::Fingerprint;
+use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::RememberedFile;
 use crate::log::follower::{
-    BROADCAST_MESSAGES, Event, Follower, LAST_POLLS_TIME_MAX, Pool, Registration,
+    BROADCAST_MESSAGES, Event, Follower, LAST_POLLS_TIME_MAX, Pool, Registration, publish_feed,
 };
+use crate::log::mirrored::{Feed, Mirror};
 use crate::log::mounts::Mounts;
+use crate::log::position::{Generation, Offset};
+use crate::log::timeline::WaitReason;
 use crate::log::watch::Watches;
 
 /// How long a file that was rotated away is still read.
@@ -66,6 +72,9 @@ pub struct Registry {
     mounts: Mounts,
     reserve: Arc<Reserve>,
     is_closing: AtomicBool,
+    /// The tasks of the followers of logs of other machines, and what ends them.
+    fed: TaskTracker,
+    closing: CancellationToken,
 }
 
 /// A viewer's entry in a follower. The follower does not end before the entry is dropped.
@@ -209,6 +218,8 @@ impl Registry {
             mounts: Mounts::default(),
             reserve: Arc::new(Reserve::take()),
             is_closing: AtomicBool::new(false),
+            fed: TaskTracker::new(),
+            closing: CancellationToken::new(),
         })
     }
 
@@ -256,6 +267,9 @@ impl Registry {
         log: &LogPath,
         if_missing: IfMissing,
     ) -> Result<Subscription, Refusal> {
+        if let Some(mirror) = self.access.mirror_of(log) {
+            return self.join_mirrored(&mirror, log, if_missing).await;
+        }
         let device = self.mounts.device_of(log.as_path()).await;
         let subscription = loop {
             let slot = self.take_slot(log).await?;
@@ -270,6 +284,66 @@ impl Registry {
         };
         subscription.follower.refresh().await;
         Ok(subscription)
+    }
+
+    /// The same for a log of another machine.
+    async fn join_mirrored(
+        self: &Arc<Self>,
+        mirror: &Arc<dyn Mirror>,
+        log: &LogPath,
+        if_missing: IfMissing,
+    ) -> Result<Subscription, Refusal> {
+        if !self.access_for(log).admits(log) {
+            return Err(Refusal::Forbidden);
+        }
+        let slot = self.take_slot(log).await?;
+        let subscription = match self.enter_if_followed(log) {
+            Some(subscription) => subscription,
+            None => {
+                let feed = mirror.follow(log).await?;
+                let waits = match feed.first.as_slice() {
+                    [FileEvent::Waiting(reason)] => Some(*reason),
+                    _ => None,
+                };
+                let is_missing_visit = waits.is_some() && if_missing == IfMissing::Visit;
+                let slots = self.complete(slot, is_missing_visit)?;
+                self.insert_mirrored(log, slots, feed)
+            }
+        };
+        subscription.follower.refresh().await;
+        let is_refused = if_missing == IfMissing::Refuse;
+        let missing = {
+            let timeline = subscription.follower.timeline();
+            if timeline.present().is_none() { timeline.waiting() } else { None }
+        };
+        match missing {
+            Some(WaitReason::Unreachable) if is_refused => Err(Refusal::Unreachable),
+            Some(WaitReason::Unreadable) if is_refused => Err(Refusal::Unreadable),
+            Some(WaitReason::Untailable) if is_refused => Err(Refusal::Untailable),
+            Some(WaitReason::Missing) if is_refused => Err(Refusal::NotFound),
+            Some(_) | None => Ok(subscription),
+        }
+    }
+
+    fn insert_mirrored(self: &Arc<Self>, log: &LogPath, slots: Slots, feed: Feed) -> Subscription {
+        let entry = match self.followers.entry(log.clone()) {
+            Entry::Occupied(entry) => return Subscription::new(Presence::enter(entry.get())),
+            Entry::Vacant(entry) => entry,
+        };
+        let access = self.access_for(log);
+        let messages = BROADCAST_MESSAGES;
+        let follower = Arc::new(Follower::new(access, log.clone(), feed.device, messages));
+        follower.publish(Poll { events: feed.first, ..Poll::default() });
+        let subscription = Subscription::new(Presence::enter(&follower));
+        entry.insert(Arc::clone(&follower));
+        let registration = RegistryEntry {
+            registry: Arc::clone(self),
+            follower: Arc::clone(&follower),
+            _slots: slots,
+        };
+        let closing = self.closing.clone();
+        self.fed.spawn(publish_feed(follower, registration, feed.events, closing));
+        subscription
     }
 
     /// A slot for a new follower. None when the log is followed already.
@@ -396,6 +470,24 @@ impl Registry {
         }
     }
 
+    /// Says what an earlier process has published of a log last: its generation, and the bytes before
+    /// the offset to which it got, as far as they are known. Where the file proves to be the same, its
+    /// generation goes on. What this process itself knows of the log counts more.
+    pub fn recall(&self, log: &LogPath, generation: Generation, to: Offset, before: &[u8]) {
+        if self.knows(log) {
+            return;
+        }
+        let mut fingerprint = Fingerprint::at(Offset(to.0.saturating_sub(before.len() as u64)));
+        fingerprint.advance(before);
+        self.remember(log, RememberedFile::told(generation, fingerprint));
+    }
+
+    /// Whether the log is followed, or was a while ago.
+    #[must_use]
+    pub fn knows(&self, log: &LogPath) -> bool {
+        self.followers.contains_key(log) || self.remembered(log).is_some()
+    }
+
     fn remembered(&self, log: &LogPath) -> Option<RememberedFile> {
         let remembered = self.remembered.lock();
         let mut latest_first = remembered.iter().rev();
@@ -474,6 +566,9 @@ impl Registry {
     /// that still read or join.
     pub async fn end_followers(&self) {
         self.is_closing.store(true, Ordering::SeqCst);
+        self.closing.cancel();
+        self.fed.close();
+        let _in_time = timeout(LAST_POLLS_TIME_MAX, self.fed.wait()).await;
         if !self.pool.close(LAST_POLLS_TIME_MAX + THREADS_END_TIME).await {
             let stuck: Vec<_> = self.followers.iter().map(|entry| Arc::clone(&entry)).collect();
             for follower in stuck {

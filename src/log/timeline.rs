@@ -138,6 +138,13 @@ impl Timeline {
         Some(span.number)
     }
 
+    /// Adds bytes to the open span that viewers have to read from its file.
+    pub fn extend_to(&mut self, end: Offset) {
+        if let Some(span) = self.spans.back().filter(|span| span.end() < end) {
+            span.extend_to(end);
+        }
+    }
+
     /// Other files may have had the log's name before the span that begins next, and can't be given.
     pub fn files_are_missing(&mut self) {
         self.are_files_missing = true;
@@ -192,10 +199,23 @@ impl Timeline {
         self.spans.back()
     }
 
-    /// Whether there is nothing to follow.
+    /// The latest span, if its file has the log's name as far as that is known.
     #[must_use]
-    pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+    pub fn present(&self) -> Option<&Arc<Span>> {
+        let is_there = matches!(self.waiting, None | Some(WaitReason::Unreachable));
+        self.spans.back().filter(|_| is_there)
+    }
+
+    /// The first span of a generation that was followed.
+    pub(super) fn first_of(&self, generation: Generation) -> Option<Arc<Span>> {
+        let mut spans = self.spans.iter().filter(|span| span.reason != Reason::Late);
+        spans.find(|span| span.generation.is(&generation)).cloned()
+    }
+
+    /// Why there is nothing to follow.
+    #[must_use]
+    pub fn waiting(&self) -> Option<WaitReason> {
+        self.waiting
     }
 
     /// What follows the span of this number. The reader of the next span is created under the

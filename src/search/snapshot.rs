@@ -105,7 +105,7 @@ impl Snapshot {
         let follower = &subscription.follower;
         let present = {
             let timeline = follower.timeline();
-            timeline.latest().filter(|_| !timeline.is_waiting()).cloned()
+            timeline.present().cloned()
         };
         let gone = || SearchError::Gone(present.as_ref().map(|span| span.signed()));
         let (span, generation) = match wanted {
@@ -274,6 +274,10 @@ impl Snapshot {
         // The log may go on in another file that has the same bytes, and more.
         let present = self.span.file_and_tail();
         let (file, tail) = present.unwrap_or_else(|| (Arc::clone(&self.file), self.span.tail()));
+        if file.is_mirrored() {
+            // A truncation on its machine begins another file here.
+            return Ok(true);
+        }
         let found = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
         Ok(!matches!(found, Read::Changed))
     }

@@ -303,7 +303,7 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
     let names = Arc::clone(request.app.listing.names());
     let opened = spawn_blocking(move || {
         let name = names.of(&access, &wanted);
-        (access.open(&wanted).map(drop), name)
+        (access.check(&wanted), name)
     });
     let (opened, name) = opened.await.unwrap_or((Err(Refusal::Unreadable), None));
     let framing = Framing::of(&request.parts.uri);

@@ -47,6 +47,8 @@ struct LogRow {
     /// Milliseconds since 1970.
     modified: u64,
     age: String,
+    /// It is on another machine, which does not answer.
+    is_away: bool,
     viewers: usize,
     /// The names of those that are signed in.
     names: Vec<String>,
@@ -65,6 +67,7 @@ impl LogRow {
             size: size(entry.size),
             modified: milliseconds(entry.modified),
             age: age(now.duration_since(entry.modified).unwrap_or_default()),
+            is_away: entry.is_away,
             viewers: presence.number(entry),
             names: presence.names(entry),
         }
@@ -126,12 +129,15 @@ pub(super) fn page(
     let presence = viewers.now();
     let row = |entry: &Entry| LogRow::new(base, entry, &presence, now);
     let rows = catalogue.entries.iter().map(row).collect();
-    let prefixes: Vec<String> = visitor
+    let mut prefixes: Vec<String> = visitor
         .access()
         .prefixes()
         .iter()
         .map(|path| path.to_string_lossy().into_owned())
         .collect();
+    if visitor.access().mirrors().is_some() {
+        prefixes.push("other machines".to_owned());
+    }
     page::render(&ListPage { base, visitor, rows, prefixes: prefixes.join(", ") })
 }
 
@@ -154,6 +160,7 @@ pub(super) fn json(base: &BasePath, catalogue: &Catalogue, viewers: &Viewers) ->
         href: href(base, &entry.log),
         size: entry.size,
         modified: milliseconds(entry.modified),
+        away: entry.is_away,
         viewers: presence.number(entry),
         names: presence.names(entry),
     });

@@ -117,6 +117,7 @@ impl From<Refusal> for RefusalReason {
             Refusal::Forbidden | Refusal::Unreadable => "forbidden",
             Refusal::NotFound | Refusal::Untailable => "not_found",
             Refusal::Exhausted => "full",
+            Refusal::Unreachable => "failed",
         })
     }
 }

@@ -194,6 +194,11 @@ impl From<Refusal> for Refused {
                 "Not found",
                 "this is no regular file; `/` lists the logs there are",
             ),
+            Refusal::Unreachable => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "Unreachable",
+                "the machine of this log does not answer, and nothing of the log is here; try again later",
+            ),
         }
     }
 }

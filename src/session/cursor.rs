@@ -463,12 +463,17 @@ impl<H: Clone> Cursor<H> {
             ReadOutcome::Hole(hole) => self.leave_out((*hole).min(to)),
             ReadOutcome::Changed if !closed => Step::ReadFingerprint,
             ReadOutcome::Short | ReadOutcome::Changed | ReadOutcome::Gone => self.leave_out(to),
-            ReadOutcome::Failed if self.announced == Some(WaitReason::Unreadable) => Step::Retry,
-            ReadOutcome::Failed => {
-                self.announced = Some(WaitReason::Unreadable);
-                Step::Waiting(WaitReason::Unreadable)
-            }
+            ReadOutcome::Failed => self.retry(WaitReason::Unreadable),
+            ReadOutcome::Unreachable => self.retry(WaitReason::Unreachable),
         }
+    }
+
+    /// A read is tried again. The reason is announced once.
+    fn retry(&mut self, reason: WaitReason) -> Step {
+        if self.announced.replace(reason) == Some(reason) {
+            return Step::Retry;
+        }
+        Step::Waiting(reason)
     }
 
     /// Takes the bytes before the cursor, read again.

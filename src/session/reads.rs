@@ -20,7 +20,7 @@ pub const READS_PER_LOG_MAX: usize = 4;
 /// The most reads of one device at a time. tokio has 512 blocking threads.
 pub const READS_PER_DEVICE_MAX: usize = 64;
 
-/// The limit of each device, by its number (`st_dev`).
+/// The limit of each device, by its number (`st_dev`), and of each other machine.
 static DEVICES: LazyLock<DashMap<u64, Arc<Semaphore>>> = LazyLock::new(DashMap::new);
 
 /// Reads of one log on behalf of its viewers.
@@ -51,7 +51,7 @@ impl FileReads {
         let interrupted = || io::Error::from(io::ErrorKind::Interrupted);
         let device = Arc::clone(
             &DEVICES
-                .entry(file.identity().device)
+                .entry(file.device())
                 .or_insert_with(|| Arc::new(Semaphore::new(READS_PER_DEVICE_MAX))),
         );
         let of_log = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| interrupted())?;

@@ -466,7 +466,11 @@ impl Viewer {
     }
 
     async fn read_failed(&mut self, error: &io::Error, to: Offset, closed: bool) -> Option<Item> {
-        let step = self.cursor.on_read(&ReadOutcome::Failed, to, closed);
+        let outcome = match error.kind() {
+            io::ErrorKind::NotConnected => ReadOutcome::Unreachable,
+            _ => ReadOutcome::Failed,
+        };
+        let step = self.cursor.on_read(&outcome, to, closed);
         if step == Step::Retry {
             tokio::time::sleep(RETRY_INTERVAL).await;
             return None;
@@ -563,6 +567,9 @@ fn read_checked(
     signed: Generation,
 ) -> io::Result<Read> {
     let found = file.read_after(before, READ_BYTES_MAX, end, Nuls::Written)?;
+    if file.is_mirrored() {
+        return Ok(found);
+    }
     let at_end = file.read_after(tail, 0, tail.offset(), Nuls::Written)?;
     let is_unchanged = !matches!(at_end, Read::Changed) && signed.is_of(&file.head()?);
     Ok(if is_unchanged { found } else { Read::Changed })

@@ -315,6 +315,9 @@ pub struct ListedLog {
     pub size: u64,
     /// When it was written last.
     pub modified: u64,
+    /// It is on another machine, which does not answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub away: bool,
     /// How many viewers it has now.
     pub viewers: usize,
     /// The names of those that are signed in, each once, in order; not all of very many.

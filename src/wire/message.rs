@@ -182,6 +182,8 @@ pub enum WaitReason {
     Untailable,
     /// The file can't be opened or read.
     Unreadable,
+    /// The log is on another machine, which does not answer.
+    Unreachable,
     /// A reason that this version does not know.
     #[serde(other)]
     Other,
@@ -193,6 +195,7 @@ impl From<timeline::WaitReason> for WaitReason {
             timeline::WaitReason::Missing => Self::Missing,
             timeline::WaitReason::Untailable => Self::Untailable,
             timeline::WaitReason::Unreadable => Self::Unreadable,
+            timeline::WaitReason::Unreachable => Self::Unreachable,
         }
     }
 }
@@ -259,6 +262,7 @@ impl Message {
             Refusal::Forbidden | Refusal::Unreadable => (4403, "Forbidden"),
             Refusal::NotFound | Refusal::Untailable => (4404, "Not found"),
             Refusal::Exhausted => (1013, "Out of descriptors"),
+            Refusal::Unreachable => (1013, "Unreachable"),
         };
         (code, Self::Error { code, message: message.to_owned() })
     }

@@ -12,6 +12,9 @@
 mod checked_viewer;
 mod clients;
 mod emulators;
+mod machine;
+#[cfg(feature = "nats")]
+mod machines;
 mod markup;
 mod merged_stream;
 mod reader;
@@ -24,6 +27,8 @@ mod audience;
 mod base_path;
 mod bench;
 mod broadcast_group;
+#[cfg(feature = "nats")]
+mod broker;
 mod budget;
 mod checkpoints;
 mod cli;
@@ -34,6 +39,8 @@ mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
+#[cfg(feature = "nats")]
+mod fleet;
 mod follow;
 mod followers;
 mod foreign;
@@ -52,6 +59,7 @@ mod leaks;
 mod limits;
 mod listen;
 mod metrics;
+mod mirror;
 mod missed_files;
 mod model;
 mod old_files;

@@ -8,6 +8,7 @@ use tailcast::log::Access;
 use tailcast::serve::{Rule, Settings};
 
 use crate::clients::{Answer, Streaming, Viewer, get, request};
+use crate::machine::Machine;
 use crate::servers::{TestServer, eventually, target};
 
 /// How long a change may take to end what it ends.
@@ -17,6 +18,11 @@ const SECRET: &str = "classified";
 
 /// A server with one directory for Ann and one for Bob, behind a proxy that names them.
 async fn serve(rules: &[(&[&str], &[&str])]) -> TestServer {
+    serve_with(rules, |_| ()).await
+}
+
+/// The same, with what is done to the access before.
+async fn serve_with(rules: &[(&[&str], &[&str])], prepare: impl FnOnce(&Access)) -> TestServer {
     let directory = tempfile::tempdir().unwrap();
     let top = directory.path();
     for name in ["ann", "bob"] {
@@ -33,6 +39,7 @@ async fn serve(rules: &[(&[&str], &[&str])]) -> TestServer {
     std::os::unix::fs::symlink(top.join("bob"), top.join("ann/directory")).unwrap();
     let settings = settings(top, rules);
     let access = Access::new([top]).unwrap();
+    prepare(&access);
     TestServer::over(directory, access, settings).await
 }
 
@@ -163,7 +170,13 @@ fn told(answer: &Answer, log: &str) -> (u16, String) {
 #[tokio::test]
 async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether_or_not_it_exists()
 {
-    let server = serve(ANN_AND_BOB).await;
+    let machine = Machine::default();
+    machine.create("/ann/a.log", "a line of ann\n");
+    machine.create(&format!("/bob/{SECRET}.log"), format!("{SECRET} text\n"));
+    let spool = tempfile::tempdir().unwrap();
+    let of_machine: &[(&[&str], &[&str])] =
+        &[(&["ann"], &["ann", "/@web1/ann"]), (&["bob"], &["bob", "/@web1/bob"])];
+    let server = serve_with(of_machine, |access| machine.mirror_in(access, spool.path())).await;
     let address = server.address;
     let log_of = |name: &str| target(&server.path(name));
     let secret = log_of(&format!("bob/{SECRET}.log"));
@@ -177,6 +190,12 @@ async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether
         log_of("ann/../bob/a.log"),
         log_of("annex/a.log"),
         "/etc/passwd".to_owned(),
+        format!("/@web1/bob/{SECRET}.log"),
+        "/@web1/bob/none.log".to_owned(),
+        "/@web1/bob/*.log".to_owned(),
+        format!("/@web1/ann/../bob/{SECRET}.log"),
+        "/@web2/bob/a.log".to_owned(),
+        "/@web1".to_owned(),
     ];
     // These have a name that Ann may read, and lead where she may not.
     let links = ["ann/link.log", "ann/dangling.log", "ann/directory/a.log"].map(log_of);
@@ -235,8 +254,11 @@ async fn every_route_and_transport_refuses_what_the_visitor_may_not_read_whether
         assert!(all.remove(group), "{group}");
     }
     assert_eq!(seen, all, "a route is not in the table above");
+    let own = get(address, "/@web1/ann/a.log", &[ANN]).await;
+    assert_eq!((own.status, own.text().as_str()), (200, "a line of ann\n"));
     // Bob may do all of this.
-    for (name, asked) in routes(&secret) {
+    let of_machine = format!("/@web1/bob/{SECRET}.log");
+    for (name, asked) in routes(&secret).into_iter().chain(routes(&of_machine)) {
         if let Asked::Refused(requests) = asked {
             for (method, target, mut headers) in requests {
                 if target.contains("tail=1") || headers.contains(&EVENTS) {

@@ -8,9 +8,9 @@ use std::sync::LazyLock;
 use source::{Name, Source};
 
 /// The rooms from the ground up. Each may name those before it.
-const ROOMS: [&str; 12] = [
-    "encoding", "time", "log", "render", "wire", "session", "search", "source", "serve", "client",
-    "bench", "cli",
+const ROOMS: [&str; 14] = [
+    "encoding", "time", "log", "render", "wire", "session", "search", "source", "mirror", "broker",
+    "serve", "client", "bench", "cli",
 ];
 
 /// Names that a room must not use, although they belong to a room below it.
@@ -62,7 +62,7 @@ const ABSENCES: &[Absence] = &[
         except: &[("log/watch.rs", "it is what watches")],
     },
     Absence {
-        says: "only `log` and `source` touch the file system",
+        says: "only `log`, `source` and `mirror` touch the file system",
         names: &[
             "std::fs",
             "std::os::unix::fs",
@@ -77,7 +77,7 @@ const ABSENCES: &[Absence] = &[
             ".symlink_metadata",
             ".try_exists",
         ],
-        rooms: &["log", "source"],
+        rooms: &["log", "source", "mirror"],
         except: &[
             ("bench/process.rs", "it reads what the kernel says of the server that is measured"),
             ("bench/run.rs", "it takes the file that `--write` names"),
@@ -117,6 +117,16 @@ const ABSENCES: &[Absence] = &[
         ],
     },
     Absence {
+        says: "only `broker::nats` names the client of the broker",
+        names: &["async_nats"],
+        rooms: &[],
+        except: &[
+            ("broker/nats.rs", "it is what speaks to the broker"),
+            ("broker/nats/failures.rs", "it says what may go wrong there"),
+            ("broker/nats/received.rs", "it says what comes from there"),
+        ],
+    },
+    Absence {
         says: "only a visitor turns the path of a request into a log",
         names: &[".locate", ".locate_requested"],
         // Rendering locates other things, and a client reads the files of its own user.
@@ -124,6 +134,8 @@ const ABSENCES: &[Absence] = &[
         except: &[
             ("serve/identity.rs", "a path without the base may be one of a log"),
             ("serve/identity/visitor.rs", "it is who asks"),
+            ("broker/agent.rs", "an agent gives what lies under its prefixes"),
+            ("broker/agent/answers.rs", "an agent gives what lies under its prefixes"),
         ],
     },
     Absence {
@@ -175,6 +187,8 @@ const ABSENCES: &[Absence] = &[
         rooms: &[],
         except: &[
             ("bench/load/stamp.rs", "a line carries when it was written"),
+            ("broker/agent/claim.rs", "of two agents with one name the earlier one keeps it"),
+            ("broker/edge/hosts.rs", "the list says since when a machine is away"),
             ("cli/tail.rs", "`10m` is ten minutes before now"),
             ("serve/query.rs", "`10m` is ten minutes before now"),
             ("session/viewer/time.rs", "a stream ends when the clock of its log shows a time"),
@@ -377,7 +391,7 @@ fn a_name_that_does_not_belong_to_a_room_is_found_however_it_is_written() {
             &["use notify::Watcher;", "fn f() { notify::recommended_watcher(); }"][..],
         ),
         (
-            "only `log` and `source` touch the file system",
+            "only `log`, `source` and `mirror` touch the file system",
             &[
                 "use std::fs;",
                 "use std::{fs::File, io};",

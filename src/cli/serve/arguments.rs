@@ -43,6 +43,35 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, default_value = "1GiB", value_name = "SIZE", value_parser = spool_size, env = "TAILCAST_SPOOL_MAX")]
     pub(super) spool_max: u64,
 
+    /// Serve the logs of other machines, too: as /@HOST/absolute/path, which `tailcast agent` publishes
+    /// over this NATS broker, `nats://HOST:PORT` or `tls://HOST:PORT`. A user and a password may stand
+    /// before the host; others see the arguments of a program, so rather set the variable
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "URL", env = "TAILCAST_NATS", hide_env_values = true)]
+    pub(super) nats: Option<String>,
+
+    /// Sign in at the broker with this credentials file
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_CREDS")]
+    pub(super) nats_creds: Option<PathBuf>,
+
+    /// Speak TLS with the broker, and trust the certificate authorities in this file (PEM), too
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_TLS_CA")]
+    pub(super) nats_tls_ca: Option<PathBuf>,
+
+    /// Keep what was brought of other machines' logs in this directory
+    /// [default: `mirror` in the state directory]
+    #[cfg(feature = "nats")]
+    #[arg(long, value_name = "DIR", env = "TAILCAST_SPOOL")]
+    pub(super) spool: Option<PathBuf>,
+
+    /// At most so much of it, such as `500MiB` or `100GB`. What nobody reads goes first, and is fetched
+    /// again when somebody does
+    #[cfg(feature = "nats")]
+    #[arg(long, default_value = "10GiB", value_name = "SIZE", value_parser = mirror_size, env = "TAILCAST_SPOOL_BYTES")]
+    pub(super) spool_bytes: u64,
+
     /// Read settings from this file (TOML). Each flag is a key of the same name in it; flags and
     /// variables win over it. A change of the file takes effect while the server runs
     #[arg(long, value_name = "FILE", env = "TAILCAST_CONFIG")]
@@ -261,6 +290,14 @@ fn spool_size(text: &str) -> Result<u64, String> {
     }
 }
 
+#[cfg(feature = "nats")]
+fn mirror_size(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        size if size >= crate::mirror::BYTES_MIN => Ok(size),
+        _ => Err("expected at least 16MiB".to_owned()),
+    }
+}
+
 /// What stands for standard input among the prefixes. A directory of this name is `./-`.
 const STDIN: &str = "-";
 
@@ -286,13 +323,22 @@ impl Arguments {
         if prefixes.is_empty() {
             prefixes = prefixes_of_environment();
         }
-        if prefixes.is_empty() && self.journal {
+        if prefixes.is_empty() && (self.journal || self.brings_others()) {
             return Some(prefixes);
         }
         if prefixes.is_empty() && self.config.is_none() {
             prefixes.push(PathBuf::from("."));
         }
         (!prefixes.is_empty()).then_some(prefixes)
+    }
+
+    /// Whether the logs of other machines are served.
+    pub(super) fn brings_others(&self) -> bool {
+        #[cfg(feature = "nats")]
+        let brings = self.nats.is_some();
+        #[cfg(not(feature = "nats"))]
+        let brings = false;
+        brings
     }
 
     /// The settings that the flags stand for.

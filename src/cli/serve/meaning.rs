@@ -154,6 +154,7 @@ fn meaning(
             "keeps at most {} of standard input and of each log of the journal",
             format_size(arguments.spool_max, BINARY)
         ),
+        machines(arguments),
         format!("reads a rotated file for {} s more", rotate_wait.as_secs_f64()),
         format!(
             "keeps the content of compressed logs in {}, at most {} of it",
@@ -165,6 +166,25 @@ fn meaning(
         ),
     ]
 }
+
+/// What is served of other machines.
+fn machines(arguments: &Arguments) -> String {
+    let nothing = "serves no logs of other machines".to_owned();
+    #[cfg(feature = "nats")]
+    if arguments.brings_others() {
+        return format!(
+            "serves the logs of other machines over a NATS broker, and keeps at most {} of them in {}",
+            format_size(arguments.spool_bytes, BINARY),
+            arguments.spool.as_deref().map_or_else(
+                || "the state directory".to_owned(),
+                |directory| directory.display().to_string()
+            )
+        );
+    }
+    let _ = arguments;
+    nothing
+}
+
 /// What is served.
 fn serves(prefixes: &[String], arguments: &Arguments) -> String {
     let mut what = Vec::new();

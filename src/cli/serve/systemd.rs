@@ -49,7 +49,7 @@ fn take(passed: &mut ListenFd, nth: usize, scheme: &str, bound: &mut Bound) -> i
 }
 
 /// The service answers requests from now on.
-pub(super) fn ready() {
+pub(in crate::cli) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
@@ -68,7 +68,7 @@ pub(super) fn stopping() {
 
 /// Tells systemd again and again that the runtime still runs tasks, if it wants to know
 /// (`WatchdogSec`). A service that no longer does is ended and started anew.
-pub(super) fn watch() -> JoinHandle<()> {
+pub(in crate::cli) fn watch() -> JoinHandle<()> {
     tokio::spawn(async {
         let Some(deadline) = sd_notify::watchdog_enabled() else { return };
         let mut turns = interval(deadline / 3);

@@ -58,6 +58,7 @@ pub(super) fn message_for(event: &FollowEvent, is_reconnect: bool) -> Option<Str
             WaitReason::Missing | WaitReason::Other => "waiting for the file".to_owned(),
             WaitReason::Untailable => "waiting: the path is not a regular file".to_owned(),
             WaitReason::Unreadable => "waiting: the file cannot be read".to_owned(),
+            WaitReason::Unreachable => "waiting: the machine of the log does not answer".to_owned(),
         },
         FollowEvent::Lost { why, retry_in } => {
             format!("connection lost ({why}), trying again in {:.1} s", retry_in.as_secs_f64())

@@ -38,6 +38,14 @@ pub enum FileEvent {
         /// The head of the file, with these bytes too.
         head: Head,
     },
+    /// There are more bytes of the generation that began last, up to this offset. Viewers read them
+    /// from its file.
+    Extended {
+        /// The offset after the last of them.
+        to: Offset,
+        /// The head of the file.
+        head: Head,
+    },
     /// Another file has the log's name, and begins with all bytes of this generation that were
     /// published. The generation goes on in it.
     WrittenAnew {

@@ -198,6 +198,7 @@ impl From<Refusal> for WaitReason {
             Refusal::NotFound => Self::Missing,
             Refusal::Forbidden | Refusal::Untailable => Self::Untailable,
             Refusal::Unreadable | Refusal::Exhausted => Self::Unreadable,
+            Refusal::Unreachable => Self::Unreachable,
         }
     }
 }

@@ -35,10 +35,27 @@ pub struct RememberedFile {
     /// The file's, which need not be the one that the generation is named after.
     identity: Identity,
     fingerprint: Fingerprint,
+    /// Empty where only the signature of the generation is known.
     head: Vec<u8>,
 }
 
 impl RememberedFile {
+    /// A file of which an earlier process has told this generation and the bytes before an offset.
+    pub(in crate::log) fn told(generation: Generation, fingerprint: Fingerprint) -> Self {
+        Self { generation, identity: generation.identity, fingerprint, head: Vec::new() }
+    }
+
+    /// Whether a file that begins with `head` may be this one.
+    fn is_of(&self, head: &[u8]) -> bool {
+        if self.head.is_empty() {
+            let to = self.fingerprint.offset();
+            // Where nothing was told, nothing can be contradicted.
+            let is_untold = to == Offset(0) && self.generation.signature.bytes() == 0;
+            return is_untold || self.generation.is_proved_by(self.identity, head, to);
+        }
+        self.head.len() >= SIGNATURE_BYTES_MIN && head.starts_with(&self.head)
+    }
+
     pub(in crate::log) fn identity(&self) -> Identity {
         self.identity
     }
@@ -207,8 +224,7 @@ impl TailedFile {
         self.generation = Generation::new(self.file.identity(), nonce(), &self.head);
         if let Some(remembered) = remembered
             && remembered.identity == self.file.identity()
-            && remembered.head.len() >= SIGNATURE_BYTES_MIN
-            && self.head.starts_with(&remembered.head)
+            && remembered.is_of(&self.head)
             && matches!(
                 self.file.read_after(&remembered.fingerprint, 0, end, Nuls::Written)?,
                 Read::Bytes(_)

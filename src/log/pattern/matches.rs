@@ -99,7 +99,7 @@ pub(in crate::log) fn first_admitted<'a, T>(
         match open(&found.log) {
             Ok(opened) => return Ok((found, opened)),
             Err(Refusal::Exhausted) => return Err(Refusal::Exhausted),
-            Err(Refusal::Unreadable) => refusal = Refusal::Unreadable,
+            Err(Refusal::Unreadable | Refusal::Unreachable) => refusal = Refusal::Unreadable,
             Err(Refusal::Forbidden | Refusal::NotFound | Refusal::Untailable) => {}
         }
     }

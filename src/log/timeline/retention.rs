@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::encoding::Detection;
 use crate::log::file::LogFile;
+use crate::log::mirrored::FoundFile;
 use crate::log::position::{Generation, Offset};
 use crate::log::timeline::span::{Source, Span};
-use crate::log::timeline::{OLD_FILES_MAX, SPANS_MAX, Timeline};
+use crate::log::timeline::{Head, OLD_FILES_MAX, SPANS_MAX, Timeline};
 
 /// How many rotated files that were found again are remembered. Most of them are closed.
 const ROTATED_MAX: usize = 256;
@@ -112,6 +113,30 @@ impl Timeline {
         let span = Arc::new(Span::rotated(self.found, generation, detection, file, end));
         self.rotated.push_back(Arc::clone(&span));
         Some((span, true))
+    }
+
+    /// Adds a file of another machine that has not the log's name any more. Returns the span that holds
+    /// `offset`. None when too many such files are being read.
+    pub fn add_mirrored(&mut self, found: FoundFile, offset: Offset) -> Option<Arc<Span>> {
+        let FoundFile { file, head: Head { signed: generation, detection }, end } = found;
+        let file = Arc::new(file);
+        self.may_hold_old_files = true;
+        self.found += 1;
+        if self.rotated(generation).is_some() || self.contains(generation) {
+            let spans = self.rotated.iter().chain(&self.spans);
+            let mut of_it = spans.filter(|span| span.generation.is(&generation));
+            let open = of_it.find_map(|span| span.source());
+            let source = open.unwrap_or_else(|| Source::new(file, self.found));
+            self.open_again(generation, &source);
+            return self.find(generation, offset);
+        }
+        self.let_go_of_rotated();
+        if self.rotated.iter().filter(|span| span.file().is_some()).count() >= FOUND_FILES_MAX {
+            return None;
+        }
+        let span = Arc::new(Span::rotated(self.found, generation, detection, file, end));
+        self.rotated.push_back(Arc::clone(&span));
+        (offset <= end).then_some(span)
     }
 
     /// Closes the found files that no viewer reads. Their ends are still remembered.

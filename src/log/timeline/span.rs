@@ -55,6 +55,8 @@ pub enum WaitReason {
     Untailable,
     /// The file cannot be opened or read.
     Unreadable,
+    /// It is on another machine, which does not answer. What is here of it can be read.
+    Unreachable,
 }
 
 /// A run of bytes of one generation.
@@ -266,6 +268,12 @@ impl Span {
             source.arrivals.lock().note(start, now);
         }
         drop(state);
+        self.end.store(end.0, Ordering::Release);
+    }
+
+    /// Moves the end on over bytes that are read from the file alone.
+    pub(super) fn extend_to(&self, end: Offset) {
+        self.state().tail = Fingerprint::at(end);
         self.end.store(end.0, Ordering::Release);
     }
 

@@ -47,10 +47,14 @@ pub(in crate::serve) async fn answer(
 ) -> Result<Response<Body>, Refused> {
     let (method, headers) = (&request.parts.method, &request.parts.headers);
     let (file, status, charset) = {
+        let mirrored = mirrored_file(request, log).await?;
         let (access, log) = (Arc::clone(request.visitor.access()), log.clone());
         let chosen = request.query.interpretation.encoding;
         let open = move || {
-            let file = LogFile::new(access.open(&log)?);
+            let file = match mirrored {
+                Some(file) => file,
+                None => Arc::new(LogFile::new(access.open(&log)?)),
+            };
             let status = file.status().map_err(|_| Refusal::Unreadable)?;
             let sampled = || {
                 let sample = file.read_at(Offset(0), Encoding::SAMPLE_BYTES);
@@ -106,6 +110,19 @@ pub(in crate::serve) async fn answer(
     Ok(response)
 }
 
+/// The present file of a log of another machine. None for a log of this one.
+async fn mirrored_file(
+    request: &LogRequest<'_>,
+    log: &LogPath,
+) -> Result<Option<Arc<LogFile>>, Refusal> {
+    if !request.visitor.access().is_mirrored(log) {
+        return Ok(None);
+    }
+    let subscription = request.app.hub.registry().join(log, false).await?;
+    let present = subscription.follower.timeline().present().cloned();
+    present.and_then(|span| span.file()).ok_or(Refusal::NotFound).map(Some)
+}
+
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     // All values here are valid, since they are ASCII text.
     if let Ok(value) = HeaderValue::from_str(value) {
@@ -125,9 +142,22 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
     }
 }
 
+/// The bytes there, if somebody has all of them.
+fn read_all(file: &LogFile, start: Offset, len: usize) -> io::Result<Vec<u8>> {
+    if file.missing(start, len)?.is_some() {
+        let words = "nobody has these bytes of the log any more";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+    }
+    file.read_at(start, len)
+}
+
 /// The bytes of a range, read as the peer takes them.
-fn bytes_of(right: Withdrawal, file: LogFile, range: Range<u64>, entry: AccessLogEntry) -> Body {
-    let file = Arc::new(file);
+fn bytes_of(
+    right: Withdrawal,
+    file: Arc<LogFile>,
+    range: Range<u64>,
+    entry: AccessLogEntry,
+) -> Body {
     let frames = stream::try_unfold((range, entry), move |(mut range, mut entry)| {
         let file = Arc::clone(&file);
         let loss = right.loss();
@@ -142,7 +172,7 @@ fn bytes_of(right: Withdrawal, file: LogFile, range: Range<u64>, entry: AccessLo
             }
             let len = READ_BYTES.min(range.end - range.start) as usize;
             let start = Offset(range.start);
-            let read = spawn_blocking(move || file.read_at(start, len)).await;
+            let read = spawn_blocking(move || read_all(&file, start, len)).await;
             let bytes = read.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
             if bytes.is_empty() {
                 // The answer has stated its length, so an early end must be an error.

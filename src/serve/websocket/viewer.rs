@@ -296,6 +296,10 @@ fn farewell_of(denial: &Denial, form: Form) -> Farewell {
         Refusal::Exhausted => {
             return Farewell { frame: None, code: CloseCode::Again, reason: "out of descriptors" };
         }
+        Refusal::Unreachable => {
+            let reason = "the machine of this log does not answer";
+            return Farewell { frame: None, code: CloseCode::Again, reason };
+        }
     };
     original_farewell(words)
 }

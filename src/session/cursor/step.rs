@@ -150,4 +150,6 @@ pub enum ReadOutcome {
     Gone,
     /// The read failed.
     Failed,
+    /// The file is on another machine, which does not answer.
+    Unreachable,
 }

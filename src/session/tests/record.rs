@@ -231,6 +231,7 @@ impl Record {
                     known.bytes.extend_from_slice(bytes);
                     grown.insert(span.key);
                 }
+                FileEvent::Extended { .. } => panic!("a tracker reads what it publishes"),
                 FileEvent::WrittenAnew { generation, file } => {
                     self.go_on_in(key(*generation), file.identity(), log_files);
                     grown.insert(key(*generation));

@@ -64,7 +64,7 @@ impl Viewer {
         let (latest, present) = {
             let timeline = self.subscription.follower.timeline();
             let latest = timeline.latest().cloned();
-            (latest.clone(), latest.filter(|_| !timeline.is_waiting()))
+            (latest, timeline.present().cloned())
         };
         // The log may grow meanwhile: a viewer that does not follow stops here.
         let until =
@@ -200,6 +200,10 @@ impl Viewer {
                     let span = self.span_to_resume(span, offset);
                     let place = Place::At(offset);
                     return Some(Found { span, handle: None, place, is_requested: true });
+                }
+                if self.subscription.follower.is_out_of_reach() {
+                    // Whether the position is good is known when its machine answers.
+                    return None;
                 }
                 if let Some(span) = self.find_unproved().await {
                     let place = Place::At(Offset(0));

@@ -6,7 +6,7 @@ const BY_NAME = new Intl.Collator('en', { numeric: true, sensitivity: 'base' });
 
 /**
  * @typedef {'name' | 'size' | 'change'} Key
- * @typedef {{path: string, name?: string, href: string, size: number, modified: number, viewers: number, names?: string[], isGone?: boolean, lower?: string}} Log
+ * @typedef {{path: string, name?: string, href: string, size: number, modified: number, viewers: number, names?: string[], away?: boolean, isGone?: boolean, lower?: string}} Log
  * @typedef {{by: Key, descending: boolean}} Sort
  *
  * @typedef {object} LogLine

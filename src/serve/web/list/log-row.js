@@ -29,7 +29,7 @@ export function readRows(body) {
     // A name has no space in it.
     const names = row.querySelector('.viewers')?.getAttribute('title')?.split(', ').filter(Boolean);
     const [known, directory, file] = ['known', 'dir', 'file'].map((part) => link?.querySelector(`.${part}`)?.textContent ?? '');
-    return { path: directory + file, ...(known !== '' && { name: known }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names };
+    return { path: directory + file, ...(known !== '' && { name: known }), href: withoutBase(link?.getAttribute('href') ?? ''), modified: Number(modified), size: Number(size), viewers: Number(viewers), names, away: row.classList.contains('away') };
   });
 }
 
@@ -76,6 +76,7 @@ export function updateRow(row, line, looks) {
   }
   const { log } = line;
   row.classList.toggle('gone', log.isGone === true);
+  row.classList.toggle('away', log.away === true);
   row.classList.toggle('picked', looks.isPicked);
   time.dateTime = new Date(log.modified).toISOString();
   setText(/** @type {HTMLElement} */ (viewers.firstElementChild), presenceOf(log));

@@ -16,6 +16,7 @@ const WAITING = {
   missing: ['the file does not exist yet', 'Waiting for the file', 'The file does not exist yet. Its lines appear here as soon as it is created.'],
   untailable: ['not a regular file', 'This is not a regular file', 'There is a directory or a device at this path. Lines appear here as soon as there is a regular file.'],
   unreadable: ['the server may not read it', 'The server may not read this file', 'The permissions of the file do not allow it. Lines appear here as soon as they do.'],
+  unreachable: ['its machine does not answer', 'The machine of this log does not answer', 'It may be off, or the network is down. Lines appear here as soon as it answers.'],
 };
 
 /**

@@ -1,0 +1,362 @@
+//! The agent of a machine: it publishes the logs that are wanted, and answers what edges ask.
+//!
+//! A log is wanted as long as an edge says so again and again. Nothing is kept for one that nobody
+//! wants: no consumer, no subject and no message.
+
+mod answers;
+mod claim;
+mod list;
+mod publisher;
+
+use std::collections::HashMap;
+use std::fmt::{self, Display, Formatter};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio_util::task::TaskTracker;
+
+use crate::broker::ask::{Answer, Denial, Here, Request};
+use crate::broker::names::{self, HELLO, HostName};
+use crate::broker::nats::{
+    Broker, ConnectFailure, Incoming, StreamFailure, StreamLimits, Subscription,
+};
+use crate::log::access::Refusal;
+use crate::log::registry::ROTATE_WAIT;
+use crate::log::{Access, LogPath, Registry};
+use list::List;
+use publisher::Publisher;
+
+/// A log is published for so long after an edge has last said that it is wanted.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// How often an agent says that it is there.
+pub const HERE_INTERVAL: Duration = Duration::from_secs(5);
+/// The most logs that are published at a time.
+pub const PUBLISHED_MAX: usize = 10_000;
+/// How many answers with bytes or lists are prepared at a time.
+const ANSWERS_MAX: usize = 16;
+/// How many logs may collect a whole message of bytes at a time; the others collect less.
+const LARGE_MESSAGES_MAX: usize = 16;
+/// How often `--publish always` looks for new logs.
+const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
+/// The pause before the stream is looked for again.
+const STREAM_RETRY: Duration = Duration::from_secs(3);
+/// What was written so far is published for so long at the end.
+const LAST_MESSAGES_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Which logs are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// Those that an edge wants, from their present end on. What is older is given when it is asked
+    /// for.
+    Wanted,
+    /// All, from their first byte on.
+    Always,
+}
+
+/// How an agent works.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name of the machine.
+    pub host: HostName,
+    /// Which logs are published.
+    pub publish: Publish,
+    /// The limits of the stream, if this agent is the one that makes it.
+    pub limits: StreamLimits,
+}
+
+/// Why an agent ends.
+#[derive(Debug)]
+pub enum AgentFailure {
+    /// The broker refuses it.
+    Connect(ConnectFailure),
+    /// Another agent has its name.
+    Taken(HostName),
+    /// The broker does not let it have this name.
+    NotPermitted(HostName),
+}
+
+impl Display for AgentFailure {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(failure) => failure.fmt(f),
+            Self::Taken(host) => write!(f, "another agent has the name `{host}` already"),
+            Self::NotPermitted(host) => {
+                write!(f, "the broker does not permit this user to be the agent of `{host}`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for AgentFailure {}
+
+impl From<ConnectFailure> for AgentFailure {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Connect(failure)
+    }
+}
+
+/// What the tasks of an agent share.
+struct Agent {
+    broker: Broker,
+    registry: Arc<Registry>,
+    settings: Settings,
+    here: Here,
+    list: List,
+    /// Until when each log is wanted, by its path. An entry belongs to a running publisher.
+    wanted: Mutex<HashMap<LogPath, watch::Sender<Instant>>>,
+    answers: Semaphore,
+    large_messages: Arc<Semaphore>,
+    publishers: TaskTracker,
+}
+
+/// Publishes the logs of `access` until `shutdown`. `on_ready` is called when edges can see them.
+///
+/// # Errors
+/// When another agent has the name. A connection that is lost is made again.
+pub async fn run(
+    broker: Broker,
+    access: Access,
+    settings: Settings,
+    on_ready: impl FnOnce(),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentFailure> {
+    tokio::pin!(shutdown);
+    let host = settings.host.clone();
+    let registry = Registry::new(Arc::new(access), ROTATE_WAIT);
+    let mut denied = broker.denied();
+    let claimed = tokio::select! {
+        claimed = claim::claim(&broker, &host) => claimed,
+        _ = denied.wait_for(|what| is_own_subject(what, &host)) => {
+            return Err(AgentFailure::NotPermitted(host));
+        }
+        () = &mut shutdown => return Ok(()),
+    };
+    let Some((here, asked)) = claimed else { return Err(AgentFailure::Taken(host)) };
+    let agent = Arc::new(Agent {
+        list: List::new(Arc::clone(registry.access())),
+        broker,
+        registry,
+        settings,
+        here,
+        wanted: Mutex::default(),
+        answers: Semaphore::new(ANSWERS_MAX),
+        large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES_MAX)),
+        publishers: TaskTracker::new(),
+    });
+    let ended = tokio::select! {
+        () = agent.work(asked, on_ready) => Err(AgentFailure::Taken(host)),
+        // A subscription that is not permitted is told only later.
+        _ = denied.wait_for(|what| is_own_subject(what, &host)) => {
+            Err(AgentFailure::NotPermitted(host.clone()))
+        }
+        () = &mut shutdown => Ok(()),
+    };
+    agent.end().await;
+    ended
+}
+
+/// Whether what the broker does not permit is to be asked as the agent of this machine.
+fn is_own_subject(denied: &str, host: &HostName) -> bool {
+    denied.to_lowercase().contains(&format!("\"{}\"", names::ask(host)).to_lowercase())
+}
+
+impl Agent {
+    /// Answers and publishes until another agent turns out to have had the name before.
+    async fn work(self: &Arc<Self>, mut asked: Subscription, on_ready: impl FnOnce()) {
+        let others = async {
+            loop {
+                if claim::another_was_first(&self.broker, &self.settings.host, &self.here).await {
+                    return;
+                }
+            }
+        };
+        let answering = async {
+            while let Some(request) = asked.next().await {
+                self.receive(request);
+            }
+            std::future::pending().await
+        };
+        let announcing = async {
+            self.find_stream().await;
+            self.tell_here(false).await;
+            on_ready();
+            self.announce().await;
+        };
+        tokio::select! {
+            () = others => {}
+            () = answering => {}
+            () = announcing => {}
+            () = self.publish_all() => {}
+        }
+    }
+
+    /// Waits until there is a stream, and makes it if there is none.
+    async fn find_stream(&self) {
+        let mut told = String::new();
+        loop {
+            let found = match self.broker.stream_state().await {
+                Ok(_) => return,
+                Err(StreamFailure::Missing) => self.broker.make_stream(&self.settings.limits).await,
+                Err(failure) => Err(failure),
+            };
+            let Err(failure) = found else {
+                let StreamLimits { bytes, age, .. } = self.settings.limits;
+                tracing::info!(stream = names::STREAM, bytes, ?age, "made the stream");
+                return;
+            };
+            let why = failure.to_string();
+            if why != told {
+                let hint = match failure {
+                    StreamFailure::Off => "start the broker with `nats-server -js`",
+                    StreamFailure::Refused(_) | StreamFailure::Missing => {
+                        "let the broker have more room (`max_file_store`), or ask for less \
+                         (`--stream-max-bytes`)"
+                    }
+                    StreamFailure::Away(_) => {
+                        "check that this user may use the stream: docs/fleet.md has the permissions"
+                    }
+                };
+                tracing::warn!(why, hint, "nothing can be published yet: trying again");
+                told = why;
+            }
+            tokio::time::sleep(STREAM_RETRY).await;
+        }
+    }
+
+    async fn tell_here(&self, is_leaving: bool) {
+        let here = Here { is_leaving, ..self.here.clone() };
+        let subject = names::here(&self.settings.host);
+        self.broker.send(&subject, (here.encode(), bytes::Bytes::new())).await;
+    }
+
+    /// Says again and again that this machine is there, also when somebody asks, and when the
+    /// connection is back.
+    async fn announce(&self) {
+        let mut link = self.broker.link();
+        let mut turns = interval(HERE_INTERVAL);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let Ok(mut hello) = self.broker.subscribe(HELLO).await else {
+                return std::future::pending().await;
+            };
+            loop {
+                tokio::select! {
+                    _ = turns.tick() => {}
+                    _ = link.changed() => {}
+                    asked = hello.next() => if asked.is_none() { break },
+                }
+                self.tell_here(false).await;
+                self.list.tidy().await;
+            }
+        }
+    }
+
+    /// Takes a request. What takes long is answered by a task of its own.
+    fn receive(self: &Arc<Self>, Incoming { fields, payload, reply, .. }: Incoming) {
+        let Some(reply) = reply else { return };
+        let request = Request::decode(&fields, &payload);
+        let agent = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = match request {
+                Ok(request) => agent.answer(request).await,
+                Err(error) => {
+                    tracing::debug!(%error, "a request that is none");
+                    Answer::Denied(Denial::Unknown)
+                }
+            };
+            agent.broker.answer(reply, answer.encode()).await;
+        });
+    }
+
+    /// Publishes a log for [`LEASE`] from now on.
+    ///
+    /// # Errors
+    /// When it may not be given, or too many are published.
+    fn want(self: &Arc<Self>, path: &[u8], lease: Duration) -> Result<(), Refusal> {
+        let log = self.registry.access().locate(path)?;
+        let until = Instant::now() + lease;
+        let mut wanted = self.wanted.lock();
+        if let Some(known) = wanted.get(&log) {
+            known.send_replace(until);
+            return Ok(());
+        }
+        if wanted.len() >= PUBLISHED_MAX {
+            return Err(Refusal::Exhausted);
+        }
+        let (sender, lease) = watch::channel(until);
+        wanted.insert(log.clone(), sender);
+        drop(wanted);
+        let agent = Arc::clone(self);
+        self.publishers.spawn(async move {
+            let publisher = Publisher::new(Arc::clone(&agent), log.clone());
+            tokio::select! {
+                () = publisher.run() => {
+                    agent.wanted.lock().remove(&log);
+                }
+                () = agent.wait_for_end(&log, lease) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Waits until a log is no longer wanted, and removes it.
+    async fn wait_for_end(&self, log: &LogPath, mut lease: watch::Receiver<Instant>) {
+        loop {
+            let until = *lease.borrow_and_update();
+            tokio::select! {
+                () = sleep_until(until) => {
+                    let mut wanted = self.wanted.lock();
+                    // An edge that renews it does so under the same lock.
+                    if *lease.borrow() <= Instant::now() {
+                        wanted.remove(log);
+                        return;
+                    }
+                }
+                _ = lease.changed() => {}
+            }
+        }
+    }
+
+    /// With `--publish always`: wants all logs, also those that come.
+    async fn publish_all(self: &Arc<Self>) {
+        if self.settings.publish == Publish::Wanted {
+            return std::future::pending().await;
+        }
+        let mut is_told = false;
+        let mut turns = interval(SEARCH_INTERVAL);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turns.tick().await;
+            for entry in self.list.walk().await.entries {
+                let path = entry.log.as_path().as_os_str().as_bytes();
+                // It is renewed long before that.
+                let wanted = self.want(path, 10 * SEARCH_INTERVAL.max(LEASE));
+                if wanted == Err(Refusal::Exhausted) && !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(
+                        "there are more than {PUBLISHED_MAX} logs: the others are not published"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Publishes what was written so far, and says that the machine goes away.
+    async fn end(&self) {
+        self.publishers.close();
+        let ending = async {
+            self.registry.end_followers().await;
+            self.publishers.wait().await;
+        };
+        if timeout(LAST_MESSAGES_TIME_MAX, ending).await.is_err() {
+            tracing::warn!(
+                "not everything could be published in time: the rest comes after the next start"
+            );
+        }
+        self.tell_here(true).await;
+        self.broker.flush(Duration::from_secs(1)).await;
+    }
+}

@@ -1,0 +1,148 @@
+//! What an agent answers.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::broker::agent::publisher::recall;
+use crate::broker::agent::{Agent, LEASE};
+use crate::broker::ask::{Answer, Denial, Request};
+use crate::broker::message::MESSAGE_BYTES_MAX;
+use crate::log::access::Refusal;
+use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::timeline::{Next, ROTATED_NUMBER_MAX, Reason, Span};
+use crate::log::{Follower, Generation};
+use crate::mirror::RemotePosition;
+use crate::render::Interpretation;
+use crate::session::reads::FileReads;
+use crate::session::viewer::Viewer;
+use crate::session::{StartAt, StreamRequest, WantedGeneration};
+
+impl Agent {
+    /// The answer to a request.
+    pub(super) async fn answer(self: &Arc<Self>, request: Request) -> Answer {
+        match request {
+            Request::Who => Answer::Here(self.here.clone()),
+            Request::Want(paths) => {
+                let mut refused = Vec::new();
+                for path in paths {
+                    // One that is not there yet is waited for.
+                    if let Err(refusal) = self.want(&path, LEASE) {
+                        tracing::debug!(%refusal, path = %path.escape_ascii(), "a log is refused");
+                        refused.push(path);
+                    }
+                }
+                Answer::Wanted { here: self.here.clone(), refused }
+            }
+            Request::List { page, known } => match self.answers.acquire().await {
+                Ok(_permit) => self.list.page(page, known).await,
+                Err(_) => Answer::Denied(Denial::Busy),
+            },
+            Request::Range { path, from, length } => {
+                let Ok(_permit) = self.answers.acquire().await else {
+                    return Answer::Denied(Denial::Busy);
+                };
+                match self.read(&path, from, length).await {
+                    Ok(answer) => answer,
+                    Err(denial) => Answer::Denied(denial),
+                }
+            }
+        }
+    }
+
+    /// Bytes of a log from a position on.
+    async fn read(
+        &self,
+        path: &[u8],
+        from: RemotePosition,
+        length: usize,
+    ) -> Result<Answer, Denial> {
+        let log = self.registry.access().locate(path).map_err(denial)?;
+        // A follower that begins without that would give the file another generation.
+        recall(&self.broker, &self.settings.host, &self.registry, &log)
+            .await
+            .map_err(|_| Denial::Busy)?;
+        let subscription = self.registry.visit(&log).await.map_err(denial)?;
+        let request = StreamRequest {
+            begin: StartAt::From {
+                offset: from.offset,
+                of: WantedGeneration::Generation(from.generation),
+                otherwise: Some(0),
+            },
+            late: Vec::new(),
+            history: false,
+            tail: false,
+            wait: true,
+            signed: false,
+            audience: false,
+            skip: false,
+            interpretation: Interpretation::default(),
+        };
+        let reads = Arc::<FileReads>::default();
+        let viewer = Viewer::new(subscription, request, Arc::clone(&reads), |_| false).await;
+        let span = viewer.span().filter(|_| viewer.is_recovered()).ok_or(Denial::Gone)?;
+        let last = viewer.follower().timeline().last_of(span.generation);
+        let last = last.unwrap_or_else(|| Arc::clone(span));
+        let (file, tail) = last.file_and_tail().ok_or(Denial::Gone)?;
+        let (signed, size) = (last.signed(), last.end().0.max(span.end().0));
+        let room = self.broker.payload_max().min(MESSAGE_BYTES_MAX) as u64;
+        let left = size.checked_sub(from.offset.0).ok_or(Denial::Gone)?;
+        let wanted = left.min(length as u64).min(room) as usize;
+        let reading = move |file: &LogFile| -> io::Result<Option<Vec<u8>>> {
+            let bytes = file.read_at(from.offset, wanted)?;
+            // It may have been truncated and filled again meanwhile.
+            let at_end = file.read_after(&tail, 0, tail.offset(), Nuls::Written)?;
+            let is_same = !matches!(at_end, Read::Changed) && signed.is_of(&file.head()?);
+            Ok((is_same && bytes.len() == wanted).then_some(bytes))
+        };
+        match reads.run(&file, reading).await {
+            Ok(Some(bytes)) => {
+                let is_end = from.offset.0 + bytes.len() as u64 == size;
+                let next =
+                    if is_end { next_generation(viewer.follower(), span).await } else { None };
+                Ok(Answer::Range { size, bytes: bytes.into(), next })
+            }
+            Ok(None) => Err(Denial::Gone),
+            Err(error) => {
+                tracing::warn!(log = %log.display(), %error, "can't read");
+                Err(Denial::Busy)
+            }
+        }
+    }
+}
+
+/// The generation that had the log's name directly after that of a span, if that is certain.
+async fn next_generation(follower: &Arc<Follower>, span: &Arc<Span>) -> Option<Generation> {
+    let number = if span.is_rotated() {
+        let next = follower.find_next_rotated(span, false).await;
+        if !next.follows_directly {
+            return None;
+        }
+        if let Some(found) = next.span {
+            return Some(found.signed());
+        }
+        ROTATED_NUMBER_MAX
+    } else {
+        span.number
+    };
+    let timeline = follower.timeline();
+    let mut after = number;
+    loop {
+        let Next::Span(next) = timeline.after(after) else { return None };
+        if next.are_files_missing {
+            return None;
+        }
+        let is_succession = !matches!(next.reason, Reason::Late | Reason::Back);
+        if is_succession && !next.generation.is(&span.generation) {
+            return Some(next.signed());
+        }
+        after = next.number;
+    }
+}
+
+fn denial(refusal: Refusal) -> Denial {
+    match refusal {
+        Refusal::Forbidden | Refusal::Untailable | Refusal::Unreadable => Denial::Refused,
+        Refusal::NotFound => Denial::Gone,
+        Refusal::Exhausted | Refusal::Unreachable => Denial::Busy,
+    }
+}

@@ -1,0 +1,437 @@
+//! Publishes one log: what a viewer of it would get, as messages, each acknowledged before the next.
+//!
+//! After any doubt the last message of the log's subject says what was stored. Only the first message
+//! after that is stored on the condition that it is the next one. The broker would hold every message
+//! in memory for which it has to check that, and those that follow are known by where they are.
+
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::broker::agent::{Agent, Publish};
+use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
+use crate::broker::names::{self, HostName};
+use crate::broker::nats::{Broker, PublishFailure, Stored, StreamFailure};
+use crate::log::timeline::Reason;
+use crate::log::{LogPath, Offset, Registry, Subscription};
+use crate::mirror::RemotePosition;
+use crate::render::Interpretation;
+use crate::session::viewer::{Item, Viewer};
+use crate::session::{StartAt, StreamRequest, WantedGeneration};
+
+/// A log that is written to all the time is published at most this often, in larger messages.
+const MESSAGE_INTERVAL: Duration = Duration::from_millis(5);
+/// Once a message has so many bytes, no more are collected; more for a log that is behind while few
+/// others are. What is read at once may come on top of that.
+const ENOUGH_BYTES: usize = 64 * 1024;
+const ENOUGH_BYTES_BEHIND: usize = 320 * 1024;
+/// A log that was not wanted for a while, and grew by more than this, is published from its present
+/// end on. Who wants what lies between asks for it.
+const MISSED_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// The pauses after a refusal, the first and the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(5);
+
+/// Publishes one log.
+pub(super) struct Publisher {
+    agent: Arc<Agent>,
+    log: LogPath,
+    subject: String,
+    path: Vec<u8>,
+}
+
+/// Something else than expected is the last message: begin again behind that.
+struct Overtaken;
+
+/// A log as it is published.
+struct Stream {
+    viewer: Viewer,
+    /// Where it has got to.
+    position: Option<RemotePosition>,
+    /// Bytes that come next, if they did not fit into the last message.
+    rest: Option<(RemotePosition, Bytes)>,
+    /// What comes after them.
+    held: Option<Content>,
+    has_ended: bool,
+    /// When the file was last written to, as far as that is known.
+    written: SystemTime,
+    /// What came before the next turn is not known to be all.
+    is_before_unknown: bool,
+    /// When the last message was stored.
+    stored: Option<Instant>,
+}
+
+/// Lets the generation of a log go on that its last message has, if nobody has followed it since.
+pub(super) async fn recall(
+    broker: &Broker,
+    host: &HostName,
+    registry: &Registry,
+    log: &LogPath,
+) -> Result<(), StreamFailure> {
+    if registry.knows(log) {
+        return Ok(());
+    }
+    let subject = names::log(host, log.as_path().as_os_str().as_bytes());
+    let last = broker.last(&subject).await?;
+    recall_from(last.as_ref(), registry, log);
+    Ok(())
+}
+
+/// Returns what the last message says.
+fn recall_from(last: Option<&Stored>, registry: &Registry, log: &LogPath) -> Option<Content> {
+    let last = last?;
+    let content = match Message::decode(&last.fields, last.payload.clone()) {
+        Ok(message) => message.content,
+        Err(error) => {
+            tracing::warn!(log = %log.display(), %error, "its last message is not understood");
+            return None;
+        }
+    };
+    if let Some(end) = content.end() {
+        registry.recall(log, end.generation, end.offset, content.tail());
+    }
+    Some(content)
+}
+
+impl Publisher {
+    pub(super) fn new(agent: Arc<Agent>, log: LogPath) -> Self {
+        let path = log.as_path().as_os_str().as_bytes().to_vec();
+        let subject = names::log(&agent.settings.host, &path);
+        Self { agent, log, subject, path }
+    }
+
+    /// Publishes until nothing more can be written to the log, or the agent ends.
+    pub(super) async fn run(&self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let last = self.last().await;
+            let known = recall_from(last.as_ref(), &self.agent.registry, &self.log);
+            let Some(stream) = self.open(known).await else {
+                // There are too many followers, or descriptors.
+                sleep(pause).await;
+                pause = (2 * pause).min(RETRY_LONGEST);
+                continue;
+            };
+            pause = RETRY_FIRST;
+            let sequence = last.map_or(0, |last| last.sequence);
+            match self.publish(stream, sequence).await {
+                Ok(()) => return,
+                Err(Overtaken) => {
+                    tracing::warn!(log = %self.log.display(), "something else was published: going on behind it");
+                }
+            }
+        }
+    }
+
+    /// The last message of the log, when the broker says it.
+    async fn last(&self) -> Option<Stored> {
+        let mut pause = RETRY_FIRST;
+        let mut link = self.agent.broker.link();
+        loop {
+            if link.wait_for(|link| link.is_up).await.is_err() {
+                return std::future::pending().await;
+            }
+            match self.agent.broker.last(&self.subject).await {
+                Ok(last) => return last,
+                Err(failure) => {
+                    tracing::debug!(log = %self.log.display(), %failure, "cannot ask for its last message");
+                    sleep(pause).await;
+                    pause = (2 * pause).min(RETRY_LONGEST);
+                }
+            }
+        }
+    }
+
+    fn request(begin: StartAt) -> StreamRequest {
+        StreamRequest {
+            begin,
+            late: Vec::new(),
+            history: false,
+            tail: true,
+            wait: true,
+            signed: true,
+            audience: false,
+            skip: false,
+            interpretation: Interpretation::default(),
+        }
+    }
+
+    async fn join(&self) -> Option<Subscription> {
+        let joined = self.agent.registry.join(&self.log, true).await;
+        joined
+            .inspect_err(|refusal| {
+                tracing::debug!(log = %self.log.display(), %refusal, "cannot follow");
+            })
+            .ok()
+    }
+
+    /// The log from behind its last message on, as far as that is possible.
+    async fn open(&self, known: Option<Content>) -> Option<Stream> {
+        let is_always = self.agent.settings.publish == Publish::Always;
+        let position = known.as_ref().and_then(Content::end);
+        let begin = match position {
+            Some(RemotePosition { generation, offset }) => StartAt::From {
+                offset,
+                of: WantedGeneration::Generation(generation),
+                otherwise: (!is_always).then_some(0),
+            },
+            None if is_always => StartAt::All,
+            None => StartAt::Lines(0),
+        };
+        let subscription = self.join().await?;
+        let mut viewer =
+            Viewer::new(subscription, Self::request(begin), Arc::default(), |_| true).await;
+        let missed = viewer
+            .timeline_position()
+            .map_or(0, |(position, _)| viewer.follower().timeline().bytes_after(position));
+        if !is_always && missed > MISSED_BYTES_MAX {
+            let request = Self::request(StartAt::Lines(0));
+            viewer = Viewer::new(self.join().await?, request, Arc::default(), |_| true).await;
+        }
+        let mut stream = Stream {
+            viewer,
+            position,
+            rest: None,
+            held: None,
+            has_ended: false,
+            written: SystemTime::UNIX_EPOCH,
+            is_before_unknown: true,
+            stored: None,
+        };
+        let item = stream.viewer.next().await;
+        stream.held = stream.take(item);
+        let is_told = match (&stream.held, &known) {
+            // A log that had nothing to follow goes on with a turn.
+            (Some(Content::Turn { .. }), Some(Content::Waiting { .. })) => false,
+            (Some(Content::Turn { at, .. }), Some(known)) => known
+                .end()
+                .is_some_and(|end| end.offset == at.offset && end.generation.is(&at.generation)),
+            (held, known) => held == known,
+        };
+        if is_told {
+            stream.held = None;
+        }
+        Some(stream)
+    }
+
+    /// Publishes all that comes. The last message has this sequence; 0 if there is none.
+    async fn publish(&self, mut stream: Stream, mut sequence: u64) -> Result<(), Overtaken> {
+        let mut is_first = true;
+        let mut pause = RETRY_FIRST;
+        let mut is_told = false;
+        while let Some((content, _permit)) = self.next(&mut stream).await {
+            let message = Message { path: self.path.clone(), content };
+            let encoded = message.encode();
+            let id = message.content.id();
+            loop {
+                let expected = (is_first || id.is_none()).then_some(sequence);
+                let broker = &self.agent.broker;
+                let stored =
+                    broker.publish(&self.subject, encoded.clone(), id.as_deref(), expected).await;
+                let failure = match stored {
+                    Ok(stored) => {
+                        (sequence, is_first) = (stored, false);
+                        break;
+                    }
+                    Err(failure) => failure,
+                };
+                let log = self.log.display();
+                tracing::debug!(%log, ?failure, "not known to be stored");
+                match failure {
+                    PublishFailure::Doubt(_) => {}
+                    PublishFailure::Overtaken => sleep(RETRY_FIRST).await,
+                    PublishFailure::Refused(why) => {
+                        if !std::mem::replace(&mut is_told, true) {
+                            tracing::warn!(%log, why, "the broker does not take its messages: trying again");
+                        }
+                        sleep(pause).await;
+                        pause = (2 * pause).min(RETRY_LONGEST);
+                    }
+                    // The broker takes less than it did: the bytes are cut anew.
+                    PublishFailure::TooLarge => {
+                        sleep(pause).await;
+                        return Err(Overtaken);
+                    }
+                }
+                is_first = true;
+                match self.last().await {
+                    None => sequence = 0,
+                    Some(last) if last.sequence == sequence => {}
+                    Some(last) if is_message(&last, &message) => {
+                        sequence = last.sequence;
+                        break;
+                    }
+                    Some(_) => return Err(Overtaken),
+                }
+            }
+            if is_told {
+                tracing::info!(log = %self.log.display(), "the broker takes its messages again");
+            }
+            (pause, is_told) = (RETRY_FIRST, false);
+            stream.stored = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// The next message. None when nothing follows.
+    async fn next(&self, stream: &mut Stream) -> Option<(Content, Option<OwnedSemaphorePermit>)> {
+        let room = self.agent.broker.payload_max().clamp(1, MESSAGE_BYTES_MAX);
+        if let Some((at, bytes)) = stream.rest.take() {
+            return Some((stream.in_room(room, at, bytes), None));
+        }
+        if let Some(held) = stream.held.take() {
+            return Some((held, None));
+        }
+        let (start, first) = loop {
+            if stream.has_ended {
+                return None;
+            }
+            let item = stream.viewer.next().await;
+            match stream.bytes_of(item) {
+                Ok(bytes) => break bytes,
+                Err(item) => {
+                    if let Some(content) = stream.take(item) {
+                        return Some((content, None));
+                    }
+                }
+            }
+        };
+        let is_behind = stream.viewer.history().is_some_and(|range| !range.is_empty());
+        let large = || Arc::clone(&self.agent.large_messages).try_acquire_owned().ok();
+        let permit = if is_behind { large() } else { None };
+        let enough = if permit.is_some() { ENOUGH_BYTES_BEHIND } else { ENOUGH_BYTES };
+        let now = Instant::now();
+        let is_idle = stream.stored.is_none_or(|stored| now - stored >= MESSAGE_INTERVAL);
+        let until = if is_idle && !is_behind { now } else { now + MESSAGE_INTERVAL };
+        let signed = |stream: &Stream| stream.viewer.span().map(|span| span.signed());
+        let before = signed(stream)?;
+        let bytes = stream.collect(start, first, enough, until).await;
+        // What was collected belongs to the span in which it began. Its signature may have grown.
+        let generation = signed(stream).filter(|after| after.is(&before)).unwrap_or(before);
+        let at = RemotePosition { generation, offset: start };
+        // What is held came after the bytes, and has its position already.
+        if stream.held.is_none() {
+            stream.position = Some(RemotePosition { generation, offset: start.plus(bytes.len()) });
+        }
+        Some((stream.in_room(room, at, bytes), permit))
+    }
+}
+
+impl Stream {
+    /// Bytes as a message that has at most as many as there is room for. The others come next.
+    fn in_room(&mut self, room: usize, at: RemotePosition, mut bytes: Bytes) -> Content {
+        if bytes.len() > room {
+            let rest = bytes.split_off(room);
+            let next = RemotePosition { offset: at.offset.plus(room), ..at };
+            self.rest = Some((next, rest));
+        }
+        Content::Bytes { at, bytes, written: self.written }
+    }
+
+    /// The bytes of an item, and their offset; the item if it has none.
+    fn bytes_of(&mut self, item: Item) -> Result<(Offset, Bytes), Item> {
+        match item {
+            Item::Bytes { start, bytes } => Ok((start, bytes)),
+            Item::Chunk(chunk) => {
+                self.written = chunk.written;
+                Ok((chunk.start, chunk.bytes.clone()))
+            }
+            item => Err(item),
+        }
+    }
+
+    /// Collects the bytes that follow directly until there are enough, or it is late.
+    async fn collect(
+        &mut self,
+        start: Offset,
+        first: Bytes,
+        enough: usize,
+        until: Instant,
+    ) -> Bytes {
+        let mut all = BytesMut::new();
+        let mut len = first.len();
+        while len < enough && !self.has_ended && self.held.is_none() && Instant::now() < until {
+            let Ok(item) = timeout_at(until, self.viewer.next()).await else { break };
+            match self.bytes_of(item) {
+                Ok((from, bytes)) => {
+                    debug_assert_eq!(from, start.plus(len), "a viewer announces each other move");
+                    if all.is_empty() {
+                        all.extend_from_slice(&first);
+                    }
+                    all.extend_from_slice(&bytes);
+                    len += bytes.len();
+                }
+                Err(item) => {
+                    self.advance(start.plus(len));
+                    self.held = self.take(item);
+                }
+            }
+        }
+        if all.is_empty() { first } else { all.freeze() }
+    }
+
+    fn advance(&mut self, offset: Offset) {
+        if let Some(position) = &mut self.position {
+            position.offset = offset;
+        }
+    }
+
+    /// What an item that has no bytes says to others; None if it says nothing.
+    fn take(&mut self, item: Item) -> Option<Content> {
+        match item {
+            Item::Reset { generation, from, reason, .. } => {
+                let at = RemotePosition { generation, offset: from };
+                let size = self.viewer.span().map_or(from, |span| span.end()).max(from).0;
+                let is_unknown = std::mem::take(&mut self.is_before_unknown);
+                let before = self.position.replace(at).filter(|_| !is_unknown);
+                let reason = if before.is_some() { reason } else { Reason::Joined };
+                Some(Content::Turn { at, reason, size, before })
+            }
+            Item::Open(opening) => {
+                let at = RemotePosition { generation: opening.generation, offset: opening.from };
+                self.is_before_unknown = false;
+                self.written = opening.modified.unwrap_or(self.written);
+                self.position = Some(at);
+                let size = opening.size.max(at.offset.0);
+                // Whether it follows directly on what was told before is not known.
+                Some(Content::Turn { at, reason: Reason::Joined, size, before: None })
+            }
+            Item::Gap { generation, from, to: Some(to) } => {
+                let from = RemotePosition { generation, offset: from };
+                self.position = Some(RemotePosition { offset: to, ..from });
+                Some(Content::Gap { from, to })
+            }
+            Item::Gap { to: None, .. } => {
+                self.is_before_unknown = true;
+                None
+            }
+            Item::Waiting(reason) => Some(Content::Waiting { reason, after: self.position }),
+            Item::Signed(generation) => {
+                if let Some(position) = &mut self.position
+                    && position.generation.is(&generation)
+                {
+                    position.generation = generation;
+                }
+                None
+            }
+            Item::End(_) => {
+                self.has_ended = true;
+                None
+            }
+            Item::Bytes { .. } | Item::Chunk(_) | Item::CaughtUp => None,
+        }
+    }
+}
+
+/// Whether what was stored is this message. Its signature may have grown between two attempts.
+fn is_message(stored: &Stored, message: &Message) -> bool {
+    let Ok(found) = Message::decode(&stored.fields, stored.payload.clone()) else { return false };
+    match message.content.id() {
+        Some(id) => found.content.id() == Some(id),
+        None => found == *message,
+    }
+}

@@ -1,0 +1,308 @@
+//! Follows one log: its messages from a place in the stream on, over each loss of the connection.
+//!
+//! A consumer is made anew whenever the connection is back, behind the last message that came. A
+//! consumer that is left alone would sleep for a while first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::broker::ask::{Answer, Request};
+use crate::broker::edge::ANSWER_TIME_MAX;
+use crate::broker::edge::hosts::Hosts;
+use crate::broker::edge::place::{self, Placed, placed};
+use crate::broker::edge::reach::{Interest, There};
+use crate::broker::message::Content;
+use crate::broker::names::{self, HostName};
+use crate::broker::nats::{Broker, Consumer, From, Link, StreamState};
+use crate::log::timeline::{Reason, WaitReason};
+use crate::mirror::remote::EVENT_BYTES_MAX;
+use crate::mirror::{RemoteEvent, RemotePosition};
+
+/// The pause after something that failed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How often a log that its machine refuses is wanted again.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Nobody wants the log any more.
+struct Unwanted;
+
+/// One log that is followed.
+pub(super) struct Following {
+    broker: Broker,
+    host: HostName,
+    path: Arc<[u8]>,
+    subject: String,
+    events: mpsc::Sender<RemoteEvent>,
+    /// Wants the log until the end.
+    _interest: Interest,
+    there: watch::Receiver<There>,
+    link: watch::Receiver<Link>,
+    /// Where the mirror has got to.
+    position: Option<RemotePosition>,
+    /// The last message that came, and when the stream was made that has it.
+    seen: Option<(u64, std::time::SystemTime)>,
+    /// The mirror was told that the machine cannot be reached.
+    is_unreachable: bool,
+    has_begun: bool,
+    /// It is in the log that the broker gives no consumer.
+    is_failure_told: bool,
+}
+
+/// Where to begin.
+struct Start {
+    /// The sequence of the first message.
+    sequence: u64,
+    /// What is told before it.
+    turn: Option<RemoteEvent>,
+}
+
+impl Following {
+    pub(super) fn new(
+        broker: Broker,
+        hosts: &Arc<Hosts>,
+        host: HostName,
+        path: &Arc<[u8]>,
+        events: mpsc::Sender<RemoteEvent>,
+    ) -> Self {
+        let interest = hosts.watch(&host).want(path);
+        Self {
+            subject: names::log(&host, path),
+            there: interest.there(),
+            link: broker.link(),
+            path: Arc::clone(path),
+            position: None,
+            seen: None,
+            is_unreachable: false,
+            has_begun: false,
+            is_failure_told: false,
+            broker,
+            host,
+            events,
+            _interest: interest,
+        }
+    }
+
+    /// Follows until nobody wants the log any more.
+    pub(super) async fn run(mut self, from: Option<RemotePosition>) {
+        self.position = from;
+        let events = self.events.clone();
+        tokio::select! {
+            () = events.closed() => {}
+            _unwanted = self.follow() => {}
+        }
+    }
+
+    async fn follow(&mut self) -> Result<(), Unwanted> {
+        loop {
+            if !self.link.borrow_and_update().is_up {
+                self.tell_reach(false).await?;
+                if self.link.wait_for(|link| link.is_up).await.is_err() {
+                    return Err(Unwanted);
+                }
+            }
+            if !self.has_begun {
+                self.want().await?;
+            }
+            if let Some(mut consumer) = self.begin().await? {
+                self.pass_on(&mut consumer).await?;
+            } else {
+                if *self.there.borrow_and_update() == There::No {
+                    self.tell_reach(false).await?;
+                }
+                sleep(RETRY_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Asks the machine for the log, and waits while that refuses it.
+    async fn want(&mut self) -> Result<(), Unwanted> {
+        let subject = names::ask(&self.host);
+        loop {
+            let want = Request::Want(vec![self.path.to_vec()]).encode();
+            let asked = self.broker.request(&subject, want, ANSWER_TIME_MAX).await;
+            let Ok((fields, payload)) = asked else { return Ok(()) };
+            match Answer::decode(&fields, payload) {
+                Ok(Answer::Wanted { refused, .. }) if !refused.is_empty() => {
+                    self.send(RemoteEvent::Waiting(WaitReason::Unreadable)).await?;
+                    sleep(REFUSED_INTERVAL).await;
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes a consumer that begins where the mirror goes on. None when that is not possible now.
+    async fn begin(&mut self) -> Result<Option<Consumer>, Unwanted> {
+        let Ok(state) = self.broker.stream_state().await else {
+            return Ok(None);
+        };
+        let Some(start) = self.start(&state).await else { return Ok(None) };
+        let consumer =
+            match self.broker.consume(&self.subject, From::Sequence(start.sequence)).await {
+                Ok(consumer) => consumer,
+                Err(error) => {
+                    if !std::mem::replace(&mut self.is_failure_told, true) {
+                        let Self { host, subject, .. } = self;
+                        tracing::warn!(%host, subject, ?error, "cannot follow a log: trying again");
+                    }
+                    return Ok(None);
+                }
+            };
+        self.seen = Some((start.sequence.saturating_sub(1), state.created));
+        if let Some(turn) = start.turn {
+            self.send(turn).await?;
+        }
+        (self.has_begun, self.is_failure_told) = (true, false);
+        Ok(Some(consumer))
+    }
+
+    async fn start(&mut self, state: &StreamState) -> Option<Start> {
+        match self.seen {
+            // A broker that lost its machine may have lost what came last, too.
+            Some((sequence, created)) if created == state.created && sequence <= state.last => {
+                return Some(Start { sequence: sequence + 1, turn: None });
+            }
+            // The stream was made anew.
+            Some(_) | None => {}
+        }
+        // What comes from now on must not be missed.
+        let nothing_yet = Start { sequence: state.last + 1, turn: None };
+        let last = match self.broker.last(&self.subject).await.ok()? {
+            Some(last) => placed(&last, &self.path),
+            None => return Some(nothing_yet),
+        };
+        let Some(last) = last else { return Some(nothing_yet) };
+        if let Some(wanted) = self.position {
+            let path = &self.path;
+            let found = place::find(&self.broker, &self.subject, path, &wanted, state.first, &last);
+            if let Some(found) = found.await.ok()? {
+                return Some(begin_with(&found));
+            }
+        }
+        let known = timeout(ANSWER_TIME_MAX, self.there.wait_for(|there| *there != There::Unknown));
+        let is_there = known.await.is_ok_and(|there| there.is_ok_and(|there| *there == There::Yes));
+        let is_same = |end: &RemotePosition| {
+            self.position.is_some_and(|wanted| wanted.generation.is(&end.generation))
+        };
+        let end = last.content.end();
+        // Only the stream has what a machine that is away has published.
+        if !is_there && !end.as_ref().is_some_and(is_same) {
+            let first =
+                place::next(&self.broker, &self.subject, &self.path, state.first).await.ok()??;
+            return Some(begin_with(&first));
+        }
+        let turn = end.map(|at| RemoteEvent::Turn {
+            at,
+            reason: Reason::Joined,
+            size: size_of(&last.content).max(at.offset.0),
+            before: None,
+        });
+        let waiting = match &last.content {
+            Content::Waiting { reason, .. } => Some(RemoteEvent::Waiting(*reason)),
+            _ => None,
+        };
+        Some(Start { sequence: last.sequence + 1, turn: waiting.or(turn) })
+    }
+
+    /// Passes on what comes, until the consumer gives nothing more.
+    async fn pass_on(&mut self, consumer: &mut Consumer) -> Result<(), Unwanted> {
+        // What is there already comes before it is told that the machine is not.
+        let mut pending = consumer.pending();
+        loop {
+            if pending == 0 {
+                let there = *self.there.borrow_and_update();
+                match there {
+                    There::Yes => self.tell_reach(true).await?,
+                    There::No => self.tell_reach(false).await?,
+                    There::Unknown => {}
+                }
+            }
+            tokio::select! {
+                message = consumer.next() => match message {
+                    Ok(stored) => {
+                        let created = self.seen.map(|(_, created)| created);
+                        if let Some(placed) = placed(&stored, &self.path) {
+                            self.tell(placed).await?;
+                        }
+                        self.seen = created.map(|created| (stored.sequence, created));
+                        pending = pending.saturating_sub(1);
+                    }
+                    Err(error) => {
+                        tracing::debug!(subject = self.subject, ?error, "the consumer is made anew");
+                        return Ok(());
+                    }
+                },
+                _ = self.link.changed() => {
+                    if !self.link.borrow().is_up {
+                        return Ok(());
+                    }
+                }
+                changed = self.there.changed() => {
+                    if changed.is_err() {
+                        return Err(Unwanted);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn tell_reach(&mut self, is_there: bool) -> Result<(), Unwanted> {
+        if self.is_unreachable != is_there {
+            return Ok(());
+        }
+        self.is_unreachable = !is_there;
+        self.send(if is_there { RemoteEvent::Reachable } else { RemoteEvent::Unreachable }).await
+    }
+
+    async fn tell(&mut self, Placed { content, .. }: Placed) -> Result<(), Unwanted> {
+        let end = content.end();
+        match content {
+            Content::Bytes { mut at, mut bytes, written } => {
+                while !bytes.is_empty() {
+                    let part = bytes.split_to(bytes.len().min(EVENT_BYTES_MAX));
+                    let next = at.offset.plus(part.len());
+                    self.send(RemoteEvent::Bytes { at, bytes: part, written }).await?;
+                    at.offset = next;
+                }
+            }
+            Content::Turn { at, reason, size, before } => {
+                self.send(RemoteEvent::Turn { at, reason, size, before }).await?;
+            }
+            Content::Gap { from, to } => self.send(RemoteEvent::Gap { from, to }).await?,
+            Content::Waiting { reason, .. } => self.send(RemoteEvent::Waiting(reason)).await?,
+        }
+        self.position = end.or(self.position);
+        Ok(())
+    }
+
+    async fn send(&self, event: RemoteEvent) -> Result<(), Unwanted> {
+        self.events.send(event).await.map_err(|_| Unwanted)
+    }
+}
+
+/// Begins with a message, and says before it where that is.
+fn begin_with(found: &Placed) -> Start {
+    let at = match &found.content {
+        Content::Bytes { at, .. } | Content::Gap { from: at, .. } => Some(*at),
+        // They say it themselves.
+        Content::Turn { .. } | Content::Waiting { .. } => None,
+    };
+    let turn = at.map(|at| RemoteEvent::Turn {
+        at,
+        reason: Reason::Joined,
+        size: at.offset.0,
+        before: None,
+    });
+    Start { sequence: found.sequence, turn }
+}
+
+/// How long the file was when this was said.
+fn size_of(content: &Content) -> u64 {
+    match content {
+        Content::Turn { size, .. } => *size,
+        Content::Bytes { .. } | Content::Gap { .. } | Content::Waiting { .. } => 0,
+    }
+}

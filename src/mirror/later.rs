@@ -1,0 +1,100 @@
+//! A remote that may not be there yet: the logs of other machines are out of reach until it is.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+
+use crate::log::Generation;
+use crate::mirror::remote::{
+    FetchError, Fetched, Host, Remote, RemoteEvent, RemoteLog, RemoteName, RemotePosition,
+};
+
+/// How many events of a log wait for its mirror.
+const EVENTS_AHEAD: usize = 4;
+
+/// A remote once it is there.
+#[derive(Clone, Debug, Default)]
+pub struct LaterRemote(Arc<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    remote: OnceLock<Arc<dyn Remote>>,
+    /// Tells those that wait for it.
+    came: Notify,
+}
+
+impl LaterRemote {
+    /// The remote is there. Only the first one counts.
+    pub fn put(&self, remote: Arc<dyn Remote>) {
+        let _already_there = self.0.remote.set(remote);
+        self.0.came.notify_waiters();
+    }
+
+    async fn wait(&self) -> Arc<dyn Remote> {
+        loop {
+            // Before the look, so that nothing is missed between the two.
+            let came = self.0.came.notified();
+            if let Some(remote) = self.0.remote.get() {
+                return Arc::clone(remote);
+            }
+            came.await;
+        }
+    }
+}
+
+impl Remote for LaterRemote {
+    fn hosts(&self) -> Vec<Host> {
+        self.0.remote.get().map_or_else(Vec::new, |remote| remote.hosts())
+    }
+
+    fn logs(&self, host: &str) -> Arc<[RemoteLog]> {
+        self.0.remote.get().map_or_else(|| Arc::new([]) as Arc<[_]>, |remote| remote.logs(host))
+    }
+
+    fn revision(&self) -> u64 {
+        self.0.remote.get().map_or(0, |remote| remote.revision())
+    }
+
+    fn follow(
+        &self,
+        log: &RemoteName,
+        from: Option<RemotePosition>,
+    ) -> mpsc::Receiver<RemoteEvent> {
+        if let Some(remote) = self.0.remote.get() {
+            return remote.follow(log, from);
+        }
+        let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
+        let (own, log) = (self.clone(), log.clone());
+        tokio::spawn(async move {
+            if events.send(RemoteEvent::Unreachable).await.is_err() {
+                return;
+            }
+            let remote = tokio::select! {
+                remote = own.wait() => remote,
+                () = events.closed() => return,
+            };
+            let mut heard = remote.follow(&log, from);
+            while let Some(event) = heard.recv().await {
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    fn fetch(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+        range: Range<u64>,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        match self.0.remote.get() {
+            Some(remote) => remote.fetch(log, generation, range),
+            None => std::future::ready(Err(FetchError::Unreachable)).boxed(),
+        }
+    }
+}

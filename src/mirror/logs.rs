@@ -1,0 +1,281 @@
+//! All logs of all other machines: the list, and what follows and finds one.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::log::file::{LogFile, Status};
+use crate::log::mirrored::{Feed, FoundFile, Listed, Mirror};
+use crate::log::{Generation, LogPath, Offset, Refusal, blocking};
+use crate::mirror::feed::Pump;
+use crate::mirror::remote::{FetchError, Fetched, Remote, RemoteEvent, RemoteName, RemotePosition};
+use crate::mirror::spool::{Spool, SpoolFile};
+
+/// How long a new follower waits for the first word of the machine.
+const FIRST_TIME_MAX: Duration = Duration::from_secs(3);
+/// A log that was followed so long ago at most is followed on from there, over a restart of this
+/// server. After a longer time that could be too much to bring at once.
+const GO_ON_TIME_MAX: Duration = Duration::from_secs(600);
+/// A machine that does not answer for so long is told to be out of reach.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(3);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How many publications wait for the follower.
+const FEED_LEN: usize = 16;
+/// How often it is noted what is kept.
+const NOTE_INTERVAL: Duration = Duration::from_secs(5);
+/// Of so many logs it is remembered which generation came before the one that was found first.
+const SUCCESSIONS_MAX: usize = 1024;
+/// At most so many logs are listed.
+const LISTED_MAX: usize = 100_000;
+
+/// The logs of other machines.
+#[derive(Clone, Debug)]
+pub struct MirroredLogs(Arc<Logs>);
+
+#[derive(Debug)]
+pub(super) struct Logs {
+    pub(super) remote: Arc<dyn Remote>,
+    spool: Spool,
+    runtime: Handle,
+    /// Which generation came directly before which other one, where no file of the first is kept.
+    successions: Mutex<HashMap<RemoteName, (Generation, Generation)>>,
+}
+
+/// The name of a log by its path: `/@HOST/absolute/path`.
+fn name_of(path: &Path) -> Option<RemoteName> {
+    let path = path.as_os_str().as_bytes().strip_prefix(b"/@")?;
+    let at = path.iter().position(|&byte| byte == b'/')?;
+    let (host, path) = path.split_at(at);
+    let host = std::str::from_utf8(host).ok().filter(|host| !host.is_empty())?;
+    Some(RemoteName { host: host.into(), path: path.into() })
+}
+
+impl MirroredLogs {
+    /// The logs that a remote brings, kept in a spool. To be called inside a runtime, in which a task
+    /// then notes from time to time what is kept.
+    #[must_use]
+    pub fn new(remote: Arc<dyn Remote>, spool: Spool) -> Self {
+        let runtime = Handle::current();
+        let logs = Arc::new(Logs { remote, spool, runtime, successions: Mutex::default() });
+        tokio::spawn(note_regularly(Arc::downgrade(&logs)));
+        Self(logs)
+    }
+
+    /// Notes what is kept, for the next server. It blocks.
+    pub fn note(&self) {
+        self.0.spool.note();
+    }
+}
+
+async fn note_regularly(logs: Weak<Logs>) {
+    loop {
+        tokio::time::sleep(NOTE_INTERVAL).await;
+        let Some(spool) = logs.upgrade().map(|logs| logs.spool.clone()) else { return };
+        let noting = tokio::task::spawn_blocking(move || spool.note());
+        if noting.await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Logs {
+    /// The number that stands for a machine, where limits count devices. No device has it.
+    pub(super) fn device(name: &RemoteName) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        name.host.hash(&mut hasher);
+        hasher.finish() | 1 << 63
+    }
+
+    /// The file of a generation.
+    pub(super) async fn file(
+        self: &Arc<Self>,
+        name: &RemoteName,
+        generation: Generation,
+    ) -> io::Result<Arc<SpoolFile>> {
+        let (logs, name) = (Arc::clone(self), name.clone());
+        let device = Self::device(&name);
+        let opening =
+            move || logs.spool.file(&name, &generation, device, &logs.remote, &logs.runtime);
+        // What is done here is done on this machine.
+        blocking::run(0, opening).await.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))
+    }
+
+    /// Remembers that a generation came directly before another one.
+    pub(super) fn precedes(&self, name: &RemoteName, before: Generation, next: Generation) {
+        let mut all = self.successions.lock();
+        if all.len() >= SUCCESSIONS_MAX {
+            all.clear();
+        }
+        all.insert(name.clone(), (before, next));
+    }
+
+    async fn follow(self: Arc<Self>, name: RemoteName) -> Result<Feed, Refusal> {
+        let stored = self.spool.latest(&name);
+        let is_recent =
+            |noted: SystemTime| noted.elapsed().is_ok_and(|elapsed| elapsed <= GO_ON_TIME_MAX);
+        let from = stored.as_ref().filter(|stored| is_recent(stored.noted)).map(|stored| {
+            RemotePosition { generation: stored.generation, offset: Offset(stored.end) }
+        });
+        let mut heard = self.remote.follow(&name, from);
+        let device = Self::device(&name);
+        let mut pump = Pump::new(Arc::clone(&self), name);
+        let until = Instant::now() + FIRST_TIME_MAX;
+        let mut first = Vec::new();
+        while first.is_empty() {
+            let event = match timeout_at(until, heard.recv()).await {
+                Ok(Some(event)) => event,
+                Ok(None) => return Err(Refusal::Unreachable),
+                Err(_) => RemoteEvent::Unreachable,
+            };
+            if let (RemoteEvent::Unreachable, Some(stored)) = (&event, &stored) {
+                first.extend(pump.begin_with(stored.generation).await);
+            }
+            first.extend(pump.hear(event).await);
+        }
+        let (sender, events) = mpsc::channel(FEED_LEN);
+        tokio::spawn(pump.run(heard, sender));
+        Ok(Feed { first, events, device })
+    }
+
+    async fn find(
+        self: Arc<Self>,
+        name: RemoteName,
+        wanted: Generation,
+        offset: Offset,
+    ) -> Result<Option<FoundFile>, Refusal> {
+        let asked = self.ask(&name, &wanted).await;
+        let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable));
+        let found = match asked.is_ok() || self.spool.has(&name, &wanted) {
+            true => self.found(name, wanted, asked.ok()).await,
+            false => None,
+        };
+        match found {
+            Some(found) if offset <= found.end => Ok(Some(found)),
+            _ if is_out_of_reach => Err(Refusal::Unreachable),
+            found => Ok(found),
+        }
+    }
+
+    /// How long a generation is, and what came after it.
+    async fn ask(&self, name: &RemoteName, generation: &Generation) -> Result<Fetched, FetchError> {
+        let until = Instant::now() + SILENCE_TIME_MAX;
+        loop {
+            match self.remote.fetch(name, generation, 0..0).await {
+                // It may only be started again.
+                Err(FetchError::Unreachable) if Instant::now() < until => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
+    async fn found(
+        self: Arc<Self>,
+        name: RemoteName,
+        wanted: Generation,
+        asked: Option<Fetched>,
+    ) -> Option<FoundFile> {
+        let file = self.file(&name, wanted).await.ok()?;
+        if let Some(asked) = &asked {
+            file.hear(&wanted, asked.size);
+            if let Some(next) = asked.next {
+                file.hear_next(next);
+            }
+        }
+        let bring = Arc::clone(&file);
+        let (found, head, end) = blocking::run(Self::device(&name), move || {
+            bring_head(&bring);
+            Some((mirrored(&bring).ok()?, bring.head(), Offset(bring.size())))
+        })
+        .await??;
+        (!file.is_of_another(&wanted)).then_some(FoundFile { file: found, head, end })
+    }
+
+    async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Generation> {
+        let succession = self.successions.lock().get(&name).copied();
+        let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
+        if let Some(known) = known.or_else(|| self.spool.next(&name, &before)) {
+            return Some(known);
+        }
+        self.ask(&name, &before).await.ok()?.next
+    }
+}
+
+/// Brings the first bytes of a file here, by which its generation and its encoding are known. It
+/// blocks.
+pub(super) fn bring_head(file: &SpoolFile) {
+    use crate::log::mirrored::MirroredBytes as _;
+    // Without them the file can be read all the same.
+    let _brought = file.provide(0..crate::log::position::SIGNATURE_BYTES_MAX as u64);
+}
+
+/// A file of the spool as a file of a log.
+pub(super) fn mirrored(file: &Arc<SpoolFile>) -> io::Result<LogFile> {
+    let (handle, path) = file.handle()?;
+    let identity = file.generation().identity;
+    let bytes: Arc<SpoolFile> = Arc::clone(file);
+    Ok(LogFile::mirrored(bytes, handle, path, identity))
+}
+
+impl Mirror for MirroredLogs {
+    fn follow(&self, log: &LogPath) -> BoxFuture<'static, Result<Feed, Refusal>> {
+        let logs = Arc::clone(&self.0);
+        let name = name_of(log.as_path()).filter(|_| log.pattern().is_none());
+        async move { logs.follow(name.ok_or(Refusal::NotFound)?).await }.boxed()
+    }
+
+    fn find(
+        &self,
+        log: &LogPath,
+        generation: Generation,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>> {
+        let (logs, name) = (Arc::clone(&self.0), name_of(log.as_path()));
+        async move { logs.find(name.ok_or(Refusal::NotFound)?, generation, offset).await }.boxed()
+    }
+
+    fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>> {
+        let (logs, name) = (Arc::clone(&self.0), name_of(log.as_path()));
+        async move { logs.next(name?, before).await }.boxed()
+    }
+
+    fn status(&self, log: &LogPath) -> Result<Status, Refusal> {
+        let name = name_of(log.as_path()).ok_or(Refusal::NotFound)?;
+        let logs = self.0.remote.logs(&name.host);
+        let found = logs.iter().find(|log| log.path == name.path).ok_or(Refusal::NotFound)?;
+        Ok(Status { size: found.size, modified: found.modified })
+    }
+
+    fn list(&self) -> (Vec<Listed>, bool) {
+        let (mut all, mut is_more) = (Vec::new(), false);
+        for host in self.0.remote.hosts() {
+            let is_away = host.away.is_some();
+            let logs = self.0.remote.logs(&host.name);
+            let room = LISTED_MAX - all.len();
+            is_more |= logs.len() > room;
+            all.extend(logs.iter().take(room).map(|log| {
+                let path = [b"/@", host.name.as_bytes(), &log.path].concat();
+                let status = Status { size: log.size, modified: log.modified };
+                Listed { path, status, is_away }
+            }));
+        }
+        (all, is_more)
+    }
+
+    fn away(&self) -> Vec<(Arc<str>, SystemTime)> {
+        let hosts = self.0.remote.hosts().into_iter();
+        hosts.filter_map(|host| Some((host.name, host.away?))).collect()
+    }
+}

@@ -1,0 +1,191 @@
+//! The border to whatever brings the logs of other machines here.
+//!
+//! A [`Remote`] knows the machines and their logs. It follows a log while somebody wants it, and
+//! fetches bytes that are older than what it brings by itself. Generations and offsets are those of
+//! the machine that has the file. They are the same for everybody who mirrors it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::log::timeline::{Reason, WaitReason};
+use crate::log::{Generation, Offset};
+
+/// How many bytes one call of [`Remote::fetch`] may ask for.
+pub const FETCH_BYTES_MAX: u64 = 512 * 1024;
+
+/// The most bytes that one [`RemoteEvent::Bytes`] may carry.
+pub const EVENT_BYTES_MAX: usize = 512 * 1024;
+
+/// A machine that has logs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Its name, unique among all machines. It has no slash and is not empty.
+    pub name: Arc<str>,
+    /// Since when nothing is heard of it. None while it is there.
+    pub away: Option<SystemTime>,
+}
+
+/// A log in the list of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteLog {
+    /// Its absolute path on the machine. It need not be UTF-8.
+    pub path: Arc<[u8]>,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last written to, by the clock of its machine.
+    pub modified: SystemTime,
+}
+
+/// Names a log of another machine.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RemoteName {
+    /// The name of the machine.
+    pub host: Arc<str>,
+    /// The absolute path on the machine. It need not be UTF-8.
+    pub path: Arc<[u8]>,
+}
+
+impl fmt::Debug for RemoteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}{}", self.host, self.path.escape_ascii())
+    }
+}
+
+/// A place in a log: the offset of the next byte, in a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemotePosition {
+    /// The generation. Two are the same if [`Generation::is`] says so: the signature of a short
+    /// file grows.
+    pub generation: Generation,
+    /// The offset of the next byte.
+    pub offset: Offset,
+}
+
+/// What happens to a log that is followed, in the order in which its machine told it.
+///
+/// The first event is a [`Turn`](Self::Turn), or says why there is none yet.
+#[derive(Clone, Debug)]
+pub enum RemoteEvent {
+    /// The bytes after this belong to another generation, or to the same one from another offset.
+    ///
+    /// A follower that has lost its place says where it goes on with a turn, too. The mirror then
+    /// finds out by itself what it has not got, and fetches it.
+    Turn {
+        /// The generation with the latest signature, and where its bytes go on.
+        at: RemotePosition,
+        /// Why. [`Reason::Joined`] for the first one, and where only the place is said.
+        reason: Reason,
+        /// How long the file was when this was said; at least the offset.
+        size: u64,
+        /// The generation before this one, and its end. None if it is not known, and where the
+        /// generation has not changed.
+        before: Option<RemotePosition>,
+    },
+    /// Bytes of a generation.
+    ///
+    /// They may overlap with bytes that came earlier, and are then the same. If they begin after
+    /// the end of those, the bytes between can be fetched.
+    Bytes {
+        /// The generation with the latest signature, and the offset of the first byte.
+        at: RemotePosition,
+        /// At least one, at most [`EVENT_BYTES_MAX`].
+        bytes: Bytes,
+        /// When the file was last written to before these bytes were read, by the clock of its
+        /// machine.
+        written: SystemTime,
+    },
+    /// Nobody has these bytes any more. The stream goes on after them.
+    Gap {
+        /// The generation, and the offset of the first byte that is missing.
+        from: RemotePosition,
+        /// The offset after the last byte that is missing.
+        to: Offset,
+    },
+    /// The machine is there, and has nothing to follow under this name. It goes on with a turn.
+    Waiting(WaitReason),
+    /// The machine, or what lies between, does not answer. What is there stays readable.
+    Unreachable,
+    /// It answers again. Where bytes may be missing, a turn follows.
+    Reachable,
+}
+
+/// Bytes of a generation, as they were fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// From the start of the range on; at most as many as were asked for. Fewer than that only at the
+    /// end of what the generation has now.
+    pub bytes: Bytes,
+    /// How many bytes the generation has now.
+    pub size: u64,
+    /// The generation that had the log's name directly after this one, if that is known.
+    pub next: Option<Generation>,
+}
+
+/// Why bytes could not be fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchError {
+    /// Nobody has these bytes any more, or that generation: the gap is for good.
+    Gone,
+    /// The machine does not answer now. It may later.
+    Unreachable,
+    /// The machine has no such log, or may not give it.
+    Refused,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "nobody has these bytes any more",
+            Self::Unreachable => "the machine that has these bytes does not answer",
+            Self::Refused => "the machine does not give this log",
+        })
+    }
+}
+
+impl std::error::Error for FetchError {}
+
+/// The logs of other machines, as something that brings them here.
+///
+/// No method blocks. All may be called from any thread, inside a tokio runtime.
+pub trait Remote: fmt::Debug + Send + Sync + 'static {
+    /// The machines that have been heard of, in the order of their names. It answers from memory.
+    fn hosts(&self) -> Vec<Host>;
+
+    /// The logs of a machine as last heard, also while it is away. Empty for an unknown one. It
+    /// answers from memory.
+    fn logs(&self, host: &str) -> Arc<[RemoteLog]>;
+
+    /// Grows each time when [`hosts`](Self::hosts) or [`logs`](Self::logs) answer something else.
+    fn revision(&self) -> u64;
+
+    /// Follows a log from `from` on: with the bytes there if somebody still has them in order, else
+    /// from a later place, which the first turn says. Without `from` it begins at the present end.
+    ///
+    /// The channel is bounded, and a mirror that reads slowly delays no other one. A log that its
+    /// machine has not got is waited for. The channel ends only when the remote itself does. Dropping
+    /// the receiver ends the interest in the log.
+    fn follow(&self, log: &RemoteName, from: Option<RemotePosition>)
+    -> mpsc::Receiver<RemoteEvent>;
+
+    /// Bytes of a generation, from the start of `range` on, which has at most [`FETCH_BYTES_MAX`].
+    ///
+    /// The generation need not be the present one: a file that was rotated away is found again where
+    /// that is possible. An empty range asks for the size alone. It answers within some seconds;
+    /// dropping the future gives up.
+    ///
+    /// # Errors
+    ///
+    /// See [`FetchError`].
+    fn fetch(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+        range: Range<u64>,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>>;
+}

@@ -1,0 +1,485 @@
+//! The bytes of one generation of a log of another machine, as far as they are here.
+//!
+//! They lie at their own offsets, and the file is sparse where they are missing. What is asked for and
+//! missing is fetched, a piece at a time.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex, RwLock};
+use rustix::fs::{FallocateFlags, fallocate};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::encoding::Detection;
+use crate::log::Generation;
+use crate::log::file::Status;
+use crate::log::mirrored::MirroredBytes;
+use crate::log::position::SIGNATURE_BYTES_MAX;
+use crate::log::timeline::Head;
+use crate::mirror::ranges::Ranges;
+use crate::mirror::remote::{FetchError, Remote, RemoteName};
+use crate::mirror::spool::Shared;
+use crate::mirror::spool::note::Note;
+
+/// What is fetched at once: the pieces begin at multiples of this.
+const PIECE_BYTES: u64 = 256 * 1024;
+/// A fetch that takes longer has failed.
+const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// These bytes at the beginning and at the end are not given back while the file is read: each reader
+/// wants them.
+const HEAD_BYTES_KEPT: u64 = 4096;
+const TAIL_BYTES_KEPT: u64 = 1024 * 1024;
+/// Ranges that were written one after the other are given back together, up to this size.
+const BATCH_BYTES: u64 = 1024 * 1024;
+
+/// What brings the bytes that are missing.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) remote: Arc<dyn Remote>,
+    pub(super) runtime: Handle,
+}
+
+/// The bytes of one generation.
+#[derive(Debug)]
+pub(in crate::mirror) struct SpoolFile {
+    name: RemoteName,
+    /// Stands for the machine.
+    device: u64,
+    file: File,
+    path: PathBuf,
+    origin: Origin,
+    spool: Weak<Shared>,
+    /// A reader holds it while it reads, so that nothing that it has found there is given back.
+    state: RwLock<State>,
+    /// The pieces that are being fetched.
+    fetching: Mutex<Vec<Range<u64>>>,
+    fetched: Condvar,
+    used: Mutex<Instant>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// With the latest signature.
+    generation: Generation,
+    /// What its machine calls it now, where that is another name.
+    alias: Option<Generation>,
+    size: u64,
+    modified: SystemTime,
+    next: Option<Generation>,
+    present: Ranges,
+    /// What nobody has. It is not noted: the next server asks again.
+    gone: Ranges,
+    /// What is present, in the order in which it came.
+    order: VecDeque<Range<u64>>,
+    is_noted: bool,
+}
+
+impl State {
+    /// The first part of a range of which it is not known where it is, and the first that nobody has.
+    fn look(&self, range: &Range<u64>) -> (Option<Range<u64>>, Option<Range<u64>>) {
+        let (mut at, mut gone) = (range.start, None);
+        while at < range.end {
+            if let Some(present) = self.present.at(at) {
+                at = present.end;
+            } else if let Some(its) = self.gone.at(at) {
+                gone.get_or_insert(at..its.end.min(range.end));
+                at = its.end;
+            } else {
+                let next = |ranges: &Ranges| ranges.first_missing(&(at..range.end));
+                let end = [next(&self.present), next(&self.gone)].into_iter().flatten();
+                let end = end.map(|missing| missing.end).min().unwrap_or(range.end);
+                return (Some(at..end), gone);
+            }
+        }
+        (None, gone)
+    }
+
+    /// The piece in which a missing range is fetched: more than that, as far as it is missing, too.
+    fn piece(&self, missing: &Range<u64>) -> Range<u64> {
+        let from = missing.start - missing.start % PIECE_BYTES;
+        let before = [&self.present, &self.gone].into_iter().filter_map(|ranges| {
+            ranges.iter().rev().find(|range| range.end <= missing.start).map(|range| range.end)
+        });
+        let from = before.fold(from, u64::max);
+        let to = (missing.start - missing.start % PIECE_BYTES) + PIECE_BYTES;
+        let (missing, _) = self.look(&(missing.start..to.min(self.size.max(missing.end))));
+        from..missing.map_or(to, |missing| missing.end.min(to))
+    }
+}
+
+impl SpoolFile {
+    pub(super) fn new(
+        note: Note,
+        file: File,
+        path: PathBuf,
+        device: u64,
+        origin: Origin,
+        spool: Weak<Shared>,
+    ) -> Self {
+        let Note { name, generation, size, modified, next, present } = note;
+        let state = State {
+            generation,
+            alias: None,
+            size: size.max(present.end()),
+            modified,
+            next,
+            order: present.iter().collect(),
+            present,
+            gone: Ranges::default(),
+            is_noted: true,
+        };
+        Self {
+            name,
+            device,
+            file,
+            path,
+            origin,
+            spool,
+            state: RwLock::new(state),
+            fetching: Mutex::default(),
+            fetched: Condvar::new(),
+            used: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// The handle of what is here, and its path.
+    pub(in crate::mirror) fn handle(&self) -> io::Result<(File, PathBuf)> {
+        Ok((self.file.try_clone()?, self.path.clone()))
+    }
+
+    /// The generation with its latest signature, and what is known of its first bytes.
+    pub(in crate::mirror) fn head(&self) -> Head {
+        let state = self.state.read();
+        let len = state.size.min(SIGNATURE_BYTES_MAX as u64);
+        let mut head = vec![0; len as usize];
+        let is_there = state.present.covers(&(0..len));
+        if !is_there || self.file.read_exact_at(&mut head, 0).is_err() {
+            head.clear();
+        }
+        let is_its = state.generation.is_of(&head);
+        let signed = if is_its { state.generation.signed_by(&head) } else { state.generation };
+        Head { signed, detection: Detection::of_head(&head) }
+    }
+
+    /// Whether what is here begins otherwise than the generation.
+    pub(in crate::mirror) fn is_of_another(&self, generation: &Generation) -> bool {
+        let signed = generation.signature.bytes();
+        let state = self.state.read();
+        let mut head = vec![0; signed];
+        state.present.covers(&(0..signed as u64))
+            && self.file.read_exact_at(&mut head, 0).is_ok()
+            && !generation.is_of(&head)
+    }
+
+    pub(in crate::mirror) fn generation(&self) -> Generation {
+        self.state.read().generation
+    }
+
+    /// How many bytes the generation has, as last heard.
+    pub(in crate::mirror) fn size(&self) -> u64 {
+        self.state.read().size
+    }
+
+    /// The generation that came directly after this one.
+    pub(in crate::mirror) fn next(&self) -> Option<Generation> {
+        self.state.read().next
+    }
+
+    /// Takes what was said of the generation: its latest signature and its size.
+    pub(in crate::mirror) fn hear(&self, generation: &Generation, size: u64) {
+        let mut state = self.state.write();
+        let is_longer = generation.signature.bytes() > state.generation.signature.bytes();
+        if is_longer && generation.is(&state.generation) {
+            state.generation = *generation;
+            state.is_noted = false;
+        }
+        if size > state.size {
+            state.size = size;
+            state.is_noted = false;
+        }
+    }
+
+    /// Takes the name by which its machine knows it now.
+    pub(in crate::mirror) fn hear_alias(&self, alias: Generation) {
+        self.state.write().alias = Some(alias);
+    }
+
+    /// Takes what came directly after this generation.
+    pub(in crate::mirror) fn hear_next(&self, next: Generation) {
+        let mut state = self.state.write();
+        (state.next, state.is_noted) = (Some(next), false);
+    }
+
+    /// Nobody has these bytes any more.
+    pub(in crate::mirror) fn lose(&self, range: Range<u64>) {
+        let mut state = self.state.write();
+        state.size = state.size.max(range.end);
+        let mut at = range.start;
+        while let Some(missing) = state.present.first_missing(&(at..range.end)) {
+            at = missing.end;
+            state.gone.insert(missing);
+        }
+    }
+
+    /// Keeps bytes at their offset. It blocks for as long as the write takes.
+    pub(in crate::mirror) fn keep(
+        &self,
+        offset: u64,
+        bytes: &[u8],
+        written: Option<SystemTime>,
+    ) -> io::Result<()> {
+        let range = offset..offset + bytes.len() as u64;
+        let more = {
+            // Locked, so that nothing of it is given back in between.
+            let mut state = self.state.write();
+            state.size = state.size.max(range.end);
+            state.modified = written.unwrap_or(state.modified);
+            self.file.write_all_at(bytes, offset)?;
+            let before = state.present.bytes();
+            state.present.insert(range.clone());
+            state.gone.remove(&range);
+            state.is_noted = false;
+            match state.order.back_mut() {
+                Some(last) if last.end == range.start && range.end - last.start <= BATCH_BYTES => {
+                    last.end = range.end;
+                }
+                _ => state.order.push_back(range),
+            }
+            state.present.bytes() - before
+        };
+        if let Some(spool) = self.spool.upgrade() {
+            spool.grew(more);
+        }
+        Ok(())
+    }
+
+    /// Gives back at least so many bytes, those that came first before all others. Returns how many it
+    /// could.
+    pub(super) fn give_back(&self, wanted: u64) -> u64 {
+        let mut state = self.state.write();
+        let before = state.present.bytes();
+        let (first, last) = (HEAD_BYTES_KEPT, state.size.saturating_sub(TAIL_BYTES_KEPT));
+        let mut kept = VecDeque::new();
+        while before - state.present.bytes() < wanted {
+            let Some(range) = state.order.pop_front() else { break };
+            let gone = range.start.max(first)..range.end.min(last);
+            if gone.is_empty() {
+                kept.push_back(range);
+                continue;
+            }
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            if fallocate(&self.file, flags, gone.start, gone.end - gone.start).is_err() {
+                // This file system keeps what it has until the file is removed.
+                kept.push_back(range);
+                break;
+            }
+            state.present.remove(&gone);
+            state.is_noted = false;
+            let rest = [range.start..gone.start, gone.end..range.end];
+            kept.extend(rest.into_iter().filter(|range| !range.is_empty()));
+        }
+        kept.append(&mut state.order);
+        state.order = kept;
+        before - state.present.bytes()
+    }
+
+    /// How many bytes are here.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state.read().present.bytes()
+    }
+
+    /// When it was last read or written.
+    pub(super) fn used(&self) -> Instant {
+        *self.used.lock()
+    }
+
+    /// Writes the note, if it would say something new. `put` gives it its name.
+    pub(super) fn note(&self, put: impl FnOnce(&str) -> io::Result<()>) -> io::Result<()> {
+        if self.state.read().is_noted {
+            return Ok(());
+        }
+        let note = {
+            let mut state = self.state.write();
+            state.is_noted = true;
+            Note {
+                name: self.name.clone(),
+                generation: state.generation,
+                size: state.size,
+                modified: state.modified,
+                next: state.next,
+                present: state.present.clone(),
+            }
+        };
+        // The bytes first: the note must not name any that a crash takes away.
+        let noted = self.file.sync_data().and_then(|()| put(&note.write(&self.file)?));
+        if noted.is_err() {
+            self.state.write().is_noted = false;
+        }
+        noted
+    }
+
+    /// Brings a missing piece here, or waits for somebody who does.
+    fn fetch(&self, piece: &Range<u64>) -> io::Result<()> {
+        {
+            let mut fetching = self.fetching.lock();
+            let overlaps = |other: &Range<u64>| other.start < piece.end && piece.start < other.end;
+            if fetching.iter().any(overlaps) {
+                self.fetched.wait_for(&mut fetching, FETCH_TIME_MAX);
+                return Ok(());
+            }
+            fetching.push(piece.clone());
+        }
+        let result = self.fetch_alone(piece);
+        self.fetching.lock().retain(|other| other != piece);
+        self.fetched.notify_all();
+        result
+    }
+
+    fn fetch_alone(&self, piece: &Range<u64>) -> io::Result<()> {
+        let Origin { remote, runtime } = &self.origin;
+        let called = {
+            let state = self.state.read();
+            state.alias.unwrap_or(state.generation)
+        };
+        let fetching = remote.fetch(&self.name, &called, piece.clone());
+        let fetched = runtime.block_on(async { timeout(FETCH_TIME_MAX, fetching).await });
+        match fetched.unwrap_or(Err(FetchError::Unreachable)) {
+            Ok(fetched) => {
+                let len = fetched.bytes.len().min((piece.end - piece.start) as usize);
+                let bytes: Bytes = fetched.bytes.slice(..len);
+                self.keep(piece.start, &bytes, None)?;
+                let end = piece.start + len as u64;
+                if end < piece.end {
+                    // It was thought to be longer than it is.
+                    self.lose(end..piece.end);
+                }
+                Ok(())
+            }
+            Err(FetchError::Gone) => {
+                self.lose(piece.clone());
+                Ok(())
+            }
+            Err(error @ FetchError::Unreachable) => {
+                Err(io::Error::new(io::ErrorKind::NotConnected, error))
+            }
+            Err(error @ FetchError::Refused) => {
+                Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
+            }
+        }
+    }
+}
+
+impl MirroredBytes for SpoolFile {
+    fn provide(&self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
+        *self.used.lock() = Instant::now();
+        loop {
+            let (piece, gone) = {
+                let state = self.state.read();
+                let within = range.start..range.end.min(state.size);
+                let (missing, gone) = state.look(&within);
+                (missing.map(|missing| state.piece(&missing)), gone)
+            };
+            match piece {
+                Some(piece) => self.fetch(&piece)?,
+                None => return Ok(gone),
+            }
+        }
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let wanted = offset..offset.saturating_add(len as u64);
+        loop {
+            self.provide(wanted.clone())?;
+            let state = self.state.read();
+            let range = wanted.start..wanted.end.min(state.size);
+            // Some of it may have been given back since.
+            if state.look(&range).0.is_some() {
+                continue;
+            }
+            let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
+            let mut read = 0;
+            while read < bytes.len() {
+                match self.file.read_at(&mut bytes[read..], offset + read as u64) {
+                    // What nobody has may lie behind the end of the file.
+                    Ok(0) => break,
+                    Ok(more) => read += more,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            return Ok(bytes);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let state = self.state.read();
+        Status { size: state.size, modified: state.modified }
+    }
+
+    fn device(&self) -> u64 {
+        self.device
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::log::access::Identity;
+
+    /// The ranges of a test begin and end at multiples of this.
+    const STEP: u64 = PIECE_BYTES / 4;
+    const STEPS: u64 = 24;
+
+    fn ranges() -> impl Strategy<Value = Ranges> {
+        let range = (0..STEPS, 0..STEPS)
+            .prop_map(|(one, other)| STEP * one.min(other)..STEP * one.max(other));
+        proptest::collection::vec(range, 0..4).prop_map(|all| all.into_iter().collect())
+    }
+
+    proptest! {
+        /// What is asked for is brought piece by piece, none of which has anything that is there.
+        #[test]
+        fn pieces_bring_all_that_is_missing_and_nothing_twice(present in ranges(), lost in ranges(), from in 0..STEPS, len in 1..STEPS) {
+            let mut gone = lost;
+            present.iter().for_each(|range| gone.remove(&range));
+            let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
+            let size = STEP * STEPS;
+            let mut state = State {
+                generation, alias: None, size, modified: SystemTime::UNIX_EPOCH, next: None,
+                present, gone, order: VecDeque::new(), is_noted: true,
+            };
+            let wanted = STEP * from..(STEP * (from + len)).min(size);
+            let first_gone = {
+                let mut at = wanted.start;
+                loop {
+                    if let Some(gone) = state.gone.at(at).filter(|_| at < wanted.end) {
+                        break Some(at..gone.end.min(wanted.end));
+                    }
+                    at += STEP;
+                    if at >= wanted.end { break None; }
+                }
+            };
+            for _ in 0..=STEPS {
+                let (Some(missing), _) = state.look(&wanted) else { break };
+                let piece = state.piece(&missing);
+                prop_assert!(piece.contains(&missing.start), "{piece:?} without {missing:?}");
+                prop_assert!(piece.end - piece.start <= PIECE_BYTES && piece.end <= size, "{piece:?}");
+                for at in (piece.start..piece.end).step_by(STEP as usize) {
+                    prop_assert!(state.present.at(at).is_none() && state.gone.at(at).is_none(), "{at} twice");
+                }
+                state.present.insert(piece);
+            }
+            prop_assert_eq!(state.look(&wanted), (None, first_gone));
+        }
+    }
+}

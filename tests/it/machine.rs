@@ -1,0 +1,355 @@
+//! A machine whose logs are mirrored: what it has and tells is what the test says.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tailcast::log::access::Identity;
+use tailcast::log::timeline::{Reason, WaitReason};
+use tailcast::log::{Access, Generation, Offset};
+use tailcast::mirror::{
+    FetchError, Fetched, Host, MirroredLogs, Remote, RemoteEvent, RemoteLog, RemoteName,
+    RemotePosition, Spool,
+};
+use tailcast::serve::Settings;
+use tokio::sync::mpsc;
+
+use crate::servers::TestServer;
+
+/// The name of the machine, and a log on it.
+pub const HOST: &str = "web1";
+pub const PATH: &str = "/var/log/a.log";
+/// The same log on an edge.
+pub const LOG: &str = "/@web1/var/log/a.log";
+
+/// One machine, as all edges see it.
+#[derive(Clone, Debug, Default)]
+pub struct Machine(Arc<Mutex<State>>, Arc<AtomicU64>);
+
+#[derive(Debug, Default)]
+struct State {
+    logs: HashMap<String, Log>,
+    is_away: bool,
+    /// What was written before a new follower came is not told again.
+    forgets: bool,
+    revision: u64,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    /// The generations, the present one last.
+    generations: Vec<Written>,
+    followers: Vec<mpsc::Sender<RemoteEvent>>,
+}
+
+#[derive(Debug)]
+struct Written {
+    generation: Generation,
+    reason: Reason,
+    bytes: Vec<u8>,
+    /// Nobody has these bytes any more.
+    lost: Range<usize>,
+}
+
+impl Written {
+    fn at(&self, offset: usize) -> RemotePosition {
+        let generation = self.generation.signed_by(&self.bytes);
+        RemotePosition { generation, offset: Offset(offset as u64) }
+    }
+
+    fn end(&self) -> RemotePosition {
+        self.at(self.bytes.len())
+    }
+}
+
+impl Log {
+    fn present(&mut self) -> &mut Written {
+        self.generations.last_mut().expect("the log has a file")
+    }
+
+    fn turn(&self, number: usize, from: usize, reason: Reason) -> RemoteEvent {
+        let before = number.checked_sub(1).map(|before| self.generations[before].end());
+        let file = &self.generations[number];
+        let size = file.bytes.len() as u64;
+        RemoteEvent::Turn { at: file.at(from), reason, size, before }
+    }
+
+    fn tell(&mut self, event: &RemoteEvent) {
+        self.followers.retain(|follower| follower.try_send(event.clone()).is_ok());
+    }
+}
+
+fn bytes_event(file: &Written, from: usize) -> RemoteEvent {
+    let bytes = Bytes::copy_from_slice(&file.bytes[from..]);
+    RemoteEvent::Bytes { at: file.at(from), bytes, written: SystemTime::now() }
+}
+
+impl Machine {
+    /// With one log.
+    pub fn with(content: impl AsRef<[u8]>) -> Self {
+        let machine = Self::default();
+        machine.begin(PATH, Reason::Joined, 1);
+        machine.change(PATH, |log| log.present().bytes = content.as_ref().to_vec());
+        machine
+    }
+
+    fn change<T>(&self, path: &str, change: impl FnOnce(&mut Log) -> T) -> T {
+        let mut state = self.0.lock().unwrap();
+        state.revision += 1;
+        change(state.logs.entry(path.to_owned()).or_default())
+    }
+
+    fn begin(&self, path: &str, reason: Reason, inode: u64) {
+        let is_away = self.0.lock().unwrap().is_away;
+        self.change(path, |log| {
+            let generation = Generation::new(Identity { device: 7, inode }, fastrand::u32(..), b"");
+            let (bytes, lost) = (Vec::new(), 0..0);
+            log.generations.push(Written { generation, reason, bytes, lost });
+            let turn = log.turn(log.generations.len() - 1, 0, reason);
+            if !is_away {
+                log.tell(&turn);
+            }
+        });
+    }
+
+    /// Another log.
+    pub fn create(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.begin(path, Reason::Joined, 100);
+        self.change(path, |log| log.present().bytes = content.as_ref().to_vec());
+    }
+
+    pub fn append(&self, bytes: impl AsRef<[u8]>) {
+        let is_away = self.0.lock().unwrap().is_away;
+        self.change(PATH, |log| {
+            let from = log.present().bytes.len();
+            log.present().bytes.extend_from_slice(bytes.as_ref());
+            let event = bytes_event(log.present(), from);
+            if !is_away {
+                log.tell(&event);
+            }
+        });
+    }
+
+    pub fn rotate(&self) {
+        let files = self.change(PATH, |log| log.generations.len() as u64);
+        self.begin(PATH, Reason::Rotated, files + 1);
+    }
+
+    pub fn truncate(&self) {
+        let inode = self.change(PATH, |log| {
+            let present = log.present();
+            present.lost = 0..usize::MAX;
+            present.generation.identity.inode
+        });
+        self.begin(PATH, Reason::Truncated, inode);
+    }
+
+    /// A writer still writes to the file before the present one.
+    pub fn append_late(&self, bytes: impl AsRef<[u8]>) {
+        self.change(PATH, |log| {
+            let late = log.generations.len() - 2;
+            let from = log.generations[late].bytes.len();
+            let turn = log.turn(late, from, Reason::Late);
+            log.generations[late].bytes.extend_from_slice(bytes.as_ref());
+            let event = bytes_event(&log.generations[late], from);
+            let end = log.present().bytes.len();
+            let back = log.turn(late + 1, end, Reason::Back);
+            [turn, event, back].iter().for_each(|event| log.tell(event));
+        });
+    }
+
+    /// Nobody has these bytes of the present file any more.
+    pub fn lose(&self, range: Range<usize>) {
+        self.change(PATH, |log| log.present().lost = range);
+    }
+
+    /// From now on a new follower is not told what was written before it came.
+    pub fn forget(&self) {
+        self.0.lock().unwrap().forgets = true;
+    }
+
+    /// Its agent does not know any more what it called the present file, and calls it something else.
+    pub fn rename(&self) {
+        self.change(PATH, |log| log.present().generation.nonce ^= 1);
+    }
+
+    /// It does not answer.
+    pub fn go_away(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.is_away, state.revision) = (true, state.revision + 1);
+        state.logs.values_mut().for_each(|log| log.tell(&RemoteEvent::Unreachable));
+    }
+
+    /// It answers again, and says where its logs are now.
+    pub fn come_back(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.is_away, state.revision) = (false, state.revision + 1);
+        for log in state.logs.values_mut() {
+            log.tell(&RemoteEvent::Reachable);
+            let size = log.present().bytes.len();
+            let turn = log.turn(log.generations.len() - 1, size, Reason::Joined);
+            log.tell(&turn);
+        }
+    }
+
+    /// How many bytes were fetched.
+    pub fn fetched(&self) -> u64 {
+        self.1.load(Ordering::Relaxed)
+    }
+
+    /// How many follow the log.
+    pub fn followers(&self) -> usize {
+        self.change(PATH, |log| {
+            log.followers.retain(|follower| !follower.is_closed());
+            log.followers.len()
+        })
+    }
+
+    /// What was written to each generation of the log.
+    pub fn written(&self) -> Vec<(String, Vec<u8>)> {
+        self.change(PATH, |log| {
+            let files = log.generations.iter();
+            files.map(|file| (file.end().generation.to_string(), file.bytes.clone())).collect()
+        })
+    }
+
+    /// A server that mirrors this machine, with this spool.
+    pub async fn edge_over(&self, spool: &Path, bytes_max: u64, settings: Settings) -> Edge {
+        let directory = tempfile::tempdir().unwrap();
+        let access = Access::new([directory.path()]).unwrap();
+        let spool = Spool::open(spool, bytes_max).unwrap();
+        let mirror = MirroredLogs::new(Arc::new(self.clone()), spool.clone());
+        access.mirror(Arc::new(mirror.clone()));
+        Edge { server: TestServer::over(directory, access, settings).await, mirror, spool }
+    }
+
+    /// Lets the logs be served by whoever uses this access.
+    pub fn mirror_in(&self, access: &Access, spool: &Path) {
+        let spool = Spool::open(spool, 1 << 30).unwrap();
+        access.mirror(Arc::new(MirroredLogs::new(Arc::new(self.clone()), spool)));
+    }
+
+    pub async fn edge(&self) -> (Edge, tempfile::TempDir) {
+        let spool = tempfile::tempdir().unwrap();
+        (self.edge_over(spool.path(), 1 << 30, Settings::default()).await, spool)
+    }
+}
+
+/// A server that mirrors a machine.
+pub struct Edge {
+    pub server: TestServer,
+    pub mirror: MirroredLogs,
+    pub spool: Spool,
+}
+
+impl Edge {
+    /// Ends it. What it has noted stays for the next one.
+    pub async fn stop(self) {
+        self.server.stop().await.unwrap();
+        self.mirror.note();
+    }
+}
+
+impl Remote for Machine {
+    fn hosts(&self) -> Vec<Host> {
+        let is_away = self.0.lock().unwrap().is_away;
+        vec![Host { name: HOST.into(), away: is_away.then(SystemTime::now) }]
+    }
+
+    fn logs(&self, host: &str) -> Arc<[RemoteLog]> {
+        let state = self.0.lock().unwrap();
+        let logs = state.logs.iter().filter(|_| host == HOST);
+        logs.map(|(path, log)| RemoteLog {
+            path: path.as_bytes().into(),
+            size: log.generations.last().unwrap().bytes.len() as u64,
+            modified: SystemTime::now() - Duration::from_secs(60),
+        })
+        .collect()
+    }
+
+    fn revision(&self) -> u64 {
+        self.0.lock().unwrap().revision
+    }
+
+    fn follow(
+        &self,
+        log: &RemoteName,
+        from: Option<RemotePosition>,
+    ) -> mpsc::Receiver<RemoteEvent> {
+        let (sender, receiver) = mpsc::channel(1024);
+        let mut state = self.0.lock().unwrap();
+        let (is_away, forgets) = (state.is_away, state.forgets);
+        let path = std::str::from_utf8(&log.path).unwrap();
+        let mut events = Vec::new();
+        match state.logs.get(path).filter(|_| &*log.host == HOST) {
+            _ if is_away => events.push(RemoteEvent::Unreachable),
+            None => events.push(RemoteEvent::Waiting(WaitReason::Missing)),
+            Some(its) => {
+                let known = |from: &RemotePosition| {
+                    its.generations.iter().position(|file| file.generation.is(&from.generation))
+                };
+                match from.filter(|_| !forgets).and_then(|from| Some((known(&from)?, from.offset)))
+                {
+                    Some((first, offset)) => {
+                        let offset = offset.0 as usize;
+                        events.push(its.turn(first, offset, Reason::Joined));
+                        for (number, file) in its.generations.iter().enumerate().skip(first) {
+                            let from = if number == first { offset } else { 0 };
+                            if number > first {
+                                events.push(its.turn(number, 0, file.reason));
+                            }
+                            if from < file.bytes.len() {
+                                events.push(bytes_event(file, from));
+                            }
+                        }
+                    }
+                    None => {
+                        let last = its.generations.len() - 1;
+                        let end = its.generations[last].bytes.len();
+                        events.push(its.turn(last, end, Reason::Joined));
+                    }
+                }
+            }
+        }
+        events.into_iter().for_each(|event| sender.try_send(event).unwrap());
+        state.logs.entry(path.to_owned()).or_default().followers.push(sender);
+        receiver
+    }
+
+    fn fetch(
+        &self,
+        log: &RemoteName,
+        generation: &Generation,
+        range: Range<u64>,
+    ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        let state = self.0.lock().unwrap();
+        let path = std::str::from_utf8(&log.path).unwrap();
+        let answer = || {
+            if state.is_away {
+                return Err(FetchError::Unreachable);
+            }
+            let files = &state.logs.get(path).ok_or(FetchError::Refused)?.generations;
+            let at = files.iter().position(|file| file.generation.is(generation));
+            let at = at.ok_or(FetchError::Gone)?;
+            let (file, size) = (&files[at], files[at].bytes.len());
+            let range = (range.start as usize).min(size)..(range.end as usize).min(size);
+            if file.lost.start < range.end && range.start < file.lost.end
+                || file.lost.end == usize::MAX
+            {
+                return Err(FetchError::Gone);
+            }
+            let next = files.get(at + 1).map(|next| next.end().generation);
+            self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
+            let bytes = Bytes::copy_from_slice(&file.bytes[range]);
+            Ok(Fetched { bytes, size: size as u64, next })
+        };
+        let answer = answer();
+        async move { answer }.boxed()
+    }
+}

@@ -1,0 +1,190 @@
+//! Brokers and agents as processes, each with files of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tailcast::broker::{Broker, Edge, Options, names};
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::servers::DEADLINE;
+use crate::servers::{command, eventually, first_line, pace};
+
+/// A broker. Killed when dropped.
+pub struct Nats {
+    child: Child,
+    pub port: u16,
+    /// Lines of its configuration besides where it listens and where it keeps streams.
+    more: String,
+    directory: TempDir,
+}
+
+impl Nats {
+    /// A broker without users. None where it is not installed.
+    pub async fn start() -> Option<Self> {
+        Self::with("").await
+    }
+
+    /// The same with more lines of its configuration.
+    pub async fn with(more: &str) -> Option<Self> {
+        let program = Self::program()?;
+        let directory = tempfile::tempdir().unwrap();
+        let mut nats = Self { child: idle(), port: 0, more: more.to_owned(), directory };
+        nats.child = nats.spawn(&program, -1);
+        let ports = nats.directory.path().join("ports");
+        eventually("the broker says where it listens", async || {
+            let file = std::fs::read_dir(&ports).map_err(|error| error.to_string())?;
+            let file = file.flatten().next().ok_or("no file yet")?;
+            let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
+            let port = text.split("nats://127.0.0.1:").nth(1).ok_or(text.clone())?;
+            let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
+            nats.port = digits.parse().map_err(|_| text)?;
+            Ok::<(), String>(())
+        })
+        .await;
+        Some(nats)
+    }
+
+    fn program() -> Option<PathBuf> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let mut places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+        places.push("/usr/sbin".into());
+        places.into_iter().map(|place| place.join("nats-server")).find(|file| file.exists())
+    }
+
+    fn spawn(&self, program: &Path, port: i32) -> Child {
+        let root = self.directory.path();
+        std::fs::create_dir_all(root.join("ports")).unwrap();
+        let (ports, store) = (root.join("ports"), root.join("store"));
+        let config = root.join("nats.conf");
+        let text = format!(
+            "listen: \"127.0.0.1:{port}\"\nports_file_dir: {ports:?}\n\
+             jetstream {{ store_dir: {store:?}, max_mem: 64MB, max_file: 2GB }}\n{}\n",
+            self.more
+        );
+        std::fs::write(&config, text).unwrap();
+        let log =
+            std::fs::File::options().create(true).append(true).open(root.join("log")).unwrap();
+        let mut broker = Command::new(program);
+        broker.arg("-c").arg(config).stdout(Stdio::null()).stderr(log).spawn().unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// The same, as this user.
+    pub fn url_as(&self, user: &str, password: &str) -> String {
+        format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Ends it without any chance to tidy up.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Starts it again with what it has stored.
+    pub fn start_again(&mut self) {
+        let program = Self::program().unwrap();
+        self.child = self.spawn(&program, i32::from(self.port));
+    }
+
+    /// A connection as an edge.
+    pub async fn connect(&self) -> Broker {
+        self.connect_as(&self.url()).await
+    }
+
+    pub async fn connect_as(&self, url: &str) -> Broker {
+        self.connect_with(url, names::EDGE_INBOX.to_owned()).await
+    }
+
+    /// The same with its answers below this subject.
+    pub async fn connect_with(&self, url: &str, inbox: String) -> Broker {
+        let mut address: tailcast::broker::BrokerAddress = url.parse().unwrap();
+        let login = address.take_login();
+        let options = Options { address, login, authorities: None, name: "test".to_owned(), inbox };
+        Broker::connect_in_time(&options).await.unwrap()
+    }
+
+    /// What brings the logs of all agents here.
+    pub async fn edge(&self) -> Edge {
+        Edge::new(self.connect().await)
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn idle() -> Child {
+    Command::new("true").spawn().unwrap()
+}
+
+/// `tailcast agent`. Killed when dropped.
+pub struct Agent {
+    pub child: Child,
+    /// The line that it printed when it was ready.
+    pub printed: String,
+    stderr: NamedTempFile,
+}
+
+impl Agent {
+    /// The agent of a machine of this name, with the logs below a directory.
+    pub fn start(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
+        let mut agent = Self::begin(url, name, logs, more);
+        agent.printed = first_line(&mut agent.child);
+        assert!(!agent.printed.is_empty(), "the agent said: {}", agent.said());
+        agent
+    }
+
+    /// The same without waiting until it is ready.
+    pub fn begin(url: &str, name: &str, logs: &Path, more: &[&str]) -> Self {
+        let stderr = NamedTempFile::new().unwrap();
+        let mut agent = command();
+        agent.args(["agent", "--name", name]).args(more).arg(logs);
+        // As an argument others could see it.
+        agent.env("TAILCAST_NATS", url);
+        agent.stdout(Stdio::piped()).stderr(stderr.reopen().unwrap());
+        Self { child: agent.spawn().unwrap(), printed: String::new(), stderr }
+    }
+
+    /// Its output on stderr.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.stderr.path()).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Waits for its end, with a deadline.
+    pub async fn wait(&mut self) -> std::process::ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "the agent did not end; it said: {}", self.said());
+            pace(std::time::Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
