@@ -210,6 +210,26 @@ async fn bytes_that_nobody_has_are_a_gap_and_never_nuls() {
 }
 
 #[tokio::test]
+async fn a_few_bytes_that_nobody_has_are_a_gap_too() {
+    let machine = Machine::with(lines("early").repeat(940));
+    let size = machine.written()[0].1.len();
+    let from = size - size % (256 * 1024);
+    // So few NULs would be shown if they were in the file.
+    assert!(size - from < 64 * 1024);
+    machine.lose(from..size);
+    let (edge, _spool) = machine.edge().await;
+    let mut reader = follow(&edge, "&lines=all").await;
+    while reader.at.next < size as u64 {
+        reader.read_message().await;
+    }
+    machine.append("now\n");
+    reader.read_until(b"now\n").await;
+    assert_eq!(reader.heads(), ["open true", &format!("gap {from} {size}")]);
+    let written = machine.written().remove(0).1;
+    assert_eq!(reader.bytes, [&written[..from], b"now\n"].concat());
+}
+
+#[tokio::test]
 async fn two_edges_have_the_same_positions_and_a_viewer_moves_between_them() {
     let machine = Machine::with(lines("early"));
     let ((one, _one), (other, _other)) = (machine.edge().await, machine.edge().await);
