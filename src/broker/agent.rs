@@ -7,6 +7,7 @@ mod answers;
 mod claim;
 mod list;
 mod publisher;
+mod stream;
 
 use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
@@ -15,11 +16,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
-use crate::broker::ask::{Answer, Denial, Here, Request};
+use crate::broker::ask::{Answer, Denial, Here, KnownPlace, Request};
 use crate::broker::names::{self, HELLO, HostName};
 use crate::broker::nats::{
     Broker, ConnectFailure, Incoming, StreamFailure, StreamLimits, Subscription,
@@ -44,6 +45,8 @@ const LARGE_MESSAGES_MAX: usize = 16;
 const SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause before the stream is looked for again.
 const STREAM_RETRY: Duration = Duration::from_secs(3);
+/// How often it is looked whether there still is a stream.
+const STREAM_INTERVAL: Duration = Duration::from_secs(10);
 /// What was written so far is published for so long at the end.
 const LAST_MESSAGES_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -106,11 +109,27 @@ struct Agent {
     settings: Settings,
     here: Here,
     list: List,
-    /// Until when each log is wanted, by its path. An entry belongs to a running publisher.
-    wanted: Mutex<HashMap<LogPath, watch::Sender<Instant>>>,
+    /// The logs that are wanted, by their paths. An entry belongs to a running publisher.
+    wanted: Mutex<HashMap<LogPath, Wanted>>,
+    /// The broker was found to have no stream.
+    stream_missing: Notify,
     answers: Semaphore,
     large_messages: Arc<Semaphore>,
     publishers: TaskTracker,
+}
+
+/// A log that is wanted.
+struct Wanted {
+    until: watch::Sender<Instant>,
+    /// Somebody has to be told where it is.
+    tell: Arc<Notify>,
+}
+
+/// What an edge says of a log that it wants.
+#[derive(Debug, Default)]
+struct Said {
+    known: Option<KnownPlace>,
+    tell: bool,
 }
 
 /// Publishes the logs of `access` until `shutdown`. `on_ready` is called when edges can see them.
@@ -143,6 +162,7 @@ pub async fn run(
         settings,
         here,
         wanted: Mutex::default(),
+        stream_missing: Notify::new(),
         answers: Semaphore::new(ANSWERS_MAX),
         large_messages: Arc::new(Semaphore::new(LARGE_MESSAGES_MAX)),
         publishers: TaskTracker::new(),
@@ -184,7 +204,7 @@ impl Agent {
             self.find_stream().await;
             self.tell_here(false).await;
             on_ready();
-            self.announce().await;
+            tokio::join!(self.announce(), self.keep_stream());
         };
         tokio::select! {
             () = others => {}
@@ -227,6 +247,29 @@ impl Agent {
         }
     }
 
+    /// Makes the stream again when it is gone, with what the broker had of it.
+    async fn keep_stream(&self) {
+        let mut link = self.broker.link();
+        let mut turns = interval(STREAM_INTERVAL);
+        turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = self.stream_missing.notified() => {}
+                _ = link.changed() => {}
+                // Also edges need it while no log is published.
+                _ = turns.tick() => {}
+            }
+            let is_up = link.borrow().is_up;
+            if is_up && matches!(self.broker.stream_state().await, Err(StreamFailure::Missing)) {
+                tracing::warn!(
+                    stream = names::STREAM,
+                    "the broker has no stream any more: making it again"
+                );
+                self.find_stream().await;
+            }
+        }
+    }
+
     async fn tell_here(&self, is_leaving: bool) {
         let here = Here { is_leaving, ..self.here.clone() };
         let subject = names::here(&self.settings.host);
@@ -250,7 +293,7 @@ impl Agent {
                     asked = hello.next() => if asked.is_none() { break },
                 }
                 self.tell_here(false).await;
-                self.list.tidy().await;
+                self.list.tidy();
             }
         }
     }
@@ -276,23 +319,28 @@ impl Agent {
     ///
     /// # Errors
     /// When it may not be given, or too many are published.
-    fn want(self: &Arc<Self>, path: &[u8], lease: Duration) -> Result<(), Refusal> {
+    fn want(self: &Arc<Self>, path: &[u8], lease: Duration, said: Said) -> Result<(), Refusal> {
         let log = self.registry.access().locate(path)?;
         let until = Instant::now() + lease;
         let mut wanted = self.wanted.lock();
         if let Some(known) = wanted.get(&log) {
-            known.send_replace(until);
+            known.until.send_replace(until);
+            if said.tell {
+                known.tell.notify_one();
+            }
             return Ok(());
         }
         if wanted.len() >= PUBLISHED_MAX {
             return Err(Refusal::Exhausted);
         }
-        let (sender, lease) = watch::channel(until);
-        wanted.insert(log.clone(), sender);
+        let (until, lease) = watch::channel(until);
+        // A new publisher says where the log is, if the stream does not.
+        let tell = Arc::new(Notify::new());
+        wanted.insert(log.clone(), Wanted { until, tell: Arc::clone(&tell) });
         drop(wanted);
         let agent = Arc::clone(self);
         self.publishers.spawn(async move {
-            let publisher = Publisher::new(Arc::clone(&agent), log.clone());
+            let publisher = Publisher::new(Arc::clone(&agent), log.clone(), said.known, tell);
             tokio::select! {
                 () = publisher.run() => {
                     agent.wanted.lock().remove(&log);
@@ -331,15 +379,19 @@ impl Agent {
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             turns.tick().await;
-            for entry in self.list.walk().await.entries {
+            let catalogue = List::walk(self.registry.access()).await;
+            let mut are_all = !catalogue.truncated;
+            for entry in catalogue.entries {
                 let path = entry.log.as_path().as_os_str().as_bytes();
                 // It is renewed long before that.
-                let wanted = self.want(path, 10 * SEARCH_INTERVAL.max(LEASE));
-                if wanted == Err(Refusal::Exhausted) && !std::mem::replace(&mut is_told, true) {
-                    tracing::warn!(
-                        "there are more than {PUBLISHED_MAX} logs: the others are not published"
-                    );
-                }
+                let wanted = self.want(path, 10 * SEARCH_INTERVAL.max(LEASE), Said::default());
+                are_all &= wanted != Err(Refusal::Exhausted);
+            }
+            if !are_all && !std::mem::replace(&mut is_told, true) {
+                tracing::warn!(
+                    "there are more logs or directories than can be published: at most {PUBLISHED_MAX} \
+                     logs are, and the others are left out"
+                );
             }
         }
     }

@@ -26,6 +26,7 @@ const SINCE: &str = "Tc-Since";
 const VERSION: &str = "Tc-Version";
 const NEXT: &str = "Tc-Next";
 const GONE: &str = "Tc-Gone";
+const TELL: &str = "Tc-Tell";
 
 /// One run of an agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,13 +73,64 @@ impl Here {
     }
 }
 
+/// A log that an edge wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedLog {
+    /// Its path on its machine.
+    pub path: Vec<u8>,
+    /// What the edge has of it; None if that is nothing.
+    pub known: Option<KnownPlace>,
+}
+
+/// Where an edge has got to in a log. The stream may have lost all that led there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownPlace {
+    /// The offset of the next byte.
+    pub at: RemotePosition,
+    /// The last bytes before it, as far as they are known.
+    pub tail: Vec<u8>,
+}
+
+impl WantedLog {
+    /// The line `PATH`, or `PATH GENERATION OFFSET TAIL`, with its newline.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let path = encode_path(&self.path);
+        match &self.known {
+            Some(KnownPlace { at: RemotePosition { generation, offset }, tail }) => {
+                format!("{path} {generation} {offset} {}\n", encode_path(tail))
+            }
+            None => path + "\n",
+        }
+    }
+
+    /// The log of a line. A place that is none is left out.
+    #[must_use]
+    pub fn of_line(line: &str) -> Self {
+        let mut parts = line.splitn(4, ' ');
+        let mut next = || parts.next();
+        let path = decode_path(next().unwrap_or_default());
+        let mut known = || {
+            let (generation, offset) = (next()?.parse().ok()?, Offset(next()?.parse().ok()?));
+            let at = RemotePosition { generation, offset };
+            Some(KnownPlace { at, tail: decode_path(next()?) })
+        };
+        Self { path, known: known() }
+    }
+}
+
 /// What an agent is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Which run it is.
     Who,
     /// To publish these logs for a while longer.
-    Want(Vec<Vec<u8>>),
+    Want {
+        /// The logs.
+        logs: Vec<WantedLog>,
+        /// Also to say again where each of them is, if the stream does not.
+        tell: bool,
+    },
     /// A page of its list of logs.
     List {
         /// From 0.
@@ -104,9 +156,9 @@ impl Request {
         let ask = |kind: &str| Fields::default().with(ASK, kind);
         match self {
             Self::Who => (ask("who"), Bytes::new()),
-            Self::Want(paths) => {
-                let lines: String = paths.iter().map(|path| encode_path(path) + "\n").collect();
-                (ask("want"), lines.into())
+            Self::Want { logs, tell } => {
+                let lines: String = logs.iter().map(WantedLog::line).collect();
+                (ask("want").with_some(TELL, tell.then_some(1)), lines.into())
             }
             Self::List { page, known } => {
                 (ask("list").with(PAGE, page).with_some(TAG, *known), Bytes::new())
@@ -129,7 +181,8 @@ impl Request {
             "who" => Self::Who,
             "want" => {
                 let lines = String::from_utf8_lossy(payload);
-                Self::Want(lines.lines().map(decode_path).collect())
+                let logs = lines.lines().map(WantedLog::of_line).collect();
+                Self::Want { logs, tell: fields.get(TELL).is_some() }
             }
             "list" => Self::List { page: fields.parse(PAGE)?, known: fields.parse_some(TAG)? },
             "range" => {
@@ -307,12 +360,24 @@ mod tests {
         proptest::collection::vec(any::<u8>(), 1..50)
     }
 
+    fn any_wanted() -> impl Strategy<Value = WantedLog> {
+        let generation = Generation::new(Identity { device: 1, inode: 2 }, 7, b"the head");
+        let known = (any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64));
+        let known = known.prop_map(move |(offset, tail)| {
+            let at = RemotePosition { generation, offset: Offset(offset) };
+            KnownPlace { at, tail }
+        });
+        (any_path(), proptest::option::of(known))
+            .prop_map(|(path, known)| WantedLog { path, known })
+    }
+
     fn any_request() -> impl Strategy<Value = Request> {
         let generation =
             Generation::new(Identity { device: 1, inode: 2 }, 7, b"the head of the file");
         prop_oneof![
             Just(Request::Who),
-            proptest::collection::vec(any_path(), 0..9).prop_map(Request::Want),
+            (proptest::collection::vec(any_wanted(), 0..9), any::<bool>())
+                .prop_map(|(logs, tell)| Request::Want { logs, tell }),
             (any::<usize>(), any::<Option<u64>>())
                 .prop_map(|(page, known)| Request::List { page, known }),
             (any_path(), any::<u64>(), any::<usize>()).prop_map(move |(path, offset, length)| {

@@ -233,6 +233,20 @@ pub fn path_and_size(fields: &Fields) -> Option<(Vec<u8>, u64)> {
     Some((path, end.max(number(SIZE)).max(number(TO))))
 }
 
+/// Where a message is, and the offset after it, as it says without its payload. None for one that
+/// says no place, or is of another log than that at this path.
+#[must_use]
+pub fn place(fields: &Fields, path: &[u8]) -> Option<(RemotePosition, Offset)> {
+    if decode_path(fields.get(PATH)?) != path {
+        return None;
+    }
+    let generation = parse_generation(fields, GENERATION).ok()??;
+    let number = |name| fields.parse_some::<u64>(name).ok().flatten();
+    let at = RemotePosition { generation, offset: Offset(number(OFFSET)?) };
+    let end = at.offset.0.saturating_add(number(LENGTH).unwrap_or(0));
+    Some((at, Offset(end.max(number(TO).unwrap_or(0)))))
+}
+
 const WAIT_REASONS: [WaitReason; 4] =
     [WaitReason::Missing, WaitReason::Untailable, WaitReason::Unreadable, WaitReason::Unreachable];
 
@@ -330,6 +344,13 @@ mod tests {
             for (name, value) in fields.iter() {
                 prop_assert!(value.bytes().all(|byte| byte.is_ascii_graphic()), "{}: {}", name, value);
             }
+            let end = place(&fields, &message.path).map(|(at, end)| RemotePosition { offset: end, ..at });
+            let expected = message.content.end().map(|expected| match &message.content {
+                // It need not say that it ends behind where it begins.
+                Content::Gap { from, .. } => RemotePosition { offset: expected.offset.max(from.offset), ..expected },
+                _ => expected,
+            });
+            prop_assert_eq!(end, expected);
             prop_assert_eq!(Message::decode(&fields, payload), Ok(message));
         }
 

@@ -47,12 +47,13 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The broker removes a consumer that nobody has asked for so long.
 const CONSUMER_IDLE_MAX: Duration = Duration::from_secs(90);
-/// How many messages a consumer gets ahead.
+/// How many messages a consumer gets ahead, and how many without their bytes.
 const CONSUMER_AHEAD: usize = 8;
+const HEADERS_AHEAD: usize = 256;
 /// How many messages of a subscription may wait.
 const SUBSCRIPTION_CAPACITY: usize = 4096;
-/// Room for the headers of a message within what the broker takes.
-const HEADER_BYTES_MAX: usize = 8 * 1024;
+/// Room for the headers of a message within what the broker takes. A path has up to 12 KiB there.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// How to reach the broker.
 #[derive(Clone, Debug)]
@@ -324,14 +325,18 @@ impl Broker {
     pub async fn consume(&self, subject: &str, from: From) -> Result<Consumer, Ended> {
         // Only one with a name and one filter can be permitted by its subject.
         let name = format!("tailcast_{:016x}", fastrand::u64(..));
+        let headers_only = !matches!(from, From::Sequence(_));
+        let ahead = if headers_only { HEADERS_AHEAD } else { CONSUMER_AHEAD };
         let config = pull::Config {
             name: Some(name.clone()),
             deliver_policy: match from {
-                From::Sequence(0 | 1) => DeliverPolicy::All,
-                From::Sequence(start_sequence) => DeliverPolicy::ByStartSequence { start_sequence },
+                From::Sequence(0 | 1) | From::Headers(0 | 1) => DeliverPolicy::All,
+                From::Sequence(start_sequence) | From::Headers(start_sequence) => {
+                    DeliverPolicy::ByStartSequence { start_sequence }
+                }
                 From::LastOfEach => DeliverPolicy::LastPerSubject,
             },
-            headers_only: from == From::LastOfEach,
+            headers_only,
             ack_policy: AckPolicy::None,
             filter_subject: subject.to_owned(),
             inactive_threshold: CONSUMER_IDLE_MAX,
@@ -343,7 +348,7 @@ impl Broker {
         let made = self.context.create_consumer_on_stream(config, STREAM).await;
         let made = made.map_err(|error| ended(&error))?;
         let pending = made.cached_info().num_pending;
-        let pulling = made.stream().max_messages_per_batch(CONSUMER_AHEAD).messages();
+        let pulling = made.stream().max_messages_per_batch(ahead).messages();
         let messages = pulling.await.map_err(|error| ended(&error))?;
         let stream = self.stream.clone();
         Ok(Consumer { messages, stream, name, delivered: 0, pending })

@@ -52,7 +52,9 @@ impl Fingerprint {
         self.len = (old + new) as u8;
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The bytes before its offset, as far as they are known.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 }

@@ -118,10 +118,11 @@ pub enum RemoteEvent {
 /// Bytes of a generation, as they were fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
-    /// From the start of the range on; at most as many as were asked for. Fewer than that only at the
-    /// end of what the generation has now.
+    /// From the start of the range on; at most as many as were asked for. Fewer than that at the end
+    /// of what the generation has now. Where [`size`](Self::size) says that there are more, the rest
+    /// has to be asked for.
     pub bytes: Bytes,
-    /// How many bytes the generation has now.
+    /// How many bytes the generation has now, as far as that is known.
     pub size: u64,
     /// The generation that had the log's name directly after this one, if that is known.
     pub next: Option<Generation>,

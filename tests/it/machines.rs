@@ -16,7 +16,7 @@ pub struct Nats {
     child: Child,
     pub port: u16,
     /// Lines of its configuration besides where it listens and where it keeps streams.
-    more: String,
+    pub more: String,
     directory: TempDir,
 }
 
@@ -37,7 +37,7 @@ impl Nats {
             let file = std::fs::read_dir(&ports).map_err(|error| error.to_string())?;
             let file = file.flatten().next().ok_or("no file yet")?;
             let text = std::fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
-            let port = text.split("nats://127.0.0.1:").nth(1).ok_or(text.clone())?;
+            let port = text.split("://127.0.0.1:").nth(1).ok_or(text.clone())?;
             let digits: String = port.chars().take_while(char::is_ascii_digit).collect();
             nats.port = digits.parse().map_err(|_| text)?;
             Ok::<(), String>(())

@@ -2,10 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::broker::agent::publisher::recall;
-use crate::broker::agent::{Agent, LEASE};
-use crate::broker::ask::{Answer, Denial, Request};
+use crate::broker::agent::{Agent, LEASE, Said};
+use crate::broker::ask::{Answer, Denial, Request, WantedLog};
 use crate::broker::message::MESSAGE_BYTES_MAX;
 use crate::log::access::Refusal;
 use crate::log::file::{LogFile, Nuls, Read};
@@ -17,34 +21,37 @@ use crate::session::reads::FileReads;
 use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
 
+/// An answer that has not begun to be prepared after this time is not given now.
+const WAIT_TIME_MAX: Duration = Duration::from_secs(1);
+/// Bytes that have not been read after this time are not given. Edges wait a little longer than both.
+const READ_TIME_MAX: Duration = Duration::from_secs(3);
+/// The same for a list.
+const LIST_TIME_MAX: Duration = Duration::from_secs(8);
+
 impl Agent {
     /// The answer to a request.
     pub(super) async fn answer(self: &Arc<Self>, request: Request) -> Answer {
         match request {
             Request::Who => Answer::Here(self.here.clone()),
-            Request::Want(paths) => {
+            Request::Want { logs, tell } => {
                 let mut refused = Vec::new();
-                for path in paths {
+                for WantedLog { path, known } in logs {
                     // One that is not there yet is waited for.
-                    if let Err(refusal) = self.want(&path, LEASE) {
+                    if let Err(refusal) = self.want(&path, LEASE, Said { known, tell }) {
                         tracing::debug!(%refusal, path = %path.escape_ascii(), "a log is refused");
                         refused.push(path);
                     }
                 }
                 Answer::Wanted { here: self.here.clone(), refused }
             }
-            Request::List { page, known } => match self.answers.acquire().await {
-                Ok(_permit) => self.list.page(page, known).await,
-                Err(_) => Answer::Denied(Denial::Busy),
-            },
+            Request::List { page, known } => {
+                let room = self.broker.payload_max();
+                in_time(&self.answers, LIST_TIME_MAX, self.list.page(page, known, room)).await
+            }
             Request::Range { path, from, length } => {
-                let Ok(_permit) = self.answers.acquire().await else {
-                    return Answer::Denied(Denial::Busy);
-                };
-                match self.read(&path, from, length).await {
-                    Ok(answer) => answer,
-                    Err(denial) => Answer::Denied(denial),
-                }
+                let reading =
+                    async { self.read(&path, from, length).await.unwrap_or_else(Answer::Denied) };
+                in_time(&self.answers, READ_TIME_MAX, reading).await
             }
         }
     }
@@ -96,7 +103,8 @@ impl Agent {
         };
         match reads.run(&file, reading).await {
             Ok(Some(bytes)) => {
-                let is_end = from.offset.0 + bytes.len() as u64 == size;
+                // Whoever asks for no bytes wants to know what there is.
+                let is_end = length == 0 || from.offset.0 + bytes.len() as u64 == size;
                 let next =
                     if is_end { next_generation(viewer.follower(), span).await } else { None };
                 Ok(Answer::Range { size, bytes: bytes.into(), next })
@@ -107,6 +115,18 @@ impl Agent {
                 Err(Denial::Busy)
             }
         }
+    }
+}
+
+/// An answer that costs something: a few at a time, and none for long, since a file system may hang.
+async fn in_time(
+    permits: &Semaphore,
+    time_max: Duration,
+    work: impl Future<Output = Answer>,
+) -> Answer {
+    match timeout(WAIT_TIME_MAX, permits.acquire()).await {
+        Ok(Ok(_permit)) => timeout(time_max, work).await.unwrap_or(Answer::Denied(Denial::Busy)),
+        _ => Answer::Denied(Denial::Busy),
     }
 }
 
@@ -144,5 +164,24 @@ fn denial(refusal: Refusal) -> Denial {
         Refusal::Forbidden | Refusal::Untailable | Refusal::Unreadable => Denial::Refused,
         Refusal::NotFound => Denial::Gone,
         Refusal::Exhausted | Refusal::Unreachable => Denial::Busy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_hangs_is_answered_and_does_not_hold_up_other_work_for_long() {
+        let permits = Semaphore::new(2);
+        let hung = || in_time(&permits, READ_TIME_MAX, std::future::pending());
+        let begun = tokio::time::Instant::now();
+        let answers = timeout(Duration::from_secs(60), join_all([hung(), hung(), hung()])).await;
+        assert_eq!(answers, Ok(vec![Answer::Denied(Denial::Busy); 3]));
+        assert_eq!(begun.elapsed(), READ_TIME_MAX);
+        let answer = in_time(&permits, READ_TIME_MAX, std::future::ready(Answer::Unchanged)).await;
+        assert_eq!(answer, Answer::Unchanged);
     }
 }

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,15 +17,21 @@ use crate::log::catalogue::{self, Catalogue};
 
 /// A list is given again for so long, so that many edges cost one walk.
 const KEPT: Duration = Duration::from_secs(2);
-/// The most bytes of a page. The names of logs are at most 4 KiB, encoded 12 KiB.
+/// The most bytes of a page, and less where the broker takes less. The names of logs are at most
+/// 4 KiB, encoded 12 KiB.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// The list, and when it was made.
 pub(super) struct List {
     access: Arc<Access>,
     /// Locked during a walk.
-    made: tokio::sync::Mutex<Option<(Instant, Arc<Pages>)>>,
+    made: Arc<tokio::sync::Mutex<Made>>,
+    /// It was told that not all logs are listed.
+    is_told: Arc<AtomicBool>,
 }
+
+/// The pages, since when there are these, and for how long they are given.
+type Made = Option<(Instant, Duration, Arc<Pages>)>;
 
 struct Pages {
     tag: u64,
@@ -33,21 +40,22 @@ struct Pages {
 
 impl List {
     pub(super) fn new(access: Arc<Access>) -> Self {
-        Self { access, made: tokio::sync::Mutex::default() }
+        Self { access, made: Arc::default(), is_told: Arc::default() }
     }
 
     /// The logs that there are now.
-    pub(super) async fn walk(&self) -> Catalogue {
-        let access = Arc::clone(&self.access);
+    pub(super) async fn walk(access: &Arc<Access>) -> Catalogue {
+        let access = Arc::clone(access);
         let stop = CancellationToken::new();
         let _stops_with_this = stop.clone().drop_guard();
         let walking = spawn_blocking(move || catalogue::list(&access, &stop));
         walking.await.unwrap_or_default()
     }
 
-    /// A page of the list; `known` is the tag of the one that the edge has.
-    pub(super) async fn page(&self, page: usize, known: Option<u64>) -> Answer {
-        let pages = self.pages(page).await;
+    /// A page of the list with at most so many bytes if possible; `known` is the tag of the one that
+    /// the edge has.
+    pub(super) async fn page(&self, page: usize, known: Option<u64>, room: usize) -> Answer {
+        let Some(pages) = self.pages(page, room).await else { return Answer::Denied(Denial::Busy) };
         if page == 0 && known == Some(pages.tag) {
             return Answer::Unchanged;
         }
@@ -59,39 +67,78 @@ impl List {
         }
     }
 
-    async fn pages(&self, page: usize) -> Arc<Pages> {
-        let mut made = self.made.lock().await;
+    /// None when the walk fails.
+    async fn pages(&self, page: usize, room: usize) -> Option<Arc<Pages>> {
+        let mut made = Arc::clone(&self.made).lock_owned().await;
         // Later pages are those of the list that was begun.
-        if let Some((since, pages)) = made.as_ref()
-            && (since.elapsed() < KEPT || (page > 0 && since.elapsed() < 5 * KEPT))
+        if let Some((since, kept, pages)) = made.as_ref()
+            && (since.elapsed() < *kept || (page > 0 && since.elapsed() < 5 * *kept))
         {
-            return Arc::clone(pages);
+            return Some(Arc::clone(pages));
         }
-        let pages = Arc::new(in_pages(&self.walk().await));
-        *made = Some((Instant::now(), Arc::clone(&pages)));
-        pages
+        let (access, is_told) = (Arc::clone(&self.access), Arc::clone(&self.is_told));
+        // It goes on when nobody waits for it any more. Each attempt would begin another walk, on a
+        // file system that maybe does not answer.
+        let walking = tokio::spawn(async move {
+            let begun = Instant::now();
+            let catalogue = Self::walk(&access).await;
+            // Whoever asked first may have given up meanwhile, and asks again after a while.
+            let kept = KEPT.max(2 * begun.elapsed());
+            if catalogue.truncated && !is_told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    "there are more logs or directories than can be listed: the others can be opened \
+                     by their paths"
+                );
+            }
+            let pages = Arc::new(in_pages(&catalogue, room.min(PAGE_BYTES_MAX)));
+            *made = Some((Instant::now(), kept, Arc::clone(&pages)));
+            pages
+        });
+        walking.await.ok()
     }
 
-    /// Forgets a list that nobody has asked for in a while.
-    pub(super) async fn tidy(&self) {
-        let mut made = self.made.lock().await;
-        if made.as_ref().is_some_and(|(since, _)| since.elapsed() > 10 * KEPT) {
+    /// Forgets a list that nobody has asked for in a while. It waits for no walk.
+    pub(super) fn tidy(&self) {
+        let Ok(mut made) = self.made.try_lock() else { return };
+        if made.as_ref().is_some_and(|(since, kept, _)| since.elapsed() > 10 * *kept) {
             *made = None;
         }
     }
 }
 
-fn in_pages(catalogue: &Catalogue) -> Pages {
+fn in_pages(catalogue: &Catalogue, room: usize) -> Pages {
     let (mut hasher, mut pages, mut page) = (DefaultHasher::new(), Vec::new(), String::new());
     for entry in &catalogue.entries {
         let path = entry.log.as_path().as_os_str().as_bytes().to_vec();
         let line = ListedLog { size: entry.size, modified: entry.modified, path }.line();
         line.hash(&mut hasher);
-        if page.len() + line.len() > PAGE_BYTES_MAX && !page.is_empty() {
+        if page.len() + line.len() > room && !page.is_empty() {
             pages.push(std::mem::take(&mut page).into());
         }
         page.push_str(&line);
     }
     pages.push(page.into());
     Pages { tag: hasher.finish(), pages }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_walk_that_hangs_holds_up_nothing_but_lists() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = List::new(Arc::new(Access::new([directory.path()]).unwrap()));
+        let walk = Arc::clone(&list.made).lock_owned().await;
+        list.tidy();
+        let page = timeout(Duration::from_millis(10), list.page(0, None, 1000)).await;
+        assert!(page.is_err(), "{page:?}");
+        drop(walk);
+        let page = list.page(0, None, 1000).await;
+        assert!(matches!(page, Answer::Page { pages: 1, .. }), "{page:?}");
+    }
 }

@@ -8,19 +8,19 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{Instant, sleep};
 
+use crate::broker::agent::stream::Stream;
 use crate::broker::agent::{Agent, Publish};
+use crate::broker::ask::KnownPlace;
 use crate::broker::message::{Content, MESSAGE_BYTES_MAX, Message};
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::{Broker, PublishFailure, Stored, StreamFailure};
-use crate::log::timeline::Reason;
-use crate::log::{LogPath, Offset, Registry, Subscription};
+use crate::log::{LogPath, Registry, Subscription};
 use crate::mirror::RemotePosition;
 use crate::render::Interpretation;
-use crate::session::viewer::{Item, Viewer};
+use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
 
 /// A log that is written to all the time is published at most this often, in larger messages.
@@ -42,28 +42,14 @@ pub(super) struct Publisher {
     log: LogPath,
     subject: String,
     path: Vec<u8>,
+    /// Where an edge had got to when it wanted the log.
+    known: Option<KnownPlace>,
+    /// An edge found no message that says where the log is.
+    tell: Arc<Notify>,
 }
 
 /// Something else than expected is the last message: begin again behind that.
 struct Overtaken;
-
-/// A log as it is published.
-struct Stream {
-    viewer: Viewer,
-    /// Where it has got to.
-    position: Option<RemotePosition>,
-    /// Bytes that come next, if they did not fit into the last message.
-    rest: Option<(RemotePosition, Bytes)>,
-    /// What comes after them.
-    held: Option<Content>,
-    has_ended: bool,
-    /// When the file was last written to, as far as that is known.
-    written: SystemTime,
-    /// What came before the next turn is not known to be all.
-    is_before_unknown: bool,
-    /// When the last message was stored.
-    stored: Option<Instant>,
-}
 
 /// Lets the generation of a log go on that its last message has, if nobody has followed it since.
 pub(super) async fn recall(
@@ -98,10 +84,15 @@ fn recall_from(last: Option<&Stored>, registry: &Registry, log: &LogPath) -> Opt
 }
 
 impl Publisher {
-    pub(super) fn new(agent: Arc<Agent>, log: LogPath) -> Self {
+    pub(super) fn new(
+        agent: Arc<Agent>,
+        log: LogPath,
+        known: Option<KnownPlace>,
+        tell: Arc<Notify>,
+    ) -> Self {
         let path = log.as_path().as_os_str().as_bytes().to_vec();
         let subject = names::log(&agent.settings.host, &path);
-        Self { agent, log, subject, path }
+        Self { agent, log, subject, path, known, tell }
     }
 
     /// Publishes until nothing more can be written to the log, or the agent ends.
@@ -110,6 +101,10 @@ impl Publisher {
         loop {
             let last = self.last().await;
             let known = recall_from(last.as_ref(), &self.agent.registry, &self.log);
+            // The stream may have lost what an edge still has.
+            if let Some(KnownPlace { at, tail }) = &self.known {
+                self.agent.registry.recall(&self.log, at.generation, at.offset, tail);
+            }
             let Some(stream) = self.open(known).await else {
                 // There are too many followers, or descriptors.
                 sleep(pause).await;
@@ -138,6 +133,9 @@ impl Publisher {
             match self.agent.broker.last(&self.subject).await {
                 Ok(last) => return last,
                 Err(failure) => {
+                    if matches!(failure, StreamFailure::Missing) {
+                        self.agent.stream_missing.notify_one();
+                    }
                     tracing::debug!(log = %self.log.display(), %failure, "cannot ask for its last message");
                     sleep(pause).await;
                     pause = (2 * pause).min(RETRY_LONGEST);
@@ -172,7 +170,12 @@ impl Publisher {
     /// The log from behind its last message on, as far as that is possible.
     async fn open(&self, known: Option<Content>) -> Option<Stream> {
         let is_always = self.agent.settings.publish == Publish::Always;
-        let position = known.as_ref().and_then(Content::end);
+        // Without any message, an edge that was there before gets what it has not got.
+        let of_edge = self.known.as_ref().filter(|_| known.is_none() && !is_always);
+        let position = match &known {
+            Some(known) => known.end(),
+            None => of_edge.map(|known| known.at),
+        };
         let begin = match position {
             Some(RemotePosition { generation, offset }) => StartAt::From {
                 offset,
@@ -198,6 +201,7 @@ impl Publisher {
             rest: None,
             held: None,
             has_ended: false,
+            waiting: None,
             written: SystemTime::UNIX_EPOCH,
             is_before_unknown: true,
             stored: None,
@@ -277,9 +281,21 @@ impl Publisher {
         Ok(())
     }
 
+    /// How many bytes a message may have.
+    fn room(&self) -> usize {
+        self.agent.broker.payload_max().clamp(1, MESSAGE_BYTES_MAX)
+    }
+
+    /// Whether no message says where the log is.
+    async fn is_untold(&self) -> bool {
+        let Ok(last) = self.agent.broker.last(&self.subject).await else { return false };
+        let said = last.map(|last| Message::decode(&last.fields, last.payload));
+        !said.is_some_and(|said| said.is_ok_and(|message| message.path == self.path))
+    }
+
     /// The next message. None when nothing follows.
     async fn next(&self, stream: &mut Stream) -> Option<(Content, Option<OwnedSemaphorePermit>)> {
-        let room = self.agent.broker.payload_max().clamp(1, MESSAGE_BYTES_MAX);
+        let room = self.room();
         if let Some((at, bytes)) = stream.rest.take() {
             return Some((stream.in_room(room, at, bytes), None));
         }
@@ -290,7 +306,15 @@ impl Publisher {
             if stream.has_ended {
                 return None;
             }
-            let item = stream.viewer.next().await;
+            let item = tokio::select! {
+                item = stream.viewer.next() => item,
+                () = self.tell.notified() => {
+                    if self.is_untold().await && let Some(place) = stream.place() {
+                        return Some((place, None));
+                    }
+                    continue;
+                }
+            };
             match stream.bytes_of(item) {
                 Ok(bytes) => break bytes,
                 Err(item) => {
@@ -318,112 +342,6 @@ impl Publisher {
             stream.position = Some(RemotePosition { generation, offset: start.plus(bytes.len()) });
         }
         Some((stream.in_room(room, at, bytes), permit))
-    }
-}
-
-impl Stream {
-    /// Bytes as a message that has at most as many as there is room for. The others come next.
-    fn in_room(&mut self, room: usize, at: RemotePosition, mut bytes: Bytes) -> Content {
-        if bytes.len() > room {
-            let rest = bytes.split_off(room);
-            let next = RemotePosition { offset: at.offset.plus(room), ..at };
-            self.rest = Some((next, rest));
-        }
-        Content::Bytes { at, bytes, written: self.written }
-    }
-
-    /// The bytes of an item, and their offset; the item if it has none.
-    fn bytes_of(&mut self, item: Item) -> Result<(Offset, Bytes), Item> {
-        match item {
-            Item::Bytes { start, bytes } => Ok((start, bytes)),
-            Item::Chunk(chunk) => {
-                self.written = chunk.written;
-                Ok((chunk.start, chunk.bytes.clone()))
-            }
-            item => Err(item),
-        }
-    }
-
-    /// Collects the bytes that follow directly until there are enough, or it is late.
-    async fn collect(
-        &mut self,
-        start: Offset,
-        first: Bytes,
-        enough: usize,
-        until: Instant,
-    ) -> Bytes {
-        let mut all = BytesMut::new();
-        let mut len = first.len();
-        while len < enough && !self.has_ended && self.held.is_none() && Instant::now() < until {
-            let Ok(item) = timeout_at(until, self.viewer.next()).await else { break };
-            match self.bytes_of(item) {
-                Ok((from, bytes)) => {
-                    debug_assert_eq!(from, start.plus(len), "a viewer announces each other move");
-                    if all.is_empty() {
-                        all.extend_from_slice(&first);
-                    }
-                    all.extend_from_slice(&bytes);
-                    len += bytes.len();
-                }
-                Err(item) => {
-                    self.advance(start.plus(len));
-                    self.held = self.take(item);
-                }
-            }
-        }
-        if all.is_empty() { first } else { all.freeze() }
-    }
-
-    fn advance(&mut self, offset: Offset) {
-        if let Some(position) = &mut self.position {
-            position.offset = offset;
-        }
-    }
-
-    /// What an item that has no bytes says to others; None if it says nothing.
-    fn take(&mut self, item: Item) -> Option<Content> {
-        match item {
-            Item::Reset { generation, from, reason, .. } => {
-                let at = RemotePosition { generation, offset: from };
-                let size = self.viewer.span().map_or(from, |span| span.end()).max(from).0;
-                let is_unknown = std::mem::take(&mut self.is_before_unknown);
-                let before = self.position.replace(at).filter(|_| !is_unknown);
-                let reason = if before.is_some() { reason } else { Reason::Joined };
-                Some(Content::Turn { at, reason, size, before })
-            }
-            Item::Open(opening) => {
-                let at = RemotePosition { generation: opening.generation, offset: opening.from };
-                self.is_before_unknown = false;
-                self.written = opening.modified.unwrap_or(self.written);
-                self.position = Some(at);
-                let size = opening.size.max(at.offset.0);
-                // Whether it follows directly on what was told before is not known.
-                Some(Content::Turn { at, reason: Reason::Joined, size, before: None })
-            }
-            Item::Gap { generation, from, to: Some(to) } => {
-                let from = RemotePosition { generation, offset: from };
-                self.position = Some(RemotePosition { offset: to, ..from });
-                Some(Content::Gap { from, to })
-            }
-            Item::Gap { to: None, .. } => {
-                self.is_before_unknown = true;
-                None
-            }
-            Item::Waiting(reason) => Some(Content::Waiting { reason, after: self.position }),
-            Item::Signed(generation) => {
-                if let Some(position) = &mut self.position
-                    && position.generation.is(&generation)
-                {
-                    position.generation = generation;
-                }
-                None
-            }
-            Item::End(_) => {
-                self.has_ended = true;
-                None
-            }
-            Item::Bytes { .. } | Item::Chunk(_) | Item::CaughtUp => None,
-        }
     }
 }
 

@@ -38,9 +38,15 @@ pub(super) async fn fetch(
     };
     // The stream may outlive the file, and the machine.
     let subject = names::log(host, path);
-    match read_stream(broker, &subject, path, generation, range).await {
-        Some(fetched) => Ok(fetched),
-        None => Err(failure),
+    let read = read_stream(broker, &subject, path, generation, range.clone()).await;
+    match (read, failure) {
+        (Some(fetched), FetchError::Gone) => Ok(fetched),
+        (Some(fetched), FetchError::Unreachable) if range.is_empty() => Ok(fetched),
+        // The machine may have more than the stream. That is not gone.
+        (Some(fetched), FetchError::Unreachable) if !fetched.bytes.is_empty() => {
+            Ok(Fetched { size: fetched.size.max(range.end), ..fetched })
+        }
+        (_, failure) => Err(failure),
     }
 }
 
@@ -97,7 +103,7 @@ async fn ask(
     }
 }
 
-/// The bytes, if the stream has all of them. It is asked only for the generation of the last message.
+/// The bytes, or the first of them, if the stream has these.
 async fn read_stream(
     broker: &Broker,
     subject: &str,
@@ -105,33 +111,93 @@ async fn read_stream(
     generation: &Generation,
     range: Range<u64>,
 ) -> Option<Fetched> {
-    let last = place::placed(&broker.last(subject).await.ok()??, path)?;
-    let end = last.content.end().filter(|end| end.generation.is(generation))?;
-    let size = end.offset.0;
-    let wanted = RemotePosition { generation: *generation, offset: Offset(range.start) };
-    let to = range.end.min(size);
-    let mut all = BytesMut::new();
-    if range.start >= to {
-        return Some(Fetched { bytes: Bytes::new(), size, next: None });
-    }
+    let last = broker.last(subject).await.ok()??;
+    let last = place::placed(&last, path);
     let first = broker.stream_state().await.ok()?.first;
-    let mut found = place::find(broker, subject, path, &wanted, first, &last).await.ok()?;
-    while let Some(Placed { sequence, content }) = found {
-        if let Content::Bytes { at, bytes, .. } = content
-            && at.generation.is(generation)
-        {
-            let have = range.start + all.len() as u64;
-            // Something is missing between.
-            let skip = usize::try_from(have.checked_sub(at.offset.0)?).ok()?;
-            if skip < bytes.len() {
-                let wanted = usize::try_from(to - have).ok()?;
-                all.extend_from_slice(&bytes[skip..bytes.len().min(skip.saturating_add(wanted))]);
-            }
-        }
-        if range.start + all.len() as u64 >= to {
-            return Some(Fetched { bytes: all.freeze(), size, next: None });
-        }
-        found = place::next(broker, subject, path, sequence + 1).await.ok()?;
+    let end = last.as_ref().and_then(|last| last.content.end());
+    let wanted = RemotePosition { generation: *generation, offset: Offset(range.start) };
+    let Some((last, end)) = last.zip(end).filter(|(_, end)| end.generation.is(generation)) else {
+        return read_pieces(broker, subject, path, wanted, range.end, first).await;
+    };
+    let size = end.offset.0;
+    let mut part = Part::new(wanted, range.end.min(size));
+    let mut found = None;
+    if !part.is_whole() {
+        found = place::find(broker, subject, path, &wanted, first, &last).await.ok()?;
     }
-    None
+    while let Some(Placed { sequence, content }) = found.take() {
+        if part.take(content) {
+            found = place::next(broker, subject, path, sequence + 1).await.ok()?;
+        }
+    }
+    part.fetched(size)
+}
+
+/// The same for a generation that is not the last one.
+async fn read_pieces(
+    broker: &Broker,
+    subject: &str,
+    path: &[u8],
+    wanted: RemotePosition,
+    end: u64,
+    first: u64,
+) -> Option<Fetched> {
+    let pieces = place::pieces(broker, subject, path, &wanted.generation, first).await;
+    let size = pieces.iter().map(|piece| piece.range.end).max()?;
+    let mut part = Part::new(wanted, end.min(size));
+    for piece in pieces {
+        if part.is_whole() {
+            break;
+        }
+        if piece.range.is_empty() || piece.range.end <= wanted.offset.0 {
+            continue;
+        }
+        let found = place::next(broker, subject, path, piece.sequence).await.ok()?;
+        if !found.is_some_and(|found| part.take(found.content)) {
+            break;
+        }
+    }
+    part.fetched(size)
+}
+
+/// The bytes of a generation from a position on, as they are found.
+struct Part {
+    from: RemotePosition,
+    to: u64,
+    bytes: BytesMut,
+}
+
+impl Part {
+    fn new(from: RemotePosition, to: u64) -> Self {
+        Self { from, to, bytes: BytesMut::new() }
+    }
+
+    fn end(&self) -> u64 {
+        self.from.offset.plus(self.bytes.len()).0
+    }
+
+    fn is_whole(&self) -> bool {
+        self.end() >= self.to
+    }
+
+    /// Takes the bytes of a message that has some. Returns whether more may be found.
+    fn take(&mut self, content: Content) -> bool {
+        let Content::Bytes { at, bytes, .. } = content else { return true };
+        if !at.generation.is(&self.from.generation) {
+            return true;
+        }
+        // Otherwise something is missing between.
+        let Some(skip) = self.end().checked_sub(at.offset.0) else { return false };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
+        let wanted = usize::try_from(self.to - self.end()).unwrap_or(usize::MAX);
+        let end = bytes.len().min(skip.saturating_add(wanted));
+        self.bytes.extend_from_slice(&bytes[skip..end]);
+        !self.is_whole()
+    }
+
+    /// What was found; None if it lacks the first byte.
+    fn fetched(self, size: u64) -> Option<Fetched> {
+        let is_any = self.is_whole() || !self.bytes.is_empty();
+        is_any.then(|| Fetched { bytes: self.bytes.freeze(), size, next: None })
+    }
 }

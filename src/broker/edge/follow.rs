@@ -3,11 +3,12 @@
 //! A consumer is made anew whenever the connection is back, behind the last message that came. A
 //! consumer that is left alone would sleep for a while first.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::broker::ask::{Answer, Request};
 use crate::broker::edge::ANSWER_TIME_MAX;
@@ -25,6 +26,11 @@ use crate::mirror::{RemoteEvent, RemotePosition};
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How often a log that its machine refuses is wanted again.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(10);
+/// A broker that cannot give the log for so long is out of reach. One that was just started may need
+/// a moment.
+const FAILED_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often a machine is asked where the log is while no message says it.
+const TELL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Nobody wants the log any more.
 struct Unwanted;
@@ -37,8 +43,10 @@ pub(super) struct Following {
     subject: String,
     events: mpsc::Sender<RemoteEvent>,
     /// Wants the log until the end.
-    _interest: Interest,
+    interest: Interest,
     there: watch::Receiver<There>,
+    /// The logs that the machine refuses.
+    refused: watch::Receiver<HashSet<Vec<u8>>>,
     link: watch::Receiver<Link>,
     /// Where the mirror has got to.
     position: Option<RemotePosition>,
@@ -47,6 +55,10 @@ pub(super) struct Following {
     /// The mirror was told that the machine cannot be reached.
     is_unreachable: bool,
     has_begun: bool,
+    /// Since when the broker does not give it.
+    failed: Option<Instant>,
+    /// No message says where the log is: when the machine is asked that next.
+    asks_place: Option<Instant>,
     /// It is in the log that the broker gives no consumer.
     is_failure_told: bool,
 }
@@ -55,8 +67,16 @@ pub(super) struct Following {
 struct Start {
     /// The sequence of the first message.
     sequence: u64,
-    /// What is told before it.
-    turn: Option<RemoteEvent>,
+    /// What is told before it, in this order.
+    told: Vec<RemoteEvent>,
+    /// Neither that nor any message says where the log is.
+    is_unknown: bool,
+}
+
+impl Start {
+    fn at(sequence: u64) -> Self {
+        Self { sequence, told: Vec::new(), is_unknown: false }
+    }
 }
 
 impl Following {
@@ -71,23 +91,29 @@ impl Following {
         Self {
             subject: names::log(&host, path),
             there: interest.there(),
+            refused: interest.refused(),
             link: broker.link(),
             path: Arc::clone(path),
             position: None,
             seen: None,
             is_unreachable: false,
             has_begun: false,
+            failed: None,
+            asks_place: None,
             is_failure_told: false,
             broker,
             host,
             events,
-            _interest: interest,
+            interest,
         }
     }
 
     /// Follows until nobody wants the log any more.
     pub(super) async fn run(mut self, from: Option<RemotePosition>) {
         self.position = from;
+        if let Some(from) = from {
+            self.interest.note(from, &[]);
+        }
         let events = self.events.clone();
         tokio::select! {
             () = events.closed() => {}
@@ -107,9 +133,12 @@ impl Following {
                 self.want().await?;
             }
             if let Some(mut consumer) = self.begin().await? {
+                self.failed = None;
                 self.pass_on(&mut consumer).await?;
             } else {
-                if *self.there.borrow_and_update() == There::No {
+                let since = *self.failed.get_or_insert_with(Instant::now);
+                let is_away = *self.there.borrow_and_update() == There::No;
+                if is_away || since.elapsed() >= FAILED_TIME_MAX {
                     self.tell_reach(false).await?;
                 }
                 sleep(RETRY_INTERVAL).await;
@@ -121,17 +150,29 @@ impl Following {
     async fn want(&mut self) -> Result<(), Unwanted> {
         let subject = names::ask(&self.host);
         loop {
-            let want = Request::Want(vec![self.path.to_vec()]).encode();
-            let asked = self.broker.request(&subject, want, ANSWER_TIME_MAX).await;
+            // What is refused from now on is new.
+            self.refused.mark_unchanged();
+            let want = Request::Want { logs: vec![self.interest.wanted_log()], tell: false };
+            let asked = self.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
             let Ok((fields, payload)) = asked else { return Ok(()) };
             match Answer::decode(&fields, payload) {
                 Ok(Answer::Wanted { refused, .. }) if !refused.is_empty() => {
                     self.send(RemoteEvent::Waiting(WaitReason::Unreadable)).await?;
+                    // It goes on with a turn.
+                    self.seen = None;
                     sleep(REFUSED_INTERVAL).await;
                 }
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// Asks the machine to say where the log is.
+    async fn ask_place(&self) {
+        let want = Request::Want { logs: vec![self.interest.wanted_log()], tell: true };
+        let subject = names::ask(&self.host);
+        // The answer is a message of the log.
+        let _asked = self.broker.request(&subject, want.encode(), ANSWER_TIME_MAX).await;
     }
 
     /// Makes a consumer that begins where the mirror goes on. None when that is not possible now.
@@ -152,9 +193,14 @@ impl Following {
                 }
             };
         self.seen = Some((start.sequence.saturating_sub(1), state.created));
-        if let Some(turn) = start.turn {
-            self.send(turn).await?;
+        for event in start.told {
+            if let RemoteEvent::Turn { at, .. } = &event {
+                self.interest.note(*at, &[]);
+                self.position = Some(*at);
+            }
+            self.send(event).await?;
         }
+        self.asks_place = start.is_unknown.then(Instant::now);
         (self.has_begun, self.is_failure_told) = (true, false);
         Ok(Some(consumer))
     }
@@ -163,13 +209,14 @@ impl Following {
         match self.seen {
             // A broker that lost its machine may have lost what came last, too.
             Some((sequence, created)) if created == state.created && sequence <= state.last => {
-                return Some(Start { sequence: sequence + 1, turn: None });
+                let is_unknown = self.asks_place.is_some();
+                return Some(Start { is_unknown, ..Start::at(sequence + 1) });
             }
             // The stream was made anew.
             Some(_) | None => {}
         }
         // What comes from now on must not be missed.
-        let nothing_yet = Start { sequence: state.last + 1, turn: None };
+        let nothing_yet = Start { is_unknown: true, ..Start::at(state.last + 1) };
         let last = match self.broker.last(&self.subject).await.ok()? {
             Some(last) => placed(&last, &self.path),
             None => return Some(nothing_yet),
@@ -204,7 +251,12 @@ impl Following {
             Content::Waiting { reason, .. } => Some(RemoteEvent::Waiting(*reason)),
             _ => None,
         };
-        Some(Start { sequence: last.sequence + 1, turn: waiting.or(turn) })
+        // Without a position, what the log had before it went away is not wanted.
+        let turn = turn.filter(|_| waiting.is_none() || self.position.is_some());
+        Some(Start {
+            told: turn.into_iter().chain(waiting).collect(),
+            ..Start::at(last.sequence + 1)
+        })
     }
 
     /// Passes on what comes, until the consumer gives nothing more.
@@ -220,11 +272,13 @@ impl Following {
                     There::Unknown => {}
                 }
             }
+            let asks_place = self.asks_place;
             tokio::select! {
                 message = consumer.next() => match message {
                     Ok(stored) => {
                         let created = self.seen.map(|(_, created)| created);
                         if let Some(placed) = placed(&stored, &self.path) {
+                            self.asks_place = None;
                             self.tell(placed).await?;
                         }
                         self.seen = created.map(|created| (stored.sequence, created));
@@ -245,6 +299,16 @@ impl Following {
                         return Err(Unwanted);
                     }
                 }
+                Ok(()) = self.refused.changed() => {
+                    if self.refused.borrow().contains(&*self.path) {
+                        self.has_begun = false;
+                        return Ok(());
+                    }
+                }
+                () = sleep_until(asks_place.unwrap_or_else(Instant::now)), if asks_place.is_some() => {
+                    self.ask_place().await;
+                    self.asks_place = Some(Instant::now() + TELL_INTERVAL);
+                }
             }
         }
     }
@@ -259,6 +323,9 @@ impl Following {
 
     async fn tell(&mut self, Placed { content, .. }: Placed) -> Result<(), Unwanted> {
         let end = content.end();
+        if let Some(end) = end {
+            self.interest.note(end, content.tail());
+        }
         match content {
             Content::Bytes { mut at, mut bytes, written } => {
                 while !bytes.is_empty() {
@@ -296,7 +363,7 @@ fn begin_with(found: &Placed) -> Start {
         size: at.offset.0,
         before: None,
     });
-    Start { sequence: found.sequence, turn }
+    Start { told: turn.into_iter().collect(), ..Start::at(found.sequence) }
 }
 
 /// How long the file was when this was said.

@@ -20,7 +20,7 @@ use crate::broker::edge::reach::Reach;
 use crate::broker::fields::Fields;
 use crate::broker::message::path_and_size;
 use crate::broker::names::{self, ALL_HERE, HELLO, HostName, STREAM_SUBJECTS};
-use crate::broker::nats::{AskFailure, Broker, From, Incoming};
+use crate::broker::nats::{AskFailure, Broker, Ended, From, Incoming};
 use crate::mirror::{Host, RemoteLog};
 
 /// A machine of which nothing is heard for so long is away.
@@ -39,8 +39,8 @@ const LISTS_AT_ONCE: usize = 8;
 const LOGS_MAX: usize = 100_000;
 /// The most machines that are known.
 const HOSTS_MAX: usize = 10_000;
-/// Old messages of the stream are read for so long at the start.
-const ARCHIVE_TIME_MAX: Duration = Duration::from_secs(30);
+/// The broker does not go on with what the stream has when nothing comes for so long.
+const ARCHIVE_SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of one machine.
 struct Known {
@@ -150,15 +150,10 @@ impl Hosts {
 
     /// Listens for machines for ever.
     pub(super) async fn listen(self: Arc<Self>) {
-        let reading = async {
-            let read = timeout(ARCHIVE_TIME_MAX, self.read_stream()).await;
-            tracing::debug!(is_complete = read.is_ok(), "read what the stream has of machines");
-            std::future::pending::<()>().await;
-        };
         tokio::select! {
             () = self.hear() => {}
             () = self.ask_for_lists() => {}
-            () = reading => {}
+            () = self.read_archive() => {}
         }
     }
 
@@ -204,7 +199,8 @@ impl Hosts {
             }
         };
         let mut all = self.known.lock();
-        if !all.contains_key(&host) && all.len() >= HOSTS_MAX {
+        if !all.contains_key(&host) && !make_room(&mut all) {
+            tracing::debug!(%host, "there are too many machines: it is left out");
             return;
         }
         let is_new = !all.contains_key(&host);
@@ -307,21 +303,48 @@ impl Hosts {
         }
     }
 
-    /// Reads which machines and logs the stream has messages of.
-    async fn read_stream(&self) {
-        let mut consumer = loop {
-            match self.broker.consume(STREAM_SUBJECTS, From::LastOfEach).await {
-                Ok(consumer) => break consumer,
+    /// Reads which machines and logs the stream has messages of, until it has all, and again when the
+    /// connection was lost. As long as there is one, agents say themselves that they are there.
+    async fn read_archive(&self) {
+        let mut link = self.broker.link();
+        loop {
+            link.mark_unchanged();
+            match self.read_stream().await {
+                Ok(()) => {
+                    tracing::debug!("read what the stream has of machines");
+                    if link.changed().await.is_err()
+                        || link.wait_for(|link| link.is_up).await.is_err()
+                    {
+                        return std::future::pending().await;
+                    }
+                }
                 // There may be no stream yet. An edge need not be permitted to read all machines.
-                Err(error) => tracing::debug!(?error, "cannot read what the stream has"),
+                Err(error) => {
+                    tracing::debug!(?error, "cannot read all that the stream has");
+                    sleep(5 * TURN).await;
+                }
             }
-            sleep(5 * TURN).await;
-        };
+        }
+    }
+
+    async fn read_stream(&self) -> Result<(), Ended> {
+        let mut consumer = self.broker.consume(STREAM_SUBJECTS, From::LastOfEach).await?;
+        let mut ended = Ok(());
         let mut found: BTreeMap<HostName, (SystemTime, Vec<RemoteLog>)> = BTreeMap::new();
         for _ in 0..consumer.pending() {
-            let Ok(stored) = consumer.next().await else { break };
+            let next = timeout(ARCHIVE_SILENCE_MAX, consumer.next()).await;
+            let stored = match next.unwrap_or_else(|_| Err(Ended("nothing comes".to_owned()))) {
+                Ok(stored) => stored,
+                Err(error) => {
+                    ended = Err(error);
+                    break;
+                }
+            };
             let Some(host) = HostName::of_subject(&stored.subject) else { continue };
             let Some((path, size)) = path_and_size(&stored.fields) else { continue };
+            if !is_plain(&path) {
+                continue;
+            }
             let log = RemoteLog { path: path.into(), size, modified: stored.time };
             let (last, logs) = found.entry(host).or_insert((stored.time, Vec::new()));
             *last = stored.time.max(*last);
@@ -345,7 +368,27 @@ impl Hosts {
         }
         drop(all);
         self.change();
+        ended
     }
+}
+
+/// Makes room for another machine: the one that is away longest is forgotten. False if there is none.
+fn make_room(all: &mut BTreeMap<HostName, Known>) -> bool {
+    if all.len() < HOSTS_MAX {
+        return true;
+    }
+    let away = all.iter().filter_map(|(host, known)| Some((known.away?, host)));
+    let Some((_, longest)) = away.min() else { return false };
+    let longest = longest.clone();
+    all.remove(&longest).is_some()
+}
+
+/// Whether a path is that of a log of the machine that lists it: from the root on, and without any
+/// part that leads elsewhere.
+fn is_plain(path: &[u8]) -> bool {
+    let Some(path) = path.strip_prefix(b"/") else { return false };
+    let mut parts = path.split(|&byte| byte == b'/');
+    parts.all(|part| !part.is_empty() && part != b"." && part != b".." && !part.contains(&0))
 }
 
 enum Listed {
@@ -374,7 +417,8 @@ async fn ask_for_list(broker: &Broker, host: &HostName, known: Option<u64>) -> L
             return Listed::Failed;
         }
         let lines = String::from_utf8_lossy(&lines);
-        logs.extend(lines.lines().filter_map(ListedLog::of_line).map(|log| RemoteLog {
+        let listed = lines.lines().filter_map(ListedLog::of_line);
+        logs.extend(listed.filter(|log| is_plain(&log.path)).map(|log| RemoteLog {
             path: log.path.into(),
             size: log.size,
             modified: log.modified,
@@ -383,5 +427,34 @@ async fn ask_for_list(broker: &Broker, host: &HostName, known: Option<u64>) -> L
         if page >= pages || logs.len() >= LOGS_MAX {
             return Listed::Logs(tag, logs.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_leads_elsewhere_is_not_that_of_a_log() {
+        for path in ["/var/log/x", "/x", "/ü/..x/.y"] {
+            assert!(is_plain(path.as_bytes()), "{path}");
+        }
+        for path in ["", "/", "x", "-b/x", "//x", "/x/", "/./x", "/x/..", "/../@other/x", "/x\0"] {
+            assert!(!is_plain(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_machine_that_is_away_longest_makes_room() {
+        let name = |nth: usize| format!("m{nth}").parse::<HostName>().unwrap();
+        let mut all: BTreeMap<_, _> = (0..HOSTS_MAX).map(|nth| (name(nth), Known::new())).collect();
+        assert!(!make_room(&mut all), "each of them is there");
+        for nth in [7, 5, 9] {
+            let since = SystemTime::UNIX_EPOCH + Duration::from_secs(nth as u64);
+            all.get_mut(&name(nth)).unwrap().away = Some(since);
+        }
+        assert!(make_room(&mut all));
+        assert!(!all.contains_key(&name(5)) && all.len() == HOSTS_MAX - 1);
+        assert!(make_room(&mut all) && all.len() == HOSTS_MAX - 1);
     }
 }

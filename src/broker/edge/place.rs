@@ -1,8 +1,20 @@
 //! Finds the message of a stream that has a position of a log.
 
-use crate::broker::message::{Content, Message};
-use crate::broker::nats::{Broker, Stored, StreamFailure};
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::broker::message::{self, Content, Message};
+use crate::broker::nats::{Broker, From, Stored, StreamFailure};
+use crate::log::Generation;
 use crate::mirror::RemotePosition;
+
+/// All messages of a log are looked through for so long at most.
+const SCAN_TIME_MAX: Duration = Duration::from_secs(3);
+/// So many messages that say nothing of a generation may stand between two of it: late bytes of the
+/// one before, and that there is nothing to follow.
+const OTHERS_MAX: usize = 8;
 
 /// A message of a log and its place in the stream.
 #[derive(Clone, Debug)]
@@ -41,15 +53,19 @@ pub(super) async fn next(
     Ok(None)
 }
 
-/// Whether a message has the byte at a position, or comes after it in the same generation.
-fn has_reached(content: &Content, wanted: &RemotePosition) -> bool {
+/// Whether a message has the byte at a position, or comes after it in the same generation. None for
+/// one that says nothing of that generation.
+fn has_reached(content: &Content, wanted: &RemotePosition) -> Option<bool> {
     let (of, is_covered) = match content {
         Content::Bytes { at, bytes, .. } => (at, at.offset.plus(bytes.len()) > wanted.offset),
         Content::Turn { at, .. } => (at, at.offset > wanted.offset),
         Content::Gap { from, to } => (from, *to > wanted.offset),
-        Content::Waiting { .. } => return false,
+        Content::Waiting { after, .. } => {
+            let after = after.as_ref()?;
+            (after, after.offset > wanted.offset)
+        }
     };
-    of.generation.is(&wanted.generation) && is_covered
+    of.generation.is(&wanted.generation).then_some(is_covered)
 }
 
 /// The first message with the byte at a position, or after it, if the last message of the log is of
@@ -64,22 +80,65 @@ pub(super) async fn find(
     first: u64,
     last: &Placed,
 ) -> Result<Option<Placed>, StreamFailure> {
-    if !has_reached(&last.content, wanted) {
+    if has_reached(&last.content, wanted) != Some(true) {
         return Ok(None);
     }
     let mut found = last.clone();
-    // Whatever comes first at `high` or later has reached it, and is `found`. Nothing before `low` has.
+    // The first message of the generation at `high` or later has reached it, and is `found`. None
+    // before `low` has.
     let (mut low, mut high) = (first, last.sequence);
     while low < high {
         let middle = low + (high - low) / 2;
-        match next(broker, subject, path, middle).await? {
-            Some(placed) if has_reached(&placed.content, wanted) => {
-                (high, found) = (middle, placed);
+        let mut probe = next(broker, subject, path, middle).await?;
+        let mut others = 0;
+        let reached = loop {
+            let Some(placed) = &probe else { break None };
+            match has_reached(&placed.content, wanted) {
+                Some(reached) => break Some(reached),
+                // What follows may be all of the generation before.
+                None if others == OTHERS_MAX => break Some(false),
+                None => others += 1,
             }
-            Some(placed) => low = placed.sequence + 1,
+            probe = next(broker, subject, path, placed.sequence + 1).await?;
+        };
+        match (probe, reached) {
+            (Some(placed), Some(true)) => (high, found) = (middle, placed),
+            (Some(placed), Some(false)) => low = placed.sequence + 1,
             // The stream was trimmed meanwhile.
-            None => break,
+            _ => break,
         }
     }
     Ok(Some(found))
+}
+
+/// A message that has a part of a generation.
+#[derive(Clone, Debug)]
+pub(super) struct Piece {
+    pub(super) sequence: u64,
+    pub(super) range: Range<u64>,
+}
+
+/// The messages of a generation from a sequence on, in their order, by their headers. Empty where
+/// there are none, or too many messages of the log to look through all of them.
+pub(super) async fn pieces(
+    broker: &Broker,
+    subject: &str,
+    path: &[u8],
+    generation: &Generation,
+    from: u64,
+) -> Vec<Piece> {
+    let until = Instant::now() + SCAN_TIME_MAX;
+    let mut pieces = Vec::new();
+    let Ok(mut consumer) = broker.consume(subject, From::Headers(from)).await else {
+        return pieces;
+    };
+    for _ in 0..consumer.pending() {
+        let Ok(Ok(stored)) = timeout_at(until, consumer.next()).await else { return Vec::new() };
+        if let Some((at, end)) = message::place(&stored.fields, path)
+            && at.generation.is(generation)
+        {
+            pieces.push(Piece { sequence: stored.sequence, range: at.offset.0..end.0 });
+        }
+    }
+    pieces
 }

@@ -2,7 +2,7 @@
 //!
 //! One task for each machine asks it every second, for all of its logs together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -11,18 +11,21 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::broker::agent::LEASE;
-use crate::broker::ask::{Answer, Request};
+use crate::broker::ask::{Answer, KnownPlace, Request, WantedLog};
 use crate::broker::edge::ANSWER_TIME_MAX;
 use crate::broker::edge::hosts::Hosts;
 use crate::broker::names::{self, HostName};
 use crate::broker::nats::{AskFailure, Broker};
+use crate::log::fingerprint::Fingerprint;
+use crate::log::{Generation, Offset};
+use crate::mirror::RemotePosition;
 
 /// How often a machine is asked whether it is there.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often the lease is renewed. A request or two may be lost.
 const RENEWAL: Duration = Duration::from_secs(LEASE.as_secs() / 3);
-/// The most logs in one request.
-const PATHS_AT_ONCE: usize = 200;
+/// A request has at most so many bytes, and less where the broker takes less.
+const REQUEST_BYTES_MAX: usize = 256 * 1024;
 
 /// What is known of the agent of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +41,26 @@ pub(super) enum There {
 /// Watches over one machine while somebody holds it.
 pub(super) struct Reach {
     there: watch::Sender<There>,
-    /// The logs that are wanted, and by how many.
-    wanted: Mutex<HashMap<Arc<[u8]>, usize>>,
+    /// The logs that the machine has refused last.
+    refused: watch::Sender<HashSet<Vec<u8>>>,
+    wanted: Mutex<HashMap<Arc<[u8]>, Wanted>>,
+}
+
+/// A log that is wanted.
+#[derive(Default)]
+struct Wanted {
+    /// By how many.
+    count: usize,
+    /// The generation and the bytes to which one of them got.
+    known: Option<(Generation, Fingerprint)>,
+}
+
+impl Wanted {
+    fn known_place(&self) -> Option<KnownPlace> {
+        let (generation, end) = self.known.as_ref()?;
+        let at = RemotePosition { generation: *generation, offset: end.offset() };
+        Some(KnownPlace { at, tail: end.bytes().to_vec() })
+    }
 }
 
 /// Wants a log until it is dropped.
@@ -53,14 +74,39 @@ impl Interest {
     pub(super) fn there(&self) -> watch::Receiver<There> {
         self.reach.there.subscribe()
     }
+
+    /// The paths of the logs that the machine has refused last.
+    pub(super) fn refused(&self) -> watch::Receiver<HashSet<Vec<u8>>> {
+        self.reach.refused.subscribe()
+    }
+
+    /// The log as it is wanted.
+    pub(super) fn wanted_log(&self) -> WantedLog {
+        let wanted = self.reach.wanted.lock();
+        let known = wanted.get(&self.path).and_then(Wanted::known_place);
+        WantedLog { path: self.path.to_vec(), known }
+    }
+
+    /// Notes to where the log is known. `tail` are the last bytes before that.
+    pub(super) fn note(&self, at: RemotePosition, tail: &[u8]) {
+        let mut wanted = self.reach.wanted.lock();
+        let Some(wanted) = wanted.get_mut(&self.path) else { return };
+        let start = at.offset.0.saturating_sub(tail.len() as u64);
+        let mut end = match wanted.known.take() {
+            Some((of, end)) if of.is(&at.generation) && end.offset().0 == start => end,
+            _ => Fingerprint::at(Offset(start)),
+        };
+        end.advance(tail);
+        wanted.known = Some((at.generation, end));
+    }
 }
 
 impl Drop for Interest {
     fn drop(&mut self) {
         let mut wanted = self.reach.wanted.lock();
-        if let Some(count) = wanted.get_mut(&self.path) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(log) = wanted.get_mut(&self.path) {
+            log.count -= 1;
+            if log.count == 0 {
                 wanted.remove(&self.path);
             }
         }
@@ -70,25 +116,73 @@ impl Drop for Interest {
 impl Reach {
     /// Starts to watch.
     pub(super) fn start(broker: Broker, hosts: Arc<Hosts>, host: HostName) -> Arc<Self> {
-        let reach =
-            Arc::new(Self { there: watch::channel(There::Unknown).0, wanted: Mutex::default() });
+        let reach = Arc::new(Self {
+            there: watch::channel(There::Unknown).0,
+            refused: watch::channel(HashSet::new()).0,
+            wanted: Mutex::default(),
+        });
         tokio::spawn(beat(Arc::downgrade(&reach), broker, hosts, host));
         reach
     }
 
     /// Wants a log from now on.
     pub(super) fn want(self: Arc<Self>, path: &Arc<[u8]>) -> Interest {
-        *self.wanted.lock().entry(Arc::clone(path)).or_insert(0) += 1;
+        self.wanted.lock().entry(Arc::clone(path)).or_default().count += 1;
         Interest { reach: self, path: Arc::clone(path) }
     }
 
-    fn paths(&self) -> Vec<Vec<u8>> {
-        self.wanted.lock().keys().map(|path| path.to_vec()).collect()
+    fn logs(&self) -> Vec<WantedLog> {
+        let wanted = self.wanted.lock();
+        let log = |(path, wanted): (&Arc<[u8]>, &Wanted)| WantedLog {
+            path: path.to_vec(),
+            known: wanted.known_place(),
+        };
+        wanted.iter().map(log).collect()
+    }
+
+    /// Wants all logs for a while longer. Returns whether the machine has taken that.
+    async fn renew(&self, broker: &Broker, subject: &str) -> bool {
+        let mut refused = HashSet::new();
+        for logs in in_parts(self.logs(), REQUEST_BYTES_MAX.min(broker.payload_max())) {
+            let want = Request::Want { logs, tell: false };
+            let Ok((fields, payload)) =
+                broker.request(subject, want.encode(), ANSWER_TIME_MAX).await
+            else {
+                return false;
+            };
+            let Ok(Answer::Wanted { refused: some, .. }) = Answer::decode(&fields, payload) else {
+                return false;
+            };
+            refused.extend(some);
+        }
+        self.refused.send_if_modified(|known| {
+            let is_new = *known != refused;
+            *known = refused;
+            is_new
+        });
+        true
     }
 
     fn note(&self, there: There) {
         self.there.send_if_modified(|known| std::mem::replace(known, there) != there);
     }
+}
+
+/// Logs as parts whose lines have at most so many bytes together, if each of them has.
+fn in_parts(logs: Vec<WantedLog>, room: usize) -> Vec<Vec<WantedLog>> {
+    let (mut parts, mut left) = (Vec::<Vec<WantedLog>>::new(), 0);
+    for log in logs {
+        let len = log.line().len();
+        match parts.last_mut() {
+            Some(part) if len <= left => part.push(log),
+            _ => {
+                left = room;
+                parts.push(vec![log]);
+            }
+        }
+        left = left.saturating_sub(len);
+    }
+    parts
 }
 
 async fn beat(reach: Weak<Reach>, broker: Broker, hosts: Arc<Hosts>, host: HostName) {
@@ -124,13 +218,35 @@ async fn beat(reach: Weak<Reach>, broker: Broker, hosts: Arc<Hosts>, host: HostN
         };
         let is_told = |(known, at): (u64, Instant)| known == instance && at.elapsed() < RENEWAL;
         if !told.is_some_and(is_told) {
-            let mut is_taken = true;
-            for paths in reach.paths().chunks(PATHS_AT_ONCE) {
-                let want = Request::Want(paths.to_vec()).encode();
-                is_taken &= broker.request(&subject, want, ANSWER_TIME_MAX).await.is_ok();
+            let since = Instant::now();
+            if !reach.renew(&broker, &subject).await {
+                // What is not wanted is not published, so it cannot be said that it comes.
+                told = None;
+                continue;
             }
-            told = is_taken.then(|| (instance, Instant::now()));
+            told = Some((instance, since));
         }
         reach.note(There::Yes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parts_are_all_logs_and_fit(lens in proptest::collection::vec(1usize..99, 0..50)) {
+            let log = |len: usize| WantedLog { path: vec![b'x'; len], known: None };
+            let logs: Vec<_> = lens.into_iter().map(log).collect();
+            let parts = in_parts(logs.clone(), 100);
+            for part in &parts {
+                let len: usize = part.iter().map(|log| log.line().len()).sum();
+                prop_assert!(len <= 100 && !part.is_empty());
+            }
+            prop_assert_eq!(parts.concat(), logs);
+        }
     }
 }

@@ -91,12 +91,28 @@ pub(super) fn connect_failure(error: &ConnectError) -> ConnectFailure {
             ConnectFailure::Login(why)
         }
         ConnectErrorKind::Tls => ConnectFailure::Tls(why),
+        ConnectErrorKind::Io if is_of_certificate(error) => ConnectFailure::Tls(why),
         ConnectErrorKind::ServerParse
         | ConnectErrorKind::Dns
         | ConnectErrorKind::TimedOut
         | ConnectErrorKind::Io
         | ConnectErrorKind::MaxReconnects => ConnectFailure::Away(why),
     }
+}
+
+/// Whether the broker answered, and its certificate or ours was not accepted. The client tells that
+/// like a connection that was refused.
+fn is_of_certificate(error: &ConnectError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(cause) = cause.downcast_ref::<std::io::Error>()
+            && cause.kind() == std::io::ErrorKind::InvalidData
+        {
+            return cause.to_string().to_lowercase().contains("certificate");
+        }
+        source = cause.source();
+    }
+    false
 }
 
 pub(super) fn stream_failure(error: &Error) -> StreamFailure {

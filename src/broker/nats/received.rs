@@ -49,6 +49,8 @@ pub struct ReplyTo(pub(super) Subject);
 pub enum From {
     /// The first one at this sequence or later.
     Sequence(u64),
+    /// The same, without their bytes.
+    Headers(u64),
     /// The last one of each subject, without its bytes.
     LastOfEach,
 }

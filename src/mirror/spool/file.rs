@@ -357,7 +357,7 @@ impl SpoolFile {
                 let bytes: Bytes = fetched.bytes.slice(..len);
                 self.keep(piece.start, &bytes, None)?;
                 let end = piece.start + len as u64;
-                if end < piece.end {
+                if end < piece.end && (len == 0 || fetched.size <= end) {
                     // It was thought to be longer than it is.
                     self.lose(end..piece.end);
                 }
