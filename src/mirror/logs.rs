@@ -108,6 +108,23 @@ impl Logs {
         blocking::run(0, opening).await.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))
     }
 
+    /// Asks the spool, which may have to wait for its disk.
+    async fn in_spool<T: Send + 'static>(
+        &self,
+        name: &RemoteName,
+        ask: impl FnOnce(&Spool, &RemoteName) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (spool, name) = (self.spool.clone(), name.clone());
+        blocking::run(0, move || ask(&spool, &name)).await
+    }
+
+    /// When a log was written to, as its machine has listed it; now, if it was not listed.
+    pub(super) fn written(&self, name: &RemoteName) -> SystemTime {
+        let logs = self.remote.logs(&name.host);
+        let listed = logs.iter().find(|log| log.path == name.path);
+        listed.map_or_else(SystemTime::now, |log| log.modified)
+    }
+
     /// Remembers that a generation came directly before another one.
     pub(super) fn precedes(&self, name: &RemoteName, before: Generation, next: Generation) {
         let mut all = self.successions.lock();
@@ -118,7 +135,7 @@ impl Logs {
     }
 
     async fn follow(self: Arc<Self>, name: RemoteName) -> Result<Feed, Refusal> {
-        let stored = self.spool.latest(&name);
+        let stored = self.in_spool(&name, Spool::latest).await.flatten();
         let is_recent =
             |noted: SystemTime| noted.elapsed().is_ok_and(|elapsed| elapsed <= GO_ON_TIME_MAX);
         let from = stored.as_ref().filter(|stored| is_recent(stored.noted)).map(|stored| {
@@ -147,30 +164,40 @@ impl Logs {
 
     async fn find(self: Arc<Self>, name: RemoteName, wanted: Generation) -> Option<FoundFile> {
         let asked = self.remote.fetch(&name, &wanted, 0..0).await;
-        if asked.is_err() && !self.spool.has(&name, &wanted) {
+        let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &wanted);
+        if asked.is_err() && !self.in_spool(&name, has).await? {
             return None;
         }
         let file = self.file(&name, wanted).await.ok()?;
         if let Ok(asked) = &asked {
-            file.hear(&wanted, asked.size);
+            // The wanted signature is only what a visitor says.
+            file.hear_size(asked.size, None);
             if let Some(next) = asked.next {
                 file.hear_next(next);
             }
         }
         let bring = Arc::clone(&file);
-        let (found, head, end) = blocking::run(Self::device(&name), move || {
+        blocking::run(Self::device(&name), move || {
             bring_head(&bring);
-            Some((mirrored(&bring).ok()?, bring.head(), Offset(bring.size())))
+            if bring.is_of_another(&wanted) {
+                return None;
+            }
+            let (head, end) = (bring.head(), Offset(bring.size()));
+            Some(FoundFile { file: mirrored(&bring).ok()?, head, end })
         })
-        .await??;
-        (!file.is_of_another(&wanted)).then_some(FoundFile { file: found, head, end })
+        .await?
     }
 
     async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Generation> {
         let succession = self.successions.lock().get(&name).copied();
         let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
-        if let Some(known) = known.or_else(|| self.spool.next(&name, &before)) {
-            return Some(known);
+        let next = move |spool: &Spool, name: &RemoteName| spool.next(name, &before);
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.in_spool(&name, next).await.flatten(),
+        };
+        if known.is_some() {
+            return known;
         }
         self.remote.fetch(&name, &before, 0..0).await.ok()?.next
     }
@@ -223,7 +250,8 @@ impl Mirror for MirroredLogs {
             let logs = self.0.remote.logs(&host.name);
             let room = LISTED_MAX - all.len();
             is_more |= logs.len() > room;
-            all.extend(logs.iter().take(room).map(|log| {
+            let own = logs.iter().filter(|log| log.path.first() == Some(&b'/'));
+            all.extend(own.take(room).map(|log| {
                 let path = [b"/@", host.name.as_bytes(), &log.path].concat();
                 let status = Status { size: log.size, modified: log.modified };
                 Listed { path, status, is_away }
