@@ -51,6 +51,9 @@
 //! | offset | the position of a byte in a file, from 0 |
 //! | generation | names the bytes behind a path: file, truncation, and a signature of the head |
 //! | machine | a host whose agent publishes its logs; away while it does not answer |
+//! | agent | what publishes the logs of a machine, those that are wanted |
+//! | broker | what carries them from agents to edges, and keeps them for a while: NATS with JetStream |
+//! | stream | with a broker: the messages that it keeps, in order; else what one viewer gets |
 //! | edge | a server that serves the logs of other machines |
 //! | remote | what brings these logs to an edge |
 //! | mirror | what keeps them on an edge, under the generations and offsets of their machines |
@@ -88,6 +91,7 @@
 //! # Invariants, as absences
 //!
 //! - Only `log::watch` names the crate that watches the file system, and only `log` opens a log.
+//! - Only `broker::nats` names the client of the broker.
 //! - Nothing below `session` knows that viewers exist, except for their number.
 //! - Nothing below `serve` knows HTTP. `client` knows nothing of `serve`: they share the messages.
 //! - Only `wire` is serialisable.

@@ -139,16 +139,22 @@ fn parse_server(text: &str) -> Result<(Server, Option<Login>), NotAnAddress> {
     if authority.chars().any(|ch| ch.is_whitespace() || ch.is_control()) {
         return Err(NotAnAddress("a host has no space"));
     }
-    let port_at = match authority.rfind(']') {
-        Some(end) => authority[end..].find(':').map(|colon| end + colon),
+    let (host, port) = match authority.rsplit_once(']') {
+        // The brackets of an IPv6 address stay.
+        Some((host, after)) => (
+            authority.strip_suffix(after).unwrap_or(host),
+            match after.strip_prefix(':') {
+                None if !after.is_empty() => return Err(NotAnAddress("nothing follows the port")),
+                port => port,
+            },
+        ),
         None if authority.matches(':').count() > 1 => {
             return Err(NotAnAddress("an IPv6 address stands in brackets: `nats://[::1]:4222`"));
         }
-        None => authority.find(':'),
-    };
-    let (host, port) = match port_at {
-        Some(at) => (&authority[..at], Some(&authority[at + 1..])),
-        None => (authority, None),
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, None),
+        },
     };
     if host.is_empty() {
         return Err(NotAnAddress("there is no host"));

@@ -368,7 +368,9 @@ mod tests {
 
         #[test]
         fn any_line_is_a_log_or_is_none(line in "\\PC*") {
-            ListedLog::of_line(&line);
+            if let Some(log) = ListedLog::of_line(&line) {
+                prop_assert_eq!(ListedLog::of_line(log.line().trim_end_matches('\n')), Some(log));
+            }
         }
     }
 

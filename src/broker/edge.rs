@@ -86,8 +86,7 @@ impl Remote for Edge {
             });
             return receiver;
         };
-        let following =
-            Following::new(self.broker.clone(), Arc::clone(&self.hosts), host, &log.path, events);
+        let following = Following::new(self.broker.clone(), &self.hosts, host, &log.path, events);
         let until = self.ended.clone();
         tokio::spawn(async move { until.run_until_cancelled(following.run(from)).await });
         receiver

@@ -1,4 +1,4 @@
-//! The broker, NATS with JetStream. This is the only module that names its client.
+//! The broker, NATS with JetStream. Only this module names its client.
 //!
 //! What the client does by itself is known by measurement, and some of it is not good enough here:
 //!
@@ -8,30 +8,33 @@
 //!   pulls makes a new one when the connection is back: see [`Broker::link`].
 //! - A name and a password in the URL are ignored without a word. So they are taken out and given.
 
-use std::collections::HashMap;
-use std::fmt::{self, Display, Formatter};
+mod failures;
+mod received;
+
+use std::fmt::{self, Formatter};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind, PublishErrorKind};
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, LastRawMessageErrorKind, RawMessageError, StorageType, Stream,
 };
-use async_nats::jetstream::{Context, ErrorCode, message::StreamMessage};
-use async_nats::{
-    Client, ConnectError, ConnectErrorKind, ConnectOptions, Event, HeaderMap, RequestErrorKind,
-    ServerError, Subject, Subscriber,
-};
+use async_nats::jetstream::{Context, ErrorCode};
+use async_nats::{Client, ConnectOptions, Event, RequestErrorKind, ServerError};
 use bytes::Bytes;
-use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::broker::address::{BrokerAddress, Login};
 use crate::broker::fields::Fields;
 use crate::broker::names::{STREAM, STREAM_SUBJECTS};
+use failures::{causes, connect_failure, stream_failure};
+use received::{fields_of, headers};
+
+pub use failures::{AskFailure, ConnectFailure, Ended, PublishFailure, StreamFailure};
+pub use received::{Consumer, From, Incoming, ReplyTo, Stored, Subscription};
 
 /// The pause before the next attempt to connect is between half of this and one and a half.
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -66,31 +69,6 @@ pub struct Options {
     pub inbox: String,
 }
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub enum ConnectFailure {
-    /// The broker refuses this login.
-    Login(String),
-    /// There is no safe connection.
-    Tls(String),
-    /// The credentials are none.
-    Credentials(String),
-    /// Nothing answers there now.
-    Away(String),
-}
-
-impl Display for ConnectFailure {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Login(why) | Self::Tls(why) | Self::Credentials(why) | Self::Away(why) => {
-                f.write_str(why)
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConnectFailure {}
-
 /// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Link {
@@ -121,90 +99,6 @@ pub struct StreamState {
     /// The sequence of its last message.
     pub last: u64,
 }
-
-/// Why there is no stream.
-#[derive(Debug)]
-pub enum StreamFailure {
-    /// There is none of that name.
-    Missing,
-    /// The broker keeps no streams.
-    Off,
-    /// The broker says why.
-    Refused(String),
-    /// It does not answer now.
-    Away(String),
-}
-
-impl Display for StreamFailure {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => write!(f, "the broker has no stream `{STREAM}`"),
-            Self::Off => f.write_str("JetStream is off at the broker"),
-            Self::Refused(why) => write!(f, "the broker refuses the stream `{STREAM}`: {why}"),
-            Self::Away(why) => write!(f, "the broker does not answer: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for StreamFailure {}
-
-/// Why it is not known that a message was stored.
-#[derive(Debug)]
-pub enum PublishFailure {
-    /// It may have been stored or not: look at the last message of the subject.
-    Doubt(String),
-    /// Another message was stored meanwhile.
-    Overtaken,
-    /// It is larger than the broker takes.
-    TooLarge,
-    /// The broker says why: its disk or the stream is full, or there is no such stream.
-    Refused(String),
-}
-
-/// A message of the stream.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// Its subject.
-    pub subject: String,
-    /// Its place in the stream.
-    pub sequence: u64,
-    /// Its headers.
-    pub fields: Fields,
-    /// Its bytes.
-    pub payload: Bytes,
-    /// When it was stored, by the clock of the broker.
-    pub time: SystemTime,
-}
-
-/// A message that is not stored.
-#[derive(Clone, Debug)]
-pub struct Incoming {
-    /// Its subject.
-    pub subject: String,
-    /// Its headers.
-    pub fields: Fields,
-    /// Its bytes.
-    pub payload: Bytes,
-    /// Where an answer is expected.
-    pub reply: Option<ReplyTo>,
-}
-
-/// Where an answer is expected.
-#[derive(Clone, Debug)]
-pub struct ReplyTo(Subject);
-
-/// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AskFailure {
-    /// Nobody listens there.
-    Nobody,
-    /// None came in time, or the connection was lost.
-    Silence,
-}
-
-/// Why a consumer gives nothing more: make another one.
-#[derive(Debug)]
-pub struct Ended(pub String);
 
 /// A connection to the broker.
 #[derive(Clone)]
@@ -261,7 +155,10 @@ impl Broker {
         if options.authorities.is_some() || options.address.is_tls() {
             connecting = connecting.require_tls(true);
         }
-        let client = connecting.connect(options.address.servers()).await.map_err(failure)?;
+        let client = connecting
+            .connect(options.address.servers())
+            .await
+            .map_err(|error| connect_failure(&error))?;
         let mut context = async_nats::jetstream::new(client.clone());
         context.set_timeout(ANSWER_TIME_MAX);
         let stream = context.get_stream_no_info(STREAM).await;
@@ -515,89 +412,6 @@ impl Broker {
     }
 }
 
-/// Which messages a consumer begins with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// The first one at this sequence or later.
-    Sequence(u64),
-    /// The last one of each subject, without its bytes.
-    LastOfEach,
-}
-
-/// Gives messages of the stream in their order. Dropping it removes it from the broker.
-pub struct Consumer {
-    messages: pull::Stream,
-    stream: Stream<()>,
-    name: String,
-    /// How many it has given.
-    delivered: u64,
-    pending: u64,
-}
-
-impl Consumer {
-    /// How many messages were there when it was made.
-    #[must_use]
-    pub fn pending(&self) -> u64 {
-        self.pending
-    }
-
-    /// The next message. Dropping the future loses nothing.
-    ///
-    /// # Errors
-    /// When it gives nothing more, or has lost one.
-    pub async fn next(&mut self) -> Result<Stored, Ended> {
-        let message = match self.messages.next().await {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(Ended(causes(&error))),
-            None => return Err(Ended("the broker has removed it".to_owned())),
-        };
-        let info = message.info().map_err(|error| Ended(error.to_string()))?;
-        let (sequence, nth) = (info.stream_sequence, info.consumer_sequence);
-        let time = info.published.into();
-        self.delivered += 1;
-        if nth != self.delivered {
-            return Err(Ended("a message was lost on the way".to_owned()));
-        }
-        Ok(Stored {
-            subject: message.subject.to_string(),
-            sequence,
-            fields: fields_of(message.headers.as_ref()),
-            payload: message.payload.clone(),
-            time,
-        })
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        let (stream, name) = (self.stream.clone(), std::mem::take(&mut self.name));
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move {
-                // One that stays is removed by the broker after a while.
-                if let Err(error) = stream.delete_consumer(&name).await {
-                    tracing::debug!(%error, "cannot remove a consumer");
-                }
-            });
-        }
-    }
-}
-
-/// Gives messages of a subject.
-pub struct Subscription(Subscriber);
-
-impl Subscription {
-    /// The next one; None when the connection is closed. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Incoming> {
-        let message = self.0.next().await?;
-        Some(Incoming {
-            subject: message.subject.to_string(),
-            fields: fields_of(message.headers.as_ref()),
-            payload: message.payload,
-            reply: message.reply.map(ReplyTo),
-        })
-    }
-}
-
 fn reconnect_pause() -> Duration {
     RECONNECT_PAUSE.mul_f64(0.5 + fastrand::f64())
 }
@@ -635,31 +449,6 @@ fn note(link: &watch::Sender<Link>, event: &Event) {
     }
 }
 
-fn failure(error: ConnectError) -> ConnectFailure {
-    let why = causes(&error);
-    match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-            ConnectFailure::Login(why)
-        }
-        ConnectErrorKind::Tls => ConnectFailure::Tls(why),
-        ConnectErrorKind::ServerParse
-        | ConnectErrorKind::Dns
-        | ConnectErrorKind::TimedOut
-        | ConnectErrorKind::Io
-        | ConnectErrorKind::MaxReconnects => ConnectFailure::Away(why),
-    }
-}
-
-fn stream_failure(error: &async_nats::jetstream::Error) -> StreamFailure {
-    match error.error_code() {
-        ErrorCode::STREAM_NOT_FOUND => StreamFailure::Missing,
-        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
-            StreamFailure::Off
-        }
-        _ => StreamFailure::Refused(error.to_string()),
-    }
-}
-
 fn found(message: Result<StreamMessage, RawMessageError>) -> Result<Option<Stored>, StreamFailure> {
     match message {
         Ok(message) => Ok(Some(Stored {
@@ -677,34 +466,4 @@ fn found(message: Result<StreamMessage, RawMessageError>) -> Result<Option<Store
             }
         },
     }
-}
-
-fn headers(fields: &Fields) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in fields.iter() {
-        map.insert(name, value);
-    }
-    map
-}
-
-fn fields_of(headers: Option<&HeaderMap>) -> Fields {
-    let known: Option<HashMap<_, _>> = headers.map(|headers| {
-        headers.iter().filter_map(|(name, values)| Some((name, values.last()?))).collect()
-    });
-    let known = known.into_iter().flatten();
-    known.map(|(name, value)| (name.to_string(), value.to_string())).collect()
-}
-
-/// An error with its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

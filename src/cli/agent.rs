@@ -126,7 +126,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let hint = error.hint();
         Failure::usage(error, hint)
     })?;
-    init_logging("tailcast=info,warn,async_nats=error", AccessLogFormat::Text);
+    init_logging("tailcast=info,warn,async_nats=off", AccessLogFormat::Text);
     raise_descriptor_limit(DESCRIPTORS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)

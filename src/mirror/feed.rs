@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::log::file::{CHUNK_BYTES_MAX, LogFile};
-use crate::log::fingerprint::Fingerprint;
+use crate::log::fingerprint::{FINGERPRINT_BYTES, Fingerprint};
 use crate::log::follower::events::FileEvent;
+use crate::log::position::SIGNATURE_BYTES_MAX;
 use crate::log::timeline::{Reason, WaitReason};
 use crate::log::{Generation, Offset, blocking};
 use crate::mirror::logs::{Logs, bring_head, mirrored};
@@ -36,6 +37,8 @@ pub(super) struct Pump {
 /// The generation that is told now.
 struct Present {
     generation: Generation,
+    /// What its machine calls it since it was started again, where that is another name.
+    alias: Option<Generation>,
     kept: Arc<SpoolFile>,
     file: Arc<LogFile>,
     /// The offset after the last byte that was published.
@@ -43,6 +46,10 @@ struct Present {
 }
 
 impl Present {
+    fn is(&self, generation: &Generation) -> bool {
+        self.generation.is(generation) || self.alias.is_some_and(|alias| alias.is(generation))
+    }
+
     fn began(&self, reason: Reason) -> FileEvent {
         FileEvent::Began {
             generation: self.kept.generation(),
@@ -122,9 +129,7 @@ impl Pump {
                 self.bytes(at, bytes, written, &mut events).await
             }
             RemoteEvent::Gap { from, to } => {
-                if let Some(present) =
-                    self.present.as_mut().filter(|it| it.generation.is(&from.generation))
-                {
+                if let Some(present) = self.present.as_mut().filter(|it| it.is(&from.generation)) {
                     present.kept.lose(from.offset.0..to.0);
                     self.go_on(&mut events);
                     if let Some(present) = &mut self.present {
@@ -190,7 +195,7 @@ impl Pump {
             mirrored(&bring)
         });
         let file = file.await.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))?;
-        Ok(Present { generation, kept, file: Arc::new(file), end: 0 })
+        Ok(Present { generation, alias: None, kept, file: Arc::new(file), end: 0 })
     }
 
     async fn turn(
@@ -202,7 +207,13 @@ impl Pump {
         events: &mut Vec<FileEvent>,
     ) -> io::Result<()> {
         let size = size.max(at.offset.0);
-        if let Some(present) = self.present.as_mut().filter(|it| it.generation.is(&at.generation)) {
+        if reason == Reason::Joined && self.is_renamed(&at.generation).await {
+            if let Some(present) = &mut self.present {
+                present.alias = Some(at.generation);
+                present.kept.hear_alias(at.generation);
+            }
+        }
+        if let Some(present) = self.present.as_mut().filter(|it| it.is(&at.generation)) {
             present.kept.hear(&at.generation, size, Some(SystemTime::now()));
             if reason == Reason::Joined {
                 present.kept.ask_again();
@@ -215,6 +226,11 @@ impl Pump {
         }
         let is_direct = self.reach(at.generation, reason, before, events).await?;
         let is_first = self.present.is_none();
+        // What is told next may be long behind what the machine has.
+        let size = match is_first {
+            true => self.size(&at.generation).await.unwrap_or(0).max(size),
+            false => size,
+        };
         let mut next = self.enter(at.generation, size).await?;
         let is_succession = !matches!(reason, Reason::Late | Reason::Back);
         if let Some(present) = self.present.as_ref().filter(|_| is_direct && is_succession) {
@@ -244,6 +260,30 @@ impl Pump {
         Ok(())
     }
 
+    /// Whether a generation is the present one under another name: its machine was started again, found
+    /// the file, and did not know any more what it had called it. The bytes prove it, as they do when a
+    /// server looks for the file of a position.
+    async fn is_renamed(&self, generation: &Generation) -> bool {
+        let Some(present) = &self.present else { return false };
+        if present.is(generation) || present.generation.identity != generation.identity {
+            return false;
+        }
+        let end = present.end;
+        let (head, tail) = (SIGNATURE_BYTES_MAX as u64, FINGERPRINT_BYTES as u64);
+        for range in [0..end.min(head), end.saturating_sub(tail)..end] {
+            let (start, len) = (Offset(range.start), (range.end - range.start) as usize);
+            let file = Arc::clone(&present.file);
+            let own =
+                blocking::run(Logs::device(&self.name), move || file.read_at(start, len).ok());
+            let its = self.logs.remote.fetch(&self.name, generation, range).await;
+            match (own.await.flatten(), its) {
+                (Some(own), Ok(its)) if own == its.bytes => {}
+                _ => return false,
+            }
+        }
+        true
+    }
+
     /// Publishes what came before a generation that begins, as far as it was not told: the end of the
     /// present one, and those between. Returns whether that is all.
     async fn reach(
@@ -255,7 +295,7 @@ impl Pump {
     ) -> io::Result<bool> {
         let Some(present) = &self.present else { return Ok(true) };
         let own = present.generation;
-        let ends = before.filter(|before| before.generation.is(&own));
+        let ends = before.filter(|before| present.is(&before.generation));
         if let Some(ends) = ends {
             self.extend(own, ends.offset.0, events);
             return Ok(true);
@@ -266,9 +306,10 @@ impl Pump {
             _ if before.is_none() && reason != Reason::Joined => return Ok(true),
             _ => {}
         }
-        let Some(between) = self.between(own, next).await else { return Ok(false) };
+        let from = present.alias.unwrap_or(own);
+        let Some(between) = self.between(from, next).await else { return Ok(false) };
         for (generation, size) in between {
-            if !generation.is(&own) {
+            if !self.present.as_ref().is_some_and(|present| present.is(&generation)) {
                 let entered = self.enter(generation, size).await?;
                 if let Some(present) = self.present.replace(entered) {
                     present.kept.hear_next(generation);
@@ -290,6 +331,11 @@ impl Pump {
                 present.extend_to(end, events);
             }
         }
+    }
+
+    /// How many bytes its machine has of a generation now.
+    async fn size(&self, generation: &Generation) -> Option<u64> {
+        Some(self.logs.remote.fetch(&self.name, generation, 0..0).await.ok()?.size)
     }
 
     /// The generations from one to another, without that, each with its size. None where the machine
@@ -314,7 +360,7 @@ impl Pump {
         written: SystemTime,
         events: &mut Vec<FileEvent>,
     ) -> io::Result<()> {
-        if !self.present.as_ref().is_some_and(|it| it.generation.is(&at.generation)) {
+        if !self.present.as_ref().is_some_and(|it| it.is(&at.generation)) {
             self.turn(at, Reason::Joined, at.offset.0, None, events).await?;
         }
         self.go_on(events);

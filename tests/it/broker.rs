@@ -642,6 +642,67 @@ async fn what_is_wrong_with_the_broker_is_said_without_the_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_stream_has_dropped_is_fetched() {
+    let nats = broker!("what_a_full_stream_has_dropped_is_fetched");
+    let logs = logs();
+    let log = logs.path().join("app.log");
+    put(&log, "");
+    let small = ["--stream-max-bytes", "1MiB"];
+    let _agent = Agent::start(&nats.url(), "web", logs.path(), &small);
+    let edge = Arc::new(nats.edge().await);
+    let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
+    mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
+    // While the mirror takes nothing, ten times as much goes through the stream as that keeps.
+    let mut written = Vec::new();
+    for nth in 0..160 {
+        let block = format!("{nth} {}\n", "x".repeat(64 * 1024)).into_bytes();
+        append(&log, &block);
+        written.extend_from_slice(&block);
+    }
+    let broker = nats.connect().await;
+    let subject = tailcast::broker::names::log(&"web".parse().unwrap(), &mirror.name.path);
+    eventually("all went through the stream", async || {
+        let last = broker.last(&subject).await.unwrap().unwrap();
+        let number = |name| last.fields.get(name).map_or(0, |text| text.parse().unwrap());
+        let end: usize = number("Tc-Offset") + number("Tc-Length");
+        if end == written.len() { Ok(()) } else { Err(end) }
+    })
+    .await;
+    assert!(broker.stream_state().await.unwrap().first > 3, "the stream has dropped much");
+    mirror.until_end(written.len() as u64).await;
+    let came = mirror.copies[0].bytes.values().map(Vec::len).sum::<usize>();
+    assert!(came < written.len(), "not all of it can have come by itself");
+    assert!(mirror.all(0).await == written, "the rest is fetched");
+    assert_eq!(mirror.copies.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_or_an_agent_that_stands_still_is_told_and_loses_nothing() {
+    let nats = broker!("a_broker_or_an_agent_that_stands_still_is_told_and_loses_nothing");
+    let logs = logs();
+    let log = logs.path().join("app.log");
+    put(&log, "");
+    let agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
+    let edge = Arc::new(nats.edge().await);
+    let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
+    mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
+    let storm = Storm::begin(&log);
+    mirror.until_end(10_000).await;
+    nats.signal(Signal::STOP);
+    mirror.until("that nothing answers", |mirror| mirror.reach.last() == Some(&false)).await;
+    nats.signal(Signal::CONT);
+    mirror.until("that it answers", |mirror| mirror.reach.last() == Some(&true)).await;
+    agent.signal(Signal::STOP);
+    mirror.until("that the agent does not", |mirror| mirror.reach.last() == Some(&false)).await;
+    agent.signal(Signal::CONT);
+    mirror.until("that it does", |mirror| mirror.reach.last() == Some(&true)).await;
+    let written = storm.end();
+    mirror.until_end(written.len() as u64).await;
+    assert_eq!(mirror.copies.len(), 1, "{:?}", mirror.turns);
+    assert!(mirror.copies[0].from(0) == written, "all bytes came by themselves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_logs_at_once_come_whole() {
     let nats = broker!("many_logs_at_once_come_whole");
     let logs = logs();

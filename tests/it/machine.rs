@@ -243,6 +243,11 @@ impl Machine {
         self.0.lock().unwrap().forgets = true;
     }
 
+    /// Its agent does not know any more what it called the present file, and calls it something else.
+    pub fn rename(&self) {
+        self.change(PATH, |log| log.present().generation.nonce ^= 1);
+    }
+
     /// It does not answer.
     pub fn go_away(&self) {
         let mut state = self.0.lock().unwrap();

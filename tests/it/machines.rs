@@ -79,6 +79,10 @@ impl Nats {
         format!("nats://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// Ends it without any chance to tidy up.
     pub fn kill(&mut self) {
         self.child.kill().ok();

@@ -39,6 +39,8 @@ mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
+#[cfg(feature = "nats")]
+mod fleet;
 mod follow;
 mod followers;
 mod foreign;

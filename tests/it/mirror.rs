@@ -7,7 +7,7 @@ use tailcast::serve::Settings;
 use crate::clients::{Viewer, get};
 use crate::machine::{Edge, LOG, Machine};
 use crate::reader::{Position, Reader, lines};
-use crate::servers::eventually;
+use crate::servers::{eventually, pace};
 
 async fn follow(edge: &Edge, query: &str) -> Reader {
     let mut reader = Reader::open(&edge.server, LOG, query).await;
@@ -122,6 +122,43 @@ async fn files_that_had_the_name_while_its_machine_was_away_are_read_in_their_or
     assert_eq!(String::from_utf8_lossy(&reader.bytes), expected);
     let heads = reader.heads();
     assert!(heads.iter().all(|head| !head.starts_with("gap")), "{heads:?}");
+}
+
+#[tokio::test]
+async fn a_file_that_its_machine_calls_something_else_goes_on_if_its_bytes_prove_it() {
+    for is_same in [true, false] {
+        let machine = Machine::with(lines("first"));
+        let (edge, _spool) = machine.edge().await;
+        let mut reader = follow(&edge, "&lines=0").await;
+        machine.go_away();
+        reader.read_until_event("waiting").await;
+        if is_same {
+            machine.append("the end of the first\n");
+            machine.rename();
+        } else {
+            // Another file has the inode, and begins in the same way.
+            machine.truncate();
+            machine.append(lines("first").replace("99", "##"));
+            machine.append("the end of the first\n");
+        }
+        machine.come_back();
+        machine.append("now\n");
+        machine.rotate();
+        machine.append("second\n");
+        reader.read_until(b"second\n").await;
+        let end = lines("first").len();
+        let heads = reader.heads();
+        let own = "the end of the first\nnow\nsecond\n";
+        if is_same {
+            assert_eq!(heads[2..], [format!("reset back {end}"), "reset rotated 0".to_owned()]);
+            assert_eq!(String::from_utf8_lossy(&reader.bytes), own);
+        } else {
+            let back = format!("reset back {end}");
+            assert_eq!(heads[2..], [&back, "reset truncated 0", "reset rotated 0"]);
+            let whole = lines("first").replace("99", "##") + own;
+            assert_eq!(String::from_utf8_lossy(&reader.bytes), whole);
+        }
+    }
 }
 
 #[tokio::test]
@@ -387,4 +424,26 @@ async fn a_machine_that_is_away_is_in_the_list_as_away() {
     reader.read_until_event("waiting").await;
     machine.come_back();
     reader.read_until(b"early 99\n").await;
+}
+
+#[tokio::test]
+async fn a_viewer_that_is_ahead_of_an_edge_is_waited_for() {
+    let machine = Machine::with(lines("early"));
+    let (edge, _spool) = machine.edge().await;
+    let mut present = follow(&edge, "&lines=0").await;
+    // Another edge has these already.
+    let bytes = "a moment later\n";
+    let generation = present.at.generation.clone();
+    let next = present.at.next + bytes.len() as u64;
+    let at = Position { generation, next };
+    let resuming = Reader::resume(&edge.server, LOG, &at);
+    let later = async {
+        pace(std::time::Duration::from_millis(200)).await;
+        machine.append(bytes);
+    };
+    let (mut ahead, ()) = tokio::join!(resuming, later);
+    machine.append("now\n");
+    ahead.read_until(b"now\n").await;
+    assert_eq!((ahead.heads(), ahead.bytes), (vec!["open true".to_owned()], b"now\n".to_vec()));
+    present.read_until(b"now\n").await;
 }

@@ -120,7 +120,11 @@ const ABSENCES: &[Absence] = &[
         says: "only `broker::nats` names the client of the broker",
         names: &["async_nats"],
         rooms: &[],
-        except: &[("broker/nats.rs", "it is what speaks to the broker")],
+        except: &[
+            ("broker/nats.rs", "it is what speaks to the broker"),
+            ("broker/nats/failures.rs", "it says what may go wrong there"),
+            ("broker/nats/received.rs", "it says what comes from there"),
+        ],
     },
     Absence {
         says: "only a visitor turns the path of a request into a log",

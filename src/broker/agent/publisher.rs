@@ -239,15 +239,24 @@ impl Publisher {
                     }
                     Err(failure) => failure,
                 };
-                if let PublishFailure::Refused(why) = &failure {
-                    if !std::mem::replace(&mut is_told, true) {
-                        let log = self.log.display();
-                        tracing::warn!(%log, why, "the broker does not take its messages: trying again");
+                let log = self.log.display();
+                tracing::debug!(%log, ?failure, "not known to be stored");
+                match failure {
+                    PublishFailure::Doubt(_) => {}
+                    PublishFailure::Overtaken => sleep(RETRY_FIRST).await,
+                    PublishFailure::Refused(why) => {
+                        if !std::mem::replace(&mut is_told, true) {
+                            tracing::warn!(%log, why, "the broker does not take its messages: trying again");
+                        }
+                        sleep(pause).await;
+                        pause = (2 * pause).min(RETRY_LONGEST);
                     }
-                    sleep(pause).await;
-                    pause = (2 * pause).min(RETRY_LONGEST);
+                    // The broker takes less than it did: the bytes are cut anew.
+                    PublishFailure::TooLarge => {
+                        sleep(pause).await;
+                        return Err(Overtaken);
+                    }
                 }
-                tracing::debug!(log = %self.log.display(), ?failure, "not known to be stored");
                 is_first = true;
                 match self.last().await {
                     None => sequence = 0,

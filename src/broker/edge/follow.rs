@@ -47,6 +47,8 @@ pub(super) struct Following {
     /// The mirror was told that the machine cannot be reached.
     is_unreachable: bool,
     has_begun: bool,
+    /// It is in the log that the broker gives no consumer.
+    is_failure_told: bool,
 }
 
 /// Where to begin.
@@ -60,7 +62,7 @@ struct Start {
 impl Following {
     pub(super) fn new(
         broker: Broker,
-        hosts: Arc<Hosts>,
+        hosts: &Arc<Hosts>,
         host: HostName,
         path: &Arc<[u8]>,
         events: mpsc::Sender<RemoteEvent>,
@@ -75,6 +77,7 @@ impl Following {
             seen: None,
             is_unreachable: false,
             has_begun: false,
+            is_failure_told: false,
             broker,
             host,
             events,
@@ -106,6 +109,9 @@ impl Following {
             if let Some(mut consumer) = self.begin().await? {
                 self.pass_on(&mut consumer).await?;
             } else {
+                if *self.there.borrow_and_update() == There::No {
+                    self.tell_reach(false).await?;
+                }
                 sleep(RETRY_INTERVAL).await;
             }
         }
@@ -138,7 +144,10 @@ impl Following {
             match self.broker.consume(&self.subject, From::Sequence(start.sequence)).await {
                 Ok(consumer) => consumer,
                 Err(error) => {
-                    tracing::warn!(subject = self.subject, ?error, "cannot follow: trying again");
+                    if !std::mem::replace(&mut self.is_failure_told, true) {
+                        let Self { host, subject, .. } = self;
+                        tracing::warn!(%host, subject, ?error, "cannot follow a log: trying again");
+                    }
                     return Ok(None);
                 }
             };
@@ -146,7 +155,7 @@ impl Following {
         if let Some(turn) = start.turn {
             self.send(turn).await?;
         }
-        self.has_begun = true;
+        (self.has_begun, self.is_failure_told) = (true, false);
         Ok(Some(consumer))
     }
 

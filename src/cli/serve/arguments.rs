@@ -51,12 +51,12 @@ pub(in crate::cli) struct Arguments {
 
     /// Sign in at the broker with this credentials file
     #[cfg(feature = "nats")]
-    #[arg(long, value_name = "FILE", requires = "nats", env = "TAILCAST_NATS_CREDS")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_CREDS")]
     pub(super) nats_creds: Option<PathBuf>,
 
     /// Speak TLS with the broker, and trust the certificate authorities in this file (PEM), too
     #[cfg(feature = "nats")]
-    #[arg(long, value_name = "FILE", requires = "nats", env = "TAILCAST_NATS_TLS_CA")]
+    #[arg(long, value_name = "FILE", env = "TAILCAST_NATS_TLS_CA")]
     pub(super) nats_tls_ca: Option<PathBuf>,
 
     /// Keep what was brought of other machines' logs in this directory

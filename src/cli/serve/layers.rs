@@ -172,6 +172,7 @@ impl Configuration {
         let arguments = Arguments::from_arg_matches(&matches).map_err(wrong)?;
         let listen = addresses(&arguments, layers)?;
         check_certificate_flags(&arguments)?;
+        check_broker_flags(&arguments)?;
         check_identity(&arguments, &rules)?;
         let accounts = Accounts::read(&arguments)?;
         Ok(Self { arguments, listen, rules, accounts, values })
@@ -346,6 +347,19 @@ fn check_certificate_flags(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.tls_cert.is_some() != arguments.tls_key.is_some() {
         let error = anyhow::anyhow!("`tls-cert` and `tls-key` need each other");
         return Err(Failure::usage(error, "give `--tls-cert FILE` and `--tls-key FILE`"));
+    }
+    let _ = arguments;
+    Ok(())
+}
+
+/// Refuses what is for a broker where there is none.
+fn check_broker_flags(arguments: &Arguments) -> Result<(), Failure> {
+    #[cfg(feature = "nats")]
+    if arguments.nats.is_none()
+        && (arguments.nats_creds.is_some() || arguments.nats_tls_ca.is_some())
+    {
+        let error = anyhow::anyhow!("`nats-creds` and `nats-tls-ca` need `nats`");
+        return Err(Failure::usage(error, "name the broker: `--nats nats://HOST:4222`"));
     }
     let _ = arguments;
     Ok(())

@@ -86,6 +86,8 @@ struct State {
     generation: Generation,
     /// The machine said so. Else it is what a visitor has asked for.
     is_told: bool,
+    /// What its machine calls it now, where that is another name.
+    alias: Option<Generation>,
     size: u64,
     modified: SystemTime,
     next: Option<Generation>,
@@ -169,6 +171,7 @@ impl SpoolFile {
         let state = State {
             generation,
             is_told: false,
+            alias: None,
             size: size.max(present.end()),
             modified,
             next,
@@ -269,7 +272,7 @@ impl SpoolFile {
             state.followed = Some(SystemTime::now());
             state.is_noted = false;
             let is_longer = generation.signature.bytes() > state.generation.signature.bytes();
-            if is_longer || !state.is_told {
+            if (is_longer || !state.is_told) && generation.is(&state.generation) {
                 state.generation = *generation;
                 state.is_told = true;
                 self.sign(&mut state);
@@ -304,6 +307,11 @@ impl SpoolFile {
             state.generation = Generation::new(generation.identity, generation.nonce, &head);
             state.is_noted = false;
         }
+    }
+
+    /// Takes the name by which its machine knows it now.
+    pub(in crate::mirror) fn hear_alias(&self, alias: Generation) {
+        self.state.write().alias = Some(alias);
     }
 
     /// Takes what came directly after this generation.
@@ -473,7 +481,11 @@ impl SpoolFile {
 
     fn fetch_alone(&self, piece: &Range<u64>) -> io::Result<()> {
         let Origin { remote, runtime } = &self.origin;
-        let fetching = remote.fetch(&self.name, &self.generation(), piece.clone());
+        let called = {
+            let state = self.state.read();
+            state.alias.unwrap_or(state.generation)
+        };
+        let fetching = remote.fetch(&self.name, &called, piece.clone());
         let fetched = runtime.block_on(async { timeout(FETCH_TIME_MAX, fetching).await });
         match fetched.unwrap_or(Err(FetchError::Unreachable)) {
             Ok(fetched) => {
@@ -609,6 +621,7 @@ mod tests {
         State {
             generation,
             is_told: true,
+            alias: None,
             size,
             modified,
             next: None,
