@@ -42,6 +42,8 @@ struct State {
     holds_back: bool,
     /// What is asked for waits until this ends, and is not answered then.
     hangs: Option<watch::Sender<()>>,
+    /// Who answers knows at most so many bytes of a file.
+    known: Option<usize>,
     /// How often bytes were asked for.
     asked: usize,
     revision: u64,
@@ -164,6 +166,11 @@ impl Machine {
     /// The same, and nothing is answered from now on either.
     pub fn hang_on(&self) {
         self.0.lock().unwrap().hangs = Some(watch::Sender::new(()));
+    }
+
+    /// Only so many bytes of each file are known to who answers; None for all.
+    pub fn know(&self, bytes: Option<usize>) {
+        self.0.lock().unwrap().known = bytes;
     }
 
     /// How often bytes were asked for since it hangs.
@@ -429,6 +436,7 @@ impl Remote for Machine {
             let at = files.iter().position(|file| file.generation.is(generation));
             let at = at.ok_or(FetchError::Gone)?;
             let (file, size) = (&files[at], files[at].bytes.len());
+            let size = state.known.map_or(size, |known| known.min(size));
             let range = (range.start as usize).min(size)..(range.end as usize).min(size);
             if file.lost.start < range.end && range.start < file.lost.end
                 || file.lost.end == usize::MAX

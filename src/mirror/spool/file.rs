@@ -496,10 +496,15 @@ impl SpoolFile {
                     self.hear_next(next);
                 }
                 let end = piece.start + len as u64;
-                if end < piece.end {
-                    // It was thought to be longer than it is.
-                    self.state.write().deny(&(end..piece.end), Instant::now());
+                if end >= piece.end || (fetched.size < piece.end && len > 0) {
+                    return Ok(());
                 }
+                if fetched.size < piece.end {
+                    // Who answers does not know all that was heard of: it may have been told by somebody
+                    // else than the machine, or the machine is about to tell that the file is shorter.
+                    return Err(unreachable());
+                }
+                self.state.write().deny(&(end..piece.end), Instant::now());
                 Ok(())
             }
             Err(FetchError::Gone) => {
