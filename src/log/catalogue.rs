@@ -264,6 +264,10 @@ impl DirectoryWalk<'_> {
             // The names of these files are known, and nothing else that identifies them.
             let identity = Identity { device: u64::MAX, inode: fnv1a(&listed.path) };
             let Ok(log) = self.access.locate(&listed.path) else { continue };
+            // A machine must not list anything under a name that is not its own.
+            if log.as_path().as_os_str().as_bytes() != listed.path {
+                continue;
+            }
             let (Status { size, modified }, is_away) = (listed.status, listed.is_away);
             if self.oldest.is_none_or(|oldest| modified >= oldest) {
                 self.push(Entry { log, size, modified, identity, name: None, is_away });

@@ -314,6 +314,13 @@ impl LogFile {
         Ok(missing.map(|missing| Offset(missing.start)..Offset(missing.end)))
     }
 
+    /// Where the bytes begin that can be read without asking another machine, and reach up to an
+    /// offset. The start of the file, if it is one of this machine.
+    #[must_use]
+    pub fn here_before(&self, offset: Offset) -> Offset {
+        self.mirrored.as_ref().map_or(Offset(0), |mirrored| Offset(mirrored.here_before(offset.0)))
+    }
+
     pub(super) fn seek(&self, to: SeekFrom) -> rustix::io::Result<u64> {
         self.point.check(Call::Seek)?;
         match &self.content {

@@ -32,14 +32,15 @@ use crate::log::access::{Access, Identity, LogPath};
 use crate::log::archive::{Compression, Unpacked};
 use crate::log::blocking;
 use crate::log::file::{LogFile, Nuls, Read};
+use crate::log::fingerprint::Fingerprint;
 use crate::log::follower::events::{FileEvent, Poll};
 use crate::log::follower::rotation::RotationTracker;
 use crate::log::follower::tailed_file::TailedFile;
-use crate::log::mirrored::{Mirror, is_mirrored};
+use crate::log::mirrored::{FoundFile, Mirror, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
-use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline, WaitReason};
+use crate::log::timeline::{OLD_FILES_MAX, Reason, Span, SpanReader, Timeline, WaitReason};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use fed::publish_feed;
@@ -280,7 +281,23 @@ impl Follower {
             }
         }
         let found = mirror.find(&self.log, generation, offset).await.ok()??;
-        self.timeline().add_mirrored(found, offset)
+        self.take_in_mirrored(found, offset)
+    }
+
+    /// Adds a file that was found. Its machine may have said that there is more of the present one than
+    /// was published.
+    fn take_in_mirrored(&self, found: FoundFile, offset: Offset) -> Option<Arc<Span>> {
+        let (span, has_grown) = {
+            let mut timeline = self.timeline();
+            let end = |timeline: &Timeline| timeline.latest().map(|span| span.end());
+            let before = end(&timeline);
+            let span = timeline.add_mirrored(found, offset);
+            (span, end(&timeline) != before)
+        };
+        if has_grown {
+            self.send(Event::TimelineChanged);
+        }
+        span
     }
 
     /// Waits for something to come into the timeline.
@@ -324,7 +341,7 @@ impl Follower {
                 let Ok(Some(found)) = mirror.find(&self.log, next, Offset(0)).await else {
                     return unknown;
                 };
-                let span = self.timeline().add_mirrored(found, Offset(0));
+                let span = self.take_in_mirrored(found, Offset(0));
                 span.map(|span| SpanReader::enter(&span))
             }
         };
@@ -757,6 +774,10 @@ impl Follower {
             && poll.events.iter().all(|event| matches!(event, FileEvent::Bytes { .. }));
         let mut timeline = self.timeline();
         for event in poll.events {
+            let event = match is_mirrored(self.log.as_path()) {
+                true => without_known(event, &timeline),
+                false => event,
+            };
             events.push(match event {
                 FileEvent::Began { generation, head, before, reason, file } => {
                     self.access.metrics().count_span(reason);
@@ -766,6 +787,9 @@ impl Follower {
                 }
                 FileEvent::Bytes { start, bytes, written, head } => {
                     timeline.sign(head);
+                    if bytes.is_empty() {
+                        continue;
+                    }
                     let Some(span) = timeline.extend(start, &bytes) else { continue };
                     self.access.metrics().count_chunk(&bytes);
                     Event::Chunk(Arc::new(Chunk { span, start, bytes, written }))
@@ -836,5 +860,31 @@ impl Follower {
     fn send(&self, event: Event) {
         // The send fails when the log has no receivers. That is no error: the file has the bytes.
         let _receivers = self.events.send(event);
+    }
+}
+/// An event of another machine without what was published before it was told: a viewer that knew more
+/// may have asked how long the file is.
+fn without_known(event: FileEvent, timeline: &Timeline) -> FileEvent {
+    match event {
+        FileEvent::Began { generation, head, before, reason: Reason::Back, file } => {
+            let known = timeline.last_of(generation).map(|span| span.end());
+            let before = match known.filter(|known| before.offset() < *known) {
+                Some(known) => Fingerprint::at(known),
+                None => before,
+            };
+            FileEvent::Began { generation, head, before, reason: Reason::Back, file }
+        }
+        FileEvent::Bytes { start, mut bytes, written, head } => {
+            let end = timeline.latest().map_or(start, |span| span.end());
+            let known = usize::try_from(end.0.saturating_sub(start.0)).unwrap_or(usize::MAX);
+            let known = known.min(bytes.len());
+            FileEvent::Bytes {
+                start: start.plus(known),
+                bytes: bytes.split_off(known),
+                written,
+                head,
+            }
+        }
+        event => event,
     }
 }

@@ -92,15 +92,30 @@ impl LogFile {
     }
 
     /// The offset at which the last `lines` lines before `end` start. If that is more than 64 MiB
-    /// back, the offset 64 MiB back, in the middle of a line.
+    /// back, the offset 64 MiB back, in the middle of a line. While the machine of a mirrored file does
+    /// not answer, the start of those lines that are here.
     ///
     /// # Errors
     /// Those of `pread`.
     pub fn last_lines(&self, newline: Newline, lines: u64, end: Offset) -> io::Result<Offset> {
-        Ok(match self.lines_before(newline, end, lines, LAST_LINES_BYTES_MAX)? {
-            LinesBefore::All(start) => start,
-            LinesBefore::Fewer(_) => Offset(newline.align(end.0 - LAST_LINES_BYTES_MAX)),
-        })
+        match self.lines_before(newline, end, lines, LAST_LINES_BYTES_MAX) {
+            Ok(LinesBefore::All(start)) => Ok(start),
+            Ok(LinesBefore::Fewer(_)) => Ok(Offset(newline.align(end.0 - LAST_LINES_BYTES_MAX))),
+            Err(_) if self.is_mirrored() => Ok(self.last_lines_here(newline, lines, end)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The start of as many of the last lines as are here. Where none is, an offset shortly before the
+    /// end, so that some are shown once they can be read.
+    fn last_lines_here(&self, newline: Newline, lines: u64, end: Offset) -> Offset {
+        let here = newline.align(self.here_before(end).plus(newline.width() - 1).0);
+        match self.lines_before(newline, end, lines, end.0.saturating_sub(here)) {
+            Ok(LinesBefore::All(start) | LinesBefore::Fewer(Some(start))) => start,
+            Ok(LinesBefore::Fewer(None)) | Err(_) => {
+                Offset(newline.align(end.0.saturating_sub(BLOCK_BYTES_MAX)))
+            }
+        }
     }
 
     /// The offset at which the row that holds `offset` starts, or a row before it that its line

@@ -111,6 +111,10 @@ pub trait MirroredBytes: Debug + Send + Sync + 'static {
     /// As for [`provide`](Self::provide), and those of `pread`.
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>>;
 
+    /// Where the bytes begin that are here and reach up to an offset; the offset itself if the byte
+    /// before it is not here. It fetches nothing.
+    fn here_before(&self, offset: u64) -> u64;
+
     /// Size and time of the last write, as last heard.
     fn status(&self) -> Status;
 

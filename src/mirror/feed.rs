@@ -30,6 +30,8 @@ pub(super) struct Pump {
     name: RemoteName,
     present: Option<Present>,
     waiting: Option<WaitReason>,
+    /// What the machine said last, if it has nothing to follow.
+    said: Option<WaitReason>,
 }
 
 /// The generation that is told now.
@@ -69,7 +71,7 @@ impl Present {
 
 impl Pump {
     pub(super) fn new(logs: Arc<Logs>, name: RemoteName) -> Self {
-        Self { logs, name, present: None, waiting: None }
+        Self { logs, name, present: None, waiting: None, said: None }
     }
 
     /// Passes on what is heard, until nobody wants it any more or the remote ends.
@@ -107,6 +109,18 @@ impl Pump {
     /// What is published for an event.
     pub(super) async fn hear(&mut self, event: RemoteEvent) -> Vec<FileEvent> {
         let mut events = Vec::new();
+        match event {
+            RemoteEvent::Turn { .. } | RemoteEvent::Bytes { .. } | RemoteEvent::Gap { .. } => {
+                self.said = None;
+            }
+            RemoteEvent::Waiting(reason) => self.said = Some(reason),
+            RemoteEvent::Unreachable => {}
+            RemoteEvent::Reachable => {
+                if let Some(present) = &self.present {
+                    present.kept.ask_again();
+                }
+            }
+        }
         let heard = match event {
             RemoteEvent::Turn { at, reason, size, before } => {
                 self.turn(at, reason, size, before, &mut events).await
@@ -134,7 +148,11 @@ impl Pump {
             }
             RemoteEvent::Reachable => {
                 if self.waiting == Some(WaitReason::Unreachable) {
-                    self.go_on(&mut events);
+                    match self.said {
+                        // It has not got the log back only because it can be heard.
+                        Some(reason) => self.wait(reason, &mut events),
+                        None => self.go_on(&mut events),
+                    }
                 }
                 Ok(())
             }
@@ -170,7 +188,7 @@ impl Pump {
     /// The file of a generation, with its first bytes.
     async fn enter(&self, generation: Generation, size: u64) -> io::Result<Present> {
         let kept = self.logs.file(&self.name, generation).await?;
-        kept.hear(&generation, size);
+        kept.hear(&generation, size, Some(self.logs.written(&self.name)));
         let bring = Arc::clone(&kept);
         let file = blocking::run(Logs::device(&self.name), move || {
             bring_head(&bring);
@@ -197,7 +215,10 @@ impl Pump {
             present.kept.hear_alias(at.generation);
         }
         if let Some(present) = self.present.as_mut().filter(|it| it.is(&at.generation)) {
-            present.kept.hear(&at.generation, size);
+            present.kept.hear(&at.generation, size, Some(SystemTime::now()));
+            if reason == Reason::Joined {
+                present.kept.ask_again();
+            }
             self.go_on(events);
             if let Some(present) = &mut self.present {
                 present.extend_to(size, events);
@@ -307,7 +328,7 @@ impl Pump {
         if self.present.as_ref().is_some_and(|present| present.end < end) {
             self.go_on(events);
             if let Some(present) = &mut self.present {
-                present.kept.hear(&generation, end);
+                present.kept.hear(&generation, end, Some(SystemTime::now()));
                 present.extend_to(end, events);
             }
         }
@@ -346,10 +367,15 @@ impl Pump {
         self.go_on(events);
         let Some(present) = &mut self.present else { return Ok(()) };
         let start = at.offset.0;
-        present.kept.hear(&at.generation, start + bytes.len() as u64);
         let (kept, keep) = (Arc::clone(&present.kept), bytes.clone());
-        let keeping = blocking::run(0, move || kept.keep(start, &keep, Some(written)));
-        let keeping = keeping.await.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()));
+        let generation = at.generation;
+        let keeping = blocking::run(0, move || {
+            kept.hear(&generation, start + keep.len() as u64, Some(written));
+            (kept.keep(start, &keep, Some(written)), kept.head())
+        });
+        let Some((keeping, head)) = keeping.await else {
+            return Err(io::ErrorKind::Interrupted.into());
+        };
         if let Err(error) = keeping {
             // Whoever reads the file later fetches them again.
             tracing::warn!(log = ?self.name, %error, "cannot keep what its machine tells");
@@ -357,7 +383,6 @@ impl Pump {
         let seen = usize::try_from(present.end.saturating_sub(start)).unwrap_or(usize::MAX);
         let mut rest = bytes.slice(seen.min(bytes.len())..);
         let mut start = Offset(start + (bytes.len() - rest.len()) as u64);
-        let head = present.kept.head();
         while !rest.is_empty() {
             let bytes = rest.split_to(rest.len().min(CHUNK_BYTES_MAX));
             let end = start.plus(bytes.len());

@@ -111,6 +111,23 @@ impl Logs {
         blocking::run(0, opening).await.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))
     }
 
+    /// Asks the spool, which may have to wait for its disk.
+    async fn in_spool<T: Send + 'static>(
+        &self,
+        name: &RemoteName,
+        ask: impl FnOnce(&Spool, &RemoteName) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (spool, name) = (self.spool.clone(), name.clone());
+        blocking::run(0, move || ask(&spool, &name)).await
+    }
+
+    /// When a log was written to, as its machine has listed it; now, if it was not listed.
+    pub(super) fn written(&self, name: &RemoteName) -> SystemTime {
+        let logs = self.remote.logs(&name.host);
+        let listed = logs.iter().find(|log| log.path == name.path);
+        listed.map_or_else(SystemTime::now, |log| log.modified)
+    }
+
     /// Remembers that a generation came directly before another one.
     pub(super) fn precedes(&self, name: &RemoteName, before: Generation, next: Generation) {
         let mut all = self.successions.lock();
@@ -121,7 +138,7 @@ impl Logs {
     }
 
     async fn follow(self: Arc<Self>, name: RemoteName) -> Result<Feed, Refusal> {
-        let stored = self.spool.latest(&name);
+        let stored = self.in_spool(&name, Spool::latest).await.flatten();
         let is_recent =
             |noted: SystemTime| noted.elapsed().is_ok_and(|elapsed| elapsed <= GO_ON_TIME_MAX);
         let from = stored.as_ref().filter(|stored| is_recent(stored.noted)).map(|stored| {
@@ -156,7 +173,9 @@ impl Logs {
     ) -> Result<Option<FoundFile>, Refusal> {
         let asked = self.ask(&name, &wanted).await;
         let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable));
-        let found = match asked.is_ok() || self.spool.has(&name, &wanted) {
+        let has = move |spool: &Spool, name: &RemoteName| spool.has(name, &wanted);
+        let is_known = asked.is_ok() || self.in_spool(&name, has).await.unwrap_or(false);
+        let found = match is_known {
             true => self.found(name, wanted, asked.ok()).await,
             false => None,
         };
@@ -189,25 +208,34 @@ impl Logs {
     ) -> Option<FoundFile> {
         let file = self.file(&name, wanted).await.ok()?;
         if let Some(asked) = &asked {
-            file.hear(&wanted, asked.size);
+            // The wanted signature is only what a visitor says.
+            file.hear_size(asked.size, None);
             if let Some(next) = asked.next {
                 file.hear_next(next);
             }
         }
         let bring = Arc::clone(&file);
-        let (found, head, end) = blocking::run(Self::device(&name), move || {
+        blocking::run(Self::device(&name), move || {
             bring_head(&bring);
-            Some((mirrored(&bring).ok()?, bring.head(), Offset(bring.size())))
+            if bring.is_of_another(&wanted) {
+                return None;
+            }
+            let (head, end) = (bring.head(), Offset(bring.size()));
+            Some(FoundFile { file: mirrored(&bring).ok()?, head, end })
         })
-        .await??;
-        (!file.is_of_another(&wanted)).then_some(FoundFile { file: found, head, end })
+        .await?
     }
 
     async fn next(self: Arc<Self>, name: RemoteName, before: Generation) -> Option<Generation> {
         let succession = self.successions.lock().get(&name).copied();
         let known = succession.filter(|(known, _)| known.is(&before)).map(|(_, next)| next);
-        if let Some(known) = known.or_else(|| self.spool.next(&name, &before)) {
-            return Some(known);
+        let next = move |spool: &Spool, name: &RemoteName| spool.next(name, &before);
+        let known = match known {
+            Some(known) => Some(known),
+            None => self.in_spool(&name, next).await.flatten(),
+        };
+        if known.is_some() {
+            return known;
         }
         self.ask(&name, &before).await.ok()?.next
     }
@@ -265,7 +293,8 @@ impl Mirror for MirroredLogs {
             let logs = self.0.remote.logs(&host.name);
             let room = LISTED_MAX - all.len();
             is_more |= logs.len() > room;
-            all.extend(logs.iter().take(room).map(|log| {
+            let own = logs.iter().filter(|log| log.path.first() == Some(&b'/'));
+            all.extend(own.take(room).map(|log| {
                 let path = [b"/@", host.name.as_bytes(), &log.path].concat();
                 let status = Status { size: log.size, modified: log.modified };
                 Listed { path, status, is_away }

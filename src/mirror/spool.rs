@@ -35,6 +35,9 @@ const SPOOLS_MAX: u32 = 8;
 pub const BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// The most bytes that a note may have.
 const NOTE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// So many bytes are counted for each file besides those that are kept in it: its note, and the rest of
+/// a block.
+const FILE_BYTES: u64 = 8192;
 /// When there is too much, so large a part of the bound is freed at once.
 const FREED_PART: u64 = 16;
 
@@ -93,6 +96,8 @@ pub(super) struct Stored {
     pub(super) end: u64,
     /// When it was noted last.
     pub(super) noted: SystemTime,
+    /// When its machine last told of it as of the present file of its log.
+    followed: Option<SystemTime>,
     bytes: u64,
 }
 
@@ -110,7 +115,10 @@ impl Spool {
             let lock = options.write(true).create(true).truncate(false).mode(FILE_MODE);
             let lock = lock.open(directory.join("lock"))?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Self::read(directory, bytes_max, lock),
+                Ok(()) => {
+                    empty_others(place, number);
+                    return Self::read(directory, bytes_max, lock);
+                }
                 Err(rustix::io::Errno::WOULDBLOCK) if number < SPOOLS_MAX => {}
                 Err(error) => return Err(error.into()),
             }
@@ -128,7 +136,7 @@ impl Spool {
                 NOTE => {
                     let stem = path.file_stem().and_then(|it| it.to_str()).unwrap_or_default();
                     if let Some((key, stored)) = stored(&path).filter(|(key, _)| key.0 == stem) {
-                        used += stored.bytes;
+                        used += stored.bytes + FILE_BYTES;
                         files.insert(key, Kept::Closed(stored));
                     } else {
                         remove(&path.with_extension(DATA));
@@ -164,7 +172,6 @@ impl Spool {
         let key = Key::of(name, generation);
         let mut files = self.0.files.lock();
         if let Some(Kept::Open(file)) = files.get(&key) {
-            file.hear(generation, 0);
             return Ok(Arc::clone(file));
         }
         let path = self.0.path(&key, DATA);
@@ -173,7 +180,7 @@ impl Spool {
         let file = options.open(&path)?;
         let known = match files.remove(&key) {
             Some(Kept::Closed(stored)) => {
-                self.0.used.fetch_sub(stored.bytes, Ordering::Relaxed);
+                self.0.used.fetch_sub(stored.bytes + FILE_BYTES, Ordering::Relaxed);
                 read_note(&self.0.path(&key, NOTE))
             }
             Some(Kept::Open(_)) | None => None,
@@ -188,16 +195,18 @@ impl Spool {
                     size: 0,
                     modified: SystemTime::UNIX_EPOCH,
                     next: None,
+                    followed: None,
                     present: super::ranges::Ranges::default(),
                 }
             }
         };
-        self.0.used.fetch_add(note.present.bytes(), Ordering::Relaxed);
+        self.0.used.fetch_add(note.present.bytes() + FILE_BYTES, Ordering::Relaxed);
         let origin = Origin { remote: Arc::clone(remote), runtime: runtime.clone() };
         let file = SpoolFile::new(note, file, path, device, origin, Arc::downgrade(&self.0));
-        file.hear(generation, 0);
         let file = Arc::new(file);
         files.insert(key, Kept::Open(Arc::clone(&file)));
+        drop(files);
+        self.0.grew(0);
         Ok(file)
     }
 
@@ -219,10 +228,12 @@ impl Spool {
     pub(super) fn latest(&self, name: &RemoteName) -> Option<Stored> {
         let files = self.0.files.lock();
         let all = files.values().filter_map(|kept| match kept {
-            Kept::Closed(stored) if stored.name == *name && stored.next.is_none() => Some(stored),
-            Kept::Closed(_) | Kept::Open(_) => None,
+            Kept::Closed(stored) => (stored.name == *name).then(|| stored.clone()),
+            Kept::Open(file) => (file.name() == name).then(|| file.stored()),
         });
-        all.max_by_key(|stored| stored.noted).cloned()
+        // One that only was read since may be of long ago.
+        let followed = all.filter(|stored| stored.next.is_none() && stored.followed.is_some());
+        followed.max_by_key(|stored| stored.followed)
     }
 
     /// How many bytes are kept.
@@ -259,6 +270,7 @@ impl Spool {
                 None if file.bytes() == 0 => {
                     remove(&self.0.path(&key, DATA));
                     files.remove(&key);
+                    self.0.used.fetch_sub(FILE_BYTES, Ordering::Relaxed);
                 }
                 None => {}
             }
@@ -311,18 +323,38 @@ impl Shared {
             }
             let mut files = self.files.lock();
             if let Some(Kept::Closed(stored)) = files.get(&key) {
-                self.used.fetch_sub(stored.bytes, Ordering::Relaxed);
+                self.used.fetch_sub(stored.bytes + FILE_BYTES, Ordering::Relaxed);
                 remove(&self.path(&key, NOTE));
                 remove(&self.path(&key, DATA));
                 files.remove(&key);
             }
         }
         open.sort_by_key(|(used, _)| *used);
+        // Half of the bound at most, of all open files together.
+        let kept_max = self.bytes_max / (4 * open.len().max(1) as u64);
         for (_, file) in open {
             if excess() == 0 {
                 return;
             }
-            self.used.fetch_sub(file.give_back(excess()), Ordering::Relaxed);
+            self.used.fetch_sub(file.give_back(excess(), kept_max), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Removes what servers have left in the other spools of a place, which nobody uses any more.
+fn empty_others(place: &Path, own: u32) {
+    for number in (1..=SPOOLS_MAX).filter(|number| *number != own) {
+        let directory = place.join(number.to_string());
+        let lock = OpenOptions::new().write(true).open(directory.join("lock"));
+        let Ok(lock) = lock else { continue };
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            continue;
+        }
+        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|it| it == DATA || it == NOTE || it == NEW) {
+                remove(&path);
+            }
         }
     }
 }
@@ -341,10 +373,10 @@ fn stored(path: &Path) -> Option<(Key, Stored)> {
 }
 
 fn file_stored(path: &Path) -> Option<Stored> {
-    let (Note { name, generation, next, present, .. }, _) = read_note(path)?;
+    let (Note { name, generation, next, followed, present, .. }, _) = read_note(path)?;
     let noted = fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
     let (end, bytes) = (present.end(), present.bytes());
-    Some(Stored { name, generation, next, end, noted, bytes })
+    Some(Stored { name, generation, next, end, noted, followed, bytes })
 }
 
 /// What cannot be removed stays, and is tried again by the next server.

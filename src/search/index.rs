@@ -67,6 +67,15 @@ impl BlockCounts {
     }
 }
 
+/// Which bytes of a log of another machine are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Those that are here, up to the first that is not.
+    Here,
+    /// All. Those that are not here are fetched.
+    All,
+}
+
 /// The line index of one generation of a log.
 #[derive(Debug, Default)]
 pub struct LineIndex {
@@ -87,12 +96,12 @@ impl LineIndex {
         self.indexed().0 >= snapshot.newline().align(snapshot.end.0)
     }
 
-    /// Counts until all of the snapshot is counted or the time is up. Returns whether all of it is
+    /// Counts until all that is to be counted is, or the time is up. Returns whether all of it is
     /// counted. Blocks.
     ///
     /// # Errors
     /// Those of `pread`.
-    pub fn grow(&self, snapshot: &Snapshot, until: Instant) -> io::Result<bool> {
+    pub fn grow(&self, snapshot: &Snapshot, counted: Counted, until: Instant) -> io::Result<bool> {
         loop {
             let (from, block_end) = {
                 let counts = self.counts.lock();
@@ -102,6 +111,9 @@ impl LineIndex {
                 return Ok(true);
             }
             let len = BLOCK_BYTES.min(block_end - from.0) as usize;
+            if counted == Counted::Here && !snapshot.is_here(from, len) {
+                return Ok(true);
+            }
             let mut bytes = snapshot.read(from, len)?;
             // Half a newline is counted with its other half.
             bytes.truncate(snapshot.newline().align(bytes.len() as u64) as usize);
@@ -310,7 +322,7 @@ mod tests {
         let counts = BlockCounts { block_bytes, ..BlockCounts::default() };
         let index = LineIndex { counts: Mutex::new(counts), is_growing: AtomicBool::default() };
         // Each call takes one step, since its time is up at once.
-        while !index.grow(snapshot, Instant::now()).unwrap() {}
+        while !index.grow(snapshot, Counted::All, Instant::now()).unwrap() {}
         index
     }
 
@@ -374,13 +386,13 @@ mod tests {
         let log = "line\n".repeat(200_000);
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let index = LineIndex::default();
-        assert!(!index.grow(&snapshot, Instant::now()).unwrap(), "one block of four");
+        assert!(!index.grow(&snapshot, Counted::All, Instant::now()).unwrap(), "one block of four");
         let far_off = [Offset(0), Offset(5), Offset(999_995)];
         assert_eq!(index.numbers(&snapshot, far_off).unwrap(), [Some(1), Some(2), None]);
         assert_eq!(index.newlines(&snapshot, snapshot.end).unwrap(), None);
         assert_eq!(index.start_of(&snapshot, 3).unwrap(), Some(Offset(10)));
         assert_eq!(index.start_of(&snapshot, 199_999).unwrap(), None);
-        assert!(index.grow(&snapshot, far()).unwrap());
+        assert!(index.grow(&snapshot, Counted::All, far()).unwrap());
         assert_eq!(index.numbers(&snapshot, far_off).unwrap(), [Some(1), Some(2), Some(200_000)]);
         assert_eq!(index.newlines(&snapshot, snapshot.end).unwrap(), Some(200_000));
         assert_eq!(index.start_of(&snapshot, 199_999).unwrap(), Some(Offset(999_990)));

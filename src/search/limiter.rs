@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
+use dashmap::DashMap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::search::index::Counted;
 use crate::search::{LineIndex, SearchError, Snapshot};
 
 /// Short reads that run at once, in the whole process.
@@ -35,6 +37,8 @@ pub struct Limiter {
     searches: Arc<Semaphore>,
     quick_reads: Arc<Semaphore>,
     time_slices: Arc<Semaphore>,
+    /// The reads and the time slices of each other machine.
+    elsewhere: Arc<DashMap<u64, (Arc<Semaphore>, Arc<Semaphore>)>>,
     /// Counts that continue in the background.
     tasks: TaskTracker,
     /// Cancelled at shutdown; ends the background counts.
@@ -64,9 +68,24 @@ impl Limiter {
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
             quick_reads: Arc::new(Semaphore::new(QUICK_READS_MAX)),
             time_slices: Arc::new(Semaphore::new((cores / 2).max(1))),
+            elsewhere: Arc::default(),
             tasks,
             closing,
         }
+    }
+
+    /// The limiter of what is read of a snapshot. Each other machine has its own limits: a read there
+    /// may take seconds, and delays only those of the same machine.
+    #[must_use]
+    pub fn of(&self, snapshot: &Snapshot) -> Self {
+        if !snapshot.is_mirrored() {
+            return self.clone();
+        }
+        let its = self.elsewhere.entry(snapshot.device()).or_insert_with(|| {
+            (Arc::new(Semaphore::new(QUICK_READS_MAX)), Arc::new(Semaphore::new(1)))
+        });
+        let (quick_reads, time_slices) = its.clone();
+        Self { quick_reads, time_slices, ..self.clone() }
     }
 
     /// A permit for one search of a whole log; `None` when too many are open. The search itself
@@ -100,7 +119,8 @@ impl Limiter {
     }
 
     /// Counts lines of the snapshot for up to 20 ms, then continues in a background task. The
-    /// task ends when everything is counted, after 60 s, or at shutdown.
+    /// task ends when everything is counted, after 60 s, or at shutdown. `counted` says how much is
+    /// everything.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -108,23 +128,31 @@ impl Limiter {
         &self,
         index: &Arc<LineIndex>,
         snapshot: &Snapshot,
+        counted: Counted,
     ) -> Result<(), SearchError> {
         let (own_index, own_snapshot) = (Arc::clone(index), snapshot.clone());
-        let count = move || Ok(own_index.grow(&own_snapshot, Instant::now() + COUNT_WAIT)?);
-        if !self.quick(count).await? && !index.is_growing.swap(true, Ordering::AcqRel) {
-            self.count_in_background(Arc::clone(index), snapshot.clone());
+        let count = move || {
+            let until = Instant::now() + COUNT_WAIT;
+            Ok(own_index.grow(&own_snapshot, counted, until)?)
+        };
+        let limiter = self.of(snapshot);
+        if !limiter.quick(count).await? && !index.is_growing.swap(true, Ordering::AcqRel) {
+            limiter.count_in_background(Arc::clone(index), snapshot.clone(), counted);
         }
         Ok(())
     }
 
-    fn count_in_background(&self, index: Arc<LineIndex>, snapshot: Snapshot) {
+    fn count_in_background(&self, index: Arc<LineIndex>, snapshot: Snapshot, counted: Counted) {
         let limiter = self.clone();
         self.tasks.spawn(async move {
             // A later request starts the count again.
             let until = Instant::now() + BACKGROUND_COUNT_TIME;
             while Instant::now() < until && !limiter.closing.is_cancelled() {
                 let (own_index, own_snapshot) = (Arc::clone(&index), snapshot.clone());
-                let grow = move || Ok(own_index.grow(&own_snapshot, Instant::now() + TIME_SLICE)?);
+                let grow = move || {
+                    let until = Instant::now() + TIME_SLICE;
+                    Ok(own_index.grow(&own_snapshot, counted, until)?)
+                };
                 // An error ends the count here; the next request meets it and reports it.
                 if limiter.time_slice(grow).await.unwrap_or(true) {
                     break;
@@ -149,7 +177,7 @@ mod tests {
             let (tasks, closing) = (TaskTracker::new(), CancellationToken::new());
             let limiter = Limiter::new(tasks.clone(), closing.clone());
             let index = Arc::new(LineIndex::default());
-            limiter.count(&index, &snapshot).await.unwrap();
+            limiter.count(&index, &snapshot, Counted::All).await.unwrap();
             assert_eq!(tasks.len(), 1, "the count continues in the background");
             closing.cancel();
             tasks.close();

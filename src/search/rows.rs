@@ -339,8 +339,12 @@ fn line_start(snapshot: &Snapshot, offset: Offset) -> io::Result<Option<Offset>>
 /// Where a terminal for a line starts: some lines before it. In a very long line that has carriage
 /// returns, `line` is a place in its middle, and rows may begin at them.
 fn lead_in_start(snapshot: &Snapshot, line: Offset) -> io::Result<Offset> {
-    if let Some(start) = snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX)? {
-        return Ok(start);
+    match snapshot.lines_before(line, SCREEN_ROWS, LEAD_IN_BYTES_MAX) {
+        Ok(Some(start)) => return Ok(start),
+        Ok(None) => {}
+        // Its machine does not answer. The rows can do without what is not here.
+        Err(_) if snapshot.is_mirrored() => return Ok(line),
+        Err(error) => return Err(error),
     }
     let start = Offset(line.0.saturating_sub(LEAD_IN_BYTES_MAX));
     let bytes = snapshot.read(start, usize::try_from(line.0 - start.0).unwrap_or_default())?;

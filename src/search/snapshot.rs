@@ -226,6 +226,22 @@ impl Snapshot {
         self.file.read_at(from, len)
     }
 
+    /// Whether these bytes, as far as there are so many, can be read without asking another machine.
+    pub(super) fn is_here(&self, from: Offset, len: usize) -> bool {
+        from >= self.end || self.file.here_before(from.plus(len).min(self.end)) <= from
+    }
+
+    /// Whether the log is one of another machine.
+    #[must_use]
+    pub fn is_mirrored(&self) -> bool {
+        self.file.is_mirrored()
+    }
+
+    /// The device that a read may have to wait for.
+    pub(super) fn device(&self) -> u64 {
+        self.file.device()
+    }
+
     /// The start of the last `lines` lines before `end`, or of as many as start within `reach`
     /// bytes. None if no line does.
     ///
@@ -237,7 +253,21 @@ impl Snapshot {
         lines: usize,
         reach: u64,
     ) -> io::Result<Option<Offset>> {
-        Ok(match self.file.lines_before(self.newline(), end, lines as u64, reach)? {
+        let newline = self.newline();
+        let found = self.file.lines_before(newline, end, lines as u64, reach);
+        let found = match found {
+            // What is here of a log is shown although its machine does not answer.
+            Err(error) if self.is_mirrored() => {
+                let here = self.file.here_before(end).plus(newline.width() - 1);
+                let reach = end.0.saturating_sub(newline.align(here.0));
+                match self.file.lines_before(newline, end, lines as u64, reach)? {
+                    LinesBefore::Fewer(None) => return Err(error),
+                    found => found,
+                }
+            }
+            found => found?,
+        };
+        Ok(match found {
             LinesBefore::All(start) => Some(start),
             LinesBefore::Fewer(earliest) => earliest,
         })

@@ -468,12 +468,18 @@ impl<H: Clone> Cursor<H> {
         }
     }
 
-    /// A read is tried again. The reason is announced once.
+    /// A read is tried again. The reason is announced once. A stream that does not follow does not wait
+    /// for another machine.
     fn retry(&mut self, reason: WaitReason) -> Step {
-        if self.announced.replace(reason) == Some(reason) {
-            return Step::Retry;
+        if self.announced.replace(reason) != Some(reason) {
+            return Step::Waiting(reason);
         }
-        Step::Waiting(reason)
+        match reason {
+            WaitReason::Unreachable if self.options.until.is_some() => {
+                Step::End(Ending::Unreachable)
+            }
+            _ => Step::Retry,
+        }
     }
 
     /// Takes the bytes before the cursor, read again.

@@ -18,7 +18,7 @@ use tailcast::mirror::{
     RemotePosition, Spool,
 };
 use tailcast::serve::Settings;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::servers::TestServer;
 
@@ -38,6 +38,14 @@ struct State {
     is_away: bool,
     /// What was written before a new follower came is not told again.
     forgets: bool,
+    /// What was written before a new follower came is told only when this ends.
+    holds_back: bool,
+    /// What is asked for waits until this ends, and is not answered then.
+    hangs: Option<watch::Sender<()>>,
+    /// Who answers knows at most so many bytes of a file.
+    known: Option<usize>,
+    /// How often bytes were asked for.
+    asked: usize,
     revision: u64,
 }
 
@@ -46,6 +54,9 @@ struct Log {
     /// The generations, the present one last.
     generations: Vec<Written>,
     followers: Vec<mpsc::Sender<RemoteEvent>>,
+    /// It has no file.
+    is_missing: bool,
+    held_back: Vec<(mpsc::Sender<RemoteEvent>, RemoteEvent)>,
 }
 
 #[derive(Debug)]
@@ -116,6 +127,71 @@ impl Machine {
                 log.tell(&turn);
             }
         });
+    }
+
+    /// The log is removed.
+    pub fn remove(&self) {
+        self.change(PATH, |log| {
+            log.is_missing = true;
+            log.tell(&RemoteEvent::Waiting(WaitReason::Missing));
+        });
+    }
+
+    /// The log that was removed is made again.
+    pub fn make_again(&self) {
+        self.change(PATH, |log| log.is_missing = false);
+        self.rotate();
+    }
+
+    /// It could not be heard for a moment, in which nothing has happened.
+    pub fn blink(&self) {
+        let mut state = self.0.lock().unwrap();
+        for log in state.logs.values_mut() {
+            log.tell(&RemoteEvent::Unreachable);
+            log.tell(&RemoteEvent::Reachable);
+        }
+    }
+
+    /// From now on nothing that is asked for is answered.
+    pub fn hang(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.hangs, state.asked) = (Some(watch::Sender::new(())), 0);
+    }
+
+    /// What was asked for has failed. What is asked for from now on is answered.
+    pub fn hang_up(&self) {
+        self.0.lock().unwrap().hangs = None;
+    }
+
+    /// The same, and nothing is answered from now on either.
+    pub fn hang_on(&self) {
+        self.0.lock().unwrap().hangs = Some(watch::Sender::new(()));
+    }
+
+    /// Only so many bytes of each file are known to who answers; None for all.
+    pub fn know(&self, bytes: Option<usize>) {
+        self.0.lock().unwrap().known = bytes;
+    }
+
+    /// How often bytes were asked for since it hangs.
+    pub fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
+    }
+
+    /// From now on a new follower is told later what was written before it came.
+    pub fn hold_back(&self) {
+        self.0.lock().unwrap().holds_back = true;
+    }
+
+    /// That is told now.
+    pub fn let_go(&self) {
+        let mut state = self.0.lock().unwrap();
+        state.holds_back = false;
+        for log in state.logs.values_mut() {
+            for (follower, event) in log.held_back.drain(..) {
+                follower.try_send(event).unwrap();
+            }
+        }
     }
 
     /// Another log.
@@ -192,6 +268,9 @@ impl Machine {
         (state.is_away, state.revision) = (false, state.revision + 1);
         for log in state.logs.values_mut() {
             log.tell(&RemoteEvent::Reachable);
+            if log.is_missing || log.generations.is_empty() {
+                continue;
+            }
             let size = log.present().bytes.len();
             let turn = log.turn(log.generations.len() - 1, size, Reason::Joined);
             log.tell(&turn);
@@ -264,7 +343,8 @@ impl Remote for Machine {
 
     fn logs(&self, host: &str) -> Arc<[RemoteLog]> {
         let state = self.0.lock().unwrap();
-        let logs = state.logs.iter().filter(|_| host == HOST);
+        let has_file = |log: &Log| !log.generations.is_empty() && !log.is_missing;
+        let logs = state.logs.iter().filter(|(_, log)| host == HOST && has_file(log));
         logs.map(|(path, log)| RemoteLog {
             path: path.as_bytes().into(),
             size: log.generations.last().unwrap().bytes.len() as u64,
@@ -284,10 +364,11 @@ impl Remote for Machine {
     ) -> mpsc::Receiver<RemoteEvent> {
         let (sender, receiver) = mpsc::channel(1024);
         let mut state = self.0.lock().unwrap();
-        let (is_away, forgets) = (state.is_away, state.forgets);
+        let (is_away, forgets, holds_back) = (state.is_away, state.forgets, state.holds_back);
         let path = std::str::from_utf8(&log.path).unwrap();
-        let mut events = Vec::new();
-        match state.logs.get(path).filter(|_| &*log.host == HOST) {
+        let (mut events, mut later) = (Vec::new(), Vec::new());
+        let has_file = |log: &&Log| !log.generations.is_empty() && !log.is_missing;
+        match state.logs.get(path).filter(|_| &*log.host == HOST).filter(has_file) {
             _ if is_away => events.push(RemoteEvent::Unreachable),
             None => events.push(RemoteEvent::Waiting(WaitReason::Missing)),
             Some(its) => {
@@ -298,14 +379,20 @@ impl Remote for Machine {
                 {
                     Some((first, offset)) => {
                         let offset = offset.0 as usize;
-                        events.push(its.turn(first, offset, Reason::Joined));
+                        let mut turn = its.turn(first, offset, Reason::Joined);
+                        if let (true, RemoteEvent::Turn { at, size, .. }) = (holds_back, &mut turn)
+                        {
+                            *size = at.offset.0;
+                        }
+                        events.push(turn);
                         for (number, file) in its.generations.iter().enumerate().skip(first) {
                             let from = if number == first { offset } else { 0 };
+                            let told = if holds_back { &mut later } else { &mut events };
                             if number > first {
-                                events.push(its.turn(number, 0, file.reason));
+                                told.push(its.turn(number, 0, file.reason));
                             }
                             if from < file.bytes.len() {
-                                events.push(bytes_event(file, from));
+                                told.push(bytes_event(file, from));
                             }
                         }
                     }
@@ -318,7 +405,9 @@ impl Remote for Machine {
             }
         }
         events.into_iter().for_each(|event| sender.try_send(event).unwrap());
-        state.logs.entry(path.to_owned()).or_default().followers.push(sender);
+        let its = state.logs.entry(path.to_owned()).or_default();
+        its.held_back.extend(later.into_iter().map(|event| (sender.clone(), event)));
+        its.followers.push(sender);
         receiver
     }
 
@@ -328,7 +417,16 @@ impl Remote for Machine {
         generation: &Generation,
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        let state = self.0.lock().unwrap();
+        let mut state = self.0.lock().unwrap();
+        state.asked += 1;
+        if let Some(hanging) = &state.hangs {
+            let mut end = hanging.subscribe();
+            return async move {
+                while end.changed().await.is_ok() {}
+                Err(FetchError::Unreachable)
+            }
+            .boxed();
+        }
         let path = std::str::from_utf8(&log.path).unwrap();
         let answer = || {
             if state.is_away {
@@ -338,13 +436,17 @@ impl Remote for Machine {
             let at = files.iter().position(|file| file.generation.is(generation));
             let at = at.ok_or(FetchError::Gone)?;
             let (file, size) = (&files[at], files[at].bytes.len());
+            let size = state.known.map_or(size, |known| known.min(size));
             let range = (range.start as usize).min(size)..(range.end as usize).min(size);
             if file.lost.start < range.end && range.start < file.lost.end
                 || file.lost.end == usize::MAX
             {
                 return Err(FetchError::Gone);
             }
-            let next = files.get(at + 1).map(|next| next.end().generation);
+            // An agent says what came next only to who has read all that came before.
+            let is_at_end = range.is_empty() || range.end == size;
+            let next = files.get(at + 1).filter(|_| is_at_end);
+            let next = next.map(|next| next.end().generation);
             self.1.fetch_add(range.len() as u64, Ordering::Relaxed);
             let bytes = Bytes::copy_from_slice(&file.bytes[range]);
             Ok(Fetched { bytes, size: size as u64, next })

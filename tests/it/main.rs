@@ -60,6 +60,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod mirror;
+mod mirror_faults;
 mod missed_files;
 mod model;
 mod old_files;

@@ -128,6 +128,13 @@ impl Timeline {
             let open = of_it.find_map(|span| span.source());
             let source = open.unwrap_or_else(|| Source::new(file, self.found));
             self.open_again(generation, &source);
+            // What its machine has said there is may be more than what has come from it so far.
+            let last = self.spans.back().filter(|span| !span.is_closed());
+            let last = last.filter(|span| span.generation.is(&generation));
+            let growing = self.rotated(generation).or(last);
+            if let Some(span) = growing.filter(|span| span.end() < end) {
+                span.extend_to(end);
+            }
             return self.find(generation, offset);
         }
         self.let_go_of_rotated();

@@ -26,17 +26,23 @@ use crate::log::position::SIGNATURE_BYTES_MAX;
 use crate::log::timeline::Head;
 use crate::mirror::ranges::Ranges;
 use crate::mirror::remote::{FetchError, Remote, RemoteName};
-use crate::mirror::spool::Shared;
 use crate::mirror::spool::note::Note;
+use crate::mirror::spool::{Shared, Stored};
 
 /// What is fetched at once: the pieces begin at multiples of this.
 const PIECE_BYTES: u64 = 256 * 1024;
 /// A fetch that takes longer has failed.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
+/// Who asks within this time after a machine did not answer is told so at once. All who waited for the
+/// same bytes are, and do not wait for them one after the other.
+const FAILURE_TIME: Duration = Duration::from_secs(1);
 /// These bytes at the beginning and at the end are not given back while the file is read: each reader
 /// wants them.
 const HEAD_BYTES_KEPT: u64 = 4096;
 const TAIL_BYTES_KEPT: u64 = 1024 * 1024;
+/// How long it is believed that nobody has bytes which were asked for in vain. Their machine may only
+/// have been unable to read them for a moment.
+const DENIAL_TIME_MAX: Duration = Duration::from_secs(60);
 /// Ranges that were written one after the other are given back together, up to this size.
 const BATCH_BYTES: u64 = 1024 * 1024;
 
@@ -59,24 +65,41 @@ pub(in crate::mirror) struct SpoolFile {
     spool: Weak<Shared>,
     /// A reader holds it while it reads, so that nothing that it has found there is given back.
     state: RwLock<State>,
-    /// The pieces that are being fetched.
-    fetching: Mutex<Vec<Range<u64>>>,
+    fetching: Mutex<Fetching>,
     fetched: Condvar,
+    /// What is wanted now. It is not given back before it was read.
+    wanted: Mutex<Vec<Range<u64>>>,
     used: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Fetching {
+    /// The pieces that are being fetched.
+    pieces: Vec<Range<u64>>,
+    /// When the machine did not answer last.
+    failed: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct State {
     /// With the latest signature.
     generation: Generation,
+    /// The machine said so. Else it is what a visitor has asked for.
+    is_told: bool,
     /// What its machine calls it now, where that is another name.
     alias: Option<Generation>,
     size: u64,
     modified: SystemTime,
     next: Option<Generation>,
+    /// When its machine last told of it as of the present file of its log.
+    followed: Option<SystemTime>,
     present: Ranges,
     /// What nobody has. It is not noted: the next server asks again.
     gone: Ranges,
+    /// What of it is gone for good.
+    lost: Ranges,
+    /// Since when some of the rest is not asked for.
+    denied: Option<Instant>,
     /// What is present, in the order in which it came.
     order: VecDeque<Range<u64>>,
     is_noted: bool,
@@ -102,6 +125,26 @@ impl State {
         (None, gone)
     }
 
+    /// Nobody has these bytes now.
+    fn deny(&mut self, range: &Range<u64>, now: Instant) {
+        let mut at = range.start;
+        while let Some(missing) = self.present.first_missing(&(at..range.end)) {
+            at = missing.end;
+            self.gone.insert(missing);
+        }
+        self.denied.get_or_insert(now);
+    }
+
+    /// Whoever wants bytes that were asked for in vain asks again.
+    fn forget_denials(&mut self) {
+        self.gone = self.lost.clone();
+        self.denied = None;
+    }
+
+    fn is_denial_over(&self, now: Instant) -> bool {
+        self.denied.is_some_and(|since| now.duration_since(since) >= DENIAL_TIME_MAX)
+    }
+
     /// The piece in which a missing range is fetched: more than that, as far as it is missing, too.
     fn piece(&self, missing: &Range<u64>) -> Range<u64> {
         let from = missing.start - missing.start % PIECE_BYTES;
@@ -124,16 +167,20 @@ impl SpoolFile {
         origin: Origin,
         spool: Weak<Shared>,
     ) -> Self {
-        let Note { name, generation, size, modified, next, present } = note;
+        let Note { name, generation, size, modified, next, followed, present } = note;
         let state = State {
             generation,
+            is_told: false,
             alias: None,
             size: size.max(present.end()),
             modified,
             next,
+            followed,
             order: present.iter().collect(),
             present,
             gone: Ranges::default(),
+            lost: Ranges::default(),
+            denied: None,
             is_noted: true,
         };
         Self {
@@ -146,6 +193,7 @@ impl SpoolFile {
             state: RwLock::new(state),
             fetching: Mutex::default(),
             fetched: Condvar::new(),
+            wanted: Mutex::default(),
             used: Mutex::new(Instant::now()),
         }
     }
@@ -183,6 +231,24 @@ impl SpoolFile {
         self.state.read().generation
     }
 
+    pub(super) fn name(&self) -> &RemoteName {
+        &self.name
+    }
+
+    /// What is known of it, as of a file that is not open.
+    pub(super) fn stored(&self) -> Stored {
+        let state = self.state.read();
+        Stored {
+            name: self.name.clone(),
+            generation: state.generation,
+            next: state.next,
+            end: state.present.end(),
+            noted: state.followed.unwrap_or(SystemTime::UNIX_EPOCH),
+            followed: state.followed,
+            bytes: state.present.bytes(),
+        }
+    }
+
     /// How many bytes the generation has, as last heard.
     pub(in crate::mirror) fn size(&self) -> u64 {
         self.state.read().size
@@ -193,16 +259,52 @@ impl SpoolFile {
         self.state.read().next
     }
 
-    /// Takes what was said of the generation: its latest signature and its size.
-    pub(in crate::mirror) fn hear(&self, generation: &Generation, size: u64) {
-        let mut state = self.state.write();
-        let is_longer = generation.signature.bytes() > state.generation.signature.bytes();
-        if is_longer && generation.is(&state.generation) {
-            state.generation = *generation;
+    /// Takes what its machine said of the generation: its latest signature and its size; if it grew,
+    /// when it was written to, where that is known.
+    pub(in crate::mirror) fn hear(
+        &self,
+        generation: &Generation,
+        size: u64,
+        written: Option<SystemTime>,
+    ) {
+        {
+            let mut state = self.state.write();
+            state.followed = Some(SystemTime::now());
             state.is_noted = false;
+            let is_longer = generation.signature.bytes() > state.generation.signature.bytes();
+            if (is_longer || !state.is_told) && generation.is(&state.generation) {
+                state.generation = *generation;
+                state.is_told = true;
+                self.sign(&mut state);
+            }
         }
+        self.hear_size(size, written);
+    }
+
+    /// Takes its size, and when it was written to, if it grew.
+    pub(in crate::mirror) fn hear_size(&self, size: u64, written: Option<SystemTime>) {
+        let mut state = self.state.write();
         if size > state.size {
             state.size = size;
+            state.modified = written.unwrap_or(state.modified);
+            state.is_noted = false;
+        }
+    }
+
+    /// Lets the first bytes decide about the signature, as far as they are here: they came from the
+    /// machine.
+    fn sign(&self, state: &mut State) {
+        let here = state.present.at(0).map_or(0, |here| here.end);
+        let mut head = vec![0; here.min(SIGNATURE_BYTES_MAX as u64) as usize];
+        let generation = state.generation;
+        let is_longer = head.len() > generation.signature.bytes();
+        if head.len() < generation.signature.bytes()
+            || self.file.read_exact_at(&mut head, 0).is_err()
+        {
+            return;
+        }
+        if is_longer || !generation.is_of(&head) {
+            state.generation = Generation::new(generation.identity, generation.nonce, &head);
             state.is_noted = false;
         }
     }
@@ -215,18 +317,27 @@ impl SpoolFile {
     /// Takes what came directly after this generation.
     pub(in crate::mirror) fn hear_next(&self, next: Generation) {
         let mut state = self.state.write();
-        (state.next, state.is_noted) = (Some(next), false);
+        if !state.next.is_some_and(|known| known.is(&next)) {
+            (state.next, state.is_noted) = (Some(next), false);
+        }
     }
 
-    /// Nobody has these bytes any more.
+    /// Nobody has these bytes any more, and nobody will have them again.
     pub(in crate::mirror) fn lose(&self, range: Range<u64>) {
         let mut state = self.state.write();
         state.size = state.size.max(range.end);
         let mut at = range.start;
         while let Some(missing) = state.present.first_missing(&(at..range.end)) {
             at = missing.end;
-            state.gone.insert(missing);
+            state.gone.insert(missing.clone());
+            state.lost.insert(missing);
         }
+    }
+
+    /// The machine may have what it did not have before.
+    pub(in crate::mirror) fn ask_again(&self) {
+        self.state.write().forget_denials();
+        self.fetching.lock().failed = None;
     }
 
     /// Keeps bytes at their offset. It blocks for as long as the write takes.
@@ -245,7 +356,11 @@ impl SpoolFile {
             self.file.write_all_at(bytes, offset)?;
             let before = state.present.bytes();
             state.present.insert(range.clone());
+            if range.start < SIGNATURE_BYTES_MAX as u64 {
+                self.sign(&mut state);
+            }
             state.gone.remove(&range);
+            state.lost.remove(&range);
             state.is_noted = false;
             match state.order.back_mut() {
                 Some(last) if last.end == range.start && range.end - last.start <= BATCH_BYTES => {
@@ -262,16 +377,21 @@ impl SpoolFile {
     }
 
     /// Gives back at least so many bytes, those that came first before all others. Returns how many it
-    /// could.
-    pub(super) fn give_back(&self, wanted: u64) -> u64 {
+    /// could. Of what each reader wants it keeps at most `kept_max` on each side.
+    pub(super) fn give_back(&self, wanted: u64, kept_max: u64) -> u64 {
         let mut state = self.state.write();
         let before = state.present.bytes();
-        let (first, last) = (HEAD_BYTES_KEPT, state.size.saturating_sub(TAIL_BYTES_KEPT));
+        let first = HEAD_BYTES_KEPT.min(kept_max);
+        let last = state.size.saturating_sub(TAIL_BYTES_KEPT.min(kept_max));
+        let awaited = self.wanted.lock().clone();
+        let is_awaited = |range: &Range<u64>| {
+            awaited.iter().any(|it| it.start < range.end && range.start < it.end)
+        };
         let mut kept = VecDeque::new();
         while before - state.present.bytes() < wanted {
             let Some(range) = state.order.pop_front() else { break };
             let gone = range.start.max(first)..range.end.min(last);
-            if gone.is_empty() {
+            if gone.is_empty() || is_awaited(&gone) {
                 kept.push_back(range);
                 continue;
             }
@@ -315,6 +435,7 @@ impl SpoolFile {
                 size: state.size,
                 modified: state.modified,
                 next: state.next,
+                followed: state.followed,
                 present: state.present.clone(),
             }
         };
@@ -326,19 +447,34 @@ impl SpoolFile {
         noted
     }
 
+    /// Keeps a range here from when it has come until this is dropped.
+    fn want(&self, range: &Range<u64>) -> Wanted<'_> {
+        self.wanted.lock().push(range.clone());
+        Wanted { file: self, range: range.clone() }
+    }
+
     /// Brings a missing piece here, or waits for somebody who does.
     fn fetch(&self, piece: &Range<u64>) -> io::Result<()> {
         {
             let mut fetching = self.fetching.lock();
+            if fetching.failed.is_some_and(|failed| failed.elapsed() < FAILURE_TIME) {
+                return Err(unreachable());
+            }
             let overlaps = |other: &Range<u64>| other.start < piece.end && piece.start < other.end;
-            if fetching.iter().any(overlaps) {
+            if fetching.pieces.iter().any(overlaps) {
                 self.fetched.wait_for(&mut fetching, FETCH_TIME_MAX);
                 return Ok(());
             }
-            fetching.push(piece.clone());
+            fetching.pieces.push(piece.clone());
         }
         let result = self.fetch_alone(piece);
-        self.fetching.lock().retain(|other| other != piece);
+        let is_unreachable = |error: &io::Error| error.kind() == io::ErrorKind::NotConnected;
+        {
+            let mut fetching = self.fetching.lock();
+            fetching.pieces.retain(|other| other != piece);
+            fetching.failed =
+                result.as_ref().err().filter(|it| is_unreachable(it)).map(|_| Instant::now());
+        }
         self.fetched.notify_all();
         result
     }
@@ -356,20 +492,26 @@ impl SpoolFile {
                 let len = fetched.bytes.len().min((piece.end - piece.start) as usize);
                 let bytes: Bytes = fetched.bytes.slice(..len);
                 self.keep(piece.start, &bytes, None)?;
-                let end = piece.start + len as u64;
-                if end < piece.end && (len == 0 || fetched.size <= end) {
-                    // It was thought to be longer than it is.
-                    self.lose(end..piece.end);
+                if let Some(next) = fetched.next {
+                    self.hear_next(next);
                 }
+                let end = piece.start + len as u64;
+                if end >= piece.end || (fetched.size < piece.end && len > 0) {
+                    return Ok(());
+                }
+                if fetched.size < piece.end {
+                    // Who answers does not know all that was heard of: it may have been told by somebody
+                    // else than the machine, or the machine is about to tell that the file is shorter.
+                    return Err(unreachable());
+                }
+                self.state.write().deny(&(end..piece.end), Instant::now());
                 Ok(())
             }
             Err(FetchError::Gone) => {
-                self.lose(piece.clone());
+                self.state.write().deny(piece, Instant::now());
                 Ok(())
             }
-            Err(error @ FetchError::Unreachable) => {
-                Err(io::Error::new(io::ErrorKind::NotConnected, error))
-            }
+            Err(FetchError::Unreachable) => Err(unreachable()),
             Err(error @ FetchError::Refused) => {
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, error))
             }
@@ -377,9 +519,34 @@ impl SpoolFile {
     }
 }
 
+/// A range that somebody wants.
+struct Wanted<'f> {
+    file: &'f SpoolFile,
+    range: Range<u64>,
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        let mut all = self.file.wanted.lock();
+        if let Some(own) = all.iter().position(|range| *range == self.range) {
+            all.swap_remove(own);
+        }
+    }
+}
+
+fn unreachable() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, FetchError::Unreachable)
+}
+
 impl MirroredBytes for SpoolFile {
     fn provide(&self, range: Range<u64>) -> io::Result<Option<Range<u64>>> {
-        *self.used.lock() = Instant::now();
+        let now = Instant::now();
+        *self.used.lock() = now;
+        if self.state.read().is_denial_over(now) {
+            self.state.write().forget_denials();
+        }
+        // Others may want more than may be kept: what came must not go before the rest has come.
+        let _wanted = self.want(&range);
         loop {
             let (piece, gone) = {
                 let state = self.state.read();
@@ -396,6 +563,7 @@ impl MirroredBytes for SpoolFile {
 
     fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let wanted = offset..offset.saturating_add(len as u64);
+        let _wanted = self.want(&wanted);
         loop {
             self.provide(wanted.clone())?;
             let state = self.state.read();
@@ -417,6 +585,12 @@ impl MirroredBytes for SpoolFile {
             }
             return Ok(bytes);
         }
+    }
+
+    fn here_before(&self, offset: u64) -> u64 {
+        let last = offset.checked_sub(1);
+        let here = last.and_then(|last| self.state.read().present.at(last));
+        here.map_or(offset, |here| here.start)
     }
 
     fn status(&self) -> Status {
@@ -446,18 +620,51 @@ mod tests {
         proptest::collection::vec(range, 0..4).prop_map(|all| all.into_iter().collect())
     }
 
+    fn state(size: u64, present: Ranges, gone: Ranges) -> State {
+        let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
+        let (modified, order) = (SystemTime::UNIX_EPOCH, VecDeque::new());
+        State {
+            generation,
+            is_told: true,
+            alias: None,
+            size,
+            modified,
+            next: None,
+            followed: None,
+            present,
+            gone,
+            lost: Ranges::default(),
+            denied: None,
+            order,
+            is_noted: true,
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_in_vain_is_asked_for_again_after_a_while() {
+        let mut state = state(100, [0..10].into_iter().collect(), Ranges::default());
+        let now = Instant::now();
+        state.lost.insert(50..60);
+        state.gone.insert(50..60);
+        state.deny(&(0..100), now);
+        state.deny(&(0..100), now + DENIAL_TIME_MAX / 2);
+        assert_eq!(state.look(&(0..100)), (None, Some(10..100)));
+        assert!(!state.is_denial_over(now + DENIAL_TIME_MAX / 2));
+        assert!(state.is_denial_over(now + DENIAL_TIME_MAX));
+        state.forget_denials();
+        assert!(!state.is_denial_over(now + DENIAL_TIME_MAX));
+        assert_eq!(state.look(&(0..100)), (Some(10..50), None));
+        assert_eq!(state.look(&(50..100)), (Some(60..100), Some(50..60)), "gone for good");
+    }
+
     proptest! {
         /// What is asked for is brought piece by piece, none of which has anything that is there.
         #[test]
         fn pieces_bring_all_that_is_missing_and_nothing_twice(present in ranges(), lost in ranges(), from in 0..STEPS, len in 1..STEPS) {
             let mut gone = lost;
             present.iter().for_each(|range| gone.remove(&range));
-            let generation = Generation::new(Identity { device: 1, inode: 1 }, 1, b"");
             let size = STEP * STEPS;
-            let mut state = State {
-                generation, alias: None, size, modified: SystemTime::UNIX_EPOCH, next: None,
-                present, gone, order: VecDeque::new(), is_noted: true,
-            };
+            let mut state = state(size, present, gone);
             let wanted = STEP * from..(STEP * (from + len)).min(size);
             let first_gone = {
                 let mut at = wanted.start;

@@ -36,6 +36,9 @@ pub(super) struct Note {
     pub(super) modified: SystemTime,
     /// The generation that came directly after it.
     pub(super) next: Option<Generation>,
+    /// When its machine last told of it as of the present file of its log, by the clock here. None if
+    /// it only was read.
+    pub(super) followed: Option<SystemTime>,
     pub(super) present: Ranges,
 }
 
@@ -54,6 +57,10 @@ impl Note {
         if let Some(next) = &self.next {
             // Writing to a string does not fail.
             let _written = writeln!(text, "next {next}");
+        }
+        if let Some(followed) = self.followed {
+            let followed = followed.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            let _written = writeln!(text, "followed {followed}");
         }
         for range in self.present.iter() {
             let proof = proof(file, &range)?;
@@ -78,6 +85,8 @@ impl Note {
         }
         let (mut host, mut path, mut generation, mut next) = (None, None, None, None);
         let (mut size, mut modified, mut proofs) = (None, None, Vec::new());
+        let mut followed = None;
+        let time = |value: &str| UNIX_EPOCH.checked_add(Duration::from_millis(value.parse().ok()?));
         for line in lines {
             let (key, value) = line.split_once(' ')?;
             match key {
@@ -86,7 +95,8 @@ impl Note {
                 "generation" => generation = Some(value.parse().ok()?),
                 "next" => next = Some(value.parse().ok()?),
                 "size" => size = Some(value.parse().ok()?),
-                "modified" => modified = Some(value.parse().ok()?),
+                "modified" => modified = Some(time(value)?),
+                "followed" => followed = Some(time(value)?),
                 "range" => {
                     let mut numbers = value.split(' ').map(|part| u64::from_str_radix(part, 16));
                     let mut number = || numbers.next()?.ok();
@@ -99,8 +109,9 @@ impl Note {
             name: RemoteName { host: host?.into(), path: path?.into() },
             generation: generation?,
             size: size?,
-            modified: UNIX_EPOCH.checked_add(Duration::from_millis(modified?))?,
+            modified: modified?,
             next,
+            followed,
             present: proofs.iter().map(|(range, _)| range.clone()).collect(),
         };
         Some((note, proofs))
@@ -171,6 +182,7 @@ mod tests {
             size: 1 << 40,
             modified: UNIX_EPOCH + Duration::from_millis(1_700_000_000_123),
             next: Some(Generation::new(Identity { device: 1, inode: 9 }, 4, b"text")),
+            followed: Some(UNIX_EPOCH + Duration::from_millis(1_700_000_000_456)),
             present: ranges.iter().cloned().collect(),
         };
         let text = note.write(&file).unwrap();

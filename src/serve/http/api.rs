@@ -19,6 +19,7 @@ use hyper::{Response, StatusCode};
 
 use crate::log::{LogPath, Offset, Refusal};
 use crate::render::Interpretation;
+use crate::search::index::Counted;
 use crate::search::pattern::{BadPattern, Pattern, PatternSpec};
 use crate::search::rows::{self, RowsRequest};
 use crate::search::{History, LineIndex, RowPosition, SearchError, Snapshot, filter};
@@ -215,7 +216,8 @@ async fn rows(
     part: Part,
 ) -> Result<Response<Body>, SearchError> {
     let index = app.lines.of(&view.log, &view.snapshot);
-    app.limiter.count(&index, &view.snapshot).await?;
+    app.limiter.count(&index, &view.snapshot, counted(query.place)).await?;
+    let limiter = app.limiter.of(&view.snapshot);
     let position = query.place.unwrap_or(RowPosition::From(part.from.unwrap_or_default()));
     let wanted = RowsRequest { place: position, count: query.count, form: query.form };
     let pattern = match query.filter {
@@ -247,19 +249,32 @@ async fn rows(
                 (range.next, range.at_end) = (snapshot.end, false);
             }
         }
-        let lines = index.numbers(&snapshot, range.rows.iter().map(|row| row.offset))?;
+        let lines = match index.numbers(&snapshot, range.rows.iter().map(|row| row.offset)) {
+            // The rows are here, but not all that their numbers take.
+            Err(_) if snapshot.is_mirrored() => vec![None; range.rows.len()],
+            lines => lines?,
+        };
         if !snapshot.is_intact()? {
             return Err(SearchError::Gone(None));
         }
         Ok(bodies::rows(&snapshot, &range, &lines, file))
     };
     let answer = match is_search {
-        true => app.limiter.time_slice(read).await,
-        false => app.limiter.quick(read).await,
+        true => limiter.time_slice(read).await,
+        false => limiter.quick(read).await,
     };
     // Lines may have been counted, and a file unpacked, for a long time.
     still_allowed(&right)?;
     answer.map(|answer| json(StatusCode::OK, answer))
+}
+
+/// Which lines have to be counted for a place. A log of another machine is fetched for that only where
+/// a line is asked for by its number.
+fn counted(place: Option<RowPosition>) -> Counted {
+    match place {
+        Some(RowPosition::Line(_)) => Counted::All,
+        Some(RowPosition::From(_) | RowPosition::Before(_)) | None => Counted::Here,
+    }
 }
 
 /// Refuses what the visitor may not read any more.
@@ -290,7 +305,8 @@ async fn lines(
     view: LogView,
 ) -> Result<Response<Body>, SearchError> {
     let index = app.lines.of(&view.log, &view.snapshot);
-    app.limiter.count(&index, &view.snapshot).await?;
+    app.limiter.count(&index, &view.snapshot, counted(query.place)).await?;
+    let limiter = app.limiter.of(&view.snapshot);
     let LogView { snapshot, permit, right, .. } = view;
     let read = move || {
         let _permit = permit;
@@ -308,7 +324,7 @@ async fn lines(
         };
         if snapshot.is_intact()? { Ok(answer) } else { Err(SearchError::Gone(None)) }
     };
-    let answer = app.limiter.quick(read).await;
+    let answer = limiter.quick(read).await;
     still_allowed(&right)?;
     answer.map(|answer| json(StatusCode::OK, answer))
 }
@@ -337,6 +353,9 @@ fn error_answer(log: &LogPath, error: &SearchError) -> Result<Response<Body>, Re
     report(log, error);
     match error {
         SearchError::Refused(refusal) => Err((*refusal).into()),
+        SearchError::Unreadable(error) if error.kind() == io::ErrorKind::NotConnected => {
+            Err(Refusal::Unreachable.into())
+        }
         SearchError::Unreadable(_) | SearchError::Interrupted => Err(Refusal::Unreadable.into()),
         SearchError::Gone(present) => Ok(json(StatusCode::GONE, bodies::gone(*present))),
         SearchError::Counting(indexed) => {

@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::encoding::Encoding;
 use crate::log::file::{LogFile, Status};
-use crate::log::{LogPath, Offset, Refusal};
+use crate::log::{Generation, LogPath, Offset, Refusal, blocking};
 use crate::serve::access_log::AccessLogEntry;
 use crate::serve::body::{Body, empty, full, text_plain};
 use crate::serve::conditional::Validators;
@@ -46,10 +46,14 @@ pub(in crate::serve) async fn answer(
     log: &LogPath,
 ) -> Result<Response<Body>, Refused> {
     let (method, headers) = (&request.parts.method, &request.parts.headers);
+    let mirrored = mirrored_file(request, log).await?;
+    // Another file that the log has under the same name and inode there has another nonce.
+    let nonce = mirrored.as_ref().map(|(_, generation)| format!("-{:x}", generation.nonce));
     let (file, status, charset) = {
-        let mirrored = mirrored_file(request, log).await?;
+        let mirrored = mirrored.map(|(file, _)| file);
         let (access, log) = (Arc::clone(request.visitor.access()), log.clone());
         let chosen = request.query.interpretation.encoding;
+        let device = mirrored.as_ref().map(|file| file.device());
         let open = move || {
             let file = match mirrored {
                 Some(file) => file,
@@ -63,12 +67,19 @@ pub(in crate::serve) async fn answer(
             let charset = chosen.or_else(sampled);
             Ok((file, status, charset))
         };
-        spawn_blocking(open).await.unwrap_or(Err(Refusal::Unreadable))?
+        // A machine that hangs must not take the threads of all others.
+        let opened = match device {
+            Some(device) => blocking::run(device, open).await,
+            None => spawn_blocking(open).await.ok(),
+        };
+        opened.unwrap_or(Err(Refusal::Unreadable))?
     };
     let Status { size, modified } = status;
     let since_epoch = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let tag = format!("{:x}-{size:x}-{:x}", file.identity().inode, since_epoch.as_nanos());
-    let validators = Validators::new(&tag, Some(modified));
+    let mut tag = format!("{:x}-{size:x}-{:x}", file.identity().inode, since_epoch.as_nanos());
+    tag.extend(nonce);
+    // Of a file of another machine it may not be known.
+    let validators = Validators::new(&tag, Some(modified).filter(|time| *time > UNIX_EPOCH));
     let mut response = Response::new(empty());
     let answered = response.headers_mut();
     answered.insert(header::CONTENT_TYPE, text_plain(charset));
@@ -110,17 +121,18 @@ pub(in crate::serve) async fn answer(
     Ok(response)
 }
 
-/// The present file of a log of another machine. None for a log of this one.
+/// The present file of a log of another machine, and its generation. None for a log of this one.
 async fn mirrored_file(
     request: &LogRequest<'_>,
     log: &LogPath,
-) -> Result<Option<Arc<LogFile>>, Refusal> {
+) -> Result<Option<(Arc<LogFile>, Generation)>, Refusal> {
     if !request.visitor.access().is_mirrored(log) {
         return Ok(None);
     }
     let subscription = request.app.hub.registry().join(log, false).await?;
     let present = subscription.follower.timeline().present().cloned();
-    present.and_then(|span| span.file()).ok_or(Refusal::NotFound).map(Some)
+    let present = present.and_then(|span| Some((span.file()?, span.generation)));
+    present.ok_or(Refusal::NotFound).map(Some)
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -158,6 +170,7 @@ fn bytes_of(
     range: Range<u64>,
     entry: AccessLogEntry,
 ) -> Body {
+    let device = file.device();
     let frames = stream::try_unfold((range, entry), move |(mut range, mut entry)| {
         let file = Arc::clone(&file);
         let loss = right.loss();
@@ -172,8 +185,9 @@ fn bytes_of(
             }
             let len = READ_BYTES.min(range.end - range.start) as usize;
             let start = Offset(range.start);
-            let read = spawn_blocking(move || read_all(&file, start, len)).await;
-            let bytes = read.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
+            let reading = move || read_all(&file, start, len);
+            let read = blocking::run(device, reading).await;
+            let bytes = read.unwrap_or_else(|| Err(io::ErrorKind::Interrupted.into()))?;
             if bytes.is_empty() {
                 // The answer has stated its length, so an early end must be an error.
                 return Err(io::Error::new(

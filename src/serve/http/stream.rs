@@ -25,7 +25,7 @@ use crate::serve::metrics::Behind;
 use crate::serve::query::{self, BadParameter, Format, LINES, Lines, Query};
 use crate::serve::refusal::Refused;
 use crate::serve::withdrawal::{Loss, Reads, Withdrawal};
-use crate::session::{Output, Session, WantedGeneration};
+use crate::session::{Ending, Output, Session, WantedGeneration};
 use crate::wire::frame::{Form, Frame};
 
 /// An event stream with nothing to send gets a comment after this time, so that proxies keep it
@@ -229,6 +229,10 @@ impl StreamState {
             Output::End(ending) => {
                 self.has_ended = true;
                 self.entry.reason = ending.name();
+                if ending == Ending::Unreachable && !self.is_events {
+                    // The body must not look complete.
+                    return Some(Err(io::ErrorKind::NotConnected.into()));
+                }
                 // A browser reconnects an event stream that just ends, so the last event says that
                 // the stream is complete.
                 let last = self.session.end_frames(ending);

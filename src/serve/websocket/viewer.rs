@@ -242,6 +242,9 @@ impl StreamEnd {
         match self {
             Self::Ended(Ending::Complete) => Some((CloseCode::Normal, "")),
             Self::Ended(Ending::Shutdown) => Some((CloseCode::Away, "the server is going away")),
+            Self::Ended(Ending::Unreachable) => {
+                Some((CloseCode::Again, "the log's machine does not answer"))
+            }
             Self::Silent => Some((CloseCode::Error, "no heartbeat")),
             Self::Stalled => Some((CloseCode::from(STALLED), "nothing was taken for too long")),
             Self::ProtocolError(_) | Self::Withdrawn(_) | Self::Closed { .. } | Self::Cut => None,

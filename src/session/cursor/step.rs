@@ -15,6 +15,8 @@ pub enum Ending {
     Complete,
     /// The server shuts down.
     Shutdown,
+    /// The machine that has the rest of a stream that does not follow does not answer.
+    Unreachable,
 }
 
 impl Ending {
@@ -24,6 +26,7 @@ impl Ending {
         match self {
             Self::Complete => "complete",
             Self::Shutdown => "shutdown",
+            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::render::Rendition;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::history::HistoryRows;
-use crate::search::limiter::TIME_SLICE;
+use crate::search::limiter::{Limiter, TIME_SLICE};
 use crate::search::pattern::Pattern;
 use crate::search::{History, RowPosition, SearchError, Snapshot};
 use crate::serve::App;
@@ -261,7 +261,7 @@ async fn find(
             };
             // The file may have been unpacked meanwhile.
             turn.check_right()?;
-            let found = turn.app.limiter.time_slice(run).await;
+            let found = turn.app.limiter.of(&snapshot).time_slice(run).await;
             let mut find = found.map_err(|error| broken_off(&log, &error))?;
             let generation = snapshot.generation;
             lines += &bodies::found_in_history(&mut find, generation, &before, is_last);
@@ -296,7 +296,8 @@ async fn begin_search(
     let line = bodies::file(&path, &snapshot);
     let request = FindRequest { from, to, near: None, rows_max, rendition };
     let (searched, pattern) = (snapshot.clone(), pattern.clone());
-    let find = app.limiter.quick(move || Find::new(searched, pattern, request)).await?;
+    let limiter = app.limiter.of(&snapshot);
+    let find = limiter.quick(move || Find::new(searched, pattern, request)).await?;
     Ok((FileSearch { find, snapshot, is_last }, line))
 }
 
@@ -310,11 +311,12 @@ struct TextForm {
 
 impl TextForm {
     /// Begins with a part of one file.
-    async fn extract(self, app: &App, next: NextFile) -> Result<Extract, SearchError> {
+    async fn extract(self, app: &App, next: NextFile) -> Result<(Extract, Limiter), SearchError> {
         let NextFile { snapshot, from, to, .. } = next;
         let Self { pattern, is_plain, rendition } = self;
+        let limiter = app.limiter.of(&snapshot);
         let begin = move || Extract::new(snapshot, from..to, pattern, is_plain, rendition);
-        app.limiter.quick(begin).await
+        Ok((limiter.quick(begin).await?, limiter))
     }
 }
 
@@ -343,7 +345,7 @@ async fn text(
         (true, _) => Some(Encoding::UTF_8),
         (false, None) => {
             let (sampled, from) = (first.snapshot.clone(), first.from);
-            app.limiter.quick(move || Ok(sampled.charset(from)?)).await?
+            app.limiter.of(&first.snapshot).quick(move || Ok(sampled.charset(from)?)).await?
         }
         (false, chosen) => chosen,
     };
@@ -361,7 +363,7 @@ async fn text(
                     // The download must not look complete.
                     return Err(io::ErrorKind::Interrupted.into());
                 }
-                let Some(mut present) = extract.take() else {
+                let Some((mut present, limiter)) = extract.take() else {
                     if walk.is_over() {
                         return Ok(None);
                     }
@@ -377,15 +379,18 @@ async fn text(
                     let piece = present.next(TIME_SLICE)?;
                     Ok((present, piece))
                 };
-                let extracted = turn.app.limiter.time_slice(run).await;
+                let extracted = limiter.time_slice(run).await;
                 let (rest, piece) = extracted.map_err(|error| broken_off(&log, &error))?;
                 match piece {
                     None => {}
-                    Some(piece) if piece.is_empty() => extract = Some(rest),
+                    Some(piece) if piece.is_empty() => {
+                        extract = Some((rest, limiter));
+                    }
                     Some(piece) => {
                         let piece = BodyFrame::data(Bytes::from(piece));
                         turn.wait_for_peer();
-                        return Ok::<_, io::Error>(Some((piece, (Some(rest), walk, turn, permit))));
+                        let rest = Some((rest, limiter));
+                        return Ok::<_, io::Error>(Some((piece, (rest, walk, turn, permit))));
                     }
                 }
             }

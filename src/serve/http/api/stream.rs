@@ -107,9 +107,10 @@ pub(super) async fn find(
     };
     let (near, rows_max, rendition) = (query.near, query.max, query.form.rendition());
     let request = FindRequest { from, to, near, rows_max, rendition };
-    let find = app.limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
-    let state = (Some(find), turn, log, permit);
-    let lines = stream::try_unfold(state, |(find, mut turn, log, permit)| async move {
+    let limiter = app.limiter.of(&snapshot);
+    let find = limiter.quick(move || Find::new(snapshot, pattern, request)).await?;
+    let state = (Some(find), turn, log, permit, limiter);
+    let lines = stream::try_unfold(state, |(find, mut turn, log, permit, limiter)| async move {
         let Some(mut find) = find.filter(|_| !turn.app.closing.is_cancelled()) else {
             return Ok(None);
         };
@@ -119,12 +120,12 @@ pub(super) async fn find(
             find.run(TIME_SLICE)?;
             Ok(find)
         };
-        let found = turn.app.limiter.time_slice(run).await;
+        let found = limiter.time_slice(run).await;
         let mut find = found.map_err(|error| broken_off(&log, &error))?;
         let lines = BodyFrame::data(Bytes::from(bodies::found(&mut find)));
         let rest = Some(find).filter(|find| !find.is_done());
         turn.wait_for_peer();
-        Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit))))
+        Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit, limiter))))
     });
     let content_type = HeaderValue::from_static("application/x-ndjson");
     Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
@@ -161,10 +162,12 @@ pub(super) async fn text(
         }
     };
     let notice = snapshot.notice();
-    let (extract, charset) = app.limiter.quick(begin(snapshot)).await?;
+    let limiter = app.limiter.of(&snapshot);
+    let (extract, charset) = limiter.quick(begin(snapshot)).await?;
     let disposition = attachment(&log);
-    let state = (extract, turn, log, permit);
-    let pieces = stream::try_unfold(state, |(mut extract, mut turn, log, permit)| async move {
+    let state = (extract, turn, log, permit, limiter);
+    let pieces = stream::try_unfold(state, |state| async move {
+        let (mut extract, mut turn, log, permit, limiter) = state;
         turn.resume()?;
         loop {
             turn.check_right()?;
@@ -176,7 +179,7 @@ pub(super) async fn text(
                 let piece = extract.next(TIME_SLICE)?;
                 Ok((extract, piece))
             };
-            let extracted = turn.app.limiter.time_slice(run).await;
+            let extracted = limiter.time_slice(run).await;
             let (rest, piece) = extracted.map_err(|error| broken_off(&log, &error))?;
             match piece {
                 None => return Ok::<_, io::Error>(None),
@@ -184,7 +187,7 @@ pub(super) async fn text(
                 Some(piece) => {
                     let piece = BodyFrame::data(Bytes::from(piece));
                     turn.wait_for_peer();
-                    return Ok(Some((piece, (rest, turn, log, permit))));
+                    return Ok(Some((piece, (rest, turn, log, permit, limiter))));
                 }
             }
         }
