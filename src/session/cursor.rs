@@ -219,6 +219,11 @@ impl<H: Clone> Cursor<H> {
         if stop.is_none() {
             self.options.until = Some(TimelinePosition { span: 0, offset: Offset(0) });
         }
+        self.read_on();
+    }
+
+    /// What comes next is read, although it is published.
+    pub fn read_on(&mut self) {
         if self.mode == Mode::Live {
             self.mode = Mode::CatchingUp;
         }

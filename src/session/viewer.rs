@@ -29,6 +29,7 @@ use crate::session::cursor::{
 };
 use crate::session::merge::MergedChunks;
 use crate::session::reads::FileReads;
+use crate::session::viewer::time::AwaitedEnd;
 use crate::wire::message::Opening;
 use crate::wire::request::{StartAt, StreamRequest};
 pub use item::Item;
@@ -100,8 +101,8 @@ pub struct Viewer {
     merged: Option<Arc<MergedChunks>>,
     /// An event that was received with the chunks before it, and is due.
     received: Option<Result<Event, RecvError>>,
-    /// The time at which a viewer that follows has all it wants, in milliseconds since 1970.
-    ends_at: Option<i64>,
+    /// The end of the wanted time, for a viewer that follows up to then.
+    ends_at: Option<Box<AwaitedEnd>>,
 }
 
 fn look(handle: &SpanHandle) -> SpanState {
@@ -244,6 +245,10 @@ impl Viewer {
     /// The existing bytes that come next. None when something else comes first.
     #[must_use]
     pub fn history(&self) -> Option<ByteRange> {
+        // Whether the bytes are wanted is found out as they are given.
+        if self.ends_at.is_some() {
+            return None;
+        }
         let end = self.cursor.history_end(look)?;
         self.cursor.at().map(|at| ByteRange { span: at.span, from: at.offset(), end })
     }
@@ -300,7 +305,7 @@ impl Viewer {
     async fn perform(&mut self, step: Step) -> Option<Item> {
         match step {
             Step::Wait => self.listen().await,
-            Step::Read { from, to } => self.read(from, to).await,
+            Step::Read { from, to } => self.read_wanted(from, to).await,
             Step::Skip => self.skip().await,
             // Boxed, so that a viewer that waits for lines takes little memory.
             Step::Seek { after } => Box::pin(self.seek_after(after)).await,
@@ -382,6 +387,9 @@ impl Viewer {
                     }
                     None => chunk,
                 };
+                if self.ends_at.is_some() && !self.is_wanted(&chunk).await {
+                    return None;
+                }
                 match self.cursor.on_chunk(&chunk) {
                     Step::Deliver { skip: 0 } => return Some(Item::Chunk(chunk)),
                     Step::Deliver { skip } => {
@@ -408,7 +416,8 @@ impl Viewer {
         let span = Arc::clone(at.handle.span());
         let closed = look(&at.handle).closed;
         let ahead = self.start.take().and_then(|start| start.bytes);
-        if let Some((_, bytes)) = ahead.filter(|(position, _)| *position == at.position()) {
+        if let Some((_, mut bytes)) = ahead.filter(|(position, _)| *position == at.position()) {
+            bytes.truncate(usize::try_from(to.0 - from.0).unwrap_or(usize::MAX));
             return self.read_gave(ReadOutcome::Bytes(bytes), from, to, closed).await;
         }
         let Some((file, tail)) = span.file_and_tail() else {

@@ -27,6 +27,12 @@ impl Recognizer {
         Self { profile, calendar, prefix: ([0; PREFIX_BYTES_MAX], 0) }
     }
 
+    /// What is known of the stamps of the file.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// When the file was last written, in milliseconds since 1970.
     #[must_use]
     pub fn written(&self) -> i64 {

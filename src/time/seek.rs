@@ -82,10 +82,7 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         written: SystemTime,
         zone: &Zone,
     ) -> io::Result<Self> {
-        let written = match written.duration_since(UNIX_EPOCH) {
-            Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-            Err(_) => 0,
-        };
+        let written = milliseconds(written);
         let recognizer = Recognizer::new(Profile::default(), zone.clone(), written);
         let mut file = Self { read, end, newline, recognizer, first: None, is_timed: false };
         let mut sample: Vec<Vec<u8>> = Vec::new();
@@ -101,6 +98,19 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         file.is_timed = sample.iter().any(|line| file.recognizer.time_of(line).is_some());
         file.first = file.find_first()?;
         Ok(file)
+    }
+
+    /// The same for a file whose lines say times in a known way. Reads nothing.
+    pub fn known(
+        read: R,
+        end: u64,
+        newline: Newline,
+        written: SystemTime,
+        zone: &Zone,
+        profile: Profile,
+    ) -> Self {
+        let recognizer = Recognizer::new(profile, zone.clone(), milliseconds(written));
+        Self { read, end, newline, recognizer, first: None, is_timed: true }
     }
 
     /// Where the parts of the sample begin.
@@ -317,6 +327,13 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
             bytes.drain(..begin);
         }
         Ok(())
+    }
+}
+
+fn milliseconds(written: SystemTime) -> i64 {
+    match written.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(_) => 0,
     }
 }
 

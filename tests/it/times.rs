@@ -122,8 +122,111 @@ async fn a_stream_up_to_a_time_that_is_to_come_ends_there() {
     let mut stream = Streaming::get(server.address, &query, &[]).await;
     append(&target, format!("{now} before\n{} at the end\n", now + 2));
     let body = stream.rest().await;
-    assert!(body.starts_with(&format!("{now} before\n")), "{body}");
+    assert_eq!(body, format!("{now} before\n"));
     assert!(stream.is_complete());
+}
+
+#[tokio::test]
+async fn a_line_of_the_end_ends_a_stream_before_its_time_comes() {
+    let server = TestServer::start().await;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (until, line) = (now + 600, |after: u64| format!("{} {after}\n", now + after));
+    for (name, first) in
+        [("a.log", String::new()), ("b.log", line(0)), ("c.log", line(0).repeat(50_000))]
+    {
+        let target = server.log(name, &first);
+        let query = format!("{target}?tail=1&lines=all&until={until}");
+        let mut stream = Streaming::get(server.address, &query, &[]).await;
+        append(&target, line(1));
+        stream.read_until(&line(1)).await;
+        // The end is in the same bytes as lines before it, and others come behind it.
+        append(&target, [599, 600, 598, 601].map(line).concat());
+        let body = stream.rest().await;
+        let expected = first + &line(1) + &line(599);
+        assert!(body == expected, "{name}: {} of {} bytes", body.len(), expected.len());
+        assert!(stream.is_complete());
+    }
+}
+
+#[tokio::test]
+async fn a_stream_up_to_a_time_to_come_awaits_the_rest_of_a_stamp() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", format!("{} one\n", stamp(1)));
+    let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(2);
+    let shown = |hours| {
+        (end + jiff::SignedDuration::from_hours(hours)).strftime("%Y-%m-%dT%H:%M:%S").to_string()
+    };
+    let query = format!("{target}?tail=1&lines=all&until={}", end.as_second());
+    let mut stream = Streaming::get(server.address, &query, &[]).await;
+    let mut all = Streaming::get(server.address, &format!("{target}?tail=1"), &[]).await;
+    stream.read_until(" one\n").await;
+    // What is written so far seems to be after the end, and is an hour before it.
+    append(&target, shown(0));
+    all.read_until(&shown(0)).await;
+    append(&target, "+01:00 two\n");
+    stream.read_until("+01:00 two\n").await;
+    append(&target, format!("{}+01:00 three\n", shown(1)));
+    let expected = format!("{} one\n{}+01:00 two\n", stamp(1), shown(0));
+    assert_eq!(stream.rest().await, expected);
+}
+
+#[tokio::test]
+async fn a_stream_of_lines_without_times_ends_with_what_was_written_before() {
+    let server = TestServer::start().await;
+    let target = server.log("a.log", "one\n");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let query = format!("{target}?tail=1&lines=all&until={}", now + 2);
+    let mut stream = Streaming::get(server.address, &query, &[]).await;
+    append(&target, "two\n");
+    assert_eq!(stream.rest().await, "one\ntwo\n");
+}
+
+#[tokio::test]
+async fn lines_before_the_end_of_a_time_are_counted_from_file_to_file() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines(30..40).concat());
+    server.log("a.log.1", lines(20..30).concat());
+    server.log("a.log.2", lines(10..20).concat());
+    for (since, until, number, expected) in [
+        (Some(15), None, 10, 35..40),
+        (Some(12), None, 30, 25..40),
+        (Some(35), None, 40, 35..40),
+        (Some(25), Some(28), 4, 26..28),
+        (Some(29), Some(32), 100, 29..32),
+        (Some(12), Some(32), 20, 22..32),
+        (None, Some(32), 10, 27..32),
+        (None, Some(32), 100, 10..32),
+        (None, Some(25), 20, 15..25),
+        (Some(12), Some(25), 0, 25..25),
+    ] {
+        let moment = |name, second: Option<u64>| {
+            second.map_or_else(String::new, |second| format!("&{name}={}", stamp(second)))
+        };
+        let query = moment("since", since) + &moment("until", until);
+        let query = format!("{log}?history=1&lines={number}{query}");
+        assert_eq!(text_of(&server, &query).await, lines(expected).concat(), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn late_bytes_of_an_old_file_have_times_too() {
+    let server = TestServer::start().await;
+    let log = server.log("a.log", lines(10..20).concat());
+    let mut viewer = Streaming::get(server.address, &format!("{log}?tail=1"), &[]).await;
+    viewer.read_until("at 19\n").await;
+    let old = server.path("a.log.1");
+    std::fs::rename(server.path("a.log"), &old).unwrap();
+    server.log("a.log", lines(30..32).concat());
+    viewer.read_until("at 31\n").await;
+    append(&old, lines(20..22).concat());
+    viewer.read_until("at 21\n").await;
+    for query in [format!("since={}", stamp(21)), format!("since={}&lines=6", stamp(15))] {
+        let body = text_of(&server, &format!("{log}?history=1&{query}")).await;
+        for line in lines((21..22).chain(30..32)) {
+            assert_eq!(body.matches(&line).count(), 1, "{query}: {body}");
+        }
+        assert!(!body.contains("at 14"), "{query}: {body}");
+    }
 }
 
 #[tokio::test]

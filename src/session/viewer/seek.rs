@@ -139,11 +139,10 @@ impl Viewer {
             StartAt::Lines(lines) => Some(lines),
             StartAt::All => None,
         };
-        let follower = &self.subscription.follower;
-        let mut past = follower.history().await;
-        past.retain(|file| file.past_path().is_some());
-        let Some(mut left) = wanted else {
-            for file in &past {
+        let Some(lines) = wanted else {
+            let follower = &self.subscription.follower;
+            let past = follower.history().await;
+            for file in past.iter().filter(|file| file.past_path().is_some()) {
                 if let Some(reader) = follower.open_history(file).await {
                     let (span, handle) = (Arc::clone(reader.span()), Some(reader.into()));
                     let place = Place::At(Offset(0));
@@ -152,36 +151,17 @@ impl Viewer {
             }
             return None;
         };
-        if let Some(present) = present {
-            left -= self.count_back(present, end, left).await?.1;
-        }
-        let mut oldest = None;
-        for file in past.iter().rev() {
-            if left == 0 {
-                break;
-            }
-            let Some(reader) = follower.open_history(file).await else { break };
-            let span = Arc::clone(reader.span());
-            let end = {
-                let timeline = follower.timeline();
-                timeline.last_of(file.generation).map_or_else(|| span.end(), |last| last.end())
-            };
-            let (start, lines) = self.count_back(&span, end, left).await?;
-            left -= lines;
-            let at = follower.timeline().find(file.generation, start);
-            let (span, handle) = match at.filter(|at| at.number != span.number) {
-                Some(at) => (Arc::clone(&at), SpanHandle::new(&at)),
-                None => (span, reader.into()),
-            };
-            let (place, handle) = (Place::At(start), Some(handle));
-            oldest = Some(Found { span, handle, place, is_requested: true });
-        }
-        oldest
+        self.lines_back(present.map(|span| (span, end)), None, None, lines).await
     }
 
     /// The start of so many lines before an offset of a span, and how many there are. None where
     /// that is too far back, or the file can't be read.
-    async fn count_back(&self, span: &Arc<Span>, end: Offset, lines: u64) -> Option<(Offset, u64)> {
+    pub(super) async fn count_back(
+        &self,
+        span: &Arc<Span>,
+        end: Offset,
+        lines: u64,
+    ) -> Option<(Offset, u64)> {
         let (chosen, known) = (self.request.interpretation.encoding, span.detection());
         let newline = chosen.unwrap_or_else(|| known.encoding()).newline();
         let counting = move |file: &LogFile| file.count_back(newline, end, lines, BACK_BYTES_MAX);
