@@ -20,6 +20,7 @@ use crate::render::Interpretation;
 use crate::session::reads::FileReads;
 use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
+use crate::time::TimeRange;
 
 /// An answer that has not begun to be prepared after this time is not given now.
 const WAIT_TIME_MAX: Duration = Duration::from_secs(1);
@@ -77,6 +78,7 @@ impl Agent {
             },
             late: Vec::new(),
             history: false,
+            range: TimeRange::default(),
             tail: false,
             wait: true,
             signed: false,

@@ -22,6 +22,7 @@ use crate::mirror::RemotePosition;
 use crate::render::Interpretation;
 use crate::session::viewer::Viewer;
 use crate::session::{StartAt, StreamRequest, WantedGeneration};
+use crate::time::TimeRange;
 
 /// A log that is written to all the time is published at most this often, in larger messages.
 const MESSAGE_INTERVAL: Duration = Duration::from_millis(5);
@@ -149,6 +150,7 @@ impl Publisher {
             begin,
             late: Vec::new(),
             history: false,
+            range: TimeRange::default(),
             tail: true,
             wait: true,
             signed: true,
