@@ -39,7 +39,7 @@ use crate::log::mirrored::{Mirror, is_mirrored};
 use crate::log::pattern::{self, Pattern};
 use crate::log::position::{Chunk, Generation, Offset};
 use crate::log::rotated::{self, OldFiles, PastFile};
-use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline};
+use crate::log::timeline::{OLD_FILES_MAX, Span, SpanReader, Timeline, WaitReason};
 use crate::log::wake::Wake;
 use crate::log::watch::Watches;
 pub(in crate::log) use fed::publish_feed;
@@ -56,8 +56,8 @@ pub const POLL_INTERVAL: Duration = Duration::from_millis(500);
 pub const LINGER: Duration = Duration::from_secs(3);
 /// A search for a rotated file waits at most this long until other files are closed.
 const ROOM_TIME_MAX: Duration = Duration::from_secs(1);
-/// A position that another server has issued for a log of another machine is waited for this long.
-const AHEAD_TIME_MAX: Duration = Duration::from_secs(3);
+/// What another server has shown of a log of another machine already is waited for this long.
+const COMING_TIME_MAX: Duration = Duration::from_secs(5);
 /// How often the history is listed for one step, while files are being renamed.
 const LISTINGS_MAX: usize = 3;
 /// Nobody writes any more to a rotated file that has not been written to for this long.
@@ -183,6 +183,12 @@ impl Follower {
         self.device
     }
 
+    /// Whether the log is on another machine, which does not answer.
+    #[must_use]
+    pub fn is_out_of_reach(&self) -> bool {
+        self.timeline().waiting() == Some(WaitReason::Unreachable)
+    }
+
     /// How many viewers it has.
     #[must_use]
     pub fn viewers(&self) -> usize {
@@ -234,13 +240,7 @@ impl Follower {
             return known;
         }
         if let Some(mirror) = self.access.mirror_of(&self.log) {
-            if self.is_reached(generation, offset).await {
-                return self.timeline().find(generation, offset);
-            }
-            return self
-                .find_mirrored(&mirror, generation, offset)
-                .await
-                .map(|reader| reader.span().clone());
+            return self.find_elsewhere(&mirror, generation, offset).await;
         }
         let found = self.find(move |follower| follower.seek_rotated(generation, offset)).await;
         found.map(|reader| Arc::clone(reader.span()))
@@ -260,55 +260,74 @@ impl Follower {
         .map(|reader| Arc::clone(reader.span()))
     }
 
-    /// Whether the present generation of a log of another machine is this one, and has come up to an
-    /// offset. Another server may have been a moment ahead.
-    async fn is_reached(&self, generation: Generation, offset: Offset) -> bool {
-        let is_ahead = || {
-            let timeline = self.timeline();
-            let latest = timeline.latest().filter(|span| span.generation.is(&generation));
-            latest.map(|span| span.end() < offset)
-        };
-        let mut events = self.subscribe();
-        let coming = async {
-            loop {
-                match is_ahead() {
-                    Some(true) => {}
-                    Some(false) => return true,
-                    None => return false,
-                }
-                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
-                    return false;
-                }
-            }
-        };
-        timeout(AHEAD_TIME_MAX, coming).await.unwrap_or(false)
-    }
-
-    /// The span of a position in a file of another machine that has lost the log's name.
-    async fn find_mirrored(
+    /// The span of a position in a log of another machine.
+    async fn find_elsewhere(
         &self,
         mirror: &Arc<dyn Mirror>,
         generation: Generation,
         offset: Offset,
-    ) -> Option<SpanReader> {
-        let found = mirror.find(&self.log, generation).await?;
-        let span = self.timeline().add_mirrored(found, offset)?;
-        Some(SpanReader::enter(&span))
+    ) -> Option<Arc<Span>> {
+        let known = self.timeline().last_of(generation).map(|span| span.end());
+        let may_come = match known {
+            Some(end) => end < offset,
+            None => mirror.next(&self.log, generation).await.is_none(),
+        };
+        if may_come {
+            // It may be the present one. Another server may have been a moment ahead.
+            let find = |timeline: &Timeline| timeline.find(generation, offset);
+            if let Some(found) = self.wait_for(find).await {
+                return Some(found);
+            }
+        }
+        let found = mirror.find(&self.log, generation, offset).await.ok()??;
+        self.timeline().add_mirrored(found, offset)
     }
 
-    /// What had the name after a file of another machine that was not followed from its end on.
-    async fn find_next_mirrored(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
+    /// Waits for something to come into the timeline.
+    async fn wait_for<T>(&self, find: impl Fn(&Timeline) -> Option<T>) -> Option<T> {
+        let mut events = self.subscribe();
+        let coming = async {
+            loop {
+                let found = find(&self.timeline());
+                if found.is_some() {
+                    return found;
+                }
+                if let Err(broadcast::error::RecvError::Closed) = events.recv().await {
+                    return None;
+                }
+            }
+        };
+        timeout(COMING_TIME_MAX, coming).await.ok().flatten()
+    }
+
+    /// What had the name after a file of another machine that was not followed to its end.
+    async fn find_next_elsewhere(&self, mirror: &Arc<dyn Mirror>, span: &Span) -> NextRotated {
         let unknown = NextRotated { span: None, follows_directly: false };
         let before = span.signed();
-        let first = self.timeline().first().map(|span| span.generation);
         let Some(next) = mirror.next(&self.log, before).await.filter(|next| !next.is(&before))
         else {
             return unknown;
         };
-        if first.is_some_and(|first| first.is(&next)) {
-            return NextRotated { span: None, follows_directly: true };
-        }
-        let span = self.find_mirrored(mirror, next, Offset(0)).await;
+        let find = |timeline: &Timeline| {
+            let first = timeline.first_of(next);
+            first.map(|span| SpanReader::enter(&span))
+        };
+        let is_known = self.timeline().contains(next);
+        let span = if is_known || mirror.next(&self.log, next).await.is_none() {
+            self.wait_for(find).await
+        } else {
+            None
+        };
+        let span = match span {
+            Some(span) => Some(span),
+            None => {
+                let Ok(Some(found)) = mirror.find(&self.log, next, Offset(0)).await else {
+                    return unknown;
+                };
+                let span = self.timeline().add_mirrored(found, Offset(0));
+                span.map(|span| SpanReader::enter(&span))
+            }
+        };
         NextRotated { follows_directly: span.is_some(), span }
     }
 
@@ -366,7 +385,7 @@ impl Follower {
     ) -> NextRotated {
         if let Some(mirror) = self.access.mirror_of(&self.log) {
             let _finding = self.finding.lock().await;
-            return self.find_next_mirrored(&mirror, span).await;
+            return self.find_next_elsewhere(&mirror, span).await;
         }
         let unknown = NextRotated { span: None, follows_directly: false };
         let file = match span.file() {

@@ -68,8 +68,16 @@ pub trait Mirror: Debug + Send + Sync + 'static {
     /// Follows a log. It waits a while for what the machine says.
     fn follow(&self, log: &LogPath) -> BoxFuture<'static, Result<Feed, Refusal>>;
 
-    /// The file of an earlier generation, if somebody has it.
-    fn find(&self, log: &LogPath, generation: Generation) -> BoxFuture<'static, Option<FoundFile>>;
+    /// The file of an earlier generation, if somebody has it up to an offset.
+    ///
+    /// # Errors
+    /// [`Refusal::Unreachable`] when the machine does not answer, and might have it.
+    fn find(
+        &self,
+        log: &LogPath,
+        generation: Generation,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>>;
 
     /// The generation that had the log's name directly after another one, if that is known.
     fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>>;

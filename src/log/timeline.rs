@@ -206,9 +206,10 @@ impl Timeline {
         self.spans.back().filter(|_| is_there)
     }
 
-    /// The first span that was published.
-    pub(super) fn first(&self) -> Option<&Arc<Span>> {
-        self.spans.front()
+    /// The first span of a generation that was followed.
+    pub(super) fn first_of(&self, generation: Generation) -> Option<Arc<Span>> {
+        let mut spans = self.spans.iter().filter(|span| span.reason != Reason::Late);
+        spans.find(|span| span.generation.is(&generation)).cloned()
     }
 
     /// Why there is nothing to follow.

@@ -189,11 +189,12 @@ impl Pump {
         events: &mut Vec<FileEvent>,
     ) -> io::Result<()> {
         let size = size.max(at.offset.0);
-        if reason == Reason::Joined && self.is_renamed(&at.generation).await {
-            if let Some(present) = &mut self.present {
-                present.alias = Some(at.generation);
-                present.kept.hear_alias(at.generation);
-            }
+        if reason == Reason::Joined
+            && self.is_renamed(&at.generation).await
+            && let Some(present) = &mut self.present
+        {
+            present.alias = Some(at.generation);
+            present.kept.hear_alias(at.generation);
         }
         if let Some(present) = self.present.as_mut().filter(|it| it.is(&at.generation)) {
             present.kept.hear(&at.generation, size);

@@ -1,11 +1,11 @@
 //! A remote that may not be there yet: the logs of other machines are out of reach until it is.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{SetOnce, mpsc};
 
 use crate::log::Generation;
 use crate::mirror::remote::{
@@ -17,45 +17,26 @@ const EVENTS_AHEAD: usize = 4;
 
 /// A remote once it is there.
 #[derive(Clone, Debug, Default)]
-pub struct LaterRemote(Arc<Place>);
-
-#[derive(Debug, Default)]
-struct Place {
-    remote: OnceLock<Arc<dyn Remote>>,
-    /// Tells those that wait for it.
-    came: Notify,
-}
+pub struct LaterRemote(Arc<SetOnce<Arc<dyn Remote>>>);
 
 impl LaterRemote {
     /// The remote is there. Only the first one counts.
     pub fn put(&self, remote: Arc<dyn Remote>) {
-        let _already_there = self.0.remote.set(remote);
-        self.0.came.notify_waiters();
-    }
-
-    async fn wait(&self) -> Arc<dyn Remote> {
-        loop {
-            // Before the look, so that nothing is missed between the two.
-            let came = self.0.came.notified();
-            if let Some(remote) = self.0.remote.get() {
-                return Arc::clone(remote);
-            }
-            came.await;
-        }
+        let _already_there = self.0.set(remote);
     }
 }
 
 impl Remote for LaterRemote {
     fn hosts(&self) -> Vec<Host> {
-        self.0.remote.get().map_or_else(Vec::new, |remote| remote.hosts())
+        self.0.get().map_or_else(Vec::new, |remote| remote.hosts())
     }
 
     fn logs(&self, host: &str) -> Arc<[RemoteLog]> {
-        self.0.remote.get().map_or_else(|| Arc::new([]) as Arc<[_]>, |remote| remote.logs(host))
+        self.0.get().map_or_else(|| Arc::new([]) as Arc<[_]>, |remote| remote.logs(host))
     }
 
     fn revision(&self) -> u64 {
-        self.0.remote.get().map_or(0, |remote| remote.revision())
+        self.0.get().map_or(0, |remote| remote.revision())
     }
 
     fn follow(
@@ -63,7 +44,7 @@ impl Remote for LaterRemote {
         log: &RemoteName,
         from: Option<RemotePosition>,
     ) -> mpsc::Receiver<RemoteEvent> {
-        if let Some(remote) = self.0.remote.get() {
+        if let Some(remote) = self.0.get() {
             return remote.follow(log, from);
         }
         let (events, receiver) = mpsc::channel(EVENTS_AHEAD);
@@ -73,7 +54,7 @@ impl Remote for LaterRemote {
                 return;
             }
             let remote = tokio::select! {
-                remote = own.wait() => remote,
+                remote = own.0.wait() => Arc::clone(remote),
                 () = events.closed() => return,
             };
             let mut heard = remote.follow(&log, from);
@@ -92,7 +73,7 @@ impl Remote for LaterRemote {
         generation: &Generation,
         range: Range<u64>,
     ) -> BoxFuture<'static, Result<Fetched, FetchError>> {
-        match self.0.remote.get() {
+        match self.0.get() {
             Some(remote) => remote.fetch(log, generation, range),
             None => std::future::ready(Err(FetchError::Unreachable)).boxed(),
         }

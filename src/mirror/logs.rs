@@ -19,7 +19,7 @@ use crate::log::file::{LogFile, Status};
 use crate::log::mirrored::{Feed, FoundFile, Listed, Mirror};
 use crate::log::{Generation, LogPath, Offset, Refusal, blocking};
 use crate::mirror::feed::Pump;
-use crate::mirror::remote::{Remote, RemoteEvent, RemoteName, RemotePosition};
+use crate::mirror::remote::{FetchError, Fetched, Remote, RemoteEvent, RemoteName, RemotePosition};
 use crate::mirror::spool::{Spool, SpoolFile};
 
 /// How long a new follower waits for the first word of the machine.
@@ -27,6 +27,9 @@ const FIRST_TIME_MAX: Duration = Duration::from_secs(3);
 /// A log that was followed so long ago at most is followed on from there, over a restart of this
 /// server. After a longer time that could be too much to bring at once.
 const GO_ON_TIME_MAX: Duration = Duration::from_secs(600);
+/// A machine that does not answer for so long is told to be out of reach.
+const SILENCE_TIME_MAX: Duration = Duration::from_secs(3);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How many publications wait for the follower.
 const FEED_LEN: usize = 16;
 /// How often it is noted what is kept.
@@ -145,13 +148,47 @@ impl Logs {
         Ok(Feed { first, events, device })
     }
 
-    async fn find(self: Arc<Self>, name: RemoteName, wanted: Generation) -> Option<FoundFile> {
-        let asked = self.remote.fetch(&name, &wanted, 0..0).await;
-        if asked.is_err() && !self.spool.has(&name, &wanted) {
-            return None;
+    async fn find(
+        self: Arc<Self>,
+        name: RemoteName,
+        wanted: Generation,
+        offset: Offset,
+    ) -> Result<Option<FoundFile>, Refusal> {
+        let asked = self.ask(&name, &wanted).await;
+        let is_out_of_reach = matches!(asked, Err(FetchError::Unreachable));
+        let found = match asked.is_ok() || self.spool.has(&name, &wanted) {
+            true => self.found(name, wanted, asked.ok()).await,
+            false => None,
+        };
+        match found {
+            Some(found) if offset <= found.end => Ok(Some(found)),
+            _ if is_out_of_reach => Err(Refusal::Unreachable),
+            found => Ok(found),
         }
+    }
+
+    /// How long a generation is, and what came after it.
+    async fn ask(&self, name: &RemoteName, generation: &Generation) -> Result<Fetched, FetchError> {
+        let until = Instant::now() + SILENCE_TIME_MAX;
+        loop {
+            match self.remote.fetch(name, generation, 0..0).await {
+                // It may only be started again.
+                Err(FetchError::Unreachable) if Instant::now() < until => {
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                asked => return asked,
+            }
+        }
+    }
+
+    async fn found(
+        self: Arc<Self>,
+        name: RemoteName,
+        wanted: Generation,
+        asked: Option<Fetched>,
+    ) -> Option<FoundFile> {
         let file = self.file(&name, wanted).await.ok()?;
-        if let Ok(asked) = &asked {
+        if let Some(asked) = &asked {
             file.hear(&wanted, asked.size);
             if let Some(next) = asked.next {
                 file.hear_next(next);
@@ -172,7 +209,7 @@ impl Logs {
         if let Some(known) = known.or_else(|| self.spool.next(&name, &before)) {
             return Some(known);
         }
-        self.remote.fetch(&name, &before, 0..0).await.ok()?.next
+        self.ask(&name, &before).await.ok()?.next
     }
 }
 
@@ -199,9 +236,14 @@ impl Mirror for MirroredLogs {
         async move { logs.follow(name.ok_or(Refusal::NotFound)?).await }.boxed()
     }
 
-    fn find(&self, log: &LogPath, generation: Generation) -> BoxFuture<'static, Option<FoundFile>> {
+    fn find(
+        &self,
+        log: &LogPath,
+        generation: Generation,
+        offset: Offset,
+    ) -> BoxFuture<'static, Result<Option<FoundFile>, Refusal>> {
         let (logs, name) = (Arc::clone(&self.0), name_of(log.as_path()));
-        async move { logs.find(name?, generation).await }.boxed()
+        async move { logs.find(name.ok_or(Refusal::NotFound)?, generation, offset).await }.boxed()
     }
 
     fn next(&self, log: &LogPath, before: Generation) -> BoxFuture<'static, Option<Generation>> {

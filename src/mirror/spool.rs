@@ -24,7 +24,7 @@ use crate::log::Generation;
 use crate::mirror::remote::{Remote, RemoteName};
 use file::Origin;
 pub(super) use file::SpoolFile;
-use note::Note;
+use note::{Note, Proofs};
 
 /// Logs are not for everybody.
 const FILE_MODE: u32 = 0o600;
@@ -327,7 +327,7 @@ impl Shared {
     }
 }
 
-fn read_note(path: &Path) -> Option<(Note, Vec<(std::ops::Range<u64>, u64)>)> {
+fn read_note(path: &Path) -> Option<(Note, Proofs)> {
     let mut text = String::new();
     let file = OpenOptions::new().read(true).open(path).ok()?;
     file.take(NOTE_BYTES_MAX).read_to_string(&mut text).ok()?;

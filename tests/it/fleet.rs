@@ -15,6 +15,7 @@ use crate::clients::{Viewer, get};
 use crate::machines::{Agent, Nats};
 use crate::reader::Position;
 use crate::servers::{Program, append, eventually, not_run, pace, pace_blocking};
+use crate::tail::Tail;
 
 /// A storm with restarts takes so long at most.
 const STORM_TIME_MAX: Duration = Duration::from_secs(90);
@@ -279,4 +280,44 @@ async fn each_that_is_killed_while_the_log_rotates_loses_nobody_a_byte() {
         fleet.nats.start_again();
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_begins_without_its_broker_and_finds_the_machines_when_it_is_there() {
+    let Some(mut nats) = Nats::start().await else {
+        return not_run("fleet", "there is no nats-server");
+    };
+    let [logs, own, spool] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let path = |directory: &TempDir| directory.path().canonicalize().unwrap().join("a.log");
+    std::fs::write(path(&logs), "a line of the machine\n").unwrap();
+    std::fs::write(path(&own), "a line of the edge\n").unwrap();
+    let agent = Agent::start(&nats.url(), HOST, logs.path(), &[]);
+    nats.kill();
+    let [own_directory, spool] = [&own, &spool].map(|it| it.path().to_str().unwrap());
+    let edge = Program::serve_on(0, &["--nats", &nats.url(), "--spool", spool, own_directory]);
+    let target = path(&own).to_str().unwrap().to_owned();
+    assert_eq!(get(edge.address, &target, &[]).await.text(), "a line of the edge\n");
+    let target = format!("/@{HOST}{}", path(&logs).display());
+    let mut waiting = Viewer::v1(edge.address, &format!("{target}?tail=1&format=raw")).await;
+    let told = waiting.expect("waiting").await;
+    assert_eq!(told["reason"], "unreachable", "{}", edge.said());
+    nats.start_again();
+    waiting.expect("open").await;
+    let Ok(Message::Binary(bytes)) = waiting.next().await else { panic!("{}", edge.said()) };
+    assert_eq!(&bytes[8..], b"a line of the machine\n");
+    drop(agent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_follows_a_log_of_another_machine() {
+    let Some(fleet) = Fleet::start(1).await else {
+        return not_run("fleet", "there is no nats-server");
+    };
+    append(fleet.log(), "first\n");
+    fleet.is_listed().await;
+    let url = format!("http://{}{}", fleet.edges[0].address, fleet.target());
+    let tail = Tail::start(&[&url]);
+    tail.prints("first\n").await;
+    append(fleet.log(), "second\n");
+    tail.prints("first\nsecond\n").await;
 }

@@ -22,6 +22,9 @@ const FORM: &str = "tailcast spool 1";
 /// So many bytes at the end of a range prove that it is what was written.
 const PROOF_BYTES: u64 = 4096;
 
+/// The ranges of a note, each with a hash of the bytes at its end.
+pub(super) type Proofs = Vec<(Range<u64>, u64)>;
+
 /// What is known of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
@@ -61,7 +64,7 @@ impl Note {
     }
 
     /// What a note says, with the proof of each of its ranges. None for one that is torn.
-    pub(super) fn read(text: &str) -> Option<(Self, Vec<(Range<u64>, u64)>)> {
+    pub(super) fn read(text: &str) -> Option<(Self, Proofs)> {
         let summed = text.strip_suffix('\n')?;
         let at = summed.rfind('\n')? + 1;
         let (body, sum) = (text.get(..at)?, summed.get(at..)?);
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(read, note);
         assert_eq!(read.verify(&proofs, &file), note);
         for at in 0..text.len() {
-            assert_eq!(Note::read(&text[..at]), None, "cut at {at}");
+            assert_eq!(Note::read(text.get(..at).unwrap()), None, "cut at {at}");
             let mut damaged = text.clone().into_bytes();
             damaged[at] ^= 1;
             let damaged = String::from_utf8(damaged).unwrap();

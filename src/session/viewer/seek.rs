@@ -198,6 +198,10 @@ impl Viewer {
                     let place = Place::At(offset);
                     return Some(Found { span, handle: None, place, is_requested: true });
                 }
+                if self.subscription.follower.is_out_of_reach() {
+                    // Whether the position is good is known when its machine answers.
+                    return None;
+                }
                 if let Some(span) = self.find_unproved().await {
                     let place = Place::At(Offset(0));
                     return Some(Found { span, handle: None, place, is_requested: false });
