@@ -38,11 +38,18 @@ pub struct Limiter {
     quick_reads: Arc<Semaphore>,
     time_slices: Arc<Semaphore>,
     /// The reads and the time slices of each other machine.
-    elsewhere: Arc<DashMap<u64, (Arc<Semaphore>, Arc<Semaphore>)>>,
+    elsewhere: Arc<DashMap<u64, Elsewhere>>,
     /// Counts that continue in the background.
     tasks: TaskTracker,
     /// Cancelled at shutdown; ends the background counts.
     closing: CancellationToken,
+}
+
+/// The limits of what is read of one other machine.
+#[derive(Clone, Debug)]
+struct Elsewhere {
+    quick_reads: Arc<Semaphore>,
+    time_slices: Arc<Semaphore>,
 }
 
 async fn run<T: Send + 'static>(
@@ -81,10 +88,11 @@ impl Limiter {
         if !snapshot.is_mirrored() {
             return self.clone();
         }
-        let its = self.elsewhere.entry(snapshot.device()).or_insert_with(|| {
-            (Arc::new(Semaphore::new(QUICK_READS_MAX)), Arc::new(Semaphore::new(1)))
+        let its = self.elsewhere.entry(snapshot.device()).or_insert_with(|| Elsewhere {
+            quick_reads: Arc::new(Semaphore::new(QUICK_READS_MAX)),
+            time_slices: Arc::new(Semaphore::new(1)),
         });
-        let (quick_reads, time_slices) = its.clone();
+        let Elsewhere { quick_reads, time_slices } = its.clone();
         Self { quick_reads, time_slices, ..self.clone() }
     }
 

@@ -642,7 +642,7 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_in_vain_is_asked_for_again_after_a_while() {
-        let mut state = state(100, [0..10].into_iter().collect(), Ranges::default());
+        let mut state = state(100, std::iter::once(0..10).collect(), Ranges::default());
         let now = Instant::now();
         state.lost.insert(50..60);
         state.gone.insert(50..60);
