@@ -81,6 +81,17 @@ pub(super) async fn times(
         Some(count) => count,
         None => app.limiter.quick(move || Count::new(snapshot, range, buckets)).await?,
     };
+    // A short log is counted in no time; a long one is estimated first.
+    let slice = move || {
+        count.run(TIME_SLICE)?;
+        Ok(count)
+    };
+    let mut count = app.limiter.time_slice(slice).await?;
+    let mut is_estimated = count.is_done();
+    while !is_estimated && !app.closing.is_cancelled() {
+        let slice = move || Ok((count.estimate(TIME_SLICE)?, count));
+        (is_estimated, count) = app.limiter.time_slice(slice).await?;
+    }
     let until = Instant::now() + COUNT_TIME;
     while !count.is_done() && Instant::now() < until && !app.closing.is_cancelled() {
         let slice = move || {
@@ -88,13 +99,6 @@ pub(super) async fn times(
             Ok(count)
         };
         count = app.limiter.time_slice(slice).await?;
-    }
-    if !count.is_done() {
-        let estimate = move || {
-            count.estimate()?;
-            Ok(count)
-        };
-        count = app.limiter.time_slice(estimate).await?;
     }
     turn.check_right().map_err(|_| SearchError::Refused(crate::log::Refusal::Forbidden))?;
     let answer = bodies::times(&count);
