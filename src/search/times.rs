@@ -153,13 +153,19 @@ impl Count {
 
     /// Whether it answers the same question about a log that is now like this.
     #[must_use]
-    pub fn is_for(&self, present: &Snapshot, range: &TimeRange, wanted: usize) -> bool {
+    pub fn is_for(&self, present: &Snapshot, wanted: usize) -> bool {
         let is_fresh = match self.done {
             Some(done) => self.size == present.end || done.elapsed() < FRESH_TIME,
             None => true,
         };
         let is_same = self.own_generation.is(&present.own_generation());
-        is_same && is_fresh && self.range == *range && self.wanted == wanted
+        is_same && is_fresh && self.wanted == wanted
+    }
+
+    /// The part of the log that is counted.
+    #[must_use]
+    pub fn range(&self) -> &TimeRange {
+        &self.range
     }
 
     /// The generation of the offsets.
