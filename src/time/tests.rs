@@ -369,21 +369,22 @@ fn stamp(time: i64) -> String {
 
 #[test]
 fn the_first_line_not_before_a_time_is_found_in_a_log_out_of_order() {
-    // 8 MiB in which lines are out of order by up to four minutes, some have wrong clocks, and
+    // 12 MiB in which lines are out of order by up to four minutes, some have wrong clocks, and
     // there are stretches without times.
     let mut log = String::new();
     let mut lines = Vec::new();
     let mut n: u64 = 1;
-    for nth in 0..60_000_i64 {
+    let rest = "x".repeat(300);
+    for nth in 0..30_000_i64 {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let jitter = (n >> 33) as i64 % 120_000;
+        let jitter = (n >> 33) as i64 % 240_000;
         let time = T + nth * 1000 - jitter;
         lines.push((log.len() as u64, time));
-        log += &format!("{} line {nth}\n", stamp(time));
-        if nth == 30_000 {
+        log += &format!("{} line {nth} {rest}\n", stamp(time));
+        if nth == 15_000 {
             log += &"\tat a.stack.trace(of.many:lines)\n".repeat(90_000);
         }
-        if nth % 1000 == 999 {
+        if nth % 100 == 99 {
             log += &format!("{} the clock is wrong\n", stamp(T - 1_000_000_000));
         }
         if nth % 7 == 0 {
@@ -392,7 +393,7 @@ fn the_first_line_not_before_a_time_is_found_in_a_log_out_of_order() {
     }
     let mut file = timed(log.as_bytes(), Newline::Byte);
     assert!(file.is_timed());
-    for wanted in (0..60_000).step_by(4999).chain([0, 29_999, 30_000, 30_001, 59_999]) {
+    for wanted in (0..30_000).step_by(499).chain([0, 14_999, 15_000, 15_001, 29_999]) {
         let time = T + wanted * 1000;
         let expected = lines.iter().find(|(_, said)| *said >= time);
         let expected = expected.map_or(log.len() as u64, |(offset, _)| *offset);
