@@ -90,7 +90,7 @@ fn short_lines(bytes: &[u8]) -> &[u8] {
 }
 
 /// The lines before the first line with other escape sequences, without their colours.
-fn without_colours(bytes: &[u8]) -> PlainText<'_> {
+pub(super) fn without_colours(bytes: &[u8]) -> PlainText<'_> {
     let mut text = Vec::new();
     let mut copied = 0;
     for at in memchr::memchr2_iter(b'\x1b', b'\r', bytes) {

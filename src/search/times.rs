@@ -5,9 +5,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use crate::encoding::envelope::open_line;
 use crate::log::{Generation, Offset};
 use crate::render::Level;
 use crate::search::levels::level_of;
+use crate::search::plain::without_colours;
 use crate::search::{SearchError, Snapshot};
 use crate::time::{TimeRange, TimedLine};
 
@@ -85,12 +87,15 @@ pub struct Count {
     wanted: usize,
     /// None if no line says a time.
     spans: Option<Spans>,
+    /// Where the spans of the estimate begin, and where the last one ends.
+    starts: Vec<u64>,
     estimate: Vec<Bucket>,
     counted: Vec<Bucket>,
     /// The next line that is counted.
     at: Offset,
     /// Where the wanted part ends.
     end: Offset,
+    counting: Counting,
     /// The time of the last line.
     time: Option<i64>,
     done: Option<Instant>,
@@ -110,8 +115,11 @@ impl Count {
         let end = seek(range.until, snapshot.end)?.max(at);
         let mut file = snapshot.timed(&range.zone)?;
         let last = file.last()?;
-        let times = file.first().map(|(_, first)| first).zip(last);
-        let spans = times.and_then(|(first, last)| {
+        let first = file.first()?;
+        // One of both may be the time of a wrong clock.
+        let times = first.or(last).zip(last.or(first));
+        let spans = times.and_then(|(one, other)| {
+            let (first, last) = (one.min(other), one.max(other));
             let first = range.since.map_or(first, |since| since.max(first));
             let last = range.until.map_or(last, |until| last.min(until.saturating_sub(1)));
             (first <= last).then_some(Spans { first, last, count: wanted })
@@ -123,6 +131,7 @@ impl Count {
         };
         let counted = spans.map(buckets).unwrap_or_default();
         let done = spans.is_none().then(Instant::now);
+        let is_enveloped = snapshot.is_enveloped();
         Ok(Self {
             generation: snapshot.generation,
             own_generation: snapshot.own_generation(),
@@ -131,10 +140,12 @@ impl Count {
             range,
             wanted,
             spans,
+            starts: Vec::new(),
             estimate: Vec::new(),
             counted,
             at,
             end,
+            counting: Counting { is_enveloped, ..Counting::default() },
             time: None,
             done,
         })
@@ -142,13 +153,19 @@ impl Count {
 
     /// Whether it answers the same question about a log that is now like this.
     #[must_use]
-    pub fn is_for(&self, present: &Snapshot, range: &TimeRange, wanted: usize) -> bool {
+    pub fn is_for(&self, present: &Snapshot, wanted: usize) -> bool {
         let is_fresh = match self.done {
             Some(done) => self.size == present.end || done.elapsed() < FRESH_TIME,
             None => true,
         };
         let is_same = self.own_generation.is(&present.own_generation());
-        is_same && is_fresh && self.range == *range && self.wanted == wanted
+        is_same && is_fresh && self.wanted == wanted
+    }
+
+    /// The part of the log that is counted.
+    #[must_use]
+    pub fn range(&self) -> &TimeRange {
+        &self.range
     }
 
     /// The generation of the offsets.
@@ -180,12 +197,13 @@ impl Count {
         loop {
             let to = self.end.min(Offset(self.at.0 + STEP_BYTES));
             let (buckets, last) = (&mut self.counted, &mut self.time);
+            let counting = &mut self.counting;
             file.lines(self.at.0, self.at.0 > 0, to.0, |line| {
                 *last = line.time.or(*last);
                 if let Some(time) = *last
                     && let Some(bucket) = buckets.get_mut(spans.of(time))
                 {
-                    add(bucket, line);
+                    counting.add(bucket, line);
                 }
                 ControlFlow::Continue(())
             })?;
@@ -208,27 +226,33 @@ impl Count {
         Ok(())
     }
 
-    /// Estimates what is not counted, if that was not done yet. Blocks.
+    /// Estimates what is not counted, for this long. Returns whether that is done. Blocks.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn estimate(&mut self) -> io::Result<()> {
-        let (Some(spans), Some(snapshot)) = (self.spans, &self.snapshot) else { return Ok(()) };
-        if !self.estimate.is_empty() {
-            return Ok(());
+    pub fn estimate(&mut self, time: Duration) -> io::Result<bool> {
+        let until = Instant::now() + time;
+        let (Some(spans), Some(snapshot)) = (self.spans, &self.snapshot) else { return Ok(true) };
+        if self.estimate.len() == spans.count {
+            return Ok(true);
         }
+        let is_enveloped = snapshot.is_enveloped();
         let mut file = snapshot.timed(&self.range.zone)?;
-        let begin = match self.range.since {
-            Some(since) => file.seek_near(since, 0)?,
-            None => 0,
-        };
-        let mut starts = vec![begin];
-        for nth in 1..spans.count {
-            let from = starts.last().copied().unwrap_or_default();
-            starts.push(file.seek_near(spans.start(nth), from)?.min(self.end.0));
+        while self.starts.len() <= spans.count {
+            let nth = self.starts.len();
+            let start = match (self.starts.last(), self.range.since) {
+                (None, None) => 0,
+                (None, Some(since)) => file.seek_near(since, 0)?,
+                (Some(_), _) if nth == spans.count => self.end.0,
+                (Some(from), _) => file.seek_near(spans.start(nth), *from)?.min(self.end.0),
+            };
+            self.starts.push(start);
+            if Instant::now() >= until {
+                return Ok(false);
+            }
         }
-        starts.push(self.end.0);
-        for (nth, part) in starts.windows(2).enumerate() {
+        let done = self.estimate.len();
+        for (nth, part) in self.starts.windows(2).enumerate().skip(done) {
             let &[from, to] = part else { continue };
             let mut bucket =
                 Bucket { time: spans.start(nth), offset: Offset(from), ..Bucket::default() };
@@ -237,8 +261,9 @@ impl Count {
             let at = if is_sampled { from + (bytes - SAMPLE_BYTES) / 2 } else { from };
             let at = snapshot.newline().align(at);
             let end = to.min(at + SAMPLE_BYTES);
+            let mut counting = Counting { is_enveloped, ..Counting::default() };
             file.lines(at, is_sampled, end, |line| {
-                add(&mut bucket, line);
+                counting.add(&mut bucket, line);
                 ControlFlow::Continue(())
             })?;
             bucket.offset = Offset(from);
@@ -251,8 +276,11 @@ impl Count {
                 bucket.warnings = scale(bucket.warnings);
             }
             self.estimate.push(bucket);
+            if Instant::now() >= until {
+                break;
+            }
         }
-        Ok(())
+        Ok(self.estimate.len() == spans.count)
     }
 
     /// What is known so far.
@@ -265,13 +293,39 @@ impl Count {
     }
 }
 
-/// Counts a line.
-fn add(bucket: &mut Bucket, line: TimedLine<'_>) {
+/// Counts lines by what a viewer sees of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counting {
+    is_enveloped: bool,
+    /// For each stream, whether its last line goes on in its next envelope.
+    is_partial: [bool; 2],
+}
+
+impl Counting {
+    fn add(&mut self, bucket: &mut Bucket, line: TimedLine<'_>) {
+        if !self.is_enveloped {
+            return add(bucket, line.offset, line.text);
+        }
+        let Some(opened) = open_line(line.text) else { return add(bucket, line.offset, line.text) };
+        let is_partial = &mut self.is_partial[opened.stream as usize];
+        // The rest of a line is counted with its beginning.
+        if !std::mem::replace(is_partial, opened.is_partial) {
+            add(bucket, line.offset, &opened.text);
+        }
+    }
+}
+
+/// Counts a line with this text.
+fn add(bucket: &mut Bucket, offset: u64, text: &[u8]) {
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let plain = memchr::memchr(0x1b, text).map(|_| without_colours(text));
+    // A line with other sequences is taken as it is.
+    let text = plain.as_ref().filter(|it| it.len == text.len()).map_or(text, |it| &it.text);
     if bucket.lines == 0 {
-        bucket.offset = Offset(line.offset);
+        bucket.offset = Offset(offset);
     }
     bucket.lines += 1;
-    match level_of(line.text) {
+    match level_of(text) {
         Some(Level::Error) => bucket.errors += 1,
         Some(Level::Warning) => bucket.warnings += 1,
         Some(Level::Notice | Level::Debug) | None => {}
@@ -319,7 +373,12 @@ mod tests {
         let lines = lines as u64;
         let (snapshot, _directory) = snapshot_of(log.as_bytes());
         let mut count = Count::new(snapshot, TimeRange::default(), 7).unwrap();
-        count.estimate().unwrap();
+        let mut steps = 0;
+        while !count.estimate(Duration::ZERO).unwrap() {
+            steps += 1;
+            assert!(count.times().buckets.len() <= steps);
+        }
+        assert!(steps >= 7, "{steps}");
         let estimate = count.times();
         let exact = run(&mut count);
         assert_eq!((estimate.exact, exact.exact), (false, true));
@@ -333,6 +392,47 @@ mod tests {
             assert!(is_near(estimate.lines, exact.lines), "{estimate:?}, {exact:?}");
             assert!(is_near(estimate.errors, exact.errors), "{estimate:?}, {exact:?}");
         }
+    }
+
+    #[test]
+    fn levels_are_those_of_the_shown_text() {
+        let at = |second: i64| format!("2026-11-28T14:02:{second:02}Z");
+        let docker = |second: i64, text: &str| {
+            let text = text.replace('"', "\\\"");
+            format!("{{\"log\":\"{text}\",\"stream\":\"stdout\",\"time\":\"{}\"}}\n", at(second))
+        };
+        let coloured = format!("{} \x1b[31mERROR\x1b[0m one\n{} INFO\r\n", at(1), at(2));
+        let records = [
+            docker(1, "{\"level\":\"error\",\"msg\":\"one\"}\\n"),
+            docker(2, "INFO again after ERROR: none\\n"),
+            docker(3, "ERROR in "),
+            docker(4, "ERROR parts\\n"),
+        ];
+        let cri = format!("{0} stdout P WARN one\n{0} stdout F WARN two\n{0} stderr F x\n", at(1));
+        for (log, expected) in
+            [(coloured, (2, 1, 0)), (records.concat(), (3, 2, 0)), (cri, (2, 0, 1))]
+        {
+            let (snapshot, _directory) = snapshot_of(log.as_bytes());
+            let mut count = Count::new(snapshot, TimeRange::default(), 1).unwrap();
+            let bucket = run(&mut count).buckets[0];
+            assert_eq!((bucket.lines, bucket.errors, bucket.warnings), expected, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_log_whose_first_clock_is_ahead_has_times() {
+        let log =
+            format!("{} ahead\n{} one\n{} two\n", (T + 9999) * 1000, T * 1000, (T + 1) * 1000);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let times = run(&mut Count::new(snapshot, TimeRange::default(), 2).unwrap());
+        assert_eq!(times.first, Some(T * 1000));
+        assert_eq!(times.buckets.iter().map(|bucket| bucket.lines).sum::<u64>(), 3);
+        // A long head without times.
+        let head = "no time in this line\n".repeat(100_000);
+        let log = format!("{head}{} one\n{} two\n", T * 1000, (T + 1) * 1000);
+        let (snapshot, _directory) = snapshot_of(log.as_bytes());
+        let times = run(&mut Count::new(snapshot, TimeRange::default(), 2).unwrap());
+        assert_eq!((times.first, times.last), (Some(T * 1000), Some((T + 1) * 1000)));
     }
 
     #[test]

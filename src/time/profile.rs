@@ -33,8 +33,9 @@ impl Profile {
                 .contains(&time)
         };
         let (mut leading, mut in_fields, mut within, mut numbers, mut clocks) = (0, 0, 0, 0, 0);
-        let mut dates = Vec::new();
+        let (mut dates, mut written_lines) = (Vec::new(), 0);
         for line in lines {
+            written_lines += usize::from(!line.trim_ascii().is_empty());
             let found = if let Some(stamp) = stamp::leading(line, None) {
                 leading += 1;
                 stamp
@@ -63,7 +64,9 @@ impl Profile {
         };
         Self {
             bare,
-            within: within > leading + in_fields,
+            // A date in a message now and then is none of its line.
+            within: within > leading + in_fields + numbers.max(clocks)
+                && within * 10 >= written_lines,
             fields: in_fields > 0,
             order: order_of(&dates, zone, written),
         }

@@ -8,6 +8,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::stamp::Bare;
 use super::{Profile, Recognizer, Zone};
 use crate::encoding::Newline;
 
@@ -26,12 +27,18 @@ const PROBE_TIMES: usize = 5;
 const PROBE_BYTES_MAX: u64 = 1024 * 1024;
 /// The search ends in a part of this length, which is read.
 const PART_BYTES: u64 = 64 * 1024;
+/// Where the search for the last day begins, in bytes before the end.
+const DAY_BYTES_MIN: u64 = 512;
 /// How much later than its neighbours a line may be written, in milliseconds.
 const DISORDER: i64 = 5 * 60 * 1000;
 /// How far back the lines are read that may be out of order, in bytes.
 const BACK_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// How far the lines are read for the first one that is not before a time, in bytes.
 const FORWARD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How far a step reads on that has seen no time, in bytes: there may be one now and then.
+const FAR_BYTES: u64 = 8 * 1024 * 1024;
+/// How much of that is read in one file, in bytes.
+const FAR_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads at most so many bytes at an offset.
 pub type Reading<'a> = Box<dyn Fn(u64, usize) -> io::Result<Vec<u8>> + 'a>;
@@ -55,9 +62,24 @@ pub struct TimedFile<R> {
     end: u64,
     newline: Newline,
     recognizer: Recognizer,
-    /// The first line that says a time, if one near the start does.
-    first: Option<(u64, i64)>,
+    /// The least of the first times, once it was looked for.
+    first: Option<Option<i64>>,
+    /// Where the times begin that can be told from later ones.
+    begin: u64,
     is_timed: bool,
+    /// The long stretch without times that was found last.
+    stretch: Option<Stretch>,
+    /// What may still be read where no time is near, in bytes.
+    far_bytes: u64,
+}
+
+/// A long stretch without times.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: u64,
+    to: u64,
+    /// The time behind it, and the offset of the line that says it.
+    next: Option<(i64, u64)>,
 }
 
 /// What one step of a search sees.
@@ -84,7 +106,17 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
     ) -> io::Result<Self> {
         let written = milliseconds(written);
         let recognizer = Recognizer::new(Profile::default(), zone.clone(), written);
-        let mut file = Self { read, end, newline, recognizer, first: None, is_timed: false };
+        let mut file = Self {
+            read,
+            end,
+            newline,
+            recognizer,
+            first: None,
+            begin: 0,
+            is_timed: false,
+            stretch: None,
+            far_bytes: FAR_BYTES_MAX,
+        };
         let mut sample: Vec<Vec<u8>> = Vec::new();
         for at in file.sampled() {
             let to = at + SAMPLE_BYTES;
@@ -96,7 +128,9 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         let profile = Profile::of(sample.iter().map(Vec::as_slice), zone, written);
         file.recognizer = Recognizer::new(profile, zone.clone(), written);
         file.is_timed = sample.iter().any(|line| file.recognizer.time_of(line).is_some());
-        file.first = file.find_first()?;
+        if profile.bare == Some(Bare::Clock) {
+            file.begin = file.last_day()?;
+        }
         Ok(file)
     }
 
@@ -110,7 +144,9 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         profile: Profile,
     ) -> Self {
         let recognizer = Recognizer::new(profile, zone.clone(), milliseconds(written));
-        Self { read, end, newline, recognizer, first: None, is_timed: true }
+        let (first, begin, is_timed) = (None, 0, true);
+        let (stretch, far_bytes) = (None, FAR_BYTES_MAX);
+        Self { read, end, newline, recognizer, first, begin, is_timed, stretch, far_bytes }
     }
 
     /// Where the parts of the sample begin.
@@ -128,11 +164,34 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         self.is_timed
     }
 
-    /// The offset and the time of the first line that says one; `None` if no line near the start
-    /// does.
-    #[must_use]
-    pub fn first(&self) -> Option<(u64, i64)> {
-        self.first
+    /// The least time that the first lines say; `None` if none of them does.
+    ///
+    /// # Errors
+    /// Those of the reads.
+    pub fn first(&mut self) -> io::Result<Option<i64>> {
+        if let Some(first) = self.first {
+            return Ok(first);
+        }
+        let (mut first, mut times) = (None, 0);
+        let mut to = self.begin + FORWARD_BYTES_MAX;
+        if self.is_timed {
+            self.lines(self.begin, false, to, |line| {
+                if let Some(time) = line.time {
+                    if first.is_none() {
+                        to = line.offset + PROBE_BYTES_MAX;
+                    }
+                    first = Some(first.map_or(time, |first: i64| first.min(time)));
+                    times += 1;
+                }
+                // One clock may be wrong.
+                if times == PROBE_TIMES || line.offset > to {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        self.first = Some(first);
+        Ok(first)
     }
 
     /// Recognises the lines of the file.
@@ -141,15 +200,42 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         &self.recognizer
     }
 
-    fn find_first(&mut self) -> io::Result<Option<(u64, i64)>> {
-        let mut first = None;
-        if self.is_timed {
-            self.lines(0, false, PROBE_BYTES_MAX, |line| {
-                first = line.time.map(|time| (line.offset, time));
-                if first.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
+    /// Where the last day of a log begins that says times of day alone. Those of earlier days seem
+    /// to be later than those behind them.
+    fn last_day(&mut self) -> io::Result<u64> {
+        let (mut high, mut least) = (self.end, i64::MAX - DISORDER);
+        let mut reach = DAY_BYTES_MIN;
+        let mut low = loop {
+            let at = self.newline.align(self.end.saturating_sub(reach));
+            if let Probe::Time(said, _) = self.probe(at, high, PROBE_BYTES_MAX)? {
+                if said > least + DISORDER {
+                    break at;
+                }
+                (high, least) = (at, least.min(said));
+            }
+            if at == 0 {
+                return Ok(0);
+            }
+            reach += reach / 2;
+        };
+        while high - low > PART_BYTES {
+            let middle = self.newline.align(low + (high - low) / 2);
+            match self.probe(middle, high, PROBE_BYTES_MAX)? {
+                Probe::Time(said, _) if said > least + DISORDER => low = middle,
+                _ => high = middle,
+            }
         }
-        Ok(first)
+        let (mut begin, mut is_before) = (high, false);
+        self.lines(low, low > 0, high, |line| {
+            if let Some(time) = line.time {
+                if is_before && time <= least + DISORDER {
+                    begin = line.offset;
+                }
+                is_before = time > least + DISORDER;
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(begin)
     }
 
     /// The greatest time that the last lines say; `None` if none of them does.
@@ -183,7 +269,7 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
         if !self.is_timed {
             return Ok(if time <= self.recognizer.written() { 0 } else { self.end });
         }
-        if self.first.is_some_and(|(_, first)| time < first) {
+        if self.first()?.is_some_and(|first| time < first) {
             return Ok(0);
         }
         let (near, known) = self.narrow(time, 0)?;
@@ -222,29 +308,61 @@ impl<R: Fn(u64, usize) -> io::Result<Vec<u8>>> TimedFile<R> {
     /// The start of a line before which all are before a time, apart from those that are out of
     /// order, and which is close to the first that is not; and that one, if a step has seen it.
     fn narrow(&mut self, time: i64, from: u64) -> io::Result<(u64, Option<u64>)> {
-        let (mut low, mut high, mut known) = (from.min(self.end), self.end, None);
+        let (mut low, mut high, mut known) = (from.max(self.begin).min(self.end), self.end, None);
         while high - low > PART_BYTES {
             let middle = self.newline.align(low + (high - low) / 2);
-            let mut at = middle;
-            loop {
-                match self.probe(at, high)? {
-                    Probe::Time(said, line) if said < time => low = line,
-                    Probe::Time(_, line) => (high, known) = (at, Some(line)),
-                    Probe::Nothing => high = at,
-                    Probe::Far if high - at > PART_BYTES => {
-                        at = self.newline.align(at + (high - at) / 2);
-                        continue;
-                    }
-                    Probe::Far => high = at,
-                }
-                break;
+            match self.probe_on(middle, high)? {
+                Probe::Time(said, line) if said < time => low = line,
+                Probe::Time(_, line) => (high, known) = (middle, Some(line)),
+                Probe::Nothing | Probe::Far => high = middle,
             }
         }
         Ok((low, known))
     }
 
-    fn probe(&mut self, at: u64, end: u64) -> io::Result<Probe> {
-        let to = end.min(at + PROBE_BYTES_MAX);
+    /// The first time at a place or behind it, however far.
+    fn probe_on(&mut self, at: u64, end: u64) -> io::Result<Probe> {
+        let mut stretch = self.stretch.filter(|stretch| (stretch.from..stretch.to).contains(&at));
+        if stretch.is_none() {
+            let mut probe = self.probe(at, end, PROBE_BYTES_MAX)?;
+            if matches!(probe, Probe::Far) && self.far_bytes > 0 {
+                self.far_bytes = self.far_bytes.saturating_sub(FAR_BYTES);
+                probe = self.probe(at, end, FAR_BYTES)?;
+            }
+            if !matches!(probe, Probe::Far) {
+                return Ok(probe);
+            }
+            stretch = Some(self.stretch_from(at)?);
+            self.stretch = stretch;
+        }
+        Ok(match stretch.and_then(|stretch| stretch.next) {
+            Some((time, line)) if line < end => Probe::Time(time, line),
+            _ => Probe::Nothing,
+        })
+    }
+
+    /// Where a stretch without times ends.
+    fn stretch_from(&mut self, from: u64) -> io::Result<Stretch> {
+        // It may go on as the one that is known.
+        let behind = self.stretch.filter(|stretch| stretch.from > from);
+        let (mut low, mut next) = (from, None);
+        let mut high = behind.map_or(self.end, |stretch| stretch.from);
+        while high - low > PROBE_BYTES_MAX {
+            let middle = self.newline.align(low + (high - low) / 2);
+            match self.probe(middle, high, PROBE_BYTES_MAX)? {
+                Probe::Time(time, line) => (high, next) = (middle, Some((time, line))),
+                Probe::Nothing => high = middle,
+                Probe::Far => low = middle,
+            }
+        }
+        Ok(match behind {
+            Some(behind) if next.is_none() => Stretch { from, ..behind },
+            _ => Stretch { from, to: high, next },
+        })
+    }
+
+    fn probe(&mut self, at: u64, end: u64, reach: u64) -> io::Result<Probe> {
+        let to = end.min(at + reach);
         let mut times = Vec::with_capacity(PROBE_TIMES);
         let mut first = None;
         self.lines(at, true, to, |line| {
@@ -344,6 +462,8 @@ fn text_of<'a>(line: &'a [u8], newline: Newline, ascii: &'a mut Vec<u8>) -> &'a 
         Newline::Utf16Le => 0,
         Newline::Utf16Be => 1,
     };
+    let mark: &[u8] = if low == 0 { b"\xff\xfe" } else { b"\xfe\xff" };
+    let line = line.strip_prefix(mark).unwrap_or(line);
     ascii.clear();
     ascii
         .extend(line.chunks_exact(2).map(|unit| if unit[1 - low] == 0 { unit[low] } else { b'?' }));

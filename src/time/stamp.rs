@@ -4,7 +4,7 @@ mod clock;
 mod date;
 
 pub(super) use clock::offset;
-use clock::{clock, compact_clock, zone};
+use clock::{clock, compact_clock, has_half, zone};
 
 /// What a stamp says. The parts that it leaves out are the business of the calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,10 @@ pub(super) fn leading(line: &[u8], bare: Option<Bare>) -> Option<Stamp> {
         Bare::Number => number_at(rest).map(instant),
         Bare::Clock => {
             let (clock, len) = clock(rest, false)?;
+            // `0:00:00` is a duration.
+            if rest.get(1) == Some(&b':') && !has_half(&rest[..len]) {
+                return None;
+            }
             let (zone, len) = with_zone(rest, len);
             let is_end = match rest.get(len..len + 2) {
                 Some([b':', next]) => !next.is_ascii_digit(),

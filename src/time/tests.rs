@@ -51,6 +51,9 @@ fn stamps_of_many_programs_are_read() {
         (T + 50, "2026-11-28 15:02:07,05 hello"),
         (T, "2026-11-28 14:02:07 UTC hello"),
         (T, "2026-11-28 14:02:07 +00:00 hello"),
+        (T, "Sat Nov 28 2026 15:02:07 GMT+0100 (Central European Standard Time) hello"),
+        (T, "2026-11-28 19:32:07 UTC+05:30 hello"),
+        (T, "2026-11-28 14:02:07 UTC-1 is no offset"),
         (T, "2026-11-28 15:02:07 CET [4711] LOG:  database system is ready"),
         (T + 123, "2026-11-28 14:02:07.123 UTC [4711] postgres@db ERROR:  relation"),
         (T, "2026-11-28_14:02:07Z svlogd"),
@@ -193,6 +196,7 @@ fn what_is_no_time_is_none() {
         "14:02:07:15",
         "14:02:07x",
         "25:02:07 hello",
+        "0:00:00.045123456  1234 0x55d0c8 DEBUG GST_INIT gst.c:1: hello",
         "14:02 hello",
         "4711:02:07",
         "[    0.000000] Linux version",
@@ -411,6 +415,15 @@ fn times_are_found_in_short_empty_and_untimed_logs_and_in_utf_16() {
         stamp(T + 9)
     );
     let wide: Vec<u8> = log.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let marked = format!("\u{feff}{} a\n{} b\n", stamp(T), stamp(T + 1));
+    let marked: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let mut times = Vec::new();
+    let each = |line: TimedLine<'_>| {
+        times.push(line.time);
+        std::ops::ControlFlow::Continue(())
+    };
+    timed(&marked, Newline::Utf16Le).lines(0, false, u64::MAX, each).unwrap();
+    assert_eq!(times, [Some(T), Some(T + 1)]);
     for (bytes, newline, width) in
         [(log.as_bytes(), Newline::Byte, 1), (&wide, Newline::Utf16Le, 2)]
     {
@@ -419,7 +432,7 @@ fn times_are_found_in_short_empty_and_untimed_logs_and_in_utf_16() {
         let line = |nth: usize| log.match_indices('\n').nth(nth).unwrap().0 as u64 + 1;
         let found = [T - 1, T, T + 1, T + 2, T + 9, T + 10].map(&mut at);
         assert_eq!(found, [0, line(0), line(1), line(3), line(3), log.len() as u64], "{newline:?}");
-        assert_eq!((file.last().unwrap(), file.first()), (Some(T + 9), Some((line(0) * width, T))));
+        assert_eq!((file.last().unwrap(), file.first().unwrap()), (Some(T + 9), Some(T)));
     }
     let mut empty = timed(b"", Newline::Byte);
     assert_eq!((empty.seek(T).unwrap(), empty.last().unwrap()), (0, None));
@@ -427,6 +440,103 @@ fn times_are_found_in_short_empty_and_untimed_logs_and_in_utf_16() {
     assert!(!untimed.is_timed());
     assert_eq!(untimed.seek(WRITTEN).unwrap(), 0);
     assert_eq!(untimed.seek(WRITTEN + 1).unwrap(), 9);
+}
+
+/// A log with a line of each time at its offset; all others have no time.
+fn sparse(
+    stamps: Vec<(u64, i64)>,
+    end: u64,
+    most: u64,
+) -> TimedFile<impl Fn(u64, usize) -> std::io::Result<Vec<u8>>> {
+    const LINE: u64 = 4096;
+    let passed = std::cell::Cell::new(0);
+    let read = move |from: u64, len: usize| {
+        let to = end.min(from + len as u64);
+        passed.set(passed.get() + to.saturating_sub(from));
+        assert!(passed.get() < most, "more than {most} bytes were read");
+        let mut bytes = vec![b'x'; to.saturating_sub(from) as usize];
+        for at in (from.next_multiple_of(LINE)..=to).step_by(LINE as usize) {
+            if at > from {
+                bytes[(at - from) as usize - 1] = b'\n';
+            }
+        }
+        let nth = stamps.partition_point(|(at, _)| *at < from);
+        for (at, time) in stamps[nth..].iter().take_while(|(at, _)| *at + 24 <= to) {
+            let at = (at - from) as usize;
+            bytes[at..at + 24].copy_from_slice(stamp(*time).as_bytes());
+        }
+        Ok(bytes)
+    };
+    let written = UNIX_EPOCH + Duration::from_millis(WRITTEN as u64);
+    TimedFile::open(read, end, Newline::Byte, written, &Zone::UTC).unwrap()
+}
+
+#[test]
+fn a_long_stretch_without_times_is_passed_over() {
+    const MIB: u64 = 1 << 20;
+    let head = (0..100).map(|nth| (nth * 4096, T + nth as i64 * 1000));
+    let tail = (0..100).map(|nth| (1024 * MIB + nth * 4096, T + HOUR + nth as i64 * 1000));
+    let stamps: Vec<_> = head.chain(tail).collect();
+    for (time, expected) in [
+        (T + 50_000, 50 * 4096),
+        (T + HOUR / 2, 1024 * MIB),
+        (T + HOUR + 50_000, 1024 * MIB + 50 * 4096),
+        (T + 2 * HOUR, 1025 * MIB),
+    ] {
+        let mut file = sparse(stamps.clone(), 1025 * MIB, 512 * MIB);
+        assert_eq!(file.seek(time).unwrap(), expected, "{}", stamp(time));
+    }
+    let mut file = sparse(vec![(0, T)], 1025 * MIB, 512 * MIB);
+    assert_eq!(file.seek(T + 1).unwrap(), 1025 * MIB);
+    let mut file = sparse(stamps, 1025 * MIB, 768 * MIB);
+    for nth in 0..200 {
+        file.seek_near(T + HOUR / 2 + nth, 0).unwrap();
+    }
+    // A time now and then.
+    let now_and_then: Vec<_> = (0..50).map(|nth| (nth * 3 * MIB, T + nth as i64 * HOUR)).collect();
+    let mut file = sparse(now_and_then, 150 * MIB, 1024 * MIB);
+    for nth in [1, 20, 33, 49] {
+        assert_eq!(file.seek(T + nth * HOUR - 1).unwrap(), nth as u64 * 3 * MIB);
+    }
+}
+
+#[test]
+fn a_date_in_a_message_is_no_time_of_a_log_that_says_none() {
+    let lines = "started\n".repeat(30);
+    for message in ["app 1.2 built at 2026-01-05 10:00:00", "valid until 2027-03-01 00:00:00"] {
+        let log = format!("{lines}{message}\n{lines}");
+        assert!(!timed(log.as_bytes(), Newline::Byte).is_timed(), "{message}");
+    }
+    let clocks = "14:02:07 one\n  expires: 2027-01-01 00:00:00\n14:02:08 two";
+    let times = times_at(clocks, "UTC", WRITTEN);
+    assert_eq!(times, [Some(T), None, Some(T + 1000)]);
+}
+
+#[test]
+fn the_last_day_of_times_of_day_is_found() {
+    let mut log = String::new();
+    let mut starts = Vec::new();
+    let first = WRITTEN - 72 * HOUR;
+    for nth in 0..=72 * 60 {
+        starts.push(log.len() as u64);
+        log += &format!("{} line {nth}\n", stamp(first + nth * 60_000).get(11..19).unwrap());
+    }
+    let mut file = timed(log.as_bytes(), Newline::Byte);
+    for minutes in [1, 10, 60, 400, 1000, 1400] {
+        let expected = starts[starts.len() - 1 - minutes];
+        let time = WRITTEN - minutes as i64 * 60_000;
+        assert_eq!(file.seek(time).unwrap(), expected, "{minutes} minutes ago");
+    }
+    assert_eq!(file.seek(WRITTEN - 30 * HOUR).unwrap(), 0);
+}
+
+#[test]
+fn a_first_stamp_of_a_wrong_clock_does_no_harm() {
+    let lines: String = (0..20_000).map(|nth| format!("{} x\n", stamp(T + nth * 1000))).collect();
+    let log = format!("{} x\n{lines}", stamp(T + 100 * HOUR));
+    let mut file = timed(log.as_bytes(), Newline::Byte);
+    assert_eq!(file.seek(T + 10_000_000).unwrap(), 27 * 10_001);
+    assert_eq!(file.seek(T - HOUR).unwrap(), 0);
 }
 
 #[test]

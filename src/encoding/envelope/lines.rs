@@ -1,6 +1,8 @@
 //! Opens whole lines at once, where each is one line of text.
 
-use super::{cri, docker};
+use std::borrow::Cow;
+
+use super::{Stream, cri, docker};
 
 /// Lines of a log, and the lines of text in them, one for each.
 #[derive(Debug, Default)]
@@ -9,6 +11,34 @@ pub struct OpenedLines {
     pub len: usize,
     /// Their text, with a newline for each.
     pub text: Vec<u8>,
+}
+
+/// What is in one line of a container runtime.
+#[derive(Debug)]
+pub struct OpenedLine<'l> {
+    /// The text in it.
+    pub text: Cow<'l, [u8]>,
+    /// To which stream it was written.
+    pub stream: Stream,
+    /// The program's line goes on in the next envelope of its stream.
+    pub is_partial: bool,
+}
+
+/// Opens a line without its newline. None if it is no envelope.
+#[must_use]
+pub fn open_line(line: &[u8]) -> Option<OpenedLine<'_>> {
+    let nuls = line.iter().take_while(|byte| **byte == 0).count();
+    let line = line.get(nuls..).unwrap_or_default();
+    if line.first() == Some(&b'{') {
+        let mut unescaped = docker::Unescaped::default();
+        let read = docker::read(line, 0, &mut unescaped).ok()?;
+        let (stream, is_partial) = (read.envelope.stream, read.is_partial);
+        return Some(OpenedLine { text: read.text.bytes().to_vec().into(), stream, is_partial });
+    }
+    let with_newline = [line, b"\n"].concat();
+    let head = cri::read(&with_newline).ok()?;
+    let text = Cow::Borrowed(line.get(head.len..).unwrap_or_default());
+    Some(OpenedLine { text, stream: head.envelope.stream, is_partial: head.is_partial })
 }
 
 /// Opens the first of these lines of a log, up to the first whose text is none or more than one

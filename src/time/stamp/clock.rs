@@ -79,6 +79,11 @@ fn half(text: &[u8]) -> Option<(bool, usize)> {
     is_over.then_some((is_afternoon, blank + 2))
 }
 
+/// Whether a time of day says that it is before or after noon.
+pub(super) fn has_half(clock: &[u8]) -> bool {
+    matches!(clock, [.., b'M' | b'm'])
+}
+
 /// `140207` or `14:02:07`, each with a fraction.
 pub(super) fn compact_clock(text: &[u8]) -> Option<(i64, usize)> {
     if text.get(2) == Some(&b':') {
@@ -137,7 +142,12 @@ pub(super) fn zone(text: &[u8]) -> Option<(i32, usize)> {
             if rest.get(len).is_some_and(u8::is_ascii_alphanumeric) {
                 return None;
             }
-            Some((named(&rest[..len])? * 60, blank + len))
+            let ahead = named(&rest[..len])? * 60;
+            // `GMT+0100`
+            Some(match (&rest[..len], offset(&rest[len..])) {
+                (b"UTC" | b"GMT", Some((ahead, more))) if more > 3 => (ahead, blank + len + more),
+                _ => (ahead, blank + len),
+            })
         }
         _ => None,
     }

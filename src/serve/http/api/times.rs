@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use crate::log::LogPath;
+use crate::render::Interpretation;
 use crate::search::limiter::TIME_SLICE;
 use crate::search::times::Count;
 use crate::search::{SearchError, Snapshot};
@@ -17,7 +18,7 @@ use crate::serve::body::Body;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::stream::SearchTurn;
 use crate::serve::http::api::{LogView, bodies, crowded, json};
-use crate::time::TimeRange;
+use crate::time::{Moment, TimeRange};
 
 /// How long one request counts. What is not counted then is estimated.
 const COUNT_TIME: Duration = Duration::from_millis(400);
@@ -30,35 +31,64 @@ const KEPT_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub(in crate::serve) struct Counts(Mutex<VecDeque<Kept>>);
 
+/// How long a count of a part goes on that is asked for as so long ago.
+const SAME_PART_TIME: Duration = Duration::from_secs(30);
+
+/// What is counted, as it was asked for.
+#[derive(Clone, Debug)]
+struct Asked {
+    log: LogPath,
+    /// `10m` means another part of the log with each request.
+    moments: [Option<Moment>; 2],
+    range: TimeRange,
+    buckets: usize,
+    interpretation: Interpretation,
+}
+
+/// A count with its beginning.
+#[derive(Debug)]
+struct Begun {
+    count: Count,
+    at: Instant,
+}
+
+impl Begun {
+    /// Whether it counts the part that is asked for now.
+    fn is_of(&self, range: &TimeRange) -> bool {
+        let counted = self.count.range();
+        counted == range || (counted.zone == range.zone && self.at.elapsed() < SAME_PART_TIME)
+    }
+}
+
 /// A count, and when it was kept.
 #[derive(Debug)]
 struct Kept {
-    log: LogPath,
-    count: Count,
+    asked: Asked,
+    begun: Begun,
     since: Instant,
 }
 
 impl Counts {
     /// Takes out the count that answers this question.
-    fn take(
-        &self,
-        log: &LogPath,
-        present: &Snapshot,
-        range: &TimeRange,
-        buckets: usize,
-    ) -> Option<Count> {
+    fn take(&self, asked: &Asked, present: &Snapshot) -> Option<Begun> {
         let mut kept = self.0.lock();
-        let is_it = |it: &Kept| it.log == *log && it.count.is_for(present, range, buckets);
+        let is_it = |it: &Kept| {
+            it.asked.log == asked.log
+                && it.asked.moments == asked.moments
+                && it.asked.interpretation == asked.interpretation
+                && it.begun.is_of(&asked.range)
+                && it.begun.count.is_for(present, asked.buckets)
+        };
         let at = kept.iter().position(is_it)?;
-        kept.remove(at).map(|kept| kept.count)
+        kept.remove(at).map(|kept| kept.begun)
     }
 
-    fn keep(&self, log: LogPath, count: Count) {
+    fn keep(&self, asked: Asked, begun: Begun) {
         let mut kept = self.0.lock();
         if kept.len() == KEPT_MAX {
             kept.pop_front();
         }
-        kept.push_back(Kept { log, count, since: Instant::now() });
+        kept.push_back(Kept { asked, begun, since: Instant::now() });
     }
 
     /// Drops the counts that nobody has asked for, which keep files open.
@@ -75,12 +105,32 @@ pub(super) async fn times(
 ) -> Result<Response<Body>, SearchError> {
     let LogView { log, snapshot, permit: _permit, right } = view;
     let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
-    let (range, buckets) = (query.range, query.buckets);
-    let kept = app.counts.take(&log, &snapshot, &range, buckets);
-    let mut count = match kept {
-        Some(count) => count,
-        None => app.limiter.quick(move || Count::new(snapshot, range, buckets)).await?,
+    let asked = Asked {
+        log,
+        moments: [query.since, query.until],
+        range: query.range,
+        buckets: query.buckets,
+        interpretation: query.interpretation,
     };
+    let Begun { mut count, at } = match app.counts.take(&asked, &snapshot) {
+        Some(begun) => begun,
+        None => {
+            let (range, buckets, at) = (asked.range.clone(), asked.buckets, Instant::now());
+            let begin = move || Count::new(snapshot, range, buckets);
+            Begun { count: app.limiter.quick(begin).await?, at }
+        }
+    };
+    // A short log is counted in no time; a long one is estimated first.
+    let slice = move || {
+        count.run(TIME_SLICE)?;
+        Ok(count)
+    };
+    count = app.limiter.time_slice(slice).await?;
+    let mut is_estimated = count.is_done();
+    while !is_estimated && !app.closing.is_cancelled() {
+        let slice = move || Ok((count.estimate(TIME_SLICE)?, count));
+        (is_estimated, count) = app.limiter.time_slice(slice).await?;
+    }
     let until = Instant::now() + COUNT_TIME;
     while !count.is_done() && Instant::now() < until && !app.closing.is_cancelled() {
         let slice = move || {
@@ -89,16 +139,9 @@ pub(super) async fn times(
         };
         count = app.limiter.time_slice(slice).await?;
     }
-    if !count.is_done() {
-        let estimate = move || {
-            count.estimate()?;
-            Ok(count)
-        };
-        count = app.limiter.time_slice(estimate).await?;
-    }
     turn.check_right().map_err(|_| SearchError::Refused(crate::log::Refusal::Forbidden))?;
     let answer = bodies::times(&count);
-    app.counts.keep(log, count);
+    app.counts.keep(asked, Begun { count, at });
     let (own, closing) = (Arc::clone(app), app.closing.clone());
     app.tasks.spawn(async move {
         tokio::select! {
