@@ -35,25 +35,25 @@ pub struct RememberedFile {
     /// The file's, which need not be the one that the generation is named after.
     identity: Identity,
     fingerprint: Fingerprint,
-    /// Empty where only the signature of the generation is known.
-    head: Vec<u8>,
+    /// None where only the signature of the generation was told.
+    head: Option<Vec<u8>>,
 }
 
 impl RememberedFile {
     /// A file of which an earlier process has told this generation and the bytes before an offset.
     pub(in crate::log) fn told(generation: Generation, fingerprint: Fingerprint) -> Self {
-        Self { generation, identity: generation.identity, fingerprint, head: Vec::new() }
+        Self { generation, identity: generation.identity, fingerprint, head: None }
     }
 
     /// Whether a file that begins with `head` may be this one.
     fn is_of(&self, head: &[u8]) -> bool {
-        if self.head.is_empty() {
+        let Some(known) = &self.head else {
             let to = self.fingerprint.offset();
             // Where nothing was told, nothing can be contradicted.
             let is_untold = to == Offset(0) && self.generation.signature.bytes() == 0;
             return is_untold || self.generation.is_proved_by(self.identity, head, to);
-        }
-        self.head.len() >= SIGNATURE_BYTES_MIN && head.starts_with(&self.head)
+        };
+        known.len() >= SIGNATURE_BYTES_MIN && head.starts_with(known)
     }
 
     pub(in crate::log) fn identity(&self) -> Identity {
@@ -201,7 +201,7 @@ impl TailedFile {
             generation,
             fingerprint,
             file: Arc::new(file),
-            head,
+            head: head.unwrap_or_default(),
             was_renamed: true,
             was_found: false,
             has_begun: true,
@@ -320,7 +320,7 @@ impl TailedFile {
     pub(in crate::log) fn remembered(&self) -> RememberedFile {
         let (fingerprint, head) = (self.fingerprint.clone(), self.head.clone());
         let (generation, identity) = (self.generation, self.file.identity());
-        RememberedFile { generation, identity, fingerprint, head }
+        RememberedFile { generation, identity, fingerprint, head: Some(head) }
     }
 
     /// Reads at most [`POLL_CHUNKS_MAX`] chunks.
