@@ -198,10 +198,13 @@ impl Roaming {
         }
     }
 
-    /// Everything was received once, and nothing had to be left out.
-    fn assert_has(&self, written: &[u8]) {
-        let told = |kind: &str| self.told.iter().filter(|told| told["type"] == kind).count();
-        assert_eq!(told("gap"), 0, "{:#?}", self.told);
+    /// Everything was received once, and nothing had to be left out. If the log was rotated while its
+    /// agent was not there, the times of the files may leave room for another file: then it may be
+    /// told that one is missing (`to` is null), although none is.
+    fn assert_has(&self, written: &[u8], is_rotated: bool) {
+        let is_honest = |told: &Value| is_rotated && told["to"].is_null();
+        let is_gap = |told: &&Value| told["type"] == "gap" && !is_honest(told);
+        assert_eq!(self.told.iter().filter(is_gap).count(), 0, "{:#?}", self.told);
         let lost = self.told.iter().any(|told| told["recovered"] == false);
         assert!(!lost, "a position was not honoured: {:#?}", self.told);
         let same = self.bytes.iter().zip(written).take_while(|(one, other)| one == other).count();
@@ -232,7 +235,7 @@ async fn storm(rotate_after: Option<usize>, kill: impl AsyncFnOnce(&mut Fleet)) 
     pace(Duration::from_secs(1)).await;
     let written = storm.end();
     for viewer in reading {
-        viewer.await.unwrap().assert_has(&written);
+        viewer.await.unwrap().assert_has(&written, rotate_after.is_some());
     }
 }
 
