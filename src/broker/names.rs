@@ -13,7 +13,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, percent_encode};
 pub const STREAM: &str = "TAILCAST";
 /// The subjects of the stream: `tailcast.log.HOST.LOG`.
 pub const STREAM_SUBJECTS: &str = "tailcast.log.>";
-/// Who wants to know which machines there are asks here. Each agent answers on its [`here`].
+/// Edges ask here which machines there are. Each agent answers on its [`here`].
 pub const HELLO: &str = "tailcast.hello";
 /// All subjects on which agents say that they are there.
 pub const ALL_HERE: &str = "tailcast.here.*";

@@ -4,8 +4,8 @@
 //!
 //! - It waits for the answer to a message that was lost with the connection until that times out.
 //!   Here the loss of the connection ends the wait at once.
-//! - A pulling consumer notices only after tens of seconds that the broker was started anew. Whoever
-//!   pulls makes a new one when the connection is back: see [`Broker::link`].
+//! - A pulling consumer notices only after tens of seconds that the broker was started anew. So a
+//!   new one is made when the connection is back: see [`Broker::link`].
 //! - A name and a password in the URL are ignored without a word. So they are taken out and given.
 
 mod failures;

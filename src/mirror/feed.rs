@@ -377,7 +377,7 @@ impl Pump {
             return Err(io::ErrorKind::Interrupted.into());
         };
         if let Err(error) = keeping {
-            // Whoever reads the file later fetches them again.
+            // A later read of the file fetches them again.
             tracing::warn!(log = ?self.name, %error, "cannot keep what its machine tells");
         }
         let seen = usize::try_from(present.end.saturating_sub(start)).unwrap_or(usize::MAX);

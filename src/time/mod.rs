@@ -4,8 +4,8 @@
 //!
 //! A log is recognised once, by a sample of its lines ([`Profile`]): whether its stamps begin its
 //! lines, whether a bare number or a time of day is one, and in which order a date has its parts. So a
-//! line has the same time from wherever it is read. Whoever reads many lines asks a [`Recognizer`];
-//! whoever seeks a time asks a [`TimedFile`].
+//! line has the same time from wherever it is read. A [`Recognizer`] is for many
+//! lines, a [`TimedFile`] for finding a time.
 
 mod calendar;
 mod fields;

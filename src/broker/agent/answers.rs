@@ -105,7 +105,7 @@ impl Agent {
         };
         match reads.run(&file, reading).await {
             Ok(Some(bytes)) => {
-                // Whoever asks for no bytes wants to know what there is.
+                // A request for no bytes asks what there is.
                 let is_end = length == 0 || from.offset.0 + bytes.len() as u64 == size;
                 let next =
                     if is_end { next_generation(viewer.follower(), span).await } else { None };

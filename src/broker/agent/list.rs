@@ -82,7 +82,7 @@ impl List {
         let walking = tokio::spawn(async move {
             let begun = Instant::now();
             let catalogue = Self::walk(&access).await;
-            // Whoever asked first may have given up meanwhile, and asks again after a while.
+            // The first edge may have given up meanwhile. It asks again after a while.
             let kept = KEPT.max(2 * begun.elapsed());
             if catalogue.truncated && !is_told.swap(true, Ordering::Relaxed) {
                 tracing::warn!(

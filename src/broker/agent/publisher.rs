@@ -31,7 +31,7 @@ const MESSAGE_INTERVAL: Duration = Duration::from_millis(5);
 const ENOUGH_BYTES: usize = 64 * 1024;
 const ENOUGH_BYTES_BEHIND: usize = 320 * 1024;
 /// A log that was not wanted for a while, and grew by more than this, is published from its present
-/// end on. Who wants what lies between asks for it.
+/// end on. Edges ask for what lies between.
 const MISSED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// The pauses after a refusal, the first and the longest.
 const RETRY_FIRST: Duration = Duration::from_millis(100);

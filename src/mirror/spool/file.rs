@@ -33,8 +33,8 @@ use crate::mirror::spool::{Shared, Stored};
 const PIECE_BYTES: u64 = 256 * 1024;
 /// A fetch that takes longer has failed.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(10);
-/// Who asks within this time after a machine did not answer is told so at once. All who waited for the
-/// same bytes are, and do not wait for them one after the other.
+/// A read within this time after a machine did not answer fails at once. All reads that waited for the
+/// same bytes fail together, instead of one after the other.
 const FAILURE_TIME: Duration = Duration::from_secs(1);
 /// These bytes at the beginning and at the end are not given back while the file is read: each reader
 /// wants them.
@@ -135,7 +135,7 @@ impl State {
         self.denied.get_or_insert(now);
     }
 
-    /// Whoever wants bytes that were asked for in vain asks again.
+    /// The next read of bytes that were asked for in vain asks again.
     fn forget_denials(&mut self) {
         self.gone = self.lost.clone();
         self.denied = None;
