@@ -96,6 +96,18 @@ export class LogApi {
   }
 
   /**
+   * The first row that is not before a time.
+   * @param {string | null} generation
+   * @param {string} time as the server takes it
+   * @param {AbortSignal} signal
+   * @returns {Promise<Rows>}
+   */
+  async rowsAt(generation, time, signal) {
+    const answer = await this.request('rows', { generation, time, count: 1 }, signal);
+    return answer.json();
+  }
+
+  /**
    * @param {string} generation
    * @param {number[]} offsets of rows
    * @returns {Promise<LineNumbers>}

@@ -9,6 +9,7 @@ import { bindFindKey, bindKeys, selectedText } from '../ui/keys.js';
 import { TIMES } from '../ui/options.js';
 import { plural } from '../ui/units.js';
 import { COPY_ROWS_MAX, copyText, fetchText, markdown } from './copy.js';
+import { TimeDialog } from './time-dialog.js';
 
 const HINT_MS = 2_500;
 /** The width of the touch target at the start of a row. */
@@ -43,12 +44,15 @@ const TOUCH_PX = 32;
 export class Controls {
   #parts;
   #help = /** @type {HTMLDialogElement} */ (byId('help'));
+  #timeDialog;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #hintTimer = undefined;
 
   /** @param {Parts} parts */
   constructor(parts) {
     this.#parts = parts;
+    const { api, generations, seek, selection } = parts;
+    this.#timeDialog = new TimeDialog({ api, generations, seek, selection, closed: () => this.focusLog() });
     this.#bindKeys();
     this.#bindButtons();
     parts.log.addEventListener('click', (event) => this.#click(event));
@@ -71,6 +75,7 @@ export class Controls {
       { keys: ['1'], does: 'the first error', act: () => this.#withErrors((troubles) => troubles.first()) },
       { keys: ['g', 'Home'], does: 'to the first byte', act: () => seek.toStart() },
       { keys: ['G', 'End'], does: 'to the end, and follow', act: () => seek.toEnd() },
+      { keys: ['d'], does: 'to a date or a time', act: () => this.#timeDialog.open() },
       { keys: ['f'], does: 'follow or pause', act: () => this.#toggleFollow() },
       { keys: ['j', 'k'], does: 'line cursor down, up', act: (key) => this.#move(key === 'j' ? 1 : -1) },
       { keys: ['J', 'K'], does: 'select lines, down, up', act: (key) => this.#move(key === 'J' ? 1 : -1, true) },
@@ -99,6 +104,10 @@ export class Controls {
     });
     // The button covers a part of the log, so it forwards wheel events.
     newLines.addEventListener('wheel', (event) => log.scrollBy({ top: event.deltaY }), { passive: true });
+    byId('time-open').addEventListener('click', () => {
+      byId('view-menu').hidePopover();
+      this.#timeDialog.open();
+    });
     byId('help-open').addEventListener('click', () => this.#help.showModal());
     byId('help-close').addEventListener('click', () => this.#help.close());
     this.#help.addEventListener('click', (event) => {
