@@ -1,10 +1,10 @@
 //! What a fleet costs, by simulation: hosts with logs, edges, and viewers that choose logs by a
-//! Zipf distribution. It uses the costs that were measured for one message.
+//! Zipf distribution. Costs of viewers, subjects and consumers are measured; those of a message on
+//! agents, broker and edges are estimates: replace them by what `PEERS=edge cargo bench --bench
+//! fanout` prints on your machines.
 //!
 //!     cargo run --example scale                      # 1,000 hosts, 100 edges, 100,000 viewers
 //!     cargo run --example scale -- viewers=20000 edges=20 rate=50
-//!
-//! `docs/scale.md` says where the costs come from, and what the figures mean.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -29,17 +29,17 @@ struct Fleet {
     seed: u64,
 }
 
-/// What one thing costs, as measured. Times are microseconds of CPU.
+/// What one thing costs. Times are microseconds of CPU.
 mod cost {
     /// A message from an edge to one viewer, plain, in a group of some viewers.
     pub(crate) const TO_A_VIEWER: f64 = 4.0;
-    /// A message on an edge, from the broker to its viewers, besides those.
+    /// A message on an edge, from the broker to its viewers, besides those; an estimate.
     pub(crate) const ON_AN_EDGE: f64 = 330.0;
-    /// A message on an agent, from the file to the acknowledgement.
+    /// A message on an agent, from the file to the acknowledgement; an estimate.
     pub(crate) const ON_AN_AGENT: f64 = 250.0;
-    /// A message on the broker: stored once, and sent to one edge.
+    /// A message on the broker: stored once, and sent to one edge; an estimate.
     pub(crate) const ON_THE_BROKER: f64 = 200.0;
-    /// The same for each further edge.
+    /// The same for each further edge; an estimate.
     pub(crate) const TO_AN_EDGE: f64 = 25.0;
     /// Bytes of a message besides the lines: subject, headers, acknowledgement.
     pub(crate) const MESSAGE_BYTES: f64 = 400.0;
