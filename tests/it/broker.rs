@@ -37,6 +37,26 @@ fn logs() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
+/// A machine called `web` with one log, its agent, and an edge.
+struct Web {
+    logs: TempDir,
+    log: PathBuf,
+    agent: Agent,
+    edge: Arc<Edge>,
+}
+
+impl Web {
+    /// The log has this content.
+    async fn with(nats: &Nats, content: impl AsRef<[u8]>) -> Self {
+        let logs = logs();
+        let log = logs.path().join("app.log");
+        put(&log, content);
+        let agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
+        let edge = Arc::new(nats.edge().await);
+        Self { logs, log, agent, edge }
+    }
+}
+
 fn name(host: &str, path: &Path) -> RemoteName {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     RemoteName { host: host.into(), path: path.as_os_str().as_encoded_bytes().into() }
@@ -283,11 +303,7 @@ async fn a_log_of_another_machine_is_listed_and_followed_to_the_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_dies_goes_on_at_the_byte() {
     let nats = broker!("an_agent_that_dies_goes_on_at_the_byte");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "");
-    let mut agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, mut agent, edge } = Web::with(&nats, "").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     let storm = Storm::begin(&log);
@@ -308,11 +324,7 @@ async fn an_agent_that_dies_goes_on_at_the_byte() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_dies_loses_nothing() {
     let mut nats = broker!("a_broker_that_dies_loses_nothing");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "");
-    let agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent, edge } = Web::with(&nats, "").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     let storm = Storm::begin(&log);
@@ -333,11 +345,7 @@ async fn a_broker_that_dies_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_and_a_truncation_are_told_in_their_place() {
     let nats = broker!("a_rotation_and_a_truncation_are_told_in_their_place");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "first file\n");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, agent: _agent, edge } = Web::with(&nats, "first file\n").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -378,11 +386,7 @@ async fn a_rotation_and_a_truncation_are_told_in_their_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_goes_on_where_another_one_was() {
     let nats = broker!("an_edge_goes_on_where_another_one_was");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent: _agent, edge } = Web::with(&nats, "").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -412,11 +416,7 @@ async fn an_edge_goes_on_where_another_one_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_was_not_wanted_for_long_goes_on_at_its_end() {
     let nats = broker!("a_log_that_was_not_wanted_for_long_goes_on_at_its_end");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "head\n");
-    let mut agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, mut agent, edge } = Web::with(&nats, "head\n").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -681,11 +681,7 @@ async fn what_a_full_stream_has_dropped_is_fetched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_or_an_agent_that_stands_still_is_told_and_loses_nothing() {
     let nats = broker!("a_broker_or_an_agent_that_stands_still_is_told_and_loses_nothing");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "");
-    let agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent, edge } = Web::with(&nats, "").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     let storm = Storm::begin(&log);

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::clients::{Viewer, get};
 use crate::machines::{Agent, Nats};
-use crate::reader::Position;
+use crate::reader::{Position, take};
 use crate::servers::{Program, append, eventually, not_run, pace, pace_blocking};
 use crate::tail::Tail;
 
@@ -176,24 +176,9 @@ impl Roaming {
 
     async fn listen(&mut self, viewer: &mut Viewer) {
         while !self.bytes.ends_with(b"the end\n") {
-            match viewer.next().await {
-                Ok(Message::Binary(data)) => {
-                    let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
-                    assert_eq!(offset, self.at.next, "after {:#?}", self.told);
-                    self.bytes.extend_from_slice(&data[8..]);
-                    self.at.next += (data.len() - 8) as u64;
-                }
-                Ok(Message::Text(text)) => {
-                    let message: Value = serde_json::from_str(&text).unwrap();
-                    if let Some(generation) = message["generation"].as_str() {
-                        generation.clone_into(&mut self.at.generation);
-                    }
-                    if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
-                        self.at.next = at;
-                    }
-                    self.told.push(message);
-                }
-                _ => return,
+            let Ok(message) = viewer.next().await else { return };
+            if take(&mut self.at, &mut self.bytes, &mut self.told, message).is_err() {
+                return;
             }
         }
     }

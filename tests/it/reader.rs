@@ -44,6 +44,35 @@ pub struct Position {
     pub next: u64,
 }
 
+/// Takes bytes, which have to be those of the position, or an event. Returns any other message.
+pub fn take(
+    at: &mut Position,
+    bytes: &mut Vec<u8>,
+    told: &mut Vec<Value>,
+    message: Message,
+) -> Result<(), Message> {
+    match message {
+        Message::Binary(data) => {
+            let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
+            assert_eq!(offset, at.next, "after {told:#?}");
+            bytes.extend_from_slice(&data[8..]);
+            at.next += (data.len() - 8) as u64;
+        }
+        Message::Text(text) => {
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if let Some(generation) = message["generation"].as_str() {
+                generation.clone_into(&mut at.generation);
+            }
+            if let Some(next) = message["to"].as_u64().or(message["from"].as_u64()) {
+                at.next = next;
+            }
+            told.push(message);
+        }
+        other => return Err(other),
+    }
+    Ok(())
+}
+
 /// A viewer of the raw bytes that keeps its position and the events it received.
 pub struct Reader {
     pub viewer: Viewer,
@@ -96,25 +125,10 @@ impl Reader {
 
     /// Takes the next message.
     pub async fn read_message(&mut self) {
-        match self.viewer.next().await {
-            Ok(Message::Binary(data)) => {
-                let offset = u64::from_be_bytes(data[..8].try_into().unwrap());
-                assert_eq!(offset, self.at.next, "after {:#?}", self.told);
-                self.bytes.extend_from_slice(&data[8..]);
-                self.at.next += (data.len() - 8) as u64;
-            }
-            Ok(Message::Text(text)) => {
-                let message: Value = serde_json::from_str(&text).unwrap();
-                if let Some(generation) = message["generation"].as_str() {
-                    generation.clone_into(&mut self.at.generation);
-                }
-                if let Some(at) = message["to"].as_u64().or(message["from"].as_u64()) {
-                    self.at.next = at;
-                }
-                self.told.push(message);
-            }
-            other => panic!("{other:?} after {:?}", self.told),
-        }
+        let message = self.viewer.next().await;
+        let message = message.unwrap_or_else(|error| panic!("{error:?} after {:?}", self.told));
+        let taken = take(&mut self.at, &mut self.bytes, &mut self.told, message);
+        taken.unwrap_or_else(|other| panic!("{other:?} after {:?}", self.told));
     }
 
     /// The types of the messages, with the reason of a reset, and whether the position was

@@ -55,11 +55,7 @@ async fn a_log_whose_messages_have_left_the_stream_is_opened_while_it_is_publish
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_starts_anew_knows_by_its_edges_what_the_stream_has_lost() {
     let nats = broker!("an_agent_that_starts_anew_knows_by_its_edges_…");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "one\n");
-    let mut agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, mut agent, edge } = Web::with(&nats, "one\n").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     append(&log, "two\n");
@@ -106,11 +102,7 @@ async fn a_file_that_was_made_large_before_it_is_written_is_followed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_that_only_a_machine_that_is_away_has_are_not_said_to_be_gone() {
     let nats = broker!("bytes_that_only_a_machine_that_is_away_has_are_not_said_to_be_gone");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "not published\n");
-    let mut agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, mut agent, edge } = Web::with(&nats, "not published\n").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -136,11 +128,7 @@ async fn bytes_that_only_a_machine_that_is_away_has_are_not_said_to_be_gone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_removed_is_made_anew() {
     let nats = broker!("a_stream_that_was_removed_is_made_anew");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "one\n");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent: _agent, edge } = Web::with(&nats, "one\n").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     append(&log, "two\n");
@@ -187,11 +175,7 @@ async fn viewers_hear_that_nothing_comes_while_there_is_no_stream() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_says_which_generation_came_after_another_one() {
     let nats = broker!("an_agent_says_which_generation_came_after_another_one");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "first file\n");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs, log, agent: _agent, edge } = Web::with(&nats, "first file\n").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -334,11 +318,7 @@ async fn what_the_stream_has_of_machines_that_are_away_is_read_again_after_a_los
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_gives_bytes_of_an_earlier_generation() {
     let nats = broker!("the_stream_gives_bytes_of_an_earlier_generation");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "one\n");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent: _agent, edge } = Web::with(&nats, "one\n").await;
     let name = name("web", &log);
     let mut mirror = Mirror::follow(&edge, &name, None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
@@ -411,11 +391,7 @@ async fn no_byte_is_left_out_where_something_else_stands_between_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_the_broker_no_longer_takes_is_cut() {
     let mut nats = broker!("a_message_that_the_broker_no_longer_takes_is_cut");
-    let logs = logs();
-    let log = logs.path().join("app.log");
-    put(&log, "");
-    let _agent = Agent::start(&nats.url(), "web", logs.path(), &[]);
-    let edge = Arc::new(nats.edge().await);
+    let Web { logs: _logs, log, agent: _agent, edge } = Web::with(&nats, "").await;
     let mut mirror = Mirror::follow(&edge, &name("web", &log), None);
     mirror.until("the start", |mirror| !mirror.turns.is_empty()).await;
     nats.kill();
