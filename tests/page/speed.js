@@ -59,10 +59,10 @@ async function first() {
   await scene.end();
 }
 
-/** Slow lines, as Chromium emulates them: one round trip in ms, Mbit/s. */
+/** Slow connections, as Chromium emulates them: one round trip in ms, Mbit/s. */
 const LINES = [[50, 10], [150, 2]];
 
-/** From the click to the first rows over slow lines, in a browser that has nothing stored, and when it comes back. */
+/** From the click to the first rows over slow connections, in a browser that has nothing stored, and when it comes back. */
 async function slow() {
   for (const [latency, rate] of LINES) {
     /** @type {Record<string, number[]>} */
