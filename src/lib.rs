@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`encoding`] | bytes to text, with the offset of each character; opens envelopes; pure |
 //! | [`time`] | the times that lines say, and where in a log a time lies; pure |
+//! | [`structure`] | the fields of JSON and logfmt lines, and conditions on them; pure |
 //! | [`log`] | which paths may be read; files read at offsets; one follower for each log |
 //! | [`render`] | bytes to rows to HTML, as a terminal would show them; pure |
 //! | [`wire`] | all that travels: requests, messages, rows, frames, compression |
@@ -134,5 +135,6 @@ pub mod search;
 pub mod serve;
 pub mod session;
 pub mod source;
+pub mod structure;
 pub mod time;
 pub mod wire;

@@ -19,6 +19,7 @@ mod scan;
 pub mod snapshot;
 pub mod stack_trace;
 pub mod times;
+pub mod top_values;
 mod trace_matcher;
 
 pub use history::History;

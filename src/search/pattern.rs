@@ -13,6 +13,7 @@ use regex_syntax::ast::parse::ParserBuilder;
 
 use crate::render::Level;
 use crate::search::levels::LevelFilter;
+use crate::structure::{BadCondition, FieldFilter};
 
 /// The longest pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 2048;
@@ -41,8 +42,19 @@ pub struct PatternSpec {
     pub level: Option<Level>,
     /// Match rows of a worse level, too.
     pub or_worse: bool,
-    /// Match the other rows. With a pattern and a level: rows of the level without the pattern.
+    /// Match rows only whose fields fit these conditions.
+    pub fields: Option<String>,
+    /// Match the other rows. With a pattern and a level or fields: those rows of these without the
+    /// pattern.
     pub invert: bool,
+}
+
+impl PatternSpec {
+    /// Whether it asks for nothing in particular.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pattern.is_none() && self.level.is_none() && self.fields.is_none()
+    }
 }
 
 /// Why a pattern is refused: one line for the person who typed it.
@@ -54,6 +66,7 @@ pub struct BadPattern(pub String);
 pub struct Pattern {
     text: Option<RegexMatcher>,
     level: Option<LevelFilter>,
+    fields: Option<FieldFilter>,
     invert: bool,
 }
 
@@ -65,22 +78,24 @@ impl Pattern {
     pub fn new(spec: &PatternSpec) -> Result<Self, BadPattern> {
         let text = match spec.pattern.as_deref() {
             Some(pattern) => Some(compile(pattern, spec)?),
-            None if spec.level.is_none() => {
+            None if spec.is_empty() => {
                 return Err(BadPattern("there is nothing to look for".to_owned()));
             }
             None => None,
         };
         let or_worse = spec.or_worse;
         let level = spec.level.map(|level| LevelFilter { level, or_worse });
-        Ok(Self { text, level, invert: spec.invert })
+        let fields = spec.fields.as_deref().map(FieldFilter::parse).transpose();
+        let fields = fields.map_err(|BadCondition(message)| BadPattern(message))?;
+        Ok(Self { text, level, fields, invert: spec.invert })
     }
 
     /// Whether a row with this text matches.
     #[must_use]
     pub fn accepts(&self, text: &[u8]) -> bool {
         match &self.text {
-            Some(matcher) => is_match(matcher, text) != self.invert && self.is_of_level(text),
-            None => self.is_of_level(text) != self.invert,
+            Some(matcher) => is_match(matcher, text) != self.invert && self.fits(text),
+            None => self.fits(text) != self.invert,
         }
     }
 
@@ -89,8 +104,10 @@ impl Pattern {
         self.invert
     }
 
-    fn is_of_level(&self, text: &[u8]) -> bool {
+    /// Whether a row fits besides the pattern's text: by its level and its fields.
+    fn fits(&self, text: &[u8]) -> bool {
         self.level.is_none_or(|level| is_match(level.candidates(), text) && level.accepts(text))
+            && self.fields.as_ref().is_none_or(|fields| fields.accepts(text))
     }
 
     /// The number of matches in a matching row, at most [`ROW_MATCHES_MAX`]. It is 1 for a spec
@@ -213,13 +230,20 @@ impl LineMatcher {
         match pattern {
             Pattern { invert: true, .. } => {}
             Pattern { text: Some(first), .. } => {
-                let sink =
-                    EachLine(|at, line: &[u8]| !pattern.is_of_level(line) || on_match(at, line));
+                let sink = EachLine(|at, line: &[u8]| !pattern.fits(line) || on_match(at, line));
                 // A search of a slice without IO never fails.
                 let _never = self.searcher.search_slice(first, text, sink);
                 return;
             }
-            Pattern { level: Some(level), .. } => return level.for_each_line(text, on_match),
+            Pattern { fields: Some(fields), level: None, .. } => {
+                return fields.for_each_line(text, on_match);
+            }
+            Pattern { level: Some(level), fields, .. } => {
+                return level.for_each_line(text, |at, line| {
+                    let fits = fields.as_ref().is_none_or(|fields| fields.accepts(line));
+                    !fits || on_match(at, line)
+                });
+            }
             Pattern { .. } => {}
         }
         let mut at = 0;

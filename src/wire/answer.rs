@@ -255,6 +255,27 @@ pub enum Find {
     },
 }
 
+/// A line of the answer to `/_/fields/…`: the values so far.
+#[derive(Debug, Serialize)]
+pub struct FieldValues {
+    /// The rows that fit the search, or all.
+    pub rows: u64,
+    /// Those of them that have the field.
+    pub with_field: u64,
+    /// How many different values there are.
+    pub distinct: usize,
+    /// The most frequent ones and their rows.
+    pub values: Vec<(String, u64)>,
+    /// The bytes read so far.
+    pub scanned: u64,
+    /// Whether this is the last line.
+    pub done: bool,
+    /// Whether all of the requested part was read.
+    pub complete: bool,
+    /// Why it was not; `None` if it was, or is not yet.
+    pub reason: Option<Incomplete>,
+}
+
 /// Why the answer to a search does not name all rows.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -39,6 +39,7 @@ mod encodings;
 mod fanout;
 #[cfg(feature = "faults")]
 mod faults;
+mod fields;
 #[cfg(feature = "nats")]
 mod fleet;
 mod follow;

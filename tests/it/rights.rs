@@ -115,6 +115,7 @@ fn routes(log: &str) -> Vec<(&'static str, Asked)> {
         ("ApiCall::Text", api("text", &["?history=1"])),
         ("ApiCall::History", api("history", &[""])),
         ("ApiCall::Times", api("times", &["", "?buckets=3"])),
+        ("ApiCall::Fields", api("fields", &["?field=status", "?field=status&where=a%3D1"])),
         ("ApiCall::Rows", api("rows", &["?since=0", "?time=0&history=1"])),
         ("Transport::Plain", plain(&["?history=1", "?history=1&lines=1&tail=1"])),
         ("Route::Newer", api("newer", &[""])),

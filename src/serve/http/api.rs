@@ -1,5 +1,5 @@
-//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH`, `/_/text/PATH` and
-//! `/_/times/PATH`. Its files are listed at `/_/history/PATH`.
+//! Random access to a log: `/_/rows/PATH`, `/_/lines/PATH`, `/_/find/PATH`, `/_/text/PATH`,
+//! `/_/times/PATH` and `/_/fields/PATH`. Its files are listed at `/_/history/PATH`.
 //!
 //! The path and its checks are those of the log's URL: a path that is refused there is also refused
 //! here.
@@ -50,6 +50,8 @@ pub(in crate::serve) enum ApiCall {
     History,
     /// How much there was when.
     Times,
+    /// The most frequent values of a field.
+    Fields,
 }
 
 impl ApiCall {
@@ -63,6 +65,7 @@ impl ApiCall {
             "text" => Self::Text,
             "history" => Self::History,
             "times" => Self::Times,
+            "fields" => Self::Fields,
             _ => return None,
         };
         Some((call, path))
@@ -112,7 +115,7 @@ pub(in crate::serve) async fn answer(
     let wants_history = match call {
         ApiCall::History => true,
         ApiCall::Rows | ApiCall::Find | ApiCall::Text => query.history,
-        ApiCall::Lines | ApiCall::Times => false,
+        ApiCall::Lines | ApiCall::Times | ApiCall::Fields => false,
     };
     let right = app.watch_right(visitor, &log, Reads::of(wants_history));
     if wants_history {
@@ -203,6 +206,7 @@ async fn answer_for_one(
         ApiCall::Lines => lines(app, query, view).await,
         ApiCall::Find => stream::find(app, query, view, part).await,
         ApiCall::Text => stream::text(app, query, view, part).await,
+        ApiCall::Fields => stream::field_values(app, query, view, part).await,
         // It was answered before.
         ApiCall::History | ApiCall::Times => Err(SearchError::Interrupted),
     }

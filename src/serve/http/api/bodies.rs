@@ -9,6 +9,7 @@ use crate::search::find::{EndedEarly, Find};
 use crate::search::pattern::BadPattern;
 use crate::search::rows::RenderedRow;
 use crate::search::times::{Bucket, Count, Times};
+use crate::search::top_values::{Counted, TopValues};
 use crate::search::{History, RowRange, Snapshot};
 use crate::serve::BasePath;
 use crate::serve::query::href;
@@ -188,6 +189,20 @@ pub(super) fn found(find: &mut Find) -> String {
     });
     lines.push('\n');
     lines
+}
+
+/// The values of a field so far: a line of JSON.
+#[must_use]
+pub(super) fn field_values(count: &TopValues, max: usize) -> String {
+    let Counted { rows, with_field, distinct, values, scanned } = count.counted(max);
+    let reason = count.ended_early().map(|ended| match ended {
+        EndedEarly::Time => Incomplete::Time,
+        EndedEarly::Gone => Incomplete::Gone,
+    });
+    let (done, complete) = (count.is_done(), count.is_complete());
+    let values =
+        answer::FieldValues { rows, with_field, distinct, values, scanned, done, complete, reason };
+    to_json(&values) + "\n"
 }
 
 /// Lines are still being counted.

@@ -43,7 +43,7 @@ pub(super) async fn answer(
         ApiCall::Find => find(app, query, view).await,
         ApiCall::Text => text(app, query, view).await,
         ApiCall::Rows => rows_of_one(app, query, view).await,
-        ApiCall::History | ApiCall::Lines | ApiCall::Times => {
+        ApiCall::History | ApiCall::Lines | ApiCall::Times | ApiCall::Fields => {
             Ok(json(StatusCode::OK, bodies::history(&app.base, &view.log, &view.history)))
         }
     }

@@ -22,6 +22,10 @@ const FOUND_ROWS_MAX: usize = 50_000;
 const BUCKETS: usize = 200;
 /// The most of them.
 const BUCKETS_MAX: usize = 2000;
+/// Values of a field that are named unless the request says otherwise.
+const VALUES: usize = 20;
+/// The most of them.
+const VALUES_MAX: usize = 1000;
 /// The most offsets whose line numbers can be requested at once.
 const OFFSETS_MAX: usize = 500;
 
@@ -43,6 +47,10 @@ pub(super) struct ApiQuery {
     pub(super) range: TimeRange,
     /// `buckets=`: into how many spans of time the log is divided.
     pub(super) buckets: usize,
+    /// `field=`: the field whose values are counted.
+    pub(super) field: Option<String>,
+    /// `top=`: how many values are named.
+    pub(super) top: usize,
     /// Offsets whose line numbers are wanted.
     pub(super) at: Vec<Offset>,
     pub(super) count: usize,
@@ -88,6 +96,8 @@ impl Default for ApiQuery {
             at_time: None,
             range: TimeRange::default(),
             buckets: BUCKETS,
+            field: None,
+            top: VALUES,
             at: Vec::new(),
             count: ROWS,
             form: Form::Rows,
@@ -141,6 +151,8 @@ impl ApiQuery {
                 "since" => parsed.since = Some(query::moment(&name, &value)?),
                 "until" => parsed.until = Some(query::moment(&name, &value)?),
                 "buckets" => parsed.buckets = buckets(&value)?,
+                "field" => parsed.field = Some(value.into_owned()),
+                "top" => parsed.top = rows(VALUES_MAX)?,
                 "at" => parsed.at = offsets(&value)?,
                 "count" => parsed.count = rows(ROWS_MAX)?,
                 "format" => parsed.form = form(&value)?,
@@ -153,6 +165,7 @@ impl ApiQuery {
                     parsed.sought.level = Some(level);
                     parsed.sought.or_worse = or_worse;
                 }
+                "where" => parsed.sought.fields = Some(value.into_owned()),
                 "invert" => parsed.sought.invert = flag()?,
                 "filter" => parsed.filter = flag()?,
                 "to" => parsed.to = Some(offset()?),

@@ -22,6 +22,8 @@ use crate::log::LogPath;
 use crate::search::extract::Extract;
 use crate::search::find::{Find, FindRequest};
 use crate::search::limiter::{SearchPermit, TIME_SLICE};
+use crate::search::pattern::BadPattern;
+use crate::search::top_values::TopValues;
 use crate::search::{SearchError, Snapshot};
 use crate::serve::App;
 use crate::serve::body::{self, Body};
@@ -29,6 +31,7 @@ use crate::serve::http::api::bodies;
 use crate::serve::http::api::query::ApiQuery;
 use crate::serve::http::api::{LogView, Part, bad_pattern, compile, crowded, report};
 use crate::serve::withdrawal::Withdrawal;
+use crate::structure::Key;
 
 /// The right to search. A peer that takes nothing loses it.
 ///
@@ -127,6 +130,55 @@ pub(super) async fn find(
         turn.wait_for_peer();
         Ok::<_, io::Error>(Some((lines, (rest, turn, log, permit, limiter))))
     });
+    let content_type = HeaderValue::from_static("application/x-ndjson");
+    Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
+}
+
+/// The most frequent values of a field: lines of JSON, each with the values so far.
+pub(super) async fn field_values(
+    app: &Arc<App>,
+    query: ApiQuery,
+    view: LogView,
+    wanted: Part,
+) -> Result<Response<Body>, SearchError> {
+    let LogView { log, snapshot, permit, right } = view;
+    let Some(name) = query.field.as_deref().filter(|name| !name.is_empty()) else {
+        return Ok(bad_pattern(&BadPattern("`field` is missing: the name of a field".to_owned())));
+    };
+    let key = Key::new(name);
+    let Some(turn) = SearchTurn::begin(app, right) else { return Ok(crowded()) };
+    let part = wanted.within(query.from(), query.to.unwrap_or(snapshot.end));
+    let pattern = match query.sought.is_empty() {
+        true => None,
+        false => match compile(app, query.sought).await? {
+            Ok(pattern) => Some(pattern),
+            Err(bad) => return Ok(bad_pattern(&bad)),
+        },
+    };
+    let max = query.top;
+    let limiter = app.limiter.of(&snapshot);
+    let begin = move || TopValues::new(snapshot, part, key, pattern);
+    let count = limiter.quick(begin).await?;
+    let state = (Some(count), turn, log, permit, limiter);
+    let lines =
+        stream::try_unfold(state, move |(count, mut turn, log, permit, limiter)| async move {
+            let Some(mut count) = count.filter(|_| !turn.app.closing.is_cancelled()) else {
+                return Ok(None);
+            };
+            turn.resume()?;
+            turn.check_right()?;
+            let run = move || {
+                count.run(TIME_SLICE)?;
+                let line = bodies::field_values(&count, max);
+                Ok((count, line))
+            };
+            let counted = limiter.time_slice(run).await;
+            let (count, line) = counted.map_err(|error| broken_off(&log, &error))?;
+            let line = BodyFrame::data(Bytes::from(line));
+            let rest = Some(count).filter(|count| !count.is_done());
+            turn.wait_for_peer();
+            Ok::<_, io::Error>(Some((line, (rest, turn, log, permit, limiter))))
+        });
     let content_type = HeaderValue::from_static("application/x-ndjson");
     Ok(streamed(StreamBody::new(lines).boxed_unsync(), content_type))
 }

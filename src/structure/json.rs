@@ -1,0 +1,219 @@
+//! The fields of a line that is an object of JSON.
+
+use std::borrow::Cow;
+use std::fmt::{self, Formatter};
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{Found, Value};
+
+/// The most elements of an array that are values.
+const ELEMENTS_MAX: usize = 100;
+
+/// A name that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'w> {
+    /// The number of its key.
+    pub(super) key: usize,
+    /// The name, or what is left of it inside of an inner object.
+    pub(super) name: &'w str,
+}
+
+/// Finds the first value of each key in the object with which the text begins. Text behind it is
+/// ignored. False if there is no object.
+pub(super) fn fields<'l>(
+    text: &'l [u8],
+    wanted: &[Wanted<'_>],
+    found: &mut [Option<Found<'l>>],
+) -> bool {
+    let mut parser = serde_json::Deserializer::from_slice(text);
+    parser.deserialize_map(Fields { wanted, path: "", found }).is_ok()
+}
+
+/// Takes the wanted fields out of an object.
+struct Fields<'w, 'f, 'l> {
+    wanted: &'w [Wanted<'w>],
+    /// The name of the object, with a dot behind it; empty for the outermost one.
+    path: &'w str,
+    found: &'f mut [Option<Found<'l>>],
+}
+
+impl<'l> Visitor<'l> for Fields<'_, '_, 'l> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'l>>(self, mut object: A) -> Result<(), A::Error> {
+        while let Some(Name(name)) = object.next_key()? {
+            let mut is_wanted = false;
+            let mut inner = Vec::new();
+            for wanted in self.wanted {
+                match wanted.name.strip_prefix(&*name) {
+                    Some("") => is_wanted = true,
+                    Some(rest) if rest.starts_with('.') => {
+                        inner.push(Wanted { key: wanted.key, name: &rest[1..] });
+                    }
+                    _ => {}
+                }
+            }
+            if is_wanted {
+                let Some(value) = object.next_value::<Scalar<'l>>()?.0 else { continue };
+                let full = format!("{}{name}", self.path);
+                for wanted in self.wanted.iter().filter(|wanted| wanted.name == name) {
+                    self.found[wanted.key]
+                        .get_or_insert_with(|| Found { name: full.clone(), value: value.clone() });
+                }
+            } else if inner.is_empty() {
+                object.next_value::<IgnoredAny>()?;
+            } else {
+                let path = format!("{}{name}.", self.path);
+                object.next_value_seed(Inner(Fields {
+                    wanted: &inner,
+                    path: &path,
+                    found: self.found,
+                }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The value of a field, which may be an object with wanted fields.
+struct Inner<'w, 'f, 'l>(Fields<'w, 'f, 'l>);
+
+impl<'l> DeserializeSeed<'l> for Inner<'_, '_, 'l> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'l>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+/// Ignores all values but objects.
+impl<'l> Visitor<'l> for Inner<'_, '_, 'l> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_map<A: MapAccess<'l>>(self, object: A) -> Result<(), A::Error> {
+        self.0.visit_map(object)
+    }
+
+    fn visit_seq<A: SeqAccess<'l>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// A text, borrowed from the line unless it has escapes.
+struct Name<'l>(Cow<'l, str>);
+
+impl<'l> serde::Deserialize<'l> for Name<'l> {
+    fn deserialize<D: Deserializer<'l>>(text: D) -> Result<Self, D::Error> {
+        struct Texts;
+        impl<'l> Visitor<'l> for Texts {
+            type Value = Name<'l>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'l str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(text.to_owned())))
+            }
+        }
+        text.deserialize_str(Texts)
+    }
+}
+
+/// A value; none for an object.
+struct Scalar<'l>(Option<Value<'l>>);
+
+impl<'l> serde::Deserialize<'l> for Scalar<'l> {
+    fn deserialize<D: Deserializer<'l>>(value: D) -> Result<Self, D::Error> {
+        struct Scalars;
+        impl<'l> Visitor<'l> for Scalars {
+            type Value = Scalar<'l>;
+
+            fn expecting(&self, f: &mut Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Null)))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Bool(value))))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Integer(number.into()))))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Integer(number.into()))))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Float(number))))
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'l str) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Text(Cow::Borrowed(text)))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Scalar(Some(Value::Text(Cow::Owned(text.to_owned())))))
+            }
+
+            fn visit_seq<A: SeqAccess<'l>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Scalar(value)) = list.next_element()? {
+                    if values.len() < ELEMENTS_MAX {
+                        values.extend(value);
+                    }
+                }
+                Ok(Scalar(Some(Value::List(values))))
+            }
+
+            fn visit_map<A: MapAccess<'l>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Scalar(None))
+            }
+        }
+        value.deserialize_any(Scalars)
+    }
+}

@@ -1,0 +1,97 @@
+//! The fields of structured lines, JSON and logfmt, and conditions on them: `status>=500 path:/api
+//! user.id=7`. Pure: lines in, answers out.
+//!
+//! A line is JSON from its first `{` on if that begins an object; what is before it, or the whole
+//! line otherwise, is logfmt: `key=value key="a value"`. Inner objects have dotted names, and so has
+//! an object whose keys have dots themselves.
+
+mod condition;
+mod filter;
+mod json;
+mod level;
+mod logfmt;
+mod quantity;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use condition::BadCondition;
+pub use filter::FieldFilter;
+pub use value::Value;
+
+use json::Wanted;
+
+/// The name of a field, with the other names under which programs write the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    names: Vec<String>,
+}
+
+/// Names of the level of a line.
+const LEVEL_NAMES: [&str; 14] = [
+    "level",
+    "severity",
+    "lvl",
+    "levelname",
+    "loglevel",
+    "log_level",
+    "log.level",
+    "@l",
+    "severityText",
+    "severity_text",
+    "SeverityText",
+    "severityNumber",
+    "SeverityNumber",
+    "levelno",
+];
+/// Names of the message of a line.
+const MESSAGE_NAMES: [&str; 7] = ["msg", "message", "@m", "@mt", "short_message", "body", "event"];
+
+impl Key {
+    /// The key of this name. `level` and `severity`, `msg` and `message` stand for all usual names of
+    /// these.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let names = match name {
+            "level" | "severity" => names(&LEVEL_NAMES),
+            "msg" | "message" => names(&MESSAGE_NAMES),
+            name => vec![name.to_owned()],
+        };
+        Self { names }
+    }
+
+    /// Whether it is the level of a line.
+    fn is_level(&self) -> bool {
+        self.names[0] == "level"
+    }
+}
+
+/// The first value of each key in a line. None for a key that the line does not have.
+fn values<'l>(line: &'l [u8], keys: &[Key]) -> Vec<Option<Found<'l>>> {
+    let mut found = vec![None; keys.len()];
+    let wanted: Vec<Wanted<'_>> = keys
+        .iter()
+        .enumerate()
+        .flat_map(|(key, Key { names })| names.iter().map(move |name| Wanted { key, name }))
+        .collect();
+    let object =
+        memchr::memchr(b'{', line).filter(|&at| json::fields(&line[at..], &wanted, &mut found));
+    logfmt::fields(&line[..object.unwrap_or(line.len())], &wanted, &mut found);
+    found
+}
+
+/// The value of a field, and which of its names the line uses.
+#[derive(Clone, Debug, PartialEq)]
+struct Found<'l> {
+    name: String,
+    value: Value<'l>,
+}
+
+/// The value of a field in a line, as text.
+#[must_use]
+pub fn text_of(line: &[u8], key: &Key) -> Option<String> {
+    let [found] = <[_; 1]>::try_from(values(line, std::slice::from_ref(key))).ok()?;
+    found.map(|found| found.value.to_string())
+}
