@@ -16,6 +16,7 @@ use rust_embed::RustEmbed;
 
 use crate::serve::BasePath;
 use crate::serve::body::{Body, full};
+use crate::serve::content_coding::accepts_gzip;
 
 /// Changes with any of the assets.
 const VERSION: &str = env!("TAILCAST_WEB_VERSION");
@@ -77,29 +78,6 @@ fn plain(compressed: &[u8]) -> Bytes {
     // `build.rs` has compressed it, and a test decodes each asset.
     let _whole = GzDecoder::new(compressed).read_to_end(&mut content);
     Bytes::from(content)
-}
-
-/// Whether `Accept-Encoding` admits gzip (RFC 9110, section 12.5.3): by its name, or else by `*`,
-/// and not with a weight of 0. Without the header nothing is compressed.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let mut by_name = None;
-    let mut by_star = None;
-    let values =
-        headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    for item in values.flat_map(|value| value.split(',')) {
-        let mut parts = item.split(';').map(str::trim);
-        let coding = parts.next().unwrap_or_default();
-        let weight = parts
-            .filter_map(|part| part.split_once('='))
-            .find(|(key, _)| key.trim().eq_ignore_ascii_case("q"))
-            .map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
-        if coding.eq_ignore_ascii_case("gzip") || coding.eq_ignore_ascii_case("x-gzip") {
-            by_name = Some(weight > 0.0);
-        } else if coding == "*" {
-            by_star = Some(weight > 0.0);
-        }
-    }
-    by_name.or(by_star).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::socket::Peer;
 use crate::serve::websocket::upgrade;
-use crate::serve::{App, assets, cors, health, json, metrics, page};
+use crate::serve::{App, assets, content_coding, cors, first_rows, health, json, metrics, page};
 use crate::wire::answer::{self, LogLink, to_json};
 
 /// Answers a request, whatever it is.
@@ -70,11 +70,16 @@ pub(super) async fn answer(
         });
         refused.answer(&app.base, &parts.headers)
     });
+    let framing = Framing::of(&parts.uri);
+    // Nobody learns from the size of a form what is in it.
+    if framing != Framing::Form {
+        response = content_coding::compress(response, &parts.headers).await;
+    }
     if parts.method == Method::HEAD {
         *response.body_mut() = empty();
     }
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        security::set_headers(&mut response, Framing::of(&parts.uri));
+        security::set_headers(&mut response, framing);
         cors::allow(&settings, &origin, &mut response);
     }
     response
@@ -306,15 +311,19 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
         (access.check(&wanted), name)
     });
     let (opened, name) = opened.await.unwrap_or((Err(Refusal::Unreadable), None));
-    let framing = Framing::of(&request.parts.uri);
-    let (base, visitor) = (&request.app.base, request.visitor);
-    match opened {
-        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, name, framing)),
-        Err(Refusal::NotFound) => {
-            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, name, framing))
-        }
-        Err(refusal) => Err(refusal.into()),
-    }
+    let (app, visitor) = (request.app, request.visitor);
+    let (status, rows) = match opened {
+        Ok(()) => (StatusCode::OK, first_rows::html(app, visitor, log, &request.query).await),
+        Err(Refusal::NotFound) => (StatusCode::NOT_FOUND, None),
+        Err(refusal) => return Err(refusal.into()),
+    };
+    let view = page::View {
+        log,
+        name,
+        rows: rows.unwrap_or_default(),
+        framing: Framing::of(&request.parts.uri),
+    };
+    Ok(page::view(&app.base, visitor, status, view))
 }
 
 /// The answer to `curl`: the file, or a stream if the query has parameters of a stream.

@@ -34,6 +34,8 @@ struct ViewerPage<'a> {
     path: String,
     /// By which people know the log, or empty.
     name: String,
+    /// The HTML of the last rows, or empty.
+    rows: String,
     is_pane: bool,
 }
 
@@ -99,18 +101,27 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
     response
 }
 
+/// What the page of a log shows.
+pub(super) struct View<'a> {
+    pub(super) log: &'a LogPath,
+    /// By which people know the log.
+    pub(super) name: Option<String>,
+    /// The HTML of its last rows, or empty. The renderer has escaped the texts in it.
+    pub(super) rows: String,
+    pub(super) framing: Framing,
+}
+
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
 pub(super) fn view(
     base: &BasePath,
     visitor: &Visitor,
     status: StatusCode,
-    log: &LogPath,
-    name: Option<String>,
-    framing: Framing,
+    view: View<'_>,
 ) -> Response<Body> {
-    let name = name.unwrap_or_default();
-    let path = log.display().to_string();
-    html(status, &ViewerPage { base, visitor, path, name, is_pane: framing == Framing::Pane })
+    let View { log, name, rows, framing } = view;
+    let (path, name) = (log.display().to_string(), name.unwrap_or_default());
+    let is_pane = framing == Framing::Pane;
+    html(status, &ViewerPage { base, visitor, path, name, rows, is_pane })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's

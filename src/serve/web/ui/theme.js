@@ -1,5 +1,5 @@
-// The colour theme: the system's, or the one that the reader chose, which the browser stores. This is a classic script
-// in the head, so that the first frame has the right colours.
+// What the first frame depends on. First the colour theme: the system's, or the one that the reader chose, which the
+// browser stores. This is a classic script in the head, so that the first frame has the right colours.
 (() => {
   const STORE = 'tailcast.theme';
   const THEMES = ['auto', 'light', 'dark'];
@@ -40,6 +40,8 @@
   };
 
   show();
+  // A link to a place in a log does not begin at its end, so the rows that come with the page are not those to show.
+  document.documentElement.classList.toggle('placed', location.hash.length > 1);
   document.addEventListener('DOMContentLoaded', show);
   document.addEventListener('click', (event) => {
     if (event.target instanceof Element && event.target.closest('[data-theme-switch]')) next();

@@ -41,6 +41,8 @@ const TICK_MS = 1_000;
 const BURST_MS = 100;
 
 const log = byId('log');
+/** The rows that came with the page, until live ones take their place. */
+let firstRows = document.getElementById('first-rows');
 const statusBar = new StatusBar();
 watchIdentity();
 const bars = new ViewerBars();
@@ -250,6 +252,7 @@ function restyle() {
 /** Draws one frame. Returns whether rows are left for another. */
 function draw() {
   const more = loader.draw();
+  if (!rowViewport.isEmpty) dropFirstRows();
   if (loader.isBursting) drawScheduler.delay(BURST_MS);
   fold();
   follow.pin();
@@ -261,12 +264,18 @@ function draw() {
     facts.empty = rowViewport.isEmpty && last === undefined;
     facts.finish = finishOf(last);
     statusBar.show(facts);
+    if (!byId('notice').hidden) dropFirstRows();
     bars.showNewLines(follow.following, facts.newLines);
     bars.showEdges(olderText(), newerText());
     tab.show(bars.label, facts.phase.name === 'open', facts.finish);
     urlSync.sync();
   }
   return more;
+}
+
+function dropFirstRows() {
+  firstRows?.remove();
+  firstRows = null;
 }
 
 function fold() {
