@@ -29,6 +29,9 @@ pub(super) struct Appearances {
     are_events_lost: bool,
     /// Since when there are more events than files.
     missed_since: Option<Instant>,
+    /// Until when the event of the first file may come, which had the name before the log was
+    /// followed.
+    first_until: Option<Instant>,
 }
 
 impl Appearances {
@@ -47,6 +50,25 @@ impl Appearances {
             self.excess += appeared;
             self.missed_since = None;
         }
+    }
+
+    /// The log is followed from now on, with a file that has the name. If it got the name a moment
+    /// ago, the event of that may be on its way, in a directory that was watched already.
+    pub(super) fn begin(&mut self, now: Instant) {
+        self.first_until = Some(now + EVENT_TIME_MAX);
+    }
+
+    /// The first file still has the name. A single event is then that of the first file: if another
+    /// file had had the name meanwhile, there would be one more, of the first file's return.
+    pub(super) fn confirm_first(&mut self, now: Instant) {
+        if self.excess == 1 && self.is_first_event_possible(now) {
+            (self.excess, self.first_until) = (0, None);
+        }
+    }
+
+    /// Whether one of the events may be that of the first file.
+    pub(super) fn is_first_event_possible(&self, now: Instant) -> bool {
+        self.first_until.is_some_and(|until| now < until)
     }
 
     /// A file that got the name was opened.
@@ -178,6 +200,22 @@ mod tests {
         assert_eq!(appearances.missed(1, now), Missed::Undecided);
         assert_eq!(appearances.due(), Some(until));
         assert_eq!(appearances.missed(1, until), Missed::Files(1));
+    }
+
+    #[test]
+    fn the_event_of_the_first_file_may_come_when_it_is_followed_already() {
+        let missed = |events: i64, later: Duration| {
+            let (mut appearances, now) = (Appearances::default(), Instant::now());
+            appearances.begin(now);
+            let now = now + later;
+            appearances.record(events, false, now);
+            appearances.confirm_first(now);
+            appearances.missed(0, now);
+            appearances.missed(0, now + QUIET_TIME)
+        };
+        assert_eq!(missed(1, Duration::from_millis(20)), Missed::Nothing);
+        assert_eq!(missed(2, Duration::from_millis(20)), Missed::Files(2), "it went and came back");
+        assert_eq!(missed(1, EVENT_TIME_MAX), Missed::Files(1), "that is too late");
     }
 
     #[test]

@@ -270,6 +270,7 @@ impl RotationTracker {
                 }
                 poll.events.push(tailed.goes_on(Reason::Joined));
                 tailed.has_begun = true;
+                self.appearances.begin(Instant::now());
                 self.present = Present::Named { file: tailed, checked_at: None };
             }
             Err(refusal) => self.wait(refusal.into(), &mut poll),
