@@ -1,6 +1,6 @@
 // The viewer page: creates the parts of the page of one log and connects them.
 
-import { LogApi } from '../net/api.js';
+import { failureWords, LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
 import { interpretation, pagePath } from '../net/wire.js';
@@ -33,12 +33,15 @@ import { NewerFile } from './newer-file.js';
 import { OldFiles } from './old-files.js';
 import { Seek } from './seek.js';
 import { Stream } from './stream.js';
+import { StripLayout } from './strip-layout.js';
 import { TabBadge } from './tab.js';
 import { UrlSync } from './url-sync.js';
 
 const TICK_MS = 1_000;
 /** During a burst the page draws less often. */
 const BURST_MS = 100;
+/** A log that is rotated again and again has its files listed at most so often. */
+const LIST_MS = 10_000;
 
 const log = byId('log');
 const statusBar = new StatusBar();
@@ -68,6 +71,9 @@ let isRefusalShown = false;
 let notice = '';
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
+/** Whether the files have other names since they were listed. */
+let isListStale = false;
+let listedAt = 0;
 
 const drawScheduler = new DrawScheduler(draw);
 /** @type {Follow} */
@@ -80,7 +86,7 @@ const follow = new Follow(log, () => loader.attached, () => {
 });
 /** @type {RowLoader} */
 const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, oldFiles, changed: () => refresh(), failed: showFailure });
-const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
+const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, oldFiles, layout: () => minimap.layout, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
@@ -100,8 +106,8 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
-const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
+const urlSync = new UrlSync({ generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
+const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
 
@@ -146,6 +152,7 @@ function onMessage(message, resuming) {
       break;
     case 'reset':
       notice = '';
+      isListStale = true;
       // Places are good until another generation begins.
       for (const way of [findBar, errorNav, warningNav]) way.current = null;
       break;
@@ -169,11 +176,19 @@ function onMessage(message, resuming) {
   if (!isRestored && generations.current) {
     isRestored = true;
     urlSync.restore();
+    listOldFiles();
   }
   loader.grew();
   extendSearches();
   isStatusDue = true;
   drawScheduler.requestThrottled();
+}
+
+/** Gets the files of the log for the strip. If that fails, they are asked for again when the reader comes to one. */
+function listOldFiles() {
+  isListStale = false;
+  listedAt = performance.now();
+  oldFiles.list().then(refresh, () => {});
 }
 
 function foundChanged() {
@@ -312,25 +327,31 @@ async function goTo(place) {
   selection.moveTo(row);
 }
 
+/** Goes to what is at a place on the strip. @param {number} part */
+async function goToPart(part) {
+  try {
+    await seek.toPart(part);
+  } catch (error) {
+    showFailure(`These lines cannot be loaded: ${failureWords(error)}`);
+  }
+}
+
 /** Shows the position of the view and the marks on the minimap. */
 function showMinimap() {
+  const layout = new StripLayout(generations);
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
   const last = rows[rows.length - 1];
-  const size = facts.size ?? 0;
   if (first === undefined || last === undefined) {
-    minimap.show(0, size, size);
+    minimap.show(layout, 0, 1);
     return;
   }
-  const { to } = generations.at(first.gen);
   const isAtEnd = follow.following || (loader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
-  minimap.show(log.scrollTop === 0 && loader.top !== '' ? 0 : first.offset, isAtEnd || last.gen !== first.gen ? to : last.offset, to);
+  minimap.show(layout, log.scrollTop === 0 && loader.top !== '' ? 0 : layout.placeOf(first), isAtEnd ? 1 : layout.placeOf(last));
   const { selected } = selection;
   minimap.setMarks([
-    { kind: 'warning', offsets: warnings.offsetsIn(first.gen) },
-    { kind: 'error', offsets: errors.offsetsIn(first.gen) },
-    { kind: 'found', offsets: found.offsetsIn(first.gen) },
-    { kind: 'selected', offsets: selected?.gen === first.gen ? [selected.first.offset] : [] },
+    ...warnings.marks('warning'), ...errors.marks('error'), ...found.marks('found'),
+    ...(selected === null ? [] : [{ kind: 'selected', gen: selected.gen, offsets: [selected.first.offset] }]),
   ]);
 }
 
@@ -371,6 +392,7 @@ byId('retry').addEventListener('click', () => connection.retry());
 document.addEventListener('visibilitychange', refresh);
 setInterval(() => {
   folds.tick();
+  if (isListStale && !document.hidden && performance.now() - listedAt > LIST_MS) listOldFiles();
   refresh();
 }, TICK_MS);
 

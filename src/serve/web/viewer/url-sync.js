@@ -16,6 +16,7 @@ const SYNC_MS = 250;
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('./seek.js').Seek} seek
  * @property {import('../net/api.js').LogApi} api
+ * @property {import('./old-files.js').OldFiles} oldFiles
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
  * @property {import('../search/find-bar.js').FindBar} findBar
@@ -123,15 +124,13 @@ export class UrlSync {
    */
   async #generationOf(view) {
     const { generation } = view;
-    const { generations, api } = this.#parts;
+    const { generations, api, oldFiles } = this.#parts;
     if (generation === null || (view.lines === null && view.top === null)) return generations.currentGen;
-    const known = generations.indexOf(generation);
-    if (known >= 0) return known;
+    const known = generations.numberOf(generation);
+    if (known !== null) return known;
     try {
       // A generation may have two names. The response contains the name that the stream uses.
-      const answer = await api.rows(generation, { from: 0 }, 1, {});
-      if (answer.generation === generations.current?.id) return generations.currentGen;
-      return generations.addEarlier(answer.generation, answer.size);
+      return await oldFiles.numberOf(await api.rows(generation, { from: 0 }, 1, {}));
     } catch (error) {
       if (error instanceof Gone) return null;
       throw error;
