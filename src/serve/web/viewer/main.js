@@ -4,18 +4,22 @@ import { failureWords, LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
 import { interpretation, pagePath } from '../net/wire.js';
+import { ColourMarks } from '../rows/colour-marks.js';
 import { Columns } from '../rows/columns.js';
 import { finishOf, showFinishes } from '../rows/exit.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
+import { Reading } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
 import { FindBar } from '../search/find-bar.js';
 import { HistorySearch } from '../search/history-search.js';
 import { Highlighter } from '../search/highlight.js';
 import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
+import { ColourDialog } from '../ui/colour-dialog.js';
+import { loadColourRules } from '../ui/colour-rules.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
@@ -92,6 +96,9 @@ const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
 const highlighter = new Highlighter();
+const reading = new Reading();
+const colourMarks = new ColourMarks(coloursChanged, showFailure);
+let colourRules = loadColourRules();
 const columns = new Columns(log, api, generations, restyle, showFailure);
 const search = new FileSearch(api, () => foundChanged());
 const found = new HistorySearch(api, search, generations, oldFiles, true, () => foundChanged());
@@ -106,7 +113,8 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
+const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: () => controls.focusLog() });
+const urlSync = new UrlSync({ colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
 const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
@@ -251,6 +259,18 @@ function findChanged() {
   restyle();
 }
 
+/** Called when the reader's own colours have other matches. */
+function coloursChanged() {
+  colourDialog.refresh();
+  restyle();
+}
+
+/** @param {import('../ui/colour-rules.js').ColourRule[]} rules */
+function setColours(rules) {
+  colourRules = rules;
+  colourMarks.set(rules);
+}
+
 function refresh() {
   isStatusDue = true;
   drawScheduler.request();
@@ -300,6 +320,8 @@ function decorateInSight() {
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);
+  reading.show(near, menu.options.highlight);
+  colourMarks.show(near);
   const place = findBar.current ?? errorNav.current ?? warningNav.current;
   highlighter.show(near, place === null ? null : generations.positionAt(place));
 }
@@ -401,6 +423,7 @@ bars.showPath(document.title);
 document.title = bars.label;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
+setColours(colourRules);
 levels.load(restyle, showFailure);
 new NewerFile(api, pagePath());
 controls.focusLog();
