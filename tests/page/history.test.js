@@ -180,3 +180,69 @@ scene('the lines of a container are shown as they are in the file where the read
   await page.click('#undecoded-option');
   await scene.untilRowsAndMarks(['cannot listen']);
 });
+
+/** A log with four old files, two of them compressed. @param {import('./scene.js').Scene} scene @param {number} count */
+async function rotatedOften({ logs }, count) {
+  const parts = ['fourth', 'third', 'second', 'first', 'present'].map((of) => lines(of, count));
+  for (const [at, name] of ['a.log.4.gz', 'a.log.3', 'a.log.2.gz', 'a.log.1', 'a.log'].entries()) {
+    const text = `${parts[at].join('\n')}\n`;
+    await writeFile(logs.path(name), name.endsWith('.gz') ? gzipSync(text) : text);
+    if (name !== 'a.log') await utimes(logs.path(name), 1_700_000_000 + at * 100_000, 1_700_000_000 + at * 100_000);
+  }
+  return { log: logs.path('a.log'), parts };
+}
+
+/** The files of a log, the oldest first. @param {import('./scene.js').Scene} scene @param {string} log */
+async function filesOf(scene, log) {
+  const answer = await fetch(`${scene.program.origin}/_/history${log}`);
+  return (await answer.json()).files;
+}
+
+/**
+ * Scrolls down until the page follows the end. Returns all rows and markers that were on the page on the way.
+ * @param {import('./scene.js').Scene} scene
+ * @param {string[]} wanted all rows of the log
+ * @returns {Promise<{rows: string[], marks: string[]}>}
+ */
+async function scrollToEnd(scene, wanted) {
+  const { page } = scene;
+  // The page may be quicker than a look at it.
+  await page.evaluate(() => {
+    const list = /** @type {HTMLElement} */ (document.querySelector('#rows'));
+    const seen = { rows: new Set(), marks: new Set() };
+    const look = () => {
+      for (const row of list.querySelectorAll('.row')) seen.rows.add(row.textContent);
+      for (const mark of list.querySelectorAll('.marker')) seen.marks.add(mark.textContent);
+    };
+    Object.assign(window, { seen });
+    look();
+    new MutationObserver(look).observe(list, { childList: true, subtree: true });
+  });
+  await page.mouse.move(300, 300);
+  await eventually('the end of the log', async () => {
+    await page.mouse.wheel(0, 20_000);
+    await page.waitForTimeout(20);
+    const rows = await scene.rows();
+    const first = wanted.indexOf(rows[0]);
+    assert.deepEqual(rows, wanted.slice(first, first + rows.length), 'the rows are those of the log, in its order, each once');
+    return (rows.at(-1) === wanted.at(-1) && await page.locator('#state').getAttribute('data-state') === 'live') || [rows[0], rows.at(-1)];
+  });
+  return page.evaluate(() => {
+    const { seen } = /** @type {any} */ (window);
+    return { rows: [...seen.rows], marks: [...seen.marks] };
+  });
+}
+
+scene('from a link into a far older file one scrolls through all files between it and the end', async (scene) => {
+  const { log, parts } = await rotatedOften(scene, 400);
+  const [fourth] = await filesOf(scene, log);
+  await scene.open(`${log}#L7&g=${fourth.generation}`);
+  await scene.until(() => document.querySelector('.row.selected')?.textContent === 'fourth 6');
+  const { rows, marks } = await scrollToEnd(scene, parts.flat());
+  assert.deepEqual(rows, parts.flat(), 'no row was left out');
+  assert.deepEqual(marks.map((mark) => /^end of (\S+) .* · (\S+) begins$/.exec(mark)?.slice(1)), [
+    ['a.log.4.gz', 'a.log.3'], ['a.log.3', 'a.log.2.gz'], ['a.log.2.gz', 'a.log.1'], ['a.log.1', 'a.log'],
+  ]);
+  await scene.logs.append('a.log', 'appended\n');
+  await scene.until(() => [...document.querySelectorAll('#rows .row')].at(-1)?.textContent === 'appended');
+});

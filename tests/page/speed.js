@@ -1,7 +1,7 @@
 // Measures the viewer page: the time to the first rows, also over slow lines, frames while a log of 4 GiB is scrolled, CPU time at 20,000
 // lines a second, and the heap after millions of lines. Prints a Markdown table.
 //
-//     cargo build --release && node tests/page/speed.js [first|slow|scroll|rate|heap]...
+//     cargo build --release && node tests/page/speed.js [first|slow|scroll|plain|rate|heap]...
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -19,8 +19,9 @@ const RATE_SECONDS = 20;
 const HEAP_LINES = Number(process.env.TAILCAST_HEAP_LINES ?? 10_000_000);
 const HEAP_MS_MAX = 240_000;
 const FRAME_MS_MAX = 32;
+const SCREENS = 100;
 
-const measures = { first, slow, scroll, rate, heap };
+const measures = { first, slow, scroll, plain, rate, heap };
 const wanted = process.argv.slice(2);
 /** @type {string[][]} */
 const table = [];
@@ -177,6 +178,35 @@ function writer(log, rate, seconds) {
       if (line === ${rate * seconds}) clearInterval(timer);
     }, 10);`;
   return once(spawn(process.execPath, ['-e', code], { stdio: 'inherit' }), 'exit');
+}
+
+/** What the colours of plain lines cost while the reader scrolls. */
+async function plain() {
+  const scene = await Scene.begin();
+  const line = (/** @type {number} */ at) => `2026-11-28 14:02:07,${String(at % 1000).padStart(3, '0')} INFO app.Orders - order ${at} took ${at % 90} ms from 10.0.0.${at % 255}:8080 "GET /api/v1/items" id=8f14e45f-ceea-467f-a8d9-0c5c1f1a2b3c`;
+  const log = await scene.logs.write('plain.log', Array.from({ length: 200_000 }, (_, at) => `${line(at)}\n`).join(''));
+  const session = await scene.context.newCDPSession(scene.page);
+  await session.send('Performance.enable');
+  /** @type {Record<string, number[]>} */
+  const times = { on: [], off: [] };
+  for (let turn = 0; turn < 10; turn += 1) {
+    const kind = turn % 2 === 0 ? 'on' : 'off';
+    await scene.page.goto('about:blank');
+    await scene.open(`${log}#highlight=${kind === 'on' ? 1 : 0}&top=0`);
+    await scene.untilState('paused');
+    await scene.page.mouse.move(600, 400);
+    const before = await session.send('Performance.getMetrics');
+    for (let step = 0; step < SCREENS; step += 1) {
+      await scene.page.mouse.wheel(0, 700);
+      await scene.page.evaluate(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve))); }));
+    }
+    const after = await session.send('Performance.getMetrics');
+    const busy = (/** @type {any} */ { metrics }) => metrics.find((/** @type {any} */ one) => one.name === 'TaskDuration').value;
+    times[kind].push((busy(after) - busy(before)) / SCREENS * 1000);
+  }
+  const median = (/** @type {number[]} */ all) => all.sort((a, b) => a - b)[2].toFixed(1);
+  table.push([`main thread for each screen that is scrolled, ${SCREENS} screens of plain lines, with and without their colours (median of 5)`, `${median(times.on)} ms, ${median(times.off)} ms`]);
+  await scene.end();
 }
 
 async function rate() {

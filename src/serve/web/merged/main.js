@@ -1,10 +1,12 @@
 // The merged page: several logs in one list, in order of arrival. Each log has a connection, a colour and a switch.
 
 import { linkTo, pagePath, pageUrl, serverUrl } from '../net/wire.js';
+import { ColourMarks } from '../rows/colour-marks.js';
 import { forgetTime, showTimes } from '../rows/columns.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons, forgetJson, toggleJson } from '../rows/json.js';
 import { Levels, plainText } from '../rows/levels.js';
+import { Reading } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { isInColumns, showAll } from '../rows/row.js';
 import { parseTime } from '../rows/times.js';
@@ -13,6 +15,8 @@ import { Highlighter } from '../search/highlight.js';
 import { LocalSearch } from '../search/local-search.js';
 import { compile } from '../search/pattern.js';
 import { ProblemNav } from '../search/problem-nav.js';
+import { ColourDialog } from '../ui/colour-dialog.js';
+import { loadColourRules } from '../ui/colour-rules.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
@@ -87,6 +91,10 @@ const findBar = new FindBar(search, { changed: findChanged, goTo, here: currentO
 const errorNav = new ProblemNav('error', errorSearch, goTo, currentOffset);
 const warningNav = new ProblemNav('warning', warningSearch, goTo, currentOffset);
 const highlighter = new Highlighter();
+const reading = new Reading();
+const colourMarks = new ColourMarks(coloursChanged, hint);
+let colourRules = view.colours.length > 0 ? view.colours : loadColourRules();
+const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: focusLog });
 const menu = new ViewMenu(log, loadOptions(), () => {
   loader.hold(() => menu.show());
   follow.pin();
@@ -133,6 +141,19 @@ async function goTo(offset) {
   cursor = offset;
   loader.reveal(offset);
   drawScheduler.request();
+}
+
+/** Called when the reader's own colours have other matches. */
+function coloursChanged() {
+  colourDialog.refresh();
+  drawScheduler.request();
+}
+
+/** @param {import('../ui/colour-rules.js').ColourRule[]} rules */
+function setColours(rules) {
+  colourRules = rules;
+  colourMarks.set(rules);
+  updateUrl();
 }
 
 /** Called when the pattern, the filter or the highlights changed. */
@@ -205,6 +226,8 @@ function draw() {
   levels.show(near);
   addJsonButtons(near);
   showTimes(log, near, menu.options.times);
+  reading.show(near, menu.options.highlight);
+  colourMarks.show(near);
   highlighter.show(near, cursor === null ? null : { gen: 0, offset: cursor });
   follow.pin();
   updateStatus();
@@ -302,9 +325,9 @@ function updateUrl() {
 /** The fragment of the present view, in an encoding. @param {string} encoding */
 function hashWith(encoding) {
   const off = sources.filter(({ on }) => !on).map(({ number }) => number + 1);
-  const { wrap, times } = menu.options;
+  const { wrap, highlight, times } = menu.options;
   const view = formatView({
-    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, options: { wrap, times },
+    ...emptyView(), encoding, follow: follow.following, find: findBar.pattern, filter: findBar.filter, invert: findBar.invert, level: findBar.level, rules: findBar.rules, colours: colourRules, options: { wrap, highlight, times },
   });
   const parts = [...(off.length > 0 ? [`off=${off.join(',')}`] : []), ...(view === '' ? [] : [view.slice(1)])];
   return parts.length === 0 ? '' : `#${parts.join('&')}`;
@@ -326,6 +349,7 @@ bindKeys([
   { keys: ['v'], does: 'lines: all, errors and warnings, errors only', act: () => findBar.nextLevel() },
   { keys: ['o', 'Enter'], does: 'open the log of the match or error at that line', act: () => openLogAt(current()) },
   { keys: ['y'], does: 'copy that line, an error with its stack trace', act: copyCurrent },
+  { keys: ['h'], does: 'highlight times, levels, numbers and the like', act: () => menu.toggle('highlight') },
   { keys: ['w'], does: 'wrap long lines', act: () => menu.toggle('wrap') },
   { keys: ['s'], does: 'times: none, clock, age, since previous', act: () => menu.setTimes(TIMES[(TIMES.indexOf(menu.options.times) + 1) % TIMES.length]) },
   { keys: ['t'], does: 'theme: auto, light, dark', act: () => /** @type {HTMLElement} */ (document.querySelector('[data-theme-switch]')).click() },
@@ -382,6 +406,7 @@ if (!view.follow) follow.pause();
 isRestored = true;
 bindEncodingMenu(encoding, hashWith);
 showFollowButton(follow.following);
+setColours(colourRules);
 levels.load(() => {
   for (const [level, sift] of /** @type {const} */ ([['error', errorSearch], ['warning', warningSearch]])) {
     sift.setTest(({ logOffset, html, annotation }) => levels.ofWire([logOffset, html, annotation ?? undefined]) === level);

@@ -24,9 +24,11 @@ import { serverUrl } from './wire.js';
  * @property {string} generation
  * @property {string} name without the directory
  * @property {number} bytes on the disk
+ * @property {number | null} size of its content; null for a compressed file that is not unpacked now
  * @property {string | null} compressed how it is compressed
  * @property {number | null} modified when it was last written, in ms since 1970
  * @property {boolean} present
+ * @property {{code: string, message: string}} [notice] what has to be said about it, as far as that is known
  */
 
 /** The server can no longer read the requested generation (status 410). */

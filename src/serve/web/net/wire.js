@@ -82,6 +82,11 @@ export function isSameGeneration(one, other) {
  */
 const BASE = new URL(import.meta.url).pathname.match(/^(.*)\/_\/page\//)?.[1] ?? '';
 
+/** The address of an asset of this page's version. @param {string} name such as `matcher/main.js` */
+export function assetUrl(name) {
+  return new URL(`../${name}`, import.meta.url);
+}
+
 /**
  * The path of a link on this page's server.
  * @param {string} path without the base

@@ -8,10 +8,11 @@
  * @typedef {object} Generation
  * @property {string} id
  * @property {number} from its first offset that belongs to the log
- * @property {number} to the offset after its last known byte
+ * @property {number} to the offset after its last known byte; infinite while the size of a compressed file is not known
  * @property {MarkerInfo | null} firstMarker the reason why it began; null for the first generation
  * @property {MarkerInfo[]} markers gaps and other events inside it
  * @property {boolean} isGone whether the server can no longer read it
+ * @property {import('../net/api.js').HistoryFile | null} file what the server last said about its file; null if nothing
  */
 
 /** A place is a position as one number, in the order of positions: no offset reaches this. */
@@ -66,16 +67,25 @@ export class Generations {
   }
 
   /**
-   * Adds a generation from before this page was opened. Returns its number.
+   * Adds a generation from before this page was opened, before all others. Returns its number.
    * @param {string} generation
-   * @param {number} size
-   * @param {string} [words] what is said between it and the generation after it
+   * @param {number} size infinite if it is not known
+   * @param {import('../net/api.js').HistoryFile | null} file
    */
-  addEarlier(generation, size, words = 'rotated: a new file begins') {
-    const next = this.at(this.firstGen);
-    this.#earlier.push({ id: generation, from: 0, to: size, firstMarker: null, markers: [], isGone: false });
-    if (next) next.firstMarker ??= { offset: next.from, marker: 'rotated', text: words };
+  addEarlier(generation, size, file) {
+    this.#earlier.push({ id: generation, from: 0, to: size, firstMarker: null, markers: [], isGone: false, file });
     return this.firstGen;
+  }
+
+  /**
+   * Sets what is said between a generation from before this page was opened and the next one.
+   * @param {number} gen
+   * @param {string} marker
+   * @param {string} text
+   */
+  markEnd(gen, marker, text) {
+    const next = this.at(gen + 1);
+    if (next) next.firstMarker = { offset: next.from, marker, text };
   }
 
   /** @returns {Generation | undefined} */
@@ -91,7 +101,7 @@ export class Generations {
    */
   add(generation, from, to, begins = null) {
     this.#seen.push({
-      id: String(generation), from, to, firstMarker: begins && { offset: from, ...begins }, markers: [], isGone: false,
+      id: String(generation), from, to, firstMarker: begins && { offset: from, ...begins }, markers: [], isGone: false, file: null,
     });
   }
 
@@ -119,10 +129,12 @@ export class Generations {
   }
 
   /**
-   * The number of the latest generation with this name; -1 if there is none.
+   * The number of the latest generation with this name; null if there is none.
    * @param {string} generation
+   * @param {(one: string, other: string) => boolean} [isSame]
    */
-  indexOf(generation) {
-    return this.#seen.findLastIndex((gen) => gen.id === generation);
+  numberOf(generation, isSame = (one, other) => one === other) {
+    for (let gen = this.currentGen; gen >= this.firstGen; gen -= 1) if (isSame(this.at(gen).id, generation)) return gen;
+    return null;
   }
 }

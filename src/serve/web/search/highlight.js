@@ -1,14 +1,13 @@
 // Highlights matches and the reader's own patterns in the visible rows, by the CSS Custom Highlight API, which does not
 // change the document. In a browser without that API the whole row is highlighted.
 
+import { HAS_HIGHLIGHTS, textRanges } from '../rows/text-ranges.js';
 import { compile, matches } from './pattern.js';
 
 /**
  * @typedef {import('../url/view-hash.js').Pattern} Pattern
  * @typedef {import('../rows/tail.js').Entry} Entry
  */
-
-const HAS_HIGHLIGHTS = typeof Highlight === 'function' && 'highlights' in CSS;
 
 export class Highlighter {
   /** @type {{expression: RegExp | null}} */
@@ -87,31 +86,5 @@ function addRanges(rangesByName, highlightName, element, places) {
   }
   const ranges = rangesByName.get(highlightName) ?? [];
   rangesByName.set(highlightName, ranges);
-  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
-  let node = /** @type {Text | null} */ (walker.nextNode());
-  let start = 0;
-  for (const [from, to] of places) {
-    while (node !== null && start + node.length <= from) {
-      start += node.length;
-      node = /** @type {Text | null} */ (walker.nextNode());
-    }
-    if (node === null) return;
-    let end = node;
-    let endStart = start;
-    const range = new StaticRange({ startContainer: node, startOffset: from - start, ...endOf() });
-    ranges.push(range);
-
-    /** Finds the text node that contains the end; the next match may begin in it. */
-    function endOf() {
-      while (endStart + end.length < to) {
-        const next = /** @type {Text | null} */ (walker.nextNode());
-        if (next === null) break;
-        endStart += end.length;
-        end = next;
-      }
-      return { endContainer: end, endOffset: Math.min(to - endStart, end.length) };
-    }
-    node = end;
-    start = endStart;
-  }
+  ranges.push(...textRanges(element, places));
 }

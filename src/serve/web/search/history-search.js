@@ -96,11 +96,10 @@ export class HistorySearch {
     return this.#state === 'waiting';
   }
 
-  /** The offsets of matching rows in one generation. @param {number} gen @returns {number[]} */
-  offsetsIn(gen) {
+  /** The offsets of matching rows, file by file. @param {string} kind of the marks on the strip */
+  marks(kind) {
     this.#follow();
-    if (gen === this.#generations.currentGen) return this.#present.offsets;
-    return this.#older.find((file) => file.gen === gen)?.search.offsets ?? [];
+    return [...this.#older, { gen: this.#generations.currentGen, search: this.#present }].map(({ gen, search }) => ({ kind, gen, offsets: search.offsets }));
   }
 
   /** Must be called when the search of the present file has changed. */

@@ -16,7 +16,17 @@ export function parameters({ text, regex, case: isCase, word }) {
  * @param {Pattern} pattern
  * @returns {RegExp | null}
  */
-export function compile({ text, regex, case: isCase, word }) {
+export function compile(pattern) {
+  const expression = expressionOf(pattern);
+  return expression && new RegExp(expression.source, expression.flags);
+}
+
+/**
+ * The same as a source and flags.
+ * @param {Pattern} pattern
+ * @returns {{source: string, flags: string} | null}
+ */
+export function expressionOf({ text, regex, case: isCase, word }) {
   let source = regex ? text : text.replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
   let flags = isCase ? 'gu' : 'giu';
   const inline = /^\(\?([imsU-]+)\)/.exec(source);
@@ -27,7 +37,8 @@ export function compile({ text, regex, case: isCase, word }) {
   }
   if (word) source = `(?<![\\p{L}\\p{N}_])(?:${source})(?![\\p{L}\\p{N}_])`;
   try {
-    return new RegExp(source, flags);
+    new RegExp(source, flags);
+    return { source, flags };
   } catch {
     return null;
   }

@@ -6,11 +6,13 @@ const WRAP_STORE = 'tailcast.wrap';
 
 /**
  * @typedef {'off' | 'clock' | 'ago' | 'gap'} Times
- * @typedef {{wrap: boolean, numbers: boolean, times: Times, repeats: boolean, groups: boolean}} Options
+ * @typedef {{wrap: boolean, highlight: boolean, numbers: boolean, times: Times, repeats: boolean, groups: boolean}} Options
+ * @typedef {'wrap' | 'highlight' | 'numbers' | 'repeats' | 'groups'} Switch an option that is on or off
  */
 
 /** @type {Options} */
-export const DEFAULTS = { wrap: true, numbers: false, times: 'off', repeats: false, groups: false };
+export const DEFAULTS = { wrap: true, highlight: true, numbers: false, times: 'off', repeats: false, groups: false };
+export const SWITCHES = /** @type {Switch[]} */ (['wrap', 'highlight', 'numbers', 'repeats', 'groups']);
 export const TIMES = /** @type {Times[]} */ (['off', 'clock', 'ago', 'gap']);
 
 /** @returns {Options} */
@@ -35,7 +37,7 @@ export function saveOptions(options) {
 /** @param {Record<string, unknown>} kept @returns {Options} */
 function validate(kept) {
   const options = { ...DEFAULTS };
-  for (const option of /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups'])) {
+  for (const option of SWITCHES) {
     const value = kept[option];
     if (typeof value === 'boolean') options[option] = value;
   }

@@ -21,7 +21,7 @@ export class ViewMenu {
     this.show();
   }
 
-  /** @param {'wrap' | 'numbers' | 'repeats' | 'groups'} option */
+  /** @param {import('./options.js').Switch} option */
   toggle(option) {
     this.options[option] = !this.options[option];
     this.#optionChanged();

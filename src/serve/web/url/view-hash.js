@@ -2,7 +2,8 @@
 // server, and changing it does not reload the page. A position includes its generation, so that a link into a rotated
 // file never shows lines of another file.
 
-import { DEFAULTS, TIMES } from '../ui/options.js';
+import { colourRule, COLOUR_RULES_MAX } from '../ui/colour-rules.js';
+import { DEFAULTS, SWITCHES, TIMES } from '../ui/options.js';
 
 /**
  * @typedef {{kind: 'line' | 'offset', from: number, to: number}} LineRange the selected lines, both ends included
@@ -18,6 +19,7 @@ import { DEFAULTS, TIMES } from '../ui/options.js';
  * @property {boolean} invert
  * @property {Level} level the log levels that are shown
  * @property {Pattern[]} rules
+ * @property {import('../ui/colour-rules.js').ColourRule[]} colours the reader's own colours
  * @property {Partial<import('../ui/options.js').Options>} options
  * @property {number[]} folds offsets of the groups that the reader opened or folded against the options
  * @property {string} encoding the chosen encoding; empty for the one that the first bytes say
@@ -27,11 +29,10 @@ export const RULES_MAX = 6;
 export const LEVELS = /** @type {Level[]} */ (['', 'warning', 'error']);
 const FOLDS_MAX = 100;
 const FLAGS = /** @type {('regex' | 'case' | 'word')[]} */ (['regex', 'case', 'word']);
-const SWITCHES = /** @type {('wrap' | 'numbers' | 'repeats' | 'groups')[]} */ (['wrap', 'numbers', 'repeats', 'groups']);
 
 /** @returns {View} */
 export function emptyView() {
-  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], options: {}, folds: [], encoding: '' };
+  return { lines: null, top: null, generation: null, follow: true, find: null, filter: false, invert: false, level: '', rules: [], colours: [], options: {}, folds: [], encoding: '' };
 }
 
 /**
@@ -54,6 +55,7 @@ export function parseView(hash) {
     else if (key === 'filter') [view.filter, view.invert] = [value === '1' || value === 'not', value === 'not'];
     else if (key === 'level') view.level = LEVELS.find((level) => level === value) ?? '';
     else if (key === 'mark' && view.rules.length < RULES_MAX) view.rules.push(...[parsePattern(value)].filter((rule) => rule !== null));
+    else if (key === 'colour' && view.colours.length < COLOUR_RULES_MAX) view.colours.push(...[parseColour(value)].filter((rule) => rule !== null));
     else if (key === 'fold') view.folds = value.split(',').map(parseNumber).filter((offset) => offset !== null).slice(0, FOLDS_MAX);
     else if (key === 'encoding') view.encoding = encodingName(value);
     else if (key === 'times') view.options.times = TIMES.find((times) => times === value);
@@ -79,6 +81,7 @@ export function formatView(view) {
   if (view.filter) parts.push(view.invert ? 'filter=not' : 'filter=1');
   if (view.level !== '') parts.push(`level=${view.level}`);
   for (const rule of view.rules) parts.push(`mark=${formatPattern(rule)}`);
+  for (const { colour, text } of view.colours) parts.push(`colour=${encode(`${colour}:${text}`)}`);
   for (const option of SWITCHES) {
     const value = view.options[option];
     if (value !== undefined && value !== DEFAULTS[option]) parts.push(`${option}=${value ? 1 : 0}`);
@@ -132,6 +135,12 @@ function parsePattern(value) {
   if (cut < 0 || !/^[rcw]*$/.test(value.slice(0, cut)) || value.length === cut + 1) return null;
   const flags = value.slice(0, cut);
   return { text: value.slice(cut + 1), regex: flags.includes('r'), case: flags.includes('c'), word: flags.includes('w') };
+}
+
+/** The colour and a colon come before the expression. @param {string} value */
+function parseColour(value) {
+  const cut = value.indexOf(':');
+  return colourRule(value.slice(0, Math.max(0, cut)), value.slice(cut + 1));
 }
 
 /** @param {Pattern} pattern */

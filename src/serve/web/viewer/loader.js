@@ -233,6 +233,7 @@ export class RowLoader {
         return;
       }
       const answer = await api.rows(present.id, { before: offset }, ROWS_PER_LOAD, this.filter, signal);
+      oldFiles.learn(gen, answer);
       const entries = this.#entries(answer, gen).filter((entry) => entry.offset < offset);
       const from = answer.at_start ? present.from : Math.max(present.from, Math.min(answer.from, offset));
       rowViewport.prepend(entries, { gen, offset: from });
@@ -262,12 +263,13 @@ export class RowLoader {
 
   /** @param {AbortSignal} signal */
   async #fetchDown(signal) {
-    const { rowViewport, generations, api } = this.#parts;
+    const { rowViewport, generations, api, oldFiles } = this.#parts;
     const { gen, offset } = rowViewport.to;
     await this.#settled(signal, 'down', async () => {
       const present = generations.at(gen);
       if (present === undefined) return;
       const answer = await api.rows(present.id, { from: offset }, ROWS_PER_LOAD, this.filter, signal);
+      oldFiles.learn(gen, answer);
       this.#join(answer, gen, { gen, offset });
       if (rowViewport.length > VIEWPORT_ROWS_MAX) this.top = '';
       rowViewport.trimTop(VIEWPORT_ROWS_MAX, selectedNodes());
@@ -275,6 +277,7 @@ export class RowLoader {
       const gone = generations.at(gen);
       if (gone === undefined || gen === generations.currentGen) return;
       gone.isGone = true;
+      if (gone.to === Infinity) gone.to = offset;
       const marker = { gen, offset, marker: 'gap', text: 'the rest of this file can no longer be read', element: null };
       rowViewport.patch({ gen, offset }, [marker], { gen, offset: Math.max(gone.to, offset + 1) });
       this.#cross(gen);
@@ -327,7 +330,7 @@ export class RowLoader {
    * @returns {Promise<boolean>} whether the rows were loaded
    */
   async load(where, gen, align) {
-    const { rowViewport, generations, tail, api, scroller, follow, changed } = this.#parts;
+    const { rowViewport, generations, tail, api, scroller, follow, oldFiles, changed } = this.#parts;
     this.#turn.abort();
     this.#turn = new AbortController();
     const { signal } = this.#turn;
@@ -340,6 +343,7 @@ export class RowLoader {
     try {
       const answer = await api.rows(generation, where, ROWS_PER_LOAD, this.filter, signal);
       signal.throwIfAborted();
+      oldFiles.learn(gen, answer);
       let at = answer.from;
       let before = null;
       if (align === 'middle' && !answer.at_start && at > generations.at(gen).from) {

@@ -1,21 +1,25 @@
 // The viewer page: creates the parts of the page of one log and connects them.
 
-import { LogApi } from '../net/api.js';
+import { failureWords, LogApi } from '../net/api.js';
 import { Connection } from '../net/connection.js';
 import { refusalText } from '../net/refusal.js';
 import { interpretation, pagePath } from '../net/wire.js';
+import { ColourMarks } from '../rows/colour-marks.js';
 import { Columns } from '../rows/columns.js';
 import { finishOf, showFinishes } from '../rows/exit.js';
 import { Folds } from '../rows/folds.js';
 import { Follow } from '../rows/follow.js';
 import { addJsonButtons } from '../rows/json.js';
 import { Levels } from '../rows/levels.js';
+import { Reading } from '../rows/reading.js';
 import { RowViewport } from '../rows/row-viewport.js';
 import { FileSearch } from '../search/file-search.js';
 import { FindBar } from '../search/find-bar.js';
 import { HistorySearch } from '../search/history-search.js';
 import { Highlighter } from '../search/highlight.js';
 import { LevelSearch, ProblemNav } from '../search/problem-nav.js';
+import { ColourDialog } from '../ui/colour-dialog.js';
+import { loadColourRules } from '../ui/colour-rules.js';
 import { byId } from '../ui/dom.js';
 import { DrawScheduler } from '../ui/draw-scheduler.js';
 import { bindEncodingMenu, chosenEncoding } from '../ui/encoding.js';
@@ -33,12 +37,15 @@ import { NewerFile } from './newer-file.js';
 import { OldFiles } from './old-files.js';
 import { Seek } from './seek.js';
 import { Stream } from './stream.js';
+import { StripLayout } from './strip-layout.js';
 import { TabBadge } from './tab.js';
 import { UrlSync } from './url-sync.js';
 
 const TICK_MS = 1_000;
 /** During a burst the page draws less often. */
 const BURST_MS = 100;
+/** A log that is rotated again and again has its files listed at most so often. */
+const LIST_MS = 10_000;
 
 const log = byId('log');
 /** The rows that came with the page, until live ones take their place. */
@@ -70,6 +77,9 @@ let isRefusalShown = false;
 let notice = '';
 /** The parameters of the last search, as JSON. */
 let lastSearch = '';
+/** Whether the files have other names since they were listed. */
+let isListStale = false;
+let listedAt = 0;
 
 const drawScheduler = new DrawScheduler(draw);
 /** @type {Follow} */
@@ -82,12 +92,15 @@ const follow = new Follow(log, () => loader.attached, () => {
 });
 /** @type {RowLoader} */
 const loader = new RowLoader({ scroller: log, generations, tail, rowViewport, api, follow, oldFiles, changed: () => refresh(), failed: showFailure });
-const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, changed: () => drawScheduler.request() });
+const seek = new Seek({ scroller: log, generations, tail, rowViewport, loader, follow, oldFiles, layout: () => minimap.layout, changed: () => drawScheduler.request() });
 const levels = new Levels();
 const tab = new TabBadge((row) => levels.ofWire(row));
 const folds = new Folds(levels);
 const selection = new LineSelection(restyle);
 const highlighter = new Highlighter();
+const reading = new Reading();
+const colourMarks = new ColourMarks(coloursChanged, showFailure);
+let colourRules = loadColourRules();
 const columns = new Columns(log, api, generations, restyle, showFailure);
 const search = new FileSearch(api, () => foundChanged());
 const found = new HistorySearch(api, search, generations, oldFiles, true, () => foundChanged());
@@ -102,8 +115,9 @@ const menu = new ViewMenu(log, loadOptions(), () => {
   rowViewport.keepInPlace(() => menu.show());
   restyle();
 });
-const urlSync = new UrlSync({ generations, rowViewport, seek, api, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
-const minimap = new Minimap(byId('minimap'), log, (part) => seek.toPart(part));
+const colourDialog = new ColourDialog({ rules: () => colourRules, changed: setColours, troubleOf: (rule) => colourMarks.troubleOf(rule), closed: () => controls.focusLog() });
+const urlSync = new UrlSync({ colours: { get: () => colourRules, set: setColours }, generations, rowViewport, seek, api, oldFiles, follow, selection, findBar, folds, menu, encoding, hint: (words) => bars.hint(words) });
+const minimap = new Minimap(byId('minimap'), log, new StripLayout(generations), (part) => goToPart(part));
 const controls = new Controls({ log, rowViewport, loader, seek, follow, selection, findBar, errorNav, warningNav, folds, menu, urlSync, api, encoding, generations, bars, levels, restyle, searchProblems });
 const connection = new Connection(logUrl(), onMessage, connectionChanged, true);
 
@@ -148,6 +162,7 @@ function onMessage(message, resuming) {
       break;
     case 'reset':
       notice = '';
+      isListStale = true;
       // Places are good until another generation begins.
       for (const way of [findBar, errorNav, warningNav]) way.current = null;
       break;
@@ -171,11 +186,19 @@ function onMessage(message, resuming) {
   if (!isRestored && generations.current) {
     isRestored = true;
     urlSync.restore();
+    listOldFiles();
   }
   loader.grew();
   extendSearches();
   isStatusDue = true;
   drawScheduler.requestThrottled();
+}
+
+/** Gets the files of the log for the strip. If that fails, they are asked for again when the reader comes to one. */
+function listOldFiles() {
+  isListStale = false;
+  listedAt = performance.now();
+  oldFiles.list().then(refresh, () => {});
 }
 
 function foundChanged() {
@@ -238,6 +261,18 @@ function findChanged() {
   restyle();
 }
 
+/** Called when the reader's own colours have other matches. */
+function coloursChanged() {
+  colourDialog.refresh();
+  restyle();
+}
+
+/** @param {import('../ui/colour-rules.js').ColourRule[]} rules */
+function setColours(rules) {
+  colourRules = rules;
+  colourMarks.set(rules);
+}
+
 function refresh() {
   isStatusDue = true;
   drawScheduler.request();
@@ -294,6 +329,8 @@ function decorateInSight() {
   addJsonButtons(near);
   columns.show(near, menu.options, selection.wantsNumbers);
   selection.show(near);
+  reading.show(near, menu.options.highlight);
+  colourMarks.show(near);
   const place = findBar.current ?? errorNav.current ?? warningNav.current;
   highlighter.show(near, place === null ? null : generations.positionAt(place));
 }
@@ -321,25 +358,31 @@ async function goTo(place) {
   selection.moveTo(row);
 }
 
+/** Goes to what is at a place on the strip. @param {number} part */
+async function goToPart(part) {
+  try {
+    await seek.toPart(part);
+  } catch (error) {
+    showFailure(`These lines cannot be loaded: ${failureWords(error)}`);
+  }
+}
+
 /** Shows the position of the view and the marks on the minimap. */
 function showMinimap() {
+  const layout = new StripLayout(generations);
   const rows = [...rowViewport.inSight()].filter((entry) => entry.marker === undefined);
   const first = rows[0];
   const last = rows[rows.length - 1];
-  const size = facts.size ?? 0;
   if (first === undefined || last === undefined) {
-    minimap.show(0, size, size);
+    minimap.show(layout, 0, 1);
     return;
   }
-  const { to } = generations.at(first.gen);
   const isAtEnd = follow.following || (loader.attached && log.scrollHeight - log.clientHeight - log.scrollTop < 2);
-  minimap.show(log.scrollTop === 0 && loader.top !== '' ? 0 : first.offset, isAtEnd || last.gen !== first.gen ? to : last.offset, to);
+  minimap.show(layout, log.scrollTop === 0 && loader.top !== '' ? 0 : layout.placeOf(first), isAtEnd ? 1 : layout.placeOf(last));
   const { selected } = selection;
   minimap.setMarks([
-    { kind: 'warning', offsets: warnings.offsetsIn(first.gen) },
-    { kind: 'error', offsets: errors.offsetsIn(first.gen) },
-    { kind: 'found', offsets: found.offsetsIn(first.gen) },
-    { kind: 'selected', offsets: selected?.gen === first.gen ? [selected.first.offset] : [] },
+    ...warnings.marks('warning'), ...errors.marks('error'), ...found.marks('found'),
+    ...(selected === null ? [] : [{ kind: 'selected', gen: selected.gen, offsets: [selected.first.offset] }]),
   ]);
 }
 
@@ -380,6 +423,7 @@ byId('retry').addEventListener('click', () => connection.retry());
 document.addEventListener('visibilitychange', refresh);
 setInterval(() => {
   folds.tick();
+  if (isListStale && !document.hidden && performance.now() - listedAt > LIST_MS) listOldFiles();
   refresh();
 }, TICK_MS);
 
@@ -388,6 +432,7 @@ bars.showPath(document.title);
 document.title = bars.label;
 bars.showFollow(true);
 bindEncodingMenu(encoding, (chosen) => formatView({ ...urlSync.view, encoding: chosen }));
+setColours(colourRules);
 levels.load(restyle, showFailure);
 new NewerFile(api, pagePath());
 controls.focusLog();

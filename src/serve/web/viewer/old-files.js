@@ -1,14 +1,29 @@
-// The files that had the log's name before this page was opened. They are added to the generations one after the other,
-// the newest first, when the reader scrolls up to them or a search goes through them.
+// The files that had the log's name before this page was opened. The server lists them, so all of them are generations,
+// in their order, before any is read. The size of a compressed file is known only when the server has unpacked it, which
+// happens when the reader, a search or a link comes to it.
 
 import { isSameGeneration } from '../net/wire.js';
 import { formatDateTime, formatSize } from '../ui/units.js';
 
+/** What is said behind a file that the server reads but does not list. */
+const STRAY = 'lines may be missing here: the file before is not among the old files of this log';
+
+/**
+ * @typedef {import('../net/api.js').HistoryFile} HistoryFile
+ * @typedef {{size: number, notice?: {message: string}}} Known what an answer says about a file
+ */
+
 export class OldFiles {
   #api;
   #generations;
-  /** A file that is being added. @type {Promise<boolean> | null} */
-  #adding = null;
+  /** A list that was asked for. @type {Promise<void> | null} */
+  #listing = null;
+  /** The files whose sizes were asked for. @type {Map<number, Promise<void>>} */
+  #measuring = new Map();
+  /** What has to be said about files. @type {Map<number, string>} */
+  #notices = new Map();
+  /** The files at whose ends this says what begins there. @type {Set<number>} */
+  #marked = new Set();
 
   /**
    * @param {import('../net/api.js').LogApi} api
@@ -19,29 +34,75 @@ export class OldFiles {
     this.#generations = generations;
   }
 
+  /** Asks the server for the files, and adds those that are not known. */
+  list() {
+    this.#listing ??= this.#list().finally(() => {
+      this.#listing = null;
+    });
+    return this.#listing;
+  }
+
   /**
-   * Sees to it that the generation before this one is known. Returns whether there is one.
+   * Sees to it that the generation before this one and its size are known. Returns whether there is one.
    * @param {number} gen
    * @param {AbortSignal} signal
    */
   async reach(gen, signal) {
     const generations = this.#generations;
-    for (;;) {
-      if (gen > generations.firstGen) return true;
-      if (this.#adding === null) break;
-      // Who began it hears of its failure.
-      await this.#adding.catch(() => false);
-      signal.throwIfAborted();
+    if (gen <= generations.firstGen) await this.list();
+    signal.throwIfAborted();
+    if (gen <= generations.firstGen) return false;
+    await this.measure(gen - 1);
+    signal.throwIfAborted();
+    return true;
+  }
+
+  /**
+   * Sees to it that the size of a file is known. The server may have to unpack it.
+   * @param {number} gen
+   */
+  async measure(gen) {
+    const generation = this.#generations.at(gen);
+    if (generation === undefined || generation.to !== Infinity) return;
+    let measuring = this.#measuring.get(gen);
+    if (measuring === undefined) {
+      measuring = this.#api.rows(generation.id, { before: Number.MAX_SAFE_INTEGER }, 1, {})
+        .then((answer) => this.learn(gen, answer)).finally(() => this.#measuring.delete(gen));
+      this.#measuring.set(gen, measuring);
     }
-    const first = generations.at(gen);
-    if (first === undefined) return false;
-    const adding = this.#add(first.id, signal);
-    this.#adding = adding;
-    try {
-      return await adding;
-    } finally {
-      this.#adding = null;
+    await measuring;
+  }
+
+  /**
+   * Takes note of what an answer says about a file whose size was not known.
+   * @param {number} gen
+   * @param {Known} known
+   */
+  learn(gen, { size, notice }) {
+    const generation = this.#generations.at(gen);
+    if (generation === undefined || generation.to !== Infinity) return;
+    generation.to = size;
+    if (notice !== undefined) this.#notices.set(gen, notice.message);
+    this.#mark(gen);
+  }
+
+  /**
+   * The number of the generation of an answer, whether or not the page knew it.
+   * @param {Known & {generation: string}} answer
+   */
+  async numberOf(answer) {
+    const generations = this.#generations;
+    let gen = generations.numberOf(answer.generation, isSameGeneration);
+    if (gen === null) {
+      await this.list();
+      gen = generations.numberOf(answer.generation, isSameGeneration);
     }
+    if (gen === null) {
+      gen = generations.addEarlier(answer.generation, answer.size, null);
+      if (generations.at(gen + 1).firstMarker === null) generations.markEnd(gen, 'gap', STRAY);
+    }
+    this.learn(gen, answer);
+    return gen;
   }
 
   /** The bytes on the disk of all files before the present one. @param {AbortSignal} signal */
@@ -50,22 +111,35 @@ export class OldFiles {
     return files.filter(({ present }) => !present).reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /**
-   * Adds the file that had the log's name before this one. Returns whether there is such a file.
-   * @param {string} generation
-   * @param {AbortSignal} signal
-   */
-  async #add(generation, signal) {
-    const files = await this.#api.history(signal);
-    const at = files.findIndex((file) => isSameGeneration(file.generation, generation));
-    const older = files[at - 1];
-    if (older === undefined) return false;
-    // Only the server knows how much is in a compressed file.
-    const { size, notice } = await this.#api.rows(older.generation, { before: Number.MAX_SAFE_INTEGER }, 1, {}, signal);
-    signal.throwIfAborted();
-    const written = older.modified === null ? '' : `, written until ${formatDateTime(older.modified)}`;
-    const part = notice === undefined ? '' : `; ${notice.message}`;
-    this.#generations.addEarlier(older.generation, size, `end of ${older.name} (${formatSize(size)}${written})${part} · ${files[at].name} begins`);
-    return true;
+  async #list() {
+    const generations = this.#generations;
+    const files = await this.#api.history();
+    const first = generations.at(generations.firstGen);
+    if (first === undefined) return;
+    for (let gen = generations.firstGen; gen <= generations.currentGen; gen += 1) {
+      const generation = generations.at(gen);
+      generation.file = files.find((file) => isSameGeneration(file.generation, generation.id)) ?? generation.file;
+    }
+    const at = files.findIndex((file) => isSameGeneration(file.generation, first.id));
+    for (const file of files.slice(0, Math.max(0, at)).reverse()) {
+      const gen = generations.addEarlier(file.generation, file.compressed === null ? file.bytes : file.size ?? Infinity, file);
+      if (file.notice !== undefined) this.#notices.set(gen, file.notice.message);
+      if (generations.at(gen + 1).firstMarker === null) this.#marked.add(gen);
+      this.#mark(gen);
+    }
+  }
+
+  /** Says which file ends and which begins behind a generation. @param {number} gen */
+  #mark(gen) {
+    const { file, to } = this.#generations.at(gen);
+    const next = this.#generations.at(gen + 1)?.file;
+    if (!this.#marked.has(gen) || file === null || !next) return;
+    const facts = [
+      to === Infinity ? '' : formatSize(to),
+      file.modified === null ? '' : `written until ${formatDateTime(file.modified)}`,
+    ].filter((fact) => fact !== '').join(', ');
+    const notice = this.#notices.get(gen);
+    const words = `end of ${file.name}${facts === '' ? '' : ` (${facts})`}${notice === undefined ? '' : `; ${notice}`} · ${next.name} begins`;
+    this.#generations.markEnd(gen, 'rotated', words);
   }
 }

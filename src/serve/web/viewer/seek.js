@@ -14,12 +14,14 @@ import { positionOf, ROWS_PER_FRAME } from './loader.js';
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('./loader.js').RowLoader} loader
  * @property {import('../rows/follow.js').Follow} follow
+ * @property {import('./old-files.js').OldFiles} oldFiles
+ * @property {() => import('./strip-layout.js').StripLayout} layout what is where on the strip
  * @property {() => void} changed called when a frame is needed
  */
 
 export class Seek {
   #parts;
-  /** The fraction of the file to go to next, 0 to 1. @type {number | null} */
+  /** The place on the strip to go to next, 0 to 1. @type {number | null} */
   #wantedPart = null;
 
   /** @param {Parts} parts */
@@ -65,22 +67,33 @@ export class Seek {
   }
 
   /**
-   * Moves the view to a fraction of the visible file, 0 to 1. Of several calls during a request only the last counts.
+   * Moves the view to a place on the strip, 0 to 1. Of several calls during a request only the last counts.
    * @param {number} part
    */
   async toPart(part) {
-    const { rowViewport, generations } = this.#parts;
     const isSeeking = this.#wantedPart !== null;
     this.#wantedPart = part;
     if (isSeeking) return;
-    for (let target = -1; target !== this.#wantedPart;) {
-      target = this.#wantedPart;
-      const gen = rowViewport.firstInSight()?.gen ?? generations.currentGen;
-      const { from, to } = generations.at(gen) ?? { from: 0, to: 0 };
-      if (target >= 1 && gen === generations.currentGen) this.toEnd();
-      else await this.reveal({ gen, offset: Math.floor(from + target * (to - from)) }, 'top');
+    try {
+      for (let target = -1; target !== this.#wantedPart;) {
+        target = this.#wantedPart;
+        await this.#toPlace(target, this.#parts.layout().at(target));
+      }
+    } finally {
+      this.#wantedPart = null;
     }
-    this.#wantedPart = null;
+  }
+
+  /** @param {number} part @param {{gen: number, part: number} | null} place what is there */
+  async #toPlace(part, place) {
+    const { generations, oldFiles } = this.#parts;
+    if (part >= 1 || place === null) {
+      this.toEnd();
+      return;
+    }
+    await oldFiles.measure(place.gen);
+    const { from, to } = generations.at(place.gen);
+    await this.reveal({ gen: place.gen, offset: Math.floor(from + place.part * (to - from)) }, 'top');
   }
 
   /**

@@ -9,6 +9,7 @@ const SYNC_MS = 250;
 
 /**
  * @typedef {import('../url/view-hash.js').View} View
+ * @typedef {import('../ui/colour-rules.js').ColourRule} ColourRule
  * @typedef {import('../url/view-hash.js').LineRange} Wanted
  *
  * @typedef {object} Parts
@@ -16,11 +17,13 @@ const SYNC_MS = 250;
  * @property {import('../rows/row-viewport.js').RowViewport} rowViewport
  * @property {import('./seek.js').Seek} seek
  * @property {import('../net/api.js').LogApi} api
+ * @property {import('./old-files.js').OldFiles} oldFiles
  * @property {import('../rows/follow.js').Follow} follow
  * @property {import('./line-selection.js').LineSelection} selection
  * @property {import('../search/find-bar.js').FindBar} findBar
  * @property {import('../rows/folds.js').Folds} folds
  * @property {import('../ui/view-menu.js').ViewMenu} menu
+ * @property {{get: () => ColourRule[], set: (rules: ColourRule[]) => void}} colours the reader's own colours
  * @property {string} encoding that was chosen, or empty
  * @property {(words: string) => void} hint
  */
@@ -41,7 +44,7 @@ export class UrlSync {
 
   /** @returns {View} */
   get view() {
-    const { generations, rowViewport, follow, selection, findBar, folds, menu, encoding } = this.#parts;
+    const { generations, rowViewport, follow, selection, findBar, folds, menu, colours, encoding } = this.#parts;
     const firstRow = follow.following ? null : rowViewport.firstInSight();
     const gen = selection.selected?.gen ?? firstRow?.gen ?? generations.currentGen;
     return {
@@ -55,6 +58,7 @@ export class UrlSync {
       invert: findBar.invert,
       level: findBar.level,
       rules: findBar.rules,
+      colours: colours.get(),
       options: menu.options,
       folds: [...folds.toggled],
       encoding,
@@ -90,7 +94,7 @@ export class UrlSync {
   /** Restores the view that the URL describes. The log must be open. */
   async restore() {
     const view = parseView(location.hash);
-    const { menu, findBar, folds, follow, seek, encoding, hint } = this.#parts;
+    const { menu, findBar, folds, follow, seek, colours, encoding, hint } = this.#parts;
     if (chosenEncoding(location, view) !== encoding) {
       // All rows are others in another encoding.
       location.reload();
@@ -101,6 +105,7 @@ export class UrlSync {
     this.#isRestored = false;
     Object.assign(menu.options, view.options);
     menu.show();
+    if (view.colours.length > 0) colours.set(view.colours);
     folds.toggled = new Set(view.folds);
     findBar.set(view.find, view.filter, view.invert, view.rules, view.level);
     try {
@@ -123,15 +128,13 @@ export class UrlSync {
    */
   async #generationOf(view) {
     const { generation } = view;
-    const { generations, api } = this.#parts;
+    const { generations, api, oldFiles } = this.#parts;
     if (generation === null || (view.lines === null && view.top === null)) return generations.currentGen;
-    const known = generations.indexOf(generation);
-    if (known >= 0) return known;
+    const known = generations.numberOf(generation);
+    if (known !== null) return known;
     try {
       // A generation may have two names. The response contains the name that the stream uses.
-      const answer = await api.rows(generation, { from: 0 }, 1, {});
-      if (answer.generation === generations.current?.id) return generations.currentGen;
-      return generations.addEarlier(answer.generation, answer.size);
+      return await oldFiles.numberOf(await api.rows(generation, { from: 0 }, 1, {}));
     } catch (error) {
       if (error instanceof Gone) return null;
       throw error;
