@@ -19,6 +19,7 @@ use crate::serve::identity::{self, Admission, Visitor};
 use crate::serve::listing::Viewers;
 use crate::serve::metrics::RefusalReason;
 use crate::serve::origin_check::{self, RequestOrigin};
+use crate::serve::page::{self, View};
 use crate::serve::query::{Query, href, requested_path};
 use crate::serve::refusal::Refused;
 use crate::serve::route::{Route, Transport, accepts, is_upgrade};
@@ -26,7 +27,7 @@ use crate::serve::security::{self, Framing};
 use crate::serve::shared_listing::ListFormat;
 use crate::serve::socket::Peer;
 use crate::serve::websocket::upgrade;
-use crate::serve::{App, assets, cors, health, json, metrics, page};
+use crate::serve::{App, assets, cors, health, json, metrics};
 use crate::wire::answer::{self, LogLink, to_json};
 
 /// Answers a request, whatever it is.
@@ -306,13 +307,15 @@ async fn view(request: &LogRequest<'_>, log: &LogPath) -> Result<Response<Body>,
         (access.check(&wanted), name)
     });
     let (opened, name) = opened.await.unwrap_or((Err(Refusal::Unreadable), None));
-    let framing = Framing::of(&request.parts.uri);
-    let (base, visitor) = (&request.app.base, request.visitor);
+    let view = View {
+        base: &request.app.base,
+        visitor: request.visitor,
+        framing: Framing::of(&request.parts.uri),
+        decode: request.app.settings().decode,
+    };
     match opened {
-        Ok(()) => Ok(page::view(base, visitor, StatusCode::OK, log, name, framing)),
-        Err(Refusal::NotFound) => {
-            Ok(page::view(base, visitor, StatusCode::NOT_FOUND, log, name, framing))
-        }
+        Ok(()) => Ok(page::view(&view, StatusCode::OK, log, name)),
+        Err(Refusal::NotFound) => Ok(page::view(&view, StatusCode::NOT_FOUND, log, name)),
         Err(refusal) => Err(refusal.into()),
     }
 }

@@ -5,6 +5,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::log::LogPath;
+use crate::render::Decode;
 use crate::serve::body::{Body, full};
 use crate::serve::identity::Visitor;
 use crate::serve::security::Framing;
@@ -35,6 +36,17 @@ struct ViewerPage<'a> {
     /// By which people know the log, or empty.
     name: String,
     is_pane: bool,
+    /// Unless an address says otherwise, the lines of a container's runtime are shown as they are.
+    is_undecoded: bool,
+}
+
+/// What a viewer page depends on besides its log.
+pub(super) struct View<'a> {
+    pub(super) base: &'a BasePath,
+    pub(super) visitor: &'a Visitor,
+    pub(super) framing: Framing,
+    /// What the server's settings say of the lines of a container's runtime.
+    pub(super) decode: Decode,
 }
 
 #[derive(Template)]
@@ -101,16 +113,15 @@ pub(super) fn html(status: StatusCode, page: &impl Template) -> Response<Body> {
 
 /// The viewer page of a log. Its status is that of the log, so that a script can rely on it.
 pub(super) fn view(
-    base: &BasePath,
-    visitor: &Visitor,
+    view: &View<'_>,
     status: StatusCode,
     log: &LogPath,
     name: Option<String>,
-    framing: Framing,
 ) -> Response<Body> {
-    let name = name.unwrap_or_default();
-    let path = log.display().to_string();
-    html(status, &ViewerPage { base, visitor, path, name, is_pane: framing == Framing::Pane })
+    let &View { base, visitor, framing, decode } = view;
+    let (path, name) = (log.display().to_string(), name.unwrap_or_default());
+    let (is_pane, is_undecoded) = (framing == Framing::Pane, decode == Decode::Off);
+    html(status, &ViewerPage { base, visitor, path, name, is_pane, is_undecoded })
 }
 
 /// The page of this name that shows several logs. The page's script takes the logs from the page's
